@@ -1,0 +1,52 @@
+# `make report` and `make test` set up everything they need; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+BUILD := build
+# Small recurrent networks run many times slower on two threads than on one.
+export OMP_NUM_THREADS = 1
+export MKL_NUM_THREADS = 1
+export OPENBLAS_NUM_THREADS = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train analyses report pages test lint types wheel clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed  ## create .venv and install the project with its development tools
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+	$(PY) -m pip install --quiet --editable . --group dev
+	touch $@
+
+train: $(VENV)/.installed  ## train seed 0 of the counter into build/models/counter
+	$(PY) -m models.train --recipe counter --seed 0 --out $(BUILD)/models/counter/seed-0 --overwrite
+
+analyses: $(VENV)/.installed  ## answer every question on the networks of build/ and models/zoo/
+	$(PY) -m analyses --fresh $(BUILD)/models/counter --out $(BUILD)/findings/counter
+
+report: train analyses  ## train, analyse and build the page: build/reports/counter/index.html
+	$(PY) -m reports.build_counter --findings $(BUILD)/findings/counter --out $(BUILD)/reports/counter
+
+pages: $(VENV)/.installed  ## rebuild the committed pages from the committed weights
+	$(PY) -m analyses --out $(BUILD)/pages/counter
+	$(PY) -m reports.build_counter --findings $(BUILD)/pages/counter --out reports/counter
+
+test: $(VENV)/.installed  ## run every test
+	$(PY) -m pytest
+
+lint: $(VENV)/.installed  ## check style
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(VENV)/.installed  ## check types
+	$(PY) -m basedpyright
+
+wheel: $(VENV)/.installed  ## build the wheel into dist/
+	$(PY) -m build --wheel --no-isolation --outdir dist
+
+clean:  ## remove what was built (not .venv)
+	rm -rf $(BUILD) dist .pytest_cache .ruff_cache .hypothesis

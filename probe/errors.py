@@ -1,0 +1,28 @@
+"""The one exception that the library raises, and the sentence that its messages share."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ProbeError(Exception):
+    """Raised for every input that the library cannot use.
+
+    The message names what was given, what is allowed and what to do next.
+    """
+
+
+def unknown(kind: str, given: object, allowed: Iterable[object]) -> str:
+    """Return the sentence for a name that does not exist: what was given, what exists, the nearest name.
+
+    Args:
+        kind: what the name stands for, such as `signal`.
+        given: the name that was asked for.
+        allowed: the names that exist.
+    """
+    names = [str(name) for name in allowed]
+    nearest = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    listed = ", ".join(repr(name) for name in names) if names else "none"
+    return f"There is no {kind} {str(given)!r}; there is {listed}.{hint}"
