@@ -1,0 +1,170 @@
+"""The answer to one question as a folder: measurements, claims, figures and the tables behind them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .claims import Claim
+from .errors import ProbeError
+from .files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """Return a table as CSV with six significant digits, so that reruns on one machine give the same bytes."""
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+@dataclass(frozen=True, eq=False)
+class DataFigure:
+    """A picture with the table behind it.
+
+    Attributes:
+        name: file name without an ending.
+        title: what it shows, in a few words.
+        alt: what a reader who cannot see it needs to know, with numbers.
+        caption: how to read it.
+        data: the numbers drawn.
+        svg: the picture as SVG.
+        png: the picture as PNG, or None where it was read from disk.
+    """
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+    data: pd.DataFrame
+    svg: str
+    png: bytes | None = None
+
+    @classmethod
+    def from_figure(
+        cls, figure: Figure, *, name: str, title: str, alt: str, caption: str, data: pd.DataFrame
+    ) -> DataFigure:
+        """Return a matplotlib figure as SVG and PNG, deterministic to the byte."""
+        from .report.svg import figure_to_svg
+
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+        return cls(name, title, alt, caption, data, figure_to_svg(figure, name=name), buffer.getvalue())
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What an analysis found.
+
+    Attributes:
+        question: the question's name, which is its folder's name.
+        title: the question in words.
+        measurements: the tidy table.
+        claims: the judged rules.
+        figures: the pictures.
+        provenance: what it was made from and how: code, weights, versions, command.
+        notes: sentences computed from the measurements that a page prints as they are.
+    """
+
+    question: str
+    title: str
+    measurements: pd.DataFrame
+    claims: tuple[Claim, ...] = ()
+    figures: tuple[DataFigure, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the finding as a folder and return its path.
+
+        Each file is written whole or not at all; `finding.json` comes last and lists the others.
+
+        Raises:
+            ProbeError: a file cannot be written.
+        """
+        folder = Path(folder)
+        write_atomically(folder / "measurements.csv", to_csv(self.measurements))
+        write_atomically(folder / "claims.json", _json([_rounded(claim.to_dict()) for claim in self.claims]))
+        entries = []
+        for figure in self.figures:
+            base = folder / "figures" / figure.name
+            write_atomically(base.with_suffix(".svg"), figure.svg)
+            write_atomically(base.with_suffix(".csv"), to_csv(figure.data))
+            if figure.png is not None:
+                write_atomically(base.with_suffix(".png"), figure.png)
+            entries.append(
+                {"name": figure.name, "title": figure.title, "alt": figure.alt, "caption": figure.caption}
+                | {"data": f"figures/{figure.name}.csv", "svg": f"figures/{figure.name}.svg"}
+            )
+        write_atomically(folder / "figures.json", _json(entries))
+        about = {"question": self.question, "title": self.title}
+        about |= {"provenance": dict(self.provenance), "notes": dict(self.notes)}
+        write_atomically(folder / "finding.json", _json(about))
+        return folder
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> Finding:
+        """Return the finding that `write` left in a folder.
+
+        Raises:
+            ProbeError: a file is missing or damaged.
+        """
+        import pandas as pd
+
+        folder = Path(folder)
+        try:
+            about = json.loads((folder / "finding.json").read_text())
+            claims = json.loads((folder / "claims.json").read_text())
+            figures = json.loads((folder / "figures.json").read_text())
+            types = {"seed": "Int64", "step": "Int64", "units": str, "layer": str, "signal": str}
+            table = pd.read_csv(
+                folder / "measurements.csv",
+                dtype=types,
+                keep_default_na=False,
+                na_values={"seed": [""], "step": [""], "value": ["", "nan"]},
+            )
+            return cls(
+                about["question"],
+                about["title"],
+                table,
+                tuple(Claim.from_dict(claim) for claim in claims),
+                tuple(
+                    DataFigure(
+                        entry["name"],
+                        entry["title"],
+                        entry["alt"],
+                        entry["caption"],
+                        pd.read_csv(folder / entry["data"]),
+                        (folder / entry["svg"]).read_text(),
+                    )
+                    for entry in figures
+                ),
+                about["provenance"],
+                about["notes"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ProbeError(
+                f"{str(folder)!r} cannot be read as a finding ({error}). Give a folder that an analysis "
+                "wrote, or run the analysis again."
+            ) from error
+
+
+def _rounded(value: Any) -> Any:
+    """Return JSON values with floats at six significant digits; infinite bounds of a range stay as they are."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: item if key == "rule" else _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,99 @@
+"""What can be read and written inside a recurrent layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .errors import ProbeError, unknown
+
+
+class Signal(StrEnum):
+    """What an LSTM layer computes at a step; a member equals its value, and nothing is parsed."""
+
+    INPUT_GATE_PREACTIVATION = "input_gate_preactivation"
+    FORGET_GATE_PREACTIVATION = "forget_gate_preactivation"
+    CELL_CANDIDATE_PREACTIVATION = "cell_candidate_preactivation"
+    OUTPUT_GATE_PREACTIVATION = "output_gate_preactivation"
+    INPUT_GATE = "input_gate"
+    FORGET_GATE = "forget_gate"
+    CELL_CANDIDATE = "cell_candidate"
+    OUTPUT_GATE = "output_gate"
+    CELL_STATE = "cell_state"
+    HIDDEN_STATE = "hidden_state"
+
+
+def as_signal(name: str, allowed: Iterable[Signal] = tuple(Signal)) -> Signal:
+    """Return the member for a member or its exact value.
+
+    Raises:
+        ProbeError: no such signal, or none that the layer has; the message lists what exists.
+    """
+    members = tuple(allowed)
+    for member in members:
+        if member == name:
+            return member
+    raise ProbeError(unknown("signal", name, members))
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in a run: layer x signal x units x steps, and for edits the rows and the call.
+
+    Attributes:
+        signal: which signal.
+        layer: its layer's name, or None for the only layer that has the signal.
+        units: unit indices, or None for all.
+        steps: step indices from 0 (negative ones count from the end), or None for all.
+        rows: batch indices, or None for all.
+        call: which call of the layer in a forward pass, or None for every call.
+    """
+
+    signal: Signal
+    layer: str | None = None
+    units: tuple[int, ...] | None = None
+    steps: tuple[int, ...] | None = None
+    rows: tuple[int, ...] | None = None
+    call: int | None = None
+
+
+def as_indices(name: str, value: int | Iterable[int] | None) -> tuple[int, ...] | None:
+    """Return indices as a tuple: one number becomes one index, None stays None.
+
+    Raises:
+        ProbeError: an index is no whole number, is listed twice, or none is given.
+    """
+    if value is None:
+        return None
+    try:
+        listed = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+        indices = tuple(item.__index__() for item in listed)  # type: ignore[union-attr]
+    except AttributeError:
+        raise ProbeError(f"{name}={value!r} must be a whole number or several of them.") from None
+    if not indices or len(set(indices)) != len(indices):
+        raise ProbeError(f"{name}={value!r} must name at least one index, and none of them twice.")
+    return indices
+
+
+def within(name: str, indices: tuple[int, ...] | None, size: int, what: str) -> list[int]:
+    """Return the indices counted from 0, all of them for None.
+
+    Args:
+        name: the argument's name, for the message.
+        indices: indices, negative ones counting from the end.
+        size: how many there are.
+        what: what has that size, for the message.
+
+    Raises:
+        ProbeError: an index lies beyond the size, or two name the same place.
+    """
+    if indices is None:
+        return list(range(size))
+    for index in indices:
+        if not -size <= index < size:
+            raise ProbeError(f"{name}={index} lies outside {what}, which has {size} ({-size} to {size - 1}).")
+    resolved = [index % size for index in indices]
+    if len(set(resolved)) != len(resolved):
+        raise ProbeError(f"{name}={indices!r} names one place of {what} twice.")
+    return resolved
