@@ -1,0 +1,190 @@
+"""The folder of one trained network: what is written into it, and a careful way back.
+
+model.safetensors      the trained weights
+untrained.safetensors  the twin: the same initialisation, no step taken
+config.json            recipe, seed, split, hashes, versions, errors
+metrics.jsonl          loss and errors along the training
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+
+from probe.errors import ProbeError, unknown
+from probe.files import write_atomically
+
+from .counter import Counter, blank_counter
+from .recipes import Recipe
+
+Which = Literal["model", "untrained"]
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+WEIGHTS = {"model": "model.safetensors", "untrained": "untrained.safetensors"}
+CONFIG_KEYS = ("recipe", "seed", "steps", "split", "errors", "misread", "floor", "sha256", "versions")
+
+
+def save(folder: str | Path, *, model: Counter, untrained: Counter, config: dict[str, Any]) -> Path:
+    """Write a network, its untrained twin and their description.
+
+    Args:
+        folder: made if it is missing.
+        model: the trained network.
+        untrained: the network that it was before the first step.
+        config: the description without hashes, see `models.describe`; the hashes are added here.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ProbeError: a file cannot be written.
+    """
+    folder = Path(folder)
+    hashes = {}
+    for which, network in (("model", model), ("untrained", untrained)):
+        state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+        data = safetensors.torch.save(state)
+        write_atomically(folder / WEIGHTS[which], data)
+        hashes[WEIGHTS[which]] = hashlib.sha256(data).hexdigest()
+    # config.json comes last: where it exists, the weights that it describes are there.
+    write_atomically(folder / CONFIG, _to_json({**config, "sha256": hashes}))
+    return folder
+
+
+def load_config(folder: str | Path) -> dict[str, Any]:
+    """Return the description of a trained network.
+
+    Args:
+        folder: one that `save` wrote.
+
+    Raises:
+        ProbeError: the folder or its `config.json` is missing or damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        found = "is a file" if folder.is_file() else "does not exist"
+        raise ProbeError(
+            f"The folder of a trained network was expected at {str(folder)!r}, which {found}. "
+            "Train one with `python -m models.train --out DIR`."
+        )
+    path = folder / CONFIG
+    try:
+        config = json.loads(_read(path))
+    except ValueError as error:
+        raise ProbeError(
+            f"{str(path)!r} is not valid JSON ({error}); a description written by models.train was "
+            "expected. Train the network again."
+        ) from error
+    missing = [key for key in CONFIG_KEYS if not isinstance(config, dict) or key not in config]
+    if missing:
+        raise ProbeError(
+            f"{str(path)!r} lacks {', '.join(map(repr, missing))}; a description written by models.train "
+            "was expected. Train the network again."
+        )
+    return config
+
+
+def load(folder: str | Path, *, which: Which = "model") -> Counter:
+    """Return a trained network or its untrained twin, in evaluation mode.
+
+    Everything is checked, the hash last: a damaged file that still loads would give wrong findings.
+
+    Args:
+        folder: one that `save` wrote.
+        which: `"model"`, or `"untrained"` for the same initialisation without a step.
+
+    Raises:
+        ProbeError: a file is missing, truncated, of another shape or type, not finite, or not the one
+            that `config.json` describes.
+    """
+    if which not in WEIGHTS:
+        raise ProbeError(unknown("network of a checkpoint", which, WEIGHTS))
+    config = load_config(folder)
+    recipe = Recipe.from_dict(config["recipe"])
+    path = Path(folder) / WEIGHTS[which]
+    model = blank_counter(recipe.hidden_size, recipe.n_classes)
+    data = _read(path)
+    fill(model, read_tensors(path, data), path)
+    found, expected = hashlib.sha256(data).hexdigest(), config["sha256"].get(WEIGHTS[which])
+    if found != expected:
+        raise ProbeError(
+            f"{str(path)!r} has the SHA-256 {found}, but {CONFIG!r} beside it describes {expected}: "
+            "one of the two was changed. Restore both, or train the network again."
+        )
+    model.lstm.get_parameter("bias_hh_l0").requires_grad_(
+        False
+    )  # as in training, so that a loaded network trains on alike
+    return model.eval()
+
+
+def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
+    """Return the tensors of a safetensors file that was read.
+
+    Raises:
+        ProbeError: the bytes are no complete safetensors file.
+    """
+    try:
+        return safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        found = "is empty" if not data else f"is no complete safetensors file ({len(data)} bytes: {error})"
+        raise ProbeError(f"{str(path)!r} {found}. Restore it, or train the network again.") from error
+
+
+@torch.no_grad()
+def fill(model: Counter, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Copy tensors into a counter of the same names and shapes.
+
+    Args:
+        model: changed in place.
+        tensors: by the names of its `state_dict`.
+        path: where they were read, for the messages.
+
+    Raises:
+        ProbeError: names, shapes or types differ, or a value is not finite; the model is then unchanged.
+    """
+    state = model.state_dict()
+    missing, extra = sorted(state.keys() - tensors.keys()), sorted(tensors.keys() - state.keys())
+    if missing or extra:
+        raise ProbeError(
+            f"{str(path)!r} holds other tensors than the counter: missing {missing}, unknown {extra}. "
+            "Give the weights of a models.counter.Counter."
+        )
+    for name, tensor in tensors.items():
+        wanted = state[name]
+        if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
+            raise ProbeError(
+                f"{str(path)!r} holds {name!r} as {tensor.dtype} {tuple(tensor.shape)}; the recipe in "
+                f"{CONFIG!r} needs {wanted.dtype} {tuple(wanted.shape)}. The two files are not of one network."
+            )
+        bad = int((~torch.isfinite(tensor)).sum())
+        if bad:
+            raise ProbeError(
+                f"{str(path)!r} holds {bad} values that are not finite (NaN or infinite) in {name!r}; "
+                "finite weights were expected. Train the network again."
+            )
+    for name, tensor in tensors.items():
+        # copy_, not load_state_dict(assign=True): tensors of a file lie at any address, and a kernel may
+        # sum in another order on another alignment.
+        state[name].copy_(tensor)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ProbeError(
+            f"Cannot read {str(path)!r}: {error.strerror or error}. A folder written by models.train holds "
+            f"{', '.join([*WEIGHTS.values(), CONFIG])}; restore the file, or train the network again."
+        ) from error
+
+
+def _to_json(config: dict[str, Any]) -> str:
+    # One line a key: the split has 1,024 numbers, and a line for each would bury the rest.
+    lines = [f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in config.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -1,0 +1,140 @@
+"""The state of a training, whole in one file, so that a killed run goes on to the same bits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import safe_open
+
+from probe.errors import ProbeError
+from probe.files import write_atomically
+
+from .checkpoints import fill, read_tensors
+from .counter import Counter
+from .recipes import Recipe
+
+STATE = "training_state.safetensors"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One line of `metrics.jsonl`.
+
+    Attributes:
+        step: steps taken.
+        loss: clipped log loss after that step, summed over a batch, mean over the training batches, nats.
+        train_error: share of the training strings that are misread, 0 to 1.
+        test_error: share of the test strings that are misread, 0 to 1.
+    """
+
+    step: int
+    loss: float
+    train_error: float
+    test_error: float
+
+
+@dataclass
+class Run:
+    """A training under way; changed in place by every step.
+
+    Attributes:
+        recipe: how it trains.
+        seed: from which seed.
+        model: the weights after `step` steps.
+        adam: their optimiser, with its moments.
+        step: steps taken.
+        metrics: measured so far. Kept here and not only in `metrics.jsonl`: two files cannot be replaced
+            at one moment, and a kill between them would double or lose lines.
+    """
+
+    recipe: Recipe
+    seed: int
+    model: Counter
+    adam: torch.optim.Adam
+    step: int = 0
+    metrics: list[Measurement] = field(default_factory=list)
+
+
+def save_state(run: Run, folder: Path) -> Path:
+    """Write everything that the rest of the training depends on, atomically.
+
+    Raises:
+        ProbeError: the file cannot be written.
+    """
+    tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
+    for index, moments in run.adam.state_dict()["state"].items():
+        tensors[f"adam.{index}.exp_avg"] = moments["exp_avg"]
+        tensors[f"adam.{index}.exp_avg_sq"] = moments["exp_avg_sq"]
+    metadata = {
+        "recipe": json.dumps(run.recipe.to_dict()),
+        "seed": str(run.seed),
+        "step": str(run.step),
+        "metrics": json.dumps([asdict(line) for line in run.metrics]),
+    }
+    return write_atomically(folder / STATE, safetensors.torch.save(tensors, metadata))
+
+
+def restore_state(run: Run, folder: Path) -> None:
+    """Set a fresh run to what `save_state` wrote.
+
+    Args:
+        run: of the same recipe and seed; changed in place.
+        folder: where the state lies.
+
+    Raises:
+        ProbeError: the file is damaged, or belongs to another recipe or seed.
+    """
+    path = folder / STATE
+    tensors = read_tensors(path, path.read_bytes())
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    try:
+        recipe, seed = Recipe.from_dict(json.loads(metadata["recipe"])), int(metadata["seed"])
+        step = int(metadata["step"])
+        metrics = [Measurement(**line) for line in json.loads(metadata["metrics"])]
+    except (KeyError, ValueError, TypeError) as error:
+        raise ProbeError(
+            f"{str(path)!r} does not hold the state of a training ({error!r}). Start again with --overwrite."
+        ) from error
+    refuse_other(run.recipe, run.seed, recipe, seed, folder)
+    weights = {
+        name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")
+    }
+    fill(run.model, weights, path)
+    _restore_moments(run.adam, tensors, step, path)
+    run.step, run.metrics = step, metrics
+
+
+def refuse_other(recipe: Recipe, seed: int, found_recipe: Recipe, found_seed: int, folder: Path) -> None:
+    """Refuse to go on with a training under another recipe or seed than it was begun with.
+
+    Raises:
+        ProbeError: they differ; the message names the fields.
+    """
+    asked, found = {**recipe.to_dict(), "seed": seed}, {**found_recipe.to_dict(), "seed": found_seed}
+    differing = [f"{key} = {found[key]!r}, not {asked[key]!r}" for key in asked if asked[key] != found[key]]
+    if differing:
+        raise ProbeError(
+            f"The training in {str(folder)!r} has {'; '.join(differing)}. "
+            "Resume it as it was begun, give another folder, or start again with --overwrite."
+        )
+
+
+def _restore_moments(adam: torch.optim.Adam, tensors: dict[str, torch.Tensor], step: int, path: Path) -> None:
+    if step == 0:
+        return
+    state = adam.state_dict()
+    for index, parameter in enumerate(adam.param_groups[0]["params"]):
+        moments = [tensors.get(f"adam.{index}.{moment}") for moment in ("exp_avg", "exp_avg_sq")]
+        if any(moment is None or moment.shape != parameter.shape for moment in moments):
+            raise ProbeError(
+                f"{str(path)!r} lacks Adam's moments of weight {index}. Start again with --overwrite."
+            )
+        # clone: memory at torch's own alignment, as in a run that was never interrupted.
+        first, second = (moment.clone() for moment in moments if moment is not None)
+        state["state"][index] = {"step": torch.tensor(float(step)), "exp_avg": first, "exp_avg_sq": second}
+    adam.load_state_dict(state)

@@ -1,0 +1,80 @@
+"""The counting task: strings of bits as tensors, and the count that the network has to learn."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from probe.errors import ProbeError
+
+
+def bit_strings(length: int) -> Float[Tensor, "batch time 1"]:
+    """Return all strings of so many bits, in lexicographic order.
+
+    Args:
+        length: bits a string, 1 to 20 (a longer table would not fit a small machine's memory).
+
+    Returns:
+        Zeros and ones, float32 (2^length, length, 1); row r spells r in binary, first character first.
+
+    Raises:
+        ProbeError: the length is out of range.
+    """
+    if not 1 <= length <= 20:
+        raise ProbeError(
+            f"All strings of {length} bits were asked for; a length from 1 to 20 is allowed. "
+            "Use parse_bits for single longer strings."
+        )
+    rows = torch.arange(2**length)
+    shifts = torch.arange(length - 1, -1, -1)
+    return ((rows[:, None] >> shifts) & 1).float()[:, :, None]
+
+
+def parse_bits(text: str) -> Float[Tensor, "1 time 1"]:
+    """Return the tensor of one written string, such as `"0110"`.
+
+    Args:
+        text: one or more characters, each `0` or `1`.
+
+    Returns:
+        Float32 (1, time, 1).
+
+    Raises:
+        ProbeError: the text is empty or holds another character.
+    """
+    if not text:
+        raise ProbeError("The string of bits is empty; give one or more of the characters '0' and '1'.")
+    for position, character in enumerate(text):
+        if character not in "01":
+            raise ProbeError(
+                f"The string of bits {text!r} holds {character!r} at position {position}; "
+                "only the characters '0' and '1' are allowed."
+            )
+    return torch.tensor([[[float(character)] for character in text]])
+
+
+def format_bits(x: Float[Tensor, "batch time 1"]) -> list[str]:
+    """Return each row as text, the inverse of `parse_bits`.
+
+    Args:
+        x: zeros and ones, (batch, time, 1).
+
+    Raises:
+        ProbeError: a value is neither 0 nor 1; rounding it would name a string that was never read.
+    """
+    if not bool(((x == 0) | (x == 1)).all()):
+        raise ProbeError("The tensor holds values other than 0 and 1 and cannot be written as bits.")
+    return ["".join("1" if bit else "0" for bit in row) for row in x[:, :, 0].tolist()]
+
+
+def running_count(x: Float[Tensor, "batch time 1"]) -> Int64[Tensor, "batch time"]:
+    """Return how many ones each string had after each step, this step's bit included.
+
+    Args:
+        x: zeros and ones, (batch, time, 1).
+
+    Returns:
+        Counts, int64 (batch, time); the last column is the label of the counting task.
+    """
+    return x[:, :, 0].long().cumsum(dim=1)

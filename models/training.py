@@ -1,0 +1,205 @@
+"""Training a counter from a seed: initialisation, split, and a run that survives being killed.
+
+Everything random comes from generators made from the seed, one for each purpose, so that another hidden
+size leaves the split as it was. The global generator is neither read nor moved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from probe.errors import ProbeError
+from probe.files import write_atomically
+
+from . import checkpoints
+from .counter import Counter
+from .describe import describe
+from .learning import clipped_log_loss, make_adam, misread, take_step
+from .recipes import Recipe
+from .state import STATE, Measurement, Run, refuse_other, restore_state, save_state
+from .tasks import bit_strings, running_count
+from .tf1 import from_basic_lstm_cell
+
+# Every so many steps the errors are measured, the state is saved and `progress` is called.
+MEASURE_EVERY = 100
+OUTPUTS = (STATE, checkpoints.CONFIG, checkpoints.METRICS, *checkpoints.WEIGHTS.values())
+
+
+def initialise(recipe: Recipe, seed: int) -> Counter:
+    """Return an untrained counter, drawn as the recipe's TensorFlow code draws it.
+
+    Args:
+        recipe: gives the sizes and the constant biases.
+        seed: 0 or more.
+
+    Returns:
+        A float32 counter; `bias_hh` is 0 and not trained.
+
+    Raises:
+        ProbeError: the seed is negative.
+    """
+    generator = _generator(seed, "weights")
+    hidden = recipe.hidden_size
+    # TensorFlow's default initialiser is Glorot's, and BasicLSTMCell has *one* kernel for input and state:
+    # fan in 1 + H, fan out 4H. `xavier_uniform_` on torch's two matrices would give two other limits.
+    # Glorot & Bengio 2010, equation 16.
+    limit = (6 / (1 + hidden + 4 * hidden)) ** 0.5
+    kernel = torch.empty(1 + hidden, 4 * hidden).uniform_(-limit, limit, generator=generator)
+    # tf.truncated_normal redraws what falls outside two standard deviations: sd .880, not 1.
+    weight = torch.empty(hidden, recipe.n_classes)
+    nn.init.trunc_normal_(weight, std=1.0, a=-2.0, b=2.0, generator=generator)
+    model = from_basic_lstm_cell(
+        kernel,
+        torch.zeros(4 * hidden),
+        weight,
+        torch.full((recipe.n_classes,), recipe.head_bias),
+        forget_bias=recipe.forget_bias,
+    )
+    # TensorFlow's cell has one bias. Torch adds two; were both trained, their sum would move twice as
+    # fast under Adam.
+    model.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
+    return model
+
+
+def split(recipe: Recipe, seed: int) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " test"]]:
+    """Return which strings are trained on and which are the test.
+
+    Args:
+        recipe: gives the number of strings.
+        seed: 0 or more.
+
+    Returns:
+        Rows of `bit_strings(recipe.length)`: those trained on, in the order of the batches (batch j is
+        always rows j * batch_size and on), and the others.
+
+    Raises:
+        ProbeError: the seed is negative.
+    """
+    order = torch.randperm(recipe.n_strings, generator=_generator(seed, "split"))
+    return order[: recipe.train_size], order[recipe.train_size :]
+
+
+def train(
+    recipe: Recipe,
+    seed: int,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[Measurement], object] | None = None,
+) -> Path:
+    """Train one network and write its folder, see `models.checkpoints`.
+
+    A run that is killed leaves its last state; with `resume` it goes on and ends at the same bits.
+    KeyboardInterrupt passes through and leaves the same.
+
+    Args:
+        recipe: how to train.
+        seed: 0 or more; initialisation and split follow from it.
+        folder: where the network goes.
+        resume: go on with what is there; nothing there starts afresh, a finished network is left alone.
+        overwrite: remove a network that is there, and start afresh.
+        progress: called with each new measurement, and with the last one on resuming.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ProbeError: the seed is negative, the folder is taken or cannot be written, or its state is
+            damaged or of another recipe or seed.
+    """
+    folder = Path(folder)
+    report = progress or (lambda measurement: None)
+    model = initialise(recipe, seed)
+    run = Run(recipe, seed, model, make_adam(model, recipe))
+    if _prepare(folder, run, resume=resume, overwrite=overwrite):
+        return folder
+    train_rows, test_rows = split(recipe, seed)
+    if run.step == 0:
+        run.metrics = [_measure(run, train_rows, test_rows)]
+        save_state(run, folder)  # at once: a folder that cannot be written fails here, not after training
+    report(run.metrics[-1])
+    x = bit_strings(recipe.length)
+    counts = running_count(x)[:, -1]
+    batches = [(x[rows], counts[rows]) for rows in train_rows.split(recipe.batch_size)]
+    while run.step < recipe.steps:
+        batch_x, batch_counts = batches[run.step % recipe.batches]
+        take_step(run.model, run.adam, batch_x, batch_counts, recipe=recipe, t=run.step + 1)
+        run.step += 1
+        if run.step % MEASURE_EVERY == 0 or run.step == recipe.steps:
+            run.metrics.append(_measure(run, train_rows, test_rows))
+            save_state(run, folder)
+            report(run.metrics[-1])
+    _finish(run, folder, train_rows, test_rows)
+    return folder
+
+
+def _generator(seed: int, purpose: str) -> torch.Generator:
+    if seed < 0:
+        raise ProbeError(f"The seed {seed} is negative; give an integer from 0 up.")
+    # A hash, since neighbouring seeds and `seed + 1` for a second purpose would share streams.
+    digest = hashlib.sha256(f"{purpose} {seed}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _prepare(folder: Path, run: Run, *, resume: bool, overwrite: bool) -> bool:
+    """Make the folder's content and the run agree; return whether there is nothing left to train."""
+    if resume and overwrite:
+        raise ProbeError("Both resume and overwrite were asked for; give one of the two.")
+    if folder.is_file():
+        raise ProbeError(f"The output {str(folder)!r} is a file; give a folder.")
+    taken = [name for name in OUTPUTS if (folder / name).exists()]
+    if not taken:
+        return False
+    if overwrite:
+        _remove(folder, taken)
+        return False
+    if not resume:
+        raise ProbeError(
+            f"The output {str(folder)!r} already holds {', '.join(map(repr, taken))}. Give another folder, "
+            "--resume to go on with that training, or --overwrite to replace it."
+        )
+    if STATE in taken:
+        restore_state(run, folder)
+        return False
+    config = checkpoints.load_config(folder)
+    refuse_other(run.recipe, run.seed, Recipe.from_dict(config["recipe"]), config["seed"], folder)
+    return True
+
+
+def _remove(folder: Path, names: list[str]) -> None:
+    try:
+        for name in names:
+            (folder / name).unlink()
+    except OSError as error:
+        raise ProbeError(
+            f"Cannot replace the files in {str(folder)!r}: {error.strerror or error}. Give another folder."
+        ) from error
+
+
+@torch.no_grad()
+def _measure(run: Run, train: Int64[Tensor, " train"], test: Int64[Tensor, " test"]) -> Measurement:
+    x = bit_strings(run.recipe.length)
+    counts = running_count(x)[:, -1]
+    smallest = run.recipe.smallest_probability
+    loss = clipped_log_loss(run.model(x[train]), counts[train], smallest=smallest) / run.recipe.batches
+    shares = [len(misread(run.model, x[rows], counts[rows])) / len(rows) for rows in (train, test)]
+    loss, train_error, test_error = (float(f"{value:.6g}") for value in (float(loss), *shares))
+    return Measurement(run.step, loss, train_error, test_error)
+
+
+def _finish(run: Run, folder: Path, train: Int64[Tensor, " train"], test: Int64[Tensor, " test"]) -> None:
+    lines = [json.dumps(asdict(line)) + "\n" for line in run.metrics]
+    write_atomically(folder / checkpoints.METRICS, "".join(lines))
+    config = describe(run.model, run.recipe, run.seed, train, test)
+    checkpoints.save(folder, model=run.model, untrained=initialise(run.recipe, run.seed), config=config)
+    # Last: a kill before this line leaves a state from which the same files are written again.
+    (folder / STATE).unlink()

@@ -1,0 +1,252 @@
+"""The recipe against TensorFlow: a network that it trained, and a step written out in numpy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from models.counter import Counter, answer
+from models.learning import make_adam, take_step
+from models.recipes import RECIPES
+from models.tasks import bit_strings, format_bits, running_count
+from models.tf1 import from_basic_lstm_cell
+from models.training import initialise
+from probe.errors import ProbeError
+
+DATA = Path(__file__).parents[1] / "data" / "tf1-counter"
+RECIPE = RECIPES["counter"]
+Array = NDArray[np.float64]
+Weights = dict[str, Array]
+
+
+def tensorflows_counter(*, forget_bias: float = 1.0) -> Counter:
+    """The network that TensorFlow trained."""
+    arrays = np.load(DATA / "weights.npz")
+    names = ("rnn.basic_lstm_cell.kernel", "rnn.basic_lstm_cell.bias", "softmax_w", "softmax_b")
+    return from_basic_lstm_cell(*(arrays[name] for name in names), forget_bias=forget_bias)
+
+
+def test_tensorflows_network_gives_tensorflows_states_and_probabilities() -> None:
+    """Hidden states at every step and probabilities agree on all 1,024 strings, as do both misread ones."""
+    reference = np.load(DATA / "ref.npz")
+    x = torch.from_numpy(reference["x"])
+    assert sorted(format_bits(x)) == format_bits(bit_strings(10))
+    model = tensorflows_counter()
+    with torch.no_grad():
+        hidden, _ = model.lstm(x)
+        logits = model(x)
+    np.testing.assert_allclose(hidden.numpy(), reference["h"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(torch.softmax(logits, 1).numpy(), reference["probs"], rtol=0, atol=1e-5)
+    counts = running_count(x)[:, -1]
+    wrong = (answer(logits) != counts).nonzero()[:, 0].tolist()
+    assert wrong == np.flatnonzero(reference["probs"].argmax(1) != counts.numpy()).tolist()
+    assert len(wrong) == 2
+
+
+def test_without_the_forget_bias_hundreds_of_strings_are_misread() -> None:
+    """The control arm: the constant that no file holds is what makes the network TensorFlow's."""
+    x = bit_strings(10)
+    with torch.no_grad():
+        answers = answer(tensorflows_counter(forget_bias=0.0)(x))
+    assert int((answers != running_count(x)[:, -1]).sum()) > 200
+
+
+def test_arrays_of_two_networks_are_refused() -> None:
+    """The message lists the shapes found and the shapes needed."""
+    with pytest.raises(ProbeError, match=r"have the shapes \[\(13, 48\).*must have \[\(12, 44\)"):
+        from_basic_lstm_cell(
+            np.zeros((13, 48)), np.zeros(48), np.zeros((11, 11)), np.zeros(11), forget_bias=1.0
+        )
+
+
+# The seed's graph in plain numpy, float64, from the formulas of TensorFlow 1.15 and not from models/.
+
+
+def sigmoid(a: Array) -> Array:
+    """The logistic function."""
+    return 1 / (1 + np.exp(-a))
+
+
+def gradients(w: Weights, x: Array, counts: NDArray[np.int64], smallest: float) -> tuple[float, Weights]:
+    """Loss and gradients of BasicLSTMCell, softmax head and clipped log loss, by hand.
+
+    Args:
+        w: kernel (1 + H, 4H) with columns i j f o, bias (4H), weight (H, K), head_bias (K).
+        x: (batch, time, 1).
+        counts: (batch).
+        smallest: what p is clipped to.
+    """
+    batch, time, _ = x.shape
+    units = w["weight"].shape[0]
+    c, h = np.zeros((batch, units)), np.zeros((batch, units))
+    tape = []
+    for t in range(time):
+        inputs = np.concatenate([x[:, t], h], axis=1)
+        a_i, a_j, a_f, a_o = np.split(inputs @ w["kernel"] + w["bias"], 4, axis=1)
+        i, j, f, o = sigmoid(a_i), np.tanh(a_j), sigmoid(a_f + 1.0), sigmoid(a_o)  # forget_bias = 1.0
+        previous, c = c, f * c + i * j
+        h = o * np.tanh(c)
+        tape.append((inputs, i, j, f, o, previous, c))
+    logits = h @ w["weight"] + w["head_bias"]
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    one_hot = np.eye(p.shape[1])[counts]
+    true = p[np.arange(batch), counts]
+    loss = float(-np.log(np.clip(true, smallest, 1.0)).sum())
+    # d(-log p_y)/d logits = p - onehot; where p_y is clipped the loss is constant.
+    d_logits = (p - one_hot) * (true >= smallest)[:, None]
+    grad = {name: np.zeros_like(value) for name, value in w.items()}
+    grad["weight"], grad["head_bias"] = h.T @ d_logits, d_logits.sum(0)
+    d_h, d_c = d_logits @ w["weight"].T, np.zeros_like(c)
+    for inputs, i, j, f, o, previous, c_t in reversed(tape):
+        squashed = np.tanh(c_t)
+        d_c = d_c + d_h * o * (1 - squashed**2)
+        d_a = np.concatenate(
+            [
+                d_c * j * i * (1 - i),
+                d_c * i * (1 - j**2),
+                d_c * previous * f * (1 - f),
+                d_h * squashed * o * (1 - o),
+            ],
+            axis=1,
+        )
+        grad["kernel"] += inputs.T @ d_a
+        grad["bias"] += d_a.sum(0)
+        d_h, d_c = (d_a @ w["kernel"].T)[:, 1:], d_c * f
+    return loss, grad
+
+
+def tf_adam(w: Weights, grad: Weights, m: Weights, v: Weights, t: int) -> tuple[Weights, Weights, Weights]:
+    """TensorFlow 1's Adam: epsilon is added before the bias correction."""
+    m = {name: 0.9 * m[name] + 0.1 * grad[name] for name in w}
+    v = {name: 0.999 * v[name] + 0.001 * grad[name] ** 2 for name in w}
+    rate = 1e-3 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+    return {name: w[name] - rate * m[name] / (np.sqrt(v[name]) + 1e-8) for name in w}, m, v
+
+
+# torch's name, whether it is transposed there, and its gate order: i j f o -> i f g(=j) o.
+def to_torch(w: Weights) -> dict[str, torch.Tensor]:
+    """The numpy arrays, or their moments, as the counter holds them (without the constant forget bias)."""
+
+    def gates(a: Array) -> Array:
+        i, j, f, o = np.split(a, 4, axis=-1)
+        return np.concatenate([i, f, j, o], axis=-1)
+
+    arrays = {
+        "lstm.weight_ih_l0": gates(w["kernel"])[:1].T,
+        "lstm.weight_hh_l0": gates(w["kernel"])[1:].T,
+        "lstm.bias_ih_l0": gates(w["bias"]),
+        "head.weight": w["weight"].T,
+        "head.bias": w["head_bias"],
+    }
+    return {name: torch.tensor(array) for name, array in arrays.items()}  # copies: Adam works in place
+
+
+def example() -> tuple[Weights, Weights, Weights, Array, NDArray[np.int64]]:
+    """Weights, Adam's moments and a batch; two rows have a true class with p < 1e-10."""
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (13, 48), "bias": (48,), "weight": (12, 11), "head_bias": (11,)}
+    w = {name: rng.normal(0, 0.5, shape) for name, shape in shapes.items()}
+    m = {name: rng.normal(0, 0.1, shape) for name, shape in shapes.items()}
+    v = {name: rng.uniform(0, 0.1, shape) for name, shape in shapes.items()}
+    # Some second moments so small that epsilon, and where it is added, decides the step.
+    for first, second in zip(m.values(), v.values(), strict=True):
+        first.flat[::3] = 1e-9
+        second.flat[::3] = 1e-16
+    w["head_bias"][7] = -40.0
+    x = bit_strings(10).double().numpy()[rng.permutation(1024)[:60]]
+    counts = x[:, :, 0].sum(1).astype(np.int64)
+    assert (counts == 7).sum() >= 2
+    return w, m, v, x, counts
+
+
+def torch_step(
+    w: Weights, m: Weights, v: Weights, x: Array, counts: NDArray[np.int64], *, t: int
+) -> tuple[float, dict[str, torch.Tensor]]:
+    """The same step by models.learning, in float64."""
+    model = from_basic_lstm_cell(w["kernel"], w["bias"], w["weight"], w["head_bias"], forget_bias=1.0)
+    model.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
+    adam = make_adam(model, RECIPE)
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    first, second = to_torch(m), to_torch(v)
+    state = adam.state_dict()
+    for index, name in enumerate(names):
+        moments = {"step": torch.tensor(float(t - 1)), "exp_avg": first[name], "exp_avg_sq": second[name]}
+        state["state"][index] = moments
+    adam.load_state_dict(state)
+    loss = take_step(model, adam, torch.from_numpy(x), torch.from_numpy(counts), recipe=RECIPE, t=t)
+    return float(loss), {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("t", [1, 7, 9_999])
+def test_a_step_is_tensorflows_step(t: int) -> None:
+    """Forward, back-propagation, clipped loss and Adam equal the graph written out in numpy."""
+    w, m, v, x, counts = example()
+    loss, grad = gradients(w, x, counts, 1e-10)
+    after, _, _ = tf_adam(w, grad, m, v, t)
+    found_loss, found = torch_step(w, m, v, x, counts, t=t)
+    assert found_loss == pytest.approx(loss, rel=1e-12)
+    after["bias"][24:36] += 1.0  # in torch the forget bias stands in the weights
+    before = to_torch({**w, "bias": w["bias"] + np.repeat([0.0, 0.0, 1.0, 0.0], 12)})
+    for name, expected in to_torch(after).items():
+        change, wanted = found[name] - before[name], expected - before[name]
+        # of the change, not of the weight: the weight would hide a step that is wrong by a part in 1,000
+        np.testing.assert_allclose(change.numpy(), wanted.numpy(), rtol=1e-6, atol=1e-12, err_msg=name)
+
+
+def test_a_true_class_below_the_clip_pulls_on_nothing() -> None:
+    """Strings of seven ones have p < 1e-10 here: leaving them out changes no weight's gradient."""
+    w, m, v, x, counts = example()
+    _, with_them = torch_step(w, m, v, x, counts, t=5)
+    rest = counts != 7
+    _, without = torch_step(w, m, v, x[rest], counts[rest], t=5)
+    for name, value in with_them.items():
+        np.testing.assert_allclose(value.numpy(), without[name].numpy(), rtol=0, atol=1e-12, err_msg=name)
+
+
+def test_the_handwritten_gradient_is_the_slope_of_the_loss() -> None:
+    """The oracle is checked too: central differences of the numpy loss."""
+    w, _, _, x, counts = example()
+    _, grad = gradients(w, x, counts, 1e-10)
+    for name, index in (("kernel", (0, 3)), ("kernel", (5, 30)), ("bias", (20,)), ("weight", (2, 4))):
+        ends = []
+        for shift in (1e-6, -1e-6):
+            moved = {key: value.copy() for key, value in w.items()}
+            moved[name][index] += shift
+            ends.append(gradients(moved, x, counts, 1e-10)[0])
+        assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(grad[name][index], rel=1e-5)
+
+
+def test_torchs_own_epsilon_would_be_another_step() -> None:
+    """The control arm: with epsilon after the correction the first steps differ by more than the tolerance."""
+    w, m, v, _, _ = example()
+    expected, first, second = tf_adam(w, {name: np.zeros_like(value) for name, value in w.items()}, m, v, 1)
+    m_hat, v_hat = first["kernel"] / (1 - 0.9), second["kernel"] / (1 - 0.999)
+    change = expected["kernel"] - w["kernel"]
+    torchs = -1e-3 * m_hat / (np.sqrt(v_hat) + 1e-8)
+    assert np.abs(torchs / change - 1).max() > 0.1
+
+
+@torch.no_grad()
+def test_initialisation_is_the_seeds_distribution() -> None:
+    """One kernel uniform on +-sqrt(6/61), forget bias +1, bias_hh frozen at 0, head sd .880, head bias .1."""
+    models = [initialise(RECIPE, seed) for seed in range(40)]
+    kernels = torch.cat([m.lstm.get_parameter(f"weight_{s}h_l0").flatten() for m in models for s in "ih"])
+    limit = (6 / 61) ** 0.5
+    assert 0.999 * limit < float(kernels.abs().max()) <= limit
+    # 24,960 draws: the sd of a uniform is limit / sqrt 3, known to about .3 %.
+    assert float(kernels.std()) == pytest.approx(limit / 3**0.5, rel=0.015)
+    heads = torch.cat([m.head.weight.flatten() for m in models])
+    assert float(heads.abs().max()) <= 2
+    assert float(heads.abs().max()) > 1.95
+    assert float(heads.std()) == pytest.approx(0.880, rel=0.02)
+    for model in models:
+        assert model.lstm.get_parameter("bias_ih_l0").tolist() == [0.0] * 12 + [1.0] * 12 + [0.0] * 24
+        assert model.lstm.get_parameter("bias_hh_l0").tolist() == [0.0] * 48
+        assert not model.lstm.get_parameter("bias_hh_l0").requires_grad
+        assert torch.equal(model.head.bias, torch.full((11,), 0.1))
+        assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["lstm.bias_hh_l0"]
