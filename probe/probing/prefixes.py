@@ -1,0 +1,128 @@
+"""The distinct states of a network: a state depends on the prefix read so far, and strings share prefixes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import ProbeError
+from ..recording import record
+from ..signals import Signal
+
+
+def distinct_prefixes(x: Float[Tensor, "batch time input"]) -> list[np.ndarray]:
+    """Return for each step the rows that hold each distinct prefix once, the first that has it.
+
+    All 1,024 strings of ten bits have 2 prefixes after one bit. Counting 1,024 points there would repeat two
+    states 512 times each, and a split by row would put the same state into both halves.
+
+    Args:
+        x: inputs.
+
+    Returns:
+        A list over steps of row indices, ascending.
+    """
+    values = x.detach().cpu().numpy()
+    group = np.zeros(len(values), dtype=np.int64)
+    rows = []
+    for step in range(values.shape[1]):
+        keyed = np.column_stack([group, values[:, step]])
+        _, first, group = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
+        group = group.ravel()
+        rows.append(np.sort(first))
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class StepStates:
+    """The distinct states at one step.
+
+    Attributes:
+        step: which step, the first being 0.
+        rows: a row of the batch for each distinct prefix.
+        concept: the concept's value at each, (prefix,).
+        states: each signal at each, (prefix, unit), float64.
+    """
+
+    step: int
+    rows: np.ndarray
+    concept: np.ndarray
+    states: Mapping[Signal, np.ndarray]
+
+
+def states_by_step(
+    model: nn.Module,
+    x: Float[Tensor, "batch time input"],
+    concept: Tensor,
+    *,
+    layer: str | None = None,
+    signals: Iterable[Signal] = (Signal.CELL_STATE, Signal.HIDDEN_STATE),
+) -> list[StepStates]:
+    """Record a model in float64 and return its distinct states at every step.
+
+    Args:
+        model: the model; a float64 copy of it runs.
+        x: inputs of equal length.
+        concept: what to look for, (batch, time), such as the count of ones read so far.
+        layer: the layer's name, or None for the only one.
+        signals: which signals to keep.
+
+    Raises:
+        ProbeError: the concept is not aligned to (batch, time), or the layer does not exist.
+    """
+    if tuple(concept.shape) != tuple(x.shape[:2]):
+        raise ProbeError(
+            f"The concept has shape {tuple(concept.shape)}; it must have one value for each sequence and step "
+            f"of the input, {tuple(x.shape[:2])}."
+        )
+    wanted = tuple(signals)
+    recording = record(
+        copy.deepcopy(model).double(),
+        x.double(),
+        signals=wanted,
+        layers=None if layer is None else [layer],
+    )
+    values = {signal: recording[signal].cpu().numpy() for signal in wanted}
+    target = concept.detach().cpu().numpy().astype(float)
+    return [
+        StepStates(
+            step, rows, target[rows, step], {signal: value[rows, step] for signal, value in values.items()}
+        )
+        for step, rows in enumerate(distinct_prefixes(x))
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Pooled:
+    """The distinct states of all steps together; every step has the same total weight.
+
+    Attributes:
+        step: the step of each state, (state,).
+        concept: the concept's value at each, (state,).
+        states: each signal at each, (state, unit).
+        weight: weight of each, (state,); they sum to 1.
+    """
+
+    step: np.ndarray
+    concept: np.ndarray
+    states: Mapping[Signal, np.ndarray]
+    weight: np.ndarray
+
+
+def pool(steps: list[StepStates]) -> Pooled:
+    """Return the states of all steps together."""
+    sizes = [len(item.rows) for item in steps]
+    return Pooled(
+        np.repeat([item.step for item in steps], sizes),
+        np.concatenate([item.concept for item in steps]),
+        {
+            signal: np.concatenate([item.states[signal] for item in steps])
+            for signal in (steps[0].states if steps else {})
+        },
+        np.repeat([1 / (size * len(sizes)) for size in sizes], sizes),
+    )
