@@ -1,0 +1,1 @@
+"""Questions about any recurrent network: `measure` makes the table, `draw` makes the picture from it."""
