@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -69,7 +69,8 @@ def style() -> Iterator[None]:
 
     Ink is pure black, because black is what the report turns into the page's own text colour.
     """
-    settings = {
+    settings: dict[Any, Any] = {
+        **sns.axes_style("ticks"),
         "font.family": ["sans-serif"],
         "font.sans-serif": ["DejaVu Sans"],
         "font.size": FONT_SIZE,
@@ -93,13 +94,16 @@ def style() -> Iterator[None]:
         "svg.hashsalt": "probe",
         "svg.fonttype": "none",
     }
-    ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
-    with matplotlib.rc_context({**_ticks(), **settings, **dict.fromkeys(ink, "black")}):
+    ink = (
+        "text.color",
+        "axes.edgecolor",
+        "axes.labelcolor",
+        "axes.titlecolor",
+        "xtick.color",
+        "ytick.color",
+    )
+    with matplotlib.rc_context({**settings, **dict.fromkeys(ink, "black")}):
         yield
-
-
-def _ticks() -> dict[str, object]:
-    return dict(sns.axes_style("ticks"))
 
 
 def new_figure(

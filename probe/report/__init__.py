@@ -1,0 +1,42 @@
+"""A report page as a value: build a `Page` of typed blocks, render it, write it.
+
+`figure_to_svg` is loaded on first use, because it alone needs matplotlib.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .blocks import Code, Details, Figure, Points, Text
+from .inline import CodeSpan, Link, Strong, Verdict
+from .inlining import inline_svg
+from .page import Page, Section
+from .tables import Table
+
+if TYPE_CHECKING:
+    from .svg import figure_to_svg
+
+__all__ = [
+    "Code",
+    "CodeSpan",
+    "Details",
+    "Figure",
+    "Link",
+    "Page",
+    "Points",
+    "Section",
+    "Strong",
+    "Table",
+    "Text",
+    "Verdict",
+    "figure_to_svg",
+    "inline_svg",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "figure_to_svg":
+        from .svg import figure_to_svg
+
+        return figure_to_svg
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

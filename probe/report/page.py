@@ -1,0 +1,139 @@
+"""The page: title, verdict, sections, provenance, as one value that renders to one file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import ClassVar
+
+from ..errors import ProbeError, unknown
+from ..files import write_atomically
+from .blocks import Block, Figure, Points, Text, walk
+from .inline import Link, Sentence, pieces
+from .render import render_page
+from .tables import Table
+
+_KEY = re.compile(r"[a-z][a-z0-9-]*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+RESERVED_KEYS = ("main", "made", "contents")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and its blocks; a section inside a section gets the next lower heading.
+
+    Args:
+        title: the heading.
+        blocks: what stands below it.
+        key: the anchor, so that a finding can be linked: lower-case letters, digits and `-`.
+
+    Raises:
+        ProbeError: the key is no anchor or one of the page's own, or the title is empty.
+    """
+
+    title: str
+    blocks: Sequence[Block]
+    key: str
+    kind: ClassVar[str] = "section"
+
+    def __post_init__(self) -> None:
+        if not _KEY.fullmatch(self.key) or self.key in RESERVED_KEYS:
+            raise ProbeError(
+                f"{self.key[:80]!r} cannot be a section's key; use lower-case letters, digits and '-', "
+                f"starting with a letter, and none of {', '.join(RESERVED_KEYS)}."
+            )
+        if not self.title.strip():
+            raise ProbeError(f"Section {self.key!r} has an empty title; a heading needs words to be found by.")
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+
+
+@dataclass(frozen=True)
+class Page:
+    """One self-contained HTML page: no request, no script unless one is given, the same bytes every time.
+
+    Args:
+        title: the page's name.
+        lead: the verdict, in one sentence: what a reader takes home after ten seconds.
+        sections: the rest, in reading order.
+        language: the language of the texts, as in `en` or `pt-BR`; screen readers choose their voice by it.
+        provenance: how the page was made: name -> value (seed, checkpoint hash, versions, command). No time
+            stamp is added, or two builds would differ.
+        script: the one script that the page may run; its hash goes into the page's security policy.
+
+    Raises:
+        ProbeError: two sections share a key, two figures an alt text, a link points nowhere, or the script
+            holds a tag that would end it early.
+    """
+
+    title: str
+    lead: Sentence
+    sections: Sequence[Section]
+    language: str = "en"
+    provenance: Mapping[str, str] | None = None
+    script: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.title.strip():
+            raise ProbeError("A page needs a title: it names the browser's tab and the saved file.")
+        if not _LANGUAGE.fullmatch(self.language):
+            raise ProbeError(f"{self.language[:80]!r} is no language tag; give one such as 'en' or 'pt-BR'.")
+        if self.script is not None and re.search(r"</script|<!--", self.script, re.IGNORECASE):
+            raise ProbeError("The script holds '</script' or '<!--', which would end it early; escape the '<'.")
+        object.__setattr__(self, "lead", pieces(self.lead))
+        object.__setattr__(self, "sections", tuple(self.sections))
+        blocks = list(walk(self.sections))
+        keys = [block.key for block in blocks if isinstance(block, Section)]
+        if twice := _repeated(keys):
+            raise ProbeError(f"Two sections have the key {twice!r}; give each its own, or links are ambiguous.")
+        alts = [" ".join(block.alt.split()) for block in blocks if isinstance(block, Figure)]
+        if twice := _repeated(alts):
+            raise ProbeError(f"Two figures have the alt text {twice[:80]!r}; say what differs between them.")
+        for link in _links(self.lead, blocks):
+            if link.target.startswith("#") and link.target[1:] not in {*keys, *RESERVED_KEYS}:
+                raise ProbeError(unknown("section", link.target[1:], keys))
+
+    def render(self) -> str:
+        """Return the page as HTML text; the same page gives the same text."""
+        return render_page(self)
+
+    def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+        """Write the page as one file and return its path.
+
+        Args:
+            path: where it goes; missing folders are made.
+            overwrite: whether a file that exists may be replaced.
+
+        Raises:
+            ProbeError: the file exists and `overwrite` is False, or it cannot be written.
+        """
+        if not overwrite and Path(path).exists():
+            raise ProbeError(f"{str(path)!r} exists. Give another path, or overwrite=True to replace it.")
+        return write_atomically(path, self.render())
+
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook, in a frame that can reach nothing outside itself."""
+        allow = "allow-scripts" if self.script is not None else ""
+        return (
+            f'<iframe sandbox="{allow}" title="{escape(self.title)}" width="100%" height="640" '
+            f'style="border: 0" srcdoc="{escape(self.render())}"></iframe>'
+        )
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    return next((name for index, name in enumerate(names) if name in names[:index]), None)
+
+
+def _links(lead: Sentence, blocks: Sequence[Block]) -> Iterator[Link]:
+    rows: list[Sequence[object]] = [pieces(lead)]
+    for block in blocks:
+        if isinstance(block, Text):
+            rows += [pieces(paragraph) for paragraph in block.paragraphs]
+        elif isinstance(block, Points):
+            rows += [pieces(item) for item in block.items]
+        elif isinstance(block, Table):
+            rows += block.rows
+    return (piece for row in rows for piece in row if isinstance(piece, Link))

@@ -1,0 +1,106 @@
+"""From a page to HTML: Jinja2 with everything escaped, and a security policy that names what may run."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+from collections import Counter
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from .inlining import inline_svg
+
+if TYPE_CHECKING:
+    from .page import Page
+
+# Control characters are no HTML, and a lone surrogate has no UTF-8; both come in with other people's names.
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+DEEPEST_HEADING = 6
+
+
+def clean(text: str) -> str:
+    """Return text with everything that HTML and XML forbid replaced by U+FFFD."""
+    return _NOT_TEXT.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def hash_source(text: str) -> str:
+    """Return a `'sha256-...'` source for the Content-Security-Policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+class Renderer:
+    """Renders the blocks of one page, counting figures and tables as it goes."""
+
+    def __init__(self) -> None:
+        self.level = 2
+        self._counts: Counter[str] = Counter()
+
+    def number(self, what: str) -> int:
+        """Return the next number of a kind, from 1."""
+        self._counts[what] += 1
+        return self._counts[what]
+
+    def block(self, block: object) -> Markup:
+        """Return a block as HTML, by the template that its `kind` names."""
+        template = _environment().get_template(f"{getattr(block, 'kind')}.html.j2")  # noqa: B009 - any block
+        return Markup(template.render(block=block, page=self))
+
+    def below(self, blocks: tuple[object, ...]) -> Markup:
+        """Return blocks whose sections take the next lower heading."""
+        self.level = min(self.level + 1, DEEPEST_HEADING)
+        try:
+            return Markup("\n").join(self.block(block) for block in blocks)
+        finally:
+            self.level -= 1
+
+    def picture(self, svg: str, number: int, title: str, alt: str) -> Markup:
+        """Return a figure's SVG, made safe to stand in the page."""
+        return Markup(
+            inline_svg(svg, prefix=f"F{number}-", title=clean(title or f"Figure {number}"), alt=clean(alt))
+        )
+
+
+def render_page(page: Page) -> str:
+    """Return a page as HTML text."""
+    style = _style()
+    policy = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
+    policy.append(f"style-src {hash_source(style)}")
+    if page.script is not None:
+        policy.append(f"script-src {hash_source(page.script)}")
+    template = _environment().get_template("page.html.j2")
+    return (
+        template.render(
+            value=page,
+            page=Renderer(),
+            policy="; ".join(policy),
+            style=Markup(style),
+            # The page's author wrote the script and `Page` refused what would end it; the hash pins it.
+            script=Markup(page.script) if page.script is not None else None,
+        ).rstrip("\n")
+        + "\n"
+    )
+
+
+@functools.cache
+def _style() -> str:
+    text = resources.files("probe.report").joinpath("templates/page.css").read_text(encoding="utf-8")
+    without_comments = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    return "\n".join(line.strip() for line in without_comments.splitlines() if line.strip())
+
+
+@functools.cache
+def _environment() -> Environment:
+    # `finalize` cleans each value before it is escaped, so that no template can forget to.
+    return Environment(
+        loader=PackageLoader("probe.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: clean(value) if type(value) is str else value,
+    )

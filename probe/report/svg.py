@@ -1,0 +1,221 @@
+"""A matplotlib figure as a small SVG that is the same every time.
+
+A mark costs 0.1 to 0.2 kB, so that 10,240 points weigh 1.6 MB: what has above 150 marks in one artist becomes
+pixels inside the SVG, meshes one pixel a cell, while axes and text stay vectors that can be read and copied.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import Collection, QuadMesh
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from ..errors import ProbeError
+from .inlining import inline_svg
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+MAX_MARKS = 150
+MAX_BYTES = 25_000
+# A vertex without a marker costs a tenth of a mark.
+VERTICES_PER_MARK = 10
+RASTER_DPI = (144, 110, 80, 60, 40)
+# Drawn marks have few colours and many blends at their edges; 24 are enough to look at.
+RASTER_COLOURS = 24
+_IMAGE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
+_HASHED_ID = re.compile(r'\bid="((?:[a-z]|image|C\d+_\d+_)[0-9a-f]{8,40})"')
+_PATH = re.compile(r'\b(d|points)="([^"]*)"')
+_COORDINATE = re.compile(r'\b(x|y|width|height)="(-?\d+\.\d{3,})"')
+_DECIMALS = re.compile(r"-?\d+\.\d{3,}")
+__all__ = ["MAX_BYTES", "MAX_MARKS", "figure_to_svg", "inline_svg"]
+
+
+def figure_to_svg(figure: Figure, *, name: str, max_bytes: int = MAX_BYTES) -> str:
+    """Return a figure as SVG text: the same bytes for the same figure, text kept as text.
+
+    Args:
+        figure: the figure; it is left as it was.
+        name: the SVG's id.
+        max_bytes: what the SVG may weigh. When it would weigh more, all marks become pixels, coarser ones
+            if need be.
+
+    Raises:
+        ProbeError: the axes and text alone weigh more than `max_bytes`.
+    """
+    settings: dict[RcKeyType, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "probe",
+        "svg.id": name,
+        "svg.image_inline": True,
+        # Joining images would resample them to the figure's resolution.
+        "image.composite_image": False,
+        # The list of fallback fonts is repeated in each text and weighs more than the text.
+        "font.sans-serif": ["DejaVu Sans"],
+    }
+    text = ""
+    with matplotlib.rc_context(settings):
+        for attempt, dpi in enumerate((RASTER_DPI[0], *RASTER_DPI)):
+            with _lightened(figure, everything=attempt > 0):
+                text = _save(figure, dpi)
+            if len(text.encode()) <= max_bytes:
+                return text
+    raise ProbeError(
+        f"Figure {name[:80]!r} weighs {len(text.encode())} bytes as SVG with all its marks as pixels; "
+        f"{max_bytes} are allowed. Draw fewer axes, ticks or annotations, or give a larger max_bytes."
+    )
+
+
+def _save(figure: Figure, dpi: int) -> str:
+    buffer = io.BytesIO()
+    if figure.get_layout_engine() is not None:
+        # A constrained layout settles with the second draw; without these, a second save differs from the first.
+        figure.draw_without_rendering()
+        figure.draw_without_rendering()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(buffer, format="svg", dpi=dpi, metadata=nothing)
+    text = buffer.getvalue().decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = _short_ids(_IMAGE.sub(_smaller, text))
+    text = _PATH.sub(lambda match: f'{match[1]}="{" ".join(_rounded(match[2]).split())}"', text)
+    text = _COORDINATE.sub(lambda match: f'{match[1]}="{_rounded(match[2])}"', text)
+    text = text.replace("font-family: 'DejaVu Sans', sans-serif; ", "font-family: sans-serif; ")
+    text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)
+    return re.sub(r">\s*\n\s*<", ">\n<", text).rstrip() + "\n"
+
+
+def _short_ids(text: str) -> str:
+    """Number the ids that matplotlib hashes: the hash changes with the last bit of a coordinate."""
+    for number, found in enumerate(dict.fromkeys(_HASHED_ID.findall(text)), start=1):
+        text = re.sub(rf'(?<=["#]){found}(?=[")])', f"i{number}", text)
+    return text
+
+
+def _rounded(text: str) -> str:
+    """Round to a hundredth of a point, which no screen shows."""
+    return _DECIMALS.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), text)
+
+
+def _smaller(match: re.Match[str]) -> str:
+    """Write an embedded picture with a palette: exact up to 256 colours (meshes), else the nearest few."""
+    data = base64.b64decode(match[1])
+    with Image.open(io.BytesIO(data)) as picture:
+        rgba = picture.convert("RGBA")
+    pixels = np.asarray(rgba)
+    colours, index = np.unique(pixels.reshape(-1, 4), axis=0, return_inverse=True)
+    if len(colours) <= 256:
+        small = Image.fromarray(index.reshape(pixels.shape[:2]).astype(np.uint8), mode="P")
+        small.putpalette(colours.tobytes(), rawmode="RGBA")
+    else:
+        small = rgba.quantize(colors=RASTER_COLOURS, method=Image.Quantize.FASTOCTREE)
+    buffer = io.BytesIO()
+    small.save(buffer, format="PNG", optimize=True)
+    data = min(data, buffer.getvalue(), key=len)
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+@contextlib.contextmanager
+def _lightened(figure: Figure, *, everything: bool) -> Iterator[None]:
+    """Turn heavy artists into pixels while the figure is saved."""
+    undo: list[Callable[[], object]] = []
+    try:
+        for axes in figure.findobj(Axes):
+            assert isinstance(axes, Axes)
+            for artist in axes.get_children():
+                if artist.get_visible() and not artist.get_rasterized():
+                    undo += _lighten(axes, artist, everything=everything)
+            if len(axes.patches) > MAX_MARKS or everything:
+                undo += [step for patch in axes.patches for step in _rasterise(patch)]
+        yield
+    finally:
+        for step in reversed(undo):
+            step()
+
+
+def _lighten(axes: Axes, artist: Artist, *, everything: bool) -> list[Callable[[], object]]:
+    if isinstance(artist, QuadMesh) and _plain(artist):
+        return _mesh_as_image(axes, artist)
+    if isinstance(artist, AxesImage):
+        before = artist.get_interpolation()
+        # Only "none" reaches the SVG at one pixel a cell; the default is resampled to the figure's resolution.
+        if before in ("nearest", "auto", "antialiased"):
+            artist.set_interpolation("none")
+            return [lambda: artist.set_interpolation(before)]
+        return []
+    if isinstance(artist, (Collection, Line2D)) and (everything or _marks(artist) > MAX_MARKS):
+        return _rasterise(artist)
+    return []
+
+
+def _rasterise(artist: Artist) -> list[Callable[[], object]]:
+    before = artist.get_rasterized()
+    artist.set_rasterized(True)
+    return [lambda: artist.set_rasterized(before)]
+
+
+def _marks(artist: Collection | Line2D) -> float:
+    """Return how many marks an artist draws, a bare vertex counting a tenth."""
+    if isinstance(artist, Line2D):
+        points = np.size(np.asarray(artist.get_xdata()))
+        return points if artist.get_marker() not in ("", " ", "None", None) else points / VERTICES_PER_MARK
+    if isinstance(artist, QuadMesh):
+        return np.asarray(artist.get_array()).size
+    paths = artist.get_paths()
+    offsets = len(np.atleast_2d(np.asarray(artist.get_offsets())))
+    return max(
+        offsets, len(paths), sum(np.asarray(path.vertices).shape[0] for path in paths) / VERTICES_PER_MARK
+    )
+
+
+def _plain(mesh: QuadMesh) -> bool:
+    """Whether a mesh is flat, evenly spaced and without lines between its cells."""
+    corners = np.asarray(mesh.get_coordinates())
+    across, down = corners[0, :, 0], corners[:, 0, 1]
+    straight = np.allclose(corners[..., 0], across[None, :]) and np.allclose(corners[..., 1], down[:, None])
+    even = all(np.allclose(np.diff(edge), np.diff(edge)[0]) for edge in (across, down))
+    few = _marks(mesh) <= MAX_MARKS
+    lined = np.size(mesh.get_edgecolor()) > 0 and np.max(np.atleast_1d(mesh.get_linewidth())) > 0
+    flat = corners.shape[0] - 1 == np.asarray(mesh.get_array()).shape[0]
+    return bool(straight and even and flat and not (lined and few))
+
+
+def _mesh_as_image(axes: Axes, mesh: QuadMesh) -> list[Callable[[], object]]:
+    mesh.update_scalarmappable()
+    corners = np.asarray(mesh.get_coordinates())
+    rows, columns = corners.shape[0] - 1, corners.shape[1] - 1
+    cells = np.asarray(mesh.get_facecolor()).reshape(rows, columns, 4)
+    image = AxesImage(
+        axes,
+        origin="lower",
+        extent=(corners[0, 0, 0], corners[0, -1, 0], corners[0, 0, 1], corners[-1, 0, 1]),
+        interpolation="none",
+        zorder=mesh.get_zorder(),
+        transform=mesh.get_transform(),
+    )
+    image.set_data((cells * 255).round().astype(np.uint8))
+    limits = axes.get_xlim(), axes.get_ylim()
+    axes.add_artist(image)
+    image.set_clip_path(axes.patch)
+    mesh.set_visible(False)
+
+    def undo() -> None:
+        image.remove()
+        mesh.set_visible(True)
+        axes.set_xlim(limits[0])
+        axes.set_ylim(limits[1])
+
+    return [undo]

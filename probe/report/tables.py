@@ -1,0 +1,192 @@
+"""Tables of a page: rows of plain cells, how a number reads, and the same rows as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+from urllib.parse import quote
+
+import pandas as pd
+
+from ..errors import ProbeError, unknown
+from .inline import CodeSpan, Inline, Link, Strong, Verdict, plain
+
+Cell = str | int | float | bool | None | tuple[float, float] | Strong | CodeSpan | Link | Verdict
+MINUS = "\N{MINUS SIGN}"
+DASH = "\N{EN DASH}"
+MAX_ROWS = 60
+MAX_LINK_BYTES = 16_000
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption; wide ones scroll inside their own region.
+
+    Columns of numbers are right-aligned, and the first column heads its row. Missing values (None, NaN) read
+    as a dash; a pair of numbers reads as an interval.
+
+    Args:
+        columns: the columns' names, each once.
+        rows: rows of cells, each as long as `columns`.
+        caption: what the table holds.
+        verdict: the column whose words are verdicts; shown as symbol and word, never by colour alone.
+        name: the file name that the CSV is saved under, without `.csv`. Without it the table has no CSV link.
+        digits: significant digits shown; the CSV always keeps 6.
+        max_rows: rows shown; the rest is only counted (and stands in the CSV). Without this, a table of
+            10,000 rows would make the page weigh more than a megabyte.
+
+    Raises:
+        ProbeError: a row has another length, a column is named twice, or `verdict` is no column.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str
+    verdict: str | None = None
+    name: str | None = None
+    digits: int = 4
+    max_rows: int = MAX_ROWS
+    kind: ClassVar[str] = "table"
+
+    def __post_init__(self) -> None:
+        columns = tuple(self.columns)
+        if not columns or len(set(columns)) != len(columns):
+            raise ProbeError(
+                f"A table needs columns with different names; {list(columns)!r} was given. Rename them."
+            )
+        for index, row in enumerate(self.rows):
+            if len(row) != len(columns):
+                raise ProbeError(
+                    f"Row {index} of table {self.caption[:80]!r} has {len(row)} cells; "
+                    f"there are {len(columns)} columns. Give one cell per column, None where it is empty."
+                )
+        if self.verdict is not None and self.verdict not in columns:
+            raise ProbeError(unknown("verdict column", self.verdict, columns))
+        if self.name is not None and not _FILE_NAME.fullmatch(self.name):
+            raise ProbeError(
+                f"{self.name[:80]!r} cannot name a file; use up to 80 letters, digits, '.', '_' and '-'."
+            )
+        if self.max_rows < 1 or self.digits < 1:
+            raise ProbeError(
+                f"A table shows at least 1 row and 1 digit; max_rows={self.max_rows}, digits={self.digits}."
+            )
+        object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "rows", tuple(tuple(row) for row in self.rows))
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        caption: str,
+        *,
+        verdict: str | None = None,
+        name: str | None = None,
+        digits: int = 4,
+        max_rows: int = MAX_ROWS,
+    ) -> Table:
+        """Return the table of a DataFrame's columns; the index is left out (reset it to show it)."""
+        columns = [str(column) for column in frame.columns]
+        values = [[_cell(value) for value in frame.iloc[:, index].tolist()] for index in range(len(columns))]
+        rows = list(zip(*values, strict=True)) if values else []
+        return cls(columns, rows, caption, verdict=verdict, name=name, digits=digits, max_rows=max_rows)
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Whether each column holds numbers (or intervals) only."""
+        return tuple(_is_numeric([row[index] for row in self.rows]) for index in range(len(self.columns)))
+
+    @property
+    def shown(self) -> list[list[Inline]]:
+        """The rows that the page shows, as text."""
+        at = self.columns.index(self.verdict) if self.verdict is not None else -1
+        return [
+            [self._show(cell, as_verdict=index == at) for index, cell in enumerate(row)]
+            for row in self.rows[: self.max_rows]
+        ]
+
+    def _show(self, cell: Cell, *, as_verdict: bool) -> Inline:
+        if as_verdict and isinstance(cell, str) and cell:
+            return Verdict(cell)
+        if isinstance(cell, (Strong, CodeSpan, Link, Verdict)):
+            return cell
+        return format_cell(cell, digits=self.digits)
+
+    def to_csv(self) -> str:
+        """Return all rows as CSV with 6 significant digits and `\\n` line ends."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([_csv_cell(cell) for cell in row] for row in self.rows)
+        return text.getvalue()
+
+    @property
+    def csv_link(self) -> str | None:
+        """The CSV as a `data:` address, or None if the table has no name or its link would pass 16 kB."""
+        if self.name is None:
+            return None
+        # A lone surrogate has no UTF-8: such text comes from broken file names and must not break the page.
+        link = "data:text/csv;charset=utf-8," + quote(self.to_csv(), safe=",;:/.-+_ ~!*()", errors="replace")
+        link = link.replace(" ", "%20")
+        return link if len(link) <= MAX_LINK_BYTES else None
+
+
+def format_cell(cell: str | int | float | bool | tuple[float, float] | None, *, digits: int = 4) -> str:
+    """Return a cell as it reads on the page: a true minus sign, a dash for what is missing.
+
+    Args:
+        cell: the value.
+        digits: significant digits of a float.
+    """
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, tuple):
+        return f"[{format_cell(cell[0], digits=digits)}, {format_cell(cell[1], digits=digits)}]"
+    if cell is None or math.isnan(cell):
+        return DASH
+    if math.isinf(cell):
+        return "∞" if cell > 0 else f"{MINUS}∞"
+    text = str(cell) if isinstance(cell, int) else f"{cell:.{digits}g}"
+    return "0" if text == "-0" else text.replace("-", MINUS)
+
+
+def _csv_cell(cell: Cell) -> str:
+    if isinstance(cell, (str, Strong, CodeSpan, Link, Verdict)):
+        return plain(cell)
+    if isinstance(cell, tuple):
+        return f"[{cell[0]:.6g}, {cell[1]:.6g}]"
+    if cell is None or cell != cell:  # noqa: PLR0124 - only NaN differs from itself
+        return ""
+    if isinstance(cell, (bool, int)):
+        return str(cell)
+    return "0" if cell == 0 else f"{cell:.6g}"
+
+
+def _is_numeric(cells: Sequence[Cell]) -> bool:
+    present = [cell for cell in cells if cell is not None]
+    return bool(present) and all(
+        isinstance(cell, (int, float, tuple)) and not isinstance(cell, bool) for cell in present
+    )
+
+
+def _cell(value: object) -> Cell:
+    if isinstance(value, (Strong, CodeSpan, Link, Verdict)):
+        return value
+    if isinstance(value, (tuple, list)):
+        if len(value) == 2 and all(isinstance(part, (int, float)) for part in value):
+            return (float(value[0]), float(value[1]))
+        return str(value)
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    item = getattr(value, "item", None)
+    value = item() if callable(item) else value
+    if isinstance(value, (str, bool, int, float)):
+        return value
+    return str(value)
