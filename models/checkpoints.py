@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -23,11 +23,20 @@ from probe.files import write_atomically
 from .counter import Counter, blank_counter
 from .recipes import Recipe
 
-Which = Literal["model", "untrained"]
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 WEIGHTS = {"model": "model.safetensors", "untrained": "untrained.safetensors"}
-CONFIG_KEYS = ("recipe", "seed", "steps", "split", "errors", "misread", "floor", "sha256", "versions")
+CONFIG_KINDS = {
+    "recipe": dict,
+    "seed": int,
+    "steps": int,
+    "errors": dict,
+    "misread": list,
+    "floor": dict,
+    "versions": dict,
+    "split": dict,
+    "sha256": dict,
+}
 
 
 def save(folder: str | Path, *, model: Counter, untrained: Counter, config: dict[str, Any]) -> Path:
@@ -75,22 +84,23 @@ def load_config(folder: str | Path) -> dict[str, Any]:
         )
     path = folder / CONFIG
     try:
-        config = json.loads(_read(path))
+        config = json.loads(read(path))
     except ValueError as error:
         raise ProbeError(
             f"{str(path)!r} is not valid JSON ({error}); a description written by models.train was "
             "expected. Train the network again."
         ) from error
-    missing = [key for key in CONFIG_KEYS if not isinstance(config, dict) or key not in config]
-    if missing:
+    values = config if isinstance(config, dict) else {}
+    lacking = [key for key, kind in CONFIG_KINDS.items() if not isinstance(values.get(key), kind)]
+    if lacking:
         raise ProbeError(
-            f"{str(path)!r} lacks {', '.join(map(repr, missing))}; a description written by models.train "
-            "was expected. Train the network again."
+            f"{str(path)!r} lacks {', '.join(map(repr, lacking))} (or holds another type there); a "
+            "description written by models.train was expected. Train the network again."
         )
     return config
 
 
-def load(folder: str | Path, *, which: Which = "model") -> Counter:
+def load(folder: str | Path, *, which: str = "model") -> Counter:
     """Return a trained network or its untrained twin, in evaluation mode.
 
     Everything is checked, the hash last: a damaged file that still loads would give wrong findings.
@@ -109,7 +119,7 @@ def load(folder: str | Path, *, which: Which = "model") -> Counter:
     recipe = Recipe.from_dict(config["recipe"])
     path = Path(folder) / WEIGHTS[which]
     model = blank_counter(recipe.hidden_size, recipe.n_classes)
-    data = _read(path)
+    data = read(path)
     fill(model, read_tensors(path, data), path)
     found, expected = hashlib.sha256(data).hexdigest(), config["sha256"].get(WEIGHTS[which])
     if found != expected:
@@ -174,7 +184,12 @@ def fill(model: Counter, tensors: dict[str, torch.Tensor], path: Path) -> None:
         state[name].copy_(tensor)
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        ProbeError: it is missing or cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

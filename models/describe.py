@@ -50,7 +50,7 @@ def describe(
 
 def errors(
     model: Counter, recipe: Recipe, train: Int64[Tensor, " train"], test: Int64[Tensor, " test"]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, int | float]]:
     """Return how many strings are misread of the test, of the training and of all strings."""
     x = bit_strings(recipe.length)
     wrong = set(misread(model, x, running_count(x)[:, -1]).tolist())
@@ -91,5 +91,5 @@ def floor(recipe: Recipe, train: Int64[Tensor, " train"]) -> dict[str, Any]:
     }
 
 
-def _share(misread: int, strings: int) -> dict[str, float]:
+def _share(misread: int, strings: int) -> dict[str, int | float]:
     return {"misread": misread, "strings": strings, "error": float(f"{misread / strings:.6g}")}

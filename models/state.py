@@ -13,7 +13,7 @@ from safetensors import safe_open
 from probe.errors import ProbeError
 from probe.files import write_atomically
 
-from .checkpoints import fill, read_tensors
+from .checkpoints import fill, read, read_tensors
 from .counter import Counter
 from .recipes import Recipe
 
@@ -89,7 +89,7 @@ def restore_state(run: Run, folder: Path) -> None:
         ProbeError: the file is damaged, or belongs to another recipe or seed.
     """
     path = folder / STATE
-    tensors = read_tensors(path, path.read_bytes())
+    tensors = read_tensors(path, read(path))
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
     try:

@@ -61,7 +61,10 @@ def train(
             recipe, epochs, folders, resume=resume, overwrite=overwrite, quiet=quiet
         )  # torch loads in there: --help stays fast, and Ctrl-C during the import is a clean exit too
     except KeyboardInterrupt:
-        return _fail("Interrupted. The same command with --resume goes on from here.", INTERRUPTED)
+        return _fail(
+            "Interrupted. With --resume, and without --overwrite, the same command goes on from here.",
+            INTERRUPTED,
+        )
     if failure:
         return _fail(failure, FAILED)
     files = [path for folder in folders.values() for path in folder.iterdir() if path.is_file()]
@@ -138,10 +141,21 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def main() -> int:
-    """Run the command line and return its exit code."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: what follows `python -m models.train`; default: what the program was started with.
+    """
     try:
-        return app(exit_on_error=False, result_action="return_value") or 0
+        return (
+            app(
+                sys.argv[1:] if arguments is None else arguments,
+                exit_on_error=False,
+                result_action="return_value",
+            )
+            or 0
+        )
     except cyclopts.CycloptsError:
         return USAGE  # cyclopts has shown what was wrong
 

@@ -154,7 +154,7 @@ def _prepare(folder: Path, run: Run, *, resume: bool, overwrite: bool) -> bool:
     """Make the folder's content and the run agree; return whether there is nothing left to train."""
     if resume and overwrite:
         raise ProbeError("Both resume and overwrite were asked for; give one of the two.")
-    if folder.is_file():
+    if folder.exists() and not folder.is_dir():
         raise ProbeError(f"The output {str(folder)!r} is a file; give a folder.")
     taken = [name for name in OUTPUTS if (folder / name).exists()]
     if not taken:
@@ -201,5 +201,7 @@ def _finish(run: Run, folder: Path, train: Int64[Tensor, " train"], test: Int64[
     write_atomically(folder / checkpoints.METRICS, "".join(lines))
     config = describe(run.model, run.recipe, run.seed, train, test)
     checkpoints.save(folder, model=run.model, untrained=initialise(run.recipe, run.seed), config=config)
-    # Last: a kill before this line leaves a state from which the same files are written again.
-    (folder / STATE).unlink()
+    # What a kill in the middle of writing left under a temporary name, see probe.files.
+    leftovers = [path.name for name in OUTPUTS for path in folder.glob(f".{name}.*")]
+    # The state goes last: a kill before this line leaves it, and the same files are written again.
+    _remove(folder, [*leftovers, STATE])

@@ -1,0 +1,265 @@
+"""Trained folders: what loads, and what a damaged one says; the committed zoo; planted counters."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from models.card import card, main, read_configs
+from models.checkpoints import load, load_config
+from models.counter import answer
+from models.describe import errors, floor, misread_strings
+from models.planted import ones_counter
+from models.recipes import RECIPES, Recipe
+from models.tasks import bit_strings, running_count
+from models.training import initialise, split, train
+from models.zoo import ZOO, networks
+from probe.errors import ProbeError
+
+TINY = dataclasses.replace(RECIPES["counter"], epochs=1)
+COMMITTED = ZOO / "counter"
+Tensors = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of a committed network, to be damaged."""
+    return Path(shutil.copytree(COMMITTED / "seed-1", tmp_path / "seed-1"))
+
+
+def rewrite(folder: Path, change: Callable[[Tensors], object]) -> None:
+    """Change the tensors of a folder's model."""
+    path = folder / "model.safetensors"
+    tensors = safetensors.torch.load(path.read_bytes())
+    change(tensors)
+    path.write_bytes(safetensors.torch.save(tensors))
+
+
+def test_a_network_loads_in_evaluation_mode_as_it_was_trained(folder: Path) -> None:
+    """The second bias stays frozen; model and untrained are two networks."""
+    model, untrained = load(folder), load(folder, which="untrained")
+    assert not model.training
+    assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["lstm.bias_hh_l0"]
+    assert not torch.equal(model.head.weight, untrained.head.weight)
+
+
+def test_a_name_that_is_no_network_is_refused(folder: Path) -> None:
+    """The message names the nearest."""
+    with pytest.raises(
+        ProbeError, match=r"'untraned'; there is 'model', 'untrained'. Did you mean 'untrained'"
+    ):
+        load(folder, which="untraned")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("head.bias"), r"missing \['head.bias'\], unknown \[\]"),
+        (lambda t: t.update(extra=torch.zeros(1)), r"missing \[\], unknown \['extra'\]"),
+        (
+            lambda t: t.update({"head.weight": torch.zeros(11, 13)}),
+            r"'head.weight' as torch.float32 \(11, 13\); the recipe in 'config.json' needs .* \(11, 12\)",
+        ),
+        (lambda t: t.update({"head.bias": t["head.bias"].double()}), r"torch.float64 \(11,\)"),
+        (
+            lambda t: t["lstm.weight_ih_l0"][0].fill_(torch.nan),
+            "1 values that are not finite.*lstm.weight_ih_l0",
+        ),
+        (lambda t: t["head.bias"][2:4].fill_(torch.inf), "2 values that are not finite"),
+        (
+            lambda t: t["head.bias"].add_(1e-6),
+            r"has the SHA-256 [0-9a-f]{64}, but 'config.json' .* was changed",
+        ),
+    ],
+)
+def test_weights_that_are_not_the_networks_are_refused(
+    folder: Path, change: Callable[[Tensors], object], message: str
+) -> None:
+    """Names, shapes, types, finiteness and hash are checked; the message names the file."""
+    rewrite(folder, change)
+    with pytest.raises(ProbeError, match=message) as raised:
+        load(folder)
+    assert str(folder / "model.safetensors") in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert load(folder, which="untrained").head.weight.shape == (11, 12)
+
+
+@pytest.mark.parametrize(("keep", "message"), [(0, "empty"), (7, "7 bytes"), (2000, "2000 bytes")])
+def test_truncated_weights_are_refused(folder: Path, keep: int, message: str) -> None:
+    """A file cut anywhere says so, and what to do."""
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ProbeError, match=rf"model.safetensors' is.*{message}.*Restore it, or train") as raised:
+        load(folder)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "lacks 'recipe', 'seed'"),
+        (None, "Cannot read.*No such file"),
+        ('{"recipe": {}}', "lacks 'seed'"),
+    ],
+)
+def test_a_damaged_description_is_refused(folder: Path, content: str | None, message: str) -> None:
+    """Without its description a network cannot be checked, so it is not loaded."""
+    (folder / "config.json").unlink()
+    if content is not None:
+        (folder / "config.json").write_text(content)
+    with pytest.raises(ProbeError, match=rf"(?s)config.json.*{message}|{message}.*config.json"):
+        load(folder)
+
+
+def test_a_description_of_another_recipe_version_is_refused(folder: Path) -> None:
+    """A field that is gone or new is named."""
+    config = json.loads((folder / "config.json").read_text())
+    config["recipe"]["colour"] = config["recipe"].pop("epsilon")
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ProbeError, match=r"missing \['epsilon'\], unknown \['colour'\]"):
+        load(folder)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    """Missing, a file in its place, or empty of weights."""
+    with pytest.raises(ProbeError, match=r"gone', which does not exist\. Train one with"):
+        load(tmp_path / "gone")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ProbeError, match="file', which is a file"):
+        load_config(tmp_path / "file")
+    shutil.copy(COMMITTED / "seed-0" / "config.json", tmp_path)
+    with pytest.raises(ProbeError, match=r"Cannot read '.*untrained.safetensors': No such file"):
+        load(tmp_path, which="untrained")
+
+
+def test_the_zoo_is_what_its_descriptions_say() -> None:
+    """Ten networks, none left out; errors, misread strings and floor follow from weights and split."""
+    zoo = networks()
+    assert [network.seed for network in zoo] == list(range(10))
+    for network in zoo:
+        recipe = Recipe.from_dict(network.config["recipe"])
+        assert recipe == RECIPES["counter"]
+        assert (network.config["seed"], network.config["steps"]) == (network.seed, 10_000)
+        parts = split(recipe, network.seed)
+        assert network.config["split"] == {"train": parts[0].tolist(), "test": parts[1].tolist()}
+        assert errors(network.model, recipe, *parts) == network.config["errors"]
+        assert misread_strings(network.model, recipe, parts[1]) == network.config["misread"]
+        assert floor(recipe, parts[0]) == network.config["floor"]
+        fresh = initialise(recipe, network.seed).state_dict()
+        for name, tensor in network.untrained.state_dict().items():
+            torch.testing.assert_close(tensor, fresh[name], rtol=0, atol=1e-6)
+
+
+def test_the_zoo_counts() -> None:
+    """The mean test error is below 1 %, and so are at least eight of the ten."""
+    test = [network.config["errors"]["test"]["error"] for network in networks()]
+    assert sum(test) / len(test) < 0.01
+    assert sum(error < 0.01 for error in test) >= 8
+
+
+def test_the_untrained_twins_do_not_count() -> None:
+    """The control arm: without training most strings are misread."""
+    x = bit_strings(10)
+    for network in networks():
+        with torch.no_grad():
+            wrong = answer(network.untrained(x)) != running_count(x)[:, -1]
+        assert float(wrong.float().mean()) > 0.5
+
+
+def test_the_floor_names_the_labels_that_training_never_showed() -> None:
+    """Only a label whose every string is in the test counts, and each misread costs one string."""
+    everything = torch.arange(1, 1024)
+    found = floor(RECIPES["counter"], everything[:500])
+    assert 10 in found["labels_never_trained"]
+    assert "1111111111" in found["strings"]
+    none = floor(RECIPES["counter"], torch.tensor([2**k - 1 for k in range(11)]))
+    assert (none["labels_never_trained"], none["strings"], none["test"]["error"]) == ([], [], 0.0)
+
+
+def test_the_card_is_what_the_command_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No number in it is typed: the committed card is the one that the configs give."""
+    text = (COMMITTED / "README.md").read_text()
+    assert card(read_configs(COMMITTED)) == text
+    shutil.copytree(COMMITTED, tmp_path / "counter")
+    (tmp_path / "counter" / "README.md").write_text("old")
+    monkeypatch.setattr("models.card.ZOO", tmp_path)
+    assert main() == 0
+    assert (tmp_path / "counter" / "README.md").read_text() == text
+    assert capsys.readouterr().out.endswith(f"README.md {len(text.encode())} bytes\n")
+    shutil.rmtree(tmp_path / "counter")
+    (tmp_path / "counter").mkdir()
+    assert main() == 1
+    assert "holds no seed-N/config.json" in capsys.readouterr().err
+
+
+def test_fresh_networks_take_precedence(tmp_path: Path) -> None:
+    """A seed trained here is taken, the others come from the zoo, and a broken one is not passed over."""
+    train(TINY, 1, tmp_path / "seed-1")
+    zoo = networks(seeds=[2, 1], fresh=tmp_path)
+    assert [network.folder for network in zoo] == [COMMITTED / "seed-2", tmp_path / "seed-1"]
+    assert zoo[1].config["steps"] == 5
+    (tmp_path / "seed-1" / "config.json").unlink()
+    with pytest.raises(ProbeError, match="Cannot read"):
+        networks(seeds=[1], fresh=tmp_path)
+    assert networks(seeds=[1])[0].folder == COMMITTED / "seed-1"
+
+
+def test_a_seed_that_is_not_in_the_zoo_is_named() -> None:
+    """The message says how to train one."""
+    with pytest.raises(ProbeError, match=r"seed-77', which does not exist\. Train one with"):
+        networks(seeds=[77])
+    with pytest.raises(ProbeError, match="Did you mean 'counter'"):
+        networks("conter")
+
+
+@pytest.mark.parametrize("distractors", [0, 1, 11])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_planted_counter_counts_in_one_cell(distractors: int, dtype: torch.dtype) -> None:
+    """c_0 is a tenth of the count after every step, and the answer is right at every length up to 10."""
+    model = ones_counter(distractors=distractors, dtype=dtype)
+    precision = {torch.float32: 2e-7, torch.float64: 1e-15}[dtype]
+    for length in range(1, 11):
+        x = bit_strings(length).to(dtype)
+        counts = running_count(x)[:, -1]
+        with torch.no_grad():
+            _, (_, c) = model.lstm(x)
+            logits = model(x)
+        assert float((c[0, :, 0] - 0.1 * counts.to(dtype)).abs().max()) <= precision
+        assert torch.equal(answer(logits), counts)
+        # science.md: beta makes the smallest top probability .9999
+        assert float(torch.softmax(logits, 1).amax(1).min()) > 0.9999
+
+
+def test_the_distractors_live_but_are_neither_heard_nor_read() -> None:
+    """They change with the seed; the answers and the counting cell do not."""
+    x = bit_strings(10)
+    first, second = ones_counter(seed=0), ones_counter(seed=1)
+    with torch.no_grad():
+        h_first, h_second = first.lstm(x)[0], second.lstm(x)[0]
+        assert torch.equal(first(x), second(x))
+    assert torch.equal(h_first[:, :, 0], h_second[:, :, 0])
+    for unit in range(1, 12):
+        assert float(h_first[:, -1, unit].std()) > 0.001
+        assert not torch.equal(h_first[:, :, unit], h_second[:, :, unit])
+    recurrent = first.lstm.get_parameter("weight_hh_l0").detach().view(4, 12, 12)
+    assert torch.count_nonzero(recurrent[:, 0]) + torch.count_nonzero(recurrent[:, :, 0]) == 0
+    assert torch.count_nonzero(first.head.weight[:, 1:]) == 0
+    assert first.lstm.get_parameter("bias_ih_l0").view(4, 12)[1, 1:].tolist() == [1.0] * 11
+
+
+@pytest.mark.parametrize("options", [{"distractors": -1}, {"seed": -1}])
+def test_an_impossible_planted_counter_is_refused(options: dict[str, Any]) -> None:
+    """The message says what is allowed."""
+    with pytest.raises(ProbeError, match="both must be 0 or more"):
+        ones_counter(**options)
