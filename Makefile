@@ -7,17 +7,24 @@ BUILD := build
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
+export NUMEXPR_NUM_THREADS = 1
+# joblib's workers and numpy alike: one seed a process, one thread a seed.
+export VECLIB_MAXIMUM_THREADS = 1
+BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train analyses report pages test lint types wheel clean
+.PHONY: help setup train analyses report pages browser check test coverage mutants lint types wheel clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed  ## create .venv and install the project with its development tools
 
+# Without the stamp the folder is of unknown state (an interrupted install), so it is made anew. The stamp goes
+# before an install and comes back after it: an interrupted one leaves none.
 $(VENV)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	test -f $@ || $(PYTHON) -m venv --clear $(VENV)
+	rm -f $@
 	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
 	$(PY) -m pip install --quiet --editable . --group dev
 	touch $@
@@ -35,8 +42,22 @@ pages: $(VENV)/.installed  ## rebuild the committed pages from the committed wei
 	$(PY) -m analyses --out $(BUILD)/pages/counter
 	$(PY) -m reports.build_counter --findings $(BUILD)/pages/counter --out reports/counter
 
+browser: $(BROWSER)/node_modules/.installed  ## install what the tests in a real browser need (Node.js)
+
+$(BROWSER)/node_modules/.installed: $(BROWSER)/package-lock.json
+	npm ci --silent --no-audit --no-fund --prefix $(BROWSER)
+	touch $@
+
+check: lint types test  ## what a change must pass: style, types, tests
+
 test: $(VENV)/.installed  ## run every test
 	$(PY) -m pytest
+
+coverage: $(VENV)/.installed  ## run every test and fail where less than 95 % of probe/ is run
+	$(PY) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=95
+
+mutants: $(VENV)/.installed  ## break probe/ on purpose, one line at a time, and see that a test fails
+	$(PY) -m benchmarks.mutants
 
 lint: $(VENV)/.installed  ## check style
 	$(PY) -m ruff check .
@@ -46,7 +67,7 @@ types: $(VENV)/.installed  ## check types
 	$(PY) -m basedpyright
 
 wheel: $(VENV)/.installed  ## build the wheel into dist/
-	$(PY) -m build --wheel --no-isolation --outdir dist
+	$(PY) -m hatchling build --target wheel --directory dist
 
 clean:  ## remove what was built (not .venv)
-	rm -rf $(BUILD) dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(BUILD) dist .pytest_cache .ruff_cache .hypothesis .coverage
