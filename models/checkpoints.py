@@ -127,9 +127,8 @@ def load(folder: str | Path, *, which: str = "model") -> Counter:
             f"{str(path)!r} has the SHA-256 {found}, but {CONFIG!r} beside it describes {expected}: "
             "one of the two was changed. Restore both, or train the network again."
         )
-    model.lstm.get_parameter("bias_hh_l0").requires_grad_(
-        False
-    )  # as in training, so that a loaded network trains on alike
+    # As in training, so that a loaded network trains on alike.
+    model.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
     return model.eval()
 
 

@@ -57,9 +57,8 @@ def train(
         return _fail(fault, USAGE)
     folders = {number: out if seeds is None else out / f"seed-{number}" for number in chosen}
     try:
-        failure = _train_all(
-            recipe, epochs, folders, resume=resume, overwrite=overwrite, quiet=quiet
-        )  # torch loads in there: --help stays fast, and Ctrl-C during the import is a clean exit too
+        # Torch loads in there: --help stays fast, and Ctrl-C during the import is a clean exit too.
+        failure = _train_all(recipe, epochs, folders, resume=resume, overwrite=overwrite, quiet=quiet)
     except KeyboardInterrupt:
         return _fail(
             "Interrupted. With --resume, and without --overwrite, the same command goes on from here.",
