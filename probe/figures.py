@@ -35,10 +35,10 @@ class RoleStyle:
     """How one role is drawn: colour, line and marker together, so that it reads without colour."""
 
     color: str
-    linestyle: Literal["-", "--", ":", "-."]
+    linestyle: Literal["-", "--", ":", "-."] | tuple[int, tuple[float, ...]]
     marker: Literal["o", "s", "^", "D", "v", "X"]
 
-    def line(self) -> dict[str, str]:
+    def line(self) -> dict[str, Any]:
         """Return the keywords for `Axes.plot` and `seaborn.lineplot`."""
         return {"color": self.color, "linestyle": self.linestyle, "marker": self.marker}
 
@@ -48,7 +48,7 @@ ROLE_STYLE = {
     "untrained": RoleStyle(ORANGE, "--", "s"),
     "planted": RoleStyle(GREEN, ":", "^"),
     "readout": RoleStyle(PURPLE, "-.", "D"),
-    "template": RoleStyle(GREY, "--", "v"),
+    "template": RoleStyle(GREY, (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)), "v"),
 }
 
 
@@ -81,6 +81,9 @@ def style() -> Iterator[None]:
         "xtick.labelsize": FONT_SIZE - 1,
         "ytick.labelsize": FONT_SIZE - 1,
         "legend.fontsize": FONT_SIZE - 1,
+        # seaborn outlines bars in white, which glares on a dark page.
+        "patch.force_edgecolor": False,
+        "patch.edgecolor": "black",
         "legend.frameon": False,
         "legend.handlelength": 2.6,
         "lines.linewidth": 2.0,

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import re
 from collections import Counter
+from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # Control characters are no HTML, and a lone surrogate has no UTF-8; both come in with other people's names.
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_WIDTH = re.compile(r'width="([0-9.]+)"')
 DEEPEST_HEADING = 6
 
 
@@ -31,6 +33,14 @@ def clean(text: str) -> str:
 def hash_source(text: str) -> str:
     """Return a `'sha256-...'` source for the Content-Security-Policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An inline SVG and its natural width in CSS pixels."""
+
+    html: Markup
+    width: float
 
 
 class Renderer:
@@ -58,11 +68,11 @@ class Renderer:
         finally:
             self.level -= 1
 
-    def picture(self, svg: str, number: int, title: str, alt: str) -> Markup:
+    def picture(self, svg: str, number: int, title: str, alt: str) -> Picture:
         """Return a figure's SVG, made safe to stand in the page."""
-        return Markup(
-            inline_svg(svg, prefix=f"F{number}-", title=clean(title or f"Figure {number}"), alt=clean(alt))
-        )
+        html = inline_svg(svg, prefix=f"F{number}-", title=clean(title or f"Figure {number}"), alt=clean(alt))
+        found = _WIDTH.search(html)
+        return Picture(Markup(html), float(found[1]) if found else 0.0)
 
 
 def render_page(page: Page) -> str:

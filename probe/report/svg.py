@@ -82,7 +82,7 @@ def figure_to_svg(figure: Figure, *, name: str, max_bytes: int = MAX_BYTES) -> s
 def _save(figure: Figure, dpi: int) -> str:
     buffer = io.BytesIO()
     if figure.get_layout_engine() is not None:
-        # A constrained layout settles with the second draw; without these, a second save differs from the first.
+        # A constrained layout settles with the second draw; without it a second save would differ.
         figure.draw_without_rendering()
         figure.draw_without_rendering()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 # Up to this grey a stroke or a letter is ink: seaborn draws its axes in #262626, invisible on a dark page.
 DARKEST_DATA_GREY = 0x40
 _MESHES = re.compile(r"(QuadMesh|PolyQuadMesh|TriMesh)_\d+")
-_PICTURES = re.compile(r"(QuadMesh|PolyQuadMesh|AxesImage|image)")
 _FURNITURE = re.compile(r"(matplotlib\.axis|patch|legend)_\d+")
 _HEX = re.compile(r"#([0-9a-f]{6}|[0-9a-f]{3})", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -95,8 +94,10 @@ def _grey(colour: str) -> int | None:
 
 def _backdrop(axes: ET.Element) -> Backdrop | None:
     """Return the rectangle of an axes that holds a mesh or an image, from its background patch."""
+    # Marks that were turned into pixels are no backdrop; only cells are drawn with hard edges.
     pictured = any(
-        _PICTURES.match(element.get("id", "")) or str(element.tag).endswith("}image") for element in axes.iter()
+        _MESHES.fullmatch(element.get("id", "")) or "pixelated" in element.get("style", "")
+        for element in axes.iter()
     )
     if not pictured:
         return None

@@ -20,6 +20,7 @@ Cell = str | int | float | bool | None | tuple[float, float] | Strong | CodeSpan
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
 MAX_ROWS = 60
+PROSE = 28
 MAX_LINK_BYTES = 16_000
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -100,6 +101,18 @@ class Table:
     def numeric(self) -> tuple[bool, ...]:
         """Whether each column holds numbers (or intervals) only."""
         return tuple(_is_numeric([row[index] for row in self.rows]) for index in range(len(self.columns)))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The CSS class of each column: numbers are aligned, long texts keep a width that can be read."""
+        long = [
+            any(isinstance(row[index], str) and len(str(row[index])) > PROSE for row in self.rows)
+            for index in range(len(self.columns))
+        ]
+        return tuple(
+            "number" if number else "prose" if prose else ""
+            for number, prose in zip(self.numeric, long, strict=True)
+        )
 
     @property
     def shown(self) -> list[list[Inline]]:

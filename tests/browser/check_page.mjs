@@ -1,0 +1,226 @@
+// Opens one built page in Chromium with the network blocked and prints, as JSON, everything wrong with it.
+//   node check_page.mjs PAGE.html [--out DIR]      DIR receives light.png, dark.png, phone.png and page.pdf
+// Exit code: 0 nothing wrong, 1 something wrong, 2 usage.
+import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { chromium } from "playwright-core";
+
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const FLAGS = [
+  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+const PHONE = { width: 375, height: 800 };
+const DESK = { width: 1280, height: 900 };
+// A4 less the margins that Chromium prints with, in CSS pixels.
+const SHEET = { width: 718, height: 1040 };
+const MODES = {
+  light: { viewport: DESK, colorScheme: "light" },
+  dark: { viewport: DESK, colorScheme: "dark" },
+  narrow: { viewport: { width: 390, height: 844 }, colorScheme: "light" },
+  forced: { viewport: DESK, forcedColors: "active" },
+};
+
+/** A context that can reach the page's own file and nothing else; `log` collects what it tried. */
+async function isolated(browser, url, options, log) {
+  const context = await browser.newContext({ ...options, offline: true, serviceWorkers: "block" });
+  await context.route("**/*", (route) => {
+    if (route.request().url() === url) return route.continue();
+    log.requests.push(route.request().url().slice(0, 200));
+    return route.abort();
+  });
+  return context;
+}
+
+async function open(context, url, log) {
+  const page = await context.newPage();
+  page.on("console", (message) => log.console.push(`${message.type()}: ${message.text().slice(0, 300)}`));
+  page.on("pageerror", (error) => log.console.push(`uncaught: ${String(error).slice(0, 300)}`));
+  page.on("dialog", (dialog) => {
+    log.console.push(`dialog: ${dialog.message().slice(0, 300)}`);
+    return dialog.dismiss();
+  });
+  await page.goto(url, { waitUntil: "load" });
+  return page;
+}
+
+/** What the page asks for, says and violates, with its own policy in force. */
+async function quiet(browser, url) {
+  const log = { requests: [], console: [], csp: [] };
+  const context = await isolated(browser, url, { viewport: DESK }, log);
+  await context.exposeFunction("reportViolation", (text) => log.csp.push(text));
+  await context.addInitScript(() => {
+    document.addEventListener("securitypolicyviolation", (event) =>
+      window.reportViolation(`${event.violatedDirective}: ${event.blockedURI || event.sample}`),
+    );
+  });
+  const page = await open(context, url, log);
+  await page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
+  await page.mouse.wheel(0, 20000);
+  await page.waitForTimeout(200);
+  await context.close();
+  return log;
+}
+
+/** axe-core needs to run inside the page, so that this context alone goes without the policy. */
+async function axe(browser, url) {
+  const found = {};
+  for (const [mode, options] of Object.entries(MODES)) {
+    const log = { requests: [], console: [] };
+    const context = await isolated(browser, url, { ...options, bypassCSP: true }, log);
+    const page = await open(context, url, log);
+    await page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
+    await page.evaluate(readFileSync(AXE, "utf8"));
+    const result = await page.evaluate(() => window.axe.run());
+    found[mode] = result.violations.map((rule) => ({
+      rule: rule.id,
+      help: rule.help,
+      nodes: rule.nodes.slice(0, 3).map((node) => `${node.target.join(" ")}: ${node.failureSummary}`.slice(0, 400)),
+    }));
+    await context.close();
+  }
+  return found;
+}
+
+/** Pixels by which the page is wider than its window, details closed and opened. */
+async function overflow(browser, url) {
+  const log = { requests: [], console: [] };
+  const context = await isolated(browser, url, { viewport: PHONE }, log);
+  const page = await open(context, url, log);
+  const measure = () => document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  const closed = await page.evaluate(measure);
+  await page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
+  const opened = await page.evaluate(measure);
+  await context.close();
+  return Math.max(closed, opened);
+}
+
+/** The text of <main> with scripts, without them, and inside a sandboxed frame. */
+async function texts(browser, url) {
+  const read = async (options) => {
+    const context = await isolated(browser, url, { viewport: DESK, ...options }, { requests: [] });
+    const page = await open(context, url, { console: [] });
+    const text = await page.locator("main").innerText();
+    await context.close();
+    return text;
+  };
+  const scripted = await read({});
+  const unscripted = await read({ javaScriptEnabled: false });
+  const context = await browser.newContext({ viewport: DESK, offline: true });
+  const page = await context.newPage();
+  // The frame is as wide as the window of the other readings, so that the same text is laid out.
+  await page.setContent(`<iframe sandbox style="width:${DESK.width}px;height:800px;border:0"></iframe>`);
+  const source = readFileSync(new URL(url), "utf8");
+  await page.locator("iframe").evaluate((frame, html) => (frame.srcdoc = html), source);
+  const sandboxed = await page.frameLocator("iframe").locator("main").innerText();
+  await context.close();
+  return { characters: scripted.length, unscripted: unscripted === scripted, sandboxed: sandboxed === scripted };
+}
+
+/** Runs inside the page, laid out for print: what would be cut off or stay folded. */
+function printFaults() {
+  const right = document.documentElement.clientWidth;
+  const name = (element) => `${element.tagName.toLowerCase()} ${element.textContent.trim().slice(0, 40)}`;
+  const clipped = [...document.querySelectorAll("table, svg, pre, p, dd, h1, h2, h3, figcaption")]
+    .filter((element) => element.checkVisibility())
+    .filter((element) => {
+      const box = element.getBoundingClientRect();
+      return box.right > right + 1 || box.left < -1;
+    })
+    .map(name);
+  const scrolling = [...document.querySelectorAll("main *")]
+    .filter((element) => ["auto", "scroll", "hidden"].includes(getComputedStyle(element).overflowX))
+    .filter((element) => element.namespaceURI.endsWith("xhtml") && element.scrollWidth > element.clientWidth + 1)
+    .map(name);
+  // A download link is of no use on paper; a paragraph of nothing else may vanish.
+  const links = (element) => [...element.querySelectorAll("a[download]")].map((link) => link.textContent).join("");
+  const folded = [...document.querySelectorAll("details > :not(summary)")]
+    .filter((element) => element.textContent.trim() !== links(element).trim())
+    .filter((element) => !element.checkVisibility() || element.getBoundingClientRect().height === 0)
+    .map(name);
+  const controls = [...document.querySelectorAll("nav, .skip, a[download], button, input, select")]
+    .filter((element) => element.checkVisibility())
+    .map(name);
+  return { clipped: [...clipped, ...scrolling], folded, controls };
+}
+
+async function print(browser, url, out) {
+  const context = await isolated(browser, url, { viewport: SHEET }, { requests: [] });
+  const page = await open(context, url, { console: [] });
+  await page.emulateMedia({ media: "print" });
+  const faults = await page.evaluate(printFaults);
+  const pdf = await page.pdf({ format: "A4", path: out ? join(out, "page.pdf") : undefined });
+  faults.sheets = (pdf.toString("latin1").match(/\/Type\s*\/Page\b(?!s)/g) ?? []).length;
+  await context.close();
+  return faults;
+}
+
+/** The element that the first Tab reaches, which should be the skip link. */
+async function firstFocus(browser, url) {
+  const context = await isolated(browser, url, { viewport: DESK }, { requests: [] });
+  const page = await open(context, url, { console: [] });
+  await page.keyboard.press("Tab");
+  const found = await page.evaluate(() => {
+    const box = document.activeElement.getBoundingClientRect();
+    return { href: document.activeElement.getAttribute("href"), seen: box.left >= 0 && box.width > 0 };
+  });
+  await context.close();
+  return found;
+}
+
+async function shoot(browser, url, out) {
+  mkdirSync(out, { recursive: true });
+  const phone = { viewport: PHONE, colorScheme: "light" };
+  for (const [name, options] of Object.entries({ light: MODES.light, dark: MODES.dark, phone })) {
+    const context = await isolated(browser, url, options, { requests: [] });
+    const page = await open(context, url, { console: [] });
+    await page.screenshot({ path: join(out, `${name}.png`), fullPage: true });
+    await context.close();
+  }
+}
+
+function wrong(report) {
+  const faults = [];
+  for (const name of ["requests", "console", "csp"]) if (report[name].length) faults.push(name);
+  for (const [mode, rules] of Object.entries(report.axe)) if (rules.length) faults.push(`axe ${mode}`);
+  if (report.overflow > 0) faults.push("overflow");
+  if (!report.texts.characters || !report.texts.unscripted) faults.push("text without scripts");
+  if (!report.texts.sandboxed) faults.push("text in a sandbox");
+  for (const name of ["clipped", "folded", "controls"]) if (report.print[name].length) faults.push(`print ${name}`);
+  if (report.focus.href !== "#main" || !report.focus.seen) faults.push("skip link");
+  return faults;
+}
+
+async function main(given) {
+  const at = given.indexOf("--out");
+  const out = at >= 0 ? given[at + 1] : null;
+  const [file] = at >= 0 ? given.toSpliced(at, 2) : given;
+  if (!file || (at >= 0 && !out)) {
+    console.error("usage: node check_page.mjs PAGE.html [--out DIR]");
+    return 2;
+  }
+  const url = pathToFileURL(resolve(file)).href;
+  // Playwright gives each launch a fresh profile folder.
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: FLAGS,
+  });
+  try {
+    if (out) await shoot(browser, url, resolve(out));
+    const report = { bytes: statSync(file).size, ...(await quiet(browser, url)) };
+    report.axe = await axe(browser, url);
+    report.overflow = await overflow(browser, url);
+    report.texts = await texts(browser, url);
+    report.print = await print(browser, url, out && resolve(out));
+    report.focus = await firstFocus(browser, url);
+    report.wrong = wrong(report);
+    console.log(JSON.stringify(report, null, 1));
+    return report.wrong.length ? 1 : 0;
+  } finally {
+    await browser.close();
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));
