@@ -1,0 +1,169 @@
+"""The command line: a thin shell over the library's functions.
+
+Results go to stdout, errors to stderr. Exit codes: 0, 1 for failed work, 2 for wrong usage, 130 when interrupted.
+Everything heavy is imported inside a command, so that `rnn-probe --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from .errors import ProbeError
+
+if TYPE_CHECKING:
+    from .claims import Claim
+    from .recording import Recording
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+app = App(
+    name="rnn-probe",
+    help="Look at recordings and claims about recurrent networks.",
+    version=lambda: version("rnn-probe"),
+    help_format="plaintext",
+    help_formatter="plain",  # no boxes and no colour: NO_COLOR holds, and pipes get what a terminal gets
+)
+
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+
+
+@app.command
+def show(file: Path, /, *, as_json: AsJson = False) -> None:
+    """Describe a saved recording: layers, calls, signals, shapes, largest error.
+
+    Args:
+        file: what `Recording.save` wrote.
+        as_json: print JSON instead of text.
+    """
+    from .recording import load_recording
+
+    described = _describe(load_recording(file))
+    _emit(_to_json(described) if as_json else _recording_text(described))
+
+
+@app.command
+def claims(folder: Path, /, *, as_json: AsJson = False) -> None:
+    """Print what a finding's folder claims, one line a claim.
+
+    Args:
+        folder: a folder that an analysis wrote.
+        as_json: print JSON instead of a table.
+    """
+    from .findings import Finding
+
+    judged = Finding.read(folder).claims
+    _emit(_to_json([claim.to_dict() for claim in judged]) if as_json else _claims_text(judged))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: the words after the program's name; None for those that the process was started with.
+    """
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        _complain(" ".join(str(error).split()))
+        return USAGE
+    except ProbeError as error:
+        _complain(str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader left (`rnn-probe ... | head`): nothing is wrong, and the last flush must not say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _emit(text: str) -> None:
+    sys.stdout.write(text.rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write("rnn-probe: " + " ".join(message.split("\n")) + "\n")
+
+
+def _to_json(value: Any) -> str:
+    import json
+
+    return json.dumps(_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _jsonable(value: Any) -> Any:
+    """Return plain JSON values: JSON has no infinity and no NaN, so these become words."""
+    import math
+
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    return value
+
+
+def _describe(recording: Recording) -> dict[str, Any]:
+    parts = [
+        {
+            "layer": part.layer,
+            "call": part.call,
+            "signals": {str(signal): list(value.shape) for signal, value in part.signals.items()},
+        }
+        for part in recording.parts
+    ]
+    return {
+        "parts": parts,
+        "steps": None if recording.steps is None else list(recording.steps),
+        "not_called": list(recording.not_called),
+        "max_error": recording.max_error,
+    }
+
+
+def _recording_text(described: Mapping[str, Any]) -> str:
+    lines = []
+    for part in described["parts"]:
+        lines.append(f"layer {part['layer']}, call {part['call']}")
+        width = max(map(len, part["signals"]), default=0)
+        for signal, shape in part["signals"].items():
+            lines.append(f"  {signal:<{width}}  {' x '.join(map(str, shape))}")
+    steps = described["steps"]
+    lines.append("steps: " + ("all" if steps is None else " ".join(map(str, steps))))
+    if described["not_called"]:
+        lines.append("not called: " + ", ".join(described["not_called"]))
+    lines.append(f"largest error: {described['max_error']:.3g}")
+    return "\n".join(lines)
+
+
+def _claims_text(judged: Sequence[Claim]) -> str:
+    rows = [("rule", "verdict", "value", "interval", "n", "statement")]
+    for claim in judged:
+        ends = "" if claim.interval is None else f"{claim.interval[0]:.3g} to {claim.interval[1]:.3g}"
+        rows.append(
+            (claim.rule.key, claim.verdict, f"{claim.value:.3g}", ends, str(claim.n), claim.rule.statement)
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+if __name__ == "__main__":
+    main()

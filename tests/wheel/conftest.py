@@ -1,0 +1,98 @@
+"""Networks and textbook equations that the tests of the wheel share; nothing here needs the checkout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+# Before torch is imported: small networks run many times slower on two threads than on one.
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from torch import Tensor, nn
+
+torch.set_num_threads(1)
+
+INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
+
+
+@pytest.fixture(autouse=True)
+def _tidy() -> Iterator[None]:
+    """Start every test from the same random numbers and leave no figure open."""
+    torch.manual_seed(0)
+    yield
+    plt.close("all")
+
+
+class Tagger(nn.Module):
+    """An LSTM with a head on its last hidden state, and a counter of its calls."""
+
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(INPUTS, UNITS, batch_first=True)
+        self.head = nn.Linear(UNITS, 3)
+        self.times_called = 0
+        self.to(dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return three scores a sequence."""
+        self.times_called += 1
+        h, _ = self.lstm(x)
+        return self.head(h[:, -1])
+
+
+class Pair(nn.Module):
+    """Two LSTMs in a row; the second one is called twice, the third one never."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low = nn.LSTM(INPUTS, UNITS, batch_first=True)
+        self.high = nn.LSTM(UNITS, UNITS, batch_first=True)
+        self.idle = nn.LSTM(INPUTS, UNITS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the hidden states of the second call of the upper layer."""
+        h, _ = self.low(x)
+        h, state = self.high(h)
+        h, _ = self.high(h, state)
+        return h
+
+
+@pytest.fixture
+def lstm() -> nn.LSTM:
+    """Return a small LSTM, batch first."""
+    return nn.LSTM(INPUTS, UNITS, batch_first=True)
+
+
+@pytest.fixture
+def tagger() -> Tagger:
+    """Return a model that holds one LSTM named `lstm[0]`."""
+    return Tagger()
+
+
+@pytest.fixture
+def make_tagger() -> Callable[..., Tagger]:
+    """Return the class of `tagger`, for another dtype."""
+    return Tagger
+
+
+@pytest.fixture
+def pair() -> Pair:
+    """Return a model of three LSTMs: called once, called twice, never called."""
+    return Pair()
+
+
+@pytest.fixture
+def x() -> Tensor:
+    """Return inputs, (batch, time, input)."""
+    return torch.randn(BATCH, TIME, INPUTS)
+
+
+@pytest.fixture
+def other() -> Tensor:
+    """Return other inputs of the same shape."""
+    return torch.randn(BATCH, TIME, INPUTS, generator=torch.Generator().manual_seed(1))
