@@ -100,6 +100,7 @@ class Rule:
         refuted_if: the whole interval must lie in this range.
         controls: what the paired difference to each control must exceed, or the claim is decoration.
         needs: how many networks a verdict needs.
+        signal: which signal's rows of the metric count, or empty for all of them.
         statistic: `median` over networks, or `share` of networks for a metric of 0 and 1.
         check: whether this checks the method (every network must satisfy it) and is no evidence.
     """
@@ -113,6 +114,7 @@ class Rule:
     refuted_if: Range
     controls: tuple[Control, ...] = ()
     needs: int = 50
+    signal: str = ""
     statistic: Literal["median", "share"] = "median"
     check: bool = False
 
@@ -124,7 +126,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference, trained minus control: median, interval at 95 %, and in how many networks it holds."""
+    """A paired difference, trained minus control: median, interval at 95 %, in how many networks it holds."""
 
     subject: str
     margin: float
@@ -267,17 +269,25 @@ def _verdict(
         return "refuted", f"{shown} lies in the range {rule.refuted_if}"
     if not rule.established_if.covers(interval):
         return "undecided", f"{shown} is not wholly in the range {rule.established_if}"
+    return _against_controls(paired, level) or ("established", shown)
+
+
+def _against_controls(
+    paired: Mapping[Control, list[tuple[float, float]]], level: float
+) -> tuple[Verdict, str] | None:
+    """Return what a rule that holds comes to where a control does as well, or was not measured."""
     for control, pairs in paired.items():
         if not pairs:
             return "undecided", f"the control {control.subject!r} was not measured"
         difference = median_interval([_gap(control, *pair) for pair in pairs], level)
         if difference is None or difference[0] <= control.margin:
             return "decoration", f"the difference to {control.subject!r} does not exceed {control.margin:g}"
-    return "established", shown
+    return None
 
 
 def _by_network(table: pd.DataFrame, rule: Rule, subject: str) -> dict[tuple[str, float], float]:
     rows = table[(table["metric"] == rule.metric) & (table["subject"] == subject)]
+    rows = rows[rows["signal"] == rule.signal] if rule.signal else rows
     keys = list(zip(rows["network"], rows["seed"].astype(float), strict=True))
     if len(set(keys)) != len(keys):
         raise ProbeError(

@@ -23,8 +23,8 @@ class LayerDescription:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: {self.cell}, {self.inputs} inputs, {self.units} units, {self.parameters} parameters; "
-            f"signals {', '.join(self.signals)}"
+            f"{self.name}: {self.cell}, {self.inputs} inputs, {self.units} units, {self.parameters} "
+            f"parameters; signals {', '.join(self.signals)}"
         )
 
 

@@ -1,0 +1,124 @@
+"""Can the count be read out linearly, and is that more than any network of this size offers?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import Control, DataFigure, Finding, Range, Rule, Signal
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import linear_readout
+
+from . import common
+
+HIDDEN = Signal.HIDDEN_STATE
+RULES = (
+    Rule(
+        key="2",
+        statement="A linear probe reads the count out of the last state.",
+        metric="last_step_r_squared",
+        definition="Held-out R² of a linear probe at the last step (halves, both ways), the smaller of c's "
+        "and h's.",
+        source="Hupkes et al. 2018",
+        established_if=Range.at_least(0.95),
+        refuted_if=Range.below(0.95),
+        controls=(Control("untrained", 0.02), Control("template", 0.2)),
+    ),
+    Rule(
+        key="3",
+        statement="The last state holds the count better than other memories of its input.",
+        metric="selectivity",
+        signal=HIDDEN,
+        definition="Held-out R² of the count minus the mean of that of 200 sums of the bits with signs that "
+        "nearly cancel; h after the last step.",
+        source="Hewitt & Liang 2019; Voita & Titov 2020",
+        established_if=Range.at_least(0.5),
+        refuted_if=Range.below(0.5),
+        controls=(Control("untrained", 0.1),),
+    ),
+    Rule(
+        key="4",
+        statement="The last state is mostly about the count.",
+        metric="between_concept_share",
+        signal=HIDDEN,
+        definition="Share of the variance of h after the last step that lies between counts, all units "
+        "together.",
+        source="Pearson 1905 (correlation ratio, eta squared)",
+        established_if=Range.at_least(0.8),
+        refuted_if=Range.below(0.8),
+        controls=(Control("untrained", 0.1), Control("template", 0.5)),
+    ),
+)
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure linear readouts of the count from counters' states, with their controls."""
+    table = linear_readout.measure(networks, common.STRINGS, common.COUNTS)
+    return common.finding(
+        "linear_readout",
+        "Can the count be read out of the state?",
+        table,
+        studied=networks,
+        rules=RULES,
+        figures=[_by_step(table), _controls(table)],
+        notes={"codelength": _codelength(table)},
+    )
+
+
+def _by_step(table: pd.DataFrame) -> DataFigure:
+    drawn = table[table["metric"].isin(["r_squared", "in_sample_r_squared"])]
+    drawn = drawn[drawn["signal"] == Signal.CELL_STATE].reset_index(drop=True)
+    last = drawn[drawn["step"] == drawn["step"].max()].groupby("subject")["value"].median()
+    with style():
+        figure, axes = new_figure(height=3.2)
+        linear_readout.draw(drawn, ax=axes[0, 0])
+        return DataFigure.from_figure(
+            figure,
+            name="readout_by_step",
+            title="A probe reads the count, trained or not",
+            alt=f"Lines of held-out R² by step. After the last step: trained {last['trained']:.4f}, untrained "
+            f"{last['untrained']:.4f}; the two stay close together at every step.",
+            caption="Median over networks and its 95 % interval, cell state. Grey: too few prefixes to hold out.",
+            data=drawn,
+        )
+
+
+def _controls(table: pd.DataFrame) -> DataFigure:
+    metrics = [rule.metric for rule in RULES]
+    drawn = table[table["metric"].isin(metrics) & table["signal"].isin(["", HIDDEN])].reset_index(drop=True)
+    medians = drawn.groupby(["metric", "subject"])["value"].median()
+    pairs = ", ".join(
+        f"{words} {medians[metric, 'trained']:.2f} against {medians[metric, 'untrained']:.2f}"
+        for metric, words in zip(
+            metrics, ("R²", "R² above other memories", "variance between counts"), strict=True
+        )
+    )
+    with style():
+        figure, axes = new_figure(height=3.6)
+        linear_readout.draw_controls(drawn, ax=axes[0, 0])
+        return DataFigure.from_figure(
+            figure,
+            name="readout_controls",
+            title="What training adds",
+            alt=f"Dots, one a network, in three columns; medians trained against untrained: {pairs}.",
+            caption="Each dot is a network's last hidden state, each bar the 95 % interval of the median.",
+            data=drawn,
+        )
+
+
+def _codelength(table: pd.DataFrame) -> str:
+    rows = table[(table["metric"] == "codelength") & (table["signal"] == HIDDEN)]
+    bits = rows.groupby("subject")["value"].median()
+    return (
+        f"Sending the count given h takes {bits['trained']:.2f} bits a string from a trained network (median) "
+        f"and {bits['untrained']:.2f} from an untrained one."
+    )
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["linear_readout"], "python -m analyses.linear_readout"))

@@ -1,0 +1,82 @@
+"""Does one cell unit hold the count? Correlation, and reading the count off one unit exactly."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from probe import Control, DataFigure, Finding, Range, Rule
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import single_units
+
+from . import common
+
+BOUND = 0.9
+SOURCE = "Karpathy et al. 2015; Weiss et al. 2018"
+RULES = (
+    Rule(
+        key="1a",
+        statement="Some cell unit follows the count within every step.",
+        metric="largest_correlation",
+        definition="Largest over the cell units of the absolute correlation with the count, the mean of each "
+        "step taken off both; every step weighs the same.",
+        source=SOURCE,
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        controls=(Control("untrained", 0.0),),
+    ),
+    Rule(
+        key="1b",
+        statement="At a fixed step one cell unit is a monotone code of the count.",
+        metric="mean_monotone_accuracy",
+        definition="Share of held-out prefixes whose rounded isotonic prediction is exact, unit and map chosen "
+        "on the other half; mean over the steps after 7 to 10 bits.",
+        source=SOURCE,
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        controls=(Control("untrained", 0.0), Control("template", 0.2)),
+    ),
+    Rule(
+        key="1c",
+        statement="The same cell unit, read by the same map, is that code through all steps.",
+        metric="lasting_monotone_accuracy",
+        definition="The same with one unit and one isotonic map for the states of all steps, four folds.",
+        source=SOURCE,
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+    ),
+)
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure single cell units of counters against the running count."""
+    table = single_units.measure(networks, common.STRINGS, common.COUNTS)
+    drawn = table[table["metric"].isin([rule.metric for rule in RULES])].reset_index(drop=True)
+    medians = drawn.groupby(["metric", "subject"])["value"].median()
+    with style():
+        figure, axes = new_figure(height=3.6)
+        single_units.draw(drawn, threshold=BOUND, ax=axes[0, 0])
+        picture = DataFigure.from_figure(
+            figure,
+            name="single_units",
+            title="One unit as a code",
+            alt="Dots, one a network, in three columns. Median correlation of the best unit: "
+            f"{medians['largest_correlation', 'trained']:.2f} trained, "
+            f"{medians['largest_correlation', 'untrained']:.2f} untrained. Read exactly off one unit step by "
+            f"step: {medians['mean_monotone_accuracy', 'trained']:.2f} and "
+            f"{medians['mean_monotone_accuracy', 'untrained']:.2f}; with one map for all steps: "
+            f"{medians['lasting_monotone_accuracy', 'trained']:.2f} and "
+            f"{medians['lasting_monotone_accuracy', 'untrained']:.2f}.",
+            caption="Each dot is a network, each bar the 95 % interval of the median, the line the rule's "
+            f"{BOUND}. The planted counter shows what a unit that holds the count looks like.",
+            data=drawn,
+        )
+    title = "Is there one cell that holds the count?"
+    return common.finding("single_units", title, table, studied=networks, rules=RULES, figures=[picture])
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["single_units"], "python -m analyses.single_units"))
