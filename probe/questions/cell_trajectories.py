@@ -1,0 +1,173 @@
+"""How does each cell move with the concept? A picture of every unit, beside one that has learned nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..errors import ProbeError
+from ..figures import COLUMN_WIDTH, SEQUENTIAL, axes_or_new
+from ..measurements import Network, measurement, tabulate
+from ..probing.monotone import within_step_correlation
+from ..probing.prefixes import pool, states_by_step
+from ..signals import Signal, as_signal
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+QUESTION = "cell_trajectories"
+MEAN_AT = "mean_at_"
+#: The end of the sequential map that is nearly yellow has no contrast on white paper.
+LIGHTEST = 0.85
+
+
+def measure(
+    networks: Sequence[Network],
+    x: Float[Tensor, "batch time input"],
+    concept: Tensor,
+    *,
+    layer: str | None = None,
+    signal: str = Signal.CELL_STATE,
+) -> pd.DataFrame:
+    """Return each unit's mean at each step given the concept's value, each distinct prefix counted once.
+
+    Metrics: `mean_at_<value>`, one a value of the concept, by unit and step; `within_step_correlation` by unit,
+    after the mean of each step is taken off both, so that a unit that only tells the time scores 0.
+
+    Args:
+        networks: what is measured.
+        x: inputs.
+        concept: what to look for, (batch, time).
+        layer: the layer's name, or None for the only one.
+        signal: which signal's units.
+
+    Raises:
+        ProbeError: the concept is not aligned to (batch, time), or the layer or signal does not exist.
+    """
+    wanted = as_signal(signal)
+    rows: list[dict[str, Any]] = []
+    for network in networks:
+        steps = states_by_step(network.model, x, concept, layer=layer, signals=(wanted,))
+
+        def add(metric: str, value: float, unit: int, step: int | None = None, of: Network = network) -> None:
+            place = {"layer": layer or "", "signal": str(wanted), "units": str(unit), "step": step}
+            rows.append(measurement(QUESTION, metric, of, value, **place))
+
+        pooled = pool(steps)
+        for unit, r in enumerate(within_step_correlation(pooled, pooled.states[wanted])):
+            add("within_step_correlation", r, unit)
+        for item in steps:
+            for value in np.unique(item.concept):
+                means = item.states[wanted][item.concept == value].mean(0)
+                for unit, mean in enumerate(means):
+                    add(f"{MEAN_AT}{value:g}", mean, unit, item.step)
+    return tabulate(rows)
+
+
+def curves(frame: pd.DataFrame, network: str) -> pd.DataFrame:
+    """Return one network's means as columns unit, step, concept, value, and each unit's correlation.
+
+    Args:
+        frame: what `measure` returned.
+        network: the network's name.
+
+    Raises:
+        ProbeError: the network was not measured.
+    """
+    own = frame[frame["network"] == network]
+    if own.empty:
+        raise ProbeError(f"The table has no network {network!r}; it has {sorted(set(frame['network']))}.")
+    correlation = own[own["metric"] == "within_step_correlation"].set_index("units")["value"]
+    means = own[own["metric"].str.startswith(MEAN_AT)]
+    found = means[["units", "step", "value"]].rename(columns={"units": "unit"})
+    found.insert(2, "concept", means["metric"].str.removeprefix(MEAN_AT).astype(float))
+    found["correlation"] = found["unit"].map(correlation)
+    found["unit"] = found["unit"].astype(int)
+    return found.sort_values(["unit", "step", "concept"], ignore_index=True)
+
+
+def draw(frame: pd.DataFrame, *, network: str | None = None, unit: int = 0, ax: Axes | None = None) -> Axes:
+    """Draw one unit's mean over the concept's value, a line a step, early steps dark and late ones light.
+
+    Args:
+        frame: what `measure` returned.
+        network: whose unit, or None for the first network of the table.
+        unit: which.
+        ax: axes to draw into, or None for new ones.
+
+    Raises:
+        ProbeError: the network or unit was not measured.
+    """
+    ax = axes_or_new(ax)
+    own = curves(frame, network or str(frame["network"].iloc[0]))
+    picked = own[own["unit"] == unit]
+    if picked.empty:
+        raise ProbeError(f"The table has no unit {unit}; it has 0 to {own['unit'].max()}.")
+    last = max(int(own["step"].max()), 1)
+    for step in sorted(set(picked["step"].astype(int))):
+        line = picked[picked["step"] == step]
+        color = matplotlib.colormaps[SEQUENTIAL](LIGHTEST * step / last)
+        ax.plot(line["concept"], line["value"], color=color, marker="o", markersize=1.5, linewidth=1)
+    r = picked["correlation"].iloc[0]
+    title = f"unit {unit}, r = {r:.2f}".replace("-", "\N{MINUS SIGN}")
+    ax.set_title(title, fontweight="normal", loc="center")
+    return ax
+
+
+def strongest_units(frame: pd.DataFrame, network: str) -> list[int]:
+    """Return a network's units, the one that correlates most with the concept first."""
+    own = frame[(frame["network"] == network) & (frame["metric"] == "within_step_correlation")]
+    order = own.assign(size=own["value"].abs()).sort_values("size", ascending=False, kind="stable")
+    return [int(unit) for unit in order["units"]]
+
+
+def draw_grid(
+    frame: pd.DataFrame,
+    *,
+    networks: Sequence[str],
+    units: int = 12,
+    columns: int = 3,
+    concept: str = "concept",
+) -> Figure:
+    """Draw units of networks as small multiples, a block a network, strongest correlation first.
+
+    Args:
+        frame: what `measure` returned.
+        networks: their names, written above their blocks.
+        units: how many of each at most.
+        columns: panels side by side.
+        concept: what the horizontal axis is called.
+    """
+    ordered = {network: strongest_units(frame, network)[:units] for network in networks}
+    rows = [-(-len(chosen) // columns) for chosen in ordered.values()]
+    figure = Figure(figsize=(COLUMN_WIDTH, sum(rows) * 1.35 + 0.4), layout="constrained")
+    blocks = figure.subfigures(len(networks), 1, squeeze=False, height_ratios=rows)[:, 0]
+    for block, (network, chosen), count in zip(blocks, ordered.items(), rows, strict=True):
+        block.suptitle(network, fontweight="bold", fontsize="medium", x=0.02, ha="left")
+        axes = block.subplots(count, columns, squeeze=False, sharex=True)
+        for ax in axes.ravel():
+            ax.set_visible(False)
+        for unit, ax in zip(chosen, axes.ravel(), strict=False):
+            ax.set_visible(True)
+            draw(frame, network=network, unit=unit, ax=ax)
+            ax.locator_params(axis="y", nbins=4)
+            ax.tick_params(labelsize="small")
+            ax.title.set_fontsize(8)
+        block.supylabel(f"mean {frame['signal'].iloc[0].replace('_', ' ')}", fontsize="small")
+        scale = ScalarMappable(Normalize(0, int(frame["step"].max())), _colors())
+        block.colorbar(scale, ax=axes, aspect=30, pad=0.02).set_label("step")
+    blocks[-1].supxlabel(concept, fontsize="small")
+    return figure
+
+
+def _colors() -> ListedColormap:
+    return ListedColormap(matplotlib.colormaps[SEQUENTIAL](np.linspace(0, LIGHTEST, 256)))
