@@ -39,8 +39,7 @@ def ones_counter(*, distractors: int = 11, seed: int = 0, dtype: torch.dtype = t
     """
     if distractors < 0 or seed < 0:
         raise ProbeError(
-            f"A ones-counter with {distractors} distractors and seed {seed} was asked for; "
-            "both must be 0 or more."
+            f"A ones-counter with {distractors} distractors and seed {seed} was asked for; both must be 0 or more."
         )
     hidden = 1 + distractors
     model = blank_counter(hidden).to(torch.float64)

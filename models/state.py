@@ -101,9 +101,7 @@ def restore_state(run: Run, folder: Path) -> None:
             f"{str(path)!r} does not hold the state of a training ({error!r}). Start again with --overwrite."
         ) from error
     refuse_other(run.recipe, run.seed, recipe, seed, folder)
-    weights = {
-        name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")
-    }
+    weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
     fill(run.model, weights, path)
     _restore_moments(run.adam, tensors, step, path)
     run.step, run.metrics = step, metrics
@@ -131,9 +129,7 @@ def _restore_moments(adam: torch.optim.Adam, tensors: dict[str, torch.Tensor], s
     for index, parameter in enumerate(adam.param_groups[0]["params"]):
         moments = [tensors.get(f"adam.{index}.{moment}") for moment in ("exp_avg", "exp_avg_sq")]
         if any(moment is None or moment.shape != parameter.shape for moment in moments):
-            raise ProbeError(
-                f"{str(path)!r} lacks Adam's moments of weight {index}. Start again with --overwrite."
-            )
+            raise ProbeError(f"{str(path)!r} lacks Adam's moments of weight {index}. Start again with --overwrite.")
         # clone: memory at torch's own alignment, as in a run that was never interrupted.
         first, second = (moment.clone() for moment in moments if moment is not None)
         state["state"][index] = {"step": torch.tensor(float(step)), "exp_avg": first, "exp_avg_sq": second}

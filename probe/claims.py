@@ -185,11 +185,12 @@ class Claim:
         rule = Rule(**described)
         if rule.digest != digest:
             raise ProbeError(f"Rule {rule.key!r} was changed after it was judged; judge it again.")
-        fields = dict(content) | {"rule": rule}
+        fields: dict[str, Any] = dict(content) | {"rule": rule}
         fields["differences"] = tuple(
             Difference(**(item | {"interval": _pair(item["interval"])})) for item in content["differences"]
         )
-        return cls(**(fields | {"interval": _pair(content["interval"])}))
+        fields["interval"] = _pair(content["interval"])
+        return cls(**fields)
 
 
 def _pair(interval: Iterable[float] | None) -> Interval | None:
@@ -254,11 +255,7 @@ def _verdict(
 ) -> tuple[Verdict, str]:
     if rule.check:
         failing = sum(value not in rule.established_if for value in numbers)
-        return (
-            ("failed", f"{failing} of {len(numbers)} networks fail")
-            if failing
-            else ("passed", "in every network")
-        )
+        return ("failed", f"{failing} of {len(numbers)} networks fail") if failing else ("passed", "in every network")
     if len(numbers) < rule.needs:
         return "undecided", f"{len(numbers)} networks; a verdict about the recipe needs {rule.needs}"
     interval = _interval(rule, numbers, level)

@@ -156,9 +156,7 @@ def _claims_text(judged: Sequence[Claim]) -> str:
     rows = [("rule", "verdict", "value", "interval", "n", "statement")]
     for claim in judged:
         ends = "" if claim.interval is None else f"{claim.interval[0]:.3g} to {claim.interval[1]:.3g}"
-        rows.append(
-            (claim.rule.key, claim.verdict, f"{claim.value:.3g}", ends, str(claim.n), claim.rule.statement)
-        )
+        rows.append((claim.rule.key, claim.verdict, f"{claim.value:.3g}", ends, str(claim.n), claim.rule.statement))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -116,7 +116,7 @@ def patch(
     else:
         picked = within("steps", wanted, values.shape[1], "the source's time axis")
     values = values[:, picked][:, :, within("units", site.units, values.shape[2], "the layer's unit axis")]
-    chosen = None
+    chosen: tuple[int, ...] | None = None
     if source_rows is not None:
         # Repeats are meant here: many rows may take the state of one source.
         chosen = tuple(source_rows) if isinstance(source_rows, Iterable) else (source_rows,)
@@ -204,7 +204,7 @@ def _place(model: nn.Module, edits: Sequence[Edit]) -> list[tuple[Layer, tuple[E
                 f"{edit!r} names no layer, and the model has several: "
                 f"{', '.join(repr(layer.name) for layer in layers)}. Choose one with layer=."
             )
-        layer = layers[0]
+        layer = next(iter(layers))
         within("units", edit.site.units, layer.units, f"layer {layer.name!r}")
         if edit.site.units is None and edit.values.shape[2] != layer.units:
             raise ProbeError(

@@ -113,8 +113,8 @@ def new_figure(
     columns: int = 1,
     rows: int = 1,
     *,
-    width: float = COLUMN_WIDTH,
-    height: float = ROW_HEIGHT,
+    width: float | int = COLUMN_WIDTH,
+    height: float | int = ROW_HEIGHT,
     sharex: bool = False,
     sharey: bool = False,
 ) -> tuple[Figure, np.ndarray]:

@@ -48,7 +48,8 @@ class Layer:
     @property
     def weights(self) -> lstm.Weights:
         """The layer's parameters; biases are None where the module has none."""
-        module = self.module
+        # By attribute, so that a parametrized weight is computed as the module computes it.
+        module: Any = self.module
         biases = (module.bias_ih_l0, module.bias_hh_l0) if module.bias else (None, None)
         return lstm.Weights(module.weight_ih_l0, module.weight_hh_l0, *biases)
 
@@ -100,9 +101,7 @@ def _openable(name: str, module: nn.Module) -> nn.LSTM:
         plain = module.num_layers == 1 and not module.bidirectional and module.proj_size == 0
         if plain:
             return module
-        found = f"an nn.LSTM of {module.num_layers} layers" + (
-            ", bidirectional" if module.bidirectional else ""
-        )
+        found = f"an nn.LSTM of {module.num_layers} layers" + (", bidirectional" if module.bidirectional else "")
         found += f", proj_size={module.proj_size}" if module.proj_size else ""
     else:
         found = f"a {type(module).__name__}"

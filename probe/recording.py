@@ -20,6 +20,7 @@ from .layers import Layer, find_layers
 from .signals import Signal, as_indices, as_signal, within
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import xarray as xr
 
@@ -122,8 +123,7 @@ class Recording:
         nodes = {}
         for part in self.parts:
             arrays = {
-                str(signal): (("batch", "time", "unit"), value.detach().cpu().numpy())
-                for signal, value in part.signals.items()
+                str(signal): (("batch", "time", "unit"), _as_array(value)) for signal, value in part.signals.items()
             }
             length = next(iter(part.signals.values())).shape[1]
             name = part.layer if self.calls[part.layer] == 1 else f"{part.layer}/{part.call}"
@@ -137,9 +137,7 @@ class Recording:
 
         tables = []
         for part in self.parts:
-            values = {
-                str(signal): value.detach().float().cpu().numpy() for signal, value in part.signals.items()
-            }
+            values = {str(signal): _as_array(value) for signal, value in part.signals.items()}
             shape = next(iter(values.values())).shape
             batch, time, unit = (axis.ravel() for axis in np.indices(shape))
             steps = np.asarray(self.steps or range(shape[1]))
@@ -187,6 +185,12 @@ class Recording:
         write_atomically(path, save(contiguous, {"recording": json.dumps(description)}))
 
 
+def _as_array(value: Tensor) -> np.ndarray:
+    """Return a tensor as numpy; bfloat16, which numpy lacks, becomes float32."""
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+
+
 def load_recording(path: str | os.PathLike[str]) -> Recording:
     """Return the recording that `Recording.save` wrote.
 
@@ -218,8 +222,7 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
         )
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise ProbeError(
-            f"{os.fspath(path)!r} cannot be read as a recording ({error}). "
-            "Give a file that Recording.save wrote."
+            f"{os.fspath(path)!r} cannot be read as a recording ({error}). Give a file that Recording.save wrote."
         ) from error
 
 

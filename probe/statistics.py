@@ -26,7 +26,7 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float
 
     if len(values) < 2:
         return None
-    interval = quantile_test(np.asarray(values, dtype=float), q=0.0, p=0.5).confidence_interval(level)
+    interval = quantile_test(np.asarray(values, dtype=float), p=0.5).confidence_interval(level)
     ends = float(interval.low), float(interval.high)
     return ends if np.isfinite(ends).all() else None
 

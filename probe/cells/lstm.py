@@ -63,9 +63,7 @@ def gates(a: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
     }
 
 
-def cell_states(
-    signals: Mapping[Signal, Tensor], c: Float[Tensor, "batch unit"]
-) -> Float[Tensor, "time batch unit"]:
+def cell_states(signals: Mapping[Signal, Tensor], c: Float[Tensor, "batch unit"]) -> Float[Tensor, "time batch unit"]:
     """Return c at every step from the gates at every step (time, batch, unit) and the initial c."""
     i, f, g = signals[_i], signals[_f], signals[_g]
     written = i * g

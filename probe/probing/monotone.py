@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from sklearn.isotonic import IsotonicRegression
 
 
-def within_step_correlation(
-    pooled: Pooled, states: Float[np.ndarray, "state unit"]
-) -> Float[np.ndarray, " unit"]:
+def within_step_correlation(pooled: Pooled, states: Float[np.ndarray, "state unit"]) -> Float[np.ndarray, " unit"]:
     """Return each unit's correlation with the concept after the mean of every step is taken off both.
 
     A count and the clock correlate (r = sqrt(0.6) over ten fair bits): without this, a unit that only tells

@@ -90,9 +90,7 @@ def states_by_step(
     values = {signal: recording[signal].cpu().numpy() for signal in wanted}
     target = concept.detach().cpu().numpy().astype(float)
     return [
-        StepStates(
-            step, rows, target[rows, step], {signal: value[rows, step] for signal, value in values.items()}
-        )
+        StepStates(step, rows, target[rows, step], {signal: value[rows, step] for signal, value in values.items()})
         for step, rows in enumerate(distinct_prefixes(x))
     ]
 

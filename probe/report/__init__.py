@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .blocks import Code, Details, Figure, Points, Text
-from .inline import CodeSpan, Link, Strong, Verdict
+from .blocks import Block, Code, Details, Figure, Points, Text
+from .inline import CodeSpan, Link, Sentence, Strong, Verdict
 from .inlining import inline_svg
 from .page import Page, Section
 from .tables import Table
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .svg import figure_to_svg
 
 __all__ = [
+    "Block",
     "Code",
     "CodeSpan",
     "Details",
@@ -25,6 +26,7 @@ __all__ = [
     "Page",
     "Points",
     "Section",
+    "Sentence",
     "Strong",
     "Table",
     "Text",

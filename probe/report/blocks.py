@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from ..errors import ProbeError
 from .inline import Sentence, pieces
 from .tables import Table
 
 
+@runtime_checkable
 class Block(Protocol):
     """Anything with a `kind`: `templates/KIND.html.j2` renders it, with the value as `block`."""
 

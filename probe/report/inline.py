@@ -50,8 +50,7 @@ class Link:
     def __post_init__(self) -> None:
         if not _TARGET.fullmatch(self.target):
             raise ProbeError(
-                f"A link cannot point to {self.target[:80]!r}; "
-                "give '#' and a section's key, or an http(s) address."
+                f"A link cannot point to {self.target[:80]!r}; give '#' and a section's key, or an http(s) address."
             )
 
 

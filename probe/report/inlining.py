@@ -100,9 +100,7 @@ def _size(root: ET.Element) -> tuple[float, float]:
     """Return the natural size in CSS pixels: the SVG's own, else that of its viewBox."""
     sizes = [_LENGTH.fullmatch(root.get(name, "").strip()) for name in ("width", "height")]
     if sizes[0] and sizes[1]:
-        width, height = (
-            float(size[1]) * (PIXELS_PER_POINT if size[2] == "pt" else 1) for size in sizes if size
-        )
+        width, height = (float(size[1]) * (PIXELS_PER_POINT if size[2] == "pt" else 1) for size in sizes if size)
         return round(width, 1), round(height, 1)
     numbers = re.findall(r"-?[\d.]+", root.get("viewBox", ""))
     if len(numbers) == 4:

@@ -170,15 +170,15 @@ def _rasterise(artist: Artist) -> list[Callable[[], object]]:
 def _marks(artist: Collection | Line2D) -> float:
     """Return how many marks an artist draws, a bare vertex counting a tenth."""
     if isinstance(artist, Line2D):
-        points = np.size(np.asarray(artist.get_xdata()))
-        return points if artist.get_marker() not in ("", " ", "None", None) else points / VERTICES_PER_MARK
+        points = np.asarray(artist.get_xdata()).size
+        marked = artist.get_marker() not in ("", " ", "None", None)
+        return float(points) if marked else points / VERTICES_PER_MARK
     if isinstance(artist, QuadMesh):
-        return np.asarray(artist.get_array()).size
+        return float(np.asarray(artist.get_array()).size)
     paths = artist.get_paths()
     offsets = len(np.atleast_2d(np.asarray(artist.get_offsets())))
-    return max(
-        offsets, len(paths), sum(np.asarray(path.vertices).shape[0] for path in paths) / VERTICES_PER_MARK
-    )
+    vertices = sum(np.asarray(path.vertices).shape[0] for path in paths)
+    return float(max(offsets, len(paths), vertices / VERTICES_PER_MARK))
 
 
 def _plain(mesh: QuadMesh) -> bool:

@@ -96,8 +96,7 @@ def _backdrop(axes: ET.Element) -> Backdrop | None:
     """Return the rectangle of an axes that holds a mesh or an image, from its background patch."""
     # Marks that were turned into pixels are no backdrop; only cells are drawn with hard edges.
     pictured = any(
-        _MESHES.fullmatch(element.get("id", "")) or "pixelated" in element.get("style", "")
-        for element in axes.iter()
+        _MESHES.fullmatch(element.get("id", "")) or "pixelated" in element.get("style", "") for element in axes.iter()
     )
     if not pictured:
         return None

@@ -58,9 +58,7 @@ class Table:
     def __post_init__(self) -> None:
         columns = tuple(self.columns)
         if not columns or len(set(columns)) != len(columns):
-            raise ProbeError(
-                f"A table needs columns with different names; {list(columns)!r} was given. Rename them."
-            )
+            raise ProbeError(f"A table needs columns with different names; {list(columns)!r} was given. Rename them.")
         for index, row in enumerate(self.rows):
             if len(row) != len(columns):
                 raise ProbeError(
@@ -110,8 +108,7 @@ class Table:
             for index in range(len(self.columns))
         ]
         return tuple(
-            "number" if number else "prose" if prose else ""
-            for number, prose in zip(self.numeric, long, strict=True)
+            "number" if number else "prose" if prose else "" for number, prose in zip(self.numeric, long, strict=True)
         )
 
     @property

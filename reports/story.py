@@ -1,0 +1,147 @@
+"""Sentences and tables computed from findings: what a page says before it shows anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from probe import Claim, Finding, ProbeError
+from probe.report import Sentence, Strong, Table
+
+#: The notes of a finding that a section tells before its figures, and after its claims.
+FIRST_NOTES = ("answer",)
+LAST_NOTES = ("otherwise",)
+
+
+def claims_of(findings: Sequence[Finding]) -> dict[str, Claim]:
+    """Return all claims by key.
+
+    Raises:
+        ProbeError: two findings judge rules of the same key.
+    """
+    claims: dict[str, Claim] = {}
+    for finding in findings:
+        for claim in finding.claims:
+            if claim.rule.key in claims:
+                raise ProbeError(f"Two findings judge a rule {claim.rule.key!r}; give each rule its own key.")
+            claims[claim.rule.key] = claim
+    return claims
+
+
+def holding(claim: Claim, finding: Finding, subject: str) -> tuple[int, int]:
+    """Return how many networks of a subject satisfy a claim's rule, each taken alone, and how many there are."""
+    rows = finding.measurements
+    rows = rows[(rows["metric"] == claim.rule.metric) & (rows["subject"] == subject)]
+    rows = rows[rows["signal"] == claim.rule.signal] if claim.rule.signal else rows
+    return sum(value in claim.rule.established_if for value in rows["value"]), len(rows)
+
+
+def lead(findings: Mapping[str, Finding]) -> Sentence:
+    """Return the page's first sentences: what the networks learned, what is no evidence of it, what is open."""
+    claims = claims_of(list(findings.values()))
+    counts, unit = claims["0"], claims["1a"]
+    counters = claims["17a"]
+    twins = holding(unit, findings["single_units"], "untrained")
+    probe_gap = next(gap for gap in claims["2"].differences if gap.subject == "untrained")
+    better = "no better than" if probe_gap.value <= probe_gap.margin else "better than"
+    drift = findings["other_lengths"].measurements
+    drift = drift[(drift["metric"] == "drift") & (drift["subject"] == "trained")]["value"]
+    needed = max(claim.rule.needs for claim in claims.values())
+    return [
+        Strong(
+            f"{counts.holds_in} of {counts.n} networks count the ones of a ten-bit string with at most "
+            f"{counts.rule.established_if.high:.0%} of errors on strings they never saw"
+        ),
+        f", and {unit.holds_in} of {unit.n} have a cell unit that follows the count; but so do {twins[0]} of "
+        f"{twins[1]} networks that were never trained, and a linear probe reads the count out of a trained state "
+        f"{better} out of an untrained one. What tells them apart is elsewhere: how little else the state holds, "
+        f"and what they answer at other lengths, where {counters.holds_in} of {counters.n} go on counting ones "
+        f"(drift {drift.min():.2f} to {drift.max():.2f}; 0 counts ones, 1 counts zeros). {counts.n} networks say "
+        f"nothing final about the recipe: a verdict needs {needed}.",
+    ]
+
+
+def claims_table(claims: Sequence[Claim], caption: str, *, name: str | None = None) -> Table:
+    """Return claims as a table: value, interval, controls, and the verdict with its reason."""
+    rows = []
+    for claim in claims:
+        rule = claim.rule
+        untrained = next((gap for gap in claim.differences if gap.subject == "untrained"), None)
+        rows.append(
+            [
+                rule.key,
+                rule.statement,
+                f"{rule.established_if}",
+                claim.value,
+                claim.interval,
+                f"{claim.holds_in} of {claim.n}",
+                claim.untrained,
+                None if untrained is None else untrained.value,
+                next(iter(claim.planted.values()), None),
+                claim.verdict,
+                claim.reason,
+            ]
+        )
+    columns = [
+        "claim",
+        "statement",
+        "rule",
+        "median",
+        "95 % interval",
+        "holds in",
+        "untrained",
+        "paired difference",
+    ]
+    return Table(
+        [*columns, "planted counter", "verdict", "why"], rows, caption, verdict="verdict", name=name, digits=3
+    )
+
+
+def networks_table(accuracy: Finding) -> Table:
+    """Return every network with its errors, the floor, and the strings that it misreads, none left out."""
+    rows = accuracy.measurements
+    trained = rows[rows["subject"] == "trained"]
+    table = []
+    for network, own in trained.groupby("network", sort=False):
+        values = own.drop_duplicates("metric").set_index("metric")["value"]
+        misread = own[own["metric"] == "misread"]
+        words = ", ".join(
+            f"{string} as {answer:.0f}" for string, answer in zip(misread["units"], misread["value"], strict=True)
+        )
+        table.append(
+            [
+                str(network),
+                100 * values["test_error"],
+                100 * values["test_floor"],
+                100 * values["all_error"],
+                words or "none",
+            ]
+        )
+    columns = ["network", "test error, %", "floor, %", "error on all 1,024, %", "misread strings"]
+    caption = (
+        "Every network as it came, none replaced. The floor: test strings whose label stood nowhere in the training "
+        "strings (0 and 10 have one string each)."
+    )
+    return Table(columns, table, caption, name="networks", digits=3)
+
+
+def versions(findings: Sequence[Finding]) -> dict[str, str]:
+    """Return the page's provenance: one source for all findings, or an error that names the odd one out.
+
+    Raises:
+        ProbeError: findings were made by different code, so that the page would mix two states of the project.
+    """
+    codes = {str(finding.provenance.get("code")): finding.question for finding in findings}
+    if len(codes) != 1:
+        raise ProbeError(
+            f"The findings were made by different code ({', '.join(codes.values())}); run all analyses again."
+        )
+    provenance = findings[0].provenance
+    weights = pd.Series(
+        {name: digest for finding in findings for name, digest in finding.provenance["weights"].items()}
+    )
+    lines = {"code (SHA-256 of the sources)": next(iter(codes))}
+    lines |= {f"weights of {name} (SHA-256)": str(digest) for name, digest in weights.items()}
+    lines |= {str(name): str(number) for name, number in provenance["versions"].items()}
+    return lines
