@@ -1,0 +1,194 @@
+"""Built pages in a real Chromium: silent, readable by everyone, on any screen and on paper."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from probe.figures import ROLE_STYLE, new_figure, style
+from probe.report import (
+    Code,
+    CodeSpan,
+    Details,
+    Figure,
+    Link,
+    Page,
+    Points,
+    Section,
+    Strong,
+    Table,
+    Text,
+    Verdict,
+    figure_to_svg,
+)
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+COMMITTED = ROOT / "reports" / "counter" / "index.html"
+STANDARD_BYTES = 400_000
+HOSTILE = [
+    "</script><img src=x onerror=alert(1)>",
+    "\u202egnp.exe \u2066 isolated",
+    "x" * 10_000,
+    "\N{CLOWN FACE}\N{ZERO WIDTH JOINER}\N{CLOWN FACE}",
+    "nul \x00 bell \x07 c1 \x85",
+]
+
+
+def missing() -> str | None:
+    """Return what the tests lack here, and how to get it."""
+    if shutil.which("node") is None:
+        return "node is not installed; install Node.js 20 or later"
+    if not (HERE / "node_modules" / "playwright-core").is_dir():
+        return "tests/browser/node_modules is missing; run `make browser`"
+    chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    if shutil.which(chromium) is None:
+        return f"there is no Chromium at {chromium}; install the package `chromium` or set CHROMIUM"
+    return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tools() -> None:
+    reason = missing()
+    if reason and os.environ.get("CI"):
+        pytest.fail(f"CI must run the browser tests, but {reason}")
+    if reason:
+        pytest.skip(reason)
+
+
+def check(path: Path, out: Path | None = None) -> dict[str, Any]:
+    """Return what the checker finds on a page."""
+    command = ["node", str(HERE / "check_page.mjs"), str(path)]
+    command += ["--out", str(out)] if out is not None else []
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return json.loads(done.stdout)
+
+
+def pictures() -> list[str]:
+    """Return lines, a mesh and a cloud of 2,000 points as SVG."""
+    rng = np.random.default_rng(0)
+    with style():
+        first, axes = new_figure()
+        for index, (role, look) in enumerate(ROLE_STYLE.items()):
+            axes[0, 0].plot(np.arange(1, 11), np.arange(10) + index, label=role, **look.line())
+        axes[0, 0].set(xlabel="bits read", ylabel="decoded count", title="Count")
+        axes[0, 0].legend()
+        second, axes = new_figure(2, width=8)
+        for ax in axes[0]:
+            ax.pcolormesh(rng.standard_normal((12, 10)), cmap="vlag", vmin=-3, vmax=3)
+            ax.set(xlabel="step", ylabel=HOSTILE[0])
+        third, axes = new_figure()
+        axes[0, 0].scatter(*rng.standard_normal((2, 2000)))
+    return [figure_to_svg(figure, name=f"figure-{index}") for index, figure in enumerate((first, second, third))]
+
+
+def demo() -> Page:
+    """Return a page with everything in it that a report has."""
+    first, second, third = pictures()
+    claims = pd.DataFrame(
+        {
+            "claim": ["The count is linear in the cell state at every step", "Forget gates stay open"] * 3,
+            "value": [0.998, 0.72, 0.94, -0.5, 1.0, np.nan],
+            "interval": [(0.99, 1.0), (0.6, 0.8), None, None, None, None],
+            **{name: np.arange(6) / 7 for name in ("null", "untrained", "planted", "n", "networks", "margin")},
+            "verdict": ["established", "refuted", "undecided", "decoration", "passed", "failed"],
+        }
+    )
+    steps = Table.from_frame(pd.DataFrame({"step": range(80), "value": np.arange(80) / 3}), "By step", name="steps")
+    sentence = [
+        "It is ",
+        Verdict("established"),
+        " that ",
+        Strong("h"),
+        CodeSpan("h = o tanh(c)"),
+        Link(" claims", "#claims"),
+    ]
+    return Page(
+        "What the counter computes",
+        ["It counts: ", Strong("3 of 6 statements hold"), "."],
+        [
+            Section("Where is the count?", [Text(["One paragraph.", sentence]), Figure(first, "Five lines rise by 9.", "Count after each bit.", "Count", steps)], "count"),
+            Section("Gates", [Points(["A point", sentence]), Figure(second, "Two maps of 12 by 10 cells.", "Gates."), Section("Deeper", [Details("Words", [Text("A gate lies between 0 and 1."), steps])], "deeper")], "gates"),
+            Section("States", [Figure(third, "A cloud of 2000 points.", "States."), Code("make pages\n" + "python -m analyses " * 12, "command")], "states"),
+            Section("All claims", [Table.from_frame(claims, "All claims.", verdict="verdict", name="claims")], "claims"),
+        ],
+        provenance={"seed": "0", "checkpoint": "0123456789abcdef" * 4, "command": "make pages"},
+    )  # fmt: skip
+
+
+def hostile() -> Page:
+    """Return a page with every hostile text in every place that takes one."""
+    svg = pictures()[0]
+    sections = []
+    for index, text in enumerate(HOSTILE):
+        table = Table([text, "b", "c"], [[text, text, 1.5], ["x", "y", -2]], text, verdict="b", name="data")
+        blocks = [
+            Text([text, [text, Strong(text), CodeSpan(text), Link(text, f"#s{index}"), Verdict(text)]]),
+            Points([text]),
+            Figure(svg, f"{text} 1", text, title=text, table=table),
+            table,
+            Code(text, text),
+            Details(text, [Text(text), table]),
+        ]
+        sections.append(Section(text, blocks, f"s{index}"))
+    return Page("".join(HOSTILE), "".join(HOSTILE), sections, provenance={text: text for text in HOSTILE})
+
+
+@pytest.mark.parametrize("make", [demo, hostile])
+def test_a_page_passes_every_check(make: Any, tmp_path: Path) -> None:
+    """No request, message or violation; axe finds nothing in four modes; nothing is cut off on phone or paper."""
+    path = make().write(tmp_path / "index.html")
+    report = check(path, tmp_path / "out")
+    assert report["wrong"] == [], json.dumps(report, indent=1)
+    assert set(report["axe"]) == {"light", "dark", "narrow", "forced"}
+    assert report["texts"]["characters"] > 500
+    assert report["print"]["sheets"] >= 2
+    assert report["bytes"] == path.stat().st_size < STANDARD_BYTES
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"light.png", "dark.png", "phone.png", "page.pdf"}
+
+
+@pytest.mark.skipif(not COMMITTED.is_file(), reason="reports/counter/index.html is not built yet")
+def test_the_committed_page_passes_every_check() -> None:
+    """The page that readers open keeps every bar."""
+    report = check(COMMITTED)
+    assert report["wrong"] == [], json.dumps(report, indent=1)
+    assert report["bytes"] < STANDARD_BYTES
+
+
+FAULTS = {
+    "requests": '<img alt="" src="http://127.0.0.1:9/x.png">',
+    "console": "<script>console.log(1)</script>",
+    "csp": '<p style="color: red">styled</p>',
+    "axe light": "<main><img src='data:,'></main>",
+    "overflow": "<div><pre>" + "x" * 500 + "</pre></div>",
+    "text without scripts": "<main id=m></main><script>m.textContent = 'late'</script>",
+    "text in a sandbox": "<main id=m></main><script>m.textContent = 'late'</script>",
+    "print clipped": "<table><tr><td>" + "x" * 500 + "</table>",
+    "print folded": "<details><summary>s</summary><p>folded</p></details>",
+    "print controls": "<button>b</button>",
+    "skip link": "<p>nothing to focus</p>",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_checker_sees_what_is_wrong(fault: str, tmp_path: Path) -> None:
+    """The control arm: a page with one fault is reported by that fault's name."""
+    policy = "default-src 'none'; img-src data:" if fault == "csp" else "default-src * 'unsafe-inline' data:"
+    body = FAULTS[fault] if "<main" in FAULTS[fault] else f"<main>{FAULTS[fault]}</main>"
+    path = tmp_path / "faulty.html"
+    path.write_text(
+        f'<!doctype html><html lang="en"><head><title>t</title><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'<meta name="viewport" content="width=device-width"></head><body>{body}</body></html>',
+        encoding="utf-8",
+    )
+    assert fault in check(path)["wrong"]
