@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
+def median_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float] | None:
     """Return the interval of the median by order statistics, at least at the given level.
 
     It assumes no distribution and draws nothing at random: both ends are values of single networks.

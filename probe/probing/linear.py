@@ -32,7 +32,7 @@ class LinearProbe:
 
 def fit_linear(
     states: Float[np.ndarray, "state unit"],
-    targets: Float[np.ndarray, "state target"],
+    targets: Float[np.ndarray, "row target"],
     weight: Float[np.ndarray, " state"] | None = None,
 ) -> LinearProbe:
     """Return the least-squares probe, one row a target.

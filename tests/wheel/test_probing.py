@@ -1,0 +1,175 @@
+"""Probes and their controls, on states whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from probe import ProbeError
+from probe.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
+from probe.probing.linear import fit_linear, held_out_score, r_squared
+from probe.probing.monotone import monotone_score, within_step_correlation
+from probe.probing.prefixes import distinct_prefixes, pool, states_by_step
+from probe.probing.splits import folds, training_rows
+
+
+def strings(length: int) -> torch.Tensor:
+    """Return all bit strings of a length, (2^length, length, 1)."""
+    return torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * length).reshape(-1, length, 1)
+
+
+def states(length: int = 8) -> tuple[list, torch.Tensor, torch.Tensor]:
+    """Return the distinct states of a small untrained LSTM on all strings, with the strings and their counts."""
+    torch.manual_seed(0)
+    x = strings(length)
+    count = x[:, :, 0].cumsum(1)
+    return states_by_step(nn.LSTM(1, 5, batch_first=True), x, count), x, count
+
+
+def test_prefixes_are_counted_once_each():
+    """After t bits there are 2^t states, however many strings share them, and each row shows its own prefix."""
+    x = strings(6)
+    rows = distinct_prefixes(x)
+    assert [len(step) for step in rows] == [2, 4, 8, 16, 32, 64]
+    for step, chosen in enumerate(rows):
+        prefixes = {tuple(x[row, : step + 1, 0].tolist()) for row in chosen}
+        assert len(prefixes) == len(chosen)
+
+
+def test_states_are_those_of_the_module_in_float64():
+    """A float64 copy of the model runs; the model itself keeps its dtype."""
+    torch.manual_seed(0)
+    model, x = nn.LSTM(1, 5, batch_first=True), strings(5)
+    by_step = states_by_step(model, x, x[:, :, 0].cumsum(1))
+    expected = model.double()(x.double())[0].detach().numpy()
+    for item in by_step:
+        assert np.array_equal(item.states["hidden_state"], expected[item.rows, item.step])
+        assert item.concept.tolist() == x[item.rows, : item.step + 1, 0].sum(1).tolist()
+
+
+def test_a_concept_of_the_wrong_shape_is_refused():
+    """A concept is one value a sequence and step; the error names both shapes."""
+    x = strings(4)
+    with pytest.raises(ProbeError, match=r"\(16, 3\).*\(16, 4\)"):
+        states_by_step(nn.LSTM(1, 3, batch_first=True), x, torch.zeros(16, 3))
+
+
+def test_pooled_steps_weigh_the_same():
+    """The step with 256 states weighs as much as the step with two, so the clock explains what theory says."""
+    by_step, _, _ = states(8)
+    pooled = pool(by_step)
+    for step in range(8):
+        assert pooled.weight[pooled.step == step].sum() == pytest.approx(1 / 8)
+    # Var of the mean t/2 over t = 1..8 against that plus the mean of t/4: 21/16 over 21/16 + 18/16.
+    assert clock_r_squared(pooled.step, pooled.concept, pooled.weight) == pytest.approx(21 / 39)
+
+
+def test_the_clock_explains_sixty_percent_over_ten_bits():
+    """Exactly 0.6 of the variance of the count is the step: what a pooled probe gets for free."""
+    step = np.repeat(np.arange(10), [2 ** (t + 1) for t in range(10)])
+    concept = np.concatenate([strings(t + 1).sum((1, 2)).numpy() for t in range(10)])
+    weight = np.repeat([2.0 ** -(t + 1) for t in range(10)], [2 ** (t + 1) for t in range(10)])
+    assert clock_r_squared(step, concept.astype(float), weight) == pytest.approx(0.6, abs=1e-12)
+
+
+def test_folds_hold_every_point_out_once_and_follow_the_seed():
+    """No point is scored on its own training example, and another seed is another split."""
+    parts = folds(101, 4, seed=3)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(101))
+    for number, part in enumerate(parts):
+        assert not set(training_rows(parts, number)) & set(part)
+    assert not np.array_equal(parts[0], folds(101, 4, seed=4)[0])
+    assert np.array_equal(parts[0], folds(101, 4, seed=3)[0])
+
+
+def test_a_linear_concept_is_read_and_noise_is_not():
+    """Held-out R2 is 1 on a linear code and near or below 0 on random labels, which in-sample R2 hides."""
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(60, 20))
+    targets = np.column_stack([inputs @ generator.normal(size=20), generator.normal(size=60)])
+    score = held_out_score(inputs, targets, folds(60, 2))
+    assert score.r_squared[0] == pytest.approx(1.0)
+    assert score.r_squared[1] < 0.1
+    in_sample = r_squared(targets, fit_linear(inputs, targets).predict(inputs))
+    assert in_sample[1] > score.r_squared[1] + 0.3
+
+
+def test_rounding_accuracy_counts_exact_readings():
+    """A prediction off by less than a half is exact, by more is not."""
+    inputs = np.arange(40.0)[:, None]
+    exact = held_out_score(inputs, inputs.copy(), folds(40, 2))
+    blurred = held_out_score(inputs, inputs + np.where(np.arange(40) % 2, 0.8, -0.8)[:, None], folds(40, 2))
+    assert exact.rounding_accuracy == (1.0,)
+    assert blurred.rounding_accuracy == (0.0,)
+
+
+def test_weights_decide_which_states_a_probe_fits():
+    """States of weight zero do not move the probe."""
+    inputs, targets = np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [100.0]])
+    fitted = fit_linear(inputs, targets, np.array([1.0, 1.0, 0.0]))
+    assert fitted.predict(np.array([[2.0]]))[0, 0] == pytest.approx(2.0)
+
+
+def test_targets_that_do_not_fit_the_states_are_refused():
+    """The error gives both numbers."""
+    with pytest.raises(ProbeError, match="given 3 and 2"):
+        fit_linear(np.zeros((3, 1)), np.zeros((2, 1)))
+
+
+def test_correlation_within_steps_ignores_a_clock():
+    """A unit that tells only the time correlates 0 with the count within steps, though it explains half of it."""
+    by_step, _, _ = states(8)
+    pooled = pool(by_step)
+    clock = pooled.step.astype(float)
+    code = pooled.concept * 2.0 + 5 * clock
+    r = within_step_correlation(pooled, np.column_stack([clock, code, -code]))
+    assert r == pytest.approx([0.0, 1.0, -1.0], abs=1e-9)
+    assert clock_r_squared(pooled.step, pooled.concept, pooled.weight) > 0.5
+
+
+def test_a_curved_unit_is_a_monotone_code_and_the_unit_is_found():
+    """A decreasing exponential of the count is read exactly off the right unit; noise units are not chosen."""
+    generator = np.random.default_rng(0)
+    concept = generator.integers(0, 6, 200).astype(float)
+    units = np.column_stack([generator.normal(size=200), np.exp(-concept), generator.normal(size=200)])
+    score = monotone_score(units, concept, folds(200, 2))
+    assert score.accuracy == 1.0
+    assert score.units == (1, 1)
+    noise = monotone_score(units[:, [0, 2]], concept, folds(200, 2))
+    assert noise.accuracy < 0.4
+
+
+def test_signed_sums_nearly_cancel_and_are_never_the_count():
+    """Each sum's signs add up to at most two, so that no memory control is the concept in disguise."""
+    x = torch.eye(10).reshape(10, 10, 1)
+    signs = signed_sums(x, count=50, seed=1)
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+    assert np.abs(signs.sum(0)).max() <= 2
+    assert not np.array_equal(signs, signed_sums(x, count=50, seed=2))
+    with pytest.raises(ProbeError, match="at least two inputs"):
+        signed_sums(torch.zeros(3, 1, 1))
+
+
+def test_variance_splits_into_clock_line_curve_and_rest():
+    """States built of a clock, a linear code, a curve and noise give each its share, and the shares sum to 1."""
+    concept = np.tile(np.repeat([0.0, 1.0, 2.0], 2), 2)
+    step = np.repeat([0, 1], 6)
+    weight = np.full(12, 1 / 12)
+    curve = np.where(concept == 1, 2.0, -1.0)  # orthogonal to the line
+    noise = np.tile([1.0, -1.0], 6)
+    columns = np.column_stack([2.0 * step - 1, (concept - 1) * np.sqrt(1.5), curve / np.sqrt(2), noise])
+    shares = variance_shares(step, concept, columns, weight)
+    assert (shares.clock, shares.linear, shares.curved, shares.other) == pytest.approx((0.25,) * 4)
+    still = variance_shares(step, concept, np.zeros((12, 2)), weight)
+    assert still.other == 1.0
+
+
+def test_a_good_code_takes_fewer_bits_to_send():
+    """The online codelength is short where states hold the concept and about log2(classes) where they do not."""
+    generator = np.random.default_rng(0)
+    concept = generator.integers(0, 4, 512).astype(float)
+    code = concept[:, None] + 0.05 * generator.normal(size=(512, 1))
+    clear = online_codelength(code, concept, classes=4)
+    blind = online_codelength(generator.normal(size=(512, 3)), concept, classes=4)
+    assert clear < 1.0
+    assert 1.9 < blind < 2.4

@@ -1,0 +1,105 @@
+"""The two questions that probe states, on a network that has nothing to do with counting."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from probe import ProbeError
+from probe.figures import style
+from probe.measurements import Network
+from probe.questions import linear_readout, single_units
+
+
+class Reader(nn.Module):
+    """A small LSTM of two features, its layer inside another module."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.encoder = nn.LSTM(2, 4, batch_first=True)
+
+    def forward(self, x):
+        """Return the last hidden state."""
+        return self.encoder(x)[0][:, -1]
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Return inputs of two features and how often the first was the larger so far."""
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(300, 6, 2))).float()
+    return x, (x[:, :, 0] > x[:, :, 1]).cumsum(1)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Return two networks and their twins."""
+    return [
+        Network(
+            f"reader-{seed}{'/twin' if twin else ''}", "untrained" if twin else "trained", Reader(seed + twin), seed
+        )
+        for seed in (1, 2)
+        for twin in (0, 10)
+    ]
+
+
+def test_single_units_measures_every_network_once(data, networks):
+    """Each summary metric has one value a network, the unit's own correlations one a unit."""
+    table = single_units.measure(networks, *data)
+    for metric in ("largest_correlation", "mean_monotone_accuracy", "lasting_monotone_accuracy"):
+        assert table[table["metric"] == metric]["network"].tolist() == [network.name for network in networks]
+    assert (table["metric"] == "within_step_correlation").sum() == 4 * 4
+    best = table[table["metric"] == "largest_correlation"].iloc[0]
+    own = table[(table["metric"] == "within_step_correlation") & (table["network"] == "reader-1")]
+    assert best["value"] == pytest.approx(own["value"].abs().max())
+    assert best["units"] == own.loc[own["value"].abs().idxmax(), "units"]
+
+
+def test_the_chosen_signal_steps_and_seed_change_what_is_measured(data, networks):
+    """Options are used: another signal, other steps and another split give other numbers."""
+    base = single_units.measure(networks[:1], *data)
+    hidden = single_units.measure(networks[:1], *data, signal="hidden_state")
+    assert not np.allclose(base["value"], hidden["value"])
+    late = single_units.measure(networks[:1], *data, steps=[5])
+    assert late[late["metric"] == "monotone_accuracy"]["step"].tolist() == [5]
+    other = single_units.measure(networks[:1], *data, seed=1)
+    exact = base["metric"] == "monotone_accuracy"
+    assert base[exact]["value"].tolist() != other[exact]["value"].tolist()
+
+
+def test_an_unknown_layer_is_named(data, networks):
+    """A layer that does not exist raises with the one that does."""
+    with pytest.raises(ProbeError, match=r"encoder\[1\].*encoder\[0\]"):
+        single_units.measure(networks, *data, layer="encoder[1]")
+
+
+def test_linear_readout_reports_each_signal_with_its_controls(data, networks):
+    """R2 at each step, selectivity, variance shares that sum to 1, and the smaller of the last two R2."""
+    table = linear_readout.measure(networks[:1], *data)
+    by_metric = table.groupby("metric")["value"]
+    assert table[table["metric"] == "r_squared"]["signal"].value_counts().to_dict() == {
+        "cell_state": 6,
+        "hidden_state": 6,
+    }
+    shares = table[table["metric"] == "variance_share"].groupby("signal")["value"].sum()
+    assert shares.tolist() == pytest.approx([1.0, 1.0])
+    last = table[(table["metric"] == "r_squared") & (table["step"] == 5)]["value"]
+    assert by_metric.get_group("last_step_r_squared").item() == pytest.approx(last.min())
+    assert (by_metric.get_group("selectivity") < last.max()).all()
+
+
+def test_the_figures_show_what_the_table_says(data, networks):
+    """Dots and lines carry the table's values; every subject has its own marker and label."""
+    units, readout = single_units.measure(networks, *data), linear_readout.measure(networks, *data)
+    with style():
+        ax = single_units.draw(units, threshold=0.9)
+        labels = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert labels == ["trained", "untrained"]
+        dots = next(line for line in ax.lines if line.get_label() == "trained")
+        expected = units[(units["metric"] == "largest_correlation") & (units["subject"] == "trained")]["value"]
+        assert sorted(dots.get_ydata()) == pytest.approx(sorted(expected))
+        lines = {line.get_label(): line for line in linear_readout.draw(readout).lines}
+        assert list(lines["trained"].get_xdata()) == [0, 1, 2, 3, 4, 5]
+        assert lines["trained"].get_marker() != lines["untrained"].get_marker()
+        controls = linear_readout.draw_controls(readout)
+        assert controls.get_xticklabels()[0].get_text() == "R² of the\nlast state"
