@@ -53,9 +53,7 @@ def test_a_network_loads_in_evaluation_mode_as_it_was_trained(folder: Path) -> N
 
 def test_a_name_that_is_no_network_is_refused(folder: Path) -> None:
     """The message names the nearest."""
-    with pytest.raises(
-        ProbeError, match=r"'untraned'; there is 'model', 'untrained'. Did you mean 'untrained'"
-    ):
+    with pytest.raises(ProbeError, match=r"'untraned'; there is 'model', 'untrained'. Did you mean 'untrained'"):
         load(folder, which="untraned")
 
 

@@ -58,9 +58,7 @@ def test_without_the_forget_bias_hundreds_of_strings_are_misread() -> None:
 def test_arrays_of_two_networks_are_refused() -> None:
     """The message lists the shapes found and the shapes needed."""
     with pytest.raises(ProbeError, match=r"have the shapes \[\(13, 48\).*must have \[\(12, 44\)"):
-        from_basic_lstm_cell(
-            np.zeros((13, 48)), np.zeros(48), np.zeros((11, 11)), np.zeros(11), forget_bias=1.0
-        )
+        from_basic_lstm_cell(np.zeros((13, 48)), np.zeros(48), np.zeros((11, 11)), np.zeros(11), forget_bias=1.0)
 
 
 # The seed's graph in plain numpy, float64, from the formulas of TensorFlow 1.15 and not from models/.

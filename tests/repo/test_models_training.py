@@ -185,9 +185,7 @@ def test_ctrl_c_exits_130_and_the_command_resumes(finished: Path, tmp_path: Path
     assert contents(folder) == contents(finished)
 
 
-def test_an_interrupt_between_measurements_loses_no_line_and_doubles_none(
-    finished: Path, tmp_path: Path
-) -> None:
+def test_an_interrupt_between_measurements_loses_no_line_and_doubles_none(finished: Path, tmp_path: Path) -> None:
     """However often a run is interrupted, metrics.jsonl is that of a run that never was."""
     folder = tmp_path / "run"
     seen: list[int] = []
