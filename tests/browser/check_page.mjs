@@ -1,6 +1,6 @@
 // Opens one built page in Chromium with the network blocked and prints, as JSON, everything wrong with it.
 //   node check_page.mjs PAGE.html [--out DIR]      DIR receives light.png, dark.png, phone.png and page.pdf
-// Exit code: 0 nothing wrong, 1 something wrong, 2 usage.
+// Exit code: 0 nothing wrong, 1 something wrong, 2 usage, 3 the check itself failed.
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
@@ -13,6 +13,7 @@ const FLAGS = [
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
 const PHONE = { width: 375, height: 800 };
+const TALLEST = 8000;
 const DESK = { width: 1280, height: 900 };
 // A4 less the margins that Chromium prints with, in CSS pixels.
 const SHEET = { width: 718, height: 1040 };
@@ -176,7 +177,10 @@ async function shoot(browser, url, out) {
   for (const [name, options] of Object.entries({ light: MODES.light, dark: MODES.dark, phone })) {
     const context = await isolated(browser, url, options, { requests: [] });
     const page = await open(context, url, { console: [] });
-    await page.screenshot({ path: join(out, `${name}.png`), fullPage: true });
+    // Chromium cannot paint a picture of any height.
+    const height = await page.evaluate((most) => Math.min(document.documentElement.scrollHeight, most), TALLEST);
+    const clip = { x: 0, y: 0, width: options.viewport.width, height };
+    await page.screenshot({ path: join(out, `${name}.png`), fullPage: true, clip });
     await context.close();
   }
 }
@@ -223,4 +227,9 @@ async function main(given) {
   }
 }
 
-process.exitCode = await main(process.argv.slice(2));
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  console.error(error);
+  process.exitCode = 3;
+}

@@ -174,8 +174,8 @@ def test_ids_are_unique_and_references_find_them() -> None:
 def test_a_verdict_is_a_word_and_a_symbol() -> None:
     """Colour alone carries nothing."""
     html = page().render()
-    assert re.search(r'class="verdict good"><span aria-hidden="true">✓</span> <bdi>established</bdi>', html)
-    assert re.search(r'class="verdict bad"><span aria-hidden="true">✗</span> <bdi>refuted</bdi>', html)
+    assert re.search(r'class="verdict good"><span aria-hidden="true">✓</span>&nbsp;<bdi>established</bdi>', html)
+    assert re.search(r'class="verdict bad"><span aria-hidden="true">✗</span>&nbsp;<bdi>refuted</bdi>', html)
     assert Verdict("whatever").symbol == "•"
 
 
