@@ -4,4 +4,12 @@ Run all of them with `python -m analyses`, one with `python -m analyses.NAME`. N
 """
 
 #: In the order in which a page tells them.
-QUESTIONS = ("accuracy",)
+QUESTIONS = (
+    "accuracy",
+    "gate_activity",
+    "cell_trajectories",
+    "single_units",
+    "linear_readout",
+    "other_lengths",
+    "state_patching",
+)

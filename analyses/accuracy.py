@@ -50,7 +50,7 @@ def find(networks: Sequence[Network]) -> Finding:
         picture = DataFigure.from_figure(
             figure,
             name="test-error",
-            title="Trained networks misread few strings that they never saw",
+            title="Strings misread among those never seen in training",
             alt=_alt(drawn),
             caption="Each mark is one network; a bar is the share of its test strings whose count it never saw "
             "in training, which nobody could have learned. The scale is logarithmic above 1 %.",
@@ -58,9 +58,7 @@ def find(networks: Sequence[Network]) -> Finding:
         )
     notes = {"misread": _misread(networks, counts.numpy())}
     title = "Does the network count?"
-    return common.finding(
-        "accuracy", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes
-    )
+    return common.finding("accuracy", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
 def _alt(drawn: pd.DataFrame) -> str:

@@ -78,6 +78,11 @@ def pick(among: Sequence[Network], subject: str) -> list[Network]:
     return [network for network in among if network.subject == subject]
 
 
+def medians(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the medians over networks, which is what a line of a figure shows, and over how many networks."""
+    return table.groupby(keys)["value"].agg(median="median", networks="size").reset_index()
+
+
 @cache
 def family() -> int:
     """Return how many verdicts are decided together: every rule of every analysis that is no check."""

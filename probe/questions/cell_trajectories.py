@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from jaxtyping import Float
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -27,7 +25,8 @@ if TYPE_CHECKING:
 QUESTION = "cell_trajectories"
 MEAN_AT = "mean_at_"
 #: The end of the sequential map that is nearly yellow has no contrast on white paper.
-LIGHTEST = 0.85
+LIGHTEST = 0.8
+LINESTYLES = ("-", "--", "-.", ":")
 
 
 def measure(
@@ -95,30 +94,50 @@ def curves(frame: pd.DataFrame, network: str) -> pd.DataFrame:
     return found.sort_values(["unit", "step", "concept"], ignore_index=True)
 
 
-def draw(frame: pd.DataFrame, *, network: str | None = None, unit: int = 0, ax: Axes | None = None) -> Axes:
+def draw(
+    frame: pd.DataFrame,
+    *,
+    network: str | None = None,
+    unit: int = 0,
+    steps: Iterable[int] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw one unit's mean over the concept's value, a line a step, early steps dark and late ones light.
 
     Args:
         frame: what `measure` returned.
         network: whose unit, or None for the first network of the table.
         unit: which.
+        steps: which steps, or None for all.
         ax: axes to draw into, or None for new ones.
 
     Raises:
-        ProbeError: the network or unit was not measured.
+        ProbeError: the network, the unit or a step was not measured.
     """
     ax = axes_or_new(ax)
     own = curves(frame, network or str(frame["network"].iloc[0]))
     picked = own[own["unit"] == unit]
     if picked.empty:
         raise ProbeError(f"The table has no unit {unit}; it has 0 to {own['unit'].max()}.")
-    last = max(int(own["step"].max()), 1)
-    for step in sorted(set(picked["step"].astype(int))):
+    known = sorted(set(own["step"].astype(int)))
+    chosen = known if steps is None else list(steps)
+    if not set(chosen) <= set(known):
+        raise ProbeError(f"steps={chosen} were not all measured; the table has {known}.")
+    for number, step in enumerate(chosen):
         line = picked[picked["step"] == step]
-        color = matplotlib.colormaps[SEQUENTIAL](LIGHTEST * step / last)
-        ax.plot(line["concept"], line["value"], color=color, marker="o", markersize=1.5, linewidth=1)
-    r = picked["correlation"].iloc[0]
-    title = f"unit {unit}, r = {r:.2f}".replace("-", "\N{MINUS SIGN}")
+        ax.plot(
+            line["concept"],
+            line["value"],
+            color=matplotlib.colormaps[SEQUENTIAL](LIGHTEST * number / max(len(chosen) - 1, 1)),
+            linestyle=LINESTYLES[number % len(LINESTYLES)],
+            linewidth=1.4,
+            # One point makes no line.
+            marker="o" if len(line) == 1 else "none",
+            markersize=3,
+            clip_on=False,
+            label=f"step {step}",
+        )
+    title = f"unit {unit}, r = {picked['correlation'].iloc[0]:.2f}".replace("-", "\N{MINUS SIGN}")
     ax.set_title(title, fontweight="normal", loc="center")
     return ax
 
@@ -136,38 +155,43 @@ def draw_grid(
     networks: Sequence[str],
     units: int = 12,
     columns: int = 3,
+    steps: Iterable[int] | None = None,
     concept: str = "concept",
 ) -> Figure:
     """Draw units of networks as small multiples, a block a network, strongest correlation first.
+
+    Panels of one network share their axes, so that a cell that hardly moves looks like one.
 
     Args:
         frame: what `measure` returned.
         networks: their names, written above their blocks.
         units: how many of each at most.
         columns: panels side by side.
+        steps: which steps, or None for all; a dozen panels of every step are heavy and hard to read.
         concept: what the horizontal axis is called.
     """
     ordered = {network: strongest_units(frame, network)[:units] for network in networks}
     rows = [-(-len(chosen) // columns) for chosen in ordered.values()]
-    figure = Figure(figsize=(COLUMN_WIDTH, sum(rows) * 1.35 + 0.4), layout="constrained")
+    figure = Figure(figsize=(COLUMN_WIDTH, sum(rows) * 1.35 + 0.8), layout="constrained")
     blocks = figure.subfigures(len(networks), 1, squeeze=False, height_ratios=rows)[:, 0]
+    chosen_steps = None if steps is None else tuple(steps)
+    panel = None
     for block, (network, chosen), count in zip(blocks, ordered.items(), rows, strict=True):
         block.suptitle(network, fontweight="bold", fontsize="medium", x=0.02, ha="left")
-        axes = block.subplots(count, columns, squeeze=False, sharex=True)
-        for ax in axes.ravel():
-            ax.set_visible(False)
-        for unit, ax in zip(chosen, axes.ravel(), strict=False):
-            ax.set_visible(True)
-            draw(frame, network=network, unit=unit, ax=ax)
-            ax.locator_params(axis="y", nbins=4)
-            ax.tick_params(labelsize="small")
-            ax.title.set_fontsize(8)
+        axes = block.subplots(count, columns, squeeze=False, sharex=True, sharey=True)
+        for ax in axes.ravel()[len(chosen) :]:
+            ax.set_axis_off()
+        for unit, panel in zip(chosen, axes.ravel(), strict=False):
+            draw(frame, network=network, unit=unit, steps=chosen_steps, ax=panel)
+            # Two dozen panels with ticks of their own would weigh more than their lines.
+            panel.locator_params(nbins=3)
+            panel.tick_params(labelsize="small")
+            panel.label_outer(remove_inner_ticks=True)
+            panel.patch.set_visible(False)
+            panel.title.set_fontsize(8.5)
         block.supylabel(f"mean {frame['signal'].iloc[0].replace('_', ' ')}", fontsize="small")
-        scale = ScalarMappable(Normalize(0, int(frame["step"].max())), _colors())
-        block.colorbar(scale, ax=axes, aspect=30, pad=0.02).set_label("step")
     blocks[-1].supxlabel(concept, fontsize="small")
+    if panel is not None:
+        handles, names = panel.get_legend_handles_labels()
+        blocks[0].legend(handles, names, loc="outside upper right", ncols=5, fontsize="small")
     return figure
-
-
-def _colors() -> ListedColormap:
-    return ListedColormap(matplotlib.colormaps[SEQUENTIAL](np.linspace(0, LIGHTEST, 256)))

@@ -1,0 +1,77 @@
+"""How does each cell of the counter move with the number of ones read so far, and each cell of its twin?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import DataFigure, Finding, Rule
+from probe.figures import style
+from probe.measurements import Network
+from probe.questions import cell_trajectories
+
+from . import common
+
+RULES: tuple[Rule, ...] = ()
+STEPS = (3, 6, 9)
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure every cell's mean by step and count; draw the first trained network and its twin."""
+    everything = cell_trajectories.measure(networks, common.STRINGS, common.COUNTS)
+    trained = common.pick(networks, "trained")[0]
+    twin = next(each for each in common.pick(networks, "untrained") if each.seed == trained.seed)
+    names = [trained.name, twin.name]
+    correlation = everything["metric"] == "within_step_correlation"
+    # The means of all networks would be 16,000 rows for a picture of two.
+    table = everything[correlation | everything["network"].isin(names)].reset_index(drop=True)
+    best = "The cells that follow the count best, trained and untrained"
+    with style():
+        figures = [_figure(table, names, columns=3, name="strongest-cells", title=best)]
+        for network, name in zip(names, ("every-cell", "every-untrained-cell"), strict=True):
+            title = f"Every cell of {network}"
+            figures.append(_figure(table, [network], columns=4, units=12, name=name, title=title))
+    notes = {"largest_correlation": _largest(everything[correlation])}
+    title = "How does each cell move with the count?"
+    return common.finding(
+        "cell_trajectories", title, table, studied=networks, rules=RULES, figures=figures, notes=notes
+    )
+
+
+def _figure(
+    table: pd.DataFrame, names: list[str], *, columns: int, units: int = 3, name: str, title: str
+) -> DataFigure:
+    figure = cell_trajectories.draw_grid(
+        table, networks=names, units=units, columns=columns, steps=STEPS, concept="ones read so far"
+    )
+    curves = [cell_trajectories.curves(table, network).assign(network=network) for network in names]
+    parts = []
+    for network, each in zip(names, curves, strict=True):
+        row = int(each["correlation"].abs().to_numpy().argmax())
+        parts.append(f"in {network} unit {each['unit'].iloc[row]}, r = {each['correlation'].iloc[row]:.2f}")
+    alt = "; ".join(parts)
+    return DataFigure.from_figure(
+        figure,
+        name=name,
+        title=title,
+        alt=f"Mean cell state by number of ones, a line a step. The strongest correlation is {alt}.",
+        caption="A panel is one cell, a line one step (the first is step 0): the mean over all prefixes with that "
+        "many ones. A pure count would put all lines of a panel on one curve; where they fan out the cell tells "
+        "time too. r is the correlation with the count after the mean of each step is taken off.",
+        data=pd.concat(curves, ignore_index=True),
+    )
+
+
+def _largest(correlation: pd.DataFrame) -> str:
+    largest = correlation["value"].abs().groupby([correlation["subject"], correlation["network"]]).max()
+    middle = largest.groupby(level="subject").median()
+    parts = [f"{middle[subject]:.2f} in {subject} networks" for subject in ("trained", "untrained")]
+    return f"The cell that follows the count best has a median |r| within steps of {' and '.join(parts)}."
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["cell_trajectories"], "python -m analyses.cell_trajectories"))

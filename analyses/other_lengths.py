@@ -1,0 +1,120 @@
+"""Does the counter count ones, or something that agrees with it at ten bits? Only other lengths can tell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from models.counter import expected_answer
+from models.tasks import bit_strings, running_count
+from probe import DataFigure, Finding, Range, Rule
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import other_lengths
+
+from . import common
+
+SOURCE = "Hupkes et al. 2018; Meloux et al. 2025; the theorem in docs/science.md"
+RULES = (
+    Rule(
+        key="17a",
+        statement="The network is a ones-counter: its answer does not drift with the length.",
+        metric="absolute_drift",
+        definition="|d| of g(L) = d (10 - L) over L = 6..14; g(L) is the mean of expected answer minus ones over "
+        "the strings of length L with at most 10 ones and at most 10 zeros.",
+        source=SOURCE,
+        established_if=Range.at_most(0.1),
+        refuted_if=Range.above(0.1),
+    ),
+    Rule(
+        key="17c",
+        statement="Order does not matter at other lengths: the number of ones explains the answer.",
+        metric="least_explained",
+        definition="Share of the expected answer's variance between numbers of ones; least of L = 8, 9, 11, 12.",
+        source=SOURCE,
+        established_if=Range.at_least(0.9),
+        refuted_if=Range.below(0.9),
+    ),
+)
+NAMES = {0.0: "ones", 0.5: "balance", 1.0: "zeros"}
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure the answers of counters on strings of 6 to 14 bits."""
+    strings = {length: bit_strings(length) for length in range(6, 15)}
+    counts = {length: running_count(x)[:, -1] for length, x in strings.items()}
+    askable = {length: (n <= 10) & (length - n <= 10) for length, n in counts.items()}
+    strings = {length: x[askable[length]] for length, x in strings.items()}
+    counts = {length: n[askable[length]] for length, n in counts.items()}
+    table = other_lengths.measure(networks, strings, counts, expected=expected_answer)
+    with style():
+        figures = [_drifts(table), _excess(table)]
+    title = "What does the network answer at other lengths?"
+    notes = {"theorem": THEOREM, "drift": _summary(table)}
+    return common.finding("other_lengths", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
+
+
+THEOREM = (
+    "On strings of ten bits this cannot be seen: there, the number of ones and the number of ones plus any "
+    "function of the length are the same numbers in every answer, probe, class mean and interchange."
+)
+
+
+def _summary(table: pd.DataFrame) -> str:
+    own = table[table["subject"] == "trained"]
+    drifts = own[own["metric"] == "drift"]["value"]
+    near = {name: own[own["metric"] == f"near_{key}"]["value"].sum() for key, name in _NEAR.items()}
+    counted = ", ".join(f"{hits:.0f} within 0.1 of {name}" for name, hits in near.items())
+    law = own[own["metric"] == "law_r_squared"]["value"]
+    return (
+        f"The drift of {len(drifts)} trained networks runs from {drifts.min():.2f} to {drifts.max():.2f}, "
+        f"median {drifts.median():.2f}: {counted}. With the drift fitted on 8 to 10 bits, ones + d (10 - L) "
+        f"explains {law.min():.0%} to {law.max():.0%} of the answers' variance on 12 bits, "
+        f"median {law.median():.0%}."
+    )
+
+
+_NEAR = {"0": "a ones-counter", "0.5": "a balance", "1": "a zeros-counter", "none": "none of them"}
+
+
+def _drifts(table: pd.DataFrame) -> DataFigure:
+    drifts = table[(table["metric"] == "drift") & table["subject"].isin(["trained", "planted"])]
+    figure, axes = new_figure(height=3.4)
+    other_lengths.draw_drifts(table, names=NAMES, ax=axes[0, 0])
+    return DataFigure.from_figure(
+        figure,
+        name="drift",
+        title="Where each network stands between counting ones and counting zeros",
+        alt=f"Drift of each network. {_summary(table)}",
+        caption="Each mark is one network. Drift 0: it counts ones; 1: it counts zeros and subtracts them from "
+        "ten; 0.5: it weighs one against the other. All give the same answers on ten bits.",
+        data=drifts[["subject", "network", "seed", "value"]],
+    )
+
+
+def _excess(table: pd.DataFrame) -> DataFigure:
+    figure, axes = new_figure(height=3.6)
+    ax = other_lengths.draw(table, names=NAMES, ax=axes[0, 0])
+    ax.set(xlabel="bits", ylabel="mean of answer minus ones")
+    excess = table[table["metric"] == "mean_excess"]
+    trained = excess[excess["subject"] == "trained"].groupby("units")["value"].median()
+    at_six, at_ten, at_fourteen = (f"{trained[length]:+.2f}".replace("-0.00", "0.00") for length in ("6", "10", "14"))
+    return DataFigure.from_figure(
+        figure,
+        name="excess-by-length",
+        title="How far the answers are from the ones, by length",
+        alt=f"Median over trained networks of answer minus ones: {at_six} at 6 bits, "
+        f"{at_ten} at 10, {at_fourteen} at 14.",
+        caption="Each line is one network; black lines are what a counter of ones, a balance and a counter of "
+        "zeros would give. An untrained network answers about the same whatever it reads, which runs along the "
+        "balance: a drift means something only where the ones explain the answers.",
+        data=excess[["subject", "network", "seed", "units", "value"]].rename(columns={"units": "length"}),
+    )
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["other_lengths"], "python -m analyses.other_lengths"))

@@ -1,0 +1,81 @@
+"""Does the counter's answer follow its state when one string's state is put into another's run?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from models.counter import answer, expected_answer
+from models.tasks import format_bits
+from probe import DataFigure, Finding, Range, Rule
+from probe.figures import style
+from probe.measurements import Network
+from probe.questions import state_patching
+
+from . import common
+
+RULES = (
+    Rule(
+        key="6",
+        statement="Putting the whole state in gives exactly the answers to the spliced strings.",
+        metric="whole_state_equals_accuracy",
+        definition="1 where the answers of all 1,024 pairs at all ten steps are equal, else 0.",
+        source="Geiger et al. 2021; a tautology, which is why it is a check of the method and no evidence",
+        established_if=Range(1, 1),
+        refuted_if=Range.below(1),
+        check=True,
+    ),
+)
+#: Six ones read against none: the readable example, at the step after the sixth bit.
+BASE, SOURCE, STEP = 0b0000001011, 0b1111110100, 5
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure how the answers follow the cell state, the hidden state and both."""
+    table = state_patching.measure(networks, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+    accuracy = table[table["metric"] == "interchange_accuracy"]
+    with style():
+        figure = DataFigure.from_figure(
+            state_patching.draw_grid(table),
+            name="interchange",
+            title="Answers that follow the state which was put in",
+            alt=_alt(accuracy),
+            caption="Share of pairs, among those whose counts differ at the step, that answer as if the "
+            "patched run had read the other string's first bits. Lines are medians over networks, bands 95 % "
+            "intervals. A cell state beside gates that another string has set lies off the states that the "
+            "network visits, so the parts carry no verdict.",
+            data=common.medians(accuracy, ["subject", "signal", "step"]),
+        )
+    notes = {"example": _example(common.pick(networks, "trained")[0])}
+    title = "Does the answer follow the state?"
+    return common.finding(
+        "state_patching", title, table, studied=networks, rules=RULES, figures=[figure], notes=notes
+    )
+
+
+def _alt(accuracy: pd.DataFrame) -> str:
+    middle = accuracy[accuracy["subject"] == "trained"].groupby(["signal", "step"])["value"].median().unstack()
+    parts = [f"{str(part).replace('_', ' ')} {row.min():.2f} to {row.max():.2f}" for part, row in middle.iterrows()]
+    return f"Interchange accuracy of trained networks by what is put in, over all steps: {'; '.join(parts)}."
+
+
+def _example(network: Network) -> str:
+    found = state_patching.example(
+        network, common.STRINGS, common.COUNTS, base=BASE, source=SOURCE, step=STEP, answer=answer
+    )
+    base, source = format_bits(common.STRINGS[[BASE, SOURCE]])
+    spliced = source[: STEP + 1] + base[STEP + 1 :]
+    return (
+        f"{network.name} reads {base} and answers {found.before:.0f}. With the cell state that {source} "
+        f"(answer {found.of_source:.0f}) has after {STEP + 1} bits put in at that point, the rest of the run "
+        f"answers {found.after_cell:.0f}; with the whole state {found.after_whole:.0f}. The spliced string "
+        f"{spliced} has {found.target:.0f} ones; the bare network answers {found.of_spliced:.0f} to it."
+    )
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["state_patching"], "python -m analyses.state_patching"))
