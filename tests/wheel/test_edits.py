@@ -304,16 +304,14 @@ def test_a_recording_inside_a_context_shows_the_edited_run(lstm: nn.LSTM, x: Ten
         ({"layer": "lstn[0]"}, r"no recorded layer 'lstn\[0\]'.*Did you mean 'lstm\[0\]'"),
         ({"units": [5]}, r"units=5 lies outside .*which has 5"),
         ({"steps": [7]}, r"steps=7 lies outside"),
-        ({"rows": [4]}, r"rows=4 lies outside|4 rows"),
-        ({"source_rows": [4]}, r"source_rows=4 lies outside|lies outside the source"),
+        ({"rows": [4]}, r"rows=4 lies outside the batch"),
+        ({"source_rows": [4]}, r"source_rows=4 lies outside the source's batch axis"),
         ({"units": [1, 1]}, r"none of them twice"),
         ({"units": []}, r"at least one index"),
         ({"rows": [0, -4]}, r"twice"),
     ],
 )
-def test_a_wrong_place_raises_and_leaves_no_hook(
-    tagger: Any, x: Tensor, options: dict[str, Any], message: str
-) -> None:
+def test_a_wrong_place_raises_and_leaves_no_hook(tagger: Any, x: Tensor, options: Any, message: str) -> None:
     """Each wrong option says what is allowed; the model is as it was."""
     source = probe.record(tagger, x)
     with pytest.raises(ProbeError, match=message), probe.intervene(tagger, probe.patch(C, source, **options)):
@@ -335,10 +333,11 @@ def test_a_wrong_layer_raises_before_the_model_is_called(tagger: Any, pair: nn.M
 def test_a_wrong_unit_raises_before_the_model_is_called(tagger: Any, x: Tensor) -> None:
     """A unit that only the wider source has is refused before anything runs."""
     wide = probe.record(nn.LSTM(3, 9, batch_first=True), x)
-    for options, message in (
+    cases: list[tuple[Any, str]] = [
         ({"units": [7]}, r"units=7 lies outside layer 'lstm\[0\]', which has 5"),
         ({}, r"source has 9 units and layer 'lstm\[0\]' has 5"),
-    ):
+    ]
+    for options, message in cases:
         with (
             pytest.raises(ProbeError, match=message),
             probe.intervene(tagger, probe.patch(C, wide, **options)),
@@ -353,9 +352,9 @@ def test_a_step_beyond_the_input_raises_when_the_layer_is_called(tagger: Any, x:
     edit, whole = probe.patch(C, probe.record(tagger, x), steps=6), probe.patch(C, probe.record(tagger, x))
     heads: list[int] = []
     tagger.head.register_forward_hook(lambda *_: heads.append(1))
-    with pytest.raises(ProbeError, match=r"steps=6 lies outside the input of layer 'lstm\[0\]', which has 5"):
-        with probe.intervene(tagger, edit):
-            tagger(x[:, :5])
+    beyond = r"steps=6 lies outside the input of layer 'lstm\[0\]', which has 5"
+    with pytest.raises(ProbeError, match=beyond), probe.intervene(tagger, edit):
+        tagger(x[:, :5])
     with pytest.raises(ProbeError, match=r"holds 7 steps and the input .* has 5"), probe.intervene(tagger, whole):
         tagger(x[:, :5])
     assert heads == []
@@ -379,8 +378,7 @@ def test_no_hook_stays_when_the_body_raises(tagger: Any, x: Tensor) -> None:
     before = tagger(x)
     edit = probe.patch(C, probe.record(tagger, x), steps=2)
     with pytest.raises(ZeroDivisionError), probe.intervene(tagger, edit):
-        tagger(x)
-        raise ZeroDivisionError
+        _ = tagger(x) / (1 // 0)
     assert not tagger.lstm._forward_hooks
     assert torch.equal(tagger(x), before)
 
@@ -390,9 +388,9 @@ def test_no_hook_stays_when_a_later_edit_is_wrong(pair: Any, tagger: Any, x: Ten
     source = probe.record(pair, x)
     good = probe.patch(C, source, layer="low[0]", steps=1)
     bad = probe.patch(C, probe.record(tagger, x), steps=1)
-    with pytest.raises(ProbeError, match=r"names no layer, and the model has several"):
-        with probe.intervene(pair, good, bad):
-            pass
+    several = r"names no layer, and the model has several"
+    with pytest.raises(ProbeError, match=several), probe.intervene(pair, good, bad):
+        pass
     assert not pair.low._forward_hooks
 
 

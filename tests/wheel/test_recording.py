@@ -82,7 +82,7 @@ def test_given_initial_states_enter_the_equations(lstm: nn.LSTM, x: Tensor) -> N
     h, c = torch.randn(4, 5), torch.randn(4, 5)
     recording = probe.record(lstm, x, (h[None], c[None]), signals=list(Signal))
     assert largest_difference(recording, textbook(lstm, x, h, c)) < 1e-6
-    assert torch.equal(recording.initial["hidden_state"], h)  # pyright: ignore[reportArgumentType]
+    assert torch.equal(recording.initial[Signal.HIDDEN_STATE], h)
     assert torch.equal(recording.initial[Signal.CELL_STATE], c)
     assert largest_difference(recording, textbook(lstm, x, zeros(4, 5), zeros(4, 5))) > 1e-3
 
@@ -255,7 +255,9 @@ def test_an_error_of_the_model_arrives_as_it_is(tagger: Any, x: Tensor) -> None:
     assert not tagger.lstm._forward_hooks
 
 
-def test_a_module_that_does_not_compute_its_weights_is_refused(lstm: nn.LSTM, x: Tensor) -> None:
+def test_a_module_that_does_not_compute_its_weights_is_refused(
+    lstm: nn.LSTM, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A replaced forward is noticed, and the message names the step where it departs."""
     original = lstm.forward
 
@@ -265,13 +267,13 @@ def test_a_module_that_does_not_compute_its_weights_is_refused(lstm: nn.LSTM, x:
         h[:, 3] *= 1.5
         return h, state
 
-    lstm.forward = scaled_from_step_3
+    monkeypatch.setattr(lstm, "forward", scaled_from_step_3)
     with pytest.raises(ProbeError, match=r"Layer '\[0\]' does not compute .* at step 3 \(allowed: 1e-05\)"):
         _ = probe.record(lstm, x)
     assert probe.record(lstm, x, tolerance=10.0).max_error > 1e-3
 
 
-def test_a_false_last_cell_state_is_refused(lstm: nn.LSTM, x: Tensor) -> None:
+def test_a_false_last_cell_state_is_refused(lstm: nn.LSTM, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """max_error compares c with the module's own c_n too, which hidden states alone do not vouch for."""
     original = lstm.forward
 
@@ -279,7 +281,7 @@ def test_a_false_last_cell_state_is_refused(lstm: nn.LSTM, x: Tensor) -> None:
         h, (h_n, c_n) = original(*arguments)
         return h, (h_n, c_n + 0.01)
 
-    lstm.forward = forward
+    monkeypatch.setattr(lstm, "forward", forward)
     with pytest.raises(ProbeError, match=r"at step 6"):
         _ = probe.record(lstm, x)
 
@@ -473,7 +475,7 @@ def test_what_is_no_recording_is_refused(tmp_path: Any) -> None:
 
 def test_xarray_has_a_node_a_layer(pair: nn.Module, x: Tensor) -> None:
     """Nodes are layers (and calls, where there are several), with named axes and the steps' indices."""
-    tree = probe.record(pair, x, steps=[2, 5]).to_xarray()
+    tree: Any = probe.record(pair, x, steps=[2, 5]).to_xarray()
     assert set(tree.children) == {"low[0]", "high[0]"}
     assert set(tree["high[0]"].children) == {"0", "1"}
     low = tree["low[0]"]["cell_state"]

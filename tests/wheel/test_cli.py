@@ -1,0 +1,189 @@
+"""What the command line promises: results on stdout, one line on stderr for errors, and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import probe
+from probe import Finding, Range, Rule, cli
+from probe.measurements import Network, measurement, tabulate
+
+
+@pytest.fixture
+def saved(tmp_path: Path, pair: nn.Module, x: torch.Tensor) -> Path:
+    """Return the file of a recording of three layers."""
+    path = tmp_path / "run.safetensors"
+    probe.record(pair, x, steps=[1, 2], signals=["cell_state"]).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return the folder of a finding with two claims."""
+    model = nn.LSTM(1, 1)
+    table = tabulate(
+        measurement("q", "accuracy", Network(f"net/{k}", "trained", model, k), 0.9 + k / 100) for k in range(8)
+    )
+    rules = [
+        Rule("1", "It counts.", "accuracy", "d", "s", Range.at_least(0.9), Range.at_most(0.5), needs=6),
+        Rule("2", "It counts in many.", "accuracy", "d", "s", Range.at_least(0.9), Range.at_most(0.5)),
+    ]
+    return Finding("q", "Does it?", table, probe.judge(table, rules)).write(tmp_path / "q")
+
+
+def test_show_describes_a_recording(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Layers, calls, signals, shapes, steps, layers not called and the largest error, on stdout."""
+    assert cli.run(["show", str(saved)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert lines[:2] == ["layer low[0], call 0", "  cell_state  4 x 2 x 5"]
+    assert lines[2:6:2] == ["layer high[0], call 0", "layer high[0], call 1"]
+    assert "steps: 1 2" in lines
+    assert "not called: idle[0]" in lines
+    assert lines[-1].startswith("largest error: ")
+
+
+def test_show_describes_it_in_json(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--json` says the same for programs."""
+    assert cli.run(["show", str(saved), "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described["parts"][2] == {"layer": "high[0]", "call": 1, "signals": {"cell_state": [4, 2, 5]}}
+    assert described["steps"] == [1, 2]
+    assert described["not_called"] == ["idle[0]"]
+    assert described["max_error"] == probe.load_recording(saved).max_error
+
+
+def test_claims_are_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line a claim, columns aligned, under a heading."""
+    assert cli.run(["claims", str(folder)]) == 0
+    heading, first, second = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["rule", "verdict", "value", "interval", "n", "statement"]
+    assert first.split(maxsplit=1)[0] == "1"
+    assert "established" in first
+    assert "undecided" in second
+    column = heading.index("statement")
+    assert (first[column:], second[column:]) == ("It counts.", "It counts in many.")
+
+
+def test_claims_are_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--json` prints strict JSON: an infinite bound is a word, because JSON has no infinity."""
+    assert cli.run(["claims", str(folder), "--json"]) == 0
+
+    def refuse(word: str) -> None:
+        raise ValueError(word)
+
+    claims = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert [claim["verdict"] for claim in claims] == ["established", "undecided"]
+    assert claims[0]["rule"]["established_if"]["high"] == "inf"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["show", "missing"], "'missing' cannot be read as a recording"),
+        (["claims", "missing"], "'missing' cannot be read as a finding"),
+    ],
+)
+def test_failed_work_exits_with_1(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The error is one line on stderr, without a traceback; stdout stays empty."""
+    assert cli.run(words) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("rnn-probe: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["shwo", "x"], 'Did you mean "show"?'),
+        (["claim", "x"], 'Did you mean "claims"?'),
+        (["show", "x", "--jsn"], "Did you mean --json?"),
+        (["show"], "requires an argument"),
+        (["show", "a", "b"], "b"),
+    ],
+)
+def test_wrong_usage_exits_with_2(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The nearest command or option is named, in one line on stderr."""
+    assert cli.run(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C is no traceback."""
+
+    def interrupt(*_words: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupt)
+    assert cli.run(["show", "x"]) == 130
+    assert capsys.readouterr().err == "rnn-probe: interrupted\n"
+
+
+def test_main_exits_with_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """The console script ends the process with the code; without words it prints help."""
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["show", "missing"])
+    assert exit_.value.code == 1
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([])
+    assert exit_.value.code == 0
+    assert "Usage: rnn-probe COMMAND" in capsys.readouterr().out
+
+
+def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` prints the installed version alone."""
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == version("rnn-probe") + "\n"
+
+
+def test_the_console_script_is_installed() -> None:
+    """`rnn-probe` is a console script that leads to `main`."""
+    (script,) = entry_points(group="console_scripts", name="rnn-probe")
+    assert script.load() is cli.main
+
+
+def test_no_colour_reaches_the_terminal() -> None:
+    """With NO_COLOR set no escape sequence is printed, even where colour is forced."""
+    done = subprocess.run(
+        [sys.executable, "-m", "probe.cli", "--help"],
+        capture_output=True,
+        env=os.environ | {"NO_COLOR": "1", "FORCE_COLOR": "1"},
+        check=True,
+        cwd=os.sep,
+        timeout=60,
+    )
+    assert b"\x1b" not in done.stdout
+    assert b"show" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_reader_that_leaves_is_no_error(saved: Path) -> None:
+    """`rnn-probe show FILE | head -0` ends quietly."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "probe.cli", "show", str(saved)],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -1,0 +1,96 @@
+"""What `import probe` and `rnn-probe --help` promise: an answer at once, and names that are all there."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import probe
+
+HEAVY = ("torch", "numpy", "pandas", "xarray", "matplotlib", "seaborn", "sklearn", "scipy")
+LIST_LOADED = f"import sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+
+
+def printed(code: str) -> str:
+    """Return what a new process prints; it starts in the root folder, where no source lies."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=os.sep,
+        timeout=60,
+    )
+    return done.stdout.strip()
+
+
+def test_importing_probe_loads_nothing_heavy() -> None:
+    """Not one of the libraries that take seconds."""
+    assert printed(f"import probe; {LIST_LOADED}") == "[]"
+
+
+def test_the_measurement_would_notice() -> None:
+    """The control arm: one name of the library is used, and torch is there."""
+    assert "torch" in printed(f"import probe; probe.record; {LIST_LOADED}")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["show", "--help"], ["shwo"]])
+def test_the_command_line_answers_without_anything_heavy(words: list[str]) -> None:
+    """Help, version and usage errors need no torch."""
+    quietly = "import contextlib, io, probe.cli\nwith contextlib.redirect_stdout(io.StringIO()):"
+    code = f"{quietly}\n    probe.cli.run({words!r})"
+    assert printed(f"{code}\n{LIST_LOADED}") == "[]"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.wait4 is POSIX")
+def test_help_takes_less_than_a_third_of_a_second() -> None:
+    """CPU time of the process, the least of several runs: other work on the machine does not count."""
+    spent = []
+    for _ in range(5):
+        child = subprocess.Popen([sys.executable, "-m", "probe.cli", "--help"], stdout=subprocess.DEVNULL, cwd=os.sep)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        assert child.returncode == 0
+        spent.append(usage.ru_utime + usage.ru_stime)
+        time.sleep(0.01)
+    assert min(spent) < 0.3
+
+
+def type_checking_names() -> set[str]:
+    """Return the names that `probe/__init__.py` imports for type checkers."""
+    assert probe.__file__ is not None
+    tree = ast.parse(Path(probe.__file__).read_text())
+    blocks = [node for node in tree.body if isinstance(node, ast.If)]
+    return {
+        alias.name
+        for block in blocks
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def test_type_checkers_see_the_names_that_exist() -> None:
+    """`__all__`, the imports under TYPE_CHECKING and the lazy table hold the same names, sorted, once."""
+    assert set(probe.__all__) == type_checking_names()
+    assert len(set(probe.__all__)) == len(probe.__all__)
+    assert set(probe.__all__) <= set(dir(probe))
+
+
+@pytest.mark.parametrize("name", probe.__all__)
+def test_every_name_resolves(name: str) -> None:
+    """Each public name is found, and is what its own module calls by that name."""
+    value = getattr(probe, name)
+    assert getattr(sys.modules[value.__module__], name) is value
+
+
+def test_an_unknown_name_raises() -> None:
+    """A misspelt name is an AttributeError that names it, as of any module."""
+    with pytest.raises(AttributeError, match="module 'probe' has no attribute 'recrod'"):
+        _ = probe.recrod  # pyright: ignore[reportAttributeAccessIssue]
