@@ -104,17 +104,7 @@ def patch(
         call,
     )
     values = source[site.signal] if layer is None else source[layer, site.signal]
-    kept = source.steps
-    wanted = site.steps
-    if kept is not None and wanted is None:
-        raise ProbeError(f"The source holds steps {kept} only; name some of them with steps=.")
-    if kept is not None and wanted is not None:
-        missing = [step for step in wanted if step not in kept]
-        if missing:
-            raise ProbeError(f"steps={missing} are not in the source, which holds steps {kept}.")
-        picked = [kept.index(step) for step in wanted]
-    else:
-        picked = within("steps", wanted, values.shape[1], "the source's time axis")
+    picked = _picked(source, site.steps, values.shape[1])
     values = values[:, picked][:, :, within("units", site.units, values.shape[2], "the layer's unit axis")]
     chosen: tuple[int, ...] | None = None
     if source_rows is not None:
@@ -124,6 +114,19 @@ def patch(
             within("source_rows", (row,), len(values), "the source's batch axis")
         chosen = tuple(int(row) % len(values) for row in chosen)
     return Edit(site, values.detach().clone(), chosen)
+
+
+def _picked(source: Recording, steps: tuple[int, ...] | None, length: int) -> list[int]:
+    """Return where the steps stand on the source's time axis, which may hold some steps only."""
+    kept = source.steps
+    if kept is None:
+        return within("steps", steps, length, "the source's time axis")
+    if steps is None:
+        raise ProbeError(f"The source holds steps {kept} only; name some of them with steps=.")
+    missing = [step for step in steps if step not in kept]
+    if missing:
+        raise ProbeError(f"steps={missing} are not in the source, which holds steps {kept}.")
+    return [kept.index(step) for step in steps]
 
 
 def _apply(edit: Edit, step: int, steps: Sequence[int], value: Tensor) -> Tensor:

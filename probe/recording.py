@@ -293,9 +293,7 @@ def record(
     """
     chosen = find_layers(model, layers)
     wanted = _wanted(chosen, signals)
-    kept = as_indices("steps", steps)
-    if kept is not None and min(kept) < 0:
-        raise ProbeError(f"steps={kept} must count from the first step, 0.")
+    kept = _kept(steps)
     parts: list[LayerRecording] = []
     errors: list[float] = []
 
@@ -320,6 +318,13 @@ def record(
     called = {part.layer for part in parts}
     missing = tuple(layer.name for layer in chosen if layer.name not in called)
     return Recording(output, tuple(parts), kept, missing, max(errors, default=0.0))
+
+
+def _kept(steps: int | Iterable[int] | None) -> tuple[int, ...] | None:
+    kept = as_indices("steps", steps)
+    if kept is not None and min(kept) < 0:
+        raise ProbeError(f"steps={kept} must count from the first step, 0.")
+    return kept
 
 
 def _wanted(layers: Sequence[Layer], signals: Iterable[str] | None) -> tuple[Signal, ...]:

@@ -133,8 +133,7 @@ def _lightened(figure: Figure, *, everything: bool) -> Iterator[None]:
     """Turn heavy artists into pixels while the figure is saved."""
     undo: list[Callable[[], object]] = []
     try:
-        for axes in figure.findobj(Axes):
-            assert isinstance(axes, Axes)
+        for axes in (found for found in figure.findobj(Axes) if isinstance(found, Axes)):
             for artist in axes.get_children():
                 if artist.get_visible() and not artist.get_rasterized():
                     undo += _lighten(axes, artist, everything=everything)

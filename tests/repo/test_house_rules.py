@@ -1,0 +1,245 @@
+"""The rules of the house, kept by reading the code: imports, sizes, comparisons, docstrings, texts, links."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import pkgutil
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import probe
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("probe", "models", "analyses", "reports")
+#: What each package may import of the others; `reports` builds pages from folders and recomputes nothing.
+MAY_IMPORT = {
+    "probe": set(),
+    "models": {"probe"},
+    "analyses": {"probe", "models"},
+    "reports": {"probe"},
+}
+COMPARISONS = re.compile(r"^(all_?close|is_?close|equal|array_equal|array_equiv|eq|frame_equal|identical|equals)$")
+
+
+@functools.cache
+def tracked(ending: str = "") -> tuple[Path, ...]:
+    """Return the files that git knows, or would add, with that ending."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = (ROOT / name for name in listed.split("\0") if name.endswith(ending))
+    return tuple(sorted(file for file in files if file.is_file()))
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse(path.read_text(), str(path))
+
+
+def sources(*folders: str) -> list[Path]:
+    """Return the Python files below folders of the repository."""
+    return [path for path in tracked(".py") if path.relative_to(ROOT).parts[0] in folders]
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Yield the top-level package of every absolute import, those inside functions included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module.split(".")[0]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
+            name = node.args[0]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                yield name.value.split(".")[0]
+
+
+def bare_comparisons(tree: ast.AST) -> list[int]:
+    """Return the lines on which a comparison is computed and then dropped."""
+    lines = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Expr):
+            continue
+        value = node.value
+        name = ""
+        if isinstance(value, ast.Call):
+            name = value.func.attr if isinstance(value.func, ast.Attribute) else ast.unparse(value.func)
+        if isinstance(value, (ast.Compare, ast.BoolOp)) or COMPARISONS.match(name):
+            lines.append(node.lineno)
+    return lines
+
+
+def sizes(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
+    """Yield the name, length and allowed length of each function and class."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            assert node.end_lineno is not None
+            limit = 250 if isinstance(node, ast.ClassDef) else 60
+            yield node.name, node.end_lineno - node.lineno + 1, limit
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_follow_the_arrows(package: str) -> None:
+    """Models may import probe, analyses probe and models, reports probe only, and probe none of them."""
+    forbidden = set(PACKAGES) | {"tests", "benchmarks"}
+    forbidden -= MAY_IMPORT[package] | {package}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources(package)
+        for name in imported(parsed(path))
+        if name in forbidden
+    ]
+    assert wrong == []
+
+
+def test_the_import_rule_would_notice() -> None:
+    """The control arm: plain, renamed, nested and dynamic imports are all seen; relative ones are home."""
+    code = (
+        "import models.train as m\ndef f():\n    from analyses import a\nimport_module('reports.b')\nfrom . import x"
+    )
+    assert set(imported(ast.parse(code))) == {"models", "reports", "analyses"}
+
+
+def test_files_functions_and_classes_are_small() -> None:
+    """Files up to 400 lines, functions up to 60, classes up to 250."""
+    long = []
+    for path in sources(*PACKAGES, "benchmarks", "tests"):
+        where = path.relative_to(ROOT)
+        lines = len(path.read_text().splitlines())
+        if lines > 400:
+            long.append(f"{where}: {lines} lines")
+        long += [f"{where}: {name} has {size} lines" for name, size, limit in sizes(parsed(path)) if size > limit]
+    assert long == []
+
+
+def test_the_size_rule_would_notice() -> None:
+    """The control arm: a function of 61 lines is over its limit, one of 60 is not."""
+    for extra, over in ((59, False), (60, True)):
+        ((_, size, limit),) = sizes(ast.parse("def f():\n" + "    x = 1\n" * extra))
+        assert (size > limit) == over
+
+
+def test_the_library_neither_prints_nor_asserts() -> None:
+    """Results are returned and input errors raised: `assert` vanishes under -O, and print cannot be silenced."""
+    wrong = []
+    for path in sources("probe"):
+        for node in ast.walk(parsed(path)):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if isinstance(node, (ast.Call, ast.Assert)) and (not name or name in ("print", "pprint.pprint")):
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert wrong == []
+
+
+def test_every_comparison_in_a_test_is_asserted() -> None:
+    """A comparison without `assert` tests nothing and always passes."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}" for path in sources("tests") for line in bare_comparisons(parsed(path))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("torch.allclose(a, b)", [1]),
+        ("x = 1\nnp.array_equal(a, b)", [2]),
+        ("a == b", [1]),
+        ("torch.equal(a, b) and a < b", [1]),
+        ("a.equals(b)", [1]),
+        ("assert torch.allclose(a, b)", []),
+        ("np.testing.assert_allclose(a, b)", []),
+        ("same = torch.equal(a, b)", []),
+    ],
+)
+def test_the_comparison_rule_would_notice(code: str, found: list[int]) -> None:
+    """The control arm: dropped comparisons are found, asserted and used ones are not."""
+    assert bare_comparisons(ast.parse(code)) == found
+
+
+def test_every_test_says_what_it_tests() -> None:
+    """Each test function has a docstring that is a sentence."""
+    wrong = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in sources("tests")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        if not re.search(r"[.?!:]\W*$", (ast.get_docstring(node) or "").split("\n\n")[0].strip())
+    ]
+    assert wrong == []
+
+
+def test_test_folders_are_no_packages() -> None:
+    """A package under tests/ would hide the package of the same name."""
+    assert [path for path in tracked("__init__.py") if path.relative_to(ROOT).parts[0] == "tests"] == []
+
+
+def test_no_public_function_shares_its_name_with_a_module() -> None:
+    """`probe.name` would be the function or the module, depending on what was imported first."""
+    modules = {module.name for module in pkgutil.iter_modules(probe.__path__)}
+    assert modules & set(probe.__all__) == set()
+    assert {"recording", "engine"} <= modules
+
+
+# Spelt in pieces, so that this file does not find itself.
+MACHINE = re.compile(r"(?<![\w.-])/(?:wor" + r"k|tm" + r"p|home/\w+|roo" + r"t)/\w")
+UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+TEXT = {".py", ".md", ".toml", ".ini", ".json", ".yml", ".yaml", ".js", ".mjs", ".css", ".html", ".cfg", "", ".j2"}
+
+
+def flaws(text: str) -> list[str]:
+    """Return paths of a machine and marks of unfinished work in a text."""
+    return [match.group() for pattern in (MACHINE, UNFINISHED) for match in pattern.finditer(text)]
+
+
+def test_texts_name_no_machine_and_no_unfinished_work() -> None:
+    """A path of one machine means nothing on another, and what is unfinished belongs on a list of issues."""
+    found = {}
+    for path in tracked():
+        if path.suffix in TEXT and path.name != "package-lock.json":
+            wrong = flaws(path.read_text(errors="ignore"))
+            if wrong:
+                found[str(path.relative_to(ROOT))] = wrong
+    assert found == {}
+
+
+def test_the_text_rule_would_notice() -> None:
+    """The control arm: such a path and such a mark are found; addresses and other words are not."""
+    assert flaws("open('/tm" + "p/x') # TO" + "DO") == ["/tm" + "p/x", "TO" + "DO"]
+    assert flaws("https://example.org/wor" + "k/x and a/tm" + "p/b; todos") == []
+
+
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+
+
+@pytest.mark.parametrize("page", [str(p.relative_to(ROOT)) for p in tracked(".md")])
+def test_relative_links_exist(page: str) -> None:
+    """Every relative link of a page leads to a file or folder of the checkout."""
+    targets = ["".join(groups) for groups in LINK.findall((ROOT / page).read_text())]
+    local = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+    assert [target for target in local if not ((ROOT / page).parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
+def test_documented_names_exist(page: str) -> None:
+    """A name written `probe.NAME` is public, or a module, or said by docs/design.md to be not built yet."""
+    contract = (ROOT / "docs/design.md").read_text()
+    not_built = contract.partition("Contract, not built yet:")[2].partition("\n\n")[0]
+    allowed = set(probe.__all__) | {module.name for module in pkgutil.iter_modules(probe.__path__)}
+    planned = set(re.findall(r"`(\w+)`", not_built))
+    used = set(re.findall(r"\bprobe\.([A-Za-z_]\w*)", (ROOT / page).read_text()))
+    assert used - allowed - planned == set()
+    assert planned & set(probe.__all__) == set(), "docs/design.md calls a name not built that exists"
+
+
+def test_every_module_can_be_imported() -> None:
+    """No module of `probe` is broken by an import that nobody makes elsewhere."""
+    names = [module.name for module in pkgutil.walk_packages(probe.__path__, "probe.")]
+    assert len(names) > 15
+    for name in names:
+        assert importlib.import_module(name).__name__ == name
