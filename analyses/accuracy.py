@@ -12,7 +12,7 @@ from models.counter import answer
 from models.tasks import format_bits
 from probe import DataFigure, Finding, Range, Rule
 from probe.figures import new_figure, style
-from probe.measurements import Network
+from probe.measurements import Network, measurement, tabulate
 from probe.questions import accuracy
 
 from . import common
@@ -56,7 +56,8 @@ def find(networks: Sequence[Network]) -> Finding:
             "in training, which nobody could have learned. The scale is logarithmic above 1 %.",
             data=drawn,
         )
-    notes = {"misread": _misread(networks, counts.numpy())}
+    table = pd.concat([table, _misread(networks, counts.numpy())], ignore_index=True)
+    notes = {"answer": _answer(drawn), "otherwise": _otherwise(drawn)}
     title = "Does the network count?"
     return common.finding("accuracy", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
@@ -70,15 +71,32 @@ def _alt(drawn: pd.DataFrame) -> str:
     return f"Share of test strings misread. {'; '.join(parts).capitalize()}."
 
 
-def _misread(networks: Sequence[Network], counts: np.ndarray) -> str:
-    sentences = []
+def _answer(drawn: pd.DataFrame) -> str:
+    errors = drawn[(drawn["metric"] == "test_error") & (drawn["subject"] == "trained")].set_index("network")["value"]
+    return (
+        f"{(errors <= BOUND).sum()} of {len(errors)} trained networks misread at most {BOUND:.0%} of the strings "
+        f"that they never saw; on average {errors.mean():.2%}, at worst {errors.max():.2%} ({errors.idxmax()})."
+    )
+
+
+def _otherwise(drawn: pd.DataFrame) -> str:
+    twins = drawn[(drawn["metric"] == "test_error") & (drawn["subject"] == "untrained")]["value"]
+    return (
+        f"Had they learned nothing they would be where their twins are, at {twins.min():.0%} to {twins.max():.0%}: "
+        "a twin's head is random, which makes it an easy control for answers, and the next sections need better."
+    )
+
+
+def _misread(networks: Sequence[Network], counts: np.ndarray) -> pd.DataFrame:
+    """Return a row for each misread string: the string as `units`, the network's answer as `value`."""
+    rows = []
     for network in common.pick(networks, "trained"):
         given = accuracy.answers(network.model, common.STRINGS, answer=answer)
-        rows = np.flatnonzero(given != counts)
-        names = format_bits(common.STRINGS[rows]) if len(rows) else []
-        listed = [f"{name} as {given[row]}" for name, row in zip(names, rows, strict=True)]
-        sentences.append(f"{network.name} misreads {', '.join(listed) or 'no string'}.")
-    return " ".join(sentences)
+        wrong = np.flatnonzero(given != counts)
+        names = format_bits(common.STRINGS[wrong]) if len(wrong) else []
+        for name, row in zip(names, wrong, strict=True):
+            rows.append(measurement("accuracy", "misread", network, given[row], units=name))
+    return tabulate(rows)
 
 
 if __name__ == "__main__":

@@ -33,11 +33,17 @@ def find(networks: Sequence[Network]) -> Finding:
         for network, name in zip(names, ("every-cell", "every-untrained-cell"), strict=True):
             title = f"Every cell of {network}"
             figures.append(_figure(table, [network], columns=4, units=12, name=name, title=title))
-    notes = {"largest_correlation": _largest(everything[correlation])}
+    notes = {"answer": _largest(everything[correlation]), "otherwise": OTHERWISE}
     title = "How does each cell move with the count?"
     return common.finding(
         "cell_trajectories", title, table, studied=networks, rules=RULES, figures=figures, notes=notes
     )
+
+
+OTHERWISE = (
+    "In a network that keeps a running count in one cell, that cell's lines of all steps lie on one curve, and the "
+    "other cells do not matter."
+)
 
 
 def _figure(

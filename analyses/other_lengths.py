@@ -52,7 +52,7 @@ def find(networks: Sequence[Network]) -> Finding:
     with style():
         figures = [_drifts(table), _excess(table)]
     title = "What does the network answer at other lengths?"
-    notes = {"theorem": THEOREM, "drift": _summary(table)}
+    notes = {"answer": _summary(table), "theorem": THEOREM, "otherwise": _otherwise(table)}
     return common.finding("other_lengths", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
 
 
@@ -60,6 +60,11 @@ THEOREM = (
     "On strings of ten bits this cannot be seen: there, the number of ones and the number of ones plus any "
     "function of the length are the same numbers in every answer, probe, class mean and interchange."
 )
+
+
+def _otherwise(table: pd.DataFrame) -> str:
+    planted = table[(table["metric"] == "drift") & (table["subject"] == "planted")]["value"].iloc[0]
+    return f"A network that counts ones has drift 0; the planted counter measures {abs(planted):.3f}."
 
 
 def _summary(table: pd.DataFrame) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import pandas as pd
+
 from probe import Control, DataFigure, Finding, Range, Rule
 from probe.figures import new_figure, style
 from probe.measurements import Network
@@ -73,7 +75,27 @@ def find(networks: Sequence[Network]) -> Finding:
             data=drawn,
         )
     title = "Is there one cell that holds the count?"
-    return common.finding("single_units", title, table, studied=networks, rules=RULES, figures=[picture])
+    notes = {"answer": _answer(drawn), "otherwise": _otherwise(drawn)}
+    return common.finding("single_units", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _answer(drawn: pd.DataFrame) -> str:
+    groups = drawn.groupby(["metric", "subject"])["value"]
+    hits = {key: f"{(values >= BOUND).sum()} of {len(values)}" for key, values in groups}
+    unit, fixed, lasting = (rule.metric for rule in RULES)
+    return (
+        f"A cell that follows the count (|r| of at least {BOUND:g}) is in {hits[unit, 'trained']} trained networks "
+        f"and in {hits[unit, 'untrained']} untrained ones, so finding one shows nothing about learning. Reading the "
+        f"count exactly off one cell at a fixed step works in {hits[fixed, 'trained']} trained networks "
+        f"(untrained: {hits[fixed, 'untrained']}); with one cell and one map for all steps, which is what a running "
+        f"count in one cell would give, in {hits[lasting, 'trained']} (untrained: {hits[lasting, 'untrained']})."
+    )
+
+
+def _otherwise(drawn: pd.DataFrame) -> str:
+    planted = drawn[drawn["subject"] == "planted"].set_index("metric")["value"]
+    values = ", ".join(f"{planted[rule.metric]:.2f}" for rule in RULES)
+    return f"Had a cell held a running count, the three numbers would be those of the planted counter: {values}."
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def find(networks: Sequence[Network]) -> Finding:
             "network visits, so the parts carry no verdict.",
             data=common.medians(accuracy, ["subject", "signal", "step"]),
         )
-    notes = {"example": _example(common.pick(networks, "trained")[0])}
+    notes = {"answer": _example(common.pick(networks, "trained")[0])}
     title = "Does the answer follow the state?"
     return common.finding(
         "state_patching", title, table, studied=networks, rules=RULES, figures=[figure], notes=notes

@@ -65,7 +65,7 @@ def _section(finding: Finding) -> Section:
         )
         blocks.append(Figure(figure.svg, figure.alt, figure.caption, figure.title, behind))
     if finding.claims:
-        blocks.append(story.claims_table(finding.claims, "Claims judged here."))
+        blocks.append(story.claims_brief(finding.claims))
     if last:
         blocks.append(Text(last))
     return Section(finding.title, blocks, key=finding.question.replace("_", "-"))

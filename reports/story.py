@@ -62,6 +62,24 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
     ]
 
 
+def claims_brief(claims: Sequence[Claim]) -> Table:
+    """Return claims as a table narrow enough for a section: statement, trained against its controls, verdict."""
+    rows = [
+        [
+            f"{claim.rule.key}. {claim.rule.statement} ({claim.rule.established_if})",
+            claim.value,
+            claim.interval,
+            claim.untrained,
+            next(iter(claim.planted.values()), None),
+            f"{claim.holds_in} of {claim.n}",
+            claim.verdict,
+        ]
+        for claim in claims
+    ]
+    columns = ["claim (rule)", "trained", "95 % interval", "untrained", "planted", "holds in", "verdict"]
+    return Table(columns, rows, "Claims judged here; medians over networks.", verdict="verdict", digits=3)
+
+
 def claims_table(claims: Sequence[Claim], caption: str, *, name: str | None = None) -> Table:
     """Return claims as a table: value, interval, controls, and the verdict with its reason."""
     rows = []
