@@ -228,6 +228,13 @@ def test_max_error_is_a_measurement(lstm: nn.LSTM, x: Tensor) -> None:
         _ = probe.record(lstm.float(), x, tolerance=1e-12)
 
 
+def test_max_error_is_the_largest_of_all_layers(pair: nn.Module, x: Tensor) -> None:
+    """A good layer does not hide a bad one, whichever is called first."""
+    alone = [probe.record(pair, x, layers=[name]).max_error for name in ("low[0]", "high[0]")]
+    assert alone[0] != alone[1]
+    assert probe.record(pair, x).max_error == max(alone)
+
+
 def test_the_recording_is_a_value(lstm: nn.LSTM, x: Tensor) -> None:
     """Changing the output, the inputs or the weights afterwards does not reach into it."""
     h, c = torch.randn(1, 4, 5), torch.randn(1, 4, 5)

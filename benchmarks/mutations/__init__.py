@@ -1,0 +1,10 @@
+"""What `benchmarks.mutants` breaks, by the part of the library."""
+
+from .cells_and_engine import MUTATIONS as CELLS_AND_ENGINE
+from .edits_and_recording import MUTATIONS as EDITS_AND_RECORDING
+from .mutation import Mutation
+from .results import MUTATIONS as RESULTS
+
+MUTATIONS = CELLS_AND_ENGINE + EDITS_AND_RECORDING + RESULTS
+
+__all__ = ["MUTATIONS", "Mutation"]
