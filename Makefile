@@ -13,7 +13,7 @@ export VECLIB_MAXIMUM_THREADS = 1
 BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train analyses report pages browser check test coverage mutants lint types wheel clean
+.PHONY: help setup train analyses report pages picture browser check test coverage mutants lint types wheel clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ browser: $(BROWSER)/node_modules/.installed  ## install what the tests in a real
 $(BROWSER)/node_modules/.installed: $(BROWSER)/package-lock.json
 	npm ci --silent --no-audit --no-fund --prefix $(BROWSER)
 	touch $@
+
+picture: browser  ## take README's picture of the committed page
+	node $(BROWSER)/picture.mjs reports/counter/index.html docs/page.png
 
 check: lint types test  ## what a change must pass: style, types, tests
 

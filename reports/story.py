@@ -129,7 +129,7 @@ def networks_table(accuracy: Finding) -> Table:
         )
         table.append(
             [
-                str(network),
+                str(network).rsplit("/")[-1],
                 100 * values["test_error"],
                 100 * values["test_floor"],
                 100 * values["all_error"],
