@@ -95,7 +95,7 @@ def _misread(networks: Sequence[Network], counts: np.ndarray) -> pd.DataFrame:
         wrong = np.flatnonzero(given != counts)
         names = format_bits(common.STRINGS[wrong]) if len(wrong) else []
         for name, row in zip(names, wrong, strict=True):
-            rows.append(measurement("accuracy", "misread", network, given[row], units=name))
+            rows.append(measurement("accuracy", "misread", network, float(given[row]), units=name))
     return tabulate(rows)
 
 

@@ -23,8 +23,8 @@ RULES = (
         metric="whole_state_equals_accuracy",
         definition="1 where the answers of all 1,024 pairs at all ten steps are equal, else 0.",
         source="Geiger et al. 2021; a tautology, which is why it is a check of the method and no evidence",
-        established_if=Range(1, 1),
-        refuted_if=Range.below(1),
+        established_if=Range(1.0, 1.0),
+        refuted_if=Range.below(1.0),
         check=True,
     ),
 )

@@ -92,9 +92,7 @@ def answers(model: nn.Module, x: Tensor, *, answer: Callable[[Tensor], Tensor]) 
     return answer(model(x)).cpu().numpy()
 
 
-def draw(
-    frame: pd.DataFrame, *, group: str = "test", bound: float | None = None, ax: Axes | None = None
-) -> Axes:
+def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None, ax: Axes | None = None) -> Axes:
     """Draw each network's error in one group, its floor, and the bound of a rule.
 
     The axis is linear up to 1 % and logarithmic above: a trained network and its untrained twin differ by two

@@ -17,7 +17,7 @@ from ..errors import ProbeError
 from ..figures import axes_or_new, new_figure, role_style
 from ..measurements import Network, measurement, tabulate
 from ..probing.prefixes import StepStates, states_by_step
-from ..signals import Signal
+from ..signals import Signal, as_signal
 from .lines import draw_median_line
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def measure(
     split: Bool[Tensor, "batch time"] | None = None,
     *,
     layer: str | None = None,
-    signals: Iterable[Signal] = GATES,
+    signals: Iterable[str] = GATES,
     low: float = 0.1,
     high: float = 0.9,
 ) -> pd.DataFrame:
@@ -59,14 +59,14 @@ def measure(
 
     Raises:
         ProbeError: the bounds do not ascend within 0 to 1, the split is not aligned to (batch, time), or the
-            layer does not exist.
+            layer or a signal does not exist.
 
     Reference:
         Karpathy, Johnson & Li 2015, Visualizing and understanding recurrent networks, section 4.2.
     """
     if not 0 <= low < high <= 1:
         raise ProbeError(f"low={low} and high={high} must ascend within 0 to 1.")
-    gates = tuple(signals)
+    gates = tuple(as_signal(signal) for signal in signals)
     told = torch.zeros(x.shape[:2]) if split is None else split
     rows: list[dict[str, Any]] = []
     for network in networks:

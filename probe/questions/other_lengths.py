@@ -207,9 +207,7 @@ def _name(landmark: float, names: Mapping[float, str] | None) -> str:
     return (names or {}).get(landmark, f"d = {landmark:g}")
 
 
-def draw_drifts(
-    frame: pd.DataFrame, *, names: Mapping[float, str] | None = None, ax: Axes | None = None
-) -> Axes:
+def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None, ax: Axes | None = None) -> Axes:
     """Draw the drift of each trained and planted network, smallest at the bottom, between the landmarks.
 
     Args:

@@ -1,0 +1,118 @@
+"""Errors by group and by label, on a network that answers what the test wants."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probe import ProbeError
+from probe.measurements import Network
+from probe.questions import accuracy
+
+LABELS = torch.tensor([0, 1, 1, 2, 2, 2, 2, 3])
+
+
+class Fixed(nn.Module):
+    """Gives the answers that it was made with, whatever it reads."""
+
+    def __init__(self, answers: Tensor):
+        super().__init__()
+        self.answers = answers
+
+    def forward(self, x: Tensor):
+        """Return scores, (batch, class)."""
+        return nn.functional.one_hot(self.answers, 4).float() + 0 * x.sum()
+
+
+def answer(logits: Tensor):
+    """Return the class with the highest score."""
+    return logits.argmax(1)
+
+
+def value(table: pd.DataFrame, metric: str, network: str = "right", units: str = ""):
+    """Return the one value of a metric of a network."""
+    found = table[(table["metric"] == metric) & (table["network"] == network) & (table["units"] == units)]
+    assert len(found) == 1
+    return found["value"].item()
+
+
+@pytest.fixture
+def networks():
+    """Return one that is always right, and its twin, which always answers 2."""
+    return [
+        Network("right", "trained", Fixed(LABELS), 4),
+        Network("twos", "untrained", Fixed(torch.full((8,), 2)), 4),
+    ]
+
+
+@pytest.fixture
+def table(networks: list[Network]):
+    """Return errors; the first network was not trained on the labels 0 and 3."""
+    rows = {
+        "right": {"train": [1, 2, 3], "test": [0, 4, 5, 7]},
+        "twos": {"train": [0, 1], "test": [2, 3, 4, 5, 6, 7]},
+    }
+    x = torch.zeros(8, 5, 2)
+    return accuracy.measure(networks, x, LABELS, answer=answer, groups=lambda network: rows[network.name])
+
+
+def test_errors_are_shares_of_each_networks_own_rows(table: pd.DataFrame):
+    """Every network is scored on the rows that its own groups name."""
+    assert value(table, "test_error") == 0
+    assert value(table, "test_error", "twos") == pytest.approx(2 / 6)
+    assert value(table, "train_error", "twos") == 1
+
+
+def test_errors_by_label_are_over_all_rows_and_balance_to_their_mean(table: pd.DataFrame):
+    """A label with one row counts as much as one with four."""
+    assert [value(table, "error_by_label", "twos", str(label)) for label in range(4)] == [1, 1, 0, 1]
+    assert value(table, "balanced_error", "twos") == 0.75
+    assert value(table, "balanced_error") == 0
+
+
+def test_the_floor_is_what_nobody_could_have_learned(table: pd.DataFrame):
+    """Test rows whose label never occurred in training set the floor, whatever is answered."""
+    assert value(table, "test_floor") == 0.5
+    assert value(table, "test_floor", "twos") == pytest.approx(5 / 6)
+    assert value(table, "train_floor") == 0
+
+
+def test_a_network_without_training_rows_has_no_floor(networks: list[Network]):
+    """A planted network was trained on nothing, so that no label was withheld from it."""
+    table = accuracy.measure(
+        networks, torch.zeros(8, 1, 1), LABELS, answer=answer, groups=lambda _: {"all": range(8)}
+    )
+    assert "all_floor" not in set(table["metric"])
+    named = accuracy.measure(
+        networks, torch.zeros(8, 1, 1), LABELS, answer=answer, groups=lambda _: {"all": range(8)}, trained_on="all"
+    )
+    assert value(named, "all_floor") == 0
+
+
+@pytest.mark.parametrize("rows", [[], [0, 8], [-1]])
+def test_a_group_without_rows_or_beyond_the_batch_is_refused(networks: list[Network], rows: list[int]):
+    """An empty group has no error, and a negative row would silently count from the end."""
+    with pytest.raises(ProbeError, match="'test' must name at least one row from 0 to 7"):
+        accuracy.measure(networks, torch.zeros(8, 1, 1), LABELS, answer=answer, groups=lambda _: {"test": rows})
+
+
+def test_draw_puts_each_network_at_its_seed_with_its_floor_and_the_rule(table: pd.DataFrame):
+    """The marks are the table's numbers; trained and untrained differ in more than colour."""
+    ax = accuracy.draw(table, bound=0.01)
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    assert {"trained", "untrained", "floor", "rule: 1%"} <= set(lines)
+    assert np.asarray(lines["trained"].get_xdata()).tolist() == [4]
+    assert np.asarray(lines["trained"].get_ydata()).tolist() == [0]
+    assert np.asarray(lines["untrained"].get_ydata())[0] == pytest.approx(1 / 3)
+    assert lines["trained"].get_marker() != lines["untrained"].get_marker()
+    assert np.allclose(lines["rule: 1%"].get_ydata(), 0.01)
+    assert "rule: 1%" not in [line.get_label() for line in accuracy.draw(table).get_lines()]
+    assert accuracy.draw(table, group="train", ax=ax) is ax
+    assert ax.get_ylabel() == "share of train rows misread"
+
+
+def test_draw_refuses_a_group_that_was_not_measured(table: pd.DataFrame):
+    """The message names what is missing."""
+    with pytest.raises(ProbeError, match="no 'held_out_error'"):
+        accuracy.draw(table, group="held_out")

@@ -1,0 +1,174 @@
+"""Drift and its law, on programs whose answers at every length are known."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probe import ProbeError
+from probe.measurements import Network
+from probe.questions import other_lengths
+
+REFERENCE, LENGTHS = 6, range(4, 9)
+
+
+class Program(nn.Module):
+    """Answers how often feature 0 was the larger, plus so much for each step that is missing."""
+
+    def __init__(self, drift: float):
+        super().__init__()
+        self.drift = drift
+
+    def forward(self, x: Tensor):
+        """Return the answer itself, (batch)."""
+        return wins(x) + self.drift * (REFERENCE - x.shape[1])
+
+
+class Order(nn.Module):
+    """Answers by the first step alone."""
+
+    def forward(self, x: Tensor):
+        """Return the answer itself, (batch)."""
+        return (x[:, 0, 0] > x[:, 0, 1]).double()
+
+
+def wins(x: Tensor):
+    """Return how often feature 0 was the larger."""
+    return (x[:, :, 0] > x[:, :, 1]).sum(1).double()
+
+
+def every_sequence(length: int):
+    """Return all sequences of wins and losses of a length."""
+    bits = (torch.arange(2**length)[:, None] >> torch.arange(length)) & 1
+    return torch.stack([bits, 1 - bits], -1).float()
+
+
+INPUTS = {length: every_sequence(length) for length in LENGTHS}
+CONCEPT = {length: wins(x) for length, x in INPUTS.items()}
+OPTIONS = {
+    "expected": lambda output: output,
+    "reference": REFERENCE,
+    "drift_over": LENGTHS,
+    "explained_at": (5, 7),
+    "law_from": (4, 5, 6),
+    "law_at": 8,
+}
+
+
+def measure(models: list[nn.Module], **options: Any):
+    """Measure models with the options that these lengths need."""
+    networks = [Network(f"net-{number}", "trained", model, number) for number, model in enumerate(models)]
+    return other_lengths.measure(networks, INPUTS, CONCEPT, **(OPTIONS | options))
+
+
+def values(table: pd.DataFrame, metric: str, units: str = ""):
+    """Return a metric's values, one a network."""
+    return table[(table["metric"] == metric) & (table["units"] == units)]["value"].tolist()
+
+
+def test_the_drift_of_a_known_program_comes_back():
+    """All these programs give the same answers at the reference length, and drift apart at others."""
+    drifts = [0.0, 0.25, 0.5, 0.8, 1.0]
+    table = measure([Program(drift) for drift in drifts])
+    assert values(table, "drift") == pytest.approx(drifts)
+    assert values(table, "absolute_drift") == pytest.approx(drifts)
+    assert values(table, "mean_excess", "6") == [0] * 5
+    assert values(table, "mean_excess", "4") == pytest.approx([2 * drift for drift in drifts])
+    assert values(table, "near_0") == [1, 0, 0, 0, 0]
+    assert values(table, "near_0.5") == [0, 0, 1, 0, 0]
+    assert values(table, "near_1") == [0, 0, 0, 0, 1]
+    assert values(table, "near_none") == [0, 1, 0, 1, 0]
+
+
+def test_a_negative_drift_keeps_its_sign():
+    """Only its absolute value is without sign."""
+    table = measure([Program(-0.5)])
+    assert values(table, "drift") == pytest.approx([-0.5])
+    assert values(table, "absolute_drift") == pytest.approx([0.5])
+
+
+def test_one_number_predicts_the_answers_at_another_length():
+    """The law with the fitted drift is exact; with a fixed one only where that is the drift."""
+    table = measure([Program(0.8)])
+    assert values(table, "law_r_squared") == pytest.approx([1])
+    fixed = [values(table, "fixed_law_r_squared", units)[0] for units in ("0", "0.5", "1")]
+    # At length 8 the prediction is off by 2 (0.8 - d), and the count's variance is 8 / 4.
+    assert fixed == pytest.approx([1 - (2 * (0.8 - d)) ** 2 / 2 for d in (0, 0.5, 1)])
+
+
+def test_order_dependence_is_not_explained_by_the_concept():
+    """Knowing the count tells little of the first step: r^2 = 1 / length."""
+    table = measure([Program(0.3), Order()])
+    assert values(table, "least_explained") == pytest.approx([1, 1 / 7])
+    assert values(table, "explained_by_concept", "4") == pytest.approx([1, 1 / 4])
+
+
+def test_an_answer_that_never_moves_drifts_but_holds_no_concept():
+    """The control arm of the drift: a constant 3 runs along the balance and explains nothing."""
+
+    class Three(nn.Module):
+        def forward(self, x: Tensor):
+            return torch.full((len(x),), 3.0)
+
+    table = measure([Three()])
+    assert values(table, "drift") == pytest.approx([0.5])
+    assert values(table, "least_explained") == [0]
+
+
+def test_every_option_changes_what_is_measured():
+    """Lengths, reference and tolerance are used."""
+
+    class Bent(nn.Module):
+        def forward(self, x: Tensor):
+            return wins(x) + max(REFERENCE - x.shape[1], 0) ** 2
+
+    base = values(measure([Bent()]), "drift")
+    assert values(measure([Bent()], drift_over=(5, 7)), "drift") != base
+    assert values(measure([Bent()], reference=7), "drift") != base
+    assert values(measure([Program(0.8)], near=0.25), "near_1") == [1]
+    assert values(measure([Order()], explained_at=(4,)), "least_explained") == pytest.approx([0.25])
+    assert values(measure([Bent()], law_from=(5, 6)), "law_r_squared") != values(measure([Bent()]), "law_r_squared")
+    assert values(measure([Order()], law_at=4), "law_r_squared") != values(measure([Order()]), "law_r_squared")
+
+
+def test_missing_and_misfitting_lengths_are_refused():
+    """The message says which lengths, and which shapes were found."""
+    with pytest.raises(ProbeError, match=r"Lengths \[9\] are needed"):
+        measure([Program(0)], law_at=9)
+    network = [Network("net", "trained", Program(0))]
+    with pytest.raises(ProbeError, match=r"concept\[4\] \(3,\)"):
+        other_lengths.measure(network, INPUTS, CONCEPT | {4: torch.zeros(3)}, **OPTIONS)
+    with pytest.raises(ProbeError, match="concept\\[8\\] None"):
+        other_lengths.measure(network, INPUTS, {length: CONCEPT[length] for length in range(4, 8)}, **OPTIONS)
+    with pytest.raises(ProbeError, match="needs a length other than 6"):
+        measure([Program(0)], drift_over=(6,))
+
+
+def test_draw_shows_a_line_a_network_between_the_named_landmarks():
+    """Lines hold the table's numbers; the landmarks' names are the caller's, else their drift."""
+    table = measure([Program(0.25), Program(0.8)])
+    ax = other_lengths.draw(table, reference=REFERENCE, names={0.0: "sum"})
+    lines = ax.get_lines()
+    assert [line.get_label() for line in lines].count("trained") == 1
+    assert np.asarray(lines[1].get_xdata()).tolist() == list(LENGTHS)
+    assert np.allclose(lines[1].get_ydata(), [0.8 * (REFERENCE - length) for length in LENGTHS])
+    assert [text.get_text() for text in ax.texts] == ["sum", "d = 0.5", "d = 1"]
+    shifted = other_lengths.draw(table, reference=8).get_lines()[-1]
+    assert np.asarray(shifted.get_ydata()).tolist() == [4, 0]
+
+
+def test_draw_drifts_sorts_the_networks_and_leaves_untrained_ones_out():
+    """The smallest drift stands at the bottom, beside its network's name."""
+    networks = [
+        Network("high", "trained", Program(0.8), 0),
+        Network("low", "trained", Program(0.25), 1),
+        Network("low/twin", "untrained", Program(0.5), 1),
+    ]
+    table = other_lengths.measure(networks, INPUTS, CONCEPT, **OPTIONS)
+    ax = other_lengths.draw_drifts(table, names={1.0: "losses"})
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["low", "high"]
+    assert np.allclose(ax.get_lines()[0].get_xdata(), [0.25, 0.8])
+    assert [text.get_text() for text in ax.texts] == ["d = 0", "d = 0.5", "losses"]

@@ -1,0 +1,199 @@
+"""Interchanges on a one-unit LSTM whose cell is a tally, and on networks that hold nothing."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probe import ProbeError
+from probe.measurements import Network
+from probe.questions import state_patching
+
+LENGTH, CLASSES = 6, 7
+
+
+class Tally(nn.Module):
+    """One unit that adds 0.1 where feature 0 is the larger; its answer is read off the last hidden state."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(2, 1, batch_first=True)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.zero_()
+            self.lstm.get_parameter("weight_ih_l0")[2, 0] = math.atanh(0.1)
+            self.lstm.get_parameter("bias_ih_l0").copy_(torch.tensor([40.0, 40.0, 0.0, 40.0]))
+
+    def forward(self, x: Tensor):
+        """Return scores: the nearer a level, the higher."""
+        h, _ = self.lstm(x)
+        return -1e5 * (h[:, -1] - torch.tanh(0.1 * torch.arange(CLASSES))) ** 2
+
+
+class Random(nn.Module):
+    """Two random LSTMs and a head."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.low = nn.LSTM(2, 3, batch_first=True)
+        self.high = nn.LSTM(3, 3, batch_first=True)
+        self.head = nn.Linear(3, CLASSES)
+
+    def forward(self, x: Tensor):
+        """Return scores, (batch, class)."""
+        return self.head(self.high(self.low(x)[0])[0][:, -1])
+
+
+def every_sequence():
+    """Return all sequences of wins and losses."""
+    bits = (torch.arange(2**LENGTH)[:, None] >> torch.arange(LENGTH)) & 1
+    return torch.stack([bits, 1 - bits], -1).float()
+
+
+def answer(logits: Tensor):
+    """Return the class with the highest score."""
+    return logits.argmax(1)
+
+
+def expected(logits: Tensor):
+    """Return the mean class under the model's own probabilities."""
+    return torch.softmax(logits, 1) @ torch.arange(CLASSES).float()
+
+
+X = every_sequence()
+WINS = (X[:, :, 0] > X[:, :, 1]).cumsum(1)
+READ: dict[str, Any] = {"answer": answer, "expected": expected}
+
+
+@pytest.fixture
+def tally():
+    """Return the planted network."""
+    return Network("tally", "planted", Tally())
+
+
+@pytest.fixture
+def rand():
+    """Return a network that has learned nothing."""
+    return Network("random", "untrained", Random(0), 0)
+
+
+def by_step(table: pd.DataFrame, metric: str, part: str):
+    """Return a metric's values by step."""
+    rows = table[(table["metric"] == metric) & (table["signal"] == part)]
+    return rows.sort_values("step")["value"].tolist()
+
+
+@pytest.mark.parametrize("metric", ["interchange_accuracy", "shift"])
+def test_a_tally_in_the_cell_moves_with_the_cell_alone(tally: Network, metric: str):
+    """The cell carries everything; the hidden state carries nothing until the head reads it."""
+    table = state_patching.measure([tally], X, WINS, **READ)
+    assert by_step(table, metric, "whole_state") == pytest.approx([1] * LENGTH, abs=1e-6)
+    assert by_step(table, metric, "cell_state") == pytest.approx([1] * LENGTH, abs=1e-6)
+    assert by_step(table, metric, "hidden_state") == pytest.approx([0] * (LENGTH - 1) + [1], abs=1e-6)
+    assert by_step(table, metric, "none") == [0] * LENGTH
+
+
+def test_the_whole_state_gives_the_answers_to_the_spliced_sequences(tally: Network):
+    """The check holds of every network, trained or not: the future sees nothing but the state."""
+    random = Tally()
+    with torch.no_grad():
+        for parameter in random.parameters():
+            parameter.normal_()
+    networks = [tally, Network("random", "untrained", random, 0)]
+    table = state_patching.measure(networks, X, WINS, **READ)
+    assert table[table["metric"] == "whole_state_equals_accuracy"]["value"].tolist() == [1, 1]
+
+
+def test_the_check_fails_where_the_splice_is_one_step_off(tally: Network, monkeypatch: pytest.MonkeyPatch):
+    """The control arm: against another sequence's answers the check must not pass."""
+    right = state_patching.splice
+    monkeypatch.setattr(state_patching, "splice", lambda s, b, step: right(s, b, max(step - 1, 0)))
+    table = state_patching.measure([tally], X, WINS, **READ)
+    assert table[table["metric"] == "whole_state_equals_accuracy"]["value"].tolist() == [0]
+
+
+def test_splice_takes_the_source_up_to_and_including_the_step():
+    """The state at a step is the one after reading that input."""
+    spliced = state_patching.splice(torch.ones(1, 4, 1), torch.zeros(1, 4, 1), 1)
+    assert spliced[0, :, 0].tolist() == [1, 1, 0, 0]
+
+
+def test_a_layer_must_be_named_where_there_are_several(rand: Network):
+    """The upper layer's whole state is not the whole model's: patched alone, it does not equal the splice."""
+    with pytest.raises(ProbeError, match=r"holds 2 layers|names no layer"):
+        state_patching.measure([rand], X, WINS, **READ)
+    table = state_patching.measure([rand], X, WINS, layer="high[0]", steps=[2], **READ)
+    assert set(table["layer"]) == {"high[0]"}
+    with pytest.raises(ProbeError, match="no layer 'hihg"):
+        state_patching.measure([rand], X, WINS, layer="hihg[0]", **READ)
+
+
+def test_steps_seed_and_combine_change_what_is_measured(tally: Network):
+    """Every option is used."""
+    base = state_patching.measure([tally], X, WINS, steps=[2], **READ)
+    assert set(base["step"].dropna()) == {2}
+    last = state_patching.measure([tally], X, WINS, steps=[-1], **READ)
+    assert set(last["step"].dropna()) == {LENGTH - 1}
+    other = state_patching.measure([tally], X, WINS, steps=[2], combine=lambda s, b, f: f, **READ)
+    assert by_step(other, "interchange_accuracy", "none") == [1]
+    assert by_step(other, "shift", "cell_state") == [0]
+
+    class Half(Tally):
+        def forward(self, x: Tensor):
+            return super().forward(0.5 * x)
+
+    half = [Network("half", "trained", Half(), 0)]
+    drawn = [
+        by_step(state_patching.measure(half, X, WINS, steps=[2], seed=s, **READ), "interchange_accuracy", "none")
+        for s in (0, 1)
+    ]
+    assert drawn[0] != drawn[1]
+
+
+def test_a_concept_that_never_differs_counts_no_pair(tally: Network):
+    """Without a counted pair there is no share; the check remains."""
+    table = state_patching.measure([tally], X, torch.zeros_like(WINS), **READ)
+    assert set(table["metric"]) == {"whole_state_equals_accuracy"}
+
+
+def test_misaligned_concepts_and_steps_beyond_the_input_are_refused(tally: Network):
+    """The message says what was found and what is allowed."""
+    with pytest.raises(ProbeError, match=r"concept has shape \(64, 5\)"):
+        state_patching.measure([tally], X, WINS[:, 1:], **READ)
+    with pytest.raises(ProbeError, match="steps=6 lies outside"):
+        state_patching.measure([tally], X, WINS, steps=[6], **READ)
+
+
+def test_one_patch_can_be_read(tally: Network):
+    """The example spells the arithmetic out: 3 of the source so far, none of the base's rest."""
+    base, source = 0b000000, 0b000111  # bit k of a row's number is its step k
+    found = state_patching.example(tally, X, WINS, base=base, source=source, step=1, answer=answer)
+    assert (found.before, found.of_source) == (0, 3)
+    assert found.after_cell == found.after_whole == found.of_spliced == found.target == 2
+    assert found.step == 1
+    same = state_patching.example(tally, X, WINS, base=source, source=source, step=1, answer=answer)
+    assert same.before == same.after_whole == same.target == 3
+    with pytest.raises(ProbeError, match="row=64 lies outside"):
+        state_patching.example(tally, X, WINS, base=64, source=0, step=1, answer=answer)
+
+
+def test_draw_shows_a_line_for_each_part_of_the_state(tally: Network):
+    """Lines hold the table's numbers and differ in marker and style; one panel a subject."""
+    table = state_patching.measure([tally], X, WINS, **READ)
+    ax = state_patching.draw(table, subject="planted")
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    assert set(lines) == {"whole state", "cell state", "hidden state", "no patch"}
+    assert np.asarray(lines["cell state"].get_xdata()).tolist() == list(range(LENGTH))
+    assert np.asarray(lines["hidden state"].get_ydata())[-1] == pytest.approx(1)
+    assert len({(line.get_marker(), line.get_linestyle()) for line in lines.values()}) == 4
+    assert state_patching.draw(table, subject="planted", metric="shift", ax=ax) is ax
+    assert ax.get_ylabel() == "shift"
+    with pytest.raises(ProbeError, match="subject 'trained'"):
+        state_patching.draw(table)
+    figure = state_patching.draw_grid(table)
+    assert [ax.get_title() or ax.get_title(loc="left") for ax in figure.axes] == ["planted"]
