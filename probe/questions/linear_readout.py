@@ -81,9 +81,7 @@ def _measure_signal(
     rows: list[dict[str, Any]] = []
 
     def add(metric: str, value: float, step: int | None = None, units: str = "") -> None:
-        rows.append(
-            measurement(QUESTION, metric, network, value, layer=layer, signal=signal, step=step, units=units)
-        )
+        rows.append(measurement(QUESTION, metric, network, value, layer=layer, signal=signal, step=step, units=units))
 
     for item in by_step:
         states, target = item.states[signal], item.concept[:, None]
