@@ -148,7 +148,7 @@ def online_codelength(
         seen = np.unique(labels[:start])
         probabilities = np.full((end - start, classes), 1e-3 / classes)
         if len(seen) > 1:
-            model = LogisticRegression(C=1.0, max_iter=500).fit(inputs[:start], labels[:start])
+            model = LogisticRegression(C=1.0, solver="newton-cholesky").fit(inputs[:start], labels[:start])
             # A label not seen yet must keep a price that can be paid, or one string costs infinitely many bits.
             probabilities[:, model.classes_] += (1 - 1e-3) * model.predict_proba(inputs[start:end])
         else:

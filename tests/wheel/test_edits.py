@@ -301,6 +301,17 @@ def test_nested_contexts_act_in_one_run(lstm: nn.LSTM, x: Tensor, other: Tensor)
         assert torch.equal(lstm(x)[0][:, 1], probe.record(lstm, x, edits=[])[H][:, 1])
 
 
+def test_an_inner_edit_can_take_back_an_outer_one(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:
+    """The edits of all contexts start from the module's own run: put back, its values leave no bit changed."""
+    source, own = probe.record(lstm, other), probe.record(lstm, x)
+    with probe.intervene(lstm, probe.patch(C, source, steps=[2, 5])):
+        assert not torch.equal(lstm(x)[0], own.output[0])
+        with probe.intervene(lstm, probe.patch(C, own, steps=[2, 5])):
+            put_back = lstm(x)
+    for one, two in zip(outputs(put_back), outputs(own.output), strict=True):
+        assert torch.equal(one, two)
+
+
 def test_a_recording_inside_a_context_shows_the_edited_run(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:
     """`record` under `intervene` and `record(edits=)` are the same run, every signal included."""
     source = probe.record(lstm, other)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from probe import ProbeError
+from probe import ProbeError, Signal
 from probe.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from probe.probing.linear import fit_linear, held_out_score, r_squared
 from probe.probing.monotone import monotone_score, within_step_correlation
@@ -43,7 +43,7 @@ def test_states_are_those_of_the_module_in_float64():
     by_step = states_by_step(model, x, x[:, :, 0].cumsum(1))
     expected = model.double()(x.double())[0].detach().numpy()
     for item in by_step:
-        assert np.array_equal(item.states["hidden_state"], expected[item.rows, item.step])
+        assert np.array_equal(item.states[Signal.HIDDEN_STATE], expected[item.rows, item.step])
         assert item.concept.tolist() == x[item.rows, : item.step + 1, 0].sum(1).tolist()
 
 

@@ -10,6 +10,8 @@ from probe.figures import style
 from probe.measurements import Network
 from probe.questions import linear_readout, single_units
 
+Data = tuple[torch.Tensor, torch.Tensor]
+
 
 class Reader(nn.Module):
     """A small LSTM of two features, its layer inside another module."""
@@ -19,7 +21,7 @@ class Reader(nn.Module):
         torch.manual_seed(seed)
         self.encoder = nn.LSTM(2, 4, batch_first=True)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the last hidden state."""
         return self.encoder(x)[0][:, -1]
 
@@ -43,7 +45,7 @@ def networks():
     ]
 
 
-def test_single_units_measures_every_network_once(data, networks):
+def test_single_units_measures_every_network_once(data: Data, networks: list[Network]):
     """Each summary metric has one value a network, the unit's own correlations one a unit."""
     table = single_units.measure(networks, *data)
     for metric in ("largest_correlation", "mean_monotone_accuracy", "lasting_monotone_accuracy"):
@@ -52,10 +54,10 @@ def test_single_units_measures_every_network_once(data, networks):
     best = table[table["metric"] == "largest_correlation"].iloc[0]
     own = table[(table["metric"] == "within_step_correlation") & (table["network"] == "reader-1")]
     assert best["value"] == pytest.approx(own["value"].abs().max())
-    assert best["units"] == own.loc[own["value"].abs().idxmax(), "units"]
+    assert best["units"] == own["units"].iloc[int(own["value"].abs().to_numpy().argmax())]
 
 
-def test_the_chosen_signal_steps_and_seed_change_what_is_measured(data, networks):
+def test_the_chosen_signal_steps_and_seed_change_what_is_measured(data: Data, networks: list[Network]):
     """Options are used: another signal, other steps and another split give other numbers."""
     base = single_units.measure(networks[:1], *data)
     hidden = single_units.measure(networks[:1], *data, signal="hidden_state")
@@ -67,13 +69,13 @@ def test_the_chosen_signal_steps_and_seed_change_what_is_measured(data, networks
     assert base[exact]["value"].tolist() != other[exact]["value"].tolist()
 
 
-def test_an_unknown_layer_is_named(data, networks):
+def test_an_unknown_layer_is_named(data: Data, networks: list[Network]):
     """A layer that does not exist raises with the one that does."""
     with pytest.raises(ProbeError, match=r"encoder\[1\].*encoder\[0\]"):
         single_units.measure(networks, *data, layer="encoder[1]")
 
 
-def test_linear_readout_reports_each_signal_with_its_controls(data, networks):
+def test_linear_readout_reports_each_signal_with_its_controls(data: Data, networks: list[Network]):
     """R2 at each step, selectivity, variance shares that sum to 1, and the smaller of the last two R2."""
     table = linear_readout.measure(networks[:1], *data)
     by_metric = table.groupby("metric")["value"]
@@ -88,18 +90,20 @@ def test_linear_readout_reports_each_signal_with_its_controls(data, networks):
     assert (by_metric.get_group("selectivity") < last.max()).all()
 
 
-def test_the_figures_show_what_the_table_says(data, networks):
+def test_the_figures_show_what_the_table_says(data: Data, networks: list[Network]):
     """Dots and lines carry the table's values; every subject has its own marker and label."""
     units, readout = single_units.measure(networks, *data), linear_readout.measure(networks, *data)
     with style():
         ax = single_units.draw(units, threshold=0.9)
-        labels = [text.get_text() for text in ax.get_legend().get_texts()]
+        legend = ax.get_legend()
+        assert legend is not None
+        labels = [text.get_text() for text in legend.get_texts()]
         assert labels == ["trained", "untrained"]
         dots = next(line for line in ax.lines if line.get_label() == "trained")
         expected = units[(units["metric"] == "largest_correlation") & (units["subject"] == "trained")]["value"]
-        assert sorted(dots.get_ydata()) == pytest.approx(sorted(expected))
+        assert sorted(np.asarray(dots.get_ydata())) == pytest.approx(sorted(expected))
         lines = {line.get_label(): line for line in linear_readout.draw(readout).lines}
-        assert list(lines["trained"].get_xdata()) == [0, 1, 2, 3, 4, 5]
+        assert np.asarray(lines["trained"].get_xdata()).tolist() == [0, 1, 2, 3, 4, 5]
         assert lines["trained"].get_marker() != lines["untrained"].get_marker()
         controls = linear_readout.draw_controls(readout)
         assert controls.get_xticklabels()[0].get_text() == "R² of the\nlast state"
