@@ -29,6 +29,7 @@ def train(
     seed: int | None = None,
     seeds: str | None = None,
     epochs: int | None = None,
+    threads: int = 1,
     resume: Annotated[bool, cyclopts.Parameter(negative=())] = False,
     overwrite: Annotated[bool, cyclopts.Parameter(negative=())] = False,
     quiet: Annotated[bool, cyclopts.Parameter(negative=())] = False,
@@ -41,6 +42,7 @@ def train(
         seed: 0 or more; default 0.
         seeds: train several, one after the other: 0:10 means 0 to 9.
         epochs: passes over the training strings, instead of the recipe's own.
+        threads: of torch; more than one is many times slower on networks this small, and gives other bits.
         resume: go on with an interrupted training; finished networks are left alone.
         overwrite: replace what is there.
         quiet: show no progress.
@@ -53,12 +55,14 @@ def train(
         fault = "Give --resume or --overwrite, not both."
     elif not chosen:
         fault = f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9."
+    elif threads < 1:
+        fault = f"--threads is {threads}; give 1 or more."
     if fault:
         return _fail(fault, USAGE)
     folders = {number: out if seeds is None else out / f"seed-{number}" for number in chosen}
     try:
         # Torch loads in there: --help stays fast, and Ctrl-C during the import is a clean exit too.
-        failure = _train_all(recipe, epochs, folders, resume=resume, overwrite=overwrite, quiet=quiet)
+        failure = _train_all(recipe, epochs, threads, folders, resume=resume, overwrite=overwrite, quiet=quiet)
     except KeyboardInterrupt:
         return _fail(
             "Interrupted. With --resume, and without --overwrite, the same command goes on from here.",
@@ -72,7 +76,14 @@ def train(
 
 
 def _train_all(
-    name: str, epochs: int | None, folders: dict[int, Path], *, resume: bool, overwrite: bool, quiet: bool
+    name: str,
+    epochs: int | None,
+    threads: int,
+    folders: dict[int, Path],
+    *,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
 ) -> str | None:
     """Train a network for each seed; return what failed, if anything did."""
     import torch
@@ -82,7 +93,7 @@ def _train_all(
     from .recipes import recipe as find
     from .training import train as run
 
-    torch.set_num_threads(1)  # small recurrent networks run many times slower on two
+    torch.set_num_threads(threads)
     try:
         plan = find(name)
         if epochs is not None:

@@ -34,7 +34,6 @@ MUTATIONS: tuple[Mutation, ...] = (
             "active = own",
         ),
         ("edits: calls not counted", "counts[layer.name] = number + 1", "counts[layer.name] = number"),
-        ("edits: hash ignores content", "hashlib.sha256(described + data)", "hashlib.sha256(described)"),
         (
             "edits: steps in ascending order",
             "edit.values[list(sources), steps.index(step)]",
@@ -44,11 +43,6 @@ MUTATIONS: tuple[Mutation, ...] = (
             "edits: signal ignored",
             "edit.site.signal == signal and step in steps",
             "step in steps and signal in _EDITABLE",
-        ),
-        (
-            "edits: a source's kept steps taken for all",
-            "return [kept.index(step) for step in steps]",
-            "return list(range(len(steps)))",
         ),
         ("edits: outer edits forgotten", "together = (outer.edits if outer else ()) + active", "together = active"),
         (
@@ -78,6 +72,16 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         ("edits: the number of steps is not compared", "if len(steps) != edit.values.shape[1]:", "if False:"),
         ("edits: another batch is accepted", "edit.site.rows is None and len(edit.values) != len(value):", "False:"),
+    ),
+    *mutations_of(
+        "probe/edits.py",
+        "test_edit_values.py",
+        ("edits: hash ignores content", "hashlib.sha256(described + data)", "hashlib.sha256(described)"),
+        (
+            "edits: a source's kept steps taken for all",
+            "return [kept.index(step) for step in steps]",
+            "return list(range(len(steps)))",
+        ),
     ),
     *mutations_of(
         "probe/recording.py",
