@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 from weakref import WeakKeyDictionary
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from . import engine
 from .errors import ProbeError
 from .layers import Layer, find_layers
-from .signals import Signal, Site, as_indices, as_signal, within
+from .signals import Signal, Site, as_indices, as_numbers, as_signal, within
 
 if TYPE_CHECKING:
     from .recording import Recording
@@ -67,10 +67,10 @@ def patch(
     source: Recording,
     *,
     layer: str | None = None,
-    units: int | Iterable[int] | None = None,
-    steps: int | Iterable[int] | None = None,
-    rows: int | Iterable[int] | None = None,
-    source_rows: int | Iterable[int] | None = None,
+    units: SupportsIndex | Iterable[SupportsIndex] | None = None,
+    steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
+    rows: SupportsIndex | Iterable[SupportsIndex] | None = None,
+    source_rows: SupportsIndex | Iterable[SupportsIndex] | None = None,
     call: int | None = None,
 ) -> Edit:
     """Return the edit that puts another run's state into this one (activation patching, interchange).
@@ -109,10 +109,10 @@ def patch(
     chosen: tuple[int, ...] | None = None
     if source_rows is not None:
         # Repeats are meant here: many rows may take the state of one source.
-        chosen = tuple(source_rows) if isinstance(source_rows, Iterable) else (source_rows,)
+        chosen = as_numbers("source_rows", source_rows)
         for row in chosen:
             within("source_rows", (row,), len(values), "the source's batch axis")
-        chosen = tuple(int(row) % len(values) for row in chosen)
+        chosen = tuple(row % len(values) for row in chosen)
     return Edit(site, values.detach().clone(), chosen)
 
 

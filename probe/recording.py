@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -265,7 +265,7 @@ def record(
     edits: Sequence[Edit] = (),
     signals: Iterable[str] | None = None,
     layers: Iterable[str] | None = None,
-    steps: int | Iterable[int] | None = None,
+    steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
     tolerance: float | None = None,
 ) -> Recording:
     """Call a model once and record every gate and state of its recurrent layers at every step.
@@ -320,7 +320,7 @@ def record(
     return Recording(output, tuple(parts), kept, missing, max(errors, default=0.0))
 
 
-def _kept(steps: int | Iterable[int] | None) -> tuple[int, ...] | None:
+def _kept(steps: SupportsIndex | Iterable[SupportsIndex] | None) -> tuple[int, ...] | None:
     kept = as_indices("steps", steps)
     if kept is not None and min(kept) < 0:
         raise ProbeError(f"steps={kept} must count from the first step, 0.")

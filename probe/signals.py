@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import index
+from typing import SupportsIndex
 
 from .errors import ProbeError, unknown
 
@@ -58,7 +60,24 @@ class Site:
     call: int | None = None
 
 
-def as_indices(name: str, value: int | Iterable[int] | None) -> tuple[int, ...] | None:
+def as_numbers(name: str, value: SupportsIndex | Iterable[SupportsIndex]) -> tuple[int, ...]:
+    """Return whole numbers of any kind (numpy's and torch's too) as a tuple of Python's; they may repeat.
+
+    Raises:
+        ProbeError: one is no whole number.
+    """
+    try:
+        try:
+            # Asked for, not tested by type: an array without axes calls itself iterable and is a number.
+            listed = list(value)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        except TypeError:
+            listed = [value]
+        return tuple(index(item) for item in listed)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        raise ProbeError(f"{name}={value!r} must be a whole number or several of them.") from None
+
+
+def as_indices(name: str, value: SupportsIndex | Iterable[SupportsIndex] | None) -> tuple[int, ...] | None:
     """Return indices as a tuple: one number becomes one index, None stays None.
 
     Raises:
@@ -66,11 +85,7 @@ def as_indices(name: str, value: int | Iterable[int] | None) -> tuple[int, ...] 
     """
     if value is None:
         return None
-    try:
-        listed = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-        indices = tuple(item.__index__() for item in listed)  # type: ignore[union-attr]
-    except AttributeError:
-        raise ProbeError(f"{name}={value!r} must be a whole number or several of them.") from None
+    indices = as_numbers(name, value)
     if not indices or len(set(indices)) != len(indices):
         raise ProbeError(f"{name}={value!r} must name at least one index, and none of them twice.")
     return indices
@@ -90,10 +105,10 @@ def within(name: str, indices: tuple[int, ...] | None, size: int, what: str) -> 
     """
     if indices is None:
         return list(range(size))
-    for index in indices:
-        if not -size <= index < size:
-            raise ProbeError(f"{name}={index} lies outside {what}, which has {size} ({-size} to {size - 1}).")
-    resolved = [index % size for index in indices]
+    for place in indices:
+        if not -size <= place < size:
+            raise ProbeError(f"{name}={place} lies outside {what}, which has {size} ({-size} to {size - 1}).")
+    resolved = [place % size for place in indices]
     if len(set(resolved)) != len(resolved):
         raise ProbeError(f"{name}={indices!r} names one place of {what} twice.")
     return resolved

@@ -101,9 +101,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/signals.py",
         "test_signals.py",
-        ("signals: indices wrap", "if not -size <= index < size:", "if False:"),
+        ("signals: indices wrap", "if not -size <= place < size:", "if False:"),
         ("signals: one place twice", "    if len(set(resolved)) != len(resolved):\n", "    if False:\n"),
-        ("signals: negative indices refused", "if not -size <= index < size:", "if not 0 <= index < size:"),
+        ("signals: negative indices refused", "if not -size <= place < size:", "if not 0 <= place < size:"),
         ("signals: allowed ignored", "members = tuple(allowed)", "members = tuple(Signal)"),
         ("signals: doubles accepted", "len(set(indices)) != len(indices)", "False"),
     ),

@@ -1,0 +1,67 @@
+"""What a user without a type checker reads, in a process of its own: the suite checks every annotation."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PREPARE = """
+import numpy as np, torch, probe
+lstm = torch.nn.LSTM(3, 5, batch_first=True)
+x = torch.randn(4, 7, 3)
+own = probe.record(lstm, x)
+def message(call):
+    try:
+        call()
+    except probe.ProbeError as error:
+        print(error)
+"""
+
+
+def printed(code: str) -> str:
+    """Return what a new process prints after the preparation."""
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE + code], capture_output=True, text=True, cwd=os.sep, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_is_no_model_edit_or_index_is_named() -> None:
+    """Each wrong type is refused with what was given and what is wanted."""
+    code = """
+message(lambda: probe.record("model", x))
+message(lambda: probe.inspect(torch.jit.script(lstm)))
+message(lambda: probe.record(lstm, x, steps=1.5))
+message(lambda: probe.patch("cell_state", own, units="3"))
+def wrong():
+    with probe.intervene(lstm, "patch"):
+        lstm(x)
+message(wrong)
+"""
+    with_what = printed(code).splitlines()
+    assert with_what[0] == "A model must be a torch.nn.Module; this is a str."
+    assert "RecursiveScriptModule, which torch lets nobody look into" in with_what[1]
+    assert with_what[2] == "steps=1.5 must be a whole number or several of them."
+    assert with_what[3] == "units='3' must be a whole number or several of them."
+    assert with_what[4] == "An edit is made by probe.patch(...); this is a str."
+    assert len(with_what) == 5
+
+
+@pytest.mark.parametrize(
+    "index", ["np.int64(3)", "np.array([3])", "torch.tensor([3])", "torch.tensor(3)", "[np.int32(3)]"]
+)
+def test_indices_of_numpy_and_torch_are_indices(index: str) -> None:
+    """Steps and units that come out of an array choose what the plain number chooses."""
+    code = f"""
+some = probe.record(lstm, x, steps={index})
+assert torch.equal(some["cell_state"], own["cell_state"][:, 3:4])
+assert some.steps == (3,) and type(some.steps[0]) is int
+edit = probe.patch("cell_state", own, steps={index}, units={index}, rows={index}, source_rows={index})
+assert edit == probe.patch("cell_state", own, steps=3, units=3, rows=3, source_rows=3)
+print("same")
+"""
+    assert printed(code) == "same\n"
