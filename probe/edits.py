@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -95,6 +95,12 @@ def patch(
     Reference:
         Vig et al. 2020 (causal mediation); Geiger et al. 2021 (interchange intervention), section 3.
     """
+    if not hasattr(source, "parts"):
+        raise ProbeError(
+            f"source must be a recording, as probe.record returns it; this is a {type(source).__name__}."
+        )
+    if call is not None and (isinstance(call, bool) or not isinstance(call, int) or call < 0):
+        raise ProbeError(f"call={call!r} must be the number of a call, the first being 0, or None for every call.")
     site = Site(
         as_signal(signal, _EDITABLE),
         layer,
@@ -129,8 +135,8 @@ def _picked(source: Recording, steps: tuple[int, ...] | None, length: int) -> li
     return [kept.index(step) for step in steps]
 
 
-def _apply(edit: Edit, step: int, steps: Sequence[int], value: Tensor) -> Tensor:
-    """Return a signal's value (batch, unit) at a step with the edit's values put in."""
+def _apply(edit: Edit, step: int, steps: Sequence[int], value: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a signal's value (batch, unit) at a step with the edit's values put in, and where they were."""
     units = within("units", edit.site.units, value.shape[1], "the layer's unit axis")
     rows = within("rows", edit.site.rows, len(value), "the batch")
     sources = edit.source_rows if edit.source_rows is not None else rows
@@ -144,8 +150,11 @@ def _apply(edit: Edit, step: int, steps: Sequence[int], value: Tensor) -> Tensor
     within("rows", tuple(sources) if edit.source_rows is None else None, len(edit.values), "the source")
     put = edit.values[list(sources), steps.index(step)].to(value)
     changed = value.clone()
-    changed[torch.tensor(rows).unsqueeze(1), torch.tensor(units)] = put
-    return changed
+    place = torch.tensor(rows).unsqueeze(1), torch.tensor(units)
+    changed[place] = put
+    own = torch.zeros_like(value, dtype=torch.bool)
+    own[place] = True
+    return changed, own
 
 
 @dataclass(eq=False)
@@ -178,11 +187,13 @@ def _edited(layer: Layer, natural: engine.Trace, edits: tuple[Edit, ...]) -> eng
     if not placed:
         return natural
 
-    def change(signal: Signal, step: int, value: Tensor) -> Tensor:
+    def change(signal: Signal, step: int, value: Tensor) -> tuple[Tensor, Tensor]:
+        own = torch.zeros_like(value, dtype=torch.bool)
         for edit, steps in placed:
             if edit.site.signal == signal and step in steps:
-                value = _apply(edit, step, steps, value)
-        return value
+                value, here = _apply(edit, step, steps, value)
+                own = own | here
+        return value, own
 
     every = sorted({step for _, steps in placed for step in steps})
     return engine.rerun(layer, natural, every, change)
@@ -218,6 +229,18 @@ def _place(model: nn.Module, edits: Sequence[Edit]) -> list[tuple[Layer, tuple[E
     return [(layer, tuple(own)) for layer, own in placed.values()]
 
 
+def _check_calls(placed: Sequence[tuple[Layer, tuple[Edit, ...]]], counts: Mapping[str, int]) -> None:
+    """Raise where a forward pass ended without a call that an edit waited for: nothing was changed then."""
+    for layer, edits in placed:
+        number = counts.get(layer.name, 0)
+        for edit in edits:
+            if (edit.site.call or 0) >= number:
+                raise ProbeError(
+                    f"{edit!r} changed nothing: the model called layer {layer.name!r} {number} times in its forward "
+                    "pass. Choose a layer and a call= that happen; a layer run by .forward() is not seen."
+                )
+
+
 @contextmanager
 def intervene(model: nn.Module, *edits: Edit) -> Iterator[nn.Module]:
     """Run a model with edits inside its recurrence; afterwards the model is exactly as it was.
@@ -232,7 +255,8 @@ def intervene(model: nn.Module, *edits: Edit) -> Iterator[nn.Module]:
 
     Raises:
         ProbeError: a layer, signal or unit does not exist (before the model runs), or a step or row lies
-            beyond the input (when the layer is called, before anything changes).
+            beyond the input (when the layer is called, before anything changes), or the forward pass ended
+            without the call that an edit names.
     """
     for edit in edits:
         if not isinstance(edit, Edit):
@@ -259,9 +283,13 @@ def intervene(model: nn.Module, *edits: Edit) -> Iterator[nn.Module]:
         return hook
 
     try:
-        for layer, own in _place(model, edits):
+        placed = _place(model, edits)
+        # Calls are numbered within one forward pass of the model.
+        handles.append(model.register_forward_pre_hook(lambda *_: counts.clear()))
+        for layer, own in placed:
             modules.append(layer.module)
             handles.append(layer.module.register_forward_hook(hook_for(layer, own), with_kwargs=True))
+        handles.append(model.register_forward_hook(lambda *_: _check_calls(placed, counts)))
         yield model
     finally:
         for handle in handles:

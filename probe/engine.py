@@ -93,8 +93,30 @@ def _largest_error(signals: Mapping[Signal, Tensor], c_last: Tensor) -> tuple[fl
     return float(by_step[worst]), worst
 
 
-#: Given a signal, its step and its value (batch, unit), returns the value to use instead.
-Change = Callable[[Signal, int, Tensor], Tensor]
+#: Given a signal, its step and its value (batch, unit), returns the value to use instead and where it was set.
+Change = Callable[[Signal, int, Tensor], tuple[Tensor, Tensor]]
+
+
+class _SameValue(torch.autograd.Function):
+    """The numbers of one tensor on the gradient path of another."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, path: Tensor) -> Tensor:
+        """Return the numbers of `value`."""
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        """Send the gradient along `path`."""
+        return None, gradients[0]
+
+
+def _kept(natural: Tensor, changed: Tensor) -> Tensor:
+    """Return the module's own numbers where an edit set what was there already.
+
+    The gradient still runs through the edit: what it put in is a constant, whatever its value.
+    """
+    return _SameValue.apply(natural, changed) if changed.requires_grad or natural.requires_grad else natural
 
 
 def rerun(layer: Layer, natural: Trace, steps: Sequence[int], change: Change) -> Trace:
@@ -115,13 +137,14 @@ def rerun(layer: Layer, natural: Trace, steps: Sequence[int], change: Change) ->
     """
     x = natural.given.x
     pieces = [{signal: value[: steps[0]] for signal, value in natural.signals.items()}]
-    touched = torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
+    moved = torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
+    reached = moved
     before = {signal: value[steps[0]] for signal, value in natural.signals.items()}
     c_last = natural.c_last
     for step, following in zip(steps, [*steps[1:], len(x)], strict=True):
         c = _state_before(natural, pieces, _c)
-        after, changed = _edited_step(before, c, lambda signal, value, at=step: change(signal, at, value))
-        touched = touched | changed
+        after, *rows = _edited_step(before, c, lambda signal, value, at=step: change(signal, at, value))
+        moved, reached = moved | rows[0], reached | rows[1]
         pieces.append({signal: value.unsqueeze(0) for signal, value in after.items()})
         c_last = after[_c]
         stretch = slice(step + 1, following + 1)  # one further: what the next edited step would have been
@@ -129,15 +152,20 @@ def rerun(layer: Layer, natural: Trace, steps: Sequence[int], change: Change) ->
             state = {_h: after[_h], _c: after[_c]}
             run, c_last = _stretch(layer, x[stretch], state)
             run = {
-                signal: torch.where(touched[None, :, None], value, natural.signals[signal][stretch])
+                signal: _choose(natural.signals[signal][stretch], value, moved[:, None], reached[:, None])
                 for signal, value in run.items()
             }
             pieces.append({signal: value[: following - step - 1] for signal, value in run.items()})
             if following < len(x):
                 before = {signal: value[-1] for signal, value in run.items()}
     signals = {signal: torch.cat([piece[signal] for piece in pieces]) for signal in natural.signals}
-    c_last = torch.where(touched.unsqueeze(-1), c_last, natural.c_last)
+    c_last = _choose(natural.c_last, c_last, moved[:, None], reached[:, None])
     return Trace(natural.given, signals, c_last, natural.max_error, natural.error_step)
+
+
+def _choose(natural: Tensor, changed: Tensor, moved: Tensor, reached: Tensor) -> Tensor:
+    """Return changed values where they moved, and the module's own elsewhere, on the changed path where reached."""
+    return torch.where(moved, changed, torch.where(reached, _kept(natural, changed), natural))
 
 
 def _state_before(natural: Trace, pieces: list[dict[Signal, Tensor]], signal: Signal) -> Tensor:
@@ -148,25 +176,31 @@ def _state_before(natural: Trace, pieces: list[dict[Signal, Tensor]], signal: Si
 
 
 def _edited_step(
-    before: Mapping[Signal, Tensor], c: Tensor, change: Callable[[Signal, Tensor], Tensor]
-) -> tuple[dict[Signal, Tensor], Tensor]:
-    """Change one step: each signal in turn, and what follows from it, where and only where it follows."""
+    before: Mapping[Signal, Tensor], c: Tensor, change: Callable[[Signal, Tensor], tuple[Tensor, Tensor]]
+) -> tuple[dict[Signal, Tensor], Tensor, Tensor]:
+    """Change one step: each signal in turn, and what follows from it, where and only where it follows.
+
+    Returns the signals, the rows whose states moved, and the rows that the edits reached.
+    """
     after: dict[Signal, Tensor] = {}
     moved: dict[Signal, Tensor] = {}
+    reached: dict[Signal, Tensor] = {}
     for signal, value in before.items():
-        result = value
+        result, follows = value, torch.zeros_like(value, dtype=torch.bool)
         if signal in lstm.FORMULAS:
             sources, formula = lstm.FORMULAS[signal]
-            reached = torch.stack([moved[source] for source in sources]).any(0)
+            differs = torch.stack([moved[source] for source in sources]).any(0)
+            follows = torch.stack([reached[source] for source in sources]).any(0)
             # Units that nothing reached keep the module's own number, not a recomputed one an ulp away.
             inputs = [after[source] for source in sources]
             if signal == _c:
                 inputs = [c, *inputs]
-            result = torch.where(reached, formula(*inputs), value)
-        after[signal] = change(signal, result)
+            result = _choose(value, formula(*inputs), differs, follows)
+        after[signal], own = change(signal, result)
         moved[signal] = after[signal] != value
-    rows = torch.stack([moved[signal].any(-1) for signal in (_c, _h)]).any(0)
-    return after, rows
+        reached[signal] = follows | own
+    moved_rows, reached_rows = ((mask[_c] | mask[_h]).any(-1) for mask in (moved, reached))
+    return after, moved_rows, reached_rows
 
 
 def _stretch(layer: Layer, x: Tensor, state: Mapping[Signal, Tensor]) -> tuple[dict[Signal, Tensor], Tensor]:
