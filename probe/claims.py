@@ -7,15 +7,17 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from .errors import ProbeError
+from .claim_checks import check_judging, check_pairing, check_range, check_rule, check_values
+from .errors import ProbeError, unknown
 from .statistics import median_interval, share_interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Verdict = Literal["established", "refuted", "undecided", "decoration", "passed", "failed"]
+Statistic = Literal["median", "share"]
 Interval = tuple[float, float]
 
 
@@ -34,6 +36,9 @@ class Range:
     high: float = math.inf
     open_low: bool = False
     open_high: bool = False
+
+    def __post_init__(self) -> None:
+        check_range(self.low, self.high)
 
     @classmethod
     def at_least(cls, bound: float) -> Range:
@@ -115,8 +120,11 @@ class Rule:
     controls: tuple[Control, ...] = ()
     needs: int = 50
     signal: str = ""
-    statistic: Literal["median", "share"] = "median"
+    statistic: Statistic = "median"
     check: bool = False
+
+    def __post_init__(self) -> None:
+        check_rule(self.key, self.statistic, self.needs, get_args(Statistic))
 
     @property
     def digest(self) -> str:
@@ -175,7 +183,7 @@ class Claim:
         """Return the claim that `to_dict` described.
 
         Raises:
-            ProbeError: the rule's digest does not fit the rule.
+            ProbeError: the rule's digest does not fit the rule, or the verdict is none.
         """
         described = dict(content["rule"])
         digest = described.pop("digest")
@@ -185,6 +193,8 @@ class Claim:
         rule = Rule(**described)
         if rule.digest != digest:
             raise ProbeError(f"Rule {rule.key!r} was changed after it was judged; judge it again.")
+        if content["verdict"] not in get_args(Verdict):
+            raise ProbeError(f"Rule {rule.key!r}: {unknown('verdict', content['verdict'], get_args(Verdict))}")
         fields: dict[str, Any] = dict(content) | {"rule": rule}
         fields["differences"] = tuple(
             Difference(**(item | {"interval": _pair(item["interval"])})) for item in content["differences"]
@@ -213,9 +223,10 @@ def judge(table: pd.DataFrame, rules: Iterable[Rule], *, family: int | None = No
         family: how many rules are decided together; None for the rules given that are no checks.
 
     Raises:
-        ProbeError: a rule's metric was not measured on any trained network, or more than once on one.
+        ProbeError: a rule's metric was not measured on any trained network, or more than once on one, or is
+            NaN; two controls of a rule share a seed; or the table lacks a column.
     """
-    listed = tuple(rules)
+    listed = check_judging(table, rules, family, Rule)
     size = family if family is not None else sum(not rule.check for rule in listed)
     return tuple(_judge(table, rule, 1 - 0.05 / max(size, 1)) for rule in listed)
 
@@ -266,18 +277,22 @@ def _verdict(
         return "refuted", f"{shown} lies in the range {rule.refuted_if}"
     if not rule.established_if.covers(interval):
         return "undecided", f"{shown} is not wholly in the range {rule.established_if}"
-    return _against_controls(paired, level) or ("established", shown)
+    return _against_controls(rule, paired, level) or ("established", shown)
 
 
 def _against_controls(
-    paired: Mapping[Control, list[tuple[float, float]]], level: float
+    rule: Rule, paired: Mapping[Control, list[tuple[float, float]]], level: float
 ) -> tuple[Verdict, str] | None:
-    """Return what a rule that holds comes to where a control does as well, or was not measured."""
+    """Return what a rule that holds comes to where a control does as well, or was measured on too few."""
     for control, pairs in paired.items():
         if not pairs:
             return "undecided", f"the control {control.subject!r} was not measured"
+        if len(pairs) < rule.needs:
+            return "undecided", f"{len(pairs)} pairs with {control.subject!r}; a verdict needs {rule.needs}"
         difference = median_interval([_gap(control, *pair) for pair in pairs], level)
-        if difference is None or difference[0] <= control.margin:
+        if difference is None:
+            return "undecided", f"{len(pairs)} pairs with {control.subject!r} are too few at {level:.2%}"
+        if difference[0] <= control.margin:
             return "decoration", f"the difference to {control.subject!r} does not exceed {control.margin:g}"
     return None
 
@@ -291,14 +306,18 @@ def _by_network(table: pd.DataFrame, rule: Rule, subject: str) -> dict[tuple[str
             f"Rule {rule.key!r} needs one value a network; {rule.metric!r} has {len(keys)} values for "
             f"{len(set(keys))} networks of subject {subject!r}."
         )
-    return dict(zip(keys, rows["value"].astype(float), strict=True))
+    values = dict(zip(keys, rows["value"].astype(float), strict=True))
+    check_values(rule, subject, values)
+    return values
 
 
 def _paired(
     table: pd.DataFrame, rule: Rule, values: Mapping[tuple[str, float], float], control: Control
 ) -> list[tuple[float, float]]:
     """Return (trained, control) value pairs of the same seed; without pairing, seeds' spread drowns the gap."""
-    others = {seed: value for (_, seed), value in _by_network(table, rule, control.subject).items()}
+    measured = _by_network(table, rule, control.subject)
+    check_pairing(rule, control.subject, measured)
+    others = {seed: value for (_, seed), value in measured.items()}
     return [(value, others[seed]) for (_, seed), value in values.items() if seed in others]
 
 

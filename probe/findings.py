@@ -122,6 +122,9 @@ class Finding:
             about = json.loads((folder / "finding.json").read_text())
             claims = json.loads((folder / "claims.json").read_text())
             figures = json.loads((folder / "figures.json").read_text())
+            for name, content in (("claims", claims), ("figures", figures)):
+                if not isinstance(content, list):
+                    raise ValueError(f"{name}.json holds a {type(content).__name__}, not a list")
             types = {"seed": "Int64", "step": "Int64", "units": str, "layer": str, "signal": str}
             table = pd.read_csv(
                 folder / "measurements.csv",

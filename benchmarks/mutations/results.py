@@ -18,7 +18,9 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("claims: checks counted in the family", "sum(not rule.check for rule in listed)", "len(listed)"),
         ("claims: family ignored", "family if family is not None else", "None or"),
         ("claims: needs ignored", "    if len(numbers) < rule.needs:\n", "    if False:\n"),
-        ("claims: decoration never", "difference is None or difference[0] <= control.margin", "False"),
+        ("claims: decoration never", "if difference[0] <= control.margin:", "if False:"),
+        ("claims: pairs with a control not counted", "        if len(pairs) < rule.needs:\n", "        if False:\n"),
+        ("claims: any verdict is read", 'if content["verdict"] not in get_args(Verdict):', "if False:"),
         (
             "claims: the median decides against controls",
             "difference[0] <= control.margin",

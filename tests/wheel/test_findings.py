@@ -105,6 +105,8 @@ def test_a_written_finding_reads_back(tmp_path: Path) -> None:
     [
         ("finding.json", None),
         ("claims.json", "[{}]"),
+        ("claims.json", "{}"),
+        ("figures.json", "{}"),
         ("figures.json", "{"),
         ("measurements.csv", None),
         ("finding.json", "[]"),
