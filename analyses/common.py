@@ -48,7 +48,8 @@ class Studied(Network):
 
 
 def networks(fresh: str | Path | None = None, *, seeds: Sequence[int] = SEEDS) -> list[Network]:
-    """Return the trained counters, their untrained twins, and the planted ones-counter.
+    """Return the trained counters, their untrained twins, and the planted ones-counter,
+    with eleven idle units beside its one and without.
 
     Args:
         fresh: folder of networks trained here (`seed-N`), which then take the place of the committed ones.
@@ -70,7 +71,8 @@ def networks(fresh: str | Path | None = None, *, seeds: Sequence[int] = SEEDS) -
         found.append(Studied(name, "trained", trained.model, trained.seed, train, test, new))
         twin = f"{name}/untrained"
         found.append(Studied(twin, "untrained", trained.untrained, trained.seed, train, test, new))
-    return [*found, Studied("planted/ones", "planted", planted.ones_counter())]
+    alone = Studied("planted/ones-alone", "planted", planted.ones_counter(distractors=0))
+    return [*found, Studied("planted/ones", "planted", planted.ones_counter()), alone]
 
 
 def pick(among: Sequence[Network], subject: str) -> list[Network]:

@@ -45,8 +45,10 @@ def find(networks: Sequence[Network]) -> Finding:
                 data=saturation[["subject", "network", "signal", "units", "metric", "value"]],
             ),
         ]
+    caveat = "A description, without a claim: a gate that goes with the bit is no mechanism yet."
+    notes = {"answer": f"{caveat} {_alt_steps(by_step)}"}
     title = "What do the gates do?"
-    return common.finding("gate_activity", title, table, studied=networks, rules=RULES, figures=figures)
+    return common.finding("gate_activity", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
 
 
 def _alt_steps(by_step: pd.DataFrame) -> str:

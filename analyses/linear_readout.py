@@ -62,7 +62,12 @@ def find(networks: Sequence[Network]) -> Finding:
         studied=networks,
         rules=RULES,
         figures=[_by_step(table), _controls(table)],
-        notes={"answer": _answer(table), "codelength": _codelength(table), "otherwise": OTHERWISE},
+        notes={
+            "answer": _answer(table),
+            "idle": _idle(table),
+            "codelength": _codelength(table),
+            "otherwise": OTHERWISE,
+        },
     )
 
 
@@ -100,22 +105,25 @@ def _controls(table: pd.DataFrame) -> DataFigure:
             name="readout_controls",
             title="What training adds",
             alt=f"Dots, one a network, in three columns; medians trained against untrained: {pairs}.",
-            caption="Each dot is a network's last hidden state, each bar the 95 % interval of the median.",
+            caption="Each dot is a network after its last step, each bar the 95 % interval of the median. First "
+            "column: the smaller of c's and h's R²; the others: h.",
             data=drawn,
         )
 
 
+MARGIN = RULES[0].controls[0].margin
 OTHERWISE = (
     "A probe that finds what training made reads trained states better than those of the twin, by more than the "
-    "margin of claim 2. Where it does not, the count was in the state already, and what training may have changed is "
-    "how little else is kept: selectivity and the share of variance between counts measure that."
+    f"margin of claim 2 ({MARGIN:g}). Where it does not, the count was in the state already, and what training may "
+    "have changed is how little else is kept: selectivity and the share of variance between counts measure that."
 )
 
 
 def _answer(table: pd.DataFrame) -> str:
     rows = table[table["metric"] == "last_step_r_squared"]
     r2 = rows.groupby("subject")["value"].median()
-    pairs = rows.pivot(index="seed", columns="subject", values="value").dropna(subset=["trained", "untrained"])
+    seeded = rows.dropna(subset=["seed"])
+    pairs = seeded.pivot(index="seed", columns="subject", values="value").dropna(subset=["trained", "untrained"])
     better = int((pairs["trained"] > pairs["untrained"]).sum())
     return (
         f"Yes, with a held-out R² of {r2['trained']:.3f} (median) after the last step, and of {r2['untrained']:.3f} "
@@ -126,9 +134,25 @@ def _answer(table: pd.DataFrame) -> str:
 def _codelength(table: pd.DataFrame) -> str:
     rows = table[(table["metric"] == "codelength") & (table["signal"] == HIDDEN)]
     bits = rows.groupby("subject")["value"].median()
+    planted = rows.set_index("network")["value"]
     return (
-        f"Sending the count given h takes {bits['trained']:.2f} bits a string from a trained network (median) "
-        f"and {bits['untrained']:.2f} from an untrained one."
+        f"Sending the count given h takes {bits['trained']:.2f} bits a string from a trained network (median) and "
+        f"{bits['untrained']:.2f} from an untrained one, but {planted['planted/ones']:.2f} from the planted counter, "
+        "which holds it by construction: it measures how far apart the counts lie as much as whether they are there, "
+        "and carries no verdict."
+    )
+
+
+def _idle(table: pd.DataFrame) -> str:
+    rows = table[table["metric"].isin(["selectivity", "between_concept_share"]) & (table["signal"] == HIDDEN)]
+    value = rows.set_index(["metric", "network"])["value"]
+    return (
+        "Claims 3 and 4 ask how little else the state holds. The planted counter with eleven idle units, which "
+        f"remember the input at random, gives {value['selectivity', 'planted/ones']:.2f} and "
+        f"{value['between_concept_share', 'planted/ones']:.2f}; the same counter alone "
+        f"{value['selectivity', 'planted/ones-alone']:.2f} and "
+        f"{value['between_concept_share', 'planted/ones-alone']:.2f}. A low value therefore does not mean that there "
+        "is no counter, only that it is not all there is."
     )
 
 

@@ -63,7 +63,7 @@ THEOREM = (
 
 
 def _otherwise(table: pd.DataFrame) -> str:
-    planted = table[(table["metric"] == "drift") & (table["subject"] == "planted")]["value"].iloc[0]
+    planted = table[(table["metric"] == "drift") & (table["network"] == "planted/ones")]["value"].iloc[0]
     return f"A network that counts ones has drift 0; the planted counter measures {abs(planted):.3f}."
 
 
@@ -94,7 +94,7 @@ def _drifts(table: pd.DataFrame) -> DataFigure:
         title="Where each network stands between counting ones and counting zeros",
         alt=f"Drift of each network. {_summary(table)}",
         caption="Each mark is one network. Drift 0: it counts ones; 1: it counts zeros and subtracts them from "
-        "ten; 0.5: it weighs one against the other. All give the same answers on ten bits.",
+        "ten; 0.5: it weighs one against the other. All three programs give the same answers on ten bits.",
         data=drifts[["subject", "network", "seed", "value"]],
     )
 

@@ -93,7 +93,7 @@ def _answer(drawn: pd.DataFrame) -> str:
 
 
 def _otherwise(drawn: pd.DataFrame) -> str:
-    planted = drawn[drawn["subject"] == "planted"].set_index("metric")["value"]
+    planted = drawn[drawn["network"] == "planted/ones"].set_index("metric")["value"]
     values = ", ".join(f"{planted[rule.metric]:.2f}" for rule in RULES)
     return f"Had a cell held a running count, the three numbers would be those of the planted counter: {values}."
 

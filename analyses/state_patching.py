@@ -48,10 +48,24 @@ def find(networks: Sequence[Network]) -> Finding:
             "network visits, so the parts carry no verdict.",
             data=common.medians(accuracy, ["subject", "signal", "step"]),
         )
-    notes = {"answer": _example(common.pick(networks, "trained")[0])}
+    notes = {"answer": _summary(accuracy), "example": _example(common.pick(networks, "trained")[0])}
     title = "Does the answer follow the state?"
     return common.finding(
         "state_patching", title, table, studied=networks, rules=RULES, figures=[figure], notes=notes
+    )
+
+
+def _summary(accuracy: pd.DataFrame) -> str:
+    own = accuracy[accuracy["subject"] == "trained"]
+    by_step = own.groupby(["signal", "step"])["value"].median().unstack()
+    last = by_step.columns.max()
+    cell, hidden = by_step.loc["cell_state"], by_step.loc["hidden_state"]
+    return (
+        "With the cell state of another string put in, the answer is the spliced string's in "
+        f"{cell.drop(last).min():.0%} to {cell.drop(last).max():.0%} of the pairs whose counts differ (median over "
+        f"networks, by step, all but the last); with the hidden state alone in {hidden.drop(last).min():.0%} to "
+        f"{hidden.drop(last).max():.0%}. "
+        "The pairs are all strings against one seeded shuffle of them."
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from probe.errors import ProbeError
+
 from .checkpoints import load, load_config
 from .counter import Counter
 from .recipes import recipe as find_recipe
@@ -57,4 +59,9 @@ def _trained(seed: int, committed: Path, fresh: Path | None) -> Trained:
     if fresh is not None and (fresh / folder.name).exists():
         folder = fresh / folder.name
     config = load_config(folder)
+    if config["seed"] != seed:
+        raise ProbeError(
+            f"{str(folder)!r} holds the network of seed {config['seed']}, and its name says seed {seed}. "
+            "Rename the folder, or train that seed."
+        )
     return Trained(seed, load(folder), load(folder, which="untrained"), config, folder)

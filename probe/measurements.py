@@ -47,6 +47,32 @@ class Network:
     def __post_init__(self) -> None:
         if self.subject not in SUBJECTS:
             raise ProbeError(f"subject={self.subject!r} is none of {', '.join(SUBJECTS)}.")
+        from torch import nn
+
+        if not isinstance(self.model, nn.Module):
+            raise ProbeError(
+                f"Network {self.name!r} has a {type(self.model).__name__} as its model; give a torch.nn.Module."
+            )
+
+
+def as_networks(networks: Any) -> tuple[Network, ...]:
+    """Return several networks as a tuple.
+
+    Raises:
+        ProbeError: a single network is given, or something else than networks.
+    """
+    if isinstance(networks, Network):
+        raise ProbeError(f"networks is the one network {networks.name!r} and must be several: give [network].")
+    if not isinstance(networks, Iterable):
+        raise ProbeError(f"networks must be several Network; this is a {type(networks).__name__}.")
+    listed = tuple(networks)
+    for network in listed:
+        if not isinstance(network, Network):
+            raise ProbeError(
+                f"networks must be several Network; one of them is a {type(network).__name__}. "
+                "Wrap a module: Network(name, subject, module)."
+            )
+    return listed
 
 
 def measurement(

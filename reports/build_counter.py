@@ -27,7 +27,13 @@ ABOUT = (
     "The network reads ten bits, one at a time, through twelve LSTM units, and answers how many ones there were. "
     "It was trained on 500 of the 1,024 strings, ten times from ten seeds. Each network has a twin: the same "
     "initial weights, never trained. Whatever the twin shows as well was not learned. The planted counter is built "
-    "by hand to hold the count in one unit: it shows what each measurement gives when the answer is known.",
+    "by hand to hold the count in one unit, with eleven idle units beside it that keep their own random memories: "
+    "it shows what each measurement gives when the answer is known.",
+    "In what follows c is the cell state and h the hidden state; a prefix is the bits read so far; steps count from "
+    "0, so the state after seven bits is that of step 6. A verdict is about the recipe and needs fifty networks: "
+    'with ten, each reads undecided whatever the ten show, and the column "holds in" says what they show. The '
+    "twins' heads are random, which makes them an easy control for answers; a harder one, a twin with a fitted "
+    "head, is not here yet.",
 )
 
 

@@ -44,7 +44,7 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
     counters = claims["17a"]
     twins = holding(unit, findings["single_units"], "untrained")
     probe_gap = next(gap for gap in claims["2"].differences if gap.subject == "untrained")
-    better = "no better than" if probe_gap.value <= probe_gap.margin else "better than"
+    better = "worse" if probe_gap.value < 0 else "no better" if probe_gap.value <= probe_gap.margin else "better"
     drift = findings["other_lengths"].measurements
     drift = drift[(drift["metric"] == "drift") & (drift["subject"] == "trained")]["value"]
     needed = max(claim.rule.needs for claim in claims.values())
@@ -53,13 +53,21 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
             f"{counts.holds_in} of {counts.n} networks count the ones of a ten-bit string with at most "
             f"{counts.rule.established_if.high:.0%} of errors on strings they never saw"
         ),
-        f", and {unit.holds_in} of {unit.n} have a cell unit that follows the count; but so do {twins[0]} of "
-        f"{twins[1]} networks that were never trained, and a linear probe reads the count out of a trained state "
-        f"{better} out of an untrained one. What tells them apart is elsewhere: how little else the state holds, "
+        f". {unit.holds_in} of {unit.n} have a cell unit that follows the count, as have {twins[0]} of {twins[1]} "
+        f"networks that were never trained; and a linear probe reads the count {better} out of a trained state "
+        f"than out of an untrained one. What tells them apart is elsewhere: how little else the state holds, "
         f"and what they answer at other lengths, where {counters.holds_in} of {counters.n} go on counting ones "
         f"(drift {drift.min():.2f} to {drift.max():.2f}; 0 counts ones, 1 counts zeros). {counts.n} networks say "
         f"nothing final about the recipe: a verdict needs {needed}.",
     ]
+
+
+def _planted(claim: Claim) -> str:
+    """Return the planted counter's value, and in brackets that of the one without idle units where it differs."""
+    shown = [f"{0.0 if abs(value) < 1e-4 else value:.3g}" for value in claim.planted.values()]
+    if not shown:
+        return ""
+    return shown[0] if len(set(shown)) == 1 else f"{shown[0]} ({shown[1]})"
 
 
 def claims_brief(claims: Sequence[Claim]) -> Table:
@@ -70,14 +78,20 @@ def claims_brief(claims: Sequence[Claim]) -> Table:
             claim.value,
             claim.interval,
             claim.untrained,
-            next(iter(claim.planted.values()), None),
+            _planted(claim),
             f"{claim.holds_in} of {claim.n}",
             claim.verdict,
         ]
         for claim in claims
     ]
     columns = ["claim (rule)", "trained", "95 % interval", "untrained", "planted", "holds in", "verdict"]
-    return Table(columns, rows, "Claims judged here; medians over networks.", verdict="verdict", digits=3)
+    return Table(
+        columns,
+        rows,
+        "Claims judged here; medians over networks. In brackets: the planted counter without idle units.",
+        verdict="verdict",
+        digits=3,
+    )
 
 
 def claims_table(claims: Sequence[Claim], caption: str, *, name: str | None = None) -> Table:
@@ -96,7 +110,7 @@ def claims_table(claims: Sequence[Claim], caption: str, *, name: str | None = No
                 f"{claim.holds_in} of {claim.n}",
                 claim.untrained,
                 None if untrained is None else untrained.value,
-                next(iter(claim.planted.values()), None),
+                _planted(claim),
                 claim.verdict,
                 claim.reason,
             ]
@@ -136,7 +150,7 @@ def networks_table(accuracy: Finding) -> Table:
                 words or "none",
             ]
         )
-    columns = ["network", "test error, %", "floor, %", "error on all 1,024, %", "misread strings"]
+    columns = ["network", "test error, %", "floor, %", "error on all 1,024, %", "misread strings of all 1,024"]
     caption = (
         "Every network as it came, none replaced. The floor: test strings whose label stood nowhere in the training "
         "strings (0 and 10 have one string each)."

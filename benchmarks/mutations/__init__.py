@@ -3,8 +3,9 @@
 from .cells_and_engine import MUTATIONS as CELLS_AND_ENGINE
 from .edits_and_recording import MUTATIONS as EDITS_AND_RECORDING
 from .mutation import Mutation
+from .probing import MUTATIONS as PROBING
 from .results import MUTATIONS as RESULTS
 
-MUTATIONS = CELLS_AND_ENGINE + EDITS_AND_RECORDING + RESULTS
+MUTATIONS = CELLS_AND_ENGINE + EDITS_AND_RECORDING + PROBING + RESULTS
 
 __all__ = ["MUTATIONS", "Mutation"]

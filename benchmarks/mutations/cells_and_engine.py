@@ -87,28 +87,32 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         (
             "engine: h stale after a patch of c",
-            "            reached = torch.stack([moved[source] for source in sources]).any(0)",
-            "            reached = torch.stack([moved[source] for source in sources]).any(0) & (signal != _h)",
+            "result = _choose(value, formula(*inputs), differs, follows)",
+            "result = _choose(value, formula(*inputs), differs & (signal != _h), follows)",
         ),
         (
             "engine: every unit recomputed",
-            "result = torch.where(reached, formula(*inputs), value)",
+            "result = _choose(value, formula(*inputs), differs, follows)",
             "result = formula(*inputs)",
         ),
         (
             "engine: untouched rows not kept",
-            "torch.where(touched[None, :, None], value, natural.signals[signal][stretch])",
+            "_choose(natural.signals[signal][stretch], value, moved[:, None], reached[:, None])",
             "value",
         ),
-        ("engine: only the latest edit's rows change", "touched = touched | changed", "touched = changed"),
+        (
+            "engine: only the latest edit's rows change",
+            "moved, reached = moved | rows[0], reached | rows[1]",
+            "moved, reached = rows",
+        ),
         (
             "engine: c_n of untouched rows not kept",
-            "    c_last = torch.where(touched.unsqueeze(-1), c_last, natural.c_last)\n",
+            "    c_last = _choose(natural.c_last, c_last, moved[:, None], reached[:, None])\n",
             "",
         ),
         (
             "engine: c_n not updated",
-            "c_last = torch.where(touched.unsqueeze(-1), c_last, natural.c_last)",
+            "c_last = _choose(natural.c_last, c_last, moved[:, None], reached[:, None])",
             "c_last = natural.c_last",
         ),
         (
@@ -136,11 +140,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "value[: steps[0]] for signal",
             "value[: steps[0]] * 0 for signal",
         ),
-        (
-            "engine: rows that h alone changed are forgotten",
-            "for signal in (_c, _h)]).any(0)\n    return",
-            "for signal in (_c,)]).any(0)\n    return",
-        ),
+        ("engine: rows that h alone changed are forgotten", "((mask[_c] | mask[_h]).any(-1)", "(mask[_c].any(-1)"),
         ("engine: the inner run ignores batch_first", "x.transpose(0, 1) if module.batch_first else x", "x"),
     ),
     *mutations_of(
@@ -184,5 +184,15 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("layers: stacks misread", "plain = module.num_layers == 1 and ", "plain = "),
         ("layers: directions misread", "not module.bidirectional and ", ""),
         ("layers: projections misread", " and module.proj_size == 0", ""),
+    ),
+    *mutations_of(
+        "probe/engine.py",
+        "test_edit_gradients.py",
+        (
+            "engine: no gradient through an edit that changes nothing",
+            "_kept(natural, changed), natural))",
+            "natural, natural))",
+        ),
+        ("engine: gradient of the natural run", "return None, gradients[0]", "return gradients[0], None"),
     ),
 )

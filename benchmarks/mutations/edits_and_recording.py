@@ -10,8 +10,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "test_edits.py",
         (
             "edits: units ignored",
-            "changed[torch.tensor(rows).unsqueeze(1), torch.tensor(units)] = put",
-            "changed[torch.tensor(rows)] = put.expand(-1, value.shape[1]) if put.shape[1] == 1 else put",
+            "    changed[place] = put\n",
+            "    changed[torch.tensor(rows)] = put[:, :1] if put.shape[1] < value.shape[1] else put\n",
         ),
         (
             "edits: units of the source ignored",
@@ -145,5 +145,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         "test_recording_files.py",
         ("recording: saved tuples become lists", 'return tuple(items) if kind == "tuple" else items', "return items"),
         ("recording: frame loses the steps", '"step": steps[time],', '"step": time,'),
+    ),
+    *mutations_of(
+        "probe/edits.py",
+        "test_edit_gradients.py",
+        ("edits: calls numbered over all forward passes", "lambda *_: counts.clear()", "lambda *_: None"),
+        ("edits: an edit that never happened is silent", "if (edit.site.call or 0) >= number:", "if False:"),
     ),
 )

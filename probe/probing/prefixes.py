@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -36,6 +37,34 @@ def distinct_prefixes(x: Float[Tensor, "batch time input"]) -> list[np.ndarray]:
         group = group.ravel()
         rows.append(np.sort(first))
     return rows
+
+
+def check_aligned(x: object, concept: object) -> None:
+    """Refuse inputs and concepts that do not fit each other.
+
+    Raises:
+        ProbeError: the input is no tensor (batch, time, input) or empty, or the concept no tensor (batch, time)
+            of numbers.
+    """
+    if not isinstance(x, Tensor) or x.dim() != 3 or not x.shape[0] or not x.shape[1]:
+        raise ProbeError(f"x is {_described(x)}; it must be a tensor (batch, time, input) with at least one of each.")
+    if not isinstance(concept, Tensor) or concept.shape != x.shape[:2]:
+        raise ProbeError(
+            f"The concept is {_described(concept)}; it must be a tensor with one value for each sequence and step "
+            f"of the input, {tuple(x.shape[:2])}."
+        )
+    wrong = (~torch.isfinite(concept)).nonzero().tolist()
+    if wrong:
+        row, step = wrong[0]
+        raise ProbeError(
+            f"The concept is {concept[row, step].item()} at row {row}, step {step}; every value must be finite. "
+            "Leave such sequences out."
+        )
+
+
+def _described(value: object) -> str:
+    kind = type(value).__name__
+    return f"a {kind} of shape {tuple(value.shape)}" if isinstance(value, (Tensor, np.ndarray)) else f"a {kind}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +102,10 @@ def states_by_step(
         signals: which signals to keep.
 
     Raises:
-        ProbeError: the concept is not aligned to (batch, time), or the layer does not exist.
+        ProbeError: the concept is not aligned to (batch, time), the layer does not exist, or it read other
+            sequences and steps than the input's.
     """
-    if tuple(concept.shape) != tuple(x.shape[:2]):
-        raise ProbeError(
-            f"The concept has shape {tuple(concept.shape)}; it must have one value for each sequence and step "
-            f"of the input, {tuple(x.shape[:2])}."
-        )
+    check_aligned(x, concept)
     wanted = tuple(signals)
     recording = record(
         copy.deepcopy(model).double(),
@@ -88,6 +114,12 @@ def states_by_step(
         layers=None if layer is None else [layer],
     )
     values = {signal: recording[signal].cpu().numpy() for signal in wanted}
+    for value in values.values():
+        if value.shape[:2] != tuple(x.shape[:2]):
+            raise ProbeError(
+                f"The layer read (batch, time) = {value.shape[:2]} and the input has {tuple(x.shape[:2])}; "
+                "give a model that takes batch-first inputs (batch_first=True) and reads every step once."
+            )
     target = concept.detach().cpu().numpy().astype(float)
     return [
         StepStates(step, rows, target[rows, step], {signal: value[rows, step] for signal, value in values.items()})

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ..figures import axes_or_new, role_style
-from ..measurements import Network, measurement, tabulate
+from ..measurements import Network, as_networks, measurement, tabulate
+from .outputs import per_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ Groups = Mapping[str, Sequence[int]]
 def measure(
     networks: Sequence[Network],
     x: Tensor,
-    labels: Int[Tensor, " batch"],
+    labels: Tensor,
     *,
     answer: Callable[[Tensor], Tensor],
     groups: Callable[[Network], Groups],
@@ -41,17 +42,17 @@ def measure(
     Args:
         networks: what is measured.
         x: inputs, (batch, ...).
-        labels: the right classes.
+        labels: the right classes, (batch).
         answer: from a model's output to the classes answered, (batch).
         groups: names the rows of each group of a network, such as its own test rows.
         trained_on: the group with the rows that the network was trained on.
 
     Raises:
-        ProbeError: a group is empty or names a row beyond the batch.
+        ProbeError: a group is empty or names a row beyond the batch, or labels or answers are not one a row.
     """
-    truth = labels.cpu().numpy()
+    truth = per_row("labels", labels, len(x)).cpu().numpy()
     rows = []
-    for network in networks:
+    for network in as_networks(networks):
         wrong = answers(network.model, x, answer=answer) != truth
         own = groups(network)
         for name, chosen in own.items():
@@ -88,8 +89,11 @@ def answers(model: nn.Module, x: Tensor, *, answer: Callable[[Tensor], Tensor]) 
         model: any module that takes x.
         x: inputs, (batch, ...).
         answer: from the model's output to classes, (batch).
+
+    Raises:
+        ProbeError: the answers are not one finite number a row.
     """
-    return answer(model(x)).cpu().numpy()
+    return per_row("answer(...)", answer(model(x)), len(x)).cpu().numpy()
 
 
 def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None, ax: Axes | None = None) -> Axes:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from ..figures import COLUMN_WIDTH, SEQUENTIAL, axes_or_new
-from ..measurements import Network, measurement, tabulate
+from ..measurements import Network, as_networks, measurement, tabulate
 from ..probing.monotone import within_step_correlation
 from ..probing.prefixes import pool, states_by_step
 from ..signals import Signal, as_signal
@@ -54,7 +54,7 @@ def measure(
     """
     wanted = as_signal(signal)
     rows: list[dict[str, Any]] = []
-    for network in networks:
+    for network in as_networks(networks):
         steps = states_by_step(network.model, x, concept, layer=layer, signals=(wanted,))
 
         def add(metric: str, value: float, unit: int, step: int | None = None, of: Network = network) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from ..figures import axes_or_new, new_figure, role_style
-from ..measurements import Network, measurement, tabulate
+from ..measurements import Network, as_networks, measurement, tabulate
 from ..probing.prefixes import StepStates, states_by_step
 from ..signals import Signal, as_signal
 from .lines import draw_median_line
@@ -69,7 +69,7 @@ def measure(
     gates = tuple(as_signal(signal) for signal in signals)
     told = torch.zeros(x.shape[:2]) if split is None else split
     rows: list[dict[str, Any]] = []
-    for network in networks:
+    for network in as_networks(networks):
         steps = states_by_step(network.model, x, told, layer=layer, signals=gates)
         for gate in gates:
             for metric, value, step, unit in _of_gate(steps, gate, low, high, split is not None):

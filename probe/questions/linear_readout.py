@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ..figures import ROLE_STYLE, axes_or_new
-from ..measurements import Network, measurement, tabulate
+from ..measurements import Network, as_networks, measurement, tabulate
 from ..probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from ..probing.linear import fit_linear, held_out_score, r_squared
-from ..probing.prefixes import Pooled, StepStates, pool, states_by_step
+from ..probing.prefixes import Pooled, StepStates, check_aligned, pool, states_by_step
 from ..probing.splits import LEAST_STATES, folds
 from ..signals import Signal
 from ..statistics import median_interval
@@ -56,8 +56,9 @@ def measure(
         The tidy table.
     """
     rows: list[dict[str, Any]] = []
+    check_aligned(x, concept)
     memories = signed_sums(x, seed=seed)
-    for network in networks:
+    for network in as_networks(networks):
         by_step = states_by_step(network.model, x, concept, layer=layer, signals=signals)
         last = []
         for signal in signals:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ..figures import axes_or_new, role_style
-from ..measurements import Network, measurement, tabulate
+from ..measurements import Network, as_networks, measurement, tabulate
+from .outputs import per_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ def measure(
     fitted, explained, law = tuple(drift_over), tuple(explained_at), tuple(law_from)
     _check(inputs, concept, {*fitted, *explained, *law, law_at})
     truth, rows = {length: values.cpu().numpy().astype(float) for length, values in concept.items()}, []
-    for network in networks:
+    for network in as_networks(networks):
         answers = {length: _answers(network.model, x, expected) for length, x in inputs.items()}
         excess = {length: float((answers[length] - truth[length]).mean()) for length in sorted(inputs)}
         shares = {length: explained_share(answers[length], truth[length]) for length in sorted(inputs)}
@@ -112,11 +113,12 @@ def _check(inputs: Mapping[int, Tensor], concept: Mapping[int, Tensor], needed: 
                 f"inputs[{length}] has shape {tuple(x.shape)} and concept[{length}] {found}; they must be "
                 f"(batch, {length}, ...) and (batch,), one final value for each sequence."
             )
+        _ = per_row(f"concept[{length}]", concept[length], len(x))
 
 
 @torch.no_grad()
 def _answers(model: nn.Module, x: Tensor, expected: Callable[[Tensor], Tensor]) -> np.ndarray:
-    return expected(model(x)).cpu().numpy().astype(float)
+    return per_row("expected(...)", expected(model(x)), len(x)).cpu().numpy().astype(float)
 
 
 def slope(excess: Mapping[int, float], lengths: Iterable[int], reference: int) -> float:

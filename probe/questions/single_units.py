@@ -11,11 +11,12 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from ..measurements import Network, measurement, tabulate
+from ..errors import ProbeError
+from ..measurements import Network, as_networks, measurement, tabulate
 from ..probing.monotone import monotone_score, within_step_correlation
-from ..probing.prefixes import StepStates, pool, states_by_step
+from ..probing.prefixes import StepStates, check_aligned, pool, states_by_step
 from ..probing.splits import LEAST_STATES, folds
-from ..signals import Signal, as_signal
+from ..signals import Signal, as_indices, as_signal, within
 from .dots import draw_dots
 
 QUESTION = "single_units"
@@ -50,18 +51,30 @@ def measure(
 
     Returns:
         The tidy table.
+
+    Raises:
+        ProbeError: the concept is not aligned to (batch, time) or holds other than whole numbers, or a step, the
+            layer or the signal does not exist.
     """
     chosen = as_signal(signal)
+    check_aligned(x, concept)
+    if not bool((concept == concept.round()).all() if concept.is_floating_point() else True):
+        raise ProbeError(
+            "The concept holds other than whole numbers, and a unit's reading is exact only at whole ones; "
+            "scale or round it, or ask probe.questions.linear_readout."
+        )
+    wanted = as_indices("steps", steps)
+    wanted = None if wanted is None else within("steps", wanted, x.shape[1], "the input's time axis")
     rows: list[dict[str, Any]] = []
-    for network in networks:
+    for network in as_networks(networks):
         by_step = states_by_step(network.model, x, concept, layer=layer, signals=[chosen])
-        scored = [item for item in by_step if _is_scored(item, steps)]
+        scored = [item for item in by_step if _is_scored(item, wanted)]
         rows += _measure_one(network, by_step, scored, chosen, layer=layer or "", seed=seed)
     return tabulate(rows)
 
 
-def _is_scored(item: StepStates, steps: Iterable[int] | None) -> bool:
-    return len(item.rows) >= LEAST_STATES if steps is None else item.step in set(steps)
+def _is_scored(item: StepStates, steps: list[int] | None) -> bool:
+    return len(item.rows) >= LEAST_STATES if steps is None else item.step in steps
 
 
 def _measure_one(

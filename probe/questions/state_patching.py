@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from ..edits import intervene, patch
 from ..errors import ProbeError
 from ..figures import BROWN, GREY, PURPLE, axes_or_new, new_figure
-from ..measurements import Network, measurement, tabulate
+from ..measurements import Network, as_networks, measurement, tabulate
 from ..recording import record
 from ..signals import Signal, within
 from .lines import draw_median_line
+from .outputs import per_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +95,8 @@ def measure(
         seed: of the permutation that makes pairs.
 
     Raises:
-        ProbeError: the concept is not aligned to (batch, time), or a step or layer does not exist.
+        ProbeError: the concept is not aligned to (batch, time), answers are not one a row, or a step or layer does
+            not exist.
 
     Reference:
         Geiger et al. 2021, Causal abstractions of neural networks, section 3.
@@ -107,7 +109,7 @@ def measure(
     chosen = within("steps", None if steps is None else tuple(steps), x.shape[1], "the input's time axis")
     sources = torch.as_tensor(np.random.default_rng(seed).permutation(len(x)))
     rows: list[dict[str, Any]] = []
-    for network in networks:
+    for network in as_networks(networks):
         run = _Run(network.model, x, layer=layer, answer=answer, expected=expected)
         for metric, value, part, step in _scores(run, concept, sources, chosen, combine=combine):
             place = {"layer": layer or "", "signal": part, "step": step}
@@ -147,7 +149,7 @@ class _Goal:
     @classmethod
     def of(cls, concept: Tensor, sources: Tensor, step: int, combine: Combine) -> _Goal:
         source, base, final = concept[sources, step], concept[:, step], concept[:, -1]
-        target = combine(source, base, final).double()
+        target = per_row("combine(...)", combine(source, base, final), len(base)).double()
         return cls(target, target - final.double(), source != base)
 
     def scores(self, answers: Tensor, moved: Tensor) -> dict[str, float]:
@@ -176,8 +178,13 @@ class _Run:
     ) -> None:
         self.model, self.x, self.layer = model, x, layer
         self.recording = record(model, x, layers=None if layer is None else [layer])
-        self._answer, self._expected = answer, expected
-        self.answers, self.expected = answer(self.recording.output), expected(self.recording.output)
+        self._read = {"answer(...)": answer, "expected(...)": expected}
+        self.answers, self.expected = self._reads(self.recording.output)
+
+    def _reads(self, output: Any) -> tuple[Tensor, Tensor]:
+        """Return answers and expected answers, one a row each."""
+        answers, expected = (per_row(name, read(output), len(self.x)) for name, read in self._read.items())
+        return answers, expected
 
     @torch.no_grad()
     def patched(self, step: int, sources: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
@@ -192,13 +199,13 @@ class _Run:
             if signals:
                 with intervene(self.model, *(edits[signal] for signal in signals)):
                     output = self.model(self.x)
-                results[part] = self._answer(output), self._expected(output)
+                results[part] = self._reads(output)
         return results
 
     @torch.no_grad()
     def spliced(self, step: int, sources: Tensor) -> Tensor:
         """Return the bare model's answers on the source's prefix followed by the base's suffix."""
-        return self._answer(self.model(splice(self.x[sources], self.x, step)))
+        return self._reads(self.model(splice(self.x[sources], self.x, step)))[0]
 
 
 def splice(source: Tensor, base: Tensor, step: int) -> Tensor:

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def networks():
-    """Return one trained network, its untrained twin and the planted ones-counter."""
+    """Return one trained network, its untrained twin and the planted ones-counters."""
     common.limit_threads()
     return common.networks(seeds=[0])
 
@@ -109,16 +109,16 @@ def test_one_network_decides_nothing_but_checks(findings: Path):
 def test_the_planted_counter_gives_what_it_was_built_to_give(findings: Path):
     """It counts without error and without drift, and its cell alone carries the answer."""
     read = {name: probe.Finding.read(findings / "first" / name) for name in QUESTIONS}
-    assert values(read["accuracy"], "all_error", "planted") == [0]
-    assert values(read["other_lengths"], "drift", "planted") == pytest.approx([0], abs=0.035)
-    assert values(read["other_lengths"], "near_0", "planted") == [1]
-    assert values(read["other_lengths"], "least_explained", "planted") == pytest.approx([1], abs=1e-4)
-    assert values(read["state_patching"], "whole_state_equals_accuracy", "planted") == [1]
+    assert values(read["accuracy"], "all_error", "planted") == [0, 0]
+    assert values(read["other_lengths"], "drift", "planted") == pytest.approx([0, 0], abs=0.035)
+    assert values(read["other_lengths"], "near_0", "planted") == [1, 1]
+    assert values(read["other_lengths"], "least_explained", "planted") == pytest.approx([1, 1], abs=1e-4)
+    assert values(read["state_patching"], "whole_state_equals_accuracy", "planted") == [1, 1]
     patched = read["state_patching"].measurements.query("subject == 'planted' and metric == 'interchange_accuracy'")
-    assert patched[patched["signal"] == "cell_state"]["value"].tolist() == [1] * 10
-    assert patched[patched["signal"] == "hidden_state"]["value"].tolist() == [0] * 9 + [1]
+    assert patched[patched["signal"] == "cell_state"]["value"].tolist() == [1] * 20
+    assert patched[patched["signal"] == "hidden_state"]["value"].tolist() == ([0] * 9 + [1]) * 2
     tracks = read["cell_trajectories"].measurements.query("subject == 'planted' and units == '0'")
-    assert tracks["value"].tolist() == pytest.approx([1])
+    assert tracks["value"].tolist() == pytest.approx([1, 1])
 
 
 def test_the_committed_network_gives_what_its_description_says(findings: Path):
@@ -141,7 +141,7 @@ def test_notes_tell_the_theorem_and_one_patch_in_whole_sentences(findings: Path)
     assert "cannot be seen" in lengths.notes["theorem"]
     drift = values(lengths, "drift", "trained")[0]
     assert f"from {drift:.2f} to {drift:.2f}" in lengths.notes["answer"]
-    example = probe.Finding.read(findings / "first" / "state_patching").notes["answer"]
+    example = probe.Finding.read(findings / "first" / "state_patching").notes["example"]
     assert "1111111011 has 9 ones" in example
 
 
@@ -159,7 +159,7 @@ def test_networks_trained_here_take_the_place_of_committed_ones(tmp_path: Path):
     """The finding then says so, and names how it is rebuilt."""
     shutil.copytree(zoo.ZOO / "counter" / "seed-1", tmp_path / "seed-1")
     found = common.networks(tmp_path, seeds=[0, 1])
-    assert [getattr(network, "fresh", None) for network in found] == [False, False, True, True, False]
+    assert [getattr(network, "fresh", None) for network in found] == [False, False, True, True, False, False]
     assert [network.name for network in common.pick(found, "untrained")] == [
         "counter/seed-0/untrained",
         "counter/seed-1/untrained",
@@ -167,6 +167,9 @@ def test_networks_trained_here_take_the_place_of_committed_ones(tmp_path: Path):
     assert common.provenance("accuracy", found)["command"] == (
         "python -m analyses.accuracy --fresh build/models/counter"
     )
+    shutil.copytree(zoo.ZOO / "counter" / "seed-1", tmp_path / "seed-0")
+    with pytest.raises(probe.ProbeError, match="holds the network of seed 1, and its name says seed 0"):
+        common.networks(tmp_path, seeds=[0])
     with pytest.raises(probe.ProbeError, match="holds no folder seed-N"):
         common.networks(tmp_path / "nothing")
 

@@ -11,7 +11,10 @@ from probe import ProbeError
 def loop(lstm: nn.LSTM, x: Tensor, step: int, put: Tensor, rows: list[int]) -> tuple[Tensor, Tensor]:
     """Return h at every step and the last c of a run in which c of some rows is replaced at a step."""
     W, U, b, b_hidden = lstm._flat_weights
-    assert W is not None and U is not None and b is not None and b_hidden is not None
+    assert W is not None
+    assert U is not None
+    assert b is not None
+    assert b_hidden is not None
     h = x.new_zeros(len(x), lstm.hidden_size)
     c, outputs = h, []
     for t in range(x.shape[1]):

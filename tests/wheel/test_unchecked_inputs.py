@@ -92,3 +92,27 @@ message(lambda: probe.Range(high="1"))
     assert lines[6] == "Rule '1a' has needs=2.5; a verdict needs a whole number of networks, at least 1."
     assert lines[7] == "A range of low=-inf and high='1' has no inside; give two numbers, low <= high."
     assert len(lines) == 8
+
+
+def test_what_is_no_network_or_input_is_named() -> None:
+    """One network instead of several, a bare module among them, and inputs that are no tensors are refused."""
+    code = """
+from probe.measurements import Network
+from probe.questions import single_units
+from probe.probing.prefixes import states_by_step
+network, concept = Network("net", "trained", lstm), torch.zeros(4, 7)
+message(lambda: Network("net", "trained", "lstm"))
+message(lambda: single_units.measure(network, x, concept))
+message(lambda: single_units.measure(3, x, concept))
+message(lambda: single_units.measure([lstm], x, concept))
+message(lambda: states_by_step(lstm, x[0], concept))
+message(lambda: states_by_step(lstm, x, concept.tolist()))
+"""
+    lines = printed(code).splitlines()
+    assert lines[0] == "Network 'net' has a str as its model; give a torch.nn.Module."
+    assert lines[1] == "networks is the one network 'net' and must be several: give [network]."
+    assert lines[2] == "networks must be several Network; this is a int."
+    assert lines[3].startswith("networks must be several Network; one of them is a LSTM. Wrap a module")
+    assert lines[4].startswith("x is a Tensor of shape (7, 3); it must be a tensor (batch, time, input)")
+    assert lines[5].startswith("The concept is a list; it must be a tensor with one value for each sequence and step")
+    assert len(lines) == 6
