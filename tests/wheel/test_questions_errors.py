@@ -1,0 +1,138 @@
+"""What the questions refuse: answers that are not one a row, NaN, steps that do not exist, other axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probe import ProbeError
+from probe.measurements import Network
+from probe.questions import accuracy, cell_trajectories, linear_readout, other_lengths, single_units, state_patching
+from probe.questions.outputs import per_row
+
+X = torch.randn(6, 5, 2, generator=torch.Generator().manual_seed(0))
+CONCEPT = (X[:, :, 0] > X[:, :, 1]).cumsum(1)
+
+
+class Last(nn.Module):
+    """An LSTM that returns its last hidden state, whichever axis is time."""
+
+    def __init__(self, batch_first: bool = True) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(2, 3, batch_first=batch_first)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last hidden state of each sequence."""
+        return self.lstm(x)[0][:, -1]
+
+
+def column(output: Tensor) -> Tensor:
+    """Return one value a row with an axis too many."""
+    return output[:, :1]
+
+
+def row(output: Tensor) -> Tensor:
+    """Return one value a row."""
+    return output[:, 0]
+
+
+def undefined(output: Tensor) -> Tensor:
+    """Return one NaN a row."""
+    return output[:, 0] * math.nan
+
+
+def networks(batch_first: bool = True) -> list[Network]:
+    """Return one network."""
+    return [Network("net", "trained", Last(batch_first), 0)]
+
+
+def of_accuracy(answer: Callable[[Tensor], Tensor], labels: Tensor = CONCEPT[:, -1]) -> object:
+    """Ask for the accuracy."""
+    return accuracy.measure(networks(), X, labels, answer=answer, groups=lambda _: {"test": [0, 1]})
+
+
+def of_lengths(expected: Callable[[Tensor], Tensor]) -> object:
+    """Ask for the drift over two lengths."""
+    inputs, concept = {4: X[:, :4], 5: X}, {4: CONCEPT[:, 3], 5: CONCEPT[:, 4]}
+    options: dict[str, Any] = {"drift_over": (4, 5), "explained_at": (4,), "law_from": (4, 5), "law_at": 5}
+    return other_lengths.measure(networks(), inputs, concept, expected=expected, reference=5, **options)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda: of_accuracy(column), r"answer\(\.\.\.\) has shape \(6, 1\); it must have shape \(6,\).*squeeze"),
+        (lambda: of_accuracy(undefined), r"answer\(\.\.\.\) is nan at row 0; every row needs a finite number"),
+        (lambda: of_accuracy(row, CONCEPT[:, -1:]), r"labels has shape \(6, 1\)"),
+        (lambda: of_accuracy(row, CONCEPT[:5, -1]), r"labels has shape \(5,\)"),
+        (lambda: of_lengths(column), r"expected\(\.\.\.\) has shape \(6, 1\)"),
+        (lambda: of_lengths(undefined), r"expected\(\.\.\.\) is nan"),
+        (
+            lambda: state_patching.measure(networks(), X, CONCEPT, answer=column, expected=row),
+            r"answer\(\.\.\.\) has",
+        ),
+        (
+            lambda: state_patching.measure(networks(), X, CONCEPT, answer=row, expected=column),
+            r"expected\(\.\.\.\) ha",
+        ),
+        (
+            lambda: state_patching.measure(
+                networks(), X, CONCEPT, answer=row, expected=row, combine=lambda source, *_: source[:, None]
+            ),
+            r"combine\(\.\.\.\) has shape \(6, 1\)",
+        ),
+        (
+            lambda: state_patching.example(networks()[0], X, CONCEPT, base=0, source=1, step=2, answer=column),
+            r"answer\(\.\.\.\) has shape \(2, 1\)",
+        ),
+    ],
+)
+def test_answers_are_one_a_row(ask: Callable[[], object], message: str) -> None:
+    """A column beside a row would broadcast to every pair of rows, and each share of it be a wrong number."""
+    with pytest.raises(ProbeError, match=message):
+        _ = ask()
+
+
+def test_what_is_no_tensor_is_no_answer() -> None:
+    """Its type and the shape wanted are named; a row of whole numbers is returned as it is."""
+    with pytest.raises(ProbeError, match=r"answer\(\.\.\.\) is a list; it must be a tensor of shape \(2,\)"):
+        _ = per_row("answer(...)", [1, 2], 2)
+    assert torch.equal(per_row("answer(...)", CONCEPT[:, 0], 6), CONCEPT[:, 0])
+
+
+@pytest.mark.parametrize("question", [single_units, linear_readout, cell_trajectories])
+def test_questions_of_states_refuse_what_is_not_aligned(question: Any) -> None:
+    """NaN in the concept, empty inputs and a network that reads time first raise, each by its own words."""
+    with_nan = CONCEPT.float().index_put((torch.tensor(1), torch.tensor(2)), torch.tensor(math.nan))
+    for x, concept, message in (
+        (X, with_nan, r"The concept is nan at row 1, step 2; every value must be finite"),
+        (X[:0], CONCEPT[:0], r"x is a Tensor of shape \(0, 5, 2\)"),
+        (X[:, :0], CONCEPT[:, :0], r"x is a Tensor of shape \(6, 0, 2\)"),
+        (X, CONCEPT[:, :1], r"The concept is a Tensor of shape \(6, 1\).*\(6, 5\)"),
+    ):
+        with pytest.raises(ProbeError, match=message):
+            _ = question.measure(networks(), x, concept)
+    with pytest.raises(ProbeError, match=r"\(batch, time\) = \(5, 6\) and the input has \(6, 5\).*batch_first=True"):
+        _ = question.measure(networks(batch_first=False), X, CONCEPT)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [([5], r"steps=5 lies outside the input's time axis, which has 5"), ([], r"must name at least one index")],
+)
+def test_single_units_refuses_steps_that_do_not_exist(steps: list[int], message: str) -> None:
+    """No step scored would have made the mean NaN without a word."""
+    with pytest.raises(ProbeError, match=message):
+        _ = single_units.measure(networks(), X, CONCEPT, steps=steps)
+
+
+def test_single_units_wants_whole_numbers() -> None:
+    """Read exactly off a unit means after rounding, which 0.5 never is; whole floats are as good as integers."""
+    with pytest.raises(ProbeError, match=r"other than whole numbers"):
+        _ = single_units.measure(networks(), X, CONCEPT / 2)
+    assert len(single_units.measure(networks(), X, CONCEPT.float(), steps=[-1]))
