@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
@@ -17,12 +18,16 @@ from .edits import Edit, applied_to, intervene
 from .errors import ProbeError, unknown
 from .files import write_atomically
 from .layers import Layer, find_layers
+from .nested import flatten, unflatten
 from .signals import Signal, as_indices, as_signal, within
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import xarray as xr
+
+
+_FORMAT = "rnn-probe recording 1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +92,25 @@ class Recording:
 
     def __getitem__(self, key: str | tuple[str, str]) -> Tensor:
         """Return a signal, (batch, time, unit): `recording[signal]`, or `recording[layer, signal]`."""
-        layer, signal = key if isinstance(key, tuple) else (None, key)
-        part = self._part(layer)
+        words = key if isinstance(key, tuple) else (key,)
+        if len(words) not in (1, 2) or not all(isinstance(word, str) for word in words):
+            raise ProbeError(f"A recording has no {key!r}; ask for recording[signal] or recording[layer, signal].")
+        part = self._part(None if len(words) == 1 else words[0])
+        signal = words[-1]
+        if signal not in part.signals and signal in tuple(Signal):
+            raise ProbeError(
+                f"The signal {str(signal)!r} was not kept; record it with signals=[{str(signal)!r}]. "
+                f"The recording holds {', '.join(map(repr, map(str, part.signals)))}."
+            )
         return part.signals[as_signal(signal, part.signals)]
 
     @property
     def initial(self) -> Mapping[Signal, Tensor]:
         """The states before the first step, (batch, unit) each, of the only layer."""
-        return self._part(None).initial
+        return _Initial(self._part(None).initial)
 
     def _part(self, layer: str | None) -> LayerRecording:
+        self._require_parts()
         if layer is None:
             if len(self.layers) != 1:
                 raise ProbeError(
@@ -113,6 +127,13 @@ class Recording:
             )
         return parts[0]
 
+    def _require_parts(self) -> None:
+        if not self.parts:
+            raise ProbeError(
+                f"The recording holds no layer: the model called none of {', '.join(map(repr, self.not_called))}. "
+                "Record a call that runs one of them."
+            )
+
     def to_xarray(self) -> xr.DataTree:
         """Return a DataTree with a node a layer (`layer/call`, where a layer was called several times).
 
@@ -120,6 +141,7 @@ class Recording:
         """
         import xarray as xr
 
+        self._require_parts()
         nodes = {}
         for part in self.parts:
             arrays = {
@@ -135,6 +157,7 @@ class Recording:
         import numpy as np
         import pandas as pd
 
+        self._require_parts()
         tables = []
         for part in self.parts:
             values = {str(signal): _as_array(value) for signal, value in part.signals.items()}
@@ -166,7 +189,7 @@ class Recording:
 
         tensors: dict[str, Tensor] = {}
         description = {
-            "format": "rnn-probe recording 1",
+            "format": _FORMAT,
             "steps": self.steps,
             "not_called": self.not_called,
             "max_error": self.max_error,
@@ -175,7 +198,7 @@ class Recording:
                 | {"initial": list(part.initial)}
                 for part in self.parts
             ],
-            "output": _flatten(self.output, tensors),
+            "output": flatten(self.output, tensors),
         }
         for number, part in enumerate(self.parts):
             for kind, values in (("signals", part.signals), ("initial", part.initial)):
@@ -183,6 +206,13 @@ class Recording:
                     tensors[f"{number}.{kind}.{signal}"] = value
         contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         write_atomically(path, save(contiguous, {"recording": json.dumps(description)}))
+
+
+class _Initial(dict[Signal, Tensor]):
+    """Initial states by signal; an unknown name is told which there are."""
+
+    def __missing__(self, name: object) -> Tensor:
+        raise ProbeError(unknown("initial state", name, self))
 
 
 def _as_array(value: Tensor) -> np.ndarray:
@@ -203,6 +233,7 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
         with safe_open(os.fspath(path), "pt") as file:
             description = json.loads((file.metadata() or {}).get("recording", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        _check_description(description)
         parts = tuple(
             LayerRecording(
                 part["layer"],
@@ -214,7 +245,7 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
         )
         steps = description["steps"]
         return Recording(
-            _unflatten(description["output"], tensors),
+            unflatten(description["output"], tensors),
             parts,
             None if steps is None else tuple(steps),
             tuple(description["not_called"]),
@@ -226,35 +257,26 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
         ) from error
 
 
-def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Describe nested tensors in JSON, and collect them under the names that the description uses."""
-    if isinstance(value, Tensor):
-        name = f"output.{len(tensors)}"
-        tensors[name] = value
-        return {"tensor": name}
-    if isinstance(value, Mapping):
-        return {"dict": [[key, _flatten(item, tensors)] for key, item in value.items()]}
-    if isinstance(value, (tuple, list)):
-        kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [_flatten(item, tensors) for item in value]}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return {"value": value}
-    raise ProbeError(
-        f"The model's output holds a {type(value).__name__}, which cannot be saved. "
-        "Save recording.to_xarray() instead, or wrap the model so that it returns tensors."
-    )
-
-
-def _unflatten(description: Any, tensors: Mapping[str, Tensor]) -> Any:
-    ((kind, content),) = description.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "dict":
-        return {key: _unflatten(item, tensors) for key, item in content}
-    if kind in ("tuple", "list"):
-        items = [_unflatten(item, tensors) for item in content]
-        return tuple(items) if kind == "tuple" else items
-    return content
+def _check_description(description: Any) -> None:
+    """Raise ValueError where a file's description is not what `Recording.save` writes."""
+    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+        raise ValueError(f"it is not of the format {_FORMAT!r}")
+    wanted: dict[str, tuple[type, ...]] = {
+        "parts": (list,),
+        "steps": (list, type(None)),
+        "not_called": (list,),
+        "max_error": (int, float),
+        "output": (dict,),
+    }
+    for name, kinds in wanted.items():
+        if not isinstance(description.get(name), kinds) or isinstance(description[name], bool):
+            raise ValueError(f"its {name} is a {type(description.get(name)).__name__}")
+    for part in description["parts"]:
+        kinds = {"layer": str, "call": int, "signals": list, "initial": list}
+        if not isinstance(part, dict) or any(not isinstance(part.get(name), kind) for name, kind in kinds.items()):
+            raise ValueError(f"a part of it is {part!r}")
+    if any(not isinstance(step, int) for step in description["steps"] or ()):
+        raise ValueError(f"its steps are {description['steps']!r}")
 
 
 @torch.no_grad()
@@ -291,6 +313,7 @@ def record(
         ProbeError: a layer or signal does not exist (before the model is called), a step lies beyond the
             input, or the recomputed run differs from the module's.
     """
+    _check_options(layers, edits, tolerance)
     chosen = find_layers(model, layers)
     wanted = _wanted(chosen, signals)
     kept = _kept(steps)
@@ -320,6 +343,15 @@ def record(
     return Recording(output, tuple(parts), kept, missing, max(errors, default=0.0))
 
 
+def _check_options(layers: Any, edits: Any, tolerance: Any) -> None:
+    if isinstance(layers, str):
+        raise ProbeError(f"layers={layers!r} must be several names: layers=[{layers!r}].")
+    if isinstance(edits, Edit) or not isinstance(edits, Sequence):
+        raise ProbeError(f"edits is a {type(edits).__name__} and must be several edits: edits=[probe.patch(...)].")
+    if tolerance is not None and not isinstance(tolerance, Real):
+        raise ProbeError(f"tolerance={tolerance!r} must be a number such as 1e-5, or None.")
+
+
 def _kept(steps: SupportsIndex | Iterable[SupportsIndex] | None) -> tuple[int, ...] | None:
     kept = as_indices("steps", steps)
     if kept is not None and min(kept) < 0:
@@ -334,6 +366,8 @@ def _wanted(layers: Sequence[Layer], signals: Iterable[str] | None) -> tuple[Sig
     if isinstance(signals, str):
         raise ProbeError(f"signals={str(signals)!r} must be several names: signals=[{str(signals)!r}].")
     chosen = {as_signal(signal, available) for signal in signals}
+    if not chosen:
+        raise ProbeError(f"signals=[] names no signal; name at least one of {', '.join(available)}, or give None.")
     return tuple(signal for signal in available if signal in chosen)
 
 

@@ -143,8 +143,12 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/recording.py",
         "test_recording_files.py",
-        ("recording: saved tuples become lists", 'return tuple(items) if kind == "tuple" else items', "return items"),
         ("recording: frame loses the steps", '"step": steps[time],', '"step": time,'),
+    ),
+    *mutations_of(
+        "probe/nested.py",
+        "test_recording_files.py",
+        ("recording: saved tuples become lists", 'return tuple(items) if kind == "tuple" else items', "return items"),
     ),
     *mutations_of(
         "probe/edits.py",

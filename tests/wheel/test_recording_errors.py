@@ -27,6 +27,8 @@ def test_a_step_beyond_the_input_raises_when_the_layer_is_called(lstm: nn.LSTM, 
         ({"layers": ["lstn[0]"]}, r"no layer 'lstn\[0\]'; there is 'lstm\[0\]'\. Did you mean 'lstm\[0\]'"),
         ({"signals": ["forget_gat"]}, r"no signal 'forget_gat'.*Did you mean 'forget_gate'"),
         ({"signals": "forget_gate"}, r"must be several names: signals=\['forget_gate'\]"),
+        ({"signals": []}, r"signals=\[\] names no signal; name at least one of"),
+        ({"layers": "lstm[0]"}, r"layers='lstm\[0\]' must be several names: layers=\['lstm\[0\]'\]"),
         ({"steps": [1, 1]}, r"none of them twice"),
         ({"steps": []}, r"at least one index"),
     ],
@@ -120,3 +122,23 @@ def test_a_small_error_in_float64_is_refused(lstm: nn.LSTM, x: Tensor, monkeypat
     assert probe.record(lstm, x).max_error < 1e-6
     with pytest.raises(ProbeError, match=r"\(allowed: 1e-10\)"):
         _ = probe.record(lstm.double(), x.double())
+
+
+def test_what_a_recording_does_not_hold_is_named(lstm: nn.LSTM, x: Tensor) -> None:
+    """A signal that was not kept and an initial state that does not exist raise with what exists."""
+    recording = probe.record(lstm, x)
+    with pytest.raises(ProbeError, match=r"not kept; record it with signals=\['forget_gate_preactivation'\]"):
+        _ = recording["forget_gate_preactivation"]
+    with pytest.raises(ProbeError, match=r"no initial state 'input_gate'; there is 'hidden_state', 'cell_state'"):
+        _ = recording.initial["input_gate"]  # pyright: ignore[reportArgumentType]
+
+
+def test_a_model_that_called_no_layer_has_no_table(x: Tensor) -> None:
+    """Both tables and every signal say that no layer was called, and which there are."""
+    model = nn.Sequential(nn.Linear(3, 3))
+    model.append(nn.LSTM(3, 5))
+    model.forward = model[0].forward
+    recording = probe.record(model, x)
+    for ask in (recording.to_frame, recording.to_xarray, lambda: recording["cell_state"]):
+        with pytest.raises(ProbeError, match=r"holds no layer: the model called none of '1\[0\]'"):
+            _ = ask()

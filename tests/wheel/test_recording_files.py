@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Signal
+from probe import ProbeError, Signal, cli
 
 
 def test_a_saved_recording_comes_back_whole(pair: nn.Module, x: Tensor, tmp_path: Any) -> None:
@@ -62,8 +65,6 @@ def test_an_output_that_cannot_be_saved_raises(x: Tensor, tmp_path: Any) -> None
 
 def test_what_is_no_recording_is_refused(tmp_path: Any) -> None:
     """A missing file, rubbish, and tensors of something else each raise ProbeError."""
-    from safetensors.torch import save_file
-
     (tmp_path / "rubbish").write_bytes(b"rubbish")
     save_file({"a": torch.ones(1)}, tmp_path / "foreign")
     for name in ("missing", "rubbish", "foreign"):
@@ -96,3 +97,40 @@ def test_the_frame_has_a_row_a_value(pair: nn.Module, x: Tensor) -> None:
         & (frame["unit"] == 4)
     ]
     assert row["cell_state"].item() == recording.call(1)["cell_state"][3, 1, 4].item()
+
+
+def test_keys_that_are_no_names_are_refused_before_writing(x: Tensor, tmp_path: Any) -> None:
+    """JSON would turn the key 1 into "1", and what is read back would not be what was saved."""
+    with pytest.raises(ProbeError, match=r"dict with the key 1, a int; only str keys"):
+        probe.record(Nested({1: 2}), x).save(tmp_path / "run.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "rnn-probe recording 2"}, "not of the format 'rnn-probe recording 1'"),
+        ({"parts": "abc"}, "its parts is a str"),
+        ({"parts": [3]}, "a part of it is 3"),
+        ({"max_error": "small"}, "its max_error is a str"),
+        ({"steps": ["a"]}, "its steps are"),
+        ({"output": None}, "its output is a NoneType"),
+        ({"output": {"list": [3]}}, "its output is not described"),
+        ({"output": {"set": []}}, "its output is described by 'set'"),
+    ],
+)
+def test_a_changed_description_is_refused(
+    x: Tensor, tmp_path: Any, capsys: pytest.CaptureFixture[str], change: Any, message: str
+) -> None:
+    """Reading raises with what is wrong, and the command line says it in one line and exits with 1."""
+    path = tmp_path / "run.safetensors"
+    probe.record(nn.LSTM(3, 5), x).save(path)
+    with safe_open(path, "pt") as file:
+        description = json.loads(file.metadata()["recording"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    save_file(tensors, path, {"recording": json.dumps(description | change)})
+    with pytest.raises(ProbeError, match=rf"cannot be read as a recording \(.*{message}"):
+        _ = probe.load_recording(path)
+    assert cli.run(["show", str(path)]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)

@@ -116,3 +116,19 @@ message(lambda: states_by_step(lstm, x, concept.tolist()))
     assert lines[4].startswith("x is a Tensor of shape (7, 3); it must be a tensor (batch, time, input)")
     assert lines[5].startswith("The concept is a list; it must be a tensor with one value for each sequence and step")
     assert len(lines) == 6
+
+
+def test_wrong_options_and_keys_of_a_recording_are_named() -> None:
+    """One edit instead of several, a tolerance in words, and keys of another form."""
+    code = """
+message(lambda: probe.record(lstm, x, edits=probe.patch("cell_state", own)))
+message(lambda: probe.record(lstm, x, tolerance="small"))
+message(lambda: own[3])
+message(lambda: own["[0]", "cell_state", 0])
+"""
+    lines = printed(code).splitlines()
+    assert lines[0] == "edits is a Edit and must be several edits: edits=[probe.patch(...)]."
+    assert lines[1] == "tolerance='small' must be a number such as 1e-5, or None."
+    assert lines[2] == "A recording has no 3; ask for recording[signal] or recording[layer, signal]."
+    assert lines[3].startswith("A recording has no ('[0]', 'cell_state', 0)")
+    assert len(lines) == 4
