@@ -22,7 +22,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "copy.deepcopy(model),\n        x",
         ),
         ("prefixes: points weigh the same", "[1 / (size * len(sizes)) for size in sizes]", "[1.0 for size in sizes]"),
-        ("prefixes: any concept fits", "if tuple(concept.shape) != tuple(x.shape[:2]):", "if False:"),
+        ("prefixes: any concept fits", "concept.shape != x.shape[:2]", "False"),
     ),
     *mutations_of(
         "probe/probing/monotone.py",
