@@ -40,7 +40,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/probing/controls.py",
         "test_probing.py",
-        ("controls: signs all alike", "generator.choice([-1.0, 1.0], size=flat.shape[1])", "np.ones(flat.shape[1])"),
+        (
+            "controls: the same signs whatever the seed",
+            "    generator = np.random.default_rng(seed)\n    signs",
+            "    generator = np.random.default_rng(0)\n    signs",
+        ),
         ("controls: signs need not cancel", "abs(drawn.sum()) <= largest and ", ""),
         ("controls: clock without steps", "        by_step[rows] = np.average", "        by_step[:] = np.average"),
         ("controls: curve counted as line", "clock, linear, between - linear,", "clock, between, between - between,"),

@@ -173,3 +173,5 @@ def test_a_good_code_takes_fewer_bits_to_send():
     blind = online_codelength(generator.normal(size=(512, 3)), concept, classes=4)
     assert clear < 1.0
     assert 1.9 < blind < 2.4
+    # Many features and few states: a probe that had seen the labels it sends would send them for next to nothing.
+    assert online_codelength(generator.normal(size=(128, 40)), concept[:128], classes=4) > 2.0
