@@ -59,7 +59,7 @@ def run_tests(copy: Path, tests: Sequence[str]) -> int:
         env=environment,
         capture_output=True,
         check=False,
-        timeout=600,
+        timeout=300,
     )
     return done.returncode
 
@@ -86,7 +86,10 @@ def judge(mutation: Mutation) -> Outcome:
         if changed is None:
             return Outcome(mutation, "not found", 0.0)
         path.write_text(changed)
-        code = run_tests(copy, mutation.tests)
+        try:
+            code = run_tests(copy, mutation.tests)
+        except subprocess.TimeoutExpired:
+            return Outcome(mutation, "timed out", time.monotonic() - start)
     verdict = {0: "survived", FAILED_TESTS: "killed"}.get(code, f"error {code}")
     return Outcome(mutation, verdict, time.monotonic() - start)
 

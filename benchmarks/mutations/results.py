@@ -7,6 +7,12 @@ from .mutation import Mutation, mutations_of
 MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/claims.py",
+        "test_claim_errors.py",
+        ("claims: pairs with a control not counted", "        if len(pairs) < rule.needs:\n", "        if False:\n"),
+        ("claims: any verdict is read", 'if content["verdict"] not in get_args(Verdict):', "if False:"),
+    ),
+    *mutations_of(
+        "probe/claims.py",
         "test_claims.py",
         ("claims: interval over points", "    if len(set(keys)) != len(keys):\n", "    if False:\n"),
         (
@@ -19,8 +25,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("claims: family ignored", "family if family is not None else", "None or"),
         ("claims: needs ignored", "    if len(numbers) < rule.needs:\n", "    if False:\n"),
         ("claims: decoration never", "if difference[0] <= control.margin:", "if False:"),
-        ("claims: pairs with a control not counted", "        if len(pairs) < rule.needs:\n", "        if False:\n"),
-        ("claims: any verdict is read", 'if content["verdict"] not in get_args(Verdict):', "if False:"),
         (
             "claims: the median decides against controls",
             "difference[0] <= control.margin",
