@@ -123,5 +123,5 @@ def test_signals_that_cannot_be_edited_are_named(lstm: nn.LSTM, x: Tensor) -> No
     source = probe.record(lstm, x)
     with pytest.raises(ProbeError, match=r"no signal 'forget_gate'; there is 'cell_state', 'hidden_state'"):
         _ = probe.patch("forget_gate", source)
-    with pytest.raises(ProbeError, match=r"no signal 'cell_state'"):
+    with pytest.raises(ProbeError, match=r"'cell_state' was not kept; record it with signals="):
         _ = probe.patch("cell_state", probe.record(lstm, x, signals=["forget_gate"]))
