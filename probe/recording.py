@@ -338,8 +338,7 @@ def record(
             handle = layer.module.register_forward_hook(hook_for(layer), with_kwargs=True)
             stack.callback(handle.remove)
         output = model(*inputs, **(kwargs or {}))
-    called = {part.layer for part in parts}
-    missing = tuple(layer.name for layer in chosen if layer.name not in called)
+    missing = tuple(layer.name for layer in chosen if all(part.layer != layer.name for part in parts))
     return Recording(output, tuple(parts), kept, missing, max(errors, default=0.0))
 
 

@@ -112,7 +112,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "number = sum(part.layer == layer.name for part in parts)",
             "number = len(parts)",
         ),
-        ("recording: not_called forgotten", "if layer.name not in called)", "if False)"),
+        ("recording: not_called forgotten", "if all(part.layer != layer.name for part in parts))", "if False)"),
         ("recording: steps ignored", "    if steps is not None:\n        ", "    if False:\n        "),
         (
             "recording: signals ignored",
