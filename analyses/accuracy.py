@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from models.counter import answer
+from models.recipes import recipe
 from models.tasks import format_bits
-from probe import DataFigure, Finding, Range, Rule
+from probe import DataFigure, Finding, Range, Rule, inspect
 from probe.figures import new_figure, style
 from probe.measurements import Network, measurement, tabulate
 from probe.questions import accuracy
@@ -57,7 +58,7 @@ def find(networks: Sequence[Network]) -> Finding:
             data=drawn,
         )
     table = pd.concat([table, _misread(networks, counts.numpy())], ignore_index=True)
-    notes = {"answer": _answer(drawn), "otherwise": _otherwise(drawn)}
+    notes = {"setup": _setup(networks), "answer": _answer(drawn), "otherwise": _otherwise(drawn)}
     title = "Does the network count?"
     return common.finding("accuracy", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
@@ -69,6 +70,19 @@ def _alt(drawn: pd.DataFrame) -> str:
         for subject, values in errors
     ]
     return f"Share of test strings misread. {'; '.join(parts).capitalize()}."
+
+
+def _setup(networks: Sequence[Network]) -> str:
+    plan, seeds = recipe("counter"), len(common.pick(networks, "trained"))
+    idle = max(inspect(network.model).layers[0].units for network in common.pick(networks, "planted")) - 1
+    return (
+        f"The network reads {plan.length} bits, one at a time, through {plan.hidden_size} LSTM units, and answers "
+        f"how many ones there were. It was trained on {plan.train_size} of the {len(EVERY):,} strings, from {seeds} "
+        "seeds. Each network has a twin: the same initial weights, never trained. Whatever the twin shows as well "
+        f"was not learned. The planted counter is built by hand to hold the count in one unit, with {idle} idle "
+        "units beside it that keep their own random memories: it shows what each measurement gives when the answer "
+        "is known."
+    )
 
 
 def _answer(drawn: pd.DataFrame) -> str:

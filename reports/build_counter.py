@@ -23,18 +23,6 @@ QUESTIONS = (
     "other_lengths",
 )
 TITLE = "What does an LSTM that counts ones learn?"
-ABOUT = (
-    "The network reads ten bits, one at a time, through twelve LSTM units, and answers how many ones there were. "
-    "It was trained on 500 of the 1,024 strings, ten times from ten seeds. Each network has a twin: the same "
-    "initial weights, never trained. Whatever the twin shows as well was not learned. The planted counter is built "
-    "by hand to hold the count in one unit, with eleven idle units beside it that keep their own random memories: "
-    "it shows what each measurement gives when the answer is known.",
-    "In what follows c is the cell state and h the hidden state; a prefix is the bits read so far; steps count from "
-    "0, so the state after seven bits is that of step 6. A verdict is about the recipe and needs fifty networks: "
-    'with ten, each reads undecided whatever the ten show, and the column "holds in" says what they show. The '
-    "twins' heads are random, which makes them an easy control for answers; a harder one, a twin with a fitted "
-    "head, is not here yet.",
-)
 
 
 def build(findings: Path) -> Page:
@@ -45,7 +33,9 @@ def build(findings: Path) -> Page:
     """
     read = {question: Finding.read(findings / question) for question in QUESTIONS}
     every = [claim for finding in read.values() for claim in finding.claims]
-    sections = [Section("In short", [Text(ABOUT), story.networks_table(read["accuracy"])], key="in-short")]
+    sections = [
+        Section("In short", [Text(story.about(read)), story.networks_table(read["accuracy"])], key="in-short")
+    ]
     sections += [_section(finding) for finding in read.values()]
     caption = (
         "Median over networks with its interval by order statistics; each rule was fixed in code before its result. "
@@ -61,7 +51,7 @@ def build(findings: Path) -> Page:
 
 
 def _section(finding: Finding) -> Section:
-    notes = dict(finding.notes)
+    notes = {name: note for name, note in finding.notes.items() if name != story.SETUP}
     first = [notes.pop(name) for name in story.FIRST_NOTES if name in notes]
     last = [notes.pop(name) for name in story.LAST_NOTES if name in notes]
     blocks: list[Block] = [Text([*first, *notes.values()])] if first or notes else []

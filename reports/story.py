@@ -11,6 +11,8 @@ from probe.report import Sentence, Strong, Table
 
 #: The notes of a finding that a section tells before its figures, and after its claims.
 FIRST_NOTES = ("answer",)
+#: A note that the first section tells for all of them.
+SETUP = "setup"
 LAST_NOTES = ("otherwise",)
 
 
@@ -35,6 +37,22 @@ def holding(claim: Claim, finding: Finding, subject: str) -> tuple[int, int]:
     rows = rows[(rows["metric"] == claim.rule.metric) & (rows["subject"] == subject)]
     rows = rows[rows["signal"] == claim.rule.signal] if claim.rule.signal else rows
     return sum(value in claim.rule.established_if for value in rows["value"]), len(rows)
+
+
+def about(findings: Mapping[str, Finding]) -> list[str]:
+    """Return what a reader needs before the sections: the set-up, the words, and what a verdict takes."""
+    claims = claims_of(list(findings.values())).values()
+    needed, networks = max(claim.rule.needs for claim in claims), max(claim.n for claim in claims)
+    words = (
+        "In what follows c is the cell state and h the hidden state; a prefix is the bits read so far; steps count "
+        "from 0, so the state after seven bits is that of step 6."
+    )
+    verdicts = (
+        f"A verdict is about the recipe and needs {needed} networks; there are {networks} here, and the column "
+        '"holds in" says what they show, whatever the verdict. The twins\' heads are random, which makes them an '
+        "easy control for answers; a harder one, a twin with a fitted head, is not here yet."
+    )
+    return [findings["accuracy"].notes[SETUP], words, verdicts]
 
 
 def lead(findings: Mapping[str, Finding]) -> Sentence:

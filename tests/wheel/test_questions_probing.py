@@ -8,6 +8,10 @@ from torch import nn
 from probe import ProbeError
 from probe.figures import style
 from probe.measurements import Network
+from probe.probing.controls import signed_sums
+from probe.probing.linear import held_out_score
+from probe.probing.prefixes import states_by_step
+from probe.probing.splits import folds
 from probe.questions import linear_readout, single_units
 
 Data = tuple[torch.Tensor, torch.Tensor]
@@ -87,7 +91,13 @@ def test_linear_readout_reports_each_signal_with_its_controls(data: Data, networ
     assert shares.tolist() == pytest.approx([1.0, 1.0])
     last = table[(table["metric"] == "r_squared") & (table["step"] == 5)]["value"]
     assert by_metric.get_group("last_step_r_squared").item() == pytest.approx(last.min())
-    assert (by_metric.get_group("selectivity") < last.max()).all()
+    own = states_by_step(networks[0].model, *data)[-1]
+    memories = signed_sums(data[0])[own.rows]
+    for signal, states in own.states.items():
+        parts = folds(len(states), 2)
+        explained = held_out_score(states, np.column_stack([own.concept, memories]), parts).r_squared
+        rows = table[(table["metric"] == "selectivity") & (table["signal"] == signal)]
+        assert rows["value"].item() == pytest.approx(explained[0] - np.mean(explained[1:]))
 
 
 def test_the_figures_show_what_the_table_says(data: Data, networks: list[Network]):
