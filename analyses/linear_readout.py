@@ -83,7 +83,7 @@ def _by_step(table: pd.DataFrame) -> DataFigure:
             name="readout_by_step",
             title="A probe reads the count, trained or not",
             alt=f"Lines of held-out R² by step. After the last: trained {last['trained']:.4f}, untrained "
-            f"{last['untrained']:.4f}; the two stay close together at every step.",
+            f"{last['untrained']:.4f}.",
             caption="Median over networks and its 95 % interval, cell state. Grey: too few prefixes to hold out.",
             data=drawn,
         )

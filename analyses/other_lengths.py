@@ -85,16 +85,18 @@ _NEAR = {"0": "a ones-counter", "0.5": "a balance", "1": "a zeros-counter", "non
 
 
 def _drifts(table: pd.DataFrame) -> DataFigure:
-    drifts = table[(table["metric"] == "drift") & table["subject"].isin(["trained", "planted"])]
+    drifts = table[table["metric"] == "drift"]
+    twins = drifts[drifts["subject"] == "untrained"]["value"]
     figure, axes = new_figure(height=3.4)
     other_lengths.draw_drifts(table, names=NAMES, ax=axes[0, 0])
     return DataFigure.from_figure(
         figure,
         name="drift",
         title="Where each network stands between counting ones and counting zeros",
-        alt=f"Drift of each network. {_summary(table)}",
+        alt=f"Drift of each network. {_summary(table)} Untrained twins: {twins.min():.2f} to {twins.max():.2f}.",
         caption="Each mark is one network. Drift 0: it counts ones; 1: it counts zeros and subtracts them from "
-        "ten; 0.5: it weighs one against the other. All three programs give the same answers on ten bits.",
+        "ten; 0.5: it weighs one against the other. All three programs give the same answers on ten bits. "
+        "A twin stands in its network's row: near 0.5, since it answers about the same whatever it reads.",
         data=drifts[["subject", "network", "seed", "value"]],
     )
 

@@ -150,9 +150,12 @@ def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | Non
             low, high = np.array(intervals).T
             ax.fill_between(steps, low, high, color=look.color, alpha=0.25, linewidth=0)
     ax.set_xlabel("step (first input: 0)")
-    ax.set_ylabel("held-out R²")
-    ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
-    ax.legend(loc="lower right")
+    # From 0 on, R² of .98 and of .9999 would lie on each other; where nothing is that good the axis keeps its 0.
+    zoomed = ax.get_ylim()[0] > 0.5
+    ax.set_ylabel("held-out R² (axis cut)" if zoomed else "held-out R²")
+    if not zoomed:
+        ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
+    ax.legend(loc="lower left")
     return ax
 
 

@@ -212,6 +212,9 @@ def _name(landmark: float, names: Mapping[float, str] | None) -> str:
 def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None, ax: Axes | None = None) -> Axes:
     """Draw the drift of each trained and planted network, smallest at the bottom, between the landmarks.
 
+    An untrained twin is marked in its network's row. One that answers about the same whatever it reads stands at
+    the balance, which says nothing about what it counts.
+
     Args:
         frame: what `measure` returned.
         names: what a landmark's program is called, written above its line; None writes its drift.
@@ -221,11 +224,19 @@ def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None
     drifts = frame[(frame["metric"] == "drift") & frame["subject"].isin(["trained", "planted"])]
     drifts = drifts.sort_values(["value", "network"])
     places = np.arange(len(drifts))
-    for subject in ("trained", "planted"):
-        own = (drifts["subject"] == subject).to_numpy()
+    twins = frame[(frame["metric"] == "drift") & (frame["subject"] == "untrained")].set_index("seed")["value"]
+    paired = drifts["seed"].isin(twins.index).to_numpy() & (drifts["subject"] == "trained").to_numpy()
+    marks = {
+        subject: (drifts["value"][own], places[own])
+        for subject in ("trained", "planted")
+        if (own := (drifts["subject"] == subject).to_numpy()).any()
+    }
+    if paired.any():
+        marks["untrained"] = (twins.loc[drifts["seed"][paired]], places[paired])
+    for subject, (values, rows) in marks.items():
         look = role_style(subject)
-        if own.any():
-            ax.plot(drifts["value"][own], places[own], look.marker, color=look.color, label=subject)
+        ax.plot(values.to_numpy(), rows, look.marker, color=look.color, label=subject)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=len(marks))
     for landmark in LANDMARKS:
         ax.axvline(landmark, color="black", linewidth=0.8, zorder=0)
         ax.annotate(

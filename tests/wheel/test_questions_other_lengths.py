@@ -160,7 +160,7 @@ def test_draw_shows_a_line_a_network_between_the_named_landmarks():
     assert np.asarray(shifted.get_ydata()).tolist() == [4, 0]
 
 
-def test_draw_drifts_sorts_the_networks_and_leaves_untrained_ones_out():
+def test_draw_drifts_sorts_the_networks_and_marks_each_twin_in_its_networks_row():
     """The smallest drift stands at the bottom, beside its network's name."""
     networks = [
         Network("high", "trained", Program(0.8), 0),
@@ -170,5 +170,8 @@ def test_draw_drifts_sorts_the_networks_and_leaves_untrained_ones_out():
     table = other_lengths.measure(networks, INPUTS, CONCEPT, **OPTIONS)
     ax = other_lengths.draw_drifts(table, names={1.0: "losses"})
     assert [label.get_text() for label in ax.get_yticklabels()] == ["low", "high"]
-    assert np.allclose(ax.get_lines()[0].get_xdata(), [0.25, 0.8])
+    marks = {line.get_label(): line for line in ax.get_lines()}
+    assert np.allclose(marks["trained"].get_xdata(), [0.25, 0.8])
+    assert np.allclose(marks["untrained"].get_xdata(), [0.5])
+    assert np.asarray(marks["untrained"].get_ydata()).tolist() == [0]
     assert [text.get_text() for text in ax.texts] == ["d = 0", "d = 0.5", "losses"]
