@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 # Exit codes: 1 something could not be used or written, 2 wrong usage, 130 Ctrl-C (128 + SIGINT).
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
+
+def _whole(_: object, tokens: Sequence[cyclopts.Token]) -> int:
+    """Return a written whole number; cyclopts alone would round 1.5 to 2 and train that."""
+    text = tokens[0].value
+    if not text.removeprefix("-").isdecimal():
+        raise ValueError(f"{text!r} is no whole number; give one such as 3.")
+    return int(text)
+
+
+Whole = Annotated[int, cyclopts.Parameter(converter=_whole)]
 app = cyclopts.App(name="python -m models.train", help_format="plaintext", version_flags=[])
 
 
@@ -26,10 +36,10 @@ def train(
     *,
     out: Path,
     recipe: str = "counter",
-    seed: int | None = None,
+    seed: Whole | None = None,
     seeds: str | None = None,
-    epochs: int | None = None,
-    threads: int = 1,
+    epochs: Whole | None = None,
+    threads: Whole = 1,
     resume: Annotated[bool, cyclopts.Parameter(negative=())] = False,
     overwrite: Annotated[bool, cyclopts.Parameter(negative=())] = False,
     quiet: Annotated[bool, cyclopts.Parameter(negative=())] = False,
@@ -55,6 +65,8 @@ def train(
         fault = "Give --resume or --overwrite, not both."
     elif not chosen:
         fault = f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9."
+    elif not out.name:
+        fault = f"--out is {str(out)!r}; give the network a folder of its own, such as build/models/counter/seed-0."
     elif threads < 1:
         fault = f"--threads is {threads}; give 1 or more."
     if fault:

@@ -292,7 +292,9 @@ def test_a_negative_seed_is_refused(function: object) -> None:
         (["--seeds", "3"], 2, "--seeds is '3'; give a range such as 0:10"),
         (["--seeds", "2:2"], 2, "give a range such as 0:10"),
         (["--resume", "--overwrite"], 2, "--resume or --overwrite, not both"),
-        (["--seed", "one"], 2, 'Invalid value for --seed: unable to convert "one" into int'),
+        (["--seed", "one"], 2, "Invalid value for --seed: 'one' is no whole number; give one such as 3."),
+        (["--epochs", "1.5"], 2, "Invalid value for --epochs: '1.5' is no whole number; give one such as 3."),
+        (["--threads", "0"], 2, "--threads is 0; give 1 or more"),
         (["--sed", "1"], 2, "--sed"),
     ],
 )
@@ -305,6 +307,16 @@ def test_the_command_says_what_is_wrong(
     assert message in " ".join(err.replace("│", " ").split())
     assert "Traceback" not in err
     assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_output_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty --out, which a script's unset variable gives, would mean the current folder."""
+    monkeypatch.chdir(tmp_path)
+    assert command.main(["--out", ""]) == 2
+    assert "give the network a folder of its own" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
