@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 # Before torch is imported: small networks run many times slower on two threads than on one.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
@@ -16,6 +19,18 @@ import torch
 from torch import Tensor, nn
 
 torch.set_num_threads(1)
+
+
+def _share(name: str) -> None:
+    """Let the tests beside this file `import name`, in the checkout and wherever the folder was copied to."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+
+
+_share("reference")
 
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
 
