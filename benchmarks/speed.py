@@ -1,0 +1,176 @@
+"""How long recording and patching take, beside the bare `nn.LSTM`, a loop written by hand, and four peers.
+
+    python -m benchmarks.speed [--out docs/speed.md] [--only record sweep] [--tools rnn-probe nnsight] [--keep]
+
+Every tool runs in a process and an environment of its own (`benchmarks/peers/`), on one thread. Its results are
+compared with the same arrays computed by hand before anything is timed; a mismatch ends the run. Each timing is one
+of a pair with the bare module, in the same process, so that what is compared are ratios. The tools take turns,
+`--rounds` times. A part of the table can be measured alone (`--only`, `--tools`) and joined to the rest (`--keep`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import speed_page
+from .peers.environments import PEERS, ROOT, python_of, version_of
+
+RESULTS = ROOT / "build" / "speed.json"
+PARTS = ("record", "sweep", "layers", "memory", "import")
+#: How many shapes are recorded; the shapes are in `benchmarks/peers/harness.py`.
+CASES = 4
+#: The shape on which every tool's memory is measured.
+MEMORY_CASE = 2
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")}
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A tool as the parent sees it: its script, its Python, and what it is called elsewhere."""
+
+    name: str
+    script: str
+    python: Callable[[], Path]
+    package: str
+    imports: str
+
+    def run(self, *words: str) -> Any:
+        """Run the tool's script and return what it found.
+
+        Raises:
+            SystemExit: it failed, or its results are wrong; its own words are passed on.
+        """
+        return json.loads(self._printed("-m", f"benchmarks.peers.{self.script}", *words))
+
+    def import_seconds(self) -> float:
+        """Return the CPU seconds that importing the tool takes in a process that has torch already."""
+        code = f"import time, torch; s = time.process_time(); {self.imports}; print(time.process_time() - s)"
+        return float(self._printed("-c", code))
+
+    def _printed(self, *words: str) -> str:
+        """Return the last line that the tool's Python prints."""
+        command = [str(self.python()), *words]
+        environment = os.environ | ONE_THREAD
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{self.name}: {' '.join(words)} failed.\n{done.stderr[-3000:]}")
+        return done.stdout.splitlines()[-1]
+
+
+def runners() -> list[Runner]:
+    """Return every tool, ours first."""
+
+    def home() -> Path:
+        return Path(sys.executable)
+
+    peers = [
+        Runner(
+            name,
+            f"with_{package.replace('-', '_')}",
+            lambda name=name: python_of(name),
+            package,
+            f"import {module}",
+        )
+        for name, (package, module) in PEERS.items()
+    ]
+    return [
+        Runner("rnn-probe", "with_probe", home, "rnn-probe", "import probe; probe.record"),
+        Runner("by hand", "with_hand", home, "torch", "pass"),
+        *peers,
+    ]
+
+
+def jobs(tool: Runner, part: str, pairs: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the key and the words of every run that a round makes of a tool."""
+    ours = tool.script == "with_probe"
+    if part == "record":
+        for case in range(CASES):
+            yield f"record {case}", ("record", "--case", str(case), "--pairs", str(pairs))
+    elif part == "sweep":
+        yield "sweep", ("sweep", "--pairs", str(pairs))
+    elif part == "layers" and ours:
+        yield "layers", ("layers", "--pairs", str(pairs))
+
+
+def joined(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Return the pairs of several rounds as one list for each way."""
+    return {
+        way: {
+            key: before.get(way, {}).get(key, []) + value if isinstance(value, list) else value
+            for key, value in values.items()
+        }
+        for way, values in after.items()
+    }
+
+
+def measure_once(tool: Runner, part: str) -> Iterator[tuple[str, Any]]:
+    """Yield what needs no rounds: memory in a fresh process, and the time of an import."""
+    if part == "import":
+        yield "import", sorted(tool.import_seconds() for _ in range(3))
+    if part == "memory":
+        ours = tool.script == "with_probe"
+        for case in range(CASES) if ours else [MEMORY_CASE]:
+            yield f"memory {case}", tool.run("memory", "--case", str(case))
+        if tool.script == "with_hand":
+            yield "memory bare", tool.run("memory", "--case", str(MEMORY_CASE), "--way", "bare")
+
+
+def measure(tools: list[Runner], parts: list[str], rounds: int, pairs: int, results: dict[str, Any]) -> None:
+    """Fill in the results of some tools and parts: for each tool, by the key of the run."""
+    for tool in tools:
+        python = tool.python()
+        own = results.setdefault(tool.name, {})
+        own["versions"] = {name: version_of(python, name) for name in dict.fromkeys((tool.package, "torch"))}
+        for part in parts:
+            for key, value in measure_once(tool, part):
+                own[key] = value
+    for number in range(rounds):
+        for part in parts:
+            for tool in tools:
+                for key, words in jobs(tool, part, pairs):
+                    sys.stderr.write(f"round {number + 1} of {rounds}: {tool.name}, {key}\n")
+                    earlier = results[tool.name].get(key, {}) if number else {}
+                    results[tool.name][key] = joined(earlier, tool.run(*words))
+                    save(results)
+
+
+def save(results: dict[str, Any]) -> None:
+    """Keep what has been measured so far."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results))
+
+
+def main() -> int:
+    """Measure, print the tables, and write the page."""
+    every = runners()
+    names = [tool.name for tool in every]
+    parser = argparse.ArgumentParser(description="Time rnn-probe beside the bare module and its peers.")
+    parser.add_argument("--out", type=Path, help="the page to write")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts to measure")
+    parser.add_argument("--tools", nargs="*", choices=names, default=names, help="which tools to measure")
+    parser.add_argument("--rounds", type=int, default=3, help="how often the tools take turns")
+    parser.add_argument("--pairs", type=int, default=3, help="pairs of a round")
+    parser.add_argument("--keep", action="store_true", help="keep what was measured of other tools and parts before")
+    options = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if options.keep and RESULTS.is_file() else {}
+    tools = [tool for tool in every if tool.name in options.tools]
+    measure(tools, options.only, options.rounds, options.pairs, results)
+    save(results)
+    scripts = {tool.name: ROOT / "benchmarks" / "peers" / f"{tool.script}.py" for tool in every}
+    page = speed_page.page(results, scripts)
+    sys.stdout.write(page)
+    if options.out:
+        options.out.write_text(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""The page of the speed benchmark: what was measured, as tables in Markdown."""
+
+from __future__ import annotations
+
+import ast
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+#: As in `benchmarks/peers/harness.py`, which needs torch.
+CASES = ("1,024 x 10, 1 to 12", "256 x 100, 1 to 128", "64 x 1,000, 32 to 128", "256 x 200, 64 to 256")
+OURS = "rnn-probe"
+HEAD = """# Speed
+
+Measured on {day} with `python -m benchmarks.speed`, {pairs} pairs for each number: {machine}, Linux,
+Python {python}, {versions}. One thread (`OMP_NUM_THREADS=1`, `torch.set_num_threads(1)`), float32, under `no_grad`,
+CPU time.
+
+Each number is a median of ratios: the tool, and the bare `nn.LSTM` forward right beside it in the same process.
+Every result was compared with the same arrays computed by hand before it was timed (largest difference allowed:
+1e-5). A tool that can do the task in several ways counts with its fastest; all of them are listed below.
+"""
+RECORDING = """
+## Recording i f g o c h at every step
+
+Time over the time of the bare module (strings x steps, features to units).
+
+"""
+SWEEPING = """
+## Patching c at 10 steps x 12 units, one at a time, on 1,024 pairs of strings
+
+The logits of all 120 edits, the source's run included.
+
+"""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown, all columns but the first aligned right."""
+    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def middle(result: Mapping[str, Any]) -> float:
+    """Return the median ratio of a way."""
+    return median(result["ratio"])
+
+
+def fastest(ways: Mapping[str, Any]) -> str:
+    """Return the name of the way with the lowest median ratio."""
+    return min(ways, key=lambda name: middle(ways[name]))
+
+
+def milliseconds(values: Sequence[float]) -> str:
+    """Return a median time in small print."""
+    return f"<sub>{median(values) * 1e3:,.1f} ms</sub>"
+
+
+def cell(result: Mapping[str, Any] | None) -> str:
+    """Return a ratio with its time in small print."""
+    return f"{middle(result):.2f} {milliseconds(result['seconds'])}" if result else "-"
+
+
+def titled(name: str, results: Mapping[str, Any]) -> str:
+    """Return a tool's name with its version."""
+    versions = results[name].get("versions", {})
+    package = next(iter(versions), "torch")
+    return name if package == "torch" else f"{name} {versions[package]}"
+
+
+def recording(results: Mapping[str, Any]) -> str:
+    """Return the table of recording: a row a tool, each of our own ways a row."""
+    rows = []
+    bare = [
+        [value for own in results.values() for way in own.get(f"record {n}", {}).values() for value in way["bare"]]
+        for n in range(len(CASES))
+    ]
+    rows.append(["bare `nn.LSTM`", *(f"1 {milliseconds(times)}" if times else "-" for times in bare)])
+    for name, own in results.items():
+        cases = [own.get(f"record {n}", {}) for n in range(len(CASES))]
+        if name == OURS:
+            for way in dict.fromkeys(way for ways in cases for way in ways):
+                rows.append([f"**`probe.{way}`**", *(cell(ways.get(way)) for ways in cases)])
+        elif any(cases):
+            rows.append([titled(name, results), *(cell(ways[fastest(ways)]) if ways else "-" for ways in cases)])
+    return table(["", *CASES], rows)
+
+
+def sweeping(results: Mapping[str, Any]) -> str:
+    """Return the table of the sweep, over the bare module and over ours."""
+    found = {name: own["sweep"][fastest(own["sweep"])] for name, own in results.items() if own.get("sweep")}
+    ours = middle(found[OURS]) if OURS in found else None
+    rows = [
+        [titled(name, results), cell(result), f"{middle(result) / ours:.2f}" if ours else "-"]
+        for name, result in found.items()
+    ]
+    return table(["", "over one bare forward", f"over {OURS}"], rows)
+
+
+def every_way(results: Mapping[str, Any]) -> str:
+    """Return the table of all ways of all tools."""
+    rows = []
+    for name, own in results.items():
+        cases = [own.get(f"record {n}", {}) for n in range(len(CASES))]
+        for way in dict.fromkeys(way for ways in cases for way in ways):
+            rows.append([f"{name}: {way}", *(f"{middle(w[way]):.2f}" if way in w else "-" for w in cases), ""])
+        rows += [
+            [f"{name}: {way}", *[""] * len(CASES), f"{middle(result):.1f}"]
+            for way, result in own.get("sweep", {}).items()
+        ]
+    return "\n## Every way that was tried\n\n" + table(["", *CASES, "sweep"], rows)
+
+
+def layers(results: Mapping[str, Any]) -> str:
+    """Return the table of our other layers."""
+    found = results.get(OURS, {}).get("layers")
+    if not found:
+        return ""
+    words = "\n## Other layers\n\n`probe.record` over each module alone (256 strings x 100 steps, 32 to 128).\n\n"
+    return words + table(["", "over the bare module"], [[name, cell(result)] for name, result in found.items()])
+
+
+def memory(results: Mapping[str, Any]) -> str:
+    """Return the table of peak memory and import times."""
+    rows = []
+    for name, own in results.items():
+        for key, found in own.items():
+            if not key.startswith("memory"):
+                continue
+            place = key.removeprefix("memory ")
+            shape = CASES[int(place)] if place.isdigit() else CASES[2]
+            who = name if place.isdigit() else "bare `nn.LSTM`"
+            rows.append([f"{who}, {shape}", f"{found['ratio']:.2f}", f"{found['peak'] / 2**20:,.0f} MiB"])
+    if not rows:
+        return ""
+    words = (
+        "\n## Memory of a recording\n\nHow far one call in a fresh process lifts its peak, over the bytes returned."
+    )
+    return words + "\n\n" + table(["", "over bytes returned", "peak"], rows)
+
+
+def imports(results: Mapping[str, Any]) -> str:
+    """Return the table of import times."""
+    rows = [
+        [titled(name, results), f"{median(own['import']):.2f} s"]
+        for name, own in results.items()
+        if own.get("import") and titled(name, results) != name
+    ]
+    return "\n## Import, on top of torch's (CPU time)\n\n" + table(["", ""], rows) if rows else ""
+
+
+def rewrites(results: Mapping[str, Any], scripts: Mapping[str, Path]) -> str:
+    """Return what of the model each tool needs rewritten, as its script says it."""
+    lines = ["\n## What each tool needs rewritten\n"]
+    for name, path in scripts.items():
+        words = ast.get_docstring(ast.parse(path.read_text())) or ""
+        if name in results:
+            text = " ".join(words.split("\n\n", 1)[-1].removeprefix("Rewrite: ").split())
+            lines.append(f"- **{name}** (`benchmarks/peers/{path.name}`): {text}")
+    return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    """Return the processor and how many cores of it there are (Linux)."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown processor"
+    )
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def page(results: Mapping[str, Any], scripts: Mapping[str, Path]) -> str:
+    """Return the whole page.
+
+    Args:
+        results: for each tool, what was measured, as `benchmarks/speed.py` keeps it.
+        scripts: the script of each tool.
+    """
+    results = {name: results[name] for name in scripts if name in results}
+    torch = sorted({own["versions"]["torch"] for own in results.values()})
+    timed = [len(way["ratio"]) for own in results.values() for way in own.get("sweep", {}).values()]
+    head = HEAD.format(
+        day=date.today().isoformat(),
+        pairs=min(timed, default=0) or "several",
+        machine=machine(),
+        python=platform.python_version(),
+        versions=f"torch {' and '.join(torch)}",
+    )
+    parts = [head, RECORDING + recording(results), SWEEPING + sweeping(results), layers(results)]
+    parts += [memory(results), imports(results), every_way(results), rewrites(results, scripts)]
+    return "".join(parts)
