@@ -10,20 +10,30 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .claims import Claim, Control, Range, Rule, judge
-    from .edits import Edit, intervene, patch
+    from .custom import CustomGRU, CustomLSTM, CustomRNN
+    from .edit_kinds import Edit
+    from .edits import ablate, clamp, edit, patch, steer
     from .errors import ProbeError
     from .findings import DataFigure, Finding
     from .inspection import inspect
-    from .recording import Recording, load_recording, record
+    from .interventions import intervene
+    from .recorder import record, watch
+    from .recording import Recording
+    from .recording_files import load_recording
     from .signals import Signal, Site
 
 _HOMES = {
     "claims": ("Claim", "Control", "Range", "Rule", "judge"),
-    "edits": ("Edit", "intervene", "patch"),
+    "custom": ("CustomGRU", "CustomLSTM", "CustomRNN"),
+    "edit_kinds": ("Edit",),
+    "edits": ("ablate", "clamp", "edit", "patch", "steer"),
     "errors": ("ProbeError",),
     "findings": ("DataFigure", "Finding"),
     "inspection": ("inspect",),
-    "recording": ("Recording", "load_recording", "record"),
+    "interventions": ("intervene",),
+    "recorder": ("record", "watch"),
+    "recording": ("Recording",),
+    "recording_files": ("load_recording",),
     "signals": ("Signal", "Site"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -31,6 +41,9 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 __all__ = [
     "Claim",
     "Control",
+    "CustomGRU",
+    "CustomLSTM",
+    "CustomRNN",
     "DataFigure",
     "Edit",
     "Finding",
@@ -40,12 +53,17 @@ __all__ = [
     "Rule",
     "Signal",
     "Site",
+    "ablate",
+    "clamp",
+    "edit",
     "inspect",
     "intervene",
     "judge",
     "load_recording",
     "patch",
     "record",
+    "steer",
+    "watch",
 ]
 
 

@@ -42,7 +42,7 @@ def show(file: Path, /, *, as_json: AsJson = False) -> None:
         file: what `Recording.save` wrote.
         as_json: print JSON instead of text.
     """
-    from .recording import load_recording
+    from .recording_files import load_recording
 
     described = _describe(load_recording(file))
     _emit(_to_json(described) if as_json else _recording_text(described))

@@ -1,65 +1,126 @@
-"""Changes inside the recurrence of an unmodified module: edits as values, and the context that applies them."""
+"""Edits inside a recurrence, made: clamp, ablate, patch, steer, edit."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex
-from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from . import engine
-from .errors import ProbeError
-from .layers import Layer, find_layers
-from .signals import Signal, Site, as_indices, as_numbers, as_signal, within
+from .edit_kinds import Ablate, Clamp, Edit, FunctionEdit, Patch, Steer
+from .errors import ProbeError, unknown
+from .signals import Site, as_indices, as_numbers, as_signal, within
 
 if TYPE_CHECKING:
     from .recording import Recording
 
-#: What this version edits: the two states of an LSTM.
-_EDITABLE = (Signal.CELL_STATE, Signal.HIDDEN_STATE)
+Indices = SupportsIndex | Iterable[SupportsIndex] | None
 
 
-@dataclass(frozen=True)
-class Edit:
-    """A change at a site: a value that can be printed, compared and hashed.
+def _site(signal: str, layer: str | None, *, units: Indices, steps: Indices, rows: Indices, call: int | None) -> Site:
+    if call is not None and (isinstance(call, bool) or not isinstance(call, int) or call < 0):
+        raise ProbeError(f"call={call!r} must be the number of a call, the first being 0, or None for every call.")
+    return Site(
+        as_signal(signal),
+        layer,
+        as_indices("units", units),
+        as_indices("steps", steps),
+        as_indices("rows", rows),
+        call,
+    )
 
-    Attributes:
-        site: where.
-        values: what is put there, (row, step, unit); a row of the batch takes the row that `source_rows` names.
-        source_rows: for each row of the batch the row of `values`, or None for the same row.
+
+def _as_values(name: str, value: Any) -> Tensor:
+    try:
+        # A Python number is a float64; torch would round it to float32 first.
+        values = value.detach().clone() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ProbeError(f"{name}={value!r} must be a number or an array of numbers ({error}).") from None
+    return values if values.is_floating_point() else values.to(torch.float64)
+
+
+def clamp(
+    signal: str,
+    value: float | Sequence[float] | Tensor,
+    *,
+    layer: str | None = None,
+    units: Indices = None,
+    steps: Indices = None,
+    rows: Indices = None,
+    call: int | None = None,
+) -> Edit:
+    """Return the edit that holds a signal at a fixed value.
+
+    Args:
+        signal: any signal of the layer, such as `forget_gate`.
+        value: one number for all units, or one for each unit that is edited, (unit,).
+        layer: the layer's name, or None for the only one that has the signal.
+        units: which units, or None for all.
+        steps: at which steps, or None for all; negative ones count from each row's last step.
+        rows: which rows of the batch are changed, or None for all.
+        call: which call of the layer in a forward pass, or None for every call.
+
+    Raises:
+        ProbeError: there is no such signal, or the value is no number or no array of one axis.
     """
+    values = _as_values("value", value)
+    if values.dim() > 1:
+        raise ProbeError(f"value has shape {tuple(values.shape)}; give one number, or one for each unit.")
+    return Clamp(_site(signal, layer, units=units, steps=steps, rows=rows, call=call), values)
 
-    site: Site
-    values: Float[Tensor, "row step unit"] = field(compare=False, repr=False)
-    source_rows: tuple[int, ...] | None = None
-    digest: str = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        content = self.values.detach().cpu().contiguous()
-        data = content.view(torch.uint8).numpy().tobytes() if content.numel() else b""
-        described = f"{content.dtype}{tuple(content.shape)}".encode()
-        object.__setattr__(self, "digest", hashlib.sha256(described + data).hexdigest())
+def ablate(
+    signal: str,
+    *,
+    kind: str = "zero",
+    reference: Recording | None = None,
+    seed: int = 0,
+    layer: str | None = None,
+    units: Indices = None,
+    steps: Indices = None,
+    rows: Indices = None,
+    call: int | None = None,
+) -> Edit:
+    """Return the edit that takes away what a signal says.
 
-    def __repr__(self) -> str:
-        site = self.site
-        options = {
-            "layer": site.layer,
-            "units": site.units,
-            "steps": site.steps,
-            "rows": site.rows,
-            "call": site.call,
-            "source_rows": self.source_rows,
-        }
-        rows, steps, units = self.values.shape
-        given = "".join(f", {name}={value!r}" for name, value in options.items() if value is not None)
-        source = f"<{rows} rows x {steps} steps x {units} units, sha256 {self.digest[:8]}>"
-        return f"patch({str(site.signal)!r}, source={source}{given})"
+    A zero is a value that the network may never have seen; a mean keeps what is the same for every row (and the
+    clock, since it is taken at each step); a resample keeps the values possible, but says another row's.
+
+    Args:
+        signal: any signal of the layer.
+        kind: `zero`; `mean`, the reference's mean over its rows at the same step; or `resample`, for each row of the
+            batch a row of the reference drawn at random, the same at every step.
+        reference: the recording that means and rows are taken from.
+        seed: of the drawing.
+        layer: the layer's name in both models, or None for the only one that has the signal.
+        units: which units, or None for all.
+        steps: at which steps, or None for all.
+        rows: which rows of the batch are changed, or None for all.
+        call: which call of the layer in a forward pass, or None for every call.
+
+    Raises:
+        ProbeError: there is no such signal or kind, or the reference lacks what is asked of it.
+
+    Reference:
+        Wang et al. 2023 (mean ablation); Chan et al. 2022, Causal scrubbing (resampling).
+    """
+    kinds = ("zero", "mean", "resample")
+    if kind not in kinds:
+        raise ProbeError(unknown("kind of ablation", kind, kinds))
+    site = _site(signal, layer, units=units, steps=steps, rows=rows, call=call)
+    if (reference is None) != (kind == "zero"):
+        raise ProbeError(
+            f"kind={kind!r} needs reference=, the recording that its values are taken from."
+            if reference is None
+            else "kind='zero' takes no reference=; choose kind='mean' or kind='resample'."
+        )
+    if reference is None:
+        return Ablate(site, kind, None)
+    values = _values_of(reference, "reference", site)
+    if kind == "mean":
+        return Ablate(site, kind, values.nanmean(0, keepdim=True))
+    return Ablate(site, kind, values, seed)
 
 
 def patch(
@@ -67,19 +128,19 @@ def patch(
     source: Recording,
     *,
     layer: str | None = None,
-    units: SupportsIndex | Iterable[SupportsIndex] | None = None,
-    steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
-    rows: SupportsIndex | Iterable[SupportsIndex] | None = None,
+    units: Indices = None,
+    steps: Indices = None,
+    rows: Indices = None,
     source_rows: SupportsIndex | Iterable[SupportsIndex] | None = None,
     call: int | None = None,
 ) -> Edit:
-    """Return the edit that puts another run's state into this one (activation patching, interchange).
+    """Return the edit that puts another run's values into this one (activation patching, interchange).
 
-    A patch of the cell state recomputes the hidden state of that step, h = o tanh(c). To keep h as it was,
-    patch it too, with the run's own recording.
+    A patch of a gate or of the cell state recomputes what follows from it at that step, such as h = o tanh(c). To
+    keep h as it was, patch it too, with the run's own recording.
 
     Args:
-        signal: `cell_state` or `hidden_state`.
+        signal: any signal of the layer, such as `cell_state`.
         source: the recording that the values are taken from.
         layer: the layer's name in both models, or None for the only one that has the signal.
         units: which units, or None for all.
@@ -90,28 +151,13 @@ def patch(
         call: which call of the layer in a forward pass, or None for every call.
 
     Raises:
-        ProbeError: the signal cannot be edited, or the source lacks it, the layer, a unit, a step or a row.
+        ProbeError: there is no such signal, or the source lacks it, the layer, a unit, a step or a row.
 
     Reference:
         Vig et al. 2020 (causal mediation); Geiger et al. 2021 (interchange intervention), section 3.
     """
-    if not hasattr(source, "parts"):
-        raise ProbeError(
-            f"source must be a recording, as probe.record returns it; this is a {type(source).__name__}."
-        )
-    if call is not None and (isinstance(call, bool) or not isinstance(call, int) or call < 0):
-        raise ProbeError(f"call={call!r} must be the number of a call, the first being 0, or None for every call.")
-    site = Site(
-        as_signal(signal, _EDITABLE),
-        layer,
-        as_indices("units", units),
-        as_indices("steps", steps),
-        as_indices("rows", rows),
-        call,
-    )
-    values = source[site.signal] if layer is None else source[layer, site.signal]
-    picked = _picked(source, site.steps, values.shape[1])
-    values = values[:, picked][:, :, within("units", site.units, values.shape[2], "the layer's unit axis")]
+    site = _site(signal, layer, units=units, steps=steps, rows=rows, call=call)
+    values = _values_of(source, "source", site)
     chosen: tuple[int, ...] | None = None
     if source_rows is not None:
         # Repeats are meant here: many rows may take the state of one source.
@@ -119,7 +165,86 @@ def patch(
         for row in chosen:
             within("source_rows", (row,), len(values), "the source's batch axis")
         chosen = tuple(row % len(values) for row in chosen)
-    return Edit(site, values.detach().clone(), chosen)
+    return Patch(site, values, chosen)
+
+
+def steer(
+    signal: str,
+    direction: Sequence[float] | Tensor,
+    *,
+    scale: float = 1.0,
+    layer: str | None = None,
+    units: Indices = None,
+    steps: Indices = None,
+    rows: Indices = None,
+    call: int | None = None,
+) -> Edit:
+    """Return the edit that adds a direction to a signal (activation steering).
+
+    Args:
+        signal: any signal of the layer.
+        direction: one number for each unit that is edited, (unit,).
+        scale: how many times the direction is added.
+        layer: the layer's name, or None for the only one that has the signal.
+        units: which units, or None for all.
+        steps: at which steps, or None for all.
+        rows: which rows of the batch are changed, or None for all.
+        call: which call of the layer in a forward pass, or None for every call.
+
+    Raises:
+        ProbeError: there is no such signal, or the direction is no array of one axis.
+
+    Reference:
+        Turner et al. 2023, Activation addition.
+    """
+    values = _as_values("direction", direction)
+    if values.dim() != 1:
+        raise ProbeError(f"direction has shape {tuple(values.shape)}; give one number for each unit that is edited.")
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)):
+        raise ProbeError(f"scale={scale!r} must be a number.")
+    return Steer(_site(signal, layer, units=units, steps=steps, rows=rows, call=call), values, float(scale))
+
+
+def edit(
+    signal: str,
+    function: Callable[[Tensor, Site], Tensor],
+    *,
+    layer: str | None = None,
+    units: Indices = None,
+    steps: Indices = None,
+    rows: Indices = None,
+    call: int | None = None,
+) -> Edit:
+    """Return the edit that a function makes, which gradients run through where torch can differentiate it.
+
+    Args:
+        signal: any signal of the layer.
+        function: `function(value, site) -> value` is called once for each edited step, with the values of the edited
+            rows and units at that step, (row, unit); `site.steps` holds the step.
+        layer: the layer's name, or None for the only one that has the signal.
+        units: which units, or None for all.
+        steps: at which steps, or None for all.
+        rows: which rows of the batch are changed, or None for all.
+        call: which call of the layer in a forward pass, or None for every call.
+
+    Raises:
+        ProbeError: there is no such signal, or the function cannot be called.
+    """
+    if not callable(function):
+        raise ProbeError(f"function must be callable as function(value, site); this is a {type(function).__name__}.")
+    return FunctionEdit(_site(signal, layer, units=units, steps=steps, rows=rows, call=call), function)
+
+
+def _values_of(source: Recording, name: str, site: Site) -> Tensor:
+    """Return what a recording holds at a site, (row, step, unit); the site's rows are those of the batch."""
+    if not hasattr(source, "parts"):
+        raise ProbeError(
+            f"{name} must be a recording, as probe.record returns it; this is a {type(source).__name__}."
+        )
+    values = source[site.signal] if site.layer is None else source[site.layer, site.signal]
+    picked = _picked(source, site.steps, values.shape[1])
+    values = values[:, picked][:, :, within("units", site.units, values.shape[2], "the layer's unit axis")]
+    return values.detach().clone()
 
 
 def _picked(source: Recording, steps: tuple[int, ...] | None, length: int) -> list[int]:
@@ -133,166 +258,3 @@ def _picked(source: Recording, steps: tuple[int, ...] | None, length: int) -> li
     if missing:
         raise ProbeError(f"steps={missing} are not in the source, which holds steps {kept}.")
     return [kept.index(step) for step in steps]
-
-
-def _apply(edit: Edit, step: int, steps: Sequence[int], value: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a signal's value (batch, unit) at a step with the edit's values put in, and where they were."""
-    units = within("units", edit.site.units, value.shape[1], "the layer's unit axis")
-    rows = within("rows", edit.site.rows, len(value), "the batch")
-    sources = edit.source_rows if edit.source_rows is not None else rows
-    if edit.source_rows is not None and len(sources) != len(rows):
-        raise ProbeError(f"source_rows names {len(sources)} rows for the {len(rows)} rows of the batch.")
-    if edit.source_rows is None and edit.site.rows is None and len(edit.values) != len(value):
-        raise ProbeError(
-            f"The source has {len(edit.values)} rows and the batch {len(value)}. Give a source of the same "
-            "batch, or say with source_rows= which row each one takes."
-        )
-    within("rows", tuple(sources) if edit.source_rows is None else None, len(edit.values), "the source")
-    put = edit.values[list(sources), steps.index(step)].to(value)
-    changed = value.clone()
-    place = torch.tensor(rows).unsqueeze(1), torch.tensor(units)
-    changed[place] = put
-    own = torch.zeros_like(value, dtype=torch.bool)
-    own[place] = True
-    return changed, own
-
-
-@dataclass(eq=False)
-class Applied:
-    """What the edits made of a module's latest call."""
-
-    output: object
-    natural: engine.Trace
-    edits: tuple[Edit, ...]
-    changed: engine.Trace
-
-
-#: For each module under edits, its latest call: a nested context, or a recording, starts from it.
-_latest: WeakKeyDictionary[nn.Module, Applied] = WeakKeyDictionary()
-
-
-def applied_to(module: nn.Module, output: object) -> Applied | None:
-    """Return what edits made of the call that returned this very output, or None if none did."""
-    latest = _latest.get(module)
-    return latest if latest is not None and latest.output is output else None
-
-
-def _edited(layer: Layer, natural: engine.Trace, edits: tuple[Edit, ...]) -> engine.Trace:
-    length, batch = natural.signals[Signal.HIDDEN_STATE].shape[:2]
-    placed = [
-        (edit, within("steps", edit.site.steps, length, f"the input of layer {layer.name!r}")) for edit in edits
-    ]
-    for edit, steps in placed:
-        _check_fit(edit, steps, batch, layer)
-    if not placed:
-        return natural
-
-    def change(signal: Signal, step: int, value: Tensor) -> tuple[Tensor, Tensor]:
-        own = torch.zeros_like(value, dtype=torch.bool)
-        for edit, steps in placed:
-            if edit.site.signal == signal and step in steps:
-                value, here = _apply(edit, step, steps, value)
-                own = own | here
-        return value, own
-
-    every = sorted({step for _, steps in placed for step in steps})
-    return engine.rerun(layer, natural, every, change)
-
-
-def _check_fit(edit: Edit, steps: Sequence[int], batch: int, layer: Layer) -> None:
-    within("rows", edit.site.rows, batch, f"the batch of layer {layer.name!r}")
-    if len(steps) != edit.values.shape[1]:
-        raise ProbeError(
-            f"The patch holds {edit.values.shape[1]} steps and the input of layer {layer.name!r} has "
-            f"{len(steps)}. Name the steps to patch with steps=."
-        )
-
-
-def _place(model: nn.Module, edits: Sequence[Edit]) -> list[tuple[Layer, tuple[Edit, ...]]]:
-    """Return the layers that are edited with their edits, or raise before anything runs."""
-    placed: dict[str, tuple[Layer, list[Edit]]] = {}
-    for edit in edits:
-        layers = find_layers(model, None if edit.site.layer is None else [edit.site.layer])
-        if len(layers) > 1:
-            raise ProbeError(
-                f"{edit!r} names no layer, and the model has several: "
-                f"{', '.join(repr(layer.name) for layer in layers)}. Choose one with layer=."
-            )
-        layer = next(iter(layers))
-        within("units", edit.site.units, layer.units, f"layer {layer.name!r}")
-        if edit.site.units is None and edit.values.shape[2] != layer.units:
-            raise ProbeError(
-                f"The source has {edit.values.shape[2]} units and layer {layer.name!r} has {layer.units}; "
-                "choose units= that both have."
-            )
-        placed.setdefault(layer.name, (layer, []))[1].append(edit)
-    return [(layer, tuple(own)) for layer, own in placed.values()]
-
-
-def _check_calls(placed: Sequence[tuple[Layer, tuple[Edit, ...]]], counts: Mapping[str, int]) -> None:
-    """Raise where a forward pass ended without a call that an edit waited for: nothing was changed then."""
-    for layer, edits in placed:
-        number = counts.get(layer.name, 0)
-        for edit in edits:
-            if (edit.site.call or 0) >= number:
-                raise ProbeError(
-                    f"{edit!r} changed nothing: the model called layer {layer.name!r} {number} times in its forward "
-                    "pass. Choose a layer and a call= that happen; a layer run by .forward() is not seen."
-                )
-
-
-@contextmanager
-def intervene(model: nn.Module, *edits: Edit) -> Iterator[nn.Module]:
-    """Run a model with edits inside its recurrence; afterwards the model is exactly as it was.
-
-    The module runs once as it is; then the edited layer is run again from the first edited step, so that the
-    next step, the module's output and everything above see the change. Cost: one more run of the layer from
-    that step on. Contexts may be nested; the edits of all of them act in one run.
-
-    Args:
-        model: any module that contains recurrent layers.
-        *edits: what to change.
-
-    Raises:
-        ProbeError: a layer, signal or unit does not exist (before the model runs), or a step or row lies
-            beyond the input (when the layer is called, before anything changes), or the forward pass ended
-            without the call that an edit names.
-    """
-    for edit in edits:
-        if not isinstance(edit, Edit):
-            raise ProbeError(f"An edit is made by probe.patch(...); this is a {type(edit).__name__}.")
-    handles: list[Any] = []
-    counts: dict[str, int] = {}
-    modules: list[nn.Module] = []
-
-    def hook_for(layer: Layer, own: tuple[Edit, ...]) -> Any:
-        def hook(module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
-            number = counts.get(layer.name, 0)
-            counts[layer.name] = number + 1
-            active = tuple(edit for edit in own if edit.site.call in (None, number))
-            if not active:
-                return None
-            outer = applied_to(module, output)
-            natural = outer.natural if outer else engine.trace(layer, arguments, keywords, output)
-            together = (outer.edits if outer else ()) + active
-            changed = _edited(layer, natural, together)
-            result = engine.as_output(layer, changed)
-            _latest[module] = Applied(result, natural, together, changed)
-            return result
-
-        return hook
-
-    try:
-        placed = _place(model, edits)
-        # Calls are numbered within one forward pass of the model.
-        handles.append(model.register_forward_pre_hook(lambda *_: counts.clear()))
-        for layer, own in placed:
-            modules.append(layer.module)
-            handles.append(layer.module.register_forward_hook(hook_for(layer, own), with_kwargs=True))
-        handles.append(model.register_forward_hook(lambda *_: _check_calls(placed, counts)))
-        yield model
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module in modules:
-            _latest.pop(module, None)

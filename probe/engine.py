@@ -1,100 +1,39 @@
-"""Runs one layer, or opens a run of it: recording and edits both call this.
+"""Runs an opened call again with changes, from the first changed step on.
 
-A call of a layer becomes a `Trace`. Its hidden states are the module's own, at every step; everything else is
-recomputed from them. A free-running copy would drift away from a chaotic network within a few steps; values
-computed from the module's own previous hidden state stay within rounding of it.
+Everything before the first changed step is kept. From there the run resumes from the states that the module reached:
+a changed step is computed in Python, the stretch up to the next one on torch's fused kernel, and the layers above run
+in full where their input changed. A row whose values are unchanged keeps the module's own numbers, bit for bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .cells import lstm
-from .errors import ProbeError
-from .layers import Layer, LayerInput, read_input, read_output, write_output
+from . import kernels
+from .calls import States, own_order
+from .cells.cell import HIDDEN, Cell, Moment
+from .layers import levels
 from .signals import Signal
-
-_h, _c = Signal.HIDDEN_STATE, Signal.CELL_STATE
-_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10, torch.float16: 2e-2, torch.bfloat16: 2e-2}
+from .traces import Opened, Run, Trace, dropped, join, last_valid
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
-    """One call of one layer, opened.
+class Changes:
+    """What happens to one layer's run, in its own order.
 
     Attributes:
-        given: inputs and initial states.
-        signals: every signal, (time, batch, unit).
-        c_last: the module's own last cell state, (batch, unit); an ulp away from the recomputed one.
-        max_error: largest difference between the recomputed run and the module's, relative to max(1, |value|).
-        error_step: the step at which it occurs.
+        steps: the changed steps, ascending.
+        change: given a signal, its step and its value (batch, unit), returns the value to use instead, and where it
+            was set, (batch, unit).
     """
 
-    given: LayerInput
-    signals: Mapping[Signal, Tensor]
-    c_last: Tensor
-    max_error: float = 0.0
-    error_step: int = 0
-
-
-def trace(layer: Layer, arguments: tuple[Any, ...], keywords: Mapping[str, Any], output: Any) -> Trace:
-    """Open the call `module(*arguments, **keywords)` that returned `output`."""
-    given = read_input(layer, arguments, keywords)
-    h, c_last = read_output(layer, output, batched=given.batched)
-    signals = _recompute(layer, given.x, h, given.initial)
-    return Trace(given, signals, c_last, *_largest_error(signals, c_last))
-
-
-def check(layer: Layer, opened: Trace, tolerance: float | None) -> None:
-    """Raise where the recomputed run and the module's run disagree.
-
-    Args:
-        layer: the layer that ran.
-        opened: its run.
-        tolerance: largest relative difference allowed; None for 1e-5 (float32), 1e-10 (float64) or 2e-2
-            (half precision).
-
-    Raises:
-        ProbeError: they disagree; the message says by how much and at which step.
-    """
-    dtype = opened.signals[_h].dtype
-    allowed = _TOLERANCE.get(dtype, 1e-5) if tolerance is None else tolerance
-    if not opened.max_error <= allowed:  # a NaN fails too
-        raise ProbeError(
-            f"Layer {layer.name!r} does not compute what its weights say: recomputed states differ from the "
-            f"module's by {opened.max_error:.3g} at step {opened.error_step} (allowed: {allowed:.3g}). Was its "
-            "forward replaced, or does the input hold NaN? tolerance= sets another bound."
-        )
-
-
-def _recompute(layer: Layer, x: Tensor, h: Tensor, initial: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
-    previous = torch.cat([initial[_h].unsqueeze(0).to(h.dtype), h[:-1]])
-    a = lstm.preactivations(x, previous, layer.weights)
-    signals = a | lstm.gates(a)
-    signals[_c] = lstm.cell_states(signals, initial[_c])
-    signals[_h] = h
-    return signals
-
-
-def _largest_error(signals: Mapping[Signal, Tensor], c_last: Tensor) -> tuple[float, int]:
-    h, c = signals[_h].detach(), signals[_c].detach()
-    if not h.numel():
-        return 0.0, 0
-    recomputed = signals[Signal.OUTPUT_GATE].detach() * torch.tanh(c)
-    by_step = ((recomputed - h).abs_() / h.abs().clamp_(min=1)).flatten(1).amax(1)
-    last = ((c[-1] - c_last).abs() / c_last.abs().clamp(min=1)).amax()
-    by_step[-1] = torch.maximum(by_step[-1], last.detach())
-    worst = int(by_step.nan_to_num(nan=float("inf")).argmax())
-    return float(by_step[worst]), worst
-
-
-#: Given a signal, its step and its value (batch, unit), returns the value to use instead and where it was set.
-Change = Callable[[Signal, int, Tensor], tuple[Tensor, Tensor]]
+    steps: Sequence[int]
+    change: Callable[[Signal, int, Tensor], tuple[Tensor, Tensor]]
 
 
 class _SameValue(torch.autograd.Function):
@@ -116,102 +55,173 @@ def _kept(natural: Tensor, changed: Tensor) -> Tensor:
 
     The gradient still runs through the edit: what it put in is a constant, whatever its value.
     """
-    return _SameValue.apply(natural, changed) if changed.requires_grad or natural.requires_grad else natural
+    on_path = torch.is_grad_enabled() and (changed.requires_grad or natural.requires_grad)
+    return _SameValue.apply(natural, changed) if on_path else natural
 
 
-def rerun(layer: Layer, natural: Trace, steps: Sequence[int], change: Change) -> Trace:
-    """Run a call again with changes at some steps.
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Which rows of the batch differ from the module's run, and which an edit reached."""
 
-    Everything before the first changed step is kept. From there the run resumes from the states that the
-    module reached, one edited step in Python and the stretch up to the next one on the module's own kernel.
-    A row whose values are unchanged keeps the module's own numbers, bit for bit.
+    moved: Tensor
+    reached: Tensor
 
-    Args:
-        layer: the layer that ran.
-        natural: its run without changes.
-        steps: the changed steps, ascending.
-        change: what happens at them.
+    def choose(self, natural: Tensor, changed: Tensor) -> Tensor:
+        """Return changed rows where they moved, and the module's own elsewhere."""
+        return _choose(natural, changed, self.moved.unsqueeze(-1), self.reached.unsqueeze(-1))
 
-    Returns:
-        The changed run.
-    """
-    x = natural.given.x
-    pieces = [{signal: value[: steps[0]] for signal, value in natural.signals.items()}]
-    moved = torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
-    reached = moved
-    before = {signal: value[steps[0]] for signal, value in natural.signals.items()}
-    c_last = natural.c_last
-    for step, following in zip(steps, [*steps[1:], len(x)], strict=True):
-        c = _state_before(natural, pieces, _c)
-        after, *rows = _edited_step(before, c, lambda signal, value, at=step: change(signal, at, value))
-        moved, reached = moved | rows[0], reached | rows[1]
-        pieces.append({signal: value.unsqueeze(0) for signal, value in after.items()})
-        c_last = after[_c]
-        stretch = slice(step + 1, following + 1)  # one further: what the next edited step would have been
-        if step + 1 < len(x):
-            state = {_h: after[_h], _c: after[_c]}
-            run, c_last = _stretch(layer, x[stretch], state)
-            run = {
-                signal: _choose(natural.signals[signal][stretch], value, moved[:, None], reached[:, None])
-                for signal, value in run.items()
-            }
-            pieces.append({signal: value[: following - step - 1] for signal, value in run.items()})
-            if following < len(x):
-                before = {signal: value[-1] for signal, value in run.items()}
-    signals = {signal: torch.cat([piece[signal] for piece in pieces]) for signal in natural.signals}
-    c_last = _choose(natural.c_last, c_last, moved[:, None], reached[:, None])
-    return Trace(natural.given, signals, c_last, natural.max_error, natural.error_step)
+    def choose_each(self, natural: Mapping[Signal, Tensor], changed: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
+        """Choose for each signal."""
+        return {signal: self.choose(natural[signal], value) for signal, value in changed.items()}
+
+    def __or__(self, other: _Rows) -> _Rows:
+        return _Rows(self.moved | other.moved, self.reached | other.reached)
 
 
 def _choose(natural: Tensor, changed: Tensor, moved: Tensor, reached: Tensor) -> Tensor:
     """Return changed values where they moved, and the module's own elsewhere, on the changed path where reached."""
-    return torch.where(moved, changed, torch.where(reached, _kept(natural, changed), natural))
+    kept = _kept(natural, changed)
+    return torch.where(moved, changed, natural if kept is natural else torch.where(reached, kept, natural))
 
 
-def _state_before(natural: Trace, pieces: list[dict[Signal, Tensor]], signal: Signal) -> Tensor:
-    for piece in reversed(pieces):
-        if len(piece[signal]):
-            return piece[signal][-1]
-    return natural.given.initial[signal]
+def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
+    """Run a module's call again with changes in some of its layers.
+
+    Args:
+        run: its run without changes.
+        changes: what happens to a layer, by its place among the module's layers.
+    """
+    if not changes:
+        return run
+    traces: list[Trace] = []
+    x: Tensor | None = None
+    for level in range(levels(run.layers[0].module)):
+        sides = []
+        for trace in run.level(level):
+            place = trace.layer.place
+            side = trace if x is None else _with_input(trace, own_order(x, trace.layer, trace.lengths))
+            sides.append(rerun(side, changes[place]) if place in changes else side)
+        traces.extend(sides)
+        if x is not None or any(trace.layer.place in changes for trace in sides):
+            above = level + 1 < levels(run.layers[0].module)
+            x = dropped(join(sides), run.masks[level]) if above else None
+    return replace(run, traces=tuple(traces))
 
 
-def _edited_step(
-    before: Mapping[Signal, Tensor], c: Tensor, change: Callable[[Signal, Tensor], tuple[Tensor, Tensor]]
-) -> tuple[dict[Signal, Tensor], Tensor, Tensor]:
+def _with_input(natural: Trace, x: Tensor) -> Trace:
+    """Run a layer on another input, in full; rows whose input is unchanged keep the module's own numbers."""
+    moved = (x != natural.x).any(-1).any(0)
+    rows = _Rows(moved, torch.ones_like(moved) if x.requires_grad else moved)
+    if not bool(rows.reached.any()):
+        return natural
+    h, final = kernels.run_layer(natural.layer, natural.cell, x, natural.initial)
+    h = rows.choose(natural.h, h)
+    changed = replace(natural, x=x, h=h)
+
+    def compute() -> Opened:
+        signals = natural.cell.open(x, h, natural.initial, natural.cell.signals)[0]
+        return Opened(rows.choose_each(natural.signals, signals), natural.opened.error, natural.opened.step)
+
+    return _ended(natural, changed, compute, final, rows)
+
+
+def _ended(natural: Trace, changed: Trace, compute: Callable[[], Opened], final: States, rows: _Rows) -> Trace:
+    """Return a changed run with its last states."""
+    changed = replace(changed, compute=compute)
+    if natural.lengths is not None:
+        # The kernel ran on over the padding; a row's last states are those at its own last step.
+        final = {
+            signal: last_valid(changed.h if signal == HIDDEN else changed.signals[signal], natural.lengths)
+            for signal in natural.cell.states
+        }
+    return replace(changed, final=rows.choose_each(natural.final, final))
+
+
+def rerun(natural: Trace, changes: Changes) -> Trace:
+    """Run one layer again with changes at some steps.
+
+    Args:
+        natural: its run without changes.
+        changes: what happens, in the layer's own order.
+
+    Returns:
+        The changed run.
+    """
+    cell, x, steps = natural.cell, natural.x, changes.steps
+    hidden = [natural.h[: steps[0]]]
+    pieces = [lambda: {signal: value[: steps[0]] for signal, value in natural.signals.items()}]
+    state, none = natural.before(steps[0]), torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
+    rows = _Rows(none, none)
+    for step, following in zip(steps, [*steps[1:], len(x)], strict=True):
+        moment = cell.moment(cell.inputs(x[step]), state)
+        before = {signal: value[step] for signal, value in natural.signals.items()}
+        if step != steps[0]:
+            before = rows.choose_each(before, cell.step(moment))
+        after, own = _changed_step(cell, moment, before, changes, step)
+        rows = rows | own
+        hidden.append(after[HIDDEN].unsqueeze(0))
+        pieces.append(lambda after=after: {signal: value.unsqueeze(0) for signal, value in after.items()})
+        state = {signal: after[signal] for signal in cell.states}
+        if step + 1 < following:
+            stretch = slice(step + 1, following)
+            h, last = kernels.run_layer(natural.layer, cell, x[stretch], state)
+            h = rows.choose(natural.h[stretch], h)
+            hidden.append(h)
+            pieces.append(_stretch(natural, stretch, h, state, rows))
+            kept = natural.before(following) if following < len(x) else natural.final
+            state = rows.choose_each(kept, last) if following < len(x) else last
+    changed = replace(natural, h=torch.cat(hidden))
+
+    def compute() -> Opened:
+        parts = [piece() for piece in pieces]
+        signals = {signal: torch.cat([part[signal] for part in parts]) for signal in cell.signals}
+        return Opened(signals, natural.opened.error, natural.opened.step)
+
+    return _ended(natural, changed, compute, state, rows)
+
+
+def _stretch(
+    natural: Trace, stretch: slice, h: Tensor, state: States, rows: _Rows
+) -> Callable[[], dict[Signal, Tensor]]:
+    """Return what gives the signals of a stretch that the kernel ran, if anybody asks for them."""
+
+    def compute() -> dict[Signal, Tensor]:
+        signals = natural.cell.open(natural.x[stretch], h, state, natural.cell.signals)[0]
+        return rows.choose_each({signal: value[stretch] for signal, value in natural.signals.items()}, signals)
+
+    return compute
+
+
+def _changed_step(
+    cell: Cell, moment: Moment, before: Mapping[Signal, Tensor], changes: Changes, step: int
+) -> tuple[dict[Signal, Tensor], _Rows]:
     """Change one step: each signal in turn, and what follows from it, where and only where it follows.
 
-    Returns the signals, the rows whose states moved, and the rows that the edits reached.
+    Returns the signals, and the rows whose states moved or were reached.
     """
     after: dict[Signal, Tensor] = {}
     moved: dict[Signal, Tensor] = {}
     reached: dict[Signal, Tensor] = {}
-    for signal, value in before.items():
-        result, follows = value, torch.zeros_like(value, dtype=torch.bool)
-        if signal in lstm.FORMULAS:
-            sources, formula = lstm.FORMULAS[signal]
-            differs = torch.stack([moved[source] for source in sources]).any(0)
-            follows = torch.stack([reached[source] for source in sources]).any(0)
-            # Units that nothing reached keep the module's own number, not a recomputed one an ulp away.
-            inputs = [after[source] for source in sources]
-            if signal == _c:
-                inputs = [c, *inputs]
-            result = _choose(value, formula(*inputs), differs, follows)
-        after[signal], own = change(signal, result)
+    for formula in cell.formulas:
+        signal = formula.signal
+        value = result = before[signal]
+        follows = torch.zeros_like(value, dtype=torch.bool)
+        if formula.sources:
+            differs = _any([moved[source] for source in formula.sources], value, mixes=formula.mixes)
+            follows = _any([reached[source] for source in formula.sources], value, mixes=formula.mixes)
+            if bool(follows.any()):
+                # Units that nothing reached keep the module's own number, not a recomputed one an ulp away.
+                computed = formula.compute(moment, *(after[source] for source in formula.sources))
+                result = _choose(value, computed, differs, follows)
+        after[signal], own = changes.change(signal, step, result)
         moved[signal] = after[signal] != value
         reached[signal] = follows | own
-    moved_rows, reached_rows = ((mask[_c] | mask[_h]).any(-1) for mask in (moved, reached))
-    return after, moved_rows, reached_rows
+    masks = ([mask[signal].any(-1) for signal in cell.states] for mask in (moved, reached))
+    return after, _Rows(*(torch.stack(mask).any(0) for mask in masks))
 
 
-def _stretch(layer: Layer, x: Tensor, state: Mapping[Signal, Tensor]) -> tuple[dict[Signal, Tensor], Tensor]:
-    module = layer.module
-    sequence = x.transpose(0, 1) if module.batch_first else x
-    # The class's forward, not the instance's call: no hook may see this inner run.
-    output = nn.LSTM.forward(module, sequence, (state[_h].unsqueeze(0), state[_c].unsqueeze(0)))
-    h, c_last = read_output(layer, output, batched=True)
-    return _recompute(layer, x, h, state), c_last
-
-
-def as_output(layer: Layer, opened: Trace) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Return what the module would have returned for a run: output, (h_n, c_n)."""
-    return write_output(layer, opened.signals[_h], opened.c_last, batched=opened.given.batched)
+def _any(masks: Sequence[Tensor], like: Tensor, *, mixes: bool) -> Tensor:
+    """Return where a signal follows from sources that are marked: unit by unit, or in whole rows where it mixes."""
+    if mixes:
+        masks = [mask.any(-1, keepdim=True).expand_as(like) for mask in masks]
+    return torch.stack(tuple(masks)).any(0)

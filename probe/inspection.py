@@ -6,13 +6,23 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .layers import find_layers
+from .layers import Layer, find_layers
 from .signals import Signal
 
 
 @dataclass(frozen=True)
 class LayerDescription:
-    """One recurrent layer: its name, cell, sizes, signals and number of parameters."""
+    """One recurrent layer.
+
+    Attributes:
+        name: the name that recordings and edits know it by.
+        cell: its module's class.
+        inputs: how many features it reads at a step.
+        units: how many units it has.
+        parameters: how many numbers its weights, biases and learned initial states hold.
+        signals: what can be recorded and edited, in the order in which a step computes it.
+        projected: how many units its hidden state has, where it is projected to fewer; None otherwise.
+    """
 
     name: str
     cell: str
@@ -20,10 +30,12 @@ class LayerDescription:
     units: int
     parameters: int
     signals: tuple[Signal, ...]
+    projected: int | None = None
 
     def __str__(self) -> str:
+        projected = "" if self.projected is None else f" projected to {self.projected}"
         return (
-            f"{self.name}: {self.cell}, {self.inputs} inputs, {self.units} units, {self.parameters} "
+            f"{self.name}: {self.cell}, {self.inputs} inputs, {self.units} units{projected}, {self.parameters} "
             f"parameters; signals {', '.join(self.signals)}"
         )
 
@@ -45,17 +57,20 @@ def inspect(model: nn.Module) -> ModelDescription:
     """Return the recurrent layers of a model: names, cells, sizes, signals, parameters.
 
     Raises:
-        ProbeError: the model has no recurrent layer, or one that cannot be opened.
+        ProbeError: the model has no recurrent layer, or nobody can look into it.
     """
-    layers = tuple(
-        LayerDescription(
-            layer.name,
-            type(layer.module).__name__,
-            layer.inputs,
-            layer.units,
-            sum(parameter.numel() for parameter in layer.module.parameters()),
-            layer.signals,
-        )
-        for layer in find_layers(model)
+    return ModelDescription(type(model).__name__, tuple(_described(layer) for layer in find_layers(model)))
+
+
+def _described(layer: Layer) -> LayerDescription:
+    weights = (*vars(layer.cell.weights).values(), *layer.learned.values())
+    projected = layer.cell.size(Signal.HIDDEN_STATE)
+    return LayerDescription(
+        layer.name,
+        type(layer.module).__name__,
+        layer.inputs,
+        layer.units,
+        sum(parameter.numel() for parameter in weights if parameter is not None),
+        layer.signals,
+        None if projected == layer.units else projected,
     )
-    return ModelDescription(type(model).__name__, layers)

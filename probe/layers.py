@@ -1,21 +1,58 @@
-"""Finds the recurrent layers inside any module and reads what a call of one of them did."""
+"""Finds the recurrent layers inside any module."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .cells import lstm
+from .cells.cell import Cell, Weights
+from .cells.gru import GRUCell
+from .cells.lstm import LSTMCell
+from .cells.rnn import RNNCell
 from .errors import ProbeError, unknown
 from .signals import Signal
 
-_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 #: Prefixes that torch.compile and DataParallel put before the names of a wrapped model's modules.
 _WRAPPERS = ("_orig_mod.", "module.")
+_FAMILIES: dict[type[nn.Module], Any] = {
+    nn.LSTM: LSTMCell,
+    nn.GRU: GRUCell,
+    nn.RNN: RNNCell,
+    nn.LSTMCell: LSTMCell,
+    nn.GRUCell: GRUCell,
+    nn.RNNCell: RNNCell,
+}
+_ACTIVATIONS: dict[str, Any] = {"tanh": torch.tanh, "relu": torch.relu}
+
+
+class OwnModule(nn.Module, ABC):
+    """A recurrent module of this library: one layer in one direction, which makes its own cell.
+
+    Attributes:
+        hidden_size: how many units it has.
+        batch_first: whether the batch is the first axis of its inputs and outputs.
+        h_0: the initial hidden state where it is learned, (unit,), or None.
+        c_0: the initial cell state where it is learned, or None.
+    """
+
+    hidden_size: int
+    batch_first: bool
+    h_0: nn.Parameter | None
+    c_0: nn.Parameter | None
+
+    @abstractmethod
+    def make_cell(self) -> Cell:
+        """Return its cell with its weights as they are now."""
+
+    @abstractmethod
+    def check_call(self, x: Any, state: Any) -> None:
+        """Raise ProbeError where it cannot be called with an input and an initial state (or None)."""
 
 
 @dataclass(frozen=True)
@@ -23,35 +60,102 @@ class Layer:
     """One recurrent layer of one direction inside a module.
 
     Attributes:
-        name: the module's dotted name and the layer's index, such as `encoder.rnn[0]`.
+        name: the module's dotted name, the layer's index and its direction: `encoder.rnn[0]`,
+            `encoder.rnn[0].reverse`; a cell that is called in a loop has its module's name alone.
         module: the torch module that runs it.
+        level: which layer of a stack.
+        reverse: whether it reads its input from the end.
     """
 
     name: str
-    module: nn.LSTM
+    module: nn.Module
+    level: int = 0
+    reverse: bool = False
+
+    @property
+    def cell(self) -> Cell:
+        """The layer's cell with its weights as they are now."""
+        with _at_rest(self.module):
+            return self._cell(self.module)
+
+    def _cell(self, module: Any) -> Cell:
+        if isinstance(module, OwnModule):
+            return module.make_cell()
+        weights = self._weights(module)
+        for kind, family in _FAMILIES.items():
+            if isinstance(module, kind):
+                options = [_ACTIVATIONS[module.nonlinearity]] if family is RNNCell else []
+                return family(weights, *options)
+        raise ProbeError(f"Layer {self.name!r} is a {type(module).__name__}, which is of no known kind.")
+
+    def _weights(self, module: Any) -> Weights:
+        # By attribute, so that a parametrized weight is computed as the module computes it.
+        end = "" if self.is_cell else f"_l{self.level}" + ("_reverse" if self.reverse else "")
+        W, U = getattr(module, f"weight_ih{end}"), getattr(module, f"weight_hh{end}")
+        biases = (getattr(module, f"bias_ih{end}"), getattr(module, f"bias_hh{end}")) if module.bias else (None, None)
+        projected = getattr(module, "proj_size", 0) > 0
+        return Weights(W, U, *biases, getattr(module, f"weight_hr{end}") if projected else None)
+
+    @property
+    def is_cell(self) -> bool:
+        """Whether the layer is a cell, called once for each step."""
+        return isinstance(self.module, nn.RNNCellBase)
+
+    @property
+    def learned(self) -> dict[Signal, Tensor]:
+        """The initial states that are learned, (unit,) each: torch's modules have none, and begin with zeros."""
+        if not isinstance(self.module, OwnModule):
+            return {}
+        states = {Signal.HIDDEN_STATE: self.module.h_0, Signal.CELL_STATE: self.module.c_0}
+        return {signal: value for signal, value in states.items() if value is not None}
+
+    @property
+    def place(self) -> int:
+        """Where the layer stands among the layers of its module, in torch's order of h_n."""
+        return self.level * directions(self.module) + int(self.reverse)
 
     @property
     def units(self) -> int:
-        """How many units the layer has."""
-        return self.module.hidden_size
+        """How many units the layer has; a projected hidden state has fewer."""
+        module: Any = self.module
+        return module.hidden_size
 
     @property
     def inputs(self) -> int:
         """How many features the layer reads at a step."""
-        return self.module.input_size
+        return self.cell.weights.W.shape[1]
 
     @property
     def signals(self) -> tuple[Signal, ...]:
         """What the layer computes at a step, in the order in which it computes it."""
-        return lstm.SIGNALS
+        return self.cell.signals
 
-    @property
-    def weights(self) -> lstm.Weights:
-        """The layer's parameters; biases are None where the module has none."""
-        # By attribute, so that a parametrized weight is computed as the module computes it.
-        module: Any = self.module
-        biases = (module.bias_ih_l0, module.bias_hh_l0) if module.bias else (None, None)
-        return lstm.Weights(module.weight_ih_l0, module.weight_hh_l0, *biases)
+
+@contextmanager
+def _at_rest(module: nn.Module) -> Iterator[None]:
+    """Compute parametrized weights without a trace, as the module's latest call had them.
+
+    In training mode a spectral norm takes a step of its power iteration whenever its weight is read.
+    """
+    parametrizations: Any = getattr(module, "parametrizations", None)
+    training = [] if parametrizations is None else [part for part in parametrizations.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def directions(module: Any) -> int:
+    """Return in how many directions a module reads its input."""
+    return 2 if getattr(module, "bidirectional", False) else 1
+
+
+def levels(module: Any) -> int:
+    """Return how many layers a module stacks."""
+    return getattr(module, "num_layers", 1)
 
 
 def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[Layer, ...]:
@@ -62,30 +166,50 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
         names: the layers wanted, or None for all of them.
 
     Raises:
-        ProbeError: the model has no recurrent layer, a name does not exist, or a wanted layer is of a
-            kind that cannot be opened yet.
+        ProbeError: the model has no recurrent layer, a name does not exist, or nobody can look into the model.
     """
     if not isinstance(model, nn.Module):
         raise ProbeError(f"A model must be a torch.nn.Module; this is a {type(model).__name__}.")
-    found: dict[str, nn.Module] = {}
+    found: dict[str, Layer] = {}
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ProbeError(
                 f"{path or 'The model'!r} is a {type(module).__name__}, which torch lets nobody look into. "
                 "Give the Python module that it was made from."
             )
-        if isinstance(module, _RECURRENT):
-            found[f"{_unwrapped(path)}[0]"] = module
+        layers = _layers_of(_unwrapped(path), module)
+        if any(layer.name in found for layer in layers):
+            layers = _layers_of(path, module)
+        found |= {layer.name: layer for layer in layers}
     if not found:
         raise ProbeError(
-            f"{type(model).__name__} contains no recurrent layer (torch.nn.LSTM). "
-            "Give the module that holds the layer itself."
+            f"{type(model).__name__} contains no recurrent layer (torch.nn.LSTM, GRU, RNN, or one of their cells; "
+            "or probe.CustomLSTM, CustomGRU, CustomRNN). "
+            "Give the module that holds the layer itself; a quantized one must be opened before it was quantized."
         )
     wanted = list(found) if names is None else list(names)
     for name in wanted:
         if name not in found:
             raise ProbeError(unknown("layer", name, found))
-    return tuple(Layer(name, _openable(name, found[name])) for name in found if name in wanted)
+    return tuple(layer for name, layer in found.items() if name in wanted)
+
+
+def _layers_of(path: str, module: nn.Module) -> list[Layer]:
+    if isinstance(module, nn.RNNCellBase):
+        return [Layer(path or "[0]", module)]
+    if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, OwnModule)):
+        return []
+    return [
+        Layer(f"{path}[{level}]" + (".reverse" if reverse else ""), module, level, reverse)
+        for level in range(levels(module))
+        for reverse in (False, True)[: directions(module)]
+    ]
+
+
+def whole_module(layer: Layer) -> tuple[Layer, ...]:
+    """Return every layer of the module that a layer belongs to, in torch's order of h_n."""
+    path = layer.name if layer.is_cell else layer.name.removesuffix(".reverse").rpartition("[")[0]
+    return tuple(_layers_of(path, layer.module))
 
 
 def _unwrapped(path: str) -> str:
@@ -94,74 +218,3 @@ def _unwrapped(path: str) -> str:
         if path == wrapper.rstrip("."):
             return ""
     return path
-
-
-def _openable(name: str, module: nn.Module) -> nn.LSTM:
-    if isinstance(module, nn.LSTM):
-        plain = module.num_layers == 1 and not module.bidirectional and module.proj_size == 0
-        if plain:
-            return module
-        found = f"an nn.LSTM of {module.num_layers} layers" + (", bidirectional" if module.bidirectional else "")
-        found += f", proj_size={module.proj_size}" if module.proj_size else ""
-    else:
-        found = f"a {type(module).__name__}"
-    raise ProbeError(
-        f"Layer {name!r} is {found}. This version opens nn.LSTM of one layer and one direction, without "
-        "projection; name the layers to look at with layers=."
-    )
-
-
-@dataclass(frozen=True)
-class LayerInput:
-    """What one call of a layer was given, time-major.
-
-    Attributes:
-        x: inputs, (time, batch, input).
-        initial: the states before the first step, (batch, unit) each.
-        batched: whether the caller's input had a batch axis.
-    """
-
-    x: Tensor
-    initial: Mapping[Signal, Tensor]
-    batched: bool
-
-
-def read_input(layer: Layer, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> LayerInput:
-    """Return what a call `module(*arguments, **keywords)` gave the layer; a missing state is zero.
-
-    Raises:
-        ProbeError: the input is a PackedSequence.
-    """
-    given = dict(zip(("input", "hx"), arguments, strict=False)) | dict(keywords)
-    x, state = given["input"], given.get("hx")
-    if not isinstance(x, Tensor):
-        raise ProbeError(
-            f"Layer {layer.name!r} was called with a {type(x).__name__}. This version reads tensors only: "
-            "call the model with a padded tensor."
-        )
-    batched = x.dim() == 3
-    if not batched:
-        x = x.unsqueeze(1)
-    elif layer.module.batch_first:
-        x = x.transpose(0, 1)
-    if state is None:
-        zeros = x.new_zeros(x.shape[1], layer.units)
-        return LayerInput(x, {Signal.HIDDEN_STATE: zeros, Signal.CELL_STATE: zeros}, batched)
-    h, c = (part[0] if batched else part for part in state)
-    return LayerInput(x, {Signal.HIDDEN_STATE: h, Signal.CELL_STATE: c}, batched)
-
-
-def read_output(layer: Layer, output: Any, *, batched: bool) -> tuple[Tensor, Tensor]:
-    """Return the hidden states (time, batch, unit) and the last cell state (batch, unit) of a call."""
-    h, (_, c) = output
-    if not batched:
-        return h.unsqueeze(1), c
-    return (h.transpose(0, 1) if layer.module.batch_first else h), c[0]
-
-
-def write_output(layer: Layer, h: Tensor, c: Tensor, *, batched: bool) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Return hidden states (time, batch, unit) and the last cell state (batch, unit) as the module would."""
-    if not batched:
-        return h[:, 0], (h[-1], c)
-    output = h.transpose(0, 1) if layer.module.batch_first else h
-    return output, (h[-1:], c.unsqueeze(0))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from .errors import ProbeError
 
@@ -28,6 +29,8 @@ def flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
                     "can be saved. Wrap the model so that it returns a dict with names as keys."
                 )
         return {"dict": [[key, flatten(item, tensors)] for key, item in value.items()]}
+    if isinstance(value, PackedSequence):
+        return {"packed": [flatten(item, tensors) for item in value]}
     if isinstance(value, (tuple, list)):
         kind = "tuple" if isinstance(value, tuple) else "list"
         return {kind: [flatten(item, tensors) for item in value]}
@@ -52,6 +55,8 @@ def unflatten(description: Any, tensors: Mapping[str, Tensor]) -> Any:
         return tensors[content]
     if kind == "dict":
         return {key: unflatten(item, tensors) for key, item in content}
+    if kind == "packed":
+        return PackedSequence(*(unflatten(item, tensors) for item in content))
     if kind in ("tuple", "list"):
         items = [unflatten(item, tensors) for item in content]
         return tuple(items) if kind == "tuple" else items

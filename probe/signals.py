@@ -12,7 +12,11 @@ from .errors import ProbeError, unknown
 
 
 class Signal(StrEnum):
-    """What an LSTM layer computes at a step; a member equals its value, and nothing is parsed."""
+    """What a recurrent layer computes at a step; a member equals its value, and nothing is parsed.
+
+    An LSTM has the first ten, and the unprojected hidden state where it projects; a GRU has the gates and
+    candidates below them; a plain RNN has the last pre-activation. All of them have the hidden state.
+    """
 
     INPUT_GATE_PREACTIVATION = "input_gate_preactivation"
     FORGET_GATE_PREACTIVATION = "forget_gate_preactivation"
@@ -24,6 +28,15 @@ class Signal(StrEnum):
     OUTPUT_GATE = "output_gate"
     CELL_STATE = "cell_state"
     HIDDEN_STATE = "hidden_state"
+    UNPROJECTED_HIDDEN_STATE = "unprojected_hidden_state"
+    RESET_GATE_PREACTIVATION = "reset_gate_preactivation"
+    UPDATE_GATE_PREACTIVATION = "update_gate_preactivation"
+    RESET_GATE = "reset_gate"
+    UPDATE_GATE = "update_gate"
+    CANDIDATE_RECURRENT = "candidate_recurrent"
+    CANDIDATE_PREACTIVATION = "candidate_preactivation"
+    CANDIDATE = "candidate"
+    HIDDEN_STATE_PREACTIVATION = "hidden_state_preactivation"
 
 
 def as_signal(name: str, allowed: Iterable[Signal] = tuple(Signal)) -> Signal:

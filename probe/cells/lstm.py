@@ -1,22 +1,28 @@
-"""One step of a long short-term memory cell, in the textbook's letters.
+"""The long short-term memory cell, in the textbook's letters.
 
 Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, as torch.nn.LSTM computes it:
 
     i = sigmoid(W_i x + U_i h + b_i)    f = sigmoid(W_f x + U_f h + b_f)
     g = tanh(W_g x + U_g h + b_g)       o = sigmoid(W_o x + U_o h + b_o)
     c' = f c + i g                      h' = o tanh(c')
+
+With a projection (Sak et al. 2014), o tanh(c') is the unprojected hidden state and h' = P (o tanh(c')).
+
+With peepholes (Gers & Schmidhuber 2000), i and f see the previous cell state and o the new one, each unit its own:
+p_i c and p_f c are added to the pre-activations of i and f, and p_o c' to that of o, which then comes after c'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..signals import Signal
+from .activations import STANDARD, Activations
+from .cell import HIDDEN, Cell, Formula, Moment, Weights, affine
 
 #: torch's order of the gates in its matrices of 4 x unit rows: i f g o.
 GATES = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)
@@ -26,66 +32,160 @@ PREACTIVATIONS = (
     Signal.CELL_CANDIDATE_PREACTIVATION,
     Signal.OUTPUT_GATE_PREACTIVATION,
 )
-STATES = (Signal.CELL_STATE, Signal.HIDDEN_STATE)
-#: Every signal in the order in which a step computes them, which is the order of edits too.
-SIGNALS = PREACTIVATIONS + GATES + STATES
-
 _i, _f, _g, _o = GATES
-_c, _h = STATES
+_a_i, _a_f, _a_g, _a_o = PREACTIVATIONS
+_c, _u = Signal.CELL_STATE, Signal.UNPROJECTED_HIDDEN_STATE
 
 
-@dataclass(frozen=True)
-class Weights:
-    """The parameters of one layer: W reads the input, U the previous hidden state."""
+class LSTMCell(Cell):
+    """torch's LSTM cell, with or without a projection; and that cell with peepholes or other functions."""
 
-    W: Float[Tensor, "gates input"]
-    U: Float[Tensor, "gates unit"]
-    b_ih: Float[Tensor, " gates"] | None
-    b_hh: Float[Tensor, " gates"] | None
+    states = (HIDDEN, _c)
+
+    def __init__(self, weights: Weights, activations: Activations = STANDARD) -> None:
+        self.weights = weights
+        self.units = len(weights.W) // 4
+        self._peepholes = weights.p_i is not None
+        #: Whether the kernels' own arithmetic, in place, gives what the formulas say.
+        self._plain = weights.P is None and not self._peepholes and activations == STANDARD
+        P = weights.P
+        gate, candidate, output = activations.gate, activations.candidate, activations.output
+        of_i, of_f, of_g, of_o = (_given(a) for a in PREACTIVATIONS)
+        i = Formula(_i, (_a_i,), lambda _, a: gate(a))
+        f = Formula(_f, (_a_f,), lambda _, a: gate(a))
+        g = Formula(_g, (_a_g,), lambda _, a: candidate(a))
+        o = Formula(_o, (_a_o,), lambda _, a: gate(a))
+        c = Formula(_c, (_f, _i, _g), lambda moment, f, i, g: f * moment.previous[_c] + i * g)
+        h = Formula(HIDDEN if P is None else _u, (_o, _c), lambda _, o, c: o * output(c))
+        if self._peepholes:
+            seen = _peeping(_a_i, weights.p_i), _peeping(_a_f, weights.p_f), of_g
+            self.formulas = (*seen, i, f, g, c, _peeping_at_new(_a_o, weights.p_o), o, h)
+        else:
+            self.formulas = (of_i, of_f, of_g, of_o, i, f, g, o, c, h)
+        if P is not None:
+            project = Formula(HIDDEN, (_u,), lambda _, u: torch.nn.functional.linear(u, P), mixes=True)
+            self.formulas = (*self.formulas, project)
+
+    def size(self, signal: Signal) -> int:
+        """Return how many units a signal has: with a projection, the hidden state has fewer."""
+        return self.weights.U.shape[1] if signal == HIDDEN else self.units
+
+    def given(
+        self, inputs: Float[Tensor, "*lead gates"], previous: Float[Tensor, "*lead state"]
+    ) -> dict[Signal, Tensor]:
+        """Return the pre-activations of the four gates, without what peepholes add to them."""
+        # Two products and two biases, added in the kernel's order: one fused product would change the last bit.
+        return dict(zip(PREACTIVATIONS, (inputs + self.recurrent(previous)).chunk(4, dim=-1), strict=True))
+
+    def open(
+        self,
+        x: Float[Tensor, "time batch input"],
+        h: Float[Tensor, "time batch state"],
+        initial: Mapping[Signal, Tensor],
+        keep: tuple[Signal, ...],
+    ) -> tuple[dict[Signal, Tensor], Float[Tensor, "time batch"], dict[Signal, Tensor]]:
+        """Compute signals at all steps from the hidden states that a module itself produced; see `Cell.open`."""
+        usual = self._plain and set(GATES) < set(keep) and not set(PREACTIVATIONS) & set(keep)
+        if torch.is_grad_enabled() or not usual:
+            return super().open(x, h, initial, keep)
+        # The gates of all steps are computed in place in one array, a stretch at a time while it is in the cache.
+        gates = x.new_empty(*x.shape[:2], 4 * self.units)
+        product = x.new_empty(min(self._chunk(x), len(x)) * x.shape[1], 4 * self.units)
+        c, previous = initial[_c], initial[HIDDEN].to(h.dtype).unsqueeze(0)
+        cells, errors = torch.empty_like(h), x.new_empty(x.shape[:2])
+        for start in range(0, len(x), self._chunk(x)):
+            part = slice(start, start + self._chunk(x))
+            a = gates[part]
+            before = torch.cat([previous, h[part][:-1]])
+            affine(x[part], self.weights.W, self.weights.b_ih, out=a)
+            a += affine(before, self.weights.U, self.weights.b_hh, out=product[: len(a) * a.shape[1]])
+            i, f, g, o = a.chunk(4, dim=-1)
+            # Each gate alone: torch rounds the last numbers of a row otherwise than those that fill a vector.
+            for gate in (i, f, o):
+                gate.sigmoid_()
+            g.tanh_()
+            torch.mul(i, g, out=cells[part])
+            c = _scan(cells[part], f, c)[-1]
+            errors[part] = (torch.tanh(cells[part]).mul_(o).sub_(h[part]).abs_()).amax(-1)
+            previous = h[part][-1:]
+        found = dict(zip(GATES, gates.chunk(4, dim=-1), strict=True)) | {_c: cells, HIDDEN: h}
+        return {signal: found[signal] for signal in keep}, errors, {HIDDEN: h[-1], _c: c}
+
+    def run(
+        self, x: Float[Tensor, "time batch input"], initial: Mapping[Signal, Tensor], keep: tuple[Signal, ...]
+    ) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor]]:
+        """Run free from an initial state, in Python; see `Cell.run`."""
+        if torch.is_grad_enabled() or not self._plain or set(PREACTIVATIONS) & set(keep):
+            return super().run(x, initial, keep)
+        like = x.new_empty(x.shape[1], self.units)
+        kept = {signal: like.new_empty(len(x), *like.shape) for signal in self.signals[4:] if signal in keep}
+        spare = {signal: like.new_empty(1, *like.shape) for signal in self.signals[4:] if signal not in keep}
+        weights, recurrent = self.weights, self.weights.U.T.contiguous()
+        bias = _or_zero(weights.b_ih, weights.U.T) + _or_zero(weights.b_hh, weights.U.T)
+        c, h = initial[_c], initial[HIDDEN]
+        for t in range(len(x)):
+            i, f, g, o, now, out = (kept[s][t] if s in kept else spare[s][0] for s in self.signals[4:])
+            a = torch.addmm(bias, x[t], weights.W.T).addmm_(h, recurrent)
+            a_i, a_f, a_g, a_o = a.chunk(4, dim=-1)
+            torch.sigmoid(a_i, out=i)
+            torch.sigmoid(a_f, out=f)
+            torch.tanh(a_g, out=g)
+            torch.sigmoid(a_o, out=o)
+            c = torch.mul(f, c, out=now).addcmul_(i, g)
+            h = torch.tanh(c, out=out).mul_(o)
+        return kept, {HIDDEN: h, _c: c}
+
+    def _open(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
+        if self._peepholes:
+            return self._open_by_step(x, previous, state)
+        after = self.given(self.inputs(x), previous)
+        moment = Moment(after, {})
+        for formula in self.formulas[4:]:
+            if formula.signal == _c:
+                after[_c] = _scan(after[_i] * after[_g], after[_f], state[_c])
+            else:
+                after[formula.signal] = formula.compute(moment, *(after[source] for source in formula.sources))
+        return after
+
+    def _open_by_step(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
+        """Open a stretch whose gates depend on the cell state, which nobody knows before the step is computed."""
+        given, c = self.given(self.inputs(x), previous), state[_c]
+        steps: list[dict[Signal, Tensor]] = []
+        for t in range(len(x)):
+            moment = Moment({a: value[t] for a, value in given.items()}, {HIDDEN: previous[t], _c: c})
+            steps.append(self.step(moment))
+            c = steps[-1][_c]
+        return {signal: torch.stack([after[signal] for after in steps]) for signal in self.signals}
 
 
-def preactivations(
-    x: Float[Tensor, "*lead input"], h: Float[Tensor, "*lead unit"], weights: Weights
-) -> dict[Signal, Tensor]:
-    """Return what enters the four gates, (*lead, unit) each, for inputs x and previous hidden states h."""
-    linear = torch.nn.functional.linear
-    # Two products and two biases, added in the kernel's order: one fused product would change the last bit.
-    a = linear(x, weights.W, weights.b_ih) + linear(h, weights.U, weights.b_hh)
-    return dict(zip(PREACTIVATIONS, a.chunk(4, dim=-1), strict=True))
+def _or_zero(bias: Tensor | None, like: Tensor) -> Tensor:
+    return like.new_zeros(like.shape[-1]) if bias is None else bias
 
 
-def gates(a: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
-    """Return i, f, g and o, each of the shape of its pre-activation."""
-    functions = (torch.sigmoid, torch.sigmoid, torch.tanh, torch.sigmoid)
-    return {
-        gate: function(a[preactivation])
-        for gate, preactivation, function in zip(GATES, PREACTIVATIONS, functions, strict=True)
-    }
+def _given(signal: Signal) -> Formula:
+    return Formula(signal, (), lambda moment: moment.given[signal])
 
 
-def cell_states(signals: Mapping[Signal, Tensor], c: Float[Tensor, "batch unit"]) -> Float[Tensor, "time batch unit"]:
-    """Return c at every step from the gates at every step (time, batch, unit) and the initial c."""
-    i, f, g = signals[_i], signals[_f], signals[_g]
-    written = i * g
-    if torch.is_grad_enabled() and (written.requires_grad or c.requires_grad):
+def _peeping(signal: Signal, p: Tensor | None) -> Formula:
+    """Return the pre-activation of a gate that sees the previous cell state."""
+    return Formula(signal, (), lambda moment: moment.given[signal] + p * moment.previous[_c])
+
+
+def _peeping_at_new(signal: Signal, p: Tensor | None) -> Formula:
+    """Return the pre-activation of a gate that sees the new cell state."""
+    return Formula(signal, (_c,), lambda moment, c: moment.given[signal] + p * c)
+
+
+def _scan(written: Tensor, f: Tensor, c: Tensor) -> Tensor:
+    """Turn what each step writes into c at every step, (time, batch, unit), given the c before the first one."""
+    if torch.is_grad_enabled():
         states = []
         for t in range(len(f)):
             c = f[t] * c + written[t]
             states.append(c)
         return torch.stack(states)
-    states = torch.empty_like(written)
+    product = torch.empty_like(c)
     for t in range(len(f)):
-        c = torch.mul(f[t], c, out=states[t]).add_(written[t])
-    return states
-
-
-#: How each signal after the pre-activations follows from others at the same step and the previous c ("c").
-#: All of them act unit by unit, so an edit of one unit changes no other unit before the next step.
-FORMULAS: dict[Signal, tuple[tuple[Signal, ...], Callable[..., Tensor]]] = {
-    _i: ((PREACTIVATIONS[0],), torch.sigmoid),
-    _f: ((PREACTIVATIONS[1],), torch.sigmoid),
-    _g: ((PREACTIVATIONS[2],), torch.tanh),
-    _o: ((PREACTIVATIONS[3],), torch.sigmoid),
-    _c: ((_f, _i, _g), lambda c, f, i, g: f * c + i * g),
-    _h: ((_o, _c), lambda o, c: o * torch.tanh(c)),
-}
+        # Two operations, as in the kernel: addcmul would round once.
+        c = written[t].add_(torch.mul(f[t], c, out=product))
+    return written

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..recording import record
+from ..recorder import record
 from ..signals import Signal
 
 

@@ -16,11 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..edits import intervene, patch
+from ..edits import patch
 from ..errors import ProbeError
 from ..figures import BROWN, GREY, PURPLE, axes_or_new, new_figure
+from ..interventions import intervene
 from ..measurements import Network, as_networks, measurement, tabulate
-from ..recording import record
+from ..recorder import record
 from ..signals import Signal, within
 from .lines import draw_median_line
 from .outputs import per_row

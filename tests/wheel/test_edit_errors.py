@@ -58,8 +58,8 @@ def test_a_wrong_unit_raises_before_the_model_is_called(tagger: Any, x: Tensor) 
     """A unit that only the wider source has is refused before anything runs."""
     wide = probe.record(nn.LSTM(3, 9, batch_first=True), x)
     cases: list[tuple[Any, str]] = [
-        ({"units": [7]}, r"units=7 lies outside layer 'lstm\[0\]', which has 5"),
-        ({}, r"source has 9 units and layer 'lstm\[0\]' has 5"),
+        ({"units": [7]}, r"units=7 lies outside the cell_state of layer 'lstm\[0\]', which has 5"),
+        ({}, r"brings values of 9 units for 5 units of layer 'lstm\[0\]'"),
     ]
     for options, message in cases:
         with (
@@ -119,9 +119,12 @@ def test_no_hook_stays_when_a_later_edit_is_wrong(pair: Any, tagger: Any, x: Ten
 
 
 def test_signals_that_cannot_be_edited_are_named(lstm: nn.LSTM, x: Tensor) -> None:
-    """This version edits the two states; the message lists them."""
+    """A signal that the source lacks, and one that the layer lacks, are refused by name."""
     source = probe.record(lstm, x)
-    with pytest.raises(ProbeError, match=r"no signal 'forget_gate'; there is 'cell_state', 'hidden_state'"):
-        _ = probe.patch("forget_gate", source)
+    with pytest.raises(ProbeError, match=r"'reset_gate' was not kept"):
+        _ = probe.patch("reset_gate", source)
+    clamp = probe.clamp("reset_gate", 1.0)
+    with pytest.raises(ProbeError, match=r"no such layer computes 'reset_gate': '\[0\]' has input_gate_pre"):
+        _ = probe.record(lstm, x, edits=[clamp])
     with pytest.raises(ProbeError, match=r"'cell_state' was not kept; record it with signals="):
         _ = probe.patch("cell_state", probe.record(lstm, x, signals=["forget_gate"]))

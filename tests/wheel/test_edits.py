@@ -316,10 +316,11 @@ def test_a_recording_inside_a_context_shows_the_edited_run(lstm: nn.LSTM, x: Ten
     """`record` under `intervene` and `record(edits=)` are the same run, every signal included."""
     source = probe.record(lstm, other)
     edits = both(source, steps=2, units=[0, 3])
-    inside_edits = probe.record(lstm, x, edits=edits, signals=list(Signal))
+    inside_edits = probe.record(lstm, x, edits=edits, signals=Signal)
     with probe.intervene(lstm, *edits):
-        inside = probe.record(lstm, x, signals=list(Signal))
-    for signal in Signal:
+        inside = probe.record(lstm, x, signals=Signal)
+    assert len(inside.parts[0].signals) == 10
+    for signal in inside.parts[0].signals:
         assert torch.equal(inside[signal], inside_edits[signal])
     assert torch.equal(inside.output[1][1], inside_edits.output[1][1])
     assert not torch.equal(inside[C], probe.record(lstm, x)[C])

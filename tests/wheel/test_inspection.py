@@ -18,7 +18,7 @@ def test_layers_are_listed_with_their_sizes(pair: nn.Module) -> None:
     assert (low.inputs, low.units, high.inputs, high.units) == (3, 5, 5, 5)
     assert low.cell == "LSTM"
     assert low.parameters == 4 * 5 * (3 + 5 + 2)
-    assert low.signals == tuple(Signal)
+    assert low.signals == tuple(Signal)[:10]
 
 
 def test_the_description_can_be_read() -> None:
@@ -37,5 +37,5 @@ def test_the_model_is_not_called(tagger: nn.Module) -> None:
 
 def test_a_model_without_recurrent_layers_raises() -> None:
     """The message says what was looked for."""
-    with pytest.raises(ProbeError, match=r"Sequential contains no recurrent layer \(torch.nn.LSTM\)"):
+    with pytest.raises(ProbeError, match=r"Sequential contains no recurrent layer \(torch.nn.LSTM, GRU, RNN"):
         _ = probe.inspect(nn.Sequential(nn.Linear(2, 2)))

@@ -18,7 +18,7 @@ from probe import ProbeError, Signal, cli
 
 def test_a_saved_recording_comes_back_whole(pair: nn.Module, x: Tensor, tmp_path: Any) -> None:
     """Signals, initial states, calls, steps, output and error survive the file."""
-    recording = probe.record(pair, x, steps=[2, 5], signals=list(Signal))
+    recording = probe.record(pair, x, steps=[2, 5], signals=Signal)
     recording.save(tmp_path / "run.safetensors")
     back = probe.load_recording(tmp_path / "run.safetensors")
     assert (back.steps, back.not_called, back.max_error) == ((2, 5), ("idle[0]",), recording.max_error)
@@ -109,7 +109,7 @@ def test_keys_that_are_no_names_are_refused_before_writing(x: Tensor, tmp_path: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "rnn-probe recording 2"}, "not of the format 'rnn-probe recording 1'"),
+        ({"format": "rnn-probe recording 1"}, "not of the format 'rnn-probe recording 2'"),
         ({"parts": "abc"}, "its parts is a str"),
         ({"parts": [3]}, "a part of it is 3"),
         ({"max_error": "small"}, "its max_error is a str"),

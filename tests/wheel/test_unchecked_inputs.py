@@ -47,7 +47,7 @@ message(wrong)
     assert "RecursiveScriptModule, which torch lets nobody look into" in with_what[1]
     assert with_what[2] == "steps=1.5 must be a whole number or several of them."
     assert with_what[3] == "units='3' must be a whole number or several of them."
-    assert with_what[4] == "An edit is made by probe.patch(...); this is a str."
+    assert with_what[4] == "An edit is made by probe.clamp, ablate, patch, steer or edit; this is a str."
     assert len(with_what) == 5
 
 
@@ -127,7 +127,7 @@ message(lambda: own[3])
 message(lambda: own["[0]", "cell_state", 0])
 """
     lines = printed(code).splitlines()
-    assert lines[0] == "edits is a Edit and must be several edits: edits=[probe.patch(...)]."
+    assert lines[0] == "edits is a Patch and must be several edits: edits=[probe.patch(...)]."
     assert lines[1] == "tolerance='small' must be a number such as 1e-5, or None."
     assert lines[2] == "A recording has no 3; ask for recording[signal] or recording[layer, signal]."
     assert lines[3].startswith("A recording has no ('[0]', 'cell_state', 0)")

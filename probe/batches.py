@@ -1,0 +1,119 @@
+"""Takes the inputs of a model apart along the batch, and puts its outputs together again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from .errors import ProbeError
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def map_tensors(function: Callable[..., Any], value: Any, *others: Any) -> Any:
+    """Return nested tuples, lists and dicts with a function of each tensor in its place.
+
+    Args:
+        function: takes a tensor of `value`, and those at the same place of `others`.
+        value: nested tensors; whatever is no tensor stays.
+        *others: values nested alike.
+    """
+    if isinstance(value, PackedSequence):
+        raise ProbeError("A PackedSequence cannot be taken apart along the batch; give padded tensors.")
+    if isinstance(value, Tensor):
+        return function(value, *others)
+    if isinstance(value, (tuple, list)):
+        items = [map_tensors(function, item, *(other[place] for other in others)) for place, item in enumerate(value)]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(function, item, *(other[key] for other in others)) for key, item in value.items()}
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The inputs of a model, and where their batch is.
+
+    Attributes:
+        arguments: its positional arguments.
+        keywords: its keyword arguments.
+        size: how many rows there are.
+        axis: the batch's axis of the first tensor.
+        states_on_axis_1: whether the tensors after the first are states, (layer, batch, unit).
+    """
+
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    size: int
+    axis: int
+    states_on_axis_1: bool
+
+    def each(self, function: Callable[[Tensor, int], Tensor]) -> Inputs:
+        """Return the inputs with a function of each tensor that has a batch, and of its axis."""
+        seen = 0
+
+        def change(tensor: Tensor) -> Tensor:
+            nonlocal seen
+            seen += 1
+            first = self.axis if seen == 1 or not self.states_on_axis_1 else 1
+            axes = [axis for axis in (first, 0, 1) if axis < tensor.dim() and tensor.shape[axis] == self.size]
+            return function(tensor, axes[0]) if axes else tensor
+
+        return map_tensors(change, self.arguments), map_tensors(change, dict(self.keywords))
+
+    def rows(self, start: int, stop: int) -> Inputs:
+        """Return the inputs of some rows."""
+        return self.each(lambda tensor, axis: tensor.narrow(axis, start, min(stop, self.size) - start))
+
+    def repeated(self, times: int) -> Inputs:
+        """Return the inputs with all rows repeated, one repetition after the other."""
+        return self.each(lambda tensor, axis: torch.cat([tensor] * times, dim=axis))
+
+
+def batch_of(model: nn.Module, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Batch:
+    """Return where the batch is in a model's inputs: axis 0, or 1 where the model is a time-first recurrent module.
+
+    Raises:
+        ProbeError: no input is a tensor, or one is a PackedSequence.
+    """
+    tensors: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return tensor
+
+    map_tensors(note, tuple(arguments))
+    map_tensors(note, dict(keywords))
+    if not tensors or not tensors[0].dim():
+        raise ProbeError("The model's inputs hold no tensor with a batch; give at least one.")
+    bare = isinstance(model, nn.RNNBase)
+    if bare and tensors[0].dim() != 3:
+        raise ProbeError("The input has no batch axis; give one of three axes.")
+    axis = 1 if bare and not getattr(model, "batch_first", False) else 0
+    return Batch(tuple(arguments), keywords, tensors[0].shape[axis], axis, bare)
+
+
+def grown_axis(one: Tensor, other: Tensor, ratio: tuple[int, int]) -> int | None:
+    """Return the axis along which an output grew with the batch, from `ratio[0]` to `ratio[1]` rows; None if none.
+
+    Raises:
+        ProbeError: the output changed in another way.
+    """
+    if one.shape == other.shape:
+        return None
+    axes = [axis for axis, (a, b) in enumerate(zip(one.shape, other.shape, strict=False)) if a != b]
+    if (
+        one.dim() != other.dim()
+        or len(axes) != 1
+        or (one.shape[axes[0]] * ratio[1] != other.shape[axes[0]] * ratio[0])
+    ):
+        raise ProbeError(
+            f"The model's output has shape {tuple(one.shape)} for {ratio[0]} rows and {tuple(other.shape)} for "
+            f"{ratio[1]}: its batch cannot be found. Wrap the model so that its outputs have one batch axis."
+        )
+    return axes[0]

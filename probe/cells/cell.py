@@ -1,0 +1,210 @@
+"""What every recurrent cell is here: the signals of a step, in their order, and how each follows from the others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..signals import Signal
+
+HIDDEN = Signal.HIDDEN_STATE
+#: How many numbers of pre-activations are computed at once: small enough for a cache, large enough for a product.
+CHUNK = 500_000
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The parameters of one layer of one direction.
+
+    Attributes:
+        W: reads the input.
+        U: reads the previous hidden state.
+        b_ih: added to the input's product, or None.
+        b_hh: added to the hidden state's product, or None.
+        P: projects the hidden state of an LSTM with `proj_size`, or None.
+        p_i: through which the input gate of an LSTM with peepholes sees the previous cell state, or None.
+        p_f: the same for the forget gate.
+        p_o: through which its output gate sees the new cell state.
+    """
+
+    W: Float[Tensor, "gates input"]
+    U: Float[Tensor, "gates state"]
+    b_ih: Float[Tensor, " gates"] | None
+    b_hh: Float[Tensor, " gates"] | None
+    P: Float[Tensor, "projected unit"] | None = None
+    p_i: Float[Tensor, " unit"] | None = None
+    p_f: Float[Tensor, " unit"] | None = None
+    p_o: Float[Tensor, " unit"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """What a step starts from.
+
+    Attributes:
+        given: for a signal, what the input and the previous hidden state contribute to it linearly.
+        previous: the states before the step.
+    """
+
+    given: Mapping[Signal, Tensor]
+    previous: Mapping[Signal, Tensor]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """How one signal follows from others.
+
+    Attributes:
+        signal: what is computed.
+        sources: the signals of the same step that it is computed from.
+        compute: takes the moment and the sources' values.
+        mixes: whether one unit of the result depends on other units of the sources.
+    """
+
+    signal: Signal
+    sources: tuple[Signal, ...]
+    compute: Callable[..., Tensor]
+    mixes: bool = False
+
+
+#: Given a signal and its value (batch, unit) at one step, returns the value to go on with.
+StepChange = Callable[[Signal, Tensor], Tensor]
+
+
+class Cell(ABC):
+    """One layer's cell with its weights.
+
+    Attributes:
+        weights: its parameters.
+        formulas: its signals in the order in which a step computes them, which is the order of edits too.
+        states: what is handed from step to step, in torch's order: the hidden state first.
+    """
+
+    weights: Weights
+    formulas: tuple[Formula, ...]
+    states: tuple[Signal, ...] = (HIDDEN,)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """Every signal, in the order in which a step computes it."""
+        return tuple(formula.signal for formula in self.formulas)
+
+    @abstractmethod
+    def size(self, signal: Signal) -> int:
+        """Return how many units a signal has."""
+
+    @abstractmethod
+    def given(
+        self, inputs: Float[Tensor, "*lead gates"], previous: Float[Tensor, "*lead state"]
+    ) -> dict[Signal, Tensor]:
+        """Return what the input's product and the previous hidden state contribute to each signal."""
+
+    def inputs(self, x: Float[Tensor, "*lead input"]) -> Float[Tensor, "*lead gates"]:
+        """Return the input's product, W x + b_ih."""
+        return affine(x, self.weights.W, self.weights.b_ih)
+
+    def recurrent(self, h: Float[Tensor, "*lead state"]) -> Float[Tensor, "*lead gates"]:
+        """Return the hidden state's product, U h + b_hh."""
+        return affine(h, self.weights.U, self.weights.b_hh)
+
+    def moment(self, inputs: Float[Tensor, "batch gates"], previous: Mapping[Signal, Tensor]) -> Moment:
+        """Return what one step starts from, given the input's product and the states before it."""
+        return Moment(self.given(inputs, previous[HIDDEN]), previous)
+
+    def step(self, moment: Moment, change: StepChange | None = None) -> dict[Signal, Tensor]:
+        """Return every signal of one step, (batch, unit) each; `change` is asked in the order of computation."""
+        after: dict[Signal, Tensor] = {}
+        for formula in self.formulas:
+            value = formula.compute(moment, *(after[source] for source in formula.sources))
+            after[formula.signal] = value if change is None else change(formula.signal, value)
+        return after
+
+    def run(
+        self, x: Float[Tensor, "time batch input"], initial: Mapping[Signal, Tensor], keep: tuple[Signal, ...]
+    ) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor]]:
+        """Run free from an initial state, in Python.
+
+        Returns:
+            The signals kept, (time, batch, unit) each, and the states after the last step.
+        """
+        inputs, state = self.inputs(x), dict(initial)
+        pieces: dict[Signal, list[Tensor]] = {signal: [] for signal in keep}
+        for t in range(len(x)):
+            after = self.step(self.moment(inputs[t], state))
+            state = {signal: after[signal] for signal in self.states}
+            for signal in keep:
+                pieces[signal].append(after[signal])
+        return {signal: torch.stack(values) for signal, values in pieces.items()}, state
+
+    def open(
+        self,
+        x: Float[Tensor, "time batch input"],
+        h: Float[Tensor, "time batch state"],
+        initial: Mapping[Signal, Tensor],
+        keep: tuple[Signal, ...],
+    ) -> tuple[dict[Signal, Tensor], Float[Tensor, " time batch"], dict[Signal, Tensor]]:
+        """Compute signals at all steps from the hidden states that a module itself produced.
+
+        Nothing runs free: each step starts from the module's own previous hidden state.
+
+        Args:
+            x: inputs.
+            h: the module's hidden states.
+            initial: the states before the first step.
+            keep: which signals to return.
+
+        Returns:
+            The signals kept, (time, batch, unit) each; for each step and row the largest difference between the
+            module's hidden state and the recomputed one, relative to max(1, |value|); the states after the last
+            step, the cell state among them recomputed.
+        """
+        if torch.is_grad_enabled():
+            signals, errors, state = self._open_part(x, h, dict(initial))
+            return {signal: signals[signal] for signal in keep}, errors, state
+        kept = {signal: x.new_empty(*x.shape[:2], self.size(signal)) for signal in keep if signal != HIDDEN}
+        errors = x.new_empty(x.shape[:2])
+        state = dict(initial)
+        for start in range(0, len(x), self._chunk(x)):
+            part = slice(start, start + self._chunk(x))
+            signals, errors[part], state = self._open_part(x[part], h[part], state)
+            for signal, values in kept.items():
+                values[part] = signals[signal]
+        return kept | ({HIDDEN: h} if HIDDEN in keep else {}), errors, state
+
+    def _open_part(
+        self, x: Tensor, h: Tensor, state: Mapping[Signal, Tensor]
+    ) -> tuple[dict[Signal, Tensor], Tensor, dict[Signal, Tensor]]:
+        previous = torch.cat([state[HIDDEN].to(h.dtype).unsqueeze(0), h[:-1]])
+        signals = self._open(x, previous, state)
+        errors = _difference(signals[HIDDEN].detach(), h.detach())
+        signals[HIDDEN] = h
+        return signals, errors, {signal: signals[signal][-1] for signal in self.states}
+
+    def _chunk(self, x: Tensor) -> int:
+        return max(1, CHUNK // max(1, x.shape[1] * len(self.weights.W)))
+
+    def _open(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
+        """Return every signal of a stretch, the hidden state recomputed, given the previous hidden states."""
+        moment = Moment(self.given(self.inputs(x), previous), {HIDDEN: previous})
+        return self.step(moment)
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = None) -> Tensor:
+    """Return weight x + bias over the last axis.
+
+    Always as one product of two matrices: torch.nn.functional.linear chooses by the strides of x, and rounds
+    otherwise for a batch-first input than for a time-first one.
+    """
+    flat = x.flatten(0, -2) if x.dim() > 2 else x
+    added = flat.new_zeros(len(weight)) if bias is None else bias
+    product = torch.addmm(added, flat, weight.T, out=None if out is None else out.view(-1, len(weight)))
+    return product.view(*x.shape[:-1], len(weight))
+
+
+def _difference(recomputed: Tensor, h: Tensor) -> Tensor:
+    return ((recomputed - h).abs_() / h.abs().clamp_(min=1)).amax(-1)

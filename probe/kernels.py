@@ -1,0 +1,87 @@
+"""Runs a part of a recurrent module on torch's own fused kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_packed_sequence
+
+from .calls import Call, States, repack
+from .cells.cell import HIDDEN, Cell
+from .layers import Layer, OwnModule
+from .signals import Signal
+
+
+def _kernel(module: nn.Module) -> Any:
+    if isinstance(module, nn.LSTM):
+        return torch.lstm
+    if isinstance(module, nn.GRU):
+        return torch.gru
+    return torch.rnn_relu if getattr(module, "nonlinearity", "tanh") == "relu" else torch.rnn_tanh
+
+
+def _parameters(cells: Sequence[Cell]) -> list[Tensor]:
+    listed = []
+    for cell in cells:
+        weights = cell.weights
+        every = (weights.W, weights.U, weights.b_ih, weights.b_hh, weights.P)
+        listed += [parameter for parameter in every if parameter is not None]
+    return listed
+
+
+def _states(initial: Sequence[States], cell: Cell) -> Any:
+    stacked = [torch.stack([states[signal] for states in initial]) for signal in cell.states]
+    return stacked if len(stacked) > 1 else stacked[0]
+
+
+def run_level(layers: Sequence[Layer], x: Tensor, call: Call) -> tuple[Tensor, list[dict[Signal, Tensor]]]:
+    """Run one level of a stack alone, in all its directions, which gives the bits that it had in the stack.
+
+    Args:
+        layers: the level's layers, one or two directions.
+        x: what the level read, (time, batch, input).
+        call: what the module was given.
+
+    Returns:
+        The level's hidden states, (time, batch, direction x unit), and the last states of each direction.
+    """
+    module: Any = layers[0].module
+    cells = [layer.cell for layer in layers]
+    initial = [call.initial[layer.place] for layer in layers]
+    options = (module.bias, 1, 0.0, module.training, len(layers) > 1)
+    if call.packed is None:
+        h, *last = _kernel(module)(x, _states(initial, cells[0]), _parameters(cells), *options, False)
+    else:
+        packed = repack(x, call)
+        order, back = packed.sorted_indices, packed.unsorted_indices
+        if order is not None:
+            initial = [{signal: value[order] for signal, value in states.items()} for states in initial]
+        data, *last = _kernel(module)(
+            packed.data, packed.batch_sizes, _states(initial, cells[0]), _parameters(cells), *options
+        )
+        h = pad_packed_sequence(packed._replace(data=data))[0]
+        if back is not None:
+            last = [value[:, back] for value in last]
+    return h, [
+        {signal: value[place] for signal, value in zip(cells[0].states, last, strict=True)}
+        for place in range(len(layers))
+    ]
+
+
+def run_layer(layer: Layer, cell: Cell, x: Tensor, state: States) -> tuple[Tensor, dict[Signal, Tensor]]:
+    """Run one direction of one layer, in its own order, from a given state; a cell of our own has no fused kernel.
+
+    Returns:
+        The hidden states, (time, batch, unit), and the states after the last step.
+    """
+    module: Any = layer.module
+    if isinstance(module, OwnModule):
+        signals, final = cell.run(x, state, (HIDDEN,))
+        return signals[HIDDEN], final
+    h, *last = _kernel(module)(
+        x, _states([state], cell), _parameters([cell]), module.bias, 1, 0.0, module.training, False, False
+    )
+    return h, {signal: value[0] for signal, value in zip(cell.states, last, strict=True)}

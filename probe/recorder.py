@@ -1,0 +1,192 @@
+"""Records what the recurrent layers of a model compute: one call of it, or every call that somebody else makes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, SupportsIndex
+
+import torch
+from torch import Tensor, nn
+
+from .collecting import Collector, Options
+from .edit_kinds import Edit
+from .errors import ProbeError
+from .free_running import replacing
+from .interventions import eager, intervene
+from .layers import Layer, find_layers, whole_module
+from .recording import Recording
+from .signals import Signal, as_indices, as_signal
+
+
+def record(
+    model: nn.Module,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    edits: Sequence[Edit] = (),
+    signals: Iterable[str] | None = None,
+    layers: Iterable[str] | None = None,
+    steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
+    gradient_of: Callable[[Any], Tensor] | None = None,
+    check: bool = True,
+    tolerance: float | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    out: str | os.PathLike[str] | None = None,
+) -> Recording:
+    """Call a model once and record every gate and state of its recurrent layers at every step.
+
+    The model is called as it is, under no_grad, and its output is the bare call's, bit for bit (of a bare call under
+    no_grad: torch's float32 kernels round otherwise under autograd). Hidden states are the module's own; the rest is
+    recomputed from them, and the result is checked against the module.
+
+    Args:
+        model: any module that contains recurrent layers; left as found.
+        *inputs: what the model is called with.
+        kwargs: the model's own keyword arguments.
+        edits: what to change during the call; the recording is that of the edited run.
+        signals: which signals to keep; None keeps all but the pre-activations, the enumeration `probe.Signal` itself
+            keeps all.
+        layers: which layers, by name; None keeps all.
+        steps: which steps to keep; None keeps all. Negative ones count from each row's last step.
+        gradient_of: takes the model's output and returns a scalar; `recording.gradient[...]` then holds its
+            derivative with respect to every signal kept. The run is several times slower.
+        check: compare the recomputed run with the module's. Without it the step engine runs in place of the module,
+            which is faster, and nothing says whether it does what the module does.
+        tolerance: largest difference allowed, relative to max(1, |value|); None for 1e-5 in float32, 1e-10 in
+            float64 and 2e-2 in half precision.
+        device: where to keep the values; None where the model computes them.
+        dtype: in which type to keep the values; None for the model's own.
+        out: a new folder to stream the values into, one .npy file a site, read back memory-mapped. The model is
+            called on one stretch of the batch after the other, so its rows must not depend on each other.
+
+    Returns:
+        A frozen value; its arrays are (batch, time, unit) whatever `batch_first` says.
+
+    Raises:
+        ProbeError: a layer or signal does not exist (before the model is called), a step lies beyond the
+            input, the values would not fit into memory, or the recomputed run differs from the module's.
+    """
+    options = _options(
+        model, edits, signals, layers, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
+    )
+    arguments, keywords = inputs, dict(kwargs or {})
+    if out is not None:
+        from .batches import batch_of
+        from .streaming import stream
+
+        if gradient_of is not None:
+            raise ProbeError("gradient_of= cannot be streamed: give no out=, and record fewer rows at a time.")
+        by_row = [edit for edit in edits if edit.by_row]
+        if by_row:
+            raise ProbeError(f"{by_row[0]!r} speaks of rows of the batch, which out= takes apart: give no out=.")
+
+        def of_rows(given: Sequence[Any], named: Mapping[str, Any]) -> Recording:
+            return _once(model, given, named, edits=edits, options=options, gradient_of=None)
+
+        return stream(out, batch_of(model, arguments, keywords), of_rows)
+    return _once(model, arguments, keywords, edits=edits, options=options, gradient_of=gradient_of)
+
+
+def _once(
+    model: nn.Module,
+    arguments: Sequence[Any],
+    keywords: Mapping[str, Any],
+    *,
+    edits: Sequence[Edit],
+    options: Options,
+    gradient_of: Callable[[Any], Tensor] | None,
+) -> Recording:
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad() if gradient_of is None else torch.enable_grad())
+        stack.enter_context(eager())
+        if edits:
+            stack.enter_context(intervene(model, *edits))
+        elif not options.check and gradient_of is None:
+            modules = {layer.module: whole_module(layer) for layer in options.layers}
+            stack.enter_context(replacing(modules, options.keep))
+        collector = stack.enter_context(Collector(options, differentiate=gradient_of is not None).attached())
+        collector.start(model)
+        output = model(*arguments, **keywords)
+        if gradient_of is not None:
+            collector.differentiate(gradient_of, output)
+        return collector.finish(output)
+
+
+@contextmanager
+def watch(
+    model: nn.Module,
+    *,
+    signals: Iterable[str] | None = None,
+    layers: Iterable[str] | None = None,
+    steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
+    tolerance: float | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Iterator[list[Recording]]:
+    """Record every call of a model that something else makes, such as a trainer.
+
+    Follows the caller's grad mode: under autograd, recorded values are on the graph. For the arguments, see `record`.
+
+    Yields:
+        A list that gets one frozen Recording for each call that ended without an error.
+
+    Raises:
+        ProbeError: a layer or signal does not exist; in a call, what `record` raises.
+    """
+    options = _options(model, (), signals, layers, steps, check=True, tolerance=tolerance, device=device, dtype=dtype)
+    collector = Collector(options, differentiate=False)
+    recordings: list[Recording] = []
+    with ExitStack() as stack:
+        stack.enter_context(eager())
+        stack.callback(model.register_forward_pre_hook(lambda *_: collector.start(model)).remove)
+        stack.callback(model.register_forward_hook(lambda *_: collector.end(), always_call=True).remove)
+        stack.enter_context(collector.attached())
+        # After the collector's own hooks, which see the call first where the model is itself the recurrent module.
+        hook = model.register_forward_hook(
+            lambda _model, _inputs, output: recordings.append(collector.finish(output))
+        )
+        stack.callback(hook.remove)
+        yield recordings
+
+
+def _options(
+    model: nn.Module,
+    edits: Any,
+    signals: Iterable[str] | None,
+    layers: Iterable[str] | None,
+    steps: SupportsIndex | Iterable[SupportsIndex] | None,
+    *,
+    check: bool,
+    tolerance: float | None,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> Options:
+    if isinstance(layers, str):
+        raise ProbeError(f"layers={layers!r} must be several names: layers=[{layers!r}].")
+    if isinstance(edits, Edit) or not isinstance(edits, Sequence):
+        raise ProbeError(f"edits is a {type(edits).__name__} and must be several edits: edits=[probe.patch(...)].")
+    if tolerance is not None and not isinstance(tolerance, (int, float)):
+        raise ProbeError(f"tolerance={tolerance!r} must be a number such as 1e-5, or None.")
+    chosen = find_layers(model, layers)
+    wanted = _wanted(chosen, signals)
+    keep = {layer: tuple(signal for signal in layer.signals if signal in wanted) for layer in chosen}
+    if signals is not None:
+        # A layer that has none of the named signals has nothing to keep.
+        keep = {layer: kept for layer, kept in keep.items() if kept}
+    return Options(keep, as_indices("steps", steps), check, tolerance, device, dtype)
+
+
+def _wanted(layers: Sequence[Layer], signals: Iterable[str] | None) -> set[Signal]:
+    available = tuple(dict.fromkeys(signal for layer in layers for signal in layer.signals))
+    if signals is None:
+        return {signal for signal in available if not signal.endswith("_preactivation")}
+    if signals is Signal:
+        return set(available)
+    if isinstance(signals, str):
+        raise ProbeError(f"signals={str(signals)!r} must be several names: signals=[{str(signals)!r}].")
+    chosen = {as_signal(signal, available) for signal in signals}
+    if not chosen:
+        raise ProbeError(f"signals=[] names no signal; name at least one of {', '.join(available)}, or give None.")
+    return chosen

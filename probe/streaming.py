@@ -1,0 +1,189 @@
+"""Records a batch that does not fit into memory: rows in stretches, values straight to disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .batches import Batch, grown_axis
+from .errors import ProbeError
+from .nested import flatten
+from .recording import LayerRecording, Recording
+from .recording_files import DESCRIPTION, describe, load_recording, tensor_names
+
+#: The first stretch shows how much a row takes; the others take about so many bytes.
+_FIRST_ROWS, _BYTES = 1024, 16_000_000
+
+
+class _Array:
+    """A .npy file of (batch, ...) that grows by rows, with plain writes: a memory-mapped one would stay resident."""
+
+    def __init__(self, path: Path, first: Tensor, rows: int) -> None:
+        self._shape = tuple(first.shape[1:])
+        self._path = path
+        self._file: BinaryIO = path.open("wb")
+        _write_header(self._file, first, (rows, *self._shape))
+
+    def append(self, values: Tensor) -> None:
+        if tuple(values.shape[1:]) != self._shape:
+            raise ProbeError(
+                f"A stretch of rows gave values of shape {tuple(values.shape[1:])} and an earlier one {self._shape}: "
+                "the rows of the batch depend on each other. Record them without out=."
+            )
+        self._file.write(values.contiguous().numpy().data)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def stream(out: str | os.PathLike[str], batch: Batch, record: Callable[..., Recording]) -> Recording:
+    """Record stretches of a batch one after the other into a new folder.
+
+    Args:
+        out: the folder; it must not exist.
+        batch: the model's inputs.
+        record: `record(arguments, keywords)` records one call.
+
+    Returns:
+        The whole recording, read back memory-mapped.
+
+    Raises:
+        ProbeError: the folder exists or cannot be written, or the rows depend on each other.
+    """
+    folder = Path(out)
+    if folder.exists():
+        raise ProbeError(f"out={os.fspath(out)!r} exists; give a new folder, or remove it first.")
+    partial: str | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)
+        with _Stream(Path(partial), batch.size) as written:
+            for recording, rows in _stretches(batch, record):
+                written.add(recording, rows)
+            written.describe()
+        os.chmod(partial, 0o755)
+        os.rename(partial, folder)
+        partial = None
+    except OSError as error:
+        raise ProbeError(
+            f"Cannot write {str(folder)!r}: {error.strerror or error}. Give a folder on a disk that has space left."
+        ) from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+    return load_recording(folder)
+
+
+def _stretches(batch: Batch, record: Callable[..., Recording]) -> Any:
+    start, rows = 0, min(_FIRST_ROWS, batch.size)
+    while start < batch.size or start == 0:
+        stop = min(start + rows, batch.size)
+        recording = record(*batch.rows(start, stop))
+        yield recording, stop - start
+        if start == 0:
+            taken = sum(v.numel() * v.element_size() for part in recording.parts for v in part.signals.values())
+            # Another number of rows than at first, so that the batch can be told from the output's other axes.
+            rows = max(rows + 1, int(_BYTES * rows / max(1, taken)))
+        start = max(stop, 1)
+
+
+class _Stream:
+    """The arrays of one recording, while they are written."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder, self._size = folder, size
+        self._arrays: dict[str, _Array] = {}
+        self._first: Recording | None = None
+        self._rows = 0
+        self._output: Any = None
+        self._held: dict[str, list[Tensor]] = {}
+        self._errors: list[float | None] = []
+
+    def __enter__(self) -> _Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for array in self._arrays.values():
+            array.close()
+
+    def add(self, recording: Recording, rows: int) -> None:
+        """Write the values of some more rows."""
+        if any(part.lengths is not None for part in recording.parts):
+            raise ProbeError("A model that packs its input cannot be streamed; record it without out=.")
+        if self._first is None:
+            self._first, self._rows = _without_values(recording), rows
+        for name, values in tensor_names(recording).items():
+            self._append(name, values)
+        self._errors.append(recording.max_error)
+        tensors: dict[str, Tensor] = {}
+        self._output = flatten(recording.output, tensors)
+        for name, values in tensors.items():
+            self._add_output(name, values, rows)
+
+    def _add_output(self, name: str, values: Tensor, rows: int) -> None:
+        """Write an output whose rows come first; hold on to one whose batch is another axis, or not known yet."""
+        held = self._held.setdefault(name, [])
+        if held and grown_axis(held[0], values, (self._rows, rows)) == 0:
+            if name not in self._arrays:
+                self._append(name, held[0])
+            self._append(name, values)
+        else:
+            held.append(values)
+
+    def _append(self, name: str, values: Tensor) -> None:
+        values = values.detach().cpu()
+        if values.dtype == torch.bfloat16:
+            raise ProbeError("numpy's files have no bfloat16; stream it with dtype=torch.float32.")
+        if name not in self._arrays:
+            self._arrays[name] = _Array(self._folder / f"{name}.npy", values, self._size)
+        self._arrays[name].append(values)
+
+    def describe(self) -> None:
+        """Write the outputs and what the arrays are."""
+        if self._first is None:
+            return
+        for name, held in self._held.items():
+            if name not in self._arrays:
+                _write_joined(self._folder / f"{name}.npy", [values.detach().cpu() for values in held])
+        errors = [error for error in self._errors if error is not None]
+        described = describe(self._first) | {"output": self._output, "max_error": max(errors) if errors else None}
+        (self._folder / DESCRIPTION).write_text(json.dumps(described), encoding="utf-8")
+
+
+def _write_joined(path: Path, held: list[Tensor]) -> None:
+    """Write what grows along another axis than the first, piece by piece: joined, it would be there twice."""
+    first = held[0]
+    if len(held) == 1 or first.shape == held[1].shape:
+        np.save(path, first.contiguous().numpy())
+        return
+    (axis,) = (axis for axis, size in enumerate(first.shape) if size != held[1].shape[axis])
+    shape = (*first.shape[:axis], sum(piece.shape[axis] for piece in held), *first.shape[axis + 1 :])
+    with path.open("wb") as file:
+        _write_header(file, first, shape)
+        for place in np.ndindex(*first.shape[:axis]):
+            for piece in held:
+                file.write(piece[place].contiguous().numpy().data)
+
+
+def _write_header(file: BinaryIO, like: Tensor, shape: tuple[int, ...]) -> None:
+    described = np.lib.format.dtype_to_descr(like[:0].numpy().dtype)
+    header = {"descr": described, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _without_values(recording: Recording) -> Recording:
+    """Return what a recording says of itself, with nothing of its rows in it."""
+    parts = tuple(
+        LayerRecording(part.layer, part.call, dict.fromkeys(part.signals), dict.fromkeys(part.initial))  # pyright: ignore[reportArgumentType]
+        for part in recording.parts
+    )
+    return Recording(None, parts, recording.steps, recording.not_called, recording.max_error)
