@@ -67,7 +67,7 @@ class Loop(nn.Module):
         recurrent = self.weight_hh.T
         products = functional.linear(x[:, start:].transpose(0, 1), self.weight_ih, self.bias_ih + self.bias_hh)
         zeros = products.new_zeros(products.shape[1], self.weight_hh.shape[1])
-        h, c = zeros if h is None else h, zeros if c is None else c
+        state: tuple[Tensor, Tensor] = zeros if h is None else h, zeros if c is None else c
         for t, product in enumerate(products, start):
-            h, c = self.steps[t % len(self.steps)](torch.addmm(product, h, recurrent), c)
-        return self.head(h)
+            state = self.steps[t % len(self.steps)](torch.addmm(product, state[0], recurrent), state[1])
+        return self.head(state[0])
