@@ -83,7 +83,7 @@ class Layer:
             return module.make_cell()
         weights = self._weights(module)
         for kind, family in _FAMILIES.items():
-            if isinstance(module, kind):
+            if isinstance(self.module, kind):
                 options = [_ACTIVATIONS[module.nonlinearity]] if family is RNNCell else []
                 return family(weights, *options)
         raise ProbeError(f"Layer {self.name!r} is a {type(module).__name__}, which is of no known kind.")

@@ -14,7 +14,6 @@ and in ONNX with `linear_before_reset=0`, what is reset is the hidden state itse
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
