@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .recording import Recording
     from .recording_files import load_recording
     from .signals import Signal, Site
+    from .sweeps import sweep
 
 _HOMES = {
     "claims": ("Claim", "Control", "Range", "Rule", "judge"),
@@ -35,6 +36,7 @@ _HOMES = {
     "recording": ("Recording",),
     "recording_files": ("load_recording",),
     "signals": ("Signal", "Site"),
+    "sweeps": ("sweep",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -63,6 +65,7 @@ __all__ = [
     "patch",
     "record",
     "steer",
+    "sweep",
     "watch",
 ]
 

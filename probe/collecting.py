@@ -256,15 +256,17 @@ def _tapped(
 
 
 def _with_taps(changes: Changes | None, taps: Mapping[Signal, Tensor], time: int) -> Changes:
+    edited = {} if changes is None else changes.signals
+
     def change(signal: Signal, step: int, value: Tensor) -> tuple[Tensor, Tensor]:
         own = torch.zeros_like(value, dtype=torch.bool)
-        if changes is not None and step in changes.steps:
+        if changes is not None and signal in edited.get(step, ()):
             value, own = changes.change(signal, step, value)
         if signal in taps:
             value, own = value + taps[signal][step], torch.ones_like(own)
         return value, own
 
-    return Changes(range(time), change)
+    return Changes({step: frozenset(taps) | edited.get(step, frozenset()) for step in range(time)}, change)
 
 
 def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:

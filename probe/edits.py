@@ -242,8 +242,17 @@ def _values_of(source: Recording, name: str, site: Site) -> Tensor:
             f"{name} must be a recording, as probe.record returns it; this is a {type(source).__name__}."
         )
     values = source[site.signal] if site.layer is None else source[site.layer, site.signal]
-    picked = _picked(source, site.steps, values.shape[1])
-    values = values[:, picked][:, :, within("units", site.units, values.shape[2], "the layer's unit axis")]
+    picked = torch.tensor(_picked(source, site.steps, values.shape[1])).expand(len(values), -1)
+    lengths = next(
+        part.lengths for part in source.parts if site.signal in part.signals and site.layer in (None, part.layer)
+    )
+    if site.steps is not None and source.steps is None and lengths is not None:
+        # A negative step counts from each row's own end.
+        given, ends = torch.tensor(site.steps).expand(len(values), -1), torch.tensor(lengths).unsqueeze(1)
+        picked = torch.where(given < 0, given + ends, given)
+    rows = torch.arange(len(values)).unsqueeze(1)
+    values = values[rows, picked.clamp(min=0)].masked_fill((picked < 0).unsqueeze(2).to(values.device), float("nan"))
+    values = values[:, :, within("units", site.units, values.shape[2], "the layer's unit axis")]
     return values.detach().clone()
 
 

@@ -27,13 +27,18 @@ class Changes:
     """What happens to one layer's run, in its own order.
 
     Attributes:
-        steps: the changed steps, ascending.
-        change: given a signal, its step and its value (batch, unit), returns the value to use instead, and where it
-            was set, (batch, unit).
+        signals: for each changed step, the signals that are changed at it.
+        change: given one of them, its step and its value (batch, unit), returns the value to use instead, and where
+            it was set, (batch, unit).
     """
 
-    steps: Sequence[int]
+    signals: Mapping[int, frozenset[Signal]]
     change: Callable[[Signal, int, Tensor], tuple[Tensor, Tensor]]
+
+    @property
+    def steps(self) -> list[int]:
+        """The changed steps, ascending."""
+        return sorted(self.signals)
 
 
 class _SameValue(torch.autograd.Function):
@@ -68,6 +73,10 @@ class _Rows:
 
     def choose(self, natural: Tensor, changed: Tensor) -> Tensor:
         """Return changed rows where they moved, and the module's own elsewhere."""
+        if not torch.is_grad_enabled():
+            stayed = (~self.moved).nonzero().flatten()
+            if len(stayed) * 8 < len(self.moved):  # the usual case: few rows are as they were
+                return changed.index_copy_(-2, stayed, natural.index_select(-2, stayed)) if len(stayed) else changed
         return _choose(natural, changed, self.moved.unsqueeze(-1), self.reached.unsqueeze(-1))
 
     def choose_each(self, natural: Mapping[Signal, Tensor], changed: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
@@ -91,7 +100,7 @@ def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
         run: its run without changes.
         changes: what happens to a layer, by its place among the module's layers.
     """
-    if not changes:
+    if not changes or not run.call.x.shape[1]:
         return run
     traces: list[Trace] = []
     x: Tensor | None = None
@@ -116,13 +125,19 @@ def _with_input(natural: Trace, x: Tensor) -> Trace:
         return natural
     h, final = kernels.run_layer(natural.layer, natural.cell, x, natural.initial)
     h = rows.choose(natural.h, h)
-    changed = replace(natural, x=x, h=h)
+    changed = _changed(natural, x=x, h=h)
 
     def compute() -> Opened:
         signals = natural.cell.open(x, h, natural.initial, natural.cell.signals)[0]
         return Opened(rows.choose_each(natural.signals, signals), natural.opened.error, natural.opened.step)
 
     return _ended(natural, changed, compute, final, rows)
+
+
+def _changed(natural: Trace, *, h: Tensor, x: Tensor | None = None) -> Trace:
+    """Return a plain trace with other values, whatever kind the natural one is."""
+    x = natural.x if x is None else x
+    return Trace(natural.layer, natural.cell, x, natural.initial, h, natural.final, natural.lengths)
 
 
 def _ended(natural: Trace, changed: Trace, compute: Callable[[], Opened], final: States, rows: _Rows) -> Trace:
@@ -153,15 +168,15 @@ def rerun(natural: Trace, changes: Changes) -> Trace:
     state, none = natural.before(steps[0]), torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
     rows = _Rows(none, none)
     for step, following in zip(steps, [*steps[1:], len(x)], strict=True):
-        moment = cell.moment(cell.inputs(x[step]), state)
-        before = {signal: value[step] for signal, value in natural.signals.items()}
+        moment = cell.moment_at(x[step], state)
+        before = natural.at(step)
         if step != steps[0]:
             before = rows.choose_each(before, cell.step(moment))
         after, own = _changed_step(cell, moment, before, changes, step)
         rows = rows | own
-        hidden.append(after[HIDDEN].unsqueeze(0))
-        pieces.append(lambda after=after: {signal: value.unsqueeze(0) for signal, value in after.items()})
-        state = {signal: after[signal] for signal in cell.states}
+        pieces.append(lambda after={**after}, before=before: _one_step(after, before))
+        state = {signal: after[signal] if signal in after else before[signal] for signal in cell.states}
+        hidden.append(state[HIDDEN].unsqueeze(0))
         if step + 1 < following:
             stretch = slice(step + 1, following)
             h, last = kernels.run_layer(natural.layer, cell, x[stretch], state)
@@ -170,7 +185,7 @@ def rerun(natural: Trace, changes: Changes) -> Trace:
             pieces.append(_stretch(natural, stretch, h, state, rows))
             kept = natural.before(following) if following < len(x) else natural.final
             state = rows.choose_each(kept, last) if following < len(x) else last
-    changed = replace(natural, h=torch.cat(hidden))
+    changed = _changed(natural, h=torch.cat(hidden))
 
     def compute() -> Opened:
         parts = [piece() for piece in pieces]
@@ -178,6 +193,10 @@ def rerun(natural: Trace, changes: Changes) -> Trace:
         return Opened(signals, natural.opened.error, natural.opened.step)
 
     return _ended(natural, changed, compute, state, rows)
+
+
+def _one_step(after: Mapping[Signal, Tensor], before: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
+    return {signal: (after[signal] if signal in after else before[signal]).unsqueeze(0) for signal in before}
 
 
 def _stretch(
@@ -197,31 +216,49 @@ def _changed_step(
 ) -> tuple[dict[Signal, Tensor], _Rows]:
     """Change one step: each signal in turn, and what follows from it, where and only where it follows.
 
-    Returns the signals, and the rows whose states moved or were reached.
+    Returns the signals that an edit reached, and the rows whose states moved or were reached.
     """
-    after: dict[Signal, Tensor] = {}
+    after: dict[Signal, Tensor] = {}  # a signal that nothing reached is in none of the three
     moved: dict[Signal, Tensor] = {}
     reached: dict[Signal, Tensor] = {}
+
+    def now(signal: Signal) -> Tensor:
+        return after[signal] if signal in after else before[signal]
+
     for formula in cell.formulas:
         signal = formula.signal
+        touched = [source for source in formula.sources if source in reached]
+        if not touched and signal not in changes.signals[step]:
+            continue
         value = result = before[signal]
-        follows = torch.zeros_like(value, dtype=torch.bool)
-        if formula.sources:
-            differs = _any([moved[source] for source in formula.sources], value, mixes=formula.mixes)
-            follows = _any([reached[source] for source in formula.sources], value, mixes=formula.mixes)
-            if bool(follows.any()):
-                # Units that nothing reached keep the module's own number, not a recomputed one an ulp away.
-                computed = formula.compute(moment, *(after[source] for source in formula.sources))
-                result = _choose(value, computed, differs, follows)
-        after[signal], own = changes.change(signal, step, result)
-        moved[signal] = after[signal] != value
-        reached[signal] = follows | own
-    masks = ([mask[signal].any(-1) for signal in cell.states] for mask in (moved, reached))
-    return after, _Rows(*(torch.stack(mask).any(0) for mask in masks))
+        if touched:
+            # Units that nothing reached keep the module's own number, not a recomputed one an ulp away.
+            computed = formula.compute(moment, *map(now, formula.sources))
+            differs = _any([moved[source] for source in touched], value, mixes=formula.mixes)
+            reached[signal] = _any([reached[source] for source in touched], value, mixes=formula.mixes)
+            result = _choose(value, computed, differs, reached[signal])
+        if signal in changes.signals[step]:
+            result, own = changes.change(signal, step, result)
+            reached[signal] = reached[signal] | own if touched else own
+        after[signal], moved[signal] = result, result != value
+    return after, _Rows(_any_row(moved, cell, before), _any_row(reached, cell, before))
 
 
 def _any(masks: Sequence[Tensor], like: Tensor, *, mixes: bool) -> Tensor:
     """Return where a signal follows from sources that are marked: unit by unit, or in whole rows where it mixes."""
     if mixes:
         masks = [mask.any(-1, keepdim=True).expand_as(like) for mask in masks]
-    return torch.stack(tuple(masks)).any(0)
+    joined = masks[0]
+    for mask in masks[1:]:
+        joined = joined | mask
+    return joined
+
+
+def _any_row(marked: Mapping[Signal, Tensor], cell: Cell, before: Mapping[Signal, Tensor]) -> Tensor:
+    """Return the rows in which a state is marked."""
+    like = before[HIDDEN]
+    rows = torch.zeros(len(like), dtype=torch.bool, device=like.device)
+    for signal in cell.states:
+        if signal in marked:
+            rows = rows | marked[signal].any(-1)
+    return rows

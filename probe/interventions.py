@@ -98,10 +98,11 @@ def changes_in(natural: Run, edits: Edits, step: int | None) -> dict[int, Change
     time, batch = call.x.shape[:2]
     by_layer: dict[int, Any] = {}
     for layer, edit in edits:
+        size = natural.traces[layer.place].cell.size(edit.site.signal)
         placed = (
-            place_in_run(edit, layer, time, batch, lengths=call.lengths)
+            place_in_run(edit, layer, time, batch, size=size, lengths=call.lengths)
             if step is None
-            else at_step(edit, layer, step, batch)
+            else at_step(edit, layer, step, batch, size=size)
         )
         by_layer.setdefault(layer.place, []).append(placed)
     return {place: changes_of(placed) for place, placed in by_layer.items()}
@@ -126,7 +127,8 @@ def _check_calls(placed: Mapping[Layer, tuple[Edit, ...]], counts: Mapping[str, 
                 )
 
 
-def _acts(edit: Edit, number: int, step: int | None) -> bool:
+def acts(edit: Edit, number: int, step: int | None) -> bool:
+    """Return whether an edit acts in a call: its number, and for a cell its step in the sequence."""
     site = edit.site
     return site.call in (None, number) and (step is None or site.steps is None or step in site.steps)
 
@@ -172,7 +174,8 @@ def intervene(model: nn.Module, *edits: Edit) -> Iterator[nn.Module]:
         for module in modules:
             own = {layer: own for layer, own in placed.items() if layer.module is module}
             hook = _hook(own, counts, acted, states, followed.get(module))
-            stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+            # Before the hooks that are there already: a recording around this context sees the edited run too.
+            stack.callback(module.register_forward_hook(hook, with_kwargs=True, prepend=True).remove)
             stack.callback(latest.pop, module, None)
         if not alone:
             stack.callback(model.register_forward_hook(lambda *_: _check_calls(placed, counts, acted)).remove)
@@ -195,14 +198,14 @@ def _hook(
         number, step = counts.get(next(iter(placed)).name, 0), None
         for layer in placed:
             counts[layer.name] = number + 1
-        outer = applied_to(module, output)
-        natural = outer.natural if outer else open_call(layers, arguments, keywords, output, states.get(module))
+        inner = applied_to(module, output)
+        natural = inner.natural if inner else open_call(layers, arguments, keywords, output, states.get(module))
         if sequences is not None:
             number, step = sequences.locate(layers[0], natural.call, output)
-        active = tuple((layer, edit) for layer, own in placed.items() for edit in own if _acts(edit, number, step))
+        active = tuple((layer, edit) for layer, own in placed.items() for edit in own if acts(edit, number, step))
         if not active:
             return None
-        together = (outer.edits if outer else ()) + active
+        together = active + (inner.edits if inner else ())
         changed = edited(natural, together, step)
         result = changed.output
         latest[module] = Applied(result, natural, together, changed)

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_packed_sequence
 
 from .calls import Call, States, repack
+from .cells import narrow
 from .cells.cell import HIDDEN, Cell
+from .cells.lstm import LSTMCell
 from .layers import Layer, OwnModule
 from .signals import Signal
 
@@ -81,6 +83,8 @@ def run_layer(layer: Layer, cell: Cell, x: Tensor, state: States) -> tuple[Tenso
     if isinstance(module, OwnModule):
         signals, final = cell.run(x, state, (HIDDEN,))
         return signals[HIDDEN], final
+    if isinstance(cell, LSTMCell) and narrow.fits(cell, x):
+        return narrow.run(cell, x, state)
     h, *last = _kernel(module)(
         x, _states([state], cell), _parameters([cell]), module.bias, 1, 0.0, module.training, False, False
     )

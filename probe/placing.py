@@ -3,57 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .calls import own_steps
+from .cells.cell import Cell
 from .edit_kinds import Edit, Place
 from .engine import Changes
-from .errors import ProbeError
+from .errors import ProbeError, unknown
 from .layers import Layer, find_layers
 from .signals import Signal, within
 
 
-def place_in_model(model: nn.Module, edits: Sequence[Edit]) -> dict[Layer, tuple[Edit, ...]]:
-    """Return the edits of each layer that is edited, or raise before anything runs.
+def layers_for(model: nn.Module, edits: Sequence[Edit]) -> list[Layer]:
+    """Return the layer that each edit is for, or raise before anything runs.
 
     Raises:
         ProbeError: a layer, signal or unit does not exist, or an edit names no layer and several have its signal.
     """
-    placed: dict[Layer, tuple[Edit, ...]] = {}
     for edit in edits:
         if not isinstance(edit, Edit):
             raise ProbeError(
                 f"An edit is made by probe.clamp, ablate, patch, steer or edit; this is a {type(edit).__name__}."
             )
-        layer = _layer_for(model, edit)
-        size = layer.cell.size(edit.site.signal)
-        units = within("units", edit.site.units, size, f"the {edit.site.signal} of layer {layer.name!r}")
-        held = edit.units_held
-        if held is not None and held != len(units):
-            raise ProbeError(
-                f"{edit!r} brings values of {held} units for {len(units)} units of layer {layer.name!r}; "
-                "choose units= that both have."
-            )
+    cells = {layer: layer.cell for layer in find_layers(model)}
+    return [_layer_for(cells, edit) for edit in edits]
+
+
+def place_in_model(model: nn.Module, edits: Sequence[Edit]) -> dict[Layer, tuple[Edit, ...]]:
+    """Return the edits of each layer that is edited; raises as `layers_for` does."""
+    placed: dict[Layer, tuple[Edit, ...]] = {}
+    for edit, layer in zip(edits, layers_for(model, edits), strict=True):
         placed[layer] = (*placed.get(layer, ()), edit)
     return placed
 
 
-def _layer_for(model: nn.Module, edit: Edit) -> Layer:
+def _layer_for(cells: Mapping[Layer, Cell], edit: Edit) -> Layer:
     site = edit.site
-    layers = find_layers(model, None if site.layer is None else [site.layer])
-    having = [layer for layer in layers if site.signal in layer.signals]
+    layers = [layer for layer in cells if site.layer in (None, layer.name)]
+    if not layers:
+        raise ProbeError(unknown("layer", site.layer, [layer.name for layer in cells]))
+    having = [layer for layer in layers if site.signal in cells[layer].signals]
     if not having:
-        found = "; ".join(f"{layer.name!r} has {', '.join(layer.signals)}" for layer in layers)
+        found = "; ".join(f"{layer.name!r} has {', '.join(cells[layer].signals)}" for layer in layers)
         raise ProbeError(f"{edit!r}: no such layer computes {str(site.signal)!r}: {found}.")
     if len(having) > 1:
         raise ProbeError(
             f"{edit!r} names no layer, and the model has several: "
             f"{', '.join(repr(layer.name) for layer in having)}. Choose one with layer=."
         )
-    return having[0]
+    (layer,) = having
+    size = cells[layer].size(site.signal)
+    units = within("units", site.units, size, f"the {site.signal} of layer {layer.name!r}")
+    held = edit.units_held
+    if held is not None and held != len(units):
+        raise ProbeError(
+            f"{edit!r} brings values of {held} units for {len(units)} units of layer {layer.name!r}; "
+            "choose units= that both have."
+        )
+    return layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,31 +76,37 @@ class Placed:
         units: its units.
         places: where it acts, by the layer's own step.
         offset: the run's row at which the edit's first row stands.
-        batch: how many rows the edit sees.
     """
 
     edit: Edit
     units: Tensor
     places: Mapping[int, Place]
     offset: int
-    batch: int
 
-    def apply(self, step: int, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a signal's value (batch, unit) at a step with the edit in it, and where it acted."""
-        place = self.places[step]
-        rows = (place.rows + self.offset).unsqueeze(1)
-        everywhere = len(rows) == len(value) and len(self.units) == value.shape[1]
-        if everywhere:
-            return self.edit.put(value, place), torch.ones_like(value, dtype=torch.bool)
-        where = rows.to(value.device), self.units.to(value.device)
-        changed, own = value.clone(), torch.zeros_like(value, dtype=torch.bool)
-        changed[where] = self.edit.put(value[where], place)
-        own[where] = True
-        return changed, own
+    def where(self, step: int) -> tuple[Any, Any]:
+        """Return the index of the rows and units that are changed at a step."""
+        rows, units = span(self.places[step].rows + self.offset), span(self.units)
+        if isinstance(rows, Tensor) and isinstance(units, Tensor):
+            rows = rows.unsqueeze(1)
+        return rows, units
+
+    def put(self, value: Tensor, step: int) -> Tensor:
+        """Return what stands at the edit's place instead of `value`, (row, unit)."""
+        return self.edit.put(value, self.places[step])
+
+
+def span(numbers: Tensor) -> Any:
+    """Return ascending numbers without a gap as a slice, which torch indexes without a copy."""
+    count = len(numbers)
+    if not count:
+        return slice(0, 0)
+    first = int(numbers[0])
+    gapless = count == 1 or (int(numbers[-1]) - first == count - 1 and bool((numbers.diff() == 1).all()))
+    return slice(first, first + count) if gapless else numbers
 
 
 def place_in_run(
-    edit: Edit, layer: Layer, time: int, batch: int, *, lengths: Tensor | None = None, offset: int = 0
+    edit: Edit, layer: Layer, time: int, batch: int, *, size: int, lengths: Tensor | None = None
 ) -> Placed:
     """Return where an edit acts in a run of a layer.
 
@@ -98,15 +115,14 @@ def place_in_run(
         layer: its layer.
         time: how many steps the input has.
         batch: how many rows the input has.
+        size: how many units the edit's signal has.
         lengths: how many steps each row has, or None where all have the same.
-        offset: the row of a larger batch at which these rows stand.
 
     Raises:
         ProbeError: a step or a row lies beyond the input, or the edit does not fit the batch.
     """
     site = edit.site
-    rows = within("rows", site.rows, batch, f"the batch of layer {layer.name!r}")
-    edit.fit(batch, rows)
+    every = _rows(edit, layer, batch)
     held = edit.steps_held
     count = time if site.steps is None else len(site.steps)
     if held is not None and held != count:
@@ -114,8 +130,8 @@ def place_in_run(
             f"The {type(edit).__name__.lower()} holds {held} steps and the input of layer {layer.name!r} has "
             f"{count}. Name the steps to edit with steps=."
         )
-    units = torch.tensor(within("units", site.units, layer.cell.size(site.signal), f"layer {layer.name!r}"))
-    every, numbers = torch.tensor(rows), torch.arange(len(rows))
+    units = torch.tensor(within("units", site.units, size, f"layer {layer.name!r}"))
+    numbers = torch.arange(len(every))
     if lengths is None:
         steps = within("steps", site.steps, time, f"the input of layer {layer.name!r}")
         places = {
@@ -126,7 +142,15 @@ def place_in_run(
         }
     else:
         places = _ragged(edit, layer, time, every, lengths)
-    return Placed(edit, units, places, offset, batch)
+    return Placed(edit, units, places, 0)
+
+
+def _rows(edit: Edit, layer: Layer, batch: int) -> Tensor:
+    """Return the rows that an edit changes, or raise where it does not fit the batch."""
+    given = edit.site.rows
+    rows = range(batch) if given is None else within("rows", given, batch, f"the batch of layer {layer.name!r}")
+    edit.fit(batch, rows)
+    return torch.arange(batch) if given is None else torch.tensor(rows)
 
 
 def _ragged(edit: Edit, layer: Layer, time: int, rows: Tensor, lengths: Tensor) -> dict[int, Place]:
@@ -154,18 +178,24 @@ def _ragged(edit: Edit, layer: Layer, time: int, rows: Tensor, lengths: Tensor) 
 def changes_of(placed: Sequence[Placed]) -> Changes:
     """Return what several edits, in their order, do to one run."""
 
+    by_step: dict[int, dict[Signal, list[Placed]]] = {}
+    for one in placed:
+        for step in one.places:
+            by_step.setdefault(step, {}).setdefault(one.edit.site.signal, []).append(one)
+
     def change(signal: Signal, step: int, value: Tensor) -> tuple[Tensor, Tensor]:
-        own = None
-        for one in placed:
-            if one.edit.site.signal == signal and step in one.places:
-                value, here = one.apply(step, value)
-                own = here if own is None else own | here
-        return value, torch.zeros_like(value, dtype=torch.bool) if own is None else own
+        changed, own = value.clone(), torch.zeros_like(value, dtype=torch.bool)
+        for one in by_step[step][signal]:
+            where = one.where(step)
+            # Of the clone, so that an edit sees what an earlier one has put in.
+            changed[where] = one.put(changed[where].clone(), step)
+            own[where] = True
+        return changed, own
 
-    return Changes(sorted({step for one in placed for step in one.places}), change)
+    return Changes({step: frozenset(signals) for step, signals in by_step.items()}, change)
 
 
-def at_step(edit: Edit, layer: Layer, step: int, batch: int) -> Placed:
+def at_step(edit: Edit, layer: Layer, step: int, batch: int, *, size: int, offset: int = 0) -> Placed:
     """Return where an edit acts in one step of a cell that is called in a loop.
 
     Args:
@@ -173,18 +203,14 @@ def at_step(edit: Edit, layer: Layer, step: int, batch: int) -> Placed:
         layer: the cell.
         step: which step of its sequence this call is.
         batch: how many rows it has.
+        size: how many units the edit's signal has.
+        offset: the row of a larger batch at which these rows stand.
     """
     position = step if edit.site.steps is None else edit.site.steps.index(step)
     if edit.steps_held is not None and position >= edit.steps_held:
         raise ProbeError(f"{edit!r} holds {edit.steps_held} steps; cell {layer.name!r} was called for step {step}.")
-    rows = within("rows", edit.site.rows, batch, f"the batch of cell {layer.name!r}")
-    edit.fit(batch, rows)
-    units = torch.tensor(within("units", edit.site.units, layer.cell.size(edit.site.signal), f"cell {layer.name!r}"))
-    every, numbers = torch.tensor(rows), torch.arange(len(rows))
+    every = _rows(edit, layer, batch)
+    units = torch.tensor(within("units", edit.site.units, size, f"cell {layer.name!r}"))
+    numbers = torch.arange(len(every))
     place = Place(every, numbers, torch.full_like(every, position), torch.full_like(every, step))
-    return Placed(edit, units, {0: place}, 0, batch)
-
-
-def moved_to(placed: Placed, offset: int) -> Placed:
-    """Return the edit at other rows of a larger batch."""
-    return replace(placed, offset=offset)
+    return Placed(edit, units, {0: place}, offset)

@@ -86,6 +86,10 @@ class Trace:
         worst = _worst(errors, state, self.final, self.lengths)
         return Opened({signal: signals[signal] for signal in keep}, *worst)
 
+    def at(self, step: int) -> Mapping[Signal, Tensor]:
+        """Return every signal of one step, (batch, unit) each."""
+        return {signal: value[step] for signal, value in self.signals.items()}
+
     def before(self, step: int) -> States:
         """Return the states before a step."""
         if step == 0:

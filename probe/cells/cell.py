@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -47,12 +48,17 @@ class Moment:
     """What a step starts from.
 
     Attributes:
-        given: for a signal, what the input and the previous hidden state contribute to it linearly.
+        compute: gives `given`, if anybody asks for it.
         previous: the states before the step.
     """
 
-    given: Mapping[Signal, Tensor]
+    compute: Callable[[], Mapping[Signal, Tensor]]
     previous: Mapping[Signal, Tensor]
+
+    @cached_property
+    def given(self) -> Mapping[Signal, Tensor]:
+        """For a signal, what the input and the previous hidden state contribute to it linearly."""
+        return self.compute()
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,11 @@ class Cell(ABC):
 
     def moment(self, inputs: Float[Tensor, "batch gates"], previous: Mapping[Signal, Tensor]) -> Moment:
         """Return what one step starts from, given the input's product and the states before it."""
-        return Moment(self.given(inputs, previous[HIDDEN]), previous)
+        return Moment(lambda: self.given(inputs, previous[HIDDEN]), previous)
+
+    def moment_at(self, x: Float[Tensor, "batch input"], previous: Mapping[Signal, Tensor]) -> Moment:
+        """Return what one step starts from, given its input and the states before it."""
+        return Moment(lambda: self.given(self.inputs(x), previous[HIDDEN]), previous)
 
     def step(self, moment: Moment, change: StepChange | None = None) -> dict[Signal, Tensor]:
         """Return every signal of one step, (batch, unit) each; `change` is asked in the order of computation."""
@@ -190,7 +200,7 @@ class Cell(ABC):
 
     def _open(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
         """Return every signal of a stretch, the hidden state recomputed, given the previous hidden states."""
-        moment = Moment(self.given(self.inputs(x), previous), {HIDDEN: previous})
+        moment = Moment(lambda: self.given(self.inputs(x), previous), {HIDDEN: previous})
         return self.step(moment)
 
 

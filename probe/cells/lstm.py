@@ -47,7 +47,7 @@ class LSTMCell(Cell):
         self.units = len(weights.W) // 4
         self._peepholes = weights.p_i is not None
         #: Whether the kernels' own arithmetic, in place, gives what the formulas say.
-        self._plain = weights.P is None and not self._peepholes and activations == STANDARD
+        self.plain = weights.P is None and not self._peepholes and activations == STANDARD
         P = weights.P
         gate, candidate, output = activations.gate, activations.candidate, activations.output
         of_i, of_f, of_g, of_o = (_given(a) for a in PREACTIVATIONS)
@@ -85,7 +85,7 @@ class LSTMCell(Cell):
         keep: tuple[Signal, ...],
     ) -> tuple[dict[Signal, Tensor], Float[Tensor, "time batch"], dict[Signal, Tensor]]:
         """Compute signals at all steps from the hidden states that a module itself produced; see `Cell.open`."""
-        usual = self._plain and set(GATES) < set(keep) and not set(PREACTIVATIONS) & set(keep)
+        usual = self.plain and set(GATES) < set(keep) and not set(PREACTIVATIONS) & set(keep)
         if torch.is_grad_enabled() or not usual:
             return super().open(x, h, initial, keep)
         # The gates of all steps are computed in place in one array, a stretch at a time while it is in the cache.
@@ -115,7 +115,7 @@ class LSTMCell(Cell):
         self, x: Float[Tensor, "time batch input"], initial: Mapping[Signal, Tensor], keep: tuple[Signal, ...]
     ) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor]]:
         """Run free from an initial state, in Python; see `Cell.run`."""
-        if torch.is_grad_enabled() or not self._plain or set(PREACTIVATIONS) & set(keep):
+        if torch.is_grad_enabled() or not self.plain or set(PREACTIVATIONS) & set(keep):
             return super().run(x, initial, keep)
         like = x.new_empty(x.shape[1], self.units)
         kept = {signal: like.new_empty(len(x), *like.shape) for signal in self.signals[4:] if signal in keep}
@@ -139,7 +139,7 @@ class LSTMCell(Cell):
         if self._peepholes:
             return self._open_by_step(x, previous, state)
         after = self.given(self.inputs(x), previous)
-        moment = Moment(after, {})
+        moment = Moment(lambda: after, {})
         for formula in self.formulas[4:]:
             if formula.signal == _c:
                 after[_c] = _scan(after[_i] * after[_g], after[_f], state[_c])
@@ -152,7 +152,8 @@ class LSTMCell(Cell):
         given, c = self.given(self.inputs(x), previous), state[_c]
         steps: list[dict[Signal, Tensor]] = []
         for t in range(len(x)):
-            moment = Moment({a: value[t] for a, value in given.items()}, {HIDDEN: previous[t], _c: c})
+            now = {a: value[t] for a, value in given.items()}
+            moment = Moment(lambda now=now: now, {HIDDEN: previous[t], _c: c})
             steps.append(self.step(moment))
             c = steps[-1][_c]
         return {signal: torch.stack([after[signal] for after in steps]) for signal in self.signals}

@@ -1,0 +1,399 @@
+"""What `probe` promises of every recurrent layer, on networks at random, against the oracle of reference.py.
+
+`PROBE_EXAMPLES=2000 pytest tests/wheel/test_instrument_properties.py` draws other networks each time; a failure
+prints the seed and the example, and `--hypothesis-seed=N` repeats it. Without it the same few are drawn each time.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+from typing import Any
+
+import drawn
+import numpy as np
+import pytest
+import reference
+import torch
+from comparing import distance, farthest, final_states, flat, gates_swapped, padded, rounding, same, top
+from drawn import Call, Network, Plan
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import probe
+
+GIVEN = os.environ.get("PROBE_EXAMPLES")
+EXAMPLES = int(GIVEN or 12)
+PROFILE = settings(
+    max_examples=EXAMPLES,
+    derandomize=GIVEN is None,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    # A network of 300 steps is run step by step in Python: slow by nature, and drawn on purpose.
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# Torch's own, once a process, from the bare module too: its faster kernel of single precision knows no projection.
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
+
+
+@pytest.fixture(autouse=True)
+def _no_grad() -> Iterator[None]:
+    """Call modules as `probe.record` does: torch's float32 kernel adds in another order under autograd."""
+    with torch.no_grad():
+        yield
+
+
+@st.composite
+def edited(
+    draw: st.DrawFn, most: int = 3, kinds: Sequence[str] = drawn.KINDS, **options: Any
+) -> tuple[Network, list[Plan], int]:
+    """Draw a network, edits of it, and how many rows more the source of the edits has."""
+    network = draw(drawn.networks(**options))
+    more_rows = draw(st.integers(0, 2))
+    return network, draw(st.lists(drawn.plans(network, kinds, more_rows), min_size=1, max_size=most)), more_rows
+
+
+def record(network: Network, module: nn.RNNBase, call: Call, **options: Any) -> probe.Recording:
+    """Record every signal; ordinary weights pass the recording's own check, scaled ones are judged here."""
+    tolerance = None if network.scale == 1.0 else 1e-2
+    names = reference.signals_of(module)
+    return probe.record(module, *call.arguments(module), signals=names, tolerance=tolerance, **options)
+
+
+def all_signals(module: nn.RNNBase, recording: probe.Recording) -> dict[tuple[str, str], Tensor]:
+    """Return everything that was recorded."""
+    names = reference.signals_of(module)
+    return {(layer, name): recording[layer, name] for layer in reference.layers_of(module) for name in names}
+
+
+def made(plan: Plan, source: probe.Recording) -> Any:
+    """Return probe's edit of a plan."""
+    site: dict[str, Any] = {"layer": plan.layer, "units": plan.units, "steps": plan.steps, "rows": plan.rows}
+    if plan.kind in ("zero", "mean", "resample"):
+        if plan.kind == "zero":
+            return probe.ablate(plan.signal, kind="zero", **site)
+        return probe.ablate(plan.signal, kind=plan.kind, reference=source, seed=plan.seed, **site)
+    if plan.kind == "patch":
+        return probe.patch(plan.signal, source=source, source_rows=plan.source_rows, **site)
+    if plan.kind == "steer":
+        direction = plan.direction(source[plan.layer, plan.signal].shape[2])
+        return probe.steer(plan.signal, direction, scale=plan.value, **site)
+    if plan.kind == "edit":
+        function = drawn.FUNCTIONS[plan.function]
+
+        def change(value: Tensor, where: Any) -> Tensor:
+            return function(value, where.steps[0])
+
+        return probe.edit(plan.signal, change, **site)
+    return probe.clamp(plan.signal, plan.value, **site)
+
+
+def drawn_rows(network: Network, plan: Plan, source: Tensor, run: Tensor) -> list[int]:
+    """Return which row of the source each row took, read from a run with this edit alone; it must be one of them."""
+    taken = list(range(network.batch))
+    for row in taken if plan.rows is None else plan.rows:
+        fits = torch.ones(len(source), dtype=torch.bool)
+        for step in range(network.steps):
+            units = plan.places(run[:, step], step, network.ends())[row]
+            fits = fits & (source[:, step, units] == run[row, step, units]).all(1)
+        assert fits.any(), f"row {row} took no row of the reference"
+        taken[row] = int(fits.nonzero()[0])
+    return taken
+
+
+class Edited:
+    """A network with its edits, in probe's words and in the oracle's."""
+
+    def __init__(self, network: Network, plans: Sequence[Plan], more_rows: int) -> None:
+        self.network, self.plans = network, plans
+        self.module, self.call = network.module(), network.call()
+        self.source = record(network, self.module, network.call(seed=1, more_rows=more_rows))
+        self.edits = [made(plan, self.source) for plan in plans]
+        self.taken = [self._taken(*pair) for pair in zip(plans, self.edits, strict=True)]
+
+    def _taken(self, plan: Plan, edit: Any) -> list[int]:
+        taken = list(range(self.network.batch))
+        if plan.kind == "resample":
+            run = record(self.network, self.module, self.call, edits=[edit])[plan.layer, plan.signal]
+            return drawn_rows(self.network, plan, self.source[plan.layer, plan.signal], run)
+        if plan.source_rows is not None:
+            for row, place in zip(taken if plan.rows is None else plan.rows, plan.source_rows, strict=True):
+                taken[row] = place
+        return taken
+
+    def edit(self, layer: str, signal: str, step: int, value: Tensor) -> Tensor:
+        """Do what the plans say, one after the other: the oracle's edit."""
+        ends = self.network.ends()
+        for plan, taken in zip(self.plans, self.taken, strict=True):
+            if (plan.layer, plan.signal) == (layer, signal):
+                value = plan.apply(value, step, ends, self.source[layer, signal], taken)
+        return value
+
+    def record(self) -> probe.Recording:
+        """Return the edited run."""
+        return record(self.network, self.module, self.call, edits=self.edits)
+
+    def run(self, edit: reference.Edit | None = None, nudge: float = 0.0) -> reference.Reference:
+        """Return the oracle's edited run, from inputs that are multiplied by 1 + nudge."""
+        call = self.call
+        return reference.run(self.module, call.x * (1 + nudge), call.hx, call.lengths, edit or self.edit)
+
+    def steady(self, expected: reference.Reference) -> bool:
+        """Return whether rounding stays small: where a nudge of 1e-12 grows, two correct runs may differ."""
+        return farthest(self.run(nudge=1e-12).signals, expected.signals) < 1e-9
+
+
+@PROFILE
+@given(drawn.networks())
+def test_recorded_values_satisfy_the_equations(network: Network) -> None:
+    """One step of the oracle from each recorded state gives every signal; with two gates swapped it fails."""
+    module, call = network.module(), network.call()
+    signals = all_signals(module, record(network, module, call))
+    allowed = rounding(network, signals)
+
+    def error(recorded: Mapping[tuple[str, str], Tensor]) -> float:
+        steps = reference.one_step_each(module, call.x, recorded, hx=call.hx, lengths=call.lengths)
+        return farthest(steps, recorded)
+
+    assert error(signals) <= allowed
+    for swapped in gates_swapped(signals):
+        if farthest(swapped, signals) > 2 * allowed:
+            assert error(swapped) > allowed
+
+
+@PROFILE
+@given(edited(), st.booleans())
+def test_recording_changes_nothing(case: tuple[Network, list[Plan], int], training: bool) -> None:
+    """The output is the bare module's to the bit, and weights, mode, hooks and random states stay as they were."""
+    subject = Edited(*case)
+    module, arguments = subject.module.train(training), subject.call.arguments(subject.module)
+    calls: list[int] = []
+    handle = module.register_forward_hook(lambda *_: calls.append(1))
+    next(module.parameters()).requires_grad_(False)
+    weights = copy.deepcopy(module.state_dict())
+
+    def rest() -> tuple[Any, ...]:
+        hooks = {name: list(value) for name, value in vars(module).items() if "_hooks" in name}
+        flags = [weight.requires_grad for weight in module.parameters()]
+        return hooks, flags, module.training, torch.get_num_threads(), torch.is_grad_enabled()
+
+    # Python's own generator is left out: beartype, which watches the calls in these tests, draws from it.
+    before, generators = rest(), (torch.get_rng_state(), pickle.dumps(np.random.get_state()))
+    bare = module(*arguments)
+    recording = record(subject.network, module, subject.call)
+    assert same(recording.output, bare)
+    assert len(calls) == 2
+    _ = subject.record()
+    assert same(module(*arguments), bare)
+    assert rest() == before
+    assert torch.equal(torch.get_rng_state(), generators[0])
+    assert pickle.dumps(np.random.get_state()) == generators[1]
+    assert list(weights) == list(module.state_dict())
+    assert all(torch.equal(value, weights[name]) for name, value in module.state_dict().items())
+    handle.remove()
+
+
+@PROFILE
+@given(edited(kinds=["patch"]))
+def test_a_patch_with_the_runs_own_values_changes_no_bit(case: tuple[Network, list[Plan], int]) -> None:
+    """Any signals, steps, units and rows of a run's own recording, put back, leave everything as it was."""
+    network, plans, _ = case
+    module, call = network.module(), network.call()
+    own = record(network, module, call)
+    edits = [
+        probe.patch(plan.signal, own, layer=plan.layer, units=plan.units, steps=plan.steps, rows=plan.rows)
+        for plan in plans
+    ]
+    run = record(network, module, call, edits=edits)
+    assert same(run.output, own.output)
+    assert same(list(all_signals(module, run).values()), list(all_signals(module, own).values()))
+    with probe.intervene(module, *edits):
+        assert same(module(*call.arguments(module)), own.output)
+
+
+@PROFILE
+@given(edited(most=1), st.integers(0, 299))
+def test_an_edit_changes_what_comes_after_it_only(case: tuple[Network, list[Plan], int], at: int) -> None:
+    """Earlier sites, other rows, the other direction and layers below keep every bit; later sites change."""
+    network, (plan,), more_rows = case
+    at %= network.shortest(plan.rows)
+    plan = replace(plan, steps=(at,))
+    subject = Edited(network, [plan], more_rows)
+    module, layers = subject.module, reference.layers_of(subject.module)
+    own, run = (all_signals(module, r) for r in (record(network, module, subject.call), subject.record()))
+    hit = torch.isin(torch.arange(network.batch), torch.tensor(plan.rows or range(network.batch)))
+    names = reference.signals_of(module)
+    reverse = plan.layer.endswith(".reverse")
+    before = slice(at + 1, None) if reverse else slice(at)
+    for name in names:
+        one, two = run[plan.layer, name], own[plan.layer, name]
+        assert same(one[:, before], two[:, before])
+        assert same(one[~hit], two[~hit])
+        if names.index(name) < names.index(plan.signal):
+            assert same(one[:, at], two[:, at])
+    above = [layer for layer in layers if layer[1] == str(int(plan.layer[1]) + 1)]
+    for layer in layers:
+        if layer != plan.layer and layer[1] <= plan.layer[1]:
+            assert all(same(run[layer, name], own[layer, name]) for name in names)
+    # A state that moved far enough to be no rounding moves what reads it, in every row.
+    change = (run[plan.layer, "hidden_state"] - own[plan.layer, "hidden_state"])[:, at].abs()
+    moved = hit & (change.nan_to_num(0.0).amax(1) > 1e-3)
+    after = at - 1 if reverse else at + 1
+    readers = [(layer, at, moved) for layer in above]
+    if 0 <= after < network.steps:
+        readers.append((plan.layer, after, moved & (network.ends() > after)))
+    for layer, step, rows in readers:
+        difference = run[layer, names[0]][rows, step] - own[layer, names[0]][rows, step]
+        assert bool((difference != 0).any(1).all())
+
+
+@PROFILE
+@given(edited())
+def test_an_edited_run_is_the_oracles(case: tuple[Network, list[Plan], int]) -> None:
+    """Each step follows from the one before by the edited equations; so does the run, unless it is chaotic."""
+    subject = Edited(*case)
+    network, module, call = subject.network, subject.module, subject.call
+    run = subject.record()
+    signals = all_signals(module, run)
+    steps = reference.one_step_each(module, call.x, signals, hx=call.hx, lengths=call.lengths, edit=subject.edit)
+    allowed = rounding(network, signals)
+    assert farthest(steps, signals) <= allowed
+    # The control arm: without the edits the equations do not give this run, if the edits did anything.
+    bare = reference.one_step_each(module, call.x, signals, hx=call.hx, lengths=call.lengths)
+    if farthest(bare, steps) > 2 * allowed:
+        assert farthest(bare, signals) > allowed
+    assert same(padded(module, run.output), top(module, signals))
+    final = run.output[1][0] if isinstance(module, nn.LSTM) else run.output[1]
+    assert same(final, final_states(network, module, signals))
+    with probe.intervene(module, *subject.edits):
+        assert same(module(*call.arguments(module)), run.output)
+    expected = subject.run()
+    if network.double and subject.steady(expected):
+        assert farthest(signals, expected.signals) <= 1e-8
+        found, wanted = flat((padded(module, run.output), run.output[1])), flat((expected.output, expected.final))
+        wanted[0] = wanted[0] if module.batch_first else wanted[0].transpose(0, 1)
+        assert max(map(distance, found, wanted)) <= 1e-8
+
+
+@pytest.mark.parametrize("cell", ["lstm", "projected", "gru", "tanh", "relu"])
+def test_every_signal_takes_every_kind_of_edit(cell: str) -> None:
+    """No chance here: each signal, edited at each step in another way, gives the oracle's run; every edit acts."""
+    sizes: dict[str, Any] = {"inputs": 2, "units": 4, "layers": 2, "batch": 3, "scale": 1.5, "seed": 3}
+    network = Network(
+        kind="lstm" if cell == "projected" else cell,
+        projected=2 if cell == "projected" else 0,
+        steps=len(drawn.KINDS),
+        lengths=None,
+        batch_first=False,
+        **sizes,
+        **dict.fromkeys(("bidirectional", "bias", "double", "given"), True),
+    )
+    module = network.module()
+    layers = reference.layers_of(module)
+    for number, signal in enumerate(reference.signals_of(module)):
+        layer = layers[number % len(layers)]
+        site: dict[str, Any] = {"layer": layer, "signal": signal, "units": (1, 0), "rows": (2, 1)}
+        rest: dict[str, Any] = {"value": 0.5, "function": "turn", "seed": number}
+        plans = [
+            Plan(kind=kind, steps=(step,), source_rows=(0, 0) if kind == "patch" else None, **site, **rest)
+            for step, kind in enumerate(drawn.KINDS)
+        ]
+        subject = Edited(network, plans, 1)
+        signals = all_signals(module, subject.record())
+        assert farthest(signals, subject.run().signals) <= 1e-10
+        bare = reference.one_step_each(module, subject.call.x, signals, hx=subject.call.hx)[layer, signal]
+        assert all(distance(signals[layer, signal][:, plan.steps], bare[:, plan.steps]) > 1e-4 for plan in plans)
+
+
+def scalar_of(network: Network) -> Callable[[Any], Tensor]:
+    """Return a function of a module's output that weighs every number in it differently."""
+
+    def scalar(output: Any) -> Tensor:
+        generator = torch.Generator().manual_seed(network.seed)
+        parts = [part for part in flat(output) if part.is_floating_point()]
+        weights = [torch.randn(part.shape, dtype=part.dtype, generator=generator) for part in parts]
+        return torch.stack([(part.sin() * weight).sum() for part, weight in zip(parts, weights, strict=True)]).sum()
+
+    return scalar
+
+
+@PROFILE
+@given(edited(double=True, longest=30), st.booleans())
+def test_gradients_are_the_oracles(case: tuple[Network, list[Plan], int], with_edits: bool) -> None:
+    """The gradient of a scalar of the output by each signal is what autograd finds on the oracle's loop."""
+    network, plans, more_rows = case
+    subject = Edited(network, plans if with_edits else [], more_rows)
+    module, scalar = subject.module, scalar_of(network)
+    recording = record(network, module, subject.call, edits=subject.edits, gradient_of=scalar)
+    deltas: dict[tuple[str, str], list[Tensor]] = {}
+    with torch.enable_grad():
+
+        def edit(layer: str, signal: str, step: int, value: Tensor) -> Tensor:
+            value = subject.edit(layer, signal, step, value)
+            here = deltas.setdefault((layer, signal), [torch.zeros(0)] * network.steps)
+            here[step] = torch.zeros_like(value, requires_grad=True)
+            return value + here[step]
+
+        expected = subject.run(edit)
+        output = drawn.packed(module, expected.output, network.lengths)
+        wanted = torch.autograd.grad(scalar((output, expected.final)), [x for d in deltas.values() for x in d])
+    steady = subject.steady(expected)
+    kept = (torch.arange(network.steps) < network.ends()[:, None])[:, :, None]
+    for number, place in enumerate(deltas):
+        here = torch.stack(wanted[number * network.steps : (number + 1) * network.steps], dim=1)
+        found = recording.gradient[place]
+        assert found.shape == here.shape
+        error = torch.where(kept, found - here, 0.0).abs().max().item()
+        assert not steady or error <= 1e-6 * max(1.0, here.abs().max().item())
+    # To rounding only: under autograd torch adds in another order.
+    outputs = flat(recording.output), flat(subject.record().output)
+    assert not steady or max(map(distance, *outputs)) <= 1e-8
+
+
+@PROFILE
+@given(edited(double=True, longest=20, scales=[1.0, 3.0], packs=False))
+def test_a_sweep_is_the_single_runs(case: tuple[Network, list[Plan], int]) -> None:
+    """The outputs of all edits, a leading axis for the edit, are those of one run an edit; in another order not."""
+    network, plans, more_rows = case
+    subject = Edited(network, plans, more_rows)
+    module, x = subject.module, subject.call.x
+    swept = flat(probe.sweep(module, x, edits=subject.edits))
+    single = [flat(probe.record(module, x, edits=[edit]).output) for edit in subject.edits]
+    for number, part in enumerate(swept):
+        expected = torch.stack([output[number] for output in single])
+        assert distance(part, expected) <= 1e-8
+        if distance(expected.flip(0), expected) > 2e-8:
+            assert distance(part.flip(0), expected) > 1e-8
+
+
+def runs(subject: Edited, barrier: Barrier | None = None) -> list[Tensor]:
+    """Return everything that two recordings hold, one of them edited."""
+    if barrier is not None:
+        _ = barrier.wait(timeout=60)
+    both = record(subject.network, subject.module, subject.call), subject.record()
+    values: Iterable[Tensor] = (v for one in both for v in all_signals(subject.module, one).values())
+    return [*values, *(tensor for one in both for tensor in flat(one.output))]
+
+
+# Two threads that take turns are slow, and every example is run four times.
+@settings(PROFILE, max_examples=-(-EXAMPLES // 3))
+@given(edited(longest=8, most=2), edited(longest=8, most=2))
+def test_threads_do_not_disturb_each_other(
+    one: tuple[Network, list[Plan], int], two: tuple[Network, list[Plan], int]
+) -> None:
+    """Two models that are recorded and edited at the same time give what each gives alone, to the bit."""
+    subjects = Edited(*one), Edited(*two)
+    alone = [runs(subject) for subject in subjects]
+    barrier = Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(2):
+            together = list(pool.map(lambda subject: runs(subject, barrier), subjects))
+            assert all(same(a, b) for a, b in zip(together, alone, strict=True))

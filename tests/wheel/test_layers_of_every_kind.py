@@ -1,0 +1,313 @@
+"""Every form of torch's recurrent layers is recorded and edited: the oracle of reference.py gives the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import reference
+import torch
+from comparing import distance, farthest, flat, gates_swapped, same
+from torch import Tensor, nn
+
+import probe
+from probe import ProbeError, Signal
+
+INPUTS, UNITS, BATCH, TIME = 3, 4, 2, 5
+KINDS = ("LSTM", "projected", "GRU", "tanh", "relu")
+#: Torch's own, once a process, from the bare module too.
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
+
+
+def made(kind: str, **options: Any) -> nn.RNNBase:
+    """Return a module of a kind in double precision."""
+    if kind == "projected":
+        return nn.LSTM(INPUTS, UNITS, proj_size=2, **options).double()
+    if kind in ("tanh", "relu"):
+        return nn.RNN(INPUTS, UNITS, nonlinearity=kind, **options).double()
+    return {"LSTM": nn.LSTM, "GRU": nn.GRU}[kind](INPUTS, UNITS, **options).double()
+
+
+def inputs(module: nn.RNNBase, seed: int = 1) -> Tensor:
+    """Return inputs as the module takes them."""
+    shape = (BATCH, TIME, INPUTS) if module.batch_first else (TIME, BATCH, INPUTS)
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def states(module: nn.RNNBase) -> Any:
+    """Return initial states that are not zero."""
+    number = module.num_layers * (1 + module.bidirectional)
+    h = torch.randn(number, BATCH, module.proj_size or UNITS, dtype=torch.float64)
+    return (h, torch.randn(number, BATCH, UNITS, dtype=torch.float64)) if isinstance(module, nn.LSTM) else h
+
+
+def recorded(module: nn.Module, recording: probe.Recording) -> dict[tuple[str, str], Tensor]:
+    """Return every signal of every layer."""
+    return {(part.layer, str(name)): value for part in recording.parts for name, value in part.signals.items()}
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "batch first": {"batch_first": True},
+    "stacked": {"num_layers": 3},
+    "both ways": {"bidirectional": True, "batch_first": True},
+    "no bias": {"bias": False},
+    "everything": {"num_layers": 2, "bidirectional": True, "bias": False, "batch_first": True},
+}
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_signal_of_every_form_is_the_oracles(kind: str, form: str, given: bool) -> None:
+    """Gates, candidates and states of all layers and directions; with two gates exchanged they would differ."""
+    module = made(kind, **FORMS[form])
+    x, hx = inputs(module), states(module) if given else None
+    recording = probe.record(module, *((x, hx) if given else (x,)), signals=Signal)
+    expected = reference.run(module, x, hx)
+    found = recorded(module, recording)
+    assert recording.layers == tuple(reference.layers_of(module))
+    assert set(found) == set(expected.signals)
+    assert farthest(found, expected.signals) < 1e-12
+    assert same(recording.output, module(x, hx))
+    told_apart = [swapped for swapped in gates_swapped(found) if farthest(swapped, found) > 1e-3]
+    assert all(farthest(swapped, expected.signals) > 5e-4 for swapped in told_apart)
+    assert told_apart or kind == "relu"  # all of whose pre-activations may be positive
+    if given:
+        assert farthest(found, reference.run(module, x).signals) > 1e-3
+
+
+@pytest.mark.parametrize("form", ["plain", "everything"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_batch_axis_is_a_batch_of_one(kind: str, form: str) -> None:
+    """An unbatched input with unbatched states gives the numbers of that row, and an edit returns its shapes."""
+    module = made(kind, **FORMS[form])
+    x = inputs(module)[0] if module.batch_first else inputs(module)[:, 0]
+    hx: Any = [part[:, 0] for part in flat(states(module))]
+    hx = tuple(hx) if len(hx) > 1 else hx[0]
+    batched = x.unsqueeze(0) if module.batch_first else x.unsqueeze(1)
+    whole: Any = [part.unsqueeze(1) for part in flat(hx)]
+    whole = tuple(whole) if len(whole) > 1 else whole[0]
+    edit = probe.clamp("hidden_state", 0.3, layer="[0]", steps=2, units=[1])
+    for edits in ([], [edit]):
+        one = probe.record(module, x, hx, edits=edits)
+        expected = probe.record(module, batched, whole, edits=edits)
+        assert farthest(recorded(module, one), recorded(module, expected)) < 1e-12
+        assert [part.shape for part in flat(one.output)] == [part.shape for part in flat(module(x, hx))]
+        axis = 0 if module.batch_first else 1
+        assert distance(one.output[0], expected.output[0].squeeze(axis)) < 1e-12
+    assert not same(probe.record(module, x, hx, edits=[edit]).output, module(x, hx))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keyword_calls_are_followed(kind: str) -> None:
+    """`module(input=x, hx=state)` is recorded and edited as the same call by position."""
+    module = made(kind, num_layers=2)
+    x, hx = inputs(module), states(module)
+    edits = [probe.ablate("hidden_state", layer="[1]", steps=1)]
+    choices: list[dict[str, Any]] = [{}, {"edits": edits}]
+    for options in choices:
+        named = probe.record(module, kwargs={"input": x, "hx": hx}, **options)
+        mixed = probe.record(module, x, kwargs={"hx": hx}, **options)
+        placed = probe.record(module, x, hx, **options)
+        assert same(list(recorded(module, named).values()), list(recorded(module, placed).values()))
+        assert same(named.output, placed.output)
+        assert same(mixed.output, placed.output)
+    assert not same(named.output, module(x, hx))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_dtype_is_recorded_within_its_tolerance(kind: str, dtype: torch.dtype) -> None:
+    """Hidden states are the module's bits in its own type; the rest is as near as the type allows."""
+    module = made(kind, num_layers=2, batch_first=True)
+    x = inputs(module)
+    exact = recorded(module, probe.record(module, x, signals=Signal))
+    recording = probe.record(module.to(dtype), x.to(dtype), signals=Signal)
+    near = {place: value.double() for place, value in recorded(module, recording).items()}
+    assert {value.dtype for value in recorded(module, recording).values()} == {dtype}
+    assert torch.equal(recording["[1]", "hidden_state"], recording.output[0])
+    limit = {torch.float64: 1e-14, torch.float32: 1e-6, torch.bfloat16: 5e-2}[dtype]
+    assert farthest(near, exact) <= limit
+    assert recording.max_error is not None
+    assert recording.max_error <= {torch.float64: 1e-14, torch.float32: 1e-6, torch.bfloat16: 2e-2}[dtype]
+    edited = probe.record(module, x.to(dtype), edits=[probe.clamp("hidden_state", 0.5, layer="[0]", steps=1)])
+    assert bool((edited["[0]", "hidden_state"][:, 1] == 0.5).all())
+    assert edited.output[0].dtype == dtype
+
+
+def test_values_can_be_kept_elsewhere_and_otherwise() -> None:
+    """`dtype=` and `device=` change what is kept and nothing of the run, its gradients included."""
+    module = made("GRU", batch_first=True)
+    x = inputs(module)
+    usual = probe.record(module, x, gradient_of=lambda output: output[0].sum())
+    kept = probe.record(module, x, dtype=torch.float16, device="cpu", gradient_of=lambda output: output[0].sum())
+    for signal in ("reset_gate", "hidden_state"):
+        for one, two in ((kept, usual), (kept.gradient, usual.gradient)):
+            assert one[signal].dtype == torch.float16
+            assert torch.equal(one[signal], two[signal].half())
+    assert kept.output[0].dtype == torch.float64
+    assert kept.max_error == usual.max_error
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_step_engine_runs_in_place_of_the_module(kind: str) -> None:
+    """With check=False nothing is compared and nothing claimed; the values agree, and the module comes back."""
+    module = made(kind, num_layers=2, bidirectional=True)
+    x = inputs(module)
+    checked, free = (probe.record(module, x, signals=Signal, check=check) for check in (True, False))
+    assert farthest(recorded(module, free), recorded(module, checked)) < 1e-12
+    assert distance(free.output[0], checked.output[0]) < 1e-12
+    assert free.max_error is None
+    assert checked.max_error is not None
+    assert "forward" not in vars(module)
+    assert same(module(x), checked.output)
+
+
+def test_the_step_engine_does_not_pass_over_what_it_cannot_do() -> None:
+    """A forward of somebody else's and dropout are refused by check=False, before anything is replaced."""
+    module = made("LSTM", num_layers=2, dropout=0.5)
+    with pytest.raises(ProbeError, match=r"drops out between its layers"):
+        _ = probe.record(module, inputs(module), check=False)
+    assert probe.record(module.eval(), inputs(module), check=False).layers == ("[0]", "[1]")
+    original = module.forward
+    module.forward = lambda *arguments: original(*arguments)
+    with pytest.raises(ProbeError, match=r"has a forward of its own"):
+        _ = probe.record(module, inputs(module), check=False)
+
+
+def test_a_run_that_would_not_fit_is_refused_before_it(
+    tagger: Any, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The estimate counts what is kept, no more: with fewer steps or signals the same call fits."""
+    from probe import collecting
+
+    needed = x.shape[0] * x.shape[1] * 6 * 5 * 4  # rows, steps, signals, units, bytes
+    ran: list[int] = []
+    tagger.lstm.register_forward_hook(lambda *_: ran.append(1))
+    monkeypatch.setattr(collecting, "_free_memory", lambda _device: needed - 1)
+    with pytest.raises(ProbeError, match=r"GB are free. Keep less"):
+        _ = probe.record(tagger, x)
+    assert ran == []
+    assert not tagger.lstm._forward_pre_hooks
+    assert probe.record(tagger, x, steps=[0, 1]).steps == (0, 1)
+    assert probe.record(tagger, x, dtype=torch.float16)["cell_state"].dtype == torch.float16
+    monkeypatch.setattr(collecting, "_free_memory", lambda _device: needed)
+    assert probe.record(tagger, x).layers == ("lstm[0]",)
+    with pytest.raises(ProbeError, match=r"GB are free"):  # a derivative for every value doubles it
+        _ = probe.record(tagger, x, gradient_of=lambda scores: scores.sum())
+    monkeypatch.setattr(collecting, "_free_memory", lambda _device: None)
+    assert probe.record(tagger, x).layers == ("lstm[0]",)
+
+
+def test_a_loop_of_cells_is_estimated_call_by_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell's call keeps one step, whatever steps= says, and what earlier calls took is no longer free."""
+    from probe import collecting
+
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.RNNCell(INPUTS, UNITS)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.cell(x[0])
+            for step in x[1:]:
+                h = self.cell(step, h)
+            return h
+
+    monkeypatch.setattr(collecting, "_free_memory", lambda _device: BATCH * UNITS * 4)
+    recording = probe.record(Loop(), torch.randn(TIME, BATCH, INPUTS), steps=[1, 2, 3])
+    assert recording["hidden_state"].shape == (BATCH, 3, UNITS)
+    monkeypatch.setattr(collecting, "_free_memory", lambda _device: BATCH * UNITS * 4 - 1)
+    with pytest.raises(ProbeError, match=r"GB are free"):
+        _ = probe.record(Loop(), torch.randn(TIME, BATCH, INPUTS))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "tanh"])
+def test_cuda_is_recorded_and_edited(kind: str) -> None:
+    """On a GPU values stay there, agree with the CPU's, and can be kept on the CPU."""
+    module = made(kind, num_layers=2, batch_first=True)
+    x = inputs(module)
+    edits = [probe.clamp("hidden_state", 0.5, layer="[0]", steps=1, units=[0, 2], rows=[1])]
+    for changed in ([], edits):
+        on_cpu = recorded(module, probe.record(module.cpu(), x, edits=changed))
+        on_gpu = probe.record(module.cuda(), x.cuda(), edits=changed)
+        assert {value.device.type for value in recorded(module, on_gpu).values()} == {"cuda"}
+        near = {place: value.cpu() for place, value in recorded(module, on_gpu).items()}
+        assert farthest(near, on_cpu) < 1e-9
+    kept = probe.record(module, x.cuda(), device="cpu")
+    assert {value.device.type for value in recorded(module, kept).values()} == {"cpu"}
+
+
+def weight_norm(module: nn.Module, name: str) -> nn.Module:
+    """Split a weight into length and direction, and stretch it."""
+    torch.nn.utils.parametrizations.weight_norm(module, name)
+    with torch.no_grad():
+        _ = module.get_parameter(f"parametrizations.{name}.original0").mul_(1.5)
+    return module
+
+
+def spectral_norm(module: nn.Module, name: str) -> nn.Module:
+    """Divide a weight by its largest singular value, found one iteration a call."""
+    return torch.nn.utils.parametrizations.spectral_norm(module, name)
+
+
+@pytest.mark.parametrize("wrap", [weight_norm, spectral_norm])
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_parametrized_cells_are_recorded_with_the_weights_that_they_ran_with(
+    kind: Callable[..., nn.Module], wrap: Callable[..., nn.Module]
+) -> None:
+    """Values follow from the computed weight, and reading it leaves no trace in the module's own buffers."""
+    module = wrap(kind(INPUTS, UNITS), "weight_hh").double().train()
+    x = inputs(made("tanh"))
+    states = torch.randn(BATCH, UNITS, dtype=torch.float64)
+    hx = (states, states.flip(1)) if kind is nn.LSTMCell else states
+    start = {name: value.clone() for name, value in module.state_dict().items()}
+    bare, after = module(x[0], hx), {name: value.clone() for name, value in module.state_dict().items()}
+    _ = module.load_state_dict(start)
+    assert probe.inspect(module).layers[0].name == "[0]"
+    recording = probe.record(module, x[0], hx)
+    assert recording.max_error is not None
+    assert recording.max_error < 1e-14
+    assert same(recording.output, bare)
+    assert all(torch.equal(value, after[name]) for name, value in module.state_dict().items())
+    if wrap is spectral_norm:
+        assert any(not torch.equal(value, start[name]) for name, value in after.items())
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_parametrized_modules_are_recorded(kind: Callable[..., nn.RNNBase]) -> None:
+    """A weight-normed module runs with the computed weight, in the module and in edits alike."""
+    module = weight_norm(kind(INPUTS, UNITS, 2, batch_first=True), "weight_hh_l0").double()
+    x = inputs(made("tanh", batch_first=True))
+    recording = probe.record(module, x, signals=Signal)
+    assert recording.max_error is not None
+    assert recording.max_error < 1e-14
+    edit = probe.steer("hidden_state", [1.0] * UNITS, layer="[0]", steps=0)
+    run = probe.record(module, x, edits=[edit], signals=Signal)
+
+    def shifted(layer: str, signal: str, step: int, value: Tensor) -> Tensor:
+        return value + 1 if (layer, signal, step) == ("[0]", "hidden_state", 0) else value
+
+    assert isinstance(module, nn.RNNBase)
+    assert farthest(recorded(module, run), reference.run(module, x, edit=shifted).signals) < 1e-12
+    assert farthest(recorded(module, run), recorded(module, recording)) > 1e-3
+
+
+def test_names_that_a_wrapper_would_hide_stay_apart() -> None:
+    """A child that is called `module` is no wrapper where its layer's name is taken: both layers are there."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.module = nn.LSTM(INPUTS, INPUTS), nn.ModuleDict({"lstm": nn.LSTM(INPUTS, UNITS)})
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.module["lstm"](self.lstm(x)[0])[0]
+
+    model, x = Model(), torch.randn(TIME, BATCH, INPUTS)
+    recording = probe.record(model, x)
+    assert recording.layers == ("lstm[0]", "module.lstm[0]")
+    assert torch.equal(recording["module.lstm[0]", "hidden_state"].transpose(0, 1), recording.output)
