@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,11 @@ class Edit(ABC):
 
     site: Site
 
+    @property
+    def content(self) -> str:
+        """The SHA-256 of the numbers that the edit brings; empty where it brings none."""
+        return getattr(self, "digest", "")
+
     @abstractmethod
     def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
         """Return what stands at the site instead of `value`: the site's units, of the rows that are changed."""
@@ -67,6 +73,31 @@ class Edit(ABC):
 
     def fit(self, batch: int, rows: Sequence[int]) -> None:  # noqa: B027 (most kinds fit any batch)
         """Raise ProbeError where the edit does not fit a batch."""
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the edit as JSON, with the array that it brings.
+
+        Args:
+            path: a file that the array is written to; the JSON then holds its path and its hash. None puts the array
+                into the JSON, up to 1 MB.
+
+        Raises:
+            ProbeError: the edit is made by a function, or its array is larger than 1 MB and no path is given.
+        """
+        from .edit_files import to_json
+
+        return to_json(self, path)
+
+    @staticmethod
+    def from_json(text: str) -> Edit:
+        """Return the edit that `to_json` wrote; it equals the first one.
+
+        Raises:
+            ProbeError: the text is none, or the file of its array is missing or was changed.
+        """
+        from .edit_files import from_json
+
+        return from_json(text)
 
     def __repr__(self) -> str:
         function, given, options = self._call()

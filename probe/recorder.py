@@ -71,22 +71,34 @@ def record(
     options = _options(
         model, edits, signals, layers, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
     )
-    arguments, keywords = inputs, dict(kwargs or {})
     if out is not None:
-        from .batches import batch_of
-        from .streaming import stream
+        return _streamed(out, model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of)
+    return _once(model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of)
 
-        if gradient_of is not None:
-            raise ProbeError("gradient_of= cannot be streamed: give no out=, and record fewer rows at a time.")
-        by_row = [edit for edit in edits if edit.by_row]
-        if by_row:
-            raise ProbeError(f"{by_row[0]!r} speaks of rows of the batch, which out= takes apart: give no out=.")
 
-        def of_rows(given: Sequence[Any], named: Mapping[str, Any]) -> Recording:
-            return _once(model, given, named, edits=edits, options=options, gradient_of=None)
+def _streamed(
+    out: str | os.PathLike[str],
+    model: nn.Module,
+    arguments: Sequence[Any],
+    keywords: Mapping[str, Any],
+    *,
+    edits: Sequence[Edit],
+    options: Options,
+    gradient_of: Callable[[Any], Tensor] | None,
+) -> Recording:
+    from .batches import batch_of
+    from .streaming import stream
 
-        return stream(out, batch_of(model, arguments, keywords), of_rows)
-    return _once(model, arguments, keywords, edits=edits, options=options, gradient_of=gradient_of)
+    if gradient_of is not None:
+        raise ProbeError("gradient_of= cannot be streamed: give no out=, and record fewer rows at a time.")
+    by_row = [edit for edit in edits if edit.by_row]
+    if by_row:
+        raise ProbeError(f"{by_row[0]!r} speaks of rows of the batch, which out= takes apart: give no out=.")
+
+    def of_rows(given: Sequence[Any], named: Mapping[str, Any]) -> Recording:
+        return _once(model, given, named, edits=edits, options=options, gradient_of=None)
+
+    return stream(out, batch_of(model, arguments, keywords), of_rows)
 
 
 def _once(

@@ -268,7 +268,8 @@ def test_an_unbatched_cell_is_a_batch_of_one(kind: Any, steps: Tensor) -> None:
         assert one["hidden_state"].shape == (1, TIME, UNITS)
         assert distance(one["hidden_state"], all_rows["hidden_state"][:1]) < 1e-15
         assert one.output.shape == (TIME, UNITS)
-    assert bool((one["hidden_state"][:, 1, 2] == 0).all())
+    edited = probe.record(model, steps[:, 0], edits=edits)
+    assert bool((edited["hidden_state"][:, 1, 2] == 0).all())
 
 
 def test_steps_of_a_loop_can_be_chosen(steps: Tensor) -> None:

@@ -23,7 +23,7 @@ def test_an_edit_can_be_printed_compared_and_hashed(lstm: nn.LSTM, x: Tensor, ot
     assert one != probe.patch("hidden_state", source, steps=3, units=[1])
     assert repr(one).startswith("patch('cell_state', source=<")
     assert "units=(1,), steps=(3,)" in repr(one)
-    assert one.digest[:8] in repr(one)
+    assert one.content[:8] in repr(one)
 
 
 def test_an_edit_is_a_value(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:

@@ -49,10 +49,8 @@ def recorded(module: nn.Module, recording: probe.Recording) -> dict[tuple[str, s
 
 FORMS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "batch first": {"batch_first": True},
     "stacked": {"num_layers": 3},
     "both ways": {"bidirectional": True, "batch_first": True},
-    "no bias": {"bias": False},
     "everything": {"num_layers": 2, "bidirectional": True, "bias": False, "batch_first": True},
 }
 
@@ -114,7 +112,7 @@ def test_keyword_calls_are_followed(kind: str) -> None:
         assert same(list(recorded(module, named).values()), list(recorded(module, placed).values()))
         assert same(named.output, placed.output)
         assert same(mixed.output, placed.output)
-    assert not same(named.output, module(x, hx))
+    assert not same(probe.record(module, kwargs={"input": x, "hx": hx}, edits=edits).output, module(x, hx))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -171,8 +169,7 @@ def test_the_step_engine_does_not_pass_over_what_it_cannot_do() -> None:
     with pytest.raises(ProbeError, match=r"drops out between its layers"):
         _ = probe.record(module, inputs(module), check=False)
     assert probe.record(module.eval(), inputs(module), check=False).layers == ("[0]", "[1]")
-    original = module.forward
-    module.forward = lambda *arguments: original(*arguments)
+    module.forward = module.forward
     with pytest.raises(ProbeError, match=r"has a forward of its own"):
         _ = probe.record(module, inputs(module), check=False)
 

@@ -1,0 +1,109 @@
+"""Edits as JSON, and back."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .edit_kinds import Ablate, Clamp, Edit, FunctionEdit, Patch, Steer, digest_of
+from .errors import ProbeError, unknown
+from .files import write_atomically
+from .signals import Site, as_indices, as_signal
+
+_FORMAT = "rnn-probe edit 1"
+_KINDS: dict[str, type[Edit]] = {kind.__name__.lower(): kind for kind in (Clamp, Ablate, Patch, Steer)}
+#: Arrays up to so many bytes stand in the JSON itself.
+INLINE = 1_000_000
+
+
+def to_json(edit: Edit, path: str | os.PathLike[str] | None = None) -> str:
+    """Return an edit as JSON; see `Edit.to_json`."""
+    if isinstance(edit, FunctionEdit):
+        name = getattr(edit.function, "__qualname__", repr(edit.function))
+        raise ProbeError(
+            f"{edit!r} is made by the function {name}, which JSON cannot hold. Keep the code that makes it, or use "
+            "clamp, ablate, patch or steer."
+        )
+    written: dict[str, Any] = {"format": _FORMAT, "edit": type(edit).__name__.lower(), "site": asdict(edit.site)}
+    for field in fields(edit):
+        value = getattr(edit, field.name)
+        if field.name not in ("site", "digest"):
+            written[field.name] = _array(value, edit, path) if isinstance(value, Tensor) else value
+    return json.dumps(written)
+
+
+def _array(values: Tensor, edit: Edit, path: str | os.PathLike[str] | None) -> dict[str, Any]:
+    content = values.detach().cpu().contiguous()
+    described = {"dtype": str(content.dtype).removeprefix("torch."), "shape": list(content.shape)}
+    size = content.numel() * content.element_size()
+    if path is None and size > INLINE:
+        raise ProbeError(
+            f"{edit!r} holds {size / 1e6:.1f} MB, and up to {INLINE / 1e6:.0f} MB go into JSON. Give "
+            "to_json(path=...), a file for its array."
+        )
+    if path is None:
+        data = content.reshape(-1).view(torch.uint8).numpy().tobytes() if content.numel() else b""
+        return described | {"base64": base64.b64encode(data).decode()}
+    from safetensors.torch import save
+
+    write_atomically(path, save({"values": content}))
+    return described | {"path": os.fspath(path), "sha256": digest_of(content)}
+
+
+def from_json(text: str) -> Edit:
+    """Return the edit that `to_json` wrote; see `Edit.from_json`."""
+    try:
+        written = json.loads(text)
+        if not isinstance(written, dict) or written.get("format") != _FORMAT:
+            raise ValueError(f"it is not of the format {_FORMAT!r}")
+        if written["edit"] not in _KINDS:
+            raise ProbeError(unknown("kind of edit", written["edit"], _KINDS))
+        kind = _KINDS[written["edit"]]
+        given = {
+            field.name: _value(written[field.name]) for field in fields(kind) if field.name not in ("site", "digest")
+        }
+        return kind(site=_site(written["site"]), **given)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ProbeError(
+            f"This is no edit as to_json writes it ({error}). Give the text that it returned."
+        ) from error
+
+
+def _site(written: dict[str, Any]) -> Site:
+    units, steps, rows = (as_indices(name, written[name]) for name in ("units", "steps", "rows"))
+    return Site(as_signal(written["signal"]), written["layer"], units, steps, rows, written["call"])
+
+
+def _value(written: Any) -> Any:
+    if isinstance(written, list):
+        return tuple(written)
+    if not isinstance(written, dict):
+        return written
+    dtype = getattr(torch, written["dtype"])
+    if "base64" in written:
+        data = bytearray(base64.b64decode(written["base64"]))
+        flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+        return flat.reshape(written["shape"])
+    return _from_file(Path(written["path"]), written["sha256"])
+
+
+def _from_file(path: Path, digest: str) -> Tensor:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        values = load_file(path)["values"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ProbeError(
+            f"The array of the edit, {str(path)!r}, cannot be read ({error}). Put the file back."
+        ) from error
+    if digest_of(values) != digest:
+        raise ProbeError(f"{str(path)!r} is not the array that the edit was saved with: its hash differs.")
+    return values
