@@ -37,11 +37,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("functions: c goes out through tanh", "lambda _, o, c: o * output(c)", "lambda _, o, c: o * torch.tanh(c)"),
         ("lstm: the fast path for any function", " and activations == STANDARD", ""),
         ("peepholes: every step opened from the first c", "            c = steps[-1][_c]\n", ""),
-        (
-            "peepholes: opened from the first h",
-            "{HIDDEN: previous[t], _c: c}",
-            "{HIDDEN: previous[0], _c: c}",
-        ),
     ),
     *mutations_of(
         "probe/cells/lstm.py",
