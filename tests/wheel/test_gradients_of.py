@@ -58,8 +58,7 @@ def by_hand(
     }
 
 
-@pytest.mark.parametrize("with_edit", [False, True])
-@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize(("lengths", "with_edit"), [(None, False), (LENGTHS, True)])
 @pytest.mark.parametrize("kind", ["LSTM", "projected", "GRU", "tanh", "relu"])
 def test_every_signals_gradient_is_that_of_a_loop_by_hand(
     kind: str, lengths: tuple[int, ...] | None, with_edit: bool
