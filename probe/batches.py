@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .errors import ProbeError
+from .layers import OwnModule
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -22,7 +23,15 @@ def map_tensors(function: Callable[..., Any], value: Any, *others: Any) -> Any:
         function: takes a tensor of `value`, and those at the same place of `others`.
         value: nested tensors; whatever is no tensor stays.
         *others: values nested alike.
+
+    Raises:
+        ProbeError: the others are nested in another way, or something in them is neither a tensor nor the same value.
     """
+    if others and not all(_alike(value, other) for other in others):
+        raise ProbeError(
+            f"The model's output holds a {type(value).__name__} that is not the same in every run, or that cannot be "
+            "looked into. Wrap the model so that it returns tensors, in tuples, lists or dicts."
+        )
     if isinstance(value, PackedSequence):
         raise ProbeError("A PackedSequence cannot be taken apart along the batch; give padded tensors.")
     if isinstance(value, Tensor):
@@ -33,6 +42,16 @@ def map_tensors(function: Callable[..., Any], value: Any, *others: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: map_tensors(function, item, *(other[key] for other in others)) for key, item in value.items()}
     return value
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor)
+    if isinstance(one, Mapping):
+        return isinstance(other, Mapping) and one.keys() == other.keys()
+    if isinstance(one, (tuple, list)):
+        return type(one) is type(other) and len(one) == len(other)
+    return isinstance(one, (bool, int, float, str, type(None))) and one == other
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +110,7 @@ def batch_of(model: nn.Module, arguments: Sequence[Any], keywords: Mapping[str, 
     map_tensors(note, dict(keywords))
     if not tensors or not tensors[0].dim():
         raise ProbeError("The model's inputs hold no tensor with a batch; give at least one.")
-    bare = isinstance(model, nn.RNNBase)
+    bare = isinstance(model, (nn.RNNBase, OwnModule))
     if bare and tensors[0].dim() != 3:
         raise ProbeError("The input has no batch axis; give one of three axes.")
     axis = 1 if bare and not getattr(model, "batch_first", False) else 0

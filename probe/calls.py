@@ -72,19 +72,18 @@ def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Map
 
 
 def _initial(layer: Layer, x: Tensor, state: Any, *, batched: bool) -> dict[Signal, Tensor]:
-    cell = layer.cell
     if state is None:
-        zeros = {signal: x.new_zeros(x.shape[1], cell.size(signal)) for signal in cell.states}
+        zeros = {signal: x.new_zeros(x.shape[1], layer.size(signal)) for signal in layer.states}
         return zeros | {signal: value.expand(x.shape[1], -1) for signal, value in layer.learned.items()}
-    parts = state if len(cell.states) > 1 else (state,)
+    parts = state if len(layer.states) > 1 else (state,)
     if not layer.is_cell:
         parts = [part[layer.place] for part in parts]
-    return {signal: part if batched else part.unsqueeze(0) for signal, part in zip(cell.states, parts, strict=True)}
+    return {signal: part if batched else part.unsqueeze(0) for signal, part in zip(layer.states, parts, strict=True)}
 
 
 def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tensor, tuple[States, ...]]:
     """Return the hidden states of the top layer, (time, batch, direction x unit), and each layer's last states."""
-    signals = layers[0].cell.states
+    signals = layers[0].states
     if layers[0].is_cell:
         parts = output if len(signals) > 1 else (output,)
         last = {
@@ -110,7 +109,7 @@ def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tenso
 
 def write_output(layers: Sequence[Layer], h: Tensor, finals: Sequence[States], call: Call) -> Any:
     """Return the hidden states of the top layer and the last states of all layers as the module would."""
-    signals = layers[0].cell.states
+    signals = layers[0].states
     if layers[0].is_cell:
         parts = [finals[0][signal] if call.batched else finals[0][signal][0] for signal in signals]
         return tuple(parts) if len(parts) > 1 else parts[0]

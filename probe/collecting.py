@@ -22,6 +22,9 @@ from .sequences import Followed, following
 from .signals import Signal, within
 from .traces import Opened, Run, Trace
 
+#: From how many bytes on the free memory is looked up.
+ASK_FROM = 50_000_000
+
 
 @dataclass(frozen=True)
 class Options:
@@ -109,10 +112,11 @@ class Collector:
             size = (self._options.dtype or x.dtype).itemsize
             chosen = None if layers[0].is_cell else self._options.steps
             steps = x.shape[0] if chosen is None else len(chosen)
-            units = sum(layer.cell.size(signal) for layer in layers for signal in self._options.keep[layer])
+            units = sum(layer.size(signal) for layer in layers for signal in self._options.keep[layer])
             # What earlier calls took is no longer free.
             expected = steps * x.shape[1] * units * size * (2 if self._differentiates else 1)
-            free = _free_memory(self._options.device or x.device)
+            # What is small is not worth asking the system about.
+            free = _free_memory(self._options.device or x.device) if expected > ASK_FROM else None
             if free is not None and expected > free:
                 raise ProbeError(
                     f"The recording would take {expected / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. Keep "

@@ -124,8 +124,8 @@ def _with_input(natural: Trace, x: Tensor) -> Trace:
     if not bool(rows.reached.any()):
         return natural
     h, final = kernels.run_layer(natural.layer, natural.cell, x, natural.initial)
-    h = rows.choose(natural.h, h)
-    changed = _changed(natural, x=x, h=h)
+    h = rows.choose(natural.h, h).contiguous()
+    changed = _changed(natural, h, x=x)
 
     def compute() -> Opened:
         signals = natural.cell.open(x, h, natural.initial, natural.cell.signals)[0]
@@ -134,10 +134,10 @@ def _with_input(natural: Trace, x: Tensor) -> Trace:
     return _ended(natural, changed, compute, final, rows)
 
 
-def _changed(natural: Trace, *, h: Tensor, x: Tensor | None = None) -> Trace:
+def _changed(natural: Trace, *pieces: Tensor, x: Tensor | None = None) -> Trace:
     """Return a plain trace with other values, whatever kind the natural one is."""
     x = natural.x if x is None else x
-    return Trace(natural.layer, natural.cell, x, natural.initial, h, natural.final, natural.lengths)
+    return Trace(natural.layer, natural.cell, x, natural.initial, pieces, natural.final, natural.lengths)
 
 
 def _ended(natural: Trace, changed: Trace, compute: Callable[[], Opened], final: States, rows: _Rows) -> Trace:
@@ -185,7 +185,7 @@ def rerun(natural: Trace, changes: Changes) -> Trace:
             pieces.append(_stretch(natural, stretch, h, state, rows))
             kept = natural.before(following) if following < len(x) else natural.final
             state = rows.choose_each(kept, last) if following < len(x) else last
-    changed = _changed(natural, h=torch.cat(hidden))
+    changed = _changed(natural, *hidden)
 
     def compute() -> Opened:
         parts = [piece() for piece in pieces]

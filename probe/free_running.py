@@ -44,9 +44,10 @@ def run_free(
             if call.lengths is not None:
                 final = {signal: last_valid(signals[signal], call.lengths) for signal in cell.states}
             opened = Opened(signals, 0.0, 0)
-            h = signals[Signal.HIDDEN_STATE]
+            # The module's caller may take views of its output, as of a module's own.
+            h = signals[Signal.HIDDEN_STATE].contiguous()
             initial = call.initial[layer.place]
-            sides.append(Trace(layer, cell, own, initial, h, final, call.lengths, lambda opened=opened: opened))
+            sides.append(Trace(layer, cell, own, initial, (h,), final, call.lengths, lambda opened=opened: opened))
         traces.extend(sides)
         x = join(sides)
     return Run(layers, call, tuple(traces), [None] * (levels(layers[0].module) - 1))

@@ -64,7 +64,7 @@ def inspect(model: nn.Module) -> ModelDescription:
 
 def _described(layer: Layer) -> LayerDescription:
     weights = (*vars(layer.cell.weights).values(), *layer.learned.values())
-    projected = layer.cell.size(Signal.HIDDEN_STATE)
+    projected = layer.size(Signal.HIDDEN_STATE)
     return LayerDescription(
         layer.name,
         type(layer.module).__name__,

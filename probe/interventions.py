@@ -98,11 +98,10 @@ def changes_in(natural: Run, edits: Edits, step: int | None) -> dict[int, Change
     time, batch = call.x.shape[:2]
     by_layer: dict[int, Any] = {}
     for layer, edit in edits:
-        size = natural.traces[layer.place].cell.size(edit.site.signal)
         placed = (
-            place_in_run(edit, layer, time, batch, size=size, lengths=call.lengths)
+            place_in_run(edit, layer, time, batch, lengths=call.lengths)
             if step is None
-            else at_step(edit, layer, step, batch, size=size)
+            else at_step(edit, layer, step, batch)
         )
         by_layer.setdefault(layer.place, []).append(placed)
     return {place: changes_of(placed) for place, placed in by_layer.items()}

@@ -84,7 +84,8 @@ def run_layer(layer: Layer, cell: Cell, x: Tensor, state: States) -> tuple[Tenso
         signals, final = cell.run(x, state, (HIDDEN,))
         return signals[HIDDEN], final
     if isinstance(cell, LSTMCell) and narrow.fits(cell, x):
-        return narrow.run(cell, x, state)
+        signals, final = narrow.run(cell, x, state, keep=False)
+        return signals[HIDDEN], final
     h, *last = _kernel(module)(
         x, _states([state], cell), _parameters([cell]), module.bias, 1, 0.0, module.training, False, False
     )

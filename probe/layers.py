@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -123,12 +124,27 @@ class Layer:
     @property
     def inputs(self) -> int:
         """How many features the layer reads at a step."""
-        return self.cell.weights.W.shape[1]
+        return self._plan.weights.W.shape[1]
+
+    @cached_property
+    def _plan(self) -> Cell:
+        """The cell as it was first seen: its signals and sizes stay, whatever becomes of its weights."""
+        with torch.no_grad():
+            return self.cell
 
     @property
     def signals(self) -> tuple[Signal, ...]:
         """What the layer computes at a step, in the order in which it computes it."""
-        return self.cell.signals
+        return self._plan.signals
+
+    @property
+    def states(self) -> tuple[Signal, ...]:
+        """What is handed from step to step, in torch's order: the hidden state first."""
+        return self._plan.states
+
+    def size(self, signal: Signal) -> int:
+        """Return how many units a signal of the layer has."""
+        return self._plan.size(signal)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from .calls import own_steps
-from .cells.cell import Cell
 from .edit_kinds import Edit, Place
 from .engine import Changes
 from .errors import ProbeError, unknown
@@ -29,8 +28,8 @@ def layers_for(model: nn.Module, edits: Sequence[Edit]) -> list[Layer]:
             raise ProbeError(
                 f"An edit is made by probe.clamp, ablate, patch, steer or edit; this is a {type(edit).__name__}."
             )
-    cells = {layer: layer.cell for layer in find_layers(model)}
-    return [_layer_for(cells, edit) for edit in edits]
+    found = find_layers(model)
+    return [_layer_for(found, edit) for edit in edits]
 
 
 def place_in_model(model: nn.Module, edits: Sequence[Edit]) -> dict[Layer, tuple[Edit, ...]]:
@@ -41,22 +40,22 @@ def place_in_model(model: nn.Module, edits: Sequence[Edit]) -> dict[Layer, tuple
     return placed
 
 
-def _layer_for(cells: Mapping[Layer, Cell], edit: Edit) -> Layer:
+def _layer_for(found: Sequence[Layer], edit: Edit) -> Layer:
     site = edit.site
-    layers = [layer for layer in cells if site.layer in (None, layer.name)]
+    layers = [layer for layer in found if site.layer in (None, layer.name)]
     if not layers:
-        raise ProbeError(unknown("layer", site.layer, [layer.name for layer in cells]))
-    having = [layer for layer in layers if site.signal in cells[layer].signals]
+        raise ProbeError(unknown("layer", site.layer, [layer.name for layer in found]))
+    having = [layer for layer in layers if site.signal in layer.signals]
     if not having:
-        found = "; ".join(f"{layer.name!r} has {', '.join(cells[layer].signals)}" for layer in layers)
-        raise ProbeError(f"{edit!r}: no such layer computes {str(site.signal)!r}: {found}.")
+        listed = "; ".join(f"{layer.name!r} has {', '.join(layer.signals)}" for layer in layers)
+        raise ProbeError(f"{edit!r}: no such layer computes {str(site.signal)!r}: {listed}.")
     if len(having) > 1:
         raise ProbeError(
             f"{edit!r} names no layer, and the model has several: "
             f"{', '.join(repr(layer.name) for layer in having)}. Choose one with layer=."
         )
     (layer,) = having
-    size = cells[layer].size(site.signal)
+    size = layer.size(site.signal)
     units = within("units", site.units, size, f"the {site.signal} of layer {layer.name!r}")
     held = edit.units_held
     if held is not None and held != len(units):
@@ -105,9 +104,7 @@ def span(numbers: Tensor) -> Any:
     return slice(first, first + count) if gapless else numbers
 
 
-def place_in_run(
-    edit: Edit, layer: Layer, time: int, batch: int, *, size: int, lengths: Tensor | None = None
-) -> Placed:
+def place_in_run(edit: Edit, layer: Layer, time: int, batch: int, *, lengths: Tensor | None = None) -> Placed:
     """Return where an edit acts in a run of a layer.
 
     Args:
@@ -115,7 +112,6 @@ def place_in_run(
         layer: its layer.
         time: how many steps the input has.
         batch: how many rows the input has.
-        size: how many units the edit's signal has.
         lengths: how many steps each row has, or None where all have the same.
 
     Raises:
@@ -130,7 +126,7 @@ def place_in_run(
             f"The {type(edit).__name__.lower()} holds {held} steps and the input of layer {layer.name!r} has "
             f"{count}. Name the steps to edit with steps=."
         )
-    units = torch.tensor(within("units", site.units, size, f"layer {layer.name!r}"))
+    units = torch.tensor(within("units", site.units, layer.size(site.signal), f"layer {layer.name!r}"))
     numbers = torch.arange(len(every))
     if lengths is None:
         steps = within("steps", site.steps, time, f"the input of layer {layer.name!r}")
@@ -195,7 +191,7 @@ def changes_of(placed: Sequence[Placed]) -> Changes:
     return Changes({step: frozenset(signals) for step, signals in by_step.items()}, change)
 
 
-def at_step(edit: Edit, layer: Layer, step: int, batch: int, *, size: int, offset: int = 0) -> Placed:
+def at_step(edit: Edit, layer: Layer, step: int, batch: int, *, offset: int = 0) -> Placed:
     """Return where an edit acts in one step of a cell that is called in a loop.
 
     Args:
@@ -203,14 +199,13 @@ def at_step(edit: Edit, layer: Layer, step: int, batch: int, *, size: int, offse
         layer: the cell.
         step: which step of its sequence this call is.
         batch: how many rows it has.
-        size: how many units the edit's signal has.
         offset: the row of a larger batch at which these rows stand.
     """
     position = step if edit.site.steps is None else edit.site.steps.index(step)
     if edit.steps_held is not None and position >= edit.steps_held:
         raise ProbeError(f"{edit!r} holds {edit.steps_held} steps; cell {layer.name!r} was called for step {step}.")
     every = _rows(edit, layer, batch)
-    units = torch.tensor(within("units", edit.site.units, size, f"cell {layer.name!r}"))
+    units = torch.tensor(within("units", edit.site.units, layer.size(edit.site.signal), f"cell {layer.name!r}"))
     numbers = torch.arange(len(every))
     place = Place(every, numbers, torch.full_like(every, position), torch.full_like(every, step))
     return Placed(edit, units, {0: place}, offset)

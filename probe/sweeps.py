@@ -21,10 +21,11 @@ from .placing import Placed, at_step, changes_of, layers_for, place_in_run, span
 from .recorder import eager
 from .sequences import following
 from .tiling import tiled
-from .traces import Run, join, open_call
+from .traces import Run, check, join, open_call
 
-#: How many bytes of states and outputs one run may hold, unless the caller says otherwise.
-MEMORY = 1_000_000_000
+#: How many bytes of states and outputs one run may hold, unless the caller says otherwise. Measured: a run that stays
+#: in the cache is faster than one that holds more edits.
+MEMORY = 32_000_000
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
@@ -117,15 +118,21 @@ def _natural(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Natura
 
     def hook_for(whole: tuple[Layer, ...]) -> Any:
         def hook(module: nn.Module, arguments: Any, keywords: Any, output: Any) -> None:
-            runs[module].append(open_call(whole, arguments, keywords, output))
+            run = _copied(open_call(whole, arguments, keywords, output))
+            for trace in (run.traces[layer.place] for layer in layers if layer.module is module):
+                check(trace.layer, trace.opened, trace.h.dtype, None)
+            runs[module].append(run)
 
         return hook
 
     with ExitStack() as stack:
         for layer in {layer.module: layer for layer in layers}.values():
             hook = hook_for(whole_module(layer))
-            stack.callback(layer.module.register_forward_hook(hook, with_kwargs=True).remove)
-        output = model(*batch.arguments, **batch.keywords)
+            # Before the hooks that are there already: what they do to an output, they do in each turn again.
+            handle = layer.module.register_forward_hook(hook, with_kwargs=True, prepend=True)
+            stack.callback(handle.remove)
+        arguments, keywords = batch.repeated(1)
+        output = model(*arguments, **keywords)
     taken = 0
 
     def add(tensor: Tensor) -> Tensor:
@@ -139,6 +146,19 @@ def _natural(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Natura
         # The input, the hidden states twice (before and after they are put together), and a step's working space.
         taken += (trace.x.numel() + 3 * trace.h.numel()) * trace.h.element_size()
     return _Natural(output, runs, batch.size, taken)
+
+
+def _copied(run: Run) -> Run:
+    """Return a run of its own, since a model may overwrite in place what a layer read or returned."""
+
+    def copied(states: Any) -> Any:
+        return {signal: value.clone() for signal, value in states.items()}
+
+    traces = tuple(
+        replace(t, x=t.x.clone(), h=t.h.clone(), initial=copied(t.initial), final=copied(t.final)) for t in run.traces
+    )
+    call = replace(run.call, x=run.call.x.clone(), initial=tuple(trace.initial for trace in traces))
+    return replace(run, call=call, traces=traces)
 
 
 def _check_calls(edits: Sequence[Edit], layers: Sequence[Layer], natural: _Natural) -> None:
@@ -178,12 +198,15 @@ def _edits_in_rows(edits: Sequence[tuple[Edit, Layer]], natural: _Natural) -> It
         by_module.setdefault(layer.module, []).append((number, edit, layer))
     cells = [module for module in by_module if isinstance(module, nn.RNNCellBase)]
     whole = [module for module in by_module if module not in cells]
+    waiting: list[tuple[Any, set[tuple[int, int]]]] = []
     with ExitStack() as stack:
         followed = stack.enter_context(following(cells))
         for module in cells:
             sequences = followed[module]
-            hook = _cell_hook(by_module[module], natural.batch, sequences)
-            stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+            acted: set[tuple[int, int]] = set()
+            hook = _cell_hook(by_module[module], natural, len(edits), sequences, acted)
+            stack.callback(module.register_forward_hook(hook, with_kwargs=True, prepend=True).remove)
+            waiting.append((by_module[module], acted))
         for module in whole:
             if "forward" in vars(module):
                 raise ProbeError(
@@ -193,21 +216,51 @@ def _edits_in_rows(edits: Sequence[tuple[Edit, Layer]], natural: _Natural) -> It
             vars(module)["forward"] = _resuming(module, by_module[module], natural, len(edits))
             stack.callback(vars(module).pop, "forward", None)
         yield
+        for of_cell, acted in waiting:
+            _check_steps(of_cell, acted)
 
 
-def _cell_hook(edits: Sequence[tuple[int, Edit, Layer]], batch: int, sequences: Any) -> Any:
-    """Return the hook that edits one call of a cell, each edit in its own rows."""
+def _check_steps(edits: Sequence[tuple[int, Edit, Layer]], acted: set[tuple[int, int]]) -> None:
+    """Raise where an edit of a cell waited for a step that did not come."""
+    for place, edit, layer in edits:
+        steps = {step for one, step in acted if one == place}
+        missing = [step for step in edit.site.steps or () if step not in steps]
+        if missing or not steps:
+            raise ProbeError(
+                f"{edit!r} waits for {f'steps {missing}' if missing else 'a call'} of cell {layer.name!r}, which "
+                "never came. Choose a call= and steps= that happen; steps of a cell are counted from the first one, 0."
+            )
+
+
+def _rows_of_block(layer: Layer, rows: int, natural: Run | None, blocks: int) -> int:
+    """Return how many rows of a call belong to one edit."""
+    if natural is not None and rows != blocks * natural.call.x.shape[1]:
+        raise ProbeError(
+            f"Layer {layer.name!r} read {natural.call.x.shape[1]} rows, and {rows} when the first axis of the model's "
+            f"inputs was repeated for {blocks} edits. A sweep needs the batch on axis 0 of the inputs; wrap the model "
+            "so that it is there, or use probe.record(edits=[...]) for each edit."
+        )
+    return rows // blocks
+
+
+def _cell_hook(
+    edits: Sequence[tuple[int, Edit, Layer]],
+    natural: _Natural,
+    blocks: int,
+    sequences: Any,
+    acted: set[tuple[int, int]],
+) -> Any:
+    """Return the hook that edits one call of a cell, each edit in its own rows, and notes when it did."""
     layers = whole_module(edits[0][2])
+    calls = iter(natural.runs[layers[0].module])
 
     def hook(_module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
         run = open_call(layers, arguments, keywords, output)
         number, step = sequences.locate(layers[0], run.call, output)
-        sizes = run.traces[0].cell.size
-        placed = [
-            at_step(edit, layer, step, batch, size=sizes(edit.site.signal), offset=place * batch)
-            for place, edit, layer in edits
-            if acts(edit, number, step)
-        ]
+        batch = _rows_of_block(layers[0], run.call.x.shape[1], next(calls, None), blocks)
+        active = [(place, edit, layer) for place, edit, layer in edits if acts(edit, number, step)]
+        acted.update((place, step) for place, _, _ in active)
+        placed = [at_step(edit, layer, step, batch, offset=place * batch) for place, edit, layer in active]
         if not placed:
             return None
         result = run_again(run, {0: changes_of(placed)}).output
@@ -229,10 +282,10 @@ def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], natur
         call = read_call(layers, arguments, keywords)
         active = [(block, edit, layer) for block, edit, layer in edits if acts(edit, number, None)]
         run = next(calls, None)
+        batch = _rows_of_block(layers[0], call.x.shape[1], run, blocks)
         if run is not None and _repeats(run, call, blocks):
             return _resumed(run, call, active, blocks)
         run = open_call(layers, arguments, keywords, type(module).forward(module, *arguments, **keywords))
-        batch = run.call.x.shape[1] // blocks
         placed = [(block, _placed(run, edit, layer, batch), layer) for block, edit, layer in active]
         return run_again(run, _changes(placed, batch)).output
 
@@ -241,8 +294,7 @@ def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], natur
 
 def _placed(run: Run, edit: Edit, layer: Layer, batch: int) -> Placed:
     lengths = None if run.call.lengths is None else run.call.lengths[:batch]
-    size = run.traces[layer.place].cell.size(edit.site.signal)
-    return place_in_run(edit, layer, len(run.call.x), batch, size=size, lengths=lengths)
+    return place_in_run(edit, layer, len(run.call.x), batch, lengths=lengths)
 
 
 def _changes(placed: Sequence[tuple[int, Placed, Layer]], batch: int, cut: int = 0) -> dict[int, Changes]:
@@ -280,26 +332,31 @@ def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blo
     ]
     edited = {block for block, _, _ in edits}
     untouched = span(torch.tensor([block for block in range(blocks) if block not in edited], dtype=torch.long))
-    _fill(hidden, finals, untouched, natural, [trace.final for trace in run.traces])
+    hidden[:, untouched] = natural
+    _fill(finals, untouched, [trace.final for trace in run.traces])
     for (_, first), members in groups.items():
         cut = 0 if whole else first
         together = [(place, placed, layer) for place, (_, placed, layer) in enumerate(members)]
         changed = run_again(tiled(run, len(members), cut), _changes(together, batch, cut))
         where = span(torch.tensor([block for block, _, _ in members]))
         hidden[:cut, where] = natural[:cut]
-        own = join(changed.level(run.layers[-1].level)).unflatten(1, (len(members), batch))
+        top = changed.level(run.layers[-1].level)
+        pieces = top[0].pieces if len(top) == 1 else (join(top),)
         every = [
             {signal: value.unflatten(0, (len(members), batch)) for signal, value in trace.final.items()}
             for trace in changed.traces
         ]
-        _fill(hidden[cut:], finals, where, own, every)
+        start = cut
+        for piece in pieces:
+            hidden[start : start + len(piece), where] = piece.unflatten(1, (len(members), batch))
+            start += len(piece)
+        _fill(finals, where, every)
     flat = [{signal: value.flatten(0, 1) for signal, value in final.items()} for final in finals]
     return write_output(run.layers, hidden.flatten(1, 2), flat, call)
 
 
-def _fill(hidden: Tensor, finals: Sequence[Any], where: Any, values: Tensor, lasts: Sequence[Any]) -> None:
-    """Put hidden states and last states into their blocks of rows."""
-    hidden[:, where] = values
+def _fill(finals: Sequence[Any], where: Any, lasts: Sequence[Any]) -> None:
+    """Put last states into their blocks of rows."""
     for final, last in zip(finals, lasts, strict=True):
         for signal, value in last.items():
             final[signal][where] = value
@@ -321,12 +378,15 @@ def _repeats(run: Run, call: Call, blocks: int) -> bool:
 
 def _compare(edit: Edit, alone: Tensor, together: Tensor) -> None:
     """Raise where an edit gives another output in a run of its own: then the rows of a batch are not independent."""
-    scale = float(alone.abs().max()) if alone.is_floating_point() and alone.numel() else 1.0
+    finite = alone[alone.isfinite()] if alone.is_floating_point() else alone[:0]
+    scale = float(finite.abs().max()) if finite.numel() else 1.0
     allowed = _TOLERANCE.get(alone.dtype, 5e-2) * max(1.0, scale)
     if not torch.allclose(alone, together, rtol=0, atol=allowed, equal_nan=True):
+        wide = torch.complex128 if alone.is_complex() else torch.float64
+        difference = (alone.to(wide) - together.to(wide)).abs().nan_to_num(0.0).max()
         raise ProbeError(
             f"{edit!r} gives another output in a run of its own than beside other edits (largest difference "
-            f"{float((alone - together).abs().max()):.3g}): the model mixes the rows of a batch, as batch "
+            f"{float(difference):.3g}): the model mixes the rows of a batch, as batch "
             "normalisation in training mode does, or draws random numbers. Call model.eval(), or use "
             "probe.record(edits=[...]) for each edit."
         )

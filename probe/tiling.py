@@ -79,7 +79,7 @@ def _tiled(trace: Trace, times: int, cut: int) -> Trace:
         trace.cell,
         trace.x[cut:].repeat(1, times, 1),
         _repeated(trace.before(cut), times),
-        trace.h[cut:].repeat(1, times, 1),
+        (trace.h[cut:].repeat(1, times, 1),),
         _repeated(trace.final, times),
         None if trace.lengths is None else trace.lengths.repeat(times),
         every,

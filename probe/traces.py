@@ -49,7 +49,7 @@ class Trace:
         cell: its cell, with the weights that it ran with.
         x: inputs, (time, batch, input).
         initial: the states before the first step.
-        h: hidden states, (time, batch, unit).
+        pieces: its hidden states, (time, batch, unit), in stretches of steps.
         final: the module's own last states; an LSTM's cell state is an ulp away from the recomputed one.
         lengths: how many steps each row has, or None where all have the same.
         compute: gives every signal, where it is not simply recomputed from h.
@@ -59,10 +59,15 @@ class Trace:
     cell: Cell
     x: Tensor
     initial: States
-    h: Tensor
+    pieces: tuple[Tensor, ...]
     final: States
     lengths: Tensor | None
     compute: Callable[[], Opened] | None = None
+
+    @cached_property
+    def h(self) -> Tensor:
+        """The hidden states, (time, batch, unit)."""
+        return self.pieces[0] if len(self.pieces) == 1 else torch.cat(self.pieces)
 
     @cached_property
     def opened(self) -> Opened:
@@ -210,7 +215,7 @@ def open_call(
                     layer.cell,
                     own_order(x, layer, call.lengths),
                     call.initial[layer.place],
-                    own_order(own, layer, call.lengths),
+                    (own_order(own, layer, call.lengths),),
                     finals[layer.place],
                     call.lengths,
                 )

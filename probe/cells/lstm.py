@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..signals import Signal
+from . import narrow
 from .activations import STANDARD, Activations
 from .cell import HIDDEN, Cell, Formula, Moment, Weights, affine
 
@@ -106,7 +107,8 @@ class LSTMCell(Cell):
             g.tanh_()
             torch.mul(i, g, out=cells[part])
             c = _scan(cells[part], f, c)[-1]
-            errors[part] = (torch.tanh(cells[part]).mul_(o).sub_(h[part]).abs_()).amax(-1)
+            recomputed = _quick_tanh(cells[part], torch.empty_like(cells[part])).mul_(o)
+            errors[part] = recomputed.sub_(h[part]).abs_().amax(-1)
             previous = h[part][-1:]
         found = dict(zip(GATES, gates.chunk(4, dim=-1), strict=True)) | {_c: cells, HIDDEN: h}
         return {signal: found[signal] for signal in keep}, errors, {HIDDEN: h[-1], _c: c}
@@ -117,6 +119,9 @@ class LSTMCell(Cell):
         """Run free from an initial state, in Python; see `Cell.run`."""
         if torch.is_grad_enabled() or not self.plain or set(PREACTIVATIONS) & set(keep):
             return super().run(x, initial, keep)
+        if narrow.fits(self, x):
+            signals, last = narrow.run(self, x, initial, keep=set(keep) != {HIDDEN})
+            return {signal: signals[signal] for signal in keep}, last
         like = x.new_empty(x.shape[1], self.units)
         kept = {signal: like.new_empty(len(x), *like.shape) for signal in self.signals[4:] if signal in keep}
         spare = {signal: like.new_empty(1, *like.shape) for signal in self.signals[4:] if signal not in keep}
@@ -129,10 +134,10 @@ class LSTMCell(Cell):
             a_i, a_f, a_g, a_o = a.chunk(4, dim=-1)
             torch.sigmoid(a_i, out=i)
             torch.sigmoid(a_f, out=f)
-            torch.tanh(a_g, out=g)
+            _quick_tanh(a_g, g)
             torch.sigmoid(a_o, out=o)
             c = torch.mul(f, c, out=now).addcmul_(i, g)
-            h = torch.tanh(c, out=out).mul_(o)
+            h = _quick_tanh(c, out).mul_(o)
         return kept, {HIDDEN: h, _c: c}
 
     def _open(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
@@ -153,10 +158,17 @@ class LSTMCell(Cell):
         steps: list[dict[Signal, Tensor]] = []
         for t in range(len(x)):
             now = {a: value[t] for a, value in given.items()}
-            moment = Moment(lambda now=now: now, {HIDDEN: previous[t], _c: c})
+            moment = Moment(lambda now=now: now, {_c: c})
             steps.append(self.step(moment))
             c = steps[-1][_c]
         return {signal: torch.stack([after[signal] for after in steps]) for signal in self.signals}
+
+
+def _quick_tanh(z: Tensor, out: Tensor) -> Tensor:
+    """Write tanh(z), in float32 to 1.2e-7, as 2 sigmoid(2z) - 1: torch's own float32 tanh costs three sigmoids."""
+    if z.dtype != torch.float32:
+        return torch.tanh(z, out=out)
+    return torch.mul(z, 2, out=out).sigmoid_().mul_(2).sub_(1)
 
 
 def _or_zero(bias: Tensor | None, like: Tensor) -> Tensor:

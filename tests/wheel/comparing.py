@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import reference
@@ -110,3 +110,15 @@ def final_states(network: Network, module: nn.RNNBase, signals: Mapping[tuple[st
             for layer in reference.layers_of(module)
         ]
     )
+
+
+def scalar_of(network: Network) -> Callable[[Any], Tensor]:
+    """Return a function of a module's output that weighs every number in it differently."""
+
+    def scalar(output: Any) -> Tensor:
+        generator = torch.Generator().manual_seed(network.seed)
+        parts = [part for part in flat(output) if part.is_floating_point()]
+        weights = [torch.randn(part.shape, dtype=part.dtype, generator=generator) for part in parts]
+        return torch.stack([(part.sin() * weight).sum() for part, weight in zip(parts, weights, strict=True)]).sum()
+
+    return scalar
