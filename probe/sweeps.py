@@ -155,7 +155,8 @@ def _copied(run: Run) -> Run:
         return {signal: value.clone() for signal, value in states.items()}
 
     traces = tuple(
-        replace(t, x=t.x.clone(), h=t.h.clone(), initial=copied(t.initial), final=copied(t.final)) for t in run.traces
+        replace(t, x=t.x.clone(), pieces=(t.h.clone(),), initial=copied(t.initial), final=copied(t.final))
+        for t in run.traces
     )
     call = replace(run.call, x=run.call.x.clone(), initial=tuple(trace.initial for trace in traces))
     return replace(run, call=call, traces=traces)
