@@ -2,11 +2,23 @@
 
 from .cells_and_engine import MUTATIONS as CELLS_AND_ENGINE
 from .custom_cells import MUTATIONS as CUSTOM_CELLS
-from .edits_and_recording import MUTATIONS as EDITS_AND_RECORDING
+from .edits import MUTATIONS as EDITS
+from .layers_and_calls import MUTATIONS as LAYERS_AND_CALLS
 from .mutation import Mutation
 from .probing import MUTATIONS as PROBING
+from .recordings import MUTATIONS as RECORDINGS
 from .results import MUTATIONS as RESULTS
+from .sweeps_and_streaming import MUTATIONS as SWEEPS_AND_STREAMING
 
-MUTATIONS = CELLS_AND_ENGINE + CUSTOM_CELLS + EDITS_AND_RECORDING + PROBING + RESULTS
+MUTATIONS = (
+    *CELLS_AND_ENGINE,
+    *CUSTOM_CELLS,
+    *LAYERS_AND_CALLS,
+    *EDITS,
+    *RECORDINGS,
+    *SWEEPS_AND_STREAMING,
+    *PROBING,
+    *RESULTS,
+)
 
 __all__ = ["MUTATIONS", "Mutation"]

@@ -35,6 +35,15 @@ def test_an_edit_is_a_value(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:
     assert torch.equal(probe.record(lstm, x, edits=[edit])[C][:, 3], values)
 
 
+def test_a_clamp_keeps_the_numbers_that_it_was_given(lstm: nn.LSTM, x: Tensor) -> None:
+    """A Python number is not rounded to float32, and a tensor may change after the edit was made."""
+    value = torch.full((5,), 0.1, dtype=torch.float64)
+    edits = [probe.clamp(C, 0.1, steps=2), probe.clamp(C, value, steps=2)]
+    _ = value.zero_()
+    for edit in edits:
+        assert bool((probe.record(lstm.double(), x.double(), edits=[edit])[C][:, 2] == 0.1).all())
+
+
 def test_a_source_that_kept_some_steps_serves_those(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:
     """A source recorded at steps 2 and 5 gives these, by the input's own counting, and refuses others."""
     some, source = probe.record(lstm, other, steps=[5, 2]), probe.record(lstm, other)

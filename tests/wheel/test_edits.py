@@ -207,6 +207,9 @@ def test_units_chooses_the_units(lstm: nn.LSTM, x: Tensor, other: Tensor) -> Non
     for signal in (C, H):
         assert torch.equal(run[signal][:, 3, [0, 2, 3]], own[signal][:, 3, [0, 2, 3]])
     assert torch.equal(run[C][:, 3, [4, 1]], source[C][:, 3, [4, 1]])
+    mixed = [1, 3, 2, 4]  # as far apart as a run of four, in another order
+    run = probe.record(lstm, x, edits=[probe.patch(C, source, steps=3, units=mixed)])
+    assert torch.equal(run[C][:, 3, mixed], source[C][:, 3, mixed])
     one = probe.record(lstm, x, edits=[probe.patch(C, source, steps=3, units=-1)])
     assert torch.equal(one[C][:, 3, 4], source[C][:, 3, 4])
     assert torch.equal(one[C][:, 3, :4], own[C][:, 3, :4])
@@ -224,6 +227,21 @@ def test_rows_chooses_the_rows(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:
     for signal in (C, H):
         assert torch.equal(run[signal][[3, 0], 2], source[signal][[3, 0], 2])
         assert torch.equal(run[signal][[1, 2]], own[signal][[1, 2]])
+
+
+def test_many_rows_are_edited_as_few_are(lstm: nn.LSTM) -> None:
+    """In a large batch each row goes on from its own state, and a row that is not edited keeps the module's bits."""
+    x = torch.randn(2100, 4, 3)
+    state = (torch.randn(1, 2100, 5), torch.randn(1, 2100, 5))
+    rows = [row for row in range(2100) if row not in (7, 2090)]
+    run = probe.record(lstm, x, state, edits=[probe.clamp(C, 0.5, steps=1, rows=rows)])
+    few = [2, 300, 2070]
+    own = probe.record(lstm, x[few], tuple(part[:, few] for part in state), edits=[probe.clamp(C, 0.5, steps=1)])
+    for one, two in zip(outputs(run.output), outputs(own.output), strict=True):
+        batch = 0 if one.shape[0] == 2100 else 1
+        assert torch.allclose(one.index_select(batch, torch.tensor(few)), two, atol=1e-6)
+    kept = torch.tensor([7, 2090])
+    assert torch.equal(run.output[0][kept], lstm(x, state)[0][kept])
 
 
 def test_source_rows_chooses_the_sources_rows(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import probe
 from probe import ProbeError, Signal
+from probe.cells import cell
 
 SIGMOID = {"input_gate", "forget_gate", "output_gate"}
 #: torch's documentation of nn.LSTM: rows of weight_ih_l0 are W_ii, W_if, W_ig, W_io.
@@ -327,6 +328,29 @@ def test_wrapped_models_keep_their_names(tagger: nn.Module, x: Tensor) -> None:
     compiled._orig_mod = nn.LSTM(3, 5)
     assert [layer.name for layer in probe.inspect(compiled).layers] == ["[0]"]
     assert probe.record(tagger, x).layers == ("lstm[0]",)
+
+
+@pytest.mark.parametrize("signals", [None, Signal])
+def test_a_long_run_is_opened_in_stretches(
+    lstm: nn.LSTM, x: Tensor, signals: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three steps at a time, each stretch starts where the one before it ended."""
+    state = (torch.randn(1, 4, 5), torch.randn(1, 4, 5))
+    whole = probe.record(lstm, x, state, signals=signals)
+    monkeypatch.setattr(cell, "CHUNK", 3 * 4 * 20)  # steps, rows, rows of the matrices
+    opened = probe.record(lstm, x, state, signals=signals)
+    for signal, value in whole.parts[0].signals.items():
+        assert torch.allclose(opened[signal], value, atol=1e-7)
+
+
+@pytest.mark.parametrize("signals", [None, Signal])
+def test_a_free_run_starts_from_the_given_states(lstm: nn.LSTM, x: Tensor, signals: Any) -> None:
+    """With check=False the step engine hands on the states that the caller gave."""
+    h, c = torch.randn(4, 5), torch.randn(4, 5)
+    recording = probe.record(lstm, x, (h[None], c[None]), signals=signals, check=False)
+    expected = {name: v for name, v in textbook(lstm, x, h, c).items() if name in recording.parts[0].signals}
+    assert len(expected) == (10 if signals is Signal else 6)
+    assert largest_difference(recording, expected) < 1e-6
 
 
 def test_an_empty_batch_is_recorded(lstm: nn.LSTM) -> None:

@@ -87,6 +87,7 @@ def test_values_are_on_the_graph_of_the_caller(tagger: Any, x: Tensor) -> None:
             _ = tagger(x)
     on_graph, off_graph = recordings
     assert on_graph.output is scores
+    assert torch.equal(on_graph["hidden_state"], tagger.lstm(x)[0])
     assert not any(value.requires_grad for value in off_graph.parts[0].signals.values())
     assert all(value.requires_grad for value in on_graph.parts[0].signals.values())
     step, weight = 3, tagger.lstm.weight_hh_l0
