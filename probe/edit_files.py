@@ -19,6 +19,13 @@ from .signals import Site, as_indices, as_signal
 
 _FORMAT = "rnn-probe edit 1"
 _KINDS: dict[str, type[Edit]] = {kind.__name__.lower(): kind for kind in (Clamp, Ablate, Patch, Steer)}
+#: The array that an edit brings, and how many axes it may have.
+_ARRAYS: dict[type[Edit], tuple[str, tuple[int, ...]]] = {
+    Clamp: ("value", (0, 1)),
+    Ablate: ("values", (3,)),
+    Patch: ("values", (3,)),
+    Steer: ("direction", (1,)),
+}
 #: Arrays up to so many bytes stand in the JSON itself.
 INLINE = 1_000_000
 
@@ -69,6 +76,7 @@ def from_json(text: str) -> Edit:
         given = {
             field.name: _value(written[field.name]) for field in fields(kind) if field.name not in ("site", "digest")
         }
+        _check(kind, given)
         return kind(site=_site(written["site"]), **given)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ProbeError(
@@ -76,9 +84,31 @@ def from_json(text: str) -> Edit:
         ) from error
 
 
+def _check(kind: type[Edit], given: dict[str, Any]) -> None:
+    """Raise ValueError where the functions that make edits would not have made this one."""
+    name, axes = _ARRAYS[kind]
+    values: Any = given[name]
+    of_zeros = values is None and given.get("kind") == "zero"
+    fits = isinstance(values, Tensor) and values.dim() in axes and values.is_floating_point()
+    if not fits and not of_zeros:
+        raise ValueError(f"its {name} is no array of floats with {' or '.join(map(str, axes))} axes")
+    if kind is Steer and not isinstance(given["scale"], float):
+        raise ValueError(f"its scale is {given['scale']!r}")
+    count, rows = len(values) if fits else 0, given.get("source_rows")
+    if rows is not None and not all(type(row) is int and row in range(count) for row in rows):
+        raise ValueError(f"its source_rows are {rows!r}")
+    if kind is Ablate:
+        held = "zero" if values is None else "mean" if given["seed"] is None and count == 1 else "resample"
+        if given["kind"] != held or (type(given["seed"]) is int) != (held == "resample"):
+            raise ValueError(f"its kind {given['kind']!r}, values and seed {given['seed']!r} do not go together")
+
+
 def _site(written: dict[str, Any]) -> Site:
+    layer, call = written["layer"], written["call"]
+    if not isinstance(layer, str | None) or not (call is None or (type(call) is int and call >= 0)):
+        raise ValueError(f"its layer is {layer!r} and its call {call!r}")
     units, steps, rows = (as_indices(name, written[name]) for name in ("units", "steps", "rows"))
-    return Site(as_signal(written["signal"]), written["layer"], units, steps, rows, written["call"])
+    return Site(as_signal(written["signal"]), layer, units, steps, rows, written["call"])
 
 
 def _value(written: Any) -> Any:
@@ -88,7 +118,7 @@ def _value(written: Any) -> Any:
         return written
     dtype = getattr(torch, written["dtype"])
     if "base64" in written:
-        data = bytearray(base64.b64decode(written["base64"]))
+        data = bytearray(base64.b64decode(written["base64"], validate=True))
         flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
         return flat.reshape(written["shape"])
     return _from_file(Path(written["path"]), written["sha256"])
