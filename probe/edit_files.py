@@ -94,7 +94,8 @@ def _check(kind: type[Edit], given: dict[str, Any]) -> None:
         raise ValueError(f"its {name} is no array of floats with {' or '.join(map(str, axes))} axes")
     if kind is Steer and not isinstance(given["scale"], float):
         raise ValueError(f"its scale is {given['scale']!r}")
-    count, rows = len(values) if fits else 0, given.get("source_rows")
+    # Of one number, which has no axis, it is not asked.
+    count, rows = [*values.shape, 0][0] if isinstance(values, Tensor) else 0, given.get("source_rows")
     if rows is not None and not all(type(row) is int and row in range(count) for row in rows):
         raise ValueError(f"its source_rows are {rows!r}")
     if kind is Ablate:
