@@ -83,7 +83,7 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         _check_description(description)
         return _rebuilt(description, tensors)
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (OSError, EOFError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise ProbeError(
             f"{os.fspath(path)!r} cannot be read as a recording ({error}). Give a file that Recording.save wrote, "
             "or a folder that record(out=) wrote."

@@ -17,7 +17,7 @@ from torch import Tensor
 from .batches import Batch, grown_axis
 from .errors import ProbeError
 from .nested import flatten
-from .recording import LayerRecording, Recording
+from .recording import Recording
 from .recording_files import DESCRIPTION, describe, load_recording, tensor_names
 
 #: The first stretch shows how much a row takes; the others take about so many bytes.
@@ -85,6 +85,8 @@ def stream(out: str | os.PathLike[str], batch: Batch, record: Callable[..., Reco
 
 def _stretches(batch: Batch, record: Callable[..., Recording]) -> Any:
     start, rows = 0, min(_FIRST_ROWS, batch.size)
+    if 2 * rows == batch.size:
+        rows += 1  # so that the second stretch has another number of rows, see below
     while start < batch.size or start == 0:
         stop = min(start + rows, batch.size)
         recording = record(*batch.rows(start, stop))
@@ -102,8 +104,9 @@ class _Stream:
     def __init__(self, folder: Path, size: int) -> None:
         self._folder, self._size = folder, size
         self._arrays: dict[str, _Array] = {}
-        self._first: Recording | None = None
+        self._description: dict[str, Any] | None = None
         self._rows = 0
+        self._names: list[str] | None = None
         self._output: Any = None
         self._held: dict[str, list[Tensor]] = {}
         self._errors: list[float | None] = []
@@ -119,50 +122,73 @@ class _Stream:
         """Write the values of some more rows."""
         if any(part.lengths is not None for part in recording.parts):
             raise ProbeError("A model that packs its input cannot be streamed; record it without out=.")
-        if self._first is None:
-            self._first, self._rows = _without_values(recording), rows
-        for name, values in tensor_names(recording).items():
+        if self._description is None:
+            self._description, self._rows = describe(recording), rows
+        named, tensors = tensor_names(recording), {}
+        described = flatten(recording.output, tensors)
+        if self._output not in (None, described) or self._names not in (None, list(named)):
+            raise ProbeError(
+                "The model called other layers, or returned something else than tensors, for other rows of the "
+                "batch. Record it without out=, or wrap it so that it returns tensors only."
+            )
+        self._names, self._output = list(named), described
+        for name, values in named.items():
+            if len(values) != rows:
+                raise ProbeError(
+                    f"A layer read {len(values)} rows when the first axis of the model's inputs had {rows}. out= "
+                    "needs the batch on axis 0 of the inputs; wrap the model so that it is there, or give no out=."
+                )
             self._append(name, values)
         self._errors.append(recording.max_error)
-        tensors: dict[str, Tensor] = {}
-        self._output = flatten(recording.output, tensors)
         for name, values in tensors.items():
-            self._add_output(name, values, rows)
+            self._add_output(name, _in_numpy(values), rows)
 
     def _add_output(self, name: str, values: Tensor, rows: int) -> None:
         """Write an output whose rows come first; hold on to one whose batch is another axis, or not known yet."""
         held = self._held.setdefault(name, [])
-        if held and grown_axis(held[0], values, (self._rows, rows)) == 0:
-            if name not in self._arrays:
-                self._append(name, held[0])
+        if name in self._arrays:
+            self._append(name, values)
+        elif held and grown_axis(held[0], values, (self._rows, rows)) == 0:
+            self._append(name, held[0])
             self._append(name, values)
         else:
             held.append(values)
 
     def _append(self, name: str, values: Tensor) -> None:
         values = values.detach().cpu()
-        if values.dtype == torch.bfloat16:
+        if values.dtype == torch.bfloat16 and ".signals." in name:
             raise ProbeError("numpy's files have no bfloat16; stream it with dtype=torch.float32.")
+        values = _in_numpy(values)
         if name not in self._arrays:
             self._arrays[name] = _Array(self._folder / f"{name}.npy", values, self._size)
         self._arrays[name].append(values)
 
     def describe(self) -> None:
         """Write the outputs and what the arrays are."""
-        if self._first is None:
+        if self._description is None:
             return
         for name, held in self._held.items():
             if name not in self._arrays:
                 _write_joined(self._folder / f"{name}.npy", [values.detach().cpu() for values in held])
         errors = [error for error in self._errors if error is not None]
-        described = describe(self._first) | {"output": self._output, "max_error": max(errors) if errors else None}
+        described = self._description | {"output": self._output, "max_error": max(errors) if errors else None}
         (self._folder / DESCRIPTION).write_text(json.dumps(described), encoding="utf-8")
+
+
+def _in_numpy(values: Tensor) -> Tensor:
+    """Return what numpy can hold of states and outputs, which dtype= leaves as they are: a bfloat16 as float32."""
+    return values.float() if values.dtype == torch.bfloat16 else values
 
 
 def _write_joined(path: Path, held: list[Tensor]) -> None:
     """Write what grows along another axis than the first, piece by piece: joined, it would be there twice."""
     first = held[0]
     if len(held) == 1 or first.shape == held[1].shape:
+        if any(not torch.equal(first, piece) for piece in held):
+            raise ProbeError(
+                f"An output of shape {tuple(first.shape)} does not grow with the batch and is another one for other "
+                "rows, as a loss is. Record without out=, or wrap the model so that it returns one value a row."
+            )
         np.save(path, first.contiguous().numpy())
         return
     (axis,) = (axis for axis, size in enumerate(first.shape) if size != held[1].shape[axis])
@@ -178,12 +204,3 @@ def _write_header(file: BinaryIO, like: Tensor, shape: tuple[int, ...]) -> None:
     described = np.lib.format.dtype_to_descr(like[:0].numpy().dtype)
     header = {"descr": described, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-def _without_values(recording: Recording) -> Recording:
-    """Return what a recording says of itself, with nothing of its rows in it."""
-    parts = tuple(
-        LayerRecording(part.layer, part.call, dict.fromkeys(part.signals), dict.fromkeys(part.initial))  # pyright: ignore[reportArgumentType]
-        for part in recording.parts
-    )
-    return Recording(None, parts, recording.steps, recording.not_called, recording.max_error)

@@ -229,7 +229,7 @@ def _check_steps(edits: Sequence[tuple[int, Edit, Layer]], acted: set[tuple[int,
         if missing or not steps:
             raise ProbeError(
                 f"{edit!r} waits for {f'steps {missing}' if missing else 'a call'} of cell {layer.name!r}, which "
-                "never came. Choose a call= and steps= that happen; steps of a cell are counted from the first one, 0."
+                "never came. Choose a call= and steps= that happen, counted from the first one, 0."
             )
 
 
@@ -237,9 +237,9 @@ def _rows_of_block(layer: Layer, rows: int, natural: Run | None, blocks: int) ->
     """Return how many rows of a call belong to one edit."""
     if natural is not None and rows != blocks * natural.call.x.shape[1]:
         raise ProbeError(
-            f"Layer {layer.name!r} read {natural.call.x.shape[1]} rows, and {rows} when the first axis of the model's "
-            f"inputs was repeated for {blocks} edits. A sweep needs the batch on axis 0 of the inputs; wrap the model "
-            "so that it is there, or use probe.record(edits=[...]) for each edit."
+            f"Layer {layer.name!r} read {natural.call.x.shape[1]} rows, and {rows} when the first axis of the "
+            f"model's inputs was repeated for {blocks} edits. A sweep needs the batch on axis 0 of the inputs; wrap "
+            "the model so that it is there, or use probe.record(edits=[...]) for each edit."
         )
     return rows // blocks
 
