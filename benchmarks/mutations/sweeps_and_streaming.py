@@ -14,11 +14,6 @@ MUTATIONS: tuple[Mutation, ...] = (
             "range(start, min(start + most + 1, len(listed)))",
         ),
         (
-            "sweep: mixed rows not noticed",
-            "if not torch.allclose(alone, together, rtol=0, atol=allowed, equal_nan=True):",
-            "if False:",
-        ),
-        (
             "sweep: edits and rows exchanged",
             "many.unflatten(axis, (len(edits), batch.size)).movedim(axis, 0)",
             "many.unflatten(axis, (batch.size, len(edits))).movedim(axis + 1, 0)",
@@ -36,6 +31,17 @@ MUTATIONS: tuple[Mutation, ...] = (
             "(blocks, -1)) == value).all())",
             "(blocks, -1)) == value).any() or True)",
         ),
+        ("sweep: call ignored", "if acts(edit, number, None)]", "]"),
+        ("sweep: an edited cell starts a sequence", "        sequences.replace(layers[0], run.call, result)\n", ""),
+    ),
+    *mutations_of(
+        "probe/sweeps.py",
+        "test_sweep_errors.py",
+        (
+            "sweep: mixed rows not noticed",
+            "if not torch.allclose(alone, together, rtol=0, atol=allowed, equal_nan=True):",
+            "if False:",
+        ),
         (
             "sweep: a call that never comes is silent",
             "if not calls or (not layer.is_cell and (edit.site.call or 0) >= calls):",
@@ -43,8 +49,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         ("sweep: a cell's step that never comes is silent", "if missing or not steps:", "if False:"),
         ("sweep: dropout let in", "        if drops_out(layer.module):\n", "        if False:\n"),
-        ("sweep: call ignored", "if acts(edit, number, None)]", "]"),
-        ("sweep: an edited cell starts a sequence", "        sequences.replace(layers[0], run.call, result)\n", ""),
         ("sweep: the forward stays replaced", '            stack.callback(vars(module).pop, "forward", None)\n', ""),
     ),
     *mutations_of(
