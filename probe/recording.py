@@ -249,5 +249,4 @@ def as_array(value: Tensor) -> np.ndarray:
 
 def errors_together(errors: Sequence[float | None]) -> float | None:
     """Return the largest error, or None where nothing was compared."""
-    compared = [error for error in errors if error is not None]
-    return max(compared, default=0.0) if compared or not errors else None
+    return max((error for error in errors if error is not None), default=None)
