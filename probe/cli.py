@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -32,6 +32,8 @@ app = App(
 )
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+Nonlinearity = Literal["tanh", "relu"]
+Several = Parameter(consume_multiple=True, negative=())
 
 
 @app.command
@@ -60,6 +62,62 @@ def claims(folder: Path, /, *, as_json: AsJson = False) -> None:
 
     judged = Finding.read(folder).claims
     _emit(_to_json([claim.to_dict() for claim in judged]) if as_json else _claims_text(judged))
+
+
+@app.command
+def inspect(file: Path, /, *, nonlinearity: Nonlinearity | None = None, as_json: AsJson = False) -> None:
+    """Describe the recurrent networks in a file of weights: layers, sizes, signals, and the tensors not used.
+
+    Args:
+        file: .safetensors, or what torch.save wrote of a state_dict: .pt, .pth, .bin.
+        nonlinearity: of plain RNNs, whose file does not say it.
+        as_json: print JSON instead of text.
+    """
+    from .network_files import describe_networks, networks_text
+    from .state_dicts import read_networks
+
+    networks = read_networks(file, nonlinearity=nonlinearity)
+    _emit(_to_json(describe_networks(networks)) if as_json else networks_text(networks))
+
+
+@app.command
+def record(
+    file: Path,
+    inputs: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    network: str | None = None,
+    signals: Annotated[list[str] | None, Several] = None,
+    steps: Annotated[list[int] | None, Several] = None,
+    nonlinearity: Nonlinearity | None = None,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Run a network of a file of weights, and write every gate and state at every step.
+
+    Args:
+        file: .safetensors, or what torch.save wrote of a state_dict: .pt, .pth, .bin.
+        inputs: a .npy file of floats, (batch, time, input).
+        out: where the recording goes: .safetensors, .npz or .csv.
+        network: which network of the file, where it holds several.
+        signals: which signals to keep, such as cell_state; all but the pre-activations unless given.
+        steps: which steps to keep, from 0; negative ones count from the end.
+        nonlinearity: of a plain RNN, whose file does not say it.
+        overwrite: replace the file that the recording goes to.
+    """
+    from .network_files import record_file
+
+    recording = record_file(
+        file,
+        inputs,
+        out,
+        network=network,
+        signals=signals,
+        steps=steps,
+        nonlinearity=nonlinearity,
+        overwrite=overwrite,
+    )
+    _emit(_recording_text(_describe(recording)) + f"\nwritten: {out}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,344 @@
+"""Networks out of files of weights: found by name, built from shapes, and refused where these disagree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import probe
+from probe import ProbeError
+from probe.state_dicts import networks_of, read_networks
+
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
+
+MODULES = {
+    "lstm": nn.LSTM(3, 5),
+    "lstm everything": nn.LSTM(3, 5, 2, bidirectional=True, proj_size=2, dtype=torch.float64),
+    "lstm no bias": nn.LSTM(3, 5, 3, bias=False),
+    "lstm one unit": nn.LSTM(1, 1),
+    "gru": nn.GRU(3, 5, bidirectional=True),
+    "gru half": nn.GRU(3, 5, dtype=torch.bfloat16),
+    "rnn": nn.RNN(3, 5, 2, nonlinearity="relu"),
+    "lstm cell": nn.LSTMCell(3, 5),
+    "gru cell": nn.GRUCell(3, 5, bias=False),
+    "rnn cell": nn.RNNCell(3, 5, nonlinearity="relu"),
+}
+OPTIONS = ("input_size", "hidden_size", "bias", "num_layers", "bidirectional", "proj_size", "nonlinearity", "mode")
+
+
+class Model(nn.Module):
+    """Two networks of different kinds, one of them deeper down, and what belongs to neither."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleDict({"rnn": nn.LSTM(3, 5, 2, batch_first=True), "norm": nn.LayerNorm(5)})
+        self.cell = nn.GRUCell(5, 4)
+        self.head = nn.Linear(4, 2)
+
+
+def same(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
+    """Return whether two state_dicts are equal to the bit, dtypes included."""
+    return list(one) == list(two) and all(
+        one[name].dtype == two[name].dtype and torch.equal(one[name], two[name]) for name in one
+    )
+
+
+@pytest.mark.parametrize("kind", MODULES)
+@pytest.mark.parametrize("start", ["", "decoder.deep.rnn."])
+def test_a_module_comes_back(kind: str, start: str) -> None:
+    """Class, options and weights are those of the module that was saved, bare or inside a model."""
+    module = MODULES[kind]
+    tensors = {start + name: tensor for name, tensor in module.state_dict().items()}
+    networks = networks_of(tensors, nonlinearity="relu")
+    assert list(networks.modules) == [start.removesuffix(".")]
+    assert networks.unused == ()
+    (back,) = networks.modules.values()
+    assert type(back) is type(module)
+    for option in OPTIONS:
+        assert getattr(back, option, None) == getattr(module, option, None)
+    assert same(back.state_dict(), module.state_dict())
+    assert getattr(back, "batch_first", True)
+
+
+def test_the_weights_are_copies() -> None:
+    """What happens to the tensors afterwards happens to them alone, and no random number is drawn."""
+    tensors = nn.LSTM(3, 5).state_dict()
+    before = tensors["weight_hh_l0"].clone()
+    state = torch.get_rng_state()
+    module = networks_of(tensors).modules[""]
+    assert torch.equal(torch.get_rng_state(), state)
+    _ = tensors["weight_hh_l0"].zero_()
+    assert torch.equal(module.state_dict()["weight_hh_l0"], before)
+
+
+def test_the_networks_of_a_model_are_named() -> None:
+    """Each by what its tensors begin with; the other tensors are listed in the file's order."""
+    model = Model()
+    networks = networks_of(model.state_dict())
+    assert list(networks.modules) == ["encoder.rnn", "cell"]
+    assert networks.unused == ("encoder.norm.weight", "encoder.norm.bias", "head.weight", "head.bias")
+    assert same(networks.modules["encoder.rnn"].state_dict(), model.encoder["rnn"].state_dict())
+    assert networks.choose("cell") == ("cell", networks.modules["cell"])
+
+
+def test_a_network_is_chosen_by_name() -> None:
+    """One alone needs no name; of several the message lists them, and a wrong name is told the nearest."""
+    networks = networks_of(Model().state_dict())
+    with pytest.raises(ProbeError, match=r"holds 2 networks \('encoder\.rnn', 'cell'\); name one: --network NAME"):
+        _ = networks.choose()
+    with pytest.raises(ProbeError, match=r"no network 'cel'; there is 'encoder\.rnn', 'cell'\. Did you mean 'cell'"):
+        _ = networks.choose("cel")
+    assert networks_of(nn.LSTM(3, 5).state_dict()).choose()[0] == ""
+
+
+@pytest.mark.parametrize("module", [nn.RNN(3, 5), nn.RNNCell(3, 5)])
+def test_a_nonlinearity_is_not_guessed(module: nn.Module) -> None:
+    """A plain RNN needs the argument, and gets the function that it names."""
+    with pytest.raises(
+        ProbeError,
+        match=r"'weight_hh(_l0)?' is of a plain RNN, whose nonlinearity is not in .*--nonlinearity tanh\|relu",
+    ):
+        _ = networks_of(module.state_dict())
+    with pytest.raises(ProbeError, match=r"no nonlinearity 'tan'; there is 'tanh', 'relu'\. Did you mean 'tanh'"):
+        _ = networks_of(module.state_dict(), nonlinearity="tan")
+    for name in ("tanh", "relu"):
+        made: Any = networks_of(module.state_dict(), nonlinearity=name).modules[""]
+        assert made.nonlinearity == name
+
+
+def saved(path: Path, content: Any) -> Path:
+    """Save with torch.save, and return the path."""
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
+def test_pytorch_files_are_read(suffix: str, tmp_path: Path) -> None:
+    """A state_dict, or a checkpoint that holds one beside other things; the source says which."""
+    model = Model()
+    read = read_networks(saved(tmp_path / f"a{suffix}", model.state_dict()))
+    assert read.source == "PyTorch state_dict"
+    assert same(read.modules["encoder.rnn"].state_dict(), model.encoder["rnn"].state_dict())
+    for key in ("state_dict", "model_state", "model"):
+        content = {"epoch": 3, key: model.state_dict(), "optimizer": {"lr": torch.tensor(0.1)}, "best": torch.ones(2)}
+        read = read_networks(saved(tmp_path / f"b{suffix}", content))
+        assert read.source == f"PyTorch checkpoint, state_dict under {key!r}"
+        assert same(read.modules["encoder.rnn"].state_dict(), model.encoder["rnn"].state_dict())
+
+
+def test_safetensors_files_are_read(tmp_path: Path) -> None:
+    """They hold tensors by name and nothing else."""
+    model = Model()
+    save_file(model.state_dict(), tmp_path / "a.safetensors")
+    read = read_networks(tmp_path / "a.safetensors")
+    assert read.source == "safetensors"
+    assert same(read.modules["cell"].state_dict(), model.cell.state_dict())
+    assert set(read.unused) == {"encoder.norm.weight", "encoder.norm.bias", "head.weight", "head.bias"}
+
+
+CALLED: list[str] = []
+
+
+class Malicious:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (CALLED.append, ("called",))
+
+
+def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
+    """A whole model, or whatever else is no tensor, is refused; torch's advice to open it is not passed on."""
+    for content in (nn.LSTM(3, 5), {"model": nn.LSTM(3, 5).state_dict(), "x": Malicious()}):
+        with pytest.raises(ProbeError, match=r"Python objects besides tensors.*Save model\.state_dict\(\)") as raised:
+            _ = read_networks(saved(tmp_path / "a.pt", content))
+        assert "weights_only" not in str(raised.value)
+    assert CALLED == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pt", None, r"'.*a\.pt' cannot be read as a state_dict \(.*No such file"),
+        ("a.pt", b"", r"cannot be read as a state_dict \(.+\)\. Give a file that torch\.save"),
+        ("a.pt", b"garbage" * 99, r"'.*a\.pt' is no file of torch\.save, or holds Python objects"),
+        ("a.safetensors", None, r"cannot be read as safetensors \(.*No such file"),
+        ("a.safetensors", b"garbage" * 99, r"cannot be read as safetensors \("),
+        ("a.h5", b"", r"ends in '\.h5'; files that end in \.safetensors, \.pt, \.pth, \.bin can be read"),
+        ("a", b"", r"ends in ''; files that end in"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_refused(
+    name: str, content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    """Missing, empty, damaged and other files are refused by name."""
+    if content is not None:
+        _ = (tmp_path / name).write_bytes(content)
+    with pytest.raises(ProbeError, match=message):
+        _ = read_networks(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_half_of_a_file_is_refused(suffix: str, tmp_path: Path) -> None:
+    """A download that broke off is no shorter network."""
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".pt":
+        torch.save(Model().state_dict(), path)
+    else:
+        save_file(Model().state_dict(), path)
+    _ = path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ProbeError, match=r"cannot be read as"):
+        _ = read_networks(path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_is_refused(tmp_path: Path) -> None:
+    """An archive of torch.jit holds code, and is refused without a warning."""
+    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "a.pt"))
+    with pytest.raises(ProbeError, match=r"a\.pt' cannot be read as a state_dict \(.*TorchScript"):
+        _ = read_networks(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (torch.zeros(3), r"holds a Tensor; a state_dict is a dict of tensors by name"),
+        ([1], r"holds a list; a state_dict is a dict"),
+        ({}, r"is a dict with nothing in it, and none of 'state_dict', 'model_state', 'model' is a state_dict"),
+        ({"epoch": 3}, r"is a dict with 'epoch', and none of"),
+        (
+            {"model": nn.LSTM(1, 1).state_dict(), "state_dict": nn.LSTM(1, 1).state_dict()},
+            r"is a dict with 'model', 'state_dict', and several of 'state_dict', 'model_state', 'model'",
+        ),
+        ({"model": {"a": 3}}, r"no weights of a recurrent network.*there is nothing\."),
+        (nn.Linear(2, 2).state_dict(), r"no weights of a recurrent network, which torch names.*'weight', 'bias'\."),
+        ({f"w{n}": torch.zeros(1) for n in range(20)}, r"'w7' and 12 more"),
+        ({"rnn.bias_ih_l0": torch.zeros(4)}, r"no weights of a recurrent network"),
+    ],
+)
+def test_a_file_without_a_network_is_refused(content: Any, message: str, tmp_path: Path) -> None:
+    """What the file is instead is said."""
+    with pytest.raises(ProbeError, match=message):
+        _ = read_networks(saved(tmp_path / "a.pt", content))
+
+
+LSTM = nn.LSTM(3, 5, 2, bidirectional=True)
+PROJECTED = nn.LSTM(3, 5, proj_size=2)
+TOGETHER = "as the other weights have it"
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "shape", "expected"),
+    [
+        (LSTM, "weight_hh_l0", (10, 5), "(20, 5) for LSTM, (15, 5) for GRU, (5, 5) for RNN"),
+        (LSTM, "weight_hh_l0", (19, 5), "(20, 5) for LSTM, (15, 5) for GRU, (5, 5) for RNN"),
+        (LSTM, "weight_hh_l0", (20,), "two axes, (gates x units, inputs), none of them 0"),
+        (LSTM, "weight_ih_l0", (20, 0), "two axes, (gates x units, inputs), none of them 0"),
+        (LSTM, "weight_ih_l0", (16, 3), f"(20, 3), {TOGETHER}"),
+        (LSTM, "weight_ih_l0_reverse", (20, 4), f"(20, 3), {TOGETHER}"),
+        (LSTM, "weight_hh_l1", (16, 4), f"(20, 5), {TOGETHER}"),
+        (LSTM, "weight_ih_l1", (20, 5), f"(20, 10), {TOGETHER}"),
+        (LSTM, "bias_hh_l1_reverse", (5,), f"(20,), {TOGETHER}"),
+        (LSTM, "bias_ih_l0", (20, 1), f"(20,), {TOGETHER}"),
+        (PROJECTED, "weight_hr_l0", (5, 5), "(projected units, units), with fewer projected units than units"),
+        (PROJECTED, "weight_hr_l0", (0, 5), "(projected units, units), with fewer projected units than units"),
+        (PROJECTED, "weight_hr_l0", (5,), "(projected units, units), with fewer projected units than units"),
+        (PROJECTED, "weight_hh_l0", (20, 3), f"(20, 2), {TOGETHER}"),
+        (nn.GRUCell(3, 5), "bias_hh", (20,), f"(15,), {TOGETHER}"),
+        (nn.GRUCell(3, 5), "weight_hh", (16, 5), "(20, 5) for LSTM, (15, 5) for GRU, (5, 5) for RNN"),
+    ],
+)
+def test_a_wrong_shape_is_refused(module: nn.Module, name: str, shape: tuple[int, ...], expected: str) -> None:
+    """The tensor, its shape and the shape expected are named."""
+    tensors = {f"m.{key}": value for key, value in module.state_dict().items()} | {f"m.{name}": torch.zeros(shape)}
+    match = re.escape(f"'m.{name}' has shape {shape}; expected {expected}. The file is damaged")
+    with pytest.raises(ProbeError, match=match):
+        _ = networks_of(tensors)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (LSTM, "weight_hh_l0"),
+        (LSTM, "weight_ih_l0"),
+        (LSTM, "bias_ih_l1"),
+        (LSTM, "weight_hh_l1_reverse"),
+        (nn.LSTM(3, 5, 2, proj_size=2), "weight_hr_l1"),
+        (nn.GRUCell(3, 5), "weight_hh"),
+        (nn.GRUCell(3, 5), "bias_ih"),
+    ],
+)
+def test_a_missing_tensor_is_refused(module: nn.Module, name: str) -> None:
+    """It is named, beside what is there."""
+    tensors = {f"m.{key}": value for key, value in module.state_dict().items() if key != name}
+    with pytest.raises(ProbeError, match=rf"'m\.{name}' is missing beside 'm\..*Save the whole state_dict"):
+        _ = networks_of(tensors)
+
+
+def test_a_missing_layer_is_refused() -> None:
+    """Of a stack whose second layer is lost, the lost layer is named, however far the next one is."""
+    tensors = nn.LSTM(3, 5).state_dict()
+    tensors |= {name.replace("l0", "l999999999"): value for name, value in tensors.items()}
+    with pytest.raises(ProbeError, match=r"'weight_ih_l1' is missing beside 'weight_ih_l0'"):
+        _ = networks_of(tensors)
+
+
+def test_weight_norm_is_refused() -> None:
+    """A parametrized weight is not in the file, and the message says what to do."""
+    module = torch.nn.utils.parametrizations.weight_norm(nn.LSTM(3, 5), "weight_hh_l0")
+    with pytest.raises(ProbeError, match=r"'weight_hh_l0' is missing.*of a network with weight norm, after the norm"):
+        _ = networks_of(module.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "message"),
+    [
+        (nn.LSTM(3, 5), "weight_hh", r"'m\.weight_hh' is no parameter of the LSTM that the other weights make"),
+        (nn.LSTM(3, 5), "weight_hr_l1", r"'m\.weight_ih_l1' is missing"),
+        (nn.LSTMCell(3, 5), "weight_hr", r"'m\.weight_hr' is no parameter of the LSTMCell that the other"),
+        (nn.LSTM(3, 5), "h_0", r"'m\.h_0' stands beside 'm\.weight_ih_l0', .*another kind of network\. Build it"),
+    ],
+)
+def test_a_tensor_too_many_is_refused(module: nn.Module, extra: str, message: str) -> None:
+    """A network that has more parameters than torch's is not run as if it had not."""
+    tensors = {f"m.{key}": value for key, value in module.state_dict().items()} | {f"m.{extra}": torch.zeros(20, 5)}
+    with pytest.raises(ProbeError, match=message):
+        _ = networks_of(tensors)
+
+
+@pytest.mark.parametrize("options", [{"peepholes": True}, {"learned_initial_state": True}])
+def test_a_custom_module_is_not_mistaken_for_torchs(options: dict[str, Any]) -> None:
+    """Peepholes and learned states have names of their own, which the message shows."""
+    with pytest.raises(ProbeError, match=r"'(weight_peephole_i|h_0)' stands beside 'weight_ih_l0'"):
+        _ = networks_of(probe.CustomLSTM(3, 5, **options).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [
+        (torch.int8, r"'bias_hh_l0' has dtype int8; expected one of float16, bfloat16, float32, float64.*quantized"),
+        (torch.float64, r"'bias_hh_l0' has dtype float64; expected float32, as 'weight_ih_l0' has it"),
+    ],
+)
+def test_a_wrong_dtype_is_refused(dtype: torch.dtype, message: str) -> None:
+    """Integers are those of a quantized network; two dtypes in one network cannot be run."""
+    tensors = nn.LSTM(3, 5).state_dict()
+    tensors["bias_hh_l0"] = tensors["bias_hh_l0"].to(dtype)
+    with pytest.raises(ProbeError, match=message):
+        _ = networks_of(tensors)
+
+
+def test_a_stack_runs_as_the_one_that_was_saved() -> None:
+    """The control of everything above: the same outputs, bit for bit."""
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 7, 3)))
+    module = nn.LSTM(3, 5, 2, bidirectional=True, proj_size=2, dtype=torch.float64, batch_first=True)
+    back = networks_of(module.state_dict()).modules[""]
+    with torch.no_grad():
+        assert torch.equal(back(x)[0], module(x)[0])
