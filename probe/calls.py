@@ -33,6 +33,7 @@ class Call:
         lengths: how many steps each row has, (batch,), or None where all have the same.
         batched: whether the caller's input had a batch axis.
         packed: the caller's PackedSequence, or None.
+        state: the states of all layers, (layer, batch, unit) each, as the caller gave them, or None where none were.
     """
 
     x: Tensor
@@ -40,6 +41,7 @@ class Call:
     lengths: Tensor | None
     batched: bool
     packed: PackedSequence | None
+    state: tuple[Tensor, ...] | None = None
 
 
 def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
@@ -68,7 +70,10 @@ def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Map
             f"Layer {layers[0].name!r} was called with a {type(x).__name__}; it reads a tensor or a PackedSequence."
         )
     initial = tuple(_initial(layer, x, state, batched=batched) for layer in layers)
-    return Call(x, initial, lengths, batched, packed)
+    if state is None or layers[0].is_cell:
+        return Call(x, initial, lengths, batched, packed)
+    parts = state if len(layers[0].states) > 1 else (state,)
+    return Call(x, initial, lengths, batched, packed, tuple(p if batched else p.unsqueeze(1) for p in parts))
 
 
 def _initial(layer: Layer, x: Tensor, state: Any, *, batched: bool) -> dict[Signal, Tensor]:

@@ -39,6 +39,15 @@ def _states(initial: Sequence[States], cell: Cell) -> Any:
     return stacked if len(stacked) > 1 else stacked[0]
 
 
+def _level_states(layers: Sequence[Layer], call: Call, order: Tensor | None) -> Any:
+    """Return what a level begins with, a view of all levels' states: torch's kernels round by memory's alignment."""
+    batch, every = call.x.shape[1], len(call.initial)
+    full = call.state or [call.x.new_zeros(every, batch, layers[0].size(signal)) for signal in layers[0].states]
+    ordered = [part if order is None else part.index_select(1, order) for part in full]
+    own = [part[layers[0].place : layers[-1].place + 1] for part in ordered]
+    return own if len(own) > 1 else own[0]
+
+
 def run_level(layers: Sequence[Layer], x: Tensor, call: Call) -> tuple[Tensor, list[dict[Signal, Tensor]]]:
     """Run one level of a stack alone, in all its directions, which gives the bits that it had in the stack.
 
@@ -52,17 +61,14 @@ def run_level(layers: Sequence[Layer], x: Tensor, call: Call) -> tuple[Tensor, l
     """
     module: Any = layers[0].module
     cells = [layer.cell for layer in layers]
-    initial = [call.initial[layer.place] for layer in layers]
     options = (module.bias, 1, 0.0, module.training, len(layers) > 1)
     if call.packed is None:
-        h, *last = _kernel(module)(x, _states(initial, cells[0]), _parameters(cells), *options, False)
+        h, *last = _kernel(module)(x, _level_states(layers, call, None), _parameters(cells), *options, False)
     else:
         packed = repack(x, call)
         order, back = packed.sorted_indices, packed.unsorted_indices
-        if order is not None:
-            initial = [{signal: value[order] for signal, value in states.items()} for states in initial]
         data, *last = _kernel(module)(
-            packed.data, packed.batch_sizes, _states(initial, cells[0]), _parameters(cells), *options
+            packed.data, packed.batch_sizes, _level_states(layers, call, order), _parameters(cells), *options
         )
         h = pad_packed_sequence(packed._replace(data=data))[0]
         if back is not None:

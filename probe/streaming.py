@@ -91,11 +91,25 @@ def _stretches(batch: Batch, record: Callable[..., Recording]) -> Any:
         stop = min(start + rows, batch.size)
         recording = record(*batch.rows(start, stop))
         yield recording, stop - start
+        if start == 0 and stop < batch.size:
+            _check_rows(recording, record(*batch.rows(0, (stop + 1) // 2)))
         if start == 0:
             taken = sum(v.numel() * v.element_size() for part in recording.parts for v in part.signals.values())
             # Another number of rows than at first, so that the batch can be told from the output's other axes.
             rows = max(rows + 1, int(_BYTES * rows / max(1, taken)))
         start = max(stop, 1)
+
+
+def _check_rows(recording: Recording, half: Recording) -> None:
+    """Raise where half of the rows alone give other values: then the rows of a batch are not independent."""
+    for part, alone in zip(recording.parts, half.parts, strict=False):
+        for signal, values in alone.signals.items():
+            together = part.signals[signal][: len(values)]
+            if not torch.allclose(values, together, rtol=3e-2, atol=3e-2, equal_nan=True):
+                raise ProbeError(
+                    f"Layer {part.layer!r} gives other values for a row when other rows stand beside it: the model "
+                    "mixes the rows of a batch. Call model.eval(), or record without out=."
+                )
 
 
 class _Stream:

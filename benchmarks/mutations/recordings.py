@@ -212,7 +212,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/recording.py",
         "test_recording.py",
-        ("recording: smallest error reported", "max(compared, default=0.0)", "min(compared, default=0.0)"),
+        ("recording: smallest error reported", "return max((error for", "return min((error for"),
     ),
     *mutations_of(
         "probe/recording.py",

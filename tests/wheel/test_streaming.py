@@ -90,7 +90,7 @@ def test_stretches_make_the_recording_of_one_call(options: dict[str, Any], x: Te
     """Signals, initial states and outputs, whatever axis their batch is on, are those of one call in memory."""
     model = Model()
     streamed = probe.record(model, x, out=tmp_path / "new" / "run", **options)
-    assert model.rows == [2, 3, 2]
+    assert model.rows == [2, 1, 3, 2]  # the second call asks whether rows depend on each other
     whole = probe.record(model, x, **options)
     assert same(streamed, whole)
     assert (streamed.max_error is None) == (whole.max_error is None)
@@ -107,7 +107,8 @@ def test_every_number_of_rows(rows: int, tmp_path: Path) -> None:
     """No number of rows is lost, where stretches are as long as each other and where they are not."""
     model, x = Model(), torch.randn(rows, TIME, INPUTS, dtype=torch.float64)
     streamed = probe.record(model, x, out=tmp_path / "run")
-    assert sum(model.rows) == rows
+    asked = model.rows[1] if len(model.rows) > 1 else 0  # whether rows depend on each other
+    assert sum(model.rows) - asked == rows
     assert same(streamed, probe.record(model, x))
 
 
@@ -272,3 +273,25 @@ def test_a_broken_folder_is_refused(name: str, x: Tensor, tmp_path: Path) -> Non
     DAMAGE[name](tmp_path / "run")
     with pytest.raises(ProbeError, match=r"run.* cannot be read as a recording"):
         probe.load_recording(tmp_path / "run")
+
+
+def test_rows_that_depend_on_each_other_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A model that centres its batch says other things in stretches; what it says of one stretch alone is recorded."""
+    from probe import streaming
+
+    class Centred(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.LSTM(INPUTS, 4, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.rnn(x - x.mean(0))[0]
+
+    model, x = Centred(), torch.arange(8.0).view(8, 1, 1) + torch.randn(8, TIME, INPUTS)
+    assert probe.record(model, x, out=tmp_path / "one").layers == ("rnn[0]",)
+    monkeypatch.setattr(streaming, "_FIRST_ROWS", 4)
+    with pytest.raises(
+        ProbeError, match=r"Layer 'rnn\[0\]' gives other values for a row when other rows stand beside"
+    ):
+        _ = probe.record(model, x, out=tmp_path / "two")
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
