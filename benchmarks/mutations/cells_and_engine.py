@@ -180,21 +180,6 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *mutations_of(
         "probe/traces.py",
-        "test_edits.py",
-        (
-            "traces: resumes from the h after the step",
-            "self.h[step - 1] if signal == HIDDEN",
-            "self.h[step] if signal == HIDDEN",
-        ),
-        (
-            "traces: resumes from the c after the step",
-            "else self.signals[signal][step - 1]",
-            "else self.signals[signal][step]",
-        ),
-        ("traces: the first step resumes from the last", "if step == 0:", "if step < 0:"),
-    ),
-    *mutations_of(
-        "probe/traces.py",
         "test_layers_of_every_kind.py",
         (
             "traces: directions exchanged",
@@ -214,6 +199,17 @@ MUTATIONS: tuple[Mutation, ...] = (
         "probe/traces.py",
         "test_edit_kinds.py",
         (
+            "traces: resumes from the h after the step",
+            "self.h[step - 1] if signal == HIDDEN",
+            "self.h[step] if signal == HIDDEN",
+        ),
+        (
+            "traces: resumes from the c after the step",
+            "else self.signals[signal][step - 1]",
+            "else self.signals[signal][step]",
+        ),
+        ("traces: the first step resumes from the last", "if step == 0:", "if step < 0:"),
+        (
             "traces: a reverse layer is read in its own order",
             "sides = [own_order(trace.h, trace.layer, trace.lengths) for trace in traces]",
             "sides = [trace.h for trace in traces]",
@@ -229,8 +225,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "test_layers_of_every_kind.py",
         (
             "kernels: states of the lowest level",
-            "[call.initial[layer.place] for layer in layers]",
-            "[call.initial[layer.place - layers[0].place] for layer in layers]",
+            "part[layers[0].place : layers[-1].place + 1]",
+            "part[: len(layers)]",
         ),
         ("kernels: tanh for relu", '"tanh") == "relu"', '"tanh") == "none"'),
         (
@@ -242,12 +238,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/kernels.py",
         "test_packed.py",
-        ("kernels: states not sorted as the input is", "        if order is not None:\n", "        if False:\n"),
+        (
+            "kernels: states not sorted as the input is",
+            "part if order is None else part.index_select(1, order)",
+            "part",
+        ),
     ),
     *mutations_of(
         "probe/engine.py",
         "test_edits.py",
-        ("engine: resumes from the first state", "natural.before(steps[0]), torch", "natural.initial, torch"),
         (
             "engine: steps before the edit are not kept",
             "hidden = [natural.h[: steps[0]]]",
@@ -298,6 +297,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/engine.py",
         "test_edit_kinds.py",
+        ("engine: resumes from the first state", "natural.before(steps[0]), torch", "natural.initial, torch"),
         ("engine: the layers above are not run", "above = level + 1 < levels(run.layers[0].module)", "above = False"),
         (
             "engine: a layer above sees the first step only",

@@ -123,11 +123,12 @@ def test_a_resample_says_another_rows_values(lstm: nn.LSTM, x: Tensor, y: Tensor
 
 def test_edits_act_in_the_order_of_computation(lstm: nn.LSTM, x: Tensor) -> None:
     """Edits of different signals commute, since a step has its own order; edits of one signal act as given."""
-    gate, state = probe.clamp("forget_gate", 0.0, steps=2), probe.steer("cell_state", [1.0] * UNITS, steps=2)
+    gate, state = probe.clamp("forget_gate", 0.25, steps=2), probe.steer("cell_state", [1.0] * UNITS, steps=2)
     runs = [probe.record(lstm, x, edits=edits, signals=Signal) for edits in ([gate, state], [state, gate])]
     assert same(*(list(recorded(run).values()) for run in runs))
-    c = runs[0]["input_gate"] * runs[0]["cell_candidate"]
-    assert distance(runs[0]["cell_state"][:, 2], c[:, 2] + 1) < 1e-15
+    written = runs[0]["input_gate"] * runs[0]["cell_candidate"]
+    c = 0.25 * runs[0]["cell_state"][:, 1] + written[:, 2]
+    assert distance(runs[0]["cell_state"][:, 2], c + 1) < 1e-15
     double = probe.edit("cell_state", doubled, steps=2)
     own = probe.record(lstm, x)["cell_state"][:, 2]
     for edits, expected in (([state, double], 2 * (own + 1)), ([double, state], 2 * own + 1)):

@@ -112,6 +112,33 @@ def test_every_number_of_rows(rows: int, tmp_path: Path) -> None:
     assert same(streamed, probe.record(model, x))
 
 
+@pytest.mark.usefixtures("stretches")
+def test_the_error_is_the_largest_of_all_stretches(x: Tensor, tmp_path: Path) -> None:
+    """A stretch that agrees better with the module does not hide another one."""
+    module, x = nn.LSTM(INPUTS, UNITS, batch_first=True), x.float()
+    errors = [probe.record(module, rows).max_error or 0.0 for rows in (x[:2], x[2:5], x[5:])]
+    assert min(errors) < max(errors)
+    assert probe.record(module, x, out=tmp_path / "run").max_error == max(errors)
+
+
+@pytest.mark.usefixtures("stretches")
+def test_stretches_of_other_lengths_are_refused(x: Tensor, tmp_path: Path) -> None:
+    """A model that leaves out the steps at which all rows are zero has shorter runs for some rows."""
+
+    class Trimming(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(INPUTS, UNITS, batch_first=True).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.lstm(x[:, x.any(2).any(0)])[1][0][-1]
+
+    x[5:, 3:] = 0
+    with pytest.raises(ProbeError, match=r"gave values of shape \(3, 4\) and an earlier one \(5, 4\)"):
+        _ = probe.record(Trimming(), x, out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_stretch_and_a_bare_time_first_module(x: Tensor, tmp_path: Path) -> None:
     """A few rows are one call; a bare module that is time first has its batch, and its states', on axis 1."""
     for number, module in enumerate((nn.LSTM(INPUTS, UNITS).double(), probe.CustomLSTM(INPUTS, UNITS).double())):
