@@ -66,6 +66,10 @@ MUTATIONS: tuple[Mutation, ...] = (
             "torch.nn.functional.linear(u, P), mixes=True",
             "u[..., : len(P)], mixes=True",
         ),
+    ),
+    *mutations_of(
+        "probe/cells/lstm.py",
+        "test_sweep.py",
         (
             "lstm: one unit's projection reaches one unit",
             "torch.nn.functional.linear(u, P), mixes=True",

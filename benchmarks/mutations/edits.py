@@ -204,11 +204,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("edits: call ignored", "return site.call in (None, number) and", "return True and"),
         ("edits: calls not counted", "counts[layer.name] = number + 1", "counts[layer.name] = number"),
         ("edits: outer edits forgotten", "together = active + (inner.edits if inner else ())", "together = active"),
-        (
-            "edits: nested edits from the edited run",
-            "natural = inner.natural if inner else open_call",
-            "natural = inner.changed if inner else open_call",
-        ),
     ),
     *mutations_of(
         "probe/interventions.py",
@@ -256,6 +251,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/interventions.py",
         "test_cells_in_loops.py",
+        (
+            "edits: nested edits from the edited run",
+            "natural = inner.natural if inner else open_call",
+            "natural = inner.changed if inner else open_call",
+        ),
         ("edits: a cell's steps ignored", "site.steps is None or step in site.steps)", "True)"),
         ("edits: a cell's missing step is silent", "            if steps and missing:\n", "            if False:\n"),
         ("edits: a cell's last step is known", "any(step < 0 for step in edit.site.steps or ())", "False"),

@@ -217,6 +217,26 @@ def test_a_state_from_elsewhere_begins_each_pass_without_a_warning(steps: Tensor
     )
 
 
+def test_a_context_around_a_part_counts_within_the_whole_pass(steps: Tensor) -> None:
+    """Watching a part that a model calls twice leaves an edit of the second call its number."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = Loop(nn.GRUCell)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.part(x) + self.part(x.flip(0))
+
+    model = Twice()
+    edit = probe.clamp("update_gate", 0.5, layer="part.cell", steps=1, call=1)
+    expected = probe.record(model, steps, edits=[edit]).output
+    with torch.no_grad(), probe.intervene(model, edit), probe.watch(model.part) as parts:
+        assert torch.equal(model(steps), expected)
+    assert len(parts) == 2
+    assert not torch.equal(expected, model(steps))
+
+
 @pytest.mark.parametrize("at", [[TIME], [1, TIME + 2]])
 def test_a_step_that_never_comes_raises(at: list[int], steps: Tensor) -> None:
     """An edit of a step beyond the loop is no silent nothing, in a model and in a bare loop."""
@@ -254,6 +274,9 @@ def test_a_bare_cell_is_recorded_and_edited_in_the_callers_loop(steps: Tensor) -
     assert torch.equal(state[0], expected.output[-1])
     one = probe.record(cell, steps[0])
     assert torch.equal(one["hidden_state"][:, 0], one.output[0])
+    for _ in range(2):  # a context counts from 0, whatever an earlier one has seen
+        with probe.intervene(cell, probe.ablate("cell_state", steps=2, units=[0], call=0)), torch.no_grad():
+            assert torch.equal(model(steps), expected.output)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -206,7 +206,7 @@ def test_a_source_that_has_ended_is_refused() -> None:
 
 @pytest.mark.parametrize("check", [True, False])
 def test_packed_recordings_are_saved_whole(check: bool, tmp_path: Path) -> None:
-    """Lengths, gradients, NaN and the packed output come back as they were."""
+    """Lengths, gradients, NaN and the packed output come back as they were, unchecked rows their own ends."""
     module, x = made("GRU"), packed(UNSORTED)
     options: dict[str, Any] = {"gradient_of": lambda output: output[0].data.sum()} if check else {"check": False}
     recording = probe.record(module, x, **options)
@@ -221,5 +221,6 @@ def test_packed_recordings_are_saved_whole(check: bool, tmp_path: Path) -> None:
         assert same(list(recorded(back.gradient).values()), list(recorded(recording.gradient).values()))
         assert bool(back.gradient["[0]", "update_gate"][0, 2:].isnan().all())
     else:
+        assert distance(recording.output[1], probe.record(module, x).output[1]) < 1e-12
         with pytest.raises(ProbeError, match=r"holds no gradients"):
             _ = back.gradient

@@ -135,11 +135,12 @@ def test_custom_modules(kind: Any, options: dict[str, Any], x: Tensor) -> None:
     agree(kind(INPUTS, UNITS, **options), given, edits=some())
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_initial_states_of_a_bare_module(batch: int) -> None:
+def test_initial_states_of_a_bare_module(batch: int, batch_first: bool) -> None:
     """States given to a bare module have the batch on axis 1; as keywords they are repeated as well."""
     x, state = torch.randn(TIME, batch, INPUTS), torch.randn(2, 1, batch, UNITS)
-    module = nn.LSTM(INPUTS, UNITS)
+    module, x = nn.LSTM(INPUTS, UNITS, batch_first=batch_first), x.transpose(0, 1) if batch_first else x
     one = agree(module, x, tuple(state), edits=some())
     two = agree(module, x, edits=some(), kwargs={"hx": tuple(state)})
     assert torch.equal(one[0], two[0])
