@@ -314,6 +314,8 @@ def test_a_patch_moves_a_loops_state(steps: Tensor) -> None:
     edits = [probe.patch(signal, source, steps=2) for signal in ("cell_state", "hidden_state")]
     joined = torch.cat([steps.flip(0)[:3], steps[3:]])
     assert distance(probe.record(model, steps, edits=edits).output[2:], model(joined)[2:]) < 1e-15
+    several = probe.record(model, steps, edits=[probe.patch("cell_state", source, steps=[3, 1])])
+    assert torch.equal(several["cell_state"][:, [3, 1]], source["cell_state"][:, [3, 1]])
     own = probe.record(model, steps)
     back = probe.record(model, steps, edits=[probe.patch("cell_state", own), probe.patch("input_gate", own, steps=1)])
     assert torch.equal(back.output, own.output)

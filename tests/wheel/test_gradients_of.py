@@ -138,6 +138,9 @@ def test_gradients_run_through_loops_of_cells() -> None:
             assert distance(one.gradient["cell", signal], two.gradient["cell[0]", signal]) < 1e-12
             assert distance(one.gradient["encoder[0]", signal], two.gradient["encoder[0]", signal]) < 1e-12
     assert one.gradient["encoder[0]", "hidden_state"].abs().max() > 1e-3
+    # A state that an edit made zero is known as the cell's own, and starts no sequence.
+    zero = probe.ablate("hidden_state", layer="cell", steps=1)
+    assert probe.record(loop, x, edits=[zero], gradient_of=weighed).calls["cell"] == 1
 
 
 def test_a_gradient_inside_a_context_is_that_of_the_edited_run(lstm: nn.LSTM, x: Tensor) -> None:
