@@ -16,7 +16,7 @@ CASES = ("1,024 x 10, 1 to 12", "256 x 100, 1 to 128", "64 x 1,000, 32 to 128", 
 OURS = "rnn-probe"
 HEAD = """# Speed
 
-Measured on {day} with `python -m benchmarks.speed`, {pairs} pairs for each number: {machine}, Linux,
+Measured on {day} with `python -m benchmarks.speed`, {pairs} pairs or more for each number: {machine}, Linux,
 Python {python}, {versions}. One thread (`OMP_NUM_THREADS=1`, `torch.set_num_threads(1)`), float32, under `no_grad`,
 CPU time.
 
