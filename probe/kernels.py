@@ -48,7 +48,7 @@ def _level_states(layers: Sequence[Layer], call: Call, order: Tensor | None) -> 
     return own if len(own) > 1 else own[0]
 
 
-def run_level(layers: Sequence[Layer], x: Tensor, call: Call) -> tuple[Tensor, list[dict[Signal, Tensor]]]:
+def run_level(layers: Sequence[Layer], x: Tensor, call: Call) -> Tensor:
     """Run one level of a stack alone, in all its directions, which gives the bits that it had in the stack.
 
     Args:
@@ -57,26 +57,17 @@ def run_level(layers: Sequence[Layer], x: Tensor, call: Call) -> tuple[Tensor, l
         call: what the module was given.
 
     Returns:
-        The level's hidden states, (time, batch, direction x unit), and the last states of each direction.
+        The level's hidden states, (time, batch, direction x unit).
     """
     module: Any = layers[0].module
-    cells = [layer.cell for layer in layers]
+    parameters = _parameters([layer.cell for layer in layers])
     options = (module.bias, 1, 0.0, module.training, len(layers) > 1)
     if call.packed is None:
-        h, *last = _kernel(module)(x, _level_states(layers, call, None), _parameters(cells), *options, False)
-    else:
-        packed = repack(x, call)
-        order, back = packed.sorted_indices, packed.unsorted_indices
-        data, *last = _kernel(module)(
-            packed.data, packed.batch_sizes, _level_states(layers, call, order), _parameters(cells), *options
-        )
-        h = pad_packed_sequence(packed._replace(data=data))[0]
-        if back is not None:
-            last = [value[:, back] for value in last]
-    return h, [
-        {signal: value[place] for signal, value in zip(cells[0].states, last, strict=True)}
-        for place in range(len(layers))
-    ]
+        return _kernel(module)(x, _level_states(layers, call, None), parameters, *options, False)[0]
+    packed = repack(x, call)
+    states = _level_states(layers, call, packed.sorted_indices)
+    data = _kernel(module)(packed.data, packed.batch_sizes, states, parameters, *options)[0]
+    return pad_packed_sequence(packed._replace(data=data))[0]
 
 
 def run_layer(layer: Layer, cell: Cell, x: Tensor, state: States) -> tuple[Tensor, dict[Signal, Tensor]]:

@@ -207,7 +207,7 @@ def open_call(
     x = call.x
     for level in range(levels(layers[0].module)):
         sides = [layer for layer in layers if layer.level == level]
-        h = top if level == layers[-1].level else kernels.run_level(sides, x, call)[0]
+        h = top if level == layers[-1].level else kernels.run_level(sides, x, call)
         for layer, own in zip(sides, h.chunk(len(sides), dim=-1), strict=True):
             traces.append(
                 Trace(
