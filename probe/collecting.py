@@ -97,18 +97,19 @@ class Collector:
             self._states = stack.enter_context(generators(list(by_module)))
             self._sequences = stack.enter_context(following([m for m in by_module if isinstance(m, nn.RNNCellBase)]))
             for module, layers in by_module.items():
-                estimate = self._estimator(layers)
+                whole = whole_module(layers[0])
+                estimate = self._estimator(whole, layers)
                 stack.callback(module.register_forward_pre_hook(estimate, with_kwargs=True).remove)
-                stack.callback(module.register_forward_hook(self._hook(layers), with_kwargs=True).remove)
+                stack.callback(module.register_forward_hook(self._hook(whole, layers), with_kwargs=True).remove)
                 if self._differentiates:
                     stack.callback(latest.pop, module, None)
             yield self
 
-    def _estimator(self, layers: list[Layer]) -> Any:
+    def _estimator(self, whole: tuple[Layer, ...], layers: list[Layer]) -> Any:
         """Return a hook that refuses a call whose values would not fit, before the module runs."""
 
         def estimate(_module: nn.Module, arguments: Any, keywords: Any) -> None:
-            x = read_call(whole_module(layers[0]), arguments, keywords).x
+            x = read_call(whole, arguments, keywords).x
             size = (self._options.dtype or x.dtype).itemsize
             chosen = None if layers[0].is_cell else self._options.steps
             steps = x.shape[0] if chosen is None else len(chosen)
@@ -125,9 +126,7 @@ class Collector:
 
         return estimate
 
-    def _hook(self, wanted: list[Layer]) -> Any:
-        layers = whole_module(wanted[0])
-
+    def _hook(self, layers: tuple[Layer, ...], wanted: list[Layer]) -> Any:
         def hook(module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
             applied = applied_to(module, output)
             run = (

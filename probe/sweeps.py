@@ -25,7 +25,7 @@ from .traces import Run, check, join, open_call
 
 #: How many bytes of states and outputs one run may hold, unless the caller says otherwise. Measured: a run that stays
 #: in the cache is faster than one that holds more edits.
-MEMORY = 32_000_000
+MEMORY = 16_000_000
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 

@@ -146,7 +146,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/cells/narrow.py",
         "test_edits.py",
-        ("narrow: f for g", "doubled[2 * units : 3 * units] = 2", "doubled[units : 2 * units] = 2"),
+        (
+            "narrow: f for g",
+            "doubled[2 * cell.units : 3 * cell.units] = 2",
+            "doubled[cell.units : 2 * cell.units] = 2",
+        ),
         ("narrow: initial c ignored", "state[_c][rows].T", "torch.zeros_like(state[_c][rows].T)"),
         ("narrow: the first input at every step", "= x[t, rows].T", "= x[0, rows].T"),
         (
@@ -154,6 +158,14 @@ MUTATIONS: tuple[Mutation, ...] = (
             "slice(start, min(start + _BLOCK, batch))",
             "slice(0, min(_BLOCK, batch))",
         ),
+    ),
+    *mutations_of(
+        "probe/cells/narrow.py",
+        "test_layers_of_every_kind.py",
+        ("narrow: opened without its initial h", "read[inputs:, 0] = state[HIDDEN].T", "read[inputs:, 0] = 0"),
+        ("narrow: opened without its initial c", "cells, c = i * g, state[_c].T", "cells, c = i * g, f[:, 0] * 0"),
+        ("narrow: opened from the same step's h", "= h[:-1].permute(2, 0, 1)", "= h[1:].permute(2, 0, 1)"),
+        ("narrow: nothing compared", "recomputed.sub_(h.permute(2, 0, 1)).abs_()", "recomputed.mul_(0)"),
     ),
     *mutations_of(
         "probe/traces.py",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .lstm import LSTMCell
 
 _c = Signal.CELL_STATE
+_GATES = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)
 _MOST_UNITS, _LEAST_ROWS = 16, 256
 #: How many rows are computed together: small enough for a cache.
 _BLOCK = 2048
@@ -51,12 +52,8 @@ def run(
     Returns:
         The signals, (time, batch, unit) each, views of arrays with the units first; the states after the last step.
     """
-    weights, units, (time, batch, inputs) = cell.weights, cell.units, x.shape
-    doubled = x.new_ones(4 * units, 1)
-    doubled[2 * units : 3 * units] = 2  # the candidate's rows, see below
-    matrix = torch.cat([weights.W, weights.U], dim=1) * doubled
-    biases = [bias for bias in (weights.b_ih, weights.b_hh) if bias is not None]
-    bias = sum(biases, x.new_zeros(4 * units)).unsqueeze(1) * doubled
+    units, (time, batch, inputs) = cell.units, x.shape
+    matrix, bias = _joined(cell)
     hidden = x.new_empty(time, units, batch)
     gates = x.new_empty(time if keep else 1, 4 * units, batch)
     cells = x.new_empty(time if keep else 1, units, batch)
@@ -70,7 +67,6 @@ def run(
             torch.addmm(bias, matrix, read, out=a)
             a.sigmoid_()
             i, f, g, o = a.chunk(4)
-            # tanh(z) = 2 sigmoid(2z) - 1: torch's float32 tanh costs three sigmoids.
             g.mul_(2).sub_(1)
             c = torch.mul(c, f, out=now).addcmul_(i, g)
             torch.mul(c, 2, out=h).sigmoid_().mul_(2).sub_(1).mul_(o)
@@ -78,6 +74,53 @@ def run(
     last = {HIDDEN: hidden[-1].T, _c: cells[-1].T}
     if not keep:
         return {HIDDEN: hidden.transpose(1, 2)}, last
-    names = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)
-    found = {name: value.transpose(1, 2) for name, value in zip(names, gates.chunk(4, dim=1), strict=True)}
+    found = {name: value.transpose(1, 2) for name, value in zip(_GATES, gates.chunk(4, dim=1), strict=True)}
     return found | {_c: cells.transpose(1, 2), HIDDEN: hidden.transpose(1, 2)}, last
+
+
+def opened(
+    cell: LSTMCell, x: Float[Tensor, "time batch input"], h: Tensor, state: Mapping[Signal, Tensor]
+) -> tuple[dict[Signal, Tensor], Float[Tensor, "time batch"], dict[Signal, Tensor]]:
+    """Compute gates and cell states from the hidden states that a module itself produced; see `Cell.open`.
+
+    Args:
+        cell: the layer's cell.
+        x: its inputs.
+        h: the module's hidden states, (time, batch, unit).
+        state: the states before the first step.
+
+    Returns:
+        The signals but h, views of arrays with the units first; the largest difference of each step and row between
+        h and what is recomputed of it; the states after the last step.
+    """
+    units, (time, batch, inputs) = cell.units, x.shape
+    matrix, bias = _joined(cell)
+    read = x.new_empty(inputs + units, time, batch)
+    read[:inputs] = x.permute(2, 0, 1)
+    read[inputs:, 0] = state[HIDDEN].T
+    read[inputs:, 1:] = h[:-1].permute(2, 0, 1)
+    a = torch.addmm(bias, matrix, read.flatten(1)).sigmoid_().view(4, units, time, batch)
+    i, f, g, o = a
+    g.mul_(2).sub_(1)
+    cells, c = i * g, state[_c].T
+    product = torch.empty_like(cells[:, 0])
+    for t in range(time):
+        # Two operations, as in the kernel: addcmul would round once.
+        c = cells[:, t].add_(torch.mul(f[:, t], c, out=product))
+    recomputed = torch.mul(cells, 2).sigmoid_().mul_(2).sub_(1).mul_(o)
+    errors = recomputed.sub_(h.permute(2, 0, 1)).abs_().amax(0)
+    found = {name: value.permute(1, 2, 0) for name, value in zip((*_GATES, _c), (i, f, g, o, cells), strict=True)}
+    return found, errors, {HIDDEN: h[-1], _c: c.T}
+
+
+def _joined(cell: LSTMCell) -> tuple[Tensor, Tensor]:
+    """Return W and U side by side, and the sum of the biases as a column, the candidate's rows doubled.
+
+    tanh(z) = 2 sigmoid(2z) - 1: torch's float32 tanh costs three sigmoids.
+    """
+    weights = cell.weights
+    biases = [bias for bias in (weights.b_ih, weights.b_hh) if bias is not None]
+    matrix = torch.cat([weights.W, weights.U], dim=1)
+    doubled = matrix.new_ones(4 * cell.units, 1)
+    doubled[2 * cell.units : 3 * cell.units] = 2
+    return matrix * doubled, sum(biases, matrix.new_zeros(len(matrix))).unsqueeze(1) * doubled

@@ -47,6 +47,34 @@ def recorded(module: nn.Module, recording: probe.Recording) -> dict[tuple[str, s
     return {(part.layer, str(name)): value for part in recording.parts for name, value in part.signals.items()}
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_few_units_over_many_rows_are_opened_as_any_layer(bias: bool) -> None:
+    """What a narrow layer computes units first, from given states, is what the oracle computes."""
+    module, rows = nn.LSTM(INPUTS, UNITS, bias=bias), 300
+    x = torch.randn(TIME, rows, INPUTS)
+    state = (torch.randn(1, rows, UNITS), torch.randn(1, rows, UNITS))
+    with torch.no_grad():
+        found = probe.record(module, x, kwargs={"hx": state})
+        module.double()
+        wanted = reference.run(module, x.double(), (state[0].double(), state[1].double())).signals
+    for signal in found.parts[0].signals:
+        assert distance(found[signal], wanted["[0]", str(signal)].float()) < 1e-6
+    assert found.max_error is not None
+    assert found.max_error < 1e-6
+
+
+def test_few_units_over_many_rows_are_compared_at_every_step() -> None:
+    """A narrow layer whose output somebody changed at one step and row raises, with that step in the message."""
+    module = nn.LSTM(INPUTS, UNITS)
+
+    def wrong(_module: nn.Module, _arguments: Any, output: Any) -> None:
+        output[0][1, 7, 2] += 0.25
+
+    module.register_forward_hook(wrong)
+    with torch.no_grad(), pytest.raises(ProbeError, match=r"by 0\.25 at step 1"):
+        probe.record(module, torch.randn(TIME, 300, INPUTS))
+
+
 FORMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "stacked": {"num_layers": 3},
