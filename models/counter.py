@@ -40,15 +40,17 @@ def blank_counter(hidden_size: int = 12, n_classes: int = 11) -> Counter:
         return Counter(hidden_size, n_classes)
 
 
-def answer(logits: Float[Tensor, "batch class"]) -> Int64[Tensor, " batch"]:
-    """Return the count with the highest score (a in docs/science.md)."""
-    return logits.argmax(dim=1)
+def answer(output: Float[Tensor, "batch *class"]) -> Int64[Tensor, " batch"]:
+    """Return the count with the highest score (a in docs/science.md); of one number a row, the nearest count."""
+    return output.argmax(dim=1) if output.dim() == 2 else output.round().long()
 
 
-def expected_answer(logits: Float[Tensor, "batch class"]) -> Float[Tensor, " batch"]:
-    """Return the mean count under the network's own probabilities, y = sum_k k p_k.
+def expected_answer(output: Float[Tensor, "batch *class"]) -> Float[Tensor, " batch"]:
+    """Return the mean count under the network's own probabilities, y = sum_k k p_k; of one number a row, that number.
 
     The argmax hides an intervention that moves the answer by a quarter of a count; y shows it.
     """
-    counts = torch.arange(logits.shape[1], dtype=logits.dtype)
-    return torch.softmax(logits, dim=1) @ counts
+    if output.dim() == 1:
+        return output
+    counts = torch.arange(output.shape[1], dtype=output.dtype)
+    return torch.softmax(output, dim=1) @ counts

@@ -25,7 +25,7 @@ COLUMNS = (
     "value",
 )
 #: A network's part in a comparison.
-SUBJECTS = ("trained", "untrained", "readout", "template", "planted", "null")
+SUBJECTS = ("trained", "untrained", "readout", "template", "planted", "other", "null")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import ProbeError
 from ..figures import axes_or_new, role_style
 from ..measurements import Network, as_networks, measurement, tabulate
-from .outputs import per_row
+from ..outputs import per_row
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,15 +16,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..causal.task import Combine, added
 from ..edits import patch
 from ..errors import ProbeError
 from ..figures import BROWN, GREY, PURPLE, axes_or_new, new_figure
 from ..interventions import intervene
 from ..measurements import Network, as_networks, measurement, tabulate
+from ..outputs import per_row
 from ..recorder import record
 from ..signals import Signal, within
 from .lines import draw_median_line
-from .outputs import per_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,18 +47,6 @@ _LOOKS = {
     "hidden_state": (BROWN, "-.", "^"),
     "none": (GREY, ":", "v"),
 }
-Combine = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-def added(source: Tensor, base: Tensor, final: Tensor) -> Tensor:
-    """Return what a sum should be after a patch: the source's so far, plus what the base's suffix adds.
-
-    Args:
-        source: the concept after the source's prefix, (batch).
-        base: the concept after the base's prefix, (batch).
-        final: the concept at the end of the base, (batch).
-    """
-    return source + final - base
 
 
 def measure(

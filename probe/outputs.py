@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import ProbeError
+from .errors import ProbeError
 
 
 def per_row(name: str, values: object, rows: int) -> Tensor:

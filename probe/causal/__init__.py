@@ -1,0 +1,1 @@
+"""Interventions on states: what the model answers when a state, or a part of one, is another."""

@@ -1,0 +1,138 @@
+"""Pairs of sequences, a base and a source; and what is put into the base's run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ..machines import CHUNK, Machine
+from ..probing.prefixes import distinct_prefixes
+from ..signals import Signal
+
+#: The most pairs that are run; beyond that they are drawn.
+MOST_PAIRS = 2**21
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Pairs of rows of the natural run at one step.
+
+    Attributes:
+        machine: the model.
+        step: after which step the states stand.
+        base: the rows whose run is changed, (row,).
+        source: the rows whose state is put in, (row,).
+        exhaustive: whether the pairs of a whole experiment are all there are, and not drawn.
+    """
+
+    machine: Machine
+    step: int
+    base: Int64[Tensor, " row"]
+    source: Int64[Tensor, " row"]
+    exhaustive: bool = True
+
+    @cached_property
+    def base_states(self) -> Float[Tensor, "row size"]:
+        """The bases' own states."""
+        return self.machine.states[self.base, self.step]
+
+    @cached_property
+    def source_states(self) -> Float[Tensor, "row size"]:
+        """The sources' states."""
+        return self.machine.states[self.source, self.step]
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def chunks(self) -> Iterator[Pairs]:
+        """Yield the pairs in pieces that fit a cache."""
+        for start in range(0, len(self), CHUNK):
+            part = slice(start, start + CHUNK)
+            yield Pairs(self.machine, self.step, self.base[part], self.source[part], self.exhaustive)
+
+
+#: What stands in the base's run instead of its state: pairs -> states, (row, size).
+Put = Callable[[Pairs], Tensor]
+
+
+def all_pairs(machine: Machine, step: int, *, most: int = MOST_PAIRS, seed: int = 0) -> Pairs:
+    """Return every sequence as a base with every distinct prefix as a source, or as many drawn as are allowed.
+
+    A state depends on the prefix alone: all strings of ten bits have 1,024 x 2^t pairs at step t - 1. Where prefixes
+    are not equally frequent, the sources are all sequences.
+
+    Args:
+        machine: the model.
+        step: after which step the states stand, from 0.
+        most: the most pairs; more are drawn with replacement.
+        seed: of the drawing.
+    """
+    rows = len(machine.inputs)
+    sources = torch.as_tensor(_sources(machine, step))
+    if rows * len(sources) <= most:
+        base = torch.arange(rows).repeat_interleave(len(sources))
+        return Pairs(machine, step, base, sources.repeat(rows))
+    generator = np.random.default_rng(seed)
+    base, source = (torch.as_tensor(generator.integers(0, rows, most)) for _ in range(2))
+    return Pairs(machine, step, base, source, exhaustive=False)
+
+
+def _sources(machine: Machine, step: int) -> np.ndarray:
+    read = machine.inputs[:, : step + 1]
+    first = distinct_prefixes(read)[-1]
+    _, counts = np.unique(read.flatten(1).numpy(), axis=0, return_counts=True)
+    return first if len(set(counts.tolist())) == 1 else np.arange(len(read))
+
+
+def whole(pairs: Pairs) -> Tensor:
+    """Put in the source's whole state, which is a tautology: the run goes on as on the spliced sequence."""
+    return pairs.source_states
+
+
+def columns(chosen: Sequence[int] | slice) -> Put:
+    """Return what puts in some numbers of the source's state, such as `machine.unit(3)` or `machine.columns(signal)`.
+
+    What stands beside them stays the base's: the state may lie far from all that the network visits.
+    """
+
+    def put(pairs: Pairs) -> Tensor:
+        states = pairs.base_states.clone()
+        states[:, chosen] = pairs.source_states[:, chosen]
+        return states
+
+    return put
+
+
+def along(basis: Float[np.ndarray, "size dimension"] | Tensor) -> Put:
+    """Return what puts in the source's part of the state along orthonormal columns: b + Q Q^T (s - b).
+
+    Args:
+        basis: directions of states, (size,) or (size, dimension); they are made orthonormal first.
+
+    Reference:
+        Geiger et al. 2024, Finding alignments between interpretable causal variables and distributed representations,
+        definition of the distributed interchange intervention.
+    """
+    matrix = torch.as_tensor(basis, dtype=torch.float64)
+    matrix = matrix.unsqueeze(1) if matrix.dim() == 1 else matrix
+    q = torch.as_tensor(np.linalg.qr(matrix.numpy())[0])
+
+    def put(pairs: Pairs) -> Tensor:
+        return pairs.base_states + (pairs.source_states - pairs.base_states) @ q @ q.T
+
+    return put
+
+
+def cell_with_its_hidden(pairs: Pairs) -> Tensor:
+    """Put in the source's cell state and the hidden state that the base's output gate makes of it: o tanh(c)."""
+    machine = pairs.machine
+    parts = machine.parts(pairs.base_states.clone())
+    cell = machine.parts(pairs.source_states)[Signal.CELL_STATE]
+    gate = machine.recorded(Signal.OUTPUT_GATE)[pairs.base, pairs.step]
+    return machine.joined(parts | {Signal.CELL_STATE: cell, Signal.HIDDEN_STATE: gate * cell.tanh()})

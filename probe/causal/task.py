@@ -1,0 +1,58 @@
+"""What a state is thought to hold, and what the answer should be when it holds something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ..errors import ProbeError
+
+#: (concept of the source so far, of the base so far, of the whole base) -> what the answer should be, (row,) each.
+Combine = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def added(source: Tensor, base: Tensor, final: Tensor) -> Tensor:
+    """Return what a sum should be after a patch: the source's so far, plus what the base's suffix adds.
+
+    Args:
+        source: the concept after the source's prefix, (row,).
+        base: the concept after the base's prefix, (row,).
+        final: the concept at the end of the base, (row,).
+    """
+    return source + final - base
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A concept, and how it makes the answer.
+
+    Attributes:
+        concept: its value after each step of each sequence, (batch, time); the answer should be the last one.
+        combine: what the answer should be after a patch; the default is right for anything that adds up.
+    """
+
+    concept: Float[Tensor, "batch time"]
+    combine: Combine = added
+
+    def __post_init__(self) -> None:
+        if self.concept.dim() != 2 or not bool(torch.isfinite(self.concept.double()).all()):
+            raise ProbeError(
+                f"The concept has shape {tuple(self.concept.shape)}; it must be (batch, time) and finite everywhere."
+            )
+        object.__setattr__(self, "concept", self.concept.double())
+
+    def so_far(self, rows: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
+        """Return the concept after a step."""
+        return self.concept[rows, step]
+
+    def final(self, rows: Int64[Tensor, " row"]) -> Float[Tensor, " row"]:
+        """Return what the answers to whole sequences should be."""
+        return self.concept[rows, -1]
+
+    def target(self, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
+        """Return what the answers should be where base rows go on from what source rows held after a step."""
+        return self.combine(self.so_far(source, step), self.so_far(base, step), self.final(base)).double()

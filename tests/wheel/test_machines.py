@@ -1,0 +1,124 @@
+"""A model as a machine: run from any state it gives what the model gives on the spliced sequence."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probe import ProbeError, Signal
+from probe.machines import Machine
+
+LENGTH, CLASSES = 5, 4
+
+
+class Reader(nn.Module):
+    """A recurrent layer over two features whose last hidden state is read by a linear head."""
+
+    def __init__(self, kind: str, units: int = 3, **options: Any):
+        super().__init__()
+        torch.manual_seed(1)
+        self.rnn = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[kind](2, units, batch_first=True, **options)
+        self.head = nn.Linear(units, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return scores, (batch, class)."""
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+class Mean(Reader):
+    """The same, read off the mean over steps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return scores, (batch, class)."""
+        return self.head(self.rnn(x)[0].mean(1))
+
+
+def every_sequence() -> Tensor:
+    """Return all sequences of wins and losses, (32, 5, 2)."""
+    bits = (torch.arange(2**LENGTH)[:, None] >> torch.arange(LENGTH - 1, -1, -1)) & 1
+    return torch.stack([bits, 1 - bits], -1).float()
+
+
+def answer(scores: Tensor) -> Tensor:
+    """Return the class with the highest score."""
+    return scores.argmax(1)
+
+
+def expected(scores: Tensor) -> Tensor:
+    """Return the mean class."""
+    return torch.softmax(scores, 1) @ torch.arange(CLASSES).to(scores)
+
+
+X = every_sequence()
+READ: dict[str, Any] = {"answer": answer, "expected": expected}
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("step", [0, 2, LENGTH - 1])
+def test_going_on_from_another_rows_state_is_the_spliced_sequence(kind: str, step: int) -> None:
+    """The state is all that is handed on: expected answers equal those of the bare model to 1e-12."""
+    model = Reader(kind).double()
+    machine = Machine(model, X, **READ)
+    base, source = torch.arange(32), torch.arange(32).flip(0)
+    found = machine.answers(machine.states[source, step], base, step)
+    with torch.no_grad():
+        output = model(torch.cat([X[source, : step + 1], X[base, step + 1 :]], 1).double())
+    assert torch.equal(found.chosen, answer(output))
+    assert torch.allclose(found.expected, expected(output), atol=1e-12, rtol=0)
+    assert not torch.allclose(found.expected, machine.natural.expected, atol=1e-6)
+
+
+def test_a_state_is_cell_then_hidden_and_a_unit_is_the_pair() -> None:
+    """The columns of a state are the recorded signals, and the parts go back together."""
+    machine = Machine(Reader("lstm"), X, **READ)
+    assert machine.signals == (Signal.CELL_STATE, Signal.HIDDEN_STATE)
+    assert machine.size == 6
+    assert machine.unit(2) == [2, 5]
+    assert torch.equal(machine.states[:, :, machine.columns(Signal.CELL_STATE)], machine.recorded(Signal.CELL_STATE))
+    states = machine.states[:, 1]
+    assert torch.equal(machine.joined(machine.parts(states)), states)
+
+
+def test_many_rows_go_through_the_narrow_loop_with_the_same_answers() -> None:
+    """With enough rows the units-first loop runs; it agrees with the textbook loop to 1e-12."""
+    machine = Machine(Reader("lstm"), X, **READ)
+    rows = torch.arange(32).repeat(20)
+    many = machine.advance(machine.states[rows, 0], machine.inputs[rows, 1:])
+    few = torch.cat([machine.advance(machine.states[r, 0], machine.inputs[r, 1:]) for r in rows.split(32)])
+    assert torch.allclose(many, few, atol=1e-12, rtol=0)
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    """A machine is a copy: the model keeps its type of numbers, its mode and its forward."""
+    model = Reader("gru").train()
+    Machine(model, X, **READ).read(torch.zeros(2, 3, dtype=torch.float64))
+    assert model.training
+    assert model.head.weight.dtype == torch.float32
+    assert "forward" not in vars(model.rnn)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Mean("lstm"), "depends on more than the last state"),
+        (Reader("lstm", num_layers=2), "has several layers"),
+        (nn.Sequential(nn.Linear(2, 2)), "contains no recurrent layer"),
+    ],
+    ids=["a mean over steps", "a stack", "no layer"],
+)
+def test_a_model_that_is_no_machine_is_refused(model: nn.Module, message: str) -> None:
+    """What the last state of one layer does not decide cannot be run from it."""
+    with pytest.raises(ProbeError, match=message):
+        Machine(model, X, **READ)
+
+
+def test_a_unit_or_signal_that_is_not_there_is_named() -> None:
+    """Errors say what was given and what there is."""
+    machine = Machine(Reader("gru"), X, **READ)
+    with pytest.raises(ProbeError, match="unit=3 does not exist"):
+        machine.unit(3)
+    with pytest.raises(ProbeError, match="holds hidden_state, not cell_state"):
+        machine.columns(Signal.CELL_STATE)
+    with pytest.raises(ProbeError, match="forget_gate"):
+        machine.recorded(Signal.FORGET_GATE)
