@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -42,6 +44,19 @@ class Answers:
 
     chosen: Tensor
     expected: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Prefixes:
+    """The distinct stretches of input up to a step; a state depends on nothing else.
+
+    Attributes:
+        rows: the first row that starts with each, ascending, (prefix,).
+        group: which of them each row starts with, (row,).
+    """
+
+    rows: Int64[Tensor, " prefix"]
+    group: Int64[Tensor, " row"]
 
 
 class Machine:
@@ -110,6 +125,24 @@ class Machine:
         return self._trace.signals[signal].transpose(0, 1)
 
     @property
+    def initial(self) -> Float[Tensor, "batch size"]:
+        """The states before the first step."""
+        return self.joined(dict(self._trace.initial))
+
+    @cached_property
+    def prefixes(self) -> tuple[Prefixes, ...]:
+        """The distinct prefixes of the natural run after each step."""
+        found, group = [], np.zeros(len(self.inputs), dtype=np.int64)
+        for values in self.inputs.transpose(0, 1).detach().numpy():
+            _, first, group = np.unique(
+                np.column_stack([group, values]), axis=0, return_index=True, return_inverse=True
+            )
+            order = np.argsort(first)
+            group = np.argsort(order)[group.ravel()]
+            found.append(Prefixes(torch.as_tensor(first[order]), torch.as_tensor(group)))
+        return tuple(found)
+
+    @property
     def size(self) -> int:
         """How many numbers a state has."""
         return self.states.shape[2]
@@ -151,7 +184,9 @@ class Machine:
         x, initial = inputs.transpose(0, 1), self.parts(states)
         cell = self.cell
         if isinstance(cell, LSTMCell) and narrow.suits(cell, x):
-            return self.joined(narrow.run(cell, x, initial, keep=False)[1])
+            last = narrow.run(cell, x, initial, keep=False)[1]
+            # The loop has the units first; so they stay, and the next step need not turn them round again.
+            return torch.cat([last[signal].T for signal in self.signals]).T
         return self.joined(cell.run(x, initial, (HIDDEN,))[1])
 
     def read(self, states: Float[Tensor, "row size"]) -> Any:

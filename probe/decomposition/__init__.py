@@ -1,0 +1,1 @@
+"""Exact decompositions: what each unit, route, gate or step contributes, in shares that sum to the whole."""
