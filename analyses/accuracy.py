@@ -12,6 +12,7 @@ from models.counter import answer
 from models.recipes import recipe
 from models.tasks import format_bits
 from probe import DataFigure, Finding, Range, Rule, inspect
+from probe.abstraction.automata import automaton_of
 from probe.figures import new_figure, style
 from probe.measurements import Network, measurement, tabulate
 from probe.questions import accuracy
@@ -58,7 +59,12 @@ def find(networks: Sequence[Network]) -> Finding:
             data=drawn,
         )
     table = pd.concat([table, _misread(networks, counts.numpy())], ignore_index=True)
-    notes = {"setup": _setup(networks), "answer": _answer(drawn), "otherwise": _otherwise(drawn)}
+    notes = {
+        "setup": _setup(networks),
+        "answer": _answer(drawn),
+        "automaton": _automaton(table),
+        "otherwise": _otherwise(drawn),
+    }
     title = "Does the network count?"
     return common.finding("accuracy", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
@@ -90,6 +96,19 @@ def _answer(drawn: pd.DataFrame) -> str:
     return (
         f"{(errors <= BOUND).sum()} of {len(errors)} trained networks misread at most {BOUND:.0%} of the strings "
         f"that they never saw; on average {errors.mean():.2%}, at worst {errors.max():.2%} ({errors.idxmax()})."
+    )
+
+
+def _automaton(table: pd.DataFrame) -> str:
+    ideal = automaton_of(common.STRINGS, common.COUNTS[:, -1].numpy())
+    states = table[table["metric"] == "automaton_states"].groupby("subject")["value"]
+    own, twins = states.get_group("trained"), states.get_group("untrained")
+    needed = 0 if ideal is None else ideal.size
+    return (
+        f"To count ten bits, {needed} states must be told apart, a layer for each bit read. The smallest automaton "
+        f"that answers as a trained network does has {own.min():.0f} to {own.max():.0f}; {(own == needed).sum()} of "
+        f"{len(own)} have exactly those {needed}. The number by itself says little: the twins' random answers need "
+        f"{twins.min():.0f} to {twins.max():.0f}."
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from ..abstraction.automata import automaton_of
 from ..errors import ProbeError
 from ..figures import axes_or_new, role_style
 from ..measurements import Network, as_networks, measurement, tabulate
@@ -37,7 +38,9 @@ def measure(
     Metrics: `<group>_error`, the share of the group's rows whose answer is wrong; `<group>_floor`, the share of
     its rows whose label never occurred in the group `trained_on` (for networks that have that group): nobody
     could have learned those; `error_by_label` over all rows (`units` holds the label); `balanced_error`, its
-    mean over labels, in which a label with one row weighs as much as one with 252.
+    mean over labels, in which a label with one row weighs as much as one with 252; `automaton_states`, where the
+    inputs are all sequences of their length over a finite alphabet: how many states the smallest layered automaton
+    that gives the network's answers has, which is what the right answers need where the network makes no error.
 
     Args:
         networks: what is measured.
@@ -53,7 +56,8 @@ def measure(
     truth = per_row("labels", labels, len(x)).cpu().numpy()
     rows = []
     for network in as_networks(networks):
-        wrong = answers(network.model, x, answer=answer) != truth
+        given = answers(network.model, x, answer=answer)
+        wrong = given != truth
         own = groups(network)
         for name, chosen in own.items():
             picked = _rows(name, chosen, len(truth))
@@ -68,6 +72,9 @@ def measure(
             for label, error in by_label.items()
         ]
         rows.append(measurement("accuracy", "balanced_error", network, float(np.mean(list(by_label.values())))))
+        automaton = automaton_of(x, given) if x.dim() > 1 else None
+        if automaton is not None:
+            rows.append(measurement("accuracy", "automaton_states", network, float(automaton.size)))
     return tabulate(rows)
 
 

@@ -97,6 +97,44 @@ def test_a_group_without_rows_or_beyond_the_batch_is_refused(networks: list[Netw
         accuracy.measure(networks, torch.zeros(8, 1, 1), LABELS, answer=answer, groups=lambda _: {"test": rows})
 
 
+class Reader(nn.Module):
+    """A GRU over two features whose last hidden state is read by a linear head."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.rnn = nn.GRU(2, 4, batch_first=True)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor):
+        """Return scores, (batch, class)."""
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+class Wins(nn.Module):
+    """Answers how often feature 0 was the larger."""
+
+    def forward(self, x: Tensor):
+        """Return scores, (batch, class)."""
+        return nn.functional.one_hot((x[:, :, 0] > x[:, :, 1]).sum(1), 5).float()
+
+
+def test_the_automaton_of_the_answers_is_counted_where_all_sequences_are_asked():
+    """The count of wins in four steps needs 15 states; a GRU's own table is counted by its distinct suffix rows."""
+    bits = (torch.arange(16)[:, None] >> torch.arange(3, -1, -1)) & 1
+    x = torch.stack([bits, 1 - bits], -1).float()
+    both = [Network("wins", "planted", Wins()), Network("gru", "trained", Reader())]
+    every = {"all": range(16)}
+    table = accuracy.measure(both, x, bits.sum(1), answer=answer, groups=lambda _: every)
+    assert value(table, "automaton_states", "wins") == 15
+    given = accuracy.answers(both[1].model, x, answer=answer)
+    rows = [len(np.unique(given.reshape(2**layer, -1), axis=0)) for layer in range(5)]
+    assert len(set(given.tolist())) > 1
+    assert value(table, "automaton_states", "gru") == sum(rows)
+    some = accuracy.measure(both, x[1:], bits.sum(1)[1:], answer=answer, groups=lambda _: {"all": range(15)})
+    assert "automaton_states" not in set(some["metric"])
+
+
 def test_draw_puts_each_network_at_its_seed_with_its_floor_and_the_rule(table: pd.DataFrame):
     """The marks are the table's numbers; trained and untrained differ in more than colour."""
     ax = accuracy.draw(table, bound=0.01)
