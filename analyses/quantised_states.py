@@ -1,0 +1,98 @@
+"""Do 66 states suffice, one for each step and count? The counter runs on its class means alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from models.counter import answer, expected_answer
+from probe import DataFigure, Finding, Range, Rule
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import quantised_states
+
+from . import common
+
+BOUND = 0.95
+BY_STEP, OVER_STEPS = "accuracy_kept_by_step", "accuracy_kept_over_steps"
+RULES = (
+    Rule(
+        key="18",
+        statement="The network runs on 66 states, one for each step and count.",
+        metric=BY_STEP,
+        definition="Accuracy with every state replaced after each step by the step's nearest class mean (each "
+        "number in units of its sd over the step's prefixes), the run going on from there; over own accuracy.",
+        source="Omlin & Giles 1996",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+    ),
+)
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure counters that run on their class means."""
+    counted = [network for network in networks if network.subject != "template"]
+    table = quantised_states.measure(counted, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+    drawn = table[table["metric"].isin([BY_STEP, OVER_STEPS, "states"])].reset_index(drop=True)
+    shown = drawn[(drawn["subject"] != "untrained")].reset_index(drop=True)
+    with style():
+        figure, axes = new_figure(height=3.4)
+        quantised_states.draw(shown, threshold=BOUND, ax=axes[0, 0])
+        picture = DataFigure.from_figure(
+            figure,
+            name="accuracy-kept",
+            title="How much of its accuracy a network keeps on a few states",
+            alt=_alt(shown),
+            caption="Each dot is a network whose state is replaced after every step by the nearest class mean, each "
+            f"bar the 95 % interval of the median, the line the rule's {BOUND}. Untrained twins are left out: their "
+            "own accuracy is that of their random heads, and a share of it says nothing.",
+            data=shown,
+        )
+    title = "Does the network run on one state for each count?"
+    notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
+    return common.finding(
+        "quantised_states", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes
+    )
+
+
+def _alt(shown: pd.DataFrame) -> str:
+    parts = [
+        f"{subject} {rows['value'].min():.2f} to {rows['value'].max():.2f}, median {rows['value'].median():.2f}"
+        for subject, rows in shown[shown["metric"] == BY_STEP].groupby("subject")
+    ]
+    over = shown[(shown["metric"] == OVER_STEPS) & (shown["subject"] == "trained")]["value"]
+    return (
+        f"Share of its accuracy that a network keeps on one state for each step and count: {'; '.join(parts)}. "
+        f"On one state for each count at all steps, trained networks: {over.min():.2f} to {over.max():.2f}."
+    )
+
+
+def _answer(table: pd.DataFrame) -> str:
+    own = table[table["subject"] == "trained"]
+    kept, few = (own[own["metric"] == metric]["value"] for metric in (BY_STEP, OVER_STEPS))
+    sizes = own[own["metric"] == "states"].groupby("signal")["value"].median()
+    return (
+        f"On {sizes['by_step']:.0f} states, one for each step and count, {(kept >= BOUND).sum()} of {len(kept)} "
+        f"trained networks keep at least {BOUND:.0%} of their accuracy (median {kept.median():.1%}, least "
+        f"{kept.min():.1%}). On {sizes['over_steps']:.0f} states, one for each count whatever the step, they keep "
+        f"{few.min():.0%} to {few.max():.0%}: the same count is another state at another step."
+    )
+
+
+def _otherwise(table: pd.DataFrame) -> str:
+    kept = table[(table["metric"] == BY_STEP) & table["network"].str.startswith("planted/ones")]
+    values = kept.set_index("network")["value"]
+    return (
+        f"A planted counter keeps {values['planted/ones-alone']:.0%} where it is alone and "
+        f"{values['planted/ones']:.0%} among idle units: the nearest mean is chosen over all units alike, and idle "
+        "ones that remember the order of the bits pull runs to the wrong count. A low number therefore does not "
+        "show that no count is held; a high one shows that nothing else is needed."
+    )
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["quantised_states"], "python -m analyses.quantised_states"))
