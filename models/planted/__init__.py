@@ -1,0 +1,52 @@
+"""Counters whose mechanism is known because it was written down: what every metric is tested on."""
+
+from __future__ import annotations
+
+import torch
+
+from ..counter import Counter
+from .building import B
+from .counting import balance_counter, drift_counter, ones_counter, rotated_counter, zeros_counter
+from .traps import decoy_counter, delay_line, geometric_counter, illusion_counter
+
+__all__ = [
+    "B",
+    "balance_counter",
+    "battery",
+    "decoy_counter",
+    "delay_line",
+    "drift_counter",
+    "geometric_counter",
+    "illusion_counter",
+    "ones_counter",
+    "rotated_counter",
+    "zeros_counter",
+]
+
+
+def battery(dtype: torch.dtype = torch.float32) -> dict[str, Counter]:
+    """Return every planted network once, by name, in the order of docs/science.md's table.
+
+    Each has 12 units, except `ones-alone` and `delay-line-alone`, which have none beside those that count. A drift
+    of 0 is `ones`, a drift of 1 is `zeros`.
+
+    Args:
+        dtype: of the weights; they are computed in float64.
+
+    Reference:
+        docs/science.md, "Planted networks".
+    """
+    drifts = {f"drift-{drift:g}": drift_counter(drift, dtype=dtype) for drift in (0.25, 0.5, 0.8)}
+    return {
+        "ones": ones_counter(dtype=dtype),
+        "ones-alone": ones_counter(distractors=0, dtype=dtype),
+        **drifts,
+        "zeros": zeros_counter(dtype=dtype),
+        "balance": balance_counter(dtype=dtype),
+        "rotated": rotated_counter(dtype=dtype),
+        "geometric": geometric_counter(dtype=dtype),
+        "decoy": decoy_counter(dtype=dtype),
+        "illusion": illusion_counter(dtype=dtype),
+        "delay-line": delay_line(dtype=dtype),
+        "delay-line-alone": delay_line(distractors=0, dtype=dtype),
+    }

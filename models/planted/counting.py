@@ -1,0 +1,163 @@
+"""Planted networks that sum in held cells: what their answers drift by is chosen, and where the sum lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from probe.errors import ProbeError
+
+from ..counter import Counter
+from .building import CANDIDATE, Plan, counts
+
+#: What one count adds to a cell: a tenth where one cell holds it; a fiftieth where several do, and tanh is a line.
+STEP, SMALL = 0.1, 0.02
+
+
+def drift_counter(
+    drift: float, *, distractors: int = 11, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> Counter:
+    """Return a counter whose cell 0 holds 0.1 (n1 - d t) after t bits: right at ten bits, drifting at other lengths.
+
+    Unit 0 holds: its gates are open whatever comes. A one adds 0.1 (1 - d), a zero takes 0.1 d away, so the answer at
+    length L is n1 + d (10 - L). The other units are random, live among themselves, and are never read.
+
+    Args:
+        drift: d, 0 (it counts ones) to 1 (it counts zeros, backwards).
+        distractors: units beside the counting one, 0 or more.
+        seed: of the distractors' weights, 0 or more; the answers do not depend on it.
+        dtype: of the weights; they are computed in float64.
+
+    Returns:
+        A counter of 1 + distractors units, in evaluation mode, right on every string of ten bits.
+
+    Raises:
+        ProbeError: the drift is out of range, or the number of distractors or the seed is negative.
+
+    Reference:
+        docs/science.md, "Planted networks", row "drift d".
+    """
+    if not 0 <= drift <= 1:
+        raise ProbeError(f"A planted drift of {drift} was asked for; it must be from 0 (ones) to 1 (zeros).")
+    plan = Plan(1 + distractors, distractors=distractors, seed=seed)
+    plan.distract(range(1, 1 + distractors), seed)
+    plan.hold(0)
+    plan.write(0, one=STEP * (1 - drift), zero=0.0 - STEP * drift)
+    plan.read(plan.one_hot(0), torch.tanh(STEP * (counts() - 10 * drift)))  # o = 1, so h_0 = tanh(c_0)
+    return plan.built(dtype)
+
+
+def ones_counter(*, distractors: int = 11, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+    """Return a counter that adds 0.1 to cell 0 for each one it reads, and nothing for a zero: drift 0.
+
+    Args:
+        distractors: units beside the counting one, 0 or more.
+        seed: of the distractors' weights, 0 or more.
+        dtype: of the weights.
+
+    Returns:
+        A counter of 1 + distractors units, right on every string with at most 10 ones.
+
+    Raises:
+        ProbeError: the number of distractors or the seed is negative.
+
+    Reference:
+        docs/science.md, "Planted networks", row "ones".
+    """
+    return drift_counter(0.0, distractors=distractors, seed=seed, dtype=dtype)
+
+
+def zeros_counter(*, distractors: int = 11, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+    """Return a counter that takes 0.1 off cell 0 for each zero it reads, and nothing for a one: drift 1.
+
+    Args:
+        distractors: units beside the counting one, 0 or more.
+        seed: of the distractors' weights, 0 or more.
+        dtype: of the weights.
+
+    Returns:
+        A counter of 1 + distractors units; its answer is ten minus the zeros.
+
+    Raises:
+        ProbeError: the number of distractors or the seed is negative.
+
+    Reference:
+        docs/science.md, "Planted networks", row "zeros".
+    """
+    return drift_counter(1.0, distractors=distractors, seed=seed, dtype=dtype)
+
+
+def balance_counter(*, distractors: int = 10, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+    """Return a counter that holds the ones in cell 0 and the zeros in cell 1, and reads their difference: drift 1/2.
+
+    Args:
+        distractors: units beside the two, 0 or more.
+        seed: of the distractors' weights, 0 or more.
+        dtype: of the weights.
+
+    Returns:
+        A counter of 2 + distractors units, right on every string of ten bits.
+
+    Raises:
+        ProbeError: the number of distractors or the seed is negative.
+
+    Reference:
+        docs/science.md, "Planted networks", row "balance in two".
+    """
+    plan = Plan(2 + distractors, distractors=distractors, seed=seed)
+    plan.distract(range(2, 2 + distractors), seed)
+    plan.hold(0, 1)
+    plan.write(0, one=SMALL, zero=0.0)
+    plan.write(1, one=0.0, zero=SMALL)
+    plan.read(plan.one_hot(0) - plan.one_hot(1), torch.tanh(SMALL * counts()) - torch.tanh(SMALL * (10 - counts())))
+    return plan.built(dtype)
+
+
+#: Of the rotated counter: how many units share the count, how many are idle, and how loudly the idle ones are heard.
+SHARED, IDLE, LOUDNESS = 8, 4, 0.06
+
+
+def rotated_direction(seed: int = 0) -> Float[Tensor, " unit"]:
+    """Return the direction along which the cells of `rotated_counter` hold the count, (12,), of length 1.
+
+    Args:
+        seed: of the counter.
+    """
+    direction = torch.zeros(SHARED + IDLE, dtype=torch.float64)
+    direction[:SHARED] = torch.randn(SHARED, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return direction / direction.norm()
+
+
+def rotated_counter(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+    """Return a counter whose eight cells hold the ones along one direction, and idle units across it.
+
+    c = .02 n1 v + what four distractors wrote, orthogonally to v; no single cell carries the count.
+
+    Args:
+        seed: of v, of the distractors and of where they write.
+        dtype: of the weights.
+
+    Returns:
+        A counter of 12 units, right on every string with at most 10 ones.
+
+    Raises:
+        ProbeError: the seed is negative.
+
+    Reference:
+        docs/science.md, "Planted networks", row "rotated".
+    """
+    plan = Plan(SHARED + IDLE, distractors=IDLE, seed=seed)
+    held = range(SHARED)
+    plan.distract(range(SHARED, SHARED + IDLE), seed)
+    plan.hold(*held)
+    v = rotated_direction(seed)
+    for unit in held:
+        plan.write(unit, one=SMALL * float(v[unit]), zero=0.0)
+    # The distractors write across v, each along a direction of its own: orthonormal columns behind v in QR's basis.
+    across = torch.randn(SHARED, IDLE, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
+    basis = np.linalg.qr(torch.cat([v[:SHARED, None], across], 1).numpy())[0]
+    plan.h[CANDIDATE, :SHARED, SHARED:] = LOUDNESS * torch.as_tensor(basis[:, 1:])
+    plan.read(v, torch.tanh(SMALL * counts()[:, None] * v) @ v)  # the levels that y takes where nothing is across
+    return plan.built(dtype)

@@ -1,0 +1,270 @@
+"""Planted networks: right on every string, drifting as planned, and what interchange must find in them or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from models import planted
+from models.counter import Counter, answer, expected_answer
+from models.planted.counting import rotated_direction
+from models.tasks import bit_strings, running_count
+from probe.causal.interchange import Scores, interchange
+from probe.causal.pairs import Put, all_pairs, along, columns
+from probe.causal.task import Task
+from probe.errors import ProbeError
+from probe.machines import Machine
+from probe.measurements import Network
+from probe.probing.controls import signed_sums, variance_shares
+from probe.questions import other_lengths
+
+X = bit_strings(10).double()
+COUNTS = running_count(X)
+BATTERY = planted.battery(torch.float64)
+#: One held cell holds the count; the step after seven bits is science.md's headline.
+HEADLINE = 6
+DRIFTS = {
+    "ones": 0.0,
+    "ones-alone": 0.0,
+    "drift-0.25": 0.25,
+    "drift-0.5": 0.5,
+    "drift-0.8": 0.8,
+    "zeros": 1.0,
+    "balance": 0.5,
+    "rotated": 0.0,
+    "geometric": 1.0,
+    "decoy": 1.0,
+    "illusion": 0.0,
+}
+
+
+@cache
+def machine(name: str) -> Machine:
+    """A planted network run from its states."""
+    return Machine(BATTERY[name], X, answer=answer, expected=expected_answer)
+
+
+def swapped(name: str, step: int, put: Put, concept: torch.Tensor = COUNTS) -> Scores:
+    """What interchange gives at a step, over as many drawn pairs as decide it."""
+    return interchange(all_pairs(machine(name), step, most=2**14), Task(concept.double()), put)
+
+
+def direction(name: str, weights: Sequence[float]) -> Put:
+    """What puts in the part along a direction of units, of the cell and of the hidden state alike.
+
+    Along a single unit this is its pair (c_u, h_u).
+    """
+    units = machine(name).units
+    one = np.zeros(units)
+    one[: len(weights)] = weights
+    return along(np.stack([np.concatenate([one, 0 * one]), np.concatenate([0 * one, one])], axis=1))
+
+
+def drift(model: Counter) -> float:
+    """The drift by science.md's definition."""
+    strings, counts = {}, {}
+    for length in range(6, 15):
+        x = bit_strings(length).double()
+        ones = running_count(x)[:, -1]
+        asked = (ones <= 10) & (length - ones <= 10)
+        strings[length], counts[length] = x[asked], ones[asked]
+    table = other_lengths.measure([Network("n", "planted", model)], strings, counts, expected=expected_answer)
+    return float(table[table["metric"] == "drift"]["value"].iloc[0])
+
+
+def cells(name: str, step: int) -> np.ndarray:
+    """Cell states after a step of the distinct prefixes."""
+    every = 2 ** (9 - step)
+    return machine(name).states[::every, step, : machine(name).units].detach().numpy()
+
+
+def prefix_counts(step: int) -> np.ndarray:
+    """The counts of the distinct prefixes."""
+    return COUNTS[:: 2 ** (9 - step), step].numpy().astype(float)
+
+
+def between_counts(name: str) -> float:
+    """The share of the variance of h after ten bits that lies between counts."""
+    hidden = machine(name).states[:, -1, machine(name).units :].detach().numpy()
+    shares = variance_shares(np.zeros(1024), COUNTS[:, -1].numpy().astype(float), hidden, np.ones(1024))
+    return shares.linear + shares.curved
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", BATTERY)
+def test_every_planted_network_is_right_on_every_string(name: str, dtype: torch.dtype) -> None:
+    """All 1,024 answers are the counts; the smallest probability of a right answer is .9999 as the head is scaled."""
+    model = planted.battery(dtype)[name]
+    assert not model.training
+    assert model.head.weight.dtype == dtype
+    with torch.no_grad():
+        scores = model(X.to(dtype))
+    assert torch.equal(answer(scores), COUNTS[:, -1])
+    # In the rotated one the idle units lie across the count, and tanh bends a little of them into y.
+    assert float(torch.softmax(scores, 1).amax(1).min()) > (0.99 if name == "rotated" else 0.9999)
+
+
+@pytest.mark.parametrize(("name", "wanted"), DRIFTS.items())
+def test_the_drift_is_the_planted_one(name: str, wanted: float) -> None:
+    """By the definition over 6 to 14 bits it comes back to .035."""
+    assert drift(BATTERY[name]) == pytest.approx(wanted, abs=0.035)
+
+
+@pytest.mark.parametrize("name", ["delay-line", "delay-line-alone"])
+def test_the_delay_line_is_right_up_to_its_length_and_forgets_beyond(name: str) -> None:
+    """No drift at 6 to 10 bits; at 11 and more it counts the last ten, so that the full definition reads 1/4."""
+    model = BATTERY[name]
+    for length in range(1, 11):
+        x = bit_strings(length).double()
+        with torch.no_grad():
+            assert torch.equal(answer(model(x)), running_count(x)[:, -1])
+    x = bit_strings(12).double()
+    with torch.no_grad():
+        assert torch.equal(answer(model(x)), running_count(x[:, 2:])[:, -1])
+    assert drift(model) == pytest.approx(0.25, abs=0.001)
+
+
+@pytest.mark.parametrize("name", ["ones", "drift-0.25", "drift-0.5", "drift-0.8", "zeros"])
+def test_unit_0_is_the_count_at_every_step_whatever_the_drift(name: str) -> None:
+    """The theorem on networks: per-step correlation and IIA of unit 0 are 1 for every d."""
+    for step in range(10):
+        r = np.corrcoef(cells(name, step)[:, 0], prefix_counts(step))[0, 1]
+        assert r == pytest.approx(1, abs=1e-9)
+        found = swapped(name, step, columns(machine(name).unit(0)))
+        assert found.iia == 1
+        assert found.shift == pytest.approx(1, abs=2e-3)
+
+
+def test_a_drift_of_0_is_the_ones_counter_and_of_1_the_zeros_counter() -> None:
+    """The named ends of the family are its members, to the bit."""
+    for named, member in ((planted.ones_counter(), 0.0), (planted.zeros_counter(), 1.0)):
+        weights = planted.drift_counter(member).state_dict()
+        assert all(torch.equal(tensor, weights[key]) for key, tensor in named.state_dict().items())
+
+
+def test_idle_units_take_their_share_of_the_variance() -> None:
+    """Alone, all variance is between counts; eleven distractors leave .82; a memory of ten bits has a tenth."""
+    assert between_counts("ones-alone") == pytest.approx(1, abs=1e-9)
+    assert between_counts("ones") == pytest.approx(0.817, abs=0.005)
+    assert between_counts("rotated") == pytest.approx(0.77, abs=0.005)
+    assert between_counts("delay-line-alone") == pytest.approx(0.1, abs=1e-6)
+
+
+def test_the_balance_needs_both_of_its_units() -> None:
+    """Along e0 - e1 every answer follows; one unit alone moves it half the way, right only by rounding."""
+    mean = {}
+    for unit in (0, 1):
+        scores = [swapped("balance", step, columns(machine("balance").unit(unit))) for step in range(10)]
+        mean[unit] = np.mean([score.iia for score in scores])
+        assert np.mean([score.shift for score in scores]) == pytest.approx(0.5, abs=0.01)
+    assert mean[0] == pytest.approx(0.29, abs=0.01)
+    assert mean[1] == pytest.approx(0.29, abs=0.01)
+    for step in range(10):
+        assert swapped("balance", step, direction("balance", [1, -1])).iia == 1
+
+
+def test_the_rotated_count_lies_in_no_unit() -> None:
+    """Along v the IIA is 1 at every step, along every single unit 0; cells stay where tanh is nearly a line."""
+    v = rotated_direction().tolist()
+    for step in range(10):
+        assert swapped("rotated", step, direction("rotated", v)).iia == 1
+    for unit in range(8):
+        assert swapped("rotated", HEADLINE, columns(machine("rotated").unit(unit))).iia == 0
+    for step in range(10):
+        held = cells("rotated", step)[:, :8]
+        assert np.abs(held).max() < 0.21
+        r = np.corrcoef(held @ v[:8], prefix_counts(step))[0, 1]
+        assert r == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["geometric", "decoy"])
+def test_the_curved_code_is_exact_and_no_line(name: str) -> None:
+    """c_0 = .9 * .8^n0 after every step; monotone in the count, at r .97 to .99; swapping unit 0 moves the answer."""
+    for step in range(10):
+        zeros = step + 1 - prefix_counts(step)
+        assert np.abs(cells(name, step)[:, 0] - 0.9 * 0.8**zeros).max() < 1e-8
+        assert swapped(name, step, columns(machine(name).unit(0))).iia == 1
+    for step in range(2, 10):
+        assert 0.965 < np.corrcoef(cells(name, step)[:, 0], prefix_counts(step))[0, 1] < 0.995
+
+
+@pytest.mark.parametrize(("change", "by_a_line"), [(-3, 0.256), (-1, 0.786), (1, 0.965), (3, 0.566)])
+def test_a_class_mean_steers_the_curved_code_and_a_line_does_not(change: int, by_a_line: float) -> None:
+    """Moved after seven bits to another count's class mean, every answer follows; by the mean slope many do not."""
+    m, ones = machine("geometric"), COUNTS[:, HEADLINE]
+    rows = torch.arange(1024)[(ones + change >= 0) & (ones + change <= 7)]
+    states = m.states[rows, HEADLINE].detach()
+    slope = np.polyfit(prefix_counts(HEADLINE), cells("geometric", HEADLINE)[:, 0], 1)[0]
+    right = {}
+    for how, moved in (("line", states[:, 0] + slope * change), ("mean", states[:, 0] * 0.8**-change)):
+        patched = torch.cat([moved[:, None], states[:, 1:]], 1)
+        right[how] = float((m.answers(patched, rows, HEADLINE).chosen == COUNTS[rows, -1] + change).double().mean())
+    assert right["mean"] == 1
+    assert right["line"] == pytest.approx(by_a_line, abs=0.001)
+
+
+def test_the_decoy_is_found_by_every_probe_and_used_by_nothing() -> None:
+    """Unit 11 is the count and takes all of a probe's weight; swapping it, or along the probe, does nothing."""
+    assert torch.count_nonzero(BATTERY["decoy"].head.weight[:, 11]) == 0
+    found = cells("decoy", HEADLINE)
+    centred, counts = found - found.mean(0), prefix_counts(HEADLINE)
+    assert np.corrcoef(found[:, 11], counts)[0, 1] == pytest.approx(1, abs=1e-12)
+    weights = np.linalg.lstsq(centred, counts - counts.mean(), rcond=None)[0]
+    assert weights[11] ** 2 / (weights @ weights) > 0.999
+    for put in (columns(machine("decoy").unit(11)), direction("decoy", (weights / np.linalg.norm(weights)).tolist())):
+        scores = swapped("decoy", HEADLINE, put)
+        assert scores.iia == 0
+        assert scores.shift == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("weights", "wanted"), [([1], 1), ([0, 1], 0), ([0, 0, 1], 0), ([0, 1, 1], 1)])
+def test_the_illusion_works_through_two_dead_parts(weights: list[int], wanted: int) -> None:
+    """Unit 1 never moves and unit 2 is never read, yet between them the answer follows at every step."""
+    norm = float(np.linalg.norm(weights))
+    for step in range(10):
+        assert swapped("illusion", step, direction("illusion", [one / norm for one in weights])).iia == wanted
+
+
+def test_the_delay_line_remembers_all_and_counts_nothing() -> None:
+    """Its states hold any signed sum of the bits as well as the count: selectivity 0."""
+    hidden = machine("delay-line-alone").states[:, -1, 10:].detach().numpy()
+    others = signed_sums(X, count=20, seed=0)
+    wanted = np.column_stack([COUNTS[:, -1].numpy(), others])
+    wanted = wanted - wanted.mean(0)
+    centred = hidden - hidden.mean(0)
+    left = wanted - centred @ np.linalg.lstsq(centred, wanted, rcond=None)[0]
+    assert np.abs(left).max() < 1e-9
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        planted.drift_counter,
+        planted.balance_counter,
+        planted.rotated_counter,
+        planted.geometric_counter,
+        planted.decoy_counter,
+        planted.illusion_counter,
+        planted.delay_line,
+    ],
+)
+def test_idle_units_follow_their_seed_and_nothing_else_does(make: Callable[..., Counter]) -> None:
+    """The same seed gives the same weights, another one other idle units; a negative one is refused."""
+    options = {"drift": 0.25} if make is planted.drift_counter else {}
+    once, again, other = (make(seed=seed, **options).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in once.items())
+    assert not torch.equal(once["lstm.weight_hh_l0"], other["lstm.weight_hh_l0"])
+    assert torch.equal(once["head.weight"], other["head.weight"]) == (make is not planted.rotated_counter)
+    with pytest.raises(ProbeError, match="seed -1 was asked for; both must be 0 or more"):
+        make(seed=-1, **options)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5])
+def test_a_drift_that_cannot_be_planted_is_refused(wrong: float) -> None:
+    """The message says what is allowed."""
+    with pytest.raises(ProbeError, match=r"it must be from 0 \(ones\) to 1 \(zeros\)"):
+        planted.drift_counter(wrong)
