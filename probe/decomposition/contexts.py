@@ -15,10 +15,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..errors import ProbeError
-from ..machines import CHUNK, Machine
+from ..machines import Machine
 
-#: How many rows are run together at the end of the tree.
-_ROWS = 2 * CHUNK
+#: How many subsets are run together, and how many rows at the end of the tree: few enough for a cache.
+_SUBSETS, _ROWS = 1024, 8192
 #: Rows of the natural run: bases, and the source of each.
 RowPairs = tuple[np.ndarray, np.ndarray]
 #: (contexts, subsets), a slice each -> their states, (size, context, subset).
@@ -118,8 +118,8 @@ class Contexts:
         many = max(1, _ROWS // (wide * subsets))
         for start in range(0, len(self), many):
             contexts = slice(start, min(start + many, len(self)))
-            for first in range(0, subsets, CHUNK // 4):
-                part = slice(first, min(first + CHUNK // 4, subsets))
+            for first in range(0, subsets, _SUBSETS):
+                part = slice(first, min(first + _SUBSETS, subsets))
                 found[contexts, part] = self._sums(put(contexts, part), contexts, expected)
         return found.numpy() / self.weight[:, None]
 
