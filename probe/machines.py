@@ -29,7 +29,7 @@ from .signals import Signal
 from .traces import Run, check, open_call
 
 #: How many rows are run together: few enough for a cache.
-CHUNK = 16_384
+CHUNK = 8_192
 _ALLOWED = 1e-9
 
 

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ..errors import ProbeError
 from ..machines import CHUNK, Machine
-from ..probing.prefixes import distinct_prefixes
-from ..signals import Signal
+from ..signals import Signal, within
 
 #: The most pairs that are run; beyond that they are drawn.
 MOST_PAIRS = 2**21
@@ -29,6 +29,7 @@ class Pairs:
         base: the rows whose run is changed, (row,).
         source: the rows whose state is put in, (row,).
         exhaustive: whether the pairs of a whole experiment are all there are, and not drawn.
+        crossed: where every row is the base of the same sources, one after the other: those sources, (source,).
     """
 
     machine: Machine
@@ -36,16 +37,17 @@ class Pairs:
     base: Int64[Tensor, " row"]
     source: Int64[Tensor, " row"]
     exhaustive: bool = True
+    crossed: Int64[Tensor, " source"] | None = None
 
     @cached_property
     def base_states(self) -> Float[Tensor, "row size"]:
         """The bases' own states."""
-        return self.machine.states[self.base, self.step]
+        return self.machine.states[:, self.step].index_select(0, self.base)
 
     @cached_property
     def source_states(self) -> Float[Tensor, "row size"]:
         """The sources' states."""
-        return self.machine.states[self.source, self.step]
+        return self.machine.states[:, self.step].index_select(0, self.source)
 
     def __len__(self) -> int:
         return len(self.base)
@@ -57,7 +59,8 @@ class Pairs:
             yield Pairs(self.machine, self.step, self.base[part], self.source[part], self.exhaustive)
 
 
-#: What stands in the base's run instead of its state: pairs -> states, (row, size).
+#: What stands in the base's run instead of its state: pairs -> states, (row, size). It follows from what the two rows
+#: have read so far: rows that share a prefix are given the same.
 Put = Callable[[Pairs], Tensor]
 
 
@@ -69,25 +72,30 @@ def all_pairs(machine: Machine, step: int, *, most: int = MOST_PAIRS, seed: int 
 
     Args:
         machine: the model.
-        step: after which step the states stand, from 0.
+        step: after which step the states stand, from 0; -1 is the last one.
         most: the most pairs; more are drawn with replacement.
         seed: of the drawing.
+
+    Raises:
+        ProbeError: the step does not exist, or no pair is allowed.
     """
+    (step,) = within("step", (step,), machine.inputs.shape[1], "the input's time axis")
+    if most < 1:
+        raise ProbeError(f"most={most} allows no pair; give at least 1.")
     rows = len(machine.inputs)
-    sources = torch.as_tensor(_sources(machine, step))
+    sources = _sources(machine, step)
     if rows * len(sources) <= most:
         base = torch.arange(rows).repeat_interleave(len(sources))
-        return Pairs(machine, step, base, sources.repeat(rows))
+        return Pairs(machine, step, base, sources.repeat(rows), crossed=sources)
     generator = np.random.default_rng(seed)
     base, source = (torch.as_tensor(generator.integers(0, rows, most)) for _ in range(2))
     return Pairs(machine, step, base, source, exhaustive=False)
 
 
-def _sources(machine: Machine, step: int) -> np.ndarray:
-    read = machine.inputs[:, : step + 1]
-    first = distinct_prefixes(read)[-1]
-    _, counts = np.unique(read.flatten(1).numpy(), axis=0, return_counts=True)
-    return first if len(set(counts.tolist())) == 1 else np.arange(len(read))
+def _sources(machine: Machine, step: int) -> Tensor:
+    prefixes = machine.prefixes[step]
+    equal = len(prefixes.group.bincount().unique()) == 1
+    return prefixes.rows if equal else torch.arange(len(machine.inputs))
 
 
 def whole(pairs: Pairs) -> Tensor:
@@ -102,14 +110,19 @@ def columns(chosen: Sequence[int] | slice) -> Put:
     """
 
     def put(pairs: Pairs) -> Tensor:
-        states = pairs.base_states.clone()
-        states[:, chosen] = pairs.source_states[:, chosen]
+        states, taken = pairs.base_states.clone(), pairs.source_states
+        if isinstance(chosen, slice):
+            states[:, chosen] = taken[:, chosen]
+        else:
+            # One column after the other: torch's index over a list takes ten times as long.
+            for column in chosen:
+                states[:, column] = taken[:, column]
         return states
 
     return put
 
 
-def along(basis: Float[np.ndarray, "size dimension"] | Tensor) -> Put:
+def along(basis: np.ndarray | Tensor) -> Put:
     """Return what puts in the source's part of the state along orthonormal columns: b + Q Q^T (s - b).
 
     Args:
@@ -124,7 +137,7 @@ def along(basis: Float[np.ndarray, "size dimension"] | Tensor) -> Put:
     q = torch.as_tensor(np.linalg.qr(matrix.numpy())[0])
 
     def put(pairs: Pairs) -> Tensor:
-        return pairs.base_states + (pairs.source_states - pairs.base_states) @ q @ q.T
+        return torch.addmm(pairs.base_states, (pairs.source_states - pairs.base_states) @ q, q.T)
 
     return put
 
@@ -132,7 +145,7 @@ def along(basis: Float[np.ndarray, "size dimension"] | Tensor) -> Put:
 def cell_with_its_hidden(pairs: Pairs) -> Tensor:
     """Put in the source's cell state and the hidden state that the base's output gate makes of it: o tanh(c)."""
     machine = pairs.machine
-    parts = machine.parts(pairs.base_states.clone())
+    parts = machine.parts(pairs.base_states)
     cell = machine.parts(pairs.source_states)[Signal.CELL_STATE]
     gate = machine.recorded(Signal.OUTPUT_GATE)[pairs.base, pairs.step]
     return machine.joined(parts | {Signal.CELL_STATE: cell, Signal.HIDDEN_STATE: gate * cell.tanh()})

@@ -31,11 +31,12 @@ class Task:
     """A concept, and how it makes the answer.
 
     Attributes:
-        concept: its value after each step of each sequence, (batch, time); the answer should be the last one.
+        concept: its value after each step of each sequence, (batch, time), kept in float64;
+            the answer should be the last one.
         combine: what the answer should be after a patch; the default is right for anything that adds up.
     """
 
-    concept: Float[Tensor, "batch time"]
+    concept: Tensor
     combine: Combine = added
 
     def __post_init__(self) -> None:
@@ -44,6 +45,18 @@ class Task:
                 f"The concept has shape {tuple(self.concept.shape)}; it must be (batch, time) and finite everywhere."
             )
         object.__setattr__(self, "concept", self.concept.double())
+
+    def check_fits(self, inputs: Float[Tensor, "batch time input"]) -> None:
+        """Refuse inputs of other rows or steps than the concept's.
+
+        Raises:
+            ProbeError: (batch, time) differ.
+        """
+        if self.concept.shape != inputs.shape[:2]:
+            raise ProbeError(
+                f"The concept has shape {tuple(self.concept.shape)}; it must be aligned to the input's "
+                f"(batch, time), {tuple(inputs.shape[:2])}."
+            )
 
     def so_far(self, rows: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
         """Return the concept after a step."""

@@ -1,0 +1,92 @@
+"""Running many patched sequences on: what bases have in common is run once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..machines import CHUNK, Answers, Machine
+from .pairs import Pairs, Put
+
+
+@torch.no_grad()
+def run_on(pairs: Pairs, put: Put) -> Iterator[tuple[Pairs, Answers]]:
+    """Yield the pairs in pieces with the answers that the bases' runs end in, in any order.
+
+    Where every row is a base of the same sources, what is put in is computed once for each distinct prefix of the
+    bases, and each stretch of input that bases share is read once: all 1,024 strings of ten bits go on from the state
+    after one bit on a tree of 1,022 steps, not on 1,024 x 9.
+
+    Args:
+        pairs: which rows, and after which step.
+        put: what is put in.
+    """
+    if pairs.crossed is None:
+        for part in pairs.chunks():
+            yield part, pairs.machine.answers(put(part), part.base, pairs.step)
+        return
+    rows = torch.arange(len(pairs.machine.inputs))
+    for sources in pairs.crossed.split(max(1, CHUNK // len(rows))):
+        yield _crossed(pairs, rows, sources), _answers(pairs, put, sources)
+
+
+def _crossed(pairs: Pairs, bases: Tensor, sources: Tensor) -> Pairs:
+    every = bases.repeat_interleave(len(sources)), sources.repeat(len(bases))
+    return Pairs(pairs.machine, pairs.step, *every, pairs.exhaustive)
+
+
+def _answers(pairs: Pairs, put: Put, sources: Tensor) -> Answers:
+    """Return the answers of every row with each of some sources, the sources of a row one after the other."""
+    machine, step = pairs.machine, pairs.step
+    states, width = put(_crossed(pairs, machine.prefixes[step].rows, sources)), len(sources)
+    for now in range(step + 1, machine.inputs.shape[1]):
+        rows = machine.prefixes[now].rows
+        parent = machine.prefixes[now - 1].group[rows]
+        before = states.view(-1, width, machine.size).index_select(0, parent).view(-1, machine.size)
+        read = machine.inputs[rows, now].unsqueeze(1).expand(-1, width, -1).reshape(len(before), 1, -1)
+        states = machine.advance(before, read)
+    found = machine.answers(states)
+    leaf = machine.prefixes[-1].group
+    if len(leaf) == len(states) // width:
+        return found
+    chosen, expected = (a.view(-1, width).index_select(0, leaf).flatten() for a in (found.chosen, found.expected))
+    return Answers(chosen, expected)
+
+
+class Spliced:
+    """Answers where the whole state is put in: they depend on the source's prefix and the base's suffix alone.
+
+    Args:
+        pairs: whose answers will be wanted.
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        machine, step = pairs.machine, pairs.step
+        prefixes = machine.prefixes[step]
+        first, self._suffix = _suffixes(machine, step)
+        self._prefix, self._width = prefixes.group, len(first)
+        size = len(prefixes.rows) * self._width
+        needed = torch.arange(size) if size <= len(pairs) else self._key(pairs).unique()
+        source, base = prefixes.rows[needed // self._width], first[needed % self._width]
+        self._found = machine.answers(machine.states[source, step], base, step).chosen
+        self._needed = None if size <= len(pairs) else needed
+
+    def _key(self, pairs: Pairs) -> Tensor:
+        return self._prefix[pairs.source] * self._width + self._suffix[pairs.base]
+
+    def chosen(self, pairs: Pairs) -> Tensor:
+        """Return the answers of some of the pairs, (row,)."""
+        key = self._key(pairs)
+        return self._found[key if self._needed is None else torch.searchsorted(self._needed, key)]
+
+
+def _suffixes(machine: Machine, step: int) -> tuple[Tensor, Tensor]:
+    """Return a row for each distinct stretch of inputs after a step, and each row's group."""
+    flat = machine.inputs[:, step + 1 :].flatten(1).numpy()
+    if not flat.shape[1]:
+        return torch.zeros(1, dtype=torch.long), torch.zeros(len(flat), dtype=torch.long)
+    _, first, group = np.unique(flat, axis=0, return_index=True, return_inverse=True)
+    return torch.as_tensor(first), torch.as_tensor(group.ravel())

@@ -1,0 +1,216 @@
+"""Interchange on networks with known answers: what is put in moves the answer by exactly what it should."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from known_machines import LEAD, LENGTH, READ, WINS, Reader, Tally, X, machine_of
+from torch import Tensor
+
+from probe import ProbeError, Signal
+from probe.causal.interchange import Scores, interchange
+from probe.causal.pairs import Pairs, Put, all_pairs, along, cell_with_its_hidden, columns, whole
+from probe.causal.runs import run_on
+from probe.causal.task import Task, added
+from probe.machines import Machine
+
+TASK = Task(WINS)
+STEPS = range(LENGTH)
+
+
+def by_hand(machine: Machine, step: int, put: Put) -> list[float]:
+    """Return accuracy, iia, unpatched, whole and shift by the definition: every pair a run of its own."""
+    sources = [row for row in range(len(X)) if not row % 2 ** (LENGTH - 1 - step)]
+    base = torch.tensor([row for row in range(len(X)) for _ in sources])
+    source = torch.tensor(sources * len(X))
+    found = machine.answers(put(Pairs(machine, step, base, source)), base, step)
+    target = (WINS[source, step] + WINS[base, -1] - WINS[base, step]).double()
+    with torch.no_grad():
+        spliced = READ["answer"](machine.model(torch.cat([X[source, : step + 1], X[base, step + 1 :]], 1).double()))
+    changed = WINS[source, step] != WINS[base, step]
+    answers = found.chosen, machine.natural.chosen[base], spliced
+    shares = [float((one == target)[changed].double().mean()) for one in answers]
+    moved, way = found.expected - machine.natural.expected[base], target - WINS[base, -1]
+    return [float((found.chosen == target).double().mean()), *shares, float(moved @ way / (way @ way))]
+
+
+def numbers(scores: Scores) -> list[float]:
+    """Return the five numbers that `by_hand` returns."""
+    return [scores.accuracy, scores.iia, scores.unpatched, scores.whole, scores.shift]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_tally_in_one_unit_follows_its_cell_and_not_its_hidden_state(step: int) -> None:
+    """All pairs of all steps: the cell carries the count, the hidden state nothing before it is read."""
+    machine = machine_of(Tally())
+    pairs = all_pairs(machine, step)
+    assert (len(pairs), pairs.exhaustive) == (32 * 2 ** (step + 1), True)
+    unit = interchange(pairs, TASK, columns(machine.unit(0)))
+    assert numbers(unit) == pytest.approx([1, 1, 0, 1, 1], abs=1e-6)
+    assert (unit.score, unit.interval, unit.pairs) == (1, (1, 1), len(pairs))
+    last = step == LENGTH - 1
+    cell = interchange(pairs, TASK, columns(machine.columns(Signal.CELL_STATE)))
+    hidden = interchange(pairs, TASK, columns(machine.columns(Signal.HIDDEN_STATE)))
+    assert (cell.iia, hidden.iia) == ((0, 1) if last else (1, 0))
+    assert interchange(pairs, TASK, cell_with_its_hidden).iia == 1
+
+
+def test_how_many_pairs_change_is_counted() -> None:
+    """After two steps, 4 x 4 prefixes agree in 1 + 4 + 1 of 16 pairs, each with 8 suffixes."""
+    scores = interchange(all_pairs(machine_of(Tally()), 1), TASK, whole)
+    assert (scores.pairs, scores.changed) == (32 * 4, 10 * 8)
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm", "rnn"])
+@pytest.mark.parametrize("step", [0, 2, LENGTH - 1])
+def test_a_random_network_gives_what_pairs_run_one_by_one_give(kind: str, step: int) -> None:
+    """Sharing prefixes and suffixes changes nothing: five numbers equal those of the definition."""
+    machine = machine_of(Reader(kind))
+    for put in (columns([0]), columns(slice(1, 3)), along(np.ones(machine.size))):
+        found = interchange(all_pairs(machine, step), TASK, put)
+        assert numbers(found) == pytest.approx(by_hand(machine, step, put), abs=1e-12)
+
+
+@pytest.mark.parametrize("model", [Tally(2), Reader("gru"), Reader("lstm", units=4)], ids=["tally", "gru", "lstm"])
+@pytest.mark.parametrize("step", STEPS)
+def test_the_whole_state_gives_the_spliced_sequences_accuracy_exactly(model: torch.nn.Module, step: int) -> None:
+    """A tautology, to the last pair: every string is spliced equally often, so it is the bare accuracy."""
+    machine = machine_of(model)
+    scores = interchange(all_pairs(machine, step), TASK, whole)
+    assert scores.accuracy == float((machine.natural.chosen == WINS[:, -1]).double().mean())
+    assert scores.iia == scores.whole
+    if scores.whole != scores.unpatched:
+        assert scores.score == 1
+    nothing = interchange(all_pairs(machine, step), TASK, lambda pairs: pairs.base_states)
+    assert nothing.iia == nothing.unpatched
+    assert nothing.shift == pytest.approx(0, abs=1e-12)
+
+
+def test_drawn_pairs_agree_with_all_of_them_within_their_interval() -> None:
+    """Pairs drawn with a seed estimate the share of all pairs; another seed draws others."""
+    machine = machine_of(Reader("gru"))
+    put = columns([0, 2])
+    exact = interchange(all_pairs(machine, 3), TASK, put)
+    drawn = [interchange(all_pairs(machine, 3, most=400, seed=seed), TASK, put) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    for scores in drawn:
+        assert (scores.pairs, scores.exhaustive) == (400, False)
+        low, high = scores.interval or (math.nan, math.nan)
+        assert low < exact.iia < high
+        assert 0.05 < high - low < 0.15
+        assert scores.shift == pytest.approx(exact.shift, abs=0.15)
+
+
+def test_inputs_that_are_not_all_sequences_have_every_row_as_source() -> None:
+    """Where prefixes are not equally frequent each sequence counts once; duplicates weigh twice."""
+    machine = machine_of(Reader("gru"), X[[0, 0, 5, 9, 31, 30]])
+    task = Task(WINS[[0, 0, 5, 9, 31, 30]])
+    for step in STEPS:
+        pairs = all_pairs(machine, step)
+        assert (len(pairs), pairs.exhaustive) == (36, True)
+        one = Pairs(machine, step, pairs.base, pairs.source)
+        for put in (whole, columns([1])):
+            assert numbers(interchange(pairs, task, put)) == pytest.approx(
+                numbers(interchange(one, task, put)), abs=1e-12
+            )
+
+
+def test_the_answers_come_with_the_pairs_that_they_belong_to() -> None:
+    """Each piece of a crossed run holds the answers of its own bases and sources."""
+    machine = machine_of(Reader("lstm"))
+    seen = set()
+    for part, answers in run_on(all_pairs(machine, 1), columns([0, 1])):
+        direct = machine.answers(columns([0, 1])(part), part.base, 1)
+        assert torch.allclose(answers.expected, direct.expected, atol=1e-12, rtol=0)
+        assert torch.equal(answers.chosen, direct.chosen)
+        seen |= set(zip(part.base.tolist(), part.source.tolist(), strict=True))
+    assert len(seen) == 32 * 4
+
+
+def test_what_is_put_in_is_what_its_name_says() -> None:
+    """Columns are the source's, the others the base's; along a basis only the projection moves."""
+    machine = machine_of(Reader("lstm"))
+    pairs = Pairs(machine, 2, torch.tensor([3, 4]), torch.tensor([28, 9]))
+    base, source = machine.states[[3, 4], 2], machine.states[[28, 9], 2]
+    mixed = columns([1, 4])(pairs)
+    assert torch.equal(mixed[:, [1, 4]], source[:, [1, 4]])
+    assert torch.equal(mixed[:, [0, 2, 3, 5]], base[:, [0, 2, 3, 5]])
+    assert torch.equal(whole(pairs), source)
+    direction = np.array([3.0, 0, 0, 4, 0, 0])
+    moved = along(direction)(pairs)
+    unit = torch.as_tensor(direction / 5)
+    assert torch.allclose(moved @ unit, source @ unit, atol=1e-12)
+    assert torch.allclose(moved - (moved @ unit)[:, None] * unit, base - (base @ unit)[:, None] * unit, atol=1e-12)
+    assert torch.allclose(along(np.eye(6)[:, [2, 5]])(pairs), columns([2, 5])(pairs), atol=1e-12)
+    parts = machine.parts(cell_with_its_hidden(pairs))
+    gate = machine.recorded(Signal.OUTPUT_GATE)[[3, 4], 2]
+    assert torch.equal(parts[Signal.CELL_STATE], source[:, :3])
+    assert torch.equal(parts[Signal.HIDDEN_STATE], gate * source[:, :3].tanh())
+
+
+def test_a_task_says_what_the_answer_should_be() -> None:
+    """A sum adds what the base's suffix adds; another combination takes its place."""
+    base, source = torch.tensor([0b00011]), torch.tensor([0b11100])
+    assert TASK.target(base, source, 2).tolist() == [5]
+    assert Task(LEAD).target(base, source, 2).tolist() == [5]
+    assert added(torch.tensor([3]), torch.tensor([0]), torch.tensor([2])).tolist() == [5]
+    kept = Task(WINS, combine=lambda source, base, final: final)
+    assert kept.target(base, source, 2).tolist() == [2]
+    scores = interchange(all_pairs(machine_of(Tally()), 2), kept, columns([0]))
+    assert scores.unpatched == 1
+    assert math.isnan(scores.shift)
+
+
+def test_where_no_pair_changes_there_is_no_share() -> None:
+    """A concept that never differs has neither an IIA nor a score; the accuracy remains."""
+    scores = interchange(all_pairs(machine_of(Tally()), 2), Task(torch.zeros_like(WINS)), whole)
+    assert scores.changed == 0
+    assert math.isnan(scores.iia)
+    assert math.isnan(scores.score)
+    assert scores.accuracy == 1 / 32
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda machine: all_pairs(machine, LENGTH), "step=5 lies outside"),
+        (lambda machine: all_pairs(machine, 0, most=0), "most=0 allows no pair"),
+        (
+            lambda machine: interchange(all_pairs(machine, 0), Task(WINS[:, 1:]), whole),
+            r"concept has shape \(32, 4\)",
+        ),
+        (lambda _: Task(torch.zeros(4)), r"concept has shape \(4,\)"),
+        (lambda _: Task(torch.full((4, 2), math.nan)), "finite everywhere"),
+    ],
+)
+def test_what_does_not_exist_is_refused(wrong: Callable[[Machine], object], message: str) -> None:
+    """Steps, pairs and concepts that cannot be are named."""
+    with pytest.raises(ProbeError, match=message):
+        wrong(machine_of(Tally()))
+
+
+def test_the_last_step_can_be_named_from_the_end() -> None:
+    """-1 is the last step; nothing is left to be read there."""
+    machine = machine_of(Tally())
+    assert all_pairs(machine, -1).step == LENGTH - 1
+
+
+def test_a_state_put_in_depends_on_the_sources_prefix_only() -> None:
+    """The machine knows which rows share a prefix: 2^t groups after t bits, each with its first row."""
+    machine = machine_of(Tally())
+    for step, found in enumerate(machine.prefixes):
+        width = 2 ** (LENGTH - 1 - step)
+        assert found.rows.tolist() == list(range(0, 32, width))
+        assert found.group.tolist() == [row // width for row in range(32)]
+
+
+def test_a_source_is_not_a_base() -> None:
+    """Base and source play different parts: swapped, a tally answers the other sequence's rest."""
+    machine = machine_of(Tally())
+    base, source = torch.tensor([0b00011]), torch.tensor([0b11100])
+    found: Tensor = machine.answers(whole(Pairs(machine, 2, base, source)), base, 2).chosen
+    assert found.tolist() == [5]
