@@ -30,11 +30,15 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         ("lstm: nothing is forgotten", "written[t].add_(torch.mul(f[t], c, out=product))", "written[t].add_(c)"),
         ("lstm: c not carried on", "written[t].add_(torch.mul(f[t], c, out=product))", "written[t]"),
-        ("lstm: a gate left linear in place", "for gate in (i, f, o):", "for gate in (i, f):"),
+        (
+            "lstm: a gate of another function",
+            "_FUNCTIONS = (torch.sigmoid, torch.sigmoid, torch.tanh,",
+            "_FUNCTIONS = (torch.sigmoid, torch.tanh, torch.tanh,",
+        ),
         (
             "lstm: a stretch starts from the first c",
-            "c = _scan(cells[part], f, c)[-1]",
-            "_ = _scan(cells[part], f, c)",
+            "c = _scan(cells, f, c)[-1]",
+            "_ = _scan(cells, f, c)",
         ),
         ("lstm: a stretch starts from the first h", "            previous = h[part][-1:]\n", ""),
         (

@@ -15,11 +15,13 @@ p_i c and p_f c are added to the pre-activations of i and f, and p_o c' to that 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..memory import fresh
 from ..signals import Signal
 from . import narrow
 from .activations import STANDARD, Activations
@@ -36,6 +38,8 @@ PREACTIVATIONS = (
 _i, _f, _g, _o = GATES
 _a_i, _a_f, _a_g, _a_o = PREACTIVATIONS
 _c, _u = Signal.CELL_STATE, Signal.UNPROJECTED_HIDDEN_STATE
+_PLAIN = (*GATES, _c, HIDDEN)
+_FUNCTIONS = (torch.sigmoid, torch.sigmoid, torch.tanh, torch.sigmoid)
 
 
 class LSTMCell(Cell):
@@ -49,7 +53,12 @@ class LSTMCell(Cell):
         self._peepholes = weights.p_i is not None
         #: Whether the kernels' own arithmetic, in place, gives what the formulas say.
         self.plain = weights.P is None and not self._peepholes and activations == STANDARD
-        P = weights.P
+        self._activations = activations
+
+    @cached_property
+    def formulas(self) -> tuple[Formula, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The signals in the order in which a step computes them."""
+        P, activations = self.weights.P, self._activations
         gate, candidate, output = activations.gate, activations.candidate, activations.output
         of_i, of_f, of_g, of_o = (_given(a) for a in PREACTIVATIONS)
         i = Formula(_i, (_a_i,), lambda _, a: gate(a))
@@ -58,14 +67,13 @@ class LSTMCell(Cell):
         o = Formula(_o, (_a_o,), lambda _, a: gate(a))
         c = Formula(_c, (_f, _i, _g), lambda moment, f, i, g: f * moment.previous[_c] + i * g)
         h = Formula(HIDDEN if P is None else _u, (_o, _c), lambda _, o, c: o * output(c))
+        every = (of_i, of_f, of_g, of_o, i, f, g, o, c, h)
         if self._peepholes:
-            seen = _peeping(_a_i, weights.p_i), _peeping(_a_f, weights.p_f), of_g
-            self.formulas = (*seen, i, f, g, c, _peeping_at_new(_a_o, weights.p_o), o, h)
-        else:
-            self.formulas = (of_i, of_f, of_g, of_o, i, f, g, o, c, h)
-        if P is not None:
-            project = Formula(HIDDEN, (_u,), lambda _, u: torch.nn.functional.linear(u, P), mixes=True)
-            self.formulas = (*self.formulas, project)
+            seen = _peeping(_a_i, self.weights.p_i), _peeping(_a_f, self.weights.p_f), of_g
+            every = (*seen, i, f, g, c, _peeping_at_new(_a_o, self.weights.p_o), o, h)
+        if P is None:
+            return every
+        return (*every, Formula(HIDDEN, (_u,), lambda _, u: torch.nn.functional.linear(u, P), mixes=True))
 
     def size(self, signal: Signal) -> int:
         """Return how many units a signal has: with a projection, the hidden state has fewer."""
@@ -86,34 +94,37 @@ class LSTMCell(Cell):
         keep: tuple[Signal, ...],
     ) -> tuple[dict[Signal, Tensor], Float[Tensor, "time batch"], dict[Signal, Tensor]]:
         """Compute signals at all steps from the hidden states that a module itself produced; see `Cell.open`."""
+        if narrow.fits(self, x) and len(x) <= self._chunk(x):
+            # Whatever is kept: a patch with a recording of some signals must find the bits of a run with all of them.
+            found, errors, state = narrow.opened(self, x, h, initial)
+            missing = tuple(signal for signal in keep if signal in PREACTIVATIONS)
+            found |= super().open(x, h, initial, missing)[0] if missing else {}
+            return {signal: h if signal == HIDDEN else found[signal] for signal in keep}, errors, state
         usual = self.plain and set(GATES) < set(keep) and not set(PREACTIVATIONS) & set(keep)
         if torch.is_grad_enabled() or not usual:
             return super().open(x, h, initial, keep)
-        if narrow.fits(self, x) and len(x) <= self._chunk(x):
-            found, errors, state = narrow.opened(self, x, h, initial)
-            return {signal: h if signal == HIDDEN else found[signal] for signal in keep}, errors, state
-        # The gates of all steps are computed in place in one array, a stretch at a time while it is in the cache.
-        gates = x.new_empty(*x.shape[:2], 4 * self.units)
-        product = x.new_empty(min(self._chunk(x), len(x)) * x.shape[1], 4 * self.units)
+        # A stretch at a time, while it is in the cache. Each gate in an array of its own: rows of all four, which lie a
+        # multiple of 4 kB apart, would fall on the same places of the cache.
+        rows = self._chunk(x)
+        a, b = (x.new_empty(min(rows, len(x)), x.shape[1], 4 * self.units) for _ in range(2))
+        found = {gate: fresh(h, *h.shape) for gate in (*GATES, _c)}
         c, previous = initial[_c], initial[HIDDEN].to(h.dtype).unsqueeze(0)
-        cells, errors = torch.empty_like(h), x.new_empty(x.shape[:2])
-        for start in range(0, len(x), self._chunk(x)):
-            part = slice(start, start + self._chunk(x))
-            a = gates[part]
-            before = torch.cat([previous, h[part][:-1]])
-            affine(x[part], self.weights.W, self.weights.b_ih, out=a)
-            a += affine(before, self.weights.U, self.weights.b_hh, out=product[: len(a) * a.shape[1]])
-            i, f, g, o = a.chunk(4, dim=-1)
+        errors = x.new_empty(x.shape[:2])
+        for start in range(0, len(x), rows):
+            part = slice(start, min(start + rows, len(x)))
+            now, product = a[: part.stop - start], b[: part.stop - start]
+            affine(x[part], self.weights.W, self.weights.b_ih, out=now)
+            now += affine(torch.cat([previous, h[part][:-1]]), self.weights.U, self.weights.b_hh, out=product)
+            i, f, g, o, cells = (found[signal][part] for signal in (*GATES, _c))
             # Each gate alone: torch rounds the last numbers of a row otherwise than those that fill a vector.
-            for gate in (i, f, o):
-                gate.sigmoid_()
-            g.tanh_()
-            torch.mul(i, g, out=cells[part])
-            c = _scan(cells[part], f, c)[-1]
-            recomputed = _quick_tanh(cells[part], torch.empty_like(cells[part])).mul_(o)
+            for function, value, out in zip(_FUNCTIONS, now.chunk(4, dim=-1), (i, f, g, o), strict=True):
+                function(value, out=out)
+            torch.mul(i, g, out=cells)
+            c = _scan(cells, f, c)[-1]
+            recomputed = _quick_tanh(cells, product.view(-1)[: cells.numel()].view(cells.shape)).mul_(o)
             errors[part] = recomputed.sub_(h[part]).abs_().amax(-1)
             previous = h[part][-1:]
-        found = dict(zip(GATES, gates.chunk(4, dim=-1), strict=True)) | {_c: cells, HIDDEN: h}
+        found[HIDDEN] = h
         return {signal: found[signal] for signal in keep}, errors, {HIDDEN: h[-1], _c: c}
 
     def run(
@@ -126,13 +137,13 @@ class LSTMCell(Cell):
             signals, last = narrow.run(self, x, initial, keep=set(keep) != {HIDDEN})
             return {signal: signals[signal] for signal in keep}, last
         like = x.new_empty(x.shape[1], self.units)
-        kept = {signal: like.new_empty(len(x), *like.shape) for signal in self.signals[4:] if signal in keep}
-        spare = {signal: like.new_empty(1, *like.shape) for signal in self.signals[4:] if signal not in keep}
+        kept = {signal: fresh(like, len(x), *like.shape) for signal in _PLAIN if signal in keep}
+        spare = {signal: like.new_empty(1, *like.shape) for signal in _PLAIN if signal not in keep}
         weights, recurrent = self.weights, self.weights.U.T.contiguous()
         bias = _or_zero(weights.b_ih, weights.U.T) + _or_zero(weights.b_hh, weights.U.T)
         c, h = initial[_c], initial[HIDDEN]
         for t in range(len(x)):
-            i, f, g, o, now, out = (kept[s][t] if s in kept else spare[s][0] for s in self.signals[4:])
+            i, f, g, o, now, out = (kept[s][t] if s in kept else spare[s][0] for s in _PLAIN)
             a = torch.addmm(bias, x[t], weights.W.T).addmm_(h, recurrent)
             a_i, a_f, a_g, a_o = a.chunk(4, dim=-1)
             torch.sigmoid(a_i, out=i)

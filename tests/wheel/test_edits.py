@@ -50,6 +50,19 @@ def test_patching_with_the_runs_own_values_changes_no_bit(
         assert torch.equal(one, two)
 
 
+@pytest.mark.parametrize("kept", [None, ["cell_state"], ["cell_state", "forget_gate_preactivation"]])
+def test_no_bit_changes_in_few_units_over_many_rows(kept: list[str] | None) -> None:
+    """Nor in a layer that is opened units first, whatever else the recording keeps."""
+    module, x = nn.LSTM(2, 5, batch_first=True), torch.randn(300, 6, 2)
+    with torch.no_grad():
+        own = probe.record(module, x, signals=kept)
+        with probe.intervene(module, probe.patch(C, own, steps=[0, 3])):
+            edited = module(x)
+        bare = module(x)
+    for one, two in zip(outputs(edited), outputs(bare), strict=True):
+        assert torch.equal(one, two)
+
+
 @pytest.mark.parametrize("length", [1, 2, 50])
 def test_no_bit_changes_at_other_lengths(length: int) -> None:
     """The same for one step and for many, in a wider layer, where the kernel sums in blocks."""
