@@ -103,8 +103,8 @@ class LSTMCell(Cell):
         usual = self.plain and set(GATES) < set(keep) and not set(PREACTIVATIONS) & set(keep)
         if torch.is_grad_enabled() or not usual:
             return super().open(x, h, initial, keep)
-        # A stretch at a time, while it is in the cache. Each gate in an array of its own: rows of all four, which lie a
-        # multiple of 4 kB apart, would fall on the same places of the cache.
+        # A stretch at a time, while it is in the cache. Each gate in an array of its own: rows of all four, which
+        # lie a multiple of 4 kB apart, would fall on the same places of the cache.
         rows = self._chunk(x)
         a, b = (x.new_empty(min(rows, len(x)), x.shape[1], 4 * self.units) for _ in range(2))
         found = {gate: fresh(h, *h.shape) for gate in (*GATES, _c)}
