@@ -17,6 +17,8 @@ from ..signals import Signal, within
 
 #: The most pairs that are run; beyond that they are drawn.
 MOST_PAIRS = 2**21
+# A column whose own part is this small beside its length follows from the columns before it.
+_DEPENDENT = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,13 +130,23 @@ def along(basis: np.ndarray | Tensor) -> Put:
     Args:
         basis: directions of states, (size,) or (size, dimension); they are made orthonormal first.
 
+    Raises:
+        ProbeError: a direction is zero or follows from the others, so that what it stands for would be arbitrary.
+
     Reference:
         Geiger et al. 2024, Finding alignments between interpretable causal variables and distributed representations,
         definition of the distributed interchange intervention.
     """
     matrix = torch.as_tensor(basis, dtype=torch.float64)
     matrix = matrix.unsqueeze(1) if matrix.dim() == 1 else matrix
-    q = torch.as_tensor(np.linalg.qr(matrix.numpy())[0])
+    found, triangle = np.linalg.qr(matrix.numpy())
+    lengths = np.abs(triangle.diagonal())
+    if matrix.shape[1] > matrix.shape[0] or not (lengths > _DEPENDENT * np.linalg.norm(matrix.numpy(), axis=0)).all():
+        raise ProbeError(
+            f"The basis of shape {tuple(matrix.shape)} has a direction that is zero or follows from the others; "
+            "give independent columns."
+        )
+    q = torch.as_tensor(found)
 
     def put(pairs: Pairs) -> Tensor:
         return torch.addmm(pairs.base_states, (pairs.source_states - pairs.base_states) @ q, q.T)

@@ -1,0 +1,105 @@
+"""Is there one direction of the state, or one unit, that the answer follows?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from models.counter import answer, expected_answer
+from probe import DataFigure, Finding, Range, Rule
+from probe.causal.support import FAR
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import directions
+
+from . import common
+
+BOUND = 0.5
+STEP = 6  # the state after 7 bits, docs/science.md
+#: Whose answers are counts; an untrained network's head is random, and a template network answers something else.
+SUBJECTS = ("trained", "readout", "planted")
+RULES = (
+    Rule(
+        key="8",
+        statement="The answer follows one direction of the state, the weight of the least-squares probe.",
+        metric="direction_score",
+        definition="(IIA - IIA of no patch) / (IIA of the whole state - IIA of no patch) of all pairs after 7 bits, "
+        "the source's part of (c, h) along the least-squares weight of the count put into the base's state.",
+        source="Geiger et al. 2021 and 2023; Elazar et al. 2021; Makelov et al. 2023",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        signal="ols",
+    ),
+)
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure interchange along directions of s_7 and of single units."""
+    asked = [network for network in networks if network.subject in SUBJECTS]
+    table = directions.measure(
+        asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=STEP
+    )
+    wide = directions.scores_by_kind(table)
+    with style():
+        figure, axes = new_figure()
+        directions.draw(table, threshold=BOUND, ax=axes[0, 0])
+        picture = DataFigure.from_figure(
+            figure,
+            name="directions",
+            title="Answers that follow one direction",
+            alt=_alt(wide),
+            caption="Interchange score after 7 bits: 0 as without a patch, 1 as with the whole state. Each marker is "
+            f"a network, the line the rule's {BOUND:g}; hollow where half of the patched states lie further than "
+            f"{FAR:g} count spacings from every state that occurs, so that they are states which the network never "
+            "visits. Ridge penalties are in units of the mean variance of a number of the state.",
+            data=wide,
+        )
+    title = "Is there one direction that the answer follows?"
+    notes = {"answer": _answer(wide), "support": _support(wide)}
+    return common.finding("directions", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _medians(wide: pd.DataFrame) -> pd.DataFrame:
+    own = wide[wide["subject"] == "trained"]
+    return own.groupby("kind", sort=False)[["score", "shift", "off_support"]].median()
+
+
+def _named(kind: str) -> str:
+    names = {"ols": "least squares", "logistic": "logistic regression", "slope": "the encoding slope"}
+    names["unit"] = "the best single unit"
+    return names.get(kind, kind.replace("ridge_", "ridge at penalty "))
+
+
+def _alt(wide: pd.DataFrame) -> str:
+    parts = [f"{_named(str(kind))} {score:.2f}" for kind, score in _medians(wide)["score"].items()]
+    return f"Markers, one a network, by what is put in. Median score of trained networks: {', '.join(parts)}."
+
+
+def _answer(wide: pd.DataFrame) -> str:
+    middle = _medians(wide)
+    hits = wide[(wide["subject"] == "trained") & (wide["kind"] == "ols")]["score"] >= BOUND
+    score, shift = middle["score"], middle["shift"]
+    best = str(score.drop(["ols", "unit"]).idxmax())
+    return (
+        f"Along the weight of the least-squares probe, which reads the count best, the score is "
+        f"{score['ols']:.2f} in the median network and at least {BOUND:g} in {hits.sum()} of "
+        f"{len(hits)}. The same experiment along {_named(best)} scores {score[best]:.2f}, and the "
+        f"expected answer moves by {shift[best]:.2f} of the way; the best single unit scores "
+        f"{score['unit']:.2f}."
+    )
+
+
+def _support(wide: pd.DataFrame) -> str:
+    own = wide[wide["subject"] == "trained"]
+    far = own[own["off_support"] > FAR].groupby("kind")["network"].nunique()
+    total = own["network"].nunique()
+    listed = ", ".join(f"{_named(kind)} in {far.get(kind, 0)} of {total}" for kind in own["kind"].unique())
+    return f"States put in lie more than {FAR:g} count spacings from every natural one, in the median pair: {listed}."
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["directions"], "python -m analyses.directions"))

@@ -1,0 +1,89 @@
+"""Directions of states along which a concept is written, or is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from .class_means import Classes
+
+#: Penalties of the ridge weights, in units of the mean diagonal of the states' covariance.
+PENALTIES = (0.01, 0.1, 1.0)
+
+
+def encoding_slope(classes: Classes) -> Float[np.ndarray, " size"]:
+    """Return Cov(s, concept): how states move with the concept; divided by Var(concept), by how much for one unit.
+
+    Args:
+        classes: the distinct states at a step, which weigh the same.
+
+    Reference:
+        Haufe et al. 2014, On the interpretation of weight vectors of linear models in multivariate neuroimaging,
+        equation 6 (the pattern, not the filter).
+    """
+    return _centred(classes.states).T @ _centred(classes.concept) / len(classes.concept)
+
+
+def shift_by_one(classes: Classes) -> Float[np.ndarray, " size"]:
+    """Return how far states move along the encoding slope for one unit of the concept: Cov(s, n) / Var(n)."""
+    variance = float(classes.concept.var())
+    return encoding_slope(classes) / variance if variance else np.zeros(classes.states.shape[1])
+
+
+def ridge_weight(classes: Classes, penalty: float = 0.0) -> Float[np.ndarray, " size"]:
+    """Return the weight w that minimises mean (n - w s)^2 + lambda |w|^2, states and concept centred.
+
+    Args:
+        classes: the distinct states at a step.
+        penalty: lambda in units of the mean diagonal of Cov(s); 0 is least squares, of smallest norm where many fit.
+
+    Reference:
+        Hoerl & Kennard 1970, Ridge regression, equation 2.1.
+    """
+    states, concept = _centred(classes.states), _centred(classes.concept)
+    if not penalty:
+        return np.linalg.lstsq(states, concept)[0]
+    covariance = states.T @ states / len(states)
+    size = len(covariance)
+    loaded = covariance + penalty * np.trace(covariance) / size * np.eye(size)
+    # Where the states do not vary there is no direction, and nothing to solve.
+    return np.linalg.solve(loaded, encoding_slope(classes)) if np.trace(covariance) else np.zeros(size)
+
+
+def logistic_direction(classes: Classes) -> Float[np.ndarray, " size"]:
+    """Return the first left singular vector of a multinomial logistic regression's centred coefficients, C = 1.
+
+    Args:
+        classes: the distinct states at a step; each value of the concept is a class.
+
+    Reference:
+        docs/science.md, "Direction".
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if len(classes.values) < 2:
+        return np.zeros(classes.states.shape[1])
+    fitted = LogisticRegression(C=1.0, max_iter=1000).fit(classes.states, classes.member)
+    coefficients = fitted.coef_.T
+    if len(classes.values) > 2:  # two classes have one column, the difference of theirs
+        coefficients = coefficients - coefficients.mean(1, keepdims=True)
+    return np.linalg.svd(coefficients)[0][:, 0]
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    return values - values.mean(0)
+
+
+def _ridge(penalty: float) -> Callable[[Classes], np.ndarray]:
+    return lambda classes: ridge_weight(classes, penalty)
+
+
+#: Kind of direction -> how it is found.
+DIRECTIONS: Mapping[str, Callable[[Classes], np.ndarray]] = {
+    "ols": ridge_weight,
+    **{f"ridge_{penalty:g}": _ridge(penalty) for penalty in PENALTIES},
+    "logistic": logistic_direction,
+    "slope": encoding_slope,
+}

@@ -1,0 +1,102 @@
+"""How far patched states lie from all that the network visits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..machines import Machine
+from .class_means import Classes, classes_at
+from .pairs import Pairs, Put
+from .task import Task
+
+#: How many pairs the median is taken over.
+DRAWN_PAIRS = 2048
+#: Beyond this many spacings of the concept a patch is marked.
+FAR = 0.5
+# A unit whose sd is this small beside the largest one is constant but for rounding.
+_CONSTANT = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Support:
+    """The natural states at a step, each unit in units of its sd over the distinct prefixes; constant ones left out.
+
+    Attributes:
+        kept: which numbers of a state vary.
+        scale: the sd of those.
+        natural: the distinct states in these units, (prefix, kept).
+        spacing: median distance between the means of neighbouring values of the concept; NaN of a single value.
+    """
+
+    kept: np.ndarray
+    scale: np.ndarray
+    natural: Float[np.ndarray, "prefix kept"]
+    spacing: float
+
+    @classmethod
+    def of(cls, classes: Classes) -> Support:
+        """Return the support of the states of classes."""
+        sd = classes.states.std(0)
+        kept = sd > _CONSTANT * sd.max(initial=0.0)
+        scale = sd[kept]
+        steps = np.diff(classes.means[:, kept] / scale, axis=0)
+        spacing = float(np.median(np.linalg.norm(steps, axis=1))) if len(steps) else float("nan")
+        return cls(kept, scale, classes.states[:, kept] / scale, spacing)
+
+    def distances(self, states: Float[np.ndarray, "row size"]) -> Float[np.ndarray, " row"]:
+        """Return how far states lie from the nearest natural one, in spacings of the concept.
+
+        Args:
+            states: any states at the step.
+
+        Reference:
+            docs/science.md, "Off-support distance".
+        """
+        from scipy.spatial.distance import cdist
+
+        scaled = states[:, self.kept] / self.scale
+        nearest = [cdist(part, self.natural).min(1) for part in np.array_split(scaled, len(scaled) // 1024 + 1)]
+        return np.concatenate(nearest) / self.spacing
+
+
+def off_support_distance(pairs: Pairs, task: Task, put: Put, *, most: int = DRAWN_PAIRS, seed: int = 0) -> float:
+    """Return the median distance of patched states from the natural ones, over pairs that differ in the concept.
+
+    Args:
+        pairs: which rows, and after which step.
+        task: whose concept.
+        put: what is put in.
+        most: how many pairs are drawn where there are more.
+        seed: of the drawing.
+
+    Returns:
+        The distance in spacings of the concept; NaN where no pair differs.
+
+    Reference:
+        docs/science.md, "Off-support distance".
+    """
+    so_far = task.concept[:, pairs.step]
+    changed = (so_far[pairs.base] != so_far[pairs.source]).nonzero().flatten()
+    if not len(changed):
+        return float("nan")
+    if len(changed) > most:
+        changed = changed[torch.as_tensor(np.random.default_rng(seed).integers(0, len(changed), most))]
+    chosen = Pairs(pairs.machine, pairs.step, pairs.base[changed], pairs.source[changed], exhaustive=False)
+    return median_distance(pairs.machine, task, pairs.step, put(chosen))
+
+
+def median_distance(machine: Machine, task: Task, step: int, states: Tensor) -> float:
+    """Return the median distance of states from the natural ones at a step, in spacings of the concept.
+
+    Args:
+        machine: the model.
+        task: whose concept.
+        step: after which step.
+        states: the states, (row, size).
+    """
+    return float(np.median(Support.of(classes_at(machine, task, step)).distances(states.detach().numpy())))

@@ -1,0 +1,151 @@
+"""Class means, off-support distances and directions, against numbers that can be written down."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from known_machines import LEAD, LENGTH, WINS, Reader, Tally, X, machine_of
+
+from probe import ProbeError
+from probe.causal.class_means import Classes, classes_at
+from probe.causal.directions import (
+    DIRECTIONS,
+    PENALTIES,
+    encoding_slope,
+    logistic_direction,
+    ridge_weight,
+    shift_by_one,
+)
+from probe.causal.pairs import Pairs, all_pairs, columns, whole
+from probe.causal.support import Support, median_distance, off_support_distance
+from probe.causal.task import Task
+
+TASK = Task(WINS)
+
+
+def made(states: np.ndarray, concept: np.ndarray) -> Classes:
+    """Return classes of states that are written down."""
+    values, member = np.unique(concept, return_inverse=True)
+    return Classes(0, states, concept.astype(float), values.astype(float), member, torch.as_tensor(member))
+
+
+def test_the_classes_of_a_tally_are_binomial_and_their_means_its_levels() -> None:
+    """After three steps 1, 3, 3, 1 prefixes have 0 to 3 wins; every state of a class is its mean."""
+    found = classes_at(machine_of(Tally()), TASK, 2)
+    assert found.sizes.tolist() == [1, 3, 3, 1]
+    assert found.values.tolist() == [0, 1, 2, 3]
+    levels = 0.1 * np.arange(4)
+    assert found.means == pytest.approx(np.column_stack([levels, np.tanh(levels)]), abs=1e-8)
+    assert found.states == pytest.approx(found.means[found.member])
+    assert found.of_row.tolist() == WINS[:, 2].tolist()
+
+
+def test_a_class_mean_is_the_mean_over_distinct_prefixes() -> None:
+    """A GRU's own: rows that share a prefix count once, and values of any kind are classes."""
+    machine = machine_of(Reader("gru"))
+    found = classes_at(machine, Task(LEAD), 1)
+    assert found.values.tolist() == [-2, 0, 2]
+    states = machine.states[:, 1]
+    mixed = torch.stack([states[0b01000], states[0b10000]]).mean(0)
+    assert found.means[1] == pytest.approx(mixed.numpy())
+    weighted = classes_at(machine_of(Reader("gru"), X[[0, 8, 9, 16, 31]]), Task(LEAD[[0, 8, 9, 16, 31]]), 1)
+    assert weighted.means[1] == pytest.approx(mixed.numpy())
+    assert weighted.of_row.tolist() == [0, 1, 1, 1, 2]
+
+
+def test_a_concept_that_does_not_follow_from_what_was_read_is_refused() -> None:
+    """What comes later cannot be held by a state."""
+    machine = machine_of(Tally())
+    with pytest.raises(ProbeError, match="up to step 2 differ in the concept"):
+        classes_at(machine, Task(WINS[:, -1:].expand(-1, LENGTH)), 2)
+    with pytest.raises(ProbeError, match=r"concept has shape \(32, 4\)"):
+        classes_at(machine, Task(WINS[:, 1:]), 2)
+
+
+def test_distances_are_in_spacings_of_the_concept_and_units_of_sd() -> None:
+    """One varying number at 0, 2, 4 and one constant: halfway between two classes is half a spacing away."""
+    found = Support.of(made(np.array([[0.0, 7], [2, 7], [4, 7]]), np.arange(3)))
+    assert found.kept.tolist() == [True, False]
+    assert found.spacing == pytest.approx(2 / np.std([0, 2, 4]))
+    assert found.distances(np.array([[1.0, 0], [2, 99], [8, 7]])) == pytest.approx([0.5, 0, 2])
+    # Stretching a number changes nothing, as its sd is the unit.
+    square = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    narrow, wide = (Support.of(made(square * [1, factor], np.array([0, 1, 1, 2]))) for factor in (1, 100))
+    assert narrow.distances(square[:1] + 0.25) == pytest.approx(wide.distances((square[:1] + 0.25) * [1, 100]))
+    assert narrow.distances(square[:1] + 0.25) == pytest.approx(math.hypot(0.25, 0.25) / math.hypot(0.5, 0.5))
+
+
+def test_the_spacing_is_the_median_over_neighbouring_values() -> None:
+    """Steps of 1, 1 and 10 have a median of 1, in units of the sd."""
+    states = np.array([0.0, 1, 2, 12])[:, None]
+    assert Support.of(made(states, np.arange(4))).spacing == pytest.approx(1 / states.std())
+    assert math.isnan(Support.of(made(states, np.zeros(4))).spacing)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_tallys_cell_alone_lies_off_its_states_and_its_unit_on_them(step: int) -> None:
+    """(c, h) of one unit lie on a curve: the pair swapped stays on it, c beside a stale h leaves it."""
+    machine = machine_of(Tally())
+    pairs = all_pairs(machine, step)
+    assert off_support_distance(pairs, TASK, columns(machine.unit(0))) == pytest.approx(0, abs=1e-12)
+    assert off_support_distance(pairs, TASK, whole) == 0
+    # One win apart, c moves by half of what both c and h move by between neighbours: 1 / sqrt 2 away, in sd.
+    assert off_support_distance(pairs, TASK, columns([0])) == pytest.approx(math.sqrt(0.5), abs=0.02)
+
+
+def test_pairs_are_drawn_by_seed_among_those_that_change() -> None:
+    """The median over few pairs depends on the seed, that over all of them does not."""
+    machine = machine_of(Reader("gru"))
+    pairs, put = all_pairs(machine, 3), columns([0])
+    few = [off_support_distance(pairs, TASK, put, most=5, seed=seed) for seed in (0, 0, 1)]
+    assert few[0] == few[1] != few[2]
+    exact = [off_support_distance(pairs, TASK, put, most=10**6, seed=seed) for seed in (0, 1)]
+    assert exact[0] == exact[1]
+    changed = WINS[pairs.base, 3] != WINS[pairs.source, 3]
+    own = Pairs(machine, 3, pairs.base[changed], pairs.source[changed])
+    assert exact[0] == median_distance(machine, TASK, 3, put(own))
+    assert math.isnan(off_support_distance(pairs, Task(torch.zeros_like(WINS)), put))
+
+
+def test_slope_and_weights_are_those_of_the_covariance() -> None:
+    """Two correlated numbers, one of which carries the concept: pattern and filter differ as the formulas say."""
+    generator = np.random.default_rng(0)
+    concept = np.repeat([0, 1, 2, 3], 25)
+    noise = generator.normal(size=100)
+    states = np.column_stack([concept + noise, noise, np.full(100, 3.0)])
+    classes = made(states, concept)
+    covariance = np.cov(states.T, ddof=0)
+    slope = np.array([np.cov(column, concept, ddof=0)[0, 1] for column in states.T])
+    assert encoding_slope(classes) == pytest.approx(slope)
+    assert shift_by_one(classes) == pytest.approx(slope / 1.25)
+    # n = s_0 - s_1 exactly, and the constant number gets no weight.
+    assert ridge_weight(classes) == pytest.approx([1, -1, 0], abs=1e-9)
+    assert DIRECTIONS["ols"](classes) == pytest.approx([1, -1, 0], abs=1e-9)
+    for penalty in PENALTIES:
+        loaded = covariance + penalty * np.trace(covariance) / 3 * np.eye(3)
+        assert DIRECTIONS[f"ridge_{penalty:g}"](classes) == pytest.approx(np.linalg.inv(loaded) @ slope)
+    assert abs(slope[1]) < 0.3 < abs(ridge_weight(classes)[1])
+
+
+def test_the_logistic_direction_separates_the_classes() -> None:
+    """Three classes along one axis: the first singular vector is that axis, whatever an idle number does."""
+    generator = np.random.default_rng(0)
+    concept = np.repeat([0, 1, 2], 60)
+    states = np.column_stack([generator.normal(size=180), 4 * concept + 0.3 * generator.normal(size=180)])
+    found = logistic_direction(made(states, concept))
+    assert np.linalg.norm(found) == pytest.approx(1)
+    assert abs(found[1]) > 0.99
+    two = logistic_direction(made(states[:120], concept[:120]))
+    assert abs(two[1]) > 0.99
+
+
+def test_states_that_do_not_vary_have_no_direction() -> None:
+    """A constant state or a single class gives zeros, which put nothing in."""
+    for classes in (made(np.ones((4, 2)), np.arange(4)), made(np.eye(2), np.zeros(2))):
+        for kind in ("ols", "ridge_0.1", "slope"):
+            assert DIRECTIONS[kind](classes) == pytest.approx([0, 0], abs=1e-12)
+    assert logistic_direction(made(np.eye(2), np.zeros(2))).tolist() == [0, 0]
+    assert shift_by_one(made(np.eye(2), np.zeros(2))).tolist() == [0, 0]
