@@ -1,0 +1,225 @@
+"""Distributed alignment search: the few directions of a state along which a concept can be exchanged.
+
+A search finds something in anything, so it is linear, scored on prefixes that it was not fitted on, and run for wrong
+variables and beside random directions too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ..errors import ProbeError
+from ..machines import Machine
+from ..outputs import per_row
+from .alignment_lstm import Stretch, suits
+from .pairs import Pairs
+from .task import Task
+
+#: (the model's output, what the answers should be (row,)) -> how wrong each row is, (row,); gradients go through it.
+Loss = Callable[[Any, Tensor], Tensor]
+#: How many searches run together: their states stay in a cache.
+_TOGETHER = 8
+
+
+def answer_loss(output: Any, target: Tensor) -> Tensor:
+    """Return the cross-entropy of scores (row, class) for classes 0, 1, ...; of one number a row, the squared error.
+
+    Args:
+        output: the model's output.
+        target: what the answers should be, (row,), on the scale of the classes or of the number.
+
+    Raises:
+        ProbeError: the output is neither, or a target is no class.
+    """
+    if isinstance(output, Tensor) and output.dim() == 1:
+        return (output - target) ** 2
+    if not isinstance(output, Tensor) or output.dim() != 2:
+        shape = f" of shape {tuple(output.shape)}" if isinstance(output, Tensor) else ""
+        raise ProbeError(
+            f"The model's output is a {type(output).__name__}{shape}; the loss knows scores (row, class) and one "
+            "number a row. Give loss=: a function of output and targets to one number a row."
+        )
+    wrong = (target != target.round()) | (target < 0) | (target >= output.shape[1])
+    if bool(wrong.any()):
+        raise ProbeError(
+            f"An answer should be {target[wrong][0].item():g}, which is none of the classes 0 to "
+            f"{output.shape[1] - 1}. Give loss=: a function of output and targets to one number a row."
+        )
+    return torch.nn.functional.cross_entropy(output, target.long(), reduction="none")
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What is searched for.
+
+    Attributes:
+        rank: how many directions.
+        task: what they should carry.
+        rows: the rows of the natural run that bases and sources are drawn from.
+        standardised: whether directions are orthonormal in units of each number's spread over these rows, and not
+            in the state's own.
+    """
+
+    rank: int
+    task: Task
+    rows: Int64[Tensor, " row"]
+    standardised: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Directions that were found.
+
+    Attributes:
+        basis: orthonormal columns, (size, rank), in the coordinates of the search.
+        scale: the unit of each number of a state in these coordinates, (size,); ones for the state's own.
+    """
+
+    basis: Float[Tensor, "size rank"]
+    scale: Float[Tensor, " size"]
+
+    def put(self, pairs: Pairs) -> Float[Tensor, "row size"]:
+        """Put in the source's part along the directions: b + D Q Q^T D^-1 (s - b), with D = 1 in raw coordinates."""
+        difference = (pairs.source_states - pairs.base_states) / self.scale
+        return pairs.base_states + difference @ self.basis @ self.basis.T * self.scale
+
+
+def search(
+    machine: Machine,
+    step: int,
+    wanted: Sequence[Search],
+    *,
+    loss: Loss = answer_loss,
+    iterations: int = 400,
+    pairs: int = 192,
+    rate: float = 0.02,
+    seed: int = 0,
+) -> list[Alignment]:
+    """Return for each search the directions that minimise the loss of patched runs.
+
+    Q is that of the QR decomposition of a free matrix, whose first column starts at the encoding slope
+    Cov(state, concept) over the search's own rows and whose others start at random; its gradient is that of the
+    decomposition for a loss of Q Q^T, (1 - Q Q^T) G R^-T. Adam, a fixed number of iterations, each on fresh pairs
+    whose source and base differ in the concept; searches of the same task and rows see the same pairs.
+
+    Args:
+        machine: the model.
+        step: after which step the states stand.
+        wanted: the searches; they run together.
+        loss: how wrong an output is.
+        iterations: how many steps of Adam.
+        pairs: pairs of each iteration.
+        rate: the learning rate.
+        seed: of pairs and starts.
+
+    Raises:
+        ProbeError: a rank is no number of directions of a state, or no two rows of a search differ in its concept.
+
+    Reference:
+        Geiger et al. 2024, Finding alignments between interpretable causal variables and distributed
+        representations, section 3.
+    """
+    for one in wanted:
+        if not 1 <= one.rank <= machine.size:
+            raise ProbeError(f"rank={one.rank} is no number of directions; a state has {machine.size} numbers.")
+    found: list[Alignment] = []
+    for start in range(0, len(wanted), _TOGETHER):
+        batch = _Batch(machine, step, wanted[start : start + _TOGETHER], pairs * iterations, seed)
+        found += batch.descend(loss, iterations, rate)
+    return found
+
+
+class _Batch:
+    """Searches that run together: the rows of each are a block of the rows of one run."""
+
+    def __init__(self, machine: Machine, step: int, wanted: Sequence[Search], draws: int, seed: int) -> None:
+        self.machine, self.step, self.wanted = machine, step, wanted
+        self._states = machine.states[:, step].detach()
+        self._inputs = machine.inputs[:, step + 1 :]
+        spreads = [self._states[one.rows].std(0, correction=0) for one in wanted]
+        self._scale = torch.stack(
+            [
+                torch.where(spread > 0, spread, 1.0) if one.standardised else torch.ones_like(spread)
+                for one, spread in zip(wanted, spreads, strict=True)
+            ]
+        )
+        drawn: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        for one in wanted:
+            key = id(one.task), id(one.rows)
+            if key not in drawn:
+                drawn[key] = _changed_pairs(one.task, one.rows, step, draws, seed)
+        own = [drawn[id(one.task), id(one.rows)] for one in wanted]
+        self._base, self._source = (torch.stack([pair[side] for pair in own]) for side in (0, 1))
+        targets = [one.task.target(*pair, step) for one, pair in zip(wanted, own, strict=True)]
+        self._target = torch.stack(targets)
+        self._most = max(one.rank for one in wanted)
+        self._mask = torch.stack([(torch.arange(self._most) < one.rank).double() for one in wanted]).unsqueeze(1)
+        self._start = torch.stack([self._first(number, seed) for number in range(len(wanted))])
+
+    def _first(self, number: int, seed: int) -> Tensor:
+        """Return where a search starts: the encoding slope, then random columns."""
+        one, size = self.wanted[number], self.machine.size
+        concept = one.task.so_far(one.rows, self.step)
+        states = self._states[one.rows] / self._scale[number]
+        slope = (concept - concept.mean()) @ (states - states.mean(0)) / len(states)
+        columns = np.random.default_rng([seed, self.step, one.rank]).normal(size=(self._most, size)).T
+        if float(slope.norm()) > 0:
+            columns[:, 0] = slope.numpy()
+        return torch.as_tensor(np.linalg.qr(columns)[0])
+
+    def descend(self, loss: Loss, iterations: int, rate: float) -> list[Alignment]:
+        """Run Adam and return what was found."""
+        free = torch.nn.Parameter(self._start.clone())
+        adam = torch.optim.Adam([free], lr=rate)
+        rows = self._base.shape[1] // max(iterations, 1)
+        steps = self._inputs.shape[1]
+        lean = Stretch(self.machine, steps, rows * len(self.wanted)) if steps and suits(self.machine) else None
+        for number in range(iterations):
+            q, r = np.linalg.qr(free.detach().numpy())
+            part = slice(number * rows, (number + 1) * rows)
+            gradient = self._gradient(torch.as_tensor(q) * self._mask, part, loss, lean or self.machine.advance)
+            free.grad = gradient @ torch.as_tensor(np.linalg.inv(r)).transpose(1, 2)
+            adam.step()
+        bases = torch.as_tensor(np.linalg.qr(free.detach().numpy())[0])
+        return [
+            Alignment(basis[:, : one.rank].clone(), scale)
+            for one, basis, scale in zip(self.wanted, bases, self._scale, strict=True)
+        ]
+
+    def _gradient(self, q: Tensor, part: slice, loss: Loss, advance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Return (1 - Q Q^T) G for each search, G the gradient of its mean loss at Q."""
+        base, source = (side[:, part].flatten() for side in (self._base, self._source))
+        shape, scale = (len(q), -1, self.machine.size), self._scale.unsqueeze(1)
+        own = self._states.index_select(0, base)
+        difference = (self._states.index_select(0, source) - own).view(shape) / scale
+        along = difference @ q
+        patched = (own + (along @ q.transpose(1, 2) * scale).view_as(own)).requires_grad_()
+        with torch.enable_grad():
+            output = self.machine.read(advance(patched, self._inputs.index_select(0, base)))
+            losses = per_row("loss(...)", loss(output, self._target[:, part].flatten()), len(base))
+            (at_states,) = torch.autograd.grad(losses.sum() * len(q) / len(base), patched)
+        back = at_states.view(shape) * scale
+        whole = difference.transpose(1, 2) @ (back @ q) + back.transpose(1, 2) @ along
+        return whole - q @ (q.transpose(1, 2) @ whole)
+
+
+def _changed_pairs(task: Task, rows: Tensor, step: int, draws: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw bases and sources among rows that differ in the concept."""
+    so_far = task.so_far(rows, step)
+    if not bool((so_far != so_far[0]).any()):
+        raise ProbeError(f"The concept is the same in all {len(rows)} rows at step {step}; nothing can be exchanged.")
+    generator = np.random.default_rng([seed, step])
+    kept: list[np.ndarray] = []
+    while not kept or sum(map(len, kept)) < draws:
+        drawn = generator.integers(0, len(rows), (2 * draws, 2))
+        differ = (so_far[drawn[:, 0]] != so_far[drawn[:, 1]]).numpy()
+        kept.append(drawn[differ])
+    chosen = rows[torch.as_tensor(np.concatenate(kept)[:draws])]
+    return chosen[:, 0], chosen[:, 1]

@@ -1,0 +1,148 @@
+"""What a search is held against: other prefixes, wrong variables, random directions, and one in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ..machines import Machine
+from ..outputs import per_row
+from ..probing.splits import LEAST_STATES, folds
+from .pairs import Pairs, all_pairs
+from .task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class WrongVariable(Task):
+    """Another variable of the prefix, put where the concept is thought to be: what a search must not find.
+
+    Attributes:
+        values: the variable's value at each row of the natural run, (batch,); rows that share a prefix share it.
+        instead: whether it stands instead of the concept, as a relabelling does, or is a part of it, such as the
+            first of the things that are counted.
+    """
+
+    values: Float[Tensor, " batch"] = field(default_factory=lambda: torch.zeros(0))
+    instead: bool = False
+
+    def so_far(self, rows: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
+        """Return the variable."""
+        return self.values[rows].double()
+
+    def target(self, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
+        """Return what the answers should be if the state held the variable and the source's were put in."""
+        now, own, given = self.concept[base, step], self.so_far(base, step), self.so_far(source, step)
+        return self.combine(given if self.instead else now + given - own, now, self.final(base)).double()
+
+
+def relabelled(machine: Machine, task: Task, step: int, *, seed: int = 0) -> WrongVariable:
+    """Return the concept of the prefixes in another order: the same histogram, and nothing to find.
+
+    Args:
+        machine: the model.
+        task: the concept.
+        step: the prefixes end with this step.
+        seed: of the order.
+    """
+    prefixes = machine.prefixes[step]
+    order = torch.as_tensor(np.random.default_rng(seed).permutation(len(prefixes.rows)))
+    values = task.so_far(prefixes.rows[order], step)[prefixes.group]
+    return WrongVariable(task.concept, task.combine, values, instead=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Half:
+    """Rows to fit on and rows to score on.
+
+    Attributes:
+        train: rows of the natural run whose prefix was drawn for fitting.
+        test: the other rows; the same where nothing is held out.
+    """
+
+    train: Int64[Tensor, " train"]
+    test: Int64[Tensor, " test"]
+
+
+def halves(machine: Machine, step: int, *, least: int = LEAST_STATES, seed: int = 0) -> list[Half]:
+    """Return both ways to fit on half of the prefixes and score on the others.
+
+    With fewer prefixes nothing is held out: there is one way, in-sample, and it carries no verdict.
+
+    Args:
+        machine: the model.
+        step: the prefixes end with this step.
+        least: the fewest distinct prefixes of which half are held out.
+        seed: of the permutation.
+    """
+    prefixes = machine.prefixes[step]
+    rows = torch.arange(len(machine.inputs))
+    if len(prefixes.rows) < least:
+        return [Half(rows, rows)]
+    first = torch.isin(prefixes.group, torch.as_tensor(folds(len(prefixes.rows), 2, seed=seed)[0]))
+    parts = rows[first], rows[~first]
+    return [Half(*parts), Half(*reversed(parts))]
+
+
+def pairs_among(
+    machine: Machine, step: int, rows: Int64[Tensor, " chosen"], *, most: int = 2**15, seed: int = 0
+) -> Pairs:
+    """Return the pairs of `all_pairs` whose base and source are both among rows, or as many drawn as are allowed.
+
+    Args:
+        machine: the model.
+        step: after which step the states stand.
+        rows: rows of the natural run, such as those of held-out prefixes.
+        most: the most pairs; of more, some are drawn without replacement.
+        seed: of the drawing.
+    """
+    every = all_pairs(machine, step)
+    among = torch.zeros(len(machine.inputs), dtype=torch.bool)
+    among[rows] = True
+    kept = (among[every.base] & among[every.source]).nonzero().flatten()
+    exhaustive = every.exhaustive and len(kept) <= most
+    if len(kept) > most:
+        drawn = np.random.default_rng(seed).choice(len(kept), most, replace=False)
+        kept = kept[torch.as_tensor(np.sort(drawn))]
+    return Pairs(machine, step, every.base[kept], every.source[kept], exhaustive)
+
+
+def mean_gradient(machine: Machine, step: int) -> Float[np.ndarray, " size"]:
+    """Return the mean over sequences of the gradient of the output at the states after a step.
+
+    Where a readout is fitted to states that nothing was trained to make, this is its direction in closed form.
+
+    Args:
+        machine: a model whose output is one number a row.
+        step: after which step the states stand.
+
+    Raises:
+        ProbeError: the output is something else.
+
+    Reference:
+        docs/science.md, "Controls": the readout twin's rank-1 direction.
+    """
+    with torch.enable_grad():
+        states = machine.states[:, step].detach().requires_grad_()
+        output = machine.read(machine.advance(states, machine.inputs[:, step + 1 :]))
+        numbers = per_row("The model's output", output, len(states))
+        (gradient,) = torch.autograd.grad(numbers.sum(), states)
+    return gradient.mean(0).numpy()
+
+
+def random_bases(size: int, rank: int, count: int, *, seed: int = 0) -> Iterator[Float[np.ndarray, "size rank"]]:
+    """Yield orthonormal bases of random subspaces, uniform over all of them.
+
+    Args:
+        size: numbers of a state.
+        rank: dimensions of a subspace.
+        count: how many.
+        seed: of the drawing.
+    """
+    generator = np.random.default_rng(seed)
+    for _ in range(count):
+        yield np.linalg.qr(generator.normal(size=(size, rank)))[0]

@@ -1,0 +1,315 @@
+"""Alignment search on networks whose directions were written down, and what its gradient must equal."""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probe import ProbeError
+from probe.causal.alignment import Alignment, Search, answer_loss, search
+from probe.causal.alignment_controls import (
+    WrongVariable,
+    halves,
+    mean_gradient,
+    pairs_among,
+    random_bases,
+    relabelled,
+)
+from probe.causal.alignment_lstm import Stretch, suits
+from probe.causal.interchange import interchange
+from probe.causal.pairs import all_pairs
+from probe.causal.task import Task
+from probe.machines import Machine
+
+LENGTH, HELD, IDLE = 5, 4, 2
+V = torch.tensor([0.5, -0.1, -0.7, 0.5], dtype=torch.float64)
+V /= V.norm()
+
+
+class Rotated(nn.Module):
+    """Cells 0 to 3 add .02 v where feature 0 is 1; two units that live on feature 1 write across v, loudly."""
+
+    def __init__(self):
+        super().__init__()
+        units = HELD + IDLE
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.lstm = nn.LSTM(2, units, batch_first=True, dtype=torch.float64)
+        x, h, b, b_hh = (p.detach().view(4, units, -1) for p in self.lstm.parameters())
+        b_hh.zero_()
+        x[:, :, 0] = 0
+        h[:, HELD:, :HELD] = 0
+        h[:, :HELD], x[:, :HELD] = 0, 0
+        b[:, :HELD, 0] = torch.tensor([40.0, 40.0, 0.0, 40.0], dtype=torch.float64)[:, None]
+        x[2, :HELD, 0] = torch.atanh(0.02 * V)
+        across = np.linalg.qr(np.column_stack([V, np.random.default_rng(0).normal(size=(HELD, IDLE))]))[0]
+        h[2, :HELD, HELD:] = 0.2 * torch.as_tensor(across[:, 1:])
+
+    def forward(self, x: Tensor):
+        """Return scores: the nearer a level of v . h, the higher."""
+        levels = torch.tanh(0.02 * torch.arange(LENGTH + 1)[:, None] * V) @ V
+        read = self.lstm(x.double())[0][:, -1, :HELD] @ V
+        return -2e4 * (read[:, None] - levels) ** 2
+
+
+class Reader(nn.Module):
+    """A recurrent layer whose last hidden state is read by a linear head, or as one number."""
+
+    def __init__(self, kind: str, classes: int | None = LENGTH + 1, **options: Any):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.rnn = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[kind](2, 3, batch_first=True, **options)
+            self.head = nn.Linear(3, classes or 1)
+        self.classes = classes
+
+    def forward(self, x: Tensor):
+        """Return scores (batch, class), or numbers (batch,)."""
+        out = self.head(self.rnn(x)[0][:, -1])
+        return out if self.classes else out[:, 0]
+
+
+def answer(output: Tensor):
+    """Return the class with the highest score, or the nearest whole number."""
+    return output.argmax(1) if output.dim() == 2 else output.round().long()
+
+
+def expected(output: Tensor):
+    """Return the mean class, or the number."""
+    return torch.softmax(output, 1) @ torch.arange(output.shape[1]).double() if output.dim() == 2 else output
+
+
+def every_sequence():
+    """Return all sequences of two features, (1024, 5, 2), the first feature in the higher bits."""
+    bits = (torch.arange(4**LENGTH)[:, None] >> torch.arange(2 * LENGTH - 1, -1, -1)) & 1
+    return bits.view(-1, LENGTH, 2).float()
+
+
+X = every_sequence()
+COUNT = X[:, :, 0].cumsum(1)
+TASK = Task(COUNT)
+READ: dict[str, Any] = {"answer": answer, "expected": expected}
+
+
+@pytest.fixture(scope="module")
+def rotated():
+    """Return the planted network as a machine."""
+    return Machine(Rotated(), X, **READ)
+
+
+def test_the_search_recovers_the_planted_direction(rotated: Machine):
+    """Rank 1 finds v to a cosine of .999 and scores 1 on prefixes that it never saw; its start does neither.
+
+    The gates are open, so h = tanh(c), nearly c: what is read along a direction is read along the sum of its two parts.
+    """
+    (half, _) = halves(rotated, 3)
+    pairs = pairs_among(rotated, 3, half.test)
+    found, start = (search(rotated, 3, [Search(1, TASK, half.train)], iterations=i)[0] for i in (400, 0))
+    sums = [one.basis[:HELD, 0] + one.basis[HELD + IDLE :, 0][:HELD] for one in (found, start)]
+    cosines = [float((one @ V / one.norm()).abs()) for one in sums]
+    assert cosines[0] > 0.999
+    assert cosines[1] < 0.99
+    assert interchange(pairs, TASK, found.put).score == 1.0
+    assert interchange(pairs, TASK, start.put).score < 0.5
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str):
+    """The gradient at the free matrix equals that by autograd through torch.linalg.qr, in raw and other units."""
+    machine = Machine(Reader(kind), X, **READ)
+    rows = torch.arange(0, 1024, 3)
+    for standardised in (False, True):
+        from probe.causal.alignment import _Batch
+
+        batch = _Batch(machine, 1, [Search(2, TASK, rows, standardised), Search(1, TASK, rows)], 40, 0)
+        free = torch.randn(2, machine.size, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        q, r = np.linalg.qr(free.numpy())
+        mask = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]]], dtype=torch.float64)
+        found = batch._gradient(torch.as_tensor(q) * mask, slice(0, 40), answer_loss, machine.advance)
+        found = found @ torch.as_tensor(np.linalg.inv(r)).transpose(1, 2)
+        free.requires_grad_()
+        basis = torch.linalg.qr(free)[0] * mask
+        total = torch.zeros((), dtype=torch.float64)
+        for number in range(2):
+            base, source = batch._base[number], batch._source[number]
+            scale = machine.states[rows, 1].detach().std(0, correction=0) if standardised and not number else 1.0
+            own, other = machine.states[base, 1].detach() / scale, machine.states[source, 1].detach() / scale
+            patched = (own + (other - own) @ basis[number] @ basis[number].T) * scale
+            output = machine.read(machine.advance(patched, machine.inputs[base, 2:]))
+            total = total + answer_loss(output, TASK.target(base, source, 1)).mean()
+        (wanted,) = torch.autograd.grad(total, free)
+        assert torch.allclose(found, wanted, atol=1e-10, rtol=1e-8)
+        assert float(wanted.norm()) > 1e-5
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_lean_lstm_is_the_cells_own_formulas(bias: bool):
+    """Values and gradients at the states equal those through the machine to 1e-12, also when it runs again."""
+    machine = Machine(Reader("lstm", bias=bias), X, **READ)
+    assert suits(machine)
+    assert not suits(Machine(Reader("gru"), X, **READ))
+    lean = Stretch(machine, 4, 50)
+    for rows in (torch.arange(50), torch.arange(500, 550)):
+        states = machine.states[rows, 0].detach().requires_grad_()
+        inputs = machine.inputs[rows, 1:]
+        weight = torch.linspace(-1, 1, 50 * 6, dtype=torch.float64).view(50, 6)
+        found, wanted = lean(states, inputs), machine.advance(states, inputs)
+        gradients = [torch.autograd.grad((out * weight).sum(), states)[0] for out in (found, wanted)]
+        assert torch.allclose(found, wanted, atol=1e-12, rtol=0)
+        assert torch.allclose(*gradients, atol=1e-12, rtol=0)
+
+
+def test_pairs_come_from_the_rows_given_and_differ(rotated: Machine):
+    """No base or source of a search is held out, and each pair differs in the concept."""
+    from probe.causal.alignment import _changed_pairs
+
+    (half, _) = halves(rotated, 3)
+    base, source = _changed_pairs(TASK, half.train, 3, 500, 0)
+    assert len(base) == len(source) == 500
+    assert not (set(base.tolist()) | set(source.tolist())) & set(half.test.tolist())
+    assert bool((COUNT[base, 3] != COUNT[source, 3]).all())
+
+
+def test_halves_split_prefixes_and_not_rows(rotated: Machine):
+    """No prefix stands in both parts, both ways are given, and few prefixes are not split at all."""
+    one, other = halves(rotated, 3, seed=5)
+    prefixes = [set(map(tuple, X[rows, :4].flatten(1).tolist())) for rows in (one.train, one.test)]
+    assert [len(part) for part in prefixes] == [128, 128]
+    assert not prefixes[0] & prefixes[1]
+    assert torch.equal(one.train, other.test)
+    assert torch.equal(one.test, other.train)
+    (alone,) = halves(rotated, 2)
+    assert torch.equal(alone.train, alone.test)
+    assert len(alone.train) == 1024
+    assert not torch.equal(halves(rotated, 3, seed=6)[0].train, one.train)
+
+
+def test_pairs_among_rows_are_all_of_them_or_drawn(rotated: Machine):
+    """Every pair of held-out rows and prefixes once; of more than allowed, some, in order and without doubles."""
+    (half, _) = halves(rotated, 3)
+    pairs = pairs_among(rotated, 3, half.test, most=512 * 128)
+    assert len(pairs) == 512 * 128
+    assert pairs.exhaustive
+    assert set(pairs.base.tolist()) == set(half.test.tolist())
+    few = pairs_among(rotated, 3, half.test, most=1000)
+    assert len(set(zip(few.base.tolist(), few.source.tolist(), strict=True))) == 1000
+    assert not few.exhaustive
+
+
+def test_a_patch_in_standardised_units_is_an_orthogonal_one_there():
+    """b + D Q Q^T D^-1 (s - b): along the scaled direction the source's coordinate, across it the base's."""
+    machine = Machine(Reader("lstm"), X, **READ)
+    pairs = all_pairs(machine, 1)
+    scale = torch.arange(1.0, 7.0, dtype=torch.float64)
+    q = torch.as_tensor(np.linalg.qr(np.random.default_rng(0).normal(size=(6, 2)))[0])
+    patched = Alignment(q, scale).put(pairs) / scale
+    source, base = pairs.source_states / scale, pairs.base_states / scale
+    assert torch.allclose(patched @ q, source @ q, atol=1e-12)
+    across = torch.eye(6, dtype=torch.float64) - q @ q.T
+    assert torch.allclose(patched @ across, base @ across, atol=1e-12)
+
+
+def test_a_search_is_reproducible_and_its_columns_are_orthonormal():
+    """The same seed gives the same bits, another seed others; searches beside it change nothing but rounding."""
+    machine, rows = Machine(Reader("lstm"), X, **READ), torch.arange(1024)
+    wanted = [Search(rank, TASK, rows, standardised) for rank in (1, 3) for standardised in (False, True)]
+    first, again, other = (search(machine, 2, wanted, iterations=5, seed=seed) for seed in (0, 0, 1))
+    for one, two, three in zip(first, again, other, strict=True):
+        assert torch.equal(one.basis, two.basis)
+        assert not torch.allclose(one.basis, three.basis, atol=1e-6)
+        assert torch.allclose(one.basis.T @ one.basis, torch.eye(one.basis.shape[1]).double(), atol=1e-12)
+    assert [one.basis.shape[1] for one in first] == [1, 1, 3, 3]
+    assert [bool((one.scale == 1).all()) for one in first] == [True, False, True, False]
+    (alone,) = search(machine, 2, wanted[:1], iterations=5)
+    assert torch.allclose(alone.basis, first[0].basis, atol=1e-9)
+
+
+def test_the_loss_falls_in_a_gru_and_a_number_is_fitted_too():
+    """On a GRU the trained directions lose less than the start, with scores and with one number a row."""
+    for classes, target in ((LENGTH + 1, COUNT), (None, COUNT / 10)):
+        machine = Machine(Reader("gru", classes), X, **READ)
+        task, rows = Task(target), torch.arange(1024)
+        pairs = all_pairs(machine, 2)
+        losses = []
+        for iterations in (0, 60):
+            (found,) = search(machine, 2, [Search(2, task, rows)], iterations=iterations)
+            with torch.no_grad():
+                output = machine.read(machine.advance(found.put(pairs), machine.inputs[pairs.base, 3:]))
+                losses.append(float(answer_loss(output, task.target(pairs.base, pairs.source, 2)).mean()))
+        assert losses[1] < losses[0] - 1e-5
+
+
+def test_losses_are_cross_entropy_and_squared_error():
+    """Scores give minus the log of the target's probability; numbers the squared difference."""
+    scores = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]], dtype=torch.float64)
+    assert answer_loss(scores, torch.tensor([1.0, 0.0])).tolist() == pytest.approx([math.log(4 / 3), math.log(2)])
+    assert answer_loss(torch.tensor([1.5, 2.0]), torch.tensor([1.0, 4.0])).tolist() == [0.25, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("output", "target", "message"),
+    [
+        (torch.zeros(2, 3), [0.0, 3.0], "none of the classes 0 to 2"),
+        (torch.zeros(2, 3), [0.0, -1.0], "none of the classes"),
+        (torch.zeros(2, 3), [0.0, 0.5], "none of the classes"),
+        (torch.zeros(2, 3, 1), [0.0, 0.0], "shape \\(2, 3, 1\\)"),
+        ((torch.zeros(2),), [0.0, 0.0], "a tuple"),
+    ],
+)
+def test_an_output_without_a_loss_is_refused(output: Any, target: list[float], message: str):
+    """What is neither scores for the targets nor one number a row needs loss=."""
+    with pytest.raises(ProbeError, match=message):
+        answer_loss(output, torch.tensor(target))
+
+
+def test_a_search_that_cannot_be_made_is_refused(rotated: Machine):
+    """A rank beyond the state, and rows that hold one value of the concept."""
+    with pytest.raises(ProbeError, match="rank=13"):
+        search(rotated, 2, [Search(13, TASK, torch.arange(1024))])
+    same = (COUNT[:, 2] == 1).nonzero().flatten()
+    with pytest.raises(ProbeError, match="nothing can be exchanged"):
+        search(rotated, 2, [Search(1, TASK, same)])
+
+
+def test_the_closed_form_of_a_linear_readout():
+    """After the last step the gradient of w . h + b is w; before it, the mean of central differences."""
+    model = Reader("gru", None).double()
+    machine = Machine(model, X, **READ)
+    weight = model.head.weight.detach()[0].numpy()
+    assert np.allclose(mean_gradient(machine, LENGTH - 1), weight, atol=1e-14)
+    states, rest = machine.states[:, 2].detach(), machine.inputs[:, 3:]
+    for number in range(3):
+        shift = torch.zeros(3, dtype=torch.float64)
+        shift[number] = 1e-5
+        with torch.no_grad():
+            up, down = (machine.read(machine.advance(states + sign * shift, rest)).mean() for sign in (1, -1))
+        assert mean_gradient(machine, 2)[number] == pytest.approx(float(up - down) / 2e-5, abs=1e-9)
+    with pytest.raises(ProbeError, match="must have shape"):
+        mean_gradient(Machine(Reader("gru"), X, **READ), 2)
+
+
+def test_wrong_variables_have_their_own_targets(rotated: Machine):
+    """A part of the concept moves the answer by its difference; a relabelling stands in its place."""
+    base, source = torch.tensor([0b1000000000, 0]), torch.tensor([0, 0b1010000000])
+    first = WrongVariable(COUNT, values=X[:, 0, 0])
+    assert first.target(base, source, 1).tolist() == [0.0, 1.0]
+    assert first.so_far(source, 1).tolist() == [0.0, 1.0]
+    other = relabelled(rotated, TASK, 1, seed=3)
+    assert torch.equal(other.target(base, source, 1), other.values[source] + COUNT[base, -1] - COUNT[base, 1])
+    assert torch.equal(other.values.sort().values, COUNT[:, 1].double().sort().values)
+    assert not torch.equal(other.values, COUNT[:, 1].double())
+    groups = rotated.prefixes[1].group
+    assert all(len(set(other.values[groups == group].tolist())) == 1 for group in range(16))
+
+
+def test_random_bases_are_orthonormal_and_differ():
+    """Seeded, of the size and rank asked for."""
+    drawn = list(random_bases(7, 2, 3, seed=1))
+    for basis in drawn:
+        assert np.allclose(basis.T @ basis, np.eye(2), atol=1e-12)
+    assert all(not np.allclose(one, other) for one, other in pairwise(drawn))
+    assert np.array_equal(next(random_bases(7, 2, 1, seed=1)), drawn[0])
