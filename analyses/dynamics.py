@@ -1,0 +1,148 @@
+"""What do a zero and a one do to the counter's answer, and does the state rest while zeros come?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+
+from models.counter import answer, expected_answer
+from probe import DataFigure, Finding, Range, Rule
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import dynamics
+
+from . import common
+
+BOUND = 0.1
+SOURCE = "Sussillo & Barak 2013; Maheswaranathan et al. 2019"
+RULES = (
+    Rule(
+        key="19",
+        statement="The answer rests on a line while zeros come.",
+        metric="silent_speed",
+        definition="Mean |change of the expected answer| when a 0 is read after 5 to 9 bits, over all prefixes.",
+        source=SOURCE,
+        established_if=Range.at_most(BOUND),
+        refuted_if=Range.above(BOUND),
+    ),
+    Rule(
+        key="19b",
+        statement="The answer holds when a one is read.",
+        metric="driven_speed",
+        definition="Mean |change of the expected answer| when a 1 is read after 5 to 9 bits, over all prefixes.",
+        source=SOURCE,
+        established_if=Range.at_most(BOUND),
+        refuted_if=Range.above(BOUND),
+    ),
+)
+POINTS = ("fixed_points", "stable_points", "slow_points", "slow_modes")
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure how a bit moves the answers of counters, and where they rest under zeros."""
+    table = dynamics.measure(
+        [network for network in networks if network.subject != "template"],
+        common.STRINGS,
+        silent=torch.zeros(1),
+        driving=torch.ones(1, 1),
+        answer=answer,
+        expected=expected_answer,
+        steps=range(5, 10),
+    )
+    with style():
+        figures = [_speeds(table), _rest(table)]
+    notes = {"answer": _answer(table), "points": _points(table), "otherwise": _otherwise(table)}
+    title = "What does one more bit do to the answer?"
+    return common.finding("dynamics", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
+
+
+def _speeds(table: pd.DataFrame) -> DataFigure:
+    drawn = table[table["metric"].isin(["silent_speed", "driven_speed"])].reset_index(drop=True)
+    figure, axes = new_figure(height=3.4)
+    dynamics.draw(drawn, silent="a 0", driving="a 1", threshold=BOUND, ax=axes[0, 0])
+    medians = drawn.groupby(["subject", "metric"])["value"].median().unstack()
+    parts = [
+        f"{subject} {row['silent_speed']:.2f} on a 0, {row['driven_speed']:.2f} on a 1"
+        for subject, row in medians.iterrows()
+    ]
+    return DataFigure.from_figure(
+        figure,
+        name="speed-of-the-answer",
+        title="How far one more bit moves the answer",
+        alt=f"Mean absolute change of the answer by one more bit, medians over networks: {'; '.join(parts)}.",
+        caption="Each dot is one network, each bar the 95 % interval of the median. A running count of ones would "
+        f"move by 1 on a one and not at all on a zero. The line is the rules' {BOUND}: below it the answer holds. An "
+        "untrained network's answer hardly moves on anything.",
+        data=drawn,
+    )
+
+
+def _rest(table: pd.DataFrame) -> DataFigure:
+    drawn = table[table["metric"].isin(POINTS)].reset_index(drop=True)
+    figure, axes = new_figure(height=3.4)
+    dynamics.draw_points(drawn, ax=axes[0, 0])
+    medians = drawn.groupby(["subject", "metric"])["value"].median().unstack()
+    parts = [
+        f"{subject} {row['fixed_points']:g} fixed, {row['slow_points']:g} slow, {row['slow_modes']:g} slow modes"
+        for subject, row in medians.iterrows()
+    ]
+    return DataFigure.from_figure(
+        figure,
+        name="points-under-zeros",
+        title="Where the state would rest if zeros came for ever",
+        alt=f"Fixed and slow points under zeros, medians over networks: {'; '.join(parts)}.",
+        caption="Each dot is one network. Points are searched from 100 visited states. A counter that rests on a "
+        "line has a fixed point for each count, and one mode that keeps all of itself, as the planted one does.",
+        data=drawn,
+    )
+
+
+def _answer(table: pd.DataFrame) -> str:
+    own = table[table["subject"] == "trained"]
+    silent, driven, moved_silent, moved_driven = (
+        own[own["metric"] == metric]["value"]
+        for metric in ("silent_speed", "driven_speed", "silent_state_speed", "driven_state_speed")
+    )
+    change = own[own["metric"] == "change"].groupby("units")["value"].median()
+    return (
+        f"One more 0 changes the answer of a trained network by {change['0']:+.2f} and one more 1 by "
+        f"{change['1']:+.2f} (medians over networks and steps); in absolute value by {silent.median():.2f} and "
+        f"{driven.median():.2f}. {(silent <= BOUND).sum()} of {len(silent)} hold their answer on a 0 (at most "
+        f"{BOUND:g}), {(driven <= BOUND).sum()} on a 1. The state itself moves by {moved_silent.median():.0%} of "
+        f"its length on a 0 and by {moved_driven.median():.0%} on a 1, so an answer that holds is not a state that "
+        "rests."
+    )
+
+
+def _points(table: pd.DataFrame) -> str:
+    own = table[table["subject"] == "trained"]
+    fixed, slow, reached = (
+        own[own["metric"] == metric]["value"] for metric in ("fixed_points", "slow_points", "starts_reached")
+    )
+    modulus = own[own["metric"] == "point_modulus"]["value"]
+    return (
+        f"Under zeros a trained network has {fixed.min():.0f} to {fixed.max():.0f} fixed points and "
+        f"{slow.min():.0f} to {slow.max():.0f} slow ones that can be reached from visited states (from "
+        f"{reached.median():.0%} of them, median); their largest modulus is {modulus.min():.2f} to "
+        f"{modulus.max():.2f}. A line of rest would need one for each count."
+    )
+
+
+def _otherwise(table: pd.DataFrame) -> str:
+    planted = table[table["network"] == "planted/ones"].set_index("metric")["value"]
+    twins = table[(table["subject"] == "untrained") & (table["metric"] == "silent_speed")]["value"]
+    return (
+        f"The planted counter of ones moves by {planted['silent_speed']:.2f} on a 0 and "
+        f"{planted['driven_speed']:.2f} on a 1, and has {planted['fixed_points']:.0f} fixed points under zeros, one "
+        "for each count among the starts. Holding on a 0 is no sign of counting by itself: "
+        f"{(twins <= BOUND).sum()} of {len(twins)} untrained twins do, since their answers hold on everything."
+    )
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["dynamics"], "python -m analyses.dynamics"))

@@ -1,0 +1,222 @@
+"""Fixed points that are known otherwise, slow points, Jacobians against differences, and their eigenvalues."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probe import ProbeError
+from probe.dynamics import (
+    eigenvalues,
+    find_points,
+    jacobians,
+    path_jacobians,
+    step,
+    visited_states,
+)
+from probe.machines import Machine
+
+KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+READ: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}
+
+
+class Net(nn.Module):
+    """A recurrent layer whose first hidden unit is the output."""
+
+    def __init__(self, kind: str = "rnn", units: int = 2, inputs: int = 2):
+        super().__init__()
+        torch.manual_seed(2)
+        self.rnn: Any = KINDS[kind](inputs, units, batch_first=True).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a number a row, (batch,)."""
+        return self.rnn(x)[0][:, -1, 0]
+
+
+def machine(model: nn.Module, inputs: int = 2, length: int = 4) -> Machine:
+    """Return a machine on random sequences."""
+    generator = torch.Generator().manual_seed(0)
+    return Machine(model, torch.randn(30, length, inputs, generator=generator, dtype=torch.float64), **READ)
+
+
+def diagonal(weights: tuple[float, ...], bias: tuple[float, ...]) -> Net:
+    """Return a plain RNN whose units do not hear each other: h_u = tanh(w_u h_u + b_u), whatever is read."""
+    model = Net(units=len(weights))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.rnn.weight_hh_l0.copy_(torch.diag(torch.tensor(weights, dtype=torch.float64)))
+        model.rnn.bias_ih_l0.copy_(torch.tensor(bias, dtype=torch.float64))
+    return model
+
+
+def bisect(function: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a function crosses 0 between two ends of other signs, to the last bits."""
+    sign = math.copysign(1, function(low))
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if function(middle) * sign > 0 else (low, middle)
+    return (low + high) / 2
+
+
+def crossings(weight: float, bias: float) -> list[float]:
+    """Return all solutions of h = tanh(w h + b), by bisection between the turning points of the difference."""
+
+    def off(h: float) -> float:
+        return math.tanh(weight * h + bias) - h
+
+    ends = [-1.0, 1.0]
+    if weight > 1:  # d/dh: w (1 - tanh^2) = 1 where tanh = +-sqrt(1 - 1/w)
+        turn = [(math.atanh(side * math.sqrt(1 - 1 / weight)) - bias) / weight for side in (-1, 1)]
+        ends = [-1.0, *sorted(h for h in turn if -1 < h < 1), 1.0]
+    return [bisect(off, a, b) for a, b in itertools.pairwise(ends) if off(a) * off(b) < 0]
+
+
+def grid(size: int, values: np.ndarray) -> Tensor:
+    """Return every combination of values, (row, size)."""
+    return torch.tensor(list(itertools.product(values.tolist(), repeat=size)), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("weights", "bias", "count"),
+    [((2.0, 1.5), (0.1, -0.05), 9), ((2.0, 0.5), (0.0, 0.3), 3), ((0.5, -0.9), (0.2, 0.1), 1)],
+)
+def test_known_fixed_points_are_found_to_1e_8(
+    weights: tuple[float, float], bias: tuple[float, float], count: int
+) -> None:
+    """All combinations of the units' own solutions, found by bisection; stability by the slope w (1 - h^2)."""
+    net = machine(diagonal(weights, bias))
+    points = find_points(net, torch.zeros(2), grid(2, np.linspace(-1, 1, 7)))
+    wanted = np.array(list(itertools.product(*itertools.starmap(crossings, zip(weights, bias, strict=True)))))
+    assert len(points) == len(wanted) == count
+    assert points.fixed.all()
+    assert points.reached == 1
+    found = points.states[np.lexsort(points.states.T[::-1])]
+    assert np.abs(found - wanted[np.lexsort(wanted.T[::-1])]).max() < 1e-8
+    slopes = np.array(weights) * (1 - points.states**2)
+    assert np.allclose(np.sort(np.abs(points.eigenvalues)), np.sort(np.abs(slopes)), atol=1e-8)
+    assert np.array_equal(points.stable, (np.abs(slopes) < 1).all(1))
+
+
+def test_the_fixed_input_is_the_one_that_is_asked_for() -> None:
+    """The same unit rests elsewhere under another input: h = tanh(h / 2 + x)."""
+    model = diagonal((0.5, 0.5), (0.0, 0.0))
+    with torch.no_grad():
+        model.rnn.weight_ih_l0.copy_(torch.eye(2))
+    net = machine(model)
+    points = find_points(net, torch.tensor([0.3, -1.0], dtype=torch.float64), grid(2, np.linspace(-0.9, 0.9, 3)))
+    wanted = crossings(0.5, 0.3) + crossings(0.5, -1.0)
+    assert np.abs(points.states - np.array([wanted])).max() < 1e-8
+
+
+def test_an_lstm_of_two_units_rests_where_both_its_states_do() -> None:
+    """c = f c + i g and h = o tanh(c) with gates that hear nothing: c = i g / (1 - f), exactly."""
+    model = Net("lstm")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        gates = torch.tensor([[0.2, -0.4], [0.5, -0.3], [0.7, -0.6], [0.1, 0.9]], dtype=torch.float64)
+        model.rnn.bias_ih_l0.copy_(gates.flatten())
+    i, f, o = (torch.sigmoid(gates[row]).numpy() for row in (0, 1, 3))
+    c = i * np.tanh(gates[2].numpy()) / (1 - f)
+    points = find_points(machine(model), torch.zeros(2), torch.zeros(1, 4, dtype=torch.float64))
+    assert np.abs(points.states - np.concatenate([c, o * np.tanh(c)])).max() < 1e-8
+    assert np.allclose(np.sort(np.abs(points.eigenvalues[0]))[-2:], np.sort(f), atol=1e-8)
+
+
+def test_a_place_that_is_slow_and_not_fixed_is_called_so() -> None:
+    """Just before two solutions of h = tanh(w h + b) are born, q is small there and never 0."""
+    weight = 2.0
+    h = math.sqrt(1 - 1 / weight)
+    born = math.atanh(h) - weight * h
+    slower, faster = (machine(diagonal((weight,), (born - gap,))) for gap in (1e-3, 1e-2))
+    near = torch.tensor([[h + 0.05]], dtype=torch.float64)
+    points = find_points(slower, torch.zeros(2), near)
+    assert points.fixed.tolist() == [False]
+    q = (math.tanh(weight * h + born - 1e-3) - h) ** 2 / 2
+    assert points.q[0] == pytest.approx(q, rel=1e-2)
+    assert 1e-10 < points.q[0] < 1e-6
+    none = find_points(faster, torch.zeros(2), near)
+    assert (len(none), none.reached) == (0, 0)
+    assert len(find_points(faster, torch.zeros(2), near, slow=1e-4)) == 1
+    assert find_points(slower, torch.zeros(2), near, fixed=1e-6).fixed.tolist() == [True]
+
+
+def test_points_nearer_than_the_given_distance_are_one() -> None:
+    """A line of fixed points (h = tanh h near 0 is one nearly) is thinned to that distance, and never below it."""
+    model = Net("lstm", units=1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.rnn.bias_ih_l0.copy_(torch.tensor([0.0, 40.0, 0.0, 40.0]))  # f = o = 1, g = 0: c stays
+    net = machine(model)
+    cells = torch.arange(0, 0.1, 0.004, dtype=torch.float64)
+    starts = torch.stack([cells, cells.tanh()], 1)
+    for merged, count in ((0.05, 3), (0.01, 13), (1e-3, 25)):
+        points = find_points(net, torch.zeros(2), starts, merged=merged)
+        assert len(points) == count
+        gaps = np.diff(np.sort(points.states[:, 0]))
+        assert (gaps * math.sqrt(2) > merged * 0.99).all()
+    assert np.abs(points.eigenvalues[:, 0]) == pytest.approx(np.ones(25))
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_jacobians_are_the_limits_of_differences(kind: str) -> None:
+    """Entry (j, k) is how number j after the step changes with number k before it."""
+    net = machine(Net(kind, units=3))
+    states, one = net.states[:5, 2].detach(), torch.tensor([0.4, -1.0])
+    found = jacobians(net, states, one)
+    for k in range(net.size):
+        shift = torch.zeros(net.size, dtype=torch.float64)
+        shift[k] = 1e-6
+        with torch.no_grad():
+            slope = (step(net, states + shift, one) - step(net, states - shift, one)) / 2e-6
+        assert np.allclose(found[:, :, k], slope.numpy(), atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_the_product_along_a_path_is_how_the_last_state_follows_the_first(kind: str) -> None:
+    """Compared with differences of the whole run from its first state."""
+    net = machine(Net(kind, units=2))
+    matrices = path_jacobians(net, 3)
+    assert len(matrices) == 3
+    product = matrices[2] @ matrices[1] @ matrices[0]
+    start, rest = net.states[[3], 0].detach(), net.inputs[[3], 1:]
+    for k in range(net.size):
+        shift = torch.zeros(net.size, dtype=torch.float64)
+        shift[k] = 1e-6
+        with torch.no_grad():
+            slope = (net.advance(start + shift, rest) - net.advance(start - shift, rest)) / 2e-6
+        assert np.allclose(product[:, k], slope[0].numpy(), atol=1e-8)
+
+
+def test_eigenvalues_come_largest_first() -> None:
+    """A rotation has a conjugate pair of modulus 1, beside a real one that is smaller."""
+    turn = np.array([[0.5, 0, 0], [0, 0, -1], [0, 1, 0]])
+    assert np.allclose(eigenvalues(turn[None])[0], [-1j, 1j, 0.5])
+
+
+def test_visited_states_are_distinct_prefixes_drawn_by_the_seed() -> None:
+    """All of them where they are few; otherwise as many as are asked for, each once."""
+    bits = ((torch.arange(8)[:, None] >> torch.arange(2, -1, -1)) & 1).double()
+    net = Machine(Net(), torch.stack([bits, 1 - bits], -1), **READ)
+    every = visited_states(net)
+    assert len(every) == 2 + 4 + 8
+    some, again, other = (visited_states(net, 6, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(some, again)
+    assert not torch.equal(some, other)
+    assert len(some.unique(dim=0)) == 6
+    assert {tuple(row) for row in some.tolist()} <= {tuple(row) for row in every.tolist()}
+
+
+def test_an_input_of_another_width_is_refused() -> None:
+    """The message says how many numbers the layer reads."""
+    with pytest.raises(ProbeError, match=r"shape \(3,\); the layer reads 2 numbers"):
+        find_points(machine(Net()), torch.zeros(3), torch.zeros(1, 2, dtype=torch.float64))
