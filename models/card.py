@@ -11,9 +11,13 @@ from probe.errors import ProbeError
 from probe.files import write_atomically
 
 from .checkpoints import load_config
+from .recipes import RECIPES, Recipe
+from .tasks import TEMPLATE
 from .zoo import ZOO
 
 BAR = 0.01
+#: What each question asks, as the card says it.
+ASKED = {"ones": "how many ones there were", "template": f"at how many places they were those of {TEMPLATE}"}
 
 
 def card(configs: list[dict[str, Any]]) -> str:
@@ -22,7 +26,7 @@ def card(configs: list[dict[str, Any]]) -> str:
     Args:
         configs: of networks of one recipe, in the order of their seeds; at least one.
     """
-    recipe = configs[0]["recipe"]
+    recipe, plan = configs[0]["recipe"], Recipe.from_dict(configs[0]["recipe"])
     test = [config["errors"]["test"]["error"] for config in configs]
     settings = ", ".join(f"`{name}` {value}" for name, value in recipe.items() if name != "name")
     low = sum(error < BAR for error in test)
@@ -34,19 +38,20 @@ def card(configs: list[dict[str, Any]]) -> str:
         [
             f"# Networks trained by the recipe `{recipe['name']}`",
             "",
-            f"Written by `python -m models.card` from the `config.json` of each. {len(configs)} networks, "
+            f"Written by `python -m models.card` from the `config.json` of each. {_number(len(configs))}, "
             "one a seed, as they came: none was left out or replaced.",
             "",
-            "What they do: read a string of bits one at a time and answer, after the last, how many ones "
-            "there were. What they are for: to be taken apart; they are of no other use. They saw one length "
-            f"({recipe['length']}); their answers on other lengths are a finding, not a feature.",
+            *(part for config in configs if "origin" in config for part in (config["origin"], "")),
+            f"What they do: read a string of bits one at a time and answer, after the last, {ASKED[plan.question]}. "
+            f"What they are for: to be taken apart; they are of no other use. {_lengths(plan)}",
             "",
+            *_changed(plan),
             f"Recipe (docs/science.md, line by line): {settings}. Made by: {made_by}.",
             "",
             f"Mean test error: {sum(test) / len(test):.3%}. "
             f"Below {BAR:.1%}: {low} of {len(test)}. Worst: {max(test):.3%}.",
             "",
-            "Labels never trained: the counts 0 and "
+            f"Labels never trained: the {'counts' if plan.question == 'ones' else 'labels'} 0 and "
             f"{recipe['length']} have one string each; where the split put it into the test, no training "
             "could show its label, and the floor is the error that remains.",
             "",
@@ -54,14 +59,49 @@ def card(configs: list[dict[str, Any]]) -> str:
             "",
             "## Again",
             "",
-            f"    python -m models.train --recipe {recipe['name']} "
-            f"--seeds {configs[0]['seed']}:{configs[-1]['seed'] + 1} --out build/models/{recipe['name']}",
-            "",
-            "The same machine gives the same bytes; another processor or another version of torch adds in "
-            "another order and gives other networks of the same kind.",
+            *_again(configs),
             "",
         ]
     )
+
+
+def _number(count: int) -> str:
+    return f"{count} networks" if count > 1 else "1 network"
+
+
+def _lengths(plan: Recipe) -> str:
+    if plan.truncated:
+        return f"They saw the lengths 1 to {plan.length}; their answers on others are a finding, not a feature."
+    if plan.shorter:
+        return (
+            f"Of their {plan.train_size} training strings {plan.shorter} have {plan.length - 1} bits, the others "
+            f"{plan.length}; their answers on other lengths are a finding, not a feature."
+        )
+    return f"They saw one length ({plan.length}); their answers on other lengths are a finding, not a feature."
+
+
+def _changed(plan: Recipe) -> list[str]:
+    """Return a paragraph on what differs from the recipe `counter`, nothing where nothing does."""
+    base, own = RECIPES["counter"].to_dict(), plan.to_dict()
+    differing = [name for name in own if name != "name" and own[name] != base[name]]
+    changed = [f"`{name}` {own[name]} (there {base[name]})" for name in differing]
+    return [f"Changed from the recipe `counter`: {', '.join(changed)}; nothing else.", ""] if changed else []
+
+
+def _again(configs: list[dict[str, Any]]) -> list[str]:
+    if "origin" in configs[0]:
+        return [
+            "    python -m models.import_tf1 tests/data/tf1-counter models/zoo/tf1/seed-0",
+            "",
+            "writes the same bytes on any machine; the training was TensorFlow's.",
+        ]
+    name, first, last = configs[0]["recipe"]["name"], configs[0]["seed"], configs[-1]["seed"]
+    return [
+        f"    python -m models.train --recipe {name} --seeds {first}:{last + 1} --out build/models/{name}",
+        "",
+        "The same machine gives the same bytes; another processor or another version of torch adds in "
+        "another order and gives other networks of the same kind.",
+    ]
 
 
 def _table(configs: list[dict[str, Any]]) -> list[str]:

@@ -20,7 +20,7 @@ import torch
 from probe.errors import ProbeError, unknown
 from probe.files import write_atomically
 
-from .counter import Counter, blank_counter
+from .counter import Counter, blank_counter, freeze_second_bias
 from .recipes import Recipe
 
 CONFIG = "config.json"
@@ -39,13 +39,13 @@ CONFIG_KINDS = {
 }
 
 
-def save(folder: str | Path, *, model: Counter, untrained: Counter, config: dict[str, Any]) -> Path:
+def save(folder: str | Path, *, model: Counter, untrained: Counter | None, config: dict[str, Any]) -> Path:
     """Write a network, its untrained twin and their description.
 
     Args:
         folder: made if it is missing.
         model: the trained network.
-        untrained: the network that it was before the first step.
+        untrained: the network that it was before the first step; None where nobody kept it.
         config: the description without hashes, see `models.describe`; the hashes are added here.
 
     Returns:
@@ -57,6 +57,8 @@ def save(folder: str | Path, *, model: Counter, untrained: Counter, config: dict
     folder = Path(folder)
     hashes = {}
     for which, network in (("model", model), ("untrained", untrained)):
+        if network is None:
+            continue
         state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
         data = safetensors.torch.save(state)
         write_atomically(folder / WEIGHTS[which], data)
@@ -118,7 +120,7 @@ def load(folder: str | Path, *, which: str = "model") -> Counter:
     config = load_config(folder)
     recipe = Recipe.from_dict(config["recipe"])
     path = Path(folder) / WEIGHTS[which]
-    model = blank_counter(recipe.hidden_size, recipe.n_classes)
+    model = blank_counter(recipe.hidden_size, recipe.n_classes, recipe.cell)
     data = read(path)
     fill(model, read_tensors(path, data), path)
     found, expected = hashlib.sha256(data).hexdigest(), config["sha256"].get(WEIGHTS[which])
@@ -127,9 +129,7 @@ def load(folder: str | Path, *, which: str = "model") -> Counter:
             f"{str(path)!r} has the SHA-256 {found}, but {CONFIG!r} beside it describes {expected}: "
             "one of the two was changed. Restore both, or train the network again."
         )
-    # As in training, so that a loaded network trains on alike.
-    model.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
-    return model.eval()
+    return freeze_second_bias(model).eval()  # as in training, so that a loaded network trains on alike
 
 
 def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from typing import Any
 
 import safetensors
@@ -11,9 +12,10 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from .counter import Counter, answer
+from .data import training_strings, whole_strings
 from .learning import misread
 from .recipes import Recipe
-from .tasks import bit_strings, format_bits, running_count
+from .tasks import format_bits
 
 
 def describe(
@@ -31,20 +33,26 @@ def describe(
         seed: from which seed.
         train: rows of `bit_strings(recipe.length)` that were trained on, in the order of the batches.
         test: the other rows.
+
+    Returns:
+        Errors are on whole strings, in the code and with the labels of the recipe. Where the recipe cuts or replaces
+        training strings, `split` also holds those that were trained on, as `strings`.
     """
+    strings = training_strings(recipe, seed)
+    changed = {} if strings.lengths is None else {"strings": strings.texts()}
     return {
         "recipe": recipe.to_dict(),
         "seed": seed,
         "steps": recipe.steps,
         "errors": errors(model, recipe, train, test),
         "misread": misread_strings(model, recipe, test),
-        "floor": floor(recipe, train),
+        "floor": floor(recipe, train, shown=strings.shown(every_step=recipe.every_step)),
         "versions": {
             "python": platform.python_version(),
             "safetensors": safetensors.__version__,
             "torch": str(torch.__version__),
         },
-        "split": {"train": train.tolist(), "test": test.tolist()},
+        "split": {"train": train.tolist(), "test": test.tolist(), **changed},
     }
 
 
@@ -52,40 +60,44 @@ def errors(
     model: Counter, recipe: Recipe, train: Int64[Tensor, " train"], test: Int64[Tensor, " test"]
 ) -> dict[str, dict[str, int | float]]:
     """Return how many strings are misread of the test, of the training and of all strings."""
-    x = bit_strings(recipe.length)
-    wrong = set(misread(model, x, running_count(x)[:, -1]).tolist())
-    parts = {"test": test.tolist(), "train": train.tolist(), "all": range(len(x))}
+    wrong = set(misread(model, whole_strings(recipe)).tolist())
+    parts = {"test": test.tolist(), "train": train.tolist(), "all": range(recipe.n_strings)}
     return {name: _share(len(wrong.intersection(rows)), len(rows)) for name, rows in parts.items()}
 
 
 def misread_strings(model: Counter, recipe: Recipe, test: Int64[Tensor, " test"]) -> list[dict[str, Any]]:
-    """Return each misread string by name, with its count, the answer, and the part that it belongs to."""
-    x = bit_strings(recipe.length)
-    counts = running_count(x)[:, -1]
-    rows = misread(model, x, counts)
+    """Return each misread string by name, with its label as `count`, the answer, and the part that it belongs to."""
+    everything = whole_strings(recipe)
+    rows = misread(model, everything)
+    wrong = whole_strings(recipe, rows)
     with torch.no_grad():
-        answers = answer(model(x[rows])).tolist() if len(rows) else []
+        answers = answer(model(wrong.x)).tolist() if len(rows) else []
     in_test = set(test.tolist())
-    names = format_bits(x[rows])
+    names, labels = wrong.texts(), everything.last_labels
     return [
-        {"string": name, "count": int(counts[row]), "answer": a, "part": "test" if row in in_test else "train"}
+        {"string": name, "count": int(labels[row]), "answer": a, "part": "test" if row in in_test else "train"}
         for name, row, a in zip(names, rows.tolist(), answers, strict=True)
     ]
 
 
-def floor(recipe: Recipe, train: Int64[Tensor, " train"]) -> dict[str, Any]:
+def floor(recipe: Recipe, train: Int64[Tensor, " train"], *, shown: Iterable[int] | None = None) -> dict[str, Any]:
     """Return the errors that no training on this split could avoid: labels that it never shows.
 
-    The counts 0 and `length` have one string each; where that string is in the test, its label was
+    The labels 0 and `length` have one string each; where that string is in the test, its label was
     never trained on.
+
+    Args:
+        recipe: gives strings and labels.
+        train: rows trained on.
+        shown: labels that training shows, where they are not those of these rows.
     """
-    x = bit_strings(recipe.length)
-    counts = running_count(x)[:, -1]
-    labels = sorted(set(range(recipe.n_classes)) - set(counts[train].tolist()))
+    everything = whole_strings(recipe)
+    counts = everything.last_labels
+    labels = sorted(set(range(recipe.n_classes)) - set(counts[train].tolist() if shown is None else shown))
     rows = [row for row, count in enumerate(counts.tolist()) if count in labels]
     return {
         "labels_never_trained": labels,
-        "strings": format_bits(x[rows]),
+        "strings": format_bits(everything.bits[rows]),
         "test": _share(len(rows), recipe.n_strings - recipe.train_size),
         "all": _share(len(rows), recipe.n_strings),
     }

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from .counter import Counter, answer
+from .data import Strings
 from .recipes import Recipe
 
 
@@ -35,22 +36,36 @@ def make_adam(model: Counter, recipe: Recipe) -> torch.optim.Adam:
     return torch.optim.Adam(trained, lr=recipe.learning_rate, betas=betas, foreach=False)
 
 
+def last_scores(model: Counter, strings: Strings) -> Float[Tensor, "batch class"]:
+    """Return the logits after each string's own last step.
+
+    A recurrent layer has not yet read what stands behind a string's end, so padding changes nothing.
+    """
+    if strings.lengths is None:
+        return model(strings.x)
+    return model.scores(strings.x)[torch.arange(len(strings.x)), strings.lengths - 1]
+
+
+def string_loss(model: Counter, strings: Strings, recipe: Recipe) -> Float[Tensor, ""]:
+    """Return a recipe's loss, summed over strings: after their last steps, or over all of their steps."""
+    smallest = recipe.smallest_probability
+    if not recipe.every_step:
+        return clipped_log_loss(last_scores(model, strings), strings.last_labels, smallest=smallest)
+    scores, labels = model.scores(strings.x), strings.labels
+    lengths = torch.tensor(labels.shape[1]) if strings.lengths is None else strings.lengths[:, None]
+    read = (torch.arange(labels.shape[1]) < lengths).expand(labels.shape)
+    return clipped_log_loss(scores[read], labels[read], smallest=smallest)
+
+
 def take_step(
-    model: Counter,
-    adam: torch.optim.Adam,
-    x: Float[Tensor, "batch time 1"],
-    counts: Int64[Tensor, " batch"],
-    *,
-    recipe: Recipe,
-    t: int,
+    model: Counter, adam: torch.optim.Adam, strings: Strings, *, recipe: Recipe, t: int
 ) -> Float[Tensor, ""]:
     """Change the weights by one step and return the loss before it.
 
     Args:
         model: changed in place.
         adam: made by `make_adam`; changed in place.
-        x: the batch, (batch, time, 1).
-        counts: its labels, (batch).
+        strings: the batch.
         recipe: which loss and which Adam.
         t: the number of this step, from 1.
     """
@@ -60,15 +75,13 @@ def take_step(
     # (Kingma & Ba 2015, section 2, last paragraph: TensorFlow's is their "epsilon hat" form.)
     adam.param_groups[0]["eps"] = recipe.epsilon / math.sqrt(1 - recipe.beta2**t)
     adam.zero_grad()
-    loss = clipped_log_loss(model(x), counts, smallest=recipe.smallest_probability)
+    loss = string_loss(model, strings, recipe)
     loss.backward()
     adam.step()
     return loss.detach()
 
 
 @torch.no_grad()
-def misread(
-    model: Counter, x: Float[Tensor, "batch time 1"], counts: Int64[Tensor, " batch"]
-) -> Int64[Tensor, " wrong"]:
-    """Return the rows whose answer is not the count, in rising order."""
-    return (answer(model(x)) != counts).nonzero()[:, 0]
+def misread(model: Counter, strings: Strings) -> Int64[Tensor, " wrong"]:
+    """Return the rows whose answer is not the label, in rising order."""
+    return (answer(last_scores(model, strings)) != strings.last_labels).nonzero()[:, 0]

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
+from jaxtyping import Float, Int64
+from torch import Tensor
+
 from probe.errors import ProbeError, unknown
+
+from .counter import LAYERS
+from .tasks import QUESTIONS, TEMPLATE, encode
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,13 @@ class Recipe:
         smallest_probability: what the softmax is clipped to before the logarithm.
         forget_bias: what the forget gate's bias starts at.
         head_bias: what the head's bias starts at.
+        cell: `"lstm"` or `"gru"`; the bias of a GRU's update gate, which keeps the state, starts at forget_bias.
+        question: what the label is, a key of `models.tasks.QUESTIONS`.
+        every_step: whether the loss is summed over the answers after every step, and not taken after the last.
+        truncated: whether each training string is cut to a length from 1 to `length`, drawn from the seed.
+        shorter: how many training strings, drawn from the seed, are replaced by strings one bit shorter.
+        zero: what the network reads for a 0.
+        one: what the network reads for a 1.
     """
 
     name: str
@@ -40,6 +53,13 @@ class Recipe:
     smallest_probability: float = 1e-10
     forget_bias: float = 1.0
     head_bias: float = 0.1
+    cell: str = "lstm"
+    question: str = "ones"
+    every_step: bool = False
+    truncated: bool = False
+    shorter: int = 0
+    zero: float = 0.0
+    one: float = 1.0
 
     def __post_init__(self) -> None:
         for field in ("hidden_size", "length", "train_size", "batch_size", "epochs"):
@@ -57,6 +77,29 @@ class Recipe:
                 f"The recipe {self.name!r} has {self.train_size} training strings in batches of "
                 f"{self.batch_size}; the batch size must divide the number of strings."
             )
+        self._check_variation()
+
+    def _check_variation(self) -> None:
+        for kind, name, known in (("cell", self.cell, LAYERS), ("question", self.question, QUESTIONS)):
+            if name not in known:
+                raise ProbeError(unknown(kind, name, known))
+        most = min(self.train_size, 2 ** (self.length - 1) if self.length > 1 else 0)
+        if not 0 <= self.shorter <= most:
+            raise ProbeError(
+                f"The recipe {self.name!r} replaces {self.shorter} of its {self.train_size} training strings by "
+                f"strings of {self.length - 1} bits; it must be from 0 to {most}."
+            )
+        if self.truncated and self.shorter:
+            raise ProbeError(
+                f"The recipe {self.name!r} truncates its strings and replaces {self.shorter}; vary one of the two."
+            )
+        if self.question == "template" and self.length != len(TEMPLATE):
+            raise ProbeError(
+                f"The recipe {self.name!r} asks for matches with a template of {len(TEMPLATE)} bits, and its strings "
+                f"have {self.length}; give length = {len(TEMPLATE)}."
+            )
+        if self.zero == self.one:
+            raise ProbeError(f"The recipe {self.name!r} writes 0 and 1 both as {self.one:g}; they must differ.")
 
     @property
     def n_strings(self) -> int:
@@ -78,6 +121,14 @@ class Recipe:
         """Steps of the whole training."""
         return self.epochs * self.batches
 
+    def labels(self, x: Float[Tensor, "batch time 1"]) -> Int64[Tensor, "batch time"]:
+        """Return what should be answered after each step of strings of zeros and ones."""
+        return QUESTIONS[self.question](x)
+
+    def encode(self, x: Float[Tensor, "batch time 1"]) -> Float[Tensor, "batch time 1"]:
+        """Return strings of zeros and ones in the code that the network reads."""
+        return encode(x, zero=self.zero, one=self.one)
+
     def to_dict(self) -> dict[str, str | int | float]:
         """Return all fields as JSON values."""
         return asdict(self)
@@ -86,9 +137,12 @@ class Recipe:
     def from_dict(cls, values: dict[str, str | int | float]) -> Recipe:
         """Return the recipe that `to_dict` wrote.
 
+        Fields in `ADDED` may be missing: before they existed every recipe was as it says there.
+
         Raises:
-            ProbeError: a field is missing or unknown; a default put in silently would be another recipe.
+            ProbeError: another field is missing, or one is unknown; a silent default would be another recipe.
         """
+        values = {**ADDED, **values}
         expected, found = {field.name for field in fields(cls)}, set(values)
         if expected != found:
             raise ProbeError(
@@ -98,8 +152,34 @@ class Recipe:
         return cls(**values)  # pyright: ignore[reportArgumentType]  # JSON values, checked by name
 
 
-# The seed's recipe: a blog notebook in TensorFlow 1, line by line in docs/science.md.
-RECIPES = {"counter": Recipe("counter")}
+#: Fields that came after the first networks, and what holds for a description that lacks them.
+ADDED = {
+    "cell": "lstm",
+    "question": "ones",
+    "every_step": False,
+    "truncated": False,
+    "shorter": 0,
+    "zero": 0.0,
+    "one": 1.0,
+}
+
+# The recipe of the notebook (TensorFlow 1), line by line in docs/science.md. Then one thing changed at a time.
+_LISTED = (
+    Recipe("counter"),
+    Recipe("every-step", every_step=True),
+    Recipe("truncated", truncated=True),
+    Recipe("forget-bias-0", forget_bias=0.0),
+    Recipe("forget-bias-3", forget_bias=3.0),
+    *(Recipe(f"hidden-{units}", hidden_size=units) for units in (1, 2, 3, 4)),
+    Recipe("gru", cell="gru"),
+    Recipe("template", question="template"),
+    Recipe("code-reversed", zero=1.0, one=0.0),
+    Recipe("code-signed", zero=-1.0, one=1.0),
+    Recipe("code-half-signed", zero=-0.5, one=0.5),
+    Recipe("code-shifted", zero=1.0, one=2.0),
+    *(Recipe(f"shorter-{percent}-percent", shorter=500 * percent // 100) for percent in (1, 4, 10)),
+)
+RECIPES = {listed.name: listed for listed in _LISTED}
 
 
 def recipe(name: str) -> Recipe:

@@ -78,3 +78,40 @@ def running_count(x: Float[Tensor, "batch time 1"]) -> Int64[Tensor, "batch time
         Counts, int64 (batch, time); the last column is the label of the counting task.
     """
     return x[:, :, 0].long().cumsum(dim=1)
+
+
+#: The fixed string of the template question: the first ten characters of the Thue-Morse sequence, which is balanced
+#: (five ones) and has no period. Matches with it are distributed as the ones are: C(10, k) strings have k of them.
+TEMPLATE = "0110100110"
+
+
+def running_matches(x: Float[Tensor, "batch time 1"]) -> Int64[Tensor, "batch time"]:
+    """Return at how many steps each string has agreed with `TEMPLATE`, this step included.
+
+    Args:
+        x: zeros and ones, (batch, time, 1), at most as long as the template.
+
+    Returns:
+        Matches, int64 (batch, time); the last column is the label of the template question.
+
+    Raises:
+        ProbeError: the strings are longer than the template.
+    """
+    if x.shape[1] > len(TEMPLATE):
+        raise ProbeError(f"The template has {len(TEMPLATE)} bits; strings of {x.shape[1]} cannot be matched with it.")
+    return (x == parse_bits(TEMPLATE)[:, : x.shape[1]].to(x))[:, :, 0].long().cumsum(dim=1)
+
+
+#: What a network can be asked, by name: what it should answer after each step.
+QUESTIONS = {"ones": running_count, "template": running_matches}
+
+
+def encode(x: Float[Tensor, "batch time 1"], *, zero: float, one: float) -> Float[Tensor, "batch time 1"]:
+    """Return bits in another code.
+
+    Args:
+        x: zeros and ones.
+        zero: what a 0 is written as.
+        one: what a 1 is written as.
+    """
+    return zero + (one - zero) * x

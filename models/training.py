@@ -6,26 +6,25 @@ size leaves the split as it was. The global generator is neither read nor moved.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-from jaxtyping import Int64
 from torch import Tensor, nn
 
 from probe.errors import ProbeError
 from probe.files import write_atomically
 
 from . import checkpoints
-from .counter import Counter
+from .counter import Counter, blank_counter, freeze_second_bias
+from .data import Strings, generator, split, training_strings, whole_strings
 from .describe import describe
-from .learning import clipped_log_loss, make_adam, misread, take_step
+from .learning import make_adam, misread, string_loss, take_step
 from .recipes import Recipe
 from .state import STATE, Measurement, Run, refuse_other, restore_state, save_state
-from .tasks import bit_strings, running_count
 from .tf1 import from_basic_lstm_cell
 
 # Every so many steps the errors are measured, the state is saved and `progress` is called.
@@ -41,50 +40,42 @@ def initialise(recipe: Recipe, seed: int) -> Counter:
         seed: 0 or more.
 
     Returns:
-        A float32 counter; `bias_hh` is 0 and not trained.
+        A float32 counter; `bias_hh` is 0 and not trained. The same seed and sizes give the same weights in every
+        recipe of the same cell.
 
     Raises:
         ProbeError: the seed is negative.
     """
-    generator = _generator(seed, "weights")
-    hidden = recipe.hidden_size
+    draws, hidden = generator(seed, "weights"), recipe.hidden_size
+    gates = 4 if recipe.cell == "lstm" else 3
     # TensorFlow's default initialiser is Glorot's, and BasicLSTMCell has *one* kernel for input and state:
     # fan in 1 + H, fan out 4H. `xavier_uniform_` on torch's two matrices would give two other limits.
     # Glorot & Bengio 2010, equation 16.
-    limit = (6 / (1 + hidden + 4 * hidden)) ** 0.5
-    kernel = torch.empty(1 + hidden, 4 * hidden).uniform_(-limit, limit, generator=generator)
+    limit = (6 / (1 + hidden + gates * hidden)) ** 0.5
+    kernel = torch.empty(1 + hidden, gates * hidden).uniform_(-limit, limit, generator=draws)
     # tf.truncated_normal redraws what falls outside two standard deviations: sd .880, not 1.
     weight = torch.empty(hidden, recipe.n_classes)
-    nn.init.trunc_normal_(weight, std=1.0, a=-2.0, b=2.0, generator=generator)
-    model = from_basic_lstm_cell(
-        kernel,
-        torch.zeros(4 * hidden),
-        weight,
-        torch.full((recipe.n_classes,), recipe.head_bias),
-        forget_bias=recipe.forget_bias,
-    )
-    # TensorFlow's cell has one bias. Torch adds two; were both trained, their sum would move twice as
-    # fast under Adam.
-    model.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
-    return model
+    nn.init.trunc_normal_(weight, std=1.0, a=-2.0, b=2.0, generator=draws)
+    head_bias = torch.full((recipe.n_classes,), recipe.head_bias)
+    if recipe.cell == "gru":
+        return freeze_second_bias(_gru(kernel, weight, head_bias, recipe.forget_bias))
+    bias = torch.zeros(4 * hidden)
+    return freeze_second_bias(from_basic_lstm_cell(kernel, bias, weight, head_bias, forget_bias=recipe.forget_bias))
 
 
-def split(recipe: Recipe, seed: int) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " test"]]:
-    """Return which strings are trained on and which are the test.
-
-    Args:
-        recipe: gives the number of strings.
-        seed: 0 or more.
-
-    Returns:
-        Rows of `bit_strings(recipe.length)`: those trained on, in the order of the batches (batch j is
-        always rows j * batch_size and on), and the others.
-
-    Raises:
-        ProbeError: the seed is negative.
-    """
-    order = torch.randperm(recipe.n_strings, generator=_generator(seed, "split"))
-    return order[: recipe.train_size], order[recipe.train_size :]
+@torch.no_grad()
+def _gru(kernel: Tensor, weight: Tensor, head_bias: Tensor, forget_bias: float) -> Counter:
+    """Return a GRU of torch's kind from one kernel, its columns in torch's order r z n."""
+    hidden, classes = weight.shape
+    model = blank_counter(hidden, classes, "gru")
+    bias = torch.zeros(3 * hidden)
+    bias[hidden : 2 * hidden] = forget_bias  # z keeps the state: h' = (1 - z) n + z h
+    for name, tensor in (("weight_ih", kernel[:1].T), ("weight_hh", kernel[1:].T), ("bias_ih", bias)):
+        model.gru.get_parameter(f"{name}_l0").copy_(tensor)
+    model.gru.get_parameter("bias_hh_l0").zero_()
+    model.head.weight.copy_(weight.T)
+    model.head.bias.copy_(head_bias)
+    return model.eval()
 
 
 def train(
@@ -123,31 +114,21 @@ def train(
     if _prepare(folder, run, resume=resume, overwrite=overwrite):
         return folder
     train_rows, test_rows = split(recipe, seed)
+    strings, test = training_strings(recipe, seed), whole_strings(recipe, test_rows)
     if run.step == 0:
-        run.metrics = [_measure(run, train_rows, test_rows)]
+        run.metrics = [_measure(run, strings, test)]
         save_state(run, folder)  # at once: a folder that cannot be written fails here, not after training
     report(run.metrics[-1])
-    x = bit_strings(recipe.length)
-    counts = running_count(x)[:, -1]
-    batches = [(x[rows], counts[rows]) for rows in train_rows.split(recipe.batch_size)]
+    batches = strings.batches(recipe.batch_size)
     while run.step < recipe.steps:
-        batch_x, batch_counts = batches[run.step % recipe.batches]
-        take_step(run.model, run.adam, batch_x, batch_counts, recipe=recipe, t=run.step + 1)
+        take_step(run.model, run.adam, batches[run.step % recipe.batches], recipe=recipe, t=run.step + 1)
         run.step += 1
         if run.step % MEASURE_EVERY == 0 or run.step == recipe.steps:
-            run.metrics.append(_measure(run, train_rows, test_rows))
+            run.metrics.append(_measure(run, strings, test))
             save_state(run, folder)
             report(run.metrics[-1])
-    _finish(run, folder, train_rows, test_rows)
+    _finish(run, folder, describe(run.model, recipe, seed, train_rows, test_rows))
     return folder
-
-
-def _generator(seed: int, purpose: str) -> torch.Generator:
-    if seed < 0:
-        raise ProbeError(f"The seed {seed} is negative; give an integer from 0 up.")
-    # A hash, since neighbouring seeds and `seed + 1` for a second purpose would share streams.
-    digest = hashlib.sha256(f"{purpose} {seed}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def _prepare(folder: Path, run: Run, *, resume: bool, overwrite: bool) -> bool:
@@ -186,20 +167,16 @@ def _remove(folder: Path, names: list[str]) -> None:
 
 
 @torch.no_grad()
-def _measure(run: Run, train: Int64[Tensor, " train"], test: Int64[Tensor, " test"]) -> Measurement:
-    x = bit_strings(run.recipe.length)
-    counts = running_count(x)[:, -1]
-    smallest = run.recipe.smallest_probability
-    loss = clipped_log_loss(run.model(x[train]), counts[train], smallest=smallest) / run.recipe.batches
-    shares = [len(misread(run.model, x[rows], counts[rows])) / len(rows) for rows in (train, test)]
+def _measure(run: Run, train: Strings, test: Strings) -> Measurement:
+    loss = string_loss(run.model, train, run.recipe) / run.recipe.batches
+    shares = [len(misread(run.model, strings)) / len(strings.bits) for strings in (train, test)]
     loss, train_error, test_error = (float(f"{value:.6g}") for value in (float(loss), *shares))
     return Measurement(run.step, loss, train_error, test_error)
 
 
-def _finish(run: Run, folder: Path, train: Int64[Tensor, " train"], test: Int64[Tensor, " test"]) -> None:
+def _finish(run: Run, folder: Path, config: dict[str, Any]) -> None:
     lines = [json.dumps(asdict(line)) + "\n" for line in run.metrics]
     write_atomically(folder / checkpoints.METRICS, "".join(lines))
-    config = describe(run.model, run.recipe, run.seed, train, test)
     checkpoints.save(folder, model=run.model, untrained=initialise(run.recipe, run.seed), config=config)
     # What a kill in the middle of writing left under a temporary name, see probe.files.
     leftovers = [path.name for name in OUTPUTS for path in folder.glob(f".{name}.*")]

@@ -9,9 +9,11 @@ from typing import Any
 
 from probe.errors import ProbeError
 
-from .checkpoints import load, load_config
+from .checkpoints import WEIGHTS, load, load_config
 from .counter import Counter
+from .data import described_strings
 from .recipes import recipe as find_recipe
+from .twins import Readout, readout_twin
 
 ZOO = Path(__file__).parent / "zoo"
 
@@ -23,16 +25,22 @@ class Trained:
     Attributes:
         seed: what it was trained from.
         model: the network, in evaluation mode.
-        untrained: the same initialisation without a step.
+        untrained: the same initialisation without a step; None where nobody kept it.
         config: its description, see `models.describe`.
         folder: where it was read.
     """
 
     seed: int
     model: Counter
-    untrained: Counter
+    untrained: Counter | None
     config: dict[str, Any]
     folder: Path
+
+    def readout(self) -> Readout | None:
+        """Return the readout twin, see `models.twins`; None without the untrained network."""
+        if self.untrained is None:
+            return None
+        return readout_twin(self.untrained, described_strings(self.config))
 
 
 def networks(
@@ -54,6 +62,34 @@ def networks(
     return [_trained(seed, folder, None if fresh is None else Path(fresh)) for seed in seeds]
 
 
+def checkpoint(folder: str | Path) -> Trained:
+    """Return the network of any folder that `models.checkpoints.save` wrote.
+
+    Raises:
+        ProbeError: a file is missing or damaged; the untrained twin alone may be absent, with its hash.
+    """
+    folder = Path(folder)
+    config = load_config(folder)
+    has_twin = WEIGHTS["untrained"] in config["sha256"]
+    untrained = load(folder, which="untrained") if has_twin else None
+    return Trained(config["seed"], load(folder), untrained, config, folder)
+
+
+def tensorflows_network() -> Trained:
+    """Return the counter that TensorFlow 1.15 trained by the seed notebook's own code; it has no untrained twin."""
+    return checkpoint(ZOO / "tf1" / "seed-0")
+
+
+def committed_seeds(recipe: str) -> list[int]:
+    """Return the seeds of a recipe's committed networks, rising.
+
+    Raises:
+        ProbeError: there is no such recipe.
+    """
+    folders = (ZOO / find_recipe(recipe).name).glob("seed-*")
+    return sorted(int(folder.name.removeprefix("seed-")) for folder in folders)
+
+
 def _trained(seed: int, committed: Path, fresh: Path | None) -> Trained:
     folder = committed / f"seed-{seed}"
     if fresh is not None and (fresh / folder.name).exists():
@@ -64,4 +100,4 @@ def _trained(seed: int, committed: Path, fresh: Path | None) -> Trained:
             f"{str(folder)!r} holds the network of seed {config['seed']}, and its name says seed {seed}. "
             "Rename the folder, or train that seed."
         )
-    return Trained(seed, load(folder), load(folder, which="untrained"), config, folder)
+    return checkpoint(folder)

@@ -153,6 +153,7 @@ def test_the_zoo_is_what_its_descriptions_say() -> None:
         assert misread_strings(network.model, recipe, parts[1]) == network.config["misread"]
         assert floor(recipe, parts[0]) == network.config["floor"]
         fresh = initialise(recipe, network.seed).state_dict()
+        assert network.untrained is not None
         for name, tensor in network.untrained.state_dict().items():
             torch.testing.assert_close(tensor, fresh[name], rtol=0, atol=1e-6)
 
@@ -168,6 +169,7 @@ def test_the_untrained_twins_do_not_count() -> None:
     """The control arm: without training most strings are misread."""
     x = bit_strings(10)
     for network in networks():
+        assert network.untrained is not None
         with torch.no_grad():
             wrong = answer(network.untrained(x)) != running_count(x)[:, -1]
         assert float(wrong.float().mean()) > 0.5

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.counter import Counter, answer
+from models.data import Strings
 from models.learning import make_adam, take_step
 from models.recipes import RECIPES
 from models.tasks import bit_strings, format_bits, running_count
@@ -176,7 +177,10 @@ def torch_step(
         moments = {"step": torch.tensor(float(t - 1)), "exp_avg": first[name], "exp_avg_sq": second[name]}
         state["state"][index] = moments
     adam.load_state_dict(state)
-    loss = take_step(model, adam, torch.from_numpy(x), torch.from_numpy(counts), recipe=RECIPE, t=t)
+    bits = torch.from_numpy(x)
+    labels = running_count(bits)
+    assert labels[:, -1].tolist() == counts.tolist()
+    loss = take_step(model, adam, Strings(bits, bits, labels), recipe=RECIPE, t=t)
     return float(loss), {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 

@@ -105,7 +105,7 @@ def test_the_global_generator_is_neither_read_nor_moved(tmp_path: Path) -> None:
 
 def test_every_number_of_the_recipe_changes_the_network(tmp_path: Path) -> None:
     """No field is carried along unread."""
-    changes: dict[str, float] = {
+    changes: dict[str, float | str] = {
         "hidden_size": 11,
         "length": 9,
         "train_size": 400,
@@ -118,6 +118,13 @@ def test_every_number_of_the_recipe_changes_the_network(tmp_path: Path) -> None:
         "smallest_probability": 0.2,
         "forget_bias": 0.0,
         "head_bias": 0.0,
+        "cell": "gru",
+        "question": "template",
+        "every_step": True,
+        "truncated": True,
+        "shorter": 5,
+        "zero": -1.0,
+        "one": 2.0,
     }
     names = {field.name for field in dataclasses.fields(Recipe)} - {"name"}
     assert set(changes) == names
@@ -286,7 +293,7 @@ def test_a_negative_seed_is_refused(function: object) -> None:
     ("options", "code", "message"),
     [
         (["--seed", "-1"], 1, "seed -1 is negative"),
-        (["--recipe", "countr"], 1, "no recipe 'countr'; there is 'counter'. Did you mean 'counter'?"),
+        (["--recipe", "countr"], 1, "no recipe 'countr'; there is 'counter', 'every-step',"),
         (["--epochs", "0"], 1, "epochs = 0; it must be at least 1"),
         (["--seed", "1", "--seeds", "0:2"], 2, "--seed or --seeds, not both"),
         (["--seeds", "3"], 2, "--seeds is '3'; give a range such as 0:10"),

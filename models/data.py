@@ -1,0 +1,152 @@
+"""What a network is trained on: the split, and the strings and labels of a recipe."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from probe.errors import ProbeError
+
+from .recipes import Recipe
+from .tasks import bit_strings, format_bits, parse_bits
+
+
+def generator(seed: int, purpose: str) -> torch.Generator:
+    """Return the random numbers of one purpose.
+
+    Raises:
+        ProbeError: the seed is negative.
+    """
+    if seed < 0:
+        raise ProbeError(f"The seed {seed} is negative; give an integer from 0 up.")
+    # A hash, since neighbouring seeds and `seed + 1` for a second purpose would share streams.
+    digest = hashlib.sha256(f"{purpose} {seed}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def split(recipe: Recipe, seed: int) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " test"]]:
+    """Return which strings are trained on and which are the test.
+
+    Args:
+        recipe: gives the number of strings.
+        seed: 0 or more.
+
+    Returns:
+        Rows of `bit_strings(recipe.length)`: those trained on, in the order of the batches (batch j is
+        always rows j * batch_size and on), and the others.
+
+    Raises:
+        ProbeError: the seed is negative.
+    """
+    order = torch.randperm(recipe.n_strings, generator=generator(seed, "split"))
+    return order[: recipe.train_size], order[recipe.train_size :]
+
+
+@dataclass(frozen=True, eq=False)
+class Strings:
+    """Labelled strings, maybe of several lengths.
+
+    Attributes:
+        bits: zeros and ones, (string, time, 1); what stands after a string's own end is 0 and is never answered.
+        x: the same in the code that the network reads.
+        labels: what should be answered after each step, (string, time).
+        lengths: of each string, (string,); None where all are as long as the table.
+    """
+
+    bits: Float[Tensor, "string time 1"]
+    x: Float[Tensor, "string time 1"]
+    labels: Int64[Tensor, "string time"]
+    lengths: Int64[Tensor, " string"] | None = None
+
+    @property
+    def last_labels(self) -> Int64[Tensor, " string"]:
+        """The label after each string's own last step."""
+        if self.lengths is None:
+            return self.labels[:, -1]
+        return self.labels.gather(1, self.lengths[:, None] - 1)[:, 0]
+
+    def texts(self) -> list[str]:
+        """Return the strings as they are written."""
+        texts = format_bits(self.bits)
+        if self.lengths is None:
+            return texts
+        return [text[:length] for text, length in zip(texts, self.lengths.tolist(), strict=True)]
+
+    def shown(self, *, every_step: bool) -> set[int]:
+        """Return the labels that a training on these strings shows."""
+        if not every_step:
+            return set(self.last_labels.tolist())
+        steps = torch.arange(self.labels.shape[1])
+        lengths = torch.full((len(self.bits),), len(steps)) if self.lengths is None else self.lengths
+        return set(self.labels[steps < lengths[:, None]].tolist())
+
+    def batches(self, size: int) -> list[Strings]:
+        """Return the strings in batches, in their order."""
+        parts = torch.arange(len(self.bits)).split(size)
+        lengths = self.lengths
+        return [
+            Strings(self.bits[rows], self.x[rows], self.labels[rows], None if lengths is None else lengths[rows])
+            for rows in parts
+        ]
+
+
+def whole_strings(recipe: Recipe, rows: Int64[Tensor, " string"] | None = None) -> Strings:
+    """Return strings of the recipe's length, as they are asked in a test.
+
+    Args:
+        recipe: gives length, labels and code.
+        rows: of `bit_strings(recipe.length)`; None for all of them.
+    """
+    bits = bit_strings(recipe.length)
+    bits = bits if rows is None else bits[rows]
+    return Strings(bits, recipe.encode(bits), recipe.labels(bits))
+
+
+def described_strings(config: dict[str, Any]) -> Strings:
+    """Return what a network was trained on, from its description.
+
+    Args:
+        config: see `models.describe`.
+    """
+    recipe, part = Recipe.from_dict(config["recipe"]), config["split"]
+    whole = whole_strings(recipe, torch.tensor(part["train"]))
+    if "strings" not in part:
+        return whole
+    bits = torch.zeros_like(whole.bits)
+    for row, text in enumerate(part["strings"]):
+        bits[row, : len(text)] = parse_bits(text)[0]
+    lengths = torch.tensor([len(text) for text in part["strings"]])
+    return Strings(bits, recipe.encode(bits), recipe.labels(bits), lengths)
+
+
+def training_strings(recipe: Recipe, seed: int) -> Strings:
+    """Return what a recipe trains on, in the order of the batches.
+
+    Args:
+        recipe: its `truncated` and `shorter` change the strings; its `zero` and `one` how they are read.
+        seed: 0 or more.
+
+    Raises:
+        ProbeError: the seed is negative.
+    """
+    whole = whole_strings(recipe, split(recipe, seed)[0])
+    if not recipe.truncated and not recipe.shorter:
+        return whole
+    bits, count = whole.bits.clone(), recipe.train_size
+    if recipe.truncated:
+        lengths = torch.randint(1, recipe.length + 1, (count,), generator=generator(seed, "truncated"))
+    else:
+        draws = generator(seed, "shorter")
+        places = torch.randperm(count, generator=draws)[: recipe.shorter]
+        short = bit_strings(recipe.length - 1)
+        chosen = torch.randperm(len(short), generator=draws)[: recipe.shorter]
+        bits[places, :-1] = short[chosen]
+        lengths = torch.full((count,), recipe.length)
+        lengths[places] -= 1
+    bits[torch.arange(recipe.length) >= lengths[:, None]] = 0.0
+    return Strings(bits, recipe.encode(bits), recipe.labels(bits), lengths)

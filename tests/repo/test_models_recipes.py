@@ -1,0 +1,234 @@
+"""Recipes with one thing changed: what each trains on, which loss it takes, and that a kill costs nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models import zoo
+from models.card import card, read_configs
+from models.checkpoints import load, load_config
+from models.counter import Coded, Counter, answer
+from models.data import Strings, described_strings, training_strings, whole_strings
+from models.learning import last_scores, string_loss
+from models.recipes import RECIPES, Recipe
+from models.state import STATE, Measurement
+from models.tasks import TEMPLATE, bit_strings, parse_bits, running_matches
+from models.training import initialise, split, train
+from probe.errors import ProbeError
+
+COUNTER = RECIPES["counter"]
+VARIED = [name for name in RECIPES if name != "counter"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """The programs train on one thread."""
+    torch.set_num_threads(1)
+
+
+def test_every_recipe_changes_one_thing() -> None:
+    """Beside its name it differs from the counter's in one field; a code is one thing in two fields."""
+    base = COUNTER.to_dict()
+    for name in VARIED:
+        changed = {key for key, value in RECIPES[name].to_dict().items() if value != base[key]} - {"name"}
+        assert len(changed - {"zero", "one"}) + bool(changed & {"zero", "one"}) == 1, name
+        assert RECIPES[name].name == name
+
+
+def test_the_codes_and_doses_are_those_of_the_experiment() -> None:
+    """1/0, -1/+1, -.5/+.5, 1/2; and 5, 20 and 50 of 500 strings, which is 1, 4 and 10 %."""
+    codes = {RECIPES[name].encode(torch.tensor([[[0.0], [1.0]]])).flatten().tolist().__str__() for name in RECIPES}
+    assert codes == {"[0.0, 1.0]", "[1.0, 0.0]", "[-1.0, 1.0]", "[-0.5, 0.5]", "[1.0, 2.0]"}
+    assert [RECIPES[f"shorter-{percent}-percent"].shorter for percent in (1, 4, 10)] == [5, 20, 50]
+
+
+def test_whatever_is_changed_the_split_and_the_first_weights_stay() -> None:
+    """One thing at a time: the same 500 strings in the same order, and the same draws where sizes agree."""
+    rows, weights = split(COUNTER, 3)[0], initialise(COUNTER, 3).state_dict()
+    for name in VARIED:
+        assert torch.equal(split(RECIPES[name], 3)[0], rows)
+        found = initialise(RECIPES[name], 3).state_dict()
+        if {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in weights.items()}:
+            changed = {key for key, value in found.items() if not torch.equal(value, weights[key])}
+            assert changed == ({"lstm.bias_ih_l0"} if "forget" in name else set()), name
+
+
+@pytest.mark.parametrize("bias", [0.0, 3.0])
+def test_the_forget_bias_is_what_the_recipe_says(bias: float) -> None:
+    """Only the forget gate's bias starts there."""
+    model = initialise(RECIPES[f"forget-bias-{bias:g}"], 0)
+    assert model.lstm.get_parameter("bias_ih_l0").tolist() == [0.0] * 12 + [bias] * 12 + [0.0] * 24
+
+
+def test_a_gru_keeps_its_state_at_first_and_has_one_bias() -> None:
+    """The update gate's bias is the forget bias; one kernel has Glorot's limit for three gates."""
+    model = initialise(RECIPES["gru"], 0)
+    assert model.gru.get_parameter("bias_ih_l0").tolist() == [0.0] * 12 + [1.0] * 12 + [0.0] * 12
+    assert not model.gru.get_parameter("bias_hh_l0").requires_grad
+    limit = (6 / (13 + 36)) ** 0.5
+    weights = torch.cat([model.gru.get_parameter(f"weight_{part}_l0").flatten() for part in ("ih", "hh")])
+    assert 0.98 * limit < float(weights.detach().abs().max()) <= limit
+
+
+def test_the_template_is_balanced_and_its_labels_are_matches() -> None:
+    """Five ones; the template matches itself ten times, its mirror never; labels are distributed as counts are."""
+    assert TEMPLATE.count("1") == 5
+    mirror = TEMPLATE.translate(str.maketrans("01", "10"))
+    assert running_matches(parse_bits(TEMPLATE)).tolist() == [list(range(1, 11))]
+    assert running_matches(parse_bits(mirror)).tolist() == [[0] * 10]
+    strings = whole_strings(RECIPES["template"])
+    assert strings.last_labels.bincount().tolist() == whole_strings(COUNTER).last_labels.bincount().tolist()
+    assert running_matches(parse_bits("0111")).tolist() == [[1, 2, 3, 3]]
+    with pytest.raises(ProbeError, match="The template has 10 bits; strings of 11"):
+        running_matches(bit_strings(11))
+
+
+def test_truncated_strings_are_the_same_strings_cut() -> None:
+    """500 beginnings of the 500 training strings, lengths 1 to 10 all there, labels the count so far."""
+    strings, whole = training_strings(RECIPES["truncated"], 0), training_strings(COUNTER, 0)
+    assert strings.lengths is not None
+    assert sorted(set(strings.lengths.tolist())) == list(range(1, 11))
+    for text, full, label in zip(strings.texts(), whole.texts(), strings.last_labels.tolist(), strict=True):
+        assert full.startswith(text)
+        assert label == text.count("1")
+    other = training_strings(RECIPES["truncated"], 1).lengths
+    assert other is not None
+    assert not torch.equal(other, strings.lengths)
+
+
+@pytest.mark.parametrize("percent", [1, 4, 10])
+def test_a_dose_replaces_that_many_strings(percent: int) -> None:
+    """Distinct strings of nine bits stand in the place of some; all others are as they were."""
+    strings, whole = training_strings(RECIPES[f"shorter-{percent}-percent"], 0), training_strings(COUNTER, 0)
+    short = [text for text in strings.texts() if len(text) == 9]
+    assert len(short) == len(set(short)) == 5 * percent
+    kept = [pair for pair in zip(strings.texts(), whole.texts(), strict=True) if len(pair[0]) == 10]
+    assert all(own == before for own, before in kept)
+    assert strings.last_labels.tolist() == [text.count("1") for text in strings.texts()]
+
+
+def test_what_stands_behind_a_strings_end_is_never_answered() -> None:
+    """Scores are those of each string alone, and another padding changes neither loss nor slope."""
+    recipe = RECIPES["truncated"]
+    model = initialise(recipe, 0).double()
+    strings = training_strings(recipe, 0).batches(50)[0]
+    strings = dataclasses.replace(strings, x=strings.x.double())
+    with torch.no_grad():
+        alone = torch.cat([model(parse_bits(text).double()) for text in strings.texts()])
+        assert torch.allclose(last_scores(model, strings), alone, atol=1e-12, rtol=0)
+    assert strings.lengths is not None
+    padded = torch.where(torch.arange(10)[None, :, None] >= strings.lengths[:, None, None], 7.0, strings.x)
+    for own in (recipe, dataclasses.replace(recipe, every_step=True)):
+        losses = [string_loss(model, dataclasses.replace(strings, x=x), own) for x in (strings.x, padded)]
+        slopes = [torch.autograd.grad(loss, model.lstm.get_parameter("weight_hh_l0"))[0] for loss in losses]
+        assert torch.equal(*losses)
+        assert torch.allclose(*slopes, atol=1e-12, rtol=0)
+
+
+def test_the_loss_at_every_step_is_the_sum_over_beginnings() -> None:
+    """It equals the loss after the last step of all beginnings of all strings, cut off one by one."""
+    recipe = dataclasses.replace(COUNTER, every_step=True)
+    model = initialise(recipe, 0).double()
+    strings = training_strings(recipe, 0).batches(40)[0]
+    strings = dataclasses.replace(strings, x=strings.x.double())
+    with torch.no_grad():
+        cut = [Strings(strings.bits[:, :t], strings.x[:, :t], strings.labels[:, :t]) for t in range(1, 11)]
+        parts = [float(string_loss(model, part, COUNTER)) for part in cut]
+        assert float(string_loss(model, strings, recipe)) == pytest.approx(sum(parts), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["every-step", "truncated", "gru", "template", "code-signed", "shorter-10-percent"])
+def test_a_killed_training_of_any_recipe_resumes_to_the_same_bits(name: str, tmp_path: Path) -> None:
+    """Strings, lengths and labels follow from recipe and seed: every file is that of a run left alone."""
+    short = dataclasses.replace(RECIPES[name], epochs=24)
+    train(short, 1, tmp_path / "whole")
+
+    def interrupt(now: Measurement) -> None:
+        if now.step == 100 and (tmp_path / "cut" / STATE).exists() and not interrupted:
+            interrupted.append(now)
+            raise KeyboardInterrupt
+
+    interrupted: list[Measurement] = []
+    with pytest.raises(KeyboardInterrupt):
+        train(short, 1, tmp_path / "cut", progress=interrupt)
+    train(short, 1, tmp_path / "cut", resume=True)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "cut").iterdir()} == files
+    assert load_config(tmp_path / "cut")["recipe"] == short.to_dict()
+
+
+@pytest.mark.parametrize("name", [*VARIED, "tf1"])
+def test_committed_networks_are_what_their_descriptions_say(name: str) -> None:
+    """Recipe, split, strings, errors and card follow from weights and seed, and all seeds asked for are there."""
+    configs = read_configs(zoo.ZOO / name)
+    assert (zoo.ZOO / name / "README.md").read_text() == card(configs)
+    if name == "tf1":
+        return
+    assert [config["seed"] for config in configs] == zoo.committed_seeds(name)
+    assert len(configs) == (10 if name == "template" else 1)
+    for trained in zoo.networks(name, zoo.committed_seeds(name)):
+        recipe = Recipe.from_dict(trained.config["recipe"])
+        assert recipe == RECIPES[name]
+        whole = whole_strings(recipe)
+        with torch.no_grad():
+            wrong = answer(trained.model(whole.x)) != whole.last_labels
+        assert int(wrong.sum()) == trained.config["errors"]["all"]["misread"]
+        assert trained.config["split"]["train"] == split(recipe, trained.seed)[0].tolist()
+        assert described_strings(trained.config).texts() == training_strings(recipe, trained.seed).texts()
+        assert trained.untrained is not None
+        for key, tensor in initialise(recipe, trained.seed).state_dict().items():
+            torch.testing.assert_close(trained.untrained.state_dict()[key], tensor, rtol=0, atol=1e-6)
+
+
+def test_labels_that_a_changed_training_shows_are_counted() -> None:
+    """Every string that begins with 0 shows the label 0 to a loss at every step; cut strings never show 10."""
+    found = {name: load_config(zoo.ZOO / name / "seed-0")["floor"] for name in ("counter", "every-step", "truncated")}
+    assert found["counter"]["labels_never_trained"] == [0, 10]
+    assert found["every-step"]["labels_never_trained"] == [10]
+    assert 10 in found["truncated"]["labels_never_trained"]
+
+
+def test_a_description_from_before_a_field_existed_reads_as_it_was() -> None:
+    """The committed counters' descriptions lack the newer fields, which then have the values that held."""
+    values = json.loads((zoo.ZOO / "counter" / "seed-0" / "config.json").read_text())["recipe"]
+    assert "cell" not in values
+    assert Recipe.from_dict(values) == COUNTER
+
+
+def test_a_coded_network_is_fed_bits() -> None:
+    """Wrapped, it answers bits as the bare one answers their code."""
+    recipe = RECIPES["code-signed"]
+    model, x = load(zoo.ZOO / "code-signed" / "seed-0"), bit_strings(10)
+    with torch.no_grad():
+        assert torch.equal(Coded(model, zero=-1.0, one=1.0)(x), model(recipe.encode(x)))
+        assert not torch.equal(model(x), model(recipe.encode(x)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cell": "lstn"}, "no cell 'lstn'; there is 'lstm', 'gru'. Did you mean 'lstm'"),
+        ({"question": "zeros"}, "no question 'zeros'; there is 'ones', 'template'"),
+        ({"shorter": 501}, "replaces 501 of its 500 training strings by strings of 9 bits; it must be from 0 to 500"),
+        ({"shorter": -1}, "from 0 to 500"),
+        ({"shorter": 5, "truncated": True}, "truncates its strings and replaces 5; vary one of the two"),
+        ({"question": "template", "length": 9, "train_size": 100}, "have 9; give length = 10"),
+        ({"zero": 1.0}, "writes 0 and 1 both as 1; they must differ"),
+    ],
+)
+def test_an_impossible_variation_is_refused(change: dict[str, Any], message: str) -> None:
+    """The message says what was given and what is allowed."""
+    with pytest.raises(ProbeError, match=message):
+        dataclasses.replace(COUNTER, **change)
+
+
+def test_a_counter_of_an_unknown_cell_is_refused() -> None:
+    """The nearest name is given."""
+    with pytest.raises(ProbeError, match="Did you mean 'gru'"):
+        Counter(cell="grv")
