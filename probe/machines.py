@@ -83,6 +83,7 @@ class Machine:
             or the output depends on more than its last state.
     """
 
+    @torch.no_grad()
     def __init__(
         self,
         model: nn.Module,
@@ -133,7 +134,7 @@ class Machine:
     def prefixes(self) -> tuple[Prefixes, ...]:
         """The distinct prefixes of the natural run after each step."""
         found, group = [], np.zeros(len(self.inputs), dtype=np.int64)
-        for values in self.inputs.transpose(0, 1).detach().numpy():
+        for values in self.inputs.transpose(0, 1).numpy():
             _, first, group = np.unique(
                 np.column_stack([group, values]), axis=0, return_index=True, return_inverse=True
             )

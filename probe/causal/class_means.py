@@ -73,5 +73,5 @@ def classes_at(machine: Machine, task: Task, step: int) -> Classes:
         )
     values, member = np.unique(concept.numpy(), return_inverse=True)
     member = member.ravel().astype(np.int64)
-    states = machine.states[prefixes.rows, step].detach().numpy()
+    states = machine.states[prefixes.rows, step].numpy()
     return Classes(step, states, concept.numpy(), values, member, torch.as_tensor(member)[prefixes.group])

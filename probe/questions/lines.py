@@ -20,7 +20,7 @@ def draw_median_line(frame: pd.DataFrame, *, ax: Axes, color: str, **look: Any) 
         **look: keywords for `Axes.plot`.
     """
     table = frame.pivot(index="network", columns="step", values="value").sort_index(axis=1)
-    steps = [int(step) for step in table.columns]
+    steps = table.columns.astype(float).tolist()
     ax.plot(steps, table.median().to_numpy(float), color=color, **look)
     bounds = [median_interval(column) for column in table.to_numpy(float).T.tolist()]
     known = [bound for bound in bounds if bound is not None]

@@ -15,14 +15,16 @@ CLASSES = LENGTH + 1
 
 
 class Tally(nn.Module):
-    """An LSTM whose first unit adds 0.1 for each win and whose others do nothing or run idle.
+    """An LSTM whose first unit adds the same for each win and whose others run idle.
 
     Args:
         idle: random units beside the first, which nobody reads.
+        gain: what a win adds to the cell; the larger, the more curved is h = tanh(c).
     """
 
-    def __init__(self, idle: int = 0) -> None:
+    def __init__(self, idle: int = 0, gain: float = 0.1) -> None:
         super().__init__()
+        self.gain = gain
         self.lstm = nn.LSTM(2, 1 + idle, batch_first=True)
         generator = torch.Generator().manual_seed(3)
         units = 1 + idle
@@ -34,13 +36,13 @@ class Tally(nn.Module):
                 gates[:, 0] = 0
                 if name == "weight_hh_l0":
                     gates[:, :, 0] = 0
-            self.lstm.get_parameter("weight_ih_l0").view(4, units, 2)[2, 0, 0] = math.atanh(0.1)
+            self.lstm.get_parameter("weight_ih_l0").view(4, units, 2)[2, 0, 0] = math.atanh(gain)
             self.lstm.get_parameter("bias_ih_l0").view(4, units)[:, 0] = torch.tensor([40.0, 40.0, 0.0, 40.0])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores: the nearer the first unit to a level, the higher."""
         h = self.lstm(x)[0][:, -1, :1]
-        return -1e5 * (h - torch.tanh(0.1 * torch.arange(CLASSES).to(h))) ** 2
+        return -1e5 * (h - torch.tanh(self.gain * torch.arange(CLASSES).to(h))) ** 2
 
 
 class Reader(nn.Module):
