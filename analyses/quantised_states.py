@@ -16,6 +16,7 @@ from probe.questions import quantised_states
 from . import common
 
 BOUND = 0.95
+PLANTED = ("planted/ones", "planted/ones-alone")
 BY_STEP, OVER_STEPS = "accuracy_kept_by_step", "accuracy_kept_over_steps"
 RULES = (
     Rule(
@@ -36,7 +37,8 @@ def find(networks: Sequence[Network]) -> Finding:
     counted = [network for network in networks if network.subject != "template"]
     table = quantised_states.measure(counted, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
     drawn = table[table["metric"].isin([BY_STEP, OVER_STEPS, "states"])].reset_index(drop=True)
-    shown = drawn[(drawn["subject"] != "untrained")].reset_index(drop=True)
+    own = drawn["subject"].isin(["trained", "readout"]) | drawn["network"].isin(PLANTED)
+    shown = drawn[own].reset_index(drop=True)
     with style():
         figure, axes = new_figure(height=3.4)
         quantised_states.draw(shown, threshold=BOUND, ax=axes[0, 0])

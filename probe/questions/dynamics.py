@@ -176,7 +176,7 @@ def draw_points(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         "fixed_points": "fixed points",
         "stable_points": "stable ones\namong them",
         "slow_points": "slow points",
-        "slow_modes": f"modes of modulus ≥ {SLOW_MODE:g}\nat visited states",
+        "slow_modes": f"modes of\nmodulus ≥ {SLOW_MODE:g}",
     }
     ax = draw_dots(frame, metrics, ax=ax)
     ax.set_ylabel("number")

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..figures import axes_or_new, role_style
+from ..figures import ROLE_STYLE, axes_or_new, role_style
 from ..measurements import Network, as_networks, measurement, tabulate
 from ..outputs import per_row
 
@@ -165,6 +165,8 @@ def draw(
 ) -> Axes:
     """Draw the mean excess of each network by length, a line a network, between the landmarks.
 
+    Networks of a subject that has no look of its own (`other`) are left out.
+
     Args:
         frame: what `measure` returned.
         reference: the trained length.
@@ -172,7 +174,7 @@ def draw(
         ax: axes to draw into, or None for new ones.
     """
     ax = axes_or_new(ax)
-    rows = frame[frame["metric"] == "mean_excess"]
+    rows = frame[(frame["metric"] == "mean_excess") & frame["subject"].isin(list(ROLE_STYLE))]
     for subject, of_subject in rows.groupby("subject", sort=False):
         look = role_style(str(subject))
         for number, (_, one) in enumerate(of_subject.groupby("network", sort=False)):
@@ -212,8 +214,8 @@ def _name(landmark: float, names: Mapping[float, str] | None) -> str:
 def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None, ax: Axes | None = None) -> Axes:
     """Draw the drift of each trained and planted network, smallest at the bottom, between the landmarks.
 
-    An untrained twin is marked in its network's row. One that answers about the same whatever it reads stands at
-    the balance, which says nothing about what it counts.
+    The twins, untrained and with a fitted readout, are marked in their network's row. One that answers about the same
+    whatever it reads stands at the balance, which says nothing about what it counts.
 
     Args:
         frame: what `measure` returned.
@@ -224,19 +226,20 @@ def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None
     drifts = frame[(frame["metric"] == "drift") & frame["subject"].isin(["trained", "planted"])]
     drifts = drifts.sort_values(["value", "network"])
     places = np.arange(len(drifts))
-    twins = frame[(frame["metric"] == "drift") & (frame["subject"] == "untrained")].set_index("seed")["value"]
-    paired = drifts["seed"].isin(twins.index).to_numpy() & (drifts["subject"] == "trained").to_numpy()
     marks = {
         subject: (drifts["value"][own], places[own])
         for subject in ("trained", "planted")
         if (own := (drifts["subject"] == subject).to_numpy()).any()
     }
-    if paired.any():
-        marks["untrained"] = (twins.loc[drifts["seed"][paired]], places[paired])
+    for twin in ("untrained", "readout"):
+        twins = frame[(frame["metric"] == "drift") & (frame["subject"] == twin)].set_index("seed")["value"]
+        paired = drifts["seed"].isin(twins.index).to_numpy() & (drifts["subject"] == "trained").to_numpy()
+        if paired.any():
+            marks[twin] = (twins.loc[drifts["seed"][paired]], places[paired])
     for subject, (values, rows) in marks.items():
         look = role_style(subject)
         ax.plot(values.to_numpy(), rows, look.marker, color=look.color, label=subject)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=len(marks))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=len(marks), columnspacing=1.0, handletextpad=0.2)
     for landmark in LANDMARKS:
         ax.axvline(landmark, color="black", linewidth=0.8, zorder=0)
         ax.annotate(

@@ -166,6 +166,8 @@ def test_draw_drifts_sorts_the_networks_and_marks_each_twin_in_its_networks_row(
         Network("high", "trained", Program(0.8), 0),
         Network("low", "trained", Program(0.25), 1),
         Network("low/twin", "untrained", Program(0.5), 1),
+        Network("low/readout", "readout", Program(0.125), 1),
+        Network("another", "other", Program(0.7)),
     ]
     table = other_lengths.measure(networks, INPUTS, CONCEPT, **OPTIONS)
     ax = other_lengths.draw_drifts(table, names={1.0: "losses"})
@@ -174,4 +176,16 @@ def test_draw_drifts_sorts_the_networks_and_marks_each_twin_in_its_networks_row(
     assert np.allclose(marks["trained"].get_xdata(), [0.25, 0.8])
     assert np.allclose(marks["untrained"].get_xdata(), [0.5])
     assert np.asarray(marks["untrained"].get_ydata()).tolist() == [0]
+    assert np.allclose(marks["readout"].get_xdata(), [0.125])
+    assert np.asarray(marks["readout"].get_ydata()).tolist() == [0]
     assert [text.get_text() for text in ax.texts] == ["d = 0", "d = 0.5", "losses"]
+
+
+def test_a_subject_without_a_look_of_its_own_is_not_drawn():
+    """It stays in the table, and the figure shows the others."""
+    networks = [Network("net", "trained", Program(0.8), 0), Network("another", "other", Program(0.7))]
+    table = other_lengths.measure(networks, INPUTS, CONCEPT, **OPTIONS)
+    assert values(table, "drift") == pytest.approx([0.8, 0.7])
+    labels = [line.get_label() for line in other_lengths.draw(table, reference=REFERENCE).get_lines()]
+    assert "trained" in labels
+    assert "other" not in labels
