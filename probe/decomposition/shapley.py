@@ -94,7 +94,7 @@ class Shares:
     @property
     def negative(self) -> float:
         """The negative shares' sum, as a positive number: what the others must make up for."""
-        return float(-np.minimum(self.values, 0).sum())
+        return float(np.maximum(-self.values, 0).sum())
 
 
 def pooled_shares(

@@ -104,6 +104,10 @@ def draw(frame: pd.DataFrame, *, dose: float | None = None, ax: Axes | None = No
     if dose is not None:
         ax.axvline(dose, color="black", linewidth=1, zorder=0)
     ax.set_xscale("log")
+    decades = [
+        value for value in sorted(curves["dose"].unique()) if value > 0 and float(np.log10(value)).is_integer()
+    ]
+    ax.set_xticks(decades, [f"{value:g}" for value in decades])
     ax.set_ylim(0, 1.03)
     ax.set_xlabel("noise, in units of each number's own sd")
     ax.set_ylabel("accuracy")

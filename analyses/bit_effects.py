@@ -1,0 +1,96 @@
+"""What does a 1 do to the answer, what does a 0 do, and is it the same wherever it comes?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from models.counter import answer, expected_answer
+from probe import DataFigure, Finding, Range, Rule
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import bit_effects
+
+from . import common
+
+BOUND = 0.25
+RULES = (
+    Rule(
+        key="16",
+        statement="A 1 and a 0 each do the same to the answer, wherever they come.",
+        metric="largest_effect_sd",
+        definition="Change of the expected answer on a bit at steps 6..10, read off the state before and after it; "
+        "sd over contexts (every step the same total weight), the larger of those on a 1 and on a 0.",
+        source="Weiss et al. 2018",
+        established_if=Range.at_most(BOUND),
+        refuted_if=Range.above(BOUND),
+    ),
+)
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure the effects of bits in counters that answer with the count: an untrained head and a template do not."""
+    studied = [network for network in networks if network.subject not in ("untrained", "template")]
+    table = bit_effects.measure(
+        studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, steps=range(5, 10)
+    )
+    drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
+    by_step = drawn[drawn["step"].notna()]
+    with style():
+        figure, axes = new_figure(height=3.6)
+        ax = bit_effects.draw(drawn, ax=axes[0, 0])
+        ax.set_xticks(range(5, 10), [str(bit) for bit in range(6, 11)])
+        ax.set_xlabel("bit read (filled: a 1, open: a 0)")
+        picture = DataFigure.from_figure(
+            figure,
+            name="bit_effects",
+            title="What one more bit does to the answer",
+            alt=f"Change of the expected answer on a 1 and on a 0, by bit. {_summary(drawn, 'trained')}",
+            caption="Medians over networks of the mean change, with one standard deviation over all contexts as a "
+            "bar. A counter of ones adds 1 on a 1 and nothing on a 0, always; a balance takes half off on a 0.",
+            data=common.medians(by_step, ["subject", "metric", "units", "step"]),
+        )
+    title = "What does one more bit do to the answer?"
+    notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
+    return common.finding("bit_effects", title, table, studied=studied, rules=RULES, figures=[picture], notes=notes)
+
+
+def _summary(table: pd.DataFrame, subject: str) -> str:
+    own = table[table["subject"] == subject]
+    middle = own[own["metric"].isin(["effect", "effect_sd"])].groupby(["metric", "units"])["value"].median()
+    (low, high), (spread_low, spread_high) = (
+        (middle[metric, "0"], middle[metric, "1"]) for metric in ("effect", "effect_sd")
+    )
+    return (
+        f"On a 1 the answer changes by {high:+.2f}, on a 0 by {low:+.2f}, with a standard deviation over contexts of "
+        f"{spread_high:.2f} and {spread_low:.2f} (medians over {subject} networks)."
+    )
+
+
+def _answer(table: pd.DataFrame) -> str:
+    largest = table[(table["metric"] == "largest_effect_sd") & (table["subject"] == "trained")]["value"]
+    twins = f" {_summary(table, 'readout')}" if (table["subject"] == "readout").any() else ""
+    return (
+        f"{_summary(table, 'trained')} The larger deviation is {largest.min():.2f} to {largest.max():.2f}, "
+        f"at most {BOUND:g} in {(largest <= BOUND).sum()} of {len(largest)} networks.{twins}"
+    )
+
+
+def _otherwise(table: pd.DataFrame) -> str:
+    own = table[(table["network"] == "planted/ones") & (table["metric"] == "largest_effect_sd")]["value"].item()
+    drifting = table[table["network"].str.startswith("planted/drift") & (table["metric"] == "largest_effect_sd")]
+    rounded = (
+        f" Planted counters whose answer drifts with the length have up to {drifting['value'].max():.2f}, although "
+        "they add the same to their cell each time: a sharp head rounds what lies between two answers."
+        if len(drifting)
+        else ""
+    )
+    return f"A counter that adds one each time has the deviation of the planted one: {own:.2f}.{rounded}"
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["bit_effects"], "python -m analyses.bit_effects"))

@@ -1,0 +1,85 @@
+"""Is the count held with a margin: how much noise in the state do the answers survive?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from models.counter import answer, expected_answer
+from probe import Control, DataFigure, Finding, Range, Rule
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import noise_margin
+
+from . import common
+
+DOSE, BOUND = 0.1, 0.95
+RULES = (
+    Rule(
+        key="5b",
+        statement="The count is held with a margin.",
+        metric="noisy_accuracy",
+        definition="Accuracy on all 1,024 strings with independent Gaussian noise of .1 sd of each unit (sd over "
+        "strings at that step) added to every number of (c, h) after every step, 32 draws.",
+        source="docs/science.md; causal scrubbing (Chan et al. 2022) for the question",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        controls=(Control("readout", 0.2),),
+    ),
+)
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure accuracy with noise in counters that answer with the count: an untrained head and a template do not."""
+    studied = [network for network in networks if network.subject not in ("untrained", "template")]
+    table = noise_margin.measure(
+        studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, dose=DOSE, draws=32
+    )
+    drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
+    curve = drawn[drawn["metric"] == "accuracy_by_dose"]
+    with style():
+        figure, axes = new_figure(height=3.6)
+        noise_margin.draw(drawn, dose=DOSE, ax=axes[0, 0])
+        axes[0, 0].axhline(BOUND, color="black", linewidth=1, zorder=0)
+        picture = DataFigure.from_figure(
+            figure,
+            name="noise_margin",
+            title="Accuracy with noise in every number of the state",
+            alt=f"Accuracy falling with the dose of noise. At a dose of {DOSE:g}, medians: {_medians(table)}.",
+            caption="Gaussian noise is added to every number of the state after every step. Thin lines are networks, "
+            f"thick ones medians; the black lines are the rule's dose of {DOSE:g} and its {BOUND}. A sum in one cell "
+            "has no redundancy, which is what the planted counter shows.",
+            data=curve[["subject", "network", "seed", "units", "value"]].rename(columns={"units": "dose"}),
+        )
+    title = "Is the count held with a margin?"
+    notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
+    return common.finding("noise_margin", title, table, studied=studied, rules=RULES, figures=[picture], notes=notes)
+
+
+def _medians(table: pd.DataFrame) -> str:
+    rows = table[(table["metric"] == "noisy_accuracy") & (table["subject"] != "planted")]
+    return ", ".join(f"{subject} {value:.2f}" for subject, value in rows.groupby("subject")["value"].median().items())
+
+
+def _answer(table: pd.DataFrame) -> str:
+    own = table[(table["metric"] == "noisy_accuracy") & (table["subject"] == "trained")]["value"]
+    twins = table[(table["metric"] == "noisy_accuracy") & (table["subject"] == "readout")]["value"]
+    compared = f" Readouts of untrained networks: {twins.median():.0%}." if len(twins) else ""
+    return (
+        f"With noise of {DOSE:g} standard deviations in every number after every step, trained networks answer "
+        f"{own.min():.0%} to {own.max():.0%} of the strings right, median {own.median():.0%}; at least {BOUND:.0%} "
+        f"in {(own >= BOUND).sum()} of {len(own)}.{compared}"
+    )
+
+
+def _otherwise(table: pd.DataFrame) -> str:
+    own = table[(table["network"] == "planted/ones") & (table["metric"] == "noisy_accuracy")]["value"].item()
+    return f"A sum in a single cell, with nothing to correct it, would answer as the planted counter does: {own:.0%}."
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["noise_margin"], "python -m analyses.noise_margin"))

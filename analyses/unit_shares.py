@@ -1,0 +1,113 @@
+"""Is the count carried by one unit, or by many that pull together? Exact shares of a difference of one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from models.counter import answer, expected_answer
+from probe import Control, DataFigure, Finding, Range, Rule
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import unit_shares
+
+from . import common
+
+ONE, NEGATIVE = 0.5, 0.1
+SETUP = (
+    "After 7 bits, between a string and the same with bit 5 flipped 0 to 1: all 4,096 subsets of the 12 units (the "
+    "pairs c_u, h_u) put in from the flipped string, expected answer at the end over all suffixes; sum of the "
+    "Shapley values over the sum of the whole differences"
+)
+RULES = (
+    Rule(
+        key="1d",
+        statement="One unit carries the count.",
+        metric="largest_unit_share",
+        definition=f"{SETUP}. The largest unit's share.",
+        source="Shapley 1953; Lakretz et al. 2019 for the question",
+        established_if=Range.at_least(ONE),
+        refuted_if=Range.below(ONE),
+    ),
+    Rule(
+        key="5c",
+        statement="The cells pull together.",
+        metric="negative_unit_shares",
+        definition=f"{SETUP}. The negative shares' sum, as a positive number.",
+        source="Shapley 1953; causal scrubbing (Chan et al. 2022) for the question",
+        established_if=Range.at_most(NEGATIVE),
+        refuted_if=Range.above(NEGATIVE),
+        controls=(Control("readout", 0.5, lower=True),),
+    ),
+)
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure the units' shares in counters that answer with the count: an untrained head and a template do not."""
+    studied = [network for network in networks if network.subject not in ("untrained", "template")]
+    table = unit_shares.measure(
+        studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=6, changed=4
+    )
+    # The planted networks differ from each other by design, so that their median would be nobody's.
+    drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
+    with style():
+        figure, axes = new_figure(height=3.6)
+        unit_shares.draw(drawn, threshold=ONE, ax=axes[0, 0])
+        picture = DataFigure.from_figure(
+            figure,
+            name="unit_shares",
+            title="How many units carry one count",
+            alt=f"Shares of the units from the largest to the smallest. {_medians(drawn)}",
+            caption="What each unit contributes to a difference of one count held after seven bits, in exact shares "
+            "that sum to 1. Thin lines are networks, thick ones medians; the horizontal line is the rule's "
+            f"{ONE}. In the planted counter one unit carries everything.",
+            data=drawn[drawn["metric"] == "unit_share"][["subject", "network", "seed", "units", "value"]],
+        )
+    title = "Is the count carried by one unit?"
+    notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
+    return common.finding("unit_shares", title, table, studied=studied, rules=RULES, figures=[picture], notes=notes)
+
+
+def _values(table: pd.DataFrame, metric: str, subject: str) -> pd.Series:
+    return table[(table["metric"] == metric) & (table["subject"] == subject)]["value"]
+
+
+def _medians(table: pd.DataFrame) -> str:
+    parts = [
+        f"{subject}: largest {_values(table, 'largest_unit_share', str(subject)).median():.2f}, negative ones "
+        f"{_values(table, 'negative_unit_shares', str(subject)).median():.2f}"
+        for subject in table["subject"].unique()
+    ]
+    return f"Medians, {'; '.join(parts)}."
+
+
+def _answer(table: pd.DataFrame) -> str:
+    largest, negative, taking_part, of_1a = (
+        _values(table, metric, "trained")
+        for metric in ("largest_unit_share", "negative_unit_shares", "unit_participation", "correlated_unit_share")
+    )
+    return (
+        f"The unit with the largest share carries {largest.min():.0%} to {largest.max():.0%} of a count (median "
+        f"{largest.median():.0%}; at least half in {(largest >= ONE).sum()} of {len(largest)} trained networks). As "
+        f"many units take part as {taking_part.median():.1f} equal ones would (median). The unit that follows the "
+        f"count best carries {of_1a.min():.0%} to {of_1a.max():.0%}, median {of_1a.median():.0%}. The units that "
+        f"work against the rest take {negative.median():.3f} of a count (median){_readout(table)}."
+    )
+
+
+def _readout(table: pd.DataFrame) -> str:
+    twins = _values(table, "negative_unit_shares", "readout")
+    return f"; in a readout of an untrained network {twins.median():.2f}" if len(twins) else ""
+
+
+def _otherwise(table: pd.DataFrame) -> str:
+    own = table[(table["network"] == "planted/ones") & (table["metric"] == "largest_unit_share")]
+    return f"Had one unit carried the count, its share would be the planted counter's: {own['value'].item():.2f}."
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["unit_shares"], "python -m analyses.unit_shares"))
