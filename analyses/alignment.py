@@ -1,0 +1,177 @@
+"""Do two dimensions of the state carry the count, and does the same search find what is not there?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from models.counter import answer, expected_answer
+from probe import Control, DataFigure, Finding, Range, Rule
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import alignment
+
+from . import common
+
+STEP, CARRIED, EXCESS = 6, 0.95, 0.05
+RULES = (
+    Rule(
+        key="9",
+        statement="Two dimensions of the state carry the count.",
+        metric="few_directions_score",
+        definition="Alignment search of rank 2 after 7 bits, fitted on half of the prefixes and scored on pairs "
+        "of the others, both ways: share of the way from no patch to the whole state. The readout twin's value is that of "
+        "its one direction in closed form.",
+        source="Geiger et al. 2021 and 2023; Sutter et al. 2025",
+        established_if=Range.at_least(CARRIED),
+        refuted_if=Range.below(CARRIED),
+        controls=(Control("readout", 0.05),),
+    ),
+    Rule(
+        key="10",
+        statement="The search does not find variables that the state does not hold.",
+        metric="wrong_variable_excess",
+        definition="Interchange accuracy of rank 4 for the first bit and for a random relabelling that keeps the "
+        "histogram, after 7 bits, on held-out prefixes, minus the same search's on the planted ones-counter; the "
+        "larger of the two.",
+        source="Geiger et al. 2023; Sutter et al. 2025",
+        established_if=Range.at_most(EXCESS),
+        refuted_if=Range.above(EXCESS),
+    ),
+)
+SUBJECTS = ("trained", "readout", "planted", "other")
+#: One network of each of these is searched at every step and rank, which takes half a minute.
+DRAWN = ("trained", "readout", "planted")
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Search for directions that carry the count, on every network whose answer should be the count."""
+    asked = [network for network in networks if network.subject in SUBJECTS]
+    drawn = [pick for subject in DRAWN for pick in common.pick(networks, subject)[:1]]
+    table = pd.concat(_tables(asked, drawn), ignore_index=True)
+    figures = [_ranks(table), _steps(table[table["network"].isin([network.name for network in drawn])])]
+    notes = {"answer": _answer(table), "wrong": _wrong(table), "extent": _extent(asked, drawn)}
+    title = "Do two dimensions carry the count?"
+    return common.finding("alignment", title, table, studied=asked, rules=RULES, figures=figures, notes=notes)
+
+
+def _tables(asked: Sequence[Network], drawn: Sequence[Network]) -> Iterator[pd.DataFrame]:
+    """Yield measurements, with wrong variables of the networks that are judged and of the ceiling."""
+    ceiling = next((network for network in asked if network.name == "planted/ones"), None)
+    wrong = alignment.Wrong({"first_bit": common.STRINGS[:, 0, 0]}, ceiling)
+    for everywhere in (True, False):
+        for searched in (True, False):
+            group = [
+                network
+                for network in asked
+                if (network in drawn) == everywhere
+                and (network.subject == "trained" or network is ceiling) == searched
+            ]
+            if group:
+                yield alignment.measure(
+                    group,
+                    common.STRINGS,
+                    common.COUNTS,
+                    answer=answer,
+                    expected=expected_answer,
+                    step=STEP,
+                    steps=None if everywhere else (),
+                    ranks=range(1, 7) if everywhere else (1, 2),
+                    wrong=wrong if searched else None,
+                )
+
+
+def _ranks(table: pd.DataFrame) -> DataFigure:
+    own = table[
+        table["metric"].isin(["alignment_score", "few_directions_score", "gradient_score", "random_directions_score"])
+        & (table["step"] == STEP)
+    ].reset_index(drop=True)
+    with style():
+        figure, axes = new_figure(height=3.8)
+        alignment.draw(own, threshold=CARRIED, ax=axes[0, 0])
+        return DataFigure.from_figure(
+            figure,
+            name="ranks",
+            title="How many directions carry the count after seven bits",
+            alt=f"Share of the way to the whole state by rank. {_medians(own)}",
+            caption="Each dot is a network, each line the median of a subject, scored on prefixes that the search "
+            "never saw; ranks above 2 are those of one network of a subject. Crosses are random subspaces, the "
+            "triangles each readout twin's own direction.",
+            data=own,
+        )
+
+
+def _medians(own: pd.DataFrame) -> str:
+    scores = own[(own["metric"] == "alignment_score") & (own["signal"] == alignment.RAW)]
+    by_rank = scores.groupby(["subject", "units"])["value"].median().unstack()
+    said = "; ".join(
+        f"{subject} {row['1']:.2f} with one direction, {row['2']:.2f} with two" for subject, row in by_rank.iterrows()
+    )
+    return f"Medians: {said}."
+
+
+def _steps(own: pd.DataFrame) -> DataFigure:
+    scores = own[own["metric"].isin(["alignment_score", "few_directions_score"])].reset_index(drop=True)
+    raw = scores[(scores["metric"] == "alignment_score") & (scores["signal"] == alignment.RAW)]
+    late = raw[raw["step"] >= STEP].groupby(["subject", "units"])["value"].min()
+    said = "; ".join(f"{subject} rank 2 at least {late[subject, '2']:.2f}" for subject in raw["subject"].unique())
+    names = ", ".join(raw["network"].unique())
+    with style():
+        return DataFigure.from_figure(
+            alignment.draw_steps(scores),
+            name="steps",
+            title="The same by step, for each number of directions",
+            alt=f"Score by step in a panel for each rank. From step {STEP} on: {said}.",
+            caption=f"One network of each: {names}. Steps in grey have too few prefixes to hold half of them out: "
+            "they are scored in-sample and carry no verdict.",
+            data=scores,
+        )
+
+
+def _answer(table: pd.DataFrame) -> str:
+    def median(metric: str, subject: str, **where: str) -> float:
+        rows = table[(table["metric"] == metric) & (table["subject"] == subject) & (table["step"] == STEP)]
+        for column, value in where.items():
+            rows = rows[rows[column] == value]
+        return float(rows["value"].median())
+
+    both = {"units": "2", "signal": alignment.RAW}
+    twin = median("few_directions_score", "readout")
+    return (
+        f"Exchanging two directions after seven bits goes {median('few_directions_score', 'trained'):.0%} of the way "
+        f"that exchanging the whole state goes (median of trained networks), one direction "
+        f"{median('alignment_score', 'trained', units='1', signal=alignment.RAW):.0%}, two random ones "
+        f"{median('random_directions_score', 'trained'):.0%}. In a network that was not trained, with a "
+        f"readout fitted to it, the one direction that the readout uses goes {twin:.0%} of the way. Patched states lie "
+        f"{median('alignment_off_support', 'trained', **both):.1f} spacings of the count from the nearest state that "
+        f"occurs, in standardised coordinates "
+        f"{median('alignment_off_support', 'trained', units='2', signal=alignment.STANDARDISED):.1f}."
+    )
+
+
+def _wrong(table: pd.DataFrame) -> str:
+    found = table[table["metric"] == "wrong_variable_accuracy"]
+    medians = found.groupby(["signal", "subject"])["value"].median()
+    said = [
+        f"{str(name).replace('_', ' ')}: {values['trained']:.2f} trained"
+        + (f", {values['planted']:.2f} in the planted ones-counter" if "planted" in values else "")
+        for name, values in medians.unstack(0).items()
+        if "trained" in values
+    ]
+    return f"Interchange accuracy of the search for what is not there, rank 4: {'; '.join(map(str, said))}."
+
+
+def _extent(asked: Sequence[Network], drawn: Sequence[Network]) -> str:
+    return (
+        f"{len(drawn)} of {len(asked)} networks are searched at all steps with ranks 1 to 6, the others after seven "
+        "bits with ranks 1 and 2 alone, since a search at every step takes half a minute. Every search has 400 steps "
+        "of 192 pairs. Networks whose answer is no count, untrained heads and the template question, are left out."
+    )
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["alignment"], "python -m analyses.alignment"))

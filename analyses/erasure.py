@@ -1,0 +1,108 @@
+"""Is the count needed for the answer? It is erased from the state after seven bits, and the run goes on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from models.counter import answer, expected_answer
+from probe import Control, DataFigure, Finding, Range, Rule
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import erasure
+
+from . import common
+
+STEP, LEFT, KEPT, PROJECTED = 6, 0.05, 0.3, 0.1
+SOURCE = "Elazar et al. 2021; Belrose et al. 2023"
+RULES = (
+    Rule(
+        key="12a",
+        statement="With the count erased from the state, the answer is no better than the suffix allows.",
+        metric="erased_excess",
+        definition="One-hot LEACE after 7 bits, fitted on half of the prefixes and applied to the others, both ways: "
+        "accuracy of the run that goes on, minus the floor (the best constant answer given the suffix), 0 below it.",
+        source=SOURCE,
+        established_if=Range.at_most(LEFT),
+        refuted_if=Range.above(LEFT),
+        controls=(Control("readout", 0.1, lower=True),),
+    ),
+    Rule(
+        key="12b",
+        statement="Erasing shuffled labels instead, at the same rank, leaves the answer well above that.",
+        metric="shuffled_excess",
+        definition="The same with the labels of the fitting half in another order, mean of 20 orders.",
+        source=SOURCE,
+        established_if=Range.at_least(KEPT),
+        refuted_if=Range.below(KEPT),
+    ),
+    Rule(
+        key="12c",
+        statement="With the two dimensions that carry the count projected out, it is no better either.",
+        metric="projected_excess",
+        definition="The subspace of claim 9, found on half of the prefixes, the mean of these put in its place in "
+        "the others, both ways: accuracy minus the floor, 0 below it.",
+        source=SOURCE,
+        established_if=Range.at_most(PROJECTED),
+        refuted_if=Range.above(PROJECTED),
+    ),
+)
+#: Of the others the answer is no count.
+SUBJECTS = ("trained", "readout", "planted", "other")
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Erase the count from the states of counters and see what the answers are worth."""
+    asked = [network for network in networks if network.subject in SUBJECTS]
+    table = erasure.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=STEP)
+    medians = table.groupby(["subject", "metric"])["value"].median().unstack()
+    drawn = table[table["metric"].isin([*erasure.COLUMNS, "floor"])].reset_index(drop=True)
+    said = "; ".join(
+        f"{subject} {row['erased_accuracy']:.2f} with the count erased, {row['shuffled_accuracy']:.2f} with shuffled "
+        f"labels, {row['projected_accuracy']:.2f} and {row['random_projected_accuracy']:.2f} with two directions "
+        "found and random projected out"
+        for subject, row in medians.iterrows()
+    )
+    with style():
+        figure, axes = new_figure(height=3.8)
+        erasure.draw(drawn, ax=axes[0, 0])
+        picture = DataFigure.from_figure(
+            figure,
+            name="erasure",
+            title="What the answer is worth without the count",
+            alt=f"Share of right answers by what was erased after seven bits, medians: {said}. The suffix alone "
+            f"allows {table[table['metric'] == 'floor']['value'].median():.3f}.",
+            caption="Each dot is a network, each bar the 95 % interval of the median, the line what the best "
+            "constant answer reaches that knows only the remaining bits. Everything is fitted on half of the prefixes and "
+            "scored on the others.",
+            data=drawn,
+        )
+    title = "Is the count needed for the answer?"
+    notes = {"answer": _answer(medians)}
+    return common.finding("erasure", title, table, studied=asked, rules=RULES, figures=[picture], notes=notes)
+
+
+def _answer(medians: pd.DataFrame) -> str:
+    own = medians.loc["trained"]
+    twin = (
+        f" In a network that was not trained, with a readout fitted to it, it falls to "
+        f"{medians.loc['readout', 'erased_accuracy']:.1%} as well."
+        if "readout" in medians.index
+        else ""
+    )
+    return (
+        f"With the count erased after seven bits (rank {own['erased_rank']:.0f} of the state's numbers), the answer "
+        f"is right in {own['erased_accuracy']:.1%} of strings, median over trained networks; the remaining bits alone "
+        f"allow {own['floor']:.1%}. Erasing shuffled labels leaves {own['shuffled_accuracy']:.1%}, erasing only what "
+        f"is linear in the count {own['scalar_erased_accuracy']:.1%}. With the two directions that carry the count "
+        f"projected out it is {own['projected_accuracy']:.1%}, with two random ones "
+        f"{own['random_projected_accuracy']:.1%}.{twin}"
+    )
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["erasure"], "python -m analyses.erasure"))
