@@ -53,7 +53,8 @@ def card(configs: list[dict[str, Any]]) -> str:
             "",
             f"Labels never trained: the {'counts' if plan.question == 'ones' else 'labels'} 0 and "
             f"{recipe['length']} have one string each; where the split put it into the test, no training "
-            "could show its label, and the floor is the error that remains.",
+            "could show its label, and the floor is the error that remains."
+            + (" A string that is cut shows the label of its beginning." if plan.truncated else ""),
             "",
             *_table(configs),
             "",

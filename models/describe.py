@@ -98,7 +98,7 @@ def floor(recipe: Recipe, train: Int64[Tensor, " train"], *, shown: Iterable[int
     return {
         "labels_never_trained": labels,
         "strings": format_bits(everything.bits[rows]),
-        "test": _share(len(rows), recipe.n_strings - recipe.train_size),
+        "test": _share(len(set(rows).difference(train.tolist())), recipe.n_strings - recipe.train_size),
         "all": _share(len(rows), recipe.n_strings),
     }
 
