@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from ..errors import ProbeError
@@ -127,7 +127,7 @@ class Symbols:
         return order if np.array_equal(place[order], np.arange(batch)) else None
 
 
-def as_symbols(x: Float[Tensor, "batch time *input"]) -> Symbols:
+def as_symbols(x: Shaped[Tensor, "batch time *input"]) -> Symbols:
     """Return inputs as symbols: each distinct input of a step is one.
 
     Args:
@@ -143,7 +143,7 @@ def as_symbols(x: Float[Tensor, "batch time *input"]) -> Symbols:
     return Symbols(alphabet, codes.reshape(x.shape[0], x.shape[1]).astype(np.int64))
 
 
-def automaton_of(x: Float[Tensor, "batch time *input"], answers: np.ndarray) -> LayeredAutomaton | None:
+def automaton_of(x: Shaped[Tensor, "batch time *input"], answers: np.ndarray) -> LayeredAutomaton | None:
     """Return the smallest layered automaton that gives these answers, where the inputs are all of their length.
 
     Args:
