@@ -1,0 +1,103 @@
+"""Does the counter need all of its units, and would one be enough?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from models.counter import answer, expected_answer
+from probe import DataFigure, Finding, Range, Rule
+from probe.figures import new_figure, style
+from probe.measurements import Network
+from probe.questions import unit_ablation
+from probe.questions.unit_ablation import COSTLY
+
+from . import common
+
+BOUND = 0.5
+#: Whose answers are counts; an untrained network's head is random, and a template network answers something else.
+SUBJECTS = ("trained", "readout", "planted")
+RULES = (
+    Rule(
+        key="14",
+        statement="No unit suffices: alone, the best one keeps less than half of what the network can do.",
+        metric="best_single_unit_score",
+        definition="(accuracy with the best unit alone - with none) / (own accuracy - with none); the states of the "
+        "others, (c, h), are those of a random other prefix after every bit, 32 draws.",
+        source="Lakretz et al. 2019; Chan et al. 2022, causal scrubbing",
+        established_if=Range.at_most(BOUND),
+        refuted_if=Range.above(BOUND),
+    ),
+)
+
+
+def find(networks: Sequence[Network]) -> Finding:
+    """Measure what each unit's ablation costs and how few units suffice."""
+    asked = [network for network in networks if network.subject in SUBJECTS]
+    table = unit_ablation.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+    drops = unit_ablation.sorted_drops(table).reset_index(drop=True)
+    kept = unit_ablation.kept_by_number(table).reset_index(drop=True)
+    how = (
+        "The other units' states are those of a random other string that has read as many bits, after every bit. "
+        "Lines are medians over networks, bands 95 % intervals, each planted network a thin line."
+    )
+    with style():
+        figure, axes = new_figure()
+        unit_ablation.draw(table, ax=axes[0, 0])
+        few = DataFigure.from_figure(
+            figure,
+            name="kept_units",
+            title="How few units are enough",
+            alt=_alt("Accuracy by number of units kept", kept, "kept"),
+            caption=f"Accuracy with the best k units alone; each next one is that which adds most. {how}",
+            data=kept,
+        )
+        figure, axes = new_figure()
+        unit_ablation.draw_drops(table, ax=axes[0, 0])
+        lost = DataFigure.from_figure(
+            figure,
+            name="unit_drops",
+            title="What one unit's loss costs",
+            alt=_alt("Accuracy lost without a unit, the costliest first", drops, "rank"),
+            caption="Accuracy lost where one unit's state is that of a random other string that has read as many "
+            f"bits, after every bit; dotted: {COSTLY:.0%}. Lines are medians over networks, bands 95 % intervals, "
+            "each planted network a thin line.",
+            data=drops,
+        )
+    title = "Would one unit be enough?"
+    notes = {"answer": _answer(table)}
+    return common.finding(
+        "unit_ablation", title, table, studied=networks, rules=RULES, figures=[few, lost], notes=notes
+    )
+
+
+def _alt(what: str, rows: pd.DataFrame, at: str) -> str:
+    parts = []
+    for subject, own in rows.groupby("subject", sort=False):
+        middle = own.groupby(at)["value"].median()
+        parts.append(
+            f"{subject} {middle.iloc[0]:.2f} at {middle.index[0]} to {middle.iloc[-1]:.2f} at {middle.index[-1]}"
+        )
+    return f"{what}, medians over networks: {'; '.join(parts)}."
+
+
+def _answer(table: pd.DataFrame) -> str:
+    own = table[table["subject"] == "trained"]
+    values = own.groupby("metric")["value"]
+    score, costly = values.get_group("best_single_unit_score"), values.get_group("costly_units")
+    kept = unit_ablation.kept_by_number(own)
+    enough = kept[kept["value"] >= 0.9].groupby("network")["kept"].min()
+    return (
+        f"Alone, the best unit of the median trained network scores {score.median():.2f}, and more than {BOUND:g} in "
+        f"{(score > BOUND).sum()} of {len(score)}. The loss of one unit costs more than {COSTLY:.0%} of the answers "
+        f"for {costly.median():.0f} units of the median network ({costly.min():.0f} to {costly.max():.0f}), and "
+        f"{enough.median():.0f} units, chosen one after the other, are needed for nine answers in ten."
+    )
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    sys.exit(run(["unit_ablation"], "python -m analyses.unit_ablation"))

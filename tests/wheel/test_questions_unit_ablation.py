@@ -1,0 +1,167 @@
+"""Resample ablation: on a tally in one unit among idle ones, and on a GRU of two features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from known_machines import LENGTH, READ, WINS, Reader, Tally, X, machine_of
+
+from probe import ProbeError
+from probe.causal.ablation import Resampling
+from probe.figures import style
+from probe.machines import Machine
+from probe.measurements import Network
+from probe.questions import unit_ablation
+
+
+def by_hand(machine: Machine, resampling: Resampling, columns: list[int], draw: int) -> tuple[list[int], list[float]]:
+    """Return answers and expected answers of every row of one draw, each row a run of its own."""
+    chosen, expected = [], []
+    for row in range(len(machine.inputs)):
+        state = torch.zeros(1, machine.size, dtype=torch.float64)
+        for step, prefixes in enumerate(machine.prefixes):
+            state = machine.advance(state, machine.inputs[row : row + 1, step : step + 1]).clone()
+            other = prefixes.rows[resampling.others[step][prefixes.group[row], draw]]
+            state[0, columns] = machine.states[other, step, columns]
+        found = machine.answers(state)
+        chosen.append(int(found.chosen))
+        expected.append(float(found.expected))
+    return chosen, expected
+
+
+@pytest.mark.parametrize("rows", [list(range(32)), [0, 0, 5, 9, 31, 30]], ids=["all sequences", "some, one twice"])
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_answers_are_those_of_each_row_run_alone(kind: str, rows: list[int]) -> None:
+    """At every step the ablated numbers are another prefix's, and the network goes on from the mixed state."""
+    machine = machine_of(Reader(kind), X[rows])
+    resampling = Resampling(machine, draws=3, seed=1)
+    for columns in (machine.unit(1), [*machine.unit(0), *machine.unit(2)], []):
+        found = resampling.answers(columns)
+        for draw in range(3):
+            chosen, expected = by_hand(machine, resampling, columns, draw)
+            assert found.chosen.view(len(rows), 3)[:, draw].tolist() == chosen
+            assert found.expected.view(len(rows), 3)[:, draw].tolist() == pytest.approx(expected, abs=1e-12)
+    assert torch.equal(found.chosen.view(len(rows), 3)[:, 0], machine.natural.chosen)
+
+
+def test_the_other_prefix_is_another_one_each_as_likely() -> None:
+    """Never its own; after one step there is one other; with many draws each of the others occurs as often."""
+    machine = machine_of(Tally())
+    others = Resampling(machine, draws=4000, seed=0).others
+    assert [tuple(one.shape) for one in others] == [(2 ** (step + 1), 4000) for step in range(LENGTH)]
+    for one in others:
+        assert not (one == torch.arange(len(one))[:, None]).any()
+    assert others[0].unique(dim=1).flatten().tolist() == [1, 0]
+    shares = others[1][2].bincount(minlength=4).double() / 4000
+    assert shares.tolist() == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3], abs=0.03)
+    again, other = Resampling(machine, draws=5, seed=0), Resampling(machine, draws=5, seed=1)
+    assert torch.equal(again.others[3], Resampling(machine, draws=5, seed=0).others[3])
+    assert not torch.equal(again.others[3], other.others[3])
+
+
+def test_draws_can_be_fewer_and_are_run_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first draws are the same whether more follow, and whatever is run together."""
+    machine = machine_of(Reader("gru"))
+    resampling = Resampling(machine, draws=7)
+    every = resampling.answers([0]).expected.view(32, 7)
+    assert torch.equal(resampling.answers([0], draws=2).expected.view(32, 2), every[:, :2])
+    monkeypatch.setattr("probe.causal.ablation.CHUNK", 64)
+    assert torch.allclose(resampling.answers([0]).expected.view(32, 7), every, atol=1e-12)
+
+
+def one(table: pd.DataFrame, metric: str, units: str = "") -> float:
+    """Return one value."""
+    return float(table[(table["metric"] == metric) & (table["units"] == units)]["value"].item())
+
+
+def test_a_tally_needs_its_one_unit_and_nothing_else() -> None:
+    """Without it an answer is right where the drawn prefix has the same count; alone it is always right."""
+    table = unit_ablation.measure([Network("tally", "planted", Tally(2))], X, WINS, seed=3, **READ)
+    machine = machine_of(Tally(2))
+    drawn = Resampling(machine, draws=32, seed=3).others[-1]
+    same = float((WINS[drawn, -1] == WINS[:, -1:]).double().mean())
+    assert same == pytest.approx((252 - 32) / (32 * 31), abs=0.03)
+    assert one(table, "own_accuracy") == 1
+    assert one(table, "none_kept_accuracy") == pytest.approx(same)
+    assert [one(table, "unit_drop", unit) for unit in "012"] == pytest.approx([1 - same, 0, 0])
+    assert [one(table, "kept_accuracy", unit) for unit in "012"] == pytest.approx([1, same, same])
+    difference = float((WINS[drawn, -1] - WINS[:, -1:]).abs().double().mean())
+    assert one(table, "unit_answer_change", "0") == pytest.approx(difference, abs=1e-6)
+    assert one(table, "costly_units") == 1
+    assert one(table, "best_single_unit_score", "0") == pytest.approx(1)
+    assert unit_ablation.kept_by_number(table)["value"].tolist() == pytest.approx([same, 1, 1, 1])
+    assert unit_ablation.kept_by_number(table)["units"].tolist() == ["", "0", "0 1", "0 1 2"]
+
+
+def test_on_a_gru_the_table_holds_what_ablations_one_by_one_give() -> None:
+    """Another layer: drops, kept units, the greedy order with fewer draws, and the score."""
+    model = Reader("gru", units=4, seed=5)
+    own_answers = model(X).argmax(1)
+    concept = torch.zeros_like(WINS)
+    concept[:, -1] = own_answers  # what the network answers, so that its own accuracy is 1
+    network = Network("gru", "trained", model, 0)
+    table = unit_ablation.measure([network], X, concept, layer="rnn[0]", draws=8, search_draws=2, **READ)
+    machine = machine_of(model)
+    resampling = Resampling(machine, draws=8)
+
+    def accuracy(kept: list[int], draws: int = 8) -> float:
+        columns = [column for unit in range(4) if unit not in kept for column in machine.unit(unit)]
+        found = resampling.answers(columns, draws).chosen.view(32, -1)
+        return float((found == own_answers[:, None]).double().mean())
+
+    assert one(table, "own_accuracy") == 1
+    for unit in range(4):
+        rest = [other for other in range(4) if other != unit]
+        assert one(table, "unit_drop", str(unit)) == pytest.approx(1 - accuracy(rest))
+        assert one(table, "kept_accuracy", str(unit)) == pytest.approx(accuracy([unit]))
+    best = max(range(4), key=lambda unit: accuracy([unit]))
+    score = (accuracy([best]) - accuracy([])) / (1 - accuracy([]))
+    assert one(table, "best_single_unit_score", str(best)) == pytest.approx(score)
+    second = max((unit for unit in range(4) if unit != best), key=lambda unit: accuracy([best, unit], 2))
+    assert one(table, "best_kept_accuracy", f"{best} {second}") == pytest.approx(accuracy([best, second]))
+    assert unit_ablation.kept_by_number(table)["kept"].tolist() == [0, 1, 2, 3, 4]
+    drops = unit_ablation.sorted_drops(table)
+    assert drops["rank"].tolist() == [1, 2, 3, 4]
+    assert drops["value"].is_monotonic_decreasing
+    assert one(table, "costly_units") == (drops["value"] > 0.05).sum()
+    assert set(table["layer"]) == {"rnn[0]"}
+
+
+def test_a_network_that_always_answers_the_same_has_no_score() -> None:
+    """Where none of the state does as well as all of it there is nothing to share out."""
+    model = Reader("gru")
+    with torch.no_grad():
+        model.head.weight.zero_()
+    table = unit_ablation.measure([Network("same", "untrained", model, 0)], X, WINS, draws=4, **READ)
+    assert "best_single_unit_score" not in set(table["metric"])
+    assert one(table, "costly_units") == 0
+
+
+def test_draws_that_cannot_be_are_refused() -> None:
+    """The message says what is needed."""
+    network = [Network("gru", "trained", Reader("gru"), 0)]
+    with pytest.raises(ProbeError, match="search_draws=4 must be from 1 to draws=2"):
+        unit_ablation.measure(network, X, WINS, draws=2, **READ)
+    with pytest.raises(ProbeError, match="draws=0; at least 1"):
+        Resampling(machine_of(Tally()), draws=0)
+    with pytest.raises(ProbeError, match=r"concept has shape \(32, 4\)"):
+        unit_ablation.measure(network, X, WINS[:, 1:], **READ)
+
+
+def test_the_figures_show_medians_by_number_and_by_rank() -> None:
+    """Lines hold the table's numbers, 0 to all units kept, and drops from the largest on."""
+    networks = [Network("tally", "trained", Tally(2), 0), Network("gru", "readout", Reader("gru"), 0)]
+    table = unit_ablation.measure(networks, X, WINS, draws=4, **READ)
+    with style():
+        kept, drops = unit_ablation.draw(table), unit_ablation.draw_drops(table)
+    lines = {line.get_label(): line for line in kept.lines}
+    assert np.asarray(lines["trained"].get_xdata()).tolist() == [0, 1, 2, 3]
+    assert np.asarray(lines["trained"].get_ydata())[1:].tolist() == [1, 1, 1]
+    lines = {line.get_label(): line for line in drops.lines}
+    assert np.asarray(lines["trained"].get_xdata()).tolist() == [1, 2, 3]
+    assert np.asarray(lines["trained"].get_ydata())[1:].tolist() == [0, 0]
+    for draw in (unit_ablation.draw, unit_ablation.draw_drops):
+        with pytest.raises(ProbeError, match="measure the question first"):
+            draw(table[table["metric"] == "own_accuracy"])
