@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..abstraction.reduced import r_squared
 from ..errors import ProbeError
 from ..figures import ROLE_STYLE, axes_or_new, role_style
 from ..measurements import Network, as_networks, measurement, tabulate
@@ -85,7 +86,7 @@ def measure(
             ("least_explained", min(shares[length] for length in explained), ""),
         ]
         for place, d in (("", slope(excess, law, reference)), *((f"{d:g}", d) for d in LANDMARKS)):
-            score = _r_squared(answers[law_at], truth[law_at] + d * (reference - law_at))
+            score = r_squared(answers[law_at], truth[law_at] + d * (reference - law_at))
             found.append(("fixed_law_r_squared" if place else "law_r_squared", score, place))
         rows += [measurement(QUESTION, metric, network, value, units=units) for metric, value, units in found]
     return tabulate(rows)
@@ -147,13 +148,7 @@ def explained_share(answers: Float[np.ndarray, " batch"], concept: Float[np.ndar
     values, group = np.unique(concept, return_inverse=True)
     sizes = np.bincount(group, minlength=len(values))
     means = np.bincount(group, weights=answers, minlength=len(values)) / sizes
-    return _r_squared(answers, means[group])
-
-
-def _r_squared(answers: np.ndarray, prediction: np.ndarray) -> float:
-    total = float(((answers - answers.mean()) ** 2).mean())
-    # Below rounding, the quotient of two residues would be any number.
-    return 1 - float(((answers - prediction) ** 2).mean()) / total if total > 1e-12 else 0.0
+    return r_squared(answers, means[group])
 
 
 def draw(

@@ -1,0 +1,159 @@
+"""Affine recurrences: known ones come back, and nonlinear networks are followed as well as they can be."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probe import ProbeError
+from probe.abstraction.reduced import AffineModel, fit_affine, r_squared
+from probe.machines import Machine
+
+READ: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}
+WIN, LOSS, TIE = [1.0, 0.0], [0.0, 1.0], [0.5, 0.5]
+
+
+def every(length: int, alphabet: tuple[list[float], ...] = (WIN, LOSS)) -> Tensor:
+    """Return all sequences of a length over an alphabet of steps with two features."""
+    return torch.tensor(list(itertools.product(alphabet, repeat=length)), dtype=torch.float64)
+
+
+class Linear(nn.Module):
+    """A plain RNN so near to 0 that it is linear to 1e-12, over two features: an affine recurrence of two numbers."""
+
+    SMALL = 1e-5
+
+    def __init__(self, matrix: list[list[float]], read: list[float]):
+        super().__init__()
+        self.rnn = nn.RNN(2, 2, batch_first=True).double()
+        with torch.no_grad():
+            for parameter in self.rnn.parameters():
+                parameter.zero_()
+            self.rnn.get_parameter("weight_hh_l0").copy_(torch.tensor(matrix, dtype=torch.float64))
+            drive = torch.tensor([[1.0, -0.5], [0.3, 0.8]], dtype=torch.float64)
+            self.rnn.get_parameter("weight_ih_l0").copy_(drive * self.SMALL)
+        self.read = torch.tensor(read, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the reading plus 3, (batch,)."""
+        return self.rnn(x)[0][:, -1] @ self.read / self.SMALL + 3
+
+
+class Reader(nn.Module):
+    """A recurrent layer over two features whose last hidden state is read by a linear head."""
+
+    def __init__(self, kind: Any = nn.GRU):
+        super().__init__()
+        torch.manual_seed(4)
+        self.rnn = kind(2, 4, batch_first=True)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a number a row, (batch,)."""
+        return self.head(self.rnn(x)[0][:, -1])[:, 0] * 5
+
+
+MATRIX = [[0.9, -0.3], [0.4, 0.7]]
+
+
+@pytest.mark.parametrize("alphabet", [(WIN, LOSS), (WIN, LOSS, TIE)], ids=["two symbols", "three"])
+def test_an_affine_network_is_given_back_at_lengths_that_were_not_fitted(alphabet: tuple[list[float], ...]) -> None:
+    """Its answers at twice the length follow exactly, and A has the eigenvalues of the network's own matrix."""
+    model = Linear(MATRIX, [1.0, 0.5])
+    fitted = fit_affine(Machine(model, every(5, alphabet), **READ), range(1, 6))
+    assert fitted.error < 1e-7
+    longer = every(8, alphabet)[::7]
+    with torch.no_grad():
+        assert np.abs(fitted.predict(longer) - model(longer).numpy()).max() < 1e-5
+    wanted = np.sort_complex(np.linalg.eigvals(np.array(MATRIX)))
+    for symbol in range(len(alphabet)):
+        assert np.abs(np.sort_complex(np.linalg.eigvals(fitted.maps[symbol])) - wanted).max() < 1e-3
+
+
+def test_one_dimension_is_too_few_for_a_turning_network_and_enough_for_a_sum() -> None:
+    """The dimension is used: the error of one number stays, unless one is all that there is."""
+    turning = Machine(Linear(MATRIX, [1.0, 0.5]), every(5), **READ)
+    assert fit_affine(turning, range(1, 6), dimensions=1).error > 1e-2
+    adding = Machine(Linear([[1.0, 0.0], [0.0, 0.0]], [1.0, 0.0]), every(5), **READ)
+    one = fit_affine(adding, range(1, 6), dimensions=1)
+    assert one.error < 1e-7
+    assert one.maps[:, 0, 0] == pytest.approx([1, 1], abs=1e-6)
+    assert one.shifts[:, 0] @ [1, -1] * one.readout[0] == pytest.approx(-1.5, abs=1e-6)  # symbols: loss, then win
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
+def test_the_error_is_of_y_on_the_lengths_that_were_asked_each_of_the_same_weight(kind: Any) -> None:
+    """Recomputed from predictions and the bare model; refinement must leave little of the variance."""
+    model = Reader(kind).double()
+    fitted = fit_affine(Machine(model, every(6), **READ), (3, 6))
+    squares, variance = [], []
+    for length in (3, 6):
+        with torch.no_grad():
+            y = model(every(length)).numpy()
+        squares.append(((fitted.predict(every(length)) - y) ** 2).mean())
+        variance.append(y.var())
+    assert fitted.error == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-6)
+    assert np.mean(squares) < 0.02 * np.mean(variance)
+
+
+def test_the_fit_is_the_same_again_and_fits_what_it_was_asked_to_fit() -> None:
+    """Two runs agree to the last bit; a fit on one length is better there than a fit on others."""
+    machine = Machine(Reader(), every(6), **READ)
+    first, again = (fit_affine(machine, range(1, 7), seed=3) for _ in range(2))
+    assert np.array_equal(first.maps, again.maps)
+    assert first.error == again.error
+    y = machine.natural.expected.numpy()
+    off = [
+        ((fit_affine(machine, lengths).predict(every(6)) - y) ** 2).mean()
+        for lengths in ((6,), range(1, 7), (1, 2, 3))
+    ]
+    assert off[0] <= off[1] < off[2]
+
+
+def test_sequences_need_not_be_all_of_their_length_nor_in_order() -> None:
+    """Prefixes are found whatever the order of the rows; missing ones are missing from the fit only."""
+    model = Linear(MATRIX, [1.0, 0.5])
+    order = torch.as_tensor(np.random.default_rng(0).permutation(64))
+    whole, mixed, some = (
+        fit_affine(Machine(model, every(6)[rows], **READ), range(1, 7))
+        for rows in (torch.arange(64), order, order[:40])
+    )
+    assert np.abs(mixed.predict(every(6)) - whole.predict(every(6))).max() < 1e-6
+    assert np.abs(some.predict(every(6)) - whole.predict(every(6))).max() < 1e-4
+
+
+def test_a_prediction_is_the_recurrence_written_out() -> None:
+    """z = A_x z + b_x from 0, y = r . z + r_0; symbols are found by their values."""
+    maps, shifts = np.array([[[0.5, 0.1], [0.0, 1.0]], [[1.0, 0.0], [0.2, 0.3]]]), np.array([[1.0, 0.0], [0.0, 2.0]])
+    model = AffineModel(np.array([LOSS, WIN]), maps, shifts, np.array([1.0, -1.0]), 0.25)
+    z = np.zeros(2)
+    for symbol in (1, 0, 0):
+        z = maps[symbol] @ z + shifts[symbol]
+    assert model.predict(torch.tensor([[WIN, LOSS, LOSS]])) == pytest.approx([z[0] - z[1] + 0.25])
+    assert model.predict(torch.tensor([[LOSS]])) == pytest.approx([1.25])
+    with pytest.raises(ProbeError, match=r"hold the inputs 0\.5,0\.5; the model was fitted on"):
+        model.predict(torch.tensor([[TIE]]))
+
+
+def test_r_squared_is_0_where_there_is_nothing_to_explain() -> None:
+    """1 for the truth itself, 0 for its mean, less for worse."""
+    truth = np.array([1.0, 2.0, 3.0])
+    assert r_squared(truth, truth) == 1
+    assert r_squared(truth, np.full(3, 2.0)) == 0
+    assert r_squared(truth, truth + 1) == pytest.approx(-0.5)
+    assert r_squared(np.ones(3), truth) == 0
+
+
+def test_lengths_and_dimensions_that_do_not_exist_are_refused() -> None:
+    """The messages say what there is."""
+    machine = Machine(Reader(), every(3), **READ)
+    for lengths in ((), (0, 1), (4,)):
+        with pytest.raises(ProbeError, match="from 1 to the 3 steps"):
+            fit_affine(machine, lengths)
+    with pytest.raises(ProbeError, match="dimensions=0 must be at least 1"):
+        fit_affine(machine, (1, 2), dimensions=0)

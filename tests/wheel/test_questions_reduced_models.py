@@ -1,0 +1,164 @@
+"""The drift's law and the affine recurrence, on networks of two features whose law is known, and on a GRU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probe import ProbeError
+from probe.abstraction.reduced import fit_affine
+from probe.figures import style
+from probe.machines import Machine
+from probe.measurements import Network
+from probe.questions import reduced_models
+
+REFERENCE = 5
+
+
+class Wins(nn.Module):
+    """A plain RNN that adds 1 - d for a win and - d for a loss to what stands for d R, nearly without curving."""
+
+    SMALL = 1e-5
+
+    def __init__(self, drift: float):
+        super().__init__()
+        self.drift = drift
+        self.rnn = nn.RNN(2, 1, batch_first=True).double()
+        with torch.no_grad():
+            for parameter in self.rnn.parameters():
+                parameter.zero_()
+            self.rnn.get_parameter("weight_hh_l0").fill_(1)
+            steps = torch.tensor([[1 - drift, -drift]], dtype=torch.float64)
+            self.rnn.get_parameter("weight_ih_l0").copy_(steps * self.SMALL)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return wins + d (R - length), (batch,)."""
+        return self.rnn(x)[0][:, -1, 0] / self.SMALL + self.drift * REFERENCE
+
+
+class Reader(nn.Module):
+    """A GRU over two features whose last hidden state is read by a linear head."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(4)
+        self.rnn = nn.GRU(2, 4, batch_first=True).double()
+        self.head = nn.Linear(4, 1).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a number a row, (batch,)."""
+        return self.head(self.rnn(x)[0][:, -1])[:, 0] * 4
+
+
+def every(length: int) -> Tensor:
+    """Return all sequences of wins and losses of a length."""
+    bits = (torch.arange(2**length)[:, None] >> torch.arange(length - 1, -1, -1)) & 1
+    return torch.stack([bits, 1 - bits], -1).double()
+
+
+INPUTS = {length: every(length) for length in (3, 4, 5, 6, 7)}
+WINS = {length: x[:, :, 0].sum(1) for length, x in INPUTS.items()}
+OPTIONS: dict[str, Any] = {
+    "answer": lambda y: y.round().long(),
+    "expected": lambda y: y,
+    "reference": REFERENCE,
+    "law_from": (4, 5),
+    "law_at": 7,
+    "fitted_on": range(1, 6),
+    "tested_at": (3, 5, 6),
+}
+
+
+def measure(*models: nn.Module, subject: str = "trained", **options: Any) -> pd.DataFrame:
+    """Measure models on all sequences of 3 to 7 steps."""
+    networks = [Network(f"net-{number}", subject, model, number) for number, model in enumerate(models)]
+    return reduced_models.measure(networks, INPUTS, WINS, **(OPTIONS | options))
+
+
+def values(table: pd.DataFrame, metric: str, signal: str = "", units: str = "") -> list[float]:
+    """Return a metric's values, one a network."""
+    rows = table[(table["metric"] == metric) & (table["signal"] == signal) & (table["units"] == units)]
+    return rows[rows["subject"] != "null"]["value"].tolist()
+
+
+def test_a_network_that_drifts_is_its_own_law_and_recurrence() -> None:
+    """d comes back; both predict length 7, where nothing was fitted; the named programs miss by what they must."""
+    drifts = [0.0, 0.3, 1.0]
+    table = measure(*(Wins(drift) for drift in drifts))
+    assert values(table, "drift") == pytest.approx(drifts, abs=1e-6)
+    assert values(table, "law_r_squared") == pytest.approx([1, 1, 1])
+    assert values(table, "affine_r_squared") == pytest.approx([1, 1, 1], abs=1e-6)
+    # At length 7 a d of 0.5 misses the network's 0.3 by 0.2 x 2, and the wins' variance is 7 / 4.
+    near = 1 - (0.2 * 2) ** 2 / (7 / 4)
+    assert values(table, "fixed_r_squared") == pytest.approx([1, near, 1])
+    assert values(table, "law_margin") == pytest.approx([0, 1 - near, 0], abs=1e-6)
+    for signal in ("law", "affine"):
+        assert values(table, f"{signal}_unseen_agreement") == [1, 1, 1]
+        assert values(table, "agreement", signal, "7") == [1, 1, 1]
+        assert values(table, "r_squared", signal, "6") == pytest.approx([1, 1, 1], abs=1e-6)
+
+
+def test_the_null_of_a_trained_network_is_the_best_named_program() -> None:
+    """A row of the same metric and seed, so that a rule pairs them; other subjects have none."""
+    table = measure(Wins(0.3), Wins(0.0))
+    null = table[table["subject"] == "null"]
+    assert null["metric"].tolist() == ["law_r_squared"] * 2
+    assert null["seed"].tolist() == [0, 1]
+    assert null["value"].tolist() == pytest.approx(values(table, "fixed_r_squared"))
+    assert "null" not in set(measure(Wins(0.3), subject="planted")["subject"])
+
+
+def test_lengths_that_were_fitted_are_no_test() -> None:
+    """A network that is odd at fitted lengths only loses nothing at unseen ones, and all at the others."""
+
+    class Odd(Wins):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + (0.0 if x.shape[1] > 5 else 9.0)
+
+    table = measure(Odd(0.0), law_from=(6, 7), tested_at=(3, 5, 6), fitted_on=(5,), law_at=7)
+    assert values(table, "agreement", "law", "3") == [0]
+    assert values(table, "agreement", "law", "6") == [1]
+    assert values(table, "law_unseen_agreement") == [
+        0
+    ]  # of length 3 alone: 5 is the reference, 6 and 7 are the law's
+
+
+def test_a_gru_is_followed_as_the_library_fits_it() -> None:
+    """The numbers are those of `fit_affine` on the longest fitted length, against the bare model's answers."""
+    model = Reader()
+    table = measure(model)
+    machine = Machine(model, INPUTS[5], answer=OPTIONS["answer"], expected=OPTIONS["expected"])
+    fitted = fit_affine(machine, range(1, 6))
+    with torch.no_grad():
+        y = model(INPUTS[7]).numpy()
+    assert values(table, "affine_error") == [fitted.error]
+    predicted = fitted.predict(INPUTS[7])
+    assert values(table, "affine_r_squared") == pytest.approx([1 - ((y - predicted) ** 2).mean() / y.var()])
+    near = np.abs(np.round(y) - predicted) <= 0.5
+    assert values(table, "agreement", "affine", "7") == [near.mean()]
+    assert values(measure(model, dimensions=1), "affine_error")[0] > 2 * fitted.error
+
+
+def test_missing_lengths_are_named() -> None:
+    """The message lists what is needed and what there is."""
+    with pytest.raises(ProbeError, match=r"Lengths \[9\] are needed"):
+        measure(Wins(0), law_at=9)
+    with pytest.raises(ProbeError, match=r"Lengths \[8\] are needed"):
+        measure(Wins(0), fitted_on=range(1, 9))
+
+
+def test_the_figure_shows_the_three_models_and_no_null() -> None:
+    """Dots at the table's numbers, those below 0 at the lower end."""
+    table = measure(Wins(0.3), Reader())
+    with style():
+        ax = reduced_models.draw(table, threshold=0.9)
+    labels = {line.get_label() for line in ax.get_lines() if not str(line.get_label()).startswith("_")}
+    assert labels == {"trained"}
+    heights = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()])
+    assert heights.min() >= 0
+    assert [label.get_text() for label in ax.get_xticklabels()][1] == "one number:\nthe drift"
