@@ -10,12 +10,18 @@ import pandas as pd
 from models.counter import answer, expected_answer
 from models.tasks import format_bits
 from probe import DataFigure, Finding, Range, Rule
+from probe.causal.support import FAR
 from probe.figures import style
 from probe.measurements import Network
 from probe.questions import state_patching
 
 from . import common
 
+#: Three panels are what a column holds; the untrained head is random, so the readout twin stands for it, and a
+#: template network answers something else.
+SUBJECTS = ("trained", "readout", "planted")
+#: All pairs up to the state after 7 bits; of the later ones, which have up to a million, as many are drawn.
+MOST = 2**17
 RULES = (
     Rule(
         key="6",
@@ -34,21 +40,30 @@ BASE, SOURCE, STEP = 0b0000001011, 0b1111110100, 5
 
 def find(networks: Sequence[Network]) -> Finding:
     """Measure how the answers follow the cell state, the hidden state and both."""
-    table = state_patching.measure(networks, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+    asked = [network for network in networks if network.subject in SUBJECTS]
+    table = state_patching.measure(
+        asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, most=MOST
+    )
     accuracy = table[table["metric"] == "interchange_accuracy"]
+    shown = accuracy[(accuracy["subject"] != "planted") | (accuracy["network"] == "planted/ones")]
     with style():
         figure = DataFigure.from_figure(
-            state_patching.draw_grid(table),
+            state_patching.draw_grid(shown),
             name="interchange",
             title="Answers that follow the state which was put in",
             alt=_alt(accuracy),
             caption="Share of pairs, among those whose counts differ at the step, that answer as if the "
             "patched run had read the other string's first bits. Lines are medians over networks, bands 95 % "
-            "intervals. A cell state beside gates that another string has set lies off the states that the "
-            "network visits, so the parts carry no verdict.",
-            data=common.medians(accuracy, ["subject", "signal", "step"]),
+            "intervals; planted: the ones-counter. A cell state beside gates that another string has set lies off "
+            "the states that the network visits, so the parts carry no verdict. Alone it stands beside the hidden "
+            "state that it did not make, which after the last bit is all that is read.",
+            data=common.medians(shown, ["subject", "signal", "step"]),
         )
-    notes = {"answer": _summary(accuracy), "example": _example(common.pick(networks, "trained")[0])}
+    notes = {
+        "answer": _summary(accuracy),
+        "support": _support(table),
+        "example": _example(common.pick(networks, "trained")[0]),
+    }
     title = "Does the answer follow the state?"
     return common.finding(
         "state_patching", title, table, studied=networks, rules=RULES, figures=[figure], notes=notes
@@ -65,8 +80,21 @@ def _summary(accuracy: pd.DataFrame) -> str:
         f"{cell.drop(last).min():.0%} to {cell.drop(last).max():.0%} of the pairs whose counts differ (median over "
         f"networks, by step, all but the last); with the hidden state alone in {hidden.drop(last).min():.0%} to "
         f"{hidden.drop(last).max():.0%}. "
-        "The pairs are all strings against one seeded shuffle of them."
+        f"The pairs are all strings against all distinct prefixes, or {MOST:,} drawn of them where there are more."
     )
+
+
+def _support(table: pd.DataFrame) -> str:
+    """Mark what lies off the support (claim 11)."""
+    far = table[(table["metric"] == "off_support_distance") & (table["subject"] == "trained")]
+    middle = far.groupby(["signal", "step"])["value"].median().unstack()
+    parts = []
+    for part, row in middle.iterrows():
+        beyond = (row > FAR).sum()
+        parts.append(
+            f"{str(part).replace('_', ' ')} {row.min():.2f} to {row.max():.2f}, above {FAR:g} at {beyond} steps"
+        )
+    return f"Distance of what was put in from the natural states, in count spacings, by step: {'; '.join(parts)}."
 
 
 def _alt(accuracy: pd.DataFrame) -> str:

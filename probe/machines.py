@@ -229,10 +229,20 @@ class Machine:
 
     def _answers(self, output: Any, rows: int) -> Answers:
         chosen, expected = (
-            per_row(name, read(output), rows)
+            per_row(name, _read(name, read, output), rows)
             for name, read in zip(("answer(...)", "expected(...)"), self._read, strict=True)
         )
         return Answers(chosen, expected.double())
+
+
+def _read(name: str, read: Callable[[Any], Tensor], output: Any) -> Tensor:
+    try:
+        return read(output)
+    except RuntimeError as error:
+        raise ProbeError(
+            f"{name} failed on the output of the float64 copy that runs: {error}. Let it take any floating type, "
+            "such as by `.to(output)`."
+        ) from error
 
 
 def _only_layer(model: nn.Module, name: str | None) -> Layer:

@@ -26,6 +26,7 @@ class Scores:
         whole: the same of those pairs where the whole state is.
         shift: sum (y - y_base) (target - target_base) / sum (target - target_base)^2 over the pairs, y the expected
             answer: how far it goes of the way that it should.
+        whole_shift: the same where the whole state is put in.
         pairs: how many pairs.
         changed: how many of them differ in the concept.
         exhaustive: whether these are all pairs.
@@ -36,6 +37,7 @@ class Scores:
     unpatched: float
     whole: float
     shift: float
+    whole_shift: float
     pairs: int
     changed: int
     exhaustive: bool
@@ -73,19 +75,22 @@ def interchange(pairs: Pairs, task: Task, put: Put) -> Scores:
     spliced, natural, so_far = Spliced(pairs), machine.natural, task.concept[:, step]
     right_before, final = natural.chosen.double(), task.final(torch.arange(len(machine.inputs)))
     changed = 0
-    hits, moved, way_squared = torch.zeros(4, dtype=torch.float64), 0.0, 0.0
+    hits, moved, way_squared = torch.zeros(4, dtype=torch.float64), torch.zeros(2, dtype=torch.float64), 0.0
     for part, answers in run_on(pairs, put):
         base = part.base
         target = task.target(base, part.source, step)
         counted = so_far[base] != so_far[part.source]
         right = answers.chosen.double() == target
         before = right_before[base] == target
-        whole = spliced.chosen(part).double() == target
+        after = spliced.answers(part)
+        whole = after.chosen.double() == target
         hits += torch.stack([right.sum(), (right & counted).sum(), (before & counted).sum(), (whole & counted).sum()])
         way = target - final[base]
-        moved += float((answers.expected - natural.expected[base]) @ way)
+        moved += (torch.stack([answers.expected, after.expected]) - natural.expected[base]) @ way
         way_squared += float(way @ way)
         changed += int(counted.sum())
-    iia, unpatched, after = (hits[1:] / changed).tolist() if changed else [float("nan")] * 3
-    shift = moved / way_squared if way_squared else float("nan")
-    return Scores(float(hits[0]) / len(pairs), iia, unpatched, after, shift, len(pairs), changed, pairs.exhaustive)
+    nothing = float("nan")
+    iia, unpatched, whole = (hits[1:] / changed).tolist() if changed else [nothing] * 3
+    shift, whole_shift = (moved / way_squared).tolist() if way_squared else [nothing] * 2
+    accuracy = float(hits[0]) / len(pairs)
+    return Scores(accuracy, iia, unpatched, whole, shift, whole_shift, len(pairs), changed, pairs.exhaustive)

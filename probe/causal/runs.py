@@ -71,16 +71,17 @@ class Spliced:
         size = len(prefixes.rows) * self._width
         needed = torch.arange(size) if size <= len(pairs) else self._key(pairs).unique()
         source, base = prefixes.rows[needed // self._width], first[needed % self._width]
-        self._found = machine.answers(machine.states[source, step], base, step).chosen
+        self._found = machine.answers(machine.states[source, step], base, step)
         self._needed = None if size <= len(pairs) else needed
 
     def _key(self, pairs: Pairs) -> Tensor:
         return self._prefix[pairs.source] * self._width + self._suffix[pairs.base]
 
-    def chosen(self, pairs: Pairs) -> Tensor:
-        """Return the answers of some of the pairs, (row,)."""
+    def answers(self, pairs: Pairs) -> Answers:
+        """Return the answers of some of the pairs."""
         key = self._key(pairs)
-        return self._found[key if self._needed is None else torch.searchsorted(self._needed, key)]
+        key = key if self._needed is None else torch.searchsorted(self._needed, key)
+        return Answers(self._found.chosen[key], self._found.expected[key])
 
 
 def _suffixes(machine: Machine, step: int) -> tuple[Tensor, Tensor]:

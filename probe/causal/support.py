@@ -15,7 +15,7 @@ from .pairs import Pairs, Put
 from .task import Task
 
 #: How many pairs the median is taken over.
-DRAWN_PAIRS = 2048
+DRAWN_PAIRS = 1024
 #: Beyond this many spacings of the concept a patch is marked.
 FAR = 0.5
 # A unit whose sd is this small beside the largest one is constant but for rounding.

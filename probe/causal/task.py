@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..errors import ProbeError
+from ..outputs import per_row
 
 #: (concept of the source so far, of the base so far, of the whole base) -> what the answer should be, (row,) each.
 Combine = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -67,5 +68,23 @@ class Task:
         return self.concept[rows, -1]
 
     def target(self, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
-        """Return what the answers should be where base rows go on from what source rows held after a step."""
-        return self.combine(self.so_far(source, step), self.so_far(base, step), self.final(base)).double()
+        """Return what the answers should be where base rows go on from what source rows held after a step.
+
+        Raises:
+            ProbeError: `combine` does not give one finite number a row.
+        """
+        return self.with_value(self.so_far(source, step), base, step)
+
+    def with_value(self, value: Tensor, base: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
+        """Return what the answers should be where base rows go on from other values of the concept after a step.
+
+        Args:
+            value: the concept's value that is put in, (row,).
+            base: the rows.
+            step: after which step.
+
+        Raises:
+            ProbeError: `combine` does not give one finite number a row.
+        """
+        found = self.combine(value, self.so_far(base, step), self.final(base))
+        return per_row("combine(...)", found, len(base)).double()

@@ -7,6 +7,7 @@ description without verdict: a cell state beside a hidden state that it did not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..causal.task import Combine, added
-from ..edits import patch
+from ..causal.interchange import interchange
+from ..causal.pairs import MOST_PAIRS, Pairs, Put, all_pairs, cell_with_its_hidden, columns, whole
+from ..causal.support import off_support_distance
+from ..causal.task import Combine, Task, added
 from ..errors import ProbeError
-from ..figures import BROWN, GREY, PURPLE, axes_or_new, new_figure
-from ..interventions import intervene
+from ..figures import BROWN, GREEN, GREY, PURPLE, axes_or_new, new_figure
+from ..machines import Machine
 from ..measurements import Network, as_networks, measurement, tabulate
 from ..outputs import per_row
-from ..recorder import record
 from ..signals import Signal, within
 from .lines import draw_median_line
+from .patched_runs import PatchedRuns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,17 +36,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 QUESTION = "state_patching"
-#: What is put in -> how it is drawn.
-PARTS: dict[str, tuple[Signal, ...]] = {
-    "none": (),
-    "cell_state": (Signal.CELL_STATE,),
-    "hidden_state": (Signal.HIDDEN_STATE,),
-    "whole_state": (Signal.CELL_STATE, Signal.HIDDEN_STATE),
+_PUTS: dict[str, Callable[[Machine], Put]] = {
+    "cell_state_alone": lambda machine: columns(machine.columns(Signal.CELL_STATE)),
+    "cell_state": lambda _: cell_with_its_hidden,
+    "hidden_state": lambda machine: columns(machine.columns(Signal.HIDDEN_STATE)),
 }
 # Not the colours of trained, untrained and planted, which the panels' titles already tell apart.
 _LOOKS = {
     "whole_state": ("black", "-", "o"),
     "cell_state": (PURPLE, "--", "s"),
+    "cell_state_alone": (GREEN, (0, (4.0, 1.5, 1.0, 1.5)), "D"),
     "hidden_state": (BROWN, "-.", "^"),
     "none": (GREY, ":", "v"),
 }
@@ -59,19 +61,26 @@ def measure(
     combine: Combine = added,
     layer: str | None = None,
     steps: Iterable[int] | None = None,
+    most: int = MOST_PAIRS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return how answers follow the state that is put in, for the cell state, the hidden state, both, and none.
+    """Return how answers follow the part of the state that is put in.
 
-    A patch of the cell state recomputes the hidden state of that step. Each sequence is once a base and once a
-    source, by one seeded permutation. A pair counts where the source's concept differs from the base's at the
-    step; the target follows from the two sequences, never from the network's own output.
+    Parts (`signal`) of an LSTM's state: `cell_state` with the hidden state that it makes, o tanh(c), o the base's;
+    `cell_state_alone` beside the base's hidden state; `hidden_state`; `whole_state`; `none`. Another cell's state is
+    its hidden state, `whole_state`. A pair counts where the source's concept differs from the base's at the step; the
+    target follows from the two sequences, never from the network's own output.
 
-    Metrics by step (`signal` holds what was put in): `interchange_accuracy`, the share of counted pairs whose
-    answer is the target; `shift` = sum (y - y_base) (target - target_base) / sum (target - target_base)^2, how
-    far the expected answer y moves of the way that it should, which an answer by argmax can hide. One value a
-    network: `whole_state_equals_accuracy`, 1 where at every step and in every pair the answer after putting the
+    Metrics by step: `interchange_accuracy`, the share of counted pairs whose answer is the target; `shift` = sum (y -
+    y_base) (target - target_base) / sum (target - target_base)^2, how far the expected answer y moves of the way
+    that it should, which an answer by argmax can hide; `off_support_distance`, the median distance of what was put
+    in from the states that occur, in spacings of the concept. One value a network: `whole_state_equals_accuracy`, 1
+    where at every step and for each sequence, with a seeded permutation's as its source, the answer after putting the
     whole state in equals the bare model's on the source's prefix followed by the base's suffix, else 0.
+
+    All pairs are run, as bases all sequences, as sources all distinct prefixes, where they are at most `most` and the
+    model's answer depends on the layer's last state alone (`probe.machines`). Of such a model more pairs are drawn;
+    any other model is run whole on the pairs of the permutation, and has no off-support distance.
 
     Args:
         networks: what is measured.
@@ -82,7 +91,8 @@ def measure(
         combine: (concept of source prefix, of base prefix, of whole base) -> the target, (batch).
         layer: the layer's name, or None for the only one.
         steps: at which steps, or None for all.
-        seed: of the permutation that makes pairs.
+        most: the most pairs that are run at a step.
+        seed: of what is drawn.
 
     Raises:
         ProbeError: the concept is not aligned to (batch, time), answers are not one a row, or a step or layer does
@@ -98,28 +108,69 @@ def measure(
         )
     chosen = within("steps", None if steps is None else tuple(steps), x.shape[1], "the input's time axis")
     sources = torch.as_tensor(np.random.default_rng(seed).permutation(len(x)))
+    task = Task(concept, combine)
+    task.target(torch.arange(len(x)), sources, chosen[0] if chosen else 0)  # refuses what is not one a row
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        run = _Run(network.model, x, layer=layer, answer=answer, expected=expected)
-        for metric, value, part, step in _scores(run, concept, sources, chosen, combine=combine):
-            place = {"layer": layer or "", "signal": part, "step": step}
-            rows.append(measurement(QUESTION, metric, network, value, **place))
+        run = PatchedRuns(network.model, x, layer=layer, answer=answer, expected=expected)
+        machine = _machine(run, answer, expected)
+        for step in chosen:
+            if machine is None:
+                found = _by_permutation(run, concept, sources, step, combine)
+            else:
+                found = _by_pairs(
+                    all_pairs(machine, step, most=most, seed=seed), Task(concept, combine), run.parts, seed
+                )
+            for metric, value, part in found:
+                place = {"layer": layer or "", "signal": part, "step": step}
+                rows.append(measurement(QUESTION, metric, network, value, **place))
+        same = all(
+            torch.equal(run.patched(step, sources, "whole_state")[0], run.spliced(step, sources)) for step in chosen
+        )
+        rows.append(measurement(QUESTION, "whole_state_equals_accuracy", network, float(same), layer=layer or ""))
     return tabulate(rows)
 
 
-def _scores(
-    run: _Run, concept: Tensor, sources: Tensor, steps: Iterable[int], *, combine: Combine
-) -> Iterator[tuple[str, float, str, int | None]]:
-    """Yield (metric, value, part of the state, step)."""
-    same = True
-    for step in steps:
-        goal = _Goal.of(concept, sources, step, combine)
-        results = run.patched(step, sources)
-        same = same and torch.equal(results["whole_state"][0], run.spliced(step, sources))
-        for part, (answers, shown) in results.items():
-            for metric, score in goal.scores(answers, shown - run.expected).items():
-                yield metric, score, part, step
-    yield "whole_state_equals_accuracy", float(same), "", None
+def _machine(run: PatchedRuns, answer: Callable[[Any], Tensor], expected: Callable[[Any], Tensor]) -> Machine | None:
+    """Return the model as a machine, or None where it is none."""
+    try:
+        return Machine(run.model, run.x, answer=answer, expected=expected, layer=run.layer)
+    except ProbeError:
+        return None
+
+
+_Value = tuple[str, float, str]
+
+
+def _by_pairs(pairs: Pairs, task: Task, parts: Sequence[str], seed: int) -> Iterator[_Value]:
+    """Yield (metric, value, part of the state), none where no pair counts."""
+    puts = {part: _PUTS[part](pairs.machine) for part in parts if part in _PUTS} or {"whole_state": whole}
+    scores = {part: interchange(pairs, task, put) for part, put in puts.items()}
+    one = next(iter(scores.values()))
+    if not one.changed:
+        return
+    numbers = {"none": (one.unpatched, 0.0), "whole_state": (one.whole, one.whole_shift)}
+    numbers |= {part: (found.iia, found.shift) for part, found in scores.items()}
+    for part in parts:
+        accuracy, shift = numbers[part]
+        yield "interchange_accuracy", accuracy, part
+        # Where every target equals the base's own there is no way to go.
+        yield "shift", 0.0 if math.isnan(shift) else shift, part
+    for part, put in puts.items():
+        distance = off_support_distance(pairs, task, put, seed=seed)
+        if not math.isnan(distance):
+            yield "off_support_distance", distance, part
+
+
+def _by_permutation(
+    run: PatchedRuns, concept: Tensor, sources: Tensor, step: int, combine: Combine
+) -> Iterator[_Value]:
+    """Yield (metric, value, part of the state) of a model that is run whole."""
+    goal = _Goal.of(concept, sources, step, combine)
+    for part in run.parts:
+        answers, shown = run.patched(step, sources, part)
+        for metric, score in goal.scores(answers, shown - run.expected).items():
+            yield metric, score, part
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,55 +203,6 @@ class _Goal:
         # Where every target equals the base's own there is no way to go.
         shift = float((moved * way).sum()) / total if total else 0.0
         return {"interchange_accuracy": float(hits), "shift": shift}
-
-
-class _Run:
-    """A model's bare run over a batch, from which states are taken and into which they are put."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        *,
-        layer: str | None,
-        answer: Callable[[Tensor], Tensor],
-        expected: Callable[[Tensor], Tensor],
-    ) -> None:
-        self.model, self.x, self.layer = model, x, layer
-        self.recording = record(model, x, layers=None if layer is None else [layer])
-        self._read = {"answer(...)": answer, "expected(...)": expected}
-        self.answers, self.expected = self._reads(self.recording.output)
-
-    def _reads(self, output: Any) -> tuple[Tensor, Tensor]:
-        """Return answers and expected answers, one a row each."""
-        answers, expected = (per_row(name, read(output), len(self.x)) for name, read in self._read.items())
-        return answers, expected
-
-    @torch.no_grad()
-    def patched(self, step: int, sources: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return for each part answers and expected answers with it taken from each row's source at a step."""
-        taken = sources.tolist()
-        edits = {
-            signal: patch(signal, self.recording, layer=self.layer, steps=step, source_rows=taken)
-            for signal in PARTS["whole_state"]
-        }
-        results = {"none": (self.answers, self.expected)}
-        for part, signals in PARTS.items():
-            if signals:
-                with intervene(self.model, *(edits[signal] for signal in signals)):
-                    output = self.model(self.x)
-                results[part] = self._reads(output)
-        return results
-
-    @torch.no_grad()
-    def spliced(self, step: int, sources: Tensor) -> Tensor:
-        """Return the bare model's answers on the source's prefix followed by the base's suffix."""
-        return self._reads(self.model(splice(self.x[sources], self.x, step)))[0]
-
-
-def splice(source: Tensor, base: Tensor, step: int) -> Tensor:
-    """Return the source up to and including a step, then the base, (batch, time, input)."""
-    return torch.cat([source[:, : step + 1], base[:, step + 1 :]], dim=1)
 
 
 @dataclass(frozen=True)
@@ -261,11 +263,10 @@ def example(
     (base,), (source,) = (within("row", (row,), len(x), "the batch") for row in (base, source))
     (step,) = within("step", (step,), x.shape[1], "the input's time axis")
     pair = x[[base, source]]
-    run = _Run(network.model, pair, layer=layer, answer=answer, expected=answer)
+    run = PatchedRuns(network.model, pair, layer=layer, answer=answer, expected=answer)
     swap = torch.tensor([1, 0])
     own = run.answers
-    results = run.patched(step, swap)
-    cell, whole = results["cell_state"][0], results["whole_state"][0]
+    cell, whole = (run.patched(step, swap, part)[0] for part in ("cell_state", "whole_state"))
     target = combine(concept[[source], step], concept[[base], step], concept[[base], -1])
     spliced = run.spliced(step, swap)
     numbers = (own[0], own[1], cell[0], whole[0], spliced[0], target[0])

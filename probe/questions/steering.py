@@ -146,11 +146,10 @@ def _pushed_by_one(push: _Push) -> Iterator[_Value]:
             given, states = push.states(kind, dose)
             states = states[torch.isin(given, rows)]
             answers = push.answers(rows, states)
-            so_far, final = task.so_far(rows, step), task.final(rows)
-            target = task.combine(so_far + dose * push.unit, so_far, final).double()
+            target = task.with_value(task.so_far(rows, step) + dose * push.unit, rows, step)
             hits.append(answers.chosen.double() == target)
             moved.append(answers.expected - natural.expected[rows])
-            ways.append(target - final)
+            ways.append(target - task.final(rows))
             far.append(support.distances(states.numpy()))
         hit, way, change = torch.cat(hits), torch.cat(ways), torch.cat(moved)
         if not len(hit):

@@ -83,6 +83,7 @@ def test_the_whole_state_gives_the_spliced_sequences_accuracy_exactly(model: tor
     scores = interchange(all_pairs(machine, step), TASK, whole)
     assert scores.accuracy == float((machine.natural.chosen == WINS[:, -1]).double().mean())
     assert scores.iia == scores.whole
+    assert scores.shift == pytest.approx(scores.whole_shift, abs=1e-12)
     if scores.whole != scores.unpatched:
         assert scores.score == 1
     nothing = interchange(all_pairs(machine, step), TASK, lambda pairs: pairs.base_states)

@@ -122,3 +122,16 @@ def test_a_unit_or_signal_that_is_not_there_is_named() -> None:
         machine.columns(Signal.CELL_STATE)
     with pytest.raises(ProbeError, match="forget_gate"):
         machine.recorded(Signal.FORGET_GATE)
+
+
+def test_an_answer_that_takes_float32_only_is_named() -> None:
+    """A machine runs in float64, and says so where a reading of the output cannot."""
+    with pytest.raises(ProbeError, match=r"expected\(...\) failed on the output of the float64 copy"):
+        Machine(Reader("gru"), X, answer=answer, expected=lambda scores: scores @ torch.ones(CLASSES))
+
+
+def test_states_and_inputs_carry_no_gradient() -> None:
+    """What is kept of the natural run are numbers, ready for numpy."""
+    machine = Machine(Reader("gru"), X, **READ)
+    assert not machine.states.requires_grad
+    assert not machine.inputs.requires_grad

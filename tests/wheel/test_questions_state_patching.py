@@ -9,9 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probe import ProbeError
+from probe import ProbeError, Signal
+from probe.causal.interchange import interchange
+from probe.causal.pairs import all_pairs, columns
+from probe.causal.task import Task
+from probe.machines import Machine
 from probe.measurements import Network
-from probe.questions import state_patching
+from probe.questions import patched_runs, state_patching
 
 LENGTH, CLASSES = 6, 7
 
@@ -62,7 +66,7 @@ def answer(logits: Tensor):
 
 def expected(logits: Tensor):
     """Return the mean class under the model's own probabilities."""
-    return torch.softmax(logits, 1) @ torch.arange(CLASSES).float()
+    return torch.softmax(logits, 1) @ torch.arange(CLASSES).to(logits)
 
 
 X = every_sequence()
@@ -96,6 +100,7 @@ def test_a_tally_in_the_cell_moves_with_the_cell_alone(tally: Network, metric: s
     assert by_step(table, metric, "cell_state") == pytest.approx([1] * LENGTH, abs=1e-6)
     assert by_step(table, metric, "hidden_state") == pytest.approx([0] * (LENGTH - 1) + [1], abs=1e-6)
     assert by_step(table, metric, "none") == [0] * LENGTH
+    assert by_step(table, metric, "cell_state_alone") == pytest.approx([1] * (LENGTH - 1) + [0], abs=1e-6)
 
 
 def test_the_whole_state_gives_the_answers_to_the_spliced_sequences(tally: Network):
@@ -111,15 +116,15 @@ def test_the_whole_state_gives_the_answers_to_the_spliced_sequences(tally: Netwo
 
 def test_the_check_fails_where_the_splice_is_one_step_off(tally: Network, monkeypatch: pytest.MonkeyPatch):
     """The control arm: against another sequence's answers the check must not pass."""
-    right = state_patching.splice
-    monkeypatch.setattr(state_patching, "splice", lambda s, b, step: right(s, b, max(step - 1, 0)))
+    right = patched_runs.splice
+    monkeypatch.setattr(patched_runs, "splice", lambda s, b, step: right(s, b, max(step - 1, 0)))
     table = state_patching.measure([tally], X, WINS, **READ)
     assert table[table["metric"] == "whole_state_equals_accuracy"]["value"].tolist() == [0]
 
 
 def test_splice_takes_the_source_up_to_and_including_the_step():
     """The state at a step is the one after reading that input."""
-    spliced = state_patching.splice(torch.ones(1, 4, 1), torch.zeros(1, 4, 1), 1)
+    spliced = patched_runs.splice(torch.ones(1, 4, 1), torch.zeros(1, 4, 1), 1)
     assert spliced[0, :, 0].tolist() == [1, 1, 0, 0]
 
 
@@ -143,16 +148,75 @@ def test_steps_seed_and_combine_change_what_is_measured(tally: Network):
     assert by_step(other, "interchange_accuracy", "none") == [1]
     assert by_step(other, "shift", "cell_state") == [0]
 
-    class Half(Tally):
-        def forward(self, x: Tensor):
-            return super().forward(0.5 * x)
-
-    half = [Network("half", "trained", Half(), 0)]
+    gru = [Network("gru", "trained", Gru(), 0)]
     drawn = [
-        by_step(state_patching.measure(half, X, WINS, steps=[2], seed=s, **READ), "interchange_accuracy", "none")
-        for s in (0, 1)
+        by_step(state_patching.measure(gru, X, WINS, steps=[2], seed=s, most=m, **READ), "shift", "whole_state")
+        for s, m in ((0, 100), (1, 100), (0, 2**21), (1, 2**21))
     ]
     assert drawn[0] != drawn[1]
+    assert drawn[2] == drawn[3]
+
+
+class Gru(nn.Module):
+    """A random GRU of two features with a head; read off its mean over steps where so asked."""
+
+    def __init__(self, mean: bool = False):
+        super().__init__()
+        self.mean = mean
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(2)
+            self.rnn = nn.GRU(2, 3, batch_first=True)
+            self.head = nn.Linear(3, CLASSES)
+
+    def forward(self, x: Tensor):
+        """Return scores, (batch, class)."""
+        h = self.rnn(x)[0]
+        return self.head(6 * (h.mean(1) if self.mean else h[:, -1]))
+
+
+def test_a_gru_has_its_whole_state_and_no_part():
+    """All pairs, as `probe.causal` runs them; another concept and layer; the check holds."""
+    lead = 2 * WINS - torch.arange(1, LENGTH + 1)
+    options: dict[str, Any] = {"layer": "rnn[0]", "answer": lambda s: 2 * answer(s) - LENGTH, "expected": expected}
+    model = Gru()
+    table = state_patching.measure([Network("gru", "trained", model, 0)], X, lead, **options)
+    assert set(table["signal"]) == {"none", "whole_state", ""}
+    machine = Machine(model, X, answer=options["answer"], expected=expected)
+    for step in range(LENGTH):
+        scores = interchange(all_pairs(machine, step), Task(lead), columns(machine.columns(Signal.HIDDEN_STATE)))
+        assert by_step(table, "interchange_accuracy", "whole_state")[step] == scores.iia
+        assert by_step(table, "interchange_accuracy", "none")[step] == scores.unpatched
+        assert by_step(table, "shift", "whole_state")[step] == pytest.approx(scores.shift)
+    assert by_step(table, "off_support_distance", "whole_state") == [0] * LENGTH
+    assert table[table["metric"] == "whole_state_equals_accuracy"]["value"].tolist() == [1]
+
+
+def test_a_model_that_is_no_machine_is_run_whole():
+    """A mean over steps depends on more than the last state: the permutation's pairs, no distance, no splice."""
+    model = Gru(mean=True)
+    table = state_patching.measure([Network("mean", "trained", model, 0)], X, WINS, steps=[2], **READ)
+    assert "off_support_distance" not in set(table["metric"])
+    sources = torch.as_tensor(np.random.default_rng(0).permutation(len(X)))
+    with torch.no_grad():
+        own, other = model.rnn(X)[0], model.rnn(X[sources])[0][:, 2]
+        rest = model.rnn(X[:, 3:], other[None].contiguous())[0]
+        mixed = torch.cat([own[:, :2], other[:, None], rest], 1).mean(1)
+        answers = answer(model.head(6 * mixed))
+    target = WINS[sources, 2] + WINS[:, -1] - WINS[:, 2]
+    counted = WINS[sources, 2] != WINS[:, 2]
+    hits = float((answers == target)[counted].double().mean())
+    assert by_step(table, "interchange_accuracy", "whole_state") == pytest.approx([hits])
+    assert table[table["metric"] == "whole_state_equals_accuracy"]["value"].tolist() == [0]
+
+
+def test_parts_of_a_stack_are_patched_in_the_running_model(rand: Network):
+    """The same parts where the model is run whole: a stale hidden state is the base's own."""
+    table = state_patching.measure([rand], X, WINS, layer="low[0]", steps=[LENGTH - 1], **READ)
+    assert set(table["signal"]) == {*patched_runs.PARTS, ""}
+    alone = by_step(table, "interchange_accuracy", "cell_state_alone")
+    assert alone == by_step(table, "interchange_accuracy", "none")
+    assert by_step(table, "shift", "cell_state_alone") == pytest.approx([0], abs=1e-6)
+    assert by_step(table, "shift", "cell_state") == pytest.approx(by_step(table, "shift", "whole_state"), abs=0.5)
 
 
 def test_a_concept_that_never_differs_counts_no_pair(tally: Network):
@@ -187,10 +251,10 @@ def test_draw_shows_a_line_for_each_part_of_the_state(tally: Network):
     table = state_patching.measure([tally], X, WINS, **READ)
     ax = state_patching.draw(table, subject="planted")
     lines = {line.get_label(): line for line in ax.get_lines()}
-    assert set(lines) == {"whole state", "cell state", "hidden state", "no patch"}
+    assert set(lines) == {"whole state", "cell state", "cell state alone", "hidden state", "no patch"}
     assert np.asarray(lines["cell state"].get_xdata()).tolist() == list(range(LENGTH))
     assert np.asarray(lines["hidden state"].get_ydata())[-1] == pytest.approx(1)
-    assert len({(line.get_marker(), line.get_linestyle()) for line in lines.values()}) == 4
+    assert len({(line.get_marker(), line.get_linestyle()) for line in lines.values()}) == 5
     assert state_patching.draw(table, subject="planted", metric="shift", ax=ax) is ax
     assert ax.get_ylabel() == "shift"
     with pytest.raises(ProbeError, match="subject 'trained'"):
