@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
@@ -18,12 +19,17 @@ from torch import nn
 
 import probe
 from models import planted, zoo
+from models.counter import Coded
+from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
+from probe.errors import unknown
 from probe.measurements import Network
 
 from . import QUESTIONS
 
 SEEDS = range(10)
+#: What `networks` can give, in its order.
+SUBJECTS = ("trained", "untrained", "readout", "template", "planted", "other")
 #: All strings of ten bits (1024, 10, 1), and how many ones each had after each step (1024, 10).
 STRINGS = bit_strings(10)
 COUNTS = running_count(STRINGS)
@@ -40,39 +46,130 @@ class Studied(Network):
         train: rows of `STRINGS` that it, or its trained twin, was trained on; empty for a planted one.
         test: the other rows.
         fresh: whether it was trained here and is not one of the committed networks.
+        checkpoint: whether it is the one network that the user gave, or its twin.
+        asked: what it was trained to answer, a key of `models.tasks.QUESTIONS`; all are measured on the ones.
     """
 
     train: tuple[int, ...] = ()
     test: tuple[int, ...] = ()
     fresh: bool = False
+    checkpoint: bool = False
+    asked: str = "ones"
 
 
-def networks(fresh: str | Path | None = None, *, seeds: Sequence[int] = SEEDS) -> list[Network]:
-    """Return the trained counters, their untrained twins, and the planted ones-counter,
-    with eleven idle units beside its one and without.
+def networks(
+    fresh: str | Path | None = None,
+    *,
+    seeds: Sequence[int] = SEEDS,
+    subjects: Sequence[str] = SUBJECTS,
+) -> list[Network]:
+    """Return the counters and what they are compared with.
+
+    `trained`, one a seed, each with its `untrained` and its `readout` twin; `template`, trained to answer another
+    question, of those seeds that are committed; every `planted` network; and `other`: the counter trained on its
+    answers after every step, and the one that TensorFlow trained.
 
     Args:
         fresh: folder of networks trained here (`seed-N`), which then take the place of the committed ones.
         seeds: which.
+        subjects: which.
 
     Raises:
-        probe.ProbeError: a network is missing or damaged, or the folder holds none of these seeds.
+        probe.ProbeError: a network is missing or damaged, the folder holds none of these seeds, or there is no such
+            subject.
     """
+    for subject in subjects:
+        if subject not in SUBJECTS:
+            raise probe.ProbeError(unknown("subject", subject, SUBJECTS))
     if fresh is not None and not any((Path(fresh) / f"seed-{seed}").is_dir() for seed in seeds):
         raise probe.ProbeError(
             f"No network was trained in {str(fresh)!r}: it holds no folder seed-N with N from {min(seeds)} to "
             f"{max(seeds)}. Train one with `python -m models.train --out {fresh}/seed-0`, or leave --fresh out."
         )
     found: list[Network] = []
-    for trained in zoo.networks("counter", seeds, fresh):
-        train, test = (tuple(trained.config["split"][part]) for part in ("train", "test"))
-        new = fresh is not None and trained.folder.is_relative_to(fresh)
-        name = f"counter/seed-{trained.seed}"
-        found.append(Studied(name, "trained", trained.model, trained.seed, train, test, new))
-        twin = f"{name}/untrained"
-        found.append(Studied(twin, "untrained", trained.untrained, trained.seed, train, test, new))
-    alone = Studied("planted/ones-alone", "planted", planted.ones_counter(distractors=0))
-    return [*found, Studied("planted/ones", "planted", planted.ones_counter()), alone]
+    if {"trained", "untrained", "readout"}.intersection(subjects):
+        for trained in zoo.networks("counter", seeds, fresh):
+            new = fresh is not None and trained.folder.is_relative_to(fresh)
+            found += _with_twins(trained, f"counter/seed-{trained.seed}", subjects, fresh=new)
+    if "template" in subjects:
+        committed = zoo.committed_seeds("template")
+        for trained in zoo.networks("template", [seed for seed in seeds if seed in committed]):
+            found.append(_studied(trained, f"template/seed-{trained.seed}", "template", trained.seed))
+    if "planted" in subjects:
+        found += planted_networks()
+    if "other" in subjects:
+        (every_step,) = zoo.networks("every-step", [0])
+        found.append(_studied(every_step, "every-step/seed-0", "other"))
+        found.append(_studied(zoo.tensorflows_network(), "tf1/seed-0", "other"))
+    return found
+
+
+def networks_of(checkpoint: str | Path) -> list[Network]:
+    """Return one counter with its twins, and the planted ones-counters beside it.
+
+    A network that reads another code than 0 and 1 is wrapped so that it can be given bits.
+
+    Args:
+        checkpoint: a folder that `models.checkpoints.save` wrote, by `python -m models.train` for instance. Where it
+            holds no untrained network, the twins are left out.
+
+    Raises:
+        probe.ProbeError: it is missing or damaged, or answers another question than the ones of ten bits.
+    """
+    trained = zoo.checkpoint(checkpoint)
+    recipe = Recipe.from_dict(trained.config["recipe"])
+    length = STRINGS.shape[1]
+    if recipe.question != "ones" or recipe.length != length:
+        raise probe.ProbeError(
+            f"The network in {str(checkpoint)!r} answers {recipe.question!r} on strings of {recipe.length} bits; the "
+            f"analyses ask for the ones of {length}. Give a network of such a recipe."
+        )
+    name = f"{recipe.name}/seed-{trained.seed}"
+    twins = _with_twins(trained, name, ("trained", "untrained", "readout"), fresh=False)
+    given = [dataclasses.replace(twin, checkpoint=True) for twin in twins]
+    return [*given, *planted_networks(("ones", "ones-alone"))]
+
+
+def planted_networks(names: Sequence[str] | None = None) -> list[Network]:
+    """Return planted networks as `planted/NAME`.
+
+    Args:
+        names: keys of `models.planted.battery`; None for all.
+    """
+    built = planted.battery()
+    return [Studied(f"planted/{name}", "planted", built[name]) for name in (built if names is None else names)]
+
+
+def _with_twins(trained: zoo.Trained, name: str, subjects: Sequence[str], *, fresh: bool) -> list[Studied]:
+    """Return those of a trained network and its twins that are subjects."""
+    found: list[Studied] = []
+    if "trained" in subjects:
+        found.append(_studied(trained, name, "trained", trained.seed, fresh=fresh))
+    if "untrained" in subjects and trained.untrained is not None:
+        twin = _studied(trained, f"{name}/untrained", "untrained", trained.seed, trained.untrained, fresh=fresh)
+        found.append(twin)
+    readout = trained.readout() if "readout" in subjects else None
+    if readout is not None:
+        found.append(_studied(trained, f"{name}/readout", "readout", trained.seed, readout, fresh=fresh))
+    return found
+
+
+def _studied(
+    trained: zoo.Trained,
+    name: str,
+    subject: str,
+    seed: int | None = None,
+    model: nn.Module | None = None,
+    *,
+    fresh: bool = False,
+) -> Studied:
+    """Return a network of a checkpoint, or a twin of it, with its split and in the code of bits."""
+    recipe = Recipe.from_dict(trained.config["recipe"])
+    train, test = (tuple(trained.config["split"][part]) for part in ("train", "test"))
+    chosen = trained.model if model is None else model
+    if (recipe.zero, recipe.one) != (0.0, 1.0):
+        chosen = Coded(chosen, zero=recipe.zero, one=recipe.one)
+    return Studied(name, subject, chosen, seed, train, test, fresh, asked=recipe.question)
 
 
 def pick(among: Sequence[Network], subject: str) -> list[Network]:
@@ -116,9 +213,11 @@ def finding(
 
 def provenance(question: str, studied: Sequence[Network]) -> dict[str, object]:
     """Return what a finding was made from: no clock, no path, so that reruns give the same bytes."""
-    own_weights = any(isinstance(network, Studied) and network.fresh for network in studied)
+    own = [network for network in studied if isinstance(network, Studied)]
+    option = " --fresh build/models/counter" if any(network.fresh for network in own) else ""
+    option = " --checkpoint DIR" if any(network.checkpoint for network in own) else option
     return {
-        "command": f"python -m analyses.{question}" + (" --fresh build/models/counter" if own_weights else ""),
+        "command": f"python -m analyses.{question}{option}",
         "code": code_digest(),
         "weights": {network.name: weights_digest(network.model) for network in studied},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},

@@ -54,5 +54,6 @@ def draw_dots(
             ax.plot([column - 0.45, column + 0.45], [thresholds[metric]] * 2, color="black", linewidth=1)
     ax.set_xticks(range(len(metrics)), list(metrics.values()))
     ax.set_xlim(-0.5, len(metrics) - 0.5)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=len(subjects), borderaxespad=0)
+    # Above the axes and at most three abreast: six subjects in one row are wider than a column.
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(max(len(subjects), 1), 3), borderaxespad=0.2)
     return ax

@@ -1,4 +1,4 @@
-"""Every analysis, on one trained network, its twin and the planted one: findings, bytes, words, exit codes."""
+"""Every analysis, on one network of each subject and the planted ones: findings, bytes, words, exit codes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import probe
 from analyses import QUESTIONS, accuracy, command, common, other_lengths
-from models import zoo
+from models import planted, zoo
+from models.counter import answer
 from probe.findings import to_csv
 from probe.measurements import Network
 
@@ -20,9 +22,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def networks():
-    """Return one trained network, its untrained twin and the planted ones-counters."""
+    """Return one trained network with its twins, one of each other subject, and the planted ones-counters."""
     common.limit_threads()
-    return common.networks(seeds=[0])
+    subjects = [subject for subject in common.SUBJECTS if subject != "planted"]
+    return [*common.networks(seeds=[0], subjects=subjects), *common.planted_networks(("ones", "ones-alone"))]
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +162,8 @@ def test_networks_trained_here_take_the_place_of_committed_ones(tmp_path: Path):
     """The finding then says so, and names how it is rebuilt."""
     shutil.copytree(zoo.ZOO / "counter" / "seed-1", tmp_path / "seed-1")
     found = common.networks(tmp_path, seeds=[0, 1])
-    assert [getattr(network, "fresh", None) for network in found] == [False, False, True, True, False, False]
+    fresh = [network.name for network in found if isinstance(network, common.Studied) and network.fresh]
+    assert fresh == ["counter/seed-1", "counter/seed-1/untrained", "counter/seed-1/readout"]
     assert [network.name for network in common.pick(found, "untrained")] == [
         "counter/seed-0/untrained",
         "counter/seed-1/untrained",
@@ -172,6 +176,48 @@ def test_networks_trained_here_take_the_place_of_committed_ones(tmp_path: Path):
         common.networks(tmp_path, seeds=[0])
     with pytest.raises(probe.ProbeError, match="holds no folder seed-N"):
         common.networks(tmp_path / "nothing")
+
+
+def test_every_subject_is_there_and_can_be_chosen():
+    """Ten networks, two twins of each, ten of the template, all planted ones and two others; by seed and part."""
+    sizes = {subject: len(common.networks(subjects=[subject])) for subject in common.SUBJECTS}
+    assert sizes == {
+        "trained": 10,
+        "untrained": 10,
+        "readout": 10,
+        "template": 10,
+        "planted": len(planted.battery()),
+        "other": 2,
+    }
+    some = common.networks(seeds=[3], subjects=["template", "readout"])
+    assert [(network.name, network.subject, network.seed) for network in some] == [
+        ("counter/seed-3/readout", "readout", 3),
+        ("template/seed-3", "template", 3),
+    ]
+    assert [getattr(network, "asked", None) for network in some] == ["ones", "template"]
+    assert len({network.name for network in common.networks()}) == sum(sizes.values())
+    with pytest.raises(probe.ProbeError, match=r"no subject 'radout'.*Did you mean 'readout'"):
+        common.networks(subjects=["radout"])
+
+
+def test_one_checkpoint_is_studied_with_its_twins():
+    """A network of another code is given bits; one without its first weights stands alone; a template is refused."""
+    code = common.networks_of(zoo.ZOO / "code-reversed" / "seed-0")
+    assert [(network.subject, network.seed) for network in code[:3]] == [
+        ("trained", 0),
+        ("untrained", 0),
+        ("readout", 0),
+    ]
+    assert [network.name for network in code[3:]] == ["planted/ones", "planted/ones-alone"]
+    for network, most in ((code[0], 0.05), (code[2], 0.01)):
+        with torch.no_grad():
+            wrong = answer(network.model(common.STRINGS)) != common.COUNTS[:, -1]
+        assert float(wrong.double().mean()) < most
+    assert common.provenance("accuracy", code)["command"] == "python -m analyses.accuracy --checkpoint DIR"
+    alone = common.networks_of(zoo.ZOO / "tf1" / "seed-0")
+    assert [network.subject for network in alone] == ["trained", "planted", "planted"]
+    with pytest.raises(probe.ProbeError, match="answers 'template' on strings of 10 bits"):
+        common.networks_of(zoo.ZOO / "template" / "seed-0")
 
 
 def test_the_code_digest_follows_sources_and_nothing_else(tmp_path: Path):
