@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from probe.questions import alignment
 
 from . import common
 
+TITLE = "Do two dimensions carry the count?"
 STEP, CARRIED, EXCESS = 6, 0.95, 0.05
 RULES = (
     Rule(
@@ -22,8 +24,8 @@ RULES = (
         statement="Two dimensions of the state carry the count.",
         metric="few_directions_score",
         definition="Alignment search of rank 2 after 7 bits, fitted on half of the prefixes and scored on pairs "
-        "of the others, both ways: share of the way from no patch to the whole state. The readout twin's value is that of "
-        "its one direction in closed form.",
+        "of the others, both ways: share of the way from no patch to the whole state. The readout twin's value is "
+        "that of its one direction in closed form.",
         source="Geiger et al. 2021 and 2023; Sutter et al. 2025",
         established_if=Range.at_least(CARRIED),
         refuted_if=Range.below(CARRIED),
@@ -42,8 +44,8 @@ RULES = (
     ),
 )
 SUBJECTS = ("trained", "readout", "planted", "other")
-#: One network of each of these is searched at every step and rank, which takes half a minute.
-DRAWN = ("trained", "readout", "planted")
+#: One network of each is searched at every step and rank: half a minute each.
+DRAWN = ("trained", "readout")
 
 
 def find(networks: Sequence[Network]) -> Finding:
@@ -53,34 +55,36 @@ def find(networks: Sequence[Network]) -> Finding:
     table = pd.concat(_tables(asked, drawn), ignore_index=True)
     figures = [_ranks(table), _steps(table[table["network"].isin([network.name for network in drawn])])]
     notes = {"answer": _answer(table), "wrong": _wrong(table), "extent": _extent(asked, drawn)}
-    title = "Do two dimensions carry the count?"
-    return common.finding("alignment", title, table, studied=asked, rules=RULES, figures=figures, notes=notes)
+    return common.finding(
+        "alignment",
+        "Do two dimensions carry the count?",
+        table,
+        studied=asked,
+        rules=RULES,
+        figures=figures,
+        notes=notes,
+    )
 
 
 def _tables(asked: Sequence[Network], drawn: Sequence[Network]) -> Iterator[pd.DataFrame]:
     """Yield measurements, with wrong variables of the networks that are judged and of the ceiling."""
     ceiling = next((network for network in asked if network.name == "planted/ones"), None)
     wrong = alignment.Wrong({"first_bit": common.STRINGS[:, 0, 0]}, ceiling)
-    for everywhere in (True, False):
-        for searched in (True, False):
-            group = [
-                network
-                for network in asked
-                if (network in drawn) == everywhere
-                and (network.subject == "trained" or network is ceiling) == searched
-            ]
-            if group:
-                yield alignment.measure(
-                    group,
-                    common.STRINGS,
-                    common.COUNTS,
-                    answer=answer,
-                    expected=expected_answer,
-                    step=STEP,
-                    steps=None if everywhere else (),
-                    ranks=range(1, 7) if everywhere else (1, 2),
-                    wrong=wrong if searched else None,
-                )
+    for everywhere, searched in product((True, False), repeat=2):
+        judged = [network for network in asked if (network.subject == "trained" or network is ceiling) == searched]
+        group = [network for network in judged if (network in drawn) == everywhere]
+        if group:
+            yield alignment.measure(
+                group,
+                common.STRINGS,
+                common.COUNTS,
+                answer=answer,
+                expected=expected_answer,
+                step=STEP,
+                steps=None if everywhere else (),
+                ranks=range(1, 7) if everywhere else (1, 2) if searched else (),
+                wrong=wrong if searched else None,
+            )
 
 
 def _ranks(table: pd.DataFrame) -> DataFigure:
@@ -96,9 +100,8 @@ def _ranks(table: pd.DataFrame) -> DataFigure:
             name="ranks",
             title="How many directions carry the count after seven bits",
             alt=f"Share of the way to the whole state by rank. {_medians(own)}",
-            caption="Each dot is a network, each line the median of a subject, scored on prefixes that the search "
-            "never saw; ranks above 2 are those of one network of a subject. Crosses are random subspaces, the "
-            "triangles each readout twin's own direction.",
+            caption="Each dot is a network, each line a median, scored on prefixes that the search never saw; ranks "
+            "above 2 are those of one network. Crosses: random subspaces. Triangles: each readout twin's direction.",
             data=own,
         )
 
@@ -106,9 +109,7 @@ def _ranks(table: pd.DataFrame) -> DataFigure:
 def _medians(own: pd.DataFrame) -> str:
     scores = own[(own["metric"] == "alignment_score") & (own["signal"] == alignment.RAW)]
     by_rank = scores.groupby(["subject", "units"])["value"].median().unstack()
-    said = "; ".join(
-        f"{subject} {row['1']:.2f} with one direction, {row['2']:.2f} with two" for subject, row in by_rank.iterrows()
-    )
+    said = "; ".join(f"{subject} {row['2']:.2f} with two directions" for subject, row in by_rank.iterrows())
     return f"Medians: {said}."
 
 
@@ -131,43 +132,36 @@ def _steps(own: pd.DataFrame) -> DataFigure:
 
 
 def _answer(table: pd.DataFrame) -> str:
-    def median(metric: str, subject: str, **where: str) -> float:
-        rows = table[(table["metric"] == metric) & (table["subject"] == subject) & (table["step"] == STEP)]
-        for column, value in where.items():
-            rows = rows[rows[column] == value]
-        return float(rows["value"].median())
+    at_step = table[table["step"] == STEP].groupby(["metric", "subject", "units", "signal"])["value"].median()
 
-    both = {"units": "2", "signal": alignment.RAW}
+    def median(metric: str, subject: str, units: str = "", signal: str = "") -> float:
+        return float(at_step.get((metric, subject, units, signal), float("nan")))
+
     twin = median("few_directions_score", "readout")
     return (
         f"Exchanging two directions after seven bits goes {median('few_directions_score', 'trained'):.0%} of the way "
         f"that exchanging the whole state goes (median of trained networks), one direction "
-        f"{median('alignment_score', 'trained', units='1', signal=alignment.RAW):.0%}, two random ones "
-        f"{median('random_directions_score', 'trained'):.0%}. In a network that was not trained, with a "
-        f"readout fitted to it, the one direction that the readout uses goes {twin:.0%} of the way. Patched states lie "
-        f"{median('alignment_off_support', 'trained', **both):.1f} spacings of the count from the nearest state that "
-        f"occurs, in standardised coordinates "
-        f"{median('alignment_off_support', 'trained', units='2', signal=alignment.STANDARDISED):.1f}."
+        f"{median('alignment_score', 'trained', '1', alignment.RAW):.0%}, two random ones "
+        f"{median('random_directions_score', 'trained', '2'):.0%}. In a network that was not trained, with a "
+        f"readout fitted to it, the one direction that the readout uses goes {twin:.0%} of the way. Patched "
+        f"states lie {median('alignment_off_support', 'trained', '2', alignment.RAW):.1f} spacings of the count from "
+        f"the nearest state that occurs, in standardised coordinates "
+        f"{median('alignment_off_support', 'trained', '2', alignment.STANDARDISED):.1f}."
     )
 
 
 def _wrong(table: pd.DataFrame) -> str:
-    found = table[table["metric"] == "wrong_variable_accuracy"]
-    medians = found.groupby(["signal", "subject"])["value"].median()
-    said = [
-        f"{str(name).replace('_', ' ')}: {values['trained']:.2f} trained"
-        + (f", {values['planted']:.2f} in the planted ones-counter" if "planted" in values else "")
-        for name, values in medians.unstack(0).items()
-        if "trained" in values
-    ]
-    return f"Interchange accuracy of the search for what is not there, rank 4: {'; '.join(map(str, said))}."
+    medians = table[table["metric"] == "wrong_variable_accuracy"].groupby(["signal", "subject"])["value"].median()
+    said = [f"{name.replace('_', ' ')}, {subject} {medians[name, subject]:.2f}" for name, subject in medians.index]
+    return f"Interchange accuracy of the search for what is not there, rank 4: {'; '.join(said)}."
 
 
 def _extent(asked: Sequence[Network], drawn: Sequence[Network]) -> str:
+    names = ", ".join(network.name for network in drawn)
     return (
-        f"{len(drawn)} of {len(asked)} networks are searched at all steps with ranks 1 to 6, the others after seven "
-        "bits with ranks 1 and 2 alone, since a search at every step takes half a minute. Every search has 400 steps "
-        "of 192 pairs. Networks whose answer is no count, untrained heads and the template question, are left out."
+        f"Of {len(asked)} networks {names} are searched at all steps with ranks 1 to 6, half a minute each; the "
+        "others after seven bits alone, trained ones with ranks 1 and 2, the rest with 2. Every search has 400 steps "
+        "of 192 pairs. Networks whose answer is no count are left out: untrained heads, another question."
     )
 
 

@@ -75,8 +75,8 @@ def find(networks: Sequence[Network]) -> Finding:
             alt=f"Share of right answers by what was erased after seven bits, medians: {said}. The suffix alone "
             f"allows {table[table['metric'] == 'floor']['value'].median():.3f}.",
             caption="Each dot is a network, each bar the 95 % interval of the median, the line what the best "
-            "constant answer reaches that knows only the remaining bits. Everything is fitted on half of the prefixes and "
-            "scored on the others.",
+            "constant answer reaches that knows only the remaining bits. Everything is fitted on half of the "
+            "prefixes and scored on the others.",
             data=drawn,
         )
     title = "Is the count needed for the answer?"
@@ -94,10 +94,10 @@ def _answer(medians: pd.DataFrame) -> str:
     )
     return (
         f"With the count erased after seven bits (rank {own['erased_rank']:.0f} of the state's numbers), the answer "
-        f"is right in {own['erased_accuracy']:.1%} of strings, median over trained networks; the remaining bits alone "
-        f"allow {own['floor']:.1%}. Erasing shuffled labels leaves {own['shuffled_accuracy']:.1%}, erasing only what "
-        f"is linear in the count {own['scalar_erased_accuracy']:.1%}. With the two directions that carry the count "
-        f"projected out it is {own['projected_accuracy']:.1%}, with two random ones "
+        f"is right in {own['erased_accuracy']:.1%} of strings, median over trained networks; the remaining bits "
+        f"alone allow {own['floor']:.1%}. Erasing shuffled labels leaves {own['shuffled_accuracy']:.1%}, erasing "
+        f"only what is linear in the count {own['scalar_erased_accuracy']:.1%}. With the two directions that carry "
+        f"the count projected out it is {own['projected_accuracy']:.1%}, with two random ones "
         f"{own['random_projected_accuracy']:.1%}.{twin}"
     )
 

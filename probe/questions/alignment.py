@@ -38,7 +38,7 @@ from ..causal.pairs import Pairs, along
 from ..causal.support import off_support_distance
 from ..causal.task import Combine, Task, added
 from ..errors import ProbeError
-from ..figures import GREY, axes_or_new, new_figure, role_style
+from ..figures import GREY, ROLE_STYLE, axes_or_new, new_figure, role_style
 from ..machines import Machine
 from ..measurements import Network, as_networks, measurement, tabulate
 from ..probing.splits import LEAST_STATES
@@ -243,7 +243,7 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
     step = frame[frame["metric"] == "few_directions_score"]["step"].iloc[0]
     own = frame[(frame["metric"] == "alignment_score") & (frame["signal"] == RAW) & (frame["step"] == step)]
     own = own.assign(rank=own["units"].astype(int))
-    subjects = list(dict.fromkeys(own["subject"]))
+    subjects = [subject for subject in ROLE_STYLE if (own["subject"] == subject).any()]
     for place, subject in enumerate(subjects):
         look, rows = role_style(subject), own[own["subject"] == subject]
         shift = (place - (len(subjects) - 1) / 2) * 0.12
@@ -280,7 +280,9 @@ def draw_steps(frame: pd.DataFrame) -> Figure:
     figure, axes = new_figure(columns, -(-len(ranks) // columns), height=2.2, sharex=True, sharey=True)
     for rank, ax in zip(ranks, axes.flat, strict=False):
         ax.axvspan(-0.5, held_out - 0.5, color=GREY, alpha=0.18, linewidth=0)
-        for subject, rows in own[own["units"] == str(rank)].groupby("subject", sort=False):
+        panel = own[own["units"] == str(rank)]
+        for subject in (subject for subject in ROLE_STYLE if (panel["subject"] == subject).any()):
+            rows = panel[panel["subject"] == subject]
             line = rows.groupby("step")["value"].median()
             ax.plot(
                 line.index.to_numpy(int), line, **role_style(str(subject)).line() | {"markersize": 4}, label=subject

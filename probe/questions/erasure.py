@@ -162,7 +162,7 @@ def _values(ground: _Ground, bases: Sequence[np.ndarray]) -> Iterator[tuple[str,
     yield "erased_accuracy", ground.held_out(lambda states, values: leace(states, one_hot(values)))
     distinct = ground.distinct(every)
     whole = leace(ground.states(distinct), one_hot(task.so_far(distinct, ground.step).numpy()))
-    yield "erased_rank", whole.rank
+    yield "erased_rank", float(whole.rank)
     yield "in_sample_erased_accuracy", ground.accuracy(whole, every)
     yield "scalar_erased_accuracy", ground.held_out(leace)
     generator = np.random.default_rng(ground.seed)
