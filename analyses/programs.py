@@ -76,7 +76,7 @@ def find(networks: Sequence[Network]) -> Finding:
 
 def _agreement(table: pd.DataFrame, subject: str) -> DataFigure:
     figure, axes = new_figure(height=3.8)
-    ax = programs.draw(table, subject=subject, reference=REFERENCE, ax=axes[0, 0])
+    ax = programs.draw(table, subject=subject, reference=REFERENCE, bands=False, ax=axes[0, 0])
     ax.set_xlabel("bits")
     figure.legend(
         *ax.get_legend_handles_labels(), loc="outside upper center", ncols=4, columnspacing=1.0, handletextpad=0.4

@@ -148,14 +148,20 @@ def _scores(
 
 
 def draw(
-    frame: pd.DataFrame, *, subject: str = "trained", reference: int | None = None, ax: Axes | None = None
+    frame: pd.DataFrame,
+    *,
+    subject: str = "trained",
+    reference: int | None = None,
+    bands: bool = True,
+    ax: Axes | None = None,
 ) -> Axes:
-    """Draw how often networks answer as each program does, by length: median over networks and its 95 % interval.
+    """Draw how often networks answer as each program does, by length: median over networks, its 95 % interval a band.
 
     Args:
         frame: what `measure` returned.
         subject: which networks.
         reference: the trained length, marked by a line, or None.
+        bands: whether to draw the intervals; those of many programs hide each other.
         ax: axes to draw into, or None for new ones.
 
     Raises:
@@ -181,7 +187,7 @@ def draw(
         )
         bounds = [median_interval(values.to_numpy()) for _, values in by_length]
         known = [bound for bound in bounds if bound is not None]
-        if len(known) == len(lengths):
+        if bands and len(known) == len(lengths):
             low, high = zip(*known, strict=True)
             ax.fill_between(lengths, low, high, color=color, alpha=0.15, linewidth=0)
     if reference is not None:

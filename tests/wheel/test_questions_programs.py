@@ -156,5 +156,8 @@ def test_the_figure_shows_a_line_a_program_over_the_lengths() -> None:
     assert np.asarray(lines["wins"].get_ydata()).tolist() == [1] * 5
     assert np.asarray(lines["losses backwards"].get_ydata()).tolist() == [0, 0, 1, 0, 0]
     assert len({(lines[name].get_linestyle(), lines[name].get_marker()) for name in RIVALS}) == len(RIVALS)
+    many = measure(*(Known(drift) for drift in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)))
+    assert len(programs.draw(many).collections) == len(RIVALS)
+    assert len(programs.draw(many, bands=False).collections) == 0
     with pytest.raises(ProbeError, match="no agreement of subject 'planted'"):
         programs.draw(table, subject="planted")

@@ -1,0 +1,144 @@
+"""Programs, quantised states, reduced models and dynamics on planted counters: what must come out is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+import probe
+from analyses import accuracy, common, dynamics, other_lengths, programs, quantised_states, reduced_models
+from models.tasks import bit_strings
+from probe.abstraction.automata import automaton_of
+from probe.measurements import Network
+
+MODULES = {
+    "accuracy": accuracy,
+    "other_lengths": other_lengths,
+    "programs": programs,
+    "quantised_states": quantised_states,
+    "reduced_models": reduced_models,
+    "dynamics": dynamics,
+}
+
+
+@pytest.fixture(scope="module")
+def networks() -> list[Network]:
+    """Return one trained network with its twins, and the planted ones."""
+    common.limit_threads()
+    return common.networks(seeds=[0], subjects=("trained", "untrained", "readout", "planted"))
+
+
+@pytest.fixture(scope="module")
+def findings(networks: list[Network]) -> dict[str, probe.Finding]:
+    """Return every finding of these analyses."""
+    return {name: module.find(networks) for name, module in MODULES.items()}
+
+
+def value(finding: probe.Finding, metric: str, network: str, signal: str = "", units: str = "") -> float:
+    """Return the one value of a metric of a network."""
+    table = finding.measurements
+    rows = table[(table["metric"] == metric) & (table["network"] == network) & (table["units"] == units)]
+    rows = rows[rows["signal"] == signal]
+    assert len(rows) == 1
+    return rows["value"].item()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_finding_says_in_words_what_its_figures_show(findings: dict[str, probe.Finding], name: str) -> None:
+    """Alt texts and answers carry numbers; no figure is too large for a page; notes are whole sentences."""
+    finding = findings[name]
+    assert finding.figures
+    for figure in finding.figures:
+        assert any(character.isdigit() for character in figure.alt)
+        assert len(figure.svg.encode()) <= 25_000
+        assert len(figure.data)
+    assert any(character.isdigit() for character in finding.notes["answer"])
+    assert all(note.endswith((".", "?")) and "nan" not in note for note in finding.notes.values())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_one_checkpoint_without_twins_can_be_asked_everything(networks: list[Network], name: str) -> None:
+    """A user's own network may come without an untrained twin and without a readout."""
+    planted = ("planted/ones", "planted/ones-alone")
+    few = [network for network in networks if network.subject == "trained" or network.name in planted]
+    assert "nan" not in " ".join(MODULES[name].find(few).notes.values())
+
+
+@pytest.mark.parametrize(("drift", "read"), [("0.25", 0.25), ("0.5", 0.5), ("0.8", 0.8)])
+def test_planted_drifts_come_back(findings: dict[str, probe.Finding], drift: str, read: float) -> None:
+    """d within .035 over 6 to 14 bits; the answer falls by d on a zero and rises by 1 - d on a one."""
+    network = f"planted/drift-{drift}"
+    assert value(findings["other_lengths"], "drift", network) == pytest.approx(read, abs=0.035)
+    assert value(findings["dynamics"], "silent_speed", network) == pytest.approx(read, abs=0.05)
+    assert value(findings["dynamics"], "driven_speed", network) == pytest.approx(1 - read, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("network", "program"),
+    [("ones", "ones"), ("zeros", "zeros backwards"), ("balance", "balance"), ("geometric", "zeros backwards")],
+)
+def test_planted_counters_run_their_own_programs(
+    findings: dict[str, probe.Finding], network: str, program: str
+) -> None:
+    """At every length, and no other program does; all of them agree on ten bits."""
+    finding = findings["programs"]
+    for name in programs.PROGRAMS:
+        assert value(finding, "agreement", f"planted/{network}", name, "10") == 1
+    assert value(finding, "unseen_agreement", f"planted/{network}", program) == 1
+    others = {"ones", "zeros backwards", "balance"} - {program}
+    assert all(value(finding, "unseen_agreement", f"planted/{network}", name) < 0.5 for name in others)
+
+
+def test_the_planted_counter_has_the_ideal_automaton_and_a_rest_for_each_count(
+    findings: dict[str, probe.Finding],
+) -> None:
+    """66 states; alone it runs on them; under zeros nothing moves and each count is a fixed point."""
+    for name in ("planted/ones", "planted/ones-alone"):
+        assert value(findings["accuracy"], "automaton_states", name) == 66
+        assert value(findings["dynamics"], "silent_speed", name) < 1e-3
+        assert value(findings["dynamics"], "fixed_points", name) >= 7
+        assert value(findings["reduced_models"], "law_r_squared", name) == pytest.approx(1, abs=1e-6)
+        assert value(findings["reduced_models"], "affine_unseen_agreement", name) == 1
+    assert value(findings["quantised_states"], "states", "planted/ones-alone", "by_step") == 66
+    assert value(findings["quantised_states"], "states", "planted/ones-alone", "over_steps") == 11
+    for metric in ("accuracy_kept_by_step", "accuracy_kept_over_steps"):
+        assert value(findings["quantised_states"], metric, "planted/ones-alone") == 1
+
+
+def test_the_readout_twin_passes_the_law_and_is_no_drifting_counter(findings: dict[str, probe.Finding]) -> None:
+    """What one number predicts needs no learning: the twin's answers are a law too."""
+    twin = "counter/seed-0/readout"
+    assert value(findings["reduced_models"], "law_r_squared", twin) > 0.9
+    assert abs(value(findings["other_lengths"], "drift", twin)) < 0.1
+
+
+def test_the_laws_rule_is_held_against_the_best_named_program(findings: dict[str, probe.Finding]) -> None:
+    """The paired difference to the null is the margin that the table holds."""
+    (claim,) = findings["reduced_models"].claims
+    assert claim.rule.controls == (probe.Control("null", 0.0),)
+    margin = value(findings["reduced_models"], "law_margin", "counter/seed-0")
+    assert claim.differences[0].value == pytest.approx(margin)
+
+
+def test_rules_have_the_thresholds_of_the_science() -> None:
+    """17b is a share of networks; 18, 19 and 20 have the numbers of docs/science.md."""
+    rules = {rule.key: rule for module in MODULES.values() for rule in module.RULES}
+    assert rules["17b"].statistic == "share"
+    assert rules["18"].established_if == probe.Range.at_least(0.95)
+    assert rules["19"].established_if == rules["19b"].established_if == probe.Range.at_most(0.1)
+    assert rules["20"].established_if == probe.Range.at_least(0.9)
+
+
+def test_the_count_of_ten_bits_is_66_states_and_askable_strings_have_answers() -> None:
+    """The ideal of claim 0, and the restriction of the lengths above ten."""
+    ideal = automaton_of(common.STRINGS, common.COUNTS[:, -1].numpy())
+    assert ideal is not None
+    assert ideal.sizes == tuple(range(1, 12))
+    x = bit_strings(12)
+    count = x[programs.askable(x)][:, :, 0].sum(1)
+    assert (int(count.min()), int(count.max())) == (2, 10)
+    assert len(count) == 4096 - 2 * (1 + 12)
+    with pytest.raises((probe.ProbeError, TypeCheckError)):
+        automaton_of(torch.zeros(4, 2, 1), np.zeros(3))
