@@ -9,8 +9,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from models import zoo
 from models.counter import Counter, answer
 from models.data import Strings
+from models.import_tf1 import main
 from models.learning import make_adam, take_step
 from models.recipes import RECIPES
 from models.tasks import bit_strings, format_bits, running_count
@@ -252,3 +254,33 @@ def test_initialisation_is_the_seeds_distribution() -> None:
         assert not model.lstm.get_parameter("bias_hh_l0").requires_grad
         assert torch.equal(model.head.bias, torch.full((11,), 0.1))
         assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["lstm.bias_hh_l0"]
+
+
+def test_the_committed_network_is_the_converted_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Converting TensorFlow's files again gives the zoo's bytes, and the zoo's network gives TensorFlow's answers."""
+    assert main([str(DATA), str(tmp_path / "again")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'again'}\n"
+    for path in (zoo.ZOO / "tf1" / "seed-0").iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
+    network = zoo.tensorflows_network()
+    reference = np.load(DATA / "ref.npz")
+    with torch.no_grad():
+        found = torch.softmax(network.model(torch.from_numpy(reference["x"])), 1)
+    np.testing.assert_allclose(found.numpy(), reference["probs"], rtol=0, atol=1e-5)
+    names = format_bits(torch.from_numpy(reference["x"]))
+    trained_on = format_bits(bit_strings(10)[network.config["split"]["train"]])
+    assert trained_on == [names[row] for row in reference["train_idx"]]
+    assert sorted(wrong["string"] for wrong in network.config["misread"]) == ["0000000000", "1111111111"]
+
+
+def test_a_folder_without_tensorflows_files_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing file and a missing array are named, in one line."""
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 1
+    assert "weights.npz" in capsys.readouterr().err
+    for name in ("weights.npz", "ref.npz"):
+        np.savez(tmp_path / name, other=np.zeros(1))
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "lacks an array: 'rnn.basic_lstm_cell.kernel'" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
