@@ -44,7 +44,6 @@ RULES = (
     ),
 )
 SUBJECTS = ("trained", "readout", "planted", "other")
-#: One network of each is searched at every step and rank: half a minute each.
 DRAWN = ("trained", "readout")
 
 
@@ -125,7 +124,7 @@ def _steps(own: pd.DataFrame) -> DataFigure:
             name="steps",
             title="The same by step, for each number of directions",
             alt=f"Score by step in a panel for each rank. From step {STEP} on: {said}.",
-            caption=f"One network of each: {names}. Steps in grey have too few prefixes to hold half of them out: "
+            caption=f"One network of each: {names}. Grey steps have too few prefixes to hold half out: "
             "they are scored in-sample and carry no verdict.",
             data=scores,
         )

@@ -205,7 +205,7 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = draw_dots(frame, COLUMNS, ax=ax)
     floor = float(frame[frame["metric"] == "floor"]["value"].median())
     ax.axhline(floor, color="black", linewidth=1)
-    ax.annotate("the suffix alone", (len(COLUMNS) - 0.52, floor), ha="right", va="bottom", fontsize="small")
+    ax.annotate("the suffix alone", (-0.45, floor - 0.01), ha="left", va="top", fontsize="small")
     ax.set_ylim(-0.02, 1.03)
     ax.set_xlabel("what is erased from the state")
     ax.set_ylabel("share of right answers")

@@ -88,13 +88,12 @@ def test_the_floor_is_the_best_constant_answer_given_the_suffix(table: Any):
 
 
 def test_a_sum_answers_at_the_floor_without_its_concept(table: Any):
-    """One number holds it in a line, so that erasing the line erases all; random directions leave most of it."""
+    """One number holds it in a line, so that erasing the line erases all."""
     own = values(table, "sum")
     assert own["own_accuracy"] == 1
     assert own["erased_rank"] == 4
     for metric in ("erased_accuracy", "scalar_erased_accuracy", "in_sample_erased_accuracy"):
         assert own[metric] < own["floor"] + 0.05, metric
-    assert own["random_projected_accuracy"] > own["floor"] + 0.1
 
 
 def test_accuracy_is_that_of_runs_from_held_out_states_erased_by_hand(table: Any):
@@ -134,10 +133,8 @@ def test_the_figure_has_a_column_for_each_erasure_and_the_floor(table: Any):
     with style():
         ax = erasure.draw(table)
     assert [label.get_text() for label in ax.get_xticklabels()] == list(erasure.COLUMNS.values())
-    floors = [
-        line for line in ax.lines if list(line.get_ydata()) == pytest.approx([values(table, "sum")["floor"]] * 2)
-    ]
-    assert len(floors) == 1
+    heights = [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
+    assert heights.count([values(table, "sum")["floor"]] * 2) == 1
 
 
 def test_a_concept_that_cannot_be_erased_is_refused():

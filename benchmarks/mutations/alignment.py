@@ -1,0 +1,125 @@
+"""What goes wrong with learned alignments and erasure: leaks, wrong directions, controls that control nothing."""
+
+from __future__ import annotations
+
+from .mutation import Mutation, mutations_of
+
+MUTATIONS: tuple[Mutation, ...] = (
+    *mutations_of(
+        "probe/causal/alignment.py",
+        "test_causal_alignment.py",
+        (
+            "alignment: source and base swapped",
+            "return chosen[:, 0], chosen[:, 1]",
+            "return chosen[:, 1], chosen[:, 0]",
+        ),
+        (
+            "alignment: unchanged pairs are trained on",
+            "kept.append(drawn[differ])",
+            "kept.append(drawn)",
+        ),
+        (
+            "alignment: pairs from all rows",
+            "chosen = rows[torch.as_tensor(np.concatenate(kept)[:draws])]",
+            "chosen = torch.as_tensor(np.concatenate(kept)[:draws])",
+        ),
+        (
+            "alignment: Q not orthonormal",
+            "bases = torch.as_tensor(np.linalg.qr(free.detach().numpy())[0])",
+            "bases = free.detach()",
+        ),
+        ("alignment: gradient not projected", "return whole - q @ (q.transpose(1, 2) @ whole)", "return whole"),
+        (
+            "alignment: gradient without R",
+            "free.grad = gradient @ torch.as_tensor(np.linalg.inv(r)).transpose(1, 2)",
+            "free.grad = gradient @ torch.as_tensor(np.linalg.inv(r))",
+        ),
+        (
+            "alignment: units ignored on the way back",
+            "back = at_states.view(shape) * scale",
+            "back = at_states.view(shape)",
+        ),
+        ("alignment: standardised patch without scale", "@ self.basis.T * self.scale", "@ self.basis.T"),
+        ("alignment: a higher rank's columns leak", "torch.as_tensor(q) * self._mask", "torch.as_tensor(q)"),
+        (
+            "alignment: starts depend on searches beside",
+            "normal(size=(self._most, size)).T",
+            "normal(size=(size, self._most))",
+        ),
+        ("alignment: any target is a class", "if bool(wrong.any()):", "if False:"),
+        ("alignment: absolute error", "return (output - target) ** 2", "return (output - target).abs()"),
+    ),
+    *mutations_of(
+        "probe/causal/alignment_lstm.py",
+        "test_causal_alignment.py",
+        ("lean LSTM: candidate's slope", "out=d_g).mul_(2)", "out=d_g)"),
+        ("lean LSTM: forget gate not applied on the way back", "            d_c.mul_(f)\n", ""),
+        ("lean LSTM: slope of tanh", "squashed, value=-1)", "squashed, value=1)"),
+    ),
+    *mutations_of(
+        "probe/causal/alignment_controls.py",
+        "test_causal_alignment.py",
+        ("halves: held-out prefixes leak into training", "return [Half(*parts), ", "return [Half(rows, parts[1]), "),
+        ("halves: rows are split", "torch.isin(prefixes.group, torch", "torch.isin(rows % len(prefixes.rows), torch"),
+        ("halves: one way twice", "Half(*reversed(parts))", "Half(*parts)"),
+        ("halves: few prefixes are split", "if len(prefixes.rows) < least:", "if False:"),
+        ("pairs: sources may be anywhere", "among[every.base] & among[every.source]", "among[every.base]"),
+        ("wrong variable: base's own is kept", "now + given - own", "now + given"),
+        (
+            "relabelled: histogram lost",
+            ".permutation(len(prefixes.rows))",
+            ".integers(0, len(prefixes.rows), len(prefixes.rows))",
+        ),
+        ("closed form: a sum", "return gradient.mean(0).numpy()", "return gradient.sum(0).numpy()"),
+    ),
+    *mutations_of(
+        "probe/causal/erasure.py",
+        "test_causal_erasure.py",
+        (
+            "leace: concept not centred away",
+            "directions = directions[:, sizes > _ROUNDING * spread]",
+            "directions = directions[:, :1]",
+        ),
+        (
+            "leace: no whitening",
+            "return Eraser(mean, unwhiten @ directions, directions.T @ whiten)",
+            "return Eraser(mean, directions, directions.T)",
+        ),
+        ("leace: zeros put in, not the mean", "(states - self.mean) @ self.right.T", "states @ self.right.T"),
+        ("leace: rounding is a direction", "sizes > _ROUNDING * spread", "sizes > 0"),
+        (
+            "leace: constant numbers divided by",
+            "kept = values > values[-1] * len(values) * np.finfo(float).eps",
+            "kept = values > -1",
+        ),
+        ("projection: columns not made orthonormal", "q = np.linalg.qr(basis)[0]", "q = basis"),
+    ),
+    *mutations_of(
+        "probe/questions/erasure.py",
+        "test_questions_erasure.py",
+        ("erasure: fitted on what it is scored on", "fitted = self.distinct(train)", "fitted = self.distinct(test)"),
+        ("erasure: floor without the suffix", "table.max(1).sum()", "table.sum(0).max()"),
+        ("erasure: labels not shuffled", "one_hot(generator.permutation(values))", "one_hot(values)"),
+        (
+            "erasure: scalar is one-hot",
+            "ground.held_out(leace)",
+            "ground.held_out(lambda s, v: leace(s, one_hot(v)))",
+        ),
+        ("erasure: excess below the floor", 'values["floor"], 0.0)', 'values["floor"], -1.0)'),
+    ),
+    *mutations_of(
+        "probe/questions/alignment.py",
+        "test_questions_alignment.py",
+        (
+            "alignment question: scored where it was fitted",
+            "pairs_among(machine, step, way.test, seed=plan.seed) for way in ways]\n        wanted",
+            "pairs_among(machine, step, way.train, seed=plan.seed) for way in ways]\n        wanted",
+        ),
+        ("alignment question: the smallest excess", "max(value - most[name]", "min(value - most[name]"),
+        (
+            "alignment question: closed form ignored",
+            "                headline = _mean(interchange(pairs, task, put)",
+            "                _ = _mean(interchange(pairs, task, put)",
+        ),
+    ),
+)

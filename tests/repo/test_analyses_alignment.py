@@ -1,0 +1,57 @@
+"""The findings about alignment and erasure on networks whose mechanism is known, with short searches."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from analyses import alignment, common, erasure
+from probe.questions import alignment as question
+
+
+@pytest.fixture
+def networks(monkeypatch: pytest.MonkeyPatch):
+    """Return one trained network with its twins and the planted ones-counters, and make searches short."""
+    common.limit_threads()
+    monkeypatch.setattr(question, "search", partial_search)
+    monkeypatch.setattr(erasure.erasure, "search", partial_search)
+    trained = common.networks(seeds=[0], subjects=("trained", "untrained", "readout"))
+    return [*trained, *common.planted_networks(("ones",))]
+
+
+def partial_search(*arguments, iterations: int, **keywords):
+    """Search for 20 iterations, however many are asked for."""
+    from probe.causal.alignment import search
+
+    return partial(search, iterations=min(iterations, 20))(*arguments, **keywords)
+
+
+def test_alignment_judges_both_claims_and_leaves_untrained_heads_out(networks):
+    """One value a network and rule, the planted counter at 1, its own ceiling at 0, a readout twin in closed form."""
+    finding = alignment.find(networks)
+    table = finding.measurements
+    assert set(table["subject"]) == {"trained", "readout", "planted"}
+    own = table[table["metric"] == "few_directions_score"].set_index("subject")["value"]
+    assert own["planted"] > 0.99
+    assert own["readout"] > 0.9
+    excess = table[table["metric"] == "wrong_variable_excess"].set_index("subject")["value"]
+    assert set(excess.index) == {"trained", "planted"}
+    assert excess["planted"] == 0
+    assert {claim.rule.key for claim in finding.claims} == {"9", "10"}
+    assert len(table[(table["metric"] == "alignment_score") & (table["subject"] == "trained")]) == 9 * 6 + 1
+    assert all(len(figure.svg.encode()) <= 25_000 for figure in finding.figures)
+    assert "nan" not in " ".join(finding.notes.values())
+
+
+def test_erasure_leaves_what_the_suffix_allows(networks):
+    """The floor is C(7, 3) of 128, the rank seven of the state's numbers, and the planted counter lies at the floor."""
+    finding = erasure.find(networks)
+    table = finding.measurements.set_index(["subject", "metric"])["value"]
+    assert set(finding.measurements["subject"]) == {"trained", "readout", "planted"}
+    assert table["planted", "floor"] == 35 / 128
+    assert table["planted", "erased_rank"] == 7
+    assert table["planted", "erased_excess"] < 0.01
+    assert table["planted", "own_accuracy"] == 1
+    assert {claim.rule.key for claim in finding.claims} == {"12a", "12b", "12c"}
+    assert len(finding.figures[0].svg.encode()) <= 25_000
