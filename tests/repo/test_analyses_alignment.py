@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 import pytest
 
 from analyses import alignment, common, erasure
+from probe.causal.alignment import search
+from probe.measurements import Network
 from probe.questions import alignment as question
 
 
@@ -14,20 +16,18 @@ from probe.questions import alignment as question
 def networks(monkeypatch: pytest.MonkeyPatch):
     """Return one trained network with its twins and the planted ones-counters, and make searches short."""
     common.limit_threads()
-    monkeypatch.setattr(question, "search", partial_search)
-    monkeypatch.setattr(erasure.erasure, "search", partial_search)
+    monkeypatch.setattr(question, "search", short_search)
+    monkeypatch.setattr(erasure.erasure, "search", short_search)
     trained = common.networks(seeds=[0], subjects=("trained", "untrained", "readout"))
     return [*trained, *common.planted_networks(("ones",))]
 
 
-def partial_search(*arguments, iterations: int, **keywords):
+def short_search(*arguments: Any, iterations: int, **keywords: Any):
     """Search for 20 iterations, however many are asked for."""
-    from probe.causal.alignment import search
-
-    return partial(search, iterations=min(iterations, 20))(*arguments, **keywords)
+    return search(*arguments, iterations=min(iterations, 20), **keywords)
 
 
-def test_alignment_judges_both_claims_and_leaves_untrained_heads_out(networks):
+def test_alignment_judges_both_claims_and_leaves_untrained_heads_out(networks: list[Network]):
     """One value a network and rule, the planted counter at 1, its own ceiling at 0, a readout twin in closed form."""
     finding = alignment.find(networks)
     table = finding.measurements
@@ -44,8 +44,8 @@ def test_alignment_judges_both_claims_and_leaves_untrained_heads_out(networks):
     assert "nan" not in " ".join(finding.notes.values())
 
 
-def test_erasure_leaves_what_the_suffix_allows(networks):
-    """The floor is C(7, 3) of 128, the rank seven of the state's numbers, and the planted counter lies at the floor."""
+def test_erasure_leaves_what_the_suffix_allows(networks: list[Network]):
+    """The floor is C(7, 3) of 128, the rank seven, and the planted counter lies at the floor."""
     finding = erasure.find(networks)
     table = finding.measurements.set_index(["subject", "metric"])["value"]
     assert set(finding.measurements["subject"]) == {"trained", "readout", "planted"}
