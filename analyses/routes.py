@@ -46,7 +46,8 @@ def find(networks: Sequence[Network]) -> Finding:
             figure,
             name="routes",
             title="By which route one count reaches the next state",
-            alt=f"Dots, one a network, in five columns. Median shares of trained networks: {_shares(drawn, cell=True)}.",
+            alt="Dots, one a network, in five columns. Median shares of trained networks: "
+            f"{_shares(drawn, cell=True)}.",
             caption="A difference of one count after seven bits is let through every subset of the five routes for "
             "one step; the shares are exact and sum to 1. Bars are 95 % intervals of the median, the line is the "
             f"rule's {BOUND}. In the planted counter all of it stays in the cell.",

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ProbeError
@@ -15,7 +14,7 @@ from ..machines import Machine
 
 @torch.no_grad()
 def noisy_accuracy(
-    machine: Machine, correct: Float[Tensor, " batch"], doses: Iterable[float], *, draws: int = 32, seed: int = 0
+    machine: Machine, correct: Tensor, doses: Iterable[float], *, draws: int = 32, seed: int = 0
 ) -> Mapping[float, float]:
     """Return the share of right answers where every number of the state is disturbed after every step.
 

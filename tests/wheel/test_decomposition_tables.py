@@ -1,0 +1,224 @@
+"""Tables of all subsets of units, gates and routes: each equal to running every pair and subset by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from known_machines import READ, WINS, Reader, X, expected, machine_of
+from torch import Tensor, nn
+
+import probe
+from probe import ProbeError, Signal
+from probe.cells.cell import Cell
+from probe.decomposition.contexts import RowPairs, changed_at
+from probe.decomposition.gates import gate_table, gates_of, input_places, with_constant_gates
+from probe.decomposition.routes import route_table, routes_of
+from probe.decomposition.shapley import subsets
+from probe.decomposition.units import unit_table
+from probe.machines import Machine
+
+STEP = 2
+#: Sequences that are not all there are, so that prefixes go on in unequal ways.
+SOME = torch.tensor([row for row in range(32) if row not in (3, 9, 10, 27)])
+
+
+def machine(kind: str, units: int = 3) -> Machine:
+    """Return a reader over some sequences."""
+    return machine_of(Reader(kind, units), X[SOME])
+
+
+def pairs(changed: int, step: int = STEP) -> RowPairs:
+    """Return the pairs of some sequences that differ at one step."""
+    return changed_at(X[SOME], WINS[SOME], changed, step)
+
+
+def mean(table: tuple[np.ndarray, np.ndarray]) -> list[float]:
+    """Return the mean over contexts."""
+    return np.average(table[0], axis=0, weights=table[1]).tolist()
+
+
+def run_on(model: Machine, states: Tensor, rows: np.ndarray, step: int) -> float:
+    """Return the mean expected answer where each row goes on by itself."""
+    return float(model.answers(states, torch.as_tensor(rows), step).expected.mean())
+
+
+def test_pairs_differ_at_one_step_and_in_the_concept() -> None:
+    """All 32 sequences have 16 pairs at each step, the source with one more win; a missing row takes its pair."""
+    base, source = changed_at(X, WINS, 1, 3)
+    assert len(base) == 16
+    assert torch.equal(X[source] != X[base], torch.tensor([0, 1, 0, 0, 0]).bool()[None, :, None].expand(16, 5, 2))
+    assert torch.equal(WINS[source, 3] - WINS[base, 3], torch.ones(16, dtype=torch.long))
+    assert len(pairs(1)[0]) == 12
+    with pytest.raises(ProbeError, match="No two sequences of x differ at step 1 alone"):
+        changed_at(torch.randn(8, 5, 2, generator=torch.Generator().manual_seed(0)), WINS[:8], 1, 3)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_units_are_put_in_as_if_each_subset_ran_by_itself(kind: str) -> None:
+    """Every one of the 8 subsets has the mean of its own runs, a unit with all its numbers, to 1e-12."""
+    model, (base, source) = machine(kind), pairs(0)
+    wanted = []
+    for members in subsets(3):
+        states = model.states[base, STEP].clone()
+        for unit in np.flatnonzero(members).tolist():
+            states[:, model.unit(unit)] = model.states[source, STEP][:, model.unit(unit)]
+        wanted.append(run_on(model, states, base, STEP))
+    table, weight = unit_table(model, (base, source), STEP, expected=expected)
+    assert mean((table, weight)) == pytest.approx(wanted, abs=1e-12)
+    assert weight.sum() == len(base)
+    assert len(table) < len(base)
+
+
+def test_many_rows_in_pieces_give_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contexts and subsets are run in pieces; their size does not matter."""
+    model = machine("lstm")
+    whole = unit_table(model, pairs(0), STEP, expected=expected)
+    monkeypatch.setattr("probe.decomposition.contexts._ROWS", 5)
+    monkeypatch.setattr("probe.decomposition.contexts._SUBSETS", 3)
+    pieces = unit_table(model, pairs(0), STEP, expected=expected)
+    np.testing.assert_allclose(pieces[0], whole[0], atol=1e-13)
+
+
+def test_units_of_a_group_go_together() -> None:
+    """Two groups have four subsets, which are four of the eight; units of no group stay the base's."""
+    model = machine("gru")
+    table, _ = unit_table(model, pairs(0), STEP, expected=expected)
+    grouped, _ = unit_table(model, pairs(0), STEP, expected=expected, groups=[[2, 0], [1]])
+    np.testing.assert_allclose(grouped, table[:, [0, 0b101, 0b010, 0b111]], atol=1e-13)
+    left, _ = unit_table(model, pairs(0), STEP, expected=expected, groups=[[-2]])
+    np.testing.assert_allclose(left, table[:, [0, 0b010]], atol=1e-13)
+    with pytest.raises(ProbeError, match="groups"):
+        unit_table(model, pairs(0), STEP, expected=expected, groups=[[0], [0]])
+    with pytest.raises(ProbeError, match=r"17 players.*groups="):
+        unit_table(machine("gru", 17), pairs(0), STEP, expected=expected)
+
+
+def lstm_by_hand(layer: Any, x: dict[str, Tensor], h: dict[str, Tensor], c: Tensor) -> Tensor:
+    """Return (c, h) after a step in which every gate reads its own input and hidden state."""
+    W, U = layer.weight_ih_l0.chunk(4), layer.weight_hh_l0.chunk(4)
+    b = (layer.bias_ih_l0 + layer.bias_hh_l0).chunk(4)
+    i, f, g, o = (x[name] @ W[k].T + h[name] @ U[k].T + b[k] for k, name in enumerate("ifgo"))
+    new = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return torch.cat([new, o.sigmoid() * new.tanh()], 1)
+
+
+@torch.no_grad()
+def test_lstm_gates_and_routes_are_those_of_the_formulas() -> None:
+    """Written out by hand: i, f, g, o read the source's input; c by f * c and h into each gate, in each subset."""
+    model, (base, source) = machine("lstm"), pairs(STEP)
+    layer = model.model.rnn
+    c, h = model.states[base, STEP - 1].chunk(2, 1)
+    x = model.inputs[:, STEP]
+    wanted = []
+    for members in subsets(4):
+        read = {name: x[source] if member else x[base] for name, member in zip("ifgo", members, strict=True)}
+        wanted.append(run_on(model, lstm_by_hand(layer, read, dict.fromkeys("ifgo", h), c), base, STEP))
+    assert [str(signal) for signal in input_places(model.cell)] == [
+        "input_gate",
+        "forget_gate",
+        "cell_candidate",
+        "output_gate",
+    ]
+    assert mean(gate_table(model, (base, source), STEP, expected=expected)) == pytest.approx(wanted, abs=1e-12)
+    (c_b, h_b), (c_s, h_s) = (model.states[rows, STEP].chunk(2, 1) for rows in (base, source))
+    x = model.inputs[base, STEP + 1]
+    wanted = []
+    for members in subsets(5):
+        hidden = {name: h_s if member else h_b for name, member in zip("ifgo", members[1:], strict=True)}
+        states = lstm_by_hand(layer, dict.fromkeys("ifgo", x), hidden, c_s if members[0] else c_b)
+        wanted.append(run_on(model, states, base, STEP + 1))
+    assert next(iter(routes_of(model.cell))) == Signal.CELL_STATE
+    assert mean(route_table(model, (base, source), STEP, expected=expected)) == pytest.approx(wanted, abs=1e-12)
+
+
+@torch.no_grad()
+def test_gru_routes_are_those_of_the_formulas() -> None:
+    """Written out by hand: h through z * h, and into r, z and n, in each of 16 subsets."""
+    model, (base, source) = machine("gru"), pairs(STEP)
+    layer, x = model.model.rnn, model.inputs[base, STEP + 1]
+    W, U, b, d = (getattr(layer, f"{name}_l0").chunk(3) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    before, other = model.states[base, STEP], model.states[source, STEP]
+    wanted = []
+    for members in subsets(4):
+        kept, into_r, into_z, into_n = (other if member else before for member in members)
+        r, z = ((x @ W[k].T + b[k] + h @ U[k].T + d[k]).sigmoid() for k, h in enumerate((into_r, into_z)))
+        n = (x @ W[2].T + b[2] + r * (into_n @ U[2].T + d[2])).tanh()
+        wanted.append(run_on(model, (1 - z) * n + z * kept, base, STEP + 1))
+    assert mean(route_table(model, (base, source), STEP, expected=expected)) == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("step", [0, STEP])
+def test_nothing_delivered_is_the_base_and_all_of_it_the_source(kind: str, step: int) -> None:
+    """The first and last subset of gates, routes and units are natural runs; the first step starts from zero."""
+    model, (base, source) = machine(kind), pairs(step, step)
+    natural = [float(model.natural.expected[base].mean()), run_on(model, model.states[source, step], base, step)]
+    tables = [gate_table, route_table, unit_table]
+    for table in tables:
+        found = mean(table(model, (base, source), step, expected=expected))
+        assert [found[0], found[-1]] == pytest.approx(natural, abs=1e-12)
+
+
+class Own(nn.Module):
+    """A reader over one of the library's own cells."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.rnn, self.head = layer, Reader().head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return scores, (batch, class)."""
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", ["peepholes", "reset before"])
+def test_cells_that_torch_lacks_have_routes_and_gates_too(kind: str) -> None:
+    """With peepholes and with the reset before the product, all routes together carry the whole state."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        peeping = probe.CustomLSTM(2, 3, peepholes=True, batch_first=True)
+        layer = peeping if kind == "peepholes" else probe.CustomGRU(2, 3, reset="before", batch_first=True)
+    model, (base, source) = Machine(Own(layer), X[SOME], **READ), pairs(STEP)
+    wanted = run_on(model, model.states[source, STEP], base, STEP)
+    for table in (gate_table, route_table):
+        assert mean(table(model, (base, source), STEP, expected=expected))[-1] == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_constant_gates_are_the_mean_ablation_of_all_of_them(kind: str) -> None:
+    """The answers are those of the model run whole with edits, to 1e-12."""
+    model = machine(kind)
+    gates = gates_of(model.cell)
+    found = with_constant_gates(model, gates)
+    x = X[SOME].double()
+    recording = probe.record(model.model, x)
+    edits = [probe.ablate(gate, kind="mean", reference=recording) for gate in gates]
+    with torch.no_grad(), probe.intervene(model.model, *edits):
+        wanted = model.model(x)
+    assert torch.allclose(found.expected, expected(wanted), atol=1e-12, rtol=0)
+    assert not torch.allclose(found.expected, model.natural.expected, atol=1e-3)
+
+
+class Unknown(Cell):
+    """A cell of no known kind."""
+
+    def size(self, signal: Signal) -> int:
+        """Return one unit."""
+        return 1
+
+    def given(self, inputs: Tensor, previous: Tensor) -> dict[Signal, Tensor]:
+        """Return nothing."""
+        return {}
+
+
+def test_what_has_no_route_or_gate_is_refused() -> None:
+    """No step follows the last one, and a cell of an unknown kind is named."""
+    model = machine("lstm")
+    with pytest.raises(ProbeError, match=r"step=4 has no route.*0 to 3"):
+        route_table(model, pairs(2), 4, expected=expected)
+    with pytest.raises(ProbeError, match=r"A Unknown has no known routes out of a state; .*LSTMCell, GRUCell"):
+        routes_of(Unknown())
+    assert gates_of(machine("rnn").cell) == ()
