@@ -22,7 +22,7 @@ from ..causal.pairs import MOST_PAIRS, Pairs, Put, all_pairs, cell_with_its_hidd
 from ..causal.support import off_support_distance
 from ..causal.task import Combine, Task, added
 from ..errors import ProbeError
-from ..figures import BROWN, GREEN, GREY, PURPLE, axes_or_new, new_figure
+from ..figures import BROWN, GREY, ORANGE, PURPLE, axes_or_new, new_figure
 from ..machines import Machine
 from ..measurements import Network, as_networks, measurement, tabulate
 from ..outputs import per_row
@@ -41,11 +41,11 @@ _PUTS: dict[str, Callable[[Machine], Put]] = {
     "cell_state": lambda _: cell_with_its_hidden,
     "hidden_state": lambda machine: columns(machine.columns(Signal.HIDDEN_STATE)),
 }
-# Not the colours of trained, untrained and planted, which the panels' titles already tell apart.
+# Not those of trained and planted networks: the panels' titles already tell subjects apart.
 _LOOKS = {
     "whole_state": ("black", "-", "o"),
     "cell_state": (PURPLE, "--", "s"),
-    "cell_state_alone": (GREEN, (0, (4.0, 1.5, 1.0, 1.5)), "D"),
+    "cell_state_alone": (ORANGE, (0, (4.0, 1.5, 1.0, 1.5)), "D"),
     "hidden_state": (BROWN, "-.", "^"),
     "none": (GREY, ":", "v"),
 }

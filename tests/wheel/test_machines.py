@@ -92,7 +92,9 @@ def test_many_rows_go_through_the_narrow_loop_with_the_same_answers() -> None:
 def test_the_model_is_left_as_it_was() -> None:
     """A machine is a copy: the model keeps its type of numbers, its mode and its forward."""
     model = Reader("gru").train()
-    Machine(model, X, **READ).read(torch.zeros(2, 3, dtype=torch.float64))
+    machine = Machine(model, X, **READ)
+    machine.read(torch.zeros(2, 3, dtype=torch.float64))
+    assert "forward" not in vars(dict(machine.model.named_modules())["rnn"])
     assert model.training
     assert model.head.weight.dtype == torch.float32
     assert "forward" not in vars(model.rnn)

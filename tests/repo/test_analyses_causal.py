@@ -1,0 +1,134 @@
+"""Questions about patched states on networks whose mechanism was written down, and on one that was trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analyses import class_means, common, directions, state_patching, steering, unit_ablation
+from models.counter import answer, expected_answer
+from probe import Finding
+from probe.questions import class_means as means_question
+from probe.questions import directions as directions_question
+from probe.questions import state_patching as patching_question
+from probe.questions import steering as steering_question
+from probe.questions import unit_ablation as ablation_question
+
+PLANTED = ("ones", "ones-alone", "balance", "rotated", "geometric", "decoy", "illusion", "delay-line")
+ASKED: dict[str, Any] = {"answer": answer, "expected": expected_answer}
+DATA = common.STRINGS, common.COUNTS
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Return the planted networks that tell the questions apart."""
+    common.limit_threads()
+    return common.planted_networks(PLANTED)
+
+
+def by_network(table: pd.DataFrame, metric: str, **where: str) -> dict[str, float]:
+    """Return a metric's value of each planted network, by its short name."""
+    rows = table[table["metric"] == metric]
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    names = [str(name).removeprefix("planted/") for name in rows["network"]]
+    return dict(zip(names, rows["value"], strict=True))
+
+
+def test_interchange_along_a_probe_is_fooled_by_no_decoy(planted: list[Any]) -> None:
+    """Least squares finds linear carriers and, of the decoy, the unit that nothing reads; that unit scores 0."""
+    table = directions_question.measure(planted, *DATA, step=directions.STEP, most=2**14, most_of_unit=2**12, **ASKED)
+    ols = by_network(table, "direction_score", signal="ols")
+    assert {name: ols[name] for name in ("ones", "ones-alone", "balance", "illusion")} == pytest.approx(
+        dict.fromkeys(("ones", "ones-alone", "balance", "illusion"), 1.0), abs=1e-3
+    )
+    assert ols["decoy"] < 0.01
+    assert by_network(table, "unit_score", units="11")["decoy"] == 0
+    best = by_network(table, "best_unit_score")
+    assert [best[name] for name in ("ones", "geometric", "decoy")] == [1, 1, 1]
+    assert best["rotated"] < 0.05
+    assert 0.15 < best["balance"] < 0.35
+    units = table[table["metric"] == "best_unit_score"].set_index("network")["units"]
+    assert (units["planted/ones"], units["planted/decoy"]) == ("0", "0")
+    far = by_network(table, "unit_off_support", units="0")
+    assert far["ones-alone"] == pytest.approx(0, abs=1e-9)
+
+
+def test_class_means_are_enough_for_every_planted_network(planted: list[Any]) -> None:
+    """Even the delay line, whose means of last bits sum to the count: the claim is no sign of a count alone."""
+    table = means_question.measure(planted, *DATA, **ASKED)
+    assert by_network(table, "worst_class_mean_ratio") == dict.fromkeys(PLANTED, 1.0)
+    assert by_network(table, "worst_balanced_class_mean_ratio") == dict.fromkeys(PLANTED, 1.0)
+
+
+def test_a_straight_push_fails_where_the_code_is_curved(planted: list[Any]) -> None:
+    """Between class means every network goes by one; along the slope the geometric code does not."""
+    table = steering_question.measure(planted, *DATA, step=steering.STEP, **ASKED)
+    assert by_network(table, "steered_exact", signal="class_mean") == dict.fromkeys(PLANTED, 1.0)
+    linear = by_network(table, "steered_exact", signal="linear")
+    straight = {name: share for name, share in linear.items() if name not in ("geometric", "decoy")}
+    assert straight == pytest.approx(dict.fromkeys(straight, 1.0))
+    assert linear["geometric"] == linear["decoy"] == pytest.approx(0.8755, abs=1e-3)
+    assert by_network(table, "steered_off_support", signal="class_mean")["ones-alone"] == pytest.approx(0, abs=1e-9)
+
+
+def test_ablation_finds_the_units_that_count(planted: list[Any]) -> None:
+    """One carrier scores 1 alone, two share, and of ten delayed bits each costs half of the answers or more."""
+    table = ablation_question.measure(planted, *DATA, draws=4, search_draws=1, **ASKED)
+    score = by_network(table, "best_single_unit_score")
+    assert [score[name] for name in ("ones", "ones-alone", "geometric", "decoy", "illusion")] == [1] * 5
+    assert max(score["rotated"], score["delay-line"]) < 0.1
+    costly = by_network(table, "costly_units")
+    assert {name: costly[name] for name in ("ones", "balance", "decoy", "delay-line")} == {
+        "ones": 1,
+        "balance": 2,
+        "decoy": 1,
+        "delay-line": 10,
+    }
+
+
+def test_a_cell_that_counts_is_followed_alone_until_the_hidden_state_is_read(planted: list[Any]) -> None:
+    """The parts of a planted counter's state, by step."""
+    ones = [network for network in planted if network.name == "planted/ones-alone"]
+    table = patching_question.measure(ones, *DATA, steps=[6, 9], most=2**12, **ASKED)
+    rows = table[table["metric"] == "interchange_accuracy"].set_index(["signal", "step"])["value"]
+    assert rows["cell_state_alone"].tolist() == [1, 0]
+    assert rows["cell_state"].tolist() == [1, 1]
+    assert rows["hidden_state"].tolist() == [0, 1]
+    assert rows["whole_state"].tolist() == [1, 1]
+
+
+@pytest.fixture(scope="module")
+def findings() -> dict[str, Finding]:
+    """Return each analysis on one trained network, its readout twin and the planted counter."""
+    common.limit_threads()
+    networks = common.networks(seeds=[0], subjects=["trained", "untrained", "readout"])
+    networks = [*networks, *common.planted_networks(("ones",))]
+    modules = (class_means, directions, steering, unit_ablation, state_patching)
+    return {module.__name__.rpartition(".")[2]: module.find(networks) for module in modules}
+
+
+def test_each_finding_has_its_rule_a_picture_and_a_sentence_with_numbers(findings: dict[str, Finding]) -> None:
+    """Thresholds are those of docs/science.md, and one network decides nothing but the check."""
+    claims = {claim.rule.key: claim for finding in findings.values() for claim in finding.claims}
+    assert set(claims) == {"5", "6", "8", "13", "14"}
+    assert claims.pop("6").verdict == "passed"
+    assert {claim.verdict for claim in claims.values()} == {"undecided"}
+    bounds = {key: claim.rule.established_if for key, claim in claims.items()}
+    assert (bounds["5"].low, bounds["8"].low, bounds["13"].low, bounds["14"].high) == (0.95, 0.5, 0.95, 0.5)
+    assert [(control.subject, control.margin) for control in claims["5"].rule.controls] == [("readout", 0.05)]
+    for finding in findings.values():
+        assert any(character.isdigit() for character in finding.notes["answer"])
+        assert all(len(figure.alt) > 40 and len(figure.data) for figure in finding.figures)
+        assert "untrained" not in set(finding.measurements["subject"])
+
+
+def test_the_committed_network_gives_what_was_measured(findings: dict[str, Finding]) -> None:
+    """Exact weights, exact pairs: class means do as well, one direction does not, one unit does not."""
+    claims = {claim.rule.key: claim.value for finding in findings.values() for claim in finding.claims}
+    assert claims["5"] == pytest.approx(0.9974, abs=1e-3)
+    assert claims["8"] == pytest.approx(0.027, abs=5e-3)
+    assert claims["13"] == pytest.approx(0.981, abs=5e-3)
+    assert claims["14"] == pytest.approx(0.026, abs=0.01)
