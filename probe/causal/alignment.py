@@ -182,10 +182,8 @@ class _Batch:
         steps = self._inputs.shape[1]
         lean = Stretch(self.machine, steps, rows * len(self.wanted)) if steps and suits(self.machine) else None
         for number in range(iterations):
-            q, r = np.linalg.qr(free.detach().numpy())
             part = slice(number * rows, (number + 1) * rows)
-            gradient = self._gradient(torch.as_tensor(q) * self._mask, part, loss, lean or self.machine.advance)
-            free.grad = gradient @ torch.as_tensor(np.linalg.inv(r)).transpose(1, 2)
+            free.grad = self._gradient(free.detach().numpy(), part, loss, lean or self.machine.advance)
             adam.step()
         bases = torch.as_tensor(np.linalg.qr(free.detach().numpy())[0])
         return [
@@ -193,8 +191,12 @@ class _Batch:
             for one, basis, scale in zip(self.wanted, bases, self._scale, strict=True)
         ]
 
-    def _gradient(self, q: Tensor, part: slice, loss: Loss, advance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Return (1 - Q Q^T) G for each search, G the gradient of its mean loss at Q."""
+    def _gradient(
+        self, free: np.ndarray, part: slice, loss: Loss, advance: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """Return the gradient of each search's mean loss at its free matrix: (1 - Q Q^T) G R^-T, G that at Q."""
+        bases, r = np.linalg.qr(free)
+        q, inverse = torch.as_tensor(bases) * self._mask, torch.as_tensor(np.linalg.inv(r))
         base, source = (side[:, part].flatten() for side in (self._base, self._source))
         shape, scale = (len(q), -1, self.machine.size), self._scale.unsqueeze(1)
         own = self._states.index_select(0, base)
@@ -207,7 +209,7 @@ class _Batch:
             (at_states,) = torch.autograd.grad(losses.sum() * len(q) / len(base), patched)
         back = at_states.view(shape) * scale
         whole = difference.transpose(1, 2) @ (back @ q) + back.transpose(1, 2) @ along
-        return whole - q @ (q.transpose(1, 2) @ whole)
+        return (whole - q @ (q.transpose(1, 2) @ whole)) @ inverse.transpose(1, 2)
 
 
 def _changed_pairs(task: Task, rows: Tensor, step: int, draws: int, seed: int) -> tuple[Tensor, Tensor]:

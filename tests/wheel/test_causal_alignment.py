@@ -129,10 +129,8 @@ def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str):
 
         batch = _Batch(machine, 1, [Search(2, TASK, rows, standardised), Search(1, TASK, rows)], 40, 0)
         free = torch.randn(2, machine.size, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-        q, r = np.linalg.qr(free.numpy())
         mask = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]]], dtype=torch.float64)
-        found = batch._gradient(torch.as_tensor(q) * mask, slice(0, 40), answer_loss, machine.advance)
-        found = found @ torch.as_tensor(np.linalg.inv(r)).transpose(1, 2)
+        found = batch._gradient(free.numpy(), slice(0, 40), answer_loss, machine.advance)
         free.requires_grad_()
         basis = torch.linalg.qr(free)[0] * mask
         total = torch.zeros((), dtype=torch.float64)
@@ -218,13 +216,13 @@ def test_a_patch_in_standardised_units_is_an_orthogonal_one_there():
 def test_a_search_is_reproducible_and_its_columns_are_orthonormal():
     """The same seed gives the same bits, another seed others; searches beside it change nothing but rounding."""
     machine, rows = Machine(Reader("lstm"), X, **READ), torch.arange(1024)
-    wanted = [Search(rank, TASK, rows, standardised) for rank in (1, 3) for standardised in (False, True)]
+    wanted = [Search(rank, TASK, rows, standardised) for rank in (2, 3) for standardised in (False, True)]
     first, again, other = (search(machine, 2, wanted, iterations=5, seed=seed) for seed in (0, 0, 1))
     for one, two, three in zip(first, again, other, strict=True):
         assert torch.equal(one.basis, two.basis)
         assert not torch.allclose(one.basis, three.basis, atol=1e-6)
         assert torch.allclose(one.basis.T @ one.basis, torch.eye(one.basis.shape[1]).double(), atol=1e-12)
-    assert [one.basis.shape[1] for one in first] == [1, 1, 3, 3]
+    assert [one.basis.shape[1] for one in first] == [2, 2, 3, 3]
     assert [bool((one.scale == 1).all()) for one in first] == [True, False, True, False]
     (alone,) = search(machine, 2, wanted[:1], iterations=5)
     assert torch.allclose(alone.basis, first[0].basis, atol=1e-9)
