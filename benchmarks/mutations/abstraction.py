@@ -62,11 +62,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         "probe/abstraction/programs.py",
         "test_abstraction_programs.py",
         ("programs: near lengths weigh as far ones", ".mean()) * (self.reference - length)", ".mean())"),
-        (
-            "programs: the same draws at each length",
-            "np.random.default_rng([seed, length])",
-            "np.random.default_rng([seed])",
-        ),
         ("programs: seed ignored", "np.random.default_rng([seed, length])", "np.random.default_rng([0, length])"),
         ("programs: a whole count off agrees", "<= 0.5 + 1e-9", "<= 1.0"),
         ("programs: drawn shares are exact", "(share, share) if exhaustive else", "(share, share) if True else"),

@@ -53,6 +53,7 @@ def test_agreement_counts_nearest_whole_numbers_with_an_exact_interval() -> None
     """Half-way answers have two nearest; drawn sequences get Clopper and Pearson's interval."""
     found = agreement(np.array([3, 4, 5, 2]), np.array([3.5, 3.5, 3.5, 2.4]))
     assert (found.share, found.interval, found.sequences) == (0.75, (0.75, 0.75), 4)
+    assert agreement(np.array([3, 4]), np.array([3.6, 3.4])).share == 0
     drawn = agreement(np.zeros(10), np.zeros(10), exhaustive=False)
     assert drawn.share == 1
     assert drawn.interval == (pytest.approx(0.025 ** (1 / 10)), 1)
