@@ -97,9 +97,20 @@ def test_truncated_strings_are_the_same_strings_cut() -> None:
     for text, full, label in zip(strings.texts(), whole.texts(), strings.last_labels.tolist(), strict=True):
         assert full.startswith(text)
         assert label == text.count("1")
+    behind = torch.arange(10) >= strings.lengths[:, None]
+    assert torch.count_nonzero(strings.bits[:, :, 0][behind]) == 0
+    assert torch.count_nonzero(whole.bits[:, :, 0][behind]) > 0
     other = training_strings(RECIPES["truncated"], 1).lengths
     assert other is not None
     assert not torch.equal(other, strings.lengths)
+
+
+def test_a_cut_strings_label_is_that_of_its_own_end() -> None:
+    """Behind the end, zeros would go on matching the template."""
+    strings = training_strings(dataclasses.replace(RECIPES["truncated"], question="template"), 0)
+    matches = [sum(a == b for a, b in zip(text, TEMPLATE, strict=False)) for text in strings.texts()]
+    assert strings.last_labels.tolist() == matches
+    assert strings.labels[:, -1].tolist() != matches
 
 
 @pytest.mark.parametrize("percent", [1, 4, 10])
@@ -188,6 +199,9 @@ def test_committed_networks_are_what_their_descriptions_say(name: str) -> None:
 
 def test_labels_that_a_changed_training_shows_are_counted() -> None:
     """Every string that begins with 0 shows the label 0 to a loss at every step; cut strings never show 10."""
+    strings = training_strings(COUNTER, 0)
+    assert strings.shown(every_step=False) == set(range(1, 10))
+    assert strings.shown(every_step=True) == set(range(10))
     found = {name: load_config(zoo.ZOO / name / "seed-0")["floor"] for name in ("counter", "every-step", "truncated")}
     assert found["counter"]["labels_never_trained"] == [0, 10]
     assert found["every-step"]["labels_never_trained"] == [10]

@@ -230,8 +230,10 @@ def test_the_illusion_works_through_two_dead_parts(weights: list[int], wanted: i
 
 
 def test_the_delay_line_remembers_all_and_counts_nothing() -> None:
-    """Its states hold any signed sum of the bits as well as the count: selectivity 0."""
+    """Each unit, rescaled by the head, is one bit; states hold any signed sum as well as the count: selectivity 0."""
     hidden = machine("delay-line-alone").states[:, -1, 10:].detach().numpy()
+    rescaled = hidden * BATTERY["delay-line-alone"].head.weight[1].detach().numpy() / 20  # beta: 10 / (1 / 2)
+    np.testing.assert_allclose(rescaled, X[:, :, 0].flip(1).numpy(), rtol=0, atol=1e-12)
     others = signed_sums(X, count=20, seed=0)
     wanted = np.column_stack([COUNTS[:, -1].numpy(), others])
     wanted = wanted - wanted.mean(0)
