@@ -63,8 +63,9 @@ def _summary(table: pd.DataFrame, subject: str) -> str:
     (low, high), (spread_low, spread_high) = (
         (middle[metric, "0"], middle[metric, "1"]) for metric in ("effect", "effect_sd")
     )
+    on_one, on_zero = (f"{change:+.2f}".replace("-0.00", "+0.00") for change in (high, low))
     return (
-        f"On a 1 the answer changes by {high:+.2f}, on a 0 by {low:+.2f}, with a standard deviation over contexts of "
+        f"On a 1 the answer changes by {on_one}, on a 0 by {on_zero}, with a standard deviation over contexts of "
         f"{spread_high:.2f} and {spread_low:.2f} (medians over {subject} networks)."
     )
 

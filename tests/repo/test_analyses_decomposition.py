@@ -1,0 +1,142 @@
+"""The exact decompositions of the counter: what planted networks must give, to the number, and what is said of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+import probe
+from analyses import bit_effects, common, gate_shares, noise_margin, routes, unit_shares
+from models import planted
+from models.counter import answer, expected_answer
+from probe.measurements import Network
+from probe.questions import unit_shares as questions
+
+ANALYSES = (unit_shares, routes, gate_shares, bit_effects, noise_margin)
+
+
+@pytest.fixture(scope="module")
+def networks() -> list[Network]:
+    """Return one counter with its twins, and some planted networks."""
+    common.limit_threads()
+    found = common.networks(seeds=[0], subjects=["trained", "untrained", "readout"])
+    # Without distractors where they are not the point: every unit doubles the subsets.
+    built = {
+        "ones": planted.ones_counter(),
+        "balance": planted.balance_counter(distractors=0),
+        "rotated": planted.rotated_counter(),
+        "delay-line": planted.delay_line(distractors=0),
+        "geometric": planted.geometric_counter(distractors=0),
+    }
+    return [*found, *(Network(f"planted/{name}", "planted", model) for name, model in built.items())]
+
+
+@pytest.fixture(scope="module")
+def findings(networks: list[Network]) -> Mapping[str, probe.Finding]:
+    """Return the five findings on them."""
+    return {module.__name__.rpartition(".")[2]: module.find(networks) for module in ANALYSES}
+
+
+def of(finding: probe.Finding, metric: str, signal: str = "") -> dict[str, float]:
+    """Return a metric of every network."""
+    table = finding.measurements
+    rows = table[(table["metric"] == metric) & (table["signal"] == signal)]
+    return dict(zip(rows["network"].str.removeprefix("planted/"), rows["value"], strict=True))
+
+
+def test_one_unit_two_units_and_a_direction_have_the_shares_of_their_weights(
+    findings: Mapping[str, probe.Finding],
+) -> None:
+    """Largest share 1 in one unit, .5 in two; the geometric counter's second unit, which says "started", has none."""
+    largest, taking_part = (of(findings["unit_shares"], key) for key in ("largest_unit_share", "unit_participation"))
+    assert largest["ones"] == pytest.approx(1, abs=1e-9)
+    assert largest["balance"] == pytest.approx(0.5, abs=1e-3)
+    assert largest["geometric"] == pytest.approx(1, abs=1e-3)
+    assert (taking_part["ones"], taking_part["balance"]) == pytest.approx((1, 2), abs=1e-3)
+    negative = of(findings["unit_shares"], "negative_unit_shares")
+    assert negative["ones"] == pytest.approx(0, abs=1e-9)
+    assert negative["counter/seed-0"] < 0.1
+    assert negative["counter/seed-0/readout"] > 0.6
+
+
+def test_a_sum_in_a_cell_and_a_memory_that_is_handed_on_have_their_routes(
+    findings: Mapping[str, probe.Finding],
+) -> None:
+    """f * c carries all of the ones-counter; the delay line, which forgets at once, goes through its candidates."""
+    assert of(findings["routes"], "route_share", "cell_state")["ones"] == pytest.approx(1, abs=1e-9)
+    assert of(findings["routes"], "route_share", "cell_state")["delay-line"] == pytest.approx(0, abs=1e-6)
+    assert of(findings["routes"], "route_share", "cell_candidate")["delay-line"] == pytest.approx(1, abs=1e-6)
+
+
+def test_gates_that_never_move_and_gates_that_do_are_told_apart(findings: Mapping[str, probe.Finding]) -> None:
+    """The ones-counter is written by g and needs no gate; the geometric one shrinks by f and falls with it."""
+    gates = {gate: of(findings["gate_shares"], "gate_share", gate) for gate in ("cell_candidate", "forget_gate")}
+    constant = of(findings["gate_shares"], "constant_gates_accuracy")
+    assert gates["cell_candidate"]["ones"] == pytest.approx(1, abs=1e-9)
+    assert gates["forget_gate"]["geometric"] == pytest.approx(1, abs=1e-3)
+    assert (constant["ones"], constant["balance"]) == (1, 1)
+    assert constant["geometric"] < 0.5
+    kept = findings["gate_shares"].measurements.query(
+        "metric == 'kept' and network == 'planted/ones' and units == '0'"
+    )
+    assert kept["value"].tolist() == [1.0] * 10
+
+
+def test_noise_and_effects_are_those_of_the_page_of_science(findings: Mapping[str, probe.Finding]) -> None:
+    """Ones .82, balance .94, rotated .99 to .01; a planted counter's answer moves by 1 and 0 to the last digit."""
+    accuracy = of(findings["noise_margin"], "noisy_accuracy")
+    assert accuracy["ones"] == pytest.approx(0.82, abs=0.01)
+    assert accuracy["balance"] == pytest.approx(0.94, abs=0.01)
+    assert accuracy["rotated"] == pytest.approx(0.99, abs=0.01)
+    assert accuracy["counter/seed-0"] - accuracy["counter/seed-0/readout"] > 0.2
+    assert of(findings["bit_effects"], "largest_effect_sd")["ones"] == pytest.approx(0, abs=2e-3)
+
+
+def test_what_does_not_answer_with_the_count_is_left_out(findings: Mapping[str, probe.Finding]) -> None:
+    """An untrained head has no count to share; the twin that is read by the best line has."""
+    for finding in findings.values():
+        assert set(finding.measurements["subject"]) == {"trained", "readout", "planted"}
+
+
+def test_every_note_and_figure_is_a_sentence_with_numbers(findings: Mapping[str, probe.Finding]) -> None:
+    """Notes end in a full stop and hold no negative zero; figures are small and say what they show."""
+    for finding in findings.values():
+        texts = [*finding.notes.values(), *(figure.alt for figure in finding.figures)]
+        for text in texts:
+            assert text.endswith(".")
+            assert re.search(r"\d", text)
+            assert not re.search(r"-0\.0+\b", text)
+            assert "nan" not in text
+        for figure in finding.figures:
+            assert len(figure.svg.encode()) <= 25_000
+            assert len(figure.data)
+    share = of(findings["unit_shares"], "largest_unit_share")["counter/seed-0"]
+    assert f"{share:.0%} to {share:.0%} of a count" in findings["unit_shares"].notes["answer"]
+
+
+def test_rules_are_the_page_of_sciences() -> None:
+    """Keys, thresholds, signals and controls, to the letter."""
+    rules = {rule.key: rule for module in ANALYSES for rule in module.RULES}
+    assert list(rules) == ["1d", "5c", "7a", "15a", "15b", "15c", "16", "5b"]
+    bounds = {key: rule.established_if for key, rule in rules.items()}
+    for key in ("1d", "7a", "15a", "15b", "15c"):
+        assert bounds[key] == probe.Range.at_least(0.5)
+    assert bounds["5c"] == probe.Range.at_most(0.1)
+    assert bounds["16"] == probe.Range.at_most(0.25)
+    assert bounds["5b"] == probe.Range.at_least(0.95)
+    assert rules["5c"].controls == (probe.Control("readout", 0.5, lower=True),)
+    assert rules["5b"].controls == (probe.Control("readout", 0.2),)
+    assert [rules[key].signal for key in ("7a", "15a", "15b")] == ["cell_state", "input_gate", "cell_candidate"]
+
+
+def test_every_drift_has_the_same_shares() -> None:
+    """The theorem: on ten bits no share of a unit, route or gate can tell what a network adds to the count."""
+    drifting = [
+        Network(f"drift {d}", "planted", planted.drift_counter(d, distractors=2)) for d in (0.0, 0.25, 0.5, 0.8, 1.0)
+    ]
+    counted: dict[str, Any] = {"answer": answer, "expected": expected_answer}
+    table = questions.measure(drifting, common.STRINGS, common.COUNTS, **counted)
+    assert table[table["metric"] == "unit_share"]["value"].tolist() == pytest.approx([1, 0, 0] * 5, abs=1e-6)
