@@ -96,9 +96,10 @@ def test_a_sum_answers_at_the_floor_without_its_concept(table: Any):
         assert own[metric] < own["floor"] + 0.05, metric
 
 
-def test_accuracy_is_that_of_runs_from_held_out_states_erased_by_hand(table: Any):
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+def test_accuracy_is_that_of_runs_from_held_out_states_erased_by_hand(table: Any, network: Network):
     """Everything is fitted on the distinct prefixes of one half and applied to every row of the other, both ways."""
-    machine, task = Machine(Sum(), X, **READ), Task(WINS)
+    machine, task = Machine(network.model, X, **READ), Task(WINS)
     ways, first = halves(machine, 3), machine.prefixes[3].rows
     found = search(machine, 3, [Search(1, task, half.train) for half in ways], iterations=60)
     scores: dict[str, list[float]] = {"erased": [], "scalar_erased": [], "projected": []}
@@ -111,7 +112,7 @@ def test_accuracy_is_that_of_runs_from_held_out_states_erased_by_hand(table: Any
             with torch.no_grad():
                 chosen = machine.read(machine.advance(erased, machine.inputs[half.test, 4:])).argmax(1)
             scores[name].append(float((chosen == WINS[half.test, -1]).double().mean()))
-    own = values(table, "sum")
+    own = values(table, network.name)
     for name, both in scores.items():
         assert own[f"{name}_accuracy"] == pytest.approx(np.mean(both), abs=1e-12)
     for name in ("erased", "shuffled", "projected"):
