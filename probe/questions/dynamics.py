@@ -71,8 +71,8 @@ def measure(
             `probe.machines.Machine`.
 
     Reference:
-        Sussillo & Barak 2013, Opening the black box; Maheswaranathan et al. 2019, Reverse engineering recurrent
-        networks for sentiment classification, section 4 (line attractors).
+        Sussillo & Barak 2013, Opening the black box; Maheswaranathan et al. 2019, Reverse engineering (lines of
+        rest).
     """
     wanted = as_indices("steps", range(1, x.shape[1]) if steps is None else steps) or ()
     chosen = within("steps", wanted, x.shape[1], "the input's time axis")

@@ -69,12 +69,10 @@ def measure(
         seed: of the drawing.
 
     Raises:
-        ProbeError: there is no program or length, no sequence of a length is allowed, or a program returns other than
-            numbers.
+        ProbeError: there is no program or length, no sequence is allowed, or a program returns other than numbers.
 
     Reference:
-        Meloux et al. 2025, Everything, everywhere, all at once: is mechanistic interpretability identifiable?
-        (several programs may fit the same behaviour); docs/science.md, "Theorem".
+        Meloux et al. 2025 (several programs may fit the same behaviour); docs/science.md, "Theorem".
     """
     asked = _asked(alphabet, tuple(lengths), programs, most=most, allowed=allowed, seed=seed)
     x = {length: found.x for length, found in asked.items()}

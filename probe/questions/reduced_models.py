@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,44 +79,65 @@ def measure(
         Suzgun et al. 2019; El-Naggar et al. 2022 (counters that drift); Foerster et al. 2017 (input switched affine
         networks).
     """
-    law, fitted, tested = tuple(law_from), tuple(fitted_on), tuple(sorted({*tested_at, law_at}))
-    missing = sorted({*law, *tested, max(fitted, default=reference)} - set(inputs))
-    if missing or not fitted:
-        raise ProbeError(f"Lengths {missing} are needed and not among the inputs, which have {sorted(inputs)}.")
-    truth = {n: per_row(f"concept[{n}]", concept[n], len(inputs[n])).cpu().numpy().astype(float) for n in inputs}
+    plan = _Plan(tuple(law_from), law_at, tuple(fitted_on), tuple(sorted({*tested_at, law_at})), reference)
+    truth = plan.truth(inputs, concept)
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, inputs[max(fitted)], answer=answer, expected=expected, layer=layer)
-        affine = fit_affine(machine, fitted, dimensions=dimensions, seed=seed)
-        given, shown = _answers(network, {n: inputs[n] for n in {*law, *tested}}, answer, expected)
-        d = slope({n: float((shown[n] - truth[n]).mean()) for n in law}, law, reference)
-        predicted = {
-            "law": {n: truth[n] + d * (reference - n) for n in tested},
-            "affine": {n: affine.predict(inputs[n]) for n in tested},
-        }
-        fixed = max(r_squared(shown[law_at], truth[law_at] + one * (reference - law_at)) for one in LANDMARKS)
-        scores = {signal: r_squared(shown[law_at], values[law_at]) for signal, values in predicted.items()}
-        found: list[_Found] = [
-            ("drift", d, "", ""),
-            ("fixed_r_squared", fixed, "", ""),
-            ("law_margin", scores["law"] - fixed, "", ""),
-            ("affine_error", affine.error, "", ""),
-            *((f"{signal}_r_squared", score, "", "") for signal, score in scores.items()),
-            *_by_length(given, shown, predicted, {*law, *fitted, reference}),
-        ]
+        longest = inputs[max(plan.fitted)]
+        machine = Machine(network.model, longest, answer=answer, expected=expected, layer=layer)
+        affine = fit_affine(machine, plan.fitted, dimensions=dimensions, seed=seed)
+        given, shown = _answers(network, {n: inputs[n] for n in {*plan.law, *plan.tested}}, answer, expected)
+        found = _found(plan, truth, given, shown, {n: affine.predict(inputs[n]) for n in plan.tested})
+        found.append(("affine_error", affine.error, "", ""))
         rows += [
             measurement(QUESTION, metric, network, value, layer=layer or "", signal=signal, units=units)
             for metric, value, signal, units in found
         ]
         if network.subject == "trained":
             null = Network(f"{network.name}/null", "null", network.model, network.seed)
+            fixed = next(value for metric, value, _, _ in found if metric == "fixed_r_squared")
             rows.append(measurement(QUESTION, "law_r_squared", null, fixed, layer=layer or ""))
     return tabulate(rows)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which lengths the law and the recurrence are fitted on, and which they are tested at."""
+
+    law: tuple[int, ...]
+    law_at: int
+    fitted: tuple[int, ...]
+    tested: tuple[int, ...]
+    reference: int
+
+    def truth(self, inputs: Mapping[int, Tensor], concept: Mapping[int, Tensor]) -> dict[int, np.ndarray]:
+        """Return the concept's values by length, where everything that is needed is there."""
+        missing = sorted({*self.law, *self.tested, max(self.fitted, default=self.reference)} - set(inputs))
+        if missing or not self.fitted:
+            raise ProbeError(f"Lengths {missing} are needed and not among the inputs, which have {sorted(inputs)}.")
+        found = {n: per_row(f"concept[{n}]", concept[n], len(inputs[n])) for n in inputs}
+        return {n: values.cpu().numpy().astype(float) for n, values in found.items()}
 
 
 #: (metric, value, signal, units)
 _Found = tuple[str, float, str, str]
 _ByLength = Mapping[int, np.ndarray]
+
+
+def _found(plan: _Plan, truth: _ByLength, given: _ByLength, shown: _ByLength, affine: _ByLength) -> list[_Found]:
+    """Return every score of one network; `affine` holds the recurrence's predictions."""
+    reference, at = plan.reference, plan.law_at
+    d = slope({n: float((shown[n] - truth[n]).mean()) for n in plan.law}, plan.law, reference)
+    predicted = {"law": {n: truth[n] + d * (reference - n) for n in plan.tested}, "affine": affine}
+    fixed = max(r_squared(shown[at], truth[at] + one * (reference - at)) for one in LANDMARKS)
+    scores = {signal: r_squared(shown[at], values[at]) for signal, values in predicted.items()}
+    return [
+        ("drift", d, "", ""),
+        ("fixed_r_squared", fixed, "", ""),
+        ("law_margin", scores["law"] - fixed, "", ""),
+        *((f"{signal}_r_squared", score, "", "") for signal, score in scores.items()),
+        *_by_length(given, shown, predicted, {*plan.law, *plan.fitted, reference}),
+    ]
 
 
 def _by_length(
