@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 BUILD := build
+# How many questions are answered at a time; the findings are the same.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # Small recurrent networks run many times slower on two threads than on one.
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
@@ -33,13 +35,13 @@ train: $(VENV)/.installed  ## train seed 0 of the counter into build/models/coun
 	$(PY) -m models.train --recipe counter --seed 0 --out $(BUILD)/models/counter/seed-0 --overwrite
 
 analyses: $(VENV)/.installed  ## answer every question on the networks of build/ and models/zoo/
-	$(PY) -m analyses --fresh $(BUILD)/models/counter --out $(BUILD)/findings/counter
+	$(PY) -m analyses --fresh $(BUILD)/models/counter --out $(BUILD)/findings/counter --jobs $(JOBS)
 
 report: train analyses  ## train, analyse and build the page: build/reports/counter/index.html
 	$(PY) -m reports.build_counter --findings $(BUILD)/findings/counter --out $(BUILD)/reports/counter
 
 pages: $(VENV)/.installed  ## rebuild the committed pages from the committed weights
-	$(PY) -m analyses --out $(BUILD)/pages/counter
+	$(PY) -m analyses --out $(BUILD)/pages/counter --jobs $(JOBS)
 	$(PY) -m reports.build_counter --findings $(BUILD)/pages/counter --out reports/counter
 
 browser: $(BROWSER)/node_modules/.installed  ## install what the tests in a real browser need (Node.js)

@@ -1,4 +1,4 @@
-"""What is asked of the counter: one question, one module, each bound to the ten committed networks.
+"""What is asked of the counter: one question, one module, each bound to the committed networks.
 
 Run all of them with `python -m analyses`, one with `python -m analyses.NAME`. Not part of the wheel.
 """
@@ -6,10 +6,25 @@ Run all of them with `python -m analyses`, one with `python -m analyses.NAME`. N
 #: In the order in which a page tells them.
 QUESTIONS = (
     "accuracy",
-    "gate_activity",
-    "cell_trajectories",
     "single_units",
     "linear_readout",
-    "other_lengths",
+    "cell_trajectories",
+    "gate_activity",
+    "class_means",
+    "noise_margin",
+    "unit_shares",
+    "routes",
     "state_patching",
+    "directions",
+    "alignment",
+    "erasure",
+    "steering",
+    "unit_ablation",
+    "gate_shares",
+    "bit_effects",
+    "other_lengths",
+    "programs",
+    "reduced_models",
+    "quantised_states",
+    "dynamics",
 )

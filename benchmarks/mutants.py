@@ -1,4 +1,4 @@
-"""Breaks `probe/` on purpose, one line at a time, and checks that a test fails each time.
+"""Breaks `probe/` and `models/` on purpose, one line at a time, and checks that a test fails each time.
 
     python -m benchmarks.mutants [--only NAME] [--jobs 1] [--list]
 
@@ -24,6 +24,17 @@ from pathlib import Path
 from .mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[1]
+#: What a copy holds.
+COPIED = (
+    "probe/",
+    "models/",
+    "analyses/",
+    "tests/wheel/",
+    "tests/repo/",
+    "tests/data/",
+    "tests/conftest",
+    "pyproject",
+)
 FAILED_TESTS = 1  # pytest's exit code; 2 and above mean that no test could judge
 
 
@@ -70,7 +81,7 @@ def checkout():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         for name in filter(None, listed.stdout.split("\0")):
-            if (ROOT / name).is_file() and name.startswith(("probe/", "tests/wheel/", "tests/conftest", "pyproject")):
+            if (ROOT / name).is_file() and name.startswith(COPIED):
                 target = Path(folder, name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, target)

@@ -14,13 +14,31 @@ from . import story
 
 #: In the order in which the page tells them.
 QUESTIONS = (
+    "running_count",
+    "mechanism",
     "accuracy",
     "single_units",
     "linear_readout",
     "cell_trajectories",
+    "class_means",
+    "noise_margin",
+    "unit_shares",
+    "routes",
+    "gate_shares",
     "gate_activity",
+    "bit_effects",
     "state_patching",
+    "directions",
+    "alignment",
+    "erasure",
+    "steering",
+    "unit_ablation",
     "other_lengths",
+    "programs",
+    "reduced_models",
+    "quantised_states",
+    "dynamics",
+    "planted_networks",
 )
 TITLE = "What does an LSTM that counts ones learn?"
 

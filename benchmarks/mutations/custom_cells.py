@@ -23,11 +23,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/cells/lstm.py",
         "test_custom_cells.py",
-        ("peepholes: i looks through f's", "_peeping(_a_i, weights.p_i)", "_peeping(_a_i, weights.p_f)"),
+        ("peepholes: i looks through f's", "_peeping(_a_i, self.weights.p_i)", "_peeping(_a_i, self.weights.p_f)"),
         (
             "peepholes: o sees the previous cell state",
-            "_peeping_at_new(_a_o, weights.p_o)",
-            "_peeping(_a_o, weights.p_o)",
+            "_peeping_at_new(_a_o, self.weights.p_o)",
+            "_peeping(_a_o, self.weights.p_o)",
         ),
         (
             "functions: o has the candidate's",

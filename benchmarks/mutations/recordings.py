@@ -8,7 +8,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/collecting.py",
         "test_recording.py",
-        ("recording: a hidden state that the caller can change", "values[signal] = values[signal].clone()", "pass"),
+        ("recording: a hidden state that the caller can change", "values[signal] = copied(values[signal])", "pass"),
         (
             "recording: initial states that the caller can change",
             "signal: value.detach().clone() for",
@@ -38,8 +38,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         (
             "recording: hook not removed",
-            "stack.callback(module.register_forward_hook(self._hook(layers), with_kwargs=True).remove)",
-            "module.register_forward_hook(self._hook(layers), with_kwargs=True)",
+            "stack.callback(module.register_forward_hook(self._hook(whole, layers), with_kwargs=True).remove)",
+            "module.register_forward_hook(self._hook(whole, layers), with_kwargs=True)",
         ),
     ),
     *mutations_of(

@@ -1,0 +1,142 @@
+"""Does some cell dimension encode a running count? The seven tests that together would say so, on every network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from probe import DataFigure, Finding, Rule
+from probe.figures import ROLE_STYLE, new_figure, style
+
+from .summaries import Findings, summary
+
+QUESTION, TITLE = "running_count", "Does some cell dimension encode a running count?"
+#: What each test asks, in the order in which the answer needs them.
+TESTS = {
+    "1a": "one cell follows the count",
+    "1b": "read exactly, step by step",
+    "1c": "by the same map at all steps",
+    "2": "a linear probe reads it",
+    "1d": "one cell carries the answer",
+    "8": "the probe's direction does",
+    "17a": "it goes on at other lengths",
+}
+#: Shown one by one: what a running count in one cell gives, and what only looks like one.
+TOGETHER = ("trained", "untrained", "readout", "template")
+ALONE = ("planted/ones", "planted/decoy", "every-step/seed-0", "tf1/seed-0")
+
+COLUMNS = ("networks", "claim", "holds_in", "of")
+#: (subject, network) -> the key of a test -> whether its rule holds.
+Passes = dict[tuple[str, str], dict[str, bool]]
+
+
+def find(findings: Findings) -> Finding:
+    """Apply each of the seven rules to every network alone."""
+    rules = {claim.rule.key: claim.rule for finding in findings.values() for claim in finding.claims}
+    tests = {key: rules[key] for key in TESTS}
+    every = pd.concat([finding.measurements for finding in findings.values()], ignore_index=True)
+    table = pd.concat([_rows(every, rule) for rule in tests.values()], ignore_index=True)
+    grid = _grid(_passes(table, tests))
+    with style():
+        figure, axes = new_figure(width=7.2, height=4.2)
+        _draw(grid, axes[0, 0])
+        picture = DataFigure.from_figure(
+            figure,
+            name=QUESTION,
+            title="Seven tests of a running count in one cell",
+            alt=_alt(grid),
+            caption="How many networks of each kind satisfy each rule, each taken alone; filled: all of them. Only a "
+            "network that passes all seven has a running count in one cell; the planted counter shows that it can be "
+            "done, the decoy (a cell that counts and that nothing reads) what the first four tests cannot see.",
+            data=grid,
+        )
+    notes = {"answer": _answer(_passes(table, tests))}
+    return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
+
+
+def _rows(every: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    rows = every[every["metric"] == rule.metric]
+    return rows[rows["signal"] == rule.signal] if rule.signal else rows
+
+
+def _passes(table: pd.DataFrame, tests: Mapping[str, Rule]) -> Passes:
+    """Return for each network which of the rules hold, of those that were measured on it."""
+    passes: Passes = {}
+    for key, rule in tests.items():
+        rows = _rows(table, rule)
+        for subject, network, value in zip(rows["subject"], rows["network"], rows["value"], strict=True):
+            passes.setdefault((subject, network), {})[key] = value in rule.established_if
+    return passes
+
+
+def _grid(passes: Passes) -> pd.DataFrame:
+    """Return how many networks of each group hold each rule."""
+    groups = {subject: [own for (one, _), own in passes.items() if one == subject] for subject in TOGETHER}
+    groups |= {name: [own for (_, one), own in passes.items() if one == name] for name in ALONE}
+    rows = []
+    for group, networks in groups.items():
+        for key in TESTS if networks else ():
+            held = [own[key] for own in networks if key in own]
+            rows.append({"networks": group, "claim": key, "test": TESTS[key], "holds_in": sum(held), "of": len(held)})
+    return pd.DataFrame(rows)
+
+
+def _draw(grid: pd.DataFrame, ax: Axes) -> None:
+    groups, keys = list(dict.fromkeys(grid["networks"])), list(TESTS)
+    for group, key, holds_in, of in zip(*(grid[name] for name in COLUMNS), strict=True):
+        if not of:
+            continue
+        x, y = groups.index(group), keys.index(key)
+        role = group.split("/")[0]
+        color = ROLE_STYLE[role].color if role in ROLE_STYLE else "black"
+        full = holds_in == of
+        ax.plot(x, y, "o", ms=17, mfc=color if full else "none", mec=color)
+        ax.annotate(
+            f"{holds_in}" if of > 1 else ("yes" if full else "no"),
+            (x, y),
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if full else "black",
+        )
+    sizes = dict(zip(grid["networks"], grid["of"], strict=True))
+    ax.set_xticks(range(len(groups)), [_label(group, sizes[group]) for group in groups], fontsize=8)
+    ax.set_yticks(range(len(keys)), [f"{TESTS[key]} ({key})" for key in keys])
+    ax.set_xlim(-0.6, len(groups) - 0.4)
+    ax.set_ylim(len(keys) - 0.5, -0.5)
+    ax.tick_params(length=0)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_visible(False)
+
+
+def _label(group: str, size: int) -> str:
+    return f"{group}\n(of {size})" if size > 1 else group.replace("/", "\n")
+
+
+def _answer(passes: Passes) -> str:
+    trained, twins = ([own for (one, _), own in passes.items() if one == part] for part in ("trained", "untrained"))
+    every = sum(all(own.get(key, False) for key in TESTS) for own in trained)
+    counts = {key: sum(own.get(key, False) for own in trained) for key in TESTS}
+    same = f", and in {sum(own['1a'] for own in twins)} of {len(twins)} that were never trained" if twins else ""
+    planted = sum(passes["planted", "planted/ones"].values())
+    verdict = (
+        f"Yes in {every} of {len(trained)} trained networks"
+        if every
+        else f"No, in none of the {len(trained)} trained networks"
+    )
+    return (
+        f"{verdict}, if a running count means that one cell holds the count, that the answer uses it, and that it "
+        f"goes on being a count. A cell follows the count in {counts['1a']}{same}; at a fixed step it can be read "
+        f"exactly in {counts['1b']}, by one map at all steps in {counts['1c']}; one cell carries half of the answer "
+        f"in {counts['1d']}; what a linear probe reads is what the answer follows in {counts['8']}; and "
+        f"{counts['17a']} count on at other lengths. The planted counter passes {planted} of the {len(TESTS)}."
+    )
+
+
+def _alt(grid: pd.DataFrame) -> str:
+    trained = grid[grid["networks"] == "trained"]
+    columns = (trained[name] for name in ("test", "holds_in", "of"))
+    parts = [f"{test}: {holds_in} of {of}" for test, holds_in, of in zip(*columns, strict=True)]
+    return f"A grid of seven tests by kinds of networks. Trained networks: {'; '.join(parts)}."

@@ -1,0 +1,81 @@
+"""What is read across the findings of several questions, when all of them are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+import probe
+from probe import Finding
+
+from . import common
+
+#: A summary's module has `find(findings)`; they are made after all questions, in this order.
+SUMMARIES = ("running_count", "mechanism", "planted_networks")
+
+Findings = Mapping[str, Finding]
+
+
+def rows_of(
+    findings: Findings,
+    question: str,
+    metric: str,
+    *,
+    subject: str | None = None,
+    signal: str | None = None,
+    units: str | None = None,
+) -> pd.DataFrame:
+    """Return the rows of a metric.
+
+    Raises:
+        probe.ProbeError: the question was not asked, or measured no such metric.
+    """
+    if question not in findings:
+        raise probe.ProbeError(
+            f"A summary needs the question {question!r}; run `python -m analyses`, which asks all of them."
+        )
+    table = findings[question].measurements
+    chosen = table[table["metric"] == metric]
+    for column, value in (("subject", subject), ("signal", signal), ("units", units)):
+        chosen = chosen if value is None else chosen[chosen[column] == value]
+    if chosen.empty:
+        raise probe.ProbeError(
+            f"Question {question!r} measured no {metric!r} (subject {subject}, signal {signal}, units {units})."
+        )
+    return chosen
+
+
+def median(
+    findings: Findings,
+    question: str,
+    metric: str,
+    *,
+    subject: str = "trained",
+    signal: str | None = None,
+    units: str | None = None,
+) -> float:
+    """Return the median of a metric over the networks of a subject; arguments and errors as of `rows_of`."""
+    found = rows_of(findings, question, metric, subject=subject, signal=signal, units=units)
+    return float(found["value"].median())
+
+
+def summary(
+    question: str,
+    title: str,
+    table: pd.DataFrame,
+    *,
+    findings: Findings,
+    rules: Sequence[probe.Rule] = (),
+    figures: Sequence[probe.DataFigure] = (),
+    notes: Mapping[str, str] | None = None,
+) -> Finding:
+    """Return a finding made of other findings: their networks are its own."""
+    weights: dict[str, str] = {}
+    for finding in findings.values():
+        weights |= finding.provenance["weights"]
+    first = next(iter(findings.values())).provenance
+    provenance = dict(first) | {"command": "python -m analyses", "weights": weights}
+    # A check of planted networks is judged on them alone.
+    judged = probe.judge(table.assign(subject="trained"), rules, family=common.family()) if rules else ()
+    return Finding(question, title, table, judged, tuple(figures), provenance, notes or {})
