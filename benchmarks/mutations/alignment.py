@@ -9,9 +9,14 @@ MUTATIONS: tuple[Mutation, ...] = (
         "probe/causal/alignment.py",
         "test_causal_alignment.py",
         (
-            "alignment: source and base swapped",
-            "return chosen[:, 0], chosen[:, 1]",
-            "return chosen[:, 1], chosen[:, 0]",
+            "alignment: source and base swapped in the search",
+            "(self._states.index_select(0, source) - own)",
+            "(own - self._states.index_select(0, source))",
+        ),
+        (
+            "alignment: source and base swapped in the patch",
+            "(pairs.source_states - pairs.base_states)",
+            "(pairs.base_states - pairs.source_states)",
         ),
         (
             "alignment: unchanged pairs are trained on",

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from probe import ProbeError
 from probe.causal.alignment import Search, search
-from probe.causal.alignment_controls import halves, pairs_among
+from probe.causal.alignment_controls import halves, mean_gradient, pairs_among
 from probe.causal.interchange import interchange
+from probe.causal.pairs import along
 from probe.causal.support import off_support_distance
 from probe.causal.task import Task
 from probe.figures import style
@@ -148,8 +149,12 @@ def test_scores_are_the_mean_over_both_ways_on_prefixes_not_fitted_on(table: Any
 
 
 def test_a_readout_twin_is_judged_by_its_closed_form(table: Any):
-    """Its headline is the score along the gradient of its number; no other network has one."""
-    assert value(table, "few_directions_score", "gru/readout") == value(table, "gradient_score", "gru/readout")
+    """Its headline is the score along the mean gradient of its number on both halves; no other network has one."""
+    machine, task = Machine(NETWORKS[2].model, X, **READ), Task(WINS)
+    put = along(mean_gradient(machine, 3))
+    both = [interchange(pairs_among(machine, 3, half.test), task, put).score for half in halves(machine, 3)]
+    assert value(table, "few_directions_score", "gru/readout") == pytest.approx(np.mean(both), abs=1e-12)
+    assert value(table, "gradient_score", "gru/readout") == pytest.approx(np.mean(both), abs=1e-12)
     assert (table["metric"] == "gradient_score").sum() == 1
 
 

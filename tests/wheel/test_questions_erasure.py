@@ -45,18 +45,21 @@ class Sum(nn.Module):
 
 
 class Reader(nn.Module):
-    """A GRU inside another module, its last state read by a head."""
+    """A GRU that nothing trained inside another module, read by least squares; the nearer a number, the higher."""
 
     def __init__(self):
         super().__init__()
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(2)
-            self.encoder = nn.GRU(2, 4, batch_first=True)
-            self.head = nn.Linear(4, LENGTH + 1)
+            self.encoder = nn.GRU(2, 6, batch_first=True, dtype=torch.float64)
+            states = self.encoder(X.double())[0][:, -1].numpy()
+        read = np.linalg.lstsq(np.column_stack([states, np.ones(len(X))]), WINS[:, -1].numpy())[0]
+        self.read = nn.Parameter(torch.as_tensor(read))
 
     def forward(self, x: Tensor):
         """Return scores, (batch, class)."""
-        return self.head(self.encoder(x)[0][:, -1])
+        found = self.encoder(x.double())[0][:, -1] @ self.read[:-1] + self.read[-1]
+        return -((found[:, None] - torch.arange(LENGTH + 1)) ** 2)
 
 
 def expected(output: Tensor):
