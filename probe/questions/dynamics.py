@@ -67,8 +67,7 @@ def measure(
         seed: of their drawing.
 
     Raises:
-        ProbeError: a step does not exist or is the first one, an input does not fit the layer, or a model is no
-            `probe.machines.Machine`.
+        ProbeError: a step does not exist or is the first one, an input does not fit, or a model is no `Machine`.
 
     Reference:
         Sussillo & Barak 2013, Opening the black box; Maheswaranathan et al. 2019, Reverse engineering (lines of

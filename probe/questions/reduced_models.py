@@ -45,9 +45,8 @@ def measure(
 ) -> pd.DataFrame:
     """Measure how well one number, and how well an affine recurrence, predict a network's answers at other lengths.
 
-    The law: y = concept + d (R - L) with R the reference length and d fitted on `law_from` (see `other_lengths`). The
-    recurrence: `probe.abstraction.reduced.fit_affine` on the prefixes of the longest of `fitted_on`. `signal` is
-    `law` or `affine`.
+    The law: y = concept + d (R - L), R the reference length, d fitted on `law_from`. The recurrence: `fit_affine` on
+    the prefixes of the longest of `fitted_on`. `signal` is `law` or `affine`.
 
     Metrics, one value a network: `drift` of the law; `law_r_squared` at `law_at`; `fixed_r_squared`, the best of the
     same law with d = 0, 0.5 and 1, and `law_margin`, by how much the fitted one is better; for a trained network also
@@ -76,27 +75,17 @@ def measure(
         ProbeError: a length is missing or does not fit, or a model is no `probe.machines.Machine`.
 
     Reference:
-        Suzgun et al. 2019; El-Naggar et al. 2022 (counters that drift); Foerster et al. 2017 (input switched affine
-        networks).
+        El-Naggar et al. 2022 (counters that drift); Foerster et al. 2017 (input switched affine networks).
     """
     plan = _Plan(tuple(law_from), law_at, tuple(fitted_on), tuple(sorted({*tested_at, law_at})), reference)
     truth = plan.truth(inputs, concept)
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        longest = inputs[max(plan.fitted)]
-        machine = Machine(network.model, longest, answer=answer, expected=expected, layer=layer)
+        machine = Machine(network.model, inputs[max(plan.fitted)], answer=answer, expected=expected, layer=layer)
         affine = fit_affine(machine, plan.fitted, dimensions=dimensions, seed=seed)
         given, shown = _answers(network, {n: inputs[n] for n in {*plan.law, *plan.tested}}, answer, expected)
         found = _found(plan, truth, given, shown, {n: affine.predict(inputs[n]) for n in plan.tested})
-        found.append(("affine_error", affine.error, "", ""))
-        rows += [
-            measurement(QUESTION, metric, network, value, layer=layer or "", signal=signal, units=units)
-            for metric, value, signal, units in found
-        ]
-        if network.subject == "trained":
-            null = Network(f"{network.name}/null", "null", network.model, network.seed)
-            fixed = next(value for metric, value, _, _ in found if metric == "fixed_r_squared")
-            rows.append(measurement(QUESTION, "law_r_squared", null, fixed, layer=layer or ""))
+        rows += _rows(network, [*found, ("affine_error", affine.error, "", "")], layer or "")
     return tabulate(rows)
 
 
@@ -117,6 +106,16 @@ class _Plan:
             raise ProbeError(f"Lengths {missing} are needed and not among the inputs, which have {sorted(inputs)}.")
         found = {n: per_row(f"concept[{n}]", concept[n], len(inputs[n])) for n in inputs}
         return {n: values.cpu().numpy().astype(float) for n, values in found.items()}
+
+
+def _rows(network: Network, found: Sequence[_Found], layer: str) -> list[dict[str, Any]]:
+    """Return the rows of one network, and those of what a trained one is held against."""
+    rows = [measurement(QUESTION, m, network, value, layer=layer, signal=s, units=n) for m, value, s, n in found]
+    if network.subject == "trained":
+        null = Network(f"{network.name}/null", "null", network.model, network.seed)
+        fixed = next(value for metric, value, _, _ in found if metric == "fixed_r_squared")
+        rows.append(measurement(QUESTION, "law_r_squared", null, fixed, layer=layer))
+    return rows
 
 
 #: (metric, value, signal, units)
