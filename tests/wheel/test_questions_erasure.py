@@ -132,6 +132,14 @@ def test_shuffled_labels_are_another_erasure_and_seeded(table: Any):
     assert values(last, "sum")["floor"] == pytest.approx(5 * 0.25 * 0.75**4)
 
 
+def test_below_the_floor_there_is_no_excess():
+    """A network that always answers five is right in 4^-5 of the sequences, and its excess is 0, not less."""
+    always = {"answer": lambda output: torch.full((len(output),), LENGTH), "expected": expected}
+    own = values(erasure.measure(NETWORKS[:1], X, WINS, **always, rank=1, iterations=1), "sum")
+    assert own["erased_accuracy"] == own["own_accuracy"] == 0.25**LENGTH
+    assert own["erased_excess"] == 0
+
+
 def test_the_figure_has_a_column_for_each_erasure_and_the_floor(table: Any):
     """Dots for both subjects in every column, and the floor across all."""
     with style():
