@@ -44,7 +44,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         (
             "contexts: pieces are read from the start",
             "level.parent[low:high] - start",
-            "level.parent[low:high] - level.parent[low]",
+            "level.parent[low:high]",
         ),
         (
             "contexts: a continuation of another context",

@@ -72,6 +72,25 @@ def test_units_are_put_in_as_if_each_subset_ran_by_itself(kind: str) -> None:
     assert len(table) < len(base)
 
 
+def test_any_pairs_may_be_given_and_each_counts_as_often_as_it_stands_there() -> None:
+    """A base with several sources is as many contexts, and a pair that is given twice weighs twice."""
+    model = machine("lstm")
+    base, source = np.array([0, 0, 0, 1, 5, 5, 20]), np.array([16, 16, 8, 8, 20, 20, 3])
+    states = [model.states[rows, STEP] for rows in (base, source)]
+    wanted = []
+    for members in subsets(3):
+        own = torch.as_tensor([bool(member) for member in members]).repeat(2)
+        wanted.append(run_on(model, torch.where(own, states[1], states[0]), base, STEP))
+    found = unit_table(model, (base, source), STEP, expected=expected)
+    assert mean(found) == pytest.approx(wanted, abs=1e-12)
+    assert found[1].sum() == 7
+    prefixes = {
+        (tuple(X[SOME][b, :3, 0].tolist()), tuple(X[SOME][s, :3, 0].tolist()))
+        for b, s in zip(base, source, strict=True)
+    }
+    assert len(found[0]) == len(prefixes)
+
+
 def test_many_rows_in_pieces_give_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Contexts and subsets are run in pieces; their size does not matter."""
     model = machine("lstm")
