@@ -6,35 +6,32 @@ import pandas as pd
 
 from probe import DataFigure, Finding
 from probe.figures import new_figure, style
-from probe.questions import bit_effects, gate_shares, routes, unit_shares
+from probe.questions import gate_shares, routes, unit_shares
 
 from .summaries import Findings, median, rows_of, summary
 
 QUESTION, TITLE = "mechanism", "How does the network do it?"
-_SHOWN = (
+SHOWN = (
     ("gate_shares", "gate_share"),
     ("routes", "route_share"),
     ("unit_shares", "unit_share"),
-    ("bit_effects", "effect_at_step"),
-    ("bit_effects", "effect_sd_at_step"),
 )
 
 
 def find(findings: Findings) -> Finding:
     """Draw the trained networks' mechanism and say it in words."""
-    table = pd.concat([rows_of(findings, *shown, subject="trained") for shown in _SHOWN], ignore_index=True)
+    table = pd.concat([rows_of(findings, *shown, subject="trained") for shown in SHOWN], ignore_index=True)
     with style():
-        figure, axes = new_figure(2, 2, width=7.2, height=3.1)
+        figure, axes = new_figure(3, width=8.4, height=3.2)
         panels = (
             (gate_shares, "gate_share", "A 1 enters through"),
             (routes, "route_share", "The sum goes on through"),
             (unit_shares, "unit_share", "It is carried by"),
-            (bit_effects, "effect", "What a bit does to the answer"),
         )
         for ax, (question, metric, title) in zip(axes.flat, panels, strict=True):
             question.draw(table[table["metric"].str.startswith(metric)].reset_index(drop=True), ax=ax)
             ax.set_title(title)
-            ax.set_ylabel("share of the difference" if metric.endswith("share") else "change of y")
+            ax.set_ylabel("share of the difference" if ax is axes[0, 0] else "")
         picture = DataFigure.from_figure(
             figure,
             name=QUESTION,
@@ -49,7 +46,8 @@ def find(findings: Findings) -> Finding:
 
 
 def _share(findings: Findings, question: str, metric: str, signal: str) -> str:
-    return f"{median(findings, question, metric, signal=signal):.0%}"
+    share = median(findings, question, metric, signal=signal)
+    return f"{round(share, 2) + 0.0:.0%}"
 
 
 def _enters(findings: Findings) -> str:
@@ -105,7 +103,6 @@ def _alt(findings: Findings) -> str:
     candidate = median(findings, "gate_shares", "gate_share", signal="cell_candidate")
     cell = median(findings, "routes", "route_share", signal="cell_state")
     return (
-        f"Four panels of trained networks: the candidate's share of what a 1 changes, median {candidate:.2f}; the "
-        f"share that goes on through f c, {cell:.2f}; units' shares from the largest, {largest:.2f}, down; and the "
-        "change of the expected answer on a 1 and on a 0 by step."
+        f"Three panels of trained networks: the candidate's share of what a 1 changes, median {candidate:.2f}; the "
+        f"share that goes on through f c, {cell:.2f}; and units' shares from the largest, {largest:.2f}, down."
     )

@@ -21,7 +21,7 @@ from . import common
 #: template network answers something else.
 SUBJECTS = ("trained", "readout", "planted")
 #: All pairs up to the state after 7 bits; of the later ones, which have up to a million, as many are drawn.
-MOST = 2**17
+MOST = 2**15
 RULES = (
     Rule(
         key="6",

@@ -1,71 +1,107 @@
-"""The counter's page: `python -m reports.build_counter --findings DIR --out DIR`."""
+"""The counter's pages: `python -m reports.build_counter --findings DIR --out DIR`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cyclopts
 
 from probe import Finding, ProbeError
-from probe.report import Block, Code, Details, Figure, Page, Section, Table, Text
+from probe.report import Block, Code, Details, Figure, Link, Page, Section, Table, Text
 
 from . import story
 
-#: In the order in which the page tells them.
-QUESTIONS = (
-    "running_count",
-    "mechanism",
-    "accuracy",
-    "single_units",
-    "linear_readout",
-    "cell_trajectories",
-    "class_means",
-    "noise_margin",
-    "unit_shares",
-    "routes",
-    "gate_shares",
-    "gate_activity",
-    "bit_effects",
-    "state_patching",
-    "directions",
-    "alignment",
-    "erasure",
-    "steering",
-    "unit_ablation",
-    "other_lengths",
-    "programs",
-    "reduced_models",
-    "quantised_states",
-    "dynamics",
-    "planted_networks",
-)
-TITLE = "What does an LSTM that counts ones learn?"
+#: The questions of each page, in the order in which it tells them; the first page has all claims.
+PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "index.html": (
+        "What does an LSTM that counts ones learn?",
+        (
+            "running_count",
+            "mechanism",
+            "accuracy",
+            "single_units",
+            "linear_readout",
+            "other_lengths",
+            "planted_networks",
+        ),
+    ),
+    "interventions.html": (
+        "What does the counter's answer follow?",
+        (
+            "state_patching",
+            "directions",
+            "alignment",
+            "class_means",
+            "steering",
+            "erasure",
+            "unit_ablation",
+            "unit_shares",
+            "noise_margin",
+        ),
+    ),
+    "mechanism.html": (
+        "How does the counter count?",
+        (
+            "cell_trajectories",
+            "gate_activity",
+            "gate_shares",
+            "routes",
+            "bit_effects",
+            "programs",
+            "reduced_models",
+            "quantised_states",
+            "dynamics",
+        ),
+    ),
+}
+#: How many rows of the table behind a figure are shown, where it is the result itself.
+WHOLE = {"planted_networks": 40, "running_count": 60}
+QUESTIONS = tuple(question for _, questions in PAGES.values() for question in questions)
 
 
-def build(findings: Path) -> Page:
-    """Return the page of the findings in a folder.
+def build(findings: Path) -> dict[str, Page]:
+    """Return the pages of the findings in a folder, by file name.
 
     Raises:
         ProbeError: a finding is missing or damaged, or they were made by different code.
     """
     read = {question: Finding.read(findings / question) for question in QUESTIONS}
+    provenance = story.versions(list(read.values()))
+    return {
+        name: Page(
+            title,
+            story.lead(read) if name == "index.html" else story.lead_of([read[one] for one in questions]),
+            _sections(name, questions, read),
+            provenance=provenance,
+        )
+        for name, (title, questions) in PAGES.items()
+    }
+
+
+def _sections(name: str, questions: Sequence[str], read: dict[str, Finding]) -> list[Section]:
+    own = [_section(read[question]) for question in questions]
+    if name != "index.html":
+        return own
     every = [claim for finding in read.values() for claim in finding.claims]
-    sections = [
-        Section("In short", [Text(story.about(read)), story.networks_table(read["accuracy"])], key="in-short")
-    ]
-    sections += [_section(finding) for finding in read.values()]
     caption = (
         "Median over networks with its interval by order statistics; each rule was fixed in code before its result. "
-        "The paired difference is trained minus untrained, seed by seed."
+        "A paired difference is trained minus control, seed by seed."
     )
     table = story.claims_table(every, caption, name="claims")
-    sections.append(
-        Section("All claims", [table, Details("How each is computed", [_definitions(read)])], key="claims")
-    )
     rebuild = Code("make pages     # from the committed weights\nmake report    # with seed 0 trained afresh")
-    sections.append(Section("Build it again", [rebuild], key="rebuild"))
-    return Page(TITLE, story.lead(read), sections, provenance=story.versions(list(read.values())))
+    about = Section("In short", [Text(story.about(read)), story.networks_table(read["accuracy"])], key="in-short")
+    more = Text([[f"{title} ", Link("Read on", other), "."] for other, (title, _) in PAGES.items() if other != name])
+    return [
+        own[0],
+        own[1],
+        about,
+        *own[2:],
+        Section("More of the evidence", [more], key="more"),
+        Section("All claims", [table, Details("How each is computed", [_definitions(read)])], key="claims"),
+        Section("Build it again", [rebuild], key="rebuild"),
+    ]
 
 
 def _section(finding: Finding) -> Section:
@@ -75,7 +111,10 @@ def _section(finding: Finding) -> Section:
     blocks: list[Block] = [Text([*first, *notes.values()])] if first or notes else []
     for figure in finding.figures:
         behind = Table.from_frame(
-            figure.data, f"The numbers behind it ({figure.name}).", name=figure.name, max_rows=12
+            figure.data,
+            f"The numbers behind it ({figure.name}).",
+            name=figure.name,
+            max_rows=WHOLE.get(finding.question, 12),
         )
         blocks.append(Figure(figure.svg, figure.alt, figure.caption, figure.title, behind))
     if finding.claims:
@@ -100,18 +139,19 @@ def run(arguments: list[str] | None = None) -> int:
 
     @app.default
     def command(*, findings: Path = Path("build/findings/counter"), out: Path = Path("build/reports/counter")) -> int:
-        """Build the counter's page.
+        """Build the counter's pages.
 
         Args:
             findings: folder with a finding for each question, as `python -m analyses` writes it.
-            out: folder that gets index.html.
+            out: folder that gets index.html and the pages beside it.
         """
         try:
-            path = build(findings).write(out / "index.html")
+            paths = [page.write(out / name) for name, page in build(findings).items()]
         except ProbeError as error:
             sys.stderr.write(f"error: {error}\n")
             return 1
-        sys.stdout.write(f"{path} {path.stat().st_size} bytes\n")
+        for path in reversed(paths):
+            sys.stdout.write(f"{path} {path.stat().st_size} bytes\n")
         return 0
 
     try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from probe import Claim, Finding, ProbeError
-from probe.report import Sentence, Strong, Table
+from probe.report import Link, Sentence, Strong, Table
 
 #: The notes of a finding that a section tells before its figures, and after its claims.
 FIRST_NOTES = ("answer",)
@@ -49,8 +49,9 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
     )
     verdicts = (
         f"A verdict is about the recipe and needs {needed} networks; there are {networks} here, and the column "
-        '"holds in" says what they show, whatever the verdict. The twins\' heads are random, which makes them an '
-        "easy control for answers; a harder one, a twin with a fitted head, is not here yet."
+        '"holds in" says what they show, whatever the verdict. Untrained twins have random heads, an easy control '
+        "for answers; the readout twin, the untrained network read by the best line, is the fair one. The template "
+        "network was trained on another question with the same labels; planted networks were written down."
     )
     return [findings["accuracy"].notes[SETUP], words, verdicts]
 
@@ -58,34 +59,48 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
 def lead(findings: Mapping[str, Finding]) -> Sentence:
     """Return the page's first sentences: what the networks learned, what is no evidence of it, what is open."""
     claims = claims_of(list(findings.values()))
-    counts, unit = claims["0"], claims["1a"]
-    counters = claims["17a"]
-    twins = holding(unit, findings["single_units"], "untrained")
-    probe_gap = next(gap for gap in claims["2"].differences if gap.subject == "untrained")
-    better = "worse" if probe_gap.value < 0 else "no better" if probe_gap.value <= probe_gap.margin else "better"
-    drift = findings["other_lengths"].measurements
-    drift = drift[(drift["metric"] == "drift") & (drift["subject"] == "trained")]["value"]
-    needed = max(claim.rule.needs for claim in claims.values())
+    counts, needed = claims["0"], max(claim.rule.needs for claim in claims.values())
+    verdict, _, rest = findings["running_count"].notes["answer"].partition(", if ")
     return [
-        Strong(
-            f"{counts.holds_in} of {counts.n} networks count the ones of a ten-bit string with at most "
-            f"{counts.rule.established_if.high:.0%} of errors on strings they never saw"
-        ),
-        f". {unit.holds_in} of {unit.n} have a cell unit that follows the count, as have {twins[0]} of {twins[1]} "
-        f"networks that were never trained; and a linear probe reads the count {better} out of a trained state "
-        f"than out of an untrained one. What tells them apart is elsewhere: how little else the state holds, "
-        f"and what they answer at other lengths, where {counters.holds_in} of {counters.n} go on counting ones "
-        f"(drift {drift.min():.2f} to {drift.max():.2f}; 0 counts ones, 1 counts zeros). {counts.n} networks say "
-        f"nothing final about the recipe: a verdict needs {needed}.",
+        f"{counts.holds_in} of {counts.n} networks count the ones of a ten-bit string with at most "
+        f"{counts.rule.established_if.high:.0%} of errors on strings they never saw. Does some cell encode a running "
+        "count? ",
+        Strong(f"{verdict}"),
+        f", if {rest} {counts.n} networks say nothing final about the recipe: a verdict needs {needed}.",
+    ]
+
+
+def lead_of(findings: Sequence[Finding]) -> Sentence:
+    """Return the first sentences of a page beside the first one: what was asked, and how many rules hold where."""
+    claims = [claim for finding in findings for claim in finding.claims]
+    every = [claim for claim in claims if claim.holds_in == claim.n]
+    return [
+        Strong(f"{len(findings)} questions about the same networks."),
+        f" {len(claims)} rules were fixed before their results; {len(every)} of them hold in every trained network, "
+        f"{sum(claim.holds_in == 0 for claim in claims)} in none. What that is worth depends on the controls beside "
+        "each number. ",
+        Link("Back to the answer in short", "index.html"),
+        ".",
     ]
 
 
 def _planted(claim: Claim) -> str:
     """Return the planted counter's value, and in brackets that of the one without idle units where it differs."""
-    shown = [f"{0.0 if abs(value) < 1e-4 else value:.3g}" for value in claim.planted.values()]
+    values = [claim.planted[name] for name in ("planted/ones", "planted/ones-alone") if name in claim.planted]
+    shown = [f"{0.0 if abs(value) < 1e-4 else value:.3g}" for value in values]
     if not shown:
         return ""
     return shown[0] if len(set(shown)) == 1 else f"{shown[0]} ({shown[1]})"
+
+
+def _controls(claim: Claim) -> str:
+    """Return each control's median; where a rule names none, that of the untrained twins."""
+    named = [f"{gap.subject} {gap.control:.3g}" for gap in claim.differences]
+    return "; ".join(named) or ("" if claim.untrained is None else f"untrained {claim.untrained:.3g}")
+
+
+def _differences(claim: Claim) -> str:
+    return "; ".join(f"{gap.subject} {gap.value:+.3g} (must exceed {gap.margin:g})" for gap in claim.differences)
 
 
 def claims_brief(claims: Sequence[Claim]) -> Table:
@@ -95,14 +110,14 @@ def claims_brief(claims: Sequence[Claim]) -> Table:
             f"{claim.rule.key}. {claim.rule.statement} ({claim.rule.established_if})",
             claim.value,
             claim.interval,
-            claim.untrained,
+            _controls(claim),
             _planted(claim),
             f"{claim.holds_in} of {claim.n}",
             claim.verdict,
         ]
         for claim in claims
     ]
-    columns = ["claim (rule)", "trained", "95 % interval", "untrained", "planted", "holds in", "verdict"]
+    columns = ["claim (rule)", "trained", "95 % interval", "controls", "planted", "holds in", "verdict"]
     return Table(
         columns,
         rows,
@@ -117,7 +132,6 @@ def claims_table(claims: Sequence[Claim], caption: str, *, name: str | None = No
     rows = []
     for claim in claims:
         rule = claim.rule
-        untrained = next((gap for gap in claim.differences if gap.subject == "untrained"), None)
         rows.append(
             [
                 rule.key,
@@ -126,8 +140,8 @@ def claims_table(claims: Sequence[Claim], caption: str, *, name: str | None = No
                 claim.value,
                 claim.interval,
                 f"{claim.holds_in} of {claim.n}",
-                claim.untrained,
-                None if untrained is None else untrained.value,
+                _controls(claim),
+                _differences(claim),
                 _planted(claim),
                 claim.verdict,
                 claim.reason,
@@ -140,7 +154,7 @@ def claims_table(claims: Sequence[Claim], caption: str, *, name: str | None = No
         "median",
         "95 % interval",
         "holds in",
-        "untrained",
+        "controls",
         "paired difference",
     ]
     return Table(

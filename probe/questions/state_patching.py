@@ -95,40 +95,58 @@ def measure(
         seed: of what is drawn.
 
     Raises:
-        ProbeError: the concept is not aligned to (batch, time), answers are not one a row, or a step or layer does
-            not exist.
+        ProbeError: the concept is not aligned to (batch, time), answers are not one a row, or there is no such step.
 
     Reference:
         Geiger et al. 2021, Causal abstractions of neural networks, section 3.
     """
+    chosen = within("steps", None if steps is None else tuple(steps), x.shape[1], "the input's time axis")
+    sources = torch.as_tensor(np.random.default_rng(seed).permutation(len(x)))
+    task = _task(x, concept, combine, sources, chosen[0] if chosen else 0)
+    rows: list[dict[str, Any]] = []
+    for network in as_networks(networks):
+        run = PatchedRuns(network.model, x, layer=layer, answer=answer, expected=expected)
+        machine = _machine(run, answer, expected)
+        for metric, value, part, step in _values(run, machine, task, sources, chosen, most=most, seed=seed):
+            place = {"layer": layer or "", "signal": part, "step": step}
+            rows.append(measurement(QUESTION, metric, network, value, **place))
+    return tabulate(rows)
+
+
+def _values(
+    run: PatchedRuns,
+    machine: Machine | None,
+    task: Task,
+    sources: Tensor,
+    steps: Iterable[int],
+    *,
+    most: int,
+    seed: int,
+) -> Iterator[tuple[str, float, str, int | None]]:
+    """Yield (metric, value, part of the state, step)."""
+    same = True
+    for step in steps:
+        if machine is None:
+            found = _by_permutation(run, task.concept, sources, step, task.combine)
+        else:
+            found = _by_pairs(all_pairs(machine, step, most=most, seed=seed), task, run.parts, seed)
+        for metric, value, part in found:
+            yield metric, value, part, step
+        patched = run.patched(step, sources, "whole_state")[0]
+        same = same and torch.equal(patched, run.spliced(step, sources))
+    yield "whole_state_equals_accuracy", float(same), "", None
+
+
+def _task(x: Tensor, concept: Tensor, combine: Combine, sources: Tensor, step: int) -> Task:
+    """Return the task, after refusing a concept that is not aligned and targets that are not one a row."""
     if tuple(concept.shape) != tuple(x.shape[:2]):
         raise ProbeError(
             f"The concept has shape {tuple(concept.shape)}; it must be aligned to the input's (batch, time), "
             f"{tuple(x.shape[:2])}."
         )
-    chosen = within("steps", None if steps is None else tuple(steps), x.shape[1], "the input's time axis")
-    sources = torch.as_tensor(np.random.default_rng(seed).permutation(len(x)))
     task = Task(concept, combine)
-    task.target(torch.arange(len(x)), sources, chosen[0] if chosen else 0)  # refuses what is not one a row
-    rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        run = PatchedRuns(network.model, x, layer=layer, answer=answer, expected=expected)
-        machine = _machine(run, answer, expected)
-        for step in chosen:
-            if machine is None:
-                found = _by_permutation(run, concept, sources, step, combine)
-            else:
-                found = _by_pairs(
-                    all_pairs(machine, step, most=most, seed=seed), Task(concept, combine), run.parts, seed
-                )
-            for metric, value, part in found:
-                place = {"layer": layer or "", "signal": part, "step": step}
-                rows.append(measurement(QUESTION, metric, network, value, **place))
-        same = all(
-            torch.equal(run.patched(step, sources, "whole_state")[0], run.spliced(step, sources)) for step in chosen
-        )
-        rows.append(measurement(QUESTION, "whole_state_equals_accuracy", network, float(same), layer=layer or ""))
-    return tabulate(rows)
+    task.target(torch.arange(len(x)), sources, step)
+    return task
 
 
 def _machine(run: PatchedRuns, answer: Callable[[Any], Tensor], expected: Callable[[Any], Tensor]) -> Machine | None:

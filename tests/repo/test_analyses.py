@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,16 @@ import pytest
 import torch
 
 import probe
-from analyses import QUESTIONS, accuracy, command, common, other_lengths
+from analyses import (
+    QUESTIONS,
+    accuracy,
+    command,
+    common,
+    mechanism,
+    other_lengths,
+    planted_networks,
+    running_count,
+)
 from analyses.summaries import SUMMARIES
 from models import planted, zoo
 from models.counter import answer
@@ -278,3 +288,40 @@ def test_the_command_fails_in_one_line_and_leaves_other_peoples_files(
     assert not (tmp_path / "o").exists()
     assert command.run(["accuracy"], "test", ["--ouut", "x"]) == 2
     assert command.run(["accuracy"], "test", ["--help"]) == 0
+
+
+def test_the_running_count_is_answered_from_all_seven_tests(findings: Path) -> None:
+    """The grid counts the networks of each kind that satisfy each rule; the planted counter passes all seven."""
+    read = {name: probe.Finding.read(findings / "first" / name) for name in QUESTIONS}
+    found = running_count.find(read)
+    grid = found.figures[0].data
+    assert set(grid["claim"]) == set(running_count.TESTS)
+    assert grid[grid["networks"] == "planted/ones"]["holds_in"].tolist() == [1] * 7
+    correlation = read["single_units"].measurements
+    best = correlation[(correlation["metric"] == "largest_correlation") & (correlation["subject"] == "trained")]
+    row = grid[(grid["networks"] == "trained") & (grid["claim"] == "1a")]
+    assert row["holds_in"].item() == int((best["value"] >= 0.9).sum())
+    assert "The planted counter passes 7 of the 7" in found.notes["answer"]
+
+
+def test_the_mechanism_is_told_in_numbers_that_were_measured(findings: Path) -> None:
+    """Its sentences carry the medians of the questions that measured them, and its picture all four panels."""
+    read = {name: probe.Finding.read(findings / "first" / name) for name in QUESTIONS}
+    found = mechanism.find(read)
+    shares = read["gate_shares"].measurements
+    own = shares[(shares["metric"] == "gate_share") & (shares["subject"] == "trained")].set_index("signal")["value"]
+    assert f"the candidate {own['cell_candidate']:.0%}" in found.notes["answer"]
+    assert set(found.figures[0].data["metric"]) == {metric for _, metric in mechanism.SHOWN}
+
+
+def test_a_planted_value_that_is_not_met_fails_the_check(findings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check passes on what the ones-counter must give, and fails where another value is expected."""
+    read = {name: probe.Finding.read(findings / "first" / name) for name in QUESTIONS}
+    ones = [expected for expected in planted_networks.EXPECTED if expected.network in ("ones", "ones-alone")]
+    assert len(ones) >= 6
+    monkeypatch.setattr(planted_networks, "EXPECTED", ones)
+    assert [claim.verdict for claim in planted_networks.find(read).claims] == ["passed"]
+    monkeypatch.setattr(planted_networks, "EXPECTED", [dataclasses.replace(ones[0], value=0.5), *ones[1:]])
+    found = planted_networks.find(read)
+    assert [claim.verdict for claim in found.claims] == ["failed"]
+    assert "instead of 0.5" in found.notes["answer"]
