@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 BUILD := build
 # How many questions are answered at a time; the findings are the same.
-JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # Small recurrent networks run many times slower on two threads than on one.
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1

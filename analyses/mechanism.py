@@ -11,6 +11,8 @@ from probe.questions import gate_shares, routes, unit_shares
 from .summaries import Findings, median, rows_of, summary
 
 QUESTION, TITLE = "mechanism", "How does the network do it?"
+#: How a gate, or the way into it, is written on an axis.
+_SHORT = {"input_gate": "i", "forget_gate": "f", "cell_candidate": "g", "output_gate": "o", "cell_state": "f c"}
 SHOWN = (
     ("gate_shares", "gate_share"),
     ("routes", "route_share"),
@@ -31,6 +33,11 @@ def find(findings: Findings) -> Finding:
         for ax, (question, metric, title) in zip(axes.flat, panels, strict=True):
             question.draw(table[table["metric"].str.startswith(metric)].reset_index(drop=True), ax=ax)
             ax.set_title(title)
+            if legend := ax.get_legend():
+                legend.remove()
+            if metric != "unit_share":
+                ax.set_xticks(ax.get_xticks(), [_SHORT[signal] for signal in _signals(table, metric)])
+            ax.set_xlabel("unit, from the largest" if metric == "unit_share" else "")
             ax.set_ylabel("share of the difference" if ax is axes[0, 0] else "")
         picture = DataFigure.from_figure(
             figure,
@@ -38,11 +45,16 @@ def find(findings: Findings) -> Finding:
             title="The mechanism in one picture",
             alt=_alt(findings),
             caption="Trained networks. Shares are exact: every subset of gates, routes or units was delivered from "
-            "another string, and the change of the expected answer y divided among them (Shapley).",
+            "another string, and the change of the expected answer y divided among them (Shapley). i f g o: the "
+            "gates, or from h into them; f c: through the cell itself.",
             data=table,
         )
     notes = {"answer": _enters(findings), "lives": _lives(findings), "does": _does(findings)}
     return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
+
+
+def _signals(table: pd.DataFrame, metric: str) -> list[str]:
+    return list(dict.fromkeys(table[table["metric"] == metric]["signal"]))
 
 
 def _share(findings: Findings, question: str, metric: str, signal: str) -> str:

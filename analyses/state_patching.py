@@ -19,7 +19,7 @@ from . import common
 
 #: Three panels are what a column holds; the untrained head is random, so the readout twin stands for it, and a
 #: template network answers something else.
-SUBJECTS = ("trained", "readout", "planted")
+SUBJECTS = ("trained", "readout", "planted", "other")
 #: All pairs up to the state after 7 bits; of the later ones, which have up to a million, as many are drawn.
 MOST = 2**15
 RULES = (

@@ -18,7 +18,7 @@ from . import common
 
 BOUND = 0.5
 #: Whose answers are counts; an untrained network's head is random, and a template network answers something else.
-SUBJECTS = ("trained", "planted")
+SUBJECTS = ("trained", "planted", "other")
 RULES = (
     Rule(
         key="14",

@@ -42,7 +42,8 @@ def holding(claim: Claim, finding: Finding, subject: str) -> tuple[int, int]:
 def about(findings: Mapping[str, Finding]) -> list[str]:
     """Return what a reader needs before the sections: the set-up, the words, and what a verdict takes."""
     claims = claims_of(list(findings.values())).values()
-    needed, networks = max(claim.rule.needs for claim in claims), max(claim.n for claim in claims)
+    needed = max(claim.rule.needs for claim in claims)
+    networks = max(claim.n for claim in claims if not claim.rule.check)
     words = (
         "In what follows c is the cell state and h the hidden state; a prefix is the bits read so far; steps count "
         "from 0, so the state after seven bits is that of step 6."
@@ -60,13 +61,14 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
     """Return the page's first sentences: what the networks learned, what is no evidence of it, what is open."""
     claims = claims_of(list(findings.values()))
     counts, needed = claims["0"], max(claim.rule.needs for claim in claims.values())
-    verdict, _, rest = findings["running_count"].notes["answer"].partition(", if ")
+    verdict, _, _ = findings["running_count"].notes["answer"].partition(", if ")
     return [
         f"{counts.holds_in} of {counts.n} networks count the ones of a ten-bit string with at most "
         f"{counts.rule.established_if.high:.0%} of errors on strings they never saw. Does some cell encode a running "
         "count? ",
         Strong(f"{verdict}"),
-        f", if {rest} {counts.n} networks say nothing final about the recipe: a verdict needs {needed}.",
+        f"; the first section has the seven tests that would say so, beside their controls. {counts.n} networks say "
+        f"nothing final about the recipe: a verdict needs {needed}.",
     ]
 
 
