@@ -57,7 +57,7 @@ def find(networks: Sequence[Network]) -> Finding:
     with style():
         figures = [_speeds(shown), _rest(shown)]
     notes = {"answer": _answer(table), "points": _points(table), "otherwise": _otherwise(table)}
-    title = "What does one more bit do to the answer?"
+    title = "Does the answer rest when nothing is counted?"
     return common.finding("dynamics", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
 
 

@@ -17,7 +17,6 @@ from .engine import Changes, run_again
 from .errors import ProbeError
 from .interventions import Applied, applied_to, changes_in, generators, latest
 from .layers import Layer, whole_module
-from .memory import copied
 from .recording import LayerRecording, Recording, errors_together
 from .sequences import Followed, following
 from .signals import Signal, within
@@ -171,7 +170,7 @@ class Collector:
             values[signal] = self._arranged(trace.layer, found, trace.lengths)
             if values[signal].data_ptr() == trace.h.data_ptr():
                 # The module's own output, which the caller may change in place.
-                values[signal] = copied(values[signal])
+                values[signal] = values[signal].clone()
         return values
 
     def _arranged(self, layer: Layer, value: Tensor, lengths: Tensor | None) -> Tensor:

@@ -17,7 +17,6 @@ from .engine import Changes, run_again
 from .errors import ProbeError
 from .interventions import acts
 from .layers import Layer, whole_module
-from .memory import fresh
 from .placing import Placed, at_step, changes_of, layers_for, place_in_run, span
 from .recorder import eager
 from .sequences import following
@@ -327,7 +326,7 @@ def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blo
     # Only a run of one direction, without padding, looks the same from the middle.
     whole = run.call.lengths is not None or any(layer.reverse for layer in run.layers)
     natural = join(run.level(run.layers[-1].level)).unsqueeze(1)
-    hidden = fresh(natural, len(natural), blocks, *natural.shape[2:])
+    hidden = natural.new_empty(len(natural), blocks, *natural.shape[2:])
     finals = [
         {signal: value.new_empty(blocks, *value.shape) for signal, value in trace.final.items()}
         for trace in run.traces

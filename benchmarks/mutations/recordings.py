@@ -8,7 +8,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/collecting.py",
         "test_recording.py",
-        ("recording: a hidden state that the caller can change", "values[signal] = copied(values[signal])", "pass"),
+        ("recording: a hidden state that the caller can change", "values[signal] = values[signal].clone()", "pass"),
         (
             "recording: initial states that the caller can change",
             "signal: value.detach().clone() for",

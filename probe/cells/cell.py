@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..memory import fresh
 from ..signals import Signal
 
 HIDDEN = Signal.HIDDEN_STATE
@@ -177,7 +176,7 @@ class Cell(ABC):
         if torch.is_grad_enabled():
             signals, errors, state = self._open_part(x, h, dict(initial))
             return {signal: signals[signal] for signal in keep}, errors, state
-        kept = {signal: fresh(x, *x.shape[:2], self.size(signal)) for signal in keep if signal != HIDDEN}
+        kept = {signal: x.new_empty(*x.shape[:2], self.size(signal)) for signal in keep if signal != HIDDEN}
         errors = x.new_empty(x.shape[:2])
         state = dict(initial)
         for start in range(0, len(x), self._chunk(x)):

@@ -21,7 +21,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..memory import fresh
 from ..signals import Signal
 from . import narrow
 from .activations import STANDARD, Activations
@@ -107,7 +106,7 @@ class LSTMCell(Cell):
         # lie a multiple of 4 kB apart, would fall on the same places of the cache.
         rows = self._chunk(x)
         a, b = (x.new_empty(min(rows, len(x)), x.shape[1], 4 * self.units) for _ in range(2))
-        found = {gate: fresh(h, *h.shape) for gate in (*GATES, _c)}
+        found = {gate: h.new_empty(*h.shape) for gate in (*GATES, _c)}
         c, previous = initial[_c], initial[HIDDEN].to(h.dtype).unsqueeze(0)
         errors = x.new_empty(x.shape[:2])
         for start in range(0, len(x), rows):
@@ -137,7 +136,7 @@ class LSTMCell(Cell):
             signals, last = narrow.run(self, x, initial, keep=set(keep) != {HIDDEN})
             return {signal: signals[signal] for signal in keep}, last
         like = x.new_empty(x.shape[1], self.units)
-        kept = {signal: fresh(like, len(x), *like.shape) for signal in _PLAIN if signal in keep}
+        kept = {signal: like.new_empty(len(x), *like.shape) for signal in _PLAIN if signal in keep}
         spare = {signal: like.new_empty(1, *like.shape) for signal in _PLAIN if signal not in keep}
         weights, recurrent = self.weights, self.weights.U.T.contiguous()
         bias = _or_zero(weights.b_ih, weights.U.T) + _or_zero(weights.b_hh, weights.U.T)

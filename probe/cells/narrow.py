@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..memory import fresh
 from ..signals import Signal
 from .cell import HIDDEN
 
@@ -54,9 +53,9 @@ def run(
     """
     units, (time, batch, inputs) = cell.units, x.shape
     matrix, bias = _joined(cell)
-    hidden = fresh(x, time, units, batch)
-    gates = fresh(x, time if keep else 1, 4 * units, batch)
-    cells = fresh(x, time if keep else 1, units, batch)
+    hidden = x.new_empty(time, units, batch)
+    gates = x.new_empty(time if keep else 1, 4 * units, batch)
+    cells = x.new_empty(time if keep else 1, units, batch)
     for start in range(0, batch, _BLOCK):
         rows = slice(start, min(start + _BLOCK, batch))
         read = torch.cat([x[0, rows].T, state[HIDDEN][rows].T])
