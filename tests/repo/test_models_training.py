@@ -162,7 +162,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(finished: Path, tmp
     folder = tmp_path / "run"
     process = start(folder)
     wait_for(folder / STATE)
-    delay = random.uniform(0.05, 1.2)  # any moment must do, so none is fixed
+    delay = random.uniform(0.05, 0.5)  # any moment must do, so none is fixed
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     process.communicate()
