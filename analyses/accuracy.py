@@ -45,7 +45,7 @@ def groups(network: Network) -> accuracy.Groups:
 def find(networks: Sequence[Network]) -> Finding:
     """Measure the errors of counters on all strings of ten bits."""
     counts = common.COUNTS[:, -1]
-    asked = [network for network in networks if network.subject != "template"]
+    asked = common.pick(networks, *common.ANSWERING, "untrained")
     table = accuracy.measure(asked, common.STRINGS, counts, answer=answer, groups=groups)
     drawn = table[table["metric"].isin(["test_error", "test_floor"]) & table["seed"].notna()]
     with style():

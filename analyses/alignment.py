@@ -43,13 +43,12 @@ RULES = (
         refuted_if=Range.above(EXCESS),
     ),
 )
-SUBJECTS = ("trained", "readout", "planted", "other")
 DRAWN = ("trained",)
 
 
 def find(networks: Sequence[Network]) -> Finding:
     """Search for directions that carry the count, on every network whose answer should be the count."""
-    asked = [network for network in networks if network.subject in SUBJECTS]
+    asked = common.pick(networks, *common.ANSWERING)
     drawn = [pick for subject in DRAWN for pick in common.pick(networks, subject)[:1]]
     table = pd.concat(_tables(asked, drawn), ignore_index=True)
     figures = [_ranks(table), _steps(table[table["network"].isin([network.name for network in drawn])])]

@@ -32,7 +32,7 @@ RULES = (
 
 def find(networks: Sequence[Network]) -> Finding:
     """Measure the effects of bits in counters that answer with the count: an untrained head and a template do not."""
-    studied = [network for network in networks if network.subject not in ("untrained", "template")]
+    studied = common.pick(networks, *common.ANSWERING)
     table = bit_effects.measure(
         studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, steps=range(5, 10)
     )

@@ -17,7 +17,6 @@ from . import common
 
 BOUND = 0.95
 #: Whose answers are counts; an untrained network's head is random, and a template network answers something else.
-SUBJECTS = ("trained", "readout", "planted", "other")
 RULES = (
     Rule(
         key="5",
@@ -35,7 +34,7 @@ RULES = (
 
 def find(networks: Sequence[Network]) -> Finding:
     """Measure answers from class means after each bit."""
-    asked = [network for network in networks if network.subject in SUBJECTS]
+    asked = common.pick(networks, *common.ANSWERING)
     table = class_means.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
     drawn = table[table["metric"] == "class_mean_ratio"].reset_index(drop=True)
     with style():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import cyclopts
 
@@ -72,7 +72,7 @@ def _answer(names: Sequence[str], out: Path, jobs: int, *, fresh: Path | None, c
         studied = common.networks(fresh) if checkpoint is None else common.networks_of(checkpoint)
         work = Parallel(jobs, return_as="generator")(delayed(_find)(name, studied, out / name) for name in names)
         shown = track(work, "Analyses", len(names), console=console, disable=not console.is_terminal, transient=True)
-        found = {finding.question: finding for finding in shown if finding is not None}
+        found = {finding.question: finding for finding in cast("Iterable[Finding]", shown)}
         if tuple(names) == QUESTIONS:
             for name in summaries.SUMMARIES:
                 found[name] = import_module(f"analyses.{name}").find(dict(found))

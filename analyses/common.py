@@ -172,9 +172,13 @@ def _studied(
     return Studied(name, subject, chosen, seed, train, test, fresh, asked=recipe.question)
 
 
-def pick(among: Sequence[Network], subject: str) -> list[Network]:
-    """Return the networks of one subject."""
-    return [network for network in among if network.subject == subject]
+#: The subjects whose answers are the count: an untrained head's are random, and a template's are to another question.
+ANSWERING = ("trained", "readout", "planted", "other")
+
+
+def pick(among: Sequence[Network], *subjects: str) -> list[Network]:
+    """Return the networks of some subjects."""
+    return [network for network in among if network.subject in subjects]
 
 
 def medians(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

@@ -45,7 +45,7 @@ POINTS = ("fixed_points", "stable_points", "slow_points", "slow_modes")
 def find(networks: Sequence[Network]) -> Finding:
     """Measure how a bit moves the answers of counters, and where they rest under zeros."""
     table = dynamics.measure(
-        [network for network in networks if network.subject != "template"],
+        common.pick(networks, *common.ANSWERING, "untrained"),
         common.STRINGS,
         silent=torch.zeros(1),
         driving=torch.ones(1, 1),

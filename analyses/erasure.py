@@ -50,12 +50,11 @@ RULES = (
     ),
 )
 #: Of the others the answer is no count.
-SUBJECTS = ("trained", "readout", "planted", "other")
 
 
 def find(networks: Sequence[Network]) -> Finding:
     """Erase the count from the states of counters and see what the answers are worth."""
-    asked = [network for network in networks if network.subject in SUBJECTS]
+    asked = common.pick(networks, *common.ANSWERING)
     table = erasure.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=STEP)
     medians = table.groupby(["subject", "metric"])["value"].median().unstack()
     drawn = table[table["metric"].isin([*erasure.COLUMNS, "floor"])].reset_index(drop=True)

@@ -18,8 +18,8 @@ class Expected:
         value: what it must be.
         tolerance: how far it may be away.
         why: what it follows from.
-        signal: of the metric.
-        units: of the metric.
+        signal: of the metric; None where it has one value a network.
+        units: the same.
     """
 
     network: str
@@ -28,8 +28,8 @@ class Expected:
     value: float
     tolerance: float
     why: str
-    signal: str = ""
-    units: str = ""
+    signal: str | None = None
+    units: str | None = None
 
 
 _HELD = "one held cell is read, c = .1 (n1 - d t)"
@@ -52,9 +52,9 @@ EXPECTED = (
         for network in ("ones", "drift-0.5", "zeros")
     ),
     Expected(
-        "balance", "unit_shares", "unit_share", 0.5, EXACT, "two cells, one written by ones, one by zeros", "", "0"
+        "balance", "unit_shares", "unit_share", 0.5, EXACT, "two cells, one written by ones, one by zeros", units="0"
     ),
-    Expected("balance", "unit_shares", "unit_share", 0.5, EXACT, "the other one", "", "1"),
+    Expected("balance", "unit_shares", "unit_share", 0.5, EXACT, "the other one", units="1"),
     Expected("decoy", "unit_shares", "correlated_unit_share", 0.0, EXACT, "nothing reads the cell that counts"),
     Expected("decoy", "single_units", "largest_correlation", 1.0, EXACT, "but it counts", "cell_state"),
     Expected("ones", "routes", "route_share", 1.0, EXACT, "held: f = 1, and no gate reads h", "cell_state"),

@@ -56,7 +56,7 @@ RULES = (
 
 def find(networks: Sequence[Network]) -> Finding:
     """Measure the gates' shares in counters that answer with the count: an untrained head and a template do not."""
-    studied = [network for network in networks if network.subject not in ("untrained", "template")]
+    studied = common.pick(networks, *common.ANSWERING)
     table = gate_shares.measure(studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
     drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
     with style():

@@ -8,6 +8,7 @@ from probe import DataFigure, Finding
 from probe.figures import new_figure, style
 from probe.questions import gate_shares, routes, unit_shares
 
+from . import noise_margin
 from .summaries import Findings, median, rows_of, summary
 
 QUESTION, TITLE = "mechanism", "How does the network do it?"
@@ -104,7 +105,7 @@ def _does(findings: Findings) -> str:
     return (
         f"What a bit does: read off before and after, a 1 moves the expected answer by {one:+.2f} and a 0 by "
         f"{zero:+.2f} (sd over contexts up to {spread:.2f}); silence is a standstill only where the latter is 0. "
-        f"With noise of a tenth of each number's sd after every step {noisy:.0%} of the answers are right. "
+        f"With noise of {noise_margin.DOSE:g} sd in each number after every step {noisy:.0%} of answers are right. "
         f"In one number: the answer to a string of L bits is n1 + d (10 - L) with a drift d of {drift:.2f}, which "
         f"explains {law:.0%} of the variance at length 12, where it was not fitted."
     )

@@ -33,7 +33,7 @@ RULES = (
 
 def find(networks: Sequence[Network]) -> Finding:
     """Measure accuracy with noise in counters that answer with the count: an untrained head and a template do not."""
-    studied = [network for network in networks if network.subject not in ("untrained", "template")]
+    studied = common.pick(networks, *common.ANSWERING)
     table = noise_margin.measure(
         studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, dose=DOSE, draws=32
     )

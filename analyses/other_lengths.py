@@ -60,7 +60,7 @@ def find(networks: Sequence[Network]) -> Finding:
     askable = {length: (n <= 10) & (length - n <= 10) for length, n in counts.items()}
     strings = {length: x[askable[length]] for length, x in strings.items()}
     counts = {length: n[askable[length]] for length, n in counts.items()}
-    asked = [network for network in networks if network.subject != "template"]
+    asked = common.pick(networks, *common.ANSWERING, "untrained")
     table = other_lengths.measure(asked, strings, counts, expected=expected_answer)
     drawn = table[(table["subject"] != "planted") | table["network"].isin(SHOWN)]
     with style():

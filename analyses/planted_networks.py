@@ -61,9 +61,7 @@ def find(findings: Findings) -> Finding:
 
 
 def _compared(findings: Findings, expected: Expected) -> dict[str, object]:
-    place = {"signal": expected.signal, "units": expected.units} if expected.metric != "largest_correlation" else {}
-    if expected.metric in ("correlated_unit_share", "best_unit_score"):
-        place.pop("units")
+    place = {"signal": expected.signal, "units": expected.units}
     rows = rows_of(findings, expected.question, expected.metric, subject="planted", **place)
     values = rows[rows["network"] == f"planted/{expected.network}"]["value"]
     if len(values) != 1:

@@ -56,7 +56,7 @@ def askable(x: Float[Tensor, "batch time 1"]) -> Bool[Tensor, " batch"]:
 def find(networks: Sequence[Network]) -> Finding:
     """Measure how often counters answer as four programs do."""
     table = programs.measure(
-        [network for network in networks if network.subject != "template"],
+        common.pick(networks, *common.ANSWERING, "untrained"),
         torch.tensor([[0.0], [1.0]]),
         PROGRAMS,
         answer=answer,

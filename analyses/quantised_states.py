@@ -34,7 +34,7 @@ RULES = (
 
 def find(networks: Sequence[Network]) -> Finding:
     """Measure counters that run on their class means."""
-    counted = [network for network in networks if network.subject != "template"]
+    counted = common.pick(networks, *common.ANSWERING, "untrained")
     table = quantised_states.measure(counted, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
     drawn = table[table["metric"].isin([BY_STEP, OVER_STEPS, "states"])].reset_index(drop=True)
     own = drawn["subject"].isin(["trained", "readout"]) | drawn["network"].isin(PLANTED)

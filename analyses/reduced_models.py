@@ -40,7 +40,7 @@ def find(networks: Sequence[Network]) -> Finding:
     strings = {length: x[askable(x)] for length, x in strings.items()}
     counts = {length: running_count(x)[:, -1] for length, x in strings.items()}
     table = reduced_models.measure(
-        [network for network in networks if network.subject != "template"],
+        common.pick(networks, *common.ANSWERING, "untrained"),
         strings,
         counts,
         answer=answer,

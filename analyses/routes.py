@@ -34,7 +34,7 @@ RULES = (
 
 def find(networks: Sequence[Network]) -> Finding:
     """Measure the routes' shares in counters that answer with the count: an untrained head and a template do not."""
-    studied = [network for network in networks if network.subject not in ("untrained", "template")]
+    studied = common.pick(networks, *common.ANSWERING)
     table = routes.measure(
         studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=6, changed=4
     )

@@ -49,10 +49,11 @@ def find(findings: Findings) -> Finding:
             alt=_alt(grid),
             caption="How many networks of each kind satisfy each rule, each taken alone; filled: all of them. Only a "
             "network that passes all seven has a running count in one cell; the planted counter shows that it can be "
-            "done, the decoy (a cell that counts and that nothing reads) what the first four tests cannot see.",
+            f"done. The decoy, whose second counting cell nothing reads, passes {_passed(grid, 'planted/decoy')}.",
             data=grid,
         )
-    notes = {"answer": _answer(_passes(table, tests))}
+    verdict, details = _answer(_passes(table, tests))
+    notes = {"verdict": verdict, "answer": f"{verdict}, {details}"}
     return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
 
 
@@ -115,7 +116,13 @@ def _label(group: str, size: int) -> str:
     return f"{group}\n(of {size})" if size > 1 else group.replace("/", "\n")
 
 
-def _answer(passes: Passes) -> str:
+def _passed(grid: pd.DataFrame, network: str) -> str:
+    own = grid[grid["networks"] == network]
+    return f"{own['holds_in'].sum()} of {own['of'].sum()}"
+
+
+def _answer(passes: Passes) -> tuple[str, str]:
+    """Return the verdict, and what it rests on."""
     trained, twins = ([own for (one, _), own in passes.items() if one == part] for part in ("trained", "untrained"))
     every = sum(all(own.get(key, False) for key in TESTS) for own in trained)
     counts = {key: sum(own.get(key, False) for own in trained) for key in TESTS}
@@ -126,12 +133,12 @@ def _answer(passes: Passes) -> str:
         if every
         else f"No, in none of the {len(trained)} trained networks"
     )
-    return (
-        f"{verdict}, if a running count means that one cell holds the count, that the answer uses it, and that it "
-        f"goes on being a count. A cell follows the count in {counts['1a']}{same}; at a fixed step it can be read "
-        f"exactly in {counts['1b']}, by one map at all steps in {counts['1c']}; one cell carries half of the answer "
-        f"in {counts['1d']}; what a linear probe reads is what the answer follows in {counts['8']}; and "
-        f"{counts['17a']} count on at other lengths. The planted counter passes {planted} of the {len(TESTS)}."
+    return verdict, (
+        "if a running count means that one cell holds the count, that the answer uses it, and that it goes on being "
+        f"a count. A cell follows the count in {counts['1a']}{same}; at a fixed step it can be read exactly in "
+        f"{counts['1b']}, by one map at all steps in {counts['1c']}; one cell carries half of the answer in "
+        f"{counts['1d']}; what a linear probe reads is what the answer follows in {counts['8']}; and {counts['17a']} "
+        f"count on at other lengths. The planted counter passes {planted} of the {len(TESTS)}."
     )
 
 

@@ -19,7 +19,6 @@ from . import common
 
 #: Three panels are what a column holds; the untrained head is random, so the readout twin stands for it, and a
 #: template network answers something else.
-SUBJECTS = ("trained", "readout", "planted", "other")
 #: All pairs up to the state after 7 bits; of the later ones, which have up to a million, as many are drawn.
 MOST = 2**15
 RULES = (
@@ -40,7 +39,7 @@ BASE, SOURCE, STEP = 0b0000001011, 0b1111110100, 5
 
 def find(networks: Sequence[Network]) -> Finding:
     """Measure how the answers follow the cell state, the hidden state and both."""
-    asked = [network for network in networks if network.subject in SUBJECTS]
+    asked = common.pick(networks, *common.ANSWERING)
     table = state_patching.measure(
         asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, most=MOST
     )

@@ -19,7 +19,6 @@ from . import common
 BOUND = 0.95
 STEP = 6  # the state after 7 bits, docs/science.md
 #: Whose answers are counts; an untrained network's head is random, and a template network answers something else.
-SUBJECTS = ("trained", "readout", "planted", "other")
 RULES = (
     Rule(
         key="13",
@@ -37,7 +36,7 @@ RULES = (
 
 def find(networks: Sequence[Network]) -> Finding:
     """Measure what pushes along class means and along the encoding slope do to the answer."""
-    asked = [network for network in networks if network.subject in SUBJECTS]
+    asked = common.pick(networks, *common.ANSWERING)
     table = steering.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=STEP)
     drawn = table[(table["metric"] == "dose_response") & (table["signal"] == "linear")].reset_index(drop=True)
     with style():

@@ -35,7 +35,7 @@ RULES = (
 
 def find(networks: Sequence[Network]) -> Finding:
     """Measure what each unit's ablation costs and how few units suffice."""
-    asked = [network for network in networks if network.subject in SUBJECTS]
+    asked = common.pick(networks, *SUBJECTS)
     table = unit_ablation.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
     drops = unit_ablation.sorted_drops(table).reset_index(drop=True)
     kept = unit_ablation.kept_by_number(table).reset_index(drop=True)

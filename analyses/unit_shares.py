@@ -46,7 +46,7 @@ RULES = (
 
 def find(networks: Sequence[Network]) -> Finding:
     """Measure the units' shares in counters that answer with the count: an untrained head and a template do not."""
-    studied = [network for network in networks if network.subject not in ("untrained", "template")]
+    studied = common.pick(networks, *common.ANSWERING)
     table = unit_shares.measure(
         studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=6, changed=4
     )

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from .errors import ProbeError
 from .machines import Machine
-from .probing.prefixes import distinct_prefixes
 
 #: q below which a point is fixed, and slow; how near two points are one (docs/science.md, claim 19).
 FIXED, SLOW, MERGED = 1e-10, 1e-6, 0.01
@@ -121,7 +120,7 @@ def visited_states(machine: Machine, most: int = 100, *, seed: int = 0) -> Float
         most: how many at most.
         seed: of the drawing.
     """
-    kept = [(row, time) for time, rows in enumerate(distinct_prefixes(machine.inputs)) for row in rows]
+    kept = [(row, time) for time, one in enumerate(machine.prefixes) for row in one.rows.tolist()]
     chosen = np.array(kept)
     if len(chosen) > most:
         chosen = chosen[np.sort(np.random.default_rng(seed).choice(len(chosen), most, replace=False))]

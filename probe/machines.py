@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ from .cells.lstm import LSTMCell
 from .errors import ProbeError, unknown
 from .layers import Layer, find_layers, whole_module
 from .outputs import per_row
+from .probing.prefixes import grouped_prefixes
 from .signals import Signal
 from .traces import Run, check, open_call
 
@@ -133,15 +133,9 @@ class Machine:
     @cached_property
     def prefixes(self) -> tuple[Prefixes, ...]:
         """The distinct prefixes of the natural run after each step."""
-        found, group = [], np.zeros(len(self.inputs), dtype=np.int64)
-        for values in self.inputs.transpose(0, 1).numpy():
-            _, first, group = np.unique(
-                np.column_stack([group, values]), axis=0, return_index=True, return_inverse=True
-            )
-            order = np.argsort(first)
-            group = np.argsort(order)[group.ravel()]
-            found.append(Prefixes(torch.as_tensor(first[order]), torch.as_tensor(group)))
-        return tuple(found)
+        return tuple(
+            Prefixes(torch.as_tensor(rows), torch.as_tensor(group)) for rows, group in grouped_prefixes(self.inputs)
+        )
 
     @property
     def size(self) -> int:
@@ -189,6 +183,31 @@ class Machine:
             # The loop has the units first; so they stay, and the next step need not turn them round again.
             return torch.cat([last[signal].T for signal in self.signals]).T
         return self.joined(cell.run(x, initial, (HIDDEN,))[1])
+
+    def follow(self, states: Float[Tensor, "row size"], step: int) -> Float[Tensor, "next size"]:
+        """Return the states of the next step's distinct prefixes, given some for each of this step's.
+
+        Args:
+            states: as many for each distinct prefix after a step, those of a prefix one after the other.
+            step: after which step they stand; another follows.
+        """
+        rows = self.prefixes[step + 1].rows
+        width = len(states) // len(self.prefixes[step].rows)
+        parent = self.prefixes[step].group[rows]
+        before = states.view(-1, width, self.size).index_select(0, parent).view(-1, self.size)
+        return self.advance(before, self.inputs[rows, step + 1].repeat_interleave(width, 0).unsqueeze(1))
+
+    def answers_of_rows(self, states: Float[Tensor, "row size"]) -> Answers:
+        """Return what every row of the natural run answers, given some last states for each distinct sequence.
+
+        Args:
+            states: as many for each, those of a sequence one after the other; so are the answers of a row.
+        """
+        found, prefixes = self.answers(states), self.prefixes[-1]
+        if len(prefixes.rows) == len(prefixes.group):
+            return found
+        shape = len(prefixes.rows), -1
+        return Answers(*(a.view(shape)[prefixes.group].flatten() for a in (found.chosen, found.expected)))
 
     def read(self, states: Float[Tensor, "row size"]) -> Any:
         """Return the model's output where these are the layer's last states."""

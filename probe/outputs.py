@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import ProbeError
 
@@ -33,3 +38,33 @@ def per_row(name: str, values: object, rows: int) -> Tensor:
     if wrong:
         raise ProbeError(f"{name} is {values[wrong[0]].item()} at row {wrong[0]}; every row needs a finite number.")
     return values
+
+
+@torch.no_grad()
+def answers_by_length(
+    model: nn.Module,
+    x: Mapping[int, Tensor],
+    answer: Callable[[Any], Tensor],
+    expected: Callable[[Any], Tensor],
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """Return a model's answers and expected answers to sequences of several lengths, run in float64.
+
+    Args:
+        model: the model; a copy of it runs.
+        x: length -> sequences, (batch, time, ...).
+        answer: from the model's output to answers, (batch,).
+        expected: from the model's output to expected answers, (batch,).
+
+    Returns:
+        Both by length, (batch,) each.
+
+    Raises:
+        ProbeError: either does not give one finite number a row.
+    """
+    copied = copy.deepcopy(model).double().eval()
+    given, shown = {}, {}
+    for length, batch in x.items():
+        output = copied(batch.double())
+        given[length] = per_row("answer(...)", answer(output), len(batch)).cpu().numpy().astype(float)
+        shown[length] = per_row("expected(...)", expected(output), len(batch)).cpu().numpy().astype(float)
+    return given, shown

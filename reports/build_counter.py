@@ -105,7 +105,7 @@ def _sections(name: str, questions: Sequence[str], read: dict[str, Finding]) -> 
 
 
 def _section(finding: Finding) -> Section:
-    notes = {name: note for name, note in finding.notes.items() if name != story.SETUP}
+    notes = {name: note for name, note in finding.notes.items() if name not in (story.SETUP, story.VERDICT)}
     first = [notes.pop(name) for name in story.FIRST_NOTES if name in notes]
     last = [notes.pop(name) for name in story.LAST_NOTES if name in notes]
     blocks: list[Block] = [Text([*first, *notes.values()])] if first or notes else []

@@ -13,6 +13,8 @@ from probe.report import Link, Sentence, Strong, Table
 FIRST_NOTES = ("answer",)
 #: A note that the first section tells for all of them.
 SETUP = "setup"
+#: A note that the page's first sentences take up.
+VERDICT = "verdict"
 LAST_NOTES = ("otherwise",)
 
 
@@ -61,12 +63,12 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
     """Return the page's first sentences: what the networks learned, what is no evidence of it, what is open."""
     claims = claims_of(list(findings.values()))
     counts, needed = claims["0"], max(claim.rule.needs for claim in claims.values())
-    verdict, _, _ = findings["running_count"].notes["answer"].partition(", if ")
+    verdict = findings["running_count"].notes[VERDICT]
     return [
         f"{counts.holds_in} of {counts.n} networks count the ones of a ten-bit string with at most "
         f"{counts.rule.established_if.high:.0%} of errors on strings they never saw. Does some cell encode a running "
         "count? ",
-        Strong(f"{verdict}"),
+        Strong(verdict),
         f"; the first section has the seven tests that would say so, beside their controls. {counts.n} networks say "
         f"nothing final about the recipe: a verdict needs {needed}.",
     ]

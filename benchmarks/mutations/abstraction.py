@@ -37,8 +37,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         (
             "quantised: means over all rows",
-            "distinct_prefixes(machine.inputs)]",
-            "distinct_prefixes(machine.inputs[:5])]",
+            "[prefixes.rows for prefixes in machine.prefixes]",
+            "[prefixes.rows[:5] for prefixes in machine.prefixes]",
         ),
         (
             "quantised: late steps weigh more",
@@ -131,8 +131,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("dynamics: a path's inputs one step early", "machine.inputs[row, t])", "machine.inputs[row, t - 1])"),
         (
             "dynamics: states of rows and not of prefixes",
-            "enumerate(distinct_prefixes(machine.inputs))",
-            "((t, range(len(machine.inputs))) for t in range(machine.inputs.shape[1]))",
+            "for row in one.rows.tolist()]",
+            "for row in range(len(machine.inputs))]",
         ),
         ("dynamics: unstable points called stable", ".max(axis=1, initial=0) < 1", ".min(axis=1, initial=9) < 1"),
     ),

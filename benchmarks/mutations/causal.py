@@ -29,11 +29,18 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/machines.py",
         "test_causal_interchange.py",
+        ("machine: another suffix", "self.inputs[rows, step + 1].repeat", "self.inputs[rows, step].repeat"),
+        ("machine: states of the wrong parent", "index_select(0, parent)", "index_select(0, parent.flip(0))"),
         (
-            "machine: prefixes of the step alone",
-            "np.column_stack([group, values])",
-            "np.column_stack([0 * group, values])",
+            "machine: answers of distinct sequences as rows",
+            "if len(prefixes.rows) == len(prefixes.group):",
+            "if True:",
         ),
+    ),
+    *mutations_of(
+        "probe/probing/prefixes.py",
+        "test_causal_interchange.py",
+        ("prefixes: of the step alone", "np.column_stack([group, values", "np.column_stack([0 * group, values"),
     ),
     *mutations_of(
         "probe/causal/task.py",
@@ -73,9 +80,6 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/causal/runs.py",
         "test_causal_interchange.py",
-        ("runs: another suffix", "read = machine.inputs[rows, now]", "read = machine.inputs[rows, now - 1]"),
-        ("runs: states of the wrong parent", "index_select(0, parent)", "index_select(0, parent.flip(0))"),
-        ("runs: answers of distinct sequences as rows", "if len(leaf) == len(states) // width:", "if True:"),
         ("runs: suffix of the source", "self._suffix[pairs.base]", "self._suffix[pairs.source]"),
         ("runs: prefix of the base", "self._prefix[pairs.source]", "self._prefix[pairs.base]"),
     ),

@@ -152,8 +152,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "test_edits.py",
         (
             "narrow: f for g",
-            "doubled[2 * cell.units : 3 * cell.units] = 2",
-            "doubled[cell.units : 2 * cell.units] = 2",
+            "doubled[2 * units : 3 * units] = 2",
+            "doubled[units : 2 * units] = 2",
         ),
         ("narrow: initial c ignored", "state[_c][rows].T", "torch.zeros_like(state[_c][rows].T)"),
         ("narrow: the first input at every step", "= x[t, rows].T", "= x[0, rows].T"),

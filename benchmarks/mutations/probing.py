@@ -14,7 +14,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/probing/prefixes.py",
         "test_probing.py",
-        ("prefixes: every row is a state", "rows.append(np.sort(first))", "rows.append(np.arange(len(values)))"),
+        (
+            "prefixes: every row is a state",
+            "found.append((first[order], group))",
+            "found.append((np.arange(len(values)), group))",
+        ),
         ("prefixes: rows of the wrong step", "value[rows, step]", "value[rows, step - 1]"),
         (
             "prefixes: float32",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from ..machines import Answers, Machine
-from ..probing.prefixes import check_aligned, distinct_prefixes
+from ..probing.prefixes import check_aligned
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def class_means(machine: Machine, concept: Tensor, *, by_step: bool = True) -> C
         ProbeError: the concept is not aligned to the machine's inputs.
     """
     check_aligned(machine.inputs, concept)
-    kept = [torch.as_tensor(rows) for rows in distinct_prefixes(machine.inputs)]
+    kept = [prefixes.rows for prefixes in machine.prefixes]
     states = [machine.states[rows, step] for step, rows in enumerate(kept)]
     values = [concept[rows, step].double() for step, rows in enumerate(kept)]
     weights = [torch.full((len(rows),), 1 / len(rows), dtype=torch.float64) for rows in kept]

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from ..machines import Machine
-from ..probing.prefixes import distinct_prefixes
 from .automata import as_symbols
 
 #: How much a fit may follow single directions of states: ridge, in units of their mean variance.
@@ -90,8 +89,8 @@ def _prefixes(machine: Machine) -> _Prefixes:
     number = np.zeros(len(machine.inputs), dtype=np.int64)  # each row's prefix; 0 is the empty one
     parts: list[tuple[np.ndarray, ...]] = []
     seen = 0
-    for step, rows in enumerate(distinct_prefixes(machine.inputs)):
-        states = machine.states[torch.as_tensor(rows), step]
+    for step, prefixes in enumerate(machine.prefixes):
+        states, rows = machine.states[prefixes.rows, step], prefixes.rows.numpy()
         y = machine.answers(states).expected.numpy()
         parts.append((number[rows], symbols.codes[rows, step], np.full(len(rows), step + 1), states.numpy(), y))
         key = number * len(symbols.alphabet) + symbols.codes[:, step]
@@ -236,10 +235,3 @@ def _forward(tree: _Prefixes, theta: np.ndarray, dimensions: int) -> tuple[np.nd
     slope[:, -1 - dimensions : -1] += z[1:]
     slope[:, -1] = 1
     return z[1:] @ readout + constant, slope
-
-
-def r_squared(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Return the share of the truth's variance that a prediction explains; 0 where the truth does not vary."""
-    total = float(((truth - truth.mean()) ** 2).mean())
-    # Below rounding, the quotient of two residues would be any number.
-    return 1 - float(((truth - prediction) ** 2).mean()) / total if total > 1e-12 else 0.0

@@ -69,15 +69,9 @@ class Resampling:
         machine, width = self.machine, draws.stop - draws.start
         states = machine.states[machine.prefixes[0].rows, 0].repeat_interleave(width, 0)
         for step, prefixes in enumerate(machine.prefixes):
-            if step:
-                parent = machine.prefixes[step - 1].group[prefixes.rows]
-                before = states.view(-1, width, machine.size).index_select(0, parent).view(-1, machine.size)
-                read = machine.inputs[prefixes.rows, step].repeat_interleave(width, 0).unsqueeze(1)
-                states = machine.advance(before, read)
+            states = machine.follow(states, step - 1) if step else states
             other = prefixes.rows[self.others[step][:, draws].flatten()]
             given = machine.states[:, step].index_select(0, other)
             for column in columns:
                 states[:, column] = given[:, column]
-        found, leaf = machine.answers(states), machine.prefixes[-1].group
-        chosen, expected = (a.view(-1, width).index_select(0, leaf).flatten() for a in (found.chosen, found.expected))
-        return Answers(chosen, expected)
+        return machine.answers_of_rows(states)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from .pairs import Pairs, all_pairs
 from .task import Task
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class WrongVariable(Task):
     """Another variable of the prefix, put where the concept is thought to be: what a search must not find.
 
@@ -27,7 +27,7 @@ class WrongVariable(Task):
             first of the things that are counted.
     """
 
-    values: Float[Tensor, " batch"] = field(default_factory=lambda: torch.zeros(0))
+    values: Float[Tensor, " batch"]
     instead: bool = False
 
     def so_far(self, rows: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
@@ -52,7 +52,7 @@ def relabelled(machine: Machine, task: Task, step: int, *, seed: int = 0) -> Wro
     prefixes = machine.prefixes[step]
     order = torch.as_tensor(np.random.default_rng(seed).permutation(len(prefixes.rows)))
     values = task.so_far(prefixes.rows[order], step)[prefixes.group]
-    return WrongVariable(task.concept, task.combine, values, instead=True)
+    return WrongVariable(task.concept, task.combine, values=values, instead=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..cells import narrow
 from ..cells.lstm import LSTMCell
 from ..machines import Machine
 
@@ -37,14 +38,9 @@ class Stretch:
     """
 
     def __init__(self, machine: Machine, steps: int, rows: int) -> None:
-        weights, self.units = machine.cell.weights, machine.units
-        biases = [bias for bias in (weights.b_ih, weights.b_hh) if bias is not None]
-        double = weights.W.new_ones(4 * self.units, 1)
-        double[2 * self.units : 3 * self.units] = 2
-        matrix = torch.cat([weights.W, weights.U], dim=1).detach()
-        self._matrix = matrix * double
-        self._bias = sum(biases, matrix.new_zeros(len(matrix))).detach().unsqueeze(1) * double
-        inputs = weights.W.shape[1]
+        matrix, bias = narrow.joined_weights(machine.cell.weights)
+        self.units, self._matrix, self._bias = machine.units, matrix.detach(), bias.detach()
+        inputs = machine.inputs.shape[2]
         self._back = self._matrix[:, inputs:].T.contiguous()
         #: What each step reads: its input, then the hidden state before it.
         self._read = matrix.new_empty(steps + 1, inputs + self.units, rows)

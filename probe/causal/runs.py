@@ -41,19 +41,10 @@ def _crossed(pairs: Pairs, bases: Tensor, sources: Tensor) -> Pairs:
 def _answers(pairs: Pairs, put: Put, sources: Tensor) -> Answers:
     """Return the answers of every row with each of some sources, the sources of a row one after the other."""
     machine, step = pairs.machine, pairs.step
-    states, width = put(_crossed(pairs, machine.prefixes[step].rows, sources)), len(sources)
-    for now in range(step + 1, machine.inputs.shape[1]):
-        rows = machine.prefixes[now].rows
-        parent = machine.prefixes[now - 1].group[rows]
-        before = states.view(-1, width, machine.size).index_select(0, parent).view(-1, machine.size)
-        read = machine.inputs[rows, now].unsqueeze(1).expand(-1, width, -1).reshape(len(before), 1, -1)
-        states = machine.advance(before, read)
-    found = machine.answers(states)
-    leaf = machine.prefixes[-1].group
-    if len(leaf) == len(states) // width:
-        return found
-    chosen, expected = (a.view(-1, width).index_select(0, leaf).flatten() for a in (found.chosen, found.expected))
-    return Answers(chosen, expected)
+    states = put(_crossed(pairs, machine.prefixes[step].rows, sources))
+    for now in range(step, machine.inputs.shape[1] - 1):
+        states = machine.follow(states, now)
+    return machine.answers_of_rows(states)
 
 
 class Spliced:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..signals import Signal
-from .cell import HIDDEN
+from .cell import HIDDEN, Weights
 
 if TYPE_CHECKING:
     from .lstm import LSTMCell
@@ -52,7 +52,7 @@ def run(
         The signals, (time, batch, unit) each, views of arrays with the units first; the states after the last step.
     """
     units, (time, batch, inputs) = cell.units, x.shape
-    matrix, bias = _joined(cell)
+    matrix, bias = joined_weights(cell.weights)
     hidden = x.new_empty(time, units, batch)
     gates = x.new_empty(time if keep else 1, 4 * units, batch)
     cells = x.new_empty(time if keep else 1, units, batch)
@@ -93,7 +93,7 @@ def opened(
         h and what is recomputed of it; the states after the last step.
     """
     units, (time, batch, inputs) = cell.units, x.shape
-    matrix, bias = _joined(cell)
+    matrix, bias = joined_weights(cell.weights)
     read = x.new_empty(inputs + units, time, batch)
     read[:inputs] = x.permute(2, 0, 1)
     read[inputs:, 0] = state[HIDDEN].T
@@ -112,14 +112,17 @@ def opened(
     return found, errors, {HIDDEN: h[-1], _c: c.T}
 
 
-def _joined(cell: LSTMCell) -> tuple[Tensor, Tensor]:
+def joined_weights(weights: Weights) -> tuple[Float[Tensor, "gates number"], Float[Tensor, "gates 1"]]:
     """Return W and U side by side, and the sum of the biases as a column, the candidate's rows doubled.
 
     tanh(z) = 2 sigmoid(2z) - 1: torch's float32 tanh costs three sigmoids.
+
+    Args:
+        weights: of an LSTM.
     """
-    weights = cell.weights
     biases = [bias for bias in (weights.b_ih, weights.b_hh) if bias is not None]
     matrix = torch.cat([weights.W, weights.U], dim=1)
-    doubled = matrix.new_ones(4 * cell.units, 1)
-    doubled[2 * cell.units : 3 * cell.units] = 2
+    units = len(matrix) // 4
+    doubled = matrix.new_ones(len(matrix), 1)
+    doubled[2 * units : 3 * units] = 2
     return matrix * doubled, sum(biases, matrix.new_zeros(len(matrix))).unsqueeze(1) * doubled

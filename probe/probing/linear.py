@@ -10,6 +10,9 @@ from jaxtyping import Float
 from ..errors import ProbeError
 from .splits import training_rows
 
+#: Below this a variance is rounding, and the quotient of two such residues would be any number.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class LinearProbe:
@@ -49,16 +52,17 @@ def fit_linear(
 
 
 def r_squared(
-    target: Float[np.ndarray, "state target"],
-    prediction: Float[np.ndarray, "state target"],
+    target: Float[np.ndarray, "state ..."],
+    prediction: Float[np.ndarray, "state ..."],
     weight: Float[np.ndarray, " state"] | None = None,
-) -> Float[np.ndarray, " target"]:
-    """Return the share of each target's variance that is explained; 0 where a target does not vary."""
+) -> Float[np.ndarray, " ..."]:
+    """Return the share of each target's variance that is explained; 0 where a target varies by rounding alone."""
     weights = np.full(len(target), 1 / len(target)) if weight is None else weight / weight.sum()
     mean = weights @ target
     total = weights @ (target - mean) ** 2
     residual = weights @ (target - prediction) ** 2
-    return np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), 0.0)
+    varies = total > _ROUNDING
+    return np.where(varies, 1 - residual / np.where(varies, total, 1), 0.0)
 
 
 @dataclass(frozen=True)

@@ -28,15 +28,25 @@ def distinct_prefixes(x: Float[Tensor, "batch time input"]) -> list[np.ndarray]:
     Returns:
         A list over steps of row indices, ascending.
     """
+    return [rows for rows, _ in grouped_prefixes(x)]
+
+
+def grouped_prefixes(x: Float[Tensor, "batch time input"]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each step the first row that holds each distinct prefix, ascending, and each row's prefix by number.
+
+    Args:
+        x: inputs.
+    """
     values = x.detach().cpu().numpy()
     group = np.zeros(len(values), dtype=np.int64)
-    rows = []
+    found = []
     for step in range(values.shape[1]):
         keyed = np.column_stack([group, values[:, step]])
-        _, first, group = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
-        group = group.ravel()
-        rows.append(np.sort(first))
-    return rows
+        _, first, inverse = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        group = np.argsort(order)[inverse.ravel()]
+        found.append((first[order], group))
+    return found
 
 
 def check_aligned(x: object, concept: object) -> None:

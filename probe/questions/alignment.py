@@ -209,7 +209,7 @@ def _wrong(machine: Machine, wrong: Wrong, plan: _Plan) -> dict[str, float]:
     for name, values in wrong.variables.items():
         if tuple(values.shape) != (rows,):
             raise ProbeError(f"The wrong variable {name!r} has shape {tuple(values.shape)}; it must be ({rows},).")
-        tasks[name] = WrongVariable(task.concept, task.combine, values)
+        tasks[name] = WrongVariable(task.concept, task.combine, values=values)
     ways = halves(machine, step, seed=plan.seed)
     searches = [Search(wrong.rank, one, way.train) for one in tasks.values() for way in ways]
     found = iter(plan.find(machine, step, searches))

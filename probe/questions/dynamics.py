@@ -14,7 +14,6 @@ from .. import dynamics
 from ..errors import ProbeError
 from ..machines import Machine
 from ..measurements import Network, as_networks, measurement, tabulate
-from ..probing.prefixes import distinct_prefixes
 from ..signals import as_indices, within
 from .dots import draw_dots
 
@@ -96,10 +95,9 @@ _Found = tuple[str, float, str, int | None]
 @torch.no_grad()
 def _speeds(machine: Machine, inputs: Tensor, steps: Sequence[int]) -> list[_Found]:
     found: list[_Found] = []
-    kept = distinct_prefixes(machine.inputs)
     means = np.zeros((len(inputs), 2, len(steps)))
     for place, step in enumerate(steps):
-        before = machine.states[torch.as_tensor(kept[step - 1]), step - 1]
+        before = machine.states[machine.prefixes[step - 1].rows, step - 1]
         was = machine.answers(before).expected
         for number, one in enumerate(inputs):
             after = dynamics.step(machine, before, one)

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..abstraction.reduced import r_squared
 from ..errors import ProbeError
 from ..figures import ROLE_STYLE, axes_or_new, role_style
 from ..measurements import Network, as_networks, measurement, tabulate
 from ..outputs import per_row
+from ..probing.linear import r_squared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ def measure(
             ("least_explained", min(shares[length] for length in explained), ""),
         ]
         for place, d in (("", slope(excess, law, reference)), *((f"{d:g}", d) for d in LANDMARKS)):
-            score = r_squared(answers[law_at], truth[law_at] + d * (reference - law_at))
+            score = float(r_squared(answers[law_at], truth[law_at] + d * (reference - law_at)))
             found.append(("fixed_law_r_squared" if place else "law_r_squared", score, place))
         rows += [measurement(QUESTION, metric, network, value, units=units) for metric, value, units in found]
     return tabulate(rows)
@@ -148,7 +148,7 @@ def explained_share(answers: Float[np.ndarray, " batch"], concept: Float[np.ndar
     values, group = np.unique(concept, return_inverse=True)
     sizes = np.bincount(group, minlength=len(values))
     means = np.bincount(group, weights=answers, minlength=len(values)) / sizes
-    return r_squared(answers, means[group])
+    return float(r_squared(answers, means[group]))
 
 
 def draw(

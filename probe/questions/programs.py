@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,7 +14,7 @@ from ..abstraction.programs import Drifting, Program
 from ..errors import ProbeError
 from ..figures import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, axes_or_new
 from ..measurements import Network, as_networks, measurement, tabulate
-from ..outputs import per_row
+from ..outputs import answers_by_length
 from ..statistics import median_interval
 
 if TYPE_CHECKING:
@@ -83,7 +81,7 @@ def measure(
     }
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        given, shown = _answers(network, x, answer, expected)
+        given, shown = answers_by_length(network.model, x, answer, expected)
         for name, program in programs.items():
             used, own, drift = {reference}, fixed.get(name), None
             if isinstance(program, Drifting):
@@ -108,20 +106,6 @@ def _asked(
             f"No sequence of the lengths {empty} is allowed; leave these lengths out, or loosen allowed=."
         )
     return asked
-
-
-@torch.no_grad()
-def _answers(
-    network: Network, x: Mapping[int, Tensor], answer: Callable[[Any], Tensor], expected: Callable[[Any], Tensor]
-) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-    """Return answers and expected answers by length, in float64."""
-    model = copy.deepcopy(network.model).double().eval()
-    given, shown = {}, {}
-    for length, batch in x.items():
-        output = model(batch.double())
-        given[length] = per_row("answer(...)", answer(output), len(batch)).cpu().numpy().astype(float)
-        shown[length] = per_row("expected(...)", expected(output), len(batch)).cpu().numpy().astype(float)
-    return given, shown
 
 
 def _scores(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..abstraction.programs import agreement
-from ..abstraction.reduced import fit_affine, r_squared
+from ..abstraction.reduced import fit_affine
 from ..errors import ProbeError
 from ..machines import Machine
 from ..measurements import Network, as_networks, measurement, tabulate
-from ..outputs import per_row
+from ..outputs import answers_by_length, per_row
+from ..probing.linear import r_squared
 from .dots import draw_dots
 from .other_lengths import LANDMARKS, slope
 
@@ -83,7 +82,7 @@ def measure(
     for network in as_networks(networks):
         machine = Machine(network.model, inputs[max(plan.fitted)], answer=answer, expected=expected, layer=layer)
         affine = fit_affine(machine, plan.fitted, dimensions=dimensions, seed=seed)
-        given, shown = _answers(network, {n: inputs[n] for n in {*plan.law, *plan.tested}}, answer, expected)
+        given, shown = answers_by_length(network.model, plan.asked(inputs), answer, expected)
         found = _found(plan, truth, given, shown, {n: affine.predict(inputs[n]) for n in plan.tested})
         rows += _rows(network, [*found, ("affine_error", affine.error, "", "")], layer or "")
     return tabulate(rows)
@@ -98,6 +97,10 @@ class _Plan:
     fitted: tuple[int, ...]
     tested: tuple[int, ...]
     reference: int
+
+    def asked(self, inputs: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Return the sequences of every length whose answers are needed."""
+        return {n: inputs[n] for n in {*self.law, *self.tested}}
 
     def truth(self, inputs: Mapping[int, Tensor], concept: Mapping[int, Tensor]) -> dict[int, np.ndarray]:
         """Return the concept's values by length, where everything that is needed is there."""
@@ -128,8 +131,8 @@ def _found(plan: _Plan, truth: _ByLength, given: _ByLength, shown: _ByLength, af
     reference, at = plan.reference, plan.law_at
     d = slope({n: float((shown[n] - truth[n]).mean()) for n in plan.law}, plan.law, reference)
     predicted = {"law": {n: truth[n] + d * (reference - n) for n in plan.tested}, "affine": affine}
-    fixed = max(r_squared(shown[at], truth[at] + one * (reference - at)) for one in LANDMARKS)
-    scores = {signal: r_squared(shown[at], values[at]) for signal, values in predicted.items()}
+    fixed = max(float(r_squared(shown[at], truth[at] + one * (reference - at))) for one in LANDMARKS)
+    scores = {signal: float(r_squared(shown[at], values[at])) for signal, values in predicted.items()}
     return [
         ("drift", d, "", ""),
         ("fixed_r_squared", fixed, "", ""),
@@ -147,24 +150,10 @@ def _by_length(
         shares = {n: agreement(given[n], own).share for n, own in values.items()}
         for n, own in values.items():
             yield "agreement", shares[n], signal, str(n)
-            yield "r_squared", r_squared(shown[n], own), signal, str(n)
+            yield "r_squared", float(r_squared(shown[n], own)), signal, str(n)
         unseen = [share for n, share in shares.items() if n not in used]
         if unseen:
             yield f"{signal}_unseen_agreement", float(np.mean(unseen)), "", ""
-
-
-@torch.no_grad()
-def _answers(
-    network: Network, x: Mapping[int, Tensor], answer: Callable[[Any], Tensor], expected: Callable[[Any], Tensor]
-) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-    """Return answers and expected answers by length, in float64."""
-    model = copy.deepcopy(network.model).double().eval()
-    given, shown = {}, {}
-    for length, batch in x.items():
-        output = model(batch.double())
-        given[length] = per_row("answer(...)", answer(output), len(batch)).cpu().numpy().astype(float)
-        shown[length] = per_row("expected(...)", expected(output), len(batch)).cpu().numpy().astype(float)
-    return given, shown
 
 
 def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:

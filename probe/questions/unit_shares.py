@@ -16,7 +16,7 @@ from ..figures import ROLE_STYLE, axes_or_new
 from ..machines import Machine
 from ..measurements import Network, as_networks, measurement, tabulate
 from ..probing.monotone import within_step_correlation
-from ..probing.prefixes import StepStates, check_aligned, distinct_prefixes, pool
+from ..probing.prefixes import StepStates, check_aligned, pool
 from ..signals import within
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _correlated_unit(machine: Machine, concept: Tensor) -> int:
     amounts, states = concept.double().numpy(), machine.states[:, :, machine.columns(signal)].numpy()
     steps = [
         StepStates(step, rows, amounts[rows, step], {signal: states[rows, step]})
-        for step, rows in enumerate(distinct_prefixes(machine.inputs))
+        for step, rows in enumerate(one.rows.numpy() for one in machine.prefixes)
     ]
     pooled = pool(steps)
     return int(np.argmax(np.abs(within_step_correlation(pooled, pooled.states[signal]))))
