@@ -96,13 +96,23 @@ def _again(configs: list[dict[str, Any]]) -> list[str]:
             "",
             "writes the same bytes on any machine; the training was TensorFlow's.",
         ]
-    name, first, last = configs[0]["recipe"]["name"], configs[0]["seed"], configs[-1]["seed"]
+    name = configs[0]["recipe"]["name"]
     return [
-        f"    python -m models.train --recipe {name} --seeds {first}:{last + 1} --out build/models/{name}",
+        *(
+            f"    python -m models.train --recipe {name} --seeds {first}:{end} --out build/models/{name}"
+            for first, end in _ranges([config["seed"] for config in configs])
+        ),
         "",
         "The same machine gives the same bytes; another processor or another version of torch adds in "
         "another order and gives other networks of the same kind.",
     ]
+
+
+def _ranges(seeds: list[int]) -> list[tuple[int, int]]:
+    """Return rising seeds as ranges without a gap: the first seed of each, and the one after its last."""
+    firsts = [seed for seed in seeds if seed - 1 not in seeds]
+    ends = [seed + 1 for seed in seeds if seed + 1 not in seeds]
+    return list(zip(firsts, ends, strict=True))
 
 
 def _table(configs: list[dict[str, Any]]) -> list[str]:

@@ -163,7 +163,45 @@ ADDED = {
     "one": 1.0,
 }
 
-# The recipe of the notebook (TensorFlow 1), line by line in docs/science.md. Then one thing changed at a time.
+#: How bits can be written, by name: what the network reads for a 0 and for a 1. The first is the notebook's.
+CODES = {
+    "": (0.0, 1.0),
+    "reversed": (1.0, 0.0),
+    "signed": (-1.0, 1.0),
+    "half-signed": (-0.5, 0.5),
+    "shifted": (1.0, 2.0),
+}
+#: Per cent of the 500 training strings that are one bit shorter.
+DOSES = (0, 1, 4, 10)
+
+
+def experiment_recipe(code: str = "", percent: int = 0) -> Recipe:
+    """Return a cell of the experiment: the counter's recipe in another code, some of its strings one bit shorter.
+
+    Args:
+        code: a key of `CODES`.
+        percent: of the training strings, one of `DOSES`.
+
+    Returns:
+        A recipe such as `code-reversed-shorter-1-percent`; without a change, `counter`.
+
+    Raises:
+        ProbeError: there is no such code or dose.
+    """
+    if code not in CODES:
+        raise ProbeError(unknown("input code", code, CODES))
+    if percent not in DOSES:
+        raise ProbeError(f"The dose {percent} % is not in the experiment; give one of {', '.join(map(str, DOSES))}.")
+    changed = [f"code-{code}"] * bool(code) + [f"shorter-{percent}-percent"] * bool(percent)
+    zero, one = CODES[code]
+    return Recipe("-".join(changed) or "counter", shorter=500 * percent // 100, zero=zero, one=one)
+
+
+#: The experiment's cells, input code x dose, docs/science.md "The experiment": `counter` first, code by code.
+EXPERIMENT = tuple(experiment_recipe(code, percent) for code in CODES for percent in DOSES)
+
+# The recipe of the notebook (TensorFlow 1), line by line in docs/science.md. Then one thing changed at a time, and
+# the experiment's two at a time.
 _LISTED = (
     Recipe("counter"),
     Recipe("every-step", every_step=True),
@@ -173,11 +211,8 @@ _LISTED = (
     *(Recipe(f"hidden-{units}", hidden_size=units) for units in (1, 2, 3, 4)),
     Recipe("gru", cell="gru"),
     Recipe("template", question="template"),
-    Recipe("code-reversed", zero=1.0, one=0.0),
-    Recipe("code-signed", zero=-1.0, one=1.0),
-    Recipe("code-half-signed", zero=-0.5, one=0.5),
-    Recipe("code-shifted", zero=1.0, one=2.0),
-    *(Recipe(f"shorter-{percent}-percent", shorter=500 * percent // 100) for percent in (1, 4, 10)),
+    *(experiment_recipe(code) for code in CODES if code),
+    *EXPERIMENT[1:],
 )
 RECIPES = {listed.name: listed for listed in _LISTED}
 

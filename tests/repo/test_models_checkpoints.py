@@ -203,6 +203,14 @@ def test_the_card_is_what_the_command_writes(
     assert "holds no seed-N/config.json" in capsys.readouterr().err
 
 
+def test_the_card_says_how_to_train_every_seed_again() -> None:
+    """Seeds with a gap between them are a command each; the seeds in the gap were never trained."""
+    config = load_config(COMMITTED / "seed-0")
+    text = card([{**config, "seed": seed} for seed in (0, 1, 2, 1000, 1001)])
+    commands = [line.split()[5:7] for line in text.splitlines() if line.startswith("    python")]
+    assert commands == [["--seeds", "0:3"], ["--seeds", "1000:1002"]]
+
+
 def test_fresh_networks_take_precedence(tmp_path: Path) -> None:
     """A seed trained here is taken, the others come from the zoo, and a broken one is not passed over."""
     train(TINY, 1, tmp_path / "seed-1")

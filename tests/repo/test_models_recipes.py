@@ -16,7 +16,8 @@ from models.checkpoints import load, load_config
 from models.counter import Coded, Counter, answer
 from models.data import Strings, described_strings, training_strings, whole_strings
 from models.learning import last_scores, string_loss
-from models.recipes import RECIPES, Recipe
+from models.populations import POPULATIONS, population
+from models.recipes import CODES, DOSES, EXPERIMENT, RECIPES, Recipe, experiment_recipe
 from models.state import STATE, Measurement
 from models.tasks import TEMPLATE, bit_strings, parse_bits, running_matches
 from models.training import initialise, split, train
@@ -24,6 +25,7 @@ from probe.errors import ProbeError
 
 COUNTER = RECIPES["counter"]
 VARIED = [name for name in RECIPES if name != "counter"]
+COMMITTED = [name for name in VARIED if (zoo.ZOO / name).exists()]
 
 
 @pytest.fixture(autouse=True)
@@ -32,20 +34,56 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def test_every_recipe_changes_one_thing() -> None:
+def test_every_recipe_changes_one_thing_or_is_a_cell_of_the_experiment() -> None:
     """Beside its name it differs from the counter's in one field; a code is one thing in two fields."""
-    base = COUNTER.to_dict()
+    base, cells = COUNTER.to_dict(), {cell.name for cell in EXPERIMENT}
     for name in VARIED:
         changed = {key for key, value in RECIPES[name].to_dict().items() if value != base[key]} - {"name"}
-        assert len(changed - {"zero", "one"}) + bool(changed & {"zero", "one"}) == 1, name
+        things = len(changed - {"zero", "one"}) + bool(changed & {"zero", "one"})
+        assert things == 1 or (things == 2 and name in cells and changed <= {"zero", "one", "shorter"}), name
         assert RECIPES[name].name == name
 
 
 def test_the_codes_and_doses_are_those_of_the_experiment() -> None:
-    """1/0, -1/+1, -.5/+.5, 1/2; and 5, 20 and 50 of 500 strings, which is 1, 4 and 10 %."""
-    codes = {RECIPES[name].encode(torch.tensor([[[0.0], [1.0]]])).flatten().tolist().__str__() for name in RECIPES}
-    assert codes == {"[0.0, 1.0]", "[1.0, 0.0]", "[-1.0, 1.0]", "[-0.5, 0.5]", "[1.0, 2.0]"}
-    assert [RECIPES[f"shorter-{percent}-percent"].shorter for percent in (1, 4, 10)] == [5, 20, 50]
+    """0/1, 1/0, -1/+1, -.5/+.5, 1/2 times 0, 5, 20 and 50 of 500 strings, which is 0, 1, 4 and 10 %; 20 cells."""
+    codes = [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (-0.5, 0.5), (1.0, 2.0)]
+    assert [(cell.zero, cell.one, cell.shorter) for cell in EXPERIMENT] == [
+        (*code, shorter) for code in codes for shorter in (0, 5, 20, 50)
+    ]
+    assert all(RECIPES[cell.name] == cell for cell in EXPERIMENT)
+    assert len({cell.name for cell in EXPERIMENT}) == 20
+    assert EXPERIMENT[0] == COUNTER
+    assert experiment_recipe("reversed", 1).name == "code-reversed-shorter-1-percent"
+    read = RECIPES["code-reversed-shorter-1-percent"].encode(torch.tensor([[[0.0], [1.0]]]))
+    assert read.flatten().tolist() == [1.0, 0.0]
+    assert (len(CODES), len(DOSES)) == (5, 4)
+
+
+def test_a_cell_that_is_not_in_the_experiment_is_refused() -> None:
+    """The message says which codes and doses there are."""
+    with pytest.raises(ProbeError, match=r"no input code 'sighed'.*Did you mean 'signed'"):
+        experiment_recipe("sighed")
+    with pytest.raises(ProbeError, match="dose 2 % is not in the experiment; give one of 0, 1, 4, 10"):
+        experiment_recipe("signed", 2)
+
+
+def test_the_populations_are_those_that_the_rules_need() -> None:
+    """Confirming seeds were never explored; no network is in two; 50 where a rule is judged, 20 elsewhere."""
+    networks = [(each.recipe, seed) for each in POPULATIONS for seed in each.seeds]
+    assert len(networks) == len(set(networks))
+    assert {recipe for recipe, _ in networks} == set(RECIPES)
+    assert [(each.name, each.recipe) for each in POPULATIONS if each.name != each.recipe] == [
+        ("exploring", "counter"),
+        ("confirming", "counter"),
+    ]
+    seeds = {each.name: each.seeds for each in POPULATIONS}
+    assert (seeds.pop("exploring"), seeds.pop("confirming")) == (range(100), range(1000, 1100))
+    judged = {name for name, each in seeds.items() if each == range(1000, 1050)}
+    assert judged == {"template", "code-signed", "shorter-10-percent"}
+    assert all(each == range(1000, 1020) for name, each in seeds.items() if name not in judged)
+    with pytest.raises(ProbeError, match=r"no population 'confirm'.*Did you mean 'confirming'"):
+        population("confirm")
+    assert population("confirming").seeds == range(1000, 1100)
 
 
 def test_whatever_is_changed_the_split_and_the_first_weights_stay() -> None:
@@ -174,7 +212,7 @@ def test_a_killed_training_of_any_recipe_resumes_to_the_same_bits(name: str, tmp
     assert load_config(tmp_path / "cut")["recipe"] == short.to_dict()
 
 
-@pytest.mark.parametrize("name", [*VARIED, "tf1"])
+@pytest.mark.parametrize("name", [*COMMITTED, "tf1"])
 def test_committed_networks_are_what_their_descriptions_say(name: str) -> None:
     """Recipe, split, strings, errors and card follow from weights and seed, and all seeds asked for are there."""
     configs = read_configs(zoo.ZOO / name)
@@ -182,7 +220,8 @@ def test_committed_networks_are_what_their_descriptions_say(name: str) -> None:
     if name == "tf1":
         return
     assert [config["seed"] for config in configs] == zoo.committed_seeds(name)
-    assert len(configs) == (10 if name == "template" else 1)
+    early, seeds = set(range(10 if name == "template" else 1)), {config["seed"] for config in configs}
+    assert seeds in (early, early | set(population(name).seeds))  # a population is whole or not there
     for trained in zoo.networks(name, zoo.committed_seeds(name)):
         recipe = Recipe.from_dict(trained.config["recipe"])
         assert recipe == RECIPES[name]

@@ -1,0 +1,86 @@
+"""Which networks make the study: recipes with their seeds, fixed before the networks are trained.
+
+Seeds 0 to 99 are for exploring: rules are written while looking at them. All other populations begin at seed 1000,
+which nobody has looked at when the rules are committed (docs/science.md, "Order").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from probe.errors import ProbeError, unknown
+
+from .recipes import EXPERIMENT
+
+
+@dataclass(frozen=True)
+class Population:
+    """Networks of one recipe, a seed each.
+
+    Attributes:
+        name: what it is called in `POPULATIONS`.
+        recipe: name of the recipe.
+        seeds: which seeds; none is left out or replaced afterwards.
+        purpose: what it is for, a sentence.
+    """
+
+    name: str
+    recipe: str
+    seeds: range
+    purpose: str
+
+
+EXPLORING = Population("exploring", "counter", range(100), "Rules are written while looking at these counters.")
+CONFIRMING = Population(
+    "confirming",
+    "counter",
+    range(1000, 1100),
+    "Rules are judged on these counters, trained after they were committed.",
+)
+TEMPLATE = Population(
+    "template", "template", range(1000, 1050), "The control for answers: another question of the same strings."
+)
+
+#: Seeds of a cell of the experiment, and of a recipe with one thing changed: enough for an interval in a figure.
+FEW = range(1000, 1020)
+#: A rule is decided on 50 networks or more (docs/science.md, "Verdict"), and a paired control needs as many.
+JUDGED = range(1000, 1050)
+#: The two cells that claim 23 judges against `counter`.
+CLAIMED = ("code-signed", "shorter-10-percent")
+
+#: The experiment's cells beside `counter`, whose cell is the confirming population.
+CELLS = tuple(
+    Population(
+        cell.name,
+        cell.name,
+        JUDGED if cell.name in CLAIMED else FEW,
+        "A cell of the experiment, input code x dose" + (", which claim 23 judges." if cell.name in CLAIMED else "."),
+    )
+    for cell in EXPERIMENT[1:]
+)
+
+_ONE_CHANGED = (
+    "every-step",
+    "truncated",
+    "forget-bias-0",
+    "forget-bias-3",
+    *(f"hidden-{n}" for n in (1, 2, 3, 4)),
+    "gru",
+)
+#: One thing at a time, beside the experiment.
+VARIANTS = tuple(Population(name, name, FEW, "One thing is changed from `counter`.") for name in _ONE_CHANGED)
+
+#: All of them, in the order in which they are wanted; no network is in two.
+POPULATIONS = (EXPLORING, CONFIRMING, TEMPLATE, *CELLS, *VARIANTS)
+
+
+def population(name: str) -> Population:
+    """Return a population by name.
+
+    Raises:
+        ProbeError: there is no such population; the message names the nearest.
+    """
+    known = {each.name: each for each in POPULATIONS}
+    if name not in known:
+        raise ProbeError(unknown("population", name, known))
+    return known[name]
