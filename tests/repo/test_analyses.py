@@ -29,7 +29,7 @@ from probe.findings import to_csv
 from probe.measurements import Network
 
 REPOSITORY = Path(__file__).parents[2]
-SHELL = {"__init__", "__main__", "command", "common", "merged", "summaries", "expected"}
+SHELL = {"__init__", "__main__", "command", "common", "merged", "summaries", "expected", "predictions"}
 
 
 @pytest.fixture(scope="module")
