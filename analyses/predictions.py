@@ -1,4 +1,4 @@
-"""What the experiment should show, input code x dose of shorter strings; committed before its networks are trained."""
+"""What the experiment, input code x dose of shorter strings, should show: committed before its training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pandas as pd
 from models.recipes import CODES, DOSES, experiment_recipe
 from probe import ProbeError, Range, Rule
 from probe.statistics import median_interval
-
 
 SOURCE = "the experiment of docs/science.md; Suzgun et al. 2019"
 #: Claim 23. Both metrics are of the network with the same seed, which is what a pair shares.
