@@ -27,7 +27,7 @@ class Recipe:
         learning_rate: Adam's step size.
         beta1: decay of Adam's first moment.
         beta2: decay of Adam's second moment.
-        epsilon: Adam's epsilon in TensorFlow's form, see `models.learning.take_step`.
+        epsilon: Adam's epsilon in TensorFlow's form, see `models.learning.Adam`.
         smallest_probability: what the softmax is clipped to before the logarithm.
         forget_bias: what the forget gate's bias starts at.
         head_bias: what the head's bias starts at.

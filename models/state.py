@@ -15,9 +15,12 @@ from probe.files import write_atomically
 
 from .checkpoints import fill, read, read_tensors
 from .counter import Counter
+from .learning import Adam
 from .recipes import Recipe
 
 STATE = "training_state.safetensors"
+#: What a state calls a weight's first and second moment.
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Run:
     recipe: Recipe
     seed: int
     model: Counter
-    adam: torch.optim.Adam
+    adam: Adam
     step: int = 0
     metrics: list[Measurement] = field(default_factory=list)
 
@@ -66,9 +69,9 @@ def save_state(run: Run, folder: Path) -> Path:
         ProbeError: the file cannot be written.
     """
     tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
-    for index, moments in run.adam.state_dict()["state"].items():
-        tensors[f"adam.{index}.exp_avg"] = moments["exp_avg"]
-        tensors[f"adam.{index}.exp_avg_sq"] = moments["exp_avg_sq"]
+    for index, moments in enumerate(zip(run.adam.first, run.adam.second, strict=True)):
+        # clone: the file's format refuses tensors that are parts of one, as these are.
+        tensors |= {f"adam.{index}.{name}": each.clone() for name, each in zip(MOMENTS, moments, strict=True)}
     metadata = {
         "recipe": json.dumps(run.recipe.to_dict()),
         "seed": str(run.seed),
@@ -122,15 +125,14 @@ def refuse_other(recipe: Recipe, seed: int, found_recipe: Recipe, found_seed: in
         )
 
 
-def _restore_moments(adam: torch.optim.Adam, tensors: dict[str, torch.Tensor], step: int, path: Path) -> None:
+def _restore_moments(adam: Adam, tensors: dict[str, torch.Tensor], step: int, path: Path) -> None:
     if step == 0:
         return
-    state = adam.state_dict()
-    for index, parameter in enumerate(adam.param_groups[0]["params"]):
-        moments = [tensors.get(f"adam.{index}.{moment}") for moment in ("exp_avg", "exp_avg_sq")]
-        if any(moment is None or moment.shape != parameter.shape for moment in moments):
-            raise ProbeError(f"{str(path)!r} lacks Adam's moments of weight {index}. Start again with --overwrite.")
-        # clone: memory at torch's own alignment, as in a run that was never interrupted.
-        first, second = (moment.clone() for moment in moments if moment is not None)
-        state["state"][index] = {"step": torch.tensor(float(step)), "exp_avg": first, "exp_avg_sq": second}
-    adam.load_state_dict(state)
+    for index, own in enumerate(zip(adam.first, adam.second, strict=True)):
+        for name, moment in zip(MOMENTS, own, strict=True):
+            found = tensors.get(f"adam.{index}.{name}")
+            if found is None or found.shape != moment.shape:
+                raise ProbeError(
+                    f"{str(path)!r} lacks Adam's moments of weight {index}. Start again with --overwrite."
+                )
+            moment.copy_(found)

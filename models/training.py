@@ -22,7 +22,7 @@ from . import checkpoints
 from .counter import Counter, blank_counter, freeze_second_bias
 from .data import Strings, generator, split, training_strings, whole_strings
 from .describe import describe
-from .learning import make_adam, misread, string_loss, take_step
+from .learning import Adam, misread, string_loss, take_step
 from .recipes import Recipe
 from .state import STATE, Measurement, Run, refuse_other, restore_state, save_state
 from .tf1 import from_basic_lstm_cell
@@ -110,7 +110,7 @@ def train(
     folder = Path(folder)
     report = progress or (lambda measurement: None)
     model = initialise(recipe, seed)
-    run = Run(recipe, seed, model, make_adam(model, recipe))
+    run = Run(recipe, seed, model, Adam(model, recipe))
     if _prepare(folder, run, resume=resume, overwrite=overwrite):
         return folder
     train_rows, test_rows = split(recipe, seed)

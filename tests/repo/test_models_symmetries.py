@@ -14,7 +14,7 @@ from torch import nn
 from models import planted, zoo
 from models.counter import Coded, Counter, answer, expected_answer
 from models.data import Strings, training_strings
-from models.learning import make_adam, take_step
+from models.learning import Adam, take_step
 from models.recipes import RECIPES, Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
@@ -43,7 +43,7 @@ def relabelled(model: Counter, order: torch.Tensor) -> Counter:
 
 def trained(model: Counter, strings: Strings, recipe: Recipe) -> Counter:
     """The network after five epochs, in float64: sums over classes in another order agree to rounding only."""
-    adam = make_adam(model, recipe)
+    adam = Adam(model, recipe)
     batches = strings.batches(recipe.batch_size)
     for step in range(STEPS):
         take_step(model, adam, batches[step % len(batches)], recipe=recipe, t=step + 1)

@@ -13,7 +13,7 @@ from models import zoo
 from models.counter import Counter, answer
 from models.data import Strings
 from models.import_tf1 import main
-from models.learning import make_adam, take_step
+from models.learning import Adam, take_step
 from models.recipes import RECIPES
 from models.tasks import bit_strings, format_bits, running_count
 from models.tf1 import from_basic_lstm_cell
@@ -171,14 +171,12 @@ def torch_step(
     """The same step by models.learning, in float64."""
     model = from_basic_lstm_cell(w["kernel"], w["bias"], w["weight"], w["head_bias"], forget_bias=1.0)
     model.lstm.get_parameter("bias_hh_l0").requires_grad_(False)
-    adam = make_adam(model, RECIPE)
+    adam = Adam(model, RECIPE)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     first, second = to_torch(m), to_torch(v)
-    state = adam.state_dict()
     for index, name in enumerate(names):
-        moments = {"step": torch.tensor(float(t - 1)), "exp_avg": first[name], "exp_avg_sq": second[name]}
-        state["state"][index] = moments
-    adam.load_state_dict(state)
+        adam.first[index].copy_(first[name])
+        adam.second[index].copy_(second[name])
     bits = torch.from_numpy(x)
     labels = running_count(bits)
     assert labels[:, -1].tolist() == counts.tolist()
