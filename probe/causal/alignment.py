@@ -6,9 +6,8 @@ variables and beside random directions too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,42 +16,14 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from ..machines import Machine
-from ..outputs import per_row
-from .alignment_lstm import Stretch, suits
+from .alignment_loss import Loss, Suffixes, answer_loss
 from .pairs import Pairs
 from .task import Task
 
-#: (the model's output, what the answers should be (row,)) -> how wrong each row is, (row,); gradients go through it.
-Loss = Callable[[Any, Tensor], Tensor]
 #: How many searches run together: their states stay in a cache.
 _TOGETHER = 8
-
-
-def answer_loss(output: Any, target: Tensor) -> Tensor:
-    """Return the cross-entropy of scores (row, class) for classes 0, 1, ...; of one number a row, the squared error.
-
-    Args:
-        output: the model's output.
-        target: what the answers should be, (row,), on the scale of the classes or of the number.
-
-    Raises:
-        ProbeError: the output is neither, or a target is no class.
-    """
-    if isinstance(output, Tensor) and output.dim() == 1:
-        return (output - target) ** 2
-    if not isinstance(output, Tensor) or output.dim() != 2:
-        shape = f" of shape {tuple(output.shape)}" if isinstance(output, Tensor) else ""
-        raise ProbeError(
-            f"The model's output is a {type(output).__name__}{shape}; the loss knows scores (row, class) and one "
-            "number a row. Give loss=: a function of output and targets to one number a row."
-        )
-    wrong = (target != target.round()) | (target < 0) | (target >= output.shape[1])
-    if bool(wrong.any()):
-        raise ProbeError(
-            f"An answer should be {target[wrong][0].item():g}, which is none of the classes 0 to "
-            f"{output.shape[1] - 1}. Give loss=: a function of output and targets to one number a row."
-        )
-    return torch.nn.functional.cross_entropy(output, target.long(), reduction="none")
+# Adam's own: decay of the mean and of the mean square, and what is added to the spread.
+_MEAN, _SQUARE, _TINY = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +112,7 @@ class _Batch:
 
     def __init__(self, machine: Machine, step: int, wanted: Sequence[Search], draws: int, seed: int) -> None:
         self.machine, self.step, self.wanted = machine, step, wanted
-        self._states = machine.states[:, step].detach()
-        self._inputs = machine.inputs[:, step + 1 :]
+        self._states = machine.states[:, step].detach().contiguous()
         spreads = [self._states[one.rows].std(0, correction=0) for one in wanted]
         self._scale = torch.stack(
             [
@@ -176,40 +146,41 @@ class _Batch:
 
     def descend(self, loss: Loss, iterations: int, rate: float) -> list[Alignment]:
         """Run Adam and return what was found."""
-        free = torch.nn.Parameter(self._start.clone())
-        adam = torch.optim.Adam([free], lr=rate)
+        free = self._start.clone()
         rows = self._base.shape[1] // max(iterations, 1)
-        steps = self._inputs.shape[1]
-        lean = Stretch(self.machine, steps, rows * len(self.wanted)) if steps and suits(self.machine) else None
+        run = Suffixes(self.machine, self.step, rows * len(self.wanted), loss)
+        # torch.optim would import its compiler for a second.
+        mean, square = torch.zeros_like(free), torch.zeros_like(free)
         for number in range(iterations):
-            part = slice(number * rows, (number + 1) * rows)
-            free.grad = self._gradient(free.detach().numpy(), part, loss, lean or self.machine.advance)
-            adam.step()
-        bases = torch.as_tensor(np.linalg.qr(free.detach().numpy())[0])
+            gradient = self._gradient(free, slice(number * rows, (number + 1) * rows), run)
+            mean.lerp_(gradient, 1 - _MEAN)
+            square.mul_(_SQUARE).addcmul_(gradient, gradient, value=1 - _SQUARE)
+            spread = (square / (1 - _SQUARE ** (number + 1))).sqrt_().add_(_TINY)
+            free.addcdiv_(mean, spread, value=-rate / (1 - _MEAN ** (number + 1)))
+        bases = torch.linalg.qr(free)[0]
         return [
             Alignment(basis[:, : one.rank].clone(), scale)
             for one, basis, scale in zip(self.wanted, bases, self._scale, strict=True)
         ]
 
-    def _gradient(
-        self, free: np.ndarray, part: slice, loss: Loss, advance: Callable[[Tensor, Tensor], Tensor]
-    ) -> Tensor:
+    def _gradient(self, free: Tensor, part: slice, run: Suffixes) -> Tensor:
         """Return the gradient of each search's mean loss at its free matrix: (1 - Q Q^T) G R^-T, G that at Q."""
-        bases, r = np.linalg.qr(free)
-        q, inverse = torch.as_tensor(bases) * self._mask, torch.as_tensor(np.linalg.inv(r))
+        bases, r = torch.linalg.qr(free)
+        q, scale = bases * self._mask, self._scale.unsqueeze(2)
         base, source = (side[:, part].flatten() for side in (self._base, self._source))
-        shape, scale = (len(q), -1, self.machine.size), self._scale.unsqueeze(1)
+        searches, size = len(q), self.machine.size
         own = self._states.index_select(0, base)
-        difference = (self._states.index_select(0, source) - own).view(shape) / scale
-        along = difference @ q
-        patched = (own + (along @ q.transpose(1, 2) * scale).view_as(own)).requires_grad_()
-        with torch.enable_grad():
-            output = self.machine.read(advance(patched, self._inputs.index_select(0, base)))
-            losses = per_row("loss(...)", loss(output, self._target[:, part].flatten()), len(base))
-            (at_states,) = torch.autograd.grad(losses.sum() * len(q) / len(base), patched)
-        back = at_states.view(shape) * scale
-        whole = difference.transpose(1, 2) @ (back @ q) + back.transpose(1, 2) @ along
-        return (whole - q @ (q.transpose(1, 2) @ whole)) @ inverse.transpose(1, 2)
+        difference = (self._states.index_select(0, source) - own).view(searches, -1, size)
+        # As the recurrence wants them, the rows last.
+        along = (q / scale).transpose(1, 2) @ difference.transpose(1, 2)
+        moved = ((q * scale) @ along).transpose(0, 1)
+        patched = (moved + own.T.view(size, searches, -1)).flatten(1)
+        back = run.gradient(patched, base, self._target[:, part].flatten())
+        at_states = back.view(size, searches, -1).transpose(0, 1) * (searches / len(base))
+        at_along = (q * scale).transpose(1, 2) @ at_states
+        whole = (at_along @ difference).transpose(1, 2) / scale + at_states @ along.transpose(1, 2) * scale
+        across = whole - q @ (q.transpose(1, 2) @ whole)
+        return torch.linalg.solve_triangular(r.transpose(1, 2), across, upper=False, left=False)
 
 
 def _changed_pairs(task: Task, rows: Tensor, step: int, draws: int, seed: int) -> tuple[Tensor, Tensor]:

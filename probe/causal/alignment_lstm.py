@@ -29,7 +29,8 @@ class Stretch:
     """A stretch of an LSTM's recurrence, its memory kept between runs.
 
     With one sigmoid for all gates: tanh(z) = 2 sigmoid(2z) - 1. The gradient is that of the formulas in
-    `probe.cells.lstm`, in reverse order.
+    `probe.cells.lstm`, in reverse order. Twice c and twice the candidate are kept, which spares passes over memory
+    and costs no rounding; the weights of the way back make up for it.
 
     Args:
         machine: whose cell runs; its states are the cell state, then the hidden state.
@@ -39,17 +40,30 @@ class Stretch:
 
     def __init__(self, machine: Machine, steps: int, rows: int) -> None:
         matrix, bias = narrow.joined_weights(machine.cell.weights)
-        self.units, self._matrix, self._bias = machine.units, matrix.detach(), bias.detach()
-        inputs = machine.inputs.shape[2]
-        self._back = self._matrix[:, inputs:].T.contiguous()
-        #: What each step reads: its input, then the hidden state before it.
-        self._read = matrix.new_empty(steps + 1, inputs + self.units, rows)
-        self._gates = matrix.new_empty(steps, 4 * self.units, rows)
-        self._candidate = matrix.new_empty(steps, self.units, rows)
-        self._cells = matrix.new_empty(steps + 1, self.units, rows)
-        self._squashed = matrix.new_empty(steps, self.units, rows)
-        self._d_gates, self._slope = (matrix.new_empty(4 * self.units, rows) for _ in range(2))
-        self._inputs = inputs
+        matrix, units, inputs = matrix.detach(), machine.units, machine.inputs.shape[2]
+        self.units, self._inputs = units, inputs
+        self._matrix = torch.cat([matrix[:, :inputs], bias.detach(), matrix[:, inputs:]], dim=1)
+        kept = matrix.new_tensor([0.5, 0.5, 2.0, 1.0]).repeat_interleave(units)
+        self._back = (matrix[:, inputs:].T * kept).contiguous()
+        #: What each step reads: its input, a one for the bias, the hidden state before it.
+        self._read = matrix.new_ones(steps + 1, inputs + 1 + units, rows)
+        #: Of each step: 2 g, twice c before it, then i, f, sigmoid(2z) and o: what the gradients of i, f and g are
+        #: multiplied by stands in one piece.
+        self._kept = matrix.new_empty(steps + 1, 6, units, rows)
+        squashed = matrix.new_empty(steps, units, rows)
+        self._minus_one, self._minus_two = matrix.new_tensor(-1.0), matrix.new_tensor(-2.0)
+        d_gates = matrix.new_empty(4, units, rows)
+        self._d_gates = d_gates, d_gates[:3], d_gates[3], d_gates.flatten(0, 1)
+        # Views, made once: in a short stretch making them costs as much as the arithmetic.
+        before, after, hidden = self._kept[:-1], self._kept[1:, 1], self._read[1:, inputs + 1 :]
+        self._onward = [
+            (read, kept[2:].flatten(0, 1), *kept, c, own, h)
+            for read, kept, c, own, h in zip(self._read[:-1], before, after, squashed, hidden, strict=True)
+        ]
+        self._backward = [
+            (kept[5], own, h, kept[:3], kept[2:], kept[3])
+            for kept, own, h in zip(before, squashed, hidden, strict=True)
+        ][::-1]
 
     def __call__(
         self, states: Float[Tensor, "row size"], inputs: Float[Tensor, "row time input"]
@@ -62,46 +76,53 @@ class Stretch:
         """
         return _Through.apply(states, inputs, self)
 
-    def forward(self, states: Tensor, inputs: Tensor) -> Tensor:
-        """Return the states after reading inputs, and keep what the way back needs."""
-        units, read, cells = self.units, self._read, self._cells
-        read[:-1, : self._inputs] = inputs.permute(1, 2, 0)
-        cells[0], read[0, self._inputs :] = states[:, :units].T, states[:, units:].T
-        for t, a in enumerate(self._gates):
-            torch.addmm(self._bias, self._matrix, read[t], out=a).sigmoid_()
-            i, f, g, o = a.chunk(4)
-            candidate = torch.mul(g, 2, out=self._candidate[t]).sub_(1)
-            c = torch.mul(cells[t], f, out=cells[t + 1]).addcmul_(i, candidate)
-            squashed = torch.mul(c, 2, out=self._squashed[t]).sigmoid_().mul_(2).sub_(1)
-            torch.mul(squashed, o, out=read[t + 1, self._inputs :])
-        return torch.cat([cells[-1], read[-1, self._inputs :]]).T
+    def forward(
+        self, states: Float[Tensor, "size row"], inputs: Float[Tensor, "time input row"]
+    ) -> Float[Tensor, "size row"]:
+        """Return the states after reading inputs, and keep what the way back needs.
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Return the gradient at the states of the latest run, given that at the states after it."""
-        units, d_gates, slope = self.units, self._d_gates, self._slope
-        d_c, d_h = gradient[:, :units].T.contiguous(), gradient[:, units:].T
-        d_i, d_f, d_g, d_o = d_gates.chunk(4)
-        for t in reversed(range(len(self._gates))):
-            a, squashed = self._gates[t], self._squashed[t]
-            i, f, _, o = a.chunk(4)
+        Args:
+            states: states before the first step, the units first.
+            inputs: what is read.
+        """
+        units, hidden = self.units, self._inputs + 1
+        self._read[:-1, : self._inputs] = inputs
+        self._read[0, hidden:] = states[units:]
+        torch.mul(states[:units], 2, out=self._kept[0, 1])
+        for read, gates, candidate, c_before, i, f, g, o, c, squashed, h in self._onward:
+            torch.mm(self._matrix, read, out=gates).sigmoid_()
+            torch.add(self._minus_two, g, alpha=4, out=candidate)
+            torch.mul(c_before, f, out=c).addcmul_(i, candidate)
+            torch.sigmoid(c, out=squashed)
+            torch.add(self._minus_one, squashed, alpha=2, out=squashed)
+            torch.mul(squashed, o, out=h)
+        return torch.cat([self._kept[-1, 1] / 2, self._read[-1, hidden:]])
+
+    def backward(self, gradient: Float[Tensor, "size row"]) -> Float[Tensor, "size row"]:
+        """Return the gradient at the states of the latest run.
+
+        Args:
+            gradient: the gradient at the states after it, the units first.
+        """
+        found, (d_gates, d_ifg, d_o, flat) = gradient.clone(), self._d_gates
+        d_c, d_h = found[: self.units], found[self.units :]
+        for o, squashed, h, others, gates, f in self._backward:
+            d_c.addcmul_(d_h, o)
             torch.mul(d_h, squashed, out=d_o)
-            through = d_h * o
-            d_c.add_(through).addcmul_(through.mul_(squashed), squashed, value=-1)
-            torch.mul(d_c, self._candidate[t], out=d_i)
-            torch.mul(d_c, self._cells[t], out=d_f)
-            torch.mul(d_c, i, out=d_g).mul_(2)
+            d_c.addcmul_(d_o, h, value=-1)
+            torch.mul(others, d_c, out=d_ifg)
+            torch.ops.aten.sigmoid_backward.grad_input(d_gates, gates, grad_input=d_gates)
             d_c.mul_(f)
-            d_gates.mul_(torch.sub(a, torch.mul(a, a, out=slope), out=slope))
-            d_h = self._back @ d_gates
-        return torch.cat([d_c, d_h]).T
+            torch.mm(self._back, flat, out=d_h)
+        return found
 
 
 class _Through(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, inputs: Tensor, stretch: Stretch) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx.stretch = stretch
-        return stretch.forward(states, inputs)
+        return stretch.forward(states.T, inputs.permute(1, 2, 0)).T
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return ctx.stretch.backward(gradient), None, None
+        return ctx.stretch.backward(gradient.T.contiguous()).T, None, None

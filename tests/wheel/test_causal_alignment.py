@@ -1,7 +1,7 @@
 """Alignment search on networks whose directions were written down, and what its gradient must equal."""
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.causal.alignment import Alignment, Search, answer_loss, search
+from probe.causal.alignment import Alignment, Search, _Batch, _changed_pairs, answer_loss, search
 from probe.causal.alignment_controls import (
     WrongVariable,
     halves,
@@ -19,6 +19,7 @@ from probe.causal.alignment_controls import (
     random_bases,
     relabelled,
 )
+from probe.causal.alignment_loss import LinearOutput, Suffixes
 from probe.causal.alignment_lstm import Stretch, suits
 from probe.causal.interchange import interchange
 from probe.causal.pairs import all_pairs
@@ -119,31 +120,91 @@ def test_the_search_recovers_the_planted_direction(rotated: Machine):
     assert interchange(pairs, TASK, start.put).score < 0.5
 
 
+@pytest.mark.parametrize("classes", [LENGTH + 1, None])
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
-def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str):
-    """The gradient at the free matrix equals that by autograd through torch.linalg.qr, in raw and other units."""
-    machine = Machine(Reader(kind), X, **READ)
+def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str, classes: int | None):
+    """At the free matrix it is that by autograd through torch.linalg.qr, in raw and other units, at two steps."""
+    machine = Machine(Reader(kind, classes), X, **READ)
     rows = torch.arange(0, 1024, 3)
-    for standardised in (False, True):
-        from probe.causal.alignment import _Batch
-
-        batch = _Batch(machine, 1, [Search(2, TASK, rows, standardised), Search(1, TASK, rows)], 40, 0)
+    for step, standardised, lean in product((1, LENGTH - 1), (False, True), (False, True)):
+        batch = _Batch(machine, step, [Search(2, TASK, rows, standardised), Search(1, TASK, rows)], 40, 0)
         free = torch.randn(2, machine.size, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
         mask = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]]], dtype=torch.float64)
-        found = batch._gradient(free.numpy(), slice(0, 40), answer_loss, machine.advance)
+        found = batch._gradient(free, slice(0, 40), Suffixes(machine, step, 80, answer_loss, lean=lean))
         free.requires_grad_()
         basis = torch.linalg.qr(free)[0] * mask
         total = torch.zeros((), dtype=torch.float64)
         for number in range(2):
             base, source = batch._base[number], batch._source[number]
-            scale = machine.states[rows, 1].detach().std(0, correction=0) if standardised and not number else 1.0
-            own, other = machine.states[base, 1].detach() / scale, machine.states[source, 1].detach() / scale
+            spread = machine.states[rows, step].detach().std(0, correction=0)
+            scale = spread if standardised and not number else 1.0
+            own, other = machine.states[base, step].detach() / scale, machine.states[source, step].detach() / scale
             patched = (own + (other - own) @ basis[number] @ basis[number].T) * scale
-            output = machine.read(machine.advance(patched, machine.inputs[base, 2:]))
-            total = total + answer_loss(output, TASK.target(base, source, 1)).mean()
+            output = machine.read(machine.advance(patched, machine.inputs[base, step + 1 :]))
+            total = total + answer_loss(output, TASK.target(base, source, step)).mean()
         (wanted,) = torch.autograd.grad(total, free)
         assert torch.allclose(found, wanted, atol=1e-10, rtol=1e-8)
         assert float(wanted.norm()) > 1e-5
+
+
+def test_the_steps_are_adams():
+    """Ten steps come where torch's own Adam comes with the same gradients."""
+    machine, wanted = Machine(Reader("lstm"), X, **READ), [Search(2, TASK, torch.arange(1024))]
+    (found,) = search(machine, 2, wanted, iterations=10, pairs=20)
+    batch = _Batch(machine, 2, wanted, 200, 0)
+    run = Suffixes(machine, 2, 20, answer_loss)
+    free = nn.Parameter(batch._start.clone())
+    adam = torch.optim.Adam([free], lr=0.02)
+    for number in range(10):
+        free.grad = batch._gradient(free.detach(), slice(20 * number, 20 * (number + 1)), run)
+        adam.step()
+    basis = torch.linalg.qr(free.detach()[0])[0]
+    assert torch.allclose(found.basis @ found.basis.T, basis @ basis.T, atol=1e-12)
+
+
+class Bent(Reader):
+    """A reader whose scores bend where its hidden states' sum is low, which they are at few natural states."""
+
+    def forward(self, x: Tensor):
+        """Return scores (batch, class)."""
+        out = self.rnn(x)[0][:, -1]
+        return self.head(torch.relu(out + 1))
+
+
+def test_only_a_linear_output_is_taken_for_one():
+    """Weights and biases of a head are found; a square and a bend beyond all natural states are seen."""
+    reader = Reader("lstm")
+    linear = LinearOutput.of(Machine(reader, X, **READ))
+    assert linear is not None
+    assert torch.allclose(linear.weights[:, 3:], reader.head.weight.double(), atol=1e-12)
+    assert not bool(linear.weights[:, :3].any())
+    assert torch.allclose(linear.bias[:, 0], reader.head.bias.double(), atol=1e-12)
+    bent = Machine(Bent("lstm"), X, **READ)
+    assert float(bent.states[:, -1, 3:].min()) > -1
+    assert LinearOutput.of(bent) is None
+    assert LinearOutput.of(Machine(Rotated(), X, **READ)) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(6.0, "none of the classes 0 to 5"), (-1.0, "none of the"), (0.5, "none of the")]
+)
+def test_a_target_that_is_no_class_is_refused_by_a_search(value: float, message: str):
+    """So it is whichever way the gradient is computed."""
+    for kind in ("lstm", "gru"):
+        machine = Machine(Reader(kind), X, **READ)
+        task = Task(COUNT, combine=lambda source, _base, _final: torch.full_like(source, value))
+        with pytest.raises(ProbeError, match=message):
+            search(machine, 2, [Search(1, task, torch.arange(1024))], iterations=1)
+
+
+def test_a_loss_that_is_not_finite_is_refused():
+    """An output that overflows says so, whether it is read as scores or as one number."""
+    for classes in (LENGTH + 1, None):
+        linear = LinearOutput.of(Machine(Reader("lstm", classes), X, **READ))
+        assert linear is not None
+        states = torch.full((6, 4), math.nan, dtype=torch.float64)
+        with pytest.raises(ProbeError, match=r"loss\(\.\.\.\) is nan"):
+            linear.gradient(states, torch.zeros(4, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -165,8 +226,6 @@ def test_the_lean_lstm_is_the_cells_own_formulas(bias: bool):
 
 def test_pairs_come_from_the_rows_given_and_differ(rotated: Machine):
     """No base or source of a search is held out, and each pair differs in the concept."""
-    from probe.causal.alignment import _changed_pairs
-
     (half, _) = halves(rotated, 3)
     base, source = _changed_pairs(TASK, half.train, 3, 500, 0)
     assert len(base) == len(source) == 500
