@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from analyses import alignment, common, erasure
+from models import planted
+from models.counter import answer, expected_answer
 from probe.causal.alignment import search
+from probe.causal.alignment_controls import halves, pairs_among
+from probe.causal.interchange import interchange
+from probe.causal.pairs import along
+from probe.causal.task import Task
+from probe.machines import Machine
 from probe.measurements import Network
 from probe.questions import alignment as question
 
@@ -42,6 +50,20 @@ def test_alignment_judges_both_claims_and_leaves_untrained_heads_out(networks: l
     assert len(table[(table["metric"] == "alignment_score") & (table["subject"] == "trained")]) == 9 * 6 + 1
     assert all(len(figure.svg.encode()) <= 25_000 for figure in finding.figures)
     assert "nan" not in " ".join(finding.notes.values())
+
+
+def test_in_the_planted_rotated_network_the_direction_is_not_unique():
+    """Along (v, 0) and along (v, v), cosine .71, every answer follows: h repeats c, and only c is carried on."""
+    common.limit_threads()
+    model = planted.rotated_counter(dtype=torch.float64)
+    machine = Machine(model, common.STRINGS, answer=answer, expected=expected_answer)
+    v = planted.counting.rotated_direction()
+    directions = torch.cat([v, torch.zeros_like(v)]), torch.cat([v, v]) / 2**0.5
+    assert float(directions[0] @ directions[1]) == pytest.approx(0.5**0.5, abs=1e-12)
+    for half in halves(machine, alignment.STEP):
+        pairs = pairs_among(machine, alignment.STEP, half.test)
+        for direction in directions:
+            assert interchange(pairs, Task(common.COUNTS), along(direction)).score == 1.0
 
 
 def test_erasure_leaves_what_the_suffix_allows(networks: list[Network]):

@@ -108,14 +108,16 @@ def rotated():
     return Machine(Rotated(), X, **READ)
 
 
-def test_the_search_recovers_the_planted_direction(rotated: Machine):
-    """Rank 1 finds v and scores 1 on prefixes that it never saw; its start does neither."""
+PLANTED = torch.cat([V, torch.zeros(2 * (HELD + IDLE) - HELD)])
+
+
+def test_the_search_answers_everything_along_a_direction_near_the_planted_one(rotated: Machine):
+    """The definition's 400 steps come to .990 of it, of the whole state, and score 1; their start does neither."""
     (half, _) = halves(rotated, 3)
     pairs = pairs_among(rotated, 3, half.test)
     found, start = (search(rotated, 3, [Search(1, TASK, half.train)], iterations=i)[0] for i in (400, 0))
-    cosines = [float((one.basis[:HELD, 0] @ V / one.basis[:HELD, 0].norm()).abs()) for one in (found, start)]
-    assert cosines[0] > 0.997
-    assert cosines[1] < 0.98
+    cosines = [float((one.basis[:, 0] @ PLANTED).abs()) for one in (found, start)]
+    assert cosines == pytest.approx([0.990, 0.917], abs=0.001)
     assert interchange(pairs, TASK, found.put).score == 1.0
     assert interchange(pairs, TASK, start.put).score < 0.5
 
@@ -372,3 +374,10 @@ def test_random_bases_are_orthonormal_and_differ():
         assert np.allclose(basis.T @ basis, np.eye(2), atol=1e-12)
     assert all(not np.allclose(one, other) for one, other in pairwise(drawn))
     assert np.array_equal(next(random_bases(7, 2, 1, seed=1)), drawn[0])
+
+
+def test_the_search_recovers_the_planted_direction(rotated: Machine):
+    """With 8,000 steps, all else as the definition has it, the cosine to the planted direction is .999."""
+    (half, _) = halves(rotated, 3)
+    (found,) = search(rotated, 3, [Search(1, TASK, half.train)], iterations=8000)
+    assert float((found.basis[:, 0] @ PLANTED).abs()) >= 0.999
