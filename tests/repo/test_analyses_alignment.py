@@ -52,10 +52,13 @@ def test_alignment_judges_both_claims_and_leaves_untrained_heads_out(networks: l
     assert "nan" not in " ".join(finding.notes.values())
 
 
-def test_in_the_planted_rotated_network_the_direction_is_not_unique():
-    """Along (v, 0) and along (v, v), cosine .71, every answer follows: h repeats c, and only c is carried on."""
+@pytest.mark.parametrize("alone", [False, True])
+def test_in_the_planted_rotated_network_the_direction_is_not_unique(alone: bool):
+    """Along (v, 0) and along (v, v), cosine .71, every answer follows, also where no idle unit writes across v."""
     common.limit_threads()
     model = planted.rotated_counter(dtype=torch.float64)
+    if alone:
+        model.lstm.weight_hh_l0.detach().zero_()
     machine = Machine(model, common.STRINGS, answer=answer, expected=expected_answer)
     v = planted.counting.rotated_direction()
     directions = torch.cat([v, torch.zeros_like(v)]), torch.cat([v, v]) / 2**0.5
