@@ -135,7 +135,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "pairs_among(machine, step, way.test, seed=plan.seed) for way in ways]\n        wanted",
             "pairs_among(machine, step, way.train, seed=plan.seed) for way in ways]\n        wanted",
         ),
-        ("alignment question: the smallest excess", "max(value - most[name]", "min(value - most[name]"),
+        ("alignment question: the smallest excess", '["value"].idxmax()', '["value"].idxmin()'),
         (
             "alignment question: closed form ignored",
             "                headline = _mean(interchange(pairs, task, put)",

@@ -8,8 +8,8 @@ spacings of the concept.
 
 One value a network: `few_directions_score`, the headline, which for a readout twin is that of its own direction in
 closed form (`gradient_score`); `random_directions_score`, the mean over random subspaces of that rank. Where wrong
-variables are searched for, `wrong_variable_accuracy` of each (`signal`), and with a ceiling `wrong_variable_excess`,
-the largest difference to the same search's accuracy on the ceiling.
+variables are searched for, `wrong_variable_accuracy` of each (`signal`); `with_excess` adds how far it exceeds that
+of a network which holds the concept and nothing else.
 """
 
 from __future__ import annotations
@@ -63,12 +63,10 @@ class Wrong:
 
     Attributes:
         variables: parts of the concept by name, (batch,) each.
-        ceiling: a network that holds the concept and nothing else that its answers read, or None.
         rank: of the searches.
     """
 
     variables: Mapping[str, Tensor]
-    ceiling: Network | None = None
     rank: int = 4
 
 
@@ -133,12 +131,11 @@ def measure(
     plan = _plan(
         x, Task(concept, combine), step=step, steps=steps, rank=rank, ranks=tuple(ranks), find=find, seed=seed
     )
-    most = None if wrong is None or wrong.ceiling is None else _wrong(build(wrong.ceiling.model), wrong, plan)
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
         machine = build(network.model)
         found = [*_measured(machine, plan, closed_form=network.subject == "readout")]
-        found += [] if wrong is None else _wrong_rows(_wrong(machine, wrong, plan), most, wrong.rank, plan.step)
+        found += [] if wrong is None else _wrong(machine, wrong, plan)
         for metric, value, signal, units, at in found:
             place = {"layer": layer or "", "signal": signal, "units": units, "step": at}
             rows.append(measurement(QUESTION, metric, network, value, **place))
@@ -202,8 +199,8 @@ def _random(machine: Machine, task: Task, ways: Sequence[Half], plan: _Plan) -> 
     return _mean(interchange(pairs, task, along(basis)).score for basis in bases)
 
 
-def _wrong(machine: Machine, wrong: Wrong, plan: _Plan) -> dict[str, float]:
-    """Return the interchange accuracy that searches for wrong variables reach on held-out prefixes."""
+def _wrong(machine: Machine, wrong: Wrong, plan: _Plan) -> Iterator[_Row]:
+    """Yield the interchange accuracy that searches for wrong variables reach on held-out prefixes."""
     task, step, rows = plan.task, plan.step, len(machine.inputs)
     tasks: dict[str, Task] = {"relabelled": relabelled(machine, task, step, seed=plan.seed)}
     for name, values in wrong.variables.items():
@@ -214,17 +211,33 @@ def _wrong(machine: Machine, wrong: Wrong, plan: _Plan) -> dict[str, float]:
     searches = [Search(wrong.rank, one, way.train) for one in tasks.values() for way in ways]
     found = iter(plan.find(machine, step, searches))
     pairs = [pairs_among(machine, step, way.test, seed=plan.seed) for way in ways]
-    return {
-        name: _mean(interchange(held_out, one, next(found).put).iia for held_out in pairs)
-        for name, one in tasks.items()
-    }
+    for name, one in tasks.items():
+        value = _mean(interchange(held_out, one, next(found).put).iia for held_out in pairs)
+        yield "wrong_variable_accuracy", value, name, str(wrong.rank), step
 
 
-def _wrong_rows(own: Mapping[str, float], most: Mapping[str, float] | None, rank: int, step: int) -> Iterator[_Row]:
-    for name, value in own.items():
-        yield "wrong_variable_accuracy", value, name, str(rank), step
-    if most is not None:
-        yield "wrong_variable_excess", max(value - most[name] for name, value in own.items()), "", str(rank), step
+def with_excess(table: pd.DataFrame, ceiling: str) -> pd.DataFrame:
+    """Return a table with `wrong_variable_excess` of each network: the largest difference to the ceiling's accuracy.
+
+    A state that holds the concept and nothing else can score well on a variable that goes with it; only what is above
+    that was found beside the concept.
+
+    Args:
+        table: what `measure` returned, with wrong variables.
+        ceiling: the name of a network in it that holds the concept and nothing else that its answers read.
+
+    Raises:
+        ProbeError: no wrong variable was searched for in the ceiling.
+    """
+    import pandas as pd
+
+    rows = table[table["metric"] == "wrong_variable_accuracy"]
+    most = rows[rows["network"] == ceiling].set_index("signal")["value"]
+    if most.empty:
+        raise ProbeError(f"The table has no wrong_variable_accuracy of {ceiling!r}; measure it with `wrong=`.")
+    excess = rows.assign(value=rows["value"] - rows["signal"].map(most), metric="wrong_variable_excess", signal="")
+    largest = excess.loc[excess.groupby("network", sort=False)["value"].idxmax()]
+    return pd.concat([table, largest], ignore_index=True)
 
 
 def _mean(values: Iterable[float]) -> float:

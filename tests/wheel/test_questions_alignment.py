@@ -94,7 +94,7 @@ NETWORKS = [
 @pytest.fixture(scope="module")
 def table():
     """Return what is measured with short searches."""
-    wrong = alignment.Wrong({"first": WINS[:, 0].float()}, NETWORKS[0], rank=2)
+    wrong = alignment.Wrong({"first": WINS[:, 0].float()}, rank=2)
     return alignment.measure(NETWORKS, X, WINS, **READ, ranks=(1, 2), steps=(1,), iterations=20, wrong=wrong)
 
 
@@ -166,9 +166,13 @@ def test_wrong_variables_are_held_against_the_ceiling(table: Any):
         for network in ("gru", "tally")
     )
     excess = max(own[name] - most[name] for name in names)
-    assert value(table, "wrong_variable_excess", "gru") == pytest.approx(excess, abs=1e-12)
-    assert value(table, "wrong_variable_excess", "tally") == 0
+    with_it = alignment.with_excess(table, "tally")
+    assert value(with_it, "wrong_variable_excess", "gru") == pytest.approx(excess, abs=1e-12)
+    assert value(with_it, "wrong_variable_excess", "tally") == 0
+    assert (with_it["metric"] == "wrong_variable_excess").sum() == table["network"].nunique()
     assert 0 < most["relabelled"] < 0.6
+    with pytest.raises(ProbeError, match="no wrong_variable_accuracy of 'nobody'"):
+        alignment.with_excess(table, "nobody")
 
 
 def test_the_figures_show_every_subject_with_its_own_look(table: Any):
