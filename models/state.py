@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from .recipes import Recipe
 STATE = "training_state.safetensors"
 #: What a state calls a weight's first and second moment.
 MOMENTS = ("exp_avg", "exp_avg_sq")
+AFRESH = "Remove it; --resume then trains that network afresh."
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,16 @@ def save_state(run: Run, folder: Path) -> Path:
         "step": str(run.step),
         "metrics": json.dumps([asdict(line) for line in run.metrics]),
     }
+    metadata["sha256"] = _digest(tensors, metadata)
     return write_atomically(folder / STATE, safetensors.torch.save(tensors, metadata))
+
+
+def _digest(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
+    """Return the SHA-256 of all that a state holds; the file's own format would not notice a changed byte."""
+    found = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        found.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def restore_state(run: Run, folder: Path) -> None:
@@ -99,10 +110,11 @@ def restore_state(run: Run, folder: Path) -> None:
         recipe, seed = Recipe.from_dict(json.loads(metadata["recipe"])), int(metadata["seed"])
         step = int(metadata["step"])
         metrics = [Measurement(**line) for line in json.loads(metadata["metrics"])]
+        expected = metadata.pop("sha256")
     except (KeyError, ValueError, TypeError) as error:
-        raise ProbeError(
-            f"{str(path)!r} does not hold the state of a training ({error!r}). Start again with --overwrite."
-        ) from error
+        raise ProbeError(f"{str(path)!r} does not hold the state of a training ({error!r}). {AFRESH}") from error
+    if _digest(tensors, metadata) != expected:
+        raise ProbeError(f"{str(path)!r} is damaged: its SHA-256 is not the {expected} written into it. {AFRESH}")
     refuse_other(run.recipe, run.seed, recipe, seed, folder)
     weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
     fill(run.model, weights, path)
@@ -132,7 +144,5 @@ def _restore_moments(adam: Adam, tensors: dict[str, torch.Tensor], step: int, pa
         for name, moment in zip(MOMENTS, own, strict=True):
             found = tensors.get(f"adam.{index}.{name}")
             if found is None or found.shape != moment.shape:
-                raise ProbeError(
-                    f"{str(path)!r} lacks Adam's moments of weight {index}. Start again with --overwrite."
-                )
+                raise ProbeError(f"{str(path)!r} lacks Adam's moments of weight {index}. {AFRESH}")
             moment.copy_(found)

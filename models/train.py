@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
 if TYPE_CHECKING:
-    from .recipes import Recipe
-    from .state import Measurement
+    from .training import Job
 
 # Exit codes: 1 something could not be used or written, 2 wrong usage, 130 Ctrl-C (128 + SIGINT).
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+AGAIN = "With --resume, and without --overwrite, the same command goes on from here."
 
 
 def _whole(_: object, tokens: Sequence[cyclopts.Token]) -> int:
@@ -31,36 +30,50 @@ Whole = Annotated[int, cyclopts.Parameter(converter=_whole)]
 app = cyclopts.App(name="python -m models.train", help_format="plaintext", version_flags=[])
 
 
+Flag = Annotated[bool, cyclopts.Parameter(negative=())]
+EVERY = "all"
+
+
 @app.default
 def train(
     *,
     out: Path,
-    recipe: str = "counter",
+    recipe: str | None = None,
     seed: Whole | None = None,
     seeds: str | None = None,
+    population: str | None = None,
     epochs: Whole | None = None,
+    jobs: Whole = 1,
+    cluster: str | None = None,
     threads: Whole = 1,
-    resume: Annotated[bool, cyclopts.Parameter(negative=())] = False,
-    overwrite: Annotated[bool, cyclopts.Parameter(negative=())] = False,
-    quiet: Annotated[bool, cyclopts.Parameter(negative=())] = False,
+    resume: Flag = False,
+    overwrite: Flag = False,
+    quiet: Flag = False,
 ) -> int:
     """Train networks and write weights, description and metrics into a folder.
 
     Args:
-        out: folder of the network; with --seeds, the folder that gets one folder seed-N for each.
-        recipe: name of a recipe in models/recipes.py.
+        out: folder of the network; with --seeds, the folder that gets one folder seed-N for each; with --population,
+            the folder that gets RECIPE/seed-N.
+        recipe: name of a recipe in models/recipes.py; default counter.
         seed: 0 or more; default 0.
-        seeds: train several, one after the other: 0:10 means 0 to 9.
+        seeds: train several: 0:10 means 0 to 9.
+        population: train the networks of a population in models/populations.py, or all of them.
         epochs: passes over the training strings, instead of the recipe's own.
+        jobs: how many networks are trained at a time, each in a process of its own; the files are the same.
+        cluster: address of a dask scheduler whose workers train, in place of --jobs; they must see the same folder.
         threads: of torch; more than one is many times slower on networks this small, and gives other bits.
-        resume: go on with an interrupted training; finished networks are left alone.
+        resume: go on with interrupted trainings; finished networks are checked and left alone.
         overwrite: replace what is there.
         quiet: show no progress.
     """
-    chosen = [seed or 0] if seeds is None else _parse_seeds(seeds)
+    several = seeds is not None or population is not None
+    chosen = _parse_seeds(seeds) if seeds is not None else [seed or 0]
     fault = None
     if seed is not None and seeds is not None:
         fault = "Give --seed or --seeds, not both."
+    elif population is not None and (recipe, seed, seeds) != (None, None, None):
+        fault = "--population names recipe and seeds; give it without --recipe, --seed and --seeds."
     elif resume and overwrite:
         fault = "Give --resume or --overwrite, not both."
     elif not chosen:
@@ -69,85 +82,82 @@ def train(
         fault = f"--out is {str(out)!r}; give the network a folder of its own, such as build/models/counter/seed-0."
     elif threads < 1:
         fault = f"--threads is {threads}; give 1 or more."
+    elif jobs < 1:
+        fault = f"--jobs is {jobs}; give 1 or more."
+    elif cluster is not None and jobs > 1:
+        fault = "Give --jobs for processes on this machine or --cluster for others, not both."
     if fault:
         return _fail(fault, USAGE)
-    folders = {number: out if seeds is None else out / f"seed-{number}" for number in chosen}
+    wanted = _Wanted(recipe or "counter", chosen, population, epochs, out, several=several)
     try:
         # Torch loads in there: --help stays fast, and Ctrl-C during the import is a clean exit too.
-        failure = _train_all(recipe, epochs, threads, folders, resume=resume, overwrite=overwrite, quiet=quiet)
+        return _train_all(wanted, jobs, cluster, threads, resume=resume, overwrite=overwrite, quiet=quiet)
     except KeyboardInterrupt:
-        return _fail(
-            "Interrupted. With --resume, and without --overwrite, the same command goes on from here.",
-            INTERRUPTED,
-        )
-    if failure:
-        return _fail(failure, FAILED)
-    files = [path for folder in folders.values() for path in folder.iterdir() if path.is_file()]
-    sys.stdout.write(f"{out} {sum(path.stat().st_size for path in files)} bytes\n")
-    return 0
+        return _fail(f"Interrupted. {AGAIN}", INTERRUPTED)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """Which networks a command asks for, and where they go."""
+
+    recipe: str
+    seeds: list[int]
+    population: str | None
+    epochs: int | None
+    out: Path
+    several: bool
+
+    def jobs(self) -> list[Job]:
+        from .populations import POPULATIONS, population
+        from .recipes import recipe
+        from .training import Job
+
+        if self.population is None:
+            asked = [(self.recipe, seed, f"seed-{seed}" if self.several else "") for seed in self.seeds]
+        else:
+            parts = POPULATIONS if self.population == EVERY else [population(self.population)]
+            asked = [(part.recipe, seed, f"{part.recipe}/seed-{seed}") for part in parts for seed in part.seeds]
+        changes = {} if self.epochs is None else {"epochs": self.epochs}
+        # Whole paths: a worker may stand in another folder.
+        return [
+            Job(dataclasses.replace(recipe(name), **changes), seed, (self.out / place).absolute())
+            for name, seed, place in asked
+        ]
 
 
 def _train_all(
-    name: str,
-    epochs: int | None,
+    wanted: _Wanted,
+    jobs: int,
+    cluster: str | None,
     threads: int,
-    folders: dict[int, Path],
     *,
     resume: bool,
     overwrite: bool,
     quiet: bool,
-) -> str | None:
-    """Train a network for each seed; return what failed, if anything did."""
-    import torch
-
+) -> int:
+    """Train every network that is asked for and return the exit code."""
     from probe.errors import ProbeError
 
-    from .recipes import recipe as find
-    from .training import train as run
+    from .parallel import parallel
+    from .progress import Shown
+    from .training import clear, train_job
 
-    torch.set_num_threads(threads)
     try:
-        plan = find(name)
-        if epochs is not None:
-            plan = dataclasses.replace(plan, epochs=epochs)
-        for seed, folder in folders.items():
-            with _progress(plan, seed, quiet) as show:
-                run(plan, seed, folder, resume=resume, overwrite=overwrite, progress=show)
+        work = wanted.jobs()
+        for job in work:
+            clear(job.folder, resume=resume, overwrite=overwrite)
+        with Shown(len(work), quiet=quiet) as shown:
+            show = shown.steps if jobs == 1 and cluster is None else None
+            calls = [
+                (job, threads) if show is None else (job, threads, show(job.name, job.recipe.steps)) for job in work
+            ]
+            for job, test_error in parallel(train_job, calls, jobs=jobs, cluster=cluster, again=AGAIN):
+                shown.finish(job.name, test_error)
     except ProbeError as error:
-        return str(error)
-    return None
-
-
-class _Bar:
-    """The progress line of one network on stderr."""
-
-    def __init__(self, recipe: Recipe, seed: int, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("step {task.completed}/{task.total}"),
-            TextColumn("loss {task.fields[loss]:.4g}  test error {task.fields[error]:.2%}"),
-            TimeRemainingColumn(),
-            console=console,
-            # A log file or a pipe would be filled with control codes.
-            disable=quiet or not console.is_terminal,
-        )
-        nan = float("nan")
-        self.task = self.bar.add_task(f"seed {seed}", total=recipe.steps, loss=nan, error=nan)
-
-    def __call__(self, now: Measurement) -> None:
-        self.bar.update(self.task, completed=now.step, loss=now.loss, error=now.test_error)
-
-
-@contextmanager
-def _progress(recipe: Recipe, seed: int, quiet: bool) -> Iterator[_Bar]:
-    bar = _Bar(recipe, seed, quiet)
-    with bar.bar:
-        yield bar
+        return _fail(str(error), FAILED)
+    files = [path for job in work for path in job.folder.iterdir() if path.is_file()]
+    sys.stdout.write(f"{wanted.out} {sum(path.stat().st_size for path in files)} bytes\n")
+    return 0
 
 
 def _parse_seeds(text: str) -> list[int]:

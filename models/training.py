@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from .counter import Counter, blank_counter, freeze_second_bias
 from .data import Strings, generator, split, training_strings, whole_strings
 from .describe import describe
 from .learning import Adam, misread, string_loss, take_step
+from .locks import locked
 from .recipes import Recipe
 from .state import STATE, Measurement, Run, refuse_other, restore_state, save_state
 from .tf1 import from_basic_lstm_cell
@@ -108,11 +109,114 @@ def train(
             damaged or of another recipe or seed.
     """
     folder = Path(folder)
-    report = progress or (lambda measurement: None)
     model = initialise(recipe, seed)
     run = Run(recipe, seed, model, Adam(model, recipe))
-    if _prepare(folder, run, resume=resume, overwrite=overwrite):
-        return folder
+    clear(folder, resume=resume, overwrite=overwrite)
+    with locked(folder):
+        if not _is_finished(folder, run):
+            _go_on(run, folder, progress or (lambda measurement: None))
+    return folder
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network of many that are to be trained.
+
+    Attributes:
+        recipe: how to train.
+        seed: 0 or more.
+        folder: where the network goes.
+    """
+
+    recipe: Recipe
+    seed: int
+    folder: Path
+
+    def __post_init__(self) -> None:
+        generator(self.seed, "weights")  # refuses a seed that is negative before anything is written
+
+    @property
+    def name(self) -> str:
+        """What a line about it begins with."""
+        return f"{self.recipe.name}, seed {self.seed}"
+
+
+def train_job(
+    job: Job, threads: int = 1, progress: Callable[[Measurement], object] | None = None
+) -> tuple[Job, float]:
+    """Train a network of many, or go on with it; return it and its share of misread test strings.
+
+    A finished network is left alone: the work of a worker that died may be given out again.
+
+    Args:
+        job: what to train.
+        threads: of torch, while it trains.
+        progress: as for `train`.
+
+    Raises:
+        ProbeError: as `train` does.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        train(job.recipe, job.seed, job.folder, resume=True, progress=progress)
+    finally:
+        torch.set_num_threads(before)
+    return job, checkpoints.load_config(job.folder)["errors"]["test"]["error"]
+
+
+def clear(folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Make sure that a network may be trained into a folder.
+
+    Args:
+        folder: where the network goes; it may be missing.
+        resume: what is there may stay.
+        overwrite: remove what is there.
+
+    Raises:
+        ProbeError: the folder is taken or is a file, its files cannot be removed, or both were asked for.
+    """
+    if resume and overwrite:
+        raise ProbeError("Both resume and overwrite were asked for; give one of the two.")
+    if folder.exists() and not folder.is_dir():
+        raise ProbeError(f"The output {str(folder)!r} is a file; give a folder.")
+    taken = [name for name in OUTPUTS if (folder / name).exists()]
+    if taken and overwrite:
+        with locked(folder):
+            _remove(folder, taken)
+    elif taken and not resume:
+        raise ProbeError(
+            f"The output {str(folder)!r} already holds {', '.join(map(repr, taken))}. Give another folder, "
+            "--resume to go on with that training, or --overwrite to replace it."
+        )
+
+
+def _is_finished(folder: Path, run: Run) -> bool:
+    """Set the run to the state that a folder holds; return whether there is nothing left to train."""
+    if not any((folder / name).exists() for name in OUTPUTS):
+        return False
+    if (folder / STATE).exists():
+        restore_state(run, folder)
+        return False
+    if not (folder / checkpoints.CONFIG).exists():
+        # Some other file is left: of a network in pieces, never of an interrupted training, which has its state.
+        raise ProbeError(
+            f"{str(folder)!r} holds neither a finished network nor the state of a training. "
+            "Remove it; --resume then trains that network afresh."
+        )
+    config = checkpoints.load_config(folder)
+    refuse_other(run.recipe, run.seed, Recipe.from_dict(config["recipe"]), config["seed"], folder)
+    for which in checkpoints.WEIGHTS:
+        try:
+            checkpoints.load(folder, which=which)
+        except ProbeError as error:
+            raise ProbeError(f"{error} (Without its folder, --resume trains it afresh.)") from error
+    return True
+
+
+def _go_on(run: Run, folder: Path, report: Callable[[Measurement], object]) -> None:
+    """Train from the state that the run is in to its end."""
+    recipe, seed = run.recipe, run.seed
     train_rows, test_rows = split(recipe, seed)
     strings, test = training_strings(recipe, seed), whole_strings(recipe, test_rows)
     if run.step == 0:
@@ -128,32 +232,6 @@ def train(
             save_state(run, folder)
             report(run.metrics[-1])
     _finish(run, folder, describe(run.model, recipe, seed, train_rows, test_rows))
-    return folder
-
-
-def _prepare(folder: Path, run: Run, *, resume: bool, overwrite: bool) -> bool:
-    """Make the folder's content and the run agree; return whether there is nothing left to train."""
-    if resume and overwrite:
-        raise ProbeError("Both resume and overwrite were asked for; give one of the two.")
-    if folder.exists() and not folder.is_dir():
-        raise ProbeError(f"The output {str(folder)!r} is a file; give a folder.")
-    taken = [name for name in OUTPUTS if (folder / name).exists()]
-    if not taken:
-        return False
-    if overwrite:
-        _remove(folder, taken)
-        return False
-    if not resume:
-        raise ProbeError(
-            f"The output {str(folder)!r} already holds {', '.join(map(repr, taken))}. Give another folder, "
-            "--resume to go on with that training, or --overwrite to replace it."
-        )
-    if STATE in taken:
-        restore_state(run, folder)
-        return False
-    config = checkpoints.load_config(folder)
-    refuse_other(run.recipe, run.seed, Recipe.from_dict(config["recipe"]), config["seed"], folder)
-    return True
 
 
 def _remove(folder: Path, names: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from models.planted import ones_counter
 from models.recipes import RECIPES, Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise, split, train
-from models.zoo import ZOO, networks
+from models.zoo import ZOO, checkpoint, networks
 from probe.errors import ProbeError
 
 TINY = dataclasses.replace(RECIPES["counter"], epochs=1)
@@ -49,6 +50,21 @@ def test_a_network_loads_in_evaluation_mode_as_it_was_trained(folder: Path) -> N
     assert not model.training
     assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["lstm.bias_hh_l0"]
     assert not torch.equal(model.head.weight, untrained.head.weight)
+
+
+def test_a_network_without_its_metrics_is_whole(folder: Path) -> None:
+    """Those of the populations are not committed, nor is what an unfinished training leaves; weights are."""
+    (folder / "metrics.jsonl").unlink()
+    assert checkpoint(folder).seed == 1
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert train(RECIPES["counter"], 1, folder, resume=True) == folder
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    place = "models/zoo/gru/seed-1000"
+    left = ["metrics.jsonl", "training_state.safetensors", ".training_state.safetensors.x1", ".config.json.x1"]
+    kept = ["config.json", "model.safetensors", "untrained.safetensors"]
+    line = ["git", "check-ignore", *(f"{place}/{name}" for name in (*left, *kept))]
+    ignored = subprocess.run(line, cwd=ZOO.parents[1], capture_output=True, text=True, check=True).stdout
+    assert ignored.split() == [f"{place}/{name}" for name in left]
 
 
 def test_a_name_that_is_no_network_is_refused(folder: Path) -> None:

@@ -266,7 +266,7 @@ def test_a_state_of_another_training_or_a_damaged_one_is_refused(tmp_path: Path)
     with pytest.raises(ProbeError, match=r"training_state.safetensors' is no complete safetensors file"):
         train(TINY, 0, folder, resume=True)
     (folder / STATE).write_bytes((train(TINY, 0, tmp_path / "other") / "model.safetensors").read_bytes())
-    with pytest.raises(ProbeError, match=r"does not hold the state of a training.*--overwrite"):
+    with pytest.raises(ProbeError, match=r"does not hold the state of a training.*Remove it; --resume"):
         train(TINY, 0, folder, resume=True)
 
 

@@ -1,0 +1,338 @@
+"""Many networks: in worker processes and on a cluster the same files, whoever is killed, and nothing done twice."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from distributed import LocalCluster
+
+from models import locks, populations
+from models import train as command
+from models.locks import locked
+from models.parallel import parallel
+from models.populations import Population
+from models.recipes import RECIPES
+from models.state import STATE
+from models.training import Job, train, train_job
+from probe.errors import ProbeError
+
+ROOT = Path(__file__).parents[2]
+MANY = ("--seeds", "0:4", "--epochs", "100")
+CONFIG, MODEL = "config.json", "model.safetensors"
+# Ctrl-C as a terminal sends it: a test run started in the background would hand down "ignore".
+START = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('models.train', run_name='__main__', alter_sys=True)"
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of the trainings done one after the other and never interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "counter"
+    assert command.main([*MANY, "--quiet", "--out", str(folder)]) == 0
+    return contents(folder)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    """A scheduler and two worker processes of one thread."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=logging.CRITICAL
+    ) as running:
+        yield running  # pyright: ignore[reportReturnType]  # it enters itself
+
+
+@pytest.fixture(autouse=True)
+def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that is not there is given up soon."""
+    monkeypatch.setattr("models.parallel.CONNECT_WITHIN", 1)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, hidden ones too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def begun(folder: Path) -> set[Path]:
+    """The folders of networks that have their first state."""
+    return {path.parent for name in (STATE, CONFIG) for path in folder.glob(f"*/{name}")}
+
+
+def wait_until(holds: Callable[[], object], what: str) -> None:
+    """Return when something holds."""
+    end = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.01)
+
+
+def start(folder: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """The command on two workers in a process group of its own, and its workers once two networks are begun."""
+    line = [sys.executable, "-c", START, *MANY, "--jobs", "2", "--out", str(folder)]
+    process = subprocess.Popen(
+        line, cwd=ROOT, text=True, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_until(lambda: len(begun(folder)) >= 2, "two networks are begun")
+    children = psutil.Process(process.pid).children()
+    return process, [child for child in children if "LokyProcess" in " ".join(child.cmdline())]
+
+
+def resume(folder: Path) -> int:
+    """The same command again, with --resume."""
+    return command.main([*MANY, "--jobs", "2", "--resume", "--quiet", "--out", str(folder)])
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_are_those_of_the_calls(jobs: int) -> None:
+    """One for each tuple of arguments, here or in processes."""
+    found = parallel(math.hypot, [(3, 4), (5, 12), (8, 15)], jobs=jobs)
+    assert sorted(found) == [5.0, 13.0, 17.0]
+    assert list(parallel(math.hypot, [], jobs=jobs)) == []
+
+
+def test_workers_are_other_processes_on_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this process has: two threads are slower on small networks, and add in another order."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert list(parallel(os.getpid, [()])) == [os.getpid()]
+    assert os.getpid() not in set(parallel(os.getpid, [()] * 4, jobs=2))
+    assert set(parallel(torch.get_num_threads, [()] * 4, jobs=2)) == {1}
+    assert set(parallel(os.getenv, [("OMP_NUM_THREADS",), ("MKL_NUM_THREADS",)], jobs=2)) == {"1"}
+
+
+def test_what_goes_wrong_in_a_worker_is_told() -> None:
+    """An exception comes through; a dead worker is named with what to do; fewer than one job is refused."""
+    with pytest.raises(ValueError, match="math domain error"):
+        list(parallel(math.sqrt, [(1,), (-1,)], jobs=2))
+    with pytest.raises(ProbeError, match=r"A worker process died before its work was done.*Go and look\."):
+        list(parallel(os._exit, [(1,), (1,)], jobs=2, again="Go and look."))
+    assert sorted(parallel(math.hypot, [(3, 4), (5, 12)], jobs=2)) == [5.0, 13.0]  # the next call has workers again
+    with pytest.raises(ProbeError, match="number of jobs is 0; give 1 or more"):
+        parallel(abs, [(-1,)], jobs=0)
+
+
+def test_a_job_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given out again, a finished network is left alone; a folder that another process holds is refused."""
+    job = Job(RECIPES["code-signed"], 3, tmp_path / "run")
+    short = Job(RECIPES["counter"].__class__.from_dict({**job.recipe.to_dict(), "epochs": 2}), 3, job.folder)
+    assert short.name == "code-signed, seed 3"
+    found, error = train_job(short)
+    before = {path: path.stat().st_mtime_ns for path in job.folder.iterdir()}
+    assert (found, 0 < error <= 1) == (short, True)
+    assert train_job(short) == (short, error)
+    assert {path: path.stat().st_mtime_ns for path in job.folder.iterdir()} == before
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    with locked(job.folder), pytest.raises(ProbeError, match=r"Another process is training in '.*run'\. Wait"):
+        train_job(short)
+    with pytest.raises(ProbeError, match="seed -1 is negative"):
+        Job(RECIPES["counter"], -1, tmp_path)
+
+
+def test_a_killed_worker_loses_nothing(whole: dict[str, bytes], tmp_path: Path) -> None:
+    """SIGKILL, as a system out of memory sends it: the command says how to go on, and going on gives every byte."""
+    process, workers = start(tmp_path / "run")
+    assert len(workers) == 2
+    workers[0].send_signal(signal.SIGKILL)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (1, "")
+    assert "error: A worker process died before its work was done" in err
+    assert "With --resume, and without --overwrite, the same command goes on from here." in err
+    assert len(list((tmp_path / "run").glob(f"*/{CONFIG}"))) < 4, "finished before the kill: too short"
+    assert resume(tmp_path / "run") == 0
+    assert contents(tmp_path / "run") == whole
+
+
+def test_a_killed_parent_takes_its_workers_along_and_loses_nothing(whole: dict[str, bytes], tmp_path: Path) -> None:
+    """Workers that went on alone would meet those of the resumed command in one folder."""
+    process, workers = start(tmp_path / "run")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == []
+    assert len(list((tmp_path / "run").glob(f"*/{CONFIG}"))) < 4, "finished before the kill: too short"
+    assert resume(tmp_path / "run") == 0
+    assert contents(tmp_path / "run") == whole
+
+
+def test_ctrl_c_ends_all_processes_with_one_line(whole: dict[str, bytes], tmp_path: Path) -> None:
+    """A terminal sends it to the whole group; workers say nothing, and what there is can be resumed."""
+    process, workers = start(tmp_path / "run")
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (130, "")
+    lines = [line for line in err.splitlines() if " of 4, counter, seed " not in line]
+    assert lines == [
+        "error: Interrupted. With --resume, and without --overwrite, the same command goes on from here."
+    ]
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == []
+    assert resume(tmp_path / "run") == 0
+    assert contents(tmp_path / "run") == whole
+
+
+def test_a_damaged_file_is_named_and_trained_again(
+    whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One changed bit in a finished network or in a state is found by its hash; without it, resuming starts anew."""
+    folder = tmp_path / "run"
+    for name, data in whole.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    weights = folder / "seed-2" / MODEL
+    weights.write_bytes(whole[f"seed-2/{MODEL}"][:-5] + bytes([whole[f"seed-2/{MODEL}"][-5] ^ 1]) + bytes(4))
+    assert resume(folder) == 1
+    err = capsys.readouterr().err
+    assert f"'{weights}' has the SHA-256" in err
+    assert "--resume trains it afresh" in err
+    for path in weights.parent.iterdir():
+        path.unlink()
+    assert resume(folder) == 0
+    assert contents(folder) == whole
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    for path in weights.parent.iterdir():
+        path.unlink()
+    recipe = RECIPES["counter"].__class__.from_dict({**RECIPES["counter"].to_dict(), "epochs": 100})
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, 2, weights.parent, progress=stop)
+    state = weights.parent / STATE
+    data = bytearray(state.read_bytes())
+    data[-8] ^= 1  # in the last weight; the format notices nothing
+    state.write_bytes(data)
+    assert resume(folder) == 1
+    assert f"'{state}' is damaged: its SHA-256 is not" in capsys.readouterr().err
+    state.unlink()
+    assert resume(folder) == 0
+    assert contents(folder) == whole
+    weights.with_name(CONFIG).unlink()
+    assert resume(folder) == 1
+    assert "holds neither a finished network nor the state of a training" in capsys.readouterr().err
+
+
+def test_what_is_taken_is_refused_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last of the seeds is there already: none is trained until it is resumed or replaced."""
+    few = ["--epochs", "2", "--out", str(tmp_path / "run")]
+    assert command.main([*few[:2], "--seed", "3", "--out", str(tmp_path / "run" / "seed-3")]) == 0
+    assert command.main([*few, "--seeds", "1:4", "--jobs", "2"]) == 1
+    assert "already holds 'config.json'" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["seed-3"]
+    assert command.main([*few, "--seeds", "1:4", "--jobs", "2", "--overwrite"]) == 0
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["seed-1", "seed-2", "seed-3"]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_progress_is_a_line_a_network_and_bars_in_a_terminal(
+    jobs: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log gets no control code; --quiet says nothing."""
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    few = ["--seeds", "0:2", "--epochs", "2", "--jobs", jobs]
+    assert command.main([*few, "--out", str(tmp_path / "log")]) == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["1 of 2", "2 of 2"]
+    assert sorted(line.split(", ")[2].split(": ")[0] for line in lines) == ["seed 0", "seed 1"]
+    assert all(line.endswith("%") for line in lines)
+    assert command.main([*few, "--out", str(tmp_path / "quiet"), "--quiet"]) == 0
+    assert capfd.readouterr().err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert command.main([*few, "--out", str(tmp_path / "terminal")]) == 0
+    shown = capfd.readouterr().err
+    assert "\x1b[" in shown
+    assert "2/2" in shown
+    assert ("loss" in shown) == (jobs == "1")
+
+
+def test_a_population_goes_into_a_folder_for_each_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RECIPE/seed-N, as in models/zoo; a name that is none is refused, and so are seeds beside it."""
+    small = (
+        Population("first", "counter", range(7, 9), "A test."),
+        Population("second", "code-signed", range(7, 8), "A test."),
+    )
+    monkeypatch.setattr(populations, "POPULATIONS", small)
+    places = {"first": ["counter/seed-7", "counter/seed-8"], "second": ["code-signed/seed-7"]}
+    places["all"] = sorted([*places["first"], *places["second"]])
+    for name, expected in places.items():
+        folder = tmp_path / name
+        assert command.main(["--population", name, "--epochs", "1", "--quiet", "--out", str(folder)]) == 0
+        assert sorted(str(path.parent.relative_to(folder)) for path in folder.rglob(CONFIG)) == expected
+    assert command.main(["--population", "frst", "--out", str(tmp_path / "x")]) == 1
+    assert "no population 'frst'" in capsys.readouterr().err
+    for option in (["--seed", "1"], ["--seeds", "0:2"], ["--recipe", "counter"]):
+        assert command.main(["--population", "first", *option, "--out", str(tmp_path / "x")]) == 2
+        assert "give it without --recipe, --seed and --seeds" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_cluster_loses_nothing_when_a_worker_is_killed(
+    whole: dict[str, bytes], tmp_path: Path, cluster: LocalCluster
+) -> None:
+    """Another worker goes on with its network: the command ends as if nothing had been, with every byte."""
+    folder = tmp_path / "run"
+    victims = [worker.pid for worker in cluster.workers.values()]
+    finished: list[Path] = []
+
+    def kill() -> None:
+        wait_until(lambda: len(begun(folder)) >= 2, "two networks are begun")
+        os.kill(victims[0], signal.SIGKILL)
+        finished.extend(folder.glob(f"*/{CONFIG}"))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    code = command.main([*MANY, "--cluster", cluster.scheduler_address, "--quiet", "--out", str(folder)])
+    killer.join()
+    assert code == 0
+    assert len(finished) < 4, "finished before the kill: too short"
+    assert not psutil.pid_exists(victims[0])
+    assert contents(folder) == whole
+
+
+def test_a_cluster_whose_workers_always_die_is_told(cluster: LocalCluster) -> None:
+    """Work that kills whoever takes it is given up, with what to do."""
+    with pytest.raises(ProbeError, match=r"Workers of the cluster died again and again at the same work.*Go\."):
+        list(parallel(os._exit, [(1,)], cluster=cluster.scheduler_address, again="Go."))
+    with pytest.raises(ValueError, match="math domain error"):
+        list(parallel(math.sqrt, [(1,), (-1,)], cluster=cluster.scheduler_address))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--jobs", "0"], 2, "--jobs is 0; give 1 or more"),
+        (["--jobs", "2", "--cluster", "tcp://host:1"], 2, "--jobs for processes on this machine or --cluster"),
+        (["--cluster", "host"], 1, "address is 'host', which names no port. Give the address that `dask scheduler`"),
+        (["--cluster", "tcp://127.0.0.1:9"], 1, "No dask scheduler answers at 'tcp://127.0.0.1:9'"),
+    ],
+)
+def test_impossible_workers_are_refused(
+    options: list[str], code: int, message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The message says what is allowed, and nothing is written."""
+    assert command.main(["--out", str(tmp_path / "run"), *options]) == code
+    assert message in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_without_dask_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is named."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ProbeError, match=r"pip install 'rnn-probe\[cluster\]'"):
+        list(parallel(abs, [(1,)], cluster="tcp://127.0.0.1:9"))
