@@ -95,6 +95,7 @@ class Machine:
     ) -> None:
         self.model = copy.deepcopy(model).double().eval()
         self._read = answer, expected
+        self._steps: dict[tuple[int, ...] | None, narrow.Steps] = {}
         self._layer = _only_layer(self.model, layer)
         x = x.double() if x.is_floating_point() else x
         run, output = _natural(self.model, self._layer, x)
@@ -170,19 +171,59 @@ class Machine:
         """Return states of their signals, the inverse of `parts`."""
         return torch.cat([parts[signal] for signal in self.signals], dim=1)
 
+    @cached_property
+    def numbers_first(self) -> bool:
+        """Whether many states are run fastest where each number's rows lie one after the other in memory."""
+        return isinstance(self.cell, LSTMCell) and narrow.few_units(self.cell)
+
+    def repeated(
+        self, values: Float[Tensor, "batch number"], rows: Int64[Tensor, " row"], each: int = 1, times: int = 1
+    ) -> Float[Tensor, "many number"]:
+        """Return values of rows in the order in memory that suits the machine.
+
+        Args:
+            values: numbers of every row of the natural run.
+            rows: which rows.
+            each: how often each row stands after itself.
+            times: how often all of that is repeated.
+        """
+        chosen = values.index_select(0, rows)
+        if not self.numbers_first:
+            return chosen.repeat_interleave(each, 0).repeat(times, 1)
+        wide = chosen.T.contiguous()[:, None, :, None]
+        return wide.expand(-1, times, -1, each).reshape(values.shape[1], -1).T
+
     def advance(
         self, states: Float[Tensor, "row size"], inputs: Float[Tensor, "row time input"]
     ) -> Float[Tensor, "row size"]:
         """Return the states after reading inputs, of which there may be none."""
         if not inputs.shape[1]:
             return states
-        x, initial = inputs.transpose(0, 1), self.parts(states)
-        cell = self.cell
+        x, initial, cell = inputs.transpose(0, 1), self.parts(states), self.cell
         if isinstance(cell, LSTMCell) and narrow.suits(cell, x):
-            last = narrow.run(cell, x, initial, keep=False)[1]
-            # The loop has the units first; so they stay, and the next step need not turn them round again.
-            return torch.cat([last[signal].T for signal in self.signals]).T
+            # The numbers stay first, so that the next step need not turn them round again.
+            return narrow.last(self.steps_of(None), x, *(initial[signal].T for signal in self.signals)).T
         return self.joined(cell.run(x, initial, (HIDDEN,))[1])
+
+    def steps_of(self, units: tuple[int, ...] | None) -> narrow.Steps:
+        """Return the weights of an LSTM for `narrow.last`, made once.
+
+        Args:
+            units: which units are computed, ascending; None for all.
+
+        Raises:
+            ProbeError: the cell is another.
+        """
+        if not isinstance(self.cell, LSTMCell):
+            kind = type(self.cell).__name__
+            raise ProbeError(f"Layer {self._layer.name!r} is a {kind}; give an LSTM, which the narrow loop runs.")
+        if units not in self._steps:
+            self._steps[units] = narrow.Steps.of(self.cell, units)
+        return self._steps[units]
+
+    def parents(self, step: int) -> Int64[Tensor, " prefix"]:
+        """Return for each distinct prefix after a step its place among those of the step before."""
+        return self.prefixes[step - 1].group[self.prefixes[step].rows]
 
     def follow(self, states: Float[Tensor, "row size"], step: int) -> Float[Tensor, "next size"]:
         """Return the states of the next step's distinct prefixes, given some for each of this step's.
@@ -193,8 +234,11 @@ class Machine:
         """
         rows = self.prefixes[step + 1].rows
         width = len(states) // len(self.prefixes[step].rows)
-        parent = self.prefixes[step].group[rows]
-        before = states.view(-1, width, self.size).index_select(0, parent).view(-1, self.size)
+        parent = self.parents(step + 1)
+        if self.numbers_first:
+            before = states.T.reshape(self.size, -1, width).index_select(1, parent).flatten(1).T
+        else:
+            before = states.view(-1, width, self.size).index_select(0, parent).view(-1, self.size)
         return self.advance(before, self.inputs[rows, step + 1].repeat_interleave(width, 0).unsqueeze(1))
 
     def answers_of_rows(self, states: Float[Tensor, "row size"]) -> Answers:
@@ -220,7 +264,8 @@ class Machine:
         own = vars(self._layer.module)
         own["forward"] = forward
         try:
-            return self.model(self._blank.expand(len(states), *self._blank.shape[1:]))
+            with narrow.NumbersFirst():
+                return self.model(self._blank.expand(len(states), *self._blank.shape[1:]))
         finally:
             own.pop("forward")
 
@@ -256,7 +301,8 @@ class Machine:
 
 def _read(name: str, read: Callable[[Any], Tensor], output: Any) -> Tensor:
     try:
-        return read(output)
+        with narrow.NumbersFirst():
+            return read(output)
     except RuntimeError as error:
         raise ProbeError(
             f"{name} failed on the output of the float64 copy that runs: {error}. Let it take any floating type, "

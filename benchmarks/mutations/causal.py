@@ -31,6 +31,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "test_causal_interchange.py",
         ("machine: another suffix", "self.inputs[rows, step + 1].repeat", "self.inputs[rows, step].repeat"),
         ("machine: states of the wrong parent", "index_select(0, parent)", "index_select(0, parent.flip(0))"),
+        ("machine: the wrong parent's, numbers first", "index_select(1, parent)", "index_select(1, parent.flip(0))"),
+        ("machine: each for all and all for each", "expand(-1, times, -1, each)", "expand(-1, each, -1, times)"),
         (
             "machine: answers of distinct sequences as rows",
             "if len(prefixes.rows) == len(prefixes.group):",
@@ -56,7 +58,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/causal/pairs.py",
         "test_causal_interchange.py",
-        ("pairs: base and source swapped", "index_select(0, self.source)", "index_select(0, self.base)"),
+        ("pairs: base and source swapped", "[:, self.step], self.source)", "[:, self.step], self.base)"),
+        ("pairs: crossed in another order", "[:: max(1, each)], each)", "[:: max(1, each)], times=each)"),
         (
             "pairs: sources without equal frequency",
             "return prefixes.rows if equal else",
@@ -73,8 +76,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         (
             "pairs: the source's output gate",
-            "[pairs.base, pairs.step]\n    return machine.joined",
-            "[pairs.source, pairs.step]\n    return machine.joined",
+            "gate = pairs.of_bases(machine.recorded(Signal.OUTPUT_GATE)[:, pairs.step])",
+            "gate = machine.recorded(Signal.OUTPUT_GATE)[pairs.source, pairs.step]",
         ),
     ),
     *mutations_of(
@@ -177,6 +180,14 @@ MUTATIONS: tuple[Mutation, ...] = (
             "machine.states[:, step].index_select(0, other)",
             "machine.states[:, step - 1].index_select(0, other)",
         ),
+        ("ablation: what comes is given", "enumerate(self._drawn[:-1], start", "enumerate(self._drawn[1:], start"),
+        (
+            "ablation: given to another prefix",
+            "drawn[hidden].index_select(1, machine.parents(step))",
+            "drawn[hidden].index_select(1, machine.parents(step).flip(0))",
+        ),
+        ("ablation: units kept and ablated", "if not taken.intersection", "if taken.intersection"),
+        ("ablation: the first draws in every piece", "[step - 1][:, :, draws]", "[step - 1][:, :, :width]"),
         ("ablation: seed ignored", "np.random.default_rng(seed)", "np.random.default_rng(0)"),
     ),
     *mutations_of(

@@ -31,7 +31,7 @@ class Pairs:
         base: the rows whose run is changed, (row,).
         source: the rows whose state is put in, (row,).
         exhaustive: whether the pairs of a whole experiment are all there are, and not drawn.
-        crossed: where every row is the base of the same sources, one after the other: those sources, (source,).
+        crossed: where all bases have the same sources, one after the other: those sources, (source,).
     """
 
     machine: Machine
@@ -44,12 +44,26 @@ class Pairs:
     @cached_property
     def base_states(self) -> Float[Tensor, "row size"]:
         """The bases' own states."""
-        return self.machine.states[:, self.step].index_select(0, self.base)
+        return self.of_bases(self.machine.states[:, self.step])
 
     @cached_property
     def source_states(self) -> Float[Tensor, "row size"]:
         """The sources' states."""
-        return self.machine.states[:, self.step].index_select(0, self.source)
+        if self.crossed is None:
+            return self.machine.repeated(self.machine.states[:, self.step], self.source)
+        times = len(self) // max(1, len(self.crossed))
+        return self.machine.repeated(self.machine.states[:, self.step], self.crossed, times=times)
+
+    def of_bases(self, values: Float[Tensor, "batch number"]) -> Float[Tensor, "row number"]:
+        """Return numbers of the bases.
+
+        Args:
+            values: of every row of the natural run.
+        """
+        if self.crossed is None:
+            return self.machine.repeated(values, self.base)
+        each = len(self.crossed)
+        return self.machine.repeated(values, self.base[:: max(1, each)], each)
 
     def __len__(self) -> int:
         return len(self.base)
@@ -149,7 +163,8 @@ def along(basis: np.ndarray | Tensor) -> Put:
     q = torch.as_tensor(found)
 
     def put(pairs: Pairs) -> Tensor:
-        return torch.addmm(pairs.base_states, (pairs.source_states - pairs.base_states) @ q, q.T)
+        base = pairs.base_states.T
+        return torch.addmm(base, q, q.T @ (pairs.source_states.T - base)).T
 
     return put
 
@@ -159,5 +174,5 @@ def cell_with_its_hidden(pairs: Pairs) -> Tensor:
     machine = pairs.machine
     parts = machine.parts(pairs.base_states)
     cell = machine.parts(pairs.source_states)[Signal.CELL_STATE]
-    gate = machine.recorded(Signal.OUTPUT_GATE)[pairs.base, pairs.step]
+    gate = pairs.of_bases(machine.recorded(Signal.OUTPUT_GATE)[:, pairs.step])
     return machine.joined(parts | {Signal.CELL_STATE: cell, Signal.HIDDEN_STATE: gate * cell.tanh()})

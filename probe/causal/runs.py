@@ -24,7 +24,7 @@ def run_on(pairs: Pairs, put: Put) -> Iterator[tuple[Pairs, Answers]]:
         pairs: which rows, and after which step.
         put: what is put in.
     """
-    if pairs.crossed is None:
+    if pairs.crossed is None or len(pairs) < len(pairs.crossed) * len(pairs.machine.inputs):
         for part in pairs.chunks():
             yield part, pairs.machine.answers(put(part), part.base, pairs.step)
         return
@@ -35,7 +35,7 @@ def run_on(pairs: Pairs, put: Put) -> Iterator[tuple[Pairs, Answers]]:
 
 def _crossed(pairs: Pairs, bases: Tensor, sources: Tensor) -> Pairs:
     every = bases.repeat_interleave(len(sources)), sources.repeat(len(bases))
-    return Pairs(pairs.machine, pairs.step, *every, pairs.exhaustive)
+    return Pairs(pairs.machine, pairs.step, *every, pairs.exhaustive, sources)
 
 
 def _answers(pairs: Pairs, put: Put, sources: Tensor) -> Answers:

@@ -6,12 +6,14 @@ With up to 16 units and some hundred rows the loop below takes less than half of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ..signals import Signal
 from .cell import HIDDEN, Weights
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 _c = Signal.CELL_STATE
 _GATES = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)
-_MOST_UNITS, _LEAST_ROWS = 16, 256
+_MOST_UNITS, _LEAST_ROWS, _MOST_COLUMNS = 16, 256, 32
 #: How many rows are computed together: small enough for a cache.
 _BLOCK = 2048
 
@@ -33,8 +35,12 @@ def fits(cell: LSTMCell, x: Tensor) -> bool:
 
 def suits(cell: LSTMCell, x: Tensor) -> bool:
     """Return whether the loop is faster than one with the rows first, in any type."""
-    few = cell.units <= _MOST_UNITS and x.shape[1] >= _LEAST_ROWS and x.device.type == "cpu"
-    return cell.plain and few and not torch.is_grad_enabled()
+    return few_units(cell) and x.shape[1] >= _LEAST_ROWS and not torch.is_grad_enabled()
+
+
+def few_units(cell: LSTMCell) -> bool:
+    """Return whether an LSTM is plain, has few units and lies on the CPU."""
+    return cell.plain and cell.units <= _MOST_UNITS and cell.weights.W.device.type == "cpu"
 
 
 def run(
@@ -77,6 +83,78 @@ def run(
     return found | {_c: cells.transpose(1, 2), HIDDEN: hidden.transpose(1, 2)}, last
 
 
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """An LSTM's weights as `last` takes them: all units', or those of some that are computed while others are given.
+
+    Attributes:
+        matrix: W and U side by side, the rows of the gates of the units computed, (gates, input + unit); U's columns
+            are in the order of those units, then of the others.
+        bias: (gates, 1).
+        computed: how many units are computed.
+    """
+
+    matrix: Float[Tensor, "gates number"]
+    bias: Float[Tensor, "gates 1"]
+    computed: int
+
+    @classmethod
+    def of(cls, cell: LSTMCell, units: Sequence[int] | None = None) -> Steps:
+        """Return the weights of a cell.
+
+        Args:
+            cell: a plain LSTM.
+            units: which units are computed, ascending; None for all.
+        """
+        matrix, bias = joined_weights(cell.weights)
+        if units is None:
+            return cls(matrix, bias, cell.units)
+        others = [unit for unit in range(cell.units) if unit not in units]
+        rows = torch.tensor([gate * cell.units + unit for gate in range(4) for unit in units], dtype=torch.long)
+        inputs = matrix.shape[1] - cell.units
+        columns = [*range(inputs), *(inputs + unit for unit in (*units, *others))]
+        return cls(matrix[rows][:, columns].contiguous(), bias[rows], len(units))
+
+
+def last(
+    steps: Steps,
+    x: Float[Tensor, "time batch input"],
+    c: Float[Tensor, "unit batch"],
+    h: Float[Tensor, "unit batch"],
+    given: Float[Tensor, "other batch"] | None = None,
+) -> Float[Tensor, "both batch"]:
+    """Return the state after the last of some steps, numbers first: c, then h, of the units that are computed.
+
+    Args:
+        steps: the weights.
+        x: its inputs, one step at least; one step only where some units are given.
+        c: the cell state of the units computed.
+        h: their hidden state.
+        given: the hidden state of the other units before the step.
+    """
+    (time, batch, inputs), units = x.shape, steps.computed
+    out = c.new_empty(2 * units, batch)
+    space = c.new_empty(4 * units, min(batch, 2 * _BLOCK))
+    for start in range(0, batch, 2 * _BLOCK):
+        rows = slice(start, min(start + 2 * _BLOCK, batch))
+        seen = (x[0].T, h) if given is None else (x[0].T, h, given)
+        read, a = torch.cat([part[:, rows] for part in seen]), space[:, : rows.stop - start]
+        i, f, g, o = a.chunk(4)
+        before, now = c[:, rows], out[:units, rows]
+        for t in range(time):
+            if t:
+                read[:inputs] = x[t, rows].T
+            new = out[units:, rows] if t == time - 1 else read[inputs:]
+            torch.addmm(steps.bias, steps.matrix, read, out=a)
+            # c f + i (2 sigmoid(2 z) - 1), and o (2 sigmoid(2 c) - 1).
+            a.sigmoid_()
+            torch.mul(before, f, out=now).addcmul_(i, g, value=2).sub_(i)
+            torch.mul(now, 2, out=f).sigmoid_()
+            torch.neg(o, out=new).addcmul_(f, o, value=2)
+            before = now
+    return out
+
+
 def opened(
     cell: LSTMCell, x: Float[Tensor, "time batch input"], h: Tensor, state: Mapping[Signal, Tensor]
 ) -> tuple[dict[Signal, Tensor], Float[Tensor, "time batch"], dict[Signal, Tensor]]:
@@ -110,6 +188,62 @@ def opened(
     errors = recomputed.sub_(h.permute(2, 0, 1)).abs_().amax(0)
     found = {name: value.permute(1, 2, 0) for name, value in zip((*_GATES, _c), (i, f, g, o, cells), strict=True)}
     return found, errors, {HIDDEN: h[-1], _c: c.T}
+
+
+class NumbersFirst(TorchFunctionMode):
+    """While it is on, small heads are computed as they lie: with the numbers first, over many rows.
+
+    Torch's own linear layer, softmax and argmax of a dozen columns take three to seven times as long, since each row
+    is a loop of its own. Values are the same to rounding, shapes and arguments as ever.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Compute a function of torch, in another way where that is faster."""
+        own = _FIRST.get(func)
+        return own(func, *args, **(kwargs or {})) if own else func(*args, **(kwargs or {}))
+
+
+def _narrow(x: Any) -> bool:
+    wide = isinstance(x, Tensor) and x.dim() == 2 and len(x) >= _LEAST_ROWS and x.shape[1] <= _MOST_COLUMNS
+    return wide and x.dtype == torch.float64 and x.device.type == "cpu" and not torch.is_grad_enabled()
+
+
+def _linear(func: Callable[..., Any], x: Any, weight: Tensor, bias: Tensor | None = None) -> Any:
+    if not _narrow(x) or len(weight) > _MOST_COLUMNS:
+        return func(x, weight, bias)
+    return (weight @ x.T if bias is None else torch.addmm(bias.unsqueeze(1), weight, x.T)).T
+
+
+def _stack(func: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
+    if len(tensors) > 1 or args or kwargs or not _narrow(tensors[0]):
+        return func(tensors, *args, **kwargs)
+    return tensors[0].unsqueeze(0)
+
+
+def _softmax(func: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> Any:
+    dim = kwargs.get("dim", args[0] if args else None)
+    if not _narrow(x) or dim not in (1, -1) or len(args) + len(kwargs) > 1:
+        return func(x, *args, **kwargs)
+    return torch.softmax(x.T, 0).T
+
+
+def _argmax(func: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> Any:
+    dim = kwargs.get("dim", args[0] if args else None)
+    if not _narrow(x) or dim not in (1, -1) or len(args) + len(kwargs) > 1:
+        return func(x, *args, **kwargs)
+    return x.T.max(0).indices
+
+
+_FIRST: Mapping[Callable[..., Any], Callable[..., Any]] = {
+    torch.nn.functional.linear: _linear,
+    torch.stack: _stack,
+    torch.softmax: _softmax,
+    Tensor.softmax: _softmax,
+    torch.argmax: _argmax,
+    Tensor.argmax: _argmax,
+}
 
 
 def joined_weights(weights: Weights) -> tuple[Float[Tensor, "gates number"], Float[Tensor, "gates 1"]]:

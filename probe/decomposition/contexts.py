@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ..cells.narrow import NumbersFirst
 from ..errors import ProbeError
 from ..machines import Machine
 
@@ -133,8 +134,10 @@ class Contexts:
             read = self.machine.inputs[torch.as_tensor(level.row[low:high]), later]
             x = read.unsqueeze(1).expand(-1, width, -1).reshape(-1, 1, read.shape[1])
             # The numbers of a state come first, as the narrow loop wants them.
-            states = self.machine.advance(states[:, parent].reshape(size, -1).T, x).T.reshape(size, -1, width)
+            states = self.machine.advance(states.index_select(1, parent).flatten(1).T, x).T.reshape(size, -1, width)
             start, stop, root = int(low), int(high), root[parent]
-        y = expected(self.machine.read(states.reshape(size, -1).T)).view(-1, width).double()
+        output = self.machine.read(states.reshape(size, -1).T)
+        with NumbersFirst():
+            y = expected(output).view(-1, width).double()
         sums = torch.zeros(count, width, dtype=torch.float64)
         return sums.index_add_(0, root, y * self._leaf_weight[start:stop, None])

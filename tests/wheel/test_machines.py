@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError, Signal
+from probe.cells import narrow
 from probe.machines import Machine
 
 LENGTH, CLASSES = 5, 4
@@ -84,9 +85,58 @@ def test_many_rows_go_through_the_narrow_loop_with_the_same_answers() -> None:
     """With enough rows the units-first loop runs; it agrees with the textbook loop to 1e-12."""
     machine = Machine(Reader("lstm"), X, **READ)
     rows = torch.arange(32).repeat(20)
-    many = machine.advance(machine.states[rows, 0], machine.inputs[rows, 1:])
+    with torch.no_grad():
+        many = machine.advance(machine.states[rows, 0], machine.inputs[rows, 1:])
+    assert many.T.is_contiguous()
     few = torch.cat([machine.advance(machine.states[r, 0], machine.inputs[r, 1:]) for r in rows.split(32)])
     assert torch.allclose(many, few, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("kept", [(0, 1, 2), (1,), (0, 2)], ids=str)
+def test_some_units_are_computed_alone_where_the_others_are_given(kept: tuple[int, ...]) -> None:
+    """Over several blocks of rows, a step of some units equals those units in the step of all, to 1e-14."""
+    machine = Machine(Reader("lstm"), X, **READ)
+    rows = torch.arange(32).repeat(320)
+    before, x = machine.states[rows, 1], machine.inputs[rows, 2].unsqueeze(0)
+    c, h = before.T.split(3)
+    given = h[[unit for unit in range(3) if unit not in kept]]
+    with torch.no_grad():
+        found = narrow.last(machine.steps_of(kept), x, c[[*kept]], h[[*kept]], given)
+    wanted = machine.states[rows, 2].T[[start + unit for start in (0, 3) for unit in kept]]
+    assert torch.allclose(found, wanted, atol=1e-14, rtol=0)
+
+
+def test_the_narrow_loop_is_refused_for_another_cell() -> None:
+    """The error names the layer, what it is and what the loop runs."""
+    with pytest.raises(ProbeError, match=r"'rnn\[0\]' is a GRUCell; give an LSTM, which the narrow loop runs"):
+        Machine(Reader("gru"), X, **READ).steps_of(None)
+
+
+def test_small_heads_are_computed_with_the_numbers_first() -> None:
+    """Linear layer, softmax and argmax of many rows keep their values, and the first of equal scores is chosen."""
+    scores = torch.randn(300, 5, generator=torch.Generator().manual_seed(0)).double().round()
+    weight, bias = scores[:4], scores[:4, 0]
+    functions: dict[str, Any] = {
+        "linear": lambda: nn.functional.linear(scores, weight, bias),
+        "linear without a bias": lambda: nn.functional.linear(scores, weight),
+        "softmax": lambda: scores.softmax(1),
+        "softmax over rows": lambda: torch.softmax(scores, dim=0),
+        "argmax": lambda: scores.argmax(dim=-1),
+        "argmax over rows": lambda: scores.argmax(0),
+        "argmax of all": lambda: torch.argmax(scores),
+        "argmax kept": lambda: scores.argmax(1, keepdim=True),
+        "stack": lambda: torch.stack([scores]),
+        "stack in columns": lambda: torch.stack([scores], dim=2),
+        "stack of two": lambda: torch.stack([scores, scores + 1]),
+    }
+    for name, function in functions.items():
+        wanted = function()
+        with torch.no_grad(), narrow.NumbersFirst():
+            found = function()
+        assert found.shape == wanted.shape, name
+        assert torch.allclose(found, wanted, atol=1e-14, rtol=1e-14), name
+        if name in ("linear", "softmax"):
+            assert found.T.is_contiguous() != wanted.T.is_contiguous(), name
 
 
 def test_the_model_is_left_as_it_was() -> None:

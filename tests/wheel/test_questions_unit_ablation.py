@@ -37,7 +37,7 @@ def test_answers_are_those_of_each_row_run_alone(kind: str, rows: list[int]) -> 
     """At every step the ablated numbers are another prefix's, and the network goes on from the mixed state."""
     machine = machine_of(Reader(kind), X[rows])
     resampling = Resampling(machine, draws=3, seed=1)
-    for columns in (machine.unit(1), [*machine.unit(0), *machine.unit(2)], []):
+    for columns in (machine.unit(1), [*machine.unit(0), *machine.unit(2)], [1], [*range(machine.size)], []):
         found = resampling.answers(columns)
         for draw in range(3):
             chosen, expected = by_hand(machine, resampling, columns, draw)
@@ -61,14 +61,16 @@ def test_the_other_prefix_is_another_one_each_as_likely() -> None:
     assert not torch.equal(again.others[3], other.others[3])
 
 
-def test_draws_can_be_fewer_and_are_run_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_draws_can_be_fewer_and_are_run_in_pieces(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """The first draws are the same whether more follow, and whatever is run together."""
-    machine = machine_of(Reader("gru"))
+    machine = machine_of(Reader(kind))
     resampling = Resampling(machine, draws=7)
-    every = resampling.answers([0]).expected.view(32, 7)
-    assert torch.equal(resampling.answers([0], draws=2).expected.view(32, 2), every[:, :2])
-    monkeypatch.setattr("probe.causal.ablation.CHUNK", 64)
-    assert torch.allclose(resampling.answers([0]).expected.view(32, 7), every, atol=1e-12)
+    own = machine.unit(0)
+    every = resampling.answers(own).expected.view(32, 7)
+    assert torch.allclose(resampling.answers(own, draws=2).expected.view(32, 2), every[:, :2], atol=1e-12)
+    monkeypatch.setattr("probe.causal.ablation._ROWS", 64)
+    assert torch.allclose(resampling.answers(own).expected.view(32, 7), every, atol=1e-12)
 
 
 def one(table: pd.DataFrame, metric: str, units: str = "") -> float:
