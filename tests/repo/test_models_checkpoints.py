@@ -241,8 +241,8 @@ def test_fresh_networks_take_precedence(tmp_path: Path) -> None:
 
 def test_a_seed_that_is_not_in_the_zoo_is_named() -> None:
     """The message says how to train one."""
-    with pytest.raises(ProbeError, match=r"seed-77', which does not exist\. Train one with"):
-        networks(seeds=[77])
+    with pytest.raises(ProbeError, match=r"seed-777', which does not exist\. Train one with"):
+        networks(seeds=[777])
     with pytest.raises(ProbeError, match="Did you mean 'counter'"):
         networks("conter")
 
