@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .calls import read_call, write_output
+from .cells import narrow
+from .cells.cell import HIDDEN
+from .cells.lstm import LSTMCell
 from .errors import ProbeError
+from .layers import Layer, find_layers, whole_module
 
 
 def per_row(name: str, values: object, rows: int) -> Tensor:
@@ -63,8 +69,50 @@ def answers_by_length(
     """
     copied = copy.deepcopy(model).double().eval()
     given, shown = {}, {}
-    for length, batch in x.items():
-        output = copied(batch.double())
-        given[length] = per_row("answer(...)", answer(output), len(batch)).cpu().numpy().astype(float)
-        shown[length] = per_row("expected(...)", expected(output), len(batch)).cpu().numpy().astype(float)
+    with contextlib.ExitStack() as quick:
+        for layer in _layers(copied):
+            quick.enter_context(narrow_kernel(layer))
+        quick.enter_context(narrow.NumbersFirst())
+        for length, batch in x.items():
+            output = copied(batch.double())
+            given[length] = per_row("answer(...)", answer(output), len(batch)).cpu().numpy().astype(float)
+            shown[length] = per_row("expected(...)", expected(output), len(batch)).cpu().numpy().astype(float)
     return given, shown
+
+
+def _layers(model: nn.Module) -> tuple[Layer, ...]:
+    """Return a model's recurrent layers, none where there are none."""
+    try:
+        return find_layers(model)
+    except ProbeError:
+        return ()
+
+
+@contextlib.contextmanager
+def narrow_kernel(layer: Layer) -> Iterator[None]:
+    """Run a layer by the loop for few units over many rows while this lasts, where it is a module of its own.
+
+    In float64 torch's own kernel takes four times as long. Values are the same to rounding.
+
+    Args:
+        layer: a layer of a module that nobody else calls meanwhile.
+    """
+    layers, module, cell = whole_module(layer), layer.module, layer.cell
+    own = vars(module)
+    if not isinstance(module, nn.LSTM) or len(layers) > 1 or not isinstance(cell, LSTMCell) or "forward" in own:
+        yield
+        return
+    usual = module.forward
+
+    def forward(*arguments: Any, **keywords: Any) -> Any:
+        call = read_call(layers, arguments, keywords)
+        if call.packed is not None or not narrow.suits(cell, call.x):
+            return usual(*arguments, **keywords)
+        signals, last = narrow.run(cell, call.x, call.initial[0], keep=False)
+        return write_output(layers, signals[HIDDEN], [last], call)
+
+    own["forward"] = forward
+    try:
+        yield
+    finally:
+        own.pop("forward")

@@ -18,6 +18,12 @@ MUTATIONS: tuple[Mutation, ...] = (
             "np.unique(below.reshape(-1, symbols), axis=0, return_inverse=True)",
             "(below.reshape(-1, symbols), np.arange(len(below) // symbols))",
         ),
+        ("automata: few symbols as they come", "zip(places, number.ravel(), strict=True)", "zip(places, range(99))"),
+        (
+            "automata: the first few are all",
+            "            return None\n        places",
+            "            break\n        places",
+        ),
         ("automata: rows in the order given", "minimal_automaton(given[order]", "minimal_automaton(given"),
         ("automata: any inputs are all of them", "if np.array_equal(place[order], np.arange(batch)) else None", ""),
     ),
@@ -76,7 +82,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "test_questions_programs.py",
         ("programs: training lengths used for the test", "        if length not in used:\n", "        if True:\n"),
         ("programs: fitted lengths used for the test", "used |= set(program.fitted_on)", "pass"),
-        ("programs: the drift is not used", "program.at(drift)", "program.at(0.0)"),
+        ("programs: the drift is not used", "program.at(drift, own)", "program.at(0.0, own)"),
     ),
     *mutations_of(
         "probe/questions/other_lengths.py",

@@ -40,6 +40,21 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     *mutations_of(
+        "probe/outputs.py",
+        "test_outputs.py",
+        (
+            "outputs: zero for the initial state",
+            "call.x, call.initial[0], keep",
+            "call.x, read_call(layers, arguments[:1], {}).initial[0], keep",
+        ),
+        (
+            "outputs: h for c",
+            "signals[HIDDEN], [last], call)",
+            "signals[HIDDEN], [last | {s: last[HIDDEN] for s in last}], call)",
+        ),
+        ("outputs: packed sequences too", "call.packed is not None or not", "not"),
+    ),
+    *mutations_of(
         "probe/probing/prefixes.py",
         "test_causal_interchange.py",
         ("prefixes: of the step alone", "np.column_stack([group, values", "np.column_stack([0 * group, values"),
@@ -186,7 +201,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "drawn[hidden].index_select(1, machine.parents(step))",
             "drawn[hidden].index_select(1, machine.parents(step).flip(0))",
         ),
-        ("ablation: units kept and ablated", "if not taken.intersection", "if taken.intersection"),
+        ("ablation: a unit in part is a unit", "machine.numbers_first and whole", "machine.numbers_first"),
         ("ablation: the first draws in every piece", "[step - 1][:, :, draws]", "[step - 1][:, :, :width]"),
         ("ablation: seed ignored", "np.random.default_rng(seed)", "np.random.default_rng(0)"),
     ),

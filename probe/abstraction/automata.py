@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ..errors import ProbeError
 
+#: Up to how many symbols are looked for one after the other.
+_FEW = 16
+
 
 @dataclass(frozen=True, eq=False)
 class LayeredAutomaton:
@@ -139,8 +142,24 @@ def as_symbols(x: Shaped[Tensor, "batch time *input"]) -> Symbols:
     if x.dim() < 2 or not x.numel():
         raise ProbeError(f"The inputs have shape {tuple(x.shape)}; they must be (batch, time, ...) and not empty.")
     values = x.detach().cpu().numpy().reshape(x.shape[0] * x.shape[1], -1).astype(float)
-    alphabet, codes = np.unique(values, axis=0, return_inverse=True)
+    alphabet, codes = _few_symbols(values) or np.unique(values, axis=0, return_inverse=True)
     return Symbols(alphabet, codes.reshape(x.shape[0], x.shape[1]).astype(np.int64))
+
+
+def _few_symbols(values: Float[np.ndarray, "place input"]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return what `numpy.unique` does of few distinct rows, without sorting all; None where there are many."""
+    places: list[np.ndarray] = []
+    left = np.ones(len(values), dtype=bool)
+    while left.any():
+        if len(places) == _FEW:
+            return None
+        places.append((values == values[left.argmax()]).all(1))
+        left &= ~places[-1]
+    alphabet, number = np.unique([values[place.argmax()] for place in places], axis=0, return_inverse=True)
+    codes = np.zeros(len(values), dtype=np.int64)
+    for place, code in zip(places, number.ravel(), strict=True):
+        codes[place] = code
+    return alphabet, codes
 
 
 def automaton_of(x: Shaped[Tensor, "batch time *input"], answers: np.ndarray) -> LayeredAutomaton | None:

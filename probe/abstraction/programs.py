@@ -90,18 +90,20 @@ def as_tuples(x: Shaped[Tensor, "batch time *input"]) -> list[tuple]:
     return [tuple(map(tuple, row)) if flat.dim() == 3 else tuple(row) for row in rows]
 
 
-def run_program(name: str, program: Program, x: Shaped[Tensor, "batch time *input"]) -> Float[np.ndarray, " batch"]:
+def run_program(
+    name: str, program: Program, x: Shaped[Tensor, "batch time *input"] | list[tuple]
+) -> Float[np.ndarray, " batch"]:
     """Return a program's answers.
 
     Args:
         name: what it is called, for the message.
         program: the function.
-        x: the sequences.
+        x: the sequences, or what `as_tuples` made of them.
 
     Raises:
         ProbeError: an answer is no finite number.
     """
-    answers = [program(row) for row in as_tuples(x)]
+    answers = [program(row) for row in (as_tuples(x) if isinstance(x, Tensor) else x)]
     try:
         found = np.array(answers, dtype=float)
     except (TypeError, ValueError):
@@ -164,12 +166,12 @@ class Drifting:
     reference: int
     fitted_on: Sequence[int]
 
-    def drift(self, expected: Mapping[int, np.ndarray], x: Mapping[int, Tensor]) -> float:
+    def drift(self, expected: Mapping[int, np.ndarray], own: Mapping[int, np.ndarray]) -> float:
         """Return d of mean(y - P) = d (R - L), by least squares over the lengths.
 
         Args:
             expected: length -> the network's expected answers, (batch,).
-            x: length -> the sequences, (batch, time, input).
+            own: length -> P's answers, (batch,).
 
         Raises:
             ProbeError: a length is missing, or none differs from the reference.
@@ -177,7 +179,7 @@ class Drifting:
         Reference:
             docs/science.md, "Drift".
         """
-        missing = sorted(set(self.fitted_on) - set(x))
+        missing = sorted(set(self.fitted_on) - set(own))
         weight = sum((self.reference - length) ** 2 for length in self.fitted_on)
         if missing or not weight:
             raise ProbeError(
@@ -186,10 +188,14 @@ class Drifting:
             )
         total = 0.0
         for length in self.fitted_on:
-            own = run_program("drifting", self.program, x[length])
-            total += float((expected[length] - own).mean()) * (self.reference - length)
+            total += float((expected[length] - own[length]).mean()) * (self.reference - length)
         return total / weight
 
-    def at(self, drift: float) -> Program:
-        """Return the program with a given d."""
-        return lambda sequence: self.program(sequence) + drift * (self.reference - len(sequence))
+    def at(self, drift: float, own: Mapping[int, np.ndarray]) -> dict[int, Float[np.ndarray, " batch"]]:
+        """Return the answers with a given d by length, (batch,) each.
+
+        Args:
+            drift: d.
+            own: length -> P's answers, (batch,).
+        """
+        return {length: answers + drift * (self.reference - length) for length, answers in own.items()}

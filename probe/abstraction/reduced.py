@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -81,6 +83,15 @@ class _Prefixes:
     length: np.ndarray
     states: np.ndarray
     y: np.ndarray
+
+    @cached_property
+    def groups(self) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """The prefixes of one length that end in one symbol, the shortest first: the symbol, numbers, parents."""
+        found = []
+        for length, symbol in itertools.product(np.unique(self.length), range(len(self.alphabet))):
+            own = np.flatnonzero((self.length == length) & (self.symbol == symbol))
+            found.append((symbol, own + 1, self.parent[own]))
+        return found
 
 
 @torch.no_grad()
@@ -217,21 +228,18 @@ def _forward(tree: _Prefixes, theta: np.ndarray, dimensions: int) -> tuple[np.nd
     symbols = len(tree.alphabet)
     maps, shifts, readout, constant = _unpacked(theta, symbols, dimensions)
     z = np.zeros((len(tree.y) + 1, dimensions))
-    moved = np.zeros((len(z), dimensions, len(theta)))
+    moved = np.zeros((len(z), len(theta), dimensions))
     square = symbols * dimensions**2
-    axes = np.arange(dimensions)
-    for length in range(1, int(tree.length.max()) + 1):
-        for symbol in range(symbols):
-            own = np.flatnonzero((tree.length == length) & (tree.symbol == symbol))
-            before = tree.parent[own]
-            z[own + 1] = z[before] @ maps[symbol].T + shifts[symbol]
-            change = maps[symbol] @ moved[before]
-            for axis in axes:
-                start = (symbol * dimensions + axis) * dimensions
-                change[:, axis, start : start + dimensions] += z[before]
-                change[:, axis, square + symbol * dimensions + axis] += 1
-            moved[own + 1] = change
-    slope = readout @ moved[1:]
+    for symbol, own, before in tree.groups:
+        z[own] = z[before] @ maps[symbol].T + shifts[symbol]
+        # One product of matrices: numpy multiplies stacks of small ones one by one.
+        change = (moved[before].reshape(-1, dimensions) @ maps[symbol].T).reshape(len(own), -1, dimensions)
+        for axis in range(dimensions):
+            start = (symbol * dimensions + axis) * dimensions
+            change[:, start : start + dimensions, axis] += z[before]
+            change[:, square + symbol * dimensions + axis, axis] += 1
+        moved[own] = change
+    slope = (moved[1:].reshape(-1, dimensions) @ readout).reshape(len(tree.y), -1)
     slope[:, -1 - dimensions : -1] += z[1:]
     slope[:, -1] = 1
     return z[1:] @ readout + constant, slope

@@ -74,21 +74,22 @@ def measure(
     """
     asked = _asked(alphabet, tuple(lengths), programs, most=most, allowed=allowed, seed=seed)
     x = {length: found.x for length, found in asked.items()}
-    fixed = {
-        name: {length: rivals.run_program(name, program, x[length]) for length in x}
-        for name, program in programs.items()
-        if not isinstance(program, Drifting)
+    read = {length: rivals.as_tuples(batch) for length, batch in x.items()}
+    plain = {name: one.program if isinstance(one, Drifting) else one for name, one in programs.items()}
+    said = {
+        name: {length: rivals.run_program(name, program, batch) for length, batch in read.items()}
+        for name, program in plain.items()
     }
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
         given, shown = answers_by_length(network.model, x, answer, expected)
         for name, program in programs.items():
-            used, own, drift = {reference}, fixed.get(name), None
+            used, own, drift = {reference}, said[name], None
             if isinstance(program, Drifting):
-                drift = program.drift(shown, x)
+                drift = program.drift(shown, own)
                 used |= set(program.fitted_on)
-                own = {length: rivals.run_program(name, program.at(drift), x[length]) for length in x}
-            found = _scores(asked, given, shown, own or {}, used)
+                own = program.at(drift, own)
+            found = _scores(asked, given, shown, own, used)
             found += [] if drift is None else [("drift", drift, "")]
             rows += [measurement(QUESTION, m, network, value, signal=name, units=units) for m, value, units in found]
     return tabulate(rows)

@@ -74,6 +74,19 @@ def test_inputs_of_two_features_in_any_order_are_symbols() -> None:
     assert np.array_equal(symbols.codes, bits)
 
 
+@pytest.mark.parametrize("many", [3, 40])
+def test_few_and_many_symbols_are_numbered_in_ascending_order(many: int) -> None:
+    """Looked for one after the other or sorted, the alphabet and the codes are those of numpy.unique."""
+    x = torch.as_tensor(np.random.default_rng(1).integers(-many, many, (50, 4, 2)) / 3)
+    alphabet, codes = np.unique(x.numpy().reshape(200, 2), axis=0, return_inverse=True)
+    symbols = as_symbols(x)
+    assert np.array_equal(symbols.alphabet, alphabet)
+    assert np.array_equal(symbols.codes.ravel(), codes.ravel())
+    few = as_symbols(x.sign())
+    assert np.array_equal(few.alphabet, np.unique(x.sign().numpy().reshape(200, 2), axis=0))
+    assert np.array_equal(few.alphabet[few.codes], x.sign().numpy())
+
+
 def test_inputs_that_are_not_all_have_no_smallest_automaton() -> None:
     """A missing sequence could have any answer, and one that occurs twice two."""
     x = torch.as_tensor(words(3)).float()[:, :, None]

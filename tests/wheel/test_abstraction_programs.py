@@ -61,13 +61,13 @@ def test_agreement_counts_nearest_whole_numbers_with_an_exact_interval() -> None
 
 def test_the_drift_of_a_known_program_comes_back_and_weighs_far_lengths_more() -> None:
     """Least squares through 0 at the reference: sum g (R - L) / sum (R - L)^2."""
-    x = {length: sequences(BITS, length).x for length in (3, 5, 6)}
-    exact = {length: batch[:, :, 0].sum(1).numpy() + 0.3 * (6 - length) for length, batch in x.items()}
-    assert Drifting(sum, 6, (3, 5, 6)).drift(exact, x) == pytest.approx(0.3)
+    own = {length: run_program("sum", sum, sequences(BITS, length).x) for length in (3, 5, 6)}
+    exact = {length: answers + 0.3 * (6 - length) for length, answers in own.items()}
+    assert Drifting(sum, 6, (3, 5, 6)).drift(exact, own) == pytest.approx(0.3)
     bent = {length: values + (length == 3) for length, values in exact.items()}
-    assert Drifting(sum, 6, (3, 5, 6)).drift(bent, x) == pytest.approx(0.3 + 3 / 10)
-    assert Drifting(sum, 6, (5, 6)).drift(bent, x) == pytest.approx(0.3)
-    assert Drifting(sum, 6, (5,)).at(0.25)((1, 0, 1)) == 2.75
+    assert Drifting(sum, 6, (3, 5, 6)).drift(bent, own) == pytest.approx(0.3 + 3 / 10)
+    assert Drifting(sum, 6, (5, 6)).drift(bent, own) == pytest.approx(0.3)
+    assert Drifting(sum, 6, (5,)).at(0.25, {3: np.array([2.0, 0.0])})[3].tolist() == [2.75, 0.75]
 
 
 def test_what_cannot_be_asked_or_answered_is_refused() -> None:
@@ -85,4 +85,4 @@ def test_what_cannot_be_asked_or_answered_is_refused() -> None:
     with pytest.raises(ProbeError, match=r"lengths \[4\] are not among"):
         Drifting(sum, 6, (4,)).drift({}, {})
     with pytest.raises(ProbeError, match="needs a length other than that"):
-        Drifting(sum, 6, (6,)).drift({6: np.zeros(1)}, {6: torch.zeros(1, 6, 1)})
+        Drifting(sum, 6, (6,)).drift({6: np.zeros(1)}, {6: np.zeros(1)})
