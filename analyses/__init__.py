@@ -28,3 +28,5 @@ QUESTIONS = (
     "quantised_states",
     "dynamics",
 )
+#: Asked of whole populations: one recipe beside another, one seed beside another.
+POPULATION_QUESTIONS = ("training_signal", "seed_agreement")

@@ -42,11 +42,16 @@ def groups(network: Network) -> accuracy.Groups:
     return {name: rows for name, rows in parts.items() if rows}
 
 
-def find(networks: Sequence[Network]) -> Finding:
-    """Measure the errors of counters on all strings of ten bits."""
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure the errors of counters on all strings of ten bits, and name the strings that trained ones misread."""
     counts = common.COUNTS[:, -1]
     asked = common.pick(networks, *common.ANSWERING, "untrained")
     table = accuracy.measure(asked, common.STRINGS, counts, answer=answer, groups=groups)
+    return pd.concat([table, _misread(networks, counts.numpy())], ignore_index=True)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the errors and draw them."""
     drawn = table[table["metric"].isin(["test_error", "test_floor"]) & table["seed"].notna()]
     with style():
         figure, axes = new_figure(height=3.2)
@@ -60,7 +65,6 @@ def find(networks: Sequence[Network]) -> Finding:
             "in training, which nobody could have learned. The scale is logarithmic above 1 %.",
             data=drawn,
         )
-    table = pd.concat([table, _misread(networks, counts.numpy())], ignore_index=True)
     notes = {
         "setup": _setup(networks),
         "answer": _answer(drawn),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Sequence
 
 import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import Control, DataFigure, Finding, Range, Rule
 from probe.figures import new_figure, style
-from probe.measurements import Network
+from probe.measurements import Network, tabulate
 from probe.questions import alignment
 
 from . import common
@@ -43,46 +42,46 @@ RULES = (
         refuted_if=Range.above(EXCESS),
     ),
 )
-DRAWN = ("trained",)
+#: The network that holds the count and nothing else that its answer reads.
+CEILING = "planted/ones"
 
 
-def find(networks: Sequence[Network]) -> Finding:
-    """Search for directions that carry the count, on every network whose answer should be the count."""
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Search for directions that carry the count, on every network whose answer should be the count.
+
+    Trained networks at all steps with ranks 1 to 6, the others after seven bits with rank 2; for what is not there in
+    trained ones and the ceiling.
+    """
     asked = common.pick(networks, *common.ANSWERING)
-    drawn = [pick for subject in DRAWN for pick in common.pick(networks, subject)[:1]]
-    table = pd.concat(_tables(asked, drawn), ignore_index=True)
-    figures = [_ranks(table), _steps(table[table["network"].isin([network.name for network in drawn])])]
-    notes = {"answer": _answer(table), "wrong": _wrong(table), "extent": _extent(asked, drawn)}
-    return common.finding(
-        "alignment",
-        "Do two dimensions carry the count?",
-        table,
-        studied=asked,
-        rules=RULES,
-        figures=figures,
-        notes=notes,
-    )
+    trained = common.pick(asked, "trained")
+    ceiling = [network for network in asked if network.name == CEILING]
+    rest = [network for network in asked if network not in [*trained, *ceiling]]
+    wrong = alignment.Wrong({"first_bit": common.STRINGS[:, 0, 0]})
+    groups = ((trained, True, wrong), (ceiling, False, wrong), (rest, False, None))
+    tables = [
+        alignment.measure(
+            group,
+            common.STRINGS,
+            common.COUNTS,
+            answer=answer,
+            expected=expected_answer,
+            step=STEP,
+            steps=None if everywhere else (),
+            ranks=range(1, 7) if everywhere else (),
+            wrong=sought,
+        )
+        for group, everywhere, sought in groups
+        if group
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else tabulate([])
 
 
-def _tables(asked: Sequence[Network], drawn: Sequence[Network]) -> Iterator[pd.DataFrame]:
-    """Yield measurements, with wrong variables of the networks that are judged and of the ceiling."""
-    ceiling = next((network for network in asked if network.name == "planted/ones"), None)
-    wrong = alignment.Wrong({"first_bit": common.STRINGS[:, 0, 0]}, ceiling)
-    for everywhere, searched in product((True, False), repeat=2):
-        judged = [network for network in asked if (network.subject == "trained" or network is ceiling) == searched]
-        group = [network for network in judged if (network in drawn) == everywhere]
-        if group:
-            yield alignment.measure(
-                group,
-                common.STRINGS,
-                common.COUNTS,
-                answer=answer,
-                expected=expected_answer,
-                step=STEP,
-                steps=None if everywhere else (),
-                ranks=range(1, 7) if everywhere else (1, 2) if searched else (),
-                wrong=wrong if searched else None,
-            )
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge what the searches found and draw it."""
+    table = alignment.with_excess(table, CEILING)
+    figures = [_ranks(table), _steps(table[table["subject"] == "trained"])]
+    notes = {"answer": _answer(table), "wrong": _wrong(table), "extent": EXTENT}
+    return common.finding("alignment", TITLE, table, studied=networks, rules=RULES, figures=figures, notes=notes)
 
 
 def _ranks(table: pd.DataFrame) -> DataFigure:
@@ -98,8 +97,9 @@ def _ranks(table: pd.DataFrame) -> DataFigure:
             name="ranks",
             title="How many directions carry the count after seven bits",
             alt=f"Share of the way to the whole state by rank. {_medians(own)}",
-            caption="Each dot is a network, each line a median, scored on prefixes that the search never saw; ranks "
-            "above 2 are those of one network. Crosses: random subspaces. Triangles: each readout twin's direction.",
+            caption="Each dot is a network, each line a median, scored on prefixes that the search never saw; "
+            "only trained ones were searched with other ranks than 2. Crosses: random subspaces. Triangles: each "
+            "readout twin's direction.",
             data=own,
         )
 
@@ -116,15 +116,14 @@ def _steps(own: pd.DataFrame) -> DataFigure:
     raw = scores[(scores["metric"] == "alignment_score") & (scores["signal"] == alignment.RAW)]
     late = raw[raw["step"] >= STEP].groupby(["subject", "units"])["value"].min()
     said = "; ".join(f"{subject} rank 2 at least {late[subject, '2']:.2f}" for subject in raw["subject"].unique())
-    names = ", ".join(raw["network"].unique())
     with style():
         return DataFigure.from_figure(
             alignment.draw_steps(scores),
             name="steps",
             title="The same by step, for each number of directions",
             alt=f"Score by step in a panel for each rank. From step {STEP} on: {said}.",
-            caption=f"One network of each: {names}. Grey steps have too few prefixes to hold half out: "
-            "they are scored in-sample and carry no verdict.",
+            caption=f"Medians over {raw['network'].nunique()} trained networks. Grey steps have too few prefixes to "
+            "hold half out: they are scored in-sample and carry no verdict.",
             data=scores,
         )
 
@@ -154,13 +153,11 @@ def _wrong(table: pd.DataFrame) -> str:
     return f"Interchange accuracy of the search for what is not there, rank 4: {'; '.join(said)}."
 
 
-def _extent(asked: Sequence[Network], drawn: Sequence[Network]) -> str:
-    names = ", ".join(network.name for network in drawn)
-    return (
-        f"Of {len(asked)} networks {names} are searched at all steps with ranks 1 to 6, half a minute each; the "
-        "others after seven bits alone, trained ones with ranks 1 and 2, the rest with 2. Every search has 400 steps "
-        "of 192 pairs. Networks whose answer is no count are left out: untrained heads, another question."
-    )
+EXTENT = (
+    "Trained networks are searched at all steps with ranks 1 to 6, the others after seven bits with rank 2. Every "
+    "search has 400 steps of 192 pairs. Networks whose answer is no count are left out: untrained heads, another "
+    "question."
+)
 
 
 if __name__ == "__main__":

@@ -30,12 +30,16 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure the effects of bits in counters that answer with the count: an untrained head and a template do not."""
     studied = common.pick(networks, *common.ANSWERING)
-    table = bit_effects.measure(
+    return bit_effects.measure(
         studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, steps=range(5, 10)
     )
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the effects and draw them."""
     drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
     by_step = drawn[drawn["step"].notna()]
     with style():
@@ -54,7 +58,7 @@ def find(networks: Sequence[Network]) -> Finding:
         )
     title = "What does one more bit do to the answer?"
     notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
-    return common.finding("bit_effects", title, table, studied=studied, rules=RULES, figures=[picture], notes=notes)
+    return common.finding("bit_effects", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
 def _summary(table: pd.DataFrame, subject: str) -> str:

@@ -18,22 +18,25 @@ RULES: tuple[Rule, ...] = ()
 STEPS = (3, 6, 9)
 
 
-def find(networks: Sequence[Network]) -> Finding:
-    """Measure every cell's mean by step and count; draw the first trained network and its twin."""
-    everything = cell_trajectories.measure(networks, common.STRINGS, common.COUNTS)
-    trained = common.pick(networks, "trained")[0]
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure how each cell goes with the count within steps; means by count would be 800 rows a network."""
+    table = cell_trajectories.measure(networks, common.STRINGS, common.COUNTS)
+    return table[table["metric"] == "within_step_correlation"].reset_index(drop=True)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Draw every cell's mean by step and count, of one trained network and its twin."""
+    trained = common.in_detail(networks)
     twin = next(each for each in common.pick(networks, "untrained") if each.seed == trained.seed)
     names = [trained.name, twin.name]
-    correlation = everything["metric"] == "within_step_correlation"
-    # The means of all networks would be 16,000 rows for a picture of two.
-    table = everything[correlation | everything["network"].isin(names)].reset_index(drop=True)
+    pair = cell_trajectories.measure([trained, twin], common.STRINGS, common.COUNTS)
     best = "The cells that follow the count best, trained and untrained"
     with style():
-        figures = [_figure(table, names, columns=3, name="strongest-cells", title=best)]
+        figures = [_figure(pair, names, columns=3, name="strongest-cells", title=best)]
         for network, name in zip(names, ("every-cell", "every-untrained-cell"), strict=True):
             title = f"Every cell of {network}"
-            figures.append(_figure(table, [network], columns=4, units=12, name=name, title=title))
-    notes = {"answer": _largest(everything[correlation]), "otherwise": OTHERWISE}
+            figures.append(_figure(pair, [network], columns=4, units=12, name=name, title=title))
+    notes = {"answer": _largest(table), "otherwise": OTHERWISE}
     title = "How does each cell move with the count?"
     return common.finding(
         "cell_trajectories", title, table, studied=networks, rules=RULES, figures=figures, notes=notes

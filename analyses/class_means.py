@@ -32,10 +32,14 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure answers from class means after each bit."""
     asked = common.pick(networks, *common.ANSWERING)
-    table = class_means.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+    return class_means.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the answers from class means and draw them."""
     drawn = table[table["metric"] == "class_mean_ratio"].reset_index(drop=True)
     with style():
         figure, axes = new_figure()

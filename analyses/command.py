@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import cyclopts
-
-if TYPE_CHECKING:
-    from probe import Finding
-    from probe.measurements import Network
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 OUT = Path("build/findings/counter")
@@ -32,19 +26,43 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
     app = cyclopts.App(name=program, help_format="plaintext", version_flags=[])
 
     @app.default
-    def answer(*, out: Path = OUT, fresh: Path | None = None, checkpoint: Path | None = None, jobs: int = 1) -> int:
+    def answer(
+        *,
+        out: Path = OUT,
+        checkpoint: Path | None = None,
+        here: Path | None = None,
+        recipe: str | None = None,
+        seeds: str | None = None,
+        measured: Path | None = None,
+        jobs: int = 1,
+        cluster: str | None = None,
+    ) -> int:
         """Answer questions about the counter and write a folder for each (table, claims, figures) and findings.json.
+
+        Without --checkpoint and --recipe the answers are made from the measurements of the study's networks.
 
         Args:
             out: folder that gets a folder for each question; a finding that lies there is replaced.
-            fresh: folder with networks trained here, in seed-N; each takes the place of the committed one.
-            checkpoint: folder of one counter, trained here or elsewhere, which is studied in their place.
-            jobs: how many questions are answered at a time, each on one thread.
+            checkpoint: folder of one counter, trained here or elsewhere, which is measured in their place.
+            here: folder of a counter that was trained here, to be shown among the study's networks.
+            recipe: measure the committed networks of this recipe (or `planted`, `tf1`, `all`) and write no findings;
+                what was measured before, on the same weights and by the same code, is kept.
+            seeds: with --recipe, which: 0:10 means 0 to 9; default: all that are committed.
+            measured: where the measurements lie; default: analyses/measured.
+            jobs: how many processes measure or answer at a time, each on one thread.
+            cluster: with --recipe, address of a dask scheduler whose workers measure; they must see the same folders.
         """
-        if fresh is not None and checkpoint is not None:
-            sys.stderr.write("error: --fresh and --checkpoint choose the networks in two ways; give one of them.\n")
+        fault = _fault(checkpoint=checkpoint, here=here, recipe=recipe, seeds=seeds, measured=measured)
+        if fault is not None:
+            sys.stderr.write(f"error: {fault}\n")
             return USAGE
-        return _answer(names, out, jobs, fresh=fresh, checkpoint=checkpoint)
+        # Torch loads in there: --help stays fast.
+        from . import answering
+
+        if recipe is not None:
+            chosen = _parse_seeds(seeds or "")
+            return _said(lambda: answering.measure(names, recipe, chosen, measured, jobs=jobs, cluster=cluster))
+        return _said(lambda: answering.answer(names, out, jobs, measured=measured, checkpoint=checkpoint, here=here))
 
     try:
         return app(arguments, exit_on_error=False, result_action="return_value") or 0
@@ -55,55 +73,43 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
         return INTERRUPTED
 
 
-def _answer(names: Sequence[str], out: Path, jobs: int, *, fresh: Path | None, checkpoint: Path | None) -> int:
-    from joblib import Parallel, delayed
-    from rich.console import Console
-    from rich.progress import track
-
+def _said(work: Callable[[], list[str]]) -> int:
+    """Do the work, print the lines that it returns, or what went wrong, and return the exit code."""
     from probe import ProbeError
 
-    from . import QUESTIONS, common, merged, summaries
-
-    common.limit_threads()
-    console = Console(stderr=True)
     try:
-        for name in names:
-            _refuse_others(out / name)
-        studied = common.networks(fresh) if checkpoint is None else common.networks_of(checkpoint)
-        work = Parallel(jobs, return_as="generator")(delayed(_find)(name, studied, out / name) for name in names)
-        shown = track(work, "Analyses", len(names), console=console, disable=not console.is_terminal, transient=True)
-        found = {finding.question: finding for finding in cast("Iterable[Finding]", shown)}
-        if tuple(names) == QUESTIONS:
-            for name in summaries.SUMMARIES:
-                found[name] = import_module(f"analyses.{name}").find(dict(found))
-                found[name].write(out / name)
-        together = merged.write(out, list(found.values())) if len(names) > 1 else None
+        lines = work()
     except ProbeError as error:
         sys.stderr.write(f"error: {error}\n")
         return FAILED
-    for folder in (out / name for name in found):
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        sys.stdout.write(f"{folder} {size} bytes\n")
-    if together is not None:
-        sys.stdout.write(f"{together} {together.stat().st_size} bytes\n")
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
 
 
-def _find(name: str, studied: Sequence[Network], folder: Path) -> Finding:
-    """Answer one question and write its folder at once, so that an interrupted run keeps what it has."""
-    from . import common
+def _fault(
+    *, checkpoint: Path | None, here: Path | None, recipe: str | None, seeds: str | None, measured: Path | None
+) -> str | None:
+    """Return what is wrong with options that go together or not, if anything is."""
+    wrong = {
+        "--checkpoint and --recipe choose the networks in two ways; give one of them.": (
+            checkpoint is not None and recipe is not None
+        ),
+        "--seeds goes with --recipe; give both.": seeds is not None and recipe is None,
+        f"--recipe {recipe}: these networks have no seeds to choose; leave --seeds out.": (
+            seeds is not None and recipe in ("planted", "tf1", "all")
+        ),
+        "--checkpoint is measured anew and nothing of it is kept; leave --measured out.": (
+            checkpoint is not None and measured is not None
+        ),
+        "--recipe measures and shows nothing; leave --here out.": recipe is not None and here is not None,
+        f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9.": (
+            seeds is not None and not _parse_seeds(seeds)
+        ),
+    }
+    return next((fault for fault, is_so in wrong.items() if is_so), None)
 
-    common.limit_threads()
-    finding: Finding = import_module(f"analyses.{name}").find(studied)
-    finding.write(folder)
-    return finding
 
-
-def _refuse_others(folder: Path) -> None:
-    """Raise where a finding would be mixed into a folder that holds something else."""
-    from probe import ProbeError
-
-    if folder.exists() and not (folder / "finding.json").is_file():
-        if folder.is_dir() and not any(folder.iterdir()):
-            return
-        raise ProbeError(f"{str(folder)!r} exists and is no finding. Choose another --out, or remove it.")
+def _parse_seeds(text: str) -> list[int] | None:
+    """Return the seeds of `first:end`, None where the text is no such range."""
+    first, _, end = text.partition(":")
+    return list(range(int(first), int(end))) or None if first.isdecimal() and end.isdecimal() else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +21,17 @@ from torch import nn
 import probe
 from models import planted, zoo
 from models.counter import Coded
+from models.populations import CONFIRMING
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
+from models.training import initialise
 from probe.errors import unknown
 from probe.measurements import Network
 
-from . import QUESTIONS
+from . import POPULATION_QUESTIONS, QUESTIONS
 
-SEEDS = range(10)
+#: The networks that the rules are judged on.
+SEEDS = CONFIRMING.seeds
 #: What `networks` can give, in its order.
 SUBJECTS = ("trained", "untrained", "readout", "template", "planted", "other")
 #: All strings of ten bits (1024, 10, 1), and how many ones each had after each step (1024, 10).
@@ -45,24 +49,19 @@ class Studied(Network):
     Attributes:
         train: rows of `STRINGS` that it, or its trained twin, was trained on; empty for a planted one.
         test: the other rows.
-        fresh: whether it was trained here and is not one of the committed networks.
         checkpoint: whether it is the one network that the user gave, or its twin.
+        detail: whether it is the network that a figure of one network shows, or its twin.
         asked: what it was trained to answer, a key of `models.tasks.QUESTIONS`; all are measured on the ones.
     """
 
     train: tuple[int, ...] = ()
     test: tuple[int, ...] = ()
-    fresh: bool = False
     checkpoint: bool = False
+    detail: bool = False
     asked: str = "ones"
 
 
-def networks(
-    fresh: str | Path | None = None,
-    *,
-    seeds: Sequence[int] = SEEDS,
-    subjects: Sequence[str] = SUBJECTS,
-) -> list[Network]:
+def networks(seeds: Sequence[int] = SEEDS, *, subjects: Sequence[str] = SUBJECTS) -> list[Network]:
     """Return the counters and what they are compared with.
 
     `trained`, one a seed, each with its `untrained` and its `readout` twin; `template`, trained to answer another
@@ -70,48 +69,60 @@ def networks(
     answers after every step, and the one that TensorFlow trained.
 
     Args:
-        fresh: folder of networks trained here (`seed-N`), which then take the place of the committed ones.
-        seeds: which.
+        seeds: which; the confirming ones unless told.
         subjects: which.
 
     Raises:
-        probe.ProbeError: a network is missing or damaged, the folder holds none of these seeds, or there is no such
-            subject.
+        probe.ProbeError: a network is missing or damaged, or there is no such subject.
     """
     for subject in subjects:
         if subject not in SUBJECTS:
             raise probe.ProbeError(unknown("subject", subject, SUBJECTS))
-    if fresh is not None and not any((Path(fresh) / f"seed-{seed}").is_dir() for seed in seeds):
-        raise probe.ProbeError(
-            f"No network was trained in {str(fresh)!r}: it holds no folder seed-N with N from {min(seeds)} to "
-            f"{max(seeds)}. Train one with `python -m models.train --out {fresh}/seed-0`, or leave --fresh out."
-        )
     found: list[Network] = []
     if {"trained", "untrained", "readout"}.intersection(subjects):
-        for trained in zoo.networks("counter", seeds, fresh):
-            new = fresh is not None and trained.folder.is_relative_to(fresh)
-            found += _with_twins(trained, f"counter/seed-{trained.seed}", subjects, fresh=new)
+        for seed in seeds:
+            found += pick(group("counter", seed), *subjects)
     if "template" in subjects:
         committed = zoo.committed_seeds("template")
-        for trained in zoo.networks("template", [seed for seed in seeds if seed in committed]):
-            found.append(_studied(trained, f"template/seed-{trained.seed}", "template", trained.seed))
+        for seed in seeds:
+            found += group("template", seed) if seed in committed else []
     if "planted" in subjects:
         found += planted_networks()
     if "other" in subjects:
-        (every_step,) = zoo.networks("every-step", [0])
-        found.append(_studied(every_step, "every-step/seed-0", "other"))
-        found.append(_studied(zoo.tensorflows_network(), "tf1/seed-0", "other"))
+        found += [*group("every-step", 0), *group("tf1", 0)]
     return found
+
+
+def group(recipe: str, seed: int) -> list[Network]:
+    """Return a committed network with what is measured beside it: a counter's two twins.
+
+    A counter's subject is `trained`, a template network's `template`, that of all other recipes `other`.
+
+    Args:
+        recipe: name of a recipe, or `tf1`.
+        seed: which.
+
+    Raises:
+        probe.ProbeError: there is no such recipe, or the network is missing or damaged.
+    """
+    (trained,) = [zoo.tensorflows_network()] if recipe == "tf1" else zoo.networks(recipe, [seed])
+    name = f"{recipe}/seed-{seed}"
+    if recipe == "counter":
+        return list(_with_twins(trained, name))
+    if recipe == "template":
+        return [_studied(trained, name, "template", seed)]
+    # No pair is made with a network of another recipe, so it has no seed in the tables; its name says it.
+    return [_studied(trained, name, "other")]
 
 
 def networks_of(checkpoint: str | Path) -> list[Network]:
     """Return one counter with its twins, and the planted ones-counters beside it.
 
-    A network that reads another code than 0 and 1 is wrapped so that it can be given bits.
+    A network that reads another code than 0 and 1 is wrapped so that it can be given bits. Where the checkpoint holds
+    no untrained network, its twins are drawn anew by its recipe: untrained, but not what it began as.
 
     Args:
-        checkpoint: a folder that `models.checkpoints.save` wrote, by `python -m models.train` for instance. Where it
-            holds no untrained network, the twins are left out.
+        checkpoint: a folder that `models.checkpoints.save` wrote, by `python -m models.train` for instance.
 
     Raises:
         probe.ProbeError: it is missing or damaged, or answers another question than the ones of ten bits.
@@ -124,9 +135,10 @@ def networks_of(checkpoint: str | Path) -> list[Network]:
             f"The network in {str(checkpoint)!r} answers {recipe.question!r} on strings of {recipe.length} bits; the "
             f"analyses ask for the ones of {length}. Give a network of such a recipe."
         )
+    if trained.untrained is None:
+        trained = dataclasses.replace(trained, untrained=initialise(recipe, trained.seed).eval())
     name = f"{recipe.name}/seed-{trained.seed}"
-    twins = _with_twins(trained, name, ("trained", "untrained", "readout"), fresh=False)
-    given = [dataclasses.replace(twin, checkpoint=True) for twin in twins]
+    given = [dataclasses.replace(twin, checkpoint=True) for twin in _with_twins(trained, name)]
     return [*given, *planted_networks(("ones", "ones-alone"))]
 
 
@@ -140,28 +152,19 @@ def planted_networks(names: Sequence[str] | None = None) -> list[Network]:
     return [Studied(f"planted/{name}", "planted", built[name]) for name in (built if names is None else names)]
 
 
-def _with_twins(trained: zoo.Trained, name: str, subjects: Sequence[str], *, fresh: bool) -> list[Studied]:
-    """Return those of a trained network and its twins that are subjects."""
-    found: list[Studied] = []
-    if "trained" in subjects:
-        found.append(_studied(trained, name, "trained", trained.seed, fresh=fresh))
-    if "untrained" in subjects and trained.untrained is not None:
-        twin = _studied(trained, f"{name}/untrained", "untrained", trained.seed, trained.untrained, fresh=fresh)
-        found.append(twin)
-    readout = trained.readout() if "readout" in subjects else None
+def _with_twins(trained: zoo.Trained, name: str) -> list[Studied]:
+    """Return a trained network and those of its twins that there are."""
+    found = [_studied(trained, name, "trained", trained.seed)]
+    if trained.untrained is not None:
+        found.append(_studied(trained, f"{name}/untrained", "untrained", trained.seed, trained.untrained))
+    readout = trained.readout()
     if readout is not None:
-        found.append(_studied(trained, f"{name}/readout", "readout", trained.seed, readout, fresh=fresh))
+        found.append(_studied(trained, f"{name}/readout", "readout", trained.seed, readout))
     return found
 
 
 def _studied(
-    trained: zoo.Trained,
-    name: str,
-    subject: str,
-    seed: int | None = None,
-    model: nn.Module | None = None,
-    *,
-    fresh: bool = False,
+    trained: zoo.Trained, name: str, subject: str, seed: int | None = None, model: nn.Module | None = None
 ) -> Studied:
     """Return a network of a checkpoint, or a twin of it, with its split and in the code of bits."""
     recipe = Recipe.from_dict(trained.config["recipe"])
@@ -169,7 +172,7 @@ def _studied(
     chosen = trained.model if model is None else model
     if (recipe.zero, recipe.one) != (0.0, 1.0):
         chosen = Coded(chosen, zero=recipe.zero, one=recipe.one)
-    return Studied(name, subject, chosen, seed, train, test, fresh, asked=recipe.question)
+    return Studied(name, subject, chosen, seed, train, test, asked=recipe.question)
 
 
 #: The subjects whose answers are the count: an untrained head's are random, and a template's are to another question.
@@ -181,6 +184,37 @@ def pick(among: Sequence[Network], *subjects: str) -> list[Network]:
     return [network for network in among if network.subject in subjects]
 
 
+def in_detail(networks: Sequence[Network]) -> Network:
+    """Return the trained network that figures of a single one show: the one so marked, else the first.
+
+    Raises:
+        probe.ProbeError: none is trained.
+    """
+    trained = pick(networks, "trained")
+    marked = [network for network in trained if isinstance(network, Studied) and network.detail]
+    if not trained:
+        raise probe.ProbeError("No network is trained; give one of subject 'trained' among the networks.")
+    return (marked or trained)[0]
+
+
+def row(
+    question: str, metric: str, network: str, value: float, *, seed: int | None = None, units: str = ""
+) -> dict[str, object]:
+    """Return a row of subject `trained` that was computed from other rows, so that no network is at hand."""
+    return {
+        "question": question,
+        "metric": metric,
+        "subject": "trained",
+        "network": network,
+        "seed": seed,
+        "layer": "",
+        "signal": "",
+        "units": units,
+        "step": None,
+        "value": value,
+    }
+
+
 def medians(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return the medians over networks, which is what a line of a figure shows, and over how many networks."""
     return table.groupby(keys)["value"].agg(median="median", networks="size").reset_index()
@@ -189,7 +223,7 @@ def medians(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 @cache
 def family() -> int:
     """Return how many verdicts are decided together: every rule of every analysis that is no check."""
-    modules = [import_module(f"analyses.{name}") for name in QUESTIONS]
+    modules = [import_module(f"analyses.{name}") for name in (*QUESTIONS, *POPULATION_QUESTIONS)]
     return sum(not rule.check for module in modules for rule in module.RULES)
 
 
@@ -215,15 +249,25 @@ def finding(
     )
 
 
+@cache
+def rules_first_used() -> dict[str, str]:
+    """Return the digest that each rule had when the confirming networks were first measured, by key.
+
+    The file was written before that and is not written again: where a rule's digest differs from it, or it is not in
+    there, the rule was made or changed after measuring, and the page says so.
+    """
+    return json.loads((Path(__file__).parent / "rules_first_used.json").read_text())
+
+
 def provenance(question: str, studied: Sequence[Network]) -> dict[str, object]:
     """Return what a finding was made from: no clock, no path, so that reruns give the same bytes."""
-    own = [network for network in studied if isinstance(network, Studied)]
-    option = " --fresh build/models/counter" if any(network.fresh for network in own) else ""
-    option = " --checkpoint DIR" if any(network.checkpoint for network in own) else option
+    given = any(network.checkpoint for network in studied if isinstance(network, Studied))
+    option = " --checkpoint DIR" if given else ""
     return {
         "command": f"python -m analyses.{question}{option}",
         "code": code_digest(),
         "weights": {network.name: weights_digest(network.model) for network in studied},
+        "rules_first_used": rules_first_used(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
     }
 

@@ -34,12 +34,16 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure interchange along directions of s_7 and of single units."""
     asked = common.pick(networks, *common.ANSWERING)
-    table = directions.measure(
+    return directions.measure(
         asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=STEP
     )
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the scores along directions and draw them."""
     wide = directions.scores_by_kind(table)
     with style():
         figure, axes = new_figure()

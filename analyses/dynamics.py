@@ -42,9 +42,9 @@ PLANTED = ("planted/ones", "planted/ones-alone")
 POINTS = ("fixed_points", "stable_points", "slow_points", "slow_modes")
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure how a bit moves the answers of counters, and where they rest under zeros."""
-    table = dynamics.measure(
+    return dynamics.measure(
         common.pick(networks, *common.ANSWERING, "untrained"),
         common.STRINGS,
         silent=torch.zeros(1),
@@ -53,6 +53,10 @@ def find(networks: Sequence[Network]) -> Finding:
         expected=expected_answer,
         steps=range(5, 10),
     )
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge how fast the answers move and draw where they rest."""
     shown = table[(table["subject"] != "planted") | table["network"].isin(PLANTED)]
     with style():
         figures = [_speeds(shown), _rest(shown)]

@@ -52,10 +52,14 @@ RULES = (
 #: Of the others the answer is no count.
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Erase the count from the states of counters and see what the answers are worth."""
     asked = common.pick(networks, *common.ANSWERING)
-    table = erasure.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=STEP)
+    return erasure.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=STEP)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge what is left of the answers and draw it."""
     medians = table.groupby(["subject", "metric"])["value"].median().unstack()
     drawn = table[table["metric"].isin([*erasure.COLUMNS, "floor"])].reset_index(drop=True)
     said = "; ".join(
@@ -80,7 +84,7 @@ def find(networks: Sequence[Network]) -> Finding:
         )
     title = "Is the count needed for the answer?"
     notes = {"answer": _answer(medians)}
-    return common.finding("erasure", title, table, studied=asked, rules=RULES, figures=[picture], notes=notes)
+    return common.finding("erasure", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
 def _answer(medians: pd.DataFrame) -> str:

@@ -18,9 +18,13 @@ RULES: tuple[Rule, ...] = ()
 ONES = common.STRINGS[:, :, 0] > 0
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure how far open the gates are and how often they are saturated."""
-    table = gate_activity.measure(networks, common.STRINGS, ONES)
+    return gate_activity.measure(networks, common.STRINGS, ONES)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Draw how far open the gates are and how often they are saturated."""
     pair = table[table["subject"].isin(["trained", "untrained"])]
     by_step = pair[pair["step"].notna() & pair["metric"].ne("mean")]
     saturation = pair[pair["metric"].isin(["share_low", "share_high"])]

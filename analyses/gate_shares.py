@@ -54,16 +54,20 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure the gates' shares in counters that answer with the count: an untrained head and a template do not."""
     studied = common.pick(networks, *common.ANSWERING)
-    table = gate_shares.measure(studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+    return gate_shares.measure(studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the gates' shares and draw them."""
     drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
     with style():
         figures = [_entering(drawn), _lasting(drawn)]
     title = "Where does a bit enter?"
     notes = {"answer": _answer(table), "otherwise": _otherwise(table), "lasting": _lasts(drawn)}
-    return common.finding("gate_shares", title, table, studied=studied, rules=RULES, figures=figures, notes=notes)
+    return common.finding("gate_shares", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
 
 
 def _entering(drawn: pd.DataFrame) -> DataFigure:

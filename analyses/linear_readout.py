@@ -52,9 +52,13 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure linear readouts of the count from counters' states, with their controls."""
-    table = linear_readout.measure(networks, common.STRINGS, common.COUNTS)
+    return linear_readout.measure(networks, common.STRINGS, common.COUNTS)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the readouts and draw them beside their controls."""
     return common.finding(
         "linear_readout",
         "Can the count be read out of the state?",

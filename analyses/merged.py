@@ -10,12 +10,15 @@ from typing import Any
 from probe import Claim, Finding
 from probe.files import write_atomically
 
+from . import common
+
 NAME = "findings.json"
 
 
 def entry(question: str, claim: Claim) -> dict[str, Any]:
-    """Return one claim as JSON values: the rule with its digest, what was measured, and the verdict."""
+    """Return one claim as JSON values: the rule with its two digests, now and first used, and how it was judged."""
     rule = claim.rule
+    first = common.rules_first_used().get(rule.key)
     described = claim.to_dict()
     return {
         "key": rule.key,
@@ -25,6 +28,8 @@ def entry(question: str, claim: Claim) -> dict[str, Any]:
         "definition": rule.definition,
         "source": rule.source,
         "rule": described["rule"],
+        "rule_first_used": first,
+        "changed_after_measuring": rule.digest != first,
         "value": claim.value,
         "interval": claim.interval,
         "n": claim.n,

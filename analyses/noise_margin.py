@@ -31,12 +31,16 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure accuracy with noise in counters that answer with the count: an untrained head and a template do not."""
     studied = common.pick(networks, *common.ANSWERING)
-    table = noise_margin.measure(
+    return noise_margin.measure(
         studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, dose=DOSE, draws=32
     )
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the accuracy with noise and draw it."""
     drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
     curve = drawn[drawn["metric"] == "accuracy_by_dose"]
     with style():
@@ -55,7 +59,7 @@ def find(networks: Sequence[Network]) -> Finding:
         )
     title = "Is the count held with a margin?"
     notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
-    return common.finding("noise_margin", title, table, studied=studied, rules=RULES, figures=[picture], notes=notes)
+    return common.finding("noise_margin", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
 def _medians(table: pd.DataFrame) -> str:

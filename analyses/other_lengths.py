@@ -53,7 +53,7 @@ SHOWN = ("planted/ones", "planted/drift-0.5", "planted/zeros")
 NAMES = {0.0: "ones", 0.5: "balance", 1.0: "zeros"}
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure the answers of counters on strings of 6 to 14 bits."""
     strings = {length: bit_strings(length) for length in range(6, 15)}
     counts = {length: running_count(x)[:, -1] for length, x in strings.items()}
@@ -61,7 +61,11 @@ def find(networks: Sequence[Network]) -> Finding:
     strings = {length: x[askable[length]] for length, x in strings.items()}
     counts = {length: n[askable[length]] for length, n in counts.items()}
     asked = common.pick(networks, *common.ANSWERING, "untrained")
-    table = other_lengths.measure(asked, strings, counts, expected=expected_answer)
+    return other_lengths.measure(asked, strings, counts, expected=expected_answer)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the drift and draw it."""
     drawn = table[(table["subject"] != "planted") | table["network"].isin(SHOWN)]
     with style():
         figures = [_drifts(drawn), _excess(drawn)]

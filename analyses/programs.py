@@ -53,9 +53,9 @@ def askable(x: Float[Tensor, "batch time 1"]) -> Bool[Tensor, " batch"]:
     return (count <= REFERENCE) & (x.shape[1] - count <= REFERENCE)
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure how often counters answer as four programs do."""
-    table = programs.measure(
+    return programs.measure(
         common.pick(networks, *common.ANSWERING, "untrained"),
         torch.tensor([[0.0], [1.0]]),
         PROGRAMS,
@@ -65,6 +65,10 @@ def find(networks: Sequence[Network]) -> Finding:
         reference=REFERENCE,
         allowed=askable,
     )
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Draw how often the answers are those of four programs."""
     with style():
         pictures = [
             _agreement(table, subject) for subject in ("trained", "readout") if (table["subject"] == subject).any()

@@ -32,10 +32,14 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure counters that run on their class means."""
     counted = common.pick(networks, *common.ANSWERING, "untrained")
-    table = quantised_states.measure(counted, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+    return quantised_states.measure(counted, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the accuracy that is kept and draw it."""
     drawn = table[table["metric"].isin([BY_STEP, OVER_STEPS, "states"])].reset_index(drop=True)
     own = drawn["subject"].isin(["trained", "readout"]) | drawn["network"].isin(PLANTED)
     shown = drawn[own].reset_index(drop=True)

@@ -34,12 +34,12 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure the drift's law and an affine recurrence against counters' answers at other lengths."""
     strings = {length: bit_strings(length) for length in LENGTHS}
     strings = {length: x[askable(x)] for length, x in strings.items()}
     counts = {length: running_count(x)[:, -1] for length, x in strings.items()}
-    table = reduced_models.measure(
+    return reduced_models.measure(
         common.pick(networks, *common.ANSWERING, "untrained"),
         strings,
         counts,
@@ -49,6 +49,10 @@ def find(networks: Sequence[Network]) -> Finding:
         fitted_on=FITTED_ON,
         tested_at=LENGTHS,
     )
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the law and draw how much it explains."""
     with style():
         figures = [_explained(table), _agreement(table)]
     notes = {"answer": _answer(table), "recurrence": _recurrence(table), "otherwise": _otherwise(table)}

@@ -32,12 +32,16 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure the routes' shares in counters that answer with the count: an untrained head and a template do not."""
     studied = common.pick(networks, *common.ANSWERING)
-    table = routes.measure(
+    return routes.measure(
         studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=6, changed=4
     )
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the routes' shares and draw them."""
     drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
     with style():
         figure, axes = new_figure(height=3.6)
@@ -55,7 +59,7 @@ def find(networks: Sequence[Network]) -> Finding:
         )
     title = "Where does the sum live from step to step?"
     notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
-    return common.finding("routes", title, table, studied=studied, rules=RULES, figures=[picture], notes=notes)
+    return common.finding("routes", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
 def _of(table: pd.DataFrame, subject: str) -> pd.DataFrame:

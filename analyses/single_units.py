@@ -51,9 +51,13 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure single cell units of counters against the running count."""
-    table = single_units.measure(networks, common.STRINGS, common.COUNTS)
+    return single_units.measure(networks, common.STRINGS, common.COUNTS)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge what single units hold and draw it."""
     drawn = table[table["metric"].isin([rule.metric for rule in RULES])].reset_index(drop=True)
     medians = drawn.groupby(["metric", "subject"])["value"].median()
     with style():

@@ -37,12 +37,16 @@ RULES = (
 BASE, SOURCE, STEP = 0b0000001011, 0b1111110100, 5
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure how the answers follow the cell state, the hidden state and both."""
     asked = common.pick(networks, *common.ANSWERING)
-    table = state_patching.measure(
+    return state_patching.measure(
         asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, most=MOST
     )
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Check the whole state's interchange and draw it beside its parts."""
     accuracy = table[table["metric"] == "interchange_accuracy"]
     shown = accuracy[(accuracy["subject"] != "planted") | (accuracy["network"] == "planted/ones")]
     with style():
@@ -61,7 +65,7 @@ def find(networks: Sequence[Network]) -> Finding:
     notes = {
         "answer": _summary(accuracy),
         "support": _support(table),
-        "example": _example(common.pick(networks, "trained")[0]),
+        "example": _example(common.in_detail(networks)),
     }
     title = "Does the answer follow the state?"
     return common.finding(

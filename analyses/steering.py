@@ -34,10 +34,14 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure what pushes along class means and along the encoding slope do to the answer."""
     asked = common.pick(networks, *common.ANSWERING)
-    table = steering.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=STEP)
+    return steering.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=STEP)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge what the pushes do and draw it."""
     drawn = table[(table["metric"] == "dose_response") & (table["signal"] == "linear")].reset_index(drop=True)
     with style():
         figure, axes = new_figure()

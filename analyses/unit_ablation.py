@@ -33,10 +33,14 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure what each unit's ablation costs and how few units suffice."""
     asked = common.pick(networks, *SUBJECTS)
-    table = unit_ablation.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+    return unit_ablation.measure(asked, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge what one unit keeps and draw what each costs."""
     drops = unit_ablation.sorted_drops(table).reset_index(drop=True)
     kept = unit_ablation.kept_by_number(table).reset_index(drop=True)
     how = (

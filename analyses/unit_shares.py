@@ -44,12 +44,16 @@ RULES = (
 )
 
 
-def find(networks: Sequence[Network]) -> Finding:
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure the units' shares in counters that answer with the count: an untrained head and a template do not."""
     studied = common.pick(networks, *common.ANSWERING)
-    table = unit_shares.measure(
+    return unit_shares.measure(
         studied, common.STRINGS, common.COUNTS, answer=answer, expected=expected_answer, step=6, changed=4
     )
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the units' shares and draw them."""
     # The planted networks differ from each other by design, so that their median would be nobody's.
     drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
     with style():
@@ -67,7 +71,7 @@ def find(networks: Sequence[Network]) -> Finding:
         )
     title = "Is the count carried by one unit?"
     notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
-    return common.finding("unit_shares", title, table, studied=studied, rules=RULES, figures=[picture], notes=notes)
+    return common.finding("unit_shares", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
 def _values(table: pd.DataFrame, metric: str, subject: str) -> pd.Series:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -12,42 +13,23 @@ import pytest
 import torch
 
 import probe
-from analyses import (
-    QUESTIONS,
-    accuracy,
-    command,
-    common,
-    mechanism,
-    other_lengths,
-    planted_networks,
-    running_count,
-)
+from analyses import POPULATION_QUESTIONS, QUESTIONS, accuracy, common, other_lengths
 from analyses.summaries import SUMMARIES
 from models import planted, zoo
 from models.counter import answer
 from probe.findings import to_csv
-from probe.measurements import Network
+from probe.measurements import COLUMNS
+from tests.repo import asked_once
 
 REPOSITORY = Path(__file__).parents[2]
 SHELL = {"__init__", "__main__", "command", "common", "merged", "summaries", "expected", "predictions"}
+SHELL |= {"answering", "measured", "sources", "study", "trained_here"}
 
 
 @pytest.fixture(scope="module")
-def networks():
-    """Return one trained network with its twins, one of each other subject, and the planted ones-counters."""
-    common.limit_threads()
-    subjects = [subject for subject in common.SUBJECTS if subject != "planted"]
-    return [*common.networks(seeds=[0], subjects=subjects), *common.planted_networks(("ones", "ones-alone"))]
-
-
-@pytest.fixture(scope="module")
-def findings(networks: list[Network], tmp_path_factory: pytest.TempPathFactory):
-    """Return the folder with every analysis's finding on these networks."""
-    folder = tmp_path_factory.mktemp("findings")
-    for name in QUESTIONS:
-        module = __import__(f"analyses.{name}", fromlist=["find"])
-        assert module.find(networks).write(folder / "first" / name).is_dir()
-    return folder
+def findings():
+    """Return the folder with every analysis's finding on one network of each subject."""
+    return asked_once.folder() / "findings"
 
 
 def contents(folder: Path):
@@ -64,33 +46,51 @@ def values(finding: probe.Finding, metric: str, subject: str):
 def test_every_module_beside_the_shell_is_a_question():
     """The tuple of questions and the files agree, so that none is forgotten."""
     files = {path.stem for path in (REPOSITORY / "analyses").glob("*.py")}
-    assert files - SHELL == {*QUESTIONS, *SUMMARIES}
+    assert files - SHELL == {*QUESTIONS, *POPULATION_QUESTIONS, *SUMMARIES}
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_reruns_give_identical_bytes(name: str, tmp_path: Path):
-    """One machine, one thread: every file of a finding on one network and its controls is the same again."""
-    module = __import__(f"analyses.{name}", fromlist=["find"])
-    few = common.networks(seeds=[0], subjects=["trained", "readout", "untrained"])
-    few += common.planted_networks(("ones", "ones-alone"))
-    first, second = (contents(module.find(few).write(tmp_path / run)) for run in ("first", "second"))
+def test_a_network_measured_again_among_others_gives_the_same_numbers(name: str):
+    """One machine, one thread: nothing that was drawn for the others moves the numbers of this one."""
+    measured = asked_once.table(name)
+    found = asked_once.battery()[0][name].measurements
+    # An excess over the ceiling is no measurement: it is another one's beside this one's.
+    found = found[found["metric"].isin(measured["metric"])]
+    first, second = (to_csv(table[table["network"] == "counter/seed-0"]) for table in (measured, found))
     assert first == second
-    assert len(first) > 4
+    assert len(first.splitlines()) > 1
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_finding_made_again_has_the_same_bytes(findings: Path, name: str, tmp_path: Path):
+    """Here every file is as another process wrote it, pictures too."""
+    again = import_module(f"analyses.{name}").find(asked_once.networks(), asked_once.table(name))
+    files = contents(again.write(tmp_path / name))
+    assert files == contents(findings / name)
+    assert len(files) > 4
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_networks_that_a_question_does_not_ask_leave_a_table_without_rows(name: str):
+    """A file of a template network has every question, also those that mean nothing to it."""
+    empty = import_module(f"analyses.{name}").measure([])
+    assert list(empty.columns) == list(COLUMNS)
+    assert len(empty) == 0
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_finding_reads_back_as_it_was_written(findings: Path, name: str, tmp_path: Path):
     """What a page reads is what the analysis found, except for the PNG, which nobody reads back."""
-    read = probe.Finding.read(findings / "first" / name)
+    read = probe.Finding.read(findings / name)
     again = contents(read.write(tmp_path / name))
-    original = contents(findings / "first" / name)
+    original = contents(findings / name)
     assert again == {path: data for path, data in original.items() if path.suffix != ".png"}
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_every_figure_says_in_words_and_numbers_what_it_shows(findings: Path, name: str):
     """Alt texts carry numbers, captions say how to read the figure, and a table stands behind it."""
-    finding = probe.Finding.read(findings / "first" / name)
+    finding = probe.Finding.read(findings / name)
     assert finding.figures
     for figure in finding.figures:
         assert any(character.isdigit() for character in figure.alt)
@@ -102,7 +102,7 @@ def test_every_figure_says_in_words_and_numbers_what_it_shows(findings: Path, na
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_provenance_names_code_weights_and_command_without_clock_or_path(findings: Path, name: str):
     """Anyone can rebuild the finding, and two machines' findings do not differ by where they lie."""
-    finding = probe.Finding.read(findings / "first" / name)
+    finding = probe.Finding.read(findings / name)
     origin = finding.provenance
     assert origin["command"] == f"python -m analyses.{name}"
     assert len(origin["code"]) == 64
@@ -112,14 +112,12 @@ def test_provenance_names_code_weights_and_command_without_clock_or_path(finding
     untrained = config["sha256"]["untrained.safetensors"]
     assert origin["weights"].get("counter/seed-0/untrained", untrained) == untrained
     assert {"python", "torch", "numpy"} <= set(origin["versions"])
-    assert str(REPOSITORY) not in (findings / "first" / name / "finding.json").read_text()
+    assert str(REPOSITORY) not in (findings / name / "finding.json").read_text()
 
 
 def test_one_network_decides_nothing_but_checks(findings: Path):
     """A verdict about the recipe needs many networks; a check needs every one that there is."""
-    claims = {
-        claim.rule.key: claim for name in QUESTIONS for claim in probe.Finding.read(findings / "first" / name).claims
-    }
+    claims = {claim.rule.key: claim for name in QUESTIONS for claim in probe.Finding.read(findings / name).claims}
     assert {"0", "6", "17a", "17c"} <= set(claims)
     assert claims.pop("6").verdict == "passed"
     assert {claim.verdict for claim in claims.values()} == {"undecided"}
@@ -127,7 +125,7 @@ def test_one_network_decides_nothing_but_checks(findings: Path):
 
 def test_the_planted_counter_gives_what_it_was_built_to_give(findings: Path):
     """It counts without error and without drift, and its cell alone carries the answer."""
-    read = {name: probe.Finding.read(findings / "first" / name) for name in QUESTIONS}
+    read = {name: probe.Finding.read(findings / name) for name in QUESTIONS}
     assert values(read["accuracy"], "all_error", "planted") == [0, 0]
     assert values(read["other_lengths"], "drift", "planted") == pytest.approx([0, 0], abs=0.035)
     assert values(read["other_lengths"], "near_0", "planted") == [1, 1]
@@ -143,7 +141,7 @@ def test_the_planted_counter_gives_what_it_was_built_to_give(findings: Path):
 def test_the_committed_network_gives_what_its_description_says(findings: Path):
     """Errors and floor come out as `config.json` has them; the misread strings are named."""
     config = json.loads((zoo.ZOO / "counter" / "seed-0" / "config.json").read_text())
-    finding = probe.Finding.read(findings / "first" / "accuracy")
+    finding = probe.Finding.read(findings / "accuracy")
     for part in ("test", "all", "train"):
         wanted = pytest.approx([config["errors"][part]["error"]], abs=1e-6)
         assert values(finding, f"{part}_error", "trained") == wanted
@@ -156,17 +154,17 @@ def test_the_committed_network_gives_what_its_description_says(findings: Path):
 
 def test_notes_tell_the_theorem_and_one_patch_in_whole_sentences(findings: Path):
     """What a page prints as it is has numbers in it that were computed."""
-    lengths = probe.Finding.read(findings / "first" / "other_lengths")
+    lengths = probe.Finding.read(findings / "other_lengths")
     assert "cannot be seen" in lengths.notes["theorem"]
     drift = values(lengths, "drift", "trained")[0]
     assert f"from {drift:.2f} to {drift:.2f}" in lengths.notes["answer"]
-    example = probe.Finding.read(findings / "first" / "state_patching").notes["example"]
+    example = probe.Finding.read(findings / "state_patching").notes["example"]
     assert "1111111011 has 9 ones" in example
 
 
 def test_all_verdicts_are_decided_at_the_level_of_the_whole_family():
     """K counts every rule that is no check, whichever analysis is run alone."""
-    modules = [__import__(f"analyses.{name}", fromlist=["RULES"]) for name in QUESTIONS]
+    modules = [import_module(f"analyses.{name}") for name in (*QUESTIONS, *POPULATION_QUESTIONS)]
     rules = [rule for module in modules for rule in module.RULES]
     assert common.family() == sum(not rule.check for rule in rules)
     assert len({rule.key for rule in rules}) == len(rules)
@@ -174,34 +172,23 @@ def test_all_verdicts_are_decided_at_the_level_of_the_whole_family():
     assert accuracy.RULES[0].established_if == probe.Range.at_most(0.01)
 
 
-def test_networks_trained_here_take_the_place_of_committed_ones(tmp_path: Path):
-    """The finding then says so, and names how it is rebuilt."""
-    shutil.copytree(zoo.ZOO / "counter" / "seed-1", tmp_path / "seed-1")
-    found = common.networks(tmp_path, seeds=[0, 1])
-    fresh = [network.name for network in found if isinstance(network, common.Studied) and network.fresh]
-    assert fresh == ["counter/seed-1", "counter/seed-1/untrained", "counter/seed-1/readout"]
-    assert [network.name for network in common.pick(found, "untrained")] == [
-        "counter/seed-0/untrained",
-        "counter/seed-1/untrained",
-    ]
-    assert common.provenance("accuracy", found)["command"] == (
-        "python -m analyses.accuracy --fresh build/models/counter"
-    )
-    shutil.copytree(zoo.ZOO / "counter" / "seed-1", tmp_path / "seed-0")
+def test_a_network_in_another_seeds_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A table would say one seed and mean another."""
+    shutil.copytree(zoo.ZOO / "counter" / "seed-1", tmp_path / "counter" / "seed-0")
+    monkeypatch.setattr(zoo, "ZOO", tmp_path)
     with pytest.raises(probe.ProbeError, match="holds the network of seed 1, and its name says seed 0"):
-        common.networks(tmp_path, seeds=[0])
-    with pytest.raises(probe.ProbeError, match="holds no folder seed-N"):
-        common.networks(tmp_path / "nothing")
+        common.networks(seeds=[0])
 
 
 def test_every_subject_is_there_and_can_be_chosen():
-    """Ten networks, two twins of each, ten of the template, all planted ones and two others; by seed and part."""
-    sizes = {subject: len(common.networks(subjects=[subject])) for subject in common.SUBJECTS}
+    """A network and two twins of each seed, one of the template, all planted ones and two others."""
+    seeds = [0, 1, 3]
+    sizes = {subject: len(common.networks(seeds, subjects=[subject])) for subject in common.SUBJECTS}
     assert sizes == {
-        "trained": 10,
-        "untrained": 10,
-        "readout": 10,
-        "template": 10,
+        "trained": 3,
+        "untrained": 3,
+        "readout": 3,
+        "template": 3,
         "planted": len(planted.battery()),
         "other": 2,
     }
@@ -211,13 +198,27 @@ def test_every_subject_is_there_and_can_be_chosen():
         ("template/seed-3", "template", 3),
     ]
     assert [getattr(network, "asked", None) for network in some] == ["ones", "template"]
-    assert len({network.name for network in common.networks()}) == sum(sizes.values())
+    assert len({network.name for network in common.networks(seeds)}) == sum(sizes.values())
     with pytest.raises(probe.ProbeError, match=r"no subject 'radout'.*Did you mean 'readout'"):
-        common.networks(subjects=["radout"])
+        common.networks(seeds, subjects=["radout"])
+
+
+def test_figures_of_a_single_network_show_the_marked_one():
+    """Without a mark the first trained one; where none is trained, the message says so."""
+    networks = [*common.group("template", 0), *common.networks([0, 1], subjects=["trained", "readout"])]
+    assert common.in_detail(networks).name == "counter/seed-0"
+    marked = [
+        dataclasses.replace(network, detail=True) if network.name.startswith("counter/seed-1") else network
+        for network in networks
+        if isinstance(network, common.Studied)
+    ]
+    assert common.in_detail(marked).name == "counter/seed-1"
+    with pytest.raises(probe.ProbeError, match="No network is trained"):
+        common.in_detail(networks[:1])
 
 
 def test_one_checkpoint_is_studied_with_its_twins():
-    """A network of another code is given bits; one without its first weights stands alone; a template is refused."""
+    """A network of another code is given bits; a missing twin is drawn; a template is refused."""
     code = common.networks_of(zoo.ZOO / "code-reversed" / "seed-0")
     assert [(network.subject, network.seed) for network in code[:3]] == [
         ("trained", 0),
@@ -230,8 +231,12 @@ def test_one_checkpoint_is_studied_with_its_twins():
             wrong = answer(network.model(common.STRINGS)) != common.COUNTS[:, -1]
         assert float(wrong.double().mean()) < most
     assert common.provenance("accuracy", code)["command"] == "python -m analyses.accuracy --checkpoint DIR"
-    alone = common.networks_of(zoo.ZOO / "tf1" / "seed-0")
-    assert [network.subject for network in alone] == ["trained", "planted", "planted"]
+    elsewhere = common.networks_of(zoo.ZOO / "tf1" / "seed-0")
+    assert [network.subject for network in elsewhere] == ["trained", "untrained", "readout", "planted", "planted"]
+    again = common.networks_of(zoo.ZOO / "tf1" / "seed-0")
+    assert [common.weights_digest(network.model) for network in elsewhere] == [
+        common.weights_digest(network.model) for network in again
+    ]
     with pytest.raises(probe.ProbeError, match="answers 'template' on strings of 10 bits"):
         common.networks_of(zoo.ZOO / "template" / "seed-0")
 
@@ -258,72 +263,3 @@ def test_medians_are_over_networks():
     """The line of a figure and the table behind it are the same numbers."""
     table = pd.DataFrame({"step": [0, 0, 0, 1], "value": [1.0, 2.0, 9.0, 4.0]})
     assert to_csv(common.medians(table, ["step"])) == "step,median,networks\n0,2,3\n1,4,1\n"
-
-
-def test_the_command_writes_a_folder_a_question_and_prints_it(
-    networks: list[Network], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    """Standard output holds the folders and their sizes, standard error nothing when piped."""
-    monkeypatch.setattr(common, "networks", lambda fresh: networks)
-    assert command.run(["accuracy"], "test", ["--out", str(tmp_path)]) == 0
-    written = capsys.readouterr()
-    assert written.err == ""
-    folder, size, unit = written.out.split()
-    assert (Path(folder), unit) == (tmp_path / "accuracy", "bytes")
-    assert int(size) == sum(len(data) for data in contents(tmp_path).values())
-    assert command.run(["accuracy"], "test", ["--out", str(tmp_path)]) == 0
-
-
-def test_the_command_fails_in_one_line_and_leaves_other_peoples_files(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    """A folder that is no finding is not written into; a missing one is named; wrong usage is 2."""
-    (tmp_path / "accuracy").mkdir()
-    (tmp_path / "accuracy" / "mine.txt").write_text("mine")
-    assert command.run(["accuracy"], "test", ["--out", str(tmp_path)]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    assert [path.name for path in (tmp_path / "accuracy").iterdir()] == ["mine.txt"]
-    assert command.run(["accuracy"], "test", ["--fresh", str(tmp_path / "gone"), "--out", str(tmp_path / "o")]) == 1
-    assert "holds no folder seed-N" in capsys.readouterr().err
-    assert not (tmp_path / "o").exists()
-    assert command.run(["accuracy"], "test", ["--ouut", "x"]) == 2
-    assert command.run(["accuracy"], "test", ["--help"]) == 0
-
-
-def test_the_running_count_is_answered_from_all_seven_tests(findings: Path) -> None:
-    """The grid counts the networks of each kind that satisfy each rule; the planted counter passes all seven."""
-    read = {name: probe.Finding.read(findings / "first" / name) for name in QUESTIONS}
-    found = running_count.find(read)
-    grid = found.figures[0].data
-    assert set(grid["claim"]) == set(running_count.TESTS)
-    assert grid[grid["networks"] == "planted/ones"]["holds_in"].tolist() == [1] * 7
-    correlation = read["single_units"].measurements
-    best = correlation[(correlation["metric"] == "largest_correlation") & (correlation["subject"] == "trained")]
-    row = grid[(grid["networks"] == "trained") & (grid["claim"] == "1a")]
-    assert row["holds_in"].item() == int((best["value"] >= 0.9).sum())
-    assert "The planted counter passes 7 of the 7" in found.notes["answer"]
-
-
-def test_the_mechanism_is_told_in_numbers_that_were_measured(findings: Path) -> None:
-    """Its sentences carry the medians of the questions that measured them, and its picture all four panels."""
-    read = {name: probe.Finding.read(findings / "first" / name) for name in QUESTIONS}
-    found = mechanism.find(read)
-    shares = read["gate_shares"].measurements
-    own = shares[(shares["metric"] == "gate_share") & (shares["subject"] == "trained")].set_index("signal")["value"]
-    assert f"the candidate {own['cell_candidate']:.0%}" in found.notes["answer"]
-    assert set(found.figures[0].data["metric"]) == {metric for _, metric in mechanism.SHOWN}
-
-
-def test_a_planted_value_that_is_not_met_fails_the_check(findings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check passes on what the ones-counter must give, and fails where another value is expected."""
-    read = {name: probe.Finding.read(findings / "first" / name) for name in QUESTIONS}
-    ones = [expected for expected in planted_networks.EXPECTED if expected.network in ("ones", "ones-alone")]
-    assert len(ones) >= 6
-    monkeypatch.setattr(planted_networks, "EXPECTED", ones)
-    assert [claim.verdict for claim in planted_networks.find(read).claims] == ["passed"]
-    monkeypatch.setattr(planted_networks, "EXPECTED", [dataclasses.replace(ones[0], value=0.5), *ones[1:]])
-    found = planted_networks.find(read)
-    assert [claim.verdict for claim in found.claims] == ["failed"]
-    assert "instead of 0.5" in found.notes["answer"]

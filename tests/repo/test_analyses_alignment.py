@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
-from analyses import alignment, common, erasure
+from analyses import alignment, common
 from models import planted
 from models.counter import answer, expected_answer
-from probe.causal.alignment import search
 from probe.causal.alignment_controls import halves, pairs_among
 from probe.causal.interchange import interchange
 from probe.causal.pairs import along
 from probe.causal.task import Task
 from probe.machines import Machine
-from probe.measurements import Network
-from probe.questions import alignment as question
+from tests.repo import asked_once
 
 
-@pytest.fixture
-def networks(monkeypatch: pytest.MonkeyPatch):
-    """Return one trained network with its twins and the planted ones-counters, and make searches short."""
-    common.limit_threads()
-    monkeypatch.setattr(question, "search", short_search)
-    monkeypatch.setattr(erasure.erasure, "search", short_search)
-    trained = common.networks(seeds=[0], subjects=("trained", "untrained", "readout"))
-    return [*trained, *common.planted_networks(("ones",))]
-
-
-def short_search(*arguments: Any, iterations: int, **keywords: Any):
-    """Search for 20 iterations, however many are asked for."""
-    return search(*arguments, iterations=min(iterations, 20), **keywords)
-
-
-def test_alignment_judges_both_claims_and_leaves_untrained_heads_out(networks: list[Network]):
+def test_alignment_judges_both_claims_and_leaves_untrained_heads_out() -> None:
     """One value a network and rule, the planted counter at 1, its own ceiling at 0, a readout twin in closed form."""
-    finding = alignment.find(networks)
+    finding = asked_once.finding("alignment")
     table = finding.measurements
-    assert set(table["subject"]) == {"trained", "readout", "planted"}
+    assert set(table["subject"]) == {"trained", "readout", "planted", "other"}
+    table = table[table["network"] != "planted/ones-alone"]
     own = table[table["metric"] == "few_directions_score"].set_index("subject")["value"]
     assert own["planted"] > 0.99
     assert own["readout"] > 0.9
@@ -58,7 +40,7 @@ def test_in_the_planted_rotated_network_the_direction_is_not_unique(alone: bool)
     common.limit_threads()
     model = planted.rotated_counter(dtype=torch.float64)
     if alone:
-        model.lstm.weight_hh_l0.detach().zero_()
+        model.lstm.get_parameter("weight_hh_l0").detach().zero_()
     machine = Machine(model, common.STRINGS, answer=answer, expected=expected_answer)
     v = planted.counting.rotated_direction()
     directions = torch.cat([v, torch.zeros_like(v)]), torch.cat([v, v]) / 2**0.5
@@ -69,14 +51,16 @@ def test_in_the_planted_rotated_network_the_direction_is_not_unique(alone: bool)
             assert interchange(pairs, Task(common.COUNTS), along(direction)).score == 1.0
 
 
-def test_erasure_leaves_what_the_suffix_allows(networks: list[Network]):
+def test_erasure_leaves_what_the_suffix_allows() -> None:
     """The floor is C(7, 3) of 128, the rank seven, and the planted counter lies at the floor."""
-    finding = erasure.find(networks)
-    table = finding.measurements.set_index(["subject", "metric"])["value"]
-    assert set(finding.measurements["subject"]) == {"trained", "readout", "planted"}
-    assert table["planted", "floor"] == 35 / 128
-    assert table["planted", "erased_rank"] == 7
-    assert table["planted", "erased_excess"] < 0.01
-    assert table["planted", "own_accuracy"] == 1
+    finding = asked_once.finding("erasure")
+    assert set(finding.measurements["subject"]) == {"trained", "readout", "planted", "other"}
     assert {claim.rule.key for claim in finding.claims} == {"12a", "12b", "12c"}
     assert len(finding.figures[0].svg.encode()) <= 25_000
+    # Of the network with all its idle units: fewer units than classes leave less to erase.
+    table = asked_once.battery()[0]["erasure"].measurements
+    table = table[table["network"] == "planted/ones"].set_index("metric")["value"]
+    assert table["floor"] == pytest.approx(35 / 128, abs=1e-6)
+    assert table["erased_rank"] == 7
+    assert table["erased_excess"] < 0.01
+    assert table["own_accuracy"] == 1

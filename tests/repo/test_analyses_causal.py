@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analyses import class_means, common, directions, state_patching, steering, unit_ablation
+from analyses import common, directions, steering
 from models.counter import answer, expected_answer
 from probe import Finding
 from probe.questions import class_means as means_question
@@ -15,6 +15,7 @@ from probe.questions import directions as directions_question
 from probe.questions import state_patching as patching_question
 from probe.questions import steering as steering_question
 from probe.questions import unit_ablation as ablation_question
+from tests.repo import asked_once
 
 PLANTED = ("ones", "ones-alone", "balance", "rotated", "geometric", "decoy", "illusion", "delay-line")
 ASKED: dict[str, Any] = {"answer": answer, "expected": expected_answer}
@@ -102,12 +103,9 @@ def test_a_cell_that_counts_is_followed_alone_until_the_hidden_state_is_read(pla
 
 @pytest.fixture(scope="module")
 def findings() -> dict[str, Finding]:
-    """Return each analysis on one trained network, its readout twin and the planted counter."""
-    common.limit_threads()
-    networks = common.networks(seeds=[0], subjects=["trained", "untrained", "readout"])
-    networks = [*networks, *common.planted_networks(("ones",))]
-    modules = (class_means, directions, steering, unit_ablation, state_patching)
-    return {module.__name__.rpartition(".")[2]: module.find(networks) for module in modules}
+    """Return what these analyses found on one network of each subject."""
+    names = ("class_means", "directions", "steering", "unit_ablation", "state_patching")
+    return {name: asked_once.finding(name) for name in names}
 
 
 def test_each_finding_has_its_rule_a_picture_and_a_sentence_with_numbers(findings: dict[str, Finding]) -> None:

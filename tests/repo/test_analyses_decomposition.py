@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import probe
@@ -14,30 +15,29 @@ from models import planted
 from models.counter import answer, expected_answer
 from probe.measurements import Network
 from probe.questions import unit_shares as questions
+from tests.repo import asked_once
 
 ANALYSES = (unit_shares, routes, gate_shares, bit_effects, noise_margin)
 
 
 @pytest.fixture(scope="module")
-def networks() -> list[Network]:
-    """Return one counter with its twins, and some planted networks."""
-    common.limit_threads()
-    found = common.networks(seeds=[0], subjects=["trained", "untrained", "readout"])
+def findings() -> Mapping[str, probe.Finding]:
+    """Return the five findings on one network of each subject and some planted ones more."""
     # Without distractors where they are not the point: every unit doubles the subsets.
     built = {
-        "ones": planted.ones_counter(),
         "balance": planted.balance_counter(distractors=0),
-        "rotated": planted.rotated_counter(),
         "delay-line": planted.delay_line(distractors=0),
         "geometric": planted.geometric_counter(distractors=0),
     }
-    return [*found, *(Network(f"planted/{name}", "planted", model) for name, model in built.items())]
-
-
-@pytest.fixture(scope="module")
-def findings(networks: list[Network]) -> Mapping[str, probe.Finding]:
-    """Return the five findings on them."""
-    return {module.__name__.rpartition(".")[2]: module.find(networks) for module in ANALYSES}
+    some = [Network(f"planted/{name}", "planted", model) for name, model in built.items()]
+    rotated = Network("planted/rotated", "planted", planted.rotated_counter())
+    found = {}
+    for module in ANALYSES:
+        name = module.__name__.rpartition(".")[2]
+        more = [*some, rotated] if name == "noise_margin" else some
+        table = pd.concat([asked_once.table(name), asked_once.measure(name, more)], ignore_index=True)
+        found[name] = module.find([*asked_once.networks(), *more], table)
+    return found
 
 
 def of(finding: probe.Finding, metric: str, signal: str = "") -> dict[str, float]:
@@ -98,7 +98,7 @@ def test_noise_and_effects_are_those_of_the_page_of_science(findings: Mapping[st
 def test_what_does_not_answer_with_the_count_is_left_out(findings: Mapping[str, probe.Finding]) -> None:
     """An untrained head has no count to share; the twin that is read by the best line has."""
     for finding in findings.values():
-        assert set(finding.measurements["subject"]) == {"trained", "readout", "planted"}
+        assert set(finding.measurements["subject"]) == {"trained", "readout", "planted", "other"}
 
 
 def test_every_note_and_figure_is_a_sentence_with_numbers(findings: Mapping[str, probe.Finding]) -> None:

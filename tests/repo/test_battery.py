@@ -1,4 +1,4 @@
-"""The battery as a whole: one checkpoint, several questions at a time, and all claims in one file."""
+"""The battery as a whole: one checkpoint put through every question, and all claims in one file."""
 
 from __future__ import annotations
 
@@ -8,41 +8,48 @@ from pathlib import Path
 import pytest
 
 import probe
-from analyses import command, merged
+from analyses import QUESTIONS, command, common, merged
+from analyses.summaries import SUMMARIES
 from models import zoo
+from models.recipes import recipe
+from models.training import initialise
+from tests.repo import asked_once
 
 KEYS = {"key", "statement", "metric", "definition", "source", "rule", "value", "interval", "n", "null", "untrained"}
-KEYS |= {"planted", "verdict"}
+KEYS |= {"planted", "verdict", "rule_first_used", "changed_after_measuring"}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where two questions about TensorFlow's network were answered, two at a time."""
-    out = tmp_path_factory.mktemp("battery")
-    words = ["--checkpoint", str(zoo.ZOO / "tf1" / "seed-0"), "--out", str(out), "--jobs", "2"]
-    assert command.run(["accuracy", "bit_effects"], "battery", words) == 0
-    return out
+def test_a_checkpoint_without_first_weights_is_asked_everything() -> None:
+    """Every question and summary has its finding; the twin is what its recipe and seed begin with."""
+    found, _ = asked_once.battery()
+    assert list(found) == [*QUESTIONS, *SUMMARIES]
+    assert all(finding.figures and finding.notes["answer"] for finding in found.values())
+    begun = common.weights_digest(initialise(recipe("counter"), 0))
+    weights = found["accuracy"].provenance["weights"]
+    assert weights["counter/seed-0/untrained"] == begun
+    assert list(weights) == [
+        *(f"counter/seed-0{twin}" for twin in ("", "/untrained", "/readout")),
+        "planted/ones",
+        "planted/ones-alone",
+    ]
+    for finding in (found[name] for name in QUESTIONS):
+        assert {"template", "other"}.isdisjoint(finding.measurements["subject"])
+        assert finding.provenance["command"] == f"python -m analyses.{finding.question} --checkpoint DIR"
 
 
-def test_a_checkpoint_trained_elsewhere_is_studied_alone(folder: Path) -> None:
-    """Its findings are about it, its planted controls and nothing else; one network decides nothing."""
-    found = probe.Finding.read(folder / "bit_effects")
-    networks = found.measurements[["subject", "network"]].drop_duplicates()
-    trained = networks[networks["subject"] == "trained"]["network"].tolist()
-    assert len(trained) == 1
-    assert set(networks["subject"]) <= {"trained", "untrained", "readout", "planted"}
-    assert {claim.verdict for claim in found.claims} == {"undecided"}
-    assert all(claim.n == 1 for claim in found.claims)
+def test_one_checkpoint_decides_nothing_but_checks() -> None:
+    """What a verdict about the recipe needs is many networks; its planted controls give what they were built to."""
+    found, _ = asked_once.battery()
+    claims = [claim for finding in found.values() for claim in finding.claims]
+    assert {claim.verdict for claim in claims if claim.rule.check} == {"passed"}
+    assert {claim.verdict for claim in claims if not claim.rule.check} == {"undecided"}
+    assert all(claim.n == 1 for claim in claims if not claim.rule.check)
 
 
-def test_all_claims_stand_in_one_file_with_their_rules(folder: Path) -> None:
+def test_all_claims_stand_in_one_file_with_their_rules() -> None:
     """`findings.json` has an entry a claim, with the rule's digest and the numbers of the claim itself."""
-    entries = json.loads((folder / merged.NAME).read_text())
-    claims = {
-        claim.rule.key: claim
-        for name in ("accuracy", "bit_effects")
-        for claim in probe.Finding.read(folder / name).claims
-    }
+    found, entries = asked_once.battery()
+    claims = {claim.rule.key: claim for finding in found.values() for claim in finding.claims}
     assert [entry["key"] for entry in entries] == list(claims)
     for entry in entries:
         assert set(entry) >= KEYS
@@ -51,9 +58,59 @@ def test_all_claims_stand_in_one_file_with_their_rules(folder: Path) -> None:
         assert entry["verdict"] == claims[entry["key"]].verdict
 
 
-def test_two_choices_of_networks_are_one_too_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--fresh and --checkpoint together are wrong usage, said before anything is computed."""
-    words = ["--fresh", str(tmp_path), "--checkpoint", str(tmp_path), "--out", str(tmp_path / "out")]
-    assert command.run(["accuracy"], "battery", words) == command.USAGE
-    assert "give one of them" in capsys.readouterr().err
+def test_tensorflows_checkpoint_is_studied_alone_by_several_processes(tmp_path: Path) -> None:
+    """Its findings are about it, its planted controls and nothing else."""
+    words = ["--checkpoint", str(zoo.ZOO / "tf1" / "seed-0"), "--out", str(tmp_path), "--jobs", "2"]
+    assert command.run(["accuracy", "bit_effects"], "battery", words) == 0
+    found = probe.Finding.read(tmp_path / "bit_effects")
+    networks = found.measurements[["subject", "network"]].drop_duplicates()
+    assert networks["subject"].tolist() == ["trained", "readout", "planted", "planted"]
+    config = json.loads((zoo.ZOO / "tf1" / "seed-0" / "config.json").read_text())
+    assert found.provenance["weights"][networks["network"].iloc[0]] == config["sha256"]["model.safetensors"]
+    entries = json.loads((tmp_path / merged.NAME).read_text())
+    assert {entry["question"] for entry in entries} == {"accuracy", "bit_effects"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--checkpoint", "there", "--recipe", "counter"], "give one of them"),
+        (["--checkpoint", "there", "--measured", "there"], "leave --measured out"),
+        (["--recipe", "counter", "--here", "there"], "leave --here out"),
+        (["--seeds", "0:3"], "--seeds goes with --recipe"),
+        (["--recipe", "planted", "--seeds", "0:3"], "have no seeds"),
+        (["--recipe", "counter", "--seeds", "3:0"], "--seeds is '3:0'"),
+        (["--recipe", "counter", "--seeds", "all"], "--seeds is 'all'"),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said in one line, before anything is computed."""
+    assert command.run(["accuracy"], "battery", [*words, "--out", str(tmp_path / "out")]) == command.USAGE
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert said in error
+    assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_fails_in_one_line_and_leaves_other_peoples_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that is no finding is not written into; a missing network and recipe are named; wrong usage is 2."""
+    (tmp_path / "accuracy").mkdir()
+    (tmp_path / "accuracy" / "mine.txt").write_text("mine")
+    assert command.run(["accuracy"], "test", ["--out", str(tmp_path)]) == command.FAILED
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert [path.name for path in (tmp_path / "accuracy").iterdir()] == ["mine.txt"]
+    gone = ["--checkpoint", str(tmp_path / "gone"), "--out", str(tmp_path / "o")]
+    assert command.run(["accuracy"], "test", gone) == command.FAILED
+    assert "gone" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    assert command.run(["accuracy"], "test", ["--recipe", "conter", "--measured", str(tmp_path)]) == command.FAILED
+    assert "Did you mean 'counter'" in capsys.readouterr().err
+    assert command.run(["accuracy"], "test", ["--ouut", "x"]) == command.USAGE
+    assert command.run(["accuracy"], "test", ["--help"]) == 0

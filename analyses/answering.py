@@ -1,0 +1,123 @@
+"""Measuring and answering: what the command line of the analyses does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+
+from models.parallel import parallel
+from probe import Finding, ProbeError
+from probe.measurements import Network
+
+from . import POPULATION_QUESTIONS, QUESTIONS, common, measured, merged, study, summaries, trained_here
+
+AGAIN = "The same command goes on from here."
+
+
+def measure(
+    names: Sequence[str],
+    recipe: str,
+    seeds: Sequence[int] | None,
+    folder: Path | None,
+    *,
+    jobs: int,
+    cluster: str | None = None,
+) -> list[str]:
+    """Measure what is missing or stale of a recipe's networks, and return what there is to say, a line each.
+
+    Args:
+        names: questions.
+        recipe: see `study.groups`.
+        seeds: which; None for all that are committed.
+        folder: of measurements; None for the committed ones.
+        jobs: worker processes.
+        cluster: address of a dask scheduler whose workers are used in their place.
+
+    Raises:
+        ProbeError: a network is missing or damaged, a file cannot be written, or a worker died.
+    """
+    place = (measured.FOLDER if folder is None else folder).absolute()
+    groups = study.groups(recipe, seeds)
+    calls = [(group, place, tuple(names)) for group in groups]
+    console = Console(stderr=True)
+    work = parallel(study.measure, calls, jobs=jobs, cluster=cluster, again=AGAIN)
+    shown = track(work, recipe, len(groups), console=console, disable=not console.is_terminal, transient=True)
+    done = sum(bool(wanted) for wanted in shown)
+    return [f"{place / recipe} {done} of {len(groups)} measured, the others were there"]
+
+
+def answer(
+    names: Sequence[str],
+    out: Path,
+    jobs: int,
+    *,
+    measured: Path | None = None,
+    checkpoint: Path | None = None,
+    here: Path | None = None,
+) -> list[str]:
+    """Answer questions about the study's networks or one checkpoint, write the findings, and return what was written.
+
+    Args:
+        names: questions; where it is all of them, what is read across them is written too.
+        out: folder that gets a folder for each.
+        jobs: worker processes.
+        measured: folder of measurements; None for the committed ones.
+        checkpoint: folder of one counter that is studied in place of the study's.
+        here: folder of a counter to be shown among the study's.
+
+    Raises:
+        ProbeError: networks or measurements are missing, damaged or stale, or a folder holds something else.
+    """
+    common.limit_threads()
+    for name in names:
+        _refuse_others(out / name)
+    whole = tuple(names) == QUESTIONS
+    if checkpoint is None:
+        networks, tables = study.judged_material(names, measured)
+    else:
+        networks, tables = common.networks_of(checkpoint), {}
+    calls = [(name, networks, tables.get(name), out / name) for name in names]
+    console = Console(stderr=True)
+    work = parallel(_find, calls, jobs=jobs, again=AGAIN)
+    shown = track(work, "Analyses", len(names), console=console, disable=not console.is_terminal, transient=True)
+    by_name = {finding.question: finding for finding in shown}
+    found = {name: by_name[name] for name in names}
+    for name in POPULATION_QUESTIONS if whole and checkpoint is None else ():
+        found[name] = import_module(f"analyses.{name}").find(measured)
+    if here is not None:
+        found[trained_here.QUESTION] = trained_here.find(here, measured)
+    for name in summaries.SUMMARIES if whole else ():
+        found[name] = import_module(f"analyses.{name}").find(dict(found))
+    for name in [name for name in found if name not in names]:
+        found[name].write(out / name)
+    lines = [f"{out / name} {_size(out / name)} bytes" for name in found]
+    if len(names) > 1:
+        together = merged.write(out, list(found.values()))
+        lines.append(f"{together} {together.stat().st_size} bytes")
+    return lines
+
+
+def _find(name: str, networks: Sequence[Network], table: pd.DataFrame | None, folder: Path) -> Finding:
+    """Answer one question and write its folder at once, so that an interrupted run keeps what it has."""
+    common.limit_threads()
+    module = import_module(f"analyses.{name}")
+    finding: Finding = module.find(networks, module.measure(networks) if table is None else table)
+    finding.write(folder)
+    return finding
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _refuse_others(folder: Path) -> None:
+    """Raise where a finding would be mixed into a folder that holds something else."""
+    if folder.exists() and not (folder / "finding.json").is_file():
+        if folder.is_dir() and not any(folder.iterdir()):
+            return
+        raise ProbeError(f"{str(folder)!r} exists and is no finding. Choose another --out, or remove it.")

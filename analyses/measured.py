@@ -1,0 +1,145 @@
+"""Measurements on disk: one file a trained network with its twins, tied to the weights and the code they come from.
+
+A file `RECIPE/seed-N.csv.xz` is a line of JSON and the tables of all questions below it. It is replaced whole or
+not at all, so a killed worker leaves the last good one; what is missing or stale in it is measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import lzma
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from probe import ProbeError
+from probe.files import write_atomically
+from probe.measurements import COLUMNS, Network
+
+from . import sources
+
+FOLDER = Path(__file__).parent / "measured"
+#: As a CSV has them; nine digits are more than a difference between two machines leaves.
+TYPES = {"seed": "Int64", "step": "Int64", "value": float}
+_DIGITS = "%.9g"
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured on some networks.
+
+    Attributes:
+        weights: the networks' names, each with the SHA-256 of its weights.
+        code: the questions, each with the digest of the code that measured it, see `sources.digest`.
+        tables: the questions, each with its table.
+    """
+
+    weights: Mapping[str, str]
+    code: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    def fresh(self, question: str) -> bool:
+        """Return whether a question was measured, and by the code that is here."""
+        return question in self.tables and self.code.get(question) == code_of(question)
+
+
+@cache
+def code_of(question: str) -> str:
+    """Return the digest of the code that measures a question; it does not change while a program runs."""
+    return sources.digest(question)
+
+
+def write(path: Path, measured: Measured) -> Path:
+    """Write measurements and return the path.
+
+    Raises:
+        ProbeError: the file cannot be written.
+    """
+    tables = [table.assign(question=question) for question, table in measured.tables.items()]
+    every = pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else pd.DataFrame(columns=list(COLUMNS))
+    body = every.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
+    about = {"weights": dict(measured.weights), "code": dict(measured.code)}
+    head = json.dumps(about | {"sha256": hashlib.sha256(body.encode()).hexdigest()}, sort_keys=True)
+    return write_atomically(path, lzma.compress(f"{head}\n{body}".encode(), preset=6))
+
+
+def read(path: Path) -> Measured:
+    """Return what `write` wrote.
+
+    Raises:
+        ProbeError: the file is missing or damaged.
+    """
+    try:
+        head, _, body = lzma.decompress(path.read_bytes()).decode().partition("\n")
+        about = json.loads(head)
+        if hashlib.sha256(body.encode()).hexdigest() != about["sha256"]:
+            raise ValueError("its table is not the one that was written")
+        every = pd.read_csv(
+            io.StringIO(body),
+            dtype=dict.fromkeys(COLUMNS, str) | TYPES,
+            keep_default_na=False,
+            na_values={"seed": [""], "step": [""], "value": ["", "nan"]},
+        )
+        tables = {question: every[every["question"] == question].reset_index(drop=True) for question in about["code"]}
+        return Measured(about["weights"], about["code"], tables)
+    except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError) as error:
+        raise ProbeError(
+            f"{str(path)!r} cannot be read as measurements ({error}). Measure it again: `make study` does."
+        ) from error
+
+
+def missing(path: Path, weights: Mapping[str, str], questions: Sequence[str]) -> tuple[Measured, list[str]]:
+    """Return what is already there and right, and which questions are not.
+
+    A file of other weights, and a damaged one, count as nothing; a question measured by other code is left out.
+    """
+    try:
+        found = read(path)
+    except ProbeError:
+        found = Measured(weights)
+    if dict(found.weights) != dict(weights):
+        found = Measured(weights)
+    kept = [question for question in found.tables if found.fresh(question)]
+    whole = Measured(weights, {name: found.code[name] for name in kept}, {name: found.tables[name] for name in kept})
+    return whole, [question for question in questions if question not in kept]
+
+
+def gather(paths: Iterable[tuple[Path, Mapping[str, str]]], questions: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Return the tables of several files, one a question.
+
+    Args:
+        paths: the files, each with the weights of its networks.
+        questions: which tables; every file must have them.
+
+    Raises:
+        ProbeError: a file is missing or damaged, was measured on other weights or by other code, or lacks a question.
+    """
+    parts: dict[str, list[pd.DataFrame]] = {question: [] for question in questions}
+    for path, weights in paths:
+        found = read(path)
+        if dict(found.weights) != dict(weights):
+            raise ProbeError(
+                f"{str(path)!r} was measured on other weights than those of {', '.join(weights)}. `make study` "
+                "measures them."
+            )
+        stale = [question for question in questions if not found.fresh(question)]
+        if stale:
+            raise ProbeError(
+                f"{str(path)!r} was measured by other code than what is here, or not at all: {', '.join(stale)}. "
+                "`make study` measures what changed and keeps the rest."
+            )
+        for question in questions:
+            parts[question].append(found.tables[question])
+    return {question: pd.concat(tables, ignore_index=True) for question, tables in parts.items() if tables}
+
+
+def weights_of(networks: Iterable[Network]) -> dict[str, str]:
+    """Return the SHA-256 of the weights of networks, by their names."""
+    from .common import weights_digest
+
+    return {network.name: weights_digest(network.model) for network in networks}

@@ -1,0 +1,100 @@
+"""How alike are counters that differ only in their seed? Description: claim 21 has no rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from models.counter import answer, expected_answer
+from models.tasks import bit_strings, running_count
+from probe import DataFigure, Finding, Rule
+from probe.figures import new_figure, style
+from probe.measurements import tabulate
+from probe.questions import agreement
+
+from . import common, study
+
+QUESTION, TITLE = "seed_agreement", "How alike are networks that differ only in their seed?"
+RULES: tuple[Rule, ...] = ()
+REFERENCE, LENGTHS = 10, (8, 10, 12)
+#: Whose spread over seeds is told: question, metric, and what it is called.
+SPREAD = (
+    ("other_lengths", "drift", "drift"),
+    ("unit_shares", "unit_participation", "cells that take part"),
+    ("unit_shares", "largest_unit_share", "largest cell's share"),
+    ("routes", "route_share", "share through f c"),
+    ("gate_shares", "gate_share", "the candidate's share"),
+)
+#: Of metrics that have a value a signal, which one.
+_SIGNAL = {"route_share": "cell_state", "gate_share": "cell_candidate"}
+
+
+def find(folder: Path | None = None) -> Finding:
+    """Compare answers and states between seeds, and tell how far the seeds are spread.
+
+    Args:
+        folder: of measurements; None for the committed ones.
+    """
+    networks, tables = study.judged_material(sorted({question for question, *_ in SPREAD}), folder)
+    strings = {length: _askable(length) for length in LENGTHS}
+    chosen = common.pick(networks, "trained", "untrained", "readout")
+    table = agreement.measure(chosen, strings, answer=answer, expected=expected_answer, reference=REFERENCE)
+    spread = pd.DataFrame([_spread(tables[question], metric, said) for question, metric, said in SPREAD])
+    drawn = table[(table["metric"] != "equal_answers") | (table["subject"] != "untrained")].reset_index(drop=True)
+    medians = drawn.groupby(["metric", "units", "subject"], sort=False)["value"].median()
+    with style():
+        figure, axes = new_figure(height=3.6)
+        agreement.draw(drawn, ax=axes[0, 0])
+        picture = DataFigure.from_figure(
+            figure,
+            name="seed_agreement",
+            title="What two seeds have in common",
+            alt=_alt(drawn),
+            caption="Each dot is a network: the mean over all others of its kind of the share of strings that both "
+            "answer alike, by length, and of the likeness of their states after ten bits (linear CKA). Untrained "
+            "states are as alike as what they were drawn for makes them: CKA says nothing without them beside it.",
+            data=common.medians(drawn, ["metric", "units", "subject"]),
+        )
+    notes = {"answer": _answer(medians, spread)}
+    wide = zip(spread["metric"], spread["high"] - spread["low"], strict=True)
+    widths = [common.row(QUESTION, "quartile_range", "counter", value, units=said) for said, value in wide]
+    every = pd.concat([table, tabulate(widths)], ignore_index=True)
+    return common.finding(QUESTION, TITLE, every, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _askable(length: int) -> torch.Tensor:
+    x = bit_strings(length)
+    count = running_count(x)[:, -1]
+    return x[(count <= REFERENCE) & (length - count <= REFERENCE)]
+
+
+def _alt(drawn: pd.DataFrame) -> str:
+    middle = common.medians(drawn, ["metric", "units", "subject"])
+    columns = (middle[name] for name in ("metric", "units", "subject", "median"))
+    parts = [
+        f"{metric} {units} {subject} {value:.2f}" for metric, units, subject, value in zip(*columns, strict=True)
+    ]
+    return f"Medians over networks: {'; '.join(' '.join(part.split()) for part in parts)}."
+
+
+def _spread(table: pd.DataFrame, metric: str, said: str) -> dict[str, object]:
+    own = table[(table["metric"] == metric) & (table["subject"] == "trained")]
+    own = own[own["signal"] == _SIGNAL[metric]] if metric in _SIGNAL else own
+    low, middle, high = own["value"].quantile([0.25, 0.5, 0.75])
+    return {"metric": said, "low": low, "median": middle, "high": high, "networks": len(own)}
+
+
+def _answer(medians: pd.Series, spread: pd.DataFrame) -> str:
+    alike = ", ".join(
+        f"{medians['equal_answers', str(length), 'trained']:.0%} of strings of {length} bits" for length in LENGTHS
+    )
+    told = "; ".join(
+        f"{row['metric']} {row['median']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for _, row in spread.iterrows()
+    )
+    return (
+        f"Two trained networks answer alike on {alike} (median). Their states after ten bits are alike by a CKA of "
+        f"{medians['cka', '', 'trained']:.2f}, untrained ones by {medians['cka', '', 'untrained']:.2f}. "
+        f"Median over seeds and middle half: {told}."
+    )

@@ -1,0 +1,177 @@
+"""The study: what each network of each population is asked, where that is kept, and reading it back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+
+from models import planted, zoo
+from models.populations import CELLS, CONFIRMING, EXPLORING, POPULATIONS, TEMPLATE, Population
+from probe.measurements import Network
+
+from . import QUESTIONS, common, measured
+
+#: What the standard battery says of ten-bit strings, which the experiment's networks are asked beside their drift.
+EXPERIMENT = ("accuracy", "other_lengths", "linear_readout", "class_means", "directions", "erasure")
+#: What a network of any other recipe is asked; these need no cell state.
+BRIEF = ("accuracy", "other_lengths")
+#: The networks beside the counters that are asked everything.
+OTHERS = (("every-step", 0), ("tf1", 0))
+PLANTED, EVERY = "planted", "all"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks that are measured together: a trained one with its twins, or a planted one.
+
+    Attributes:
+        recipe: name of a recipe, or `planted`.
+        member: `seed-N`, or the planted network's name.
+    """
+
+    recipe: str
+    member: str
+
+    @property
+    def path(self) -> Path:
+        """Where its measurements lie, inside of a folder of measurements."""
+        return Path(self.recipe) / f"{self.member}.csv.xz"
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What it is asked."""
+        if self.recipe == EXPLORING.recipe and self.seed in EXPLORING.seeds:
+            return QUESTIONS if self.seed == 0 else BRIEF
+        if self.recipe in ("counter", "template", PLANTED) or (self.recipe, self.seed) in OTHERS:
+            return QUESTIONS
+        return EXPERIMENT if self.recipe in {cell.recipe for cell in CELLS} else BRIEF
+
+    @property
+    def seed(self) -> int | None:
+        """Its seed; None of a planted network."""
+        return None if self.recipe == PLANTED else int(self.member.removeprefix("seed-"))
+
+    def networks(self) -> list[Network]:
+        """Return its networks.
+
+        Raises:
+            ProbeError: a network is missing or damaged.
+        """
+        seed = self.seed
+        return common.planted_networks((self.member,)) if seed is None else common.group(self.recipe, seed)
+
+
+def groups(recipe: str, seeds: Iterable[int] | None = None) -> list[Group]:
+    """Return the groups of a recipe.
+
+    Args:
+        recipe: name of a recipe, `tf1`, `planted`, or `all`.
+        seeds: which; None for all that are committed.
+
+    Raises:
+        ProbeError: there is no such recipe.
+    """
+    if recipe == EVERY:
+        return list(dict.fromkeys([*judged(), *compared()]))
+    if recipe == PLANTED:
+        return [Group(PLANTED, name) for name in planted.battery()]
+    chosen = [0] if recipe == "tf1" else zoo.committed_seeds(recipe) if seeds is None else seeds
+    return [Group(recipe, f"seed-{seed}") for seed in chosen]
+
+
+def judged() -> list[Group]:
+    """Return the groups that the rules are judged on, and their controls."""
+    return [
+        *groups(CONFIRMING.recipe, CONFIRMING.seeds),
+        *groups(TEMPLATE.recipe, TEMPLATE.seeds),
+        *groups(PLANTED),
+        *(Group(recipe, f"seed-{seed}") for recipe, seed in OTHERS),
+    ]
+
+
+def compared() -> list[Group]:
+    """Return every trained network of every population that is whole, which recipes are compared by."""
+    return [group for each in POPULATIONS if is_whole(each) for group in groups(each.recipe, each.seeds)]
+
+
+def is_whole(population: Population) -> bool:
+    """Return whether all networks of a population are committed: a part of one would be a choice."""
+    return set(population.seeds) <= set(zoo.committed_seeds(population.recipe))
+
+
+def measure(group: Group, folder: Path = measured.FOLDER, questions: Sequence[str] | None = None) -> list[str]:
+    """Measure what is missing or stale of a group, write it and return which questions those were.
+
+    Args:
+        group: which networks.
+        folder: where the measurements lie.
+        questions: only these of what the group is asked; None for all.
+
+    Raises:
+        ProbeError: a network is missing or damaged, or the file cannot be written.
+    """
+    common.limit_threads()
+    asked = [name for name in group.questions if questions is None or name in questions]
+    networks = group.networks()
+    weights = measured.weights_of(networks)
+    path = folder / group.path
+    known, wanted = measured.missing(path, weights, asked)
+    if wanted:
+        # First: code that is edited while this runs must not stand for what was measured without the edit.
+        code = {name: measured.code_of(name) for name in wanted}
+        tables = {name: import_module(f"analyses.{name}").measure(networks) for name in wanted}
+        order = [name for name in QUESTIONS if name in known.tables or name in tables]
+        every, codes = {**known.tables, **tables}, {**known.code, **code}
+        measured.write(
+            path,
+            measured.Measured(weights, {name: codes[name] for name in order}, {name: every[name] for name in order}),
+        )
+    return wanted
+
+
+def judged_material(
+    questions: Sequence[str], folder: Path | None = None
+) -> tuple[list[Network], dict[str, pd.DataFrame]]:
+    """Return the networks that the rules are judged on, and their tables; the one of median drift is in detail.
+
+    Raises:
+        ProbeError: as `read`.
+    """
+    asked = [*questions] if "other_lengths" in questions else [*questions, "other_lengths"]
+    networks, tables = read(judged(), asked, folder)
+    lengths = tables["other_lengths"]
+    drift = lengths[(lengths["metric"] == "drift") & (lengths["subject"] == "trained")]
+    ordered = drift.sort_values(["value", "network"])["network"].tolist()
+    middle = ordered[(len(ordered) - 1) // 2]
+    marked = [
+        dataclasses.replace(network, detail=True)
+        if isinstance(network, common.Studied) and f"{network.name}/".startswith(f"{middle}/")
+        else network
+        for network in networks
+    ]
+    return marked, tables
+
+
+def read(
+    chosen: Sequence[Group], questions: Sequence[str], folder: Path | None = None
+) -> tuple[list[Network], dict[str, pd.DataFrame]]:
+    """Return the networks of groups, and what was measured on them, a table for each question.
+
+    Args:
+        chosen: which groups.
+        questions: which tables.
+        folder: of measurements; None for the committed ones.
+
+    Raises:
+        ProbeError: a network or its measurements are missing, damaged, or made by other code.
+    """
+    place = measured.FOLDER if folder is None else folder
+    networks = [group.networks() for group in chosen]
+    files = [(place / group.path, measured.weights_of(own)) for group, own in zip(chosen, networks, strict=True)]
+    tables = measured.gather(files, questions)
+    return [network for own in networks for network in own], tables

@@ -1,0 +1,286 @@
+"""Who is asked what in the study, whom its rules are judged on, and what is said of all populations together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import probe
+from analyses import QUESTIONS, accuracy, command, common, measured, other_lengths, study, training_signal
+from analyses.measured import Measured
+from analyses.predictions import PREDICTIONS
+from models import planted
+from models.populations import CELLS, CONFIRMING, EXPLORING, Population
+from models.recipes import CODES, DOSES, experiment_recipe
+from probe.measurements import Network, measurement, tabulate
+
+DRIFT = {"": 0.8, "reversed": 0.2, "signed": 0.5, "half-signed": 0.5, "shifted": 0.95}
+BATTERY = {"linear_readout": "last_step_r_squared", "class_means": "worst_class_mean_ratio"}
+BATTERY |= {"erasure": "erased_excess", "directions": "direction_score"}
+
+
+def test_counters_templates_and_planted_networks_are_asked_everything_and_others_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of cells of the experiment the battery of ten-bit strings besides the drift; of other recipes the drift."""
+    monkeypatch.setattr(study, "is_whole", lambda population: True)
+    asked = {group.recipe: group.questions for group in study.compared()}
+    whole = ("counter", "template")
+    assert all(asked[name] == QUESTIONS for name in whole)
+    assert all(asked[cell.recipe] == study.EXPERIMENT for cell in CELLS)
+    rest = set(asked) - {*whole, *(cell.recipe for cell in CELLS)}
+    assert {"every-step", "gru", "truncated"} <= rest
+    assert all(asked[name] == study.BRIEF for name in rest)
+    assert study.Group("every-step", "seed-0").questions == study.Group("tf1", "seed-0").questions == QUESTIONS
+    assert study.Group("planted", "decoy").questions == QUESTIONS
+    assert study.Group("counter", "seed-0").questions == study.Group("counter", "seed-1000").questions == QUESTIONS
+    assert study.Group("counter", "seed-1").questions == study.Group("counter", "seed-99").questions == study.BRIEF
+    assert set(study.BRIEF) <= set(study.EXPERIMENT) <= set(QUESTIONS)
+    assert {question for *_, question, _ in training_signal.BATTERY} <= set(study.EXPERIMENT)
+
+
+def test_rules_are_judged_on_the_confirming_counters_and_their_controls() -> None:
+    """None of those for exploring is among them, and no group is there twice."""
+    judged = study.judged()
+    counters = [group.seed for group in judged if group.recipe == "counter"]
+    assert counters == list(CONFIRMING.seeds)
+    assert not set(counters) & set(EXPLORING.seeds)
+    assert [group.member for group in judged if group.recipe == "planted"] == list(planted.battery())
+    assert all(group.questions == QUESTIONS for group in judged)
+    for groups in (judged, study.compared()):
+        assert len({group.path for group in groups}) == len(groups)
+    assert {group.seed for group in study.compared() if group.recipe == "counter"} == {
+        *EXPLORING.seeds,
+        *CONFIRMING.seeds,
+    }
+
+
+def test_groups_are_named_by_recipe_and_member() -> None:
+    """All committed ones unless seeds are given; a recipe that does not exist is named."""
+    assert study.groups("hidden-1", [0]) == [study.Group("hidden-1", "seed-0")]
+    assert study.Group("hidden-1", "seed-0") in study.groups("hidden-1")
+    assert study.groups("tf1") == [study.Group("tf1", "seed-0")]
+    assert study.Group("hidden-1", "seed-0").path == Path("hidden-1/seed-0.csv.xz")
+    assert [network.name for network in study.Group("planted", "decoy").networks()] == ["planted/decoy"]
+    with pytest.raises(probe.ProbeError, match="Did you mean 'counter'"):
+        study.groups("conter")
+
+
+def test_measured_networks_are_judged_as_if_they_were_measured_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """First the groups one by one, then the answers from their files: the same claims, to nine digits."""
+    groups = [*study.groups("counter", [0, 1]), *study.groups("planted")[:5]]
+    monkeypatch.setattr(study, "judged", lambda: groups)
+    place = ["--measured", str(tmp_path / "measured")]
+    names = ["accuracy", "other_lengths"]
+    answer = [*place, "--out", str(tmp_path / "out")]
+    assert command.run(names, "test", answer) == command.FAILED
+    assert "`make study` does" in capsys.readouterr().err
+    assert command.run(names, "test", ["--recipe", "counter", "--seeds", "0:2", *place]) == 0
+    assert command.run(names, "test", ["--recipe", "planted", *place]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'measured' / 'counter'} 2 of 2 measured")
+    assert command.run(names, "test", answer) == 0
+    written = capsys.readouterr()
+    assert written.err == ""
+    lines = [line.split() for line in written.out.splitlines()]
+    assert [Path(folder).name for folder, *_ in lines] == [*names, "findings.json"]
+    for folder, size, unit in lines:
+        files = [path for path in [Path(folder), *Path(folder).rglob("*")] if path.is_file()]
+        assert (int(size), unit) == (sum(path.stat().st_size for path in files), "bytes")
+    networks = [network for group in groups for network in group.networks()]
+    for module in (accuracy, other_lengths):
+        found = probe.Finding.read(tmp_path / "out" / module.__name__.rpartition(".")[2])
+        wanted = module.find(networks, module.measure(networks))
+        assert [claim.verdict for claim in found.claims] == [claim.verdict for claim in wanted.claims]
+        assert [claim.value for claim in found.claims] == pytest.approx(
+            [claim.value for claim in wanted.claims], rel=1e-5
+        )
+        assert len(found.measurements) == len(wanted.measurements)
+        assert found.notes == wanted.notes
+
+
+Fake = Callable[[study.Group, str], pd.DataFrame]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[study.Group], Fake], Path]:
+    """Return what gives every group one tiny network and writes measurements that were made up."""
+    monkeypatch.setattr(common, "group", lambda recipe, seed: [tiny(recipe, seed, twin) for twin in ("", "readout")])
+
+    def write(groups: list[study.Group], made_up: Fake) -> Path:
+        for group in groups:
+            weights = measured.weights_of(group.networks())
+            tables = {question: made_up(group, question) for question in group.questions}
+            code = {question: measured.code_of(question) for question in tables}
+            assert measured.write(tmp_path / group.path, Measured(weights, code, tables)).is_file()
+        return tmp_path
+
+    return write
+
+
+def tiny(recipe: str, seed: int, twin: str) -> Network:
+    """Return a network by its name, and a twin of it."""
+    name = f"{recipe}/seed-{seed}"
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    subject = "trained" if recipe == "counter" else "other"
+    return common.Studied(f"{name}/{twin}" if twin else name, twin or subject, model, seed)
+
+
+def values(group: study.Group, question: str, **metrics: float) -> pd.DataFrame:
+    """Return metrics of a group's network, and 0 for its twin."""
+    network, twin = group.networks()
+    signals = {"direction_score": "ols"}
+    return tabulate(
+        measurement(question, metric, one, value if one is network else 0.0, signal=signals.get(metric, ""))
+        for metric, value in metrics.items()
+        for one in (network, twin)
+    )
+
+
+@pytest.mark.parametrize(
+    ("drifts", "middle"),
+    [
+        ({1: 0.5, 2: 0.1, 10: 0.9}, 1),
+        ({1: 0.1, 2: 0.9, 10: 0.5}, 10),
+        ({1: 0.2, 2: 0.8, 3: 0.4, 10: 0.6}, 3),
+        ({1: 0.3, 2: 0.3, 10: 0.3}, 10),
+    ],
+)
+def test_the_network_of_median_drift_is_shown_in_detail(
+    fake: Callable[[list[study.Group], Fake], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    drifts: dict[int, float],
+    middle: int,
+) -> None:
+    """With its twins and no other (seed 1 is not 10); of an even number the lower one, of equal ones by name."""
+    groups = study.groups("counter", drifts)
+    monkeypatch.setattr(study, "judged", lambda: groups)
+    folder = fake(
+        groups,
+        lambda group, question: values(group, question, drift=drifts[group.seed or 0]),
+    )
+    networks, tables = study.judged_material(["accuracy"], folder)
+    marked = [network.name for network in networks if isinstance(network, common.Studied) and network.detail]
+    assert marked == [f"counter/seed-{middle}", f"counter/seed-{middle}/readout"]
+    assert common.in_detail(networks).name == f"counter/seed-{middle}"
+    assert len(tables["accuracy"]) == 2 * len(drifts)
+
+
+def world(drift: dict[str, float], moved: float = 0.0) -> Fake:
+    """Return measurements of every cell: drifts by code that fall with the dose, a battery that moves with it."""
+    cells = {experiment_recipe(code, dose).name: (code, dose) for code in CODES for dose in DOSES}
+
+    def made_up(group: study.Group, question: str) -> pd.DataFrame:
+        code, dose = cells.get(group.recipe, ("", 0))
+        if question == "accuracy":
+            return values(group, question, test_error=0.002)
+        if question == "other_lengths":
+            jitter = ((group.seed or 0) % 10 - 2.5) / 1000
+            # What is for exploring must move no number of the experiment.
+            explored = 100.0 if group.seed in EXPLORING.seeds else 0.0
+            return values(group, question, drift=drift[code] - 0.06 * dose + jitter + explored)
+        return values(group, question, **{BATTERY[question]: 0.5 - moved * dose} if question in BATTERY else {})
+
+    return made_up
+
+
+@pytest.fixture
+def populations(monkeypatch: pytest.MonkeyPatch) -> list[study.Group]:
+    """Return the groups of a study of six seeds a cell, one recipe more, and two counters for exploring."""
+    few = [Population(each.name, each.recipe, range(1000, 1006), each.purpose) for each in (CONFIRMING, *CELLS)]
+    few.append(Population("gru", "gru", range(1000, 1006), "Another cell."))
+    few.append(Population("exploring", "counter", range(2), "For looking."))
+    monkeypatch.setattr(study, "POPULATIONS", tuple(few))
+    monkeypatch.setattr(study, "is_whole", lambda population: True)
+    return study.compared()
+
+
+def test_predictions_that_hold_are_said_to_hold(
+    fake: Callable[[list[study.Group], Fake], Path], populations: list[study.Group]
+) -> None:
+    """Each with its number; each recipe with its networks; no verdict about few of them; twins are left out."""
+    found = training_signal.find(fake(populations, world(DRIFT)))
+    recipes, experiment, predicted = (figure.data for figure in found.figures)
+    assert predicted["key"].tolist() == [each.key for each in PREDICTIONS]
+    assert predicted["outcome"].tolist() == ["held"] * len(PREDICTIONS)
+    assert found.figures[2].alt == f"{len(PREDICTIONS)} predictions, {len(PREDICTIONS)} held."
+    assert set(recipes["recipe"]) == {group.recipe for group in populations}
+    assert recipes.set_index("recipe")["networks"].to_dict() == {
+        name: 8 if name == "counter" else 6 for name in recipes["recipe"]
+    }
+    assert recipes["median_drift"].is_monotonic_increasing
+    assert len(experiment) == len(CODES) * len(DOSES) * (1 + len(BATTERY))
+    drift = experiment[experiment["metric"] == "drift"].set_index(["code", "shorter_percent"])["median"]
+    assert drift["0/1", 0] == pytest.approx(0.8)
+    assert drift["-1/+1", DOSES[-1]] == pytest.approx(0.5 - 0.06 * DOSES[-1])
+    claims = {claim.rule.key: claim for claim in found.claims}
+    assert {key: (claim.n, claim.verdict) for key, claim in claims.items()} == {
+        "23a": (6, "undecided"),
+        "23b": (6, "undecided"),
+    }
+    assert claims["23a"].value == pytest.approx(0.3)
+    assert claims["23b"].value == pytest.approx(0.2)
+    assert set(found.measurements["subject"]) == {"other", "trained"}
+    assert not found.measurements["network"].str.endswith("readout").any()
+    assert f"{len(PREDICTIONS)} held" in found.notes["predictions"]
+    assert "counter 0.80, code-signed 0.50, code-reversed 0.20" in found.notes["answer"]
+    assert all(len(figure.svg.encode()) <= 25_000 for figure in found.figures)
+    assert found.provenance["command"] == "python -m analyses"
+
+
+def test_predictions_that_fail_are_named(
+    fake: Callable[[list[study.Group], Fake], Path], populations: list[study.Group]
+) -> None:
+    """Another drift of one code and a battery that sees the drift: those predictions fail, and all say so."""
+    found = training_signal.find(fake(populations, world(DRIFT | {"signed": 0.62}, moved=0.02)))
+    predicted = found.figures[2].data
+    failed = predicted[predicted["outcome"] == "failed"]["key"].tolist()
+    assert failed == ["E2a", "E5a", "E5b", "E5c", "E5d"]
+    assert found.notes["predictions"].endswith(f"{', '.join(failed)} failed.")
+    assert f"failed: {', '.join(failed)}." in found.figures[2].alt
+    claims = {claim.rule.key: claim.value for claim in found.claims}
+    assert claims["23a"] == pytest.approx(0.18)
+
+
+def test_predictions_wait_for_the_whole_experiment(
+    fake: Callable[[list[study.Group], Fake], Path],
+    populations: list[study.Group],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A population of which networks are missing is left out, and what needs it is said to be open."""
+    monkeypatch.setattr(study, "is_whole", lambda population: population.recipe != "code-reversed")
+    found = training_signal.find(
+        fake([group for group in populations if group.recipe != "code-reversed"], world(DRIFT))
+    )
+    assert [figure.name for figure in found.figures] == ["drift-by-recipe"]
+    assert "code-reversed" not in set(found.figures[0].data["recipe"])
+    assert found.notes["predictions"].startswith(
+        f"19 of the experiment's 20 cells are trained; its {len(PREDICTIONS)}"
+    )
+    assert {claim.rule.key for claim in found.claims} == {"23a", "23b"}
+    monkeypatch.setattr(study, "is_whole", lambda population: population.recipe == "counter")
+    found = training_signal.find(fake([group for group in populations if group.recipe == "counter"], world(DRIFT)))
+    assert not found.claims
+
+
+def test_a_population_is_whole_when_none_of_its_networks_is_missing() -> None:
+    """Seed 0 of a recipe is not its population."""
+    assert study.is_whole(CONFIRMING)
+    assert not study.is_whole(Population("few", "hidden-1", range(777, 779), "Not all are there."))
+
+
+def test_a_population_that_was_not_measured_is_named(
+    fake: Callable[[list[study.Group], Fake], Path], populations: list[study.Group]
+) -> None:
+    """Nothing is said about all of them while one is missing."""
+    folder = fake(populations[:-1], world(DRIFT))
+    with pytest.raises(
+        probe.ProbeError, match=r"counter/seed-1.csv.xz' cannot be read as measurements.*`make study`"
+    ):
+        training_signal.find(folder)
