@@ -173,7 +173,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("narrow: the last of the first input", "if t:\n", "if t < 0:\n"),
         ("narrow: c of the start at every step", "            before = now\n", "            pass\n"),
         ("narrow: half of the candidate", "addcmul_(i, g, value=2)", "addcmul_(i, g, value=1)"),
-        ("narrow: rows of a block left out", "range(0, batch, 2 * _BLOCK)", "range(0, batch, 4 * _BLOCK)"),
+        (
+            "narrow: rows of a block left out",
+            "for first in range(0, batch, _BLOCK)",
+            "for first in range(0, batch, 2 * _BLOCK)",
+        ),
         (
             "narrow: other units in the layer's order",
             "for unit in (*units, *others)",

@@ -88,14 +88,12 @@ class Steps:
     """An LSTM's weights as `last` takes them: all units', or those of some that are computed while others are given.
 
     Attributes:
-        matrix: W and U side by side, the rows of the gates of the units computed, (gates, input + unit); U's columns
-            are in the order of those units, then of the others.
-        bias: (gates, 1).
+        matrix: W, the bias and U side by side, the rows of the computed units' gates, (gates, input + 1 + unit);
+            U's columns are in the order of those units, then of the others.
         computed: how many units are computed.
     """
 
     matrix: Float[Tensor, "gates number"]
-    bias: Float[Tensor, "gates 1"]
     computed: int
 
     @classmethod
@@ -107,13 +105,14 @@ class Steps:
             units: which units are computed, ascending; None for all.
         """
         matrix, bias = joined_weights(cell.weights)
+        inputs = matrix.shape[1] - cell.units
+        matrix = torch.cat([matrix[:, :inputs], bias, matrix[:, inputs:]], dim=1)
         if units is None:
-            return cls(matrix, bias, cell.units)
+            return cls(matrix, cell.units)
         others = [unit for unit in range(cell.units) if unit not in units]
         rows = torch.tensor([gate * cell.units + unit for gate in range(4) for unit in units], dtype=torch.long)
-        inputs = matrix.shape[1] - cell.units
-        columns = [*range(inputs), *(inputs + unit for unit in (*units, *others))]
-        return cls(matrix[rows][:, columns].contiguous(), bias[rows], len(units))
+        columns = [*range(inputs + 1), *(inputs + 1 + unit for unit in (*units, *others))]
+        return cls(matrix[rows][:, columns].contiguous(), len(units))
 
 
 def last(
@@ -134,23 +133,23 @@ def last(
     """
     (time, batch, inputs), units = x.shape, steps.computed
     out = c.new_empty(2 * units, batch)
-    space = c.new_empty(4 * units, min(batch, 2 * _BLOCK))
-    for start in range(0, batch, 2 * _BLOCK):
-        rows = slice(start, min(start + 2 * _BLOCK, batch))
-        seen = (x[0].T, h) if given is None else (x[0].T, h, given)
-        read, a = torch.cat([part[:, rows] for part in seen]), space[:, : rows.stop - start]
+    space, ones = c.new_empty(4 * units, min(batch, _BLOCK)), c.new_ones(1, batch)
+    # The bias is what a one is multiplied by: to add it would be another pass over memory.
+    seen = (x[0].T, ones, h) if given is None else (x[0].T, ones, h, given)
+    for first in range(0, batch, _BLOCK):
+        rows = slice(first, first + _BLOCK)
+        read = torch.cat([part[:, rows] for part in seen])
+        a = space[:, : read.shape[1]]
         i, f, g, o = a.chunk(4)
         before, now = c[:, rows], out[:units, rows]
         for t in range(time):
             if t:
                 read[:inputs] = x[t, rows].T
-            new = out[units:, rows] if t == time - 1 else read[inputs:]
-            torch.addmm(steps.bias, steps.matrix, read, out=a)
-            # c f + i (2 sigmoid(2 z) - 1), and o (2 sigmoid(2 c) - 1).
-            a.sigmoid_()
+            new = out[units:, rows] if t == time - 1 else read[inputs + 1 :]
+            torch.mm(steps.matrix, read, out=a).sigmoid_()
+            # c f + i (2 sigmoid(2 z) - 1)
             torch.mul(before, f, out=now).addcmul_(i, g, value=2).sub_(i)
-            torch.mul(now, 2, out=f).sigmoid_()
-            torch.neg(o, out=new).addcmul_(f, o, value=2)
+            torch.mul(torch.tanh(now, out=f), o, out=new)
             before = now
     return out
 
