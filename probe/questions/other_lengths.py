@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 QUESTION = "other_lengths"
 #: Named programs: what a ones-counter, a balance and a zeros-counter drift by for each bit that is missing.
 LANDMARKS = (0.0, 0.5, 1.0)
+#: More networks than this are not drawn and named one by one.
+MANY = 30
 
 
 def measure(
@@ -160,7 +162,8 @@ def draw(
 ) -> Axes:
     """Draw the mean excess of each network by length, a line a network, between the landmarks.
 
-    Networks of a subject that has no look of its own (`other`) are left out.
+    Networks of a subject that has no look of its own (`other`) are left out. Where a subject has many networks their
+    lines are thin and the median is drawn over them.
 
     Args:
         frame: what `measure` returned.
@@ -171,18 +174,15 @@ def draw(
     ax = axes_or_new(ax)
     rows = frame[(frame["metric"] == "mean_excess") & frame["subject"].isin(list(ROLE_STYLE))]
     for subject, of_subject in rows.groupby("subject", sort=False):
-        look = role_style(str(subject))
-        for number, (_, one) in enumerate(of_subject.groupby("network", sort=False)):
-            ax.plot(
-                one["units"].astype(int),
-                one["value"],
-                color=look.color,
-                linestyle=look.linestyle,
-                marker=look.marker,
-                markersize=3,
-                linewidth=1,
-                label=None if number else str(subject),
-            )
+        look, lines = role_style(str(subject)), of_subject.assign(units=of_subject["units"].astype(int))
+        table = lines.pivot_table(index="units", columns="network", values="value", sort=True)
+        shown = table
+        if table.shape[1] > MANY:
+            # Pixels: a hundred lines of nine points weigh more than the rest of a page's figure.
+            ax.plot(table.index, table, color=look.color, linewidth=0.6, alpha=0.3, rasterized=True)
+            shown = table.median(axis=1).to_frame()
+        drawn = ax.plot(shown.index, shown, **look.line(), markersize=3, linewidth=1)
+        drawn[0].set_label(str(subject))
     lengths = sorted(rows["units"].astype(int).unique())
     for landmark in LANDMARKS:
         ends = [landmark * (reference - lengths[0]), landmark * (reference - lengths[-1])]
@@ -220,7 +220,7 @@ def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None
     ax = axes_or_new(ax)
     drifts = frame[(frame["metric"] == "drift") & frame["subject"].isin(["trained", "planted"])]
     drifts = drifts.sort_values(["value", "network"])
-    places = np.arange(len(drifts))
+    places, many = np.arange(len(drifts)), len(drifts) > MANY
     marks = {
         subject: (drifts["value"][own], places[own])
         for subject in ("trained", "planted")
@@ -233,7 +233,8 @@ def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None
             marks[twin] = (twins.loc[drifts["seed"][paired]], places[paired])
     for subject, (values, rows) in marks.items():
         look = role_style(subject)
-        ax.plot(values.to_numpy(), rows, look.marker, color=look.color, label=subject)
+        size = 3.5 if many else None
+        ax.plot(values.to_numpy(), rows, look.marker, color=look.color, label=subject, markersize=size)
     ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=len(marks), columnspacing=1.0, handletextpad=0.2)
     for landmark in LANDMARKS:
         ax.axvline(landmark, color="black", linewidth=0.8, zorder=0)
@@ -246,6 +247,10 @@ def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None
             ha="center",
             va="bottom",
         )
-    ax.set_yticks(places, list(drifts["network"]))
+    if many:
+        ax.set_yticks([])
+        ax.set_ylabel("networks, by their drift")
+    else:
+        ax.set_yticks(places, list(drifts["network"]))
     ax.set_xlabel("drift: what the answer gains for each missing step")
     return ax

@@ -181,6 +181,18 @@ def test_draw_drifts_sorts_the_networks_and_marks_each_twin_in_its_networks_row(
     assert [text.get_text() for text in ax.texts] == ["d = 0", "d = 0.5", "losses"]
 
 
+def test_many_networks_are_thin_lines_below_their_median_and_are_not_named():
+    """Forty networks: the labelled line is the median, each network's is a picture below it, and no row has a name."""
+    drifts = [0.02 * number for number in range(40)]
+    table = measure([Program(drift) for drift in drifts])
+    lines = other_lengths.draw(table, reference=REFERENCE).get_lines()
+    (median,) = [line for line in lines if line.get_label() == "trained"]
+    middle = float(np.median(drifts))
+    assert np.allclose(median.get_ydata(), [middle * (REFERENCE - length) for length in LENGTHS])
+    assert sum(bool(line.get_rasterized()) for line in lines) == len(drifts)
+    assert not other_lengths.draw_drifts(table).get_yticklabels()
+
+
 def test_a_subject_without_a_look_of_its_own_is_not_drawn():
     """It stays in the table, and the figure shows the others."""
     networks = [Network("net", "trained", Program(0.8), 0), Network("another", "other", Program(0.7))]
