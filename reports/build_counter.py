@@ -9,7 +9,7 @@ from pathlib import Path
 import cyclopts
 
 from probe import Finding, ProbeError
-from probe.report import Block, Code, Details, Figure, Link, Page, Section, Table, Text
+from probe.report import Block, Code, Details, Figure, Page, Section, Table, Text
 
 from . import story
 
@@ -24,6 +24,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
             "single_units",
             "linear_readout",
             "other_lengths",
+            "verdicts",
             "planted_networks",
         ),
     ),
@@ -55,9 +56,15 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
             "dynamics",
         ),
     ),
+    "recipes.html": (
+        "What does the training signal decide?",
+        ("training_signal", "seed_agreement"),
+    ),
 }
+#: Told on the first page where a network was trained on the machine that builds it.
+OPTIONAL = "trained_here"
 #: How many rows of the table behind a figure are shown, where it is the result itself.
-WHOLE = {"planted_networks": 40, "running_count": 60}
+WHOLE = {"planted_networks": 40, "running_count": 60, "training_signal": 40, "trained_here": 40}
 QUESTIONS = tuple(question for _, questions in PAGES.values() for question in questions)
 
 
@@ -67,7 +74,8 @@ def build(findings: Path) -> dict[str, Page]:
     Raises:
         ProbeError: a finding is missing or damaged, or they were made by different code.
     """
-    read = {question: Finding.read(findings / question) for question in QUESTIONS}
+    there = [*QUESTIONS, OPTIONAL] if (findings / OPTIONAL).is_dir() else QUESTIONS
+    read = {question: Finding.read(findings / question) for question in there}
     provenance = story.versions(list(read.values()))
     return {
         name: Page(
@@ -85,21 +93,32 @@ def _sections(name: str, questions: Sequence[str], read: dict[str, Finding]) -> 
     if name != "index.html":
         return own
     every = [claim for finding in read.values() for claim in finding.claims]
+    first = read["accuracy"].provenance["rules_first_used"]
     caption = (
         "Median over networks with its interval by order statistics; each rule was fixed in code before its result. "
         "A paired difference is trained minus control, seed by seed."
     )
-    table = story.claims_table(every, caption, name="claims")
-    rebuild = Code("make pages     # from the committed weights\nmake report    # with seed 0 trained afresh")
-    about = Section("In short", [Text(story.about(read)), story.networks_table(read["accuracy"])], key="in-short")
-    more = Text([[f"{title} ", Link("Read on", other), "."] for other, (title, _) in PAGES.items() if other != name])
+    table = story.claims_table(every, read["verdicts"], first, caption, name="claims")
+    how = Details("How each is computed", [story.definitions_table(every, first)])
+    rebuild = Code(
+        "make pages     # from the committed measurements\n"
+        "make report    # the same, and seed 0 trained and measured here\n"
+        "make study     # trains and measures every network again: hours; what is there is kept"
+    )
+    networks = Details("Every network, with the strings that it misreads", [story.networks_table(read["accuracy"])])
+    about = Section("In short", [Text(story.about(read)), networks], key="in-short")
+    others = {other: page for other, page in PAGES.items() if other != name}
+    more = Text(
+        [story.read_on(title, other, [read[one] for one in asked]) for other, (title, asked) in others.items()]
+    )
     return [
         own[0],
         own[1],
         about,
         *own[2:],
+        *([_section(read[OPTIONAL])] if OPTIONAL in read else []),
         Section("More of the evidence", [more], key="more"),
-        Section("All claims", [table, Details("How each is computed", [_definitions(read)])], key="claims"),
+        Section("All claims", [table, how], key="claims"),
         Section("Build it again", [rebuild], key="rebuild"),
     ]
 
@@ -122,15 +141,6 @@ def _section(finding: Finding) -> Section:
     if last:
         blocks.append(Text(last))
     return Section(finding.title, blocks, key=finding.question.replace("_", "-"))
-
-
-def _definitions(findings: dict[str, Finding]) -> Table:
-    rows = [
-        [claim.rule.key, claim.rule.metric, claim.rule.definition, claim.rule.source]
-        for finding in findings.values()
-        for claim in finding.claims
-    ]
-    return Table(["claim", "metric", "definition", "source"], rows, "Definitions and sources.")
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
-
 from probe import Claim, Finding, ProbeError
-from probe.report import Link, Sentence, Strong, Table
+from probe.report import CodeSpan, Link, Sentence, Strong, Table
 
 #: The notes of a finding that a section tells before its figures, and after its claims.
 FIRST_NOTES = ("answer",)
@@ -16,6 +15,20 @@ SETUP = "setup"
 #: A note that the page's first sentences take up.
 VERDICT = "verdict"
 LAST_NOTES = ("otherwise",)
+#: A note that says how the predictions of an experiment came out.
+PREDICTED = "predictions"
+#: From so many networks of a recipe on, the provenance has one line for all of them.
+MANY = 4
+#: What each verdict comes to, in words.
+VERDICTS = {
+    "established": "are established",
+    "refuted": "are refuted",
+    "decoration": "are decoration (true, and as true without learning)",
+    "undecided": "stay undecided",
+}
+CHANGED = "rule changed after measuring"
+#: How many digits of a digest are shown; `findings.json` has all.
+SHOWN_DIGITS = 12
 
 
 def claims_of(findings: Sequence[Finding]) -> dict[str, Claim]:
@@ -33,14 +46,6 @@ def claims_of(findings: Sequence[Finding]) -> dict[str, Claim]:
     return claims
 
 
-def holding(claim: Claim, finding: Finding, subject: str) -> tuple[int, int]:
-    """Return how many networks of a subject satisfy a claim's rule, each taken alone, and how many there are."""
-    rows = finding.measurements
-    rows = rows[(rows["metric"] == claim.rule.metric) & (rows["subject"] == subject)]
-    rows = rows[rows["signal"] == claim.rule.signal] if claim.rule.signal else rows
-    return sum(value in claim.rule.established_if for value in rows["value"]), len(rows)
-
-
 def about(findings: Mapping[str, Finding]) -> list[str]:
     """Return what a reader needs before the sections: the set-up, the words, and what a verdict takes."""
     claims = claims_of(list(findings.values())).values()
@@ -51,10 +56,11 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
         "from 0, so the state after seven bits is that of step 6."
     )
     verdicts = (
-        f"A verdict is about the recipe and needs {needed} networks; there are {networks} here, and the column "
-        '"holds in" says what they show, whatever the verdict. Untrained twins have random heads, an easy control '
-        "for answers; the readout twin, the untrained network read by the best line, is the fair one. The template "
-        "network was trained on another question with the same labels; planted networks were written down."
+        f"A verdict is about the recipe: it needs {needed} networks, and here are {networks}, trained after the "
+        'rules were committed. "Holds in" counts the networks that satisfy a rule, each taken alone. Untrained twins '
+        "have random heads, an easy control for answers; the readout twin, the untrained network read by the best "
+        "line, is the fair one. Template networks were trained on another question with the same labels; planted "
+        "networks were written down."
     )
     return [findings["accuracy"].notes[SETUP], words, verdicts]
 
@@ -62,16 +68,27 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
 def lead(findings: Mapping[str, Finding]) -> Sentence:
     """Return the page's first sentences: what the networks learned, what is no evidence of it, what is open."""
     claims = claims_of(list(findings.values()))
-    counts, needed = claims["0"], max(claim.rule.needs for claim in claims.values())
+    counts, drifting = claims["0"], claims["17a"]
     verdict = findings["running_count"].notes[VERDICT]
+    learns = {"established": "learns to count", "refuted": "does not learn to count"}
+    counting = {"established": "counts on", "refuted": "does not go on counting"}
     return [
-        f"{counts.holds_in} of {counts.n} networks count the ones of a ten-bit string with at most "
-        f"{counts.rule.established_if.high:.0%} of errors on strings they never saw. Does some cell encode a running "
-        "count? ",
+        f"An LSTM trained on strings of ten bits {learns.get(counts.verdict, 'may learn to count')} their ones "
+        f"({counts.holds_in} of {counts.n} networks misread at most {counts.rule.established_if.high:.0%} of the "
+        f"strings they never saw), and at other lengths {counting.get(drifting.verdict, 'may count on')}: the answer "
+        f"shifts by {drifting.value:.2f} for each missing bit (median). Does some cell encode a running count? ",
         Strong(verdict),
-        f"; the first section has the seven tests that would say so, beside their controls. {counts.n} networks say "
-        f"nothing final about the recipe: a verdict needs {needed}.",
+        "; the first section has the seven tests that would say so, beside their controls. "
+        + _tally(list(claims.values())),
     ]
+
+
+def _tally(claims: Sequence[Claim]) -> str:
+    """Return how many claims came out how, in a sentence."""
+    decided = [claim for claim in claims if not claim.rule.check]
+    numbers = {verdict: sum(claim.verdict == verdict for claim in decided) for verdict in VERDICTS}
+    parts = [f"{number} {words}" for (_, words), number in zip(VERDICTS.items(), numbers.values(), strict=True)]
+    return f"Of {len(decided)} claims with a rule {', '.join(parts)}."
 
 
 def lead_of(findings: Sequence[Finding]) -> Sentence:
@@ -86,6 +103,13 @@ def lead_of(findings: Sequence[Finding]) -> Sentence:
         Link("Back to the answer in short", "index.html"),
         ".",
     ]
+
+
+def read_on(title: str, page: str, findings: Sequence[Finding]) -> Sentence:
+    """Return what stands on another page, in short, with the link to it."""
+    claims = [claim for finding in findings for claim in finding.claims]
+    told = [finding.notes[PREDICTED] for finding in findings if PREDICTED in finding.notes]
+    return [Strong(title), " ", " ".join([_tally(claims), *told]), " ", Link("Read on", page), "."]
 
 
 def _planted(claim: Claim) -> str:
@@ -131,8 +155,32 @@ def claims_brief(claims: Sequence[Claim]) -> Table:
     )
 
 
-def claims_table(claims: Sequence[Claim], caption: str, *, name: str | None = None) -> Table:
-    """Return claims as a table: value, interval, controls, and the verdict with its reason."""
+#: Whose values stand in a claim's row beside those of the trained networks: subject, and the column's name.
+BESIDE = {"untrained": "untrained", "readout": "readout twin", "template": "template"}
+
+
+def claims_table(
+    claims: Sequence[Claim],
+    verdicts: Finding,
+    first_used: Mapping[str, str],
+    caption: str,
+    *,
+    name: str | None = None,
+) -> Table:
+    """Return claims as a table: value, interval, null and controls, and the verdict with its reason.
+
+    Args:
+        claims: what was judged.
+        verdicts: what the same rules say of the controls, populations with their medians.
+        first_used: the digest of each rule before the networks were measured, by key.
+        caption: of the table.
+        name: of the table's file.
+    """
+    (figure,) = verdicts.figures
+    medians = {
+        (claim, networks): value
+        for claim, networks, value in zip(*(figure.data[one] for one in ("claim", "networks", "median")), strict=True)
+    }
     rows = []
     for claim in claims:
         rule = claim.rule
@@ -144,26 +192,34 @@ def claims_table(claims: Sequence[Claim], caption: str, *, name: str | None = No
                 claim.value,
                 claim.interval,
                 f"{claim.holds_in} of {claim.n}",
-                _controls(claim),
-                _differences(claim),
+                claim.null,
+                *(medians.get((rule.key, subject)) for subject in BESIDE),
                 _planted(claim),
+                _differences(claim),
                 claim.verdict,
-                claim.reason,
+                claim.reason if first_used.get(rule.key) == rule.digest else f"{claim.reason}; {CHANGED}",
             ]
         )
-    columns = [
-        "claim",
-        "statement",
-        "rule",
-        "median",
-        "95 % interval",
-        "holds in",
-        "controls",
-        "paired difference",
+    columns = ["claim", "statement", "rule", "median", "95 % interval", "holds in", "null", *BESIDE.values()]
+    columns += ["planted counter", "paired difference", "verdict", "why"]
+    return Table(columns, rows, caption, verdict="verdict", name=name, digits=3)
+
+
+def definitions_table(claims: Sequence[Claim], first_used: Mapping[str, str]) -> Table:
+    """Return how each claim is computed, and the digest of its rule: now, and before the networks were measured."""
+    rows = [
+        [
+            claim.rule.key,
+            claim.rule.metric,
+            claim.rule.definition,
+            claim.rule.source,
+            CodeSpan(claim.rule.digest[:SHOWN_DIGITS]),
+            CodeSpan(first_used.get(claim.rule.key, "none")[:SHOWN_DIGITS]),
+        ]
+        for claim in claims
     ]
-    return Table(
-        [*columns, "planted counter", "verdict", "why"], rows, caption, verdict="verdict", name=name, digits=3
-    )
+    columns = ["claim", "metric", "definition", "source", "rule (SHA-256)", "rule first used"]
+    return Table(columns, rows, "Definitions, sources, and the digests of the rules (their first digits).")
 
 
 def networks_table(accuracy: Finding) -> Table:
@@ -191,7 +247,22 @@ def networks_table(accuracy: Finding) -> Table:
         "Every network as it came, none replaced. The floor: test strings whose label stood nowhere in the training "
         "strings (0 and 10 have one string each)."
     )
-    return Table(columns, table, caption, name="networks", digits=3)
+    return Table(columns, table, caption, name="networks", digits=3, max_rows=max(len(table), 1))
+
+
+def _weights(weights: Mapping[str, str]) -> dict[str, str]:
+    """Return a line for each network, or for all of one recipe together where they are many."""
+    recipes: dict[str, list[str]] = {}
+    for name in weights:
+        recipes.setdefault(name.partition("/")[0], []).append(name)
+    lines = {}
+    for recipe, names in recipes.items():
+        if len(names) < MANY:
+            lines |= {f"weights of {name} (SHA-256)": weights[name] for name in names}
+            continue
+        every = hashlib.sha256("".join(f"{name} {weights[name]}\n" for name in sorted(names)).encode()).hexdigest()
+        lines[f"weights of {len(names)} networks {recipe}/... (SHA-256 over their names and SHA-256)"] = every
+    return lines
 
 
 def versions(findings: Sequence[Finding]) -> dict[str, str]:
@@ -206,10 +277,7 @@ def versions(findings: Sequence[Finding]) -> dict[str, str]:
             f"The findings were made by different code ({', '.join(codes.values())}); run all analyses again."
         )
     provenance = findings[0].provenance
-    weights = pd.Series(
-        {name: digest for finding in findings for name, digest in finding.provenance["weights"].items()}
-    )
-    lines = {"code (SHA-256 of the sources)": next(iter(codes))}
-    lines |= {f"weights of {name} (SHA-256)": str(digest) for name, digest in weights.items()}
+    weights = {name: str(digest) for finding in findings for name, digest in finding.provenance["weights"].items()}
+    lines = {"code (SHA-256 of the sources)": next(iter(codes))} | _weights(weights)
     lines |= {str(name): str(number) for name, number in provenance["versions"].items()}
     return lines

@@ -6,7 +6,9 @@ import dataclasses
 
 import pytest
 
-from analyses import mechanism, planted_networks, running_count
+from analyses import mechanism, planted_networks, running_count, verdicts
+from probe import Control, Finding, Range, Rule, judge
+from probe.measurements import tabulate
 from tests.repo import asked_once
 
 
@@ -45,3 +47,51 @@ def test_a_planted_value_that_is_not_met_fails_the_check(monkeypatch: pytest.Mon
     found = planted_networks.find(read)
     assert [claim.verdict for claim in found.claims] == ["failed"]
     assert "instead of 0.5" in found.notes["answer"]
+
+
+def test_every_rule_is_applied_to_every_population_alone() -> None:
+    """A population's share is that of the networks in the rule's range; each alone decides nothing of a recipe."""
+    read = asked_once.findings()
+    found = verdicts.find(read)
+    (picture,) = found.figures
+    data = picture.data.set_index(["claim", "networks"])
+    rules = {claim.rule.key: claim.rule for finding in read.values() for claim in finding.claims}
+    assert set(data.index.get_level_values("claim")) == {key for key, rule in rules.items() if not rule.check}
+    error = read["accuracy"].measurements
+    twin = error[(error["metric"] == "test_error") & (error["subject"] == "untrained")]["value"].item()
+    assert data.loc[("0", "untrained"), "median"] == twin
+    assert data.loc[("0", "untrained"), "holds_in"] == int(twin <= rules["0"].established_if.high) == 0
+    assert list(data.loc[("1a", "planted/ones"), ["holds_in", "of"]]) == [1, 1]
+    assert set(data["alone"]) == {"undecided", ""}
+
+
+def test_a_population_that_satisfies_a_rule_is_told_beside_the_verdict() -> None:
+    """Sixty networks and sixty twins that are as good: established alone, decoration with the control."""
+    rule = Rule(
+        "k",
+        "It is large.",
+        "size",
+        "the size",
+        "here",
+        Range.at_least(0.9),
+        Range.below(0.9),
+        (Control("readout", 0.05),),
+    )
+    rows = [
+        {"question": "q", "metric": "size", "subject": subject, "network": f"{subject}-{seed}", "seed": seed}
+        | {"layer": "", "signal": "", "units": "", "step": None, "value": value}
+        for subject, value in (("trained", 0.95), ("readout", 0.94), ("untrained", 0.2))
+        for seed in range(60)
+    ]
+    table = tabulate(rows)
+    judged = judge(table, [rule], family=1)
+    assert [claim.verdict for claim in judged] == ["decoration"]
+    provenance = asked_once.finding("accuracy").provenance
+    found = verdicts.find({"q": Finding("q", "Is it?", table, judged, (), provenance, {})})
+    data = found.figures[0].data
+    assert dict(zip(data["networks"], data["alone"], strict=True)) == {
+        "trained": "established",
+        "readout": "established",
+        "untrained": "refuted",
+    }
+    assert "k (readout) came out as decoration" in found.notes["answer"]

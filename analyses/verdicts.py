@@ -1,0 +1,107 @@
+"""What do the same rules say of networks that did not learn to count? Every rule on every population, alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from probe import Claim, DataFigure, Finding, judge
+from probe.figures import SEQUENTIAL, new_figure, style
+from probe.measurements import tabulate
+
+from . import common
+from .summaries import Findings, summary
+
+QUESTION, TITLE = "verdicts", "What do the same rules say of networks that did not learn it?"
+POPULATIONS = ("trained", "untrained", "readout", "template")
+#: What one rule says of some networks, as long as no control is asked.
+COLUMNS = ("claim", "statement", "networks", "holds_in", "of", "median", "alone")
+
+
+def find(findings: Findings) -> Finding:
+    """Judge every rule on each population as if it were the trained one, and on each planted network."""
+    claims = [claim for finding in findings.values() for claim in finding.claims if not claim.rule.check]
+    measured = {finding.question: finding.measurements for finding in findings.values()}
+    where = {claim.rule.key: finding.question for finding in findings.values() for claim in finding.claims}
+    rows = [row for claim in claims for row in _rows(claim, measured[where[claim.rule.key]])]
+    data = pd.DataFrame(rows, columns=list(COLUMNS))
+    verdicts = {claim.rule.key: claim.verdict for claim in claims}
+    with style():
+        picture = _picture(data, verdicts)
+    shares = zip(data["networks"], data["claim"], data["holds_in"] / data["of"], strict=True)
+    table = tabulate(
+        common.row(QUESTION, "rule_holds", network, share, units=claim) | {"subject": network.partition("/")[0]}
+        for network, claim, share in shares
+    )
+    notes = {"answer": _answer(data, verdicts)}
+    return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
+
+
+def _rows(claim: Claim, table: pd.DataFrame) -> list[tuple[object, ...]]:
+    """Return what a rule says of each population and each planted network that it was measured on."""
+    rule = dataclasses.replace(claim.rule, controls=())
+    rows = table[table["metric"] == rule.metric]
+    rows = rows[rows["signal"] == rule.signal] if rule.signal else rows
+    found: list[tuple[object, ...]] = []
+    for population in POPULATIONS:
+        own = rows[rows["subject"] == population]
+        if len(own):
+            (alone,) = judge(own.assign(subject="trained"), [rule], family=common.family())
+            found.append((rule.key, rule.statement, population, alone.holds_in, alone.n, alone.value, alone.verdict))
+    for network, own in rows[rows["subject"] == "planted"].groupby("network", sort=False):
+        value = own["value"].item()
+        found.append((rule.key, rule.statement, network, int(value in rule.established_if), 1, value, ""))
+    return found
+
+
+def _picture(data: pd.DataFrame, verdicts: dict[str, str]) -> DataFigure:
+    shares = (data["holds_in"] / data["of"]).rename("share")
+    grid = data.assign(share=shares).pivot_table(index="claim", columns="networks", values="share", sort=False)
+    grid = grid[list(dict.fromkeys(data.sort_values("of", ascending=False, kind="stable")["networks"]))]
+    figure, axes = new_figure(width=8.4, height=0.24 * len(grid) + 1.6)
+    ax = axes[0, 0]
+    mesh = ax.pcolormesh(np.ma.masked_invalid(grid.to_numpy(float)), cmap=SEQUENTIAL, vmin=0, vmax=1)
+    for y, (_, row) in enumerate(grid.iterrows()):
+        for x, name in enumerate(grid.columns):
+            if name in POPULATIONS and not np.isnan(row[name]):
+                color = "black" if row[name] > 0.6 else "white"
+                ax.text(x + 0.5, y + 0.5, f"{100 * row[name]:.0f}", color=color, ha="center", va="center", fontsize=8)
+    ax.set_xticks(np.arange(grid.shape[1]) + 0.5, [str(name).removeprefix("planted/") for name in grid], rotation=90)
+    ax.set_yticks(np.arange(len(grid)) + 0.5, [f"{key} {verdicts[key]}" for key in grid.index], fontsize=8)
+    ax.invert_yaxis()
+    ax.tick_params(length=0)
+    figure.colorbar(mesh, ax=ax, label="share of the networks in which the rule holds")
+    return DataFigure.from_figure(
+        figure,
+        name=QUESTION,
+        title="Every rule on every population",
+        alt=f"A grid of {len(grid)} rules by {grid.shape[1]} kinds of networks. {_numbers(data)}",
+        caption="How many networks satisfy each rule, each taken alone and without its controls, in per cent: the "
+        "populations first, then each planted network. Empty: not measured there. Beside the claim stands its "
+        "verdict, controls included.",
+        data=data,
+    )
+
+
+def _numbers(data: pd.DataFrame) -> str:
+    """Return how many rules each population satisfies as a population."""
+    parts = []
+    for population in POPULATIONS:
+        own = data[data["networks"] == population]
+        parts += [f"{population}: {(own['alone'] == 'established').sum()} of {len(own)}"] if len(own) else []
+    return f"Rules established, controls left out: {'; '.join(parts)}."
+
+
+def _answer(data: pd.DataFrame, verdicts: dict[str, str]) -> str:
+    kept = [key for key, verdict in verdicts.items() if verdict == "established"]
+    twins = data[data["networks"].isin(["untrained", "readout"]) & (data["alone"] == "established")]
+    as_well = twins.groupby("claim", sort=False)["networks"].agg(" and ".join)
+    shared = [f"{key} ({as_well[key]})" for key in kept if key in as_well.index]
+    lost = [f"{key} ({names})" for key, names in as_well.items() if verdicts[str(key)] == "decoration"]
+    return (
+        f"{_numbers(data)} Where a twin satisfies a rule too, only the paired difference can tell learning: of the "
+        f"{len(kept)} claims established of the trained networks that is so in {', '.join(shared) or 'none'}; "
+        f"{', '.join(lost) or 'none'} came out as decoration for it."
+    )
