@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 BUILD := build
-# How many questions are answered at a time; the findings are the same.
+# How many processes answer questions, train networks or run tests; what comes out is the same.
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # Small recurrent networks run many times slower on two threads than on one.
 export OMP_NUM_THREADS = 1
@@ -15,7 +15,7 @@ export VECLIB_MAXIMUM_THREADS = 1
 BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train analyses report pages picture browser check test coverage mutants lint types wheel clean
+.PHONY: help setup train analyses report pages study picture browser check test coverage mutants lint types wheel clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,15 +34,20 @@ $(VENV)/.installed: pyproject.toml
 train: $(VENV)/.installed  ## train seed 0 of the counter into build/models/counter
 	$(PY) -m models.train --recipe counter --seed 0 --out $(BUILD)/models/counter/seed-0 --overwrite
 
-analyses: $(VENV)/.installed  ## answer every question on the networks of build/ and models/zoo/
-	$(PY) -m analyses --fresh $(BUILD)/models/counter --out $(BUILD)/findings/counter --jobs $(JOBS)
+analyses: $(VENV)/.installed  ## answer every question from the measurements, and place the network of `make train`
+	$(PY) -m analyses --here $(BUILD)/models/counter/seed-0 --out $(BUILD)/findings/counter --jobs $(JOBS)
 
-report: train analyses  ## train, analyse and build the page: build/reports/counter/index.html
+report: train analyses  ## train and measure seed 0, answer, and build the page: build/reports/counter/index.html
 	$(PY) -m reports.build_counter --findings $(BUILD)/findings/counter --out $(BUILD)/reports/counter
 
-pages: $(VENV)/.installed  ## rebuild the committed pages from the committed weights
+pages: $(VENV)/.installed  ## rebuild the committed pages from the committed measurements
 	$(PY) -m analyses --out $(BUILD)/pages/counter --jobs $(JOBS)
 	$(PY) -m reports.build_counter --findings $(BUILD)/pages/counter --out reports/counter
+	cp $(BUILD)/pages/counter/findings.json reports/counter/findings.json
+
+study: $(VENV)/.installed  ## train and measure every network of the study; what is there and right is kept (hours)
+	$(PY) -m models.train --population all --out models/zoo --jobs $(JOBS) --resume
+	$(PY) -m analyses --recipe all --jobs $(JOBS)
 
 browser: $(BROWSER)/node_modules/.installed  ## install what the tests in a real browser need (Node.js)
 
@@ -55,11 +60,14 @@ picture: browser  ## take README's picture of the committed page
 
 check: lint types test  ## what a change must pass: style, types, tests
 
+# A file's tests stay in one process.
+TESTS := $(PY) -m pytest -n $(JOBS) --dist loadgroup
+
 test: $(VENV)/.installed  ## run every test
-	$(PY) -m pytest
+	$(TESTS)
 
 coverage: $(VENV)/.installed  ## run every test and fail where less than 95 % of probe/ is run
-	$(PY) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=95
+	$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 mutants: $(VENV)/.installed  ## break probe/ on purpose, one line at a time, and see that a test fails
 	$(PY) -m benchmarks.mutants

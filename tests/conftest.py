@@ -1,10 +1,23 @@
-"""What every test of the checkout needs: one thread, and no figure left behind."""
+"""What every test of the checkout needs: one thread, and files that stay whole where processes share the tests."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
+
 # Before torch and numpy are imported: small networks run many times slower on two threads than on one.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+#: Tests of these files read what one process measured once; in two processes it would be measured twice.
+TOGETHER = ("test_analyses", "test_battery")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a file's tests to one process (`-n 2 --dist loadgroup`), so that what a module makes is made once."""
+    for item in items:
+        name = item.path.stem
+        group = next((start for start in TOGETHER if name.startswith(start)), str(item.path))
+        item.add_marker(pytest.mark.xdist_group("asked once" if group in TOGETHER else group))
