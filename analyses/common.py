@@ -21,19 +21,13 @@ from torch import nn
 import probe
 from models import planted, zoo
 from models.counter import Coded
-from models.populations import CONFIRMING
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
-from probe.errors import unknown
 from probe.measurements import Network
 
 from . import POPULATION_QUESTIONS, QUESTIONS
 
-#: The networks that the rules are judged on.
-SEEDS = CONFIRMING.seeds
-#: What `networks` can give, in its order.
-SUBJECTS = ("trained", "untrained", "readout", "template", "planted", "other")
 #: All strings of ten bits (1024, 10, 1), and how many ones each had after each step (1024, 10).
 STRINGS = bit_strings(10)
 COUNTS = running_count(STRINGS)
@@ -59,38 +53,6 @@ class Studied(Network):
     checkpoint: bool = False
     detail: bool = False
     asked: str = "ones"
-
-
-def networks(seeds: Sequence[int] = SEEDS, *, subjects: Sequence[str] = SUBJECTS) -> list[Network]:
-    """Return the counters and what they are compared with.
-
-    `trained`, one a seed, each with its `untrained` and its `readout` twin; `template`, trained to answer another
-    question, of those seeds that are committed; every `planted` network; and `other`: the counter trained on its
-    answers after every step, and the one that TensorFlow trained.
-
-    Args:
-        seeds: which; the confirming ones unless told.
-        subjects: which.
-
-    Raises:
-        probe.ProbeError: a network is missing or damaged, or there is no such subject.
-    """
-    for subject in subjects:
-        if subject not in SUBJECTS:
-            raise probe.ProbeError(unknown("subject", subject, SUBJECTS))
-    found: list[Network] = []
-    if {"trained", "untrained", "readout"}.intersection(subjects):
-        for seed in seeds:
-            found += pick(group("counter", seed), *subjects)
-    if "template" in subjects:
-        committed = zoo.committed_seeds("template")
-        for seed in seeds:
-            found += group("template", seed) if seed in committed else []
-    if "planted" in subjects:
-        found += planted_networks()
-    if "other" in subjects:
-        found += [*group("every-step", 0), *group("tf1", 0)]
-    return found
 
 
 def group(recipe: str, seed: int) -> list[Network]:

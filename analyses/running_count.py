@@ -25,7 +25,9 @@ TESTS = {
 }
 #: Shown one by one: what a running count in one cell gives, and what only looks like one.
 TOGETHER = ("trained", "untrained", "readout", "template")
-ALONE = ("planted/ones", "planted/decoy", "every-step/seed-0", "tf1/seed-0")
+#: Of the others, by recipe; of the planted ones, two.
+RECIPES = ("every-step", "tf1")
+ALONE = ("planted/ones", "planted/decoy")
 
 COLUMNS = ("networks", "claim", "holds_in", "of")
 #: (subject, network) -> the key of a test -> whether its rule holds.
@@ -76,6 +78,7 @@ def _grid(passes: Passes) -> pd.DataFrame:
     """Return how many networks of each group hold each rule."""
     groups = {subject: [own for (one, _), own in passes.items() if one == subject] for subject in TOGETHER}
     groups |= {name: [own for (_, one), own in passes.items() if one == name] for name in ALONE}
+    groups |= {name: [own for (_, one), own in passes.items() if one.startswith(f"{name}/")] for name in RECIPES}
     rows = []
     for group, networks in groups.items():
         for key in TESTS if networks else ():
@@ -139,6 +142,20 @@ def _answer(passes: Passes) -> tuple[str, str]:
         f"{counts['1b']}, by one map at all steps in {counts['1c']}; one cell carries half of the answer in "
         f"{counts['1d']}; what a linear probe reads is what the answer follows in {counts['8']}; and {counts['17a']} "
         f"count on at other lengths. The planted counter passes {planted} of the {len(TESTS)}."
+        + _every_step([own for (_, one), own in passes.items() if one.startswith("every-step/")])
+    )
+
+
+def _every_step(networks: list[dict[str, bool]]) -> str:
+    """Return what becomes of the tests where every step's answer is asked for, which is asking for a running count."""
+    if not networks:
+        return ""
+    every = sum(all(own.get(key, False) for key in TESTS) for own in networks)
+    counts = {key: sum(own.get(key, False) for own in networks) for key in TESTS}
+    return (
+        f" Asked for the count after every step, which is asking for a running one, {every} of {len(networks)} pass "
+        f"all seven: {counts['17a']} count on at other lengths, {counts['1c']} can be read off one cell by one map, "
+        f"and one cell carries half of the answer in {counts['1d']}."
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from models import planted, zoo
-from models.populations import CELLS, CONFIRMING, EXPLORING, POPULATIONS, TEMPLATE, Population
+from models.populations import CELLS, CONFIRMING, EXPLORING, POPULATIONS, TEMPLATE, Population, population
 from probe.measurements import Network
 
 from . import QUESTIONS, common, measured
@@ -20,8 +20,8 @@ from . import QUESTIONS, common, measured
 EXPERIMENT = ("accuracy", "other_lengths", "linear_readout", "class_means", "directions", "erasure")
 #: What a network of any other recipe is asked; these need no cell state.
 BRIEF = ("accuracy", "other_lengths")
-#: The networks beside the counters that are asked everything.
-OTHERS = (("every-step", 0), ("tf1", 0))
+#: Whose networks beside the counters are asked everything: those that answered after every step, and TensorFlow's.
+OTHERS = {"every-step": population("every-step").seeds, "tf1": range(1)}
 PLANTED, EVERY = "planted", "all"
 
 
@@ -47,7 +47,7 @@ class Group:
         """What it is asked."""
         if self.recipe == EXPLORING.recipe and self.seed in EXPLORING.seeds:
             return QUESTIONS if self.seed == 0 else BRIEF
-        if self.recipe in ("counter", "template", PLANTED) or (self.recipe, self.seed) in OTHERS:
+        if self.recipe in ("counter", "template", PLANTED) or self.seed in OTHERS.get(self.recipe, ()):
             return QUESTIONS
         return EXPERIMENT if self.recipe in {cell.recipe for cell in CELLS} else BRIEF
 
@@ -80,7 +80,7 @@ def groups(recipe: str, seeds: Iterable[int] | None = None) -> list[Group]:
         return list(dict.fromkeys([*judged(), *compared()]))
     if recipe == PLANTED:
         return [Group(PLANTED, name) for name in planted.battery()]
-    chosen = [0] if recipe == "tf1" else zoo.committed_seeds(recipe) if seeds is None else seeds
+    chosen = OTHERS["tf1"] if recipe == "tf1" else zoo.committed_seeds(recipe) if seeds is None else seeds
     return [Group(recipe, f"seed-{seed}") for seed in chosen]
 
 
@@ -90,7 +90,7 @@ def judged() -> list[Group]:
         *groups(CONFIRMING.recipe, CONFIRMING.seeds),
         *groups(TEMPLATE.recipe, TEMPLATE.seeds),
         *groups(PLANTED),
-        *(Group(recipe, f"seed-{seed}") for recipe, seed in OTHERS),
+        *(group for recipe, seeds in OTHERS.items() for group in groups(recipe, seeds)),
     ]
 
 

@@ -177,35 +177,30 @@ def test_a_network_in_another_seeds_folder_is_refused(tmp_path: Path, monkeypatc
     shutil.copytree(zoo.ZOO / "counter" / "seed-1", tmp_path / "counter" / "seed-0")
     monkeypatch.setattr(zoo, "ZOO", tmp_path)
     with pytest.raises(probe.ProbeError, match="holds the network of seed 1, and its name says seed 0"):
-        common.networks(seeds=[0])
+        common.group("counter", 0)
 
 
-def test_every_subject_is_there_and_can_be_chosen():
-    """A network and two twins of each seed, one of the template, all planted ones and two others."""
-    seeds = [0, 1, 3]
-    sizes = {subject: len(common.networks(seeds, subjects=[subject])) for subject in common.SUBJECTS}
-    assert sizes == {
-        "trained": 3,
-        "untrained": 3,
-        "readout": 3,
-        "template": 3,
-        "planted": len(planted.battery()),
-        "other": 2,
-    }
-    some = common.networks(seeds=[3], subjects=["template", "readout"])
-    assert [(network.name, network.subject, network.seed) for network in some] == [
+def test_a_network_comes_with_the_twins_of_its_recipe():
+    """A counter with two, of its seed; a template's has a seed to be paired by, and all others have none."""
+    names = [(network.name, network.subject, network.seed) for network in common.group("counter", 3)]
+    assert names == [
+        ("counter/seed-3", "trained", 3),
+        ("counter/seed-3/untrained", "untrained", 3),
         ("counter/seed-3/readout", "readout", 3),
-        ("template/seed-3", "template", 3),
     ]
-    assert [getattr(network, "asked", None) for network in some] == ["ones", "template"]
-    assert len({network.name for network in common.networks(seeds)}) == sum(sizes.values())
-    with pytest.raises(probe.ProbeError, match=r"no subject 'radout'.*Did you mean 'readout'"):
-        common.networks(seeds, subjects=["radout"])
+    alone = [common.group("template", 3), common.group("every-step", 0), common.group("tf1", 0)]
+    assert [[(network.name, network.subject, network.seed) for network in group] for group in alone] == [
+        [("template/seed-3", "template", 3)],
+        [("every-step/seed-0", "other", None)],
+        [("tf1/seed-0", "other", None)],
+    ]
+    assert [getattr(network, "asked", None) for group in alone for network in group] == ["template", "ones", "ones"]
+    assert len(common.planted_networks()) == len(planted.battery())
 
 
 def test_figures_of_a_single_network_show_the_marked_one():
     """Without a mark the first trained one; where none is trained, the message says so."""
-    networks = [*common.group("template", 0), *common.networks([0, 1], subjects=["trained", "readout"])]
+    networks = [*common.group("template", 0), *common.group("counter", 0), *common.group("counter", 1)]
     assert common.in_detail(networks).name == "counter/seed-0"
     marked = [
         dataclasses.replace(network, detail=True) if network.name.startswith("counter/seed-1") else network
