@@ -147,7 +147,7 @@ def _answer(passes: Passes) -> tuple[str, str]:
 
 
 def _every_step(networks: list[dict[str, bool]]) -> str:
-    """Return what becomes of the tests where every step's answer is asked for, which is asking for a running count."""
+    """Return what becomes of the tests where each step's answer is asked for: a running count is the task."""
     if not networks:
         return ""
     every = sum(all(own.get(key, False) for key in TESTS) for own in networks)
