@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .edit_kinds import Ablate, Clamp, Edit, FunctionEdit, Patch, Steer
 from .errors import ProbeError, unknown
-from .signals import Site, as_indices, as_numbers, as_signal, within
+from .signals import Site, as_indices, as_numbers, as_signal, counted, within
 
 if TYPE_CHECKING:
     from .recording import Recording
@@ -161,10 +161,8 @@ def patch(
     chosen: tuple[int, ...] | None = None
     if source_rows is not None:
         # Repeats are meant here: many rows may take the state of one source.
-        chosen = as_numbers("source_rows", source_rows)
-        for row in chosen:
-            within("source_rows", (row,), len(values), "the source's batch axis")
-        chosen = tuple(row % len(values) for row in chosen)
+        rows_of_source = as_numbers("source_rows", source_rows)
+        chosen = tuple(counted("source_rows", rows_of_source, len(values), "the source's batch axis"))
     return Patch(site, values, chosen)
 
 

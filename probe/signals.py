@@ -118,10 +118,25 @@ def within(name: str, indices: tuple[int, ...] | None, size: int, what: str) -> 
     """
     if indices is None:
         return list(range(size))
-    for place in indices:
-        if not -size <= place < size:
-            raise ProbeError(f"{name}={place} lies outside {what}, which has {size} ({-size} to {size - 1}).")
-    resolved = [place % size for place in indices]
+    resolved = counted(name, indices, size, what)
     if len(set(resolved)) != len(resolved):
         raise ProbeError(f"{name}={indices!r} names one place of {what} twice.")
     return resolved
+
+
+def counted(name: str, indices: tuple[int, ...], size: int, what: str) -> list[int]:
+    """Return indices counted from 0; they may repeat.
+
+    Args:
+        name: the argument's name, for the message.
+        indices: indices, negative ones counting from the end.
+        size: how many there are.
+        what: what has that size, for the message.
+
+    Raises:
+        ProbeError: an index lies beyond the size.
+    """
+    for place in indices:
+        if not -size <= place < size:
+            raise ProbeError(f"{name}={place} lies outside {what}, which has {size} ({-size} to {size - 1}).")
+    return [place % size for place in indices]

@@ -132,14 +132,14 @@ MUTATIONS: tuple[Mutation, ...] = (
         "test_questions_alignment.py",
         (
             "alignment question: scored where it was fitted",
-            "pairs_among(machine, step, way.test, seed=plan.seed) for way in ways]\n        wanted",
-            "pairs_among(machine, step, way.train, seed=plan.seed) for way in ways]\n        wanted",
+            "pairs_among(machine, step, way.test, seed=plan.seed) for way in ways]\n        experiments",
+            "pairs_among(machine, step, way.train, seed=plan.seed) for way in ways]\n        experiments",
         ),
         ("alignment question: the smallest excess", '["value"].idxmax()', '["value"].idxmin()'),
         (
             "alignment question: closed form ignored",
-            "                headline = _mean(interchange(pairs, task, put)",
-            "                _ = _mean(interchange(pairs, task, put)",
+            "                headline = _mean(experiment.scores(put)",
+            "                _ = _mean(experiment.scores(put)",
         ),
     ),
 )

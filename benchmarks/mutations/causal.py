@@ -104,7 +104,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/causal/interchange.py",
         "test_causal_interchange.py",
-        ("interchange: unchanged pairs counted", "(right & counted).sum()", "right.sum()"),
+        ("interchange: unchanged pairs counted", "(right & goal.counted).sum()", "right.sum()"),
         (
             "interchange: every pair counted",
             "counted = so_far[base] != so_far[part.source]",
@@ -114,8 +114,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("interchange: score of the whole way", "way = self.whole - self.unpatched", "way = 1 - self.unpatched"),
         (
             "interchange: shift of the answer itself",
-            "answers.expected, after.expected]) - natural.expected[base]",
-            "answers.expected, after.expected])",
+            "(answers.expected - own[part.base]) @ goal.way",
+            "answers.expected @ goal.way",
         ),
         (
             "interchange: shift over what moved",
@@ -124,8 +124,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         (
             "interchange: own answers as the target",
-            "right = answers.chosen.double() == target",
-            "right = answers.chosen.double() == right_before[base]",
+            "self._goals.append(_Goal(target,",
+            "self._goals.append(_Goal(right_before[base],",
         ),
     ),
     *mutations_of(
@@ -144,11 +144,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         "test_causal_states.py",
         ("support: raw units", "scale = sd[kept]", "scale = np.ones(kept.sum())"),
         ("support: constant units kept", "kept = sd > _CONSTANT * sd.max(initial=0.0)", "kept = sd > -1"),
-        ("support: not in spacings", "np.concatenate(nearest) / self.spacing", "np.concatenate(nearest)"),
+        ("support: not in spacings", "return nearest / self.spacing", "return nearest"),
         (
-            "support: the mean state's distance",
-            "cdist(part, self.natural).min(1)",
-            "cdist(part, self.natural).mean(1)",
+            "support: the second nearest state",
+            "nearest, _ = KDTree(self.natural).query(states[:, self.kept] / self.scale)",
+            "nearest = KDTree(self.natural).query(states[:, self.kept] / self.scale, 2)[0][:, 1]",
         ),
         ("support: the mean spacing", "float(np.median(np.linalg.norm(", "float(np.mean(np.linalg.norm("),
         (

@@ -12,39 +12,44 @@ from ..machines import CHUNK, Answers, Machine
 from .pairs import Pairs, Put
 
 
+def pieces(pairs: Pairs) -> Iterator[Pairs]:
+    """Yield the pairs in pieces that fit a cache, in any order.
+
+    Args:
+        pairs: which rows, and after which step.
+    """
+    rows = torch.arange(len(pairs.machine.inputs))
+    if pairs.crossed is None or len(pairs) < len(pairs.crossed) * len(rows):
+        yield from pairs.chunks()
+        return
+    for sources in pairs.crossed.split(max(1, CHUNK // len(rows))):
+        yield _crossed(pairs, rows, sources)
+
+
 @torch.no_grad()
-def run_on(pairs: Pairs, put: Put) -> Iterator[tuple[Pairs, Answers]]:
-    """Yield the pairs in pieces with the answers that the bases' runs end in, in any order.
+def answers_of(piece: Pairs, put: Put) -> Answers:
+    """Return the answers that the bases' runs end in.
 
     Where every row is a base of the same sources, what is put in is computed once for each distinct prefix of the
     bases, and each stretch of input that bases share is read once: all 1,024 strings of ten bits go on from the state
     after one bit on a tree of 1,022 steps, not on 1,024 x 9.
 
     Args:
-        pairs: which rows, and after which step.
+        piece: one of `pieces`.
         put: what is put in.
     """
-    if pairs.crossed is None or len(pairs) < len(pairs.crossed) * len(pairs.machine.inputs):
-        for part in pairs.chunks():
-            yield part, pairs.machine.answers(put(part), part.base, pairs.step)
-        return
-    rows = torch.arange(len(pairs.machine.inputs))
-    for sources in pairs.crossed.split(max(1, CHUNK // len(rows))):
-        yield _crossed(pairs, rows, sources), _answers(pairs, put, sources)
+    machine, step = piece.machine, piece.step
+    if piece.crossed is None:
+        return machine.answers(put(piece), piece.base, step)
+    states = put(_crossed(piece, machine.prefixes[step].rows, piece.crossed))
+    for now in range(step, machine.inputs.shape[1] - 1):
+        states = machine.follow(states, now)
+    return machine.answers_of_rows(states)
 
 
 def _crossed(pairs: Pairs, bases: Tensor, sources: Tensor) -> Pairs:
     every = bases.repeat_interleave(len(sources)), sources.repeat(len(bases))
     return Pairs(pairs.machine, pairs.step, *every, pairs.exhaustive, sources)
-
-
-def _answers(pairs: Pairs, put: Put, sources: Tensor) -> Answers:
-    """Return the answers of every row with each of some sources, the sources of a row one after the other."""
-    machine, step = pairs.machine, pairs.step
-    states = put(_crossed(pairs, machine.prefixes[step].rows, sources))
-    for now in range(step, machine.inputs.shape[1] - 1):
-        states = machine.follow(states, now)
-    return machine.answers_of_rows(states)
 
 
 class Spliced:

@@ -57,11 +57,10 @@ class Support:
         Reference:
             docs/science.md, "Off-support distance".
         """
-        from scipy.spatial.distance import cdist
+        from scipy.spatial import KDTree
 
-        scaled = states[:, self.kept] / self.scale
-        nearest = [cdist(part, self.natural).min(1) for part in np.array_split(scaled, len(scaled) // 1024 + 1)]
-        return np.concatenate(nearest) / self.spacing
+        nearest, _ = KDTree(self.natural).query(states[:, self.kept] / self.scale)
+        return nearest / self.spacing
 
 
 def off_support_distance(pairs: Pairs, task: Task, put: Put, *, most: int = DRAWN_PAIRS, seed: int = 0) -> float:
@@ -80,14 +79,36 @@ def off_support_distance(pairs: Pairs, task: Task, put: Put, *, most: int = DRAW
     Reference:
         docs/science.md, "Off-support distance".
     """
-    so_far = task.concept[:, pairs.step]
-    changed = (so_far[pairs.base] != so_far[pairs.source]).nonzero().flatten()
-    if not len(changed):
-        return float("nan")
-    if len(changed) > most:
-        changed = changed[torch.as_tensor(np.random.default_rng(seed).integers(0, len(changed), most))]
-    chosen = Pairs(pairs.machine, pairs.step, pairs.base[changed], pairs.source[changed], exhaustive=False)
-    return median_distance(pairs.machine, task, pairs.step, put(chosen))
+    return OffSupport(pairs, task, most=most, seed=seed).distance(put)
+
+
+class OffSupport:
+    """How far patched states lie from the natural ones, the pairs drawn once for all that is put in.
+
+    Args:
+        pairs: which rows, and after which step.
+        task: whose concept.
+        most: how many pairs that differ in the concept are drawn where there are more.
+        seed: of the drawing.
+    """
+
+    def __init__(self, pairs: Pairs, task: Task, *, most: int = DRAWN_PAIRS, seed: int = 0) -> None:
+        so_far = task.concept[:, pairs.step]
+        changed = (so_far[pairs.base] != so_far[pairs.source]).nonzero().flatten()
+        if len(changed) > most:
+            changed = changed[torch.as_tensor(np.random.default_rng(seed).integers(0, len(changed), most))]
+        self._pairs = Pairs(pairs.machine, pairs.step, pairs.base[changed], pairs.source[changed], exhaustive=False)
+        self._support = Support.of(classes_at(pairs.machine, task, pairs.step)) if len(changed) else None
+
+    def distance(self, put: Put) -> float:
+        """Return the median distance in spacings of the concept; NaN where no pair differs.
+
+        Args:
+            put: what is put in.
+        """
+        if self._support is None:
+            return float("nan")
+        return float(np.median(self._support.distances(put(self._pairs).detach().numpy())))
 
 
 def median_distance(machine: Machine, task: Task, step: int, states: Tensor) -> float:

@@ -33,9 +33,9 @@ from ..causal.alignment_controls import (
     random_bases,
     relabelled,
 )
-from ..causal.interchange import interchange
+from ..causal.interchange import Interchange, interchange
 from ..causal.pairs import Pairs, along
-from ..causal.support import off_support_distance
+from ..causal.support import OffSupport
 from ..causal.task import Combine, Task, added
 from ..errors import ProbeError
 from ..figures import GREY, ROLE_STYLE, axes_or_new, new_figure, role_style
@@ -168,6 +168,8 @@ def _measured(machine: Machine, plan: _Plan, *, closed_form: bool) -> Iterator[_
     for step in plan.steps:
         ways = halves(machine, step, seed=plan.seed)
         held_out = [pairs_among(machine, step, way.test, seed=plan.seed) for way in ways]
+        experiments = [Interchange(pairs, task) for pairs in held_out]
+        supports = [OffSupport(pairs, task) for pairs in held_out]
         wanted = [(rank, RAW) for rank in plan.ranks]
         if step == plan.step:
             wanted += [(plan.rank, kind) for kind in (RAW, STANDARDISED) if (plan.rank, kind) not in wanted]
@@ -175,12 +177,12 @@ def _measured(machine: Machine, plan: _Plan, *, closed_form: bool) -> Iterator[_
         every = iter(plan.find(machine, step, searches))
         for rank, kind in wanted:
             found = [next(every) for _ in ways]
-            scores = [interchange(pairs, task, one.put) for pairs, one in zip(held_out, found, strict=True)]
+            scores = [experiment.scores(one.put) for experiment, one in zip(experiments, found, strict=True)]
             score = _mean(one.score for one in scores)
             yield "alignment_score", score, kind, str(rank), step
             yield "alignment_accuracy", _mean(one.iia for one in scores), kind, str(rank), step
             yield "alignment_shift", _mean(one.shift for one in scores), kind, str(rank), step
-            distances = [off_support_distance(p, task, one.put) for p, one in zip(held_out, found, strict=True)]
+            distances = [support.distance(one.put) for support, one in zip(supports, found, strict=True)]
             yield "alignment_off_support", _mean(distances), kind, str(rank), step
             if (step, rank, kind) == (plan.step, plan.rank, RAW):
                 headline = score
@@ -188,7 +190,7 @@ def _measured(machine: Machine, plan: _Plan, *, closed_form: bool) -> Iterator[_
             yield "random_directions_score", _random(machine, task, ways, plan), "", str(plan.rank), step
             if closed_form:
                 put = along(mean_gradient(machine, step))
-                headline = _mean(interchange(pairs, task, put).score for pairs in held_out)
+                headline = _mean(experiment.scores(put).score for experiment in experiments)
                 yield "gradient_score", headline, "", "1", step
     yield "few_directions_score", headline, "", "", plan.step
 
@@ -196,7 +198,8 @@ def _measured(machine: Machine, plan: _Plan, *, closed_form: bool) -> Iterator[_
 def _random(machine: Machine, task: Task, ways: Sequence[Half], plan: _Plan) -> float:
     pairs: Pairs = pairs_among(machine, plan.step, ways[0].test, most=RANDOM_PAIRS, seed=plan.seed)
     bases = random_bases(machine.size, plan.rank, RANDOM, seed=plan.seed)
-    return _mean(interchange(pairs, task, along(basis)).score for basis in bases)
+    experiment = Interchange(pairs, task)
+    return _mean(experiment.scores(along(basis)).score for basis in bases)
 
 
 def _wrong(machine: Machine, wrong: Wrong, plan: _Plan) -> Iterator[_Row]:

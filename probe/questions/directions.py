@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..causal.class_means import classes_at
 from ..causal.directions import DIRECTIONS
-from ..causal.interchange import interchange
+from ..causal.interchange import Interchange
 from ..causal.pairs import MOST_PAIRS, Pairs, Put, all_pairs, along, columns
-from ..causal.support import FAR, off_support_distance
+from ..causal.support import FAR, OffSupport
 from ..causal.task import Combine, Task, added
 from ..errors import ProbeError
 from ..figures import ROLE_STYLE, axes_or_new
@@ -101,19 +101,19 @@ def measure(
 
 
 def _of_directions(pairs: Pairs, task: Task, seed: int) -> list[_Value]:
-    classes = classes_at(pairs.machine, task, pairs.step)
+    classes, scores_of = classes_at(pairs.machine, task, pairs.step), _scores_of(pairs, task, seed)
     found: list[_Value] = []
     for kind, find in DIRECTIONS.items():
         direction = find(classes)
         if np.linalg.norm(direction):
-            scores = _scores(pairs, task, along(direction), seed)
+            scores = scores_of(along(direction))
             found += [(f"direction_{name}", value, {"signal": kind}) for name, value in scores.items()]
     return found
 
 
 def _of_units(pairs: Pairs, task: Task, seed: int) -> list[_Value]:
-    machine = pairs.machine
-    by_unit = [_scores(pairs, task, columns(machine.unit(unit)), seed) for unit in range(machine.units)]
+    machine, scores_of = pairs.machine, _scores_of(pairs, task, seed)
+    by_unit = [scores_of(columns(machine.unit(unit))) for unit in range(machine.units)]
     found: list[_Value] = []
     for unit, scores in enumerate(by_unit):
         found += [(f"unit_{name}", value, {"units": str(unit)}) for name, value in scores.items()]
@@ -124,10 +124,15 @@ def _of_units(pairs: Pairs, task: Task, seed: int) -> list[_Value]:
     return found
 
 
-def _scores(pairs: Pairs, task: Task, put: Put, seed: int) -> dict[str, float]:
-    scores = interchange(pairs, task, put)
-    far = off_support_distance(pairs, task, put, seed=seed)
-    return {"score": scores.score, "iia": scores.iia, "shift": scores.shift, "off_support": far}
+def _scores_of(pairs: Pairs, task: Task, seed: int) -> Callable[[Put], dict[str, float]]:
+    """Return what gives the scores of a put."""
+    experiment, support = Interchange(pairs, task), OffSupport(pairs, task, seed=seed)
+
+    def scores_of(put: Put) -> dict[str, float]:
+        scores, far = experiment.scores(put), support.distance(put)
+        return {"score": scores.score, "iia": scores.iia, "shift": scores.shift, "off_support": far}
+
+    return scores_of
 
 
 def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:

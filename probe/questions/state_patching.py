@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..causal.interchange import interchange
+from ..causal.interchange import Interchange
 from ..causal.pairs import MOST_PAIRS, Pairs, Put, all_pairs, cell_with_its_hidden, columns, whole
-from ..causal.support import off_support_distance
+from ..causal.support import OffSupport
 from ..causal.task import Combine, Task, added
 from ..errors import ProbeError
 from ..figures import BROWN, GREY, ORANGE, PURPLE, axes_or_new, new_figure
@@ -163,7 +163,8 @@ _Value = tuple[str, float, str]
 def _by_pairs(pairs: Pairs, task: Task, parts: Sequence[str], seed: int) -> Iterator[_Value]:
     """Yield (metric, value, part of the state), none where no pair counts."""
     puts = {part: _PUTS[part](pairs.machine) for part in parts if part in _PUTS} or {"whole_state": whole}
-    scores = {part: interchange(pairs, task, put) for part, put in puts.items()}
+    experiment, support = Interchange(pairs, task), OffSupport(pairs, task, seed=seed)
+    scores = {part: experiment.scores(put) for part, put in puts.items()}
     one = next(iter(scores.values()))
     if not one.changed:
         return
@@ -175,7 +176,7 @@ def _by_pairs(pairs: Pairs, task: Task, parts: Sequence[str], seed: int) -> Iter
         # Where every target equals the base's own there is no way to go.
         yield "shift", 0.0 if math.isnan(shift) else shift, part
     for part, put in puts.items():
-        distance = off_support_distance(pairs, task, put, seed=seed)
+        distance = support.distance(put)
         if not math.isnan(distance):
             yield "off_support_distance", distance, part
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from probe import ProbeError, Signal
 from probe.causal.interchange import Scores, interchange
 from probe.causal.pairs import Pairs, Put, all_pairs, along, cell_with_its_hidden, columns, whole
-from probe.causal.runs import run_on
+from probe.causal.runs import answers_of, pieces
 from probe.causal.task import Task, added
 from probe.machines import Machine
 
@@ -124,7 +124,8 @@ def test_the_answers_come_with_the_pairs_that_they_belong_to() -> None:
     """Each piece of a crossed run holds the answers of its own bases and sources."""
     machine = machine_of(Reader("lstm"))
     seen = set()
-    for part, answers in run_on(all_pairs(machine, 1), columns([0, 1])):
+    for part in pieces(all_pairs(machine, 1)):
+        answers = answers_of(part, columns([0, 1]))
         direct = machine.answers(columns([0, 1])(part), part.base, 1)
         assert torch.allclose(answers.expected, direct.expected, atol=1e-12, rtol=0)
         assert torch.equal(answers.chosen, direct.chosen)
