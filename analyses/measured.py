@@ -6,12 +6,12 @@ not at all, so a killed worker leaves the last good one; what is missing or stal
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
 import lzma
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -26,22 +26,24 @@ from . import sources
 FOLDER = Path(__file__).parent / "measured"
 #: As a CSV has them; nine digits are more than a difference between two machines leaves.
 TYPES = {"seed": "Int64", "step": "Int64", "value": float}
-_DIGITS = "%.9g"
+DIGITS = "%.9g"
+#: Of a network: what has a digest of its own, and what only says how it is shown.
+NOT_MEASURED = ("model", "checkpoint", "detail")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Measured:
     """What was measured on some networks.
 
     Attributes:
-        weights: the networks' names, each with the SHA-256 of its weights.
+        weights: the networks' names, each with its digest, see `weights_of`.
         code: the questions, each with the digest of the code that measured it, see `sources.digest`.
         tables: the questions, each with its table.
     """
 
     weights: Mapping[str, str]
-    code: Mapping[str, str] = field(default_factory=dict)
-    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    code: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
     def fresh(self, question: str) -> bool:
         """Return whether a question was measured, and by the code that is here."""
@@ -62,7 +64,7 @@ def write(path: Path, measured: Measured) -> Path:
     """
     tables = [table.assign(question=question) for question, table in measured.tables.items()]
     every = pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else pd.DataFrame(columns=list(COLUMNS))
-    body = every.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
+    body = every.to_csv(index=False, float_format=DIGITS, lineterminator="\n")
     about = {"weights": dict(measured.weights), "code": dict(measured.code)}
     head = json.dumps(about | {"sha256": hashlib.sha256(body.encode()).hexdigest()}, sort_keys=True)
     return write_atomically(path, lzma.compress(f"{head}\n{body}".encode(), preset=6))
@@ -124,8 +126,8 @@ def gather(paths: Iterable[tuple[Path, Mapping[str, str]]], questions: Sequence[
         found = read(path)
         if dict(found.weights) != dict(weights):
             raise ProbeError(
-                f"{str(path)!r} was measured on other weights than those of {', '.join(weights)}. `make study` "
-                "measures them."
+                f"{str(path)!r} was measured on other weights than those of {', '.join(weights)}, or they had "
+                "another split or code of bits. `make study` measures them."
             )
         stale = [question for question in questions if not found.fresh(question)]
         if stale:
@@ -139,7 +141,44 @@ def gather(paths: Iterable[tuple[Path, Mapping[str, str]]], questions: Sequence[
 
 
 def weights_of(networks: Iterable[Network]) -> dict[str, str]:
-    """Return the SHA-256 of the weights of networks, by their names."""
+    """Return a digest of each network by its name: of its weights, `+`, and of all else that a measurement is given.
+
+    The latter is its subject, seed and split, and in which code it reads its bits, which are in no weight.
+    """
+    return {network.name: f"{_weights(network)}+{_rest(network)[:16]}" for network in networks}
+
+
+def _weights(network: Network) -> str:
+    """Return the SHA-256 of weights that lie on disk, which is their file's, or of what computes them.
+
+    Another processor rounds computed weights otherwise, and must not refuse what was measured with the others.
+    """
     from .common import weights_digest
 
-    return {network.name: weights_digest(network.model) for network in networks}
+    if network.subject == "planted":
+        return planted_code()
+    if network.subject != "readout":
+        return weights_digest(network.model)
+    found = hashlib.sha256()
+    for name, tensor in network.model.state_dict().items():
+        # Its head was fitted here; a trained network's weights were read.
+        fitted = name.rpartition("head.")[1]
+        found.update(" ".join(f"{each:.5e}" for each in tensor.flatten().tolist()).encode() if fitted else b"")
+        found.update(b"" if fitted else tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+@cache
+def planted_code() -> str:
+    """Return the digest of the code that plants networks; it does not change while a program runs."""
+    return sources.digest_from([("models.planted", None)])
+
+
+def _rest(network: Network) -> str:
+    given = {each.name: getattr(network, each.name) for each in dataclasses.fields(network)}
+    own = [each for each in network.model.modules() if type(each).__module__.partition(".")[0] in sources.OWN]
+    built = [
+        (type(each).__name__, {key: value for key, value in vars(each).items() if key[0] != "_"}) for each in own
+    ]
+    ordered = [(key, given[key]) for key in sorted(given) if key not in NOT_MEASURED]
+    return hashlib.sha256(repr((ordered, built)).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import lzma
 import signal
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 
 from analyses import command, common, measured, study
 from analyses.measured import Measured
+from models.counter import Coded
 from probe import ProbeError
-from probe.measurements import COLUMNS, measurement, tabulate
+from probe.measurements import COLUMNS, Network, measurement, tabulate
 
 REPOSITORY = Path(__file__).parents[2]
 WEIGHTS = {"counter/seed-0": "a" * 64}
@@ -115,7 +118,7 @@ def test_what_was_measured_on_other_weights_or_by_other_code_is_refused(
         ProbeError, match=r"seed-0.csv.xz' was measured on other weights than those of counter/seed-0"
     ):
         measured.gather([(path, {"counter/seed-0": "b" * 64})], ["accuracy"])
-    with pytest.raises(ProbeError, match=r"other weights than those of counter/seed-0, twin. `make study`"):
+    with pytest.raises(ProbeError, match=r"weights than those of counter/seed-0, twin, or they had.*`make study`"):
         measured.gather([(path, {**WEIGHTS, "twin": "a" * 64})], ["accuracy"])
     with pytest.raises(ProbeError, match=r"seed-0.csv.xz' was measured by other code.*: programs\. `make study`"):
         measured.gather([(path, WEIGHTS)], ["accuracy", "programs"])
@@ -148,6 +151,62 @@ def test_what_is_right_in_a_file_is_kept_and_the_rest_is_missing(
     assert path.write_bytes(path.read_bytes()[:-9])
     assert measured.missing(path, WEIGHTS, asked)[1] == asked
     assert measured.missing(tmp_path / "nothing.csv.xz", WEIGHTS, asked)[1] == asked
+
+
+def digest(network: Network) -> str:
+    """Return what a network is known by."""
+    return measured.weights_of([network])[network.name]
+
+
+@pytest.mark.parametrize("field", ["subject", "seed", "train", "test", "asked", "name"])
+def test_a_network_is_known_by_all_that_a_measurement_follows_from(field: str) -> None:
+    """Another split gives another error on test strings with the same weights and the same code."""
+    network = common.group("hidden-1", 0)[0]
+    assert isinstance(network, common.Studied)
+    others = {
+        "subject": "template",
+        "seed": 7,
+        "train": network.test,
+        "test": network.train,
+        "asked": "template",
+        "name": "x",
+    }
+    other = dataclasses.replace(network, **{field: others[field]})
+    assert measured.weights_of([other]) != measured.weights_of([network])
+    assert digest(network).startswith(f"{common.weights_digest(network.model)}+")
+    shown = dataclasses.replace(network, detail=True, checkpoint=True)
+    assert digest(shown) == digest(network)
+
+
+def test_a_network_is_known_by_the_code_in_which_it_reads_its_bits() -> None:
+    """-1 and +1 or 0 and 2: the same weights."""
+    given = [Coded(NETWORK.model, zero=zero, one=one) for zero, one in ((-1.0, 1.0), (0.0, 2.0), (-1.0, 1.0))]
+    first, second, again = (digest(common.Studied("a", "other", model)) for model in given)
+    assert first == again
+    assert first.partition("+")[0] == second.partition("+")[0]
+    assert first != second
+
+
+def test_computed_weights_may_be_rounded_otherwise_and_others_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MKL's tanh gives another last bit on another processor, which must be able to read what was measured here."""
+    twins = {network.subject: network for network in common.group("counter", 0)}
+    networks = {"planted": NETWORK, **twins}
+    for subject, network in networks.items():
+        before, bias = digest(network), network.model.get_parameter("head.bias").detach()
+        was = bias.clone()
+        bias.copy_(torch.nextafter(bias, torch.full_like(bias, 100.0)))
+        assert not torch.equal(bias, was)
+        assert (digest(network) == before) == (subject in ("planted", "readout"))
+        bias.copy_(was)
+        weight = network.model.get_parameter("lstm.weight_hh_l0").detach()
+        was = weight.clone()
+        weight.copy_(torch.nextafter(weight, torch.full_like(weight, 100.0)))
+        assert (digest(network) == before) == (subject == "planted")
+        weight.copy_(was)
+        bias.mul_(1.001)
+        assert (digest(network) == before) == (subject == "planted")
+    monkeypatch.setattr(measured, "planted_code", lambda: "b" * 64)
+    assert digest(NETWORK).startswith("b" * 64)
 
 
 def test_nothing_is_doubled_when_a_group_is_measured_twice(tmp_path: Path) -> None:
