@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from .prefixes import Pooled
 from .splits import training_rows
-
-if TYPE_CHECKING:
-    from sklearn.isotonic import IsotonicRegression
 
 
 def within_step_correlation(pooled: Pooled, states: Float[np.ndarray, "state unit"]) -> Float[np.ndarray, " unit"]:
@@ -65,26 +61,41 @@ def monotone_score(
         states: distinct states.
         concept: whole numbers.
         parts: what `probe.probing.splits.folds` gave.
-        weight: weight of each state, or None for equal ones.
+        weight: weight of each state, above 0, or None for equal ones.
     """
     weights = np.ones(len(concept)) if weight is None else weight
     accuracies, units = [], []
     for number, held_out in enumerate(parts):
         rows = training_rows(parts, number)
         fits = [_fit(states[rows, unit], concept[rows], weights[rows]) for unit in range(states.shape[1])]
-        unit = int(np.argmin([error for _, error in fits]))
-        prediction = fits[unit][0].predict(states[held_out, unit])
+        unit = int(np.argmin([fit.error for fit in fits]))
+        prediction = fits[unit].predict(states[held_out, unit])
         accuracies.append(np.average(np.rint(prediction) == concept[held_out], weights=weights[held_out]))
         units.append(unit)
     return MonotoneScore(float(np.mean(accuracies)), tuple(units))
 
 
-def _fit(unit: np.ndarray, concept: np.ndarray, weight: np.ndarray) -> tuple[IsotonicRegression, float]:
-    """Return an isotonic fit in the better direction and its mean squared error."""
-    from sklearn.isotonic import IsotonicRegression
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """A monotone map of a unit: its value at each of the unit's, straight lines between them, level beyond."""
 
+    unit: np.ndarray
+    value: np.ndarray
+    error: float
+
+    def predict(self, unit: np.ndarray) -> np.ndarray:
+        return np.interp(unit, self.unit, self.value)
+
+
+def _fit(unit: np.ndarray, concept: np.ndarray, weight: np.ndarray) -> _Map:
+    """Return the isotonic fit in the better direction."""
+    from scipy.optimize import isotonic_regression
+
+    knots, place = np.unique(unit, return_inverse=True)
+    mass = np.bincount(place, weight)
+    mean = np.bincount(place, weight * concept) / mass
     fits = []
     for increasing in (True, False):
-        fitted = IsotonicRegression(increasing=increasing, out_of_bounds="clip").fit(unit, concept, weight)
-        fits.append((fitted, float(np.average((fitted.predict(unit) - concept) ** 2, weights=weight))))
-    return min(fits, key=lambda fit: fit[1])
+        value = isotonic_regression(mean, weights=mass, increasing=increasing).x
+        fits.append(_Map(knots, value, float(np.average((value[place] - concept) ** 2, weights=weight))))
+    return min(fits, key=lambda fit: fit.error)
