@@ -38,7 +38,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/probing/linear.py",
         "test_probing.py",
-        ("linear: weight ignored", "sample_weight=weight", "sample_weight=None"),
+        ("linear: weight ignored", "np.ones(len(states)) if weight is None else weight", "np.ones(len(states))"),
         ("linear: in-sample score", "rows = training_rows(parts, number)", "rows = np.arange(len(states))"),
     ),
     *mutations_of(

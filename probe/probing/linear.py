@@ -38,17 +38,18 @@ def fit_linear(
     targets: Float[np.ndarray, "row target"],
     weight: Float[np.ndarray, " state"] | None = None,
 ) -> LinearProbe:
-    """Return the least-squares probe, one row a target.
+    """Return the least-squares probe, one row a target; of smallest norm where many fit.
 
     Raises:
         ProbeError: the numbers of states and targets differ, or there is no state.
     """
-    from sklearn.linear_model import LinearRegression
-
     if len(states) != len(targets) or not len(states):
         raise ProbeError(f"A probe needs a target for each state; given {len(states)} and {len(targets)}.")
-    fitted = LinearRegression().fit(states, targets, sample_weight=weight)
-    return LinearProbe(np.atleast_2d(fitted.coef_), np.atleast_1d(fitted.intercept_))
+    weights = np.ones(len(states)) if weight is None else weight
+    centre, middle = (np.average(values, axis=0, weights=weights) for values in (states, targets))
+    root = np.sqrt(weights)[:, None]
+    slope = np.linalg.lstsq(root * (states - centre), root * (targets - middle))[0].T
+    return LinearProbe(slope, middle - slope @ centre)
 
 
 def r_squared(
