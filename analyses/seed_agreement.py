@@ -13,8 +13,10 @@ from probe import DataFigure, Finding, Rule
 from probe.figures import new_figure, style
 from probe.measurements import tabulate
 from probe.questions import agreement
+from probe.questions.alignment import RAW
 
 from . import common, study
+from .alignment import CARRIED, STEP
 
 QUESTION, TITLE = "seed_agreement", "How alike are networks that differ only in their seed?"
 RULES: tuple[Rule, ...] = ()
@@ -37,11 +39,15 @@ def find(folder: Path | None = None) -> Finding:
     Args:
         folder: of measurements; None for the committed ones.
     """
-    networks, tables = study.judged_material(sorted({question for question, *_ in SPREAD}), folder)
+    asked = sorted({question for question, *_ in SPREAD} | {"alignment"})
+    networks, tables = study.judged_material(asked, folder)
     strings = {length: _askable(length) for length in LENGTHS}
     chosen = common.pick(networks, "trained", "untrained", "readout")
     table = agreement.measure(chosen, strings, answer=answer, expected=expected_answer, reference=REFERENCE)
-    spread = pd.DataFrame([_spread(tables[question], metric, said) for question, metric, said in SPREAD])
+    numbers = {said: _values(tables[question], metric) for question, metric, said in SPREAD}
+    needed = f"directions that go {CARRIED:.0%} of the way (7: more than six)"
+    numbers[needed] = _needed_directions(tables["alignment"])
+    spread = pd.DataFrame([_spread(said, values) for said, values in numbers.items()])
     drawn = table[(table["metric"] != "equal_answers") | (table["subject"] != "untrained")].reset_index(drop=True)
     medians = drawn.groupby(["metric", "units", "subject"], sort=False)["value"].median()
     with style():
@@ -79,11 +85,23 @@ def _alt(drawn: pd.DataFrame) -> str:
     return f"Medians over networks: {'; '.join(' '.join(part.split()) for part in parts)}."
 
 
-def _spread(table: pd.DataFrame, metric: str, said: str) -> dict[str, object]:
+def _values(table: pd.DataFrame, metric: str) -> pd.Series:
+    """Return a metric of the trained networks, one value each."""
     own = table[(table["metric"] == metric) & (table["subject"] == "trained")]
-    own = own[own["signal"] == _SIGNAL[metric]] if metric in _SIGNAL else own
-    low, middle, high = own["value"].quantile([0.25, 0.5, 0.75])
-    return {"metric": said, "low": low, "median": middle, "high": high, "networks": len(own)}
+    return own[own["signal"] == _SIGNAL[metric]]["value"] if metric in _SIGNAL else own["value"]
+
+
+def _needed_directions(table: pd.DataFrame) -> pd.Series:
+    """Return for each trained network the fewest directions whose exchange goes as far as claim 9 asks."""
+    own = table[(table["metric"] == "alignment_score") & (table["subject"] == "trained")]
+    own = own[(own["signal"] == RAW) & (own["step"] == STEP)]
+    ranks = own["units"].astype(int)
+    return ranks.where(own["value"] >= CARRIED, ranks.max() + 1).groupby(own["network"]).min()
+
+
+def _spread(said: str, values: pd.Series) -> dict[str, object]:
+    low, middle, high = values.quantile([0.25, 0.5, 0.75])
+    return {"metric": said, "low": low, "median": middle, "high": high, "networks": len(values)}
 
 
 def _answer(medians: pd.Series, spread: pd.DataFrame) -> str:
