@@ -37,7 +37,8 @@ def parallel(
     Args:
         function: at the top of an importable module, since workers find it by name.
         arguments: of each call; values that can be pickled.
-        jobs: worker processes on this machine; 1 calls here, in order. A worker dies with its parent.
+        jobs: worker processes on this machine, at most one a call; 1 calls here, in order. A worker dies with its
+            parent.
         cluster: address of a dask scheduler, such as `tcp://host:8786`, whose workers are used in place of `jobs`;
             they need this code and see the same files. Dask gives the work of a worker that died to another, so the
             function must go on from what it left.
@@ -51,9 +52,10 @@ def parallel(
         raise ProbeError(f"The number of jobs is {jobs}; give 1 or more.")
     if cluster is not None:
         return _on_cluster(function, arguments, cluster, again)
-    if jobs == 1:
+    jobs = min(jobs, len(arguments))
+    if jobs <= 1:
         return (function(*each) for each in arguments)
-    return _in_processes(function, arguments, min(jobs, len(arguments) or 1), again)
+    return _in_processes(function, arguments, jobs, again)
 
 
 def _in_processes(

@@ -103,6 +103,16 @@ def test_results_are_those_of_the_calls(jobs: int) -> None:
     assert list(parallel(math.hypot, [], jobs=jobs)) == []
 
 
+@pytest.mark.parametrize("jobs", ["1", "2", "9"])
+def test_more_jobs_than_work_do_no_harm(jobs: str, tmp_path: Path) -> None:
+    """A process of its own, since joblib calls here what is alone, and there the parent is another process."""
+    words = ["--epochs", "2", "--seed", "3", "--quiet", "--jobs", jobs, "--out", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-m", "models.train", *words], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(str(tmp_path / "run"))
+    assert (tmp_path / "run" / CONFIG).is_file()
+
+
 def test_workers_are_other_processes_on_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this process has: two threads are slower on small networks, and add in another order."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
