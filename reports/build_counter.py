@@ -25,6 +25,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
             "linear_readout",
             "other_lengths",
             "verdicts",
+            "robustness",
             "planted_networks",
         ),
     ),
@@ -64,7 +65,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 #: Told on the first page where a network was trained on the machine that builds it.
 OPTIONAL = "trained_here"
 #: How many rows of the table behind a figure are shown, where it is the result itself.
-WHOLE = {"planted_networks": 40, "running_count": 60, "training_signal": 40, "trained_here": 40}
+WHOLE = {"planted_networks": 40, "running_count": 60, "training_signal": 40, "trained_here": 40, "robustness": 40}
 QUESTIONS = tuple(question for _, questions in PAGES.values() for question in questions)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from analyses import mechanism, planted_networks, running_count, verdicts
+from analyses import mechanism, planted_networks, robustness, running_count, verdicts
 from probe import Control, Finding, Range, Rule, judge
 from probe.measurements import tabulate
 from tests.repo import asked_once
@@ -65,29 +66,37 @@ def test_every_rule_is_applied_to_every_population_alone() -> None:
     assert set(data["alone"]) == {"undecided", ""}
 
 
-def test_a_population_that_satisfies_a_rule_is_told_beside_the_verdict() -> None:
-    """Sixty networks and sixty twins that are as good: established alone, decoration with the control."""
-    rule = Rule(
-        "k",
-        "It is large.",
-        "size",
-        "the size",
-        "here",
-        Range.at_least(0.9),
-        Range.below(0.9),
-        (Control("readout", 0.05),),
-    )
+def judged(values: Mapping[str, Sequence[float]], rule: Rule) -> Finding:
+    """Return a finding whose one claim is judged on values of each subject, a network a value."""
     rows = [
-        {"question": "q", "metric": "size", "subject": subject, "network": f"{subject}-{seed}", "seed": seed}
+        {"question": "q", "metric": rule.metric, "subject": subject, "network": f"{subject}-{seed}", "seed": seed}
         | {"layer": "", "signal": "", "units": "", "step": None, "value": value}
-        for subject, value in (("trained", 0.95), ("readout", 0.94), ("untrained", 0.2))
-        for seed in range(60)
+        for subject, own in values.items()
+        for seed, value in enumerate(own)
     ]
     table = tabulate(rows)
-    judged = judge(table, [rule], family=1)
-    assert [claim.verdict for claim in judged] == ["decoration"]
     provenance = asked_once.finding("accuracy").provenance
-    found = verdicts.find({"q": Finding("q", "Is it?", table, judged, (), provenance, {})})
+    return Finding("q", "Is it?", table, judge(table, [rule], family=1), (), provenance, {})
+
+
+def large(*controls: Control) -> Rule:
+    """Return the rule that a size is at least .9."""
+    bounds = Range.at_least(0.9), Range.below(0.9)
+    return Rule("k", "It is large.", "size", "the size", "here", *bounds, controls=controls)
+
+
+def counts() -> Rule:
+    """Return the rule that an error is at most .1."""
+    return Rule("0", "They count.", "test_error", "the error", "here", Range.at_most(0.1), Range.above(0.1))
+
+
+def test_a_population_that_satisfies_a_rule_is_told_beside_the_verdict() -> None:
+    """Sixty networks and sixty twins that are as good: established alone, decoration with the control."""
+    finding = judged(
+        {"trained": [0.95] * 60, "readout": [0.94] * 60, "untrained": [0.2] * 60}, large(Control("readout", 0.05))
+    )
+    assert [claim.verdict for claim in finding.claims] == ["decoration"]
+    found = verdicts.find({"q": finding})
     data = found.figures[0].data
     assert dict(zip(data["networks"], data["alone"], strict=True)) == {
         "trained": "established",
@@ -95,3 +104,23 @@ def test_a_population_that_satisfies_a_rule_is_told_beside_the_verdict() -> None
         "untrained": "refuted",
     }
     assert "k (readout) came out as decoration" in found.notes["answer"]
+
+
+def test_a_verdict_near_its_bound_is_another_with_another_bound() -> None:
+    """Above .9 by .02: stricter bounds refute it, easier ones leave it; at most .1, met by .08, the same."""
+    counted = dataclasses.replace(judged({"trained": [0.08] * 60}, counts()), question="accuracy")
+    found = robustness.find({"accuracy": counted, "q": judged({"trained": [0.92] * 60}, large())})
+    data = found.figures[0].data.set_index("claim")
+    assert set(data["as committed"]) == set(data["easier bounds"]) == set(data["95 % for each"]) == {"established"}
+    assert list(data["stricter bounds"]) == ["refuted", "refuted"]
+    assert "With stricter ones in 2 of 2: 0 (refuted), k (refuted)" in found.notes["answer"]
+
+
+def test_a_verdict_that_rests_on_networks_that_do_not_count_is_another_without_them() -> None:
+    """Half of the networks misread too much, and only they are large."""
+    counted = dataclasses.replace(judged({"trained": [0.0] * 40 + [0.5] * 80}, counts()), question="accuracy")
+    found = robustness.find({"accuracy": counted, "q": judged({"trained": [0.5] * 40 + [0.95] * 80}, large())})
+    data = found.figures[0].data.set_index("claim")
+    assert data.loc["k", "as committed"] == "established"
+    assert data.loc["k", "only networks that count"] == "refuted"
+    assert "On the 40 of 120 networks" in found.notes["answer"]
