@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -99,10 +100,9 @@ def _picture(verdicts: pd.DataFrame) -> DataFigure:
     )
     for y, row in enumerate(places):
         for x, place in enumerate(row):
-            letter = LOOKS[order[place]][0]
-            weight = "bold" if place != row[0] else "normal"
-            ax.text(x + 0.5, y + 0.5, letter, ha="center", va="center", fontsize=8, fontweight=weight)
-    ax.set_xticks(np.arange(len(names)) + 0.5, [name.replace(" ", "\n", 1) for name in names], fontsize=8)
+            if x == 0 or place != row[0]:
+                ax.text(x + 0.5, y + 0.5, LOOKS[order[place]][0], ha="center", va="center", fontsize=8)
+    ax.set_xticks(np.arange(len(names)) + 0.5, [fill(name, 12) for name in names], fontsize=8)
     ax.set_yticks(np.arange(len(verdicts)) + 0.5, verdicts["claim"], fontsize=8)
     ax.xaxis.tick_top()
     ax.invert_yaxis()
@@ -113,7 +113,7 @@ def _picture(verdicts: pd.DataFrame) -> DataFigure:
         name=QUESTION,
         title="Every verdict, and what it would have been",
         alt=f"A grid of {len(verdicts)} claims by five ways to judge them. {said}.",
-        caption="E established, R refuted, D decoration, u undecided; bold where it differs. Bounds are moved by "
+        caption="E established, R refuted, D decoration, u undecided; no letter: as committed. Bounds are moved by "
         f"{SHIFT:g} (those below {SMALL:g} by a quarter), the controls' margins are left; then a level of 95 % for "
         "each claim in place of one for all together; and only the networks that satisfy claim 0.",
         data=verdicts,
