@@ -8,6 +8,8 @@ from pathlib import Path
 
 import cyclopts
 
+from models.train import Whole
+
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 OUT = Path("build/findings/counter")
 
@@ -28,13 +30,13 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
     @app.default
     def answer(
         *,
-        out: Path = OUT,
+        out: Path | None = None,
         checkpoint: Path | None = None,
         here: Path | None = None,
         recipe: str | None = None,
         seeds: str | None = None,
         measured: Path | None = None,
-        jobs: int = 1,
+        jobs: Whole = 1,
         cluster: str | None = None,
     ) -> int:
         """Answer questions about the counter and write a folder for each (table, claims, figures) and findings.json.
@@ -42,7 +44,8 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
         Without --checkpoint and --recipe the answers are made from the measurements of the study's networks.
 
         Args:
-            out: folder that gets a folder for each question; a finding that lies there is replaced.
+            out: folder that gets a folder for each question (default build/findings/counter); a finding there is
+                replaced.
             checkpoint: folder of one counter, trained here or elsewhere, which is measured in their place.
             here: folder of a counter that was trained here, to be shown among the study's networks.
             recipe: measure the committed networks of this recipe (or `planted`, `tf1`, `all`) and write no findings;
@@ -53,6 +56,7 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
             cluster: with --recipe, address of a dask scheduler whose workers measure; they must see the same folders.
         """
         fault = _fault(checkpoint=checkpoint, here=here, recipe=recipe, seeds=seeds, measured=measured)
+        fault = fault or _fault_of_workers(jobs, cluster, recipe=recipe, out=out)
         if fault is not None:
             sys.stderr.write(f"error: {fault}\n")
             return USAGE
@@ -62,7 +66,10 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
         if recipe is not None:
             chosen = _parse_seeds(seeds or "")
             return _said(lambda: answering.measure(names, recipe, chosen, measured, jobs=jobs, cluster=cluster))
-        return _said(lambda: answering.answer(names, out, jobs, measured=measured, checkpoint=checkpoint, here=here))
+        place = OUT if out is None else out
+        return _said(
+            lambda: answering.answer(names, place, jobs, measured=measured, checkpoint=checkpoint, here=here)
+        )
 
     try:
         return app(arguments, exit_on_error=False, result_action="return_value") or 0
@@ -104,6 +111,23 @@ def _fault(
         "--recipe measures and shows nothing; leave --here out.": recipe is not None and here is not None,
         f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9.": (
             seeds is not None and not _parse_seeds(seeds)
+        ),
+    }
+    return next((fault for fault, is_so in wrong.items() if is_so), None)
+
+
+def _fault_of_workers(jobs: int, cluster: str | None, *, recipe: str | None, out: Path | None) -> str | None:
+    """Return what is wrong with who does the work and where it goes, if anything is."""
+    wrong = {
+        f"--jobs is {jobs}; give 1 or more.": jobs < 1,
+        "Give --jobs for processes on this machine or --cluster for others, not both.": (
+            cluster is not None and jobs > 1
+        ),
+        "--cluster goes with --recipe: its workers measure; leave it out, or give both.": (
+            cluster is not None and recipe is None
+        ),
+        "--recipe measures into --measured and writes no findings; leave --out out.": (
+            recipe is not None and out is not None
         ),
     }
     return next((fault for fault, is_so in wrong.items() if is_so), None)

@@ -81,6 +81,10 @@ def test_tensorflows_checkpoint_is_studied_alone_by_several_processes(tmp_path: 
         (["--recipe", "planted", "--seeds", "0:3"], "have no seeds"),
         (["--recipe", "counter", "--seeds", "3:0"], "--seeds is '3:0'"),
         (["--recipe", "counter", "--seeds", "all"], "--seeds is 'all'"),
+        (["--jobs", "0"], "--jobs is 0; give 1 or more"),
+        (["--recipe", "counter", "--cluster", "tcp://host:1", "--jobs", "2"], "--cluster for others, not both"),
+        (["--cluster", "tcp://host:1"], "--cluster goes with --recipe"),
+        (["--recipe", "counter"], "leave --out out"),
     ],
 )
 def test_options_that_do_not_go_together_are_wrong_usage(
@@ -105,6 +109,7 @@ def test_the_command_fails_in_one_line_and_leaves_other_peoples_files(
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+    assert "is no finding" in error
     assert [path.name for path in (tmp_path / "accuracy").iterdir()] == ["mine.txt"]
     gone = ["--checkpoint", str(tmp_path / "gone"), "--out", str(tmp_path / "o")]
     assert command.run(["accuracy"], "test", gone) == command.FAILED
@@ -113,4 +118,5 @@ def test_the_command_fails_in_one_line_and_leaves_other_peoples_files(
     assert command.run(["accuracy"], "test", ["--recipe", "conter", "--measured", str(tmp_path)]) == command.FAILED
     assert "Did you mean 'counter'" in capsys.readouterr().err
     assert command.run(["accuracy"], "test", ["--ouut", "x"]) == command.USAGE
+    assert command.run(["accuracy"], "test", ["--jobs", "1.5"]) == command.USAGE
     assert command.run(["accuracy"], "test", ["--help"]) == 0
