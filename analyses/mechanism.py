@@ -51,6 +51,8 @@ def find(findings: Findings) -> Finding:
             data=table,
         )
     notes = {"answer": _enters(findings), "lives": _lives(findings), "does": _does(findings)}
+    if "training_signal" in findings:
+        notes["fixed"] = f"What in training fixes it. {findings['training_signal'].notes['answer']}"
     return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
 
 

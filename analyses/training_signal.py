@@ -195,9 +195,17 @@ def _predicted(outcome: pd.DataFrame) -> DataFigure:
 
 def _answer(recipes: pd.DataFrame) -> str:
     by_name = recipes.set_index("recipe")["median_drift"]
-    named = ("counter", "code-signed", "code-reversed", "shorter-10-percent", "every-step", "truncated")
-    parts = ", ".join(f"{name} {by_name[name]:.2f}" for name in named if name in by_name)
-    return f"Median drift by recipe: {parts}."
+    named = {
+        "counter": "bits read as 0 and 1",
+        "code-reversed": "as 1 and 0",
+        "code-signed": "as -1 and +1",
+        "code-shifted": "as 1 and 2",
+        "shorter-10-percent": "0 and 1 with a tenth of shorter strings",
+        "truncated": "with strings of all lengths up to ten",
+        "every-step": "with the count asked for after every step",
+    }
+    parts = "; ".join(f"{words} {by_name[name]:.2f}" for name, words in named.items() if name in by_name)
+    return f"Median drift by recipe, one thing changed at a time: {parts}."
 
 
 def _tally(outcome: pd.DataFrame) -> str:
