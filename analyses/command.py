@@ -66,9 +66,8 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
         if recipe is not None:
             chosen = _parse_seeds(seeds or "")
             return _said(lambda: answering.measure(names, recipe, chosen, measured, jobs=jobs, cluster=cluster))
-        place = OUT if out is None else out
         return _said(
-            lambda: answering.answer(names, place, jobs, measured=measured, checkpoint=checkpoint, here=here)
+            lambda: answering.answer(names, out or OUT, jobs, measured=measured, checkpoint=checkpoint, here=here)
         )
 
     try:
