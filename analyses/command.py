@@ -44,8 +44,7 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
         Without --checkpoint and --recipe the answers are made from the measurements of the study's networks.
 
         Args:
-            out: folder that gets a folder for each question (default build/findings/counter); a finding there is
-                replaced.
+            out: folder that gets a folder for each question; default build/findings/counter.
             checkpoint: folder of one counter, trained here or elsewhere, which is measured in their place.
             here: folder of a counter that was trained here, to be shown among the study's networks.
             recipe: measure the committed networks of this recipe (or `planted`, `tf1`, `all`) and write no findings;
