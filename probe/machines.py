@@ -17,7 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from .batches import map_tensors
-from .calls import read_call, write_output
+from .calls import write_output
 from .cells import narrow
 from .cells.cell import HIDDEN, Cell
 from .cells.lstm import LSTMCell
@@ -99,7 +99,7 @@ class Machine:
         self._layer = _only_layer(self.model, layer)
         x = x.double() if x.is_floating_point() else x
         run, output = _natural(self.model, self._layer, x)
-        trace = run.traces[0]
+        trace, self._run = run.traces[0], run
         check(self._layer, trace.opened, torch.float64, None)
         self.cell: Cell = trace.cell
         #: The signals of a state, in its order.
@@ -107,7 +107,6 @@ class Machine:
         self.inputs: Float[Tensor, "batch time input"] = trace.x.transpose(0, 1)
         joined = torch.cat([trace.h if s == HIDDEN else trace.signals[s] for s in self.signals], dim=2)
         self.states: Float[Tensor, "batch time size"] = joined.transpose(0, 1).contiguous()
-        self._trace = trace
         self._blank = x[:1, -1:]
         map_tensors(self._compare, output, self.read(self.states[:, -1]))
         self.natural = self._answers(output, len(x))
@@ -124,12 +123,12 @@ class Machine:
         """Return a signal of the natural run, a gate for instance."""
         if signal not in self.cell.signals:
             raise ProbeError(unknown("signal", str(signal), [str(one) for one in self.cell.signals]))
-        return self._trace.signals[signal].transpose(0, 1)
+        return self._run.traces[0].signals[signal].transpose(0, 1)
 
     @property
     def initial(self) -> Float[Tensor, "batch size"]:
         """The states before the first step."""
-        return self.joined(dict(self._trace.initial))
+        return self.joined(dict(self._run.traces[0].initial))
 
     @cached_property
     def prefixes(self) -> tuple[Prefixes, ...]:
@@ -256,18 +255,15 @@ class Machine:
     def read(self, states: Float[Tensor, "row size"]) -> Any:
         """Return the model's output where these are the layer's last states."""
         parts = self.parts(states)
-        layers = whole_module(self._layer)
-
-        def forward(*arguments: Any, **keywords: Any) -> Any:
-            return write_output(layers, parts[HIDDEN].unsqueeze(0), [parts], read_call(layers, arguments, keywords))
-
         own = vars(self._layer.module)
-        own["forward"] = forward
-        try:
-            with narrow.NumbersFirst():
+        with narrow.NumbersFirst():
+            # As the natural run's call was answered: the one that comes says no more than how many rows it has.
+            output = write_output(self._run.layers, parts[HIDDEN].unsqueeze(0), [parts], self._run.call)
+            own["forward"] = lambda *_arguments, **_keywords: output
+            try:
                 return self.model(self._blank.expand(len(states), *self._blank.shape[1:]))
-        finally:
-            own.pop("forward")
+            finally:
+                own.pop("forward")
 
     @torch.no_grad()
     def answers(
