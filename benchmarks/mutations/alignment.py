@@ -117,13 +117,17 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/questions/erasure.py",
         "test_questions_erasure.py",
-        ("erasure: fitted on what it is scored on", "fitted = self.distinct(train)", "fitted = self.distinct(test)"),
+        (
+            "erasure: fitted on what it is scored on",
+            "self.distinct(train) for train, _ in",
+            "self.distinct(test) for _, test in",
+        ),
         ("erasure: floor without the suffix", "table.max(1).sum()", "table.sum(0).max()"),
         ("erasure: labels not shuffled", "one_hot(generator.permutation(values))", "one_hot(values)"),
         (
             "erasure: scalar is one-hot",
-            "ground.held_out(leace)",
-            "ground.held_out(lambda s, v: leace(s, one_hot(v)))",
+            "ground.held_out([leace])",
+            "ground.held_out([lambda s, v: leace(s, one_hot(v))])",
         ),
         ("erasure: excess below the floor", 'values["floor"], 0.0)', 'values["floor"], -1.0)'),
     ),

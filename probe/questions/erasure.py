@@ -29,7 +29,7 @@ from ..causal.alignment_controls import halves, random_bases
 from ..causal.erasure import Eraser, leace, one_hot, projected_out
 from ..causal.task import Task
 from ..errors import ProbeError
-from ..machines import Machine
+from ..machines import CHUNK, Machine
 from ..measurements import Network, as_networks, measurement, tabulate
 from ..signals import within
 from .alignment import headline_step
@@ -138,19 +138,22 @@ class _Ground:
         first = self.machine.prefixes[self.step].rows
         return first[torch.isin(first, rows)]
 
-    def accuracy(self, eraser: Eraser, rows: Tensor) -> float:
-        """Return how often rows are answered rightly that go on from their erased states."""
-        found = self.machine.answers(torch.as_tensor(eraser(self.states(rows))), rows, self.step)
-        return float((found.chosen.double() == self.task.final(rows)).double().mean())
+    def accuracy(self, erasers: Sequence[Eraser], rows: Tensor) -> float:
+        """Return how often rows are answered rightly that go on from their erased states, the mean over erasers."""
+        states, final, right = self.states(rows), self.task.final(rows), 0
+        many = max(1, CHUNK // len(rows))
+        for start in range(0, len(erasers), many):
+            erased = torch.as_tensor(np.stack([eraser(states) for eraser in erasers[start : start + many]]))
+            found = self.machine.answers(erased.flatten(0, 1), rows.repeat(len(erased)), self.step)
+            right += int((found.chosen.double().view(len(erased), -1) == final).sum())
+        return right / (len(erasers) * len(rows))
 
-    def held_out(self, make: Make) -> float:
-        """Return the mean accuracy on held-out prefixes of what is made of the states and concept of the others."""
-        scores = []
-        for train, test in self.ways:
-            fitted = self.distinct(train)
-            eraser = make(self.states(fitted), self.task.so_far(fitted, self.step).numpy())
-            scores.append(self.accuracy(eraser, test))
-        return _mean(scores)
+    def held_out(self, makes: Iterable[Make]) -> float:
+        """Return the mean accuracy on held-out prefixes of all that is made of the states and concept of others."""
+        fitted = [self.distinct(train) for train, _ in self.ways]
+        given = [(self.states(rows), self.task.so_far(rows, self.step).numpy()) for rows in fitted]
+        by_way = zip(*([make(states, values) for states, values in given] for make in makes), strict=True)
+        return _mean(self.accuracy(own, test) for own, (_, test) in zip(by_way, self.ways, strict=True))
 
 
 def _values(ground: _Ground, bases: Sequence[np.ndarray]) -> Iterator[tuple[str, float]]:
@@ -159,23 +162,23 @@ def _values(ground: _Ground, bases: Sequence[np.ndarray]) -> Iterator[tuple[str,
     final = task.final(every)
     yield "floor", _floor(machine.inputs[:, ground.step + 1 :].detach(), final)
     yield "own_accuracy", float((machine.natural.chosen.double() == final).double().mean())
-    yield "erased_accuracy", ground.held_out(lambda states, values: leace(states, one_hot(values)))
+    yield "erased_accuracy", ground.held_out([lambda states, values: leace(states, one_hot(values))])
     distinct = ground.distinct(every)
     whole = leace(ground.states(distinct), one_hot(task.so_far(distinct, ground.step).numpy()))
     yield "erased_rank", float(whole.rank)
-    yield "in_sample_erased_accuracy", ground.accuracy(whole, every)
-    yield "scalar_erased_accuracy", ground.held_out(leace)
+    yield "in_sample_erased_accuracy", ground.accuracy([whole], every)
+    yield "scalar_erased_accuracy", ground.held_out([leace])
     generator = np.random.default_rng(ground.seed)
 
     def shuffled(states: np.ndarray, values: np.ndarray) -> Eraser:
         return leace(states, one_hot(generator.permutation(values)))
 
-    yield "shuffled_accuracy", _mean(ground.held_out(shuffled) for _ in range(SHUFFLES))
+    yield "shuffled_accuracy", ground.held_out([shuffled] * SHUFFLES)
     found = iter(bases)
-    yield "projected_accuracy", ground.held_out(lambda states, _: projected_out(states, next(found)))
+    yield "projected_accuracy", ground.held_out([lambda states, _: projected_out(states, next(found))])
     drawn = random_bases(machine.size, bases[0].shape[1], RANDOM, seed=ground.seed)
-    random = [ground.held_out(lambda states, _, q=basis: projected_out(states, q)) for basis in drawn]
-    yield "random_projected_accuracy", _mean(random)
+    random = [lambda states, _, q=basis: projected_out(states, q) for basis in drawn]
+    yield "random_projected_accuracy", ground.held_out(random)
 
 
 def _floor(suffixes: Tensor, final: Tensor) -> float:
