@@ -126,10 +126,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/decomposition/noise.py",
         "test_decomposition_algebra_and_noise.py",
-        ("noise: not scaled by the unit's sd", ".transpose(1, 2) * spread[:, None]", ".transpose(1, 2)"),
-        ("noise: one sd for all steps", "* spread[:, None]", "* spread[-1]"),
+        ("noise: not scaled by the unit's sd", " * spread[:, :, None]", ""),
+        ("noise: one sd for all steps", "* spread[:, :, None]", "* spread[-1, :, None]"),
         ("noise: seed ignored", "np.random.default_rng(seed)", "np.random.default_rng(0)"),
-        ("noise: dose ignored", "+ dose * noise[step]", "+ noise[step]"),
+        ("noise: dose ignored", "noise[step, :, None] * amounts", "noise[step, :, None] * amounts**0"),
+        ("noise: all doses drawn as often", "if draw < draws]", "]"),
     ),
     *mutations_of(
         "probe/questions/unit_shares.py",
@@ -185,7 +186,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/questions/noise_margin.py",
         "test_questions_noise_margin.py",
-        ("noise margin: as many draws for the curve", "draws=curve_draws", "draws=draws"),
-        ("noise margin: seed ignored", "[dose], draws=draws, seed=seed", "[dose], draws=draws, seed=0"),
+        ("noise margin: as many draws for the curve", "fromkeys(doses, curve_draws)", "fromkeys(doses, draws)"),
+        ("noise margin: seed ignored", "correct, wanted, seed=seed", "correct, wanted, seed=0"),
     ),
 )

@@ -66,16 +66,13 @@ def measure(
         docs/science.md, claim 5b.
     """
     check_aligned(x, concept)
-    others = [other for other in dict.fromkeys(doses) if other != dose]
+    wanted = dict.fromkeys(doses, curve_draws) | {dose: draws}
     correct = concept[:, -1]
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
         machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
-        found = noisy_accuracy(machine, correct, [dose], draws=draws, seed=seed)
-        rows.append(measurement(QUESTION, "noisy_accuracy", network, found[dose], layer=layer or ""))
-        curve = dict(found)
-        if others:
-            curve |= noisy_accuracy(machine, correct, others, draws=curve_draws, seed=seed)
+        curve = noisy_accuracy(machine, correct, wanted, seed=seed)
+        rows.append(measurement(QUESTION, "noisy_accuracy", network, curve[dose], layer=layer or ""))
         for amount in sorted(curve):
             place: Any = {"layer": layer or "", "units": f"{amount:g}"}
             rows.append(measurement(QUESTION, "accuracy_by_dose", network, curve[amount], **place))

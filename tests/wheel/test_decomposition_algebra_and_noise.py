@@ -95,7 +95,7 @@ def test_noise_is_scaled_by_each_numbers_own_sd() -> None:
         c = c + dose * (0.1 * count[:, step]).std() * generator.standard_normal(c.shape)
     levels = np.tanh(0.1 * np.arange(6))
     wanted = (np.abs(h[..., None] - levels).argmin(-1) == count[:, -1]).mean()
-    found = noisy_accuracy(machine_of(Tally(idle=2)), WINS[:, -1], [dose], draws=120)[dose]
+    found = noisy_accuracy(machine_of(Tally(idle=2)), WINS[:, -1], {dose: 120})[dose]
     assert found == pytest.approx(wanted, abs=0.02)
     assert 0.5 < found < 0.9
 
@@ -103,17 +103,17 @@ def test_noise_is_scaled_by_each_numbers_own_sd() -> None:
 def test_without_noise_answers_are_the_models_own_and_doses_share_one_noise() -> None:
     """Dose 0 is the natural accuracy; another seed gives another number, the same seed the same."""
     machine = machine_of(Tally())
-    first = noisy_accuracy(machine, WINS[:, -1], [0.0, 0.3], draws=20, seed=1)
+    first = noisy_accuracy(machine, WINS[:, -1], {0.0: 5, 0.3: 20}, seed=1)
     assert first[0.0] == 1
-    assert noisy_accuracy(machine, WINS[:, -1], [0.3], draws=20, seed=1)[0.3] == first[0.3]
-    assert noisy_accuracy(machine, WINS[:, -1], [0.3], draws=20, seed=2)[0.3] != first[0.3]
-    assert noisy_accuracy(machine, WINS[:, -1] + 1, [0.0], draws=2)[0.0] == 0
+    assert noisy_accuracy(machine, WINS[:, -1], {0.3: 20}, seed=1)[0.3] == first[0.3]
+    assert noisy_accuracy(machine, WINS[:, -1], {0.3: 20}, seed=2)[0.3] != first[0.3]
+    assert noisy_accuracy(machine, WINS[:, -1] + 1, {0.0: 2})[0.0] == 0
 
 
 @pytest.mark.parametrize("doses", [[], [-0.1], [math.nan], [math.inf]])
 def test_a_dose_that_is_none_is_refused(doses: list[float]) -> None:
     """Doses are finite and not negative, and there is one."""
     with pytest.raises(ProbeError, match="doses must be 0 or more"):
-        noisy_accuracy(machine_of(Tally()), WINS[:, -1], doses)
+        noisy_accuracy(machine_of(Tally()), WINS[:, -1], dict.fromkeys(doses, 1))
     with pytest.raises(ProbeError, match="draws at least 1"):
-        noisy_accuracy(machine_of(Tally()), WINS[:, -1], [0.1], draws=0)
+        noisy_accuracy(machine_of(Tally()), WINS[:, -1], {0.1: 0})

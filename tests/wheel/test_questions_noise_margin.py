@@ -32,7 +32,7 @@ def test_the_judged_dose_is_one_value_and_stands_in_the_curve() -> None:
     assert values[0] == 1 > values[1] > values[2] > 0
     judged = table[table["metric"] == "noisy_accuracy"]["value"].item()
     assert judged == values[1]
-    assert judged == noisy_accuracy(machine_of(Tally()), WINS[:, -1], [0.3], draws=32)[0.3]
+    assert judged == noisy_accuracy(machine_of(Tally()), WINS[:, -1], {0.3: 32})[0.3]
 
 
 def test_a_gru_with_another_concept_is_held_against_its_last_value() -> None:
