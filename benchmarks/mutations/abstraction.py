@@ -99,8 +99,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("reduced: the first symbol's map for all", "self.maps[codes], z)", "self.maps[0 * codes], z)"),
         (
             "reduced: the start is not refined",
-            "            theta, predicted, slope, error = theta + step",
-            "            _, predicted, slope, error = theta + step",
+            "            theta, error = theta + step, reached",
+            "            _, error = theta + step, reached",
         ),
         ("reduced: long lengths weigh more", "1 / (own.sum() * len(wanted))", "1 / len(wanted)"),
         ("reduced: all lengths fitted", "own = tree.length == length\n", "own = tree.length > 0\n"),

@@ -198,24 +198,23 @@ def _unpacked(theta: np.ndarray, symbols: int, dimensions: int) -> tuple[np.ndar
 
 def _refined(tree: _Prefixes, weight: np.ndarray, theta: np.ndarray, dimensions: int) -> tuple[np.ndarray, float]:
     """Return parameters with a smaller weighted squared error of y, and that error."""
-    predicted, slope = _forward(tree, theta, dimensions)
+    z, predicted = _forward(tree, theta, dimensions)
     error = float(weight @ (tree.y - predicted) ** 2)
+    curvature, gradient = _normal_equations(tree, weight, theta, z, predicted)
     damping = 1e-2
     for _ in range(_STEPS):
-        across = slope.T * weight
-        curvature = across @ slope
-        gradient = across @ (tree.y - predicted)
         step = np.linalg.solve(
             curvature + damping * (np.diag(np.diag(curvature)) + 1e-9 * np.eye(len(theta))), gradient
         )
-        tried, tried_slope = _forward(tree, theta + step, dimensions)
-        reached = float(weight @ (tree.y - tried) ** 2)
+        z, predicted = _forward(tree, theta + step, dimensions)
+        reached = float(weight @ (tree.y - predicted) ** 2)
         if np.isfinite(reached) and reached < error:
             done = error - reached < 1e-6 * error
-            theta, predicted, slope, error = theta + step, tried, tried_slope, reached
+            theta, error = theta + step, reached
             damping = max(damping / 5, 1e-9)
             if done or error < 1e-24:
                 break
+            curvature, gradient = _normal_equations(tree, weight, theta, z, predicted)
         else:
             damping *= 5
             if damping > 1e8:
@@ -223,15 +222,31 @@ def _refined(tree: _Prefixes, weight: np.ndarray, theta: np.ndarray, dimensions:
     return theta, error
 
 
+def _normal_equations(
+    tree: _Prefixes, weight: np.ndarray, theta: np.ndarray, z: np.ndarray, predicted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a Gauss-Newton step solves: the curvature, (parameter, parameter), and the gradient."""
+    slope = _slope(tree, theta, z)
+    across = slope.T * weight
+    return across @ slope, across @ (tree.y - predicted)
+
+
 def _forward(tree: _Prefixes, theta: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return y of every prefix, (prefix,), and its derivative by every parameter, (prefix, parameter)."""
-    symbols = len(tree.alphabet)
-    maps, shifts, readout, constant = _unpacked(theta, symbols, dimensions)
+    """Return z of every prefix, the empty one first, (prefix, dimension), and y of all but that one, (prefix,)."""
+    maps, shifts, readout, constant = _unpacked(theta, len(tree.alphabet), dimensions)
     z = np.zeros((len(tree.y) + 1, dimensions))
+    for symbol, own, before in tree.groups:
+        z[own] = z[before] @ maps[symbol].T + shifts[symbol]
+    return z, z[1:] @ readout + constant
+
+
+def _slope(tree: _Prefixes, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return the derivative of y of every prefix by every parameter, (prefix, parameter)."""
+    symbols, dimensions = len(tree.alphabet), z.shape[1]
+    maps, _, readout, _ = _unpacked(theta, symbols, dimensions)
     moved = np.zeros((len(z), len(theta), dimensions))
     square = symbols * dimensions**2
     for symbol, own, before in tree.groups:
-        z[own] = z[before] @ maps[symbol].T + shifts[symbol]
         # One product of matrices: numpy multiplies stacks of small ones one by one.
         change = (moved[before].reshape(-1, dimensions) @ maps[symbol].T).reshape(len(own), -1, dimensions)
         for axis in range(dimensions):
@@ -242,4 +257,4 @@ def _forward(tree: _Prefixes, theta: np.ndarray, dimensions: int) -> tuple[np.nd
     slope = (moved[1:].reshape(-1, dimensions) @ readout).reshape(len(tree.y), -1)
     slope[:, -1 - dimensions : -1] += z[1:]
     slope[:, -1] = 1
-    return z[1:] @ readout + constant, slope
+    return slope
