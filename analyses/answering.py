@@ -43,7 +43,8 @@ def measure(
     """
     place = (measured.FOLDER if folder is None else folder).absolute()
     groups = study.groups(recipe, seeds)
-    calls = [(group, place, tuple(names)) for group in groups]
+    code = {name: measured.code_of(name) for name in names}
+    calls = [(group, place, tuple(names), code) for group in groups]
     console = Console(stderr=True)
     work = parallel(study.measure, calls, jobs=jobs, cluster=cluster, again=AGAIN)
     shown = track(work, recipe, len(groups), console=console, disable=not console.is_terminal, transient=True)

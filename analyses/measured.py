@@ -17,11 +17,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from models.locks import locked
 from probe import ProbeError
 from probe.files import write_atomically
 from probe.measurements import COLUMNS, Network
 
-from . import sources
+from . import QUESTIONS, sources
 
 FOLDER = Path(__file__).parent / "measured"
 #: As a CSV has them; nine digits are more than a difference between two machines leaves.
@@ -66,8 +67,25 @@ def write(path: Path, measured: Measured) -> Path:
     every = pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else pd.DataFrame(columns=list(COLUMNS))
     body = every.to_csv(index=False, float_format=DIGITS, lineterminator="\n")
     about = {"weights": dict(measured.weights), "code": dict(measured.code)}
-    head = json.dumps(about | {"sha256": hashlib.sha256(body.encode()).hexdigest()}, sort_keys=True)
+    head = json.dumps(about | {"sha256": _digest(about, body)}, sort_keys=True)
     return write_atomically(path, lzma.compress(f"{head}\n{body}".encode(), preset=6))
+
+
+def add(path: Path, found: Measured) -> Path:
+    """Write measurements beside those that are there and right, and return the path.
+
+    Another process may have written others of the same networks since this one began: those are kept.
+
+    Raises:
+        ProbeError: the file cannot be written.
+    """
+    with locked(path.parent, "writing measurements"):
+        for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed while it wrote
+            left.unlink()
+        known = missing(path, found.weights, ())[0]
+        tables, code = {**known.tables, **found.tables}, {**known.code, **found.code}
+        order = [name for name in QUESTIONS if name in tables]
+        return write(path, Measured(found.weights, {n: code[n] for n in order}, {n: tables[n] for n in order}))
 
 
 def read(path: Path) -> Measured:
@@ -79,8 +97,8 @@ def read(path: Path) -> Measured:
     try:
         head, _, body = lzma.decompress(path.read_bytes()).decode().partition("\n")
         about = json.loads(head)
-        if hashlib.sha256(body.encode()).hexdigest() != about["sha256"]:
-            raise ValueError("its table is not the one that was written")
+        if about.pop("sha256") != _digest(about, body):
+            raise ValueError("its content is not what was written")
         every = pd.read_csv(
             io.StringIO(body),
             dtype=dict.fromkeys(COLUMNS, str) | TYPES,
@@ -89,10 +107,14 @@ def read(path: Path) -> Measured:
         )
         tables = {question: every[every["question"] == question].reset_index(drop=True) for question in about["code"]}
         return Measured(about["weights"], about["code"], tables)
-    except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProbeError(
             f"{str(path)!r} cannot be read as measurements ({error}). Measure it again: `make study` does."
         ) from error
+
+
+def _digest(about: Mapping[str, Mapping[str, str]], body: str) -> str:
+    return hashlib.sha256(f"{json.dumps(about, sort_keys=True)}\n{body}".encode()).hexdigest()
 
 
 def missing(path: Path, weights: Mapping[str, str], questions: Sequence[str]) -> tuple[Measured, list[str]]:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from models.loaded import PACKAGES as OWN
+from models.loaded import ROOT as REPOSITORY
+from models.loaded import TEXTS
+
 #: Names of a module; None for all that it has.
 Names = frozenset[str] | None
-REPOSITORY = Path(__file__).parent.parent
-#: Packages whose code is followed; what is outside of them is a version in the provenance.
-OWN = ("probe", "models", "analyses")
 #: What nothing that measures imports and every measurement follows from: how the networks compute that it is given
 #: (the rest about them is in their digest), what they are given as, on how many threads, with how many digits.
 ALWAYS: tuple[tuple[str, Names], ...] = (
@@ -142,7 +143,7 @@ def _homes(root: Path, package: str, name: str) -> list[tuple[str, str]]:
         return []
     return [
         (_absolute(root, package, node), alias.name)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(_text(path)))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
         if _called(alias) == name
@@ -200,7 +201,7 @@ def _is_plain(node: ast.AST) -> bool:
 def _statements(root: Path, module: str) -> list[ast.stmt]:
     """Return a module's statements without docstrings, imports for type checkers, and what it does as a program."""
     path = _file(root, module)
-    tree = ast.parse(path.read_text() if path else "")
+    tree = ast.parse(_text(path) if path else "")
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and isinstance(body, list):
@@ -256,6 +257,11 @@ def _absolute(root: Path, module: str, node: ast.ImportFrom) -> str:
 
 def _is_mixed(module: str) -> bool:
     return module.rpartition(".")[0] in MIXED
+
+
+def _text(path: Path) -> str:
+    """Return a file as it was when this process began to load code, not as it was edited since."""
+    return TEXTS[path] if path in TEXTS else path.read_text(encoding="utf-8")
 
 
 @cache

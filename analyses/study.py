@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +12,7 @@ import pandas as pd
 
 from models import planted, zoo
 from models.populations import CELLS, CONFIRMING, EXPLORING, POPULATIONS, TEMPLATE, Population, population
+from probe import ProbeError
 from probe.measurements import Network
 
 from . import QUESTIONS, common, measured
@@ -104,33 +105,39 @@ def is_whole(population: Population) -> bool:
     return set(population.seeds) <= set(zoo.committed_seeds(population.recipe))
 
 
-def measure(group: Group, folder: Path = measured.FOLDER, questions: Sequence[str] | None = None) -> list[str]:
+def measure(
+    group: Group,
+    folder: Path = measured.FOLDER,
+    questions: Sequence[str] | None = None,
+    code: Mapping[str, str] | None = None,
+) -> list[str]:
     """Measure what is missing or stale of a group, write it and return which questions those were.
 
     Args:
         group: which networks.
         folder: where the measurements lie.
         questions: only these of what the group is asked; None for all.
+        code: digests by question of who gives the work; None for what this process has.
 
     Raises:
-        ProbeError: a network is missing or damaged, or the file cannot be written.
+        ProbeError: this process has other code, a network is missing or damaged, or the file cannot be written.
     """
     common.limit_threads()
+    other = [name for name, digest in (code or {}).items() if digest != measured.code_of(name)]
+    if other:
+        raise ProbeError(
+            f"A worker has other code than the command that gives it work, for {', '.join(other)}: it was started "
+            "before a file was edited, or in another checkout. Start the workers again, then the command."
+        )
     asked = [name for name in group.questions if questions is None or name in questions]
     networks = group.networks()
     weights = measured.weights_of(networks)
     path = folder / group.path
-    known, wanted = measured.missing(path, weights, asked)
+    _, wanted = measured.missing(path, weights, asked)
     if wanted:
-        # First: code that is edited while this runs must not stand for what was measured without the edit.
-        code = {name: measured.code_of(name) for name in wanted}
         tables = {name: import_module(f"analyses.{name}").measure(networks) for name in wanted}
-        order = [name for name in QUESTIONS if name in known.tables or name in tables]
-        every, codes = {**known.tables, **tables}, {**known.code, **code}
-        measured.write(
-            path,
-            measured.Measured(weights, {name: codes[name] for name in order}, {name: every[name] for name in order}),
-        )
+        own = {name: measured.code_of(name) for name in wanted}
+        measured.add(path, measured.Measured(weights, own, tables))
     return wanted
 
 

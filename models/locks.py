@@ -1,4 +1,4 @@
-"""A folder that one process at a time may train in."""
+"""A folder that one process at a time may work in."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ PATIENCE = 5.0
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, doing: str = "training") -> Iterator[None]:
     """Hold a folder, which is made if it is missing; the system lets go when the process ends, however it ends.
 
     Two processes in one folder would take away each other's half-written files. Where a file system has no locks
     nothing is held.
+
+    Args:
+        folder: which.
+        doing: what is done in it, for the message to another process.
 
     Raises:
         ProbeError: the folder cannot be made, or another process holds it.
@@ -40,13 +44,13 @@ def locked(folder: Path) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        _hold(handle, folder)
+        _hold(handle, folder, doing)
         yield
     finally:
         os.close(handle)
 
 
-def _hold(handle: int, folder: Path) -> None:
+def _hold(handle: int, folder: Path, doing: str) -> None:
     assert fcntl is not None
     end = time.monotonic() + PATIENCE
     while True:
@@ -55,7 +59,7 @@ def _hold(handle: int, folder: Path) -> None:
         except BlockingIOError as error:
             if time.monotonic() > end:
                 raise ProbeError(
-                    f"Another process is training in {str(folder)!r}. Wait until it is done, or give another folder."
+                    f"Another process is {doing} in {str(folder)!r}. Wait until it is done, or give another folder."
                 ) from error
             time.sleep(0.05)
         except OSError:

@@ -17,7 +17,9 @@ from pandas.testing import assert_frame_equal
 
 from analyses import command, common, measured, study
 from analyses.measured import Measured
+from models import locks
 from models.counter import Coded
+from models.locks import locked
 from probe import ProbeError
 from probe.measurements import COLUMNS, Network, measurement, tabulate
 
@@ -89,13 +91,38 @@ def test_a_file_that_is_none_of_measurements_is_refused(text: str, tmp_path: Pat
         measured.read(path)
 
 
-def test_a_table_that_was_edited_is_refused(tmp_path: Path) -> None:
-    """The sum in the first line is that of the table below it."""
+@pytest.mark.parametrize(
+    ("old", "new"), [(",0.5", ",0.9"), ("aaaa", "bbbb"), ("planted", "other"), ('"code"', '"c"')]
+)
+def test_a_file_that_was_edited_is_refused(old: str, new: str, tmp_path: Path) -> None:
+    """The sum in the first line is that of all the rest: of the table, and of whose and by which code it is."""
     path = written(tmp_path, accuracy=rows("accuracy", 0.5))
-    text = lzma.decompress(path.read_bytes()).decode().replace(",0.5", ",0.9")
-    assert path.write_bytes(lzma.compress(text.encode()))
-    with pytest.raises(ProbeError, match="its table is not the one that was written"):
+    text = lzma.decompress(path.read_bytes()).decode()
+    assert old in text
+    assert path.write_bytes(lzma.compress(text.replace(old, new).encode()))
+    with pytest.raises(ProbeError, match="its content is not what was written"):
         measured.read(path)
+
+
+def test_what_another_process_wrote_meanwhile_is_kept(tmp_path: Path) -> None:
+    """Two commands measure two questions of one network: the later one takes nothing away from the earlier."""
+    path = written(tmp_path, programs=rows("programs", 1.0))
+    code = {"accuracy": measured.code_of("accuracy")}
+    assert measured.add(path, Measured(WEIGHTS, code, {"accuracy": rows("accuracy", 0.5)})) == path
+    assert list(measured.read(path).tables) == ["accuracy", "programs"]
+    with locked(path.parent), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locks, "PATIENCE", 0.0)
+        with pytest.raises(ProbeError, match="Another process is writing measurements in"):
+            measured.add(path, Measured(WEIGHTS, code, {"accuracy": rows("accuracy", 0.5)}))
+
+
+def test_a_worker_with_other_code_measures_nothing(tmp_path: Path) -> None:
+    """On a cluster it may have been started before an edit; it would measure what is then thrown away, for ever."""
+    (group,) = study.groups("hidden-1", [0])
+    with pytest.raises(ProbeError, match=r"A worker has other code.*for accuracy: .*Start the workers again"):
+        study.measure(group, tmp_path, ["accuracy"], {"accuracy": "of another checkout"})
+    assert list(tmp_path.iterdir()) == []
+    assert study.measure(group, tmp_path, ["accuracy"], {"accuracy": measured.code_of("accuracy")}) == ["accuracy"]
 
 
 def test_tables_of_several_files_stand_below_each_other(tmp_path: Path) -> None:
@@ -268,11 +295,13 @@ def test_killed_in_the_middle_and_run_again_it_leaves_what_an_uninterrupted_run_
         assert process.stdout.readline() == "in the middle\n"
         process.kill()
         assert process.wait() == -signal.SIGKILL
-    assert sorted(path.name for path in killed.rglob("seed-*")) == ["seed-0.csv.xz"]
+    left, good = sorted(path.name for path in killed.rglob("*.*"))
+    assert left.startswith(".seed-1.csv.xz.")
+    assert good == "seed-0.csv.xz"
     for folder, done in ((killed, 2), (whole, 3), (killed, 0)):
         assert command.run(["accuracy"], "test", [*words, str(folder)]) == 0
         assert capsys.readouterr().out == f"{folder / 'counter'} {done} of 3 measured, the others were there\n"
-    files = [{path.name: path.read_bytes() for path in folder.rglob("seed-*")} for folder in (killed, whole)]
+    files = [{path.name: path.read_bytes() for path in folder.rglob("*.*")} for folder in (killed, whole)]
     assert files[0] == files[1]
     assert len(files[0]) == 3
     head = json.loads(lzma.decompress(files[0]["seed-2.csv.xz"]).decode().partition("\n")[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import FrameType
 import pytest
 
 from analyses import QUESTIONS, common, sources
+from models import loaded
 
 REPOSITORY = Path(__file__).parents[2]
 PROJECT = {
@@ -135,12 +135,12 @@ def project(root: Path, changed: str = "", old: str = "", new: str = "") -> Path
 
 def checkout(root: Path) -> None:
     """Copy the code that is here into another folder."""
-    for package in sources.OWN:
-        files = [path for path in (REPOSITORY / package).rglob("*.py") if "zoo" not in path.parts]
-        for path in files:
-            place = root / path.relative_to(REPOSITORY)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            assert shutil.copyfile(path, place) == place
+    for path, text in loaded.TEXTS.items():
+        place = root / path.relative_to(REPOSITORY)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        assert place.write_text(text) == len(text)
+    files = {path for package in sources.OWN for path in (REPOSITORY / package).rglob("*.py")}
+    assert files <= set(loaded.TEXTS)
 
 
 @pytest.fixture(scope="module")

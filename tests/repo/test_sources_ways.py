@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from analyses import QUESTIONS, common, sources
+from models import loaded
 
 REPOSITORY = Path(__file__).parents[2]
 BODY = "def measure(networks):\n    return "
@@ -116,6 +117,29 @@ def test_the_code_of_a_digest_measures_alone(question: str, tmp_path: Path) -> N
     subprocess.run([sys.executable, "-c", ALONE, question], cwd=tmp_path, check=True, env=alone)
     wanted = import_module(f"analyses.{question}").measure(networks)
     pd.testing.assert_frame_equal(pd.read_pickle(tmp_path / "table"), wanted, check_exact=True)
+
+
+#: Is edited between the loading of some code and of the rest, as a worker is that lives for days.
+EDITED = """
+import models.parallel
+from pathlib import Path
+path = Path("analyses/accuracy.py")
+path.write_text(path.read_text().replace("common.COUNTS[:, -1]", "common.COUNTS[:, 0]"))
+from analyses import sources
+print(sources.digest("accuracy"))
+"""
+
+
+def test_the_digest_is_that_of_the_code_that_was_loaded(tmp_path: Path) -> None:
+    """Not of what was edited since: a measurement by the old code would stand for one by the new."""
+    for path, text in loaded.TEXTS.items():
+        place = tmp_path / path.relative_to(REPOSITORY)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        assert place.write_text(text) == len(text)
+    line = [sys.executable, "-c", EDITED]
+    first, second = (subprocess.check_output(line, cwd=tmp_path, text=True).strip() for _ in range(2))
+    assert first == sources.digest("accuracy")
+    assert second != first
 
 
 def test_no_code_that_measures_takes_names_out_of_strings() -> None:
