@@ -69,12 +69,17 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
             lambda: answering.answer(names, out or OUT, jobs, measured=measured, checkpoint=checkpoint, here=here)
         )
 
+    return _ran(app, arguments)
+
+
+def _ran(app: cyclopts.App, arguments: Sequence[str] | None) -> int:
+    """Run a command and return its exit code."""
     try:
         return app(arguments, exit_on_error=False, result_action="return_value") or 0
     except cyclopts.CycloptsError:
         return USAGE  # cyclopts has shown what was wrong
     except KeyboardInterrupt:
-        sys.stderr.write("error: Interrupted. The findings written so far are whole.\n")
+        sys.stderr.write("error: Interrupted. What was written so far is whole, and the same command goes on.\n")
         return INTERRUPTED
 
 
