@@ -19,7 +19,7 @@ from ..errors import ProbeError
 from ..machines import Machine
 
 #: How many subsets are run together, and how many rows at the end of the tree: few enough for a cache.
-_SUBSETS, _ROWS = 2048, 8192
+_SUBSETS, _ROWS = 1024, 8192
 #: Rows of the natural run: bases, and the source of each.
 RowPairs = tuple[np.ndarray, np.ndarray]
 #: (contexts, subsets), a slice each -> their states, (size, context, subset).
