@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 import safetensors.torch
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 import probe
@@ -254,5 +255,9 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def limit_threads() -> None:
-    """Use one thread: a small recurrent network runs slower on two, and sums come out in another order."""
+    """Use one thread: a small recurrent network runs slower on two, and sums come out in another order.
+
+    Linear algebra's own threads as well: over a hundred rows they wait for each other.
+    """
     torch.set_num_threads(1)
+    threadpool_limits(1)

@@ -100,7 +100,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "analyses/common.py",
         ANALYSES,
-        ("common: no readout twins", 'trained.readout() if "readout" in subjects else None', "None"),
+        ("common: no readout twins", "readout = trained.readout()", "readout = None"),
         (
             "common: code not applied",
             "chosen = Coded(chosen, zero=recipe.zero, one=recipe.one)",

@@ -75,11 +75,7 @@ def measure(
     asked = _asked(alphabet, tuple(lengths), programs, most=most, allowed=allowed, seed=seed)
     x = {length: found.x for length, found in asked.items()}
     read = {length: rivals.as_tuples(batch) for length, batch in x.items()}
-    plain = {name: one.program if isinstance(one, Drifting) else one for name, one in programs.items()}
-    said = {
-        name: {length: rivals.run_program(name, program, batch) for length, batch in read.items()}
-        for name, program in plain.items()
-    }
+    said = {name: _said(name, program, read) for name, program in programs.items()}
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
         given, shown = answers_by_length(network.model, x, answer, expected)
@@ -93,6 +89,14 @@ def measure(
             found += [] if drift is None else [("drift", drift, "")]
             rows += [measurement(QUESTION, m, network, value, signal=name, units=units) for m, value, units in found]
     return tabulate(rows)
+
+
+def _said(
+    name: str, program: Program | Drifting, read: Mapping[int, list[tuple]]
+) -> dict[int, Float[np.ndarray, " row"]]:
+    """Return what a program answers by length, one that drifts as if it did not."""
+    plain = program.program if isinstance(program, Drifting) else program
+    return {length: rivals.run_program(name, plain, batch) for length, batch in read.items()}
 
 
 def _asked(
