@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 QUESTION = "unit_shares"
+#: More lines than this are drawn as pixels.
+MANY = 30
 
 
 def measure(
@@ -140,7 +142,9 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
         most = max(most, *(len(values) for values in ranked))
         if len(ranked) > 1:
             for values in ranked:
-                ax.plot(range(1, len(values) + 1), values, color=look.color, linewidth=0.7, alpha=0.5)
+                # Many lines weigh more as vectors than as pixels.
+                thin = {"color": look.color, "linewidth": 0.7, "alpha": 0.5, "rasterized": len(ranked) > MANY}
+                ax.plot(range(1, len(values) + 1), values, **thin)
         common = min(len(values) for values in ranked)
         median = np.median([values[:common] for values in ranked], axis=0)
         ax.plot(range(1, common + 1), median, **look.line(), markersize=5, label=subject)
