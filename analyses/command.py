@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cyclopts
 
-from models.train import Whole
+from models.train import MOST, Whole, parse_seeds
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 OUT = Path("build/findings/counter")
@@ -63,7 +63,7 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
         from . import answering
 
         if recipe is not None:
-            chosen = _parse_seeds(seeds or "")
+            chosen = parse_seeds(seeds or "") or None
             return _said(lambda: answering.measure(names, recipe, chosen, measured, jobs=jobs, cluster=cluster))
         return _said(
             lambda: answering.answer(names, out or OUT, jobs, measured=measured, checkpoint=checkpoint, here=here)
@@ -112,8 +112,8 @@ def _fault(
             checkpoint is not None and measured is not None
         ),
         "--recipe measures and shows nothing; leave --here out.": recipe is not None and here is not None,
-        f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9.": (
-            seeds is not None and not _parse_seeds(seeds)
+        f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9, of {MOST} at most.": (
+            seeds is not None and not parse_seeds(seeds)
         ),
     }
     return next((fault for fault, is_so in wrong.items() if is_so), None)
@@ -134,9 +134,3 @@ def _fault_of_workers(jobs: int, cluster: str | None, *, recipe: str | None, out
         ),
     }
     return next((fault for fault, is_so in wrong.items() if is_so), None)
-
-
-def _parse_seeds(text: str) -> list[int] | None:
-    """Return the seeds of `first:end`, None where the text is no such range."""
-    first, _, end = text.partition(":")
-    return list(range(int(first), int(end))) or None if first.isdecimal() and end.isdecimal() else None

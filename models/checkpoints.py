@@ -37,6 +37,8 @@ CONFIG_KINDS = {
     "split": dict,
     "sha256": dict,
 }
+#: Of these, the parts that every reader of a description takes.
+PART_KINDS = {("split", "train"): list, ("split", "test"): list, ("errors", "test"): dict}
 
 
 def save(folder: str | Path, *, model: Counter, untrained: Counter | None, config: dict[str, Any]) -> Path:
@@ -94,6 +96,12 @@ def load_config(folder: str | Path) -> dict[str, Any]:
         ) from error
     values = config if isinstance(config, dict) else {}
     lacking = [key for key, kind in CONFIG_KINDS.items() if not isinstance(values.get(key), kind)]
+    whole = {} if lacking else values
+    lacking += [
+        f"{key}.{part}"
+        for (key, part), kind in PART_KINDS.items()
+        if whole and not isinstance(whole[key].get(part), kind)
+    ]
     if lacking:
         raise ProbeError(
             f"{str(path)!r} lacks {', '.join(map(repr, lacking))} (or holds another type there); a "

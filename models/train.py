@@ -32,6 +32,8 @@ app = cyclopts.App(name="python -m models.train", help_format="plaintext", versi
 
 Flag = Annotated[bool, cyclopts.Parameter(negative=())]
 EVERY = "all"
+#: Networks of one command.
+MOST = 100_000
 
 
 @app.default
@@ -68,7 +70,7 @@ def train(
         quiet: show no progress.
     """
     several = seeds is not None or population is not None
-    chosen = _parse_seeds(seeds) if seeds is not None else [seed or 0]
+    chosen = parse_seeds(seeds) if seeds is not None else [seed or 0]
     fault = None
     if seed is not None and seeds is not None:
         fault = "Give --seed or --seeds, not both."
@@ -77,7 +79,7 @@ def train(
     elif resume and overwrite:
         fault = "Give --resume or --overwrite, not both."
     elif not chosen:
-        fault = f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9."
+        fault = f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9, of {MOST} at most."
     elif not out.name:
         fault = f"--out is {str(out)!r}; give the network a folder of its own, such as build/models/counter/seed-0."
     elif threads < 1:
@@ -160,12 +162,11 @@ def _train_all(
     return 0
 
 
-def _parse_seeds(text: str) -> list[int]:
-    """Return the seeds of `first:end`, nothing where the text is no such range."""
-    first, colon, end = text.partition(":")
-    if not (colon and first.isdecimal() and end.isdecimal()):
-        return []
-    return list(range(int(first), int(end)))
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds of `first:end`, nothing where the text is no such range, or one of more than `MOST`."""
+    first, _, end = text.partition(":")
+    seeds = range(int(first), int(end)) if first.isdecimal() and end.isdecimal() else range(0)
+    return list(seeds[: MOST + 1]) if len(seeds[: MOST + 1]) <= MOST else []
 
 
 def _fail(message: str, code: int) -> int:

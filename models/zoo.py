@@ -9,7 +9,7 @@ from typing import Any
 
 from probe.errors import ProbeError
 
-from .checkpoints import WEIGHTS, load, load_config
+from .checkpoints import CONFIG, WEIGHTS, load, load_config
 from .counter import Counter
 from .data import described_strings
 from .recipes import recipe as find_recipe
@@ -81,13 +81,14 @@ def tensorflows_network() -> Trained:
 
 
 def committed_seeds(recipe: str) -> list[int]:
-    """Return the seeds of a recipe's committed networks, rising.
+    """Return the seeds of a recipe's committed networks, rising; one whose training is under way is not among them.
 
     Raises:
         ProbeError: there is no such recipe.
     """
-    folders = (ZOO / find_recipe(recipe).name).glob("seed-*")
-    return sorted(int(folder.name.removeprefix("seed-")) for folder in folders)
+    descriptions = (ZOO / find_recipe(recipe).name).glob(f"seed-*/{CONFIG}")
+    names = [path.parent.name.removeprefix("seed-") for path in descriptions]
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def _trained(seed: int, committed: Path, fresh: Path | None) -> Trained:

@@ -81,6 +81,7 @@ def test_tensorflows_checkpoint_is_studied_alone_by_several_processes(tmp_path: 
         (["--recipe", "planted", "--seeds", "0:3"], "have no seeds"),
         (["--recipe", "counter", "--seeds", "3:0"], "--seeds is '3:0'"),
         (["--recipe", "counter", "--seeds", "all"], "--seeds is 'all'"),
+        (["--recipe", "counter", "--seeds", "0:99999999999999999999"], "of 100000 at most"),
         (["--jobs", "0"], "--jobs is 0; give 1 or more"),
         (["--recipe", "counter", "--cluster", "tcp://host:1", "--jobs", "2"], "--cluster for others, not both"),
         (["--cluster", "tcp://host:1"], "--cluster goes with --recipe"),

@@ -14,8 +14,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from models import zoo
 from models.card import card, main, read_configs
-from models.checkpoints import load, load_config
+from models.checkpoints import CONFIG_KINDS, load, load_config
 from models.counter import answer
 from models.describe import errors, floor, misread_strings
 from models.planted import ones_counter
@@ -116,6 +117,10 @@ def test_truncated_weights_are_refused(folder: Path, keep: int, message: str) ->
     assert "\n" not in str(raised.value)
 
 
+#: A description with all its parts and nothing in them.
+EMPTY = json.dumps({name: kind() for name, kind in CONFIG_KINDS.items()})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -123,6 +128,7 @@ def test_truncated_weights_are_refused(folder: Path, keep: int, message: str) ->
         ("[]", "lacks 'recipe', 'seed'"),
         (None, "Cannot read.*No such file"),
         ('{"recipe": {}}', "lacks 'seed'"),
+        (EMPTY, "lacks 'split.train', 'split.test', 'errors.test'"),
     ],
 )
 def test_a_damaged_description_is_refused(folder: Path, content: str | None, message: str) -> None:
@@ -237,6 +243,19 @@ def test_fresh_networks_take_precedence(tmp_path: Path) -> None:
     with pytest.raises(ProbeError, match="Cannot read"):
         networks(seeds=[1], fresh=tmp_path)
     assert networks(seeds=[1])[0].folder == COMMITTED / "seed-1"
+
+
+def test_networks_in_training_and_other_folders_are_no_committed_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A population is whole when the last one is finished, and a copy that somebody made is none of it."""
+    monkeypatch.setattr(zoo, "ZOO", tmp_path)
+    for name in ("seed-10/config.json", "seed-2/config.json", "seed-3/training_state.safetensors"):
+        (tmp_path / "counter" / name).parent.mkdir(parents=True)
+        (tmp_path / "counter" / name).touch()
+    (tmp_path / "counter" / "seed-2 (copy)").mkdir()
+    (tmp_path / "counter" / "seed-2 (copy)" / "config.json").touch()
+    assert zoo.committed_seeds("counter") == [2, 10]
 
 
 def test_a_seed_that_is_not_in_the_zoo_is_named() -> None:

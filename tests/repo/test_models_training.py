@@ -298,6 +298,7 @@ def test_a_negative_seed_is_refused(function: object) -> None:
         (["--seed", "1", "--seeds", "0:2"], 2, "--seed or --seeds, not both"),
         (["--seeds", "3"], 2, "--seeds is '3'; give a range such as 0:10"),
         (["--seeds", "2:2"], 2, "give a range such as 0:10"),
+        (["--seeds", "0:99999999999999999999"], 2, "which means 0 to 9, of 100000 at most"),
         (["--resume", "--overwrite"], 2, "--resume or --overwrite, not both"),
         (["--seed", "one"], 2, "Invalid value for --seed: 'one' is no whole number; give one such as 3."),
         (["--epochs", "1.5"], 2, "Invalid value for --epochs: '1.5' is no whole number; give one such as 3."),
