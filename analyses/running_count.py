@@ -157,8 +157,8 @@ def _every_step(findings: Findings, passes: Passes) -> dict[str, str]:
     off = excess[excess["network"].isin(list(networks))]["value"].median()
     trained = excess[excess["subject"] == "trained"]["value"].median()
     told = (
-        f"Asked for the count after every step, networks must keep a running one, and to {SHORTEST} bits they answer "
-        f"{off:+.2f} beside the ones (median; trained on the last answer alone: {trained:+.2f}). Yet {every} of "
+        f"Asked for the count after every step, networks must keep a running one, and the answers to {SHORTEST} bits "
+        f"exceed the ones by {off:.2f} (median; trained on the last answer alone: by {trained:.2f}). Yet {every} of "
         f"{len(networks)} such networks pass all seven tests: a cell follows the count in {counts['1a']}, one map "
         f"reads it off one cell at all steps in {counts['1c']}, one cell carries half of the answer in "
         f"{counts['1d']}, a linear probe reads it in {counts['2']}, and {counts['17a']} count on up to 14 bits."

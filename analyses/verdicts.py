@@ -95,13 +95,18 @@ def _numbers(data: pd.DataFrame) -> str:
 
 
 def _answer(data: pd.DataFrame, verdicts: dict[str, str]) -> str:
-    kept = [key for key, verdict in verdicts.items() if verdict == "established"]
-    twins = data[data["networks"].isin(["untrained", "readout"]) & (data["alone"] == "established")]
-    as_well = twins.groupby("claim", sort=False)["networks"].agg(" and ".join)
-    shared = [f"{key} ({as_well[key]})" for key in kept if key in as_well.index]
-    lost = [f"{key} ({names})" for key, names in as_well.items() if verdicts[str(key)] == "decoration"]
+    def shared(verdict: str) -> str:
+        keys = [key for key, own in verdicts.items() if own == verdict]
+        parts = []
+        for twin in ("untrained", "readout"):
+            rows = data[(data["networks"] == twin) & (data["alone"] == "established")]
+            also = [key for key in keys if key in set(rows["claim"])]
+            parts.append(f"of the {twin} twins {', '.join(also) or 'none'}")
+        return "; ".join(parts)
+
     return (
-        f"{_numbers(data)} Where a twin satisfies a rule too, only the paired difference can tell learning: of the "
-        f"{len(kept)} claims established of the trained networks that is so in {', '.join(shared) or 'none'}; "
-        f"{', '.join(lost) or 'none'} came out as decoration for it."
+        f"{_numbers(data)} A rule that is satisfied without learning says nothing about learning by itself. Of the "
+        f"claims established of the trained networks, these hold: {shared('established')}; there only a paired "
+        "difference, where the rule names that twin, tells what training added. Of those that came out as decoration "
+        f"these hold: {shared('decoration')}."
     )

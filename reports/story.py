@@ -17,6 +17,9 @@ VERDICT = "verdict"
 LAST_NOTES = ("otherwise",)
 #: A note that says how the predictions of an experiment came out.
 PREDICTED = "predictions"
+TWINS = ("untrained", "readout")
+#: The readout twin has the untrained one's states: a rule that names the one has been held against the other.
+SAME_STATES: Mapping[str, tuple[str, ...]] = {"readout": ("untrained",)}
 #: From so many networks of a recipe on, the provenance has one line for all of them.
 MANY = 4
 #: What each verdict comes to, in words.
@@ -71,16 +74,32 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
     counts, drifting = claims["0"], claims["17a"]
     verdict = findings["running_count"].notes[VERDICT]
     learns = {"established": "learns to count", "refuted": "does not learn to count"}
-    counting = {"established": "counts on", "refuted": "does not go on counting"}
+    counting = {"established": "it counts ones", "refuted": "it does not count ones"}
     return [
         f"An LSTM trained on strings of ten bits {learns.get(counts.verdict, 'may learn to count')} their ones "
         f"({counts.holds_in} of {counts.n} networks misread at most {counts.rule.established_if.high:.0%} of the "
-        f"strings they never saw), and at other lengths {counting.get(drifting.verdict, 'may count on')}: the answer "
-        f"shifts by {drifting.value:.2f} for each missing bit (median). Does some cell encode a running count? ",
+        f"strings they never saw). At other lengths {counting.get(drifting.verdict, 'it may count ones')}: each bit "
+        f"that is missing adds {drifting.value:.2f} to the answer (median). Does some cell encode a running count? ",
         Strong(verdict),
-        "; the first section has the seven tests that would say so, beside their controls. "
-        + _tally(list(claims.values())),
+        "; the first section has the seven tests that would say so, beside their controls. ",
+        _tally(list(claims.values())),
+        _as_well(list(claims.values()), findings["verdicts"]),
     ]
+
+
+def _as_well(claims: Sequence[Claim], verdicts: Finding) -> str:
+    """Return how many established claims a twin satisfies that their rules did not name as a control."""
+    beside = [twins_as_well(claim, verdicts) for claim in claims if claim.verdict == "established"]
+    many = sum(bool(twins) for twins in beside)
+    return f" Of those established {many} hold of an untrained or a readout twin too, whom their rules did not name."
+
+
+def twins_as_well(claim: Claim, verdicts: Finding) -> list[str]:
+    """Return the twins, no control of the claim's rule, whose population satisfies the rule too."""
+    (figure,) = verdicts.figures
+    data, named = figure.data, {control.subject for control in claim.rule.controls}
+    own = data[(data["claim"] == claim.rule.key) & (data["alone"] == "established")]["networks"]
+    return [twin for twin in TWINS if twin in set(own) and not named & {twin, *SAME_STATES.get(twin, ())}]
 
 
 def _tally(claims: Sequence[Claim]) -> str:
@@ -136,16 +155,16 @@ def claims_brief(claims: Sequence[Claim]) -> Table:
     rows = [
         [
             f"{claim.rule.key}. {claim.rule.statement} ({claim.rule.established_if})",
+            claim.verdict,
             claim.value,
             claim.interval,
             _controls(claim),
             _planted(claim),
             f"{claim.holds_in} of {claim.n}",
-            claim.verdict,
         ]
         for claim in claims
     ]
-    columns = ["claim (rule)", "trained", "95 % interval", "controls", "planted", "holds in", "verdict"]
+    columns = ["claim (rule)", "verdict", "trained", "95 % interval", "controls", "planted", "holds in"]
     return Table(
         columns,
         rows,
@@ -188,6 +207,7 @@ def claims_table(
             [
                 rule.key,
                 rule.statement,
+                claim.verdict,
                 f"{rule.established_if}",
                 claim.value,
                 claim.interval,
@@ -196,13 +216,20 @@ def claims_table(
                 *(medians.get((rule.key, subject)) for subject in BESIDE),
                 _planted(claim),
                 _differences(claim),
-                claim.verdict,
-                claim.reason if first_used.get(rule.key) == rule.digest else f"{claim.reason}; {CHANGED}",
+                "; ".join(_reasons(claim, verdicts, first_used)),
             ]
         )
-    columns = ["claim", "statement", "rule", "median", "95 % interval", "holds in", "null", *BESIDE.values()]
-    columns += ["planted counter", "paired difference", "verdict", "why"]
+    columns = ["claim", "statement", "verdict", "rule", "median", "95 % interval", "holds in", "null"]
+    columns += [*BESIDE.values(), "planted counter", "paired difference", "why"]
     return Table(columns, rows, caption, verdict="verdict", name=name, digits=3)
+
+
+def _reasons(claim: Claim, verdicts: Finding, first_used: Mapping[str, str]) -> list[str]:
+    """Return why a claim has its verdict, and what a reader should know besides."""
+    reasons = [claim.reason]
+    if claim.verdict == "established" and (twins := twins_as_well(claim, verdicts)):
+        reasons.append(f"the {' and the '.join(twins)} twin satisfies it too")
+    return reasons + [CHANGED] * (first_used.get(claim.rule.key) != claim.rule.digest)
 
 
 def definitions_table(claims: Sequence[Claim], first_used: Mapping[str, str]) -> Table:

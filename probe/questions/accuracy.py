@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Group name -> rows of the batch.
 Groups = Mapping[str, Sequence[int]]
+#: More seeds than this get no tick each, and smaller marks.
+MANY = 30
 
 
 def measure(
@@ -122,6 +124,8 @@ def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None
     if errors.empty:
         raise ProbeError(f"The table has no {f'{group}_error'!r} of networks with a seed; measure that group.")
     ax = axes_or_new(ax)
+    seeds = sorted(errors["seed"].astype(int).unique())
+    many = len(seeds) > MANY
     ax.set_yscale("symlog", linthresh=0.01, linscale=1.0)
     for subject, rows in errors.groupby("subject", sort=False):
         look = role_style(str(subject))
@@ -130,13 +134,14 @@ def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None
             rows["value"],
             color=look.color,
             marker=look.marker,
+            markersize=3.5 if many else None,
             linestyle="none",
             label=f"{subject}",
         )
     floors = frame[(frame["metric"] == f"{group}_floor") & (frame["subject"] == "trained")]
     if not floors.empty:
-        seeds = floors["seed"].astype(int)
-        ax.plot(seeds, floors["value"], linestyle="none", marker="_", markersize=14, color="black")
+        places, size = floors["seed"].astype(int), 5 if many else 14
+        ax.plot(places, floors["value"], linestyle="none", marker="_", markersize=size, color="black")
         ax.plot([], [], linestyle="none", marker="_", markersize=12, color="black", label="floor")
     if bound is not None:
         ax.axhline(bound, color="black", linewidth=1, linestyle=":", label=f"rule: {bound:.0%}", zorder=0)
@@ -144,7 +149,8 @@ def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None
     ax.set_yticks(ticks, ["0", "0.2 %", "0.4 %", "0.6 %", "0.8 %", "1 %", "10 %", "100 %"])
     ax.set_yticks([], minor=True)
     ax.set_ylim(-0.0005, 1.3)
-    ax.set_xticks(sorted(errors["seed"].astype(int).unique()))
+    if not many:
+        ax.set_xticks(seeds)
     ax.set_xlabel("seed")
     ax.set_ylabel(f"share of {group} rows misread")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0, columnspacing=1.2)

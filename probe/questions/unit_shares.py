@@ -142,9 +142,10 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
         most = max(most, *(len(values) for values in ranked))
         if len(ranked) > 1:
             for values in ranked:
-                # Many lines weigh more as vectors than as pixels.
-                thin = {"color": look.color, "linewidth": 0.7, "alpha": 0.5, "rasterized": len(ranked) > MANY}
-                ax.plot(range(1, len(values) + 1), values, **thin)
+                # Many lines weigh more as vectors than as pixels, and would hide their median.
+                alpha, pixels = (0.15, True) if len(ranked) > MANY else (0.5, False)
+                places = range(1, len(values) + 1)
+                ax.plot(places, values, color=look.color, linewidth=0.7, alpha=alpha, rasterized=pixels)
         common = min(len(values) for values in ranked)
         median = np.median([values[:common] for values in ranked], axis=0)
         ax.plot(range(1, common + 1), median, **look.line(), markersize=5, label=subject)

@@ -103,7 +103,7 @@ def test_a_population_that_satisfies_a_rule_is_told_beside_the_verdict() -> None
         "readout": "established",
         "untrained": "refuted",
     }
-    assert "k (readout) came out as decoration" in found.notes["answer"]
+    assert "decoration these hold: of the untrained twins none; of the readout twins k." in found.notes["answer"]
 
 
 def test_a_verdict_near_its_bound_is_another_with_another_bound() -> None:
