@@ -40,7 +40,7 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Judge the effects and draw them."""
-    drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
+    drawn = common.drawn(table)
     by_step = drawn[drawn["step"].notna()]
     with style():
         figure, axes = new_figure(height=3.6)

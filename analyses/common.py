@@ -147,6 +147,16 @@ def pick(among: Sequence[Network], *subjects: str) -> list[Network]:
     return [network for network in among if network.subject in subjects]
 
 
+def drawn(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that a figure of subjects shows: of the planted networks the ones-counter alone.
+
+    The planted networks differ from each other by design, and those of other recipes too, so that their median would
+    be nobody's.
+    """
+    shown = ~table["subject"].isin(["planted", "other"]) | (table["network"] == "planted/ones")
+    return table[shown].reset_index(drop=True)
+
+
 def in_detail(networks: Sequence[Network]) -> Network:
     """Return the trained network that figures of a single one show: the one so marked, else the first.
 

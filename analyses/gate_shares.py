@@ -62,7 +62,7 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Judge the gates' shares and draw them."""
-    drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
+    drawn = common.drawn(table)
     with style():
         figures = [_entering(drawn), _lasting(drawn)]
     title = "Where does a bit enter?"

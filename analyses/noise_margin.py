@@ -41,7 +41,7 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Judge the accuracy with noise and draw it."""
-    drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
+    drawn = common.drawn(table)
     curve = drawn[drawn["metric"] == "accuracy_by_dose"]
     with style():
         figure, axes = new_figure(height=3.6)

@@ -42,7 +42,7 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Judge the routes' shares and draw them."""
-    drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
+    drawn = common.drawn(table)
     with style():
         figure, axes = new_figure(height=3.6)
         routes.draw(drawn, thresholds={"cell_state": BOUND}, ax=axes[0, 0])

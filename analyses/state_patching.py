@@ -17,8 +17,6 @@ from probe.questions import state_patching
 
 from . import common
 
-#: Three panels are what a column holds; the untrained head is random, so the readout twin stands for it, and a
-#: template network answers something else.
 #: All pairs up to the state after 7 bits; of the later ones, which have up to a million, as many are drawn.
 MOST = 2**15
 RULES = (
@@ -48,7 +46,7 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Check the whole state's interchange and draw it beside its parts."""
     accuracy = table[table["metric"] == "interchange_accuracy"]
-    shown = accuracy[(accuracy["subject"] != "planted") | (accuracy["network"] == "planted/ones")]
+    shown = common.drawn(accuracy)
     with style():
         figure = DataFigure.from_figure(
             state_patching.draw_grid(shown),

@@ -54,8 +54,7 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Judge the units' shares and draw them."""
-    # The planted networks differ from each other by design, so that their median would be nobody's.
-    drawn = table[(table["subject"] != "planted") | (table["network"] == "planted/ones")].reset_index(drop=True)
+    drawn = common.drawn(table)
     with style():
         figure, axes = new_figure(height=3.6)
         unit_shares.draw(drawn, threshold=ONE, ax=axes[0, 0])
