@@ -204,7 +204,7 @@ def _answer(recipes: pd.DataFrame) -> str:
         "truncated": "with strings of all lengths up to ten",
         "every-step": "with the count asked for after every step",
     }
-    parts = "; ".join(f"{words} {by_name[name]:.2f}" for name, words in named.items() if name in by_name)
+    parts = "; ".join(f"{words}: {by_name[name]:.2f}" for name, words in named.items() if name in by_name)
     return f"Median drift by recipe, one thing changed at a time: {parts}."
 
 
