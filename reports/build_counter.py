@@ -24,10 +24,11 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
             "single_units",
             "linear_readout",
             "other_lengths",
-            "verdicts",
-            "robustness",
-            "planted_networks",
         ),
+    ),
+    "controls.html": (
+        "Can these tests tell a counter from what is none?",
+        ("verdicts", "robustness", "planted_networks"),
     ),
     "interventions.html": (
         "What does the counter's answer follow?",

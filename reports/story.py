@@ -103,22 +103,22 @@ def twins_as_well(claim: Claim, verdicts: Finding) -> list[str]:
 
 
 def _tally(claims: Sequence[Claim]) -> str:
-    """Return how many claims came out how, in a sentence."""
+    """Return how many claims came out how, in a sentence; nothing where there is none."""
     decided = [claim for claim in claims if not claim.rule.check]
+    if not decided:
+        return ""
     numbers = {verdict: sum(claim.verdict == verdict for claim in decided) for verdict in VERDICTS}
     parts = [f"{number} {words}" for (_, words), number in zip(VERDICTS.items(), numbers.values(), strict=True)]
     return f"Of {len(decided)} claims with a rule {', '.join(parts)}."
 
 
 def lead_of(findings: Sequence[Finding]) -> Sentence:
-    """Return the first sentences of a page beside the first one: what was asked, and how many rules hold where."""
-    claims = [claim for finding in findings for claim in finding.claims]
-    every = [claim for claim in claims if claim.holds_in == claim.n]
+    """Return the first sentences of a page beside the first one: what was asked, and what came of it."""
     return [
         Strong(f"{len(findings)} questions about the same networks."),
-        f" {len(claims)} rules were fixed before their results; {len(every)} of them hold in every trained network, "
-        f"{sum(claim.holds_in == 0 for claim in claims)} in none. What that is worth depends on the controls beside "
-        "each number. ",
+        " ",
+        *_outcome(findings),
+        "What a number is worth depends on the controls beside it. ",
         Link("Back to the answer in short", "index.html"),
         ".",
     ]
@@ -126,9 +126,15 @@ def lead_of(findings: Sequence[Finding]) -> Sentence:
 
 def read_on(title: str, page: str, findings: Sequence[Finding]) -> Sentence:
     """Return what stands on another page, in short, with the link to it."""
-    claims = [claim for finding in findings for claim in finding.claims]
+    return [Strong(title), " ", *_outcome(findings), Link("Read on", page), "."]
+
+
+def _outcome(findings: Sequence[Finding]) -> list[str]:
+    """Return how claims and predictions came out, or, where there are none, the answers of what was asked."""
+    tally = _tally([claim for finding in findings for claim in finding.claims])
     told = [finding.notes[PREDICTED] for finding in findings if PREDICTED in finding.notes]
-    return [Strong(title), " ", " ".join([_tally(claims), *told]), " ", Link("Read on", page), "."]
+    own = [tally] * bool(tally) + told
+    return [f"{part} " for part in own or [finding.notes[FIRST_NOTES[0]] for finding in findings[-1:]]]
 
 
 def _planted(claim: Claim) -> str:

@@ -182,7 +182,7 @@ def test_draw_drifts_sorts_the_networks_and_marks_each_twin_in_its_networks_row(
 
 
 def test_many_networks_are_thin_lines_below_their_median_and_are_not_named():
-    """Forty networks: the labelled line is the median, each network's is a picture below it, and no row has a name."""
+    """Forty networks: the labelled line is the median, each network's a picture below it, and no row has a name."""
     drifts = [0.02 * number for number in range(40)]
     table = measure([Program(drift) for drift in drifts])
     lines = other_lengths.draw(table, reference=REFERENCE).get_lines()
