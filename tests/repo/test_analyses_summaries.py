@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 
 import pytest
 
 from analyses import mechanism, planted_networks, robustness, running_count, verdicts
-from probe import Control, Finding, Range, Rule, judge
-from probe.measurements import tabulate
+from probe import Control
 from tests.repo import asked_once
+from tests.repo.made_up import counts, judged, large
 
 
 def test_the_running_count_is_answered_from_all_seven_tests() -> None:
@@ -64,30 +63,6 @@ def test_every_rule_is_applied_to_every_population_alone() -> None:
     assert data.loc[("0", "untrained"), "holds_in"] == int(twin <= rules["0"].established_if.high) == 0
     assert list(data.loc[("1a", "planted/ones"), ["holds_in", "of"]]) == [1, 1]
     assert set(data["alone"]) == {"undecided", ""}
-
-
-def judged(values: Mapping[str, Sequence[float]], rule: Rule) -> Finding:
-    """Return a finding whose one claim is judged on values of each subject, a network a value."""
-    rows = [
-        {"question": "q", "metric": rule.metric, "subject": subject, "network": f"{subject}-{seed}", "seed": seed}
-        | {"layer": "", "signal": "", "units": "", "step": None, "value": value}
-        for subject, own in values.items()
-        for seed, value in enumerate(own)
-    ]
-    table = tabulate(rows)
-    provenance = asked_once.finding("accuracy").provenance
-    return Finding("q", "Is it?", table, judge(table, [rule], family=1), (), provenance, {})
-
-
-def large(*controls: Control) -> Rule:
-    """Return the rule that a size is at least .9."""
-    bounds = Range.at_least(0.9), Range.below(0.9)
-    return Rule("k", "It is large.", "size", "the size", "here", *bounds, controls=controls)
-
-
-def counts() -> Rule:
-    """Return the rule that an error is at most .1."""
-    return Rule("0", "They count.", "test_error", "the error", "here", Range.at_most(0.1), Range.above(0.1))
 
 
 def test_a_population_that_satisfies_a_rule_is_told_beside_the_verdict() -> None:

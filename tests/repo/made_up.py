@@ -1,0 +1,32 @@
+"""Findings about networks that never were: what is said of claims, with numbers that can be seen through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from probe import Control, Finding, Range, Rule, judge
+from probe.measurements import tabulate
+
+
+def judged(values: Mapping[str, Sequence[float]], rule: Rule) -> Finding:
+    """Return a finding whose one claim is judged on values of each subject, a network a value."""
+    rows = [
+        {"question": "q", "metric": rule.metric, "subject": subject, "network": f"{subject}-{seed}", "seed": seed}
+        | {"layer": "", "signal": "", "units": "", "step": None, "value": value}
+        for subject, own in values.items()
+        for seed, value in enumerate(own)
+    ]
+    table = tabulate(rows)
+    provenance = {"weights": {}, "command": "", "code": "", "rules_first_used": {}, "versions": {}}
+    return Finding("q", "Is it?", table, judge(table, [rule], family=1), (), provenance, {})
+
+
+def large(*controls: Control) -> Rule:
+    """Return the rule that a size is at least .9."""
+    bounds = Range.at_least(0.9), Range.below(0.9)
+    return Rule("k", "It is large.", "size", "the size", "here", *bounds, controls=controls)
+
+
+def counts() -> Rule:
+    """Return the rule that an error is at most .1."""
+    return Rule("0", "They count.", "test_error", "the error", "here", Range.at_most(0.1), Range.above(0.1))

@@ -1,0 +1,61 @@
+"""What the counter's pages say of claims before they show anything."""
+
+from __future__ import annotations
+
+from analyses import verdicts
+from probe import Claim, Control, Finding
+from reports import story
+from tests.repo.made_up import judged, large
+
+TRAINED, TWINS = {"trained": [0.95] * 60}, {"untrained": [0.2] * 60, "readout": [0.94] * 60}
+
+
+def told(*controls: Control) -> tuple[Claim, Finding]:
+    """Return an established claim whose readout twins are nearly as large, and what its rule says of them."""
+    finding = judged(TRAINED | TWINS, large(*controls))
+    (claim,) = finding.claims
+    return claim, verdicts.find({"q": finding})
+
+
+def row(claim: Claim, said: Finding, first_used: dict[str, str]) -> dict[str, object]:
+    """Return the claim's row in the table of all claims."""
+    table = story.claims_table([claim], said, first_used, "All.")
+    return dict(zip(table.columns, table.rows[0], strict=True))
+
+
+def test_a_twin_that_satisfies_an_established_rule_is_named_unless_the_rule_named_it() -> None:
+    """With the twin as a control the paired difference has told already; with none, the reader is told."""
+    claim, said = told()
+    assert claim.verdict == "established"
+    assert story.twins_as_well(claim, said) == ["readout"]
+    why = row(claim, said, {claim.rule.key: claim.rule.digest})["why"]
+    assert str(why).endswith("the readout twin satisfies it too")
+    guarded, said = told(Control("readout", 0.005))
+    assert guarded.verdict == "established"
+    assert story.twins_as_well(guarded, said) == []
+    # Both twins have the same states, so that a control by the untrained one is one by the other.
+    assert story.twins_as_well(*told(Control("untrained", 0.5))) == []
+
+
+def test_a_claim_stands_beside_its_controls() -> None:
+    """Medians of the twins in their columns, a dash where a population was not measured."""
+    claim, said = told()
+    cells = row(claim, said, {claim.rule.key: claim.rule.digest})
+    assert (cells["median"], cells["untrained"], cells["readout twin"], cells["template"]) == (0.95, 0.2, 0.94, None)
+    assert cells["verdict"] == "established"
+
+
+def test_a_rule_that_is_not_the_one_first_used_is_said_to_be_changed() -> None:
+    """Another digest, and none: both were made or changed after measuring."""
+    claim, said = told()
+    for first_used in ({}, {claim.rule.key: "0" * 64}):
+        assert str(row(claim, said, first_used)["why"]).endswith(story.CHANGED)
+    (cells,) = story.definitions_table([claim], {claim.rule.key: claim.rule.digest}).rows
+    assert cells[-1] == cells[-2]
+
+
+def test_a_page_without_claims_tells_what_was_answered() -> None:
+    """A tally of nothing would read as a result."""
+    said = told()[1]
+    assert not story._tally([])
+    assert f"{said.notes['answer']} " in list(story.lead_of([said]))
