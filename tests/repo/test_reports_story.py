@@ -58,4 +58,6 @@ def test_a_page_without_claims_tells_what_was_answered() -> None:
     """A tally of nothing would read as a result."""
     said = told()[1]
     assert not story._tally([])
-    assert f"{said.notes['answer']} " in list(story.lead_of([said]))
+    lead = story.lead_of([said])
+    assert isinstance(lead, list)
+    assert f"{said.notes['answer']} " in lead
