@@ -1,0 +1,80 @@
+"""The committed study as a whole: the networks are there, and the controls come out as they must."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import import_module
+
+import pandas as pd
+import pytest
+
+from analyses import POPULATION_QUESTIONS, QUESTIONS, measured, study
+from models import zoo
+from models.populations import CONFIRMING, POPULATIONS
+from probe import Rule
+
+FINDINGS = zoo.ZOO.parents[1] / "reports" / "counter" / "findings.json"
+RULES: dict[str, tuple[str, Rule]] = {
+    rule.key: (name, rule)
+    for name in (*QUESTIONS, *POPULATION_QUESTIONS)
+    for rule in import_module(f"analyses.{name}").RULES
+}
+#: What the readout twin, recurrent weights as drawn and one fitted line, passes and fails (docs/science.md).
+PASSES, FAILS = ("2", "5", "9", "12a", "20"), ("4", "5b", "5c")
+
+
+@cache
+def tables() -> dict[str, pd.DataFrame]:
+    """Return what was measured of the hundred counters, as far as the rules above need it."""
+    asked = {RULES[key][0] for key in (*PASSES, *FAILS)} | {"accuracy"}
+    return study.read(study.groups("counter", CONFIRMING.seeds), sorted(asked))[1]
+
+
+def median(key: str, subject: str) -> float:
+    """Return the median over a hundred networks of what a rule is about."""
+    question, rule = RULES[key]
+    rows = tables()[question]
+    rows = rows[(rows["metric"] == rule.metric) & (rows["subject"] == subject)]
+    rows = rows[rows["signal"] == rule.signal] if rule.signal else rows
+    assert len(rows) == len(CONFIRMING.seeds)
+    return float(rows["value"].median())
+
+
+def test_every_population_is_whole() -> None:
+    """No seed is left out, so that none was chosen."""
+    assert [each.name for each in POPULATIONS if not study.is_whole(each)] == []
+    assert sum(len(each.seeds) for each in POPULATIONS) == len(study.compared())
+
+
+@pytest.mark.parametrize("key", PASSES)
+def test_what_an_untrained_network_with_a_fitted_line_passes_shows_no_learning(key: str) -> None:
+    """These rules hold for it: alone they say nothing of training."""
+    assert median(key, "readout") in RULES[key][1].established_if
+
+
+@pytest.mark.parametrize("key", FAILS)
+def test_what_an_untrained_network_fails_separates_it_from_a_trained_one(key: str) -> None:
+    """These rules do not hold for it, and they do for the trained networks."""
+    assert median(key, "readout") in RULES[key][1].refuted_if
+    assert median(key, "trained") in RULES[key][1].established_if
+
+
+def test_an_untrained_head_does_not_count() -> None:
+    """Claim 0 is about training: the twins' median lies in the range that refutes it."""
+    assert median("0", "untrained") in RULES["0"][1].refuted_if
+
+
+def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
+    """Every rule that is no check has a verdict on as many networks as it needs, and its digest of now."""
+    entries = {entry["key"]: entry for entry in json.loads(FINDINGS.read_text())}
+    assert set(entries) == set(RULES) | {"22"}
+    for key, (_, rule) in RULES.items():
+        assert entries[key]["rule"]["digest"] == rule.digest
+        assert rule.check or entries[key]["n"] >= rule.needs
+
+
+def test_measurements_lie_where_a_group_looks_for_them() -> None:
+    """No file is left of a network that the study does not have."""
+    there = {path.relative_to(measured.FOLDER) for path in measured.FOLDER.rglob("*.csv.xz")}
+    assert there == {group.path for group in study.groups(study.EVERY)}
