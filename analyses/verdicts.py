@@ -62,25 +62,24 @@ def _picture(data: pd.DataFrame, verdicts: dict[str, str]) -> DataFigure:
     grid = grid[list(dict.fromkeys(data.sort_values("of", ascending=False, kind="stable")["networks"]))]
     figure, axes = new_figure(width=8.4, height=0.24 * len(grid) + 1.6)
     ax = axes[0, 0]
-    mesh = ax.pcolormesh(np.ma.masked_invalid(grid.to_numpy(float)), cmap=SEQUENTIAL, vmin=0, vmax=1)
+    ax.pcolormesh(np.ma.masked_invalid(grid.to_numpy(float)), cmap=SEQUENTIAL, vmin=0, vmax=1)
     for y, (_, row) in enumerate(grid.iterrows()):
         for x, name in enumerate(grid.columns):
-            if name in POPULATIONS and not np.isnan(row[name]):
+            if name in POPULATIONS and 0 < row[name] < 1:
                 color = "black" if row[name] > 0.6 else "white"
                 ax.text(x + 0.5, y + 0.5, f"{100 * row[name]:.0f}", color=color, ha="center", va="center", fontsize=8)
     ax.set_xticks(np.arange(grid.shape[1]) + 0.5, [str(name).removeprefix("planted/") for name in grid], rotation=90)
     ax.set_yticks(np.arange(len(grid)) + 0.5, [f"{key} {verdicts[key]}" for key in grid.index], fontsize=8)
     ax.invert_yaxis()
     ax.tick_params(length=0)
-    figure.colorbar(mesh, ax=ax, label="share of the networks in which the rule holds")
     return DataFigure.from_figure(
         figure,
         name=QUESTION,
         title="Every rule on every population",
         alt=f"A grid of {len(grid)} rules by {grid.shape[1]} kinds of networks. {_numbers(data)}",
         caption="How many networks satisfy each rule, each taken alone and without its controls, in per cent: the "
-        "populations first, then each planted network. Empty: not measured there. Beside the claim stands its "
-        "verdict, controls included.",
+        "populations first, then each planted network. Lightest: all, darkest: none, empty: not measured. "
+        "Beside the claim stands its verdict, controls included.",
         data=data,
     )
 
