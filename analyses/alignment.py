@@ -76,9 +76,14 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else tabulate([])
 
 
+def complete(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of several networks, the ceiling among them, with what is a difference to the ceiling's."""
+    return alignment.with_excess(table, CEILING)
+
+
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Judge what the searches found and draw it."""
-    table = alignment.with_excess(table, CEILING)
+    table = complete(table)
     figures = [_ranks(table), _steps(table[table["subject"] == "trained"])]
     notes = {"answer": _answer(table), "wrong": _wrong(table), "extent": EXTENT}
     return common.finding("alignment", TITLE, table, studied=networks, rules=RULES, figures=figures, notes=notes)
@@ -155,8 +160,7 @@ def _wrong(table: pd.DataFrame) -> str:
 
 EXTENT = (
     "Trained networks are searched at all steps with ranks 1 to 6, the others after seven bits with rank 2. Every "
-    "search has 400 steps of 192 pairs. Networks whose answer is no count are left out: untrained heads, another "
-    "question."
+    "search has 400 steps of 192 pairs. Left out are networks whose answer is no count: untrained heads, templates."
 )
 
 

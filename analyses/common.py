@@ -157,6 +157,12 @@ def drawn(table: pd.DataFrame) -> pd.DataFrame:
     return table[shown].reset_index(drop=True)
 
 
+def of_rule(table: pd.DataFrame, rule: probe.Rule) -> pd.DataFrame:
+    """Return the rows that a rule is about, of every subject."""
+    rows = table[table["metric"] == rule.metric]
+    return rows[rows["signal"] == rule.signal] if rule.signal else rows
+
+
 def in_detail(networks: Sequence[Network]) -> Network:
     """Return the trained network that figures of a single one show: the one so marked, else the first.
 

@@ -184,7 +184,7 @@ def _weights(network: Network) -> str:
     found = hashlib.sha256()
     for name, tensor in network.model.state_dict().items():
         # Its head was fitted here; a trained network's weights were read.
-        fitted = name.rpartition("head.")[1]
+        fitted = "head." in name
         found.update(" ".join(f"{each:.5e}" for each in tensor.flatten().tolist()).encode() if fitted else b"")
         found.update(b"" if fitted else tensor.contiguous().numpy().tobytes())
     return found.hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from textwrap import fill
 
 import numpy as np
@@ -15,7 +14,7 @@ from probe.figures import BLUE, GREY, ORANGE, PURPLE, new_figure, style
 from probe.measurements import tabulate
 
 from . import common
-from .summaries import Findings, rows_of, summary
+from .summaries import Findings, judged, summary
 
 QUESTION, TITLE = "robustness", "Would the verdicts be others, had we chosen otherwise?"
 #: By how much bounds are moved; those below `SMALL` by a quarter.
@@ -27,11 +26,11 @@ AS_COMMITTED, COUNTING = "as committed", "only networks that count"
 
 def find(findings: Findings) -> Finding:
     """Judge every claim again with other bounds, another level, and on the networks that count well alone."""
-    claims = [(claim, one) for one in findings.values() for claim in one.claims if not claim.rule.check]
-    (counts,) = (claim.rule for claim, _ in claims if claim.rule.key == "0")
-    errors = rows_of(findings, "accuracy", counts.metric, subject="trained")
-    good = errors[[value in counts.established_if for value in errors["value"]]]["seed"]
-    verdicts = pd.DataFrame([_verdicts(claim, finding.measurements, set(good)) for claim, finding in claims])
+    claims = judged(findings)
+    rule, errors = next((claim.rule, rows) for claim, rows in claims if claim.rule.key == "0")
+    errors = errors[errors["subject"] == "trained"]
+    good = errors[[value in rule.established_if for value in errors["value"]]]
+    verdicts = pd.DataFrame([_verdicts(*claim, errors, good) for claim in claims])
     with style():
         picture = _picture(verdicts)
     rows = [
@@ -42,45 +41,48 @@ def find(findings: Findings) -> Finding:
     return summary(QUESTION, TITLE, tabulate(rows), findings=findings, figures=[picture], notes=notes)
 
 
-def _verdicts(claim: Claim, table: pd.DataFrame, good: set[int]) -> dict[str, str]:
-    """Return the verdict on a claim as it is, and as it would be."""
-    rule, rows = claim.rule, table[table["metric"] == claim.rule.metric]
+def _verdicts(claim: Claim, rows: pd.DataFrame, errors: pd.DataFrame, good: pd.DataFrame) -> dict[str, str]:
+    """Return the verdict on a claim as it is, and as it would be; empty where that cannot be asked."""
+    rule = claim.rule
     few = dataclasses.replace(rule, needs=2)  # fewer networks are asked on purpose
-    counting = rows[rows["seed"].isna() | rows["seed"].isin(good)]
-    enough = len(set(counting[counting["subject"] == "trained"]["network"])) > 1
+    counting = rows[rows["seed"].isna() | rows["seed"].isin(good["seed"])]
+    # Networks of other recipes have these seeds too, and their errors are not told here.
+    own = set(rows[rows["subject"] == "trained"]["network"]) <= set(errors["network"])
 
-    def judged(changed: Rule, among: pd.DataFrame, family: int) -> str:
+    def verdict(changed: Rule, among: pd.DataFrame, family: int) -> str:
         return judge(among, [changed], family=family)[0].verdict
 
     return {
         "claim": rule.key,
         AS_COMMITTED: claim.verdict,
-        "easier bounds": judged(_moved(rule, 1), rows, common.family()),
-        "stricter bounds": judged(_moved(rule, -1), rows, common.family()),
-        "95 % for each": judged(rule, rows, 1),
-        COUNTING: judged(few, counting, common.family()) if enough else "undecided",
+        "easier bounds": verdict(_moved(rule, 1), rows, common.family()),
+        "stricter bounds": verdict(_moved(rule, -1), rows, common.family()),
+        "95 % for each": verdict(rule, rows, 1),
+        COUNTING: verdict(few, counting, common.family()) if own and len(good) > 1 else "",
     }
 
 
 def _others(verdicts: pd.DataFrame) -> dict[str, int]:
     """Return in how many claims each other way of judging gives another verdict."""
     ways = [str(name) for name in verdicts if name not in ("claim", AS_COMMITTED)]
-    return {name: int((verdicts[name] != verdicts[AS_COMMITTED]).sum()) for name in ways}
+    return {name: len(_changed(verdicts, name)) for name in ways}
+
+
+def _changed(verdicts: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the claims that another way of judging gives another verdict, of those that it can be asked of."""
+    return verdicts[(verdicts[name] != verdicts[AS_COMMITTED]) & (verdicts[name] != "")]
 
 
 def _moved(rule: Rule, towards: int) -> Rule:
     """Return a rule that is easier (1) or harder (-1) to satisfy: each bound moved, and both ranges by as much."""
-
-    def by(sign: int) -> Callable[[Range], Range]:
-        def moved(bounds: Range) -> Range:
-            low, high = (bound + sign * towards * _step(bound) for bound in (bounds.low, bounds.high))
-            return dataclasses.replace(bounds, low=low, high=high)
-
-        return moved
-
     # At least x is easier where x is smaller; at most x where it is larger.
-    move = by(-1 if np.isfinite(rule.established_if.low) else 1)
-    return dataclasses.replace(rule, established_if=move(rule.established_if), refuted_if=move(rule.refuted_if))
+    sign = -towards if np.isfinite(rule.established_if.low) else towards
+
+    def moved(bounds: Range) -> Range:
+        low, high = (bound + sign * _step(bound) for bound in (bounds.low, bounds.high))
+        return dataclasses.replace(bounds, low=low, high=high)
+
+    return dataclasses.replace(rule, established_if=moved(rule.established_if), refuted_if=moved(rule.refuted_if))
 
 
 def _step(bound: float) -> float:
@@ -91,16 +93,15 @@ def _step(bound: float) -> float:
 
 def _picture(verdicts: pd.DataFrame) -> DataFigure:
     names = [str(name) for name in verdicts if name != "claim"]
-    order = list(LOOKS)
+    order = ["", *LOOKS]
     figure, axes = new_figure(width=6.4, height=0.22 * len(verdicts) + 1.2)
     ax = axes[0, 0]
     places = np.array([[order.index(verdict) for verdict in verdicts[name]] for name in names]).T
-    ax.pcolormesh(
-        places, cmap=ListedColormap([color for _, color in LOOKS.values()]), vmin=-0.5, vmax=3.5, alpha=0.35
-    )
+    colours = ListedColormap([color for _, color in LOOKS.values()])
+    ax.pcolormesh(np.ma.masked_equal(places, 0), cmap=colours, vmin=0.5, vmax=len(LOOKS) + 0.5, alpha=0.35)
     for y, row in enumerate(places):
         for x, place in enumerate(row):
-            if x == 0 or place != row[0]:
+            if x == 0 or place not in (0, row[0]):
                 ax.text(x + 0.5, y + 0.5, LOOKS[order[place]][0], ha="center", va="center", fontsize=8)
     ax.set_xticks(np.arange(len(names)) + 0.5, [fill(name, 12) for name in names], fontsize=8)
     ax.set_yticks(np.arange(len(verdicts)) + 0.5, verdicts["claim"], fontsize=8)
@@ -112,19 +113,20 @@ def _picture(verdicts: pd.DataFrame) -> DataFigure:
         figure,
         name=QUESTION,
         title="Every verdict, and what it would have been",
-        alt=f"A grid of {len(verdicts)} claims by five ways to judge them. {said}.",
+        alt=f"A grid of {len(verdicts)} claims by {len(names)} ways to judge them. {said}.",
         caption="E established, R refuted, D decoration, u undecided; no letter: as committed. Bounds are moved by "
         f"{SHIFT:g} (those below {SMALL:g} by a quarter), the controls' margins are left; then a level of 95 % for "
-        "each claim in place of one for all together; and only the networks that satisfy claim 0.",
+        "each claim in place of one for all together; and only the networks that satisfy claim 0 (empty: of other "
+        "networks).",
         data=verdicts,
     )
 
 
 def _answer(verdicts: pd.DataFrame, good: int, every: int) -> str:
     def changed(name: str) -> str:
-        other = verdicts[verdicts[name] != verdicts[AS_COMMITTED]]
+        other, asked = _changed(verdicts, name), (verdicts[name] != "").sum()
         told = [f"{key} ({verdict})" for key, verdict in zip(other["claim"], other[name], strict=True)]
-        return f"{len(told)} of {len(verdicts)}" + (f": {', '.join(told)}" if told else "")
+        return f"{len(told)} of {asked}" + (f": {', '.join(told)}" if told else "")
 
     return (
         f"With bounds easier by {SHIFT:g} the verdict is another in {changed('easier bounds')}. With stricter ones "

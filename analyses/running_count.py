@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from probe import DataFigure, Finding, Rule
 from probe.figures import ROLE_STYLE, new_figure, style
 
-from .summaries import Findings, rows_of, summary
+from .summaries import Findings, judged, rows_of, summary
 
 QUESTION, TITLE = "running_count", "Does some cell dimension encode a running count?"
 #: What each test asks, in the order in which the answer needs them.
@@ -29,8 +29,6 @@ TOGETHER = ("trained", "untrained", "readout", "template")
 RECIPES = ("every-step", "tf1")
 ALONE = ("planted/ones", "planted/decoy")
 
-#: The shortest length whose answers are measured, as the table has it.
-SHORTEST = "6"
 COLUMNS = ("networks", "claim", "holds_in", "of")
 #: (subject, network) -> the key of a test -> whether its rule holds.
 Passes = dict[tuple[str, str], dict[str, bool]]
@@ -38,11 +36,10 @@ Passes = dict[tuple[str, str], dict[str, bool]]
 
 def find(findings: Findings) -> Finding:
     """Apply each of the seven rules to every network alone."""
-    rules = {claim.rule.key: claim.rule for finding in findings.values() for claim in finding.claims}
-    tests = {key: rules[key] for key in TESTS}
-    every = pd.concat([finding.measurements for finding in findings.values()], ignore_index=True)
-    table = pd.concat([_rows(every, rule) for rule in tests.values()], ignore_index=True)
-    grid = _grid(_passes(table, tests))
+    by_key = {claim.rule.key: (claim.rule, rows) for claim, rows in judged(findings)}
+    tests = {key: by_key[key] for key in TESTS}
+    passes = _passes(tests)
+    grid = _grid(passes)
     with style():
         figure, axes = new_figure(width=7.2, height=4.2)
         _draw(grid, axes[0, 0])
@@ -56,21 +53,16 @@ def find(findings: Findings) -> Finding:
             f"done. The decoy, whose second counting cell nothing reads, passes {_passed(grid, 'planted/decoy')}.",
             data=grid,
         )
-    verdict, details = _answer(_passes(table, tests))
-    notes = {"verdict": verdict, "answer": f"{verdict}, {details}"} | _every_step(findings, _passes(table, tests))
+    verdict, details = _answer(passes)
+    notes = {"verdict": verdict, "answer": f"{verdict}, {details}"} | _every_step(findings, passes)
+    table = pd.concat([rows for _, rows in tests.values()], ignore_index=True)
     return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
 
 
-def _rows(every: pd.DataFrame, rule: Rule) -> pd.DataFrame:
-    rows = every[every["metric"] == rule.metric]
-    return rows[rows["signal"] == rule.signal] if rule.signal else rows
-
-
-def _passes(table: pd.DataFrame, tests: Mapping[str, Rule]) -> Passes:
+def _passes(tests: Mapping[str, tuple[Rule, pd.DataFrame]]) -> Passes:
     """Return for each network which of the rules hold, of those that were measured on it."""
     passes: Passes = {}
-    for key, rule in tests.items():
-        rows = _rows(table, rule)
+    for key, (rule, rows) in tests.items():
         for subject, network, value in zip(rows["subject"], rows["network"], rows["value"], strict=True):
             passes.setdefault((subject, network), {})[key] = value in rule.established_if
     return passes
@@ -153,15 +145,18 @@ def _every_step(findings: Findings, passes: Passes) -> dict[str, str]:
         return {}
     every = sum(all(own.get(key, False) for key in TESTS) for own in networks.values())
     counts = {key: sum(own.get(key, False) for own in networks.values()) for key in TESTS}
-    excess = rows_of(findings, "other_lengths", "mean_excess", units=SHORTEST)
-    off = excess[excess["network"].isin(list(networks))]["value"].median()
-    trained = excess[excess["subject"] == "trained"]["value"].median()
+    excess = rows_of(findings, "other_lengths", "mean_excess")
+    lengths = excess["units"].astype(int)
+    shortest = excess[lengths == lengths.min()]
+    off = shortest[shortest["network"].isin(list(networks))]["value"].median()
+    trained = shortest[shortest["subject"] == "trained"]["value"].median()
     told = (
-        f"Asked for the count after every step, networks must keep a running one, and the answers to {SHORTEST} bits "
-        f"exceed the ones by {off:.2f} (median; trained on the last answer alone: by {trained:.2f}). Yet {every} of "
-        f"{len(networks)} such networks pass all seven tests: a cell follows the count in {counts['1a']}, one map "
-        f"reads it off one cell at all steps in {counts['1c']}, one cell carries half of the answer in "
-        f"{counts['1d']}, a linear probe reads it in {counts['2']}, and {counts['17a']} count on up to 14 bits."
+        f"Asked for the count after every step, networks must keep a running one, and the answers to {lengths.min()} "
+        f"bits exceed the ones by {off:.2f} (median; trained on the last answer alone: by {trained:.2f}). Yet "
+        f"{every} of {len(networks)} such networks pass all seven tests: a cell follows the count in {counts['1a']}, "
+        f"one map reads it off one cell at all steps in {counts['1c']}, one cell carries half of the answer in "
+        f"{counts['1d']}, a linear probe reads it in {counts['2']}, and {counts['17a']} count on up to "
+        f"{lengths.max()} bits."
     )
     return {"every_step": told + ("" if every else " A running count need be neither in one cell nor on a line.")}
 

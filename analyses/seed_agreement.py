@@ -45,8 +45,8 @@ def find(folder: Path | None = None) -> Finding:
     chosen = common.pick(networks, "trained", "untrained", "readout")
     table = agreement.measure(chosen, strings, answer=answer, expected=expected_answer, reference=REFERENCE)
     numbers = {said: _values(tables[question], metric) for question, metric, said in SPREAD}
-    needed = f"directions that go {CARRIED:.0%} of the way (7: more than six)"
-    numbers[needed] = _needed_directions(tables["alignment"])
+    most, needed = _needed_directions(tables["alignment"])
+    numbers[f"directions that go {CARRIED:.0%} of the way ({most + 1}: more than {most})"] = needed
     spread = pd.DataFrame([_spread(said, values) for said, values in numbers.items()])
     drawn = table[(table["metric"] != "equal_answers") | (table["subject"] != "untrained")].reset_index(drop=True)
     medians = drawn.groupby(["metric", "units", "subject"], sort=False)["value"].median()
@@ -91,12 +91,16 @@ def _values(table: pd.DataFrame, metric: str) -> pd.Series:
     return own[own["signal"] == _SIGNAL[metric]]["value"] if metric in _SIGNAL else own["value"]
 
 
-def _needed_directions(table: pd.DataFrame) -> pd.Series:
-    """Return for each trained network the fewest directions whose exchange goes as far as claim 9 asks."""
+def _needed_directions(table: pd.DataFrame) -> tuple[int, pd.Series]:
+    """Return how many directions were tried, and for each trained network the fewest that go as far as claim 9 asks.
+
+    Where none of them do it is one more.
+    """
     own = table[(table["metric"] == "alignment_score") & (table["subject"] == "trained")]
     own = own[(own["signal"] == RAW) & (own["step"] == STEP)]
     ranks = own["units"].astype(int)
-    return ranks.where(own["value"] >= CARRIED, ranks.max() + 1).groupby(own["network"]).min()
+    most = int(ranks.max())
+    return most, ranks.where(own["value"] >= CARRIED, most + 1).groupby(own["network"]).min()
 
 
 def _spread(said: str, values: pd.Series) -> dict[str, object]:

@@ -46,6 +46,16 @@ def rows_of(
     return chosen
 
 
+def judged(findings: Findings) -> list[tuple[probe.Claim, pd.DataFrame]]:
+    """Return every claim that is no check, each with the rows that its rule is about, of every subject."""
+    return [
+        (claim, common.of_rule(finding.measurements, claim.rule))
+        for finding in findings.values()
+        for claim in finding.claims
+        if not claim.rule.check
+    ]
+
+
 def median(
     findings: Findings,
     question: str,

@@ -13,7 +13,7 @@ from probe import DataFigure, Finding, Rule
 from probe.figures import BLUE, GREY, new_figure, style
 from probe.measurements import Network, tabulate
 
-from . import QUESTIONS, common, study
+from . import QUESTIONS, alignment, common, study
 
 QUESTION, TITLE = "trained_here", "Is the network that was trained here one of them?"
 RULES: tuple[Rule, ...] = ()
@@ -35,7 +35,7 @@ def find(checkpoint: Path, folder: Path | None = None) -> Finding:
     seed = networks[0].seed
     committed = study.groups("counter", [seed]) if seed in zoo.committed_seeds("counter") else []
     before = study.read(committed, QUESTIONS, folder)[1] if committed else {}
-    data = pd.DataFrame(_rows(here, among, before))
+    data = pd.DataFrame(places(here, among, before))
     with style():
         picture = _picture(data)
     rows = [
@@ -52,7 +52,15 @@ def find(checkpoint: Path, folder: Path | None = None) -> Finding:
     )
 
 
-def _rows(here: Tables, among: Tables, before: Tables) -> list[dict[str, object]]:
+def places(here: Tables, among: Tables, before: Tables) -> list[dict[str, object]]:
+    """Return for each rule the value of one network and where it stands among others.
+
+    Args:
+        here: what was measured of the network.
+        among: what was measured of the others, the planted ones included.
+        before: what was measured of the committed network of its seed; nothing where there is none.
+    """
+    here, before, among = (_completed(tables, among) for tables in (here, before, among))
     rows = []
     for name in QUESTIONS:
         for rule in import_module(f"analyses.{name}").RULES:
@@ -65,9 +73,20 @@ def _rows(here: Tables, among: Tables, before: Tables) -> list[dict[str, object]
     return rows
 
 
+def _completed(tables: Tables, among: Tables) -> Tables:
+    """Return tables, with the differences to the ceiling of the searches, which is measured among the others."""
+    if not tables:
+        return tables
+    own, ceiling = (
+        table[(table["network"] == alignment.CEILING) == is_ceiling]
+        for table, is_ceiling in ((tables["alignment"], False), (among["alignment"], True))
+    )
+    return {**tables, "alignment": alignment.complete(pd.concat([own, ceiling], ignore_index=True))}
+
+
 def _values(table: pd.DataFrame, rule: Rule) -> pd.Series:
-    rows = table[(table["metric"] == rule.metric) & (table["subject"] == "trained")]
-    return rows[rows["signal"] == rule.signal]["value"] if rule.signal else rows["value"]
+    rows = common.of_rule(table, rule)
+    return rows[rows["subject"] == "trained"]["value"]
 
 
 def _picture(data: pd.DataFrame) -> DataFigure:

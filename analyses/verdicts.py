@@ -12,7 +12,7 @@ from probe.figures import SEQUENTIAL, new_figure, style
 from probe.measurements import tabulate
 
 from . import common
-from .summaries import Findings, summary
+from .summaries import Findings, judged, summary
 
 QUESTION, TITLE = "verdicts", "What do the same rules say of networks that did not learn it?"
 POPULATIONS = ("trained", "untrained", "readout", "template")
@@ -22,12 +22,9 @@ COLUMNS = ("claim", "statement", "networks", "holds_in", "of", "median", "alone"
 
 def find(findings: Findings) -> Finding:
     """Judge every rule on each population as if it were the trained one, and on each planted network."""
-    claims = [claim for finding in findings.values() for claim in finding.claims if not claim.rule.check]
-    measured = {finding.question: finding.measurements for finding in findings.values()}
-    where = {claim.rule.key: finding.question for finding in findings.values() for claim in finding.claims}
-    rows = [row for claim in claims for row in _rows(claim, measured[where[claim.rule.key]])]
-    data = pd.DataFrame(rows, columns=list(COLUMNS))
-    verdicts = {claim.rule.key: claim.verdict for claim in claims}
+    claims = judged(findings)
+    data = pd.DataFrame([row for claim in claims for row in _rows(*claim)], columns=list(COLUMNS))
+    verdicts: dict[str, str] = {claim.rule.key: claim.verdict for claim, _ in claims}
     with style():
         picture = _picture(data, verdicts)
     shares = zip(data["networks"], data["claim"], data["holds_in"] / data["of"], strict=True)
@@ -39,11 +36,9 @@ def find(findings: Findings) -> Finding:
     return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
 
 
-def _rows(claim: Claim, table: pd.DataFrame) -> list[tuple[object, ...]]:
+def _rows(claim: Claim, rows: pd.DataFrame) -> list[tuple[object, ...]]:
     """Return what a rule says of each population and each planted network that it was measured on."""
     rule = dataclasses.replace(claim.rule, controls=())
-    rows = table[table["metric"] == rule.metric]
-    rows = rows[rows["signal"] == rule.signal] if rule.signal else rows
     found: list[tuple[object, ...]] = []
     for population in POPULATIONS:
         own = rows[rows["subject"] == population]

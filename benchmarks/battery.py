@@ -9,16 +9,13 @@ most 6 seconds, and with the search (ranks 1 to 6, every step, its controls) at 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from statistics import median
 
-import torch
-
-from analyses import QUESTIONS, study
+from analyses import QUESTIONS, common, study
 from probe.measurements import Network
 
 SEARCH = "alignment"
@@ -61,7 +58,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what the battery costs.")
     parser.add_argument("--seed", type=int, default=1000, help="of the committed counter")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    common.limit_threads()
     for line in lines(options.seed):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -69,5 +66,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.exit(main())

@@ -18,8 +18,6 @@ LAST_NOTES = ("otherwise",)
 #: A note that says how the predictions of an experiment came out.
 PREDICTED = "predictions"
 TWINS = ("untrained", "readout")
-#: The readout twin has the untrained one's states: a rule that names the one has been held against the other.
-SAME_STATES: Mapping[str, tuple[str, ...]] = {"readout": ("untrained",)}
 #: From so many networks of a recipe on, the provenance has one line for all of them.
 MANY = 4
 #: What each verdict comes to, in words.
@@ -79,7 +77,8 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
         f"An LSTM trained on strings of ten bits {learns.get(counts.verdict, 'may learn to count')} their ones "
         f"({counts.holds_in} of {counts.n} networks misread at most {counts.rule.established_if.high:.0%} of the "
         f"strings they never saw). At other lengths {counting.get(drifting.verdict, 'it may count ones')}: each bit "
-        f"that is missing adds {drifting.value:.2f} to the answer (median). Does some cell encode a running count? ",
+        f"that is missing shifts the answer by {drifting.value:.2f} (median). Does some cell encode a running "
+        "count? ",
         Strong(verdict),
         "; the first section has the seven tests that would say so, beside their controls. ",
         _tally(list(claims.values())),
@@ -98,8 +97,10 @@ def twins_as_well(claim: Claim, verdicts: Finding) -> list[str]:
     """Return the twins, no control of the claim's rule, whose population satisfies the rule too."""
     (figure,) = verdicts.figures
     data, named = figure.data, {control.subject for control in claim.rule.controls}
+    if "untrained" in named:
+        named.add("readout")  # it has the same states
     own = data[(data["claim"] == claim.rule.key) & (data["alone"] == "established")]["networks"]
-    return [twin for twin in TWINS if twin in set(own) and not named & {twin, *SAME_STATES.get(twin, ())}]
+    return [twin for twin in TWINS if twin in set(own) - named]
 
 
 def _tally(claims: Sequence[Claim]) -> str:
@@ -115,7 +116,7 @@ def _tally(claims: Sequence[Claim]) -> str:
 def lead_of(findings: Sequence[Finding]) -> Sentence:
     """Return the first sentences of a page beside the first one: what was asked, and what came of it."""
     return [
-        Strong(f"{len(findings)} questions about the same networks."),
+        Strong(f"{len(findings)} questions."),
         " ",
         *_outcome(findings),
         "What a number is worth depends on the controls beside it. ",
@@ -284,17 +285,20 @@ def networks_table(accuracy: Finding) -> Table:
 
 
 def _weights(weights: Mapping[str, str]) -> dict[str, str]:
-    """Return a line for each network, or for all of one recipe together where they are many."""
+    """Return a line for each network, or for all of one recipe together where they are many.
+
+    A line is the SHA-256 of a file of weights, or over the names and SHA-256 of several.
+    """
     recipes: dict[str, list[str]] = {}
     for name in weights:
         recipes.setdefault(name.partition("/")[0], []).append(name)
     lines = {}
     for recipe, names in recipes.items():
         if len(names) < MANY:
-            lines |= {f"weights of {name} (SHA-256)": weights[name] for name in names}
+            lines |= {f"weights of {name}": weights[name] for name in names}
             continue
         every = hashlib.sha256("".join(f"{name} {weights[name]}\n" for name in sorted(names)).encode()).hexdigest()
-        lines[f"weights of {len(names)} networks {recipe}/... (SHA-256 over their names and SHA-256)"] = every
+        lines[f"weights of {len(names)}, {recipe}"] = every
     return lines
 
 

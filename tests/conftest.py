@@ -18,6 +18,5 @@ TOGETHER = ("test_analyses", "test_battery")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give a file's tests to one process (`-n 2 --dist loadgroup`), so that what a module makes is made once."""
     for item in items:
-        name = item.path.stem
-        group = next((start for start in TOGETHER if name.startswith(start)), str(item.path))
-        item.add_marker(pytest.mark.xdist_group("asked once" if group in TOGETHER else group))
+        together = item.path.stem.startswith(TOGETHER)
+        item.add_marker(pytest.mark.xdist_group("asked once" if together else str(item.path)))

@@ -130,7 +130,10 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if rows.empty:
         raise ProbeError("The table has no equal_answers and no cka; measure the question on two networks or more.")
     named = rows.assign(metric=rows["metric"] + rows["units"].where(rows["units"] == "", " at " + rows["units"]))
-    labels = {name: name.replace("_", " ").replace("cka", "states (CKA)") for name in named["metric"].unique()}
+    labels = {
+        name: name.replace("_", " ").replace(" at ", "\nat ").replace("cka", "states\n(CKA)")
+        for name in named["metric"].unique()
+    }
     ax = draw_dots(named, labels, ax=axes_or_new(ax))
     ax.set_ylim(0, 1.05)
     return ax

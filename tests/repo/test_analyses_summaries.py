@@ -99,3 +99,14 @@ def test_a_verdict_that_rests_on_networks_that_do_not_count_is_another_without_t
     assert data.loc["k", "as committed"] == "established"
     assert data.loc["k", "only networks that count"] == "refuted"
     assert "On the 40 of 120 networks" in found.notes["answer"]
+
+
+def test_claims_about_other_networks_are_not_asked_of_those_that_count() -> None:
+    """A network of another recipe has a seed too, but whether it counts is not known of its seed's counter."""
+    counted = dataclasses.replace(judged({"trained": [0.0] * 60}, counts()), question="accuracy")
+    elsewhere = judged({"trained": [0.95] * 60}, large())
+    renamed = elsewhere.measurements.assign(network="gru/" + elsewhere.measurements["network"])
+    found = robustness.find({"accuracy": counted, "q": dataclasses.replace(elsewhere, measurements=renamed)})
+    data = found.figures[0].data.set_index("claim")
+    assert data.loc["k", "only networks that count"] == ""
+    assert found.notes["answer"].endswith("alone in 0 of 1.")
