@@ -26,6 +26,8 @@ PALETTE = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY)
 DIVERGING = "vlag"
 SEQUENTIAL = "viridis"
 FONT_SIZE = 11.0
+#: Of more networks than this none is named, and each is a small or thin mark below their median.
+MANY = 30
 COLUMN_WIDTH = 5.6
 ROW_HEIGHT = 3.5
 

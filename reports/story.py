@@ -295,10 +295,10 @@ def _weights(weights: Mapping[str, str]) -> dict[str, str]:
     lines = {}
     for recipe, names in recipes.items():
         if len(names) < MANY:
-            lines |= {f"weights of {name}": weights[name] for name in names}
+            lines |= {f"{name} (SHA-256)": weights[name] for name in names}
             continue
         every = hashlib.sha256("".join(f"{name} {weights[name]}\n" for name in sorted(names)).encode()).hexdigest()
-        lines[f"weights of {len(names)}, {recipe}"] = every
+        lines[f"{len(names)} of {recipe} (SHA-256)"] = every
     return lines
 
 

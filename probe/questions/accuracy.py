@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..abstraction.automata import automaton_of
 from ..errors import ProbeError
-from ..figures import axes_or_new, role_style
+from ..figures import MANY, axes_or_new, role_style
 from ..measurements import Network, as_networks, measurement, tabulate
 from ..outputs import per_row
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: Group name -> rows of the batch.
 Groups = Mapping[str, Sequence[int]]
-#: More seeds than this get no tick each, and smaller marks.
-MANY = 30
 
 
 def measure(

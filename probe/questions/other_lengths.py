@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..figures import ROLE_STYLE, axes_or_new, role_style
+from ..figures import MANY, ROLE_STYLE, axes_or_new, role_style
 from ..measurements import Network, as_networks, measurement, tabulate
 from ..outputs import per_row
 from ..probing.linear import r_squared
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 QUESTION = "other_lengths"
 #: Named programs: what a ones-counter, a balance and a zeros-counter drift by for each bit that is missing.
 LANDMARKS = (0.0, 0.5, 1.0)
-#: More networks than this are not drawn and named one by one.
-MANY = 30
 
 
 def measure(

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..decomposition.contexts import RowPairs, changed_at
 from ..decomposition.shapley import participation, pooled_shares
 from ..decomposition.units import unit_table
-from ..figures import ROLE_STYLE, axes_or_new
+from ..figures import MANY, ROLE_STYLE, axes_or_new
 from ..machines import Machine
 from ..measurements import Network, as_networks, measurement, tabulate
 from ..probing.monotone import within_step_correlation
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 QUESTION = "unit_shares"
-#: More lines than this are drawn as pixels.
-MANY = 30
 
 
 def measure(
