@@ -61,8 +61,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             name="test-error",
             title="Strings misread among those never seen in training",
             alt=_alt(drawn),
-            caption="Each mark is one network; a bar is the share of its test strings whose count it never saw "
-            "in training, which nobody could have learned. The scale is logarithmic above 1 %.",
+            caption="Each mark is one network; a bar is the share of its test strings whose count stood on "
+            "no training string; a line through the others may reach it. The scale is logarithmic above 1 %.",
             data=drawn,
         )
     notes = {
@@ -90,17 +90,22 @@ def _setup(networks: Sequence[Network]) -> str:
     idle = inspect(ones.model).layers[0].units - 1
     readout = (
         " A second twin keeps those weights too, and only its head was fitted, by least squares on the training "
-        "strings: what it shows was there before learning."
+        "strings: what it shows was there before learning. That fit has no "
+        "penalty, so that its answers may rest on large weights that cancel: where noise is added or shares are "
+        "summed, it is a weak opponent."
         if common.pick(networks, "readout")
         else ""
     )
+    shown = common.in_detail(networks)
+    marked = isinstance(shown, common.Studied) and shown.detail
+    detail = f" Where a single network is shown it is {shown.name}, whose drift is the median one." if marked else ""
     return (
         f"The network reads {plan.length} bits, one at a time, through {plan.hidden_size} LSTM units, and answers "
         f"how many ones there were. It was trained on {plan.train_size} of the {len(EVERY):,} strings, from {seeds} "
         "seeds. Each network has a twin: the same initial weights, never trained. Whatever the twin shows as well "
-        f"was not learned.{readout} The planted counter is built by hand to hold the count in one unit, with {idle} "
-        "idle units beside it that keep their own random memories: it shows what each measurement gives when the "
-        "answer is known."
+        f"is no evidence of learning.{readout} The planted counter is built by hand to hold the count in one unit, "
+        f"with {idle} idle units beside it that keep their own random memories: it shows what each measurement gives "
+        f"when the answer is known.{detail}"
     )
 
 
@@ -130,7 +135,7 @@ def _otherwise(drawn: pd.DataFrame) -> str:
     twins, fitted = (errors[errors["subject"] == subject]["value"] for subject in ("untrained", "readout"))
     if not len(twins):
         return f"What an untrained network gets is not known here: {NO_TWINS}."
-    fair = f" The twins with a fitted head misread {fitted.min():.0%} to {fitted.max():.0%}." if len(fitted) else ""
+    fair = f" The twins with a fitted head misread {fitted.min():.2%} to {fitted.max():.2%}." if len(fitted) else ""
     return (
         f"Had they learned nothing they would be where their twins are, at {twins.min():.0%} to {twins.max():.0%}: "
         f"a twin's head is random, which makes it an easy control for answers.{fair}"

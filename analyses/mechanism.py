@@ -104,12 +104,14 @@ def _does(findings: Findings) -> str:
     noisy = median(findings, "noise_margin", "noisy_accuracy")
     drift = median(findings, "other_lengths", "drift")
     law = median(findings, "reduced_models", "law_r_squared")
+    fixed = median(findings, "reduced_models", "fixed_r_squared")
     return (
         f"What a bit does: read off before and after, a 1 moves the expected answer by {one:+.2f} and a 0 by "
         f"{zero:+.2f} (sd over contexts up to {spread:.2f}); silence is a standstill only where the latter is 0. "
         f"With noise of {noise_margin.DOSE:g} sd in each number after every step {noisy:.0%} of answers are right. "
         f"In one number: the answer to a string of L bits is n1 + d (10 - L) with a drift d of {drift:.2f}, which "
-        f"explains {law:.0%} of the variance at length 12, where it was not fitted."
+        f"explains {law:.0%} of the variance at length 12, where it was not fitted; the best of ones, balance and "
+        f"zeros, without a number of the network, explains {fixed:.0%}."
     )
 
 

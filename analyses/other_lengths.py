@@ -75,8 +75,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 
 THEOREM = (
-    "On strings of ten bits this cannot be seen: there, the number of ones and the number of ones plus any "
-    "function of the length are the same numbers in every answer, probe, class mean and interchange."
+    "On strings of ten bits this cannot be seen at any single step: there, the number of ones and the number of ones "
+    "plus any function of the length are the same numbers in every answer, probe, class mean and interchange."
 )
 
 

@@ -115,8 +115,8 @@ def _answer(table: pd.DataFrame) -> str:
     return (
         f"With one number fitted on 8 to 10 bits, ones + d (10 - L) explains {law.min():.0%} to {law.max():.0%} of "
         f"the variance of a trained network's answers on 12 bits (median {law.median():.0%}; the best of ones, "
-        f"balance and zeros: {fixed.median():.0%}). It is better than the best of the three in {(margin > 0).sum()} "
-        f"of {len(margin)}."
+        f"balance and zeros: {fixed.median():.0%}). By this it is better than the best of the three in "
+        f"{(margin > 0).sum()} of {len(margin)}."
     )
 
 

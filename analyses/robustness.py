@@ -34,7 +34,7 @@ def find(findings: Findings) -> Finding:
     with style():
         picture = _picture(verdicts)
     rows = [
-        common.row(QUESTION, "other_verdicts", "counter", number, units=name)
+        common.row(QUESTION, "other_verdicts", "counter", float(number), units=name)
         for name, number in _others(verdicts).items()
     ]
     notes = {"answer": _answer(verdicts, len(good), len(errors))}

@@ -25,9 +25,9 @@ TESTS = {
 }
 #: Shown one by one: what a running count in one cell gives, and what only looks like one.
 TOGETHER = ("trained", "untrained", "readout", "template")
-#: Of the others, by recipe; of the planted ones, two.
+#: Of the others, by recipe; of the planted ones, some.
 RECIPES = ("every-step", "tf1")
-ALONE = ("planted/ones", "planted/decoy")
+ALONE = ("planted/ones", "planted/rotated", "planted/decoy")
 
 COLUMNS = ("networks", "claim", "holds_in", "of")
 #: (subject, network) -> the key of a test -> whether its rule holds.
@@ -48,9 +48,11 @@ def find(findings: Findings) -> Finding:
             name=QUESTION,
             title="Seven tests of a running count in one cell",
             alt=_alt(grid),
-            caption="How many networks of each kind satisfy each rule, each taken alone; filled: all of them. Only a "
-            "network that passes all seven has a running count in one cell; the planted counter shows that it can be "
-            f"done. The decoy, whose second counting cell nothing reads, passes {_passed(grid, 'planted/decoy')}.",
+            caption="How many networks of each kind satisfy each rule, each taken alone; filled: all of them. A "
+            "running count in one cell passes all seven, as the planted counter shows. To pass is no proof: a "
+            f"planted one that is spread over eight cells passes {_passed(grid, 'planted/rotated')}, the decoy, whose second "
+            f"counting cell nothing reads, {_passed(grid, 'planted/decoy')}. every-step: asked for the count after "
+            "every step; tf1: trained by TensorFlow.",
             data=grid,
         )
     verdict, details = _answer(passes)
@@ -125,11 +127,8 @@ def _answer(passes: Passes) -> tuple[str, str]:
     counts = {key: sum(own.get(key, False) for own in trained) for key in TESTS}
     same = f", and in {sum(own['1a'] for own in twins)} of {len(twins)} that were never trained" if twins else ""
     planted = sum(passes["planted", "planted/ones"].values())
-    verdict = (
-        f"Yes in {every} of {len(trained)} trained networks"
-        if every
-        else f"No, in none of the {len(trained)} trained networks"
-    )
+    found = f"Perhaps, in {every} of {len(trained)} trained networks, which pass all seven tests"
+    verdict = found if every else f"No, in none of the {len(trained)} trained networks"
     return verdict, (
         "if a running count means that one cell holds the count, that the answer uses it, and that it goes on being "
         f"a count. A cell follows the count in {counts['1a']}{same}; at a fixed step it can be read exactly in "
@@ -150,13 +149,15 @@ def _every_step(findings: Findings, passes: Passes) -> dict[str, str]:
     shortest = excess[lengths == lengths.min()]
     off = shortest[shortest["network"].isin(list(networks))]["value"].median()
     trained = shortest[shortest["subject"] == "trained"]["value"].median()
+    read = rows_of(findings, "linear_readout", "last_step_r_squared")
+    probed = read[read["network"].isin(list(networks))]["value"].median()
     told = (
-        f"Asked for the count after every step, networks must keep a running one, and the answers to {lengths.min()} "
-        f"bits exceed the ones by {off:.2f} (median; trained on the last answer alone: by {trained:.2f}). Yet "
-        f"{every} of {len(networks)} such networks pass all seven tests: a cell follows the count in {counts['1a']}, "
-        f"one map reads it off one cell at all steps in {counts['1c']}, one cell carries half of the answer in "
-        f"{counts['1d']}, a linear probe reads it in {counts['2']}, and {counts['17a']} count on up to "
-        f"{lengths.max()} bits."
+        "Asked for the count after every step, networks must keep a running one: the answers to "
+        f"{lengths.min()} bits, which they were trained on, exceed the ones by {off:.2f} (median; trained on the "
+        f"last answer alone: by {trained:.2f}). Yet {every} of {len(networks)} such networks pass all seven tests: a cell "
+        f"follows the count in {counts['1a']}, one map reads it off one cell at all steps in {counts['1c']}, one "
+        f"cell carries half of the answer in {counts['1d']}, a linear probe reads it in {counts['2']} (median R² "
+        f"{probed:.2f}), and over {lengths.min()} to {lengths.max()} bits {counts['17a']} do not drift."
     )
     return {"every_step": told + ("" if every else " A running count need be neither in one cell nor on a line.")}
 

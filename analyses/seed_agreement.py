@@ -110,7 +110,7 @@ def _spread(said: str, values: pd.Series) -> dict[str, object]:
 
 def _answer(medians: pd.Series, spread: pd.DataFrame) -> str:
     alike = ", ".join(
-        f"{medians['equal_answers', str(length), 'trained']:.0%} of strings of {length} bits" for length in LENGTHS
+        f"{medians['equal_answers', str(length), 'trained']:.1%} of strings of {length} bits" for length in LENGTHS
     )
     told = "; ".join(
         f"{row['metric']} {row['median']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for _, row in spread.iterrows()

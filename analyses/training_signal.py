@@ -119,7 +119,8 @@ def _recipes(recipes: pd.DataFrame, table: pd.DataFrame) -> DataFigure:
         alt=f"{recipes['networks'].sum()} networks of {len(recipes)} recipes. Median drift from "
         f"{least['median_drift']:.2f} ({least['recipe']}) to {most['median_drift']:.2f} ({most['recipe']}).",
         caption="Each dot is a network, none left out; bars are medians; in brackets how many. The "
-        "recipe's name says what was changed: the input code, how many strings were shorter, or something else.",
+        "recipe's name says what was changed: the input code, how many strings were shorter, or something else. The "
+        "counters are those that are judged and those for exploring.",
         data=recipes,
     )
 
@@ -154,7 +155,8 @@ def _experiment(cells: Cells) -> DataFigure:
         title="The drift moves, and what is measured on ten bits does not see it",
         alt=f"Five panels by dose of shorter strings. Largest change of a median over doses within one code: {said}.",
         caption="Medians over networks by the share of training strings that are one bit shorter, a line an input "
-        "code. First panel: the drift, which other lengths show. The others: the battery on ten-bit strings.",
+        "code. First panel: the drift, which other lengths show. The others: the battery on ten-bit strings; a "
+        "line at 0 or 1 stands at its end of the scale, where it could hardly have moved.",
         data=data,
     )
 
@@ -194,7 +196,7 @@ def _predicted(outcome: pd.DataFrame) -> DataFigure:
 
 
 def _answer(recipes: pd.DataFrame) -> str:
-    by_name = recipes.set_index("recipe")["median_drift"]
+    by_name = recipes.set_index("recipe")
     named = {
         "counter": "bits read as 0 and 1",
         "code-reversed": "as 1 and 0",
@@ -204,8 +206,10 @@ def _answer(recipes: pd.DataFrame) -> str:
         "truncated": "with strings of all lengths up to ten",
         "every-step": "with the count asked for after every step",
     }
-    parts = "; ".join(f"{words}: {by_name[name]:.2f}" for name, words in named.items() if name in by_name)
-    return f"Median drift by recipe, one thing changed at a time: {parts}."
+    numbers = ["median_drift", "median_test_error"]
+    rows = {name: by_name.loc[name, numbers] for name in named if name in by_name.index}
+    parts = "; ".join(f"{named[name]}: {drift:.2f} ({error:.1%})" for name, (drift, error) in rows.items())
+    return f"Median drift by recipe, one thing changed at a time, in brackets the strings misread: {parts}."
 
 
 def _tally(outcome: pd.DataFrame) -> str:

@@ -63,7 +63,8 @@ class Shown:
             text = f"loss {now.loss:.4g}  test error {now.test_error:.2%}"
             # The bar of a single network stays on the screen; of many, the finished ones make room.
             finished = now.step == total and self.networks > 1
-            self.bars.update(task, completed=now.step, now=text, visible=not finished)
+            # At once: a short training would be over before the bars are drawn again.
+            self.bars.update(task, completed=now.step, now=text, visible=not finished, refresh=True)
 
         return show
 

@@ -175,7 +175,8 @@ def claims_brief(claims: Sequence[Claim]) -> Table:
     return Table(
         columns,
         rows,
-        "Claims judged here; medians over networks. In brackets: the planted counter without idle units.",
+        "Claims judged here; medians over networks. The interval shown is at 95 %; a verdict is decided at a higher "
+        "level, see all claims. In brackets: the planted counter without idle units.",
         verdict="verdict",
         digits=3,
     )

@@ -94,7 +94,8 @@ def test_measured_networks_are_judged_as_if_they_were_measured_now(
     for folder, size, unit in lines:
         files = [path for path in [Path(folder), *Path(folder).rglob("*")] if path.is_file()]
         assert (int(size), unit) == (sum(path.stat().st_size for path in files), "bytes")
-    networks = [network for group in groups for network in group.networks()]
+    networks, _ = study.judged_material(names, tmp_path / "measured")
+    assert [network.name for network in networks] == [one.name for group in groups for one in group.networks()]
     for module in (accuracy, other_lengths):
         found = probe.Finding.read(tmp_path / "out" / module.__name__.rpartition(".")[2])
         wanted = module.find(networks, module.measure(networks))
@@ -231,7 +232,7 @@ def test_predictions_that_hold_are_said_to_hold(
     assert set(found.measurements["subject"]) == {"other", "trained"}
     assert not found.measurements["network"].str.endswith("readout").any()
     assert f"{len(PREDICTIONS)} held" in found.notes["predictions"]
-    assert "as 0 and 1: 0.80; as 1 and 0: 0.20; as -1 and +1: 0.50; as 1 and 2: 0.95" in found.notes["answer"]
+    assert "as 0 and 1: 0.80 (0.2%); as 1 and 0: 0.20 (0.2%); as -1 and +1: 0.50 (0.2%)" in found.notes["answer"]
     assert all(len(figure.svg.encode()) <= 25_000 for figure in found.figures)
     assert found.provenance["command"] == "python -m analyses"
 
