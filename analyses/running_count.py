@@ -41,18 +41,18 @@ def find(findings: Findings) -> Finding:
     passes = _passes(tests)
     grid = _grid(passes)
     with style():
-        figure, axes = new_figure(width=7.2, height=4.2)
+        figure, axes = new_figure(width=7.8, height=4.2)
         _draw(grid, axes[0, 0])
         picture = DataFigure.from_figure(
             figure,
             name=QUESTION,
             title="Seven tests of a running count in one cell",
             alt=_alt(grid),
-            caption="How many networks of each kind satisfy each rule, each taken alone; filled: all of them. A "
-            "running count in one cell passes all seven, as the planted counter shows. To pass is no proof: a "
-            f"planted one that is spread over eight cells passes {_passed(grid, 'planted/rotated')}, the decoy, whose second "
-            f"counting cell nothing reads, {_passed(grid, 'planted/decoy')}. every-step: asked for the count after "
-            "every step; tf1: trained by TensorFlow.",
+            caption="How many networks of each kind satisfy each rule, each taken alone; filled: all of them. "
+            "A running count in one cell passes all seven, as the planted counter shows. To pass is no proof: a "
+            f"planted one spread over eight cells passes {_passed(grid, 'planted/rotated')}, the decoy, whose "
+            f"second counting cell nothing reads, {_passed(grid, 'planted/decoy')}. every-step: asked for the "
+            "count after every step; tf1: trained by TensorFlow.",
             data=grid,
         )
     verdict, details = _answer(passes)
@@ -154,10 +154,10 @@ def _every_step(findings: Findings, passes: Passes) -> dict[str, str]:
     told = (
         "Asked for the count after every step, networks must keep a running one: the answers to "
         f"{lengths.min()} bits, which they were trained on, exceed the ones by {off:.2f} (median; trained on the "
-        f"last answer alone: by {trained:.2f}). Yet {every} of {len(networks)} such networks pass all seven tests: a cell "
-        f"follows the count in {counts['1a']}, one map reads it off one cell at all steps in {counts['1c']}, one "
-        f"cell carries half of the answer in {counts['1d']}, a linear probe reads it in {counts['2']} (median R² "
-        f"{probed:.2f}), and over {lengths.min()} to {lengths.max()} bits {counts['17a']} do not drift."
+        f"last answer alone: by {trained:.2f}). Yet {every} of {len(networks)} such networks pass all seven tests: "
+        f"a cell follows the count in {counts['1a']}, one map reads it off one cell at all steps in {counts['1c']}, "
+        f"one cell carries half of the answer in {counts['1d']}, a linear probe reads it in {counts['2']} (median "
+        f"R² {probed:.2f}), and over {lengths.min()} to {lengths.max()} bits {counts['17a']} do not drift."
     )
     return {"every_step": told + ("" if every else " A running count need be neither in one cell nor on a line.")}
 
