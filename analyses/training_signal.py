@@ -105,7 +105,7 @@ def _recipes(recipes: pd.DataFrame, table: pd.DataFrame) -> DataFigure:
     for row, name in enumerate(recipes["recipe"]):
         values = drift[recipe == name]["value"]
         ax.plot(values, [row] * len(values), "o", color=PALETTE[0], markersize=3, alpha=0.5)
-        ax.plot(recipes["median_drift"][row], row, "|", color="black", markersize=11, markeredgewidth=2)
+    ax.plot(recipes["median_drift"], range(len(recipes)), "|", color="black", markersize=11, markeredgewidth=2)
     for landmark in (0.0, 0.5, 1.0):
         ax.axvline(landmark, color="black", linewidth=0.8, zorder=0)
     labels = [f"{name} ({n})" for name, n in zip(recipes["recipe"], recipes["networks"], strict=True)]

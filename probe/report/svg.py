@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import Collection, QuadMesh
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 MAX_MARKS = 150
 MAX_BYTES = 25_000
+# A black line of so few marks, a bound or medians, stays a vector whatever the figure weighs: black pixels could not
+# follow the page's own colour of text and would be lost on a dark page.
+FEW_MARKS = 50
 # A vertex without a marker costs a tenth of a mark.
 VERTICES_PER_MARK = 10
 RASTER_DPI = (144, 110, 80, 60, 40)
@@ -51,7 +55,7 @@ def figure_to_svg(figure: Figure, *, name: str, max_bytes: int = MAX_BYTES) -> s
         figure: the figure; it is left as it was.
         name: the SVG's id.
         max_bytes: what the SVG may weigh. When it would weigh more, all marks become pixels, coarser ones
-            if need be.
+            if need be; single black lines stay.
 
     Raises:
         ProbeError: the axes and text alone weigh more than `max_bytes`.
@@ -155,9 +159,15 @@ def _lighten(axes: Axes, artist: Artist, *, everything: bool) -> list[Callable[[
             artist.set_interpolation("none")
             return [lambda: artist.set_interpolation(before)]
         return []
-    if isinstance(artist, (Collection, Line2D)) and (everything or _marks(artist) > MAX_MARKS):
-        return _rasterise(artist)
+    if isinstance(artist, (Collection, Line2D)):
+        heavy = _marks(artist) > MAX_MARKS
+        return _rasterise(artist) if heavy or (everything and not _is_few_in_ink(artist)) else []
     return []
+
+
+def _is_few_in_ink(artist: Collection | Line2D) -> bool:
+    black = isinstance(artist, Line2D) and to_hex(artist.get_color()) == "#000000"
+    return black and _marks(artist) <= FEW_MARKS
 
 
 def _rasterise(artist: Artist) -> list[Callable[[], object]]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from probe.errors import ProbeError
-from probe.figures import new_figure, style
+from probe.figures import BLUE, new_figure, style
 from probe.report import figure_to_svg, inline_svg
 from probe.report.svg import MAX_BYTES
 
@@ -101,6 +101,21 @@ def test_more_than_150_marks_become(count: int) -> None:
     svg = figure_to_svg(figure, name="marks")
     assert ("<image" in svg) == (count > 150)
     assert svg.count("<use") > 100 or count > 150
+
+
+def test_single_black_lines_stay_vectors_where_all_else_becomes_pixels() -> None:
+    """Pixels cannot take the page's colour of text: a black bound would be lost on a dark page, a blue one not."""
+    found = {}
+    for color in ("black", BLUE):
+        with style():
+            figure, axes = new_figure()
+            for row in range(40):
+                axes[0, 0].plot(np.arange(60), np.full(60, row), "o", color=BLUE)
+            axes[0, 0].axhline(0.25, color=color, linewidth=7.5)
+        svg = figure_to_svg(figure, name="bound")
+        assert "<image" in svg
+        found[color] = "stroke-width: 7.5" in svg
+    assert found == {"black": True, BLUE: False}
 
 
 def test_ten_thousand_points_and_two() -> None:
