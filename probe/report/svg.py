@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 MAX_MARKS = 150
 MAX_BYTES = 25_000
-# A black line of so few marks, a bound or medians, stays a vector whatever the figure weighs: black pixels could not
-# follow the page's own colour of text and would be lost on a dark page.
-FEW_MARKS = 50
 # A vertex without a marker costs a tenth of a mark.
 VERTICES_PER_MARK = 10
 RASTER_DPI = (144, 110, 80, 60, 40)
@@ -55,7 +52,7 @@ def figure_to_svg(figure: Figure, *, name: str, max_bytes: int = MAX_BYTES) -> s
         figure: the figure; it is left as it was.
         name: the SVG's id.
         max_bytes: what the SVG may weigh. When it would weigh more, all marks become pixels, coarser ones
-            if need be; single black lines stay.
+            if need be; black lines of up to 150 marks stay.
 
     Raises:
         ProbeError: the axes and text alone weigh more than `max_bytes`.
@@ -160,14 +157,10 @@ def _lighten(axes: Axes, artist: Artist, *, everything: bool) -> list[Callable[[
             return [lambda: artist.set_interpolation(before)]
         return []
     if isinstance(artist, (Collection, Line2D)):
-        heavy = _marks(artist) > MAX_MARKS
-        return _rasterise(artist) if heavy or (everything and not _is_few_in_ink(artist)) else []
+        # Black is what a page turns into its own colour of text; as pixels it would be lost on a dark one.
+        ink = isinstance(artist, Line2D) and to_hex(artist.get_color()) == "#000000"
+        return _rasterise(artist) if _marks(artist) > MAX_MARKS or (everything and not ink) else []
     return []
-
-
-def _is_few_in_ink(artist: Collection | Line2D) -> bool:
-    black = isinstance(artist, Line2D) and to_hex(artist.get_color()) == "#000000"
-    return black and _marks(artist) <= FEW_MARKS
 
 
 def _rasterise(artist: Artist) -> list[Callable[[], object]]:

@@ -103,7 +103,7 @@ def test_more_than_150_marks_become(count: int) -> None:
     assert svg.count("<use") > 100 or count > 150
 
 
-def test_single_black_lines_stay_vectors_where_all_else_becomes_pixels() -> None:
+def test_black_lines_stay_vectors_where_all_else_becomes_pixels() -> None:
     """Pixels cannot take the page's colour of text: a black bound would be lost on a dark page, a blue one not."""
     found = {}
     for color in ("black", BLUE):
