@@ -1,0 +1,2 @@
+export { editFromJson } from "./edits";
+export { argmax, openNetwork, run, scoresAt, softmax } from "./network";

@@ -1,0 +1,209 @@
+"""Golden files for the page's engine: what `probe.intervene` makes of strings, edits and networks, as numbers.
+
+`runs.json` names networks, strings and cases; `runs.f64` holds the numbers that Python found, 8 bytes each: for each
+run its scores after the last step and one sum over every signal x step x unit, weighted so that no two values can be
+exchanged; for the first run of each case of a full file every value as well. `python -m tests.repo.golden_runs` writes
+the committed sample anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import probe
+from models.zoo import networks
+from probe.report.embedded import ExplorerNetwork, double_of, embed
+
+COMMITTED = Path(__file__).resolve().parents[1] / "data" / "explorer"
+LENGTH = 10
+UNITS = 5
+FEATURES = 2
+
+
+class Stack(nn.Module):
+    """Recurrent layers with a head of three scores."""
+
+    def __init__(self, family: Any, **options: Any) -> None:
+        super().__init__()
+        self.rnn = family(FEATURES, UNITS, batch_first=True, **options)
+        self.head = nn.Linear(UNITS, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scores, (batch, 3)."""
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+def drawn(family: Any, seed: int, *, scale: float = 1.5, **options: Any) -> Stack:
+    """Return a network with weights large enough that its gates open and close (a relu without bounds stays small)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Stack(family, **options)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                _ = parameter.mul_(scale)
+    return model.eval()
+
+
+def golden_networks() -> list[ExplorerNetwork]:
+    """Return the trained counter, and a GRU, an RNN and stacks that were drawn."""
+    return [
+        ExplorerNetwork("counter", networks(seeds=[0])[0].model),
+        ExplorerNetwork("gru", drawn(nn.GRU, 1)),
+        ExplorerNetwork("rnn", drawn(nn.RNN, 2, bias=False)),
+        ExplorerNetwork("stacked lstm", drawn(nn.LSTM, 3, num_layers=2)),
+        ExplorerNetwork("stacked gru", drawn(nn.GRU, 4, num_layers=2).double()),
+        ExplorerNetwork("stacked relu rnn", drawn(nn.RNN, 5, scale=1, num_layers=3, nonlinearity="relu")),
+    ]
+
+
+def every_string(length: int = LENGTH) -> list[str]:
+    """Return all strings of zeros and ones."""
+    return ["".join(bits) for bits in itertools.product("01", repeat=length)]
+
+
+def encoded(strings: Sequence[str], features: int) -> Tensor:
+    """Return strings as inputs (batch, time, feature): the bit, and for a second feature what is half of its rest."""
+    bits = torch.tensor([[float(bit) for bit in string] for string in strings], dtype=torch.float64)
+    return torch.stack([bits, (1 - bits) / 2][:features], dim=-1)
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """Draws edits for one network.
+
+    Attributes:
+        rng: where chance comes from.
+        layers: the network's recurrent layers.
+        source: the recording of a few strings, which values are taken from.
+        batch: how many rows the edits are for.
+    """
+
+    rng: np.random.Generator
+    layers: tuple[Any, ...]
+    source: probe.Recording
+    batch: int
+
+    def edit(self, kind: str, layer: Any, signal: str) -> probe.Edit:
+        """Return an edit of a kind at units, steps and rows that are drawn."""
+        units = self._some(layer.units)
+        site: dict[str, Any] = {
+            "layer": layer.name if len(self.layers) > 1 or self.rng.random() < 0.5 else None,
+            "units": units,
+            "steps": self._some(LENGTH),
+            "rows": self._some(self.batch) if self.rng.random() < 0.2 else None,
+        }
+        count = layer.units if units is None else len(units)
+        if kind == "clamp":
+            value = self.rng.normal(size=count).tolist() if self.rng.random() < 0.5 else float(self.rng.normal())
+            return probe.clamp(signal, value, **site)
+        if kind == "steer":
+            return probe.steer(signal, self.rng.normal(size=count).tolist(), scale=-1.5, **site)
+        if kind == "patch":
+            rows = self.batch if site["rows"] is None else len(site["rows"])
+            chosen = self.rng.integers(len(self.source.output), size=rows).tolist()
+            return probe.patch(signal, self.source, source_rows=chosen, **site)
+        if kind == "zero":
+            return probe.ablate(signal, **site)
+        seed = {"seed": int(self.rng.integers(2**40))} if kind == "resample" else {}
+        return probe.ablate(signal, kind=kind, reference=self.source, **seed, **site)
+
+    def _some(self, size: int) -> list[int] | None:
+        if self.rng.random() < 0.25:
+            return None
+        chosen = self.rng.choice(size, size=int(self.rng.integers(1, min(size, 4) + 1)), replace=False)
+        return [int(index) - (size if self.rng.random() < 0.3 else 0) for index in chosen]
+
+
+KINDS = ("clamp", "steer", "patch", "zero", "mean", "resample")
+
+
+def cases(drawer: Drawer, count: int) -> Iterator[tuple[probe.Edit, ...]]:
+    """Yield at least `count` cases: none, each kind at each signal of each layer, and several edits together."""
+    yield ()
+    sites = [(layer, str(signal)) for layer in drawer.layers for signal in layer.signals]
+    done = 1
+    while done < count:
+        for layer, signal in sites:
+            for kind in KINDS:
+                yield (drawer.edit(kind, layer, signal),)
+                done += 1
+        for _ in range(len(sites)):
+            chosen = [sites[int(place)] for place in drawer.rng.integers(len(sites), size=3)]
+            yield tuple(drawer.edit(str(drawer.rng.choice(KINDS)), *site) for site in [*chosen, chosen[0]])
+            done += 1
+
+
+def weights(count: int) -> np.ndarray:
+    """Return the weights of a sum over all values of a run, the same in the script's tests."""
+    return (np.arange(count) * 7919 % 1009) / 1009 - 0.5
+
+
+def values(recording: probe.Recording, layers: Sequence[Any]) -> np.ndarray:
+    """Return every value of a recording, (row, layer x step x signal x unit)."""
+    found = [
+        torch.stack([recording[layer.name, signal] for signal in layer.signals], dim=2).flatten(1)
+        for layer in layers
+    ]
+    return torch.cat(found, dim=1).numpy()
+
+
+def numbers(model: nn.Module, layers: Sequence[Any], x: Tensor, edits: Sequence[probe.Edit], *, full: bool) -> bytes:
+    """Return what a golden file holds of one case: of each run the scores and the sum; of the first every value."""
+    recording = probe.record(model, x, edits=edits, signals=probe.Signal)
+    every = values(recording, layers)
+    found = np.column_stack([recording.output.numpy(), every @ weights(every.shape[1])])
+    return found.astype("<f8").tobytes() + (every[0].astype("<f8").tobytes() if full else b"")
+
+
+def write(
+    folder: Path,
+    chosen: Sequence[ExplorerNetwork],
+    strings: Sequence[str],
+    sources: Sequence[str],
+    *,
+    edits: int,
+    full: bool,
+    seed: int,
+) -> int:
+    """Write a golden file and return how many runs it holds.
+
+    Args:
+        folder: gets runs.json and runs.f64.
+        chosen: networks with a head.
+        strings: the rows of every batch.
+        sources: strings that patches and ablations take their values from.
+        edits: at least so many cases for each network.
+        full: whether every value of each case's first row is written too.
+        seed: of the edits.
+    """
+    listed = []
+    with (folder / "runs.f64").open("wb") as file:
+        for place, network in enumerate(chosen):
+            model, layers = double_of(network), network.layers
+            x, given = (encoded(rows, layers[0].inputs) for rows in (strings, sources))
+            # Half of the networks take values that were kept in float32.
+            kept = torch.float32 if place % 2 else torch.float64
+            source = probe.record(model, given, signals=probe.Signal, dtype=kept)
+            drawer = Drawer(np.random.default_rng([seed, place]), layers, source, len(strings))
+            for made in cases(drawer, edits):
+                _ = file.write(numbers(model, layers, x, made, full=full))
+                listed.append({"network": place, "edits": [edit.to_json() for edit in made]})
+    described = [embed(network) for network in chosen]
+    text = {"networks": described, "strings": list(strings), "full": full, "cases": listed}
+    _ = (folder / "runs.json").write_text(json.dumps(text, indent=0) + "\n")
+    return len(listed) * len(strings)
+
+
+if __name__ == "__main__":
+    COMMITTED.mkdir(parents=True, exist_ok=True)
+    every = every_string()
+    _ = write(COMMITTED, golden_networks(), every[77::211], every[100::401], edits=2, full=False, seed=1)
