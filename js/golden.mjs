@@ -14,11 +14,13 @@ function encode(string, features) {
   return [...string].map((bit) => Float64Array.from([Number(bit), (1 - Number(bit)) / 2].slice(0, features)));
 }
 
+const WEIGHTS = Float64Array.from({ length: 100_000 }, (_, index) => ((index * 7919) % 1009) / 1009 - 0.5);
+
 /** The sum of all values of a run, layer x step x signal x unit, each with a weight of its own. */
 function weighted(run) {
   let sum = 0;
   let index = 0;
-  for (const values of run.layers) for (const value of values) sum += value * (((index++ * 7919) % 1009) / 1009 - 0.5);
+  for (const values of run.layers) for (let k = 0; k < values.length; k++) sum += values[k] * WEIGHTS[index++];
   return sum;
 }
 

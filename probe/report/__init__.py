@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .blocks import Block, Code, Details, Figure, Points, Text
+from .embedded import ExplorerNetwork
+from .explorer import Explorer
 from .inline import CodeSpan, Link, Sentence, Strong, Verdict
 from .inlining import inline_svg
 from .page import Page, Section
@@ -21,6 +23,8 @@ __all__ = [
     "Code",
     "CodeSpan",
     "Details",
+    "Explorer",
+    "ExplorerNetwork",
     "Figure",
     "Link",
     "Page",

@@ -13,6 +13,8 @@ from typing import ClassVar
 from ..errors import ProbeError, unknown
 from ..files import write_atomically
 from .blocks import Block, Figure, Points, Text, walk
+from .explorer import Explorer
+from .explorer import script as explorer_script
 from .inline import Link, Sentence, pieces
 from .render import render_page
 from .tables import Table
@@ -62,11 +64,12 @@ class Page:
         language: the language of the texts, as in `en` or `pt-BR`; screen readers choose their voice by it.
         provenance: how the page was made: name -> value (seed, checkpoint hash, versions, command). No time
             stamp is added, or two builds would differ.
-        script: the one script that the page may run; its hash goes into the page's security policy.
+        script: the one script that the page may run; its hash goes into the page's security policy. A page with an
+            explorer runs that one's.
 
     Raises:
-        ProbeError: two sections share a key, two figures an alt text, a link points nowhere, or the script
-            holds a tag that would end it early.
+        ProbeError: two sections share a key, two figures an alt text, a link points nowhere, the script
+            holds a tag that would end it early, or there are two explorers, or one and a script.
     """
 
     title: str
@@ -92,9 +95,24 @@ class Page:
         alts = [" ".join(block.alt.split()) for block in blocks if isinstance(block, Figure)]
         if twice := _repeated(alts):
             raise ProbeError(f"Two figures have the alt text {twice[:80]!r}; say what differs between them.")
+        explorers = sum(isinstance(block, Explorer) for block in blocks)
+        if explorers > 1 or (explorers and self.script is not None):
+            raise ProbeError("A page runs one script: give it one Explorer with all networks, and no script beside it.")
         for link in _links(self.lead, blocks):
             if link.target.startswith("#") and link.target[1:] not in {*keys, *RESERVED_KEYS}:
                 raise ProbeError(unknown("section", link.target[1:], keys))
+
+    @property
+    def explorer(self) -> Explorer | None:
+        """The page's explorer, if it has one."""
+        return next((block for block in walk(self.sections) if isinstance(block, Explorer)), None)
+
+    @property
+    def running(self) -> str | None:
+        """The script that the page runs: its explorer's, or the one that was given."""
+        if self.explorer is not None:
+            return None if self.explorer.data is None else explorer_script()
+        return self.script
 
     def render(self) -> str:
         """Return the page as HTML text; the same page gives the same text."""
@@ -116,7 +134,7 @@ class Page:
 
     def _repr_html_(self) -> str:
         """Show the page in a notebook, in a frame that can reach nothing outside itself."""
-        allow = "allow-scripts" if self.script is not None else ""
+        allow = "allow-scripts" if self.running is not None else ""
         return (
             f'<iframe sandbox="{allow}" title="{escape(self.title)}" width="100%" height="640" '
             f'style="border: 0" srcdoc="{escape(self.render())}"></iframe>'

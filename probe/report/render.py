@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from . import explorer
 from .inlining import inline_svg
 
 if TYPE_CHECKING:
@@ -68,6 +69,12 @@ class Renderer:
         finally:
             self.level -= 1
 
+    def json(self, text: str) -> Markup:
+        """Return JSON as it may stand inside a script element: nothing in it can end that, or begin a comment."""
+        for letter in "<>&\u2028\u2029":
+            text = text.replace(letter, f"\\u{ord(letter):04x}")
+        return Markup(clean(text))
+
     def picture(self, svg: str, number: int, title: str, alt: str) -> Picture:
         """Return a figure's SVG, made safe to stand in the page."""
         html = inline_svg(svg, prefix=f"F{number}-", title=clean(title or f"Figure {number}"), alt=clean(alt))
@@ -77,11 +84,12 @@ class Renderer:
 
 def render_page(page: Page) -> str:
     """Return a page as HTML text."""
-    style = _style()
+    style = _style() + (_lean(explorer.style()) if page.explorer is not None else "")
+    script = page.running
     policy = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     policy.append(f"style-src {hash_source(style)}")
-    if page.script is not None:
-        policy.append(f"script-src {hash_source(page.script)}")
+    if script is not None:
+        policy.append(f"script-src {hash_source(script)}")
     template = _environment().get_template("page.html.j2")
     return (
         template.render(
@@ -90,7 +98,7 @@ def render_page(page: Page) -> str:
             policy="; ".join(policy),
             style=Markup(style),
             # The page's author wrote the script and `Page` refused what would end it; the hash pins it.
-            script=Markup(page.script) if page.script is not None else None,
+            script=Markup(script) if script is not None else None,
         ).rstrip("\n")
         + "\n"
     )
@@ -98,7 +106,11 @@ def render_page(page: Page) -> str:
 
 @functools.cache
 def _style() -> str:
-    text = resources.files("probe.report").joinpath("templates/page.css").read_text(encoding="utf-8")
+    return _lean(resources.files("probe.report").joinpath("templates/page.css").read_text(encoding="utf-8"))
+
+
+def _lean(text: str) -> str:
+    """Return a style sheet without comments and indentation."""
     without_comments = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     return "\n".join(line.strip() for line in without_comments.splitlines() if line.strip())
 

@@ -98,12 +98,22 @@ async function overflow(browser, url) {
   return Math.max(closed, opened);
 }
 
+/** The words of an element; what the live explorer puts in place of its example's table is left out. */
+const words = async (main) => {
+  const live = main.locator("#explorer-live");
+  const text = await main.innerText();
+  return (await live.count()) ? text.replace(await live.innerText(), "") : text;
+};
+
 /** The text of <main> with scripts, without them, and inside a sandboxed frame. */
 async function texts(browser, url) {
+  let example = "";
   const read = async (options) => {
     const context = await isolated(browser, url, { viewport: DESK, ...options }, { requests: [] });
     const page = await open(context, url, { console: [] });
-    const text = await page.locator("main").innerText();
+    const live = page.locator("#explorer-live");
+    example = (await live.count()) ? await live.innerText() : "";
+    const text = await words(page.locator("main"));
     await context.close();
     return text;
   };
@@ -115,9 +125,16 @@ async function texts(browser, url) {
   await page.setContent(`<iframe sandbox style="width:${DESK.width}px;height:800px;border:0"></iframe>`);
   const source = readFileSync(new URL(url), "utf8");
   await page.locator("iframe").evaluate((frame, html) => (frame.srcdoc = html), source);
-  const sandboxed = await page.frameLocator("iframe").locator("main").innerText();
+  const sandboxed = await page.frameLocator("iframe").locator("main");
+  const inside = await words(sandboxed);
   await context.close();
-  return { characters: scripted.length, unscripted: unscripted === scripted, sandboxed: sandboxed === scripted };
+  return {
+    characters: scripted.length,
+    // How much of the explorer is read without scripts.
+    example: example.length,
+    unscripted: unscripted === scripted,
+    sandboxed: inside === scripted,
+  };
 }
 
 /** Runs inside the page, laid out for print: what would be cut off or stay folded. */

@@ -1,0 +1,98 @@
+// The same run as Python that needs torch and rnn-probe alone: the weights stand in the code.
+
+import { type Network } from "./network";
+import { type Data, type Draft, inputsOf, siteOf, type State } from "./state";
+
+/** Text as a literal that Python reads as that text, whatever is in it. */
+const quoted = (text: string) => JSON.stringify(text).replace(/\p{Surrogate}/gu, "\\ufffd");
+const MODULES = { lstm: "LSTM", gru: "GRU", rnn: "RNN" };
+/** How wide the lines of weights are. */
+const WIDTH = 100;
+
+/** Return the Python that makes the network, runs it before and after the edits, and prints both outputs. */
+export function pythonOf(data: Data, state: State, network: Network): string {
+  const described = data.networks[state.network];
+  const sequence = (text: string) =>
+    `torch.tensor([[${inputsOf(text, described).map((row) => `[${row.join(", ")}]`).join(", ")}]], dtype=torch.float64)`;
+  const patches = state.edits.some((draft) => draft.kind === "patch");
+  const edits = state.edits.map((draft) => `    ${callOf(draft, network)},\n`).join("");
+  return `${networkOf(network)}
+x = ${sequence(state.x)}
+${patches ? `source = probe.record(model, ${sequence(state.y)}, signals=probe.Signal)\n` : ""}edits = [
+${edits}]
+before = probe.record(model, x, signals=probe.Signal)
+after = probe.record(model, x, edits=edits, signals=probe.Signal)
+for name, run in (("before", before), ("after", after)):
+    print(name, ${outputOf(network)}.tolist())
+`;
+}
+
+function callOf(draft: Draft, network: Network): string {
+  if (draft.kind === "json") return `probe.Edit.from_json(${quoted(draft.value)})`;
+  const { signal, layer, units, steps } = siteOf(draft, network);
+  const count = units?.length ?? network.layers[0].units;
+  const value = Number(draft.value);
+  const given = {
+    clamp: [`${value}`], ablate: [], patch: ["source"], steer: [`[${Array(count).fill(value).join(", ")}]`],
+  }[draft.kind];
+  const options = [`layer=${quoted(layer as string)}`];
+  if (units) options.push(`units=[${units.join(", ")}]`);
+  if (steps) options.push(`steps=[${steps.join(", ")}]`);
+  return `probe.${draft.kind}(${[quoted(signal), ...given, ...options].join(", ")})`;
+}
+
+/** The recurrent module's path inside the model: a layer's name without its number. */
+const pathOf = (network: Network) => network.layers[0].name.replace(/\[\d+\]$/, "");
+
+function networkOf(network: Network): string {
+  const { layers, head, embedded } = network;
+  const [{ family, inputs, units, relu }] = layers;
+  const options = [`${inputs}, ${units}, num_layers=${layers.length}, batch_first=True`];
+  if (!embedded.layers[0].bias) options.push("bias=False");
+  if (relu) options.push('nonlinearity="relu"');
+  const module = `torch.nn.${MODULES[family]}(${options.join(", ")})`;
+  const path = pathOf(network);
+  const wrapped = path ? inside(path, module, head && head.W.length / units, units, embedded.head_bias) : "";
+  const lines = embedded.weights.match(new RegExp(`.{1,${WIDTH}}`, "g")) ?? [];
+  return `import base64
+
+import probe
+import torch
+
+${wrapped}
+model = ${path ? "Network()" : module}
+weights = base64.b64decode(
+${lines.map((line) => `    "${line}"\n`).join("")})
+numbers = torch.frombuffer(bytearray(weights), dtype=torch.${embedded.dtype}).double()
+model.double().eval()
+torch.nn.utils.vector_to_parameters(numbers, model.parameters())
+`;
+}
+
+function inside(path: string, module: string, scores: number | null, units: number, bias: boolean): string {
+  const names = path.split(".");
+  const holders = names.slice(0, -1).map((name, depth) => {
+    const holder = depth ? `self.get_submodule(${quoted(names.slice(0, depth).join("."))})` : "self";
+    return `        ${holder}.add_module(${quoted(name)}, torch.nn.Module())\n`;
+  });
+  const parent = names.length > 1 ? `self.get_submodule(${quoted(names.slice(0, -1).join("."))})` : "self";
+  const head = names[0] === "readout" ? "readout_" : "readout";
+  const hidden = `self.get_submodule(${quoted(path)})(x)[0][:, -1]`;
+  const line = scores ? `        self.${head} = torch.nn.Linear(${units}, ${scores}, bias=${bias ? "True" : "False"})\n` : "";
+  return `
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+${holders.join("")}        ${parent}.add_module(${quoted(names[names.length - 1])}, ${module})
+${line}
+    def forward(self, x):
+        return ${scores ? `self.${head}(${hidden})` : hidden}
+
+`;
+}
+
+function outputOf({ layers, embedded }: Network): string {
+  const last = layers[layers.length - 1].name;
+  const output = last.startsWith("[") ? `run[${quoted(last)}, "hidden_state"][0, -1]` : "run.output[0]";
+  return embedded.softmax ? `${output}.softmax(0)` : output;
+}
