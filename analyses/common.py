@@ -34,7 +34,7 @@ STRINGS = bit_strings(10)
 COUNTS = running_count(STRINGS)
 REPOSITORY = Path(__file__).parent.parent
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
-_SUFFIXES = {".py", ".js", ".mjs", ".ts", ".css", ".html", ".j2"}
+_SUFFIXES = {".py", ".js", ".mjs", ".ts", ".tsx", ".css", ".html", ".j2"}
 
 
 @dataclass(frozen=True)

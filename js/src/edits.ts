@@ -45,6 +45,11 @@ export function numbers(base64: string, dtype: string): Float64Array {
   throw new ProbeError(`Numbers of type ${dtype} cannot be read here; float32 and float64 can.`);
 }
 
+/** Whether something is null or several different whole numbers. */
+function isIndices(value: unknown): boolean {
+  return value === null || (Array.isArray(value) && value.length > 0 && value.every(Number.isInteger));
+}
+
 /** Return the edit that `Edit.to_json` wrote. */
 export function editFromJson(text: string): Edit {
   let written;
@@ -53,12 +58,15 @@ export function editFromJson(text: string): Edit {
   } catch (error) {
     throw new ProbeError(`This is no JSON (${(error as Error).message}).`);
   }
-  if (written?.format !== FORMAT) throw new ProbeError("This is no edit as Edit.to_json writes it.");
-  if (written.site.call) throw new ProbeError(`call=${written.site.call}: a network is called once here.`);
+  const { site } = written ?? {};
+  if (written?.format !== FORMAT || !site || ![site.units, site.steps, site.rows].every(isIndices)) {
+    throw new ProbeError("This is no edit as Edit.to_json writes it.");
+  }
+  if (site.call) throw new ProbeError(`call=${site.call}: a network is called once here.`);
   for (const name of ["value", "values", "direction"]) {
     const array = written[name];
     if (!array) continue;
-    if (!("base64" in array)) throw new ProbeError("The array of this edit lies in a file; write it into the JSON.");
+    if (typeof array.base64 !== "string") throw new ProbeError("The array of this edit lies in a file; write it into the JSON.");
     written[name] = { shape: array.shape, data: numbers(array.base64, array.dtype) };
   }
   return written;

@@ -4,6 +4,7 @@ import { Explorer } from "./view";
 
 export { editFromJson } from "./edits";
 export { argmax, openNetwork, run, scoresAt, softmax } from "./network";
+export { answersAt, lengthNote, outcomeOf, shown } from "./outcome";
 export { pythonOf } from "./python";
 export { editOf, fromHash, initial, inputsOf, toHash } from "./state";
 

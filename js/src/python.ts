@@ -5,6 +5,8 @@ import { type Data, type Draft, inputsOf, siteOf, type State } from "./state";
 
 /** Text as a literal that Python reads as that text, whatever is in it. */
 const quoted = (text: string) => JSON.stringify(text).replace(/\p{Surrogate}/gu, "\\ufffd");
+/** A number as a literal that Python reads as a float. */
+const real = (number: number) => (/^-?\d+$/.test(`${number}`) ? `${number}.0` : `${number}`);
 const MODULES = { lstm: "LSTM", gru: "GRU", rnn: "RNN" };
 /** How wide the lines of weights are. */
 const WIDTH = 100;
@@ -13,7 +15,7 @@ const WIDTH = 100;
 export function pythonOf(data: Data, state: State, network: Network): string {
   const described = data.networks[state.network];
   const sequence = (text: string) =>
-    `torch.tensor([[${inputsOf(text, described).map((row) => `[${row.join(", ")}]`).join(", ")}]], dtype=torch.float64)`;
+    `torch.tensor([[${inputsOf(text, described).map((row) => `[${Array.from(row, real).join(", ")}]`).join(", ")}]], dtype=torch.float64)`;
   const patches = state.edits.some((draft) => draft.kind === "patch");
   const edits = state.edits.map((draft) => `    ${callOf(draft, network)},\n`).join("");
   return `${networkOf(network)}
@@ -31,9 +33,9 @@ function callOf(draft: Draft, network: Network): string {
   if (draft.kind === "json") return `probe.Edit.from_json(${quoted(draft.value)})`;
   const { signal, layer, units, steps } = siteOf(draft, network);
   const count = units?.length ?? network.layers[0].units;
-  const value = Number(draft.value);
+  const value = real(Number(draft.value));
   const given = {
-    clamp: [`${value}`], ablate: [], patch: ["source"], steer: [`[${Array(count).fill(value).join(", ")}]`],
+    clamp: [value], ablate: [], patch: ["source"], steer: [`[${Array(count).fill(value).join(", ")}]`],
   }[draft.kind];
   const options = [`layer=${quoted(layer as string)}`];
   if (units) options.push(`units=[${units.join(", ")}]`);

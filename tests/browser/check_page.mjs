@@ -2,101 +2,13 @@
 //   node check_page.mjs PAGE.html [--out DIR]      DIR receives light.png, dark.png, phone.png and page.pdf
 // Exit code: 0 nothing wrong, 1 something wrong, 2 usage, 3 the check itself failed.
 import { mkdirSync, readFileSync, statSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { chromium } from "playwright-core";
+import { axe, DESK, isolated, launch, MODES, open, overflow, PHONE, quiet } from "./browser.mjs";
 
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-const FLAGS = [
-  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-];
-const PHONE = { width: 375, height: 800 };
 const TALLEST = 8000;
-const DESK = { width: 1280, height: 900 };
 // A4 less the margins that Chromium prints with, in CSS pixels.
 const SHEET = { width: 718, height: 1040 };
-const MODES = {
-  light: { viewport: DESK, colorScheme: "light" },
-  dark: { viewport: DESK, colorScheme: "dark" },
-  narrow: { viewport: { width: 390, height: 844 }, colorScheme: "light" },
-  forced: { viewport: DESK, forcedColors: "active" },
-};
-
-/** A context that can reach the page's own file and nothing else; `log` collects what it tried. */
-async function isolated(browser, url, options, log) {
-  const context = await browser.newContext({ ...options, offline: true, serviceWorkers: "block" });
-  await context.route("**/*", (route) => {
-    if (route.request().url() === url) return route.continue();
-    log.requests.push(route.request().url().slice(0, 200));
-    return route.abort();
-  });
-  return context;
-}
-
-async function open(context, url, log) {
-  const page = await context.newPage();
-  page.on("console", (message) => log.console.push(`${message.type()}: ${message.text().slice(0, 300)}`));
-  page.on("pageerror", (error) => log.console.push(`uncaught: ${String(error).slice(0, 300)}`));
-  page.on("dialog", (dialog) => {
-    log.console.push(`dialog: ${dialog.message().slice(0, 300)}`);
-    return dialog.dismiss();
-  });
-  await page.goto(url, { waitUntil: "load" });
-  return page;
-}
-
-/** What the page asks for, says and violates, with its own policy in force. */
-async function quiet(browser, url) {
-  const log = { requests: [], console: [], csp: [] };
-  const context = await isolated(browser, url, { viewport: DESK }, log);
-  await context.exposeFunction("reportViolation", (text) => log.csp.push(text));
-  await context.addInitScript(() => {
-    document.addEventListener("securitypolicyviolation", (event) =>
-      window.reportViolation(`${event.violatedDirective}: ${event.blockedURI || event.sample}`),
-    );
-  });
-  const page = await open(context, url, log);
-  await page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
-  await page.mouse.wheel(0, 20000);
-  await page.waitForTimeout(200);
-  await context.close();
-  return log;
-}
-
-/** axe-core needs to run inside the page, so that this context alone goes without the policy. */
-async function axe(browser, url) {
-  const found = {};
-  for (const [mode, options] of Object.entries(MODES)) {
-    const log = { requests: [], console: [] };
-    const context = await isolated(browser, url, { ...options, bypassCSP: true }, log);
-    const page = await open(context, url, log);
-    await page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
-    await page.evaluate(readFileSync(AXE, "utf8"));
-    const result = await page.evaluate(() => window.axe.run());
-    found[mode] = result.violations.map((rule) => ({
-      rule: rule.id,
-      help: rule.help,
-      nodes: rule.nodes.slice(0, 3).map((node) => `${node.target.join(" ")}: ${node.failureSummary}`.slice(0, 400)),
-    }));
-    await context.close();
-  }
-  return found;
-}
-
-/** Pixels by which the page is wider than its window, details closed and opened. */
-async function overflow(browser, url) {
-  const log = { requests: [], console: [] };
-  const context = await isolated(browser, url, { viewport: PHONE }, log);
-  const page = await open(context, url, log);
-  const measure = () => document.documentElement.scrollWidth - document.documentElement.clientWidth;
-  const closed = await page.evaluate(measure);
-  await page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
-  const opened = await page.evaluate(measure);
-  await context.close();
-  return Math.max(closed, opened);
-}
 
 /** The words of an element; what the live explorer puts in place of its example's table is left out. */
 const words = async (main) => {
@@ -223,11 +135,7 @@ async function main(given) {
     return 2;
   }
   const url = pathToFileURL(resolve(file)).href;
-  // Playwright gives each launch a fresh profile folder.
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: FLAGS,
-  });
+  const browser = await launch();
   try {
     if (out) await shoot(browser, url, resolve(out));
     const report = { bytes: statSync(file).size, ...(await quiet(browser, url)) };

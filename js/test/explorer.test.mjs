@@ -1,0 +1,112 @@
+// What a reader sets: the address, sequences and edits as text, and what is said where they make no sense.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { engine } from "../golden.mjs";
+
+const base64 = (count) => Buffer.from(Float64Array.from({ length: count }, (_, k) => ((k * 7) % 11) / 11 - 0.5).buffer).toString("base64");
+const network = (family, rows, change) => ({
+  name: family,
+  role: "",
+  layers: [{ name: "cell[0]", family, relu: false, units: 2, inputs: 1, bias: true }],
+  scores: 3,
+  head_bias: true,
+  softmax: true,
+  dtype: "float64",
+  weights: base64(rows * 2 * (1 + 2 + 2) + 3 * 3),
+  alphabet: { 0: [0], 1: [1] },
+  trained_lengths: [3],
+  ...change,
+});
+const data = { networks: [network("lstm", 4), network("gru", 3, { alphabet: null })], example: "011", classes: ["a", "b", "c"] };
+const first = engine.initial(data);
+const draft = { kind: "clamp", layer: 0, signal: "forget_gate", units: "1", steps: "-1", value: "0.5" };
+const outcome = (change) => engine.outcomeOf(data, { ...first, ...change });
+
+test("a state survives its address", () => {
+  const state = { ...first, network: 1, x: "0.5;-1;+ &#", y: "1;2", view: "difference", signal: "candidate", unit: 1, edits: [draft, draft] };
+  assert.deepEqual(engine.fromHash(engine.toHash(state), data), state);
+  assert.deepEqual(engine.fromHash(engine.toHash({ ...first, x: "" }), data), { ...first, x: "" });
+});
+
+test("an address of a section holds no state", () => {
+  assert.equal(engine.fromHash("#claims", data), null);
+  assert.equal(engine.fromHash("", data), null);
+});
+
+const HOSTILE = [
+  "#x=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&network=99&view=__proto__&layer=-1&unit=1e999&step=NaN",
+  "#x=0&edit=%7B%22__proto__%22%3A1%7D&edit=%5B%22constructor%22%2C0%2C%22a%22%2C%22b%22%2C%22c%22%2C%22d%22%5D&edit=null&edit=%5B",
+  "#x=constructor&edit=" + encodeURIComponent(JSON.stringify(["clamp", { toString: 1 }, "hidden_state", "0", "0", "1"])),
+  "#x=0&edit=" + encodeURIComponent(JSON.stringify(["json", 0, "", "", "", '{"format":"rnn-probe edit 1","site":{"units":"x"}}'])),
+];
+for (const hash of HOSTILE) {
+  test(`a hostile address is a state like others: ${hash.slice(0, 60)}`, () => {
+    const state = engine.fromHash(hash, data);
+    assert.equal(state.network, 0);
+    assert.equal(state.view, "after");
+    assert.equal(state.layer, 0);
+    for (const { kind, layer } of state.edits) assert.deepEqual([["clamp", "json"].includes(kind), layer], [true, 0]);
+    const { before, error } = engine.outcomeOf(data, state);
+    assert.ok(before || /is no symbol here/.test(error), error);
+  });
+}
+
+const SAID = [
+  [{ x: "" }, /is empty/],
+  [{ x: "0120" }, /Step 2 is "2", which is no symbol here. The symbols are 0 1/],
+  [{ x: "0".repeat(2001) }, /2001 steps; up to 2000/],
+  [{ network: 1, x: "0.5;x" }, /"x" is no number/],
+  [{ network: 1, x: "0.5;1 2" }, /Step 1 has 2 numbers; the network reads 1/],
+  [{ edits: [{ ...draft, units: "two" }] }, /units: "two" is no whole number/],
+  [{ edits: [{ ...draft, units: "2" }] }, /units=2 lies outside layer cell\[0\], which has 2/],
+  [{ edits: [{ ...draft, value: "" }] }, /"" is no number/],
+  [{ edits: [{ ...draft, signal: "update_gate" }] }, /has no signal "update_gate"/],
+  [{ y: "01", edits: [{ ...draft, kind: "patch", steps: "2" }] }, /steps=2 lies outside the second sequence/],
+  [{ edits: [{ ...draft, kind: "json", value: "nothing" }] }, /no JSON/],
+];
+for (const [change, message] of SAID) {
+  test(`what cannot be run is said: ${message.source}`, () => {
+    const { after, error } = outcome(change);
+    assert.equal(after, null);
+    assert.match(error, message);
+  });
+}
+
+test("a clamp, an ablation and a steering put what they say at their place", () => {
+  const at = (edits) => outcome({ edits }).after.layers[0][2 * 20 + 5 * 2 + 1];
+  const plain = outcome({}).before.layers[0][2 * 20 + 5 * 2 + 1];
+  assert.equal(at([draft]), 0.5);
+  assert.equal(at([{ ...draft, kind: "ablate" }]), 0);
+  assert.equal(at([{ ...draft, kind: "steer", value: "0.25" }]), plain + 0.25);
+});
+
+test("a patch of the cell state recomputes h, and a patch of everything gives the other run", () => {
+  const patch = { ...draft, kind: "patch", signal: "cell_state", units: "all", steps: "1" };
+  const { after } = outcome({ y: "100", edits: [patch] });
+  const other = engine.outcomeOf(data, { ...first, x: "100" }).before;
+  const [c, o, h] = [8, 7, 9].map((signal) => 20 + signal * 2);
+  assert.equal(after.layers[0][c], other.layers[0][c]);
+  assert.equal(after.layers[0][h], after.layers[0][o] * Math.tanh(after.layers[0][c]));
+  assert.notEqual(after.layers[0][h], outcome({}).before.layers[0][h]);
+  const same = outcome({ y: "011", edits: [patch] });
+  assert.deepEqual(same.after, same.before);
+});
+
+test("a length outside training is noted, and one inside is not", () => {
+  const run = (steps) => ({ steps });
+  assert.match(engine.lengthNote(run(4), [3]), /4 steps lie outside its training, which had sequences of 3\./);
+  assert.match(engine.lengthNote(run(4), [1, 2, 3]), /sequences of 1 to 3/);
+  assert.equal(engine.lengthNote(run(3), [3]), "");
+  assert.equal(engine.lengthNote(run(3), []), "");
+});
+
+test("numbers are short, and zero has no sign", () => {
+  assert.deepEqual([0.126, -0.001, -1.5, 123.4, -123456, 0].map(engine.shown), ["0.13", "0.00", "\u22121.50", "123", "\u22121.2e+5", "0.00"]);
+});
+
+test("the script is small, and the licence of what it contains lies beside it", () => {
+  const read = (name) => readFileSync(new URL(`../../probe/report/${name}`, import.meta.url), "utf8");
+  assert.ok(read("explorer.js").length <= 40_000);
+  assert.match(read("explorer.licences.txt"), /preact \d+\.\d+\.\d+[\s\S]*The MIT License[\s\S]*Copyright/);
+});

@@ -1,0 +1,167 @@
+// Uses a page's live explorer as a reader does, by keyboard alone, and prints as JSON what came of it.
+//   node explore.mjs PAGE.html GOLDEN_FOLDER HOSTILE_HASH
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { axe, launch, open, overflow, watched } from "./browser.mjs";
+
+const TYPED = "111011";
+const [file, folder, hostile] = process.argv.slice(2);
+const url = pathToFileURL(resolve(file)).href;
+const log = { requests: [], console: [], csp: [] };
+
+/** Press Tab until a control with this label is reached, and say after how many. */
+async function reach(page, label) {
+  for (let count = 1; count < 80; count++) {
+    await page.keyboard.press("Tab");
+    const found = await page.evaluate(() => {
+      const at = document.activeElement;
+      return (at.closest("label") ?? at).querySelector("span")?.textContent ?? at.getAttribute("aria-label") ?? at.textContent;
+    });
+    if (found.trim() === label) return count;
+  }
+  throw new Error(`Tab reaches no ${label}`);
+}
+
+const status = (page) => page.locator("#explorer-live [role=status]").first().innerText();
+/** The numbers of a row of the table of signals, by its head. */
+const row = (page, head) =>
+  page.evaluate((wanted) => {
+    const rows = [...document.querySelectorAll("#explorer-live tr")];
+    const found = rows.find((one) => one.querySelector("th")?.textContent === wanted);
+    return [...found.querySelectorAll("td")].map((cell) => Number(cell.textContent.replace("\u2212", "-")));
+  }, head);
+
+/** What the page's own engine gives for a string, at one signal's unit. */
+const computed = (page, [string, signal, unit]) =>
+  page.evaluate(([text, place, number]) => {
+    const data = JSON.parse(document.getElementById("explorer-data").textContent);
+    const network = rnnProbe.openNetwork(data.networks[0]);
+    const run = rnnProbe.run(network, [...text].map((bit) => Float64Array.of(Number(bit))));
+    const { units } = network.layers[0];
+    return [...text].map((_, step) => run.layers[0][(step * 10 + place) * units + number]);
+  }, [string, signal, unit]);
+
+async function byKeyboard(page) {
+  const found = { tabs: await reach(page, "Sequence") };
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type(TYPED);
+  found.typed = await status(page);
+  found.cell = await row(page, "c 3");
+  found.expected = await computed(page, [TYPED, 8, 3]);
+  await reach(page, "Add an edit");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Shift+Tab");
+  const label = () => page.evaluate(() => document.activeElement.textContent);
+  found.remove = await label();
+  for (const text of ["1.5", "2", "3"]) {
+    await page.keyboard.press("Shift+Tab"); // value, steps, units
+    await page.keyboard.press("Control+A");
+    await page.keyboard.type(text);
+  }
+  found.edited = await status(page);
+  found.clamped = await row(page, "h 3");
+  found.hash = await page.evaluate(() => location.hash);
+  await reach(page, "Remove edit 1");
+  await page.keyboard.press("Enter");
+  found.removed = await status(page);
+  found.focus = await label();
+  return found;
+}
+
+/** How long the engine and a handler take, the page laid out again included; the median of 25. */
+const speed = (page) =>
+  page.evaluate(async () => {
+    const median = (times) => times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
+    const data = JSON.parse(document.getElementById("explorer-data").textContent);
+    const network = rnnProbe.openNetwork(data.networks[0]);
+    const x = [..."0110101101"].map((bit) => Float64Array.of(Number(bit)));
+    const input = document.querySelector("#explorer-live input.wide");
+    const [runs, handlers] = [[], []];
+    for (let k = 0; k < 25; k++) {
+      let start = performance.now();
+      for (let again = 0; again < 20; again++) rnnProbe.run(network, x);
+      runs.push((performance.now() - start) / 20);
+      input.value = ["0110101101", "1001010010"][k % 2];
+      start = performance.now();
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+      await Promise.resolve();
+      await new Promise((done) => setTimeout(done));
+      void document.body.offsetHeight;
+      handlers.push(performance.now() - start);
+    }
+    return { run: median(runs), handler: median(handlers) };
+  });
+
+/** The committed golden file on this browser's own arithmetic. */
+const golden = (page) =>
+  page.evaluate(
+    ([text, numbers]) => {
+      const { networks, strings, cases } = JSON.parse(text);
+      const opened = networks.map(rnnProbe.openNetwork);
+      const found = { runs: 0, largest: 0, answers: 0 };
+      let place = 0;
+      for (const { network, edits } of cases) {
+        const given = edits.map(rnnProbe.editFromJson);
+        strings.forEach((string, row) => {
+          const { inputs } = opened[network].layers[0];
+          const x = [...string].map((bit) => Float64Array.from([Number(bit), (1 - Number(bit)) / 2].slice(0, inputs)));
+          const run = rnnProbe.run(opened[network], x, given, { row, batch: strings.length });
+          const scores = rnnProbe.scoresAt(run, -1);
+          const expected = Float64Array.from(numbers.slice(place, place + scores.length));
+          found.answers += Number(rnnProbe.argmax(scores) !== rnnProbe.argmax(expected));
+          scores.forEach((score, k) => {
+            const off = Math.abs(score - expected[k]) / Math.max(1, Math.abs(expected[k]));
+            found.largest = Math.max(found.largest, off <= Infinity ? off : Infinity);
+          });
+          place += scores.length + 1; // the sum over all values follows them
+          found.runs++;
+        });
+      }
+      return found;
+    },
+    [readFileSync(join(folder, "runs.json"), "utf8"), doubles(readFileSync(join(folder, "runs.f64")))],
+  );
+
+const doubles = (bytes) => [...new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length))];
+
+/** In a frame that may run scripts and nothing else: no address to write, no clipboard. */
+async function inFrame(browser) {
+  const page = await browser.newPage();
+  page.on("console", (message) => log.console.push(`frame: ${message.text()}`));
+  page.on("pageerror", (error) => log.console.push(`frame: ${error}`));
+  await page.setContent('<iframe sandbox="allow-scripts" style="width:1000px;height:700px"></iframe>');
+  await page.locator("iframe").evaluate((frame, html) => (frame.srcdoc = html), readFileSync(resolve(file), "utf8"));
+  const frame = page.frameLocator("iframe");
+  await frame.locator("input.wide").fill(TYPED);
+  const typed = await frame.locator("[role=status]").first().innerText();
+  await frame.getByRole("button", { name: "Copy as Python" }).click();
+  const box = frame.locator("textarea");
+  await box.waitFor();
+  const selected = await box.evaluate((area) => area.selectionEnd - area.selectionStart === area.value.length);
+  const found = { typed, selected, code: (await box.inputValue()).slice(0, 20) };
+  await page.close();
+  return found;
+}
+
+const browser = await launch();
+try {
+  const context = await watched(browser, url, log);
+  const page = await open(context, url, log);
+  const found = { keyboard: await byKeyboard(page), speed: await speed(page), golden: await golden(page) };
+  const again = await open(context, `${url}${found.keyboard.hash}`, log);
+  found.linked = await status(again);
+  found.axe = await axe(browser, `${url}${found.keyboard.hash}`);
+  found.overflow = await overflow(browser, `${url}${found.keyboard.hash}`);
+  const attacked = await open(context, `${url}${hostile}`, log);
+  found.attacked = {
+    status: await status(attacked),
+    images: await attacked.locator("main img").count(),
+    error: await attacked.locator(".wrong").count(),
+  };
+  await context.close();
+  found.frame = await inFrame(browser);
+  console.log(JSON.stringify({ ...found, ...log }, null, 1));
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,146 @@
+"""The live explorer in a real Chromium: by keyboard alone, in a frame, from a link, and under attack."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import torch
+from torch import nn
+
+from models.zoo import networks
+from probe.report import Explorer, ExplorerNetwork, Page, Section
+from tests.repo.golden_runs import COMMITTED
+
+HERE = Path(__file__).resolve().parent
+ATTACK = "<img src=x onerror=alert(1)>"
+HOSTILE = f"#x={quote(ATTACK)}&signal={quote(ATTACK)}&network=-1&edit={quote(json.dumps(['json', 0, ATTACK, '', '', ATTACK]))}"
+
+
+def missing() -> str | None:
+    """Return what the tests lack here, and how to get it."""
+    if shutil.which("node") is None:
+        return "node is not installed; install Node.js 20 or later"
+    if not (HERE / "node_modules" / "playwright-core").is_dir():
+        return "tests/browser/node_modules is missing; run `make browser`"
+    chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    if shutil.which(chromium) is None:
+        return f"there is no Chromium at {chromium}; install the package `chromium` or set CHROMIUM"
+    return None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tools() -> None:
+    reason = missing()
+    if reason and os.environ.get("CI"):
+        pytest.fail(f"CI must run the browser tests, but {reason}")
+    if reason:
+        pytest.skip(reason)
+
+
+def page_of(explorer: Explorer) -> Page:
+    """Return a page that holds an explorer."""
+    return Page("Explore", "It runs here.", [Section("Run it", [explorer], "run")])
+
+
+def counters() -> Explorer:
+    """Return an explorer of a trained counter, its untrained twin and a trained GRU."""
+    lstm, gru = networks(seeds=[0])[0], networks("gru", seeds=[0])[0]
+    assert lstm.untrained is not None
+    given = {"trained": lstm.model, "untrained": lstm.untrained, "GRU": gru.model}
+    chosen = [ExplorerNetwork(name, model, f"The {name} one.") for name, model in given.items()]
+    return Explorer(chosen, "0110101101", {"0": 0.0, "1": 1.0}, [str(count) for count in range(11)], [10])
+
+
+def run(script: str, *arguments: str) -> dict[str, Any]:
+    """Return what a script of this folder prints."""
+    command = ["node", str(HERE / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what came of using the counters' explorer."""
+    path = page_of(counters()).write(tmp_path_factory.mktemp("page") / "index.html")
+    return run("explore.mjs", str(path), str(COMMITTED), HOSTILE)
+
+
+def test_the_explorer_asks_says_and_violates_nothing(found: dict[str, Any]) -> None:
+    """Used, linked to, attacked and in a frame: no request, no console message, no violation of the policy."""
+    assert found["requests"] == []
+    assert found["console"] == []
+    assert found["csp"] == []
+
+
+def test_the_keyboard_alone_types_edits_and_removes(found: dict[str, Any]) -> None:
+    """What is typed is run and shown at every step, an edit is set with Tab and keys, and its removal keeps focus."""
+    keyboard = found["keyboard"]
+    assert "5 (probability" in keyboard["typed"]
+    assert "6 steps lie outside its training, which had sequences of 10." in keyboard["typed"]
+    assert keyboard["cell"] == pytest.approx(keyboard["expected"], abs=0.0051)
+    assert keyboard["remove"] == "Remove edit 1"
+    assert "With them:" in keyboard["edited"]
+    assert keyboard["clamped"][2] == 1.5
+    assert "With them:" not in keyboard["removed"]
+    assert keyboard["focus"] == "Add an edit"
+
+
+def test_the_page_shows_what_pytorch_computes(found: dict[str, Any]) -> None:
+    """The last number of a row is the module's own, the committed runs hold in the browser, no answer differs."""
+    model = networks(seeds=[0])[0].model.double()
+    _, (_, c) = model.layer(torch.tensor([[[float(bit)] for bit in "111011"]], dtype=torch.float64))
+    assert found["keyboard"]["expected"][-1] == pytest.approx(float(c[0, 0, 3].detach()), abs=1e-12)
+    assert found["golden"]["runs"] >= 2000
+    assert found["golden"]["largest"] <= 1e-12
+    assert found["golden"]["answers"] == 0
+
+
+def test_a_state_can_be_linked(found: dict[str, Any]) -> None:
+    """The address holds the edit, and a page opened from it says the same."""
+    assert "edit=" in found["keyboard"]["hash"]
+    assert found["linked"] == found["keyboard"]["edited"]
+
+
+def test_a_hostile_address_is_text(found: dict[str, Any]) -> None:
+    """What an address says is shown as words in the sentence on what is wrong, and makes no element."""
+    assert 'Step 0 is "<", which is no symbol here.' in found["attacked"]["status"]
+    assert found["attacked"]["images"] == 0
+    assert found["attacked"]["error"] == 1
+
+
+def test_an_edited_page_is_accessible_and_fits_a_phone(found: dict[str, Any]) -> None:
+    """With an edit open: axe finds nothing in light, dark, 390 px and forced colours; nothing overflows at 375 px."""
+    assert found["axe"] == {"light": [], "dark": [], "narrow": [], "forced": []}
+    assert found["overflow"] == 0
+
+
+def test_a_sandboxed_frame_runs_it_too(found: dict[str, Any]) -> None:
+    """Where no address can be written and nothing copied, typing works and the code is selected to copy by hand."""
+    assert "5 (probability" in found["frame"]["typed"]
+    assert found["frame"]["selected"]
+    assert found["frame"]["code"].startswith("import base64")
+
+
+def test_it_is_fast(found: dict[str, Any]) -> None:
+    """A string of ten takes at most a millisecond, and a handler while typing at most a frame."""
+    assert found["speed"]["run"] <= 1
+    assert found["speed"]["handler"] <= 16
+
+
+def test_a_page_with_a_table_of_numbers_passes_every_check(tmp_path: Path) -> None:
+    """A stack of two layers that reads three features, and the sentence for a network above the limit."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        small, large = nn.LSTM(3, 5, num_layers=2), nn.LSTM(3, 256)
+    explorer = Explorer([ExplorerNetwork("small", small), ExplorerNetwork("large", large)], [[0.5, -1.0, 2.0]] * 4)
+    report = run("check_page.mjs", str(page_of(explorer).write(tmp_path / "index.html")))
+    assert report["wrong"] == [], json.dumps(report, indent=1)
+    assert report["texts"]["example"] > 500

@@ -1,0 +1,104 @@
+"""The Python that a reader copies from a page runs as it is, and gives what the page shows."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+import probe
+from models.zoo import networks
+from probe.report import Explorer, ExplorerNetwork
+from tests.repo.golden_runs import drawn
+
+ROOT = Path(__file__).resolve().parents[2]
+#: A name that would end the string it stands in, were it not quoted.
+HOSTILE = "it's \" + print(1) + \\"
+
+
+class Deep(nn.Module):
+    """A stack two modules deep, under a name that is no identifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readout = nn.ModuleDict({HOSTILE: drawn(nn.RNN, 3, num_layers=2, nonlinearity="relu").rnn})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last hidden state, (batch, unit)."""
+        return self.readout[HOSTILE](x)[0][:, -1]
+
+
+def draft(kind: str, signal: str, units: str, steps: str, value: str = "", layer: int = 0) -> dict[str, Any]:
+    """Return an edit as a reader writes it."""
+    return {"kind": kind, "layer": layer, "signal": signal, "units": units, "steps": steps, "value": value}
+
+
+def printed(code: str) -> dict[str, list[float]]:
+    """Run code in an empty namespace and return the lists that it prints, by the word before them."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code, "copied", "exec"), {"__name__": "copied"})
+    lines = (line.split(" ", 1) for line in out.getvalue().splitlines())
+    return {name: json.loads(numbers) for name, numbers in lines}
+
+
+def copied(explorer: Explorer, states: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """Return the code that the page gives for each state, and what it shows before and after."""
+    node = shutil.which("node")
+    if node is None and os.environ.get("CI"):
+        pytest.fail("CI must run the code that pages give, but node is not installed")
+    if node is None:
+        pytest.skip("node is not installed; install Node.js 20 or later")
+    assert explorer.data is not None
+    (folder / "states.json").write_text(json.dumps({"data": json.loads(explorer.data), "states": states}))
+    command = [node, str(ROOT / "js" / "copied.mjs"), str(folder / "states.json")]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
+
+
+def test_copied_python_runs_and_agrees(tmp_path: Path) -> None:
+    """For a counter and a GRU, with edits of every kind and one pasted as JSON, to 1e-12 in float64."""
+    models = [networks(seeds=[0])[0].model, networks("gru", seeds=[0])[0].model]
+    pair = [ExplorerNetwork(name, model) for name, model in zip(("lstm", "gru"), models, strict=True)]
+    explorer = Explorer(pair, "0110101101", {"0": 0.0, "1": 1.0})
+    pasted = probe.clamp("hidden_state", [0.5, -1.0], units=[0, 3], steps=[-1, 2]).to_json()
+    states = [
+        {},
+        {
+            "y": "1111100000",
+            "edits": [
+                draft("patch", "cell_state", "0 3 -1", "4"),
+                draft("clamp", "forget_gate", "all", "5, 6", "0.75"),
+                draft("steer", "output_gate_preactivation", "2", "", "-1.5"),
+                draft("ablate", "cell_candidate", "1", "7"),
+                draft("json", "", "", "", pasted),
+            ],
+        },
+        {"network": 1, "x": "111", "y": "000", "edits": [draft("patch", "update_gate", "", "")]},
+    ]
+    for state, found in zip(states, copied(explorer, states, tmp_path), strict=True):
+        given = printed(found["code"])
+        assert given["before"] == pytest.approx(found["before"], abs=1e-12)
+        assert given["after"] == pytest.approx(found["after"], abs=1e-12)
+        assert (given["before"] != given["after"]) == bool(state)
+
+
+def test_names_of_modules_are_quoted_and_numbers_of_a_table_are_kept(tmp_path: Path) -> None:
+    """A stack deep inside a model, with a hostile name and no head, and a bare GRU, run from the copied code."""
+    rows = [[0.1, -2.0], [1e-7, 3.5], [0.0, 1.0]]
+    bare = drawn(nn.GRU, 1, bias=False).rnn
+    explorer = Explorer([ExplorerNetwork("deep", Deep()), ExplorerNetwork("bare", bare)], rows)
+    edits = [draft("clamp", "hidden_state", "1", "0", "2", layer=1)]
+    states = [{"edits": edits}, {"network": 1, "edits": [draft("ablate", "hidden_state", "1", "0")]}]
+    for found in copied(explorer, states, tmp_path):
+        given = printed(found["code"])
+        assert given["before"] == pytest.approx(found["before"], abs=1e-12)
+        assert given["after"] == pytest.approx(found["after"], abs=1e-12)
+        assert given["before"] != given["after"]

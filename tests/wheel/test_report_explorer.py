@@ -1,0 +1,281 @@
+"""The explorer as a block: what a page carries of a network, what it says where it cannot, and that nothing breaks out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import probe
+from probe.errors import ProbeError
+from probe.report import Details, Explorer, ExplorerNetwork, Page, Section, Text
+from probe.report.embedded import LIMIT
+
+BITS = {"a": [0.0, 1.0, 2.0], "b": [1.0, 0.0, 0.5], "c": [1.0, 1.0, 1.0]}
+HOSTILE = "</script><img src=x onerror=alert(1)><!-- \u2028 \ud800 & \x00"
+
+
+def explorer(*models: nn.Module, **options: Any) -> Explorer:
+    """Return an explorer of models that read three features."""
+    chosen = [ExplorerNetwork(f"network {place}", model) for place, model in enumerate(models)]
+    return Explorer(chosen, options.pop("example", "abca"), options.pop("alphabet", BITS), **options)
+
+
+def page(block: Any, **options: Any) -> Page:
+    """Return a page with one block."""
+    return Page("t", "l", [Section("s", [block], "s")], **options)
+
+
+def data(block: Explorer) -> dict[str, Any]:
+    """Return what the script reads, as the page carries it."""
+    text = page(block).render().split('id="explorer-data">')[1].split("</script>")[0]
+    assert "<" not in text
+    return json.loads(text)
+
+
+def weights(network: dict[str, Any]) -> Tensor:
+    """Return a network's numbers as the page carries them."""
+    raw = bytearray(base64.b64decode(network["weights"]))
+    return torch.frombuffer(raw, dtype=getattr(torch, network["dtype"])).double()
+
+
+def test_a_page_carries_every_weight_exactly(make_tagger: Callable[..., nn.Module]) -> None:
+    """Float32 where it holds them, float64 where not; in torch's order, the head last."""
+    single, double = make_tagger(), make_tagger(torch.float64)
+    with torch.no_grad():
+        for parameter in double.parameters():
+            _ = parameter.div_(3)
+    for model, written in ((single, "float32"), (double, "float64")):
+        (network,) = data(explorer(model))["networks"]
+        assert network["dtype"] == written
+        assert torch.equal(weights(network), nn.utils.parameters_to_vector(model.parameters()).double())
+        assert network["layers"] == [
+            {"name": "lstm[0]", "family": "lstm", "relu": False, "units": 5, "inputs": 3, "bias": True}
+        ]
+        assert (network["scores"], network["softmax"], network["head_bias"]) == (3, True, True)
+
+
+def test_the_weights_are_those_of_the_moment(tagger: nn.Module) -> None:
+    """A module that is trained on changes no explorer that was made of it, and an explorer changes no module."""
+    tagger.train()
+    before = {name: value.clone() for name, value in tagger.state_dict().items()}
+    made = explorer(tagger)
+    assert tagger.training
+    assert all(torch.equal(value, before[name]) for name, value in tagger.state_dict().items())
+    first = made.data
+    with torch.no_grad():
+        for parameter in tagger.parameters():
+            _ = parameter.zero_()
+    assert made.data == first
+    assert not torch.equal(weights(data(explorer(tagger))["networks"][0]), weights(data(made)["networks"][0]))
+
+
+def test_stacks_and_networks_without_a_head_are_described() -> None:
+    """Each layer with its name; a relu and missing biases are said; a bare module has no scores."""
+    stack = nn.RNN(3, 4, num_layers=2, nonlinearity="relu", bias=False)
+    (network,) = data(explorer(stack))["networks"]
+    assert [layer["name"] for layer in network["layers"]] == ["[0]", "[1]"]
+    assert [layer["inputs"] for layer in network["layers"]] == [3, 4]
+    assert all(layer["relu"] and not layer["bias"] for layer in network["layers"])
+    assert (network["scores"], network["softmax"]) == (0, False)
+
+
+def test_what_a_network_reads_may_be_its_own(tagger: nn.Module) -> None:
+    """An alphabet and lengths of a network take the place of the explorer's."""
+    own = ExplorerNetwork("own", tagger, alphabet={letter: [2.0, 2.0, 2.0] for letter in "abc"}, trained_lengths=[3, 1])
+    made = Explorer([ExplorerNetwork("plain", tagger), own], "abca", BITS, trained_lengths=(4,))
+    plain, other = data(made)["networks"]
+    assert (plain["alphabet"], plain["trained_lengths"]) == (BITS, [4])
+    assert (other["alphabet"]["a"], other["trained_lengths"]) == ([2.0, 2.0, 2.0], [1, 3])
+
+
+def test_before_the_script_runs_the_example_can_be_read(tagger: nn.Module) -> None:
+    """The table holds what `probe.record` gives in float64, a row a unit, and stands in the page."""
+    made = explorer(tagger)
+    x = torch.tensor([[BITS[letter] for letter in "abca"]], dtype=torch.float64)
+    recording = probe.record(tagger.double(), x)
+    rows = {str(row[0]): list(row[1:]) for row in made.table.rows}
+    assert len(rows) == 6 * 5
+    for letter, signal in (("i", "input_gate"), ("g", "cell_candidate"), ("c", "cell_state"), ("h", "hidden_state")):
+        for unit in range(5):
+            expected = recording[signal][0, :, unit].tolist()
+            assert rows[f"{letter} {unit}"] == pytest.approx(expected, abs=0.0051)
+    text = page(made).render()
+    assert text.count('<th scope="row">') == 30
+    assert text.index("explorer-live") < text.index("<caption") < text.index("explorer-data")
+
+
+def test_the_policy_names_the_one_script_and_the_style(tagger: nn.Module) -> None:
+    """Both hashes are those of what stands in the page, and a page without an explorer has neither."""
+    text = page(Details("more", [explorer(tagger)])).render()
+    policy = html.unescape(text)
+
+    def source(found: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(found.encode()).digest()).decode()}'"
+
+    assert f"script-src {source(text.rsplit('<script>', 1)[1].split('</script>')[0])}" in policy
+    assert f"style-src {source(text.split('<style>')[1].split('</style>')[0])}" in policy
+    assert ".explorer" in text
+    plain = page(Text("x")).render()
+    assert "<script" not in plain
+    assert ".explorer" not in plain
+    assert 'sandbox="allow-scripts"' in page(explorer(tagger))._repr_html_()
+
+
+def test_a_page_is_the_same_twice(tagger: nn.Module) -> None:
+    """Two explorers of one network give the same bytes."""
+    assert page(explorer(tagger)).render() == page(explorer(tagger)).render()
+
+
+class Tags(HTMLParser):
+    """Collects the names of the tags of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep a tag's name."""
+        self.found.append(tag)
+
+
+def test_hostile_names_stay_text() -> None:
+    """Names of networks, roles, modules, classes and symbols end no script and make no element."""
+    model = nn.ModuleDict({HOSTILE.replace(".", ""): nn.GRU(3, 2)})
+    alphabet = {letter: BITS["a"] for letter in "</>&\u2028abc"}
+    networks = [
+        ExplorerNetwork(HOSTILE, next(iter(model.values())), HOSTILE),
+        ExplorerNetwork(f"large {HOSTILE}", nn.GRU(3, 200)),
+    ]
+    made = Explorer(networks, "</>&\u2028", alphabet, classes=[HOSTILE])
+    text = page(made).render()
+    _ = text.encode()
+    tags = Tags()
+    tags.feed(text)
+    assert "img" not in tags.found
+    assert tags.found.count("script") == 2
+    found = json.loads(text.split('id="explorer-data">')[1].split("</script>")[0])
+    assert found["networks"][0]["role"].startswith("</script><img")
+    assert found["example"] == "</>&\u2028"
+
+
+def too_large() -> nn.Module:
+    """Return a stack just above the limit."""
+    return nn.LSTM(3, 157)
+
+
+REASONS: list[tuple[Callable[[], nn.Module], str]] = [
+    (too_large, rf"network 0 has 101,\d\d\d parameters, and a page carries networks of up to {LIMIT:,}"),
+    (lambda: nn.GRU(3, 4, bidirectional=True), "reads its input in both directions"),
+    (lambda: nn.LSTM(3, 4, proj_size=2), "projects its hidden state"),
+    (lambda: probe.CustomLSTM(3, 4, peepholes=True), "is a CustomLSTM"),
+    (lambda: nn.ModuleList([nn.GRU(3, 4), nn.GRU(3, 4)])[0], ""),
+]
+
+
+@pytest.mark.parametrize(("make", "reason"), REASONS)
+def test_a_network_that_a_page_cannot_run_is_named_with_the_reason(make: Callable[[], nn.Module], reason: str) -> None:
+    """The sentence stands on the page, and the table of the example too; without a network to run, no script."""
+    made = explorer(make())
+    text = page(made).render()
+    assert (made.data is None) == bool(reason)
+    assert len(made.refused) == bool(reason)
+    assert re.search(reason, html.unescape(text))
+    assert ("<script>" in text) == (not reason)
+    assert '<th scope="row">' in text
+
+
+def test_those_that_can_be_run_are(tagger: nn.Module) -> None:
+    """One network above the limit takes the others nothing; just below it one is carried."""
+    made = explorer(too_large(), tagger, nn.LSTM(3, 155))
+    assert [network["name"] for network in data(made)["networks"]] == ["network 1", "network 2"]
+    assert "network 0 has" in page(made).render()
+
+
+class Twice(nn.Module):
+    """A model whose output is no linear head's of the last hidden state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(3, 5, batch_first=True)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the head's scores of the mean hidden state."""
+        return self.head(self.lstm(x)[0].mean(1))
+
+
+class Two(nn.Module):
+    """A model with two linear modules, the second of which is its head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = nn.Linear(5, 2)
+        self.lstm = nn.LSTM(3, 5, batch_first=True)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return probabilities."""
+        return self.head(self.lstm(x)[0][:, -1]).softmax(-1)
+
+
+def test_a_head_among_several_is_named() -> None:
+    """Without its name nobody knows which it is; a wrong one gives another output, which is seen."""
+    with pytest.raises(ProbeError, match="has 2 modules nn.Linear .*Say with head="):
+        _ = explorer(Two())
+    (network,) = data(Explorer([ExplorerNetwork("two", Two(), head="head")], "ab", BITS))["networks"]
+    assert network["scores"] == 3
+    with pytest.raises(ProbeError, match="is not what one linear head makes"):
+        _ = Explorer([ExplorerNetwork("two", Two(), head="other")], "ab", BITS)
+    with pytest.raises(ProbeError, match="haed"):
+        _ = Explorer([ExplorerNetwork("two", Two(), head="haed")], "ab", BITS)
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"example": ""}, "needs an example"),
+    ({"example": "abx"}, r"has \['x'\], which the alphabet of 'network 0' lacks"),
+    ({"example": [[1.0, 2.0, 3.0]]}, "must be a text where there is an alphabet"),
+    ({"alphabet": None}, "rows of numbers where there is none"),
+    ({"alphabet": None, "example": [[1.0, 2.0]]}, "reads 3 features at a step; the example has other rows"),
+    ({"alphabet": {"a": 1.0}}, r"Symbol 'a' is \[1.0\] to network 'network 0'"),
+    ({"alphabet": {**BITS, "ab": BITS["a"]}}, "A symbol is one character"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG)
+def test_what_fits_no_network_is_refused(tagger: nn.Module, options: dict[str, Any], message: str) -> None:
+    """The message says what was given, and what would fit."""
+    with pytest.raises(ProbeError, match=message):
+        _ = explorer(tagger, **options)
+
+
+def test_networks_need_names_of_their_own(tagger: nn.Module) -> None:
+    """The reader chooses by the name; and a model that computes something else than its head is refused."""
+    with pytest.raises(ProbeError, match="different names"):
+        _ = Explorer([ExplorerNetwork("a", tagger), ExplorerNetwork("a", tagger)], "ab", BITS)
+    with pytest.raises(ProbeError, match="different names"):
+        _ = Explorer([], "ab", BITS)
+    with pytest.raises(ProbeError, match="needs a name"):
+        _ = ExplorerNetwork(" ", tagger)
+    with pytest.raises(ProbeError, match=r"must be a torch\.nn\.Module"):
+        _ = ExplorerNetwork("a", Tensor())  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ProbeError, match="is not what one linear head makes"):
+        _ = explorer(Twice())
+
+
+def test_a_page_runs_one_script(tagger: nn.Module) -> None:
+    """Two explorers, or one beside another script, would share the page's one address and its one hash."""
+    made = explorer(tagger)
+    with pytest.raises(ProbeError, match="A page runs one script"):
+        _ = page(made, script="1")
+    with pytest.raises(ProbeError, match="A page runs one script"):
+        _ = page(Details("two", [made, made]))
