@@ -15,7 +15,7 @@ export VECLIB_MAXIMUM_THREADS = 1
 BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train analyses report pages study picture browser check test coverage mutants lint types wheel clean
+.PHONY: help setup train analyses report pages study explorer picture browser check test coverage mutants lint types wheel clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ browser: $(BROWSER)/node_modules/.installed  ## install what the tests in a real
 $(BROWSER)/node_modules/.installed: $(BROWSER)/package-lock.json
 	npm ci --silent --no-audit --no-fund --prefix $(BROWSER)
 	touch $@
+
+# The page's script and the licence of what it contains; both are committed, so that nobody else needs Node.js.
+explorer:  ## build the page's explorer from js/ (Node.js): probe/report/explorer.js
+	npm ci --silent --no-audit --no-fund --prefix js
+	npm run --silent --prefix js build
+	npm test --silent --prefix js
 
 picture: browser  ## take README's picture of the committed page
 	node $(BROWSER)/picture.mjs reports/counter/index.html docs/page.png

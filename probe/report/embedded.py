@@ -107,8 +107,8 @@ def find_head(network: ExplorerNetwork) -> nn.Linear | None:
         return linear[network.head]
     if len(linear) > 1:
         raise ProbeError(
-            f"Network {network.name!r} has {len(linear)} modules nn.Linear ({', '.join(map(repr, linear))}). Say with "
-            "head= which of them reads the last hidden state."
+            f"Network {network.name!r} has {len(linear)} modules nn.Linear ({', '.join(map(repr, linear))}). "
+            "Say with head= which of them reads the last hidden state."
         )
     return next(iter(linear.values()), None)
 
@@ -168,9 +168,10 @@ def check_output(network: ExplorerNetwork, output: object, hidden: Tensor) -> No
     head = find_head(network)
     scores = hidden[-1] if head is None else copy.deepcopy(head).double()(hidden[-1])
     found = output.flatten()[-len(scores) :] if isinstance(output, torch.Tensor) else hidden.new_empty(0)
-    if not any(found.shape == one.shape and torch.allclose(found, one, rtol=0, atol=_TOLERANCE) for one in (
-        scores, scores.softmax(0), scores.log_softmax(0)
-    )):
+    if not any(
+        found.shape == one.shape and torch.allclose(found, one, rtol=0, atol=_TOLERANCE)
+        for one in (scores, scores.softmax(0), scores.log_softmax(0))
+    ):
         raise ProbeError(
             f"The output of network {network.name!r} is not what one linear head makes of its last hidden state, "
             "which is all that the explorer runs. Give the recurrent module alone."

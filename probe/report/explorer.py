@@ -115,22 +115,25 @@ class Explorer:
 
     def _rows(self, network: ExplorerNetwork) -> list[list[float]]:
         """Return what a network reads of the example, (time, feature)."""
-        alphabet = self._alphabet(network)
-        if (alphabet is None) == isinstance(self.example, str):
+        alphabet, example = self._alphabet(network), self.example
+        if isinstance(example, str) != (alphabet is not None):
             raise ProbeError(
-                "The example must be a text where there is an alphabet, and rows of numbers where there is none; it is "
-                f"a {type(self.example).__name__}."
+                "The example must be a text where there is an alphabet, and rows of numbers where there is none; "
+                f"it is a {type(example).__name__}."
             )
-        if alphabet is None:
-            rows = [_features(row) for row in self.example]
-        else:
-            unknown = sorted(set(self.example) - set(alphabet))
+        if isinstance(example, str):
+            known = alphabet or {}
+            unknown = sorted(set(example) - set(known))
             if unknown:
                 raise ProbeError(f"The example has {unknown!r}, which the alphabet of {network.name!r} lacks.")
-            rows = [alphabet[str(symbol)] for symbol in self.example]
+            rows = [known[symbol] for symbol in example]
+        else:
+            rows = [_features(row) for row in example]
         width = network.layers[0].inputs
         if any(len(row) != width for row in rows):
-            raise ProbeError(f"Network {network.name!r} reads {width} features at a step; the example has other rows.")
+            raise ProbeError(
+                f"Network {network.name!r} reads {width} features at a step; the example has other rows."
+            )
         return rows
 
     def _recorded(self, network: ExplorerNetwork) -> tuple[Any, Tensor]:
@@ -160,9 +163,13 @@ class Explorer:
                     for unit, row in enumerate(values)
                 ]
         read = f" {self.example[:80]}" if isinstance(self.example, str) else ""
-        caption = f"What {network.name} computes on the example{read}: layer {layer.name}, a row a unit, step by step."
+        caption = (
+            f"What {network.name} computes on the example{read}: layer {layer.name}, a row a unit, step by step."
+        )
         if layer.units > _UNITS or len(hidden) > _STEPS:
-            caption += f" The first {min(layer.units, _UNITS)} of {layer.units} units, {steps} of {len(hidden)} steps."
+            caption += (
+                f" The first {min(layer.units, _UNITS)} of {layer.units} units, {steps} of {len(hidden)} steps."
+            )
         columns = ["unit", *(f"step {step}" for step in range(steps))]
         return Table(columns, rows, caption, digits=3, max_rows=len(rows))
 

@@ -97,7 +97,9 @@ class Page:
             raise ProbeError(f"Two figures have the alt text {twice[:80]!r}; say what differs between them.")
         explorers = sum(isinstance(block, Explorer) for block in blocks)
         if explorers > 1 or (explorers and self.script is not None):
-            raise ProbeError("A page runs one script: give it one Explorer with all networks, and no script beside it.")
+            raise ProbeError(
+                "A page runs one script: give it one Explorer with all networks, and no script beside it."
+            )
         for link in _links(self.lead, blocks):
             if link.target.startswith("#") and link.target[1:] not in {*keys, *RESERVED_KEYS}:
                 raise ProbeError(unknown("section", link.target[1:], keys))

@@ -20,7 +20,8 @@ from tests.repo.golden_runs import COMMITTED
 
 HERE = Path(__file__).resolve().parent
 ATTACK = "<img src=x onerror=alert(1)>"
-HOSTILE = f"#x={quote(ATTACK)}&signal={quote(ATTACK)}&network=-1&edit={quote(json.dumps(['json', 0, ATTACK, '', '', ATTACK]))}"
+PASTED = json.dumps(["json", 0, ATTACK, "", "", ATTACK])
+HOSTILE = f"#x={quote(ATTACK)}&signal={quote(ATTACK)}&network=-1&edit={quote(PASTED)}"
 
 
 def missing() -> str | None:

@@ -2,8 +2,9 @@
 
 `runs.json` names networks, strings and cases; `runs.f64` holds the numbers that Python found, 8 bytes each: for each
 run its scores after the last step and one sum over every signal x step x unit, weighted so that no two values can be
-exchanged; for the first run of each case of a full file every value as well. `python -m tests.repo.golden_runs` writes
-the committed sample anew.
+exchanged; for the first run of each case of a full file every value as well.
+
+`python -m tests.repo.golden_runs` writes the committed sample anew.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Stack(nn.Module):
 
 
 def drawn(family: Any, seed: int, *, scale: float = 1.5, **options: Any) -> Stack:
-    """Return a network with weights large enough that its gates open and close (a relu without bounds stays small)."""
+    """Return a network with weights large enough that its gates open and close; a relu has no bounds."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Stack(family, **options)
@@ -150,8 +151,7 @@ def weights(count: int) -> np.ndarray:
 def values(recording: probe.Recording, layers: Sequence[Any]) -> np.ndarray:
     """Return every value of a recording, (row, layer x step x signal x unit)."""
     found = [
-        torch.stack([recording[layer.name, signal] for signal in layer.signals], dim=2).flatten(1)
-        for layer in layers
+        torch.stack([recording[layer.name, signal] for signal in layer.signals], dim=2).flatten(1) for layer in layers
     ]
     return torch.cat(found, dim=1).numpy()
 

@@ -34,7 +34,11 @@ def node() -> str:
 def compared(node: str, folder: Path) -> dict[str, Any]:
     """Return what the script's engine finds on a golden folder."""
     done = subprocess.run(
-        [node, str(ROOT / "js" / "golden.mjs"), str(folder)], capture_output=True, text=True, check=False, timeout=1200
+        [node, str(ROOT / "js" / "golden.mjs"), str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1200,
     )
     assert done.returncode in (0, 1), done.stderr
     return json.loads(done.stdout)
@@ -66,7 +70,7 @@ def test_a_wrong_number_is_seen(node: str, tmp_path: Path) -> None:
 
 
 def test_the_committed_sample_is_what_python_gives() -> None:
-    """Its edits, read from their JSON, give its numbers on its networks: the page is compared with no older Python."""
+    """Its edits, read from their JSON, give its numbers: the page is compared with no older Python."""
     golden = json.loads((golden_runs.COMMITTED / "runs.json").read_text())
     networks = golden_runs.golden_networks()
     assert [embed(network) for network in networks] == golden["networks"]

@@ -36,7 +36,7 @@ class Deep(nn.Module):
         return self.readout[HOSTILE](x)[0][:, -1]
 
 
-def draft(kind: str, signal: str, units: str, steps: str, value: str = "", layer: int = 0) -> dict[str, Any]:
+def draft(kind: str, signal: str, units: str, steps: str, value: str = "", *, layer: int = 0) -> dict[str, Any]:
     """Return an edit as a reader writes it."""
     return {"kind": kind, "layer": layer, "signal": signal, "units": units, "steps": steps, "value": value}
 

@@ -1,4 +1,4 @@
-"""The explorer as a block: what a page carries of a network, what it says where it cannot, and that nothing breaks out."""
+"""The explorer as a block: what a page carries of a network, what it says where it cannot, hostile names inert."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def test_stacks_and_networks_without_a_head_are_described() -> None:
 
 def test_what_a_network_reads_may_be_its_own(tagger: nn.Module) -> None:
     """An alphabet and lengths of a network take the place of the explorer's."""
-    own = ExplorerNetwork("own", tagger, alphabet={letter: [2.0, 2.0, 2.0] for letter in "abc"}, trained_lengths=[3, 1])
+    own = ExplorerNetwork(
+        "own", tagger, alphabet={letter: [2.0, 2.0, 2.0] for letter in "abc"}, trained_lengths=[3, 1]
+    )
     made = Explorer([ExplorerNetwork("plain", tagger), own], "abca", BITS, trained_lengths=(4,))
     plain, other = data(made)["networks"]
     assert (plain["alphabet"], plain["trained_lengths"]) == (BITS, [4])
@@ -151,7 +153,7 @@ class Tags(HTMLParser):
 def test_hostile_names_stay_text() -> None:
     """Names of networks, roles, modules, classes and symbols end no script and make no element."""
     model = nn.ModuleDict({HOSTILE.replace(".", ""): nn.GRU(3, 2)})
-    alphabet = {letter: BITS["a"] for letter in "</>&\u2028abc"}
+    alphabet = dict.fromkeys("</>&\u2028abc", BITS["a"])
     networks = [
         ExplorerNetwork(HOSTILE, next(iter(model.values())), HOSTILE),
         ExplorerNetwork(f"large {HOSTILE}", nn.GRU(3, 200)),
@@ -183,7 +185,9 @@ REASONS: list[tuple[Callable[[], nn.Module], str]] = [
 
 
 @pytest.mark.parametrize(("make", "reason"), REASONS)
-def test_a_network_that_a_page_cannot_run_is_named_with_the_reason(make: Callable[[], nn.Module], reason: str) -> None:
+def test_a_network_that_a_page_cannot_run_is_named_with_the_reason(
+    make: Callable[[], nn.Module], reason: str
+) -> None:
     """The sentence stands on the page, and the table of the example too; without a network to run, no script."""
     made = explorer(make())
     text = page(made).render()
@@ -230,7 +234,7 @@ class Two(nn.Module):
 
 def test_a_head_among_several_is_named() -> None:
     """Without its name nobody knows which it is; a wrong one gives another output, which is seen."""
-    with pytest.raises(ProbeError, match="has 2 modules nn.Linear .*Say with head="):
+    with pytest.raises(ProbeError, match=r"has 2 modules nn\.Linear .*Say with head="):
         _ = explorer(Two())
     (network,) = data(Explorer([ExplorerNetwork("two", Two(), head="head")], "ab", BITS))["networks"]
     assert network["scores"] == 3
