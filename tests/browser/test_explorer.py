@@ -138,8 +138,8 @@ def test_a_sandboxed_frame_runs_it_too(found: dict[str, Any]) -> None:
 
 def test_it_is_fast(found: dict[str, Any]) -> None:
     """A string of ten takes at most a millisecond, and a handler while typing at most a frame."""
-    assert found["speed"]["run"] <= 1
-    assert found["speed"]["handler"] <= 16
+    assert 0 < found["speed"]["run"] <= 1
+    assert 0 < found["speed"]["handler"] <= 16
 
 
 def test_a_page_with_a_table_of_numbers_passes_every_check(tmp_path: Path) -> None:
