@@ -14,7 +14,7 @@ from models.parallel import parallel
 from probe import Finding, ProbeError
 from probe.measurements import Network
 
-from . import POPULATION_QUESTIONS, QUESTIONS, common, measured, merged, study, summaries, trained_here
+from . import POPULATION_QUESTIONS, QUESTIONS, common, explored, measured, merged, study, summaries, trained_here
 
 AGAIN = "The same command goes on from here."
 
@@ -96,7 +96,10 @@ def answer(
         found[name] = import_module(f"analyses.{name}").find(dict(found))
     for name in [name for name in found if name not in names]:
         found[name].write(out / name)
-    lines = [f"{out / name} {_size(out / name)} bytes" for name in found]
+    written = [*found]
+    if whole and checkpoint is None:
+        written.append(explored.write(out, networks, explored.drifts_of(found), here).name)
+    lines = [f"{out / name} {_size(out / name)} bytes" for name in written]
     if len(names) > 1:
         together = merged.write(out, list(found.values()))
         lines.append(f"{together} {together.stat().st_size} bytes")

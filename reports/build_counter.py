@@ -9,26 +9,23 @@ from pathlib import Path
 import cyclopts
 
 from probe import Finding, ProbeError
-from probe.report import Block, Code, Details, Figure, Page, Section, Table, Text
+from probe.report import Block, Code, Details, Explorer, Figure, Link, Page, Points, Section, Table, Text
 
-from . import story
+from . import explored, story
 
 #: The questions of each page, in the order in which it tells them; the first page has all claims.
 PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "index.html": (
         "What does an LSTM that counts ones learn?",
-        (
-            "running_count",
-            "mechanism",
-            "accuracy",
-            "single_units",
-            "linear_readout",
-            "other_lengths",
-        ),
+        ("running_count", "mechanism", "accuracy", "other_lengths"),
     ),
-    "controls.html": (
-        "Can these tests tell a counter from what is none?",
-        ("verdicts", "robustness", "planted_networks"),
+    "states.html": (
+        "What do its gates and cells show?",
+        ("gate_activity", "cell_trajectories", "linear_readout"),
+    ),
+    "units.html": (
+        "Is the count in one unit?",
+        ("single_units", "unit_ablation", "unit_shares"),
     ),
     "interventions.html": (
         "What does the counter's answer follow?",
@@ -39,34 +36,28 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
             "class_means",
             "steering",
             "erasure",
-            "unit_ablation",
-            "unit_shares",
             "noise_margin",
         ),
     ),
     "mechanism.html": (
         "How does the counter count?",
-        (
-            "cell_trajectories",
-            "gate_activity",
-            "gate_shares",
-            "routes",
-            "bit_effects",
-            "programs",
-            "reduced_models",
-            "quantised_states",
-            "dynamics",
-        ),
+        ("gate_shares", "routes", "bit_effects", "programs", "reduced_models", "quantised_states", "dynamics"),
     ),
     "recipes.html": (
         "What does the training signal decide?",
         ("training_signal", "seed_agreement"),
+    ),
+    "controls.html": (
+        "Can these tests tell a counter from what is none?",
+        ("verdicts", "robustness", "planted_networks"),
     ),
 }
 #: Told on the first page where a network was trained on the machine that builds it.
 OPTIONAL = "trained_here"
 #: How many rows of the table behind a figure are shown, where it is the result itself.
 WHOLE = {"planted_networks": 40, "running_count": 60, "training_signal": 40, "trained_here": 40, "robustness": 40}
+#: Of any other, where the file behind it has all.
+SHOWN_ROWS = 8
 QUESTIONS = tuple(question for _, questions in PAGES.values() for question in questions)
 
 
@@ -79,18 +70,19 @@ def build(findings: Path) -> dict[str, Page]:
     there = [*QUESTIONS, OPTIONAL] if (findings / OPTIONAL).is_dir() else QUESTIONS
     read = {question: Finding.read(findings / question) for question in there}
     provenance = story.versions(list(read.values()))
+    explorer = explored.read(findings / "explorer")
     return {
         name: Page(
             title,
             story.lead(read) if name == "index.html" else story.lead_of([read[one] for one in questions]),
-            _sections(name, questions, read),
+            _sections(name, questions, read, explorer),
             provenance=provenance,
         )
         for name, (title, questions) in PAGES.items()
     }
 
 
-def _sections(name: str, questions: Sequence[str], read: dict[str, Finding]) -> list[Section]:
+def _sections(name: str, questions: Sequence[str], read: dict[str, Finding], explorer: Explorer) -> list[Section]:
     own = [_section(read[question]) for question in questions]
     if name != "index.html":
         return own
@@ -111,20 +103,27 @@ def _sections(name: str, questions: Sequence[str], read: dict[str, Finding]) -> 
     )
     networks = Details("Every network, with the strings that it misreads", [story.networks_table(read["accuracy"])])
     about = Section("In short", [Text(story.about(read)), networks], key="in-short")
-    others = {other: page for other, page in PAGES.items() if other != name}
-    more = Text(
-        [story.read_on(title, other, [read[one] for one in asked]) for other, (title, asked) in others.items()]
-    )
     return [
+        Section("Run it yourself", [Text(story.EXPLORE), explorer], key="explore"),
         own[0],
         own[1],
         about,
         *own[2:],
         *([_section(read[OPTIONAL])] if OPTIONAL in read else []),
-        Section("More of the evidence", [more], key="more"),
-        Section("All claims", [table, how], key="claims"),
+        Section("More of the evidence", _more(name, read), key="more"),
+        Section("All claims", [Text(story.established_of_twins(every, read["verdicts"])), table, how], key="claims"),
         Section("Build it again", [rebuild], key="rebuild"),
     ]
+
+
+def _more(name: str, read: dict[str, Finding]) -> list[Block]:
+    """Return every question of the other pages with its answer in short, a list a page."""
+    blocks: list[Block] = []
+    for other, (title, questions) in PAGES.items():
+        if other != name:
+            blocks.append(Text([[Link(title, other)]]))
+            blocks.append(Points([story.in_short(read[one], f"{other}#{_key(one)}") for one in questions]))
+    return blocks
 
 
 def _section(finding: Finding) -> Section:
@@ -137,14 +136,18 @@ def _section(finding: Finding) -> Section:
             figure.data,
             f"The numbers behind it ({figure.name}).",
             name=figure.name,
-            max_rows=WHOLE.get(finding.question, 12),
+            max_rows=WHOLE.get(finding.question, SHOWN_ROWS),
         )
         blocks.append(Figure(figure.svg, figure.alt, figure.caption, figure.title, behind))
     if finding.claims:
         blocks.append(story.claims_brief(finding.claims))
     if last:
         blocks.append(Text(last))
-    return Section(finding.title, blocks, key=finding.question.replace("_", "-"))
+    return Section(finding.title, blocks, key=_key(finding.question))
+
+
+def _key(question: str) -> str:
+    return question.replace("_", "-")
 
 
 def run(arguments: list[str] | None = None) -> int:

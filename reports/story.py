@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from probe import Claim, Finding, ProbeError
-from probe.report import CodeSpan, Link, Sentence, Strong, Table
+from probe.report import CodeSpan, Link, Sentence, Strong, Table, Verdict
 
 #: The notes of a finding that a section tells before its figures, and after its claims.
 FIRST_NOTES = ("answer",)
@@ -27,6 +27,12 @@ VERDICTS = {
     "decoration": "are decoration (true, and as true without learning)",
     "undecided": "stay undecided",
 }
+#: What stands above the explorer.
+EXPLORE = (
+    "These are the networks themselves, run by this page: nothing was recorded. Ten bits are what they were trained "
+    "on, and there they count. Type fewer or more, and read beside each answer what four programs would say; then "
+    "hold a gate, or put in a state from another string, and see what the answer follows."
+)
 CHANGED = "rule changed after measuring"
 #: How many digits of a digest are shown; `findings.json` has all.
 SHOWN_DIGITS = 12
@@ -82,15 +88,18 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
         Strong(verdict),
         "; the first section has the seven tests that would say so, beside their controls. ",
         _tally(list(claims.values())),
-        _as_well(list(claims.values()), findings["verdicts"]),
     ]
 
 
-def _as_well(claims: Sequence[Claim], verdicts: Finding) -> str:
+def established_of_twins(claims: Sequence[Claim], verdicts: Finding) -> str:
     """Return how many established claims a twin satisfies that their rules did not name as a control."""
     beside = [twins_as_well(claim, verdicts) for claim in claims if claim.verdict == "established"]
     many = sum(bool(twins) for twins in beside)
-    return f" Of those established {many} hold of an untrained or a readout twin too, whom their rules did not name."
+    return (
+        f"Of the {len(beside)} claims that are established {many} hold of an untrained or a readout twin too, whom "
+        "their rules did not name; the last column says of which. They say what the network does, and nothing of "
+        "what training did."
+    )
 
 
 def twins_as_well(claim: Claim, verdicts: Finding) -> list[str]:
@@ -125,9 +134,11 @@ def lead_of(findings: Sequence[Finding]) -> Sentence:
     ]
 
 
-def read_on(title: str, page: str, findings: Sequence[Finding]) -> Sentence:
-    """Return what stands on another page, in short, with the link to it."""
-    return [Strong(title), " ", *_outcome(findings), Link("Read on", page), "."]
+def in_short(finding: Finding, target: str) -> Sentence:
+    """Return a question's title as a link, the verdicts of its claims and the first sentence of its answer."""
+    verdicts = [piece for claim in finding.claims for piece in (f" {claim.rule.key} ", Verdict(claim.verdict))]
+    first, _, _ = finding.notes[FIRST_NOTES[0]].partition(". ")
+    return [Link(finding.title, target), *verdicts, f" {first.rstrip('.')}."]
 
 
 def _outcome(findings: Sequence[Finding]) -> list[str]:

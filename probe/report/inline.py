@@ -17,7 +17,8 @@ VERDICTS = {
     "undecided": ("?", "open"),
     "decoration": ("○", "idle"),
 }
-_TARGET = re.compile(r"#[a-z][a-z0-9-]*|[a-z][a-z0-9_-]*\.html|https?://[^\s]+")
+_KEY = r"#[a-z][a-z0-9-]*"
+_TARGET = re.compile(rf"{_KEY}|(\.\./)*([a-z][a-z0-9_-]*/)*[a-z][a-z0-9_-]*\.html({_KEY})?|https?://[^\s]+")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class CodeSpan:
 
 @dataclass(frozen=True)
 class Link:
-    """A link to a section of the same page (`#key`), to a page beside it (`name.html`) or to an http(s) address.
+    """A link to a section (`#key`), to a page (`name.html`, `folder/name.html#key`) or to an http(s) address.
 
     Any other scheme is refused: `javascript:` in a link runs when it is clicked.
     """
@@ -50,8 +51,8 @@ class Link:
     def __post_init__(self) -> None:
         if not _TARGET.fullmatch(self.target):
             raise ProbeError(
-                f"A link cannot point to {self.target[:80]!r}; give '#' and a section's key, a page beside it "
-                "such as 'more.html', or an http(s) address."
+                f"A link cannot point to {self.target[:80]!r}; give '#' and a section's key, a page such as "
+                "'more.html' or 'folder/more.html#key', or an http(s) address."
             )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import bz2
 import csv
 import io
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 from urllib.parse import quote
 
 import pandas as pd
@@ -21,8 +23,16 @@ MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
 MAX_ROWS = 60
 PROSE = 28
-MAX_LINK_BYTES = 16_000
+#: A CSV is linked as it is up to so many bytes, compressed up to so many more, and beyond that not at all.
+MOST_PLAIN, MOST_COMPRESSED = 6_000, 32_000
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+class Download(NamedTuple):
+    """A file that a page holds: its `data:` address, and the name it is saved under."""
+
+    href: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -136,14 +146,20 @@ class Table:
         return text.getvalue()
 
     @property
-    def csv_link(self) -> str | None:
-        """The CSV as a `data:` address, or None if the table has no name or its link would pass 16 kB."""
+    def download(self) -> Download | None:
+        """All rows as a file inside the page, or None if the table has no name or passes 32 kB when compressed."""
         if self.name is None:
             return None
         # A lone surrogate has no UTF-8: such text comes from broken file names and must not break the page.
-        link = "data:text/csv;charset=utf-8," + quote(self.to_csv(), safe=",;:/.-+_ ~!*()", errors="replace")
+        text = self.to_csv()
+        link = "data:text/csv;charset=utf-8," + quote(text, safe=",;:/.-+_ ~!*()", errors="replace")
         link = link.replace(" ", "%20")
-        return link if len(link) <= MAX_LINK_BYTES else None
+        if len(link) <= MOST_PLAIN:
+            return Download(link, f"{self.name}.csv")
+        # bzip2 has one implementation, so that every machine writes the same bytes; zlib has several.
+        packed = base64.b64encode(bz2.compress(text.encode(errors="replace"))).decode()
+        link = f"data:application/x-bzip2;base64,{packed}"
+        return Download(link, f"{self.name}.csv.bz2") if len(link) <= MOST_COMPRESSED else None
 
 
 def format_cell(cell: str | int | float | bool | tuple[float, float] | None, *, digits: int = 4) -> str:

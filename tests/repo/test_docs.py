@@ -16,10 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.repo.packages_files import G2P, read
+
 ROOT = Path(__file__).resolve().parents[2]
 #: A fenced block: its indentation, its language and marks, its content.
 FENCE = re.compile(r"^```(\w*)([^\n`]*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if "```python run" in page.read_text())
+#: What a page reads beside it, out of a package that is downloaded: package, and path in its wheel.
+NEEDED = {"foreign-network.md": (G2P, "g2p_en/checkpoint20.npz")}
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,22 @@ def run(page: str, text: str) -> None:
         assert same, f"{page}:{block.line}\n" + checker.output_difference(example, printed.getvalue(), flags)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page: Path) -> None:
+def marked(page: Path) -> object:
+    """Return a page as a parameter, marked where it needs a package."""
+    return pytest.param(page, id=page.name, marks=[pytest.mark.packages] * (page.name in NEEDED))
+
+
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES])
+def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every block runs after those before it, its assertions hold, and its output is the page's."""
-    run(f"docs/{page.name}", page.read_text())
+    text = page.read_text()
+    if page.name in NEEDED:
+        package, path = NEEDED[page.name]
+        (tmp_path / Path(path).name).write_bytes(read(package, path))
+    monkeypatch.chdir(tmp_path)
+    run(f"docs/{page.name}", text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import bz2
 from urllib.parse import unquote
 
 import numpy as np
@@ -75,17 +77,27 @@ def test_long_texts_keep_a_width() -> None:
     assert table.classes == ("", "prose", "number")
 
 
-def test_the_csv_link_holds_all() -> None:
-    """The CSV link holds all rows though the page shows the first."""
+def test_the_download_holds_all_rows() -> None:
+    """The file in the page holds all rows though the page shows the first."""
     table = Table(["n", "word"], [[index, 'a,"b"'] for index in range(100)], "x", name="rows", max_rows=3)
     assert len(table.shown) == 3
-    assert table.csv_link is not None
-    head, _, body = table.csv_link.partition(",")
-    assert head == "data:text/csv;charset=utf-8"
+    assert table.download is not None
+    head, _, body = table.download.href.partition(",")
+    assert (head, table.download.name) == ("data:text/csv;charset=utf-8", "rows.csv")
     assert unquote(body) == table.to_csv()
     assert table.to_csv().count("\n") == 101
-    assert Table(["n"], [[1]], "x").csv_link is None
-    assert Table(["n"], [[index] for index in range(10_000)], "x", name="rows").csv_link is None
+
+
+def test_a_long_download_is_compressed() -> None:
+    """A CSV of more than 6 kB is held compressed and whole; one of more than 32 kB compressed is left out."""
+    table = Table(["n"], [[index] for index in range(10_000)], "x", name="rows")
+    assert table.download is not None
+    head, _, body = table.download.href.partition(",")
+    assert (head, table.download.name) == ("data:application/x-bzip2;base64", "rows.csv.bz2")
+    assert bz2.decompress(base64.b64decode(body)).decode() == table.to_csv()
+    assert Table(["n"], [[index] for index in range(10_000)], "x").download is None
+    noise = np.random.default_rng(0).random(20_000).tolist()
+    assert Table(["n"], [[value] for value in noise], "x", name="rows").download is None
 
 
 def test_inline_pieces_in_cells() -> None:

@@ -1,0 +1,67 @@
+"""The explorer of a page, from the files of networks that lie beside its findings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from probe import ProbeError
+from probe.report import Explorer, ExplorerNetwork
+
+#: Recurrent layers by their name in a network's file.
+LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+
+
+class Read(nn.Module):
+    """A recurrent layer whose last hidden state one linear head reads, from a file of weights.
+
+    Args:
+        weights: of the layer, by torch's names behind the layer's, and `head.weight`, `head.bias`.
+    """
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        (self.name,) = {key.partition(".")[0] for key in weights} - {"head"}
+        inputs = weights[f"{self.name}.weight_ih_l0"].shape[1]
+        scores, units = weights["head.weight"].shape
+        self.add_module(self.name, LAYERS[self.name](inputs, units, batch_first=True))
+        self.head = nn.Linear(units, scores)
+        self.load_state_dict(weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scores (batch, class) of sequences (batch, time, input)."""
+        hidden, _ = self.get_submodule(self.name)(x)
+        return self.head(hidden[:, -1])
+
+
+def read(folder: Path) -> Explorer:
+    """Return the explorer of a folder that `python -m analyses` wrote.
+
+    Raises:
+        ProbeError: the folder or a file of it is missing.
+    """
+    path = folder / "explorer.json"
+    if not path.is_file():
+        raise ProbeError(f"The explorer's networks are missing at {str(path)!r}; run `python -m analyses` again.")
+    described: dict[str, Any] = json.loads(path.read_text())
+    networks = [
+        ExplorerNetwork(
+            one["name"],
+            Read(load_file(folder / one["file"])),
+            one["role"],
+            alphabet=one.get("alphabet"),
+            trained_lengths=one.get("trained_lengths"),
+        )
+        for one in described["networks"]
+    ]
+    return Explorer(
+        networks,
+        described["example"],
+        described["alphabet"],
+        described["classes"],
+        described["trained_lengths"],
+    )

@@ -1,0 +1,87 @@
+"""The networks of the page's explorer: which they are, and that what the page runs is what was studied."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import pytest
+import torch
+
+from analyses import common, explored
+from models import zoo
+from models.tasks import bit_strings
+from probe import ProbeError
+from probe.measurements import Network
+from reports import explored as read
+
+SEED = 1000
+
+
+def written(folder: Path, here: Path | None = None) -> tuple[list[dict[str, Any]], list[Network]]:
+    """Write the explorer of one counter and return what is said of each network, with the networks by that order."""
+    networks = [*common.group("counter", SEED), *common.planted_networks(("ones", "zeros", "decoy"))]
+    detail = dataclasses.replace(cast("Any", networks[0]), detail=True)
+    rows = [(detail.name, 0.75), (f"{detail.name}/untrained", 0.5)]
+    rows += [
+        (f"{recipe}/seed-{seed}", (seed - 1000) / 10) for recipe in explored.RECIPES for seed in (1002, 1000, 1001)
+    ]
+    drifts = pd.Series(dict(rows))
+    explored.write(folder, [detail, *networks[1:]], drifts, here)
+    described = json.loads((folder / "explorer" / "explorer.json").read_text())["networks"]
+    others = {f"{recipe}/seed-1001": common.group(recipe, 1001)[0] for recipe in explored.RECIPES}
+    known = {network.name: network for network in [*networks, *common.group("counter", 0)]} | others
+    return described, [known[one["source"]] for one in described]
+
+
+def test_the_page_runs_the_networks_that_were_studied(tmp_path: Path) -> None:
+    """Each file gives the scores of its network, bit for bit, in the numbers that it reads for a bit."""
+    described, networks = written(tmp_path)
+    explorer = read.read(tmp_path / "explorer")
+    assert [one.name for one in explorer.networks] == [one["name"] for one in described]
+    assert explorer.refused == ()
+    for length in (4, 10, 13):
+        bits = bit_strings(length)[::7]
+        for shown, network in zip(explorer.networks, networks, strict=True):
+            code = shown.alphabet or {"0": 0.0, "1": 1.0}
+            x = torch.where(bits == 1, torch.tensor(code["1"]), torch.tensor(code["0"]))
+            with torch.no_grad():
+                assert torch.equal(shown.module(x), network.model(bits)), shown.name
+
+
+def test_the_networks_are_those_of_median_drift(tmp_path: Path) -> None:
+    """The counter in detail first, its twin, planted ones, and of each other recipe the middle one."""
+    described, _ = written(tmp_path)
+    assert [one["source"] for one in described] == [
+        f"counter/seed-{SEED}",
+        f"counter/seed-{SEED}/untrained",
+        "planted/ones",
+        "planted/zeros",
+        *(f"{recipe}/seed-1001" for recipe in explored.RECIPES),
+    ]
+    assert "shifts its answer by 0.75" in described[0]["role"]
+    assert "of 3 the one of median drift: a missing bit shifts its answer by 0.10" in described[-1]["role"]
+    assert [len(one["trained_lengths"]) for one in described if "trained_lengths" in one] == [10]
+
+
+def test_a_drifting_program_is_ones_plus_so_much_for_each_missing_bit() -> None:
+    """Its steps give ones + d (10 - L) on every string."""
+    program = cast("Any", explored._drifting(0.25))
+    for bits in ("1", "0110", "0" * 10, "1" * 14):
+        answer = program["start"] + sum(program["steps"][bit] for bit in bits)
+        assert answer == pytest.approx(bits.count("1") + 0.25 * (10 - len(bits)))
+
+
+def test_a_network_of_this_machine_stands_second(tmp_path: Path) -> None:
+    """Trained where the page is built, it is shown beside the study's."""
+    described, _ = written(tmp_path, zoo.ZOO / "counter" / "seed-0")
+    assert [one["name"] for one in described[:2]] == ["Trained counter", "Trained on this machine"]
+
+
+def test_a_folder_without_networks_is_refused(tmp_path: Path) -> None:
+    """The error says which command writes them."""
+    with pytest.raises(ProbeError, match="python -m analyses"):
+        read.read(tmp_path)
