@@ -102,13 +102,13 @@ def _sections(name: str, questions: Sequence[str], read: dict[str, Finding], exp
         "make study     # trains and measures every network again: hours; what is there is kept"
     )
     networks = Details("Every network, with the strings that it misreads", [story.networks_table(read["accuracy"])])
-    about = Section("In short", [Text(story.about(read)), networks], key="in-short")
+    about = Section(
+        "What was trained, and what it is held against", [Text(story.about(read)), networks], key="set-up"
+    )
     return [
         Section("Run it yourself", [Text(story.EXPLORE), explorer], key="explore"),
-        own[0],
-        own[1],
         about,
-        *own[2:],
+        *own,
         *([_section(read[OPTIONAL])] if OPTIONAL in read else []),
         Section("More of the evidence", _more(name, read), key="more"),
         Section("All claims", [Text(story.established_of_twins(every, read["verdicts"])), table, how], key="claims"),

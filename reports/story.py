@@ -83,10 +83,11 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
         f"An LSTM trained on strings of ten bits {learns.get(counts.verdict, 'may learn to count')} their ones "
         f"({counts.holds_in} of {counts.n} networks misread at most {counts.rule.established_if.high:.0%} of the "
         f"strings they never saw). At other lengths {counting.get(drifting.verdict, 'it may count ones')}: each bit "
-        f"that is missing shifts the answer by {drifting.value:.2f} (median). Does some cell encode a running "
-        "count? ",
+        f"that is missing shifts the answer by {drifting.value:.2f} (median), as if it started at "
+        f"{10 * drifting.value:.1f}, took {drifting.value:.2f} off for each 0 and added {1 - drifting.value:.2f} for "
+        "each 1. Does some cell encode a running count? ",
         Strong(verdict),
-        "; the first section has the seven tests that would say so, beside their controls. ",
+        "; seven tests would say so, and stand below beside their controls. ",
         _tally(list(claims.values())),
     ]
 
