@@ -1,41 +1,29 @@
-// The explorer: sequences, edits, and what the network computes before and after them.
+// The explorer: sequences, edits, and what the network computes without and with them.
 
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { createRef } from "preact";
 import { Choice, EditRow, SequenceInput } from "./controls";
-import { lengthNote, type Outcome, outcomeOf, spoken } from "./outcome";
-import { pythonOf } from "./python";
+import { lengthNote, type Outcome, spoken } from "./outcome";
 import { SIGNALS } from "./signals";
-import { type Data, type Draft, fromHash, initial, type State, toHash, VIEWS } from "./state";
-import { Answers, SignalTable, STEPS, UNITS } from "./tables";
+import { type Data, type Draft, initial, type State, takes, VIEWS } from "./state";
+import { Answers, Programs, SignalTable, STEPS, UNITS, VIEW_NAMES } from "./tables";
 
-/** The state, kept in the address where the browser lets us: in a sandboxed frame it does not. */
-function useAddress(data: Data) {
-  const [state, setState] = useState<State>(() => fromHash(location.hash, data) ?? initial(data));
-  useEffect(() => {
-    const read = () => setState((old) => fromHash(location.hash, data) ?? old);
-    addEventListener("hashchange", read);
-    return () => removeEventListener("hashchange", read);
-  }, [data]);
-  const set = (change: Partial<State>) => {
-    const next = { ...state, ...change };
-    setState(next);
-    try {
-      history.replaceState(null, "", toHash(next));
-    } catch {
-      // The state lives on in the page alone.
-    }
-  };
-  return [state, set] as const;
+/** The Python that was asked for, and what became of copying it. */
+export type Copied = { readonly code: string; readonly said: string } | null;
+
+export interface Part {
+  readonly data: Data;
+  readonly state: State;
+  readonly outcome: Outcome;
+  readonly set: (change: Partial<State>) => void;
 }
 
-export function Explorer({ data }: { data: Data }) {
-  const [state, set] = useAddress(data);
-  const outcome = useMemo(() => outcomeOf(data, state), [data, state]);
+export function Explorer(props: Part & { copied: Copied; copy: () => void }) {
+  const { data, state, set } = props;
   const embedded = data.networks[state.network];
   const names = data.networks.map(({ name }, place) => [String(place), name] as const);
-  const patches = state.edits.some((draft) => draft.kind === "patch");
   return (
     <>
+      <Experiments {...props} />
       <div class="controls">
         {names.length > 1 && (
           <Choice
@@ -46,33 +34,44 @@ export function Explorer({ data }: { data: Data }) {
           />
         )}
         <SequenceInput label="Sequence" value={state.x} network={embedded} onInput={(x) => set({ x, step: 0 })} />
-        {patches && (
-          <SequenceInput label="Second sequence, to patch from" value={state.y} network={embedded} onInput={(y) => set({ y })} />
-        )}
       </div>
       {embedded.role && <p class="note">{embedded.role}</p>}
-      <Edits state={state} set={set} outcome={outcome} />
-      <Status data={data} state={state} outcome={outcome} />
-      <Answers data={data} {...outcome} />
-      <Shown state={state} set={set} outcome={outcome} />
-      <SignalTable data={data} state={state} outcome={outcome} />
-      <Python data={data} state={state} outcome={outcome} />
+      <Status {...props} />
+      <Edits {...props} />
+      <div class="beside">
+        <Programs {...props} />
+        <Answers {...props} />
+      </div>
+      <Shown {...props} />
+      <SignalTable {...props} />
+      <Python {...props} />
     </>
   );
 }
 
-interface Part {
-  readonly state: State;
-  readonly set: (change: Partial<State>) => void;
-  readonly outcome: Outcome;
+function Experiments({ data, set }: Part) {
+  if (!data.experiments.length) return null;
+  return (
+    <div class="controls" role="group" aria-label="Try this">
+      <span>Try this:</span>
+      {data.experiments.map(({ label, state }) => (
+        <button type="button" onClick={() => set({ ...initial(data), ...state })}>
+          {label}
+        </button>
+      ))}
+    </div>
+  );
 }
 
-function Edits({ state, set, outcome: { network } }: Part) {
-  const add = useRef<HTMLButtonElement>(null);
+const add = createRef<HTMLButtonElement>();
+
+function Edits({ data, state, set, outcome: { network, before } }: Part) {
   const { edits } = state;
+  const names: readonly string[] = SIGNALS[network.layers[0].family];
+  // What the network remembers, set to nothing half-way: an edit whose effect is seen at once.
   const first: Draft = {
-    kind: "clamp", layer: state.layer, signal: SIGNALS[network.layers[0].family].at(-1) as string,
-    units: "0", steps: "0", value: "0",
+    kind: "clamp", layer: state.layer, signal: names.includes("cell_state") ? "cell_state" : "hidden_state",
+    units: "all", steps: String((before?.steps ?? 0) >> 1), value: "0",
   };
   return (
     <div class="edits">
@@ -88,6 +87,20 @@ function Edits({ state, set, outcome: { network } }: Part) {
           }}
         />
       ))}
+      {edits.length > 0 && (
+        <p class="note">
+          Units and steps are counted from 0: 3, or 0 2 5; {"\u2212"}1 is the last one, all is every one. What follows from
+          an edit is computed from it.
+        </p>
+      )}
+      {edits.some(takes) && (
+        <SequenceInput
+          label={`Second sequence${data.networks[state.network].alphabet ? ", or several with spaces between" : ""}`}
+          value={state.y}
+          network={data.networks[state.network]}
+          onInput={(y) => set({ y })}
+        />
+      )}
       <button type="button" ref={add} onClick={() => set({ edits: [...edits, first] })}>
         Add an edit
       </button>
@@ -95,7 +108,7 @@ function Edits({ state, set, outcome: { network } }: Part) {
   );
 }
 
-function Status({ data, state, outcome }: Omit<Part, "set"> & { data: Data }) {
+function Status({ data, state, outcome }: Part) {
   const { network, before, after, error } = outcome;
   const { trained_lengths } = data.networks[state.network];
   return (
@@ -117,7 +130,7 @@ function Status({ data, state, outcome }: Omit<Part, "set"> & { data: Data }) {
   );
 }
 
-function Shown({ state, set, outcome: { network, before } }: Part) {
+function Shown({ state, set, outcome: { network, before, after } }: Part) {
   const { layers } = network;
   const layer = layers[state.layer];
   const pages = (count: number, size: number, what: string) =>
@@ -125,11 +138,13 @@ function Shown({ state, set, outcome: { network, before } }: Part) {
       const last = Math.min(count, (page + 1) * size) - 1;
       return [String(page * size), `${what} ${page * size} to ${last}`] as const;
     });
-  const views = VIEWS.map((view) => [view, view] as const);
+  const views = VIEWS.map((view) => [view, VIEW_NAMES[view]] as const);
   const signals = SIGNALS[layer.family].map((name) => [name, name.replaceAll("_", " ")] as const);
   return (
     <div class="controls">
-      <Choice label="Show" value={state.view} options={views} onChange={(view) => set({ view: view as State["view"] })} />
+      {after !== before && (
+        <Choice label="Show" value={state.view} options={views} onChange={(view) => set({ view: view as State["view"] })} />
+      )}
       {layers.length > 1 && (
         <Choice
           label="Layer"
@@ -164,30 +179,17 @@ function Shown({ state, set, outcome: { network, before } }: Part) {
   );
 }
 
-function Python({ data, state, outcome }: Omit<Part, "set"> & { data: Data }) {
-  const box = useRef<HTMLTextAreaElement>(null);
-  const [made, setMade] = useState({ state, code: "", said: "" });
-  const code = made.state === state ? made.code : "";
-  useEffect(() => {
-    if (code) box.current?.select();
-  }, [code]);
-  const copy = async () => {
-    const text = pythonOf(data, state, outcome.network);
-    setMade({ state, code: text, said: "Below." });
-    try {
-      await navigator.clipboard.writeText(text);
-      setMade({ state, code: text, said: "Copied." });
-    } catch {
-      setMade({ state, code: text, said: "This browser lets no page copy here: the code is selected below." });
-    }
-  };
+/** Selects the code when it comes, for where it can only be copied by hand. */
+const select = (box: HTMLTextAreaElement | null) => box?.select();
+
+function Python({ outcome, copied, copy }: Part & { copied: Copied; copy: () => void }) {
   return (
     <div class="python">
       <button type="button" disabled={!outcome.after} onClick={copy}>
         Copy as Python
       </button>{" "}
-      <span role="status">{code && made.said}</span>
-      {code && <textarea ref={box} readOnly rows={12} aria-label="Python" spellcheck={false} value={code} />}
+      <span role="status">{copied?.said}</span>
+      {copied && <textarea ref={select} readOnly rows={12} aria-label="Python" spellcheck={false} value={copied.code} />}
     </div>
   );
 }
