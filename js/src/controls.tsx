@@ -108,9 +108,9 @@ export function SequenceInput(props: {
 const SAID: Record<Draft["kind"], string> = {
   clamp: "clamp: hold at a value",
   ablate: "ablate: put zero",
-  mean: "ablate: mean of the second sequences",
-  resample: "ablate: one of the second sequences, drawn",
-  patch: "patch: take from the second sequence",
+  mean: "mean: of second sequences",
+  resample: "resample: a second sequence",
+  patch: "patch: the second sequence",
   steer: "steer: add a value",
   json: "paste JSON of Edit.to_json()",
 };

@@ -7,7 +7,9 @@ import { type Data, editOf, inputsOf, sourcesOf, type State } from "./state";
 export interface Outcome {
   readonly network: Network;
   readonly before: Run | null;
+  /** The same run as `before` where there are no edits. */
   readonly after: Run | null;
+  readonly edits: readonly Edit[];
   readonly error: string;
 }
 
@@ -29,9 +31,9 @@ export function outcomeOf(data: Data, state: State): Outcome {
     let runs: Run[] | null = null;
     const sources = () => (runs ??= sourcesOf(state.y, embedded).map((source) => run(network, source)));
     const edits: Edit[] = state.edits.map((draft) => editOf(draft, network, sources));
-    return { network, before, after: edits.length ? run(network, x, edits) : before, error: "" };
+    return { network, before, after: edits.length ? run(network, x, edits) : before, edits, error: "" };
   } catch (error) {
-    return { network, before, after: null, error: (error as Error).message };
+    return { network, before, after: null, edits: [], error: (error as Error).message };
   }
 }
 

@@ -52,8 +52,15 @@ const MOST_EDITS = 20;
 export function initial(data: Data): State {
   const { example } = data;
   return {
-    network: 0, x: example, y: example, view: "after", layer: 0, signal: "", unit: 0, step: 0, edits: [],
+    network: 0, x: example, y: other(example, data.networks[0].alphabet), view: "after", layer: 0, signal: "", unit: 0, step: 0, edits: [],
   };
+}
+
+/** Return another sequence than the example, so that values which are taken from it differ. */
+function other(example: string, alphabet: Data["networks"][number]["alphabet"]): string {
+  if (!alphabet) return example.split(";").reverse().join(";");
+  const symbols = Object.keys(alphabet);
+  return [...example].map((symbol) => symbols[(symbols.indexOf(symbol) + 1) % symbols.length]).join("");
 }
 
 /** Return the state that an address holds, or null where it holds none; what makes no sense is left out. */

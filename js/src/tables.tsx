@@ -1,6 +1,7 @@
 // The tables of numbers: what the network says, and every signal at every step, shaded and written out.
 
 import type { ComponentChildren } from "preact";
+import { layerOf, within } from "./edits";
 import { argmax, type Run } from "./network";
 import { answersAt, classOf, type Outcome, shown } from "./outcome";
 import { agrees, programAnswers } from "./programs";
@@ -15,9 +16,10 @@ const SHADES = 4;
 /** How the page calls the views. */
 export const VIEW_NAMES = { before: "without edits", after: "with edits", difference: "difference, with minus without" };
 
-function Cell({ value, scale }: { value: number; scale: number }) {
+function Cell({ value, scale, edited }: { value: number; scale: number; edited: boolean }) {
   const level = Math.ceil(SHADES * Math.min(1, Math.abs(value) / scale) - 0.25);
-  return <td class={level > 0 ? `${value < 0 ? "n" : "p"}${level}` : ""}>{shown(value)}</td>;
+  const shade = level > 0 ? `${value < 0 ? "n" : "p"}${level}` : "";
+  return <td class={edited ? `${shade} edited` : shade}>{shown(value)}</td>;
 }
 
 function Scroll({ label, children }: { label: string; children: ComponentChildren }) {
@@ -41,26 +43,35 @@ const Head = ({ names }: { names: readonly string[] }) => (
   </thead>
 );
 
+function Line({ name, values, edited, scale }: Row & { scale: number }) {
+  return (
+    <tr>
+      <th scope="row">{name}</th>
+      {values.map((value, place) =>
+        typeof value === "string" ? <td>{value}</td> : <Cell {...{ value, scale, edited: !!edited?.[place] }} />,
+      )}
+    </tr>
+  );
+}
+
 export function Answers({ data, outcome: { network, before, after } }: Part) {
-  if (!before || !network.embedded.scores) return null;
-  const runs = after && after !== before ? [before, after] : [before];
-  const rows = runs.map((run) => answersAt(run, -1, network));
-  const [first, second] = rows;
-  if (second) rows.push(first.map((value, place) => second[place] - value));
-  const { softmax } = network.embedded;
-  const scale = softmax ? 1 : largest(first);
+  const { scores, softmax } = network.embedded;
+  if (!before || !scores) return null;
+  const first = [...answersAt(before, -1, network)];
   const what = softmax ? "probability" : "score";
+  const rows: Row[] = [{ name: what, values: first }];
+  if (after && after !== before) {
+    const second = [...answersAt(after, -1, network)];
+    const change = second.map((value, place) => value - first[place]);
+    rows[0] = { name: "without edits", values: first };
+    rows.push({ name: "with edits", values: second }, { name: "difference", values: change });
+  }
   return (
     <Scroll label={`The ${what} of each answer after the last step`}>
-      <Head names={["answer", ...(second ? ["without edits", "with edits", "difference"] : [what])]} />
+      <Head names={["answer", ...first.map((_, place) => classOf(place, network, data))]} />
       <tbody>
-        {[...first].map((_, place) => (
-          <tr>
-            <th scope="row">{classOf(place, network, data)}</th>
-            {rows.map((row) => (
-              <Cell value={row[place]} scale={scale} />
-            ))}
-          </tr>
+        {rows.map((row) => (
+          <Line {...row} scale={softmax ? 1 : largest(first)} />
         ))}
       </tbody>
     </Scroll>
@@ -83,10 +94,10 @@ export function Programs(part: Part) {
   if (!before || !programs.length) return null;
   const runs = after && after !== before ? [before, after] : [before];
   const places = runs.map((run) => said(run, -1, outcome));
-  const heads = places.map((place, k) => `the network${k ? " with edits" : ""}: ${classOf(place, outcome.network, data)}`);
+  const heads = places.map((place, k) => `${k ? "with edits it" : "the network"} says ${classOf(place, outcome.network, data)}`);
   return (
     <Scroll label="What programs would answer">
-      <Head names={["program", "its answer", ...heads]} />
+      <Head names={["program", "says", ...heads]} />
       <tbody>
         {programs.map((program) => {
           const answer = programAnswers(program, state.x).at(-1) as number;
@@ -115,6 +126,8 @@ interface Row {
   readonly name: string;
   /** Numbers, shaded, or words. */
   readonly values: readonly (number | string)[];
+  /** Which of them an edit sets. */
+  readonly edited?: readonly boolean[];
 }
 
 interface Group {
@@ -131,14 +144,19 @@ function viewed(view: State["view"], { before, after }: Outcome, read: (run: Run
 
 /** Return the rows of one signal. */
 function groupOf({ state, outcome }: Part, view: State["view"], steps: readonly number[], signal: string): Group {
-  const layer = outcome.network.layers[state.layer];
+  const { network, edits, before } = outcome;
+  const layer = network.layers[state.layer];
   const names: readonly string[] = SIGNALS[layer.family];
+  const sites = (view === "before" ? [] : edits)
+    .filter(({ site }) => site.signal === signal && layerOf(network.layers, site) === state.layer)
+    .map(({ site }) => [within("", site.units, layer.units, ""), within("", site.steps, (before as Run).steps, "")]);
   const rows = range(state.unit, Math.min(UNITS, layer.units - state.unit)).map((unit) => ({
     name: `${letter(signal)} ${unit}`,
     values: steps.map((step) => {
       const at = (step * names.length + names.indexOf(signal)) * layer.units + unit;
       return viewed(view, outcome, (run) => run.layers[state.layer][at]);
     }),
+    edited: steps.map((step) => sites.some(([units, at]) => units.includes(unit) && at.includes(step))),
   }));
   const bounded = /gate$/.test(signal) && view !== "difference";
   const meaning = MEANINGS[signal];
@@ -200,9 +218,11 @@ export function SignalTable(part: Part) {
     <Scroll label={`Layer ${network.layers[state.layer].name} at every step${suffix}`}>
       <thead>
         <tr>
-          <th scope="col">step</th>
+          <th scope="col">
+            step{symbols.length ? <span class="symbol">read</span> : null}
+          </th>
           {steps.map((step) => (
-            <th scope="col" class="number">
+            <th scope="col">
               {step}
               {symbols.length ? <span class="symbol"> {symbols[step]}</span> : null}
             </th>
@@ -213,16 +233,11 @@ export function SignalTable(part: Part) {
         <tbody>
           <tr>
             <th scope="rowgroup" colSpan={steps.length + 1}>
-              {group.title}
+              <span>{group.title}</span>
             </th>
           </tr>
           {group.rows.map((row) => (
-            <tr>
-              <th scope="row">{row.name}</th>
-              {row.values.map((value) =>
-                typeof value === "string" ? <td>{value}</td> : <Cell value={value} scale={group.scale} />,
-              )}
-            </tr>
+            <Line {...row} scale={group.scale} />
           ))}
         </tbody>
       ))}

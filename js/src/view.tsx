@@ -38,10 +38,8 @@ export function Explorer(props: Part & { copied: Copied; copy: () => void }) {
       {embedded.role && <p class="note">{embedded.role}</p>}
       <Status {...props} />
       <Edits {...props} />
-      <div class="beside">
-        <Programs {...props} />
-        <Answers {...props} />
-      </div>
+      <Programs {...props} />
+      <Answers {...props} />
       <Shown {...props} />
       <SignalTable {...props} />
       <Python {...props} />
@@ -52,7 +50,7 @@ export function Explorer(props: Part & { copied: Copied; copy: () => void }) {
 function Experiments({ data, set }: Part) {
   if (!data.experiments.length) return null;
   return (
-    <div class="controls" role="group" aria-label="Try this">
+    <div class="controls try" role="group" aria-label="Try this">
       <span>Try this:</span>
       {data.experiments.map(({ label, state }) => (
         <button type="button" onClick={() => set({ ...initial(data), ...state })}>
@@ -67,6 +65,7 @@ const add = createRef<HTMLButtonElement>();
 
 function Edits({ data, state, set, outcome: { network, before } }: Part) {
   const { edits } = state;
+  const embedded = data.networks[state.network];
   const names: readonly string[] = SIGNALS[network.layers[0].family];
   // What the network remembers, set to nothing half-way: an edit whose effect is seen at once.
   const first: Draft = {
@@ -87,23 +86,24 @@ function Edits({ data, state, set, outcome: { network, before } }: Part) {
           }}
         />
       ))}
-      {edits.length > 0 && (
-        <p class="note">
-          Units and steps are counted from 0: 3, or 0 2 5; {"\u2212"}1 is the last one, all is every one. What follows from
-          an edit is computed from it.
-        </p>
-      )}
       {edits.some(takes) && (
-        <SequenceInput
-          label={`Second sequence${data.networks[state.network].alphabet ? ", or several with spaces between" : ""}`}
-          value={state.y}
-          network={data.networks[state.network]}
-          onInput={(y) => set({ y })}
-        />
+        <div>
+          <SequenceInput
+            label={`Second sequence${embedded.alphabet ? "; or several, with spaces between" : ""}`}
+            value={state.y}
+            network={embedded}
+            onInput={(y) => set({ y })}
+          />
+        </div>
       )}
       <button type="button" ref={add} onClick={() => set({ edits: [...edits, first] })}>
         Add an edit
       </button>
+      <p class="note">
+        {edits.length
+          ? "Units and steps count from 0: 3, or 0 2 5; \u22121 is the last one, and all is every one."
+          : "An edit changes a gate or a state while the network runs; all that follows is computed from it."}
+      </p>
     </div>
   );
 }
@@ -115,9 +115,10 @@ function Status({ data, state, outcome }: Part) {
     <div role="status">
       {error && <p class="wrong">{error}</p>}
       {before && (
-        <p>
-          Without edits: <strong>{spoken(before, network, data)}</strong>.
-          {after && state.edits.length > 0 && (
+        <p class="says">
+          {state.edits.length ? "Without edits" : network.embedded.softmax ? "The network answers" : "The output"}:{" "}
+          <strong>{spoken(before, network, data)}</strong>.
+          {after && after !== before && (
             <>
               {" "}
               With them: <strong>{spoken(after, network, data)}</strong>.
@@ -141,41 +142,44 @@ function Shown({ state, set, outcome: { network, before, after } }: Part) {
   const views = VIEWS.map((view) => [view, VIEW_NAMES[view]] as const);
   const signals = SIGNALS[layer.family].map((name) => [name, name.replaceAll("_", " ")] as const);
   return (
-    <div class="controls">
-      {after !== before && (
-        <Choice label="Show" value={state.view} options={views} onChange={(view) => set({ view: view as State["view"] })} />
-      )}
-      {layers.length > 1 && (
+    <>
+      <div class="controls">
+        {after !== before && (
+          <Choice label="Show" value={state.view} options={views} onChange={(view) => set({ view: view as State["view"] })} />
+        )}
+        {layers.length > 1 && (
+          <Choice
+            label="Layer"
+            value={String(state.layer)}
+            options={layers.map(({ name }, place) => [String(place), name])}
+            onChange={(place) => set({ layer: Number(place), unit: 0 })}
+          />
+        )}
         <Choice
-          label="Layer"
-          value={String(state.layer)}
-          options={layers.map(({ name }, place) => [String(place), name])}
-          onChange={(place) => set({ layer: Number(place), unit: 0 })}
+          label="Signals"
+          value={state.signal}
+          options={[["", "gates and states"], ...signals]}
+          onChange={(signal) => set({ signal })}
         />
-      )}
-      <Choice
-        label="Signals"
-        value={state.signal}
-        options={[["", "gates and states"], ...signals]}
-        onChange={(signal) => set({ signal })}
-      />
-      {layer.units > UNITS && (
-        <Choice
-          label="Units"
-          value={String(state.unit)}
-          options={pages(layer.units, UNITS, "units")}
-          onChange={(unit) => set({ unit: Number(unit) })}
-        />
-      )}
-      {before && before.steps > STEPS && (
-        <Choice
-          label="Steps"
-          value={String(state.step)}
-          options={pages(before.steps, STEPS, "steps")}
-          onChange={(step) => set({ step: Number(step) })}
-        />
-      )}
-    </div>
+        {layer.units > UNITS && (
+          <Choice
+            label="Units"
+            value={String(state.unit)}
+            options={pages(layer.units, UNITS, "units")}
+            onChange={(unit) => set({ unit: Number(unit) })}
+          />
+        )}
+        {before && before.steps > STEPS && (
+          <Choice
+            label="Steps"
+            value={String(state.step)}
+            options={pages(before.steps, STEPS, "steps")}
+            onChange={(step) => set({ step: Number(step) })}
+          />
+        )}
+      </div>
+      <p class="note">Orange is above zero, blue below, darker is further. What an edit sets is outlined.</p>
+    </>
   );
 }
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError, unknown
+from .programs import Number
 
 if TYPE_CHECKING:
     from ..edit_kinds import Edit
     from ..recording import Recording
 
 #: What an edit of the explorer's form does; `ablate` puts zero.
-Kind = Literal["clamp", "ablate", "mean", "resample", "patch", "steer"]
+KINDS = ("clamp", "ablate", "mean", "resample", "patch", "steer")
 #: How the tables show a run with edits: as it was before them, after them, or what changed.
-View = Literal["before", "after", "difference"]
+VIEWS = ("before", "after", "difference")
 #: A sequence as a reader types it: symbols, or rows of numbers (time, feature).
 Typed = str | Sequence[Sequence[float]]
 
@@ -34,19 +36,24 @@ class ExplorerEdit:
         layer: the layer's name, or None for the first.
 
     Raises:
-        ProbeError: there is no such kind.
+        ProbeError: there is no such kind, or the value is not finite, or no seed.
     """
 
-    kind: Kind
+    kind: str
     signal: str
-    value: float = 0.0
+    value: Number = 0.0
     units: Sequence[int] | None = None
     steps: Sequence[int] | None = None
     layer: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ProbeError(unknown("kind of edit in the explorer", self.kind, get_args(Kind)))
+        if self.kind not in KINDS:
+            raise ProbeError(unknown("kind of edit in the explorer", self.kind, KINDS))
+        seed = self.kind == "resample"
+        if not math.isfinite(self.value) or (seed and (self.value < 0 or self.value != int(self.value))):
+            raise ProbeError(
+                f"value={self.value!r} must be {'a whole number from 0 on: the seed' if seed else 'a finite number'}."
+            )
 
     def made(self, layer: str, units: int, source: Recording | None) -> Edit:
         """Return the edit that it is for `probe.intervene`.
@@ -63,9 +70,11 @@ class ExplorerEdit:
 
         site: dict[str, Any] = {"layer": layer, "units": self.units, "steps": self.steps}
         if self.kind == "clamp":
-            return clamp(self.signal, self.value, **site)
+            return clamp(self.signal, float(self.value), **site)
         if self.kind == "steer":
-            return steer(self.signal, [self.value] * (units if self.units is None else len(self.units)), **site)
+            return steer(
+                self.signal, [float(self.value)] * (units if self.units is None else len(self.units)), **site
+            )
         if self.kind == "ablate":
             return ablate(self.signal, **site)
         if source is None:
@@ -115,13 +124,13 @@ class ExplorerExperiment:
     second: Sequence[Typed] = ()
     edits: Sequence[ExplorerEdit] = ()
     network: str | None = None
-    view: View = "after"
+    view: str = "after"
 
     def __post_init__(self) -> None:
         if not self.label.strip():
             raise ProbeError("An experiment needs a label: it stands on its button.")
-        if self.view not in get_args(View):
-            raise ProbeError(unknown("view", self.view, get_args(View)))
+        if self.view not in VIEWS:
+            raise ProbeError(unknown("view", self.view, VIEWS))
         if isinstance(self.second, str):
             object.__setattr__(self, "second", (self.second,))
         if not all(len(sequence) for sequence in (*self.second, *([] if self.sequence is None else [self.sequence]))):

@@ -9,6 +9,10 @@ from typing import Any
 
 from ..errors import ProbeError, unknown
 
+Number = int | float
+#: What a symbol does to the number so far: the offset, or the pair (factor, offset).
+Step = Number | Sequence[Number]
+
 
 @dataclass(frozen=True)
 class ExplorerProgram:
@@ -31,23 +35,19 @@ class ExplorerProgram:
     """
 
     name: str
-    start: float
-    steps: Mapping[str, float | tuple[float, float]] = field(hash=False)
+    start: Number
+    steps: Mapping[str, Step] = field(hash=False)
     role: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip():
-            raise ProbeError(
-                f"A program needs a name, which stands in the page beside its answer; not {self.name!r}."
-            )
-        if not isinstance(self.steps, Mapping) or not self.steps:
-            raise ProbeError(
-                f"Program {self.name!r} has steps {self.steps!r}; give what each symbol adds, such as {{'1': 1.0}}."
-            )
-        wrong = [symbol for symbol in self.steps if not isinstance(symbol, str) or len(symbol) != 1]
+        if not self.name.strip():
+            raise ProbeError("A program needs a name: it stands beside its answer.")
+        if not self.steps:
+            raise ProbeError(f"Program {self.name!r} has no steps; give what each symbol adds, such as {{'1': 1.0}}.")
+        wrong = [symbol for symbol in self.steps if len(symbol) != 1]
         if wrong:
             raise ProbeError(f"Program {self.name!r} has steps for {wrong!r}; a symbol is one character.")
-        object.__setattr__(self, "start", self._numbers("start", self.start, 1)[0])
+        object.__setattr__(self, "start", self._number("start", self.start))
         pairs = {symbol: self._pair(symbol, given) for symbol, given in self.steps.items()}
         object.__setattr__(self, "steps", pairs)
 
@@ -112,21 +112,20 @@ class ExplorerProgram:
                 "Give the program one step for each of these symbols and for no other."
             )
 
-    def _pair(self, symbol: str, given: object) -> tuple[float, float]:
-        if isinstance(given, Sequence) and not isinstance(given, str):
-            factor, offset = self._numbers(f"step {symbol!r}", given, 2)
-            return factor, offset
-        return 1.0, self._numbers(f"step {symbol!r}", given, 1)[0]
-
-    def _numbers(self, what: str, given: Any, count: int) -> list[float]:
-        listed = list(given) if count > 1 else [given]
-        real = [isinstance(number, (int, float)) and not isinstance(number, bool) for number in listed]
-        if len(listed) != count or not all(real) or not all(math.isfinite(number) for number in listed):
+    def _pair(self, symbol: str, given: Step) -> tuple[float, float]:
+        what = f"step {symbol!r}"
+        if not isinstance(given, Sequence):
+            return 1.0, self._number(what, given)
+        if len(given) != 2:
             raise ProbeError(
-                f"Program {self.name!r} has {what} = {given!r}; it must be a finite number"
-                + (", or the pair (factor, offset) of two." if what != "start" else ".")
+                f"Program {self.name!r} has {what} = {given!r}; give the offset, or the pair (factor, offset)."
             )
-        return [float(number) for number in listed]
+        return self._number(what, given[0]), self._number(what, given[1])
+
+    def _number(self, what: str, given: Number) -> float:
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+            raise ProbeError(f"Program {self.name!r} has {what} = {given!r}; it must be a finite number.")
+        return float(given)
 
 
 def merged(shared: Sequence[ExplorerProgram], own: Sequence[ExplorerProgram]) -> list[ExplorerProgram]:
@@ -137,12 +136,9 @@ def merged(shared: Sequence[ExplorerProgram], own: Sequence[ExplorerProgram]) ->
         own: those of this one.
 
     Raises:
-        ProbeError: two programs of the same list share a name, or something in a list is no program.
+        ProbeError: two programs of the same list share a name.
     """
     for listed in (shared, own):
-        wrong = [program for program in listed if not isinstance(program, ExplorerProgram)]
-        if wrong:
-            raise ProbeError(f"programs= takes values of ExplorerProgram; {wrong[0]!r} was given.")
         names = [program.name for program in listed]
         if len(set(names)) != len(names):
             raise ProbeError(f"Programs need different names; {names!r} were given.")
