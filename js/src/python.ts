@@ -39,7 +39,7 @@ function callOf(draft: Draft, network: Network): string {
     ablate: ["ablate"],
     mean: ["ablate", 'kind="mean"', "reference=source"],
     resample: ["ablate", 'kind="resample"', "reference=source", `seed=${Number(draft.value)}`],
-    patch: ["patch", "source"],
+    patch: ["patch", "source", "source_rows=[0]"],
     steer: ["steer", `[${Array(count).fill(value).join(", ")}]`],
   }[draft.kind];
   const options = [`layer=${quoted(layer as string)}`];

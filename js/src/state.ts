@@ -185,7 +185,7 @@ export function editOf(draft: Draft, network: Network, sources: () => readonly R
   if (kind === "ablate") return { edit: kind, site, kind: "zero", values: null, seed: null };
   if (takes(draft)) {
     const values = taken(site, network, sources());
-    if (kind === "patch") return { edit: kind, site, values, source_rows: null };
+    if (kind === "patch") return { edit: kind, site, values, source_rows: [0] };
     if (kind === "mean") return { edit: "ablate", site, kind, values: meanOf(values), seed: null };
     return { edit: "ablate", site, kind, values, seed: seedOf(draft.value) };
   }

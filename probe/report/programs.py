@@ -38,6 +38,7 @@ class ExplorerProgram:
     start: Number
     steps: Mapping[str, Step] = field(hash=False)
     role: str = ""
+    _pairs: dict[str, tuple[float, float]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -49,7 +50,8 @@ class ExplorerProgram:
             raise ProbeError(f"Program {self.name!r} has steps for {wrong!r}; a symbol is one character.")
         object.__setattr__(self, "start", self._number("start", self.start))
         pairs = {symbol: self._pair(symbol, given) for symbol, given in self.steps.items()}
-        object.__setattr__(self, "steps", pairs)
+        object.__setattr__(self, "steps", dict(pairs))
+        object.__setattr__(self, "_pairs", pairs)
 
     def __call__(self, sequence: Iterable[object]) -> float:
         """Return the answer to a sequence of any length.
@@ -66,7 +68,7 @@ class ExplorerProgram:
             symbol = step if isinstance(step, str) else str(step)
             if symbol not in self.steps:
                 raise ProbeError(unknown(f"symbol of program {self.name!r}", symbol, self.steps))
-            factor, offset = self._pair(symbol, self.steps[symbol])
+            factor, offset = self._pairs[symbol]
             answer = factor * answer + offset
         return answer
 
