@@ -191,17 +191,19 @@ function scoresGroup({ data, outcome }: Part, view: State["view"], steps: readon
 
 const range = (start: number, count: number) => Array.from({ length: Math.max(0, count) }, (_, index) => start + index);
 
+/** What stands for the scores among the names of signals. */
+export const SCORES = "scores";
+
 /** Return all groups of rows, the answers first. */
 function groupsOf(part: Part, view: State["view"], steps: readonly number[]): Group[] {
-  const { state, outcome } = part;
-  const { layers, embedded } = outcome.network;
-  const all: readonly string[] = SIGNALS[layers[state.layer].family];
-  const names = all.filter((name) =>
-    all.includes(state.signal) ? name === state.signal : !name.endsWith("_preactivation"),
-  );
+  const { signal, layer } = part.state;
+  const { layers, embedded } = part.outcome.network;
+  const all: readonly string[] = SIGNALS[layers[layer].family];
+  const scores = embedded.scores > 0 && signal === SCORES;
+  const names = all.filter((name) => (all.includes(signal) ? name === signal : !scores && !name.endsWith("_preactivation")));
   const groups = names.map((name) => groupOf(part, view, steps, name));
   if (embedded.softmax && view !== "difference") groups.unshift(answersGroup(part, view, steps));
-  if (embedded.scores) groups.push(scoresGroup(part, view, steps));
+  if (scores || (embedded.scores && !embedded.softmax)) groups.push(scoresGroup(part, view, steps));
   return groups;
 }
 

@@ -5,7 +5,7 @@ import { Choice, EditRow, SequenceInput } from "./controls";
 import { lengthNote, type Outcome, spoken } from "./outcome";
 import { SIGNALS } from "./signals";
 import { type Data, type Draft, initial, type State, takes, VIEWS } from "./state";
-import { Answers, Programs, SignalTable, STEPS, UNITS, VIEW_NAMES } from "./tables";
+import { Answers, Programs, SCORES, SignalTable, STEPS, UNITS, VIEW_NAMES } from "./tables";
 
 /** The Python that was asked for, and what became of copying it. */
 export type Copied = { readonly code: string; readonly said: string } | null;
@@ -140,7 +140,9 @@ function Shown({ state, set, outcome: { network, before, after } }: Part) {
       return [String(page * size), `${what} ${page * size} to ${last}`] as const;
     });
   const views = VIEWS.map((view) => [view, VIEW_NAMES[view]] as const);
+  const { scores, softmax } = network.embedded;
   const signals = SIGNALS[layer.family].map((name) => [name, name.replaceAll("_", " ")] as const);
+  const answers = scores ? [[SCORES, softmax ? "probabilities" : "scores"] as const] : [];
   return (
     <>
       <div class="controls">
@@ -158,7 +160,7 @@ function Shown({ state, set, outcome: { network, before, after } }: Part) {
         <Choice
           label="Signals"
           value={state.signal}
-          options={[["", "gates and states"], ...signals]}
+          options={[["", "gates and states"], ...answers, ...signals]}
           onChange={(signal) => set({ signal })}
         />
         {layer.units > UNITS && (

@@ -203,10 +203,13 @@ try {
   found.speed = await speed(context, page);
   found.golden = await golden(page);
   found.suggested = await suggested(page);
+  await page.getByLabel("Signals").selectOption("scores");
+  found.probabilities = await Promise.all(Array.from({ length: 11 }, (_, count) => row(page, String(count))));
   const again = await open(context, `${url}${found.keyboard.hash}`, log);
   found.linked = await status(again);
-  found.axe = await axe(browser, `${url}${found.keyboard.hash}`);
-  found.overflow = await overflow(browser, `${url}${found.keyboard.hash}`);
+  const crowded = `${url}${found.keyboard.hash}&edit=${encodeURIComponent('["resample",0,"input_gate","all","0","1"]')}`;
+  found.axe = await axe(browser, crowded);
+  found.overflow = await overflow(browser, crowded);
   const attacked = await open(context, `${url}${hostile}`, log);
   found.attacked = {
     status: await status(attacked),

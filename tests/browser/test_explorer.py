@@ -161,7 +161,8 @@ def test_programs_answer_beside_the_network(found: dict[str, Any]) -> None:
 
 def test_what_the_author_suggests_is_one_key_away(found: dict[str, Any]) -> None:
     """Each button sets the sequence and the edits that Python makes, keeps the focus, and its words are text."""
-    source = probe.record(networks(seeds=[0])[0].model.double(), encoded(OTHERS, 1), signals=probe.Signal)
+    model = networks(seeds=[0])[0].model.double()
+    source = probe.record(model, encoded(OTHERS, 1), signals=probe.Signal)
     longer, held, mean = found["suggested"]
     assert [one["button"] for one in found["suggested"]] == ["13 bits", "Hold the forget gate at 1", ATTACK]
     assert all(one["focus"] == one["button"] and one["images"] == 0 for one in found["suggested"])
@@ -173,9 +174,12 @@ def test_what_the_author_suggests_is_one_key_away(found: dict[str, Any]) -> None
     clamped = answer("0110101101", probe.clamp("forget_gate", 1.0))
     assert f"With them: {clamped} (probability" in held["status"]
     assert mean["second"] == [" ".join(OTHERS)]
-    ablated = answer("0110101101", EXPERIMENTS[2].edits[0].made("lstm[0]", 12, source))
+    edit = EXPERIMENTS[2].edits[0].made("lstm[0]", 12, source)
+    ablated = answer("0110101101", edit)
     assert ablated != answer("0110101101")
     assert f"With them: {ablated} (probability" in mean["status"]
+    scores = probe.record(model, encoded(["0110101101"], 1), edits=[edit]).output[0].softmax(0)
+    assert [row[-1] for row in found["probabilities"]] == pytest.approx(scores.tolist(), abs=0.0051)
 
 
 def test_the_page_shows_what_pytorch_computes(found: dict[str, Any]) -> None:
