@@ -15,12 +15,15 @@ const WIDTH = 100;
 export function pythonOf(data: Data, state: State, network: Network): string {
   const described = data.networks[state.network];
   const listed = (parts: readonly string[]) => `[${parts.join(", ")}]`;
-  const batch = (sequences: readonly Float64Array[][]) =>
-    `torch.tensor(${listed(sequences.map((rows) => listed(rows.map((row) => listed(Array.from(row, real))))))}, dtype=torch.float64)`;
+  const batch = (sequences: readonly Float64Array[][]) => {
+    const rows = sequences.map((steps) => listed(steps.map((step) => listed(Array.from(step, real)))));
+    return `torch.tensor(${listed(rows)}, dtype=torch.float64)`;
+  };
+  const recorded = () => `source = probe.record(model, ${batch(sourcesOf(state.y, described))}, signals=probe.Signal)\n`;
   const edits = state.edits.map((draft) => `    ${callOf(draft, network)},\n`).join("");
   return `${networkOf(network)}
 x = ${batch([inputsOf(state.x, described)])}
-${state.edits.some(takes) ? `source = probe.record(model, ${batch(sourcesOf(state.y, described))}, signals=probe.Signal)\n` : ""}edits = [
+${state.edits.some(takes) ? recorded() : ""}edits = [
 ${edits}]
 before = probe.record(model, x, signals=probe.Signal)
 after = probe.record(model, x, edits=edits, signals=probe.Signal)

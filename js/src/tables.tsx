@@ -94,7 +94,8 @@ export function Programs(part: Part) {
   if (!before || !programs.length) return null;
   const runs = after && after !== before ? [before, after] : [before];
   const places = runs.map((run) => said(run, -1, outcome));
-  const heads = places.map((place, k) => `${k ? "with edits it" : "the network"} says ${classOf(place, outcome.network, data)}`);
+  const who = ["the network", "with edits it"];
+  const heads = places.map((place, k) => `${who[k]} says ${classOf(place, outcome.network, data)}`);
   return (
     <Scroll label="What programs would answer">
       <Head names={["program", "says", ...heads]} />
@@ -200,7 +201,9 @@ function groupsOf(part: Part, view: State["view"], steps: readonly number[]): Gr
   const { layers, embedded } = part.outcome.network;
   const all: readonly string[] = SIGNALS[layers[layer].family];
   const scores = embedded.scores > 0 && signal === SCORES;
-  const names = all.filter((name) => (all.includes(signal) ? name === signal : !scores && !name.endsWith("_preactivation")));
+  const names = all.filter((name) =>
+    all.includes(signal) ? name === signal : !scores && !name.endsWith("_preactivation"),
+  );
   const groups = names.map((name) => groupOf(part, view, steps, name));
   if (embedded.softmax && view !== "difference") groups.unshift(answersGroup(part, view, steps));
   if (scores || (embedded.scores && !embedded.softmax)) groups.push(scoresGroup(part, view, steps));
