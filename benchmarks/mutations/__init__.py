@@ -7,6 +7,7 @@ from .cells_and_engine import MUTATIONS as CELLS_AND_ENGINE
 from .custom_cells import MUTATIONS as CUSTOM_CELLS
 from .decomposition import MUTATIONS as DECOMPOSITION
 from .edits import MUTATIONS as EDITS
+from .explorer import MUTATIONS as EXPLORER
 from .layers_and_calls import MUTATIONS as LAYERS_AND_CALLS
 from .mutation import Mutation
 from .probing import MUTATIONS as PROBING
@@ -29,6 +30,7 @@ MUTATIONS = (
     *ALIGNMENT,
     *DECOMPOSITION,
     *ABSTRACTION,
+    *EXPLORER,
 )
 
 __all__ = ["MUTATIONS", "Mutation"]

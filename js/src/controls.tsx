@@ -108,10 +108,14 @@ export function SequenceInput(props: {
 const SAID: Record<Draft["kind"], string> = {
   clamp: "clamp: hold at a value",
   ablate: "ablate: put zero",
-  patch: "patch: take from the second sequence",
+  mean: "mean: of second sequences",
+  resample: "resample: a second sequence",
+  patch: "patch: the second sequence",
   steer: "steer: add a value",
   json: "paste JSON of Edit.to_json()",
 };
+/** What the number of an edit is, where it has one. */
+const NUMBERS: Partial<Record<Draft["kind"], string>> = { clamp: "value", steer: "value", resample: "seed" };
 
 export function EditRow(props: {
   number: number;
@@ -125,6 +129,7 @@ export function EditRow(props: {
   const { layers } = network;
   const layer = layers[Math.min(draft.layer, layers.length - 1)];
   const kinds = KINDS.map((kind) => [kind, SAID[kind]] as const);
+  const counted = NUMBERS[draft.kind];
   return (
     <fieldset>
       <legend>Edit {number}</legend>
@@ -150,9 +155,7 @@ export function EditRow(props: {
             />
             <Words label="units" value={draft.units} onInput={(units) => set({ units })} />
             <Words label="steps" value={draft.steps} onInput={(steps) => set({ steps })} />
-            {["clamp", "steer"].includes(draft.kind) && (
-              <Words label="value" value={draft.value} onInput={(value) => set({ value })} />
-            )}
+            {counted && <Words label={counted} value={draft.value} onInput={(value) => set({ value })} />}
           </>
         )}
         <button type="button" onClick={onRemove}>

@@ -1,20 +1,59 @@
 import { render } from "preact";
-import type { Data } from "./state";
-import { Explorer } from "./view";
+import { outcomeOf } from "./outcome";
+import { pythonOf } from "./python";
+import { type Data, fromHash, initial, type State, toHash } from "./state";
+import { type Copied, Explorer } from "./view";
 
 export { editFromJson } from "./edits";
 export { argmax, openNetwork, run, scoresAt, softmax } from "./network";
-export { answersAt, lengthNote, outcomeOf, shown } from "./outcome";
-export { pythonOf } from "./python";
-export { editOf, fromHash, initial, inputsOf, toHash } from "./state";
+export { answersAt, lengthNote, shown } from "./outcome";
+export { agrees, programAnswers } from "./programs";
+export { editOf, inputsOf } from "./state";
+export { fromHash, initial, outcomeOf, pythonOf, toHash };
 
-/** Put the live explorer where the page shows its example. */
-function start(): void {
-  const text = document.getElementById("explorer-data")?.textContent;
-  const place = document.getElementById("explorer-live");
-  if (!text || !place) return;
+/** Put the live explorer where the page shows its example; it is drawn anew whenever the state changes. */
+function start(data: Data, place: Element): void {
+  let state = fromHash(location.hash, data) ?? initial(data);
+  let outcome = outcomeOf(data, state);
+  let copied: Copied = null;
+  const draw = () => render(<Explorer {...{ data, state, outcome, copied, set, copy }} />, place);
+  const become = (next: State) => {
+    state = next;
+    outcome = outcomeOf(data, state);
+    copied = null;
+    draw();
+  };
+  const set = (change: Partial<State>) => {
+    become({ ...state, ...change });
+    try {
+      history.replaceState(null, "", toHash(state));
+    } catch {
+      // In a sandboxed frame no page writes its address: the state lives on in the page alone.
+    }
+  };
+  const copy = async () => {
+    const made = state;
+    const say = (said: string) => {
+      if (state !== made) return;
+      copied = { code, said };
+      draw();
+    };
+    const code = pythonOf(data, state, outcome.network);
+    say("Below.");
+    try {
+      await navigator.clipboard.writeText(code);
+      say("Copied.");
+    } catch {
+      say("This browser lets no page copy here: the code is selected below.");
+    }
+  };
+  addEventListener("hashchange", () => become(fromHash(location.hash, data) ?? state));
   place.replaceChildren();
-  render(<Explorer data={JSON.parse(text) as Data} />, place);
+  draw();
 }
 
-if (typeof document !== "undefined") start();
+if (typeof document !== "undefined") {
+  const text = document.getElementById("explorer-data")?.textContent;
+  const place = document.getElementById("explorer-live");
+  if (text && place) start(JSON.parse(text) as Data, place);
+}

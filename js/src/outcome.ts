@@ -2,12 +2,14 @@
 
 import type { Edit } from "./edits";
 import { argmax, type Network, openNetwork, type Run, run, scoresAt, softmax } from "./network";
-import { type Data, editOf, inputsOf, type State } from "./state";
+import { type Data, editOf, inputsOf, sourcesOf, type State } from "./state";
 
 export interface Outcome {
   readonly network: Network;
   readonly before: Run | null;
+  /** The same run as `before` where there are no edits. */
   readonly after: Run | null;
+  readonly edits: readonly Edit[];
   readonly error: string;
 }
 
@@ -26,12 +28,12 @@ export function outcomeOf(data: Data, state: State): Outcome {
   try {
     const x = inputsOf(state.x, embedded);
     before = run(network, x);
-    let source: Run | null = null;
-    const fromSource = () => (source ??= run(network, inputsOf(state.y, embedded)));
-    const edits: Edit[] = state.edits.map((draft) => editOf(draft, network, fromSource));
-    return { network, before, after: edits.length ? run(network, x, edits) : before, error: "" };
+    let runs: Run[] | null = null;
+    const sources = () => (runs ??= sourcesOf(state.y, embedded).map((source) => run(network, source)));
+    const edits: Edit[] = state.edits.map((draft) => editOf(draft, network, sources));
+    return { network, before, after: edits.length ? run(network, x, edits) : before, edits, error: "" };
   } catch (error) {
-    return { network, before, after: null, error: (error as Error).message };
+    return { network, before, after: null, edits: [], error: (error as Error).message };
   }
 }
 

@@ -1,7 +1,7 @@
 // The same run as Python that needs torch and rnn-probe alone: the weights stand in the code.
 
 import { type Network } from "./network";
-import { type Data, type Draft, inputsOf, siteOf, type State } from "./state";
+import { type Data, type Draft, inputsOf, siteOf, sourcesOf, type State, takes } from "./state";
 
 /** Text as a literal that Python reads as that text, whatever is in it. */
 const quoted = (text: string) => JSON.stringify(text).replace(/\p{Surrogate}/gu, "\\ufffd");
@@ -14,13 +14,16 @@ const WIDTH = 100;
 /** Return the Python that makes the network, runs it before and after the edits, and prints both outputs. */
 export function pythonOf(data: Data, state: State, network: Network): string {
   const described = data.networks[state.network];
-  const sequence = (text: string) =>
-    `torch.tensor([[${inputsOf(text, described).map((row) => `[${Array.from(row, real).join(", ")}]`).join(", ")}]], dtype=torch.float64)`;
-  const patches = state.edits.some((draft) => draft.kind === "patch");
+  const listed = (parts: readonly string[]) => `[${parts.join(", ")}]`;
+  const batch = (sequences: readonly Float64Array[][]) => {
+    const rows = sequences.map((steps) => listed(steps.map((step) => listed(Array.from(step, real)))));
+    return `torch.tensor(${listed(rows)}, dtype=torch.float64)`;
+  };
+  const recorded = () => `source = probe.record(model, ${batch(sourcesOf(state.y, described))}, signals=probe.Signal)\n`;
   const edits = state.edits.map((draft) => `    ${callOf(draft, network)},\n`).join("");
   return `${networkOf(network)}
-x = ${sequence(state.x)}
-${patches ? `source = probe.record(model, ${sequence(state.y)}, signals=probe.Signal)\n` : ""}edits = [
+x = ${batch([inputsOf(state.x, described)])}
+${state.edits.some(takes) ? recorded() : ""}edits = [
 ${edits}]
 before = probe.record(model, x, signals=probe.Signal)
 after = probe.record(model, x, edits=edits, signals=probe.Signal)
@@ -34,13 +37,18 @@ function callOf(draft: Draft, network: Network): string {
   const { signal, layer, units, steps } = siteOf(draft, network);
   const count = units?.length ?? network.layers[0].units;
   const value = real(Number(draft.value));
-  const given = {
-    clamp: [value], ablate: [], patch: ["source"], steer: [`[${Array(count).fill(value).join(", ")}]`],
+  const [made, ...given] = {
+    clamp: ["clamp", value],
+    ablate: ["ablate"],
+    mean: ["ablate", 'kind="mean"', "reference=source"],
+    resample: ["ablate", 'kind="resample"', "reference=source", `seed=${Number(draft.value)}`],
+    patch: ["patch", "source", "source_rows=[0]"],
+    steer: ["steer", `[${Array(count).fill(value).join(", ")}]`],
   }[draft.kind];
   const options = [`layer=${quoted(layer as string)}`];
   if (units) options.push(`units=[${units.join(", ")}]`);
   if (steps) options.push(`steps=[${steps.join(", ")}]`);
-  return `probe.${draft.kind}(${[quoted(signal), ...given, ...options].join(", ")})`;
+  return `probe.${made}(${[quoted(signal), ...given, ...options].join(", ")})`;
 }
 
 /** The recurrent module's path inside the model: a layer's name without its number. */

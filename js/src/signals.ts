@@ -48,3 +48,16 @@ export function letter(signal: string): string {
   const plain = signal.replace("_preactivation", "");
   return (plain === signal ? "" : "a_") + LETTERS[plain];
 }
+
+/** What a signal is for, for who met such a layer once. */
+export const MEANINGS: Readonly<Record<string, string>> = {
+  input_gate: "how much of the candidate is written (0 nothing, 1 all)",
+  forget_gate: "how much of the memory is kept (0 nothing, 1 all)",
+  cell_candidate: "what may be written",
+  output_gate: "how much of the memory is passed on (0 nothing, 1 all)",
+  cell_state: "the memory, f \u00d7 its last value + i \u00d7 g",
+  reset_gate: "how much of the last h the candidate sees (0 nothing, 1 all)",
+  update_gate: "how much of the last h is kept (0 nothing, 1 all)",
+  candidate: "what may be written",
+  hidden_state: "what the next step and the output read",
+};

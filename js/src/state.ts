@@ -1,7 +1,8 @@
 // What the reader has set, as text in the address: everything there may come from anybody, and is only ever compared.
 
-import { type Edit, editFromJson, type Site, ProbeError, within } from "./edits";
+import { type Edit, editFromJson, ProbeError, type Site, type Values, within } from "./edits";
 import type { Embedded, Network, Run } from "./network";
+import type { Program } from "./programs";
 import { SIGNALS } from "./signals";
 
 /** What probe/report/explorer.py writes into the page. */
@@ -10,12 +11,15 @@ export interface Data {
     /** For each symbol its features, or null where the input is a table of numbers. */
     readonly alphabet: Readonly<Record<string, readonly number[]>> | null;
     readonly trained_lengths: readonly number[];
+    readonly programs: readonly Program[];
   })[];
   readonly example: string;
   readonly classes: readonly string[];
+  /** What the page's author suggests to try: a button's words, and what it sets. */
+  readonly experiments: readonly { readonly label: string; readonly state: Partial<State> }[];
 }
 
-export const KINDS = ["clamp", "ablate", "patch", "steer", "json"] as const;
+export const KINDS = ["clamp", "ablate", "mean", "resample", "patch", "steer", "json"] as const;
 export const VIEWS = ["before", "after", "difference"] as const;
 
 /** An edit as the reader writes it. */
@@ -25,13 +29,13 @@ export interface Draft {
   readonly signal: string;
   readonly units: string;
   readonly steps: string;
-  /** The number that a clamp puts or a steering adds, or the JSON of `Edit.to_json`. */
+  /** The number that a clamp puts or a steering adds, the seed of a resampling, or the JSON of `Edit.to_json`. */
   readonly value: string;
 }
 
 export interface State {
   readonly network: number;
-  /** The sequence, and the one that is patched from: symbols, or numbers with `;` between steps. */
+  /** The sequence, and those that values are taken from: symbols, or numbers with `;` between steps. */
   readonly x: string;
   readonly y: string;
   readonly view: (typeof VIEWS)[number];
@@ -48,8 +52,15 @@ const MOST_EDITS = 20;
 export function initial(data: Data): State {
   const { example } = data;
   return {
-    network: 0, x: example, y: example, view: "after", layer: 0, signal: "", unit: 0, step: 0, edits: [],
+    network: 0, x: example, y: other(example, data.networks[0].alphabet), view: "after", layer: 0, signal: "", unit: 0, step: 0, edits: [],
   };
+}
+
+/** Return another sequence than the example, so that values which are taken from it differ. */
+function other(example: string, alphabet: Data["networks"][number]["alphabet"]): string {
+  if (!alphabet) return example.split(";").reverse().join(";");
+  const symbols = Object.keys(alphabet);
+  return [...example].map((symbol) => symbols[(symbols.indexOf(symbol) + 1) % symbols.length]).join("");
 }
 
 /** Return the state that an address holds, or null where it holds none; what makes no sense is left out. */
@@ -149,27 +160,62 @@ export function siteOf(draft: Draft, { layers }: Network): Site {
   return { signal: draft.signal, layer: layer.name, units, steps, rows: null };
 }
 
-/** Return the edit that a draft stands for; a patch takes its values from the run on the second sequence. */
-export function editOf(draft: Draft, network: Network, source: () => Run): Edit {
-  if (draft.kind === "json") return editFromJson(draft.value);
+/** Return the sequences of a text: with an alphabet, spaces and commas that are no symbols stand between them. */
+export function sourcesOf(text: string, embedded: Data["networks"][number]): Float64Array[][] {
+  const { alphabet } = embedded;
+  const between = [...", "].filter((mark) => alphabet && !Object.hasOwn(alphabet, mark)).join("");
+  const texts = between ? text.trim().split(RegExp(`[${between}]+`)) : [text];
+  const sources = texts.map((one) => inputsOf(one, embedded));
+  const [{ length }] = sources;
+  const other = sources.find((one) => one.length !== length);
+  if (other) throw new ProbeError(`The second sequences have ${length} and ${other.length} steps; write them equally long.`);
+  const all = length * sources.length;
+  if (all > MOST_STEPS) throw new ProbeError(`The second sequences have ${all} steps in all; up to ${MOST_STEPS} are run.`);
+  return sources;
+}
+
+/** Whether a draft takes values from the second sequences. */
+export const takes = ({ kind }: Draft) => ["mean", "resample", "patch"].includes(kind);
+
+/** Return the edit that a draft stands for; where it takes values, from the runs on the second sequences. */
+export function editOf(draft: Draft, network: Network, sources: () => readonly Run[]): Edit {
+  const { kind } = draft;
+  if (kind === "json") return editFromJson(draft.value);
   const site = siteOf(draft, network);
-  if (draft.kind === "ablate") return { edit: "ablate", site, kind: "zero", values: null, seed: null };
-  if (draft.kind === "patch") return { edit: "patch", site, values: taken(site, network, source()), source_rows: null };
+  if (kind === "ablate") return { edit: kind, site, kind: "zero", values: null, seed: null };
+  if (takes(draft)) {
+    const values = taken(site, network, sources());
+    if (kind === "patch") return { edit: kind, site, values, source_rows: [0] };
+    if (kind === "mean") return { edit: "ablate", site, kind, values: meanOf(values), seed: null };
+    return { edit: "ablate", site, kind, values, seed: seedOf(draft.value) };
+  }
   const value = numberOf(draft.value);
-  if (draft.kind === "clamp") return { edit: "clamp", site, value: { shape: [], data: Float64Array.of(value) } };
+  if (kind === "clamp") return { edit: kind, site, value: { shape: [], data: Float64Array.of(value) } };
   const count = site.units?.length ?? network.layers[0].units;
   const direction = { shape: [count], data: new Float64Array(count).fill(value) };
   return { edit: "steer", site, direction, scale: 1 };
 }
 
-/** Return what a run holds at a site, as (1, step, unit). */
-function taken(site: Site, { layers }: Network, run: Run) {
+/** Return the whole number that a resampling draws by. */
+export function seedOf(text: string): number {
+  if (!/^\d{1,15}$/.test(text.trim())) throw new ProbeError(`seed: "${text}" is no whole number from 0 on.`);
+  return Number(text);
+}
+
+/** Return what runs hold at a site, as (run, step, unit). */
+function taken(site: Site, { layers }: Network, runs: readonly Run[]): Values {
   const place = layers.findIndex((layer) => layer.name === site.layer);
   const layer = layers[place];
   const names: readonly string[] = SIGNALS[layer.family];
-  const steps = within("steps", site.steps, run.steps, "the second sequence");
+  const steps = within("steps", site.steps, runs[0].steps, "the second sequence");
   const units = within("units", site.units, layer.units, `layer ${layer.name}`);
   const at = (step: number) => (step * names.length + names.indexOf(site.signal)) * layer.units;
-  const data = steps.flatMap((step) => units.map((unit) => run.layers[place][at(step) + unit]));
-  return { shape: [1, steps.length, units.length], data: Float64Array.from(data) };
+  const data = runs.flatMap((run) => steps.flatMap((step) => units.map((unit) => run.layers[place][at(step) + unit])));
+  return { shape: [runs.length, steps.length, units.length], data: Float64Array.from(data) };
+}
+
+function meanOf({ shape: [runs, ...shape], data }: Values): Values {
+  const mean = new Float64Array(data.length / runs);
+  data.forEach((value, place) => (mean[place % mean.length] += value / runs));
+  return { shape: [1, ...shape], data: mean };
 }

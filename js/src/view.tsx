@@ -1,41 +1,29 @@
-// The explorer: sequences, edits, and what the network computes before and after them.
+// The explorer: sequences, edits, and what the network computes without and with them.
 
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { createRef } from "preact";
 import { Choice, EditRow, SequenceInput } from "./controls";
-import { lengthNote, type Outcome, outcomeOf, spoken } from "./outcome";
-import { pythonOf } from "./python";
+import { lengthNote, type Outcome, spoken } from "./outcome";
 import { SIGNALS } from "./signals";
-import { type Data, type Draft, fromHash, initial, type State, toHash, VIEWS } from "./state";
-import { Answers, SignalTable, STEPS, UNITS } from "./tables";
+import { type Data, type Draft, initial, type State, takes, VIEWS } from "./state";
+import { Answers, Programs, SCORES, SignalTable, STEPS, UNITS, VIEW_NAMES } from "./tables";
 
-/** The state, kept in the address where the browser lets us: in a sandboxed frame it does not. */
-function useAddress(data: Data) {
-  const [state, setState] = useState<State>(() => fromHash(location.hash, data) ?? initial(data));
-  useEffect(() => {
-    const read = () => setState((old) => fromHash(location.hash, data) ?? old);
-    addEventListener("hashchange", read);
-    return () => removeEventListener("hashchange", read);
-  }, [data]);
-  const set = (change: Partial<State>) => {
-    const next = { ...state, ...change };
-    setState(next);
-    try {
-      history.replaceState(null, "", toHash(next));
-    } catch {
-      // The state lives on in the page alone.
-    }
-  };
-  return [state, set] as const;
+/** The Python that was asked for, and what became of copying it. */
+export type Copied = { readonly code: string; readonly said: string } | null;
+
+export interface Part {
+  readonly data: Data;
+  readonly state: State;
+  readonly outcome: Outcome;
+  readonly set: (change: Partial<State>) => void;
 }
 
-export function Explorer({ data }: { data: Data }) {
-  const [state, set] = useAddress(data);
-  const outcome = useMemo(() => outcomeOf(data, state), [data, state]);
+export function Explorer(props: Part & { copied: Copied; copy: () => void }) {
+  const { data, state, set } = props;
   const embedded = data.networks[state.network];
   const names = data.networks.map(({ name }, place) => [String(place), name] as const);
-  const patches = state.edits.some((draft) => draft.kind === "patch");
   return (
     <>
+      <Experiments {...props} />
       <div class="controls">
         {names.length > 1 && (
           <Choice
@@ -46,33 +34,43 @@ export function Explorer({ data }: { data: Data }) {
           />
         )}
         <SequenceInput label="Sequence" value={state.x} network={embedded} onInput={(x) => set({ x, step: 0 })} />
-        {patches && (
-          <SequenceInput label="Second sequence, to patch from" value={state.y} network={embedded} onInput={(y) => set({ y })} />
-        )}
       </div>
       {embedded.role && <p class="note">{embedded.role}</p>}
-      <Edits state={state} set={set} outcome={outcome} />
-      <Status data={data} state={state} outcome={outcome} />
-      <Answers data={data} {...outcome} />
-      <Shown state={state} set={set} outcome={outcome} />
-      <SignalTable data={data} state={state} outcome={outcome} />
-      <Python data={data} state={state} outcome={outcome} />
+      <Status {...props} />
+      <Edits {...props} />
+      <Programs {...props} />
+      <Answers {...props} />
+      <Shown {...props} />
+      <SignalTable {...props} />
+      <Python {...props} />
     </>
   );
 }
 
-interface Part {
-  readonly state: State;
-  readonly set: (change: Partial<State>) => void;
-  readonly outcome: Outcome;
+function Experiments({ data, set }: Part) {
+  if (!data.experiments.length) return null;
+  return (
+    <div class="controls try" role="group" aria-label="Try this">
+      <span>Try this:</span>
+      {data.experiments.map(({ label, state }) => (
+        <button type="button" onClick={() => set({ ...initial(data), ...state })}>
+          {label}
+        </button>
+      ))}
+    </div>
+  );
 }
 
-function Edits({ state, set, outcome: { network } }: Part) {
-  const add = useRef<HTMLButtonElement>(null);
+const add = createRef<HTMLButtonElement>();
+
+function Edits({ data, state, set, outcome: { network, before } }: Part) {
   const { edits } = state;
+  const embedded = data.networks[state.network];
+  const names: readonly string[] = SIGNALS[network.layers[0].family];
+  // What the network remembers, set to nothing half-way: an edit whose effect is seen at once.
   const first: Draft = {
-    kind: "clamp", layer: state.layer, signal: SIGNALS[network.layers[0].family].at(-1) as string,
-    units: "0", steps: "0", value: "0",
+    kind: "clamp", layer: state.layer, signal: names.includes("cell_state") ? "cell_state" : "hidden_state",
+    units: "all", steps: String((before?.steps ?? 0) >> 1), value: "0",
   };
   return (
     <div class="edits">
@@ -88,23 +86,39 @@ function Edits({ state, set, outcome: { network } }: Part) {
           }}
         />
       ))}
+      {edits.some(takes) && (
+        <div>
+          <SequenceInput
+            label={`Second sequence${embedded.alphabet ? "; or several, with spaces between" : ""}`}
+            value={state.y}
+            network={embedded}
+            onInput={(y) => set({ y })}
+          />
+        </div>
+      )}
       <button type="button" ref={add} onClick={() => set({ edits: [...edits, first] })}>
         Add an edit
       </button>
+      <p class="note">
+        {edits.length
+          ? "Units and steps count from 0: 3, or 0 2 5; \u22121 is the last one, and all is every one."
+          : "An edit changes a gate or a state while the network runs; all that follows is computed from it."}
+      </p>
     </div>
   );
 }
 
-function Status({ data, state, outcome }: Omit<Part, "set"> & { data: Data }) {
+function Status({ data, state, outcome }: Part) {
   const { network, before, after, error } = outcome;
   const { trained_lengths } = data.networks[state.network];
   return (
     <div role="status">
       {error && <p class="wrong">{error}</p>}
       {before && (
-        <p>
-          Without edits: <strong>{spoken(before, network, data)}</strong>.
-          {after && state.edits.length > 0 && (
+        <p class="says">
+          {state.edits.length ? "Without edits" : network.embedded.softmax ? "The network answers" : "The output"}:{" "}
+          <strong>{spoken(before, network, data)}</strong>.
+          {after && after !== before && (
             <>
               {" "}
               With them: <strong>{spoken(after, network, data)}</strong>.
@@ -117,7 +131,7 @@ function Status({ data, state, outcome }: Omit<Part, "set"> & { data: Data }) {
   );
 }
 
-function Shown({ state, set, outcome: { network, before } }: Part) {
+function Shown({ state, set, outcome: { network, before, after } }: Part) {
   const { layers } = network;
   const layer = layers[state.layer];
   const pages = (count: number, size: number, what: string) =>
@@ -125,69 +139,63 @@ function Shown({ state, set, outcome: { network, before } }: Part) {
       const last = Math.min(count, (page + 1) * size) - 1;
       return [String(page * size), `${what} ${page * size} to ${last}`] as const;
     });
-  const views = VIEWS.map((view) => [view, view] as const);
+  const views = VIEWS.map((view) => [view, VIEW_NAMES[view]] as const);
+  const { scores, softmax } = network.embedded;
   const signals = SIGNALS[layer.family].map((name) => [name, name.replaceAll("_", " ")] as const);
+  const answers = scores ? [[SCORES, softmax ? "probabilities" : "scores"] as const] : [];
   return (
-    <div class="controls">
-      <Choice label="Show" value={state.view} options={views} onChange={(view) => set({ view: view as State["view"] })} />
-      {layers.length > 1 && (
+    <>
+      <div class="controls">
+        {after !== before && (
+          <Choice label="Show" value={state.view} options={views} onChange={(view) => set({ view: view as State["view"] })} />
+        )}
+        {layers.length > 1 && (
+          <Choice
+            label="Layer"
+            value={String(state.layer)}
+            options={layers.map(({ name }, place) => [String(place), name])}
+            onChange={(place) => set({ layer: Number(place), unit: 0 })}
+          />
+        )}
         <Choice
-          label="Layer"
-          value={String(state.layer)}
-          options={layers.map(({ name }, place) => [String(place), name])}
-          onChange={(place) => set({ layer: Number(place), unit: 0 })}
+          label="Signals"
+          value={state.signal}
+          options={[["", "gates and states"], ...answers, ...signals]}
+          onChange={(signal) => set({ signal })}
         />
-      )}
-      <Choice
-        label="Signals"
-        value={state.signal}
-        options={[["", "gates and states"], ...signals]}
-        onChange={(signal) => set({ signal })}
-      />
-      {layer.units > UNITS && (
-        <Choice
-          label="Units"
-          value={String(state.unit)}
-          options={pages(layer.units, UNITS, "units")}
-          onChange={(unit) => set({ unit: Number(unit) })}
-        />
-      )}
-      {before && before.steps > STEPS && (
-        <Choice
-          label="Steps"
-          value={String(state.step)}
-          options={pages(before.steps, STEPS, "steps")}
-          onChange={(step) => set({ step: Number(step) })}
-        />
-      )}
-    </div>
+        {layer.units > UNITS && (
+          <Choice
+            label="Units"
+            value={String(state.unit)}
+            options={pages(layer.units, UNITS, "units")}
+            onChange={(unit) => set({ unit: Number(unit) })}
+          />
+        )}
+        {before && before.steps > STEPS && (
+          <Choice
+            label="Steps"
+            value={String(state.step)}
+            options={pages(before.steps, STEPS, "steps")}
+            onChange={(step) => set({ step: Number(step) })}
+          />
+        )}
+      </div>
+      <p class="note">Orange is above zero, blue below, darker is further. What an edit sets is outlined.</p>
+    </>
   );
 }
 
-function Python({ data, state, outcome }: Omit<Part, "set"> & { data: Data }) {
-  const box = useRef<HTMLTextAreaElement>(null);
-  const [made, setMade] = useState({ state, code: "", said: "" });
-  const code = made.state === state ? made.code : "";
-  useEffect(() => {
-    if (code) box.current?.select();
-  }, [code]);
-  const copy = async () => {
-    const text = pythonOf(data, state, outcome.network);
-    setMade({ state, code: text, said: "Below." });
-    try {
-      await navigator.clipboard.writeText(text);
-      setMade({ state, code: text, said: "Copied." });
-    } catch {
-      setMade({ state, code: text, said: "This browser lets no page copy here: the code is selected below." });
-    }
-  };
+/** Selects the code when it comes, for where it can only be copied by hand. */
+const select = (box: HTMLTextAreaElement | null) => box?.select();
+
+function Python({ outcome, copied, copy }: Part & { copied: Copied; copy: () => void }) {
   return (
     <div class="python">
       <button type="button" disabled={!outcome.after} onClick={copy}>
         Copy as Python
       </button>{" "}
-      <span role="status">{code && made.said}</span>
-      {code && <textarea ref={box} readOnly rows={12} aria-label="Python" spellcheck={false} value={code} />}
+      <span role="status">{copied?.said}</span>
+      {copied && <textarea ref={select} readOnly rows={12} aria-label="Python" spellcheck={false} value={copied.code} />}
     </div>
   );
 }

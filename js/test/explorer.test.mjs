@@ -16,9 +16,11 @@ const network = (family, rows, change) => ({
   weights: base64(rows * 2 * (1 + 2 + 2) + 3 * 3),
   alphabet: { 0: [0], 1: [1] },
   trained_lengths: [3],
+  programs: [],
   ...change,
 });
-const data = { networks: [network("lstm", 4), network("gru", 3, { alphabet: null })], example: "011", classes: ["a", "b", "c"] };
+const networks = [network("lstm", 4), network("gru", 3, { alphabet: null })];
+const data = { networks, example: "011", classes: ["a", "b", "c"], experiments: [] };
 const first = engine.initial(data);
 const draft = { kind: "clamp", layer: 0, signal: "forget_gate", units: "1", steps: "-1", value: "0.5" };
 const outcome = (change) => engine.outcomeOf(data, { ...first, ...change });
@@ -64,6 +66,11 @@ const SAID = [
   [{ edits: [{ ...draft, signal: "update_gate" }] }, /has no signal "update_gate"/],
   [{ y: "01", edits: [{ ...draft, kind: "patch", steps: "2" }] }, /steps=2 lies outside the second sequence/],
   [{ edits: [{ ...draft, kind: "json", value: "nothing" }] }, /no JSON/],
+  [{ y: "011 0110", edits: [{ ...draft, kind: "mean" }] }, /have 3 and 4 steps; write them equally long/],
+  [{ y: "1 2", edits: [{ ...draft, kind: "mean", steps: "0" }] }, /Step 0 is "2"/],
+  [{ y: " ", edits: [{ ...draft, kind: "mean" }] }, /is empty/],
+  [{ y: "01 ".repeat(1001), edits: [{ ...draft, kind: "mean" }] }, /2002 steps in all; up to 2000/],
+  [{ y: "011", edits: [{ ...draft, kind: "resample", value: "-1" }] }, /seed: "-1" is no whole number from 0/],
 ];
 for (const [change, message] of SAID) {
   test(`what cannot be run is said: ${message.source}`, () => {
@@ -91,6 +98,45 @@ test("a patch of the cell state recomputes h, and a patch of everything gives th
   assert.notEqual(after.layers[0][h], outcome({}).before.layers[0][h]);
   const same = outcome({ y: "011", edits: [patch] });
   assert.deepEqual(same.after, same.before);
+});
+
+test("a mean is that of the second sequences, a resample one of them, and a patch the first", () => {
+  const y = ["110", "001", "100"];
+  const place = 1 * 20 + 8 * 2 + 1;
+  const held = y.map((x) => engine.outcomeOf(data, { ...first, x }).before.layers[0][place]);
+  const edit = { ...draft, signal: "cell_state", steps: "1" };
+  const put = (kind, value = "") => outcome({ y: "110, 001  100 ", edits: [{ ...edit, kind, value }] }).after.layers[0][place];
+  assert.ok(Math.abs(put("mean") - (held[0] + held[1] + held[2]) / 3) < 1e-15);
+  assert.equal(put("patch"), held[0]);
+  const drawn = Array.from({ length: 12 }, (_, seed) => held.indexOf(put("resample", String(seed))));
+  assert.deepEqual([...new Set(drawn)].sort(), [0, 1, 2]);
+});
+
+test("a space or a comma that is a symbol stands between no sequences", () => {
+  const read = (symbols, y) => {
+    const alphabet = Object.fromEntries([...symbols].map((symbol) => [symbol, [1]]));
+    const one = { ...data, networks: [network("lstm", 4, { alphabet })], example: symbols };
+    const edits = [{ ...draft, kind: "mean", steps: "0" }];
+    return engine.outcomeOf(one, { ...engine.initial(one), y, edits }).error;
+  };
+  assert.equal(read("01 ", "0 1,1 0"), "");
+  assert.match(read("01 ", "0 1,1"), /have 3 and 1 steps/);
+  assert.equal(read("01 ,", "0 1,1"), "");
+  assert.match(read("01,", "0,1 1"), /have 3 and 1 steps/);
+});
+
+test("at first the second sequence is another one than the example, so that a patch shows", () => {
+  assert.equal(first.y, "100");
+  const table = { ...data, networks: [networks[1]], example: "1;2;3" };
+  assert.equal(engine.initial(table).y, "3;2;1");
+});
+
+test("a program's number begins at its start, and each symbol changes it", () => {
+  const balance = { name: "", role: "", start: 5, steps: { 0: [1, -0.5], 1: [1, 0.5] } };
+  assert.deepEqual(engine.programAnswers(balance, "0110"), [4.5, 5, 5.5, 5]);
+  const parity = { name: "", role: "", start: 0, steps: { 0: [1, 0], 1: [-1, 1] } };
+  assert.deepEqual(engine.programAnswers(parity, "1101"), [1, 0, 0, 1]);
+  assert.deepEqual([3, 4, 5].map((place) => engine.agrees(3.5, place)), [true, true, false]);
 });
 
 test("a length outside training is noted, and one inside is not", () => {

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from .blocks import Block, Code, Details, Figure, Points, Text
 from .embedded import ExplorerNetwork
+from .experiments import ExplorerEdit, ExplorerExperiment
 from .explorer import Explorer
 from .inline import CodeSpan, Link, Sentence, Strong, Verdict
 from .inlining import inline_svg
 from .page import Page, Section
+from .programs import ExplorerProgram
 from .tables import Table
 
 if TYPE_CHECKING:
@@ -24,7 +26,10 @@ __all__ = [
     "CodeSpan",
     "Details",
     "Explorer",
+    "ExplorerEdit",
+    "ExplorerExperiment",
     "ExplorerNetwork",
+    "ExplorerProgram",
     "Figure",
     "Link",
     "Page",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError, unknown
+from .programs import ExplorerProgram
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,6 +39,8 @@ class ExplorerNetwork:
         softmax: whether the head's scores are read as probabilities of classes.
         alphabet: what this network reads for each symbol, where it differs from the explorer's.
         trained_lengths: how long the sequences of its training were, where that differs from the explorer's.
+        programs: rival programs of this network alone, such as one with a fitted number; one takes the place of the
+            explorer's program of the same name, further ones are added.
     """
 
     name: str
@@ -47,6 +50,7 @@ class ExplorerNetwork:
     softmax: bool = True
     alphabet: Alphabet | None = None
     trained_lengths: Sequence[int] | None = None
+    programs: Sequence[ExplorerProgram] = ()
 
     def __post_init__(self) -> None:
         from torch import nn
@@ -113,6 +117,12 @@ def find_head(network: ExplorerNetwork) -> nn.Linear | None:
     return next(iter(linear.values()), None)
 
 
+def has_classes(network: ExplorerNetwork) -> bool:
+    """Return whether a network's answer is one of several classes, and not a number or a state."""
+    head = find_head(network)
+    return bool(network.softmax and head is not None and head.out_features > 1)
+
+
 def embed(network: ExplorerNetwork) -> dict[str, Any]:
     """Return a network as the explorer's script reads it, ready for JSON.
 
@@ -133,7 +143,7 @@ def embed(network: ExplorerNetwork) -> dict[str, Any]:
         "layers": [_described(layer) for layer in layers],
         "scores": 0 if head is None else head.out_features,
         "head_bias": head is not None and head.bias is not None,
-        "softmax": bool(network.softmax and head is not None and head.out_features > 1),
+        "softmax": has_classes(network),
         "dtype": "float32" if exact else "float64",
         "weights": base64.b64encode((numbers.float() if exact else numbers).numpy().tobytes()).decode(),
     }
@@ -144,10 +154,13 @@ def double_of(network: ExplorerNetwork) -> nn.Module:
     return copy.deepcopy(network.module).double().eval()
 
 
-def batch_of(network: ExplorerNetwork, x: Tensor) -> Tensor:
-    """Return a sequence (time, feature) as the batch of one that the network's module is called with."""
+def batch_of(network: ExplorerNetwork, sequences: Sequence[Sequence[Sequence[float]]]) -> Tensor:
+    """Return sequences of one length, each (time, feature), as the batch that the network's module is called with."""
+    import torch
+
     module: Any = network.layers[0].module
-    return x.unsqueeze(0) if getattr(module, "batch_first", False) else x.unsqueeze(1)
+    x = torch.tensor(sequences, dtype=torch.float64)
+    return x if getattr(module, "batch_first", False) else x.transpose(0, 1)
 
 
 def check_output(network: ExplorerNetwork, output: object, hidden: Tensor) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import ProbeError
-from .embedded import ExplorerNetwork, batch_of, check_output, double_of, embed
+from ..errors import ProbeError, unknown
+from .embedded import ExplorerNetwork, batch_of, check_output, double_of, embed, has_classes
+from .experiments import ExplorerExperiment, Typed
+from .programs import ExplorerProgram, described, merged
 from .tables import Table
 
 if TYPE_CHECKING:
@@ -49,11 +51,14 @@ class Explorer:
         classes: the names of the head's classes, in order; empty numbers them.
         trained_lengths: how long the sequences of the training were; a note says where one lies outside. Empty
             says nothing.
+        programs: rival programs, whose answers stand beside the network's; they need an alphabet and classes.
+        experiments: what the reader is invited to try, a button each.
 
     Raises:
         ProbeError: no network or no example is given, two networks share a name, a symbol is no single character
-            or has another number of features than a network reads, the example has an unknown symbol, or a
-            network's output is not that of its head on its last hidden state.
+            or has another number of features than a network reads, the example has an unknown symbol, a network's
+            output is not that of its head on its last hidden state, a program reads other symbols than a network or
+            stands beside one without classes, or an experiment cannot be run.
     """
 
     networks: Sequence[ExplorerNetwork]
@@ -61,6 +66,8 @@ class Explorer:
     alphabet: Mapping[str, float | Sequence[float]] | None = None
     classes: Sequence[str] = ()
     trained_lengths: Sequence[int] = ()
+    programs: Sequence[ExplorerProgram] = ()
+    experiments: Sequence[ExplorerExperiment] = ()
     #: What the script reads, as JSON; None where it can run none of the networks.
     data: str | None = field(init=False, repr=False)
     #: For each network that the page cannot run, why.
@@ -81,8 +88,17 @@ class Explorer:
         object.__setattr__(self, "table", self._table((live or list(self.networks))[0]))
         for network in live[1:]:
             _ = self._recorded(network)
-        embedded = [{**embed(network), **self._read_by(network)} for network in live]
-        written = {"networks": embedded, "example": self._example(), "classes": [str(name) for name in self.classes]}
+        programs = [merged(self.programs, network.programs) for network in self.networks]
+        beside = [listed for listed, reason in zip(programs, reasons, strict=True) if reason is None]
+        written = {
+            "networks": [
+                {**embed(network), **self._read_by(network), "programs": self._answering(network, listed)}
+                for network, listed in zip(live, beside, strict=True)
+            ],
+            "example": _typed(self.example),
+            "classes": [str(name) for name in self.classes],
+            "experiments": [self._tried(experiment, live) for experiment in self.experiments] if live else [],
+        }
         object.__setattr__(self, "data", json.dumps(written) if live else None)
 
     def _alphabet(self, network: ExplorerNetwork) -> dict[str, list[float]] | None:
@@ -107,44 +123,89 @@ class Explorer:
             "trained_lengths": sorted({int(length) for length in lengths}),
         }
 
-    def _example(self) -> str:
-        """Return the example as the script reads it: symbols, or numbers with `;` between steps."""
-        if isinstance(self.example, str):
-            return self.example
-        return ";".join(" ".join(repr(number) for number in _features(row)) for row in self.example)
-
-    def _rows(self, network: ExplorerNetwork) -> list[list[float]]:
-        """Return what a network reads of the example, (time, feature)."""
-        alphabet, example = self._alphabet(network), self.example
-        if isinstance(example, str) != (alphabet is not None):
+    def _answering(self, network: ExplorerNetwork, programs: Sequence[ExplorerProgram]) -> list[dict[str, Any]]:
+        """Return the programs that stand beside a network, as the script reads them."""
+        alphabet = self._alphabet(network)
+        if programs and (alphabet is None or not has_classes(network)):
+            lacks = "symbols to read" if alphabet is None else "classes to answer with"
             raise ProbeError(
-                "The example must be a text where there is an alphabet, and rows of numbers where there is none; "
-                f"it is a {type(example).__name__}."
+                f"Programs {[program.name for program in programs]!r} cannot stand beside network {network.name!r}, "
+                f"which has no {lacks}. A program reads symbols and says a class: leave programs= out, or give them "
+                "to the networks that have both, by ExplorerNetwork(programs=)."
             )
-        if isinstance(example, str):
+        for program in programs:
+            program.check(alphabet or (), network.name)
+        return [described(program) for program in programs]
+
+    def _tried(self, experiment: ExplorerExperiment, live: Sequence[ExplorerNetwork]) -> dict[str, Any]:
+        """Return an experiment as the script reads it; it is run here, so that no button leads to an error."""
+        from ..recorder import record
+        from ..signals import Signal
+
+        names = [network.name for network in live]
+        try:
+            if experiment.network is not None and experiment.network not in names:
+                raise ProbeError(unknown("network that the page runs", experiment.network, names))
+            place = 0 if experiment.network is None else names.index(experiment.network)
+            network = live[place]
+            layers = {layer.name: layer for layer in network.layers}
+            given = self.example if experiment.sequence is None else experiment.sequence
+            second = [self._rows(network, sequence) for sequence in experiment.second]
+            state = {"network": place, "x": _typed(given), "view": experiment.view}
+            if second:
+                state["y"] = self._joined(network, experiment.second)
+            model = double_of(network)
+            source = record(model, batch_of(network, second), signals=Signal) if second else None
+            edits = []
+            for edit in experiment.edits:
+                name = next(iter(layers)) if edit.layer is None else edit.layer
+                if name not in layers:
+                    raise ProbeError(unknown("layer", name, layers))
+                edits.append(edit.made(name, layers[name].units, source))
+            _ = record(model, batch_of(network, [self._rows(network, given)]), edits=edits)
+        except ProbeError as error:
+            raise ProbeError(f"The experiment {experiment.label!r} cannot be run. {error}") from None
+        drafts = [edit.draft(list(layers)) for edit in experiment.edits]
+        return {"label": experiment.label, "state": {**state, "edits": drafts}}
+
+    def _joined(self, network: ExplorerNetwork, sequences: Sequence[Typed]) -> str:
+        """Return sequences as the reader types several of one length: with a space or a comma between them."""
+        alphabet = self._alphabet(network)
+        between = [mark for mark in " ," if alphabet is not None and mark not in alphabet]
+        if len({len(sequence) for sequence in sequences}) > 1 or (len(sequences) > 1 and not between):
+            raise ProbeError(
+                f"Second sequences of {[len(sequence) for sequence in sequences]} steps were given. Several must "
+                "have one length, and an alphabet that leaves the space or the comma to stand between them."
+            )
+        return (between or [""])[0].join(map(_typed, sequences))
+
+    def _rows(self, network: ExplorerNetwork, sequence: Typed, what: str = "sequence") -> list[list[float]]:
+        """Return what a network reads of a sequence, (time, feature)."""
+        alphabet = self._alphabet(network)
+        if isinstance(sequence, str) != (alphabet is not None):
+            raise ProbeError(
+                f"The {what} must be a text where there is an alphabet, and rows of numbers where there is none; "
+                f"it is a {type(sequence).__name__}."
+            )
+        if isinstance(sequence, str):
             known = alphabet or {}
-            unknown = sorted(set(example) - set(known))
-            if unknown:
-                raise ProbeError(f"The example has {unknown!r}, which the alphabet of {network.name!r} lacks.")
-            rows = [known[symbol] for symbol in example]
+            missing = sorted(set(sequence) - set(known))
+            if missing:
+                raise ProbeError(f"The {what} has {missing!r}, which the alphabet of {network.name!r} lacks.")
+            rows = [known[symbol] for symbol in sequence]
         else:
-            rows = [_features(row) for row in example]
+            rows = [_features(row) for row in sequence]
         width = network.layers[0].inputs
         if any(len(row) != width for row in rows):
-            raise ProbeError(
-                f"Network {network.name!r} reads {width} features at a step; the example has other rows."
-            )
+            raise ProbeError(f"Network {network.name!r} reads {width} features at a step; the {what} has other rows.")
         return rows
 
     def _recorded(self, network: ExplorerNetwork) -> tuple[Any, Tensor]:
         """Return a network's recording of the example in float64, and the hidden states of its last layer."""
-        import torch
-
         from ..recorder import record
 
-        model = double_of(network)
-        x = batch_of(network, torch.tensor(self._rows(network), dtype=torch.float64))
-        recording = record(model, x)
+        x = batch_of(network, [self._rows(network, self.example, "example")])
+        recording = record(double_of(network), x)
         hidden = recording[network.layers[-1].name, "hidden_state"][0]
         if network.why_not is None:
             check_output(network, recording.output, hidden)
@@ -172,6 +233,13 @@ class Explorer:
             )
         columns = ["unit", *(f"step {step}" for step in range(steps))]
         return Table(columns, rows, caption, digits=3, max_rows=len(rows))
+
+
+def _typed(sequence: Typed) -> str:
+    """Return a sequence as the script reads it: symbols, or numbers with `;` between steps."""
+    if isinstance(sequence, str):
+        return sequence
+    return ";".join(" ".join(repr(number) for number in _features(row)) for row in sequence)
 
 
 def _features(value: float | Sequence[float]) -> list[float]:

@@ -32,6 +32,16 @@ const row = (page, head) =>
     return [...found.querySelectorAll("td")].map((cell) => Number(cell.textContent.replace("\u2212", "-")));
   }, head);
 
+/** The words of a row of the table of signals, by its head. */
+const words = (page, head) =>
+  page.locator("#explorer-live tr", { has: page.locator(`th:text-is("${head}")`) }).last().locator("td").allInnerTexts();
+
+/** The table of programs as rows of words, its head first. */
+const programs = (page) =>
+  page.getByRole("region", { name: "What programs would answer" }).locator("tr").evaluateAll((rows) =>
+    rows.map((found) => [...found.children].map((cell) => cell.firstChild.textContent)),
+  );
+
 /** What the page's own engine gives for a string, at one signal's unit. */
 const computed = (page, [string, signal, unit]) =>
   page.evaluate(([text, place, number]) => {
@@ -49,8 +59,11 @@ async function byKeyboard(page) {
   found.typed = await status(page);
   found.cell = await row(page, "c 3");
   found.expected = await computed(page, [TYPED, 8, 3]);
+  found.programs = await programs(page);
+  found.after = await words(page, "ones");
   await reach(page, "Add an edit");
   await page.keyboard.press("Enter");
+  found.added = await status(page);
   await page.keyboard.press("Shift+Tab");
   const label = () => page.evaluate(() => document.activeElement.textContent);
   found.remove = await label();
@@ -60,12 +73,34 @@ async function byKeyboard(page) {
     await page.keyboard.type(text);
   }
   found.edited = await status(page);
-  found.clamped = await row(page, "h 3");
+  found.clamped = await row(page, "c 3");
+  found.outlined = await page.locator(".edited").allInnerTexts();
+  found.edited_programs = await programs(page);
   found.hash = await page.evaluate(() => location.hash);
   await reach(page, "Remove edit 1");
   await page.keyboard.press("Enter");
   found.removed = await status(page);
   found.focus = await label();
+  return found;
+}
+
+/** Press the buttons of what the author suggests to try, by keyboard, and read what each of them sets. */
+async function suggested(page) {
+  await page.evaluate(() => document.activeElement.blur());
+  const found = [];
+  for (const button of await page.getByRole("group", { name: "Try this" }).getByRole("button").allInnerTexts()) {
+    await reach(page, button);
+    await page.keyboard.press("Enter");
+    found.push({
+      button,
+      focus: await page.evaluate(() => document.activeElement.textContent),
+      sequence: await page.locator("#explorer-live input.wide").first().inputValue(),
+      second: await page.locator("#explorer-live .edits input.wide").evaluateAll((inputs) => inputs.map((input) => input.value)),
+      status: await status(page),
+      programs: await programs(page),
+      images: await page.locator("main img").count(),
+    });
+  }
   return found;
 }
 
@@ -154,6 +189,8 @@ async function inFrame(browser) {
   await box.waitFor();
   const selected = await box.evaluate((area) => area.selectionEnd - area.selectionStart === area.value.length);
   const found = { typed, selected, code: (await box.inputValue()).slice(0, 20) };
+  await frame.getByRole("button", { name: "13 bits" }).click();
+  found.tried = await frame.locator("[role=status]").first().innerText();
   await page.close();
   return found;
 }
@@ -162,11 +199,17 @@ const browser = await launch();
 try {
   const context = await watched(browser, url, log);
   const page = await open(context, url, log);
-  const found = { keyboard: await byKeyboard(page), speed: await speed(context, page), golden: await golden(page) };
+  const found = { keyboard: await byKeyboard(page) };
+  found.speed = await speed(context, page);
+  found.golden = await golden(page);
+  found.suggested = await suggested(page);
+  await page.getByLabel("Signals").selectOption("scores");
+  found.probabilities = await Promise.all(Array.from({ length: 11 }, (_, count) => row(page, String(count))));
   const again = await open(context, `${url}${found.keyboard.hash}`, log);
   found.linked = await status(again);
-  found.axe = await axe(browser, `${url}${found.keyboard.hash}`);
-  found.overflow = await overflow(browser, `${url}${found.keyboard.hash}`);
+  const crowded = `${url}${found.keyboard.hash}&edit=${encodeURIComponent('["resample",0,"input_gate","all","0","1"]')}`;
+  found.axe = await axe(browser, crowded);
+  found.overflow = await overflow(browser, crowded);
   const attacked = await open(context, `${url}${hostile}`, log);
   found.attacked = {
     status: await status(attacked),

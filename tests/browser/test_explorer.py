@@ -14,13 +14,34 @@ import pytest
 import torch
 from torch import nn
 
+import probe
 from models.zoo import networks
-from probe.report import Explorer, ExplorerNetwork, Page, Section
-from tests.repo.golden_runs import COMMITTED
+from probe.report import (
+    Explorer,
+    ExplorerEdit,
+    ExplorerExperiment,
+    ExplorerNetwork,
+    ExplorerProgram,
+    Page,
+    Section,
+)
+from tests.repo.golden_runs import COMMITTED, encoded
 
 HERE = Path(__file__).resolve().parent
 ATTACK = "<img src=x onerror=alert(1)>"
 PASTED = json.dumps(["json", 0, ATTACK, "", "", ATTACK])
+THIRTEEN = "0110101101101"
+OTHERS = ["1111100000", "1111111111", "1011111010"]
+PROGRAMS = (
+    ExplorerProgram("ones", 0, {"0": 0, "1": 1}, "count the ones"),
+    ExplorerProgram("zeros backwards", 10, {"0": -1, "1": 0}),
+    ExplorerProgram(ATTACK, 5, {"0": -0.5, "1": 0.5}, ATTACK),
+)
+EXPERIMENTS = (
+    ExplorerExperiment("13 bits", THIRTEEN),
+    ExplorerExperiment("Hold the forget gate at 1", edits=[ExplorerEdit("clamp", "forget_gate", 1)]),
+    ExplorerExperiment(ATTACK, second=OTHERS, edits=[ExplorerEdit("mean", "cell_state", steps=[4, 6])]),
+)
 HOSTILE = f"#x={quote(ATTACK)}&signal={quote(ATTACK)}&network=-1&edit={quote(PASTED)}"
 
 
@@ -55,8 +76,15 @@ def counters() -> Explorer:
     lstm, gru = networks(seeds=[0])[0], networks("gru", seeds=[0])[0]
     assert lstm.untrained is not None
     given = {"trained": lstm.model, "untrained": lstm.untrained, "GRU": gru.model}
-    chosen = [ExplorerNetwork(name, model, f"The {name} one.") for name, model in given.items()]
-    return Explorer(chosen, "0110101101", {"0": 0.0, "1": 1.0}, [str(count) for count in range(11)], [10])
+    drift = ExplorerProgram("with a drift", 3, {"0": -0.3, "1": 0.7})
+    own = {"trained": [drift]}
+    chosen = [
+        ExplorerNetwork(name, model, f"The {name} one.", programs=own.get(name, ())) for name, model in given.items()
+    ]
+    classes = [str(count) for count in range(11)]
+    return Explorer(
+        chosen, "0110101101", {"0": 0.0, "1": 1.0}, classes, [10], programs=PROGRAMS, experiments=EXPERIMENTS
+    )
 
 
 def run(script: str, *arguments: str) -> dict[str, Any]:
@@ -67,10 +95,17 @@ def run(script: str, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def answer(string: str) -> int:
+def answer(string: str, *edits: probe.Edit) -> int:
     """Return what the trained counter says to a string."""
-    bits = torch.tensor([[[float(bit)] for bit in string]])
-    return int(networks(seeds=[0])[0].model(bits).argmax())
+    model = networks(seeds=[0])[0].model.double()
+    return int(probe.record(model, encoded([string], 1), edits=edits).output.argmax())
+
+
+def agreement(program: str, says: str, string: str, *places: int) -> list[str]:
+    """Return a row of the table of programs: the program, what it says, and whether classes agree with that."""
+    chosen = next(one for one in PROGRAMS if one.name == program)
+    words = ["agrees" if abs(chosen(string) - place) <= 0.5 else "differs" for place in places]
+    return [program, says, *words]
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +131,55 @@ def test_the_keyboard_alone_types_edits_and_removes(found: dict[str, Any]) -> No
     assert keyboard["remove"] == "Remove edit 1"
     assert "With them:" in keyboard["edited"]
     assert keyboard["clamped"][2] == 1.5
+    assert keyboard["outlined"] == ["1.50"]
     assert "With them:" not in keyboard["removed"]
     assert keyboard["focus"] == "Add an edit"
+
+
+def test_a_new_edit_shows_what_an_edit_does(found: dict[str, Any]) -> None:
+    """Before the reader sets anything, it takes the memory away half-way, which changes the answer."""
+    forgets = answer("111011", probe.clamp("cell_state", 0.0, steps=[3]))
+    assert forgets != answer("111011")
+    assert f"With them: {forgets} (probability" in found["keyboard"]["added"]
+
+
+def test_programs_answer_beside_the_network(found: dict[str, Any]) -> None:
+    """A row a program: what it says, and in words whether the network agrees, also with edits; step by step."""
+    says = answer("111011")
+    edited = answer("111011", probe.clamp("cell_state", 1.5, units=[3], steps=[2]))
+    head, *rows = found["keyboard"]["programs"]
+    assert head == ["program", "says", f"the network says {says}"]
+    assert rows[0] == agreement("ones", "5", "111011", says)
+    assert rows[1] == agreement("zeros backwards", "9", "111011", says)
+    assert rows[2] == agreement(ATTACK, "7", "111011", says)
+    assert [row[0] for row in rows][3:] == ["with a drift"]
+    head, first, *_ = found["keyboard"]["edited_programs"]
+    assert head[2:] == [f"the network says {says}", f"with edits it says {edited}"]
+    assert first == agreement("ones", "5", "111011", says, edited)
+    assert found["keyboard"]["after"] == ["1", "2", "3", "3", "4", "5"]
+
+
+def test_what_the_author_suggests_is_one_key_away(found: dict[str, Any]) -> None:
+    """Each button sets the sequence and the edits that Python makes, keeps the focus, and its words are text."""
+    model = networks(seeds=[0])[0].model.double()
+    source = probe.record(model, encoded(OTHERS, 1), signals=probe.Signal)
+    longer, held, mean = found["suggested"]
+    assert [one["button"] for one in found["suggested"]] == ["13 bits", "Hold the forget gate at 1", ATTACK]
+    assert all(one["focus"] == one["button"] and one["images"] == 0 for one in found["suggested"])
+    assert longer["sequence"] == THIRTEEN
+    assert f"The network answers: {answer(THIRTEEN)} (probability" in longer["status"]
+    assert longer["programs"][1] == agreement("ones", "8", THIRTEEN, answer(THIRTEEN))
+    assert longer["programs"][2] == agreement("zeros backwards", "5", THIRTEEN, answer(THIRTEEN))
+    assert {row[2] for row in longer["programs"][1:]} == {"agrees", "differs"}
+    clamped = answer("0110101101", probe.clamp("forget_gate", 1.0))
+    assert f"With them: {clamped} (probability" in held["status"]
+    assert mean["second"] == [" ".join(OTHERS)]
+    edit = EXPERIMENTS[2].edits[0].made("lstm[0]", 12, source)
+    ablated = answer("0110101101", edit)
+    assert ablated != answer("0110101101")
+    assert f"With them: {ablated} (probability" in mean["status"]
+    scores = probe.record(model, encoded(["0110101101"], 1), edits=[edit]).output[0].softmax(0)
+    assert [row[-1] for row in found["probabilities"]] == pytest.approx(scores.tolist(), abs=0.0051)
 
 
 def test_the_page_shows_what_pytorch_computes(found: dict[str, Any]) -> None:
@@ -134,6 +216,7 @@ def test_a_sandboxed_frame_runs_it_too(found: dict[str, Any]) -> None:
     assert f"{answer('111011')} (probability" in found["frame"]["typed"]
     assert found["frame"]["selected"]
     assert found["frame"]["code"].startswith("import base64")
+    assert f"{answer(THIRTEEN)} (probability" in found["frame"]["tried"]
 
 
 def test_it_is_fast(found: dict[str, Any]) -> None:

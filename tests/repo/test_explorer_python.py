@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import copy
 import io
 import json
 import os
@@ -12,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 import probe
 from models.zoo import networks
-from probe.report import Explorer, ExplorerNetwork
-from tests.repo.golden_runs import drawn
+from probe.report import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork
+from tests.repo.golden_runs import drawn, encoded
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A name that would end the string it stands in, were it not quoted.
@@ -82,12 +85,58 @@ def test_copied_python_runs_and_agrees(tmp_path: Path) -> None:
             ],
         },
         {"network": 1, "x": "111", "y": "000", "edits": [draft("patch", "update_gate", "", "")]},
+        {
+            "y": "1111100000, 0000011111 1010101010",
+            "edits": [
+                draft("mean", "input_gate", "all", "4 5"),
+                draft("resample", "cell_state", "0 3", "6", "12345678901"),
+                draft("patch", "forget_gate", "1", "-1"),
+            ],
+        },
+        {"network": 1, "x": "01", "y": "10 11", "edits": [draft("mean", "hidden_state", "all", "0", "of no use")]},
     ]
     for state, found in zip(states, copied(explorer, states, tmp_path), strict=True):
         given = printed(found["code"])
         assert given["before"] == pytest.approx(found["before"], abs=1e-12)
         assert given["after"] == pytest.approx(found["after"], abs=1e-12)
         assert (given["before"] != given["after"]) == bool(state)
+
+
+def listed(values: dict[str, Any]) -> list[float]:
+    """Return the numbers of an array as `Edit.to_json` writes it."""
+    dtype = getattr(torch, values["dtype"])
+    return torch.frombuffer(bytearray(base64.b64decode(values["base64"])), dtype=dtype).tolist()
+
+
+def test_an_experiment_of_the_page_is_the_librarys_edit(tmp_path: Path) -> None:
+    """For each kind of ablation and a patch: the JSON and the answers of both, to 1e-12; each seed draws its row."""
+    model = networks(seeds=[0])[0].model
+    strings = ["1111100000", "0000011111", "1010101010", "0000000001"]
+    site: dict[str, Any] = {"units": [7, 0, -1], "steps": [-4, 2]}
+    kinds = [("ablate", 0), ("mean", 0), ("patch", 0), *(("resample", seed) for seed in range(8))]
+    tried = [
+        ExplorerExperiment(f"{kind} {seed}", second=strings, edits=[ExplorerEdit(kind, "cell_state", seed, **site)])
+        for kind, seed in kinds
+    ]
+    explorer = Explorer([ExplorerNetwork("lstm", model)], "0110101101", {"0": 0.0, "1": 1.0}, experiments=tried)
+    assert explorer.data is not None
+    states = [experiment["state"] for experiment in json.loads(explorer.data)["experiments"]]
+    double = copy.deepcopy(model).double()
+    source = probe.record(double, encoded(strings, 1), signals=probe.Signal)
+    answers = set()
+    for experiment, found in zip(tried, copied(explorer, states, tmp_path), strict=True):
+        edit = experiment.edits[0].made("lstm[0]", 12, source)
+        wanted, (given,) = json.loads(edit.to_json()), found["edits"]
+        assert [given["edit"], given.get("kind")] == [wanted["edit"], wanted.get("kind")]
+        assert [given.get("seed"), given.get("source_rows")] == [wanted.get("seed"), wanted.get("source_rows")]
+        if wanted.get("values"):
+            count = len(given["values"]["data"])
+            assert given["values"]["data"] == pytest.approx(listed(wanted["values"])[:count], abs=1e-12)
+            assert given["values"]["shape"] == wanted["values"]["shape"]
+        output = probe.record(double, encoded(["0110101101"], 1), edits=[edit]).output
+        assert output[0].softmax(0).tolist() == pytest.approx(found["after"], abs=1e-12)
+        answers.add(tuple(found["after"]))
+    assert len(answers) == 3 + len(strings) - 1  # the patch takes the first row, which a resampling draws too
 
 
 def test_names_of_modules_are_quoted_and_numbers_of_a_table_are_kept(tmp_path: Path) -> None:

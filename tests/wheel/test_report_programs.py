@@ -1,0 +1,284 @@
+"""Rival programs and experiments of the explorer: what they answer, what a page carries of them, what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import probe
+from probe.abstraction.programs import as_tuples, run_program
+from probe.errors import ProbeError
+from probe.report import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram, Page, Section
+
+BITS = {"a": [0.0, 1.0, 2.0], "b": [1.0, 0.0, 0.5], "c": [1.0, 1.0, 1.0]}
+FLAT = dict.fromkeys("abc", 0)
+BS = ExplorerProgram("bs", 0, {"a": 0, "b": 1, "c": 0}, "count each b")
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+def data(*networks: ExplorerNetwork, **options: Any) -> dict[str, Any]:
+    """Return what the script reads of an explorer over three symbols."""
+    made = Explorer(networks, options.pop("example", "abca"), options.pop("alphabet", BITS), **options)
+    assert made.data is not None
+    return json.loads(made.data)
+
+
+def test_a_program_is_a_number_that_each_symbol_changes() -> None:
+    """An offset alone adds; a pair multiplies first; the answer follows the last symbol, at any length."""
+    counted = ExplorerProgram("counted", 2, {"0": 0, "1": 1})
+    assert [counted(text) for text in ("", "0", "0110")] == [2.0, 2.0, 4.0]
+    parity = ExplorerProgram("parity", 0, {"0": 0, "1": (-1, 1)})
+    assert [parity("1" * length) for length in range(5)] == [0.0, 1.0, 0.0, 1.0, 0.0]
+    affine = ExplorerProgram("affine", 1, {"x": (3, 0.5), "y": (0, 7)})
+    assert affine("xx") == 3 * 3.5 + 0.5
+    assert affine("xyx") == 21.5
+
+
+def test_a_program_reads_what_networks_read() -> None:
+    """As a function of numbers it gives what it gives of symbols, whole numbers and other codes alike."""
+    counted = ExplorerProgram("counted", 0, {"0": 0, "1": 1})
+    x = torch.tensor([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    assert run_program("counted", counted, x).tolist() == [2.0, 1.0]
+    signed = counted.reading({"0": -1.0, "1": 0.5})
+    assert run_program("signed", signed, x * 1.5 - 1).tolist() == [2.0, 1.0]
+    features = torch.tensor([[BITS[symbol] for symbol in "abbc"]])
+    assert [BS.reading(BITS)(row) for row in as_tuples(features)] == [2.0] == [BS("abbc")]
+
+
+def test_what_a_program_does_not_read_is_said() -> None:
+    """The symbols that it reads are listed; symbols that a network reads alike are no two symbols."""
+    with pytest.raises(ProbeError, match=r"no symbol of program 'bs' 'd'; there is 'a', 'b', 'c'"):
+        _ = BS("abd")
+    with pytest.raises(ProbeError, match=r"no step of the alphabet '\(2\.0,\)'"):
+        _ = BS.reading({"a": 0.0, "b": 1.0, "c": 3.0})((0, 2))
+    with pytest.raises(ProbeError, match="no program tells them apart"):
+        _ = BS.reading({"a": 0.0, "b": 1.0, "c": 1})
+
+
+def test_a_program_is_frozen_and_keeps_what_it_was_given() -> None:
+    """It is hashed and compared as a value, and a change of the mapping that it was made of changes nothing."""
+    steps: dict[str, Any] = {"a": 0, "b": (2, 1)}
+    made = ExplorerProgram("p", 1, steps)
+    same = ExplorerProgram("p", 1.0, {"a": (1, 0), "b": (2.0, 1.0)})
+    steps["a"] = 5
+    assert made.steps == {"a": (1.0, 0.0), "b": (2.0, 1.0)}
+    assert made == same
+    assert hash(made) == hash(same)
+
+
+WRONG_PROGRAMS: list[tuple[dict[str, Any], str]] = [
+    ({"name": " "}, "needs a name"),
+    ({"steps": {}}, "has no steps; give what each symbol adds"),
+    ({"steps": {"ab": 1}}, r"has steps for \['ab'\]; a symbol is one character"),
+    ({"start": float("nan")}, "start = nan; it must be a finite number"),
+    ({"start": True}, "start = True"),
+    ({"steps": {"a": float("inf")}}, "step 'a' = inf"),
+    ({"steps": {"a": (1, 2, 3)}}, r"step 'a' = \(1, 2, 3\); give the offset, or the pair \(factor, offset\)"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_PROGRAMS)
+def test_what_is_no_program_is_refused(change: dict[str, Any], message: str) -> None:
+    """The message says what was given and what is allowed."""
+    with pytest.raises(ProbeError, match=message):
+        _ = ExplorerProgram(**{"name": "p", "start": 0, "steps": {"a": 1}, **change})
+
+
+def test_a_network_has_the_explorers_programs_and_its_own(tagger: nn.Module) -> None:
+    """One of the same name takes the other's place among them, further ones come after them."""
+    fitted = ExplorerProgram("bs", 0.5, {"a": -0.25, "b": 1, "c": 0}, "with a drift")
+    further = ExplorerProgram("further", 0, FLAT)
+    last = ExplorerProgram("last", 0, FLAT)
+    plain, own = data(
+        ExplorerNetwork("plain", tagger),
+        ExplorerNetwork("own", tagger, programs=[further, fitted]),
+        programs=[BS, last],
+    )["networks"]
+    assert [program["name"] for program in plain["programs"]] == ["bs", "last"]
+    assert [program["name"] for program in own["programs"]] == ["bs", "last", "further"]
+    assert plain["programs"][0]["steps"] == {"a": [1, 0], "b": [1, 1], "c": [1, 0]}
+    assert own["programs"][0] == {
+        "name": "bs",
+        "role": "with a drift",
+        "start": 0.5,
+        "steps": {"a": [1, -0.25], "b": [1, 1], "c": [1, 0]},
+    }
+
+
+def test_a_program_stands_beside_no_network_that_says_no_class(tagger: nn.Module) -> None:
+    """Without an alphabet, without a head, or where scores are no classes': what lacks is said, and what to do."""
+    for network, lacks in (
+        (ExplorerNetwork("n", nn.GRU(3, 4)), "no classes to answer with"),
+        (ExplorerNetwork("n", tagger, softmax=False), "no classes to answer with"),
+    ):
+        with pytest.raises(ProbeError, match=rf"\['bs'\] cannot stand beside network 'n', which has {lacks}"):
+            _ = data(network, programs=[BS])
+    with pytest.raises(ProbeError, match=r"no symbols to read.*ExplorerNetwork\(programs=\)"):
+        _ = data(ExplorerNetwork("n", tagger), programs=[BS], alphabet=None, example=[[0.0, 1.0, 2.0]])
+
+
+WRONG_LISTS: list[tuple[list[Any], str]] = [
+    ([BS, BS], r"Programs need different names; \['bs', 'bs'\]"),
+    (
+        [ExplorerProgram("p", 0, {"a": 0, "b": 0})],
+        r"'p' has steps for \['a', 'b'\], and network 'n' reads \['a', 'b'",
+    ),
+    ([ExplorerProgram("p", 0, FLAT | {"d": 0})], "one step for each of these symbols and for no other"),
+]
+
+
+@pytest.mark.parametrize(("programs", "message"), WRONG_LISTS)
+def test_programs_must_fit_the_alphabet(tagger: nn.Module, programs: list[Any], message: str) -> None:
+    """Given to the explorer or to one network, the same is refused."""
+    with pytest.raises(ProbeError, match=message):
+        _ = data(ExplorerNetwork("n", tagger), programs=programs)
+    with pytest.raises(ProbeError, match=message):
+        _ = data(ExplorerNetwork("n", tagger, programs=programs))
+
+
+def test_an_experiment_is_what_the_form_would_hold(tagger: nn.Module) -> None:
+    """Sequences as they are typed and edits as fields; what is not given is the explorer's own."""
+    network, gru = ExplorerNetwork("n", tagger), ExplorerNetwork("gru", nn.GRU(3, 4))
+    edits = [
+        ExplorerEdit("clamp", "forget_gate", 1),
+        ExplorerEdit("steer", "cell_state", -0.5, units=[0, -1], steps=[2], layer="lstm[0]"),
+        ExplorerEdit("resample", "hidden_state", 3, steps=[0]),
+    ]
+    plain, edited = data(
+        network,
+        gru,
+        experiments=[
+            ExplorerExperiment("longer", "abcabc", network="gru"),
+            ExplorerExperiment("edits", second=["bbbb", "cccc"], edits=edits, view="difference"),
+        ],
+    )["experiments"]
+    assert plain == {"label": "longer", "state": {"network": 1, "x": "abcabc", "view": "after", "edits": []}}
+    assert edited["state"] | {"edits": []} == {
+        "network": 0,
+        "x": "abca",
+        "y": "bbbb cccc",
+        "view": "difference",
+        "edits": [],
+    }
+    first, second, third = edited["state"]["edits"]
+    assert first == {
+        "kind": "clamp",
+        "layer": 0,
+        "signal": "forget_gate",
+        "units": "all",
+        "steps": "all",
+        "value": "1",
+    }
+    assert [second[name] for name in ("units", "steps", "value")] == ["0 -1", "2", "-0.5"]
+    assert third["value"] == "3"
+
+
+def test_an_experiment_may_be_a_table_of_numbers() -> None:
+    """Without an alphabet sequences are rows of numbers, and a layer is found by its name."""
+    network = ExplorerNetwork("n", nn.RNN(2, 3, num_layers=2))
+    edit = ExplorerEdit("patch", "hidden_state", steps=[0], layer="[1]")
+    tried = ExplorerExperiment("e", [[0.5, 1.0], [2.0, 3.0]], second=[[[1.0, 2.0]]], edits=[edit])
+    (found,) = data(network, alphabet=None, example=[[0.0, 0.0]], experiments=[tried])["experiments"]
+    assert (found["state"]["x"], found["state"]["y"]) == ("0.5 1.0;2.0 3.0", "1.0 2.0")
+    assert found["state"]["edits"][0]["layer"] == 1
+
+
+def test_sequences_stand_apart_by_what_is_no_symbol(tagger: nn.Module) -> None:
+    """A comma where the space is a symbol; where both are, only one sequence can be given."""
+    network, two = ExplorerNetwork("n", tagger), ExplorerExperiment("e", second=["a a", "b b"])
+    spaced = data(network, alphabet={**BITS, " ": BITS["c"]}, experiments=[two])
+    assert spaced["experiments"][0]["state"]["y"] == "a a,b b"
+    both = {**BITS, " ": BITS["c"], ",": BITS["c"]}
+    with pytest.raises(ProbeError, match="leaves the space or the comma"):
+        _ = data(network, alphabet=both, experiments=[two])
+    one = data(network, alphabet=both, experiments=[ExplorerExperiment("e", second="a a")])
+    assert one["experiments"][0]["state"]["y"] == "a a"
+
+
+def test_the_edit_of_an_experiment_is_that_of_the_library(tagger: nn.Module) -> None:
+    """Each kind equals the edit that the function of its name makes."""
+    x = torch.tensor([[BITS[symbol] for symbol in text] for text in ("abca", "bbbb")])
+    source = probe.record(tagger, x, signals=probe.Signal)
+    site: dict[str, Any] = {"units": [1, 2], "steps": [0, 3]}
+    made = {
+        kind: ExplorerEdit(kind, "cell_state", 2, **site).made("lstm[0]", 5, source)
+        for kind in ("clamp", "steer", "ablate", "mean", "resample", "patch")
+    }
+    site["layer"] = "lstm[0]"
+    assert made == {
+        "clamp": probe.clamp("cell_state", 2.0, **site),
+        "steer": probe.steer("cell_state", [2.0, 2.0], **site),
+        "ablate": probe.ablate("cell_state", **site),
+        "mean": probe.ablate("cell_state", kind="mean", reference=source, **site),
+        "resample": probe.ablate("cell_state", kind="resample", reference=source, seed=2, **site),
+        "patch": probe.patch("cell_state", source, source_rows=[0], **site),
+    }
+
+
+def edited(*given: Any, **options: Any) -> dict[str, Any]:
+    """Return options of an experiment with one edit."""
+    return {"edits": [ExplorerEdit(*given, **options)]}
+
+
+WRONG_EXPERIMENTS: list[tuple[dict[str, Any], str]] = [
+    ({"label": " "}, "needs a label"),
+    ({"view": "later"}, "no view 'later'"),
+    ({"sequence": ""}, "'try' has an empty sequence"),
+    ({"second": ["ab", ""]}, "'try' has an empty sequence"),
+    ({"sequence": "abd"}, r"'try' cannot be run\. The sequence has \['d'\]"),
+    ({"second": ["ab", "abc"]}, r"Second sequences of \[2, 3\] steps"),
+    ({"network": "m"}, "no network that the page runs 'm'; there is 'n'"),
+    (edited("clamp", "forgotten_gate"), "'try' cannot be run.*forgotten_gate"),
+    (edited("clamp", "update_gate"), "update_gate"),
+    (edited("clamp", "forget_gate", units=[5]), "'try' cannot be run.*units"),
+    (edited("clamp", "forget_gate", steps=[4]), "'try' cannot be run.*steps"),
+    (edited("clamp", "forget_gate", layer="gru"), "no layer 'gru'"),
+    (edited("patch", "cell_state"), "takes values from second sequences; give them by second="),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_EXPERIMENTS)
+def test_an_experiment_that_cannot_be_run_is_refused(tagger: nn.Module, change: dict[str, Any], message: str) -> None:
+    """It is run when the explorer is made: no button of a page leads to an error."""
+    with pytest.raises(ProbeError, match=message):
+        _ = data(ExplorerNetwork("n", tagger), experiments=[ExplorerExperiment(**{"label": "try", **change})])
+
+
+def test_there_are_six_kinds_of_edits() -> None:
+    """Another one is refused with their names."""
+    with pytest.raises(
+        ProbeError, match=r"no kind of edit in the explorer 'zero'; there is 'clamp', 'ablate', 'mean'"
+    ):
+        _ = ExplorerEdit("zero", "cell_state")
+
+
+@pytest.mark.parametrize(("kind", "value"), [("clamp", float("nan")), ("resample", 0.5), ("resample", -1)])
+def test_a_value_is_a_number_and_a_seed_a_whole_one(kind: str, value: float) -> None:
+    """What the form would not take is refused here."""
+    with pytest.raises(ProbeError, match=f"value={value} must be"):
+        _ = ExplorerEdit(kind, "cell_state", value)
+
+
+def test_hostile_names_of_programs_and_experiments_stay_text(tagger: nn.Module) -> None:
+    """They end no script, and a page with them is the same twice."""
+    hostile = ExplorerProgram(HOSTILE, 0, FLAT, HOSTILE)
+
+    def text() -> str:
+        made = Explorer(
+            [ExplorerNetwork("n", tagger)],
+            "abca",
+            BITS,
+            programs=[hostile],
+            experiments=[ExplorerExperiment(HOSTILE)],
+        )
+        return Page("t", "l", [Section("s", [made], "s")]).render()
+
+    assert "<img" not in text()
+    assert (
+        json.loads(text().split('id="explorer-data">')[1].split("</script>")[0])["experiments"][0]["label"] == HOSTILE
+    )
+    assert text() == text()
