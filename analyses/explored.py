@@ -22,9 +22,9 @@ LENGTH = common.STRINGS.shape[1]
 #: Any string serves; this one has six ones.
 EXAMPLE = "0110101101"
 PROGRAMS = (
-    {"name": "count the ones", "start": 0.0, "steps": {"0": 0.0, "1": 1.0}},
-    {"name": "from 10 take the zeros", "start": float(LENGTH), "steps": {"0": -1.0, "1": 0.0}},
-    {"name": "weigh ones against zeros", "start": LENGTH / 2, "steps": {"0": -0.5, "1": 0.5}},
+    {"name": "count ones", "role": "0, and 1 more for a 1", "start": 0.0, "steps": {"0": 0.0, "1": 1.0}},
+    {"name": "ten less zeros", "role": "10, and 1 less for a 0", "start": 10.0, "steps": {"0": -1.0, "1": 0.0}},
+    {"name": "balance", "role": "5, and a half more or less", "start": 5.0, "steps": {"0": -0.5, "1": 0.5}},
 )
 PLANTED = {
     "planted/ones": ("Planted ones-counter", "Written by hand: one cell counts the ones, however long the string."),
@@ -121,8 +121,8 @@ def _drifting(drift: float) -> dict[str, object]:
     """Return ones + d (10 - L) as steps: it starts at 10 d, and each bit takes d off."""
     drift = round(drift, 4)
     steps = {"0": -drift, "1": round(1 - drift, 4)}
-    name = f"ones + {drift:.2f} for each missing bit"
-    return {"name": name, "start": round(LENGTH * drift, 4), "steps": steps}
+    said = {"name": f"ones, drift {drift:.2f}", "role": f"ones, and {drift:.2f} more for each missing bit"}
+    return {**said, "start": round(LENGTH * drift, 4), "steps": steps}
 
 
 def _uncoded(model: nn.Module) -> tuple[nn.Module, dict[str, float] | None]:

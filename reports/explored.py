@@ -10,10 +10,27 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.report import Explorer, ExplorerNetwork
+from probe.report import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
 
 #: Recurrent layers by their name in a network's file.
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+
+#: What a reader may try first, by the name of the network.
+THIRTEEN = "0110101101011"
+EXPERIMENTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("Thirteen bits", {"sequence": THIRTEEN}),
+    ("Thirteen bits, planted counter", {"sequence": THIRTEEN, "network": "Planted ones-counter"}),
+    ("Thirteen bits, asked after every step", {"sequence": THIRTEEN, "network": "Asked after every step"}),
+    (
+        "After seven bits, the cell state of a string of zeros",
+        {"second": ["0000000000"], "edits": [ExplorerEdit("patch", "cell_state", steps=[6])]},
+    ),
+    (
+        "After seven bits, its hidden state alone",
+        {"second": ["0000000000"], "edits": [ExplorerEdit("patch", "hidden_state", steps=[6])]},
+    ),
+    ("Never forget", {"edits": [ExplorerEdit("clamp", "forget_gate", 1.0)], "view": "difference"}),
+)
 
 
 class Read(nn.Module):
@@ -55,6 +72,7 @@ def read(folder: Path) -> Explorer:
             one["role"],
             alphabet=one.get("alphabet"),
             trained_lengths=one.get("trained_lengths"),
+            programs=_programs(one.get("programs", [])),
         )
         for one in described["networks"]
     ]
@@ -64,4 +82,10 @@ def read(folder: Path) -> Explorer:
         described["alphabet"],
         described["classes"],
         described["trained_lengths"],
+        programs=_programs(described["programs"]),
+        experiments=[ExplorerExperiment(label, **setting) for label, setting in EXPERIMENTS],
     )
+
+
+def _programs(described: list[dict[str, Any]]) -> list[ExplorerProgram]:
+    return [ExplorerProgram(one["name"], one["start"], one["steps"], one["role"]) for one in described]
