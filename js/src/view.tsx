@@ -164,6 +164,18 @@ function Shown({ state, set, outcome: { network, before } }: Part) {
   );
 }
 
+/** Copies a text where that is allowed; in a frame Chromium says so beforehand, and logs an error for each try. */
+async function toClipboard(text: string): Promise<boolean> {
+  const { featurePolicy } = document as { featurePolicy?: { allowsFeature(name: string): boolean } };
+  if (featurePolicy?.allowsFeature("clipboard-write") === false) return false;
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function Python({ data, state, outcome }: Omit<Part, "set"> & { data: Data }) {
   const box = useRef<HTMLTextAreaElement>(null);
   const [made, setMade] = useState({ state, code: "", said: "" });
@@ -174,12 +186,9 @@ function Python({ data, state, outcome }: Omit<Part, "set"> & { data: Data }) {
   const copy = async () => {
     const text = pythonOf(data, state, outcome.network);
     setMade({ state, code: text, said: "Below." });
-    try {
-      await navigator.clipboard.writeText(text);
-      setMade({ state, code: text, said: "Copied." });
-    } catch {
-      setMade({ state, code: text, said: "This browser lets no page copy here: the code is selected below." });
-    }
+    const copied = await toClipboard(text);
+    const said = copied ? "Copied." : "This browser lets no page copy here: the code is selected below.";
+    setMade({ state, code: text, said });
   };
   return (
     <div class="python">
