@@ -51,24 +51,27 @@ def height(page: Page) -> int:
 
 def _height(block: object) -> int:
     """Return about how many pixels a block is tall; what is folded takes its summary's line."""
-    if isinstance(block, Text):
-        return sum(map(_lines, block.paragraphs)) + 16 * len(block.paragraphs)
-    if isinstance(block, Points):
-        return sum(map(_lines, block.items)) + 6 * len(block.items) + 16
-    if isinstance(block, Code):
-        return 50 + 23 * (block.text.count("\n") + 1)
-    if isinstance(block, Details):
-        return 64
-    if isinstance(block, Explorer):
-        return TALLEST
-    if isinstance(block, Table):
-        rows = min(len(block.rows), block.max_rows)
-        prose = max((len(str(cell)) for row in block.rows[:rows] for cell in row), default=0)
-        return 130 + rows * (16 + 21 * math.ceil(min(prose, 240) / 40))
-    if isinstance(block, Figure):
-        width, tall = picture_size(block.svg)
-        return round(min(1.0, WIDTH / max(width, 1.0)) * tall) + 100 + (52 if block.table is not None else 0)
-    return 110 + sum(map(_height, getattr(block, "blocks", ())))
+    match block:
+        case Text():
+            tall = sum(map(_lines, block.paragraphs)) + 16 * len(block.paragraphs)
+        case Points():
+            tall = sum(map(_lines, block.items)) + 6 * len(block.items) + 16
+        case Code():
+            tall = 50 + 23 * (block.text.count("\n") + 1)
+        case Details():
+            tall = 64
+        case Explorer():
+            tall = TALLEST
+        case Table():
+            rows = block.rows[: block.max_rows]
+            prose = max((len(str(cell)) for row in rows for cell in row), default=0)
+            tall = 130 + len(rows) * (16 + 21 * math.ceil(min(prose, 240) / 40))
+        case Figure():
+            width, tall = picture_size(block.svg)
+            tall = round(min(1.0, WIDTH / max(width, 1.0)) * tall) + 100 + (52 if block.table is not None else 0)
+        case _:
+            tall = 110 + sum(map(_height, getattr(block, "blocks", ())))
+    return tall
 
 
 def _lines(sentence: Sentence) -> int:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,33 +13,17 @@ from torch import nn
 
 from models.zoo import networks
 from probe.report import Explorer, ExplorerNetwork, Page, Section
+from tests.browser.tools import need, run
 from tests.repo.golden_runs import COMMITTED
 
-HERE = Path(__file__).resolve().parent
 ATTACK = "<img src=x onerror=alert(1)>"
 PASTED = json.dumps(["json", 0, ATTACK, "", "", ATTACK])
 HOSTILE = f"#x={quote(ATTACK)}&signal={quote(ATTACK)}&network=-1&edit={quote(PASTED)}"
 
 
-def missing() -> str | None:
-    """Return what the tests lack here, and how to get it."""
-    if shutil.which("node") is None:
-        return "node is not installed; install Node.js 20 or later"
-    if not (HERE / "node_modules" / "playwright-core").is_dir():
-        return "tests/browser/node_modules is missing; run `make browser`"
-    chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-    if shutil.which(chromium) is None:
-        return f"there is no Chromium at {chromium}; install the package `chromium` or set CHROMIUM"
-    return None
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _tools() -> None:
-    reason = missing()
-    if reason and os.environ.get("CI"):
-        pytest.fail(f"CI must run the browser tests, but {reason}")
-    if reason:
-        pytest.skip(reason)
+    need()
 
 
 def page_of(explorer: Explorer) -> Page:
@@ -59,14 +40,6 @@ def counters() -> Explorer:
     return Explorer(chosen, "0110101101", {"0": 0.0, "1": 1.0}, [str(count) for count in range(11)], [10])
 
 
-def run(script: str, *arguments: str) -> dict[str, Any]:
-    """Return what a script of this folder prints."""
-    command = ["node", str(HERE / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode in (0, 1), done.stderr
-    return json.loads(done.stdout)
-
-
 def answer(string: str) -> int:
     """Return what the trained counter says to a string."""
     bits = torch.tensor([[[float(bit)] for bit in string]])
@@ -77,7 +50,7 @@ def answer(string: str) -> int:
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what came of using the counters' explorer."""
     path = page_of(counters()).write(tmp_path_factory.mktemp("page") / "index.html")
-    return run("explore.mjs", str(path), str(COMMITTED), HOSTILE)
+    return run("explore.mjs", path, COMMITTED, HOSTILE)
 
 
 def test_the_explorer_asks_says_and_violates_nothing(found: dict[str, Any]) -> None:
@@ -148,6 +121,6 @@ def test_a_page_with_a_table_of_numbers_passes_every_check(tmp_path: Path) -> No
         torch.manual_seed(0)
         small, large = nn.LSTM(3, 5, num_layers=2), nn.LSTM(3, 256)
     explorer = Explorer([ExplorerNetwork("small", small), ExplorerNetwork("large", large)], [[0.5, -1.0, 2.0]] * 4)
-    report = run("check_page.mjs", str(page_of(explorer).write(tmp_path / "index.html")))
+    report = run("check_page.mjs", page_of(explorer).write(tmp_path / "index.html"))
     assert report["wrong"] == [], json.dumps(report, indent=1)
     assert report["texts"]["example"] > 500

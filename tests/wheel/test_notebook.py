@@ -1,4 +1,4 @@
-"""What values promise in a notebook: they show themselves, inert and small whatever they hold, and stay as they are."""
+"""What values promise in a notebook: they show themselves, inert and small whatever they hold, and do not change."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def test_odd_values_are_shown(value: Tensor) -> None:
     """No numbers, none that is finite, half precision, values on a graph: a table all the same."""
     shown = recorded({"hidden_state": value})._repr_html_()
     assert "hidden_state" in shown
-    assert "<table>" in shown
+    assert "<table" in shown
     assert "Recording of 0 calls" in recorded({}, parts=())._repr_html_()
 
 
