@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { AXE, launch, open, PHONE, watched } from "./browser.mjs";
+import { AXE, launch, open, PHONE, violations, watched } from "./browser.mjs";
 
 const TYPED = "111011";
 const [file] = process.argv.slice(2);
@@ -57,8 +57,7 @@ async function used(page) {
 async function axe(page) {
   await page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
   await page.evaluate(readFileSync(AXE, "utf8"));
-  const result = await page.evaluate(() => window.axe.run({ include: [[".rnn-probe"]] }));
-  return result.violations.map((rule) => `${rule.id}: ${rule.nodes[0].html.slice(0, 200)}`);
+  return page.evaluate(violations, { include: [[".rnn-probe"]] });
 }
 
 const pictures = (page) =>
