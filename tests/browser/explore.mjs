@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { axe, launch, open, overflow, watched } from "./browser.mjs";
+import { walk } from "./keyboard.mjs";
 
 const TYPED = "111011";
 const [file, folder, hostile] = process.argv.slice(2);
@@ -166,6 +167,7 @@ try {
   const again = await open(context, `${url}${found.keyboard.hash}`, log);
   found.linked = await status(again);
   found.axe = await axe(browser, `${url}${found.keyboard.hash}`);
+  found.walk = await walk(browser, `${url}${found.keyboard.hash}`);
   found.overflow = await overflow(browser, `${url}${found.keyboard.hash}`);
   const attacked = await open(context, `${url}${hostile}`, log);
   found.attacked = {

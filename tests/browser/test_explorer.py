@@ -78,8 +78,10 @@ def test_a_hostile_address_is_text(found: dict[str, Any]) -> None:
 
 
 def test_an_edited_page_is_accessible_and_fits_a_phone(found: dict[str, Any]) -> None:
-    """With an edit open: axe finds nothing in light, dark, 390 px and forced colours; nothing overflows at 375 px."""
+    """With an edit open: axe finds nothing in any mode, Tab reaches all, nothing overflows at 375 px."""
     assert found["axe"] == {"light": [], "dark": [], "narrow": [], "forced": []}
+    assert found["walk"]["stops"] > 12
+    assert (found["walk"]["unreached"], found["walk"]["unseen"]) == ([], [])
     assert found["overflow"] == 0
 
 

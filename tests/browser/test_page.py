@@ -26,7 +26,8 @@ from probe.report import (
     Verdict,
     figure_to_svg,
 )
-from tests.browser.tools import PAGES, need, run
+from tests.browser.explorers import counters, page_of
+from tests.browser.tools import PAGES, lost_on_paper, need, run
 
 STANDARD_BYTES = 400_000
 HOSTILE = [
@@ -40,7 +41,7 @@ HOSTILE = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _tools() -> None:
-    need()
+    need("Chromium", "pypdf")
 
 
 def pictures() -> list[str]:
@@ -129,22 +130,37 @@ def hostile() -> Page:
 def test_a_page_passes_every_check(make: Any, tmp_path: Path) -> None:
     """No request, message or violation; axe finds nothing in four modes; nothing is cut off on phone or paper."""
     path = make().write(tmp_path / "index.html")
-    report = run("check_page.mjs", path, "--out", tmp_path / "out")
+    report = run("check_page.mjs", path, "--out", tmp_path / "out", "--pdf", tmp_path / "page.pdf")
     assert report["wrong"] == [], json.dumps(report, indent=1)
     assert set(report["axe"]) == {"light", "dark", "narrow", "forced"}
     assert report["texts"]["characters"] > 500
     assert report["print"]["sheets"] >= 2
     assert report["bytes"] == path.stat().st_size
     assert report["bytes"] < STANDARD_BYTES or make is hostile
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"light.png", "dark.png", "phone.png", "page.pdf"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"light.png", "dark.png", "phone.png"}
+    assert make is hostile or lost_on_paper(report["print"]["texts"], tmp_path / "page.pdf") == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_a_committed_page_passes_every_check(path: Path) -> None:
-    """Every page that readers open keeps every bar."""
-    report = run("check_page.mjs", path)
+def test_a_committed_page_passes_every_check(path: Path, tmp_path: Path) -> None:
+    """Every page that readers open keeps every bar, and every row and paragraph stands whole in its PDF."""
+    report = run("check_page.mjs", path, "--pdf", tmp_path / "page.pdf")
     assert report["wrong"] == [], json.dumps(report, indent=1)
     assert report["bytes"] < STANDARD_BYTES
+    assert report["keyboard"]["stops"] >= 10
+    assert len(report["print"]["texts"]) > 50
+    assert lost_on_paper(report["print"]["texts"], tmp_path / "page.pdf") == []
+
+
+def test_a_page_with_an_explorer_passes_every_check(tmp_path: Path) -> None:
+    """The same bars while a script runs; without it, and on paper, its example's numbers are there."""
+    page, pdf = page_of(counters()).write(tmp_path / "index.html"), tmp_path / "page.pdf"
+    report = run("check_page.mjs", page, "--pdf", pdf)
+    assert report["wrong"] == [], json.dumps(report, indent=1)
+    assert report["texts"]["example"] > 500
+    assert report["keyboard"]["stops"] >= 8
+    assert len(report["print"]["texts"]) > 60
+    assert lost_on_paper(report["print"]["texts"], pdf) == []
 
 
 FAULTS = """
@@ -152,6 +168,7 @@ FAULTS = """
 <script>console.log(1); addEventListener("load", () => document.querySelector("main").append("late"))</script>
 <div><pre>wide wide</pre></div><table><tr><td>wide</table>
 <details><summary>s</summary><p>folded</p></details>
+<a href="#a" tabindex="-1">never</a><a href="#b" style="outline: none">nowhere</a>
 """.replace("wide", "x" * 500)
 
 
@@ -181,6 +198,8 @@ def test_the_checker_sees_what_is_wrong(tmp_path: Path) -> None:
         "print folded",
         "print controls",
         "skip link",
+        "keyboard unreached",
+        "keyboard unseen",
     }
     assert "csp" not in found
 
@@ -190,3 +209,13 @@ def test_the_checker_sees_what_the_policy_blocks(tmp_path: Path) -> None:
     found = faulty(tmp_path / "styled.html", "default-src 'none'", '<p style="color: red">styled</p>')
     assert {"csp", "console"} <= set(found)
     assert "requests" not in found
+
+
+def test_what_is_not_printed_is_missed(tmp_path: Path) -> None:
+    """The control arm of the reading of a PDF: a row that print hides is named, and its neighbour is not."""
+    path = tmp_path / "hidden.html"
+    rows = "<tr><td>the first row of floors</td></tr><tr id='gone'><td>the second row</td></tr>"
+    style = "<style>@media print { #gone { display: none } }</style>"
+    assert path.write_text(f"<!doctype html><title>t</title>{style}<main><table>{rows}</table></main>")
+    report = run("check_page.mjs", path, "--pdf", tmp_path / "page.pdf")
+    assert lost_on_paper(report["print"]["texts"], tmp_path / "page.pdf") == ["the second row"]

@@ -14,7 +14,7 @@ def test_a_missing_browser_skips_with_a_reason_and_fails_in_ci(name: str, monkey
     reason = missing(name)
     assert reason is not None
     monkeypatch.delenv("CI", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="install|run `make browser`"):
+    with pytest.raises(pytest.skip.Exception, match=r"install|run `make browser`"):
         need(name)
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match=r"CI must run the browser tests, but"):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +55,20 @@ def run(script: str, *arguments: str | Path) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode in (0, 1), done.stderr
     return json.loads(done.stdout)
+
+
+def lost_on_paper(texts: list[str], pdf: Path) -> list[str]:
+    """Return which texts of a page (a table's row, a paragraph) do not stand whole, in their order, in its PDF.
+
+    Args:
+        texts: what must be there; spaces and ligatures do not count.
+        pdf: the printed page.
+    """
+    from pypdf import PdfReader
+
+    printed = _squeezed("".join(page.extract_text() for page in PdfReader(pdf).pages))
+    return [text for text in texts if _squeezed(text) not in printed]
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"\s+", "", unicodedata.normalize("NFKC", text))
