@@ -14,6 +14,7 @@ import pytest
 
 from tests.browser.tools import ROOT, need, run
 
+JUPYTER = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
 CELLS = [
     """
 import pandas as pd
@@ -78,7 +79,9 @@ def convert(path: Path, *options: str) -> None:
     """Run nbconvert on a notebook."""
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "nbconvert", *options, str(path)]
-    environment = {**os.environ, "PYTHONPATH": paths}
+    # Neither kernels nor settings of who runs the tests, and nothing left in their folders.
+    own = {name: str(path.parent / "jupyter") for name in JUPYTER}
+    environment = {**os.environ, **own, "PYTHONPATH": paths}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert done.returncode == 0, done.stderr
 
