@@ -199,13 +199,18 @@ def _is_plain(node: ast.AST) -> bool:
 
 @cache
 def _statements(root: Path, module: str) -> list[ast.stmt]:
-    """Return a module's statements without docstrings, imports for type checkers, and what it does as a program."""
+    """Return a module's statements without words, imports for type checkers, and what it does as a program.
+
+    Words are docstrings, and how a class shows itself in a notebook.
+    """
     path = _file(root, module)
     tree = ast.parse(_text(path) if path else "")
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and isinstance(body, list):
-            node.body = [child for child in body if not _is_words(child)] or [ast.Pass()]
+            node.body = [child for child in body if not _is_words(child) and not _is_shown(node, child)] or [
+                ast.Pass()
+            ]
     return [
         node
         for statement in tree.body
@@ -225,6 +230,11 @@ def _written(root: Path, module: str, names: Names) -> str:
 
 def _is_words(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_shown(parent: ast.AST, node: ast.stmt) -> bool:
+    """Return whether this is the method that a notebook calls to show a value: nothing is measured by it."""
+    return isinstance(parent, ast.ClassDef) and isinstance(node, ast.FunctionDef) and node.name == "_repr_html_"
 
 
 def _canonical(nodes: Iterable[ast.AST]) -> Iterator[str]:

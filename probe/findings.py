@@ -46,6 +46,9 @@ class DataFigure:
     svg: str
     png: bytes | None = None
 
+    def __repr__(self) -> str:
+        return f"DataFigure {self.name!r}: {self.title} ({len(self.data)} rows behind it)"
+
     @classmethod
     def from_figure(
         cls, figure: Figure, *, name: str, title: str, alt: str, caption: str, data: pd.DataFrame
@@ -79,6 +82,18 @@ class Finding:
     figures: tuple[DataFigure, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        lines = [f"Finding {self.question!r}: {self.title}"]
+        lines += [f"  {claim.rule.key}: {claim.verdict}, {claim.rule.statement}" for claim in self.claims]
+        lines += [f"  {figure!r}" for figure in self.figures]
+        return "\n".join([*lines, f"  {len(self.measurements)} measurements"])
+
+    def _repr_html_(self) -> str:
+        """Show the finding in a notebook, as a page in a frame that can reach nothing outside itself."""
+        from .report.finding_page import page_of
+
+        return page_of(self)._repr_html_()
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write the finding as a folder and return its path.

@@ -52,6 +52,12 @@ class ModelDescription:
 
     __repr__ = __str__
 
+    def _repr_html_(self) -> str:
+        """Show the layers in a notebook, in its own colours."""
+        from .report.fragments import show_model
+
+        return show_model(self)
+
 
 def inspect(model: nn.Module) -> ModelDescription:
     """Return the recurrent layers of a model: names, cells, sizes, signals, parameters.

@@ -75,6 +75,12 @@ class Recording:
         lines += [f"  not called: {', '.join(self.not_called)}"] if self.not_called else []
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """Show the recording in a notebook, in its own colours: what was kept, in numbers and small pictures."""
+        from .report.fragments import show_recording
+
+        return show_recording(self)
+
     def _error(self) -> str:
         return "not compared with the module" if self.max_error is None else f"largest error {self.max_error:.3g}"
 

@@ -40,16 +40,23 @@ function start(data: Data, place: Element): void {
     };
     const code = pythonOf(data, state, outcome.network);
     say("Below.");
-    try {
-      await navigator.clipboard.writeText(code);
-      say("Copied.");
-    } catch {
-      say("This browser lets no page copy here: the code is selected below.");
-    }
+    say((await toClipboard(code)) ? "Copied." : "This browser lets no page copy here: the code is selected below.");
   };
   addEventListener("hashchange", () => become(fromHash(location.hash, data) ?? state));
   place.replaceChildren();
   draw();
+}
+
+/** Copies a text where that is allowed; in a frame Chromium says so beforehand, and logs an error for each try. */
+async function toClipboard(text: string): Promise<boolean> {
+  const { featurePolicy } = document as { featurePolicy?: { allowsFeature(name: string): boolean } };
+  if (featurePolicy?.allowsFeature("clipboard-write") === false) return false;
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 if (typeof document !== "undefined") {

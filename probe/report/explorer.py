@@ -101,6 +101,16 @@ class Explorer:
         }
         object.__setattr__(self, "data", json.dumps(written) if live else None)
 
+    def _repr_html_(self) -> str:
+        """Show the explorer in a notebook, as a page of its own in a frame."""
+        from .page import Page, Section
+
+        names = ", ".join(network.name for network in self.networks)
+        section = Section("Run it", [self], "run")
+        return Page(
+            "Live explorer", f"Type a sequence and edit what happens inside: {names}.", [section]
+        )._repr_html_()
+
     def _alphabet(self, network: ExplorerNetwork) -> dict[str, list[float]] | None:
         """Return the features that a network reads for each symbol, or None where it reads a table of numbers."""
         given = self.alphabet if network.alphabet is None else network.alphabet

@@ -78,6 +78,15 @@ def inline_svg(svg: str, *, prefix: str, title: str, alt: str) -> str:
     return ET.tostring(out, encoding="unicode")
 
 
+def picture_size(svg: str) -> tuple[float, float]:
+    """Return the natural width and height of an SVG in CSS pixels.
+
+    Raises:
+        ProbeError: as of `inline_svg`.
+    """
+    return _size(_parse(svg))
+
+
 def _parse(svg: str) -> ET.Element:
     # matplotlib writes this one declaration; any other may define entities that grow without bound.
     text = _DOCTYPE.sub("", svg, count=1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import ClassVar
 
@@ -134,13 +134,16 @@ class Page:
             raise ProbeError(f"{str(path)!r} exists. Give another path, or overwrite=True to replace it.")
         return write_atomically(path, self.render())
 
+    def __repr__(self) -> str:
+        kinds = Counter(block.kind for block in walk(self.sections))
+        held = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items())
+        return f"Page {self.title!r}: {held or 'nothing below its lead'}"
+
     def _repr_html_(self) -> str:
         """Show the page in a notebook, in a frame that can reach nothing outside itself."""
-        allow = "allow-scripts" if self.running is not None else ""
-        return (
-            f'<iframe sandbox="{allow}" title="{escape(self.title)}" width="100%" height="640" '
-            f'style="border: 0" srcdoc="{escape(self.render())}"></iframe>'
-        )
+        from .frames import frame
+
+        return frame(self)
 
 
 def _repeated(names: Sequence[str]) -> str | None:

@@ -84,7 +84,7 @@ class Renderer:
 
 def render_page(page: Page) -> str:
     """Return a page as HTML text."""
-    style = _style() + (_lean(explorer.style()) if page.explorer is not None else "")
+    style = style_of("page.css") + (_lean(explorer.style()) if page.explorer is not None else "")
     script = page.running
     policy = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     policy.append(f"style-src {hash_source(style)}")
@@ -104,9 +104,20 @@ def render_page(page: Page) -> str:
     )
 
 
+def render_template(name: str, **values: object) -> str:
+    """Return what a template of this folder makes of values, each of them escaped.
+
+    Args:
+        name: the template's file name.
+        **values: what it shows.
+    """
+    return _environment().get_template(name).render(values).rstrip("\n")
+
+
 @functools.cache
-def _style() -> str:
-    return _lean(resources.files("probe.report").joinpath("templates/page.css").read_text(encoding="utf-8"))
+def style_of(name: str) -> str:
+    """Return a style sheet of the templates' folder without what only its readers need."""
+    return _lean(resources.files("probe.report").joinpath(f"templates/{name}").read_text(encoding="utf-8"))
 
 
 def _lean(text: str) -> str:

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+export const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const FLAGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -71,21 +71,28 @@ export async function quiet(browser, url) {
 /** axe-core needs to run inside the page, so that this context alone goes without the policy. */
 export async function axe(browser, url) {
   const found = {};
-  for (const [mode, options] of Object.entries(MODES)) {
-    const log = { requests: [], console: [] };
-    const context = await isolated(browser, url, { ...options, bypassCSP: true }, log);
-    const page = await open(context, url, log);
-    await page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
-    await page.evaluate(readFileSync(AXE, "utf8"));
-    const result = await page.evaluate(() => window.axe.run());
-    found[mode] = result.violations.map((rule) => ({
-      rule: rule.id,
-      help: rule.help,
-      nodes: rule.nodes.slice(0, 3).map((node) => `${node.target.join(" ")}: ${node.failureSummary}`.slice(0, 400)),
-    }));
-    await context.close();
+  const log = { requests: [], console: [] };
+  const context = await isolated(browser, url, { bypassCSP: true }, log);
+  const page = await open(context, url, log);
+  await page.evaluate(() => document.querySelectorAll("details").forEach((element) => (element.open = true)));
+  await page.evaluate(readFileSync(AXE, "utf8"));
+  for (const [mode, { viewport, ...media }] of Object.entries(MODES)) {
+    await page.setViewportSize(viewport);
+    await page.emulateMedia({ colorScheme: "light", forcedColors: "none", ...media });
+    found[mode] = await page.evaluate(violations);
   }
+  await context.close();
   return found;
+}
+
+/** Runs inside the page. What passes is left there: of a long page it takes seconds to hand over. */
+export async function violations(context) {
+  const result = await window.axe.run(context ?? document, { resultTypes: ["violations"] });
+  return result.violations.map((rule) => ({
+    rule: rule.id,
+    help: rule.help,
+    nodes: rule.nodes.slice(0, 3).map((node) => `${node.target.join(" ")}: ${node.failureSummary}`.slice(0, 400)),
+  }));
 }
 
 /** Pixels by which the page is wider than its window, details closed and opened. */

@@ -1,10 +1,12 @@
 // Opens one built page in Chromium with the network blocked and prints, as JSON, everything wrong with it.
-//   node check_page.mjs PAGE.html [--out DIR]      DIR receives light.png, dark.png, phone.png and page.pdf
+//   node check_page.mjs PAGE.html [--out DIR] [--pdf FILE]      DIR receives light.png, dark.png and phone.png
 // Exit code: 0 nothing wrong, 1 something wrong, 2 usage, 3 the check itself failed.
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 import { axe, DESK, isolated, launch, MODES, open, overflow, PHONE, quiet } from "./browser.mjs";
+import { walk } from "./keyboard.mjs";
 
 const TALLEST = 8000;
 // A4 less the margins that Chromium prints with, in CSS pixels.
@@ -76,12 +78,25 @@ function printFaults() {
   return { clipped: [...clipped, ...scrolling], folded, controls };
 }
 
-async function print(browser, url, out) {
+/** Runs inside the page: all that must come out on paper, whether it is folded on the screen or not. */
+function printedTexts() {
+  const controls = ".controls, .edits, .python, a[download], button, label";
+  return [...document.querySelectorAll("main :is(tr, p, li, figcaption, pre), dd")]
+    .filter((element) => !element.closest(controls))
+    .map((element) => {
+      const copy = element.cloneNode(true);
+      for (const control of copy.querySelectorAll(controls)) control.remove();
+      return copy.textContent;
+    });
+}
+
+async function print(browser, url, path) {
   const context = await isolated(browser, url, { viewport: SHEET }, { requests: [] });
   const page = await open(context, url, { console: [] });
   await page.emulateMedia({ media: "print" });
   const faults = await page.evaluate(printFaults);
-  const pdf = await page.pdf({ format: "A4", path: out ? join(out, "page.pdf") : undefined });
+  faults.texts = await page.evaluate(printedTexts);
+  const pdf = await page.pdf({ format: "A4", path });
   faults.sheets = (pdf.toString("latin1").match(/\/Type\s*\/Page\b(?!s)/g) ?? []).length;
   await context.close();
   return faults;
@@ -122,18 +137,29 @@ function wrong(report) {
   if (!report.texts.characters || !report.texts.unscripted) faults.push("text without scripts");
   if (!report.texts.sandboxed) faults.push("text in a sandbox");
   for (const name of ["clipped", "folded", "controls"]) if (report.print[name].length) faults.push(`print ${name}`);
+  for (const name of ["unreached", "unseen"]) if (report.keyboard[name].length) faults.push(`keyboard ${name}`);
+  if (report.keyboard.folded) faults.push("keyboard folded");
   if (report.focus.href !== "#main" || !report.focus.seen) faults.push("skip link");
   return faults;
 }
 
-async function main(given) {
-  const at = given.indexOf("--out");
-  const out = at >= 0 ? given[at + 1] : null;
-  const [file] = at >= 0 ? given.toSpliced(at, 2) : given;
-  if (!file || (at >= 0 && !out)) {
-    console.error("usage: node check_page.mjs PAGE.html [--out DIR]");
+function asked(args) {
+  try {
+    const options = { out: { type: "string" }, pdf: { type: "string" } };
+    const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
+    return positionals.length === 1 ? { file: positionals[0], ...values } : null;
+  } catch {
+    return null;
+  }
+}
+
+async function main(args) {
+  const given = asked(args);
+  if (!given) {
+    console.error("usage: node check_page.mjs PAGE.html [--out DIR] [--pdf FILE]");
     return 2;
   }
+  const { file, out, pdf } = given;
   const url = pathToFileURL(resolve(file)).href;
   const browser = await launch();
   try {
@@ -142,8 +168,9 @@ async function main(given) {
     report.axe = await axe(browser, url);
     report.overflow = await overflow(browser, url);
     report.texts = await texts(browser, url);
-    report.print = await print(browser, url, out && resolve(out));
+    report.print = await print(browser, url, pdf && resolve(pdf));
     report.focus = await firstFocus(browser, url);
+    report.keyboard = await walk(browser, url);
     report.wrong = wrong(report);
     console.log(JSON.stringify(report, null, 1));
     return report.wrong.length ? 1 : 0;

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { axe, launch, open, overflow, watched } from "./browser.mjs";
+import { walk } from "./keyboard.mjs";
 
 const TYPED = "111011";
 const [file, folder, hostile] = process.argv.slice(2);
@@ -210,6 +211,7 @@ try {
   const crowded = `${url}${found.keyboard.hash}&edit=${encodeURIComponent('["resample",0,"input_gate","all","0","1"]')}`;
   found.axe = await axe(browser, crowded);
   found.overflow = await overflow(browser, crowded);
+  found.walk = await walk(browser, crowded);
   const attacked = await open(context, `${url}${hostile}`, log);
   found.attacked = {
     status: await status(attacked),

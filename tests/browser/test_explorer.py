@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,89 +13,17 @@ from torch import nn
 
 import probe
 from models.zoo import networks
-from probe.report import (
-    Explorer,
-    ExplorerEdit,
-    ExplorerExperiment,
-    ExplorerNetwork,
-    ExplorerProgram,
-    Page,
-    Section,
-)
-from tests.repo.golden_runs import COMMITTED, encoded
+from tests.browser.explorers import ATTACK, PROGRAMS, THIRTEEN, answer, counters, page_of
+from tests.browser.tools import need, run
+from tests.repo.golden_runs import COMMITTED
 
-HERE = Path(__file__).resolve().parent
-ATTACK = "<img src=x onerror=alert(1)>"
 PASTED = json.dumps(["json", 0, ATTACK, "", "", ATTACK])
-THIRTEEN = "0110101101101"
-OTHERS = ["1111100000", "1111111111", "1011111010"]
-PROGRAMS = (
-    ExplorerProgram("ones", 0, {"0": 0, "1": 1}, "count the ones"),
-    ExplorerProgram("zeros backwards", 10, {"0": -1, "1": 0}),
-    ExplorerProgram(ATTACK, 5, {"0": -0.5, "1": 0.5}, ATTACK),
-)
-EXPERIMENTS = (
-    ExplorerExperiment("13 bits", THIRTEEN),
-    ExplorerExperiment("Hold the forget gate at 1", edits=[ExplorerEdit("clamp", "forget_gate", 1)]),
-    ExplorerExperiment(ATTACK, second=OTHERS, edits=[ExplorerEdit("mean", "cell_state", steps=[4, 6])]),
-)
 HOSTILE = f"#x={quote(ATTACK)}&signal={quote(ATTACK)}&network=-1&edit={quote(PASTED)}"
-
-
-def missing() -> str | None:
-    """Return what the tests lack here, and how to get it."""
-    if shutil.which("node") is None:
-        return "node is not installed; install Node.js 20 or later"
-    if not (HERE / "node_modules" / "playwright-core").is_dir():
-        return "tests/browser/node_modules is missing; run `make browser`"
-    chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-    if shutil.which(chromium) is None:
-        return f"there is no Chromium at {chromium}; install the package `chromium` or set CHROMIUM"
-    return None
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _tools() -> None:
-    reason = missing()
-    if reason and os.environ.get("CI"):
-        pytest.fail(f"CI must run the browser tests, but {reason}")
-    if reason:
-        pytest.skip(reason)
-
-
-def page_of(explorer: Explorer) -> Page:
-    """Return a page that holds an explorer."""
-    return Page("Explore", "It runs here.", [Section("Run it", [explorer], "run")])
-
-
-def counters() -> Explorer:
-    """Return an explorer of a trained counter, its untrained twin and a trained GRU."""
-    lstm, gru = networks(seeds=[0])[0], networks("gru", seeds=[0])[0]
-    assert lstm.untrained is not None
-    given = {"trained": lstm.model, "untrained": lstm.untrained, "GRU": gru.model}
-    drift = ExplorerProgram("with a drift", 3, {"0": -0.3, "1": 0.7})
-    own = {"trained": [drift]}
-    chosen = [
-        ExplorerNetwork(name, model, f"The {name} one.", programs=own.get(name, ())) for name, model in given.items()
-    ]
-    classes = [str(count) for count in range(11)]
-    return Explorer(
-        chosen, "0110101101", {"0": 0.0, "1": 1.0}, classes, [10], programs=PROGRAMS, experiments=EXPERIMENTS
-    )
-
-
-def run(script: str, *arguments: str) -> dict[str, Any]:
-    """Return what a script of this folder prints."""
-    command = ["node", str(HERE / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode in (0, 1), done.stderr
-    return json.loads(done.stdout)
-
-
-def answer(string: str, *edits: probe.Edit) -> int:
-    """Return what the trained counter says to a string."""
-    model = networks(seeds=[0])[0].model.double()
-    return int(probe.record(model, encoded([string], 1), edits=edits).output.argmax())
+    need()
 
 
 def agreement(program: str, says: str, string: str, *places: int) -> list[str]:
@@ -112,7 +37,7 @@ def agreement(program: str, says: str, string: str, *places: int) -> list[str]:
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what came of using the counters' explorer."""
     path = page_of(counters()).write(tmp_path_factory.mktemp("page") / "index.html")
-    return run("explore.mjs", str(path), str(COMMITTED), HOSTILE)
+    return run("explore.mjs", path, COMMITTED, HOSTILE)
 
 
 def test_the_explorer_asks_says_and_violates_nothing(found: dict[str, Any]) -> None:
@@ -206,8 +131,10 @@ def test_a_hostile_address_is_text(found: dict[str, Any]) -> None:
 
 
 def test_an_edited_page_is_accessible_and_fits_a_phone(found: dict[str, Any]) -> None:
-    """With an edit open: axe finds nothing in light, dark, 390 px and forced colours; nothing overflows at 375 px."""
+    """With an edit open: axe finds nothing in any mode, Tab reaches all, nothing overflows at 375 px."""
     assert found["axe"] == {"light": [], "dark": [], "narrow": [], "forced": []}
+    assert found["walk"]["stops"] > 12
+    assert (found["walk"]["unreached"], found["walk"]["unseen"]) == ([], [])
     assert found["overflow"] == 0
 
 
@@ -231,6 +158,6 @@ def test_a_page_with_a_table_of_numbers_passes_every_check(tmp_path: Path) -> No
         torch.manual_seed(0)
         small, large = nn.LSTM(3, 5, num_layers=2), nn.LSTM(3, 256)
     explorer = Explorer([ExplorerNetwork("small", small), ExplorerNetwork("large", large)], [[0.5, -1.0, 2.0]] * 4)
-    report = run("check_page.mjs", str(page_of(explorer).write(tmp_path / "index.html")))
+    report = run("check_page.mjs", page_of(explorer).write(tmp_path / "index.html"))
     assert report["wrong"] == [], json.dumps(report, indent=1)
     assert report["texts"]["example"] > 500

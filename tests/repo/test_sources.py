@@ -80,7 +80,18 @@ def __getattr__(name: str) -> object:
     raise AttributeError(name)
 ''',
     "probe/recorder.py": "def record(x: int) -> int:\n    return x\n",
-    "probe/kernels.py": "FACTOR = 2\n",
+    "probe/kernels.py": """FACTOR = 2
+
+
+class Kept:
+    def words(self) -> str:
+        return "kept"
+
+    def _repr_html_(self) -> str:
+        from .report import page
+
+        return page.sentence([self.words()])
+""",
     "probe/rows.py": "ROWS = 3\n",
     "probe/machines.py": '''"""Runs."""
 
@@ -170,6 +181,7 @@ def unchanged(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("probe/figures.py", "'axes'", "'other axes'"),
         ("probe/axes.py", "...", "x = 1"),
         ("probe/report/page.py", "'said'", "'not said'"),
+        ("probe/kernels.py", "[self.words()]", "[self]"),
         ("models/twins.py", "return fit(network)", "return fit(fit(network))"),
         ("models/training.py", "return network", "return None"),
     ],
@@ -194,6 +206,12 @@ def test_words_and_drawings_leave_the_digest_as_it_is(
         ("probe/questions/counts.py", "return run(networks, strings)", "return run(strings, networks)"),
         ("probe/machines.py", "record(FACTOR)", "record(-FACTOR)"),
         ("probe/kernels.py", "FACTOR = 2", "FACTOR = 3"),
+        ("probe/kernels.py", 'return "kept"', 'return "lost"'),
+        (
+            "probe/kernels.py",
+            "class Kept:\n    def words",
+            "def _repr_html_() -> None: ...\nclass Kept:\n    def words",
+        ),
         ("probe/rows.py", "ROWS = 3", "ROWS = 4"),
         ("probe/recorder.py", "return x", "return x + 1"),
     ],

@@ -1,0 +1,49 @@
+"""The explorer that the tests in a browser use: the counters of the zoo, rival programs, and what to try."""
+
+from __future__ import annotations
+
+import probe
+from models.zoo import networks
+from probe.report import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram, Page, Section
+from tests.repo.golden_runs import encoded
+
+ATTACK = "<img src=x onerror=alert(1)>"
+THIRTEEN = "0110101101101"
+OTHERS = ["1111100000", "1111111111", "1011111010"]
+PROGRAMS = (
+    ExplorerProgram("ones", 0, {"0": 0, "1": 1}, "count the ones"),
+    ExplorerProgram("zeros backwards", 10, {"0": -1, "1": 0}),
+    ExplorerProgram(ATTACK, 5, {"0": -0.5, "1": 0.5}, ATTACK),
+)
+EXPERIMENTS = (
+    ExplorerExperiment("13 bits", THIRTEEN),
+    ExplorerExperiment("Hold the forget gate at 1", edits=[ExplorerEdit("clamp", "forget_gate", 1)]),
+    ExplorerExperiment(ATTACK, second=OTHERS, edits=[ExplorerEdit("mean", "cell_state", steps=[4, 6])]),
+)
+
+
+def page_of(explorer: Explorer) -> Page:
+    """Return a page that holds an explorer."""
+    return Page("Explore", "It runs here.", [Section("Run it", [explorer], "run")])
+
+
+def counters() -> Explorer:
+    """Return an explorer of a trained counter, its untrained twin and a trained GRU."""
+    lstm, gru = networks(seeds=[0])[0], networks("gru", seeds=[0])[0]
+    assert lstm.untrained is not None
+    given = {"trained": lstm.model, "untrained": lstm.untrained, "GRU": gru.model}
+    drift = ExplorerProgram("with a drift", 3, {"0": -0.3, "1": 0.7})
+    own = {"trained": [drift]}
+    chosen = [
+        ExplorerNetwork(name, model, f"The {name} one.", programs=own.get(name, ())) for name, model in given.items()
+    ]
+    classes = [str(count) for count in range(11)]
+    return Explorer(
+        chosen, "0110101101", {"0": 0.0, "1": 1.0}, classes, [10], programs=PROGRAMS, experiments=EXPERIMENTS
+    )
+
+
+def answer(string: str, *edits: probe.Edit) -> int:
+    """Return what the trained counter says to a string."""
+    model = networks(seeds=[0])[0].model.double()
+    return int(probe.record(model, encoded([string], 1), edits=edits).output.argmax())

@@ -1,0 +1,50 @@
+// A walk through a page by keyboard alone: what Tab never reaches, and where nobody sees that it has the focus.
+import { DESK, isolated, open } from "./browser.mjs";
+
+const MOST = 3000;
+
+/** Runs inside the page: everything that a reader can use, as far as it is shown. */
+function usable() {
+  const wanted = "a[href], button, input, select, textarea, summary, [tabindex]:not([tabindex='-1'])";
+  return [...document.querySelectorAll(wanted)].filter((one) => one.checkVisibility() && !one.disabled);
+}
+
+/** Runs inside the page after each Tab: marks what has the focus, and says whether it is folded or seen before. */
+function arrived() {
+  const at = document.activeElement;
+  const seen = (window.reached ??= new Map());
+  if (at === document.body || seen.has(at)) return { end: true };
+  const { outlineStyle, outlineWidth } = getComputedStyle(at);
+  const box = at.getBoundingClientRect();
+  const inside = box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth && box.width > 0;
+  seen.set(at, outlineStyle !== "none" && Number.parseFloat(outlineWidth) >= 2 && inside);
+  return { folded: at.matches("details:not([open]) > summary") };
+}
+
+/** Tabs through a page, opens with Enter what is folded, and returns the stops, what was not reached and not seen. */
+export async function walk(browser, url) {
+  const context = await isolated(browser, url, { viewport: DESK }, { requests: [] });
+  const page = await open(context, url, { console: [] });
+  for (let stop = 0; stop < MOST; stop++) {
+    await page.keyboard.press("Tab");
+    const { end, folded } = await page.evaluate(arrived);
+    if (end) break;
+    if (folded) await page.keyboard.press("Enter");
+  }
+  const found = await page.evaluate(`(${report})((${usable})())`);
+  await context.close();
+  return found;
+}
+
+/** Runs inside the page at the end of the walk. */
+function report(all) {
+  const words = (one) => one.getAttribute("aria-label") ?? one.textContent;
+  const name = (one) => `${one.tagName.toLowerCase()} ${words(one).trim().slice(0, 60)}`;
+  const seen = window.reached ?? new Map();
+  return {
+    stops: seen.size,
+    unreached: all.filter((one) => !seen.has(one)).map(name),
+    unseen: [...seen].filter(([, visible]) => !visible).map(([one]) => name(one)),
+    folded: document.querySelectorAll("details:not([open])").length,
+  };
+}

@@ -1,0 +1,62 @@
+"""Every committed page, and an explorer, in Firefox with the network blocked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.explorers import answer, counters, page_of
+from tests.browser.tools import PAGES, need, run
+
+FAULTY = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>t</title>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; img-src *"></head>
+<body><main><p style="color: red">styled</p><img src="http://example.org/x.png">
+<script>console.log("said"); throw new Error("thrown")</script></main></body></html>"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tools() -> None:
+    need("Firefox")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what each page asks for, says and violates, by its file's name without an ending."""
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "faulty.html").write_text(FAULTY, encoding="utf-8")
+    explorer = page_of(counters()).write(folder / "explorer.html")
+    report = run("firefox.mjs", *PAGES, explorer, folder / "faulty.html")
+    assert report["version"].startswith("firefox/")
+    return {Path(name).stem: page for name, page in report["pages"].items()}
+
+
+@pytest.mark.parametrize("name", [*(path.stem for path in PAGES), "explorer"])
+def test_a_page_asks_says_and_violates_nothing(found: dict[str, Any], name: str) -> None:
+    """Opened from disk, every detail unfolded, scrolled to its end: no request, no message, no violation."""
+    page = found[name]
+    assert page["requests"] == []
+    assert page["console"] == []
+    assert page["csp"] == []
+    assert page["overflow"] == 0
+    assert page["words"] > 500
+
+
+def test_the_explorer_is_used_by_keyboard_alone(found: dict[str, Any]) -> None:
+    """Tab reaches the sequence; what is typed is answered as the network itself does, and stands in the address."""
+    explorer = found["explorer"]["explorer"]
+    assert explorer["tabs"] < 20
+    assert f"{answer('0110101101')} (probability" in explorer["before"]
+    assert f"{answer('111011')} (probability" in explorer["typed"]
+    assert explorer["typed"] != explorer["before"]
+    assert "x=111011" in explorer["hash"]
+
+
+def test_firefox_tells_what_is_wrong(found: dict[str, Any]) -> None:
+    """The control arm: a request, what a script says and throws, and a style that the policy forbids are all seen."""
+    faulty = found["faulty"]
+    assert any("example.org" in request for request in faulty["requests"])
+    assert "log: said" in faulty["console"]
+    assert any("thrown" in message for message in faulty["console"])
+    assert any(violation.startswith("style-src") for violation in faulty["csp"])

@@ -1,0 +1,163 @@
+"""Values in a real notebook: executed, converted with Jupyter's own light and dark style, opened in Chromium."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.tools import ROOT, need, run
+
+JUPYTER = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+CELLS = [
+    """
+import pandas as pd
+import torch
+from torch import nn
+
+import probe
+from probe.report import Explorer, ExplorerNetwork, Page, Section, Table
+
+_ = torch.manual_seed(0)
+model = nn.Sequential()
+model.add_module("</script><img src=x onerror=alert(1)>", nn.LSTM(3, 12, num_layers=2))
+recording = probe.record(model, torch.randn(40, 2, 3))
+recording
+""",
+    "probe.inspect(model)",
+    """
+from probe.figures import new_figure
+
+figure, axes = new_figure()
+_ = axes[0, 0].plot([0, 1, 2], [0, 1, 4])
+data = pd.DataFrame({"x": [0, 1, 2], "y": [0, 1, 4]})
+drawn = probe.DataFigure.from_figure(
+    figure, name="line", title="</script><img src=x onerror=alert(2)>", alt="A curve.", caption="Squares.", data=data
+)
+high, low = probe.Range.at_least(0.5), probe.Range.at_most(0.1)
+rule = probe.Rule("1", "It counts.", "m", "share", "a test", high, low, needs=6)
+table = pd.DataFrame(
+    {"metric": "m", "subject": "trained", "network": list("abcdefgh"), "seed": range(8), "signal": "", "value": 0.9}
+)
+claims = probe.judge(table, [rule])
+probe.Finding("counting", "Does it count?", table, claims, (drawn,), {"code": "abc"}, {"a": "b"})
+""",
+    'Page("A page", "Its lead.", [Section("Rows", [Table(["a"], [[1]], "One row.")], "rows")])',
+    """
+network = ExplorerNetwork("a small one", nn.LSTM(1, 4))
+Explorer([network], "0110", {"0": 0.0, "1": 1.0})
+""",
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tools() -> None:
+    need("Chromium", "ipykernel", "nbconvert")
+
+
+def execute(path: Path) -> Path:
+    """Write the notebook, execute it, and return the file."""
+    cells = [
+        {"cell_type": "code", "id": f"cell-{place}", "metadata": {}, "execution_count": None, "outputs": []}
+        | {"source": source.strip()}
+        for place, source in enumerate(CELLS)
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    convert(path, "--to", "notebook", "--execute", "--inplace")
+    return path
+
+
+def convert(path: Path, *options: str) -> None:
+    """Run nbconvert on a notebook."""
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "nbconvert", *options, str(path)]
+    # Neither kernels nor settings of who runs the tests, and nothing left in their folders.
+    own = {name: str(path.parent / "jupyter") for name in JUPYTER}
+    environment = {**os.environ, **own, "PYTHONPATH": paths}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def page(path: Path, theme: str) -> Path:
+    """Return the notebook as HTML in a theme of Jupyter's, without the scripts that its template gets from a CDN."""
+    convert(path, "--to", "html", "--template", "lab", "--theme", theme, "--output", theme)
+    converted = path.with_name(f"{theme}.html")
+    head, body = converted.read_text(encoding="utf-8").split("<body", 1)
+    head = re.sub(r"<script.*?</script>", "", head, flags=re.DOTALL)
+    converted.write_text(f"{head}<body{body}", encoding="utf-8")
+    return converted
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the executed notebook."""
+    return execute(tmp_path_factory.mktemp("notebook") / "values.ipynb")
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def found(request: pytest.FixtureRequest, notebook: Path) -> dict[str, Any]:
+    """Return how the values show themselves in a theme."""
+    converted = page(notebook, request.param)
+    return run("notebook.mjs", converted)
+
+
+def test_a_notebook_full_of_values_asks_says_and_violates_nothing(found: dict[str, Any]) -> None:
+    """No request, no console message, no violation, although names hold markup."""
+    assert found["requests"] == []
+    assert found["console"] == []
+    assert found["csp"] == []
+
+
+def test_every_value_is_seen(found: dict[str, Any]) -> None:
+    """Two tables in the notebook's own style, three pages in frames; each has a size, and its words."""
+    recording, model, finding, a_page, explorer = found["shown"]
+    assert [each["frame"] for each in found["shown"]] == [False, False, True, True, True]
+    assert [each["sandbox"] for each in (finding, a_page, explorer)] == ["", "", "allow-scripts"]
+    assert all(each["width"] > 600 and each["height"] > 100 for each in found["shown"])
+    assert "Recording of 2 calls" in recording["words"]
+    assert "<img src=x onerror=alert(1)>[0]: 2 x 40 x 12 (batch, time, unit)" in recording["words"]
+    assert "2 recurrent layers with 2,064 parameters in all" in model["words"]
+    assert "Of 1 claim: 1 established." in finding["words"]
+    assert "<img src=x onerror=alert(2)>" in finding["words"]
+    assert "Its lead." in a_page["words"]
+    assert "a small one" in explorer["words"]
+
+
+def test_a_frame_is_about_as_tall_as_its_page(found: dict[str, Any]) -> None:
+    """A page that fits is neither cut off by much nor followed by an empty screen, and nothing is too wide."""
+    for each in found["shown"][2:]:
+        assert each["overflow"] <= 0
+        assert each["content"] >= 0.6 * each["height"]
+    small = found["shown"][3]
+    assert small["content"] <= 1.1 * small["height"]
+
+
+def test_pictures_keep_their_pixels_and_tables_their_columns(found: dict[str, Any]) -> None:
+    """Jupyter's own rules on pictures and tables change neither the size of a picture nor where a name stands."""
+    assert len(found["pictures"]) == 6
+    for picture in found["pictures"]:
+        assert picture["loaded"]
+        assert (picture["width"], picture["height"]) == (6 * 40, 6 * 12)
+    assert found["columns"] == ["start"]
+
+
+def test_values_are_accessible_and_fit_a_phone(found: dict[str, Any]) -> None:
+    """axe finds nothing in what is shown, every layer unfolded; a wide table scrolls inside itself."""
+    assert found["axe"] == []
+    assert found["wider"] == 0
+
+
+def test_the_explorer_runs_in_its_frame(found: dict[str, Any]) -> None:
+    """Typing changes what it says, although no address can be written; the code is selected to copy by hand."""
+    used = found["used"]
+    assert used["address"] == "SecurityError"
+    assert used["typed"] != used["before"]
+    assert used["selected"]
