@@ -43,6 +43,8 @@ function report(all) {
   const seen = window.reached ?? new Map();
   return {
     stops: seen.size,
+    // The skip link, where there is one; that it is seen is what is asked of every stop.
+    first: seen.keys().next().value?.getAttribute("href") ?? null,
     unreached: all.filter((one) => !seen.has(one)).map(name),
     unseen: [...seen].filter(([, visible]) => !visible).map(([one]) => name(one)),
     folded: document.querySelectorAll("details:not([open])").length,
