@@ -13,9 +13,10 @@ from torch import nn
 
 import probe
 from models.zoo import networks
-from tests.browser.explorers import ATTACK, PROGRAMS, THIRTEEN, answer, counters, page_of
+from probe.report import Explorer, ExplorerNetwork
+from tests.browser.explorers import ATTACK, EXPERIMENTS, OTHERS, PROGRAMS, THIRTEEN, answer, counters, page_of
 from tests.browser.tools import need, run
-from tests.repo.golden_runs import COMMITTED
+from tests.repo.golden_runs import COMMITTED, encoded
 
 PASTED = json.dumps(["json", 0, ATTACK, "", "", ATTACK])
 HOSTILE = f"#x={quote(ATTACK)}&signal={quote(ATTACK)}&network=-1&edit={quote(PASTED)}"
