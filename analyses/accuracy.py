@@ -89,10 +89,10 @@ def _setup(networks: Sequence[Network]) -> str:
     ones = next(network for network in common.pick(networks, "planted") if network.name == "planted/ones")
     idle = inspect(ones.model).layers[0].units - 1
     readout = (
-        " A second twin keeps those weights too, and only its head was fitted, by least squares on the training "
-        "strings: what it shows was there before learning. That fit has no "
-        "penalty, so that its answers may rest on large weights that cancel: where noise is added or shares are "
-        "summed, it is a weak opponent."
+        " A second one, the readout twin, has those weights too and a head that was fitted, by least squares on the "
+        "training strings: the fair opponent where answers are compared, since what it can do was there before "
+        "learning. Its fit has no penalty, so that its answers may rest on large weights that cancel: where noise is "
+        "added or shares are summed, it is easily beaten."
         if common.pick(networks, "readout")
         else ""
     )
@@ -101,11 +101,12 @@ def _setup(networks: Sequence[Network]) -> str:
     detail = f" Where a single network is shown it is {shown.name}, whose drift is the median one." if marked else ""
     return (
         f"The network reads {plan.length} bits, one at a time, through {plan.hidden_size} LSTM units, and answers "
-        f"how many ones there were. It was trained on {plan.train_size} of the {len(EVERY):,} strings, from {seeds} "
-        "seeds. Each network has a twin: the same initial weights, never trained. Whatever the twin shows as well "
-        f"is no evidence of learning.{readout} The planted counter is built by hand to hold the count in one unit, "
-        f"with {idle} idle units beside it that keep their own random memories: it shows what each measurement gives "
-        f"when the answer is known.{detail}"
+        f"how many ones there were. {seeds} networks were trained, each from its own seed, on {plan.train_size} of "
+        f"the {len(EVERY):,} strings. Each has a twin: the same initial weights, never trained, with a random head "
+        "(the layer that turns the last state into an answer). What a twin shows as well is no evidence of learning."
+        f"{readout} The planted counter is built by hand to hold the count in one unit, with {idle} idle units "
+        "beside it that keep their own random memories: it shows what each measurement gives when the answer is "
+        f"known.{detail}"
     )
 
 
@@ -138,7 +139,7 @@ def _otherwise(drawn: pd.DataFrame) -> str:
     fair = f" The twins with a fitted head misread {fitted.min():.2%} to {fitted.max():.2%}." if len(fitted) else ""
     return (
         f"Had they learned nothing they would be where their twins are, at {twins.min():.0%} to {twins.max():.0%}: "
-        f"a twin's head is random, which makes it an easy control for answers.{fair}"
+        f"a twin's head is random.{fair}"
     )
 
 

@@ -115,11 +115,11 @@ def _answer(table: pd.DataFrame) -> str:
     change = own[own["metric"] == "change"].groupby("units")["value"].median()
     return (
         f"One more 0 changes the answer of a trained network by {change['0']:+.2f} and one more 1 by "
-        f"{change['1']:+.2f} (medians over networks and steps); in absolute value by {silent.median():.2f} and "
-        f"{driven.median():.2f}. {(silent <= BOUND).sum()} of {len(silent)} hold their answer on a 0 (at most "
-        f"{BOUND:g}), {(driven <= BOUND).sum()} on a 1. The state itself moves by {moved_silent.median():.0%} of "
-        f"its length on a 0 and by {moved_driven.median():.0%} on a 1, so an answer that holds is not a state that "
-        "rests."
+        f"{change['1']:+.2f}, each step weighing the same (medians over networks and steps); in absolute value by "
+        f"{silent.median():.2f} and {driven.median():.2f}. {(silent <= BOUND).sum()} of {len(silent)} hold their "
+        f"answer on a 0 (at most {BOUND:g}), {(driven <= BOUND).sum()} on a 1. The state itself moves by "
+        f"{moved_silent.median():.0%} of its length on a 0 and by {moved_driven.median():.0%} on a 1, so an answer "
+        "that holds is not a state that rests."
     )
 
 

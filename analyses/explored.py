@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import safetensors.torch
+import torch
 from torch import nn
 
-from models.counter import Coded
+import probe
+from models.counter import Coded, answer
+from models.tasks import parse_bits
+from models.twins import Readout
 from probe import Finding
 from probe.files import write_atomically
 from probe.measurements import Network
@@ -19,20 +24,28 @@ from . import common
 
 FOLDER, DESCRIBED = "explorer", "explorer.json"
 LENGTH = common.STRINGS.shape[1]
-#: Any string serves; this one has six ones.
-EXAMPLE = "0110101101"
+CLASSES = LENGTH + 1
 PROGRAMS = (
     {"name": "count ones", "role": "0, and 1 more for a 1", "start": 0.0, "steps": {"0": 0.0, "1": 1.0}},
-    {"name": "ten less zeros", "role": "10, and 1 less for a 0", "start": 10.0, "steps": {"0": -1.0, "1": 0.0}},
+    {"name": "zeros backwards", "role": "10, and 1 less for a 0", "start": 10.0, "steps": {"0": -1.0, "1": 0.0}},
     {"name": "balance", "role": "5, and a half more or less", "start": 5.0, "steps": {"0": -0.5, "1": 0.5}},
 )
+COUNTER, PLANTED_ONES, EVERY_STEP = "Trained counter", "Planted ones-counter", "Asked after every step"
+#: Networks beside the counter in detail: by the end of its name, or by their own.
+TWINS = {
+    "/untrained": ("Its untrained twin", "The same network before its first step of training: a random head."),
+    "/readout": (
+        "Its readout twin",
+        "The untrained network with a head fitted to the count, a number; its answer is the nearest count.",
+    ),
+}
 PLANTED = {
-    "planted/ones": ("Planted ones-counter", "Written by hand: one cell counts the ones, however long the string."),
+    "planted/ones": (PLANTED_ONES, "Written by hand: one cell counts the ones, however long the string."),
     "planted/zeros": ("Planted zeros-counter", "Written by hand: it starts at ten and takes one off for each zero."),
 }
 #: Recipes of which the network of median drift is shown.
 RECIPES = {
-    "every-step": ("Asked after every step", "Trained to say the count after every bit, one thing changed"),
+    "every-step": (EVERY_STEP, "Trained to say the count after every bit, one thing changed"),
     "truncated": ("Trained on lengths 1 to 10", "Trained on strings of all lengths up to ten, one thing changed"),
     "code-signed": (
         "Bits read as \N{MINUS SIGN}1 and +1",
@@ -40,6 +53,21 @@ RECIPES = {
     ),
     "gru": ("GRU", "The same recipe with another cell"),
 }
+#: Read to every length up to ten; those written by hand and those not trained have none.
+EVERY_LENGTH = ("every-step", "truncated")
+#: Any strings serve: six ones in ten bits, three in six bits, and none.
+EXAMPLE, SIX, NONE = "0110101101", "011010", "0000000000"
+AFTER = 6
+#: What a reader may try first.
+EXPERIMENTS: tuple[dict[str, Any], ...] = (
+    {"label": "Six bits", "sequence": SIX},
+    {"label": "Six bits, planted counter", "sequence": SIX, "network": PLANTED_ONES},
+    {"label": "Six bits, asked after every step", "sequence": SIX, "network": EVERY_STEP},
+    {"label": "The cell state of zeros put in", "second": [NONE], "patch": "cell_state", "steps": [AFTER]},
+    {"label": "Their hidden state alone", "second": [NONE], "patch": "hidden_state", "steps": [AFTER]},
+)
+#: A network with what is said of it: name, role, and its drift where programs are to have it.
+Shown = tuple[Network, str, str, float | None]
 
 
 def write(out: Path, networks: Sequence[Network], drifts: pd.Series, here: Path | None = None) -> Path:
@@ -55,22 +83,25 @@ def write(out: Path, networks: Sequence[Network], drifts: pd.Series, here: Path 
         probe.ProbeError: a network is missing or damaged, or a file cannot be written.
     """
     folder, described = out / FOLDER, []
-    for network, name, role, drift in _chosen(networks, drifts, here):
+    shown = _chosen(networks, drifts, here)
+    for network, name, role, drift in shown:
         file = f"{len(described)}.safetensors"
         model, alphabet = _uncoded(network.model)
-        state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+        state = {key: tensor.contiguous() for key, tensor in as_classes(model).items()}
         write_atomically(folder / file, safetensors.torch.save(state))
-        one: dict[str, object] = {"name": name, "role": role, "file": file, "source": network.name}
+        one: dict[str, Any] = {"name": name, "role": role, "file": file, "source": network.name}
         one |= {} if alphabet is None else {"alphabet": alphabet}
-        one |= {"trained_lengths": list(range(1, LENGTH + 1))} if network.name.startswith("truncated") else {}
+        one |= {"trained_lengths": _lengths(network)} if _lengths(network) != [LENGTH] else {}
         one |= {} if drift is None else {"programs": [_drifting(drift)]}
         described.append(one)
     together = {
         "example": EXAMPLE,
         "alphabet": {"0": 0.0, "1": 1.0},
-        "classes": [str(count) for count in range(LENGTH + 1)],
+        "classes": [str(count) for count in range(CLASSES)],
         "trained_lengths": [LENGTH],
         "programs": PROGRAMS,
+        "experiments": EXPERIMENTS,
+        "told": _told({name: network.model for network, name, *_ in shown}),
         "networks": described,
     }
     write_atomically(folder / DESCRIBED, json.dumps(together, indent=1) + "\n")
@@ -84,24 +115,36 @@ def drifts_of(found: Mapping[str, Finding]) -> pd.Series:
     return drifts.set_index("network")["value"]
 
 
-def _chosen(
-    networks: Sequence[Network], drifts: pd.Series, here: Path | None
-) -> list[tuple[Network, str, str, float | None]]:
-    """Return the networks with name, role and drift, the one of median drift first."""
+def as_classes(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a network's weights, with a head for each answer where it has one number y = v . h + b.
+
+    Of the scores -(y - k)^2, without the y^2 that all share, the largest is that of the count k nearest to y.
+    """
+    state = dict(model.state_dict())
+    if isinstance(model, Readout):
+        counts = torch.arange(CLASSES, dtype=state["head.bias"].dtype)
+        state["head.weight"] = 2 * counts[:, None] * state["head.weight"]
+        state["head.bias"] = 2 * counts * state["head.bias"] - counts**2
+    return state
+
+
+def _chosen(networks: Sequence[Network], drifts: pd.Series, here: Path | None) -> list[Shown]:
+    """Return the networks that are shown, the counter of median drift first."""
     named = {network.name: network for network in networks}
     detail = common.in_detail(networks)
     trained = sum(network.subject == "trained" for network in networks)
     drift = float(drifts[detail.name])
+    wrong = float((answer(_output(detail.model, common.STRINGS)) != common.COUNTS[:, -1]).float().mean())
     said = f"Of {trained} trained networks the one of median drift: {_shifts(drift)}."
-    rows: list[tuple[Network, str, str, float | None]] = [(detail, "Trained counter", said, drift)]
+    said += f" Of the strings of ten bits it misreads {wrong:.1%}."
+    rows: list[Shown] = [(detail, COUNTER, said, drift)]
     if here is not None:
         (own, *_) = common.networks_of(here)
         rows.append(
             (own, "Trained on this machine", f"{own.name}, trained by the command that made this page.", None)
         )
-    if (twin := named.get(f"{detail.name}/untrained")) is not None:
-        rows.append((twin, "Its untrained twin", "The same network before its first step of training.", None))
-    rows += [(named[key], name, role, None) for key, (name, role) in PLANTED.items() if key in named]
+    beside = {f"{detail.name}{end}": words for end, words in TWINS.items()} | PLANTED
+    rows += [(named[key], name, role, None) for key, (name, role) in beside.items() if key in named]
     for key, (name, role) in RECIPES.items():
         every = drifts[drifts.index.str.startswith(f"{key}/")].sort_values(kind="stable")
         middle = str(every.index[(len(every) - 1) // 2])
@@ -113,8 +156,43 @@ def _chosen(
     return rows
 
 
+def _told(models: Mapping[str, nn.Module]) -> list[str]:
+    """Return what comes of the experiments, in words."""
+    six, example = parse_bits(SIX), parse_bits(EXAMPLE)
+    counted, planted, every = (_answered(models[name], six) for name in (COUNTER, PLANTED_ONES, EVERY_STEP))
+    source = probe.record(models[COUNTER], parse_bits(NONE))
+    put = [
+        _answered(models[COUNTER], example, probe.patch(one["patch"], source, steps=one["steps"]))
+        for one in EXPERIMENTS
+        if "patch" in one
+    ]
+    rest = EXAMPLE[AFTER + 1 :]
+    return [
+        f"Six bits with {SIX.count('1')} ones: the trained counter answers {counted}, the planted one {planted}, the "
+        f"one that was asked after every step {every}.",
+        f"Ten bits, {EXAMPLE}, with the cell state of a string of zeros put in after seven of them: it answers "
+        f"{put[0]}, which is what follows, {rest}, counted alone ({rest.count('1')}). With the hidden state alone: "
+        f"{put[1]}.",
+    ]
+
+
+def _answered(model: nn.Module, x: torch.Tensor, *edits: probe.Edit) -> int:
+    return int(answer(probe.record(model, x, edits=edits).output))
+
+
+@torch.no_grad()
+def _output(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return model(x)
+
+
 def _shifts(drift: float) -> str:
     return f"a missing bit shifts its answer by {drift:.2f}"
+
+
+def _lengths(network: Network) -> list[int]:
+    if network.subject in ("planted", "untrained", "readout"):
+        return []
+    return list(range(1, CLASSES)) if network.name.startswith(EVERY_LENGTH) else [LENGTH]
 
 
 def _drifting(drift: float) -> dict[str, object]:

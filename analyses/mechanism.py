@@ -90,11 +90,12 @@ def _lives(findings: Findings) -> str:
         for part in ("clock", "linear", "curved", "other")
     }
     return (
-        f"Where the sum lives: from one step to the next {cell:.0%} of a one-count difference goes through f c, the "
-        f"rest through h and the gates that read it. It is spread over as many cells as {taking_part:.1f} equal ones "
-        f"would be; the largest carries {largest:.0%}, and those that work against the rest {against:.0%}. Of the "
-        f"cell states' variance {code['clock']:.0%} is the clock, {code['linear']:.0%} linear in the count at a "
-        f"step, {code['curved']:.0%} curved, {code['other']:.0%} something else that was read."
+        f"Where the sum lives: from one step to the next {cell:.0%} of a one-count difference goes through the cell "
+        "state, scaled by the forget gate (f c), the rest through h and the gates that read it. It is spread like "
+        f"{taking_part:.1f} equal cells; the largest carries {largest:.0%}, and those that work against the rest "
+        f"{against:.0%}. Of the cell states' variance {code['clock']:.0%} says only how many bits were read, "
+        f"{code['linear']:.0%} is linear in the count at a step, {code['curved']:.0%} curved, {code['other']:.0%} "
+        "something else that was read."
     )
 
 
@@ -107,7 +108,7 @@ def _does(findings: Findings) -> str:
     fixed = median(findings, "reduced_models", "fixed_r_squared")
     return (
         f"What a bit does: read off before and after, a 1 moves the expected answer by {one:+.2f} and a 0 by "
-        f"{zero:+.2f} (sd over contexts up to {spread:.2f}); silence is a standstill only where the latter is 0. "
+        f"{zero:+.2f} (sd over contexts up to {spread:.2f}); a counter of ones would not move on a 0. "
         f"With noise of {noise_margin.DOSE:g} sd in each number after every step {noisy:.0%} of answers are right. "
         f"In one number: the answer to a string of L bits is n1 + d (10 - L) with a drift d of {drift:.2f}, which "
         f"explains {law:.0%} of the variance at length 12, where it was not fitted; the best of ones, balance and "

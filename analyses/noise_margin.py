@@ -53,7 +53,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             title="Accuracy with noise in every number of the state",
             alt=f"Accuracy falling with the dose of noise. At a dose of {DOSE:g}, medians: {_medians(table)}.",
             caption="Gaussian noise is added to every number of the state after every step. Thin lines are networks, "
-            f"thick ones medians; the black lines are the rule's dose of {DOSE:g} and its {BOUND}. A sum in one cell "
+            f"thick ones medians; the plain lines are the rule's dose of {DOSE:g} and its {BOUND}. A sum in one cell "
             "has no redundancy, which is what the planted counter shows.",
             data=curve[["subject", "network", "seed", "units", "value"]].rename(columns={"units": "dose"}),
         )

@@ -75,8 +75,9 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 
 THEOREM = (
-    "On strings of ten bits this cannot be seen at any single step: there, the number of ones and the number of ones "
-    "plus any function of the length are the same numbers in every answer, probe, class mean and interchange."
+    "On strings of ten bits this cannot be seen. At any one step the ones, and the ones plus something that depends "
+    "on the length alone, differ by a constant, and no answer, probe, class mean or interchange there tells them "
+    "apart."
 )
 
 
@@ -140,7 +141,7 @@ def _excess(table: pd.DataFrame) -> DataFigure:
         title="How far the answers are from the ones, by length",
         alt=f"Median over trained networks of answer minus ones: {at_six} at 6 bits, "
         f"{at_ten} at 10, {at_fourteen} at 14.",
-        caption="Each line is one network; black lines are what a counter of ones, a balance and a counter of "
+        caption="Each line is one network; plain lines are what a counter of ones, a balance and a counter of "
         "zeros would give. An untrained network answers about the same whatever it reads, which runs along the "
         "balance: a drift means something only where the ones explain the answers.",
         data=excess[["subject", "network", "seed", "units", "value"]].rename(columns={"units": "length"}),

@@ -27,7 +27,7 @@ TESTS = {
 TOGETHER = ("trained", "untrained", "readout", "template")
 #: Of the others, by recipe; of the planted ones, some.
 RECIPES = ("every-step", "tf1")
-ALONE = ("planted/ones", "planted/rotated", "planted/decoy")
+ALONE = ("planted/ones", "planted/rotated", "planted/decoy", "planted/zeros")
 
 COLUMNS = ("networks", "claim", "holds_in", "of")
 #: (subject, network) -> the key of a test -> whether its rule holds.
@@ -46,17 +46,20 @@ def find(findings: Findings) -> Finding:
         picture = DataFigure.from_figure(
             figure,
             name=QUESTION,
-            title="Seven tests of a running count in one cell",
+            title="Seven tests that a running count in one cell passes",
             alt=_alt(grid),
-            caption="How many networks of each kind satisfy each rule, each taken alone; filled: all of them. "
-            "A running count in one cell passes all seven, as the planted counter shows. To pass is no proof: a "
-            f"planted one spread over eight cells passes {_passed(grid, 'planted/rotated')}, the decoy, whose "
-            f"second counting cell nothing reads, {_passed(grid, 'planted/decoy')}. every-step: asked for the "
-            "count after every step; tf1: trained by TensorFlow.",
+            caption="How many networks of each kind satisfy each rule, each taken alone; filled: all of them; "
+            "blank: not asked. A running count in one cell passes all seven, as the planted counter shows. To pass "
+            "is no proof: a planted one spread over eight cells (rotated) passes "
+            f"{_passed(grid, 'planted/rotated')}, the decoy, whose second counting cell nothing reads, "
+            f"{_passed(grid, 'planted/decoy')}. A cell that counts zeros down from ten passes "
+            f"{_passed(grid, 'planted/zeros')}. every-step: asked for the count "
+            "after every step; tf1: trained by TensorFlow.",
             data=grid,
         )
-    verdict, details = _answer(passes)
+    verdict, details = _answer(passes, rows_of(findings, "unit_shares", "largest_unit_share", subject="trained"))
     notes = {"verdict": verdict, "answer": f"{verdict}, {details}"} | _every_step(findings, passes)
+    notes["otherwise"] = OTHERWISE
     table = pd.concat([rows for _, rows in tests.values()], ignore_index=True)
     return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
 
@@ -120,8 +123,15 @@ def _passed(grid: pd.DataFrame, network: str) -> str:
     return f"{own['holds_in'].sum()} of {own['of'].sum()}"
 
 
-def _answer(passes: Passes) -> tuple[str, str]:
-    """Return the verdict, and what it rests on."""
+OTHERWISE = (
+    "What would have said yes: trained networks that pass all seven tests, as the planted counter does, and the "
+    "first four in more of them than of their untrained twins. One alone of the last three would have told of a "
+    "cell, or a direction, that the answer follows."
+)
+
+
+def _answer(passes: Passes, largest: pd.DataFrame) -> tuple[str, str]:
+    """Return the verdict, and what it rests on; whatever is counted, a cell that holds it has the largest share."""
     trained, twins = ([own for (one, _), own in passes.items() if one == part] for part in ("trained", "untrained"))
     every = sum(all(own.get(key, False) for key in TESTS) for own in trained)
     counts = {key: sum(own.get(key, False) for own in trained) for key in TESTS}
@@ -131,10 +141,12 @@ def _answer(passes: Passes) -> tuple[str, str]:
     verdict = found if every else f"No, in none of the {len(trained)} trained networks"
     return verdict, (
         "if a running count means that one cell holds the count, that the answer uses it, and that it goes on being "
-        f"a count. A cell follows the count in {counts['1a']}{same}; at a fixed step it can be read exactly in "
-        f"{counts['1b']}, by one map at all steps in {counts['1c']}; one cell carries half of the answer in "
-        f"{counts['1d']}; what a linear probe reads is what the answer follows in {counts['8']}; and {counts['17a']} "
-        f"count on at other lengths. The planted counter passes {planted} of the {len(TESTS)}."
+        f"a count. Nor a count of anything else: one cell carries half of the answer in {counts['1d']} (the largest "
+        f"share is {largest['value'].min():.0%} to {largest['value'].max():.0%}). A cell follows the count in "
+        f"{counts['1a']}{same}; at a fixed step it can be read exactly in {counts['1b']}, by one map at all steps "
+        f"in {counts['1c']}. A linear probe reads the count in {counts['2']}, and the answer follows what it reads "
+        f"in {counts['8']}; at other lengths {counts['17a']} go on counting. The planted counter passes {planted} of "
+        f"the {len(TESTS)}."
     )
 
 

@@ -202,7 +202,7 @@ def _answer(recipes: pd.DataFrame) -> str:
         "code-reversed": "as 1 and 0",
         "code-signed": "as -1 and +1",
         "code-shifted": "as 1 and 2",
-        "shorter-10-percent": "0 and 1 with a tenth of shorter strings",
+        "shorter-10-percent": "0 and 1, a tenth of the strings one bit shorter",
         "truncated": "with strings of all lengths up to ten",
         "every-step": "with the count asked for after every step",
     }
@@ -213,8 +213,10 @@ def _answer(recipes: pd.DataFrame) -> str:
 
 
 def _tally(outcome: pd.DataFrame) -> str:
-    failed = outcome[outcome["outcome"] == "failed"]["key"].tolist()
+    rows = outcome[outcome["outcome"] == "failed"]
+    said = zip(rows["key"], rows["prediction"], rows["number"], rows["held_if"], strict=True)
+    failed = [f"{key} failed: {text} {number:.2g} (wanted {wanted})." for key, text, number, wanted in said]
     return (
         f"Of {len(outcome)} predictions about the experiment, committed before its networks were trained, "
-        f"{len(outcome) - len(failed)} held" + (f"; {', '.join(failed)} failed." if failed else ".")
+        f"{' '.join([f'{len(outcome) - len(failed)} held.', *failed])}"
     )

@@ -70,19 +70,21 @@ def build(findings: Path) -> dict[str, Page]:
     there = [*QUESTIONS, OPTIONAL] if (findings / OPTIONAL).is_dir() else QUESTIONS
     read = {question: Finding.read(findings / question) for question in there}
     provenance = story.versions(list(read.values()))
-    explorer = explored.read(findings / "explorer")
+    explorer, told = explored.read(findings / "explorer")
     return {
         name: Page(
             title,
             story.lead(read) if name == "index.html" else story.lead_of([read[one] for one in questions]),
-            _sections(name, questions, read, explorer),
+            _sections(name, questions, read, explorer, told),
             provenance=provenance,
         )
         for name, (title, questions) in PAGES.items()
     }
 
 
-def _sections(name: str, questions: Sequence[str], read: dict[str, Finding], explorer: Explorer) -> list[Section]:
+def _sections(
+    name: str, questions: Sequence[str], read: dict[str, Finding], explorer: Explorer, told: Sequence[str]
+) -> list[Section]:
     own = [_section(read[question]) for question in questions]
     if name != "index.html":
         return own
@@ -95,6 +97,7 @@ def _sections(name: str, questions: Sequence[str], read: dict[str, Finding], exp
         "A paired difference is trained minus control, seed by seed."
     )
     table = story.claims_table(every, read["verdicts"], first, caption, name="claims")
+    worth = [story.established_of_twins(every, read["verdicts"]), read["robustness"].notes["answer"]]
     how = Details("How each is computed", [story.definitions_table(every, first)])
     rebuild = Code(
         "make pages     # from the committed measurements\n"
@@ -106,12 +109,12 @@ def _sections(name: str, questions: Sequence[str], read: dict[str, Finding], exp
         "What was trained, and what it is held against", [Text(story.about(read)), networks], key="set-up"
     )
     return [
-        Section("Run it yourself", [Text(story.EXPLORE), explorer], key="explore"),
+        Section("Run it yourself", [Text([story.EXPLORE, *told]), explorer], key="explore"),
         about,
         *own,
         *([_section(read[OPTIONAL])] if OPTIONAL in read else []),
         Section("More of the evidence", _more(name, read), key="more"),
-        Section("All claims", [Text(story.established_of_twins(every, read["verdicts"])), table, how], key="claims"),
+        Section("All claims", [Text(worth), table, how], key="claims"),
         Section("Build it again", [rebuild], key="rebuild"),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,6 @@ from probe.report import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNet
 
 #: Recurrent layers by their name in a network's file.
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
-
-#: What a reader may try first, by the name of the network.
-THIRTEEN = "0110101101011"
-EXPERIMENTS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("Thirteen bits", {"sequence": THIRTEEN}),
-    ("Thirteen bits, planted counter", {"sequence": THIRTEEN, "network": "Planted ones-counter"}),
-    ("Thirteen bits, asked after every step", {"sequence": THIRTEEN, "network": "Asked after every step"}),
-    (
-        "After seven bits, the cell state of a string of zeros",
-        {"second": ["0000000000"], "edits": [ExplorerEdit("patch", "cell_state", steps=[6])]},
-    ),
-    (
-        "After seven bits, its hidden state alone",
-        {"second": ["0000000000"], "edits": [ExplorerEdit("patch", "hidden_state", steps=[6])]},
-    ),
-    ("Never forget", {"edits": [ExplorerEdit("clamp", "forget_gate", 1.0)], "view": "difference"}),
-)
 
 
 class Read(nn.Module):
@@ -55,8 +39,8 @@ class Read(nn.Module):
         return self.head(hidden[:, -1])
 
 
-def read(folder: Path) -> Explorer:
-    """Return the explorer of a folder that `python -m analyses` wrote.
+def read(folder: Path) -> tuple[Explorer, list[str]]:
+    """Return the explorer of a folder that `python -m analyses` wrote, and what is said of it.
 
     Raises:
         ProbeError: the folder or a file of it is missing.
@@ -76,15 +60,23 @@ def read(folder: Path) -> Explorer:
         )
         for one in described["networks"]
     ]
-    return Explorer(
+    explorer = Explorer(
         networks,
         described["example"],
         described["alphabet"],
         described["classes"],
         described["trained_lengths"],
         programs=_programs(described["programs"]),
-        experiments=[ExplorerExperiment(label, **setting) for label, setting in EXPERIMENTS],
+        experiments=[_experiment(**one) for one in described["experiments"]],
     )
+    return explorer, described["told"]
+
+
+def _experiment(
+    label: str, patch: str | None = None, steps: Sequence[int] = (), **setting: Any
+) -> ExplorerExperiment:
+    edits = [] if patch is None else [ExplorerEdit("patch", patch, steps=steps)]
+    return ExplorerExperiment(label, edits=edits, **setting)
 
 
 def _programs(described: list[dict[str, Any]]) -> list[ExplorerProgram]:

@@ -29,9 +29,9 @@ VERDICTS = {
 }
 #: What stands above the explorer.
 EXPLORE = (
-    "These are the networks themselves, run by this page: nothing was recorded. Ten bits are what they were trained "
-    "on, and there they count. Type fewer or more, and read beside each answer what four programs would say; then "
-    "hold a gate, or put in a state from another string, and see what the answer follows."
+    "These are the networks themselves, run by this page: nothing was recorded. They were trained on ten bits. Type "
+    "fewer or more, and read beside each answer what simple programs would say (the networks have answers from 0 to "
+    "10 alone); then hold a gate, or put in a state from another string, and see what the answer follows."
 )
 CHANGED = "rule changed after measuring"
 #: How many digits of a digest are shown; `findings.json` has all.
@@ -63,11 +63,12 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
         "from 0, so the state after seven bits is that of step 6."
     )
     verdicts = (
-        f"A verdict is about the recipe: it needs {needed} networks, and here are {networks}, trained after the "
-        'rules were committed. "Holds in" counts the networks that satisfy a rule, each taken alone. Untrained twins '
-        "have random heads, an easy control for answers; the readout twin, the untrained network read by the best "
-        "line, is the fair one. Template networks were trained on another question with the same labels; planted "
-        "networks were written down."
+        f"A verdict is about the recipe and not about one network: it takes {needed} networks, and here are "
+        f"{networks}, trained after the rules were committed. Established: the rule holds, and by more than in the "
+        "controls that it names. Refuted: it does not. Decoration: it holds, and as well without learning. "
+        "Undecided: the interval over networks does not say. A check of a method passes or fails, and is no claim. "
+        '"Holds in" counts the networks that satisfy a rule, each taken alone. Template networks were trained to say '
+        "how many bits match a fixed pattern, which has the same answers; planted networks were written down."
     )
     return [findings["accuracy"].notes[SETUP], words, verdicts]
 
@@ -76,31 +77,56 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
     """Return the page's first sentences: what the networks learned, what is no evidence of it, what is open."""
     claims = claims_of(list(findings.values()))
     counts, drifting = claims["0"], claims["17a"]
-    verdict = findings["running_count"].notes[VERDICT]
     learns = {"established": "learns to count", "refuted": "does not learn to count"}
     counting = {"established": "it counts ones", "refuted": "it does not count ones"}
+    drift = _median(findings["other_lengths"], "drift", "trained")
+    high, low = ("high", "low") if drift > 0 else ("low", "high")
     return [
         f"An LSTM trained on strings of ten bits {learns.get(counts.verdict, 'may learn to count')} their ones "
         f"({counts.holds_in} of {counts.n} networks misread at most {counts.rule.established_if.high:.0%} of the "
-        f"strings they never saw). At other lengths {counting.get(drifting.verdict, 'it may count ones')}: each bit "
-        f"that is missing shifts the answer by {drifting.value:.2f} (median), as if it started at "
-        f"{10 * drifting.value:.1f}, took {drifting.value:.2f} off for each 0 and added {1 - drifting.value:.2f} for "
-        "each 1. Does some cell encode a running count? ",
-        Strong(verdict),
-        "; seven tests would say so, and stand below beside their controls. ",
-        _tally(list(claims.values())),
+        f"strings they never saw). At other lengths {counting.get(drifting.verdict, 'it may count ones')}: on nine "
+        f"bits it answers {abs(drift):.2f} too {high}, on eleven {abs(drift):.2f} too {low} (median). Does some cell "
+        "encode a running count? ",
+        Strong(findings["running_count"].notes[VERDICT]),
+        "; seven tests, which stand below beside their controls, would have told. ",
+        _beside(findings),
+        _tally(list(claims.values()), findings["verdicts"]),
     ]
+
+
+def _beside(findings: Mapping[str, Finding]) -> str:
+    """Return what the fair twin does as well as the networks, and what it does not."""
+    error, right = (("accuracy", "test_error"), ("noise_margin", "noisy_accuracy"))
+    medians = [
+        _median(findings[question], metric, subject)
+        for question, metric in (error, right)
+        for subject in ("readout", "trained")
+    ]
+    return (
+        "That the count can be read out of the states is no evidence of learning: an untrained network whose head "
+        "alone was fitted misreads {:.2%} (trained: {:.2%}). What it does not bear is noise: with a tenth of a "
+        "standard deviation in every number {:.0%} of its answers are right, of the trained ones' {:.0%} (medians). "
+    ).format(*medians)
+
+
+def _median(finding: Finding, metric: str, subject: str) -> float:
+    rows = finding.measurements
+    return float(rows[(rows["metric"] == metric) & (rows["subject"] == subject)]["value"].median())
 
 
 def established_of_twins(claims: Sequence[Claim], verdicts: Finding) -> str:
     """Return how many established claims a twin satisfies that their rules did not name as a control."""
-    beside = [twins_as_well(claim, verdicts) for claim in claims if claim.verdict == "established"]
-    many = sum(bool(twins) for twins in beside)
+    established = sum(claim.verdict == "established" for claim in claims)
     return (
-        f"Of the {len(beside)} claims that are established {many} hold of an untrained or a readout twin too, whom "
-        "their rules did not name; the last column says of which. They say what the network does, and nothing of "
-        "what training did."
+        f"Of the {established} claims that are established {_of_twins(claims, verdicts)} hold of an untrained or a "
+        "readout twin too, whom their rules did not name; the last column says of which. They say what the network "
+        "does, and nothing of what training did."
     )
+
+
+def _of_twins(claims: Sequence[Claim], verdicts: Finding) -> int:
+    """Return how many claims are established and hold of a twin that their rules did not name as a control."""
+    return sum(claim.verdict == "established" and bool(twins_as_well(claim, verdicts)) for claim in claims)
 
 
 def twins_as_well(claim: Claim, verdicts: Finding) -> list[str]:
@@ -113,13 +139,18 @@ def twins_as_well(claim: Claim, verdicts: Finding) -> list[str]:
     return [twin for twin in TWINS if twin in set(own) - named]
 
 
-def _tally(claims: Sequence[Claim]) -> str:
-    """Return how many claims came out how, in a sentence; nothing where there is none."""
+def _tally(claims: Sequence[Claim], verdicts: Finding | None = None) -> str:
+    """Return how many claims came out how, in a sentence; nothing where there is none.
+
+    With what the same rules say of the controls it tells of how many of those established that is true of a twin too.
+    """
     decided = [claim for claim in claims if not claim.rule.check]
     if not decided:
         return ""
     numbers = {verdict: sum(claim.verdict == verdict for claim in decided) for verdict in VERDICTS}
     parts = [f"{number} {words}" for (_, words), number in zip(VERDICTS.items(), numbers.values(), strict=True)]
+    if verdicts is not None:
+        parts[0] += f" ({_of_twins(claims, verdicts)} of them of a twin too)"
     return f"Of {len(decided)} claims with a rule {', '.join(parts)}."
 
 
@@ -176,14 +207,14 @@ def claims_brief(claims: Sequence[Claim]) -> Table:
             f"{claim.rule.key}. {claim.rule.statement} ({claim.rule.established_if})",
             claim.verdict,
             claim.value,
+            f"{claim.holds_in} of {claim.n}",
             claim.interval,
             _controls(claim),
             _planted(claim),
-            f"{claim.holds_in} of {claim.n}",
         ]
         for claim in claims
     ]
-    columns = ["claim (rule)", "verdict", "trained", "95 % interval", "controls", "planted", "holds in"]
+    columns = ["claim (rule)", "verdict", "trained", "holds in", "95 % interval", "controls", "planted"]
     return Table(
         columns,
         rows,
@@ -228,10 +259,10 @@ def claims_table(
                 rule.key,
                 rule.statement,
                 claim.verdict,
-                f"{rule.established_if}",
                 claim.value,
-                claim.interval,
+                f"{rule.established_if}",
                 f"{claim.holds_in} of {claim.n}",
+                claim.interval,
                 claim.null,
                 *(medians.get((rule.key, subject)) for subject in BESIDE),
                 _planted(claim),
@@ -239,7 +270,7 @@ def claims_table(
                 "; ".join(_reasons(claim, verdicts, first_used)),
             ]
         )
-    columns = ["claim", "statement", "verdict", "rule", "median", "95 % interval", "holds in", "null"]
+    columns = ["claim", "statement", "verdict", "median", "rule", "holds in", "95 % interval", "null"]
     columns += [*BESIDE.values(), "planted counter", "paired difference", "why"]
     return Table(columns, rows, caption, verdict="verdict", name=name, digits=3)
 

@@ -72,5 +72,5 @@ export function lengthNote({ steps }: Run, lengths: readonly number[]): string {
   const [least, most] = [Math.min(...lengths), Math.max(...lengths)];
   const every = most - least + 1 === lengths.length && most > least;
   const said = every ? `${least} to ${most}` : lengths.join(", ");
-  return `${steps} steps lie outside its training, which had sequences of ${said}.`;
+  return `${steps} ${steps > 1 ? "steps lie" : "step lies"} outside its training, which had sequences of ${said}.`;
 }

@@ -164,7 +164,7 @@ export function siteOf(draft: Draft, { layers }: Network): Site {
 export function sourcesOf(text: string, embedded: Data["networks"][number]): Float64Array[][] {
   const { alphabet } = embedded;
   const between = [...", "].filter((mark) => alphabet && !Object.hasOwn(alphabet, mark)).join("");
-  const texts = between ? text.trim().split(RegExp(`[${between}]+`)) : [text];
+  const texts = between ? (text.match(RegExp(`[^${between}]+`, "g")) ?? [""]) : [text];
   const sources = texts.map((one) => inputsOf(one, embedded));
   const [{ length }] = sources;
   const other = sources.find((one) => one.length !== length);

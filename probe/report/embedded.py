@@ -6,7 +6,7 @@ import base64
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..errors import ProbeError, unknown
 from .programs import ExplorerProgram
@@ -21,8 +21,20 @@ LIMIT = 100_000
 #: How far the module's own output may lie from the head's scores of the last hidden state, in float64.
 _TOLERANCE = 1e-9
 
-#: For each symbol the number, or the features, that a network reads for it.
-Alphabet = Mapping[str, "float | Sequence[float]"]
+
+@runtime_checkable
+class Array(Protocol):
+    """A numpy array or a tensor."""
+
+    def tolist(self) -> Any:
+        """Return the numbers as lists."""
+        ...
+
+
+#: The number, or the features, of one step.
+Features = float | Sequence[float] | Array
+#: For each symbol what a network reads for it.
+Alphabet = Mapping[str, Features]
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,17 @@ def has_classes(network: ExplorerNetwork) -> bool:
     return bool(network.softmax and head is not None and head.out_features > 1)
 
 
+def check_weights(network: ExplorerNetwork) -> None:
+    """Raise where a weight of a network's layers or head is NaN or infinite.
+
+    Raises:
+        ProbeError: there is one; nothing that the network answers would be a number.
+    """
+    weights = [weight for layer in network.layers for weight in _of_layer(layer)] + _of_head(find_head(network))
+    if not all(bool(weight.isfinite().all()) for weight in weights):
+        raise ProbeError(f"Network {network.name!r} has weights that are NaN or infinite; give one that was trained.")
+
+
 def embed(network: ExplorerNetwork) -> dict[str, Any]:
     """Return a network as the explorer's script reads it, ready for JSON.
 
@@ -163,13 +186,15 @@ def batch_of(network: ExplorerNetwork, sequences: Sequence[Sequence[Sequence[flo
     return x if getattr(module, "batch_first", False) else x.transpose(0, 1)
 
 
-def check_output(network: ExplorerNetwork, output: object, hidden: Tensor) -> None:
-    """Raise where a model's output is not what its head makes of the last hidden state.
+def check_output(network: ExplorerNetwork, output: object, x: Tensor) -> None:
+    """Raise where a model's output is not what its head makes of the last hidden state of its layers on the input.
+
+    The layers are run alone, as the page runs them: a model may change what they read, or begin from another state.
 
     Args:
         network: the network.
-        output: what its module, in float64, returned for one sequence.
-        hidden: the hidden states of its last layer in that run, (time, unit).
+        output: what its module, in float64, returned for `x`.
+        x: a batch of one sequence, as the module takes it.
 
     Raises:
         ProbeError: the output differs; a page would run another network than this one.
@@ -178,16 +203,18 @@ def check_output(network: ExplorerNetwork, output: object, hidden: Tensor) -> No
 
     if network.module is network.layers[0].module:
         return
-    head = find_head(network)
-    scores = hidden[-1] if head is None else copy.deepcopy(head).double()(hidden[-1])
+    head, layers = find_head(network), copy.deepcopy(network.layers[0].module).double().eval()
+    with torch.no_grad():
+        hidden = layers(x)[0].flatten(0, 1)
+        scores = hidden[-1] if head is None else copy.deepcopy(head).double()(hidden[-1])
     found = output.flatten()[-len(scores) :] if isinstance(output, torch.Tensor) else hidden.new_empty(0)
     if not any(
         found.shape == one.shape and torch.allclose(found, one, rtol=0, atol=_TOLERANCE)
         for one in (scores, scores.softmax(0), scores.log_softmax(0))
     ):
         raise ProbeError(
-            f"The output of network {network.name!r} is not what one linear head makes of its last hidden state, "
-            "which is all that the explorer runs. Give the recurrent module alone."
+            f"The output of network {network.name!r} is not what one linear head makes of the last hidden state of "
+            "its layers on the input as it is, which is all that the explorer runs. Give the recurrent module alone."
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError, unknown
+from .embedded import Array
 from .programs import Number
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ KINDS = ("clamp", "ablate", "mean", "resample", "patch", "steer")
 #: How the tables show a run with edits: as it was before them, after them, or what changed.
 VIEWS = ("before", "after", "difference")
 #: A sequence as a reader types it: symbols, or rows of numbers (time, feature).
-Typed = str | Sequence[Sequence[float]]
+Typed = str | Sequence[Sequence[float]] | Array
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ class ExplorerExperiment:
             raise ProbeError(unknown("view", self.view, VIEWS))
         if isinstance(self.second, str):
             object.__setattr__(self, "second", (self.second,))
-        if not all(len(sequence) for sequence in (*self.second, *([] if self.sequence is None else [self.sequence]))):
+        given = [*self.second, *([] if self.sequence is None else [self.sequence])]
+        if not all(len(one.tolist() if isinstance(one, Array) else one) for one in given):
             raise ProbeError(f"The experiment {self.label!r} has an empty sequence; give at least one step.")
 
 

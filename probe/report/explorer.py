@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ProbeError, unknown
-from .embedded import ExplorerNetwork, batch_of, check_output, double_of, embed, has_classes
+from .embedded import (
+    Alphabet,
+    Array,
+    ExplorerNetwork,
+    Features,
+    batch_of,
+    check_output,
+    check_weights,
+    double_of,
+    embed,
+    find_head,
+    has_classes,
+)
 from .experiments import ExplorerExperiment, Typed
 from .programs import ExplorerProgram, described, merged
 from .tables import Table
@@ -20,6 +34,10 @@ if TYPE_CHECKING:
 
 #: The table before the script runs shows so many units and steps.
 _UNITS, _STEPS = 12, 20
+#: The script runs sequences of so many steps.
+MOST_STEPS = 2000
+#: In JSON, the characters that turn the direction of the text behind them.
+_TURNING = re.compile(r"\\u(202[a-e]|206[6-9])")
 _LETTERS = {
     "input_gate": "i",
     "forget_gate": "f",
@@ -62,8 +80,8 @@ class Explorer:
     """
 
     networks: Sequence[ExplorerNetwork]
-    example: str | Sequence[Sequence[float]]
-    alphabet: Mapping[str, float | Sequence[float]] | None = None
+    example: Typed
+    alphabet: Alphabet | None = None
     classes: Sequence[str] = ()
     trained_lengths: Sequence[int] = ()
     programs: Sequence[ExplorerProgram] = ()
@@ -80,8 +98,12 @@ class Explorer:
         names = [network.name for network in self.networks]
         if not names or len(set(names)) != len(names):
             raise ProbeError(f"An explorer needs networks with different names; {names!r} were given.")
-        if not len(self.example):
-            raise ProbeError("An explorer needs an example: the sequence that is shown at first.")
+        length = len(self.example if isinstance(self.example, str) else _steps(self.example))
+        if not 0 < length <= MOST_STEPS:
+            raise ProbeError(
+                f"An explorer needs an example, the sequence that is shown at first, of 1 to {MOST_STEPS:,} steps; "
+                f"{length:,} were given."
+            )
         reasons = [network.why_not for network in self.networks]
         live = [network for network, reason in zip(self.networks, reasons, strict=True) if reason is None]
         object.__setattr__(self, "refused", tuple(reason for reason in reasons if reason is not None))
@@ -99,7 +121,20 @@ class Explorer:
             "classes": [str(name) for name in self.classes],
             "experiments": [self._tried(experiment, live) for experiment in self.experiments] if live else [],
         }
-        object.__setattr__(self, "data", json.dumps(written) if live else None)
+        self._check_classes(live)
+        # In a sentence, text that turns the direction of writing would turn the numbers beside it.
+        text = _TURNING.sub(r"\\ufffd", json.dumps(written, allow_nan=False))
+        object.__setattr__(self, "data", text if live else None)
+
+    def _check_classes(self, live: Sequence[ExplorerNetwork]) -> None:
+        heads = [head for network in live if has_classes(network) and (head := find_head(network)) is not None]
+        counts = sorted({head.out_features for head in heads})
+        names = [str(name) for name in self.classes]
+        if names and (len(names) not in counts or not all(name.strip() for name in names)):
+            raise ProbeError(
+                f"classes={names[:12]!r} are {len(names)} names, and the networks that the page runs have {counts} "
+                "classes. Give each class of a head a name, or leave classes= out."
+            )
 
     def _repr_html_(self) -> str:
         """Show the explorer in a notebook, as a page of its own in a frame."""
@@ -119,10 +154,12 @@ class Explorer:
         width = network.layers[0].inputs
         features = {symbol: _features(value) for symbol, value in given.items()}
         for symbol, row in features.items():
-            if len(symbol) != 1 or len(row) != width:
+            readable = len(symbol) == 1 and (symbol == " " or symbol.isprintable())
+            if not readable or len(row) != width or not all(map(math.isfinite, row)):
                 raise ProbeError(
-                    f"Symbol {symbol[:20]!r} is {row!r} to network {network.name!r}. A symbol is one character, and "
-                    f"stands for the {width} features that the network reads at a step."
+                    f"Symbol {symbol[:20]!r} is {row!r} to network {network.name!r}. A symbol is one character (one "
+                    f"code point) that can be typed, and stands for the {width} finite features that the network "
+                    "reads at a step."
                 )
         return features
 
@@ -182,9 +219,10 @@ class Explorer:
         """Return sequences as the reader types several of one length: with a space or a comma between them."""
         alphabet = self._alphabet(network)
         between = [mark for mark in " ," if alphabet is not None and mark not in alphabet]
-        if len({len(sequence) for sequence in sequences}) > 1 or (len(sequences) > 1 and not between):
+        lengths = [len(one if isinstance(one, str) else _steps(one)) for one in sequences]
+        if len(set(lengths)) > 1 or (len(sequences) > 1 and not between):
             raise ProbeError(
-                f"Second sequences of {[len(sequence) for sequence in sequences]} steps were given. Several must "
+                f"Second sequences of {lengths} steps were given. Several must "
                 "have one length, and an alphabet that leaves the space or the comma to stand between them."
             )
         return (between or [""])[0].join(map(_typed, sequences))
@@ -204,7 +242,7 @@ class Explorer:
                 raise ProbeError(f"The {what} has {missing!r}, which the alphabet of {network.name!r} lacks.")
             rows = [known[symbol] for symbol in sequence]
         else:
-            rows = [_features(row) for row in sequence]
+            rows = _steps(sequence)
         width = network.layers[0].inputs
         if any(len(row) != width for row in rows):
             raise ProbeError(f"Network {network.name!r} reads {width} features at a step; the {what} has other rows.")
@@ -214,11 +252,12 @@ class Explorer:
         """Return a network's recording of the example in float64, and the hidden states of its last layer."""
         from ..recorder import record
 
+        check_weights(network)
         x = batch_of(network, [self._rows(network, self.example, "example")])
         recording = record(double_of(network), x)
         hidden = recording[network.layers[-1].name, "hidden_state"][0]
         if network.why_not is None:
-            check_output(network, recording.output, hidden)
+            check_output(network, recording.output, x)
         return recording, hidden
 
     def _table(self, network: ExplorerNetwork) -> Table:
@@ -249,12 +288,18 @@ def _typed(sequence: Typed) -> str:
     """Return a sequence as the script reads it: symbols, or numbers with `;` between steps."""
     if isinstance(sequence, str):
         return sequence
-    return ";".join(" ".join(repr(number) for number in _features(row)) for row in sequence)
+    return ";".join(" ".join(repr(number) for number in row) for row in _steps(sequence))
 
 
-def _features(value: float | Sequence[float]) -> list[float]:
+def _steps(sequence: Sequence[Sequence[float]] | Array) -> list[list[float]]:
+    """Return a sequence of numbers as lists, (time, feature)."""
+    return [_features(row) for row in (sequence.tolist() if isinstance(sequence, Array) else sequence)]
+
+
+def _features(value: Features) -> list[float]:
     """Return what stands for one step as a list of numbers."""
-    given = list(value) if isinstance(value, Sequence) else [value]
+    listed = value.tolist() if isinstance(value, Array) else value
+    given = list(listed) if isinstance(listed, Sequence) else [listed]
     return [float(number) for number in given]
 
 

@@ -88,6 +88,12 @@ class Page:
             raise ProbeError("The script holds '</script' or '<!--', which would end it early; escape the '<'.")
         object.__setattr__(self, "lead", pieces(self.lead))
         object.__setattr__(self, "sections", tuple(self.sections))
+        for section in self.sections:
+            if not isinstance(section, Section):
+                raise ProbeError(
+                    f"A page is made of sections, and one of them is a {type(section).__name__}. Put blocks into a "
+                    "Section(title, [blocks], key=...)."
+                )
         blocks = list(walk(self.sections))
         keys = [block.key for block in blocks if isinstance(block, Section)]
         if twice := _repeated(keys):
@@ -124,15 +130,21 @@ class Page:
         """Write the page as one file and return its path.
 
         Args:
-            path: where it goes; missing folders are made.
+            path: where it goes; missing folders are made, and a link is followed.
             overwrite: whether a file that exists may be replaced.
 
         Raises:
-            ProbeError: the file exists and `overwrite` is False, or it cannot be written.
+            ProbeError: the file exists and `overwrite` is False, a folder or a device is there, or it cannot be
+                written.
         """
         if not overwrite and Path(path).exists():
             raise ProbeError(f"{str(path)!r} exists. Give another path, or overwrite=True to replace it.")
-        return write_atomically(path, self.render())
+        # A rename would put the page in the place of a link or, for root, of a device such as /dev/null.
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            raise ProbeError(f"Cannot write {str(path)!r}: it is there and is no file. Give the path of a file.")
+        write_atomically(target, self.render())
+        return Path(path)
 
     def __repr__(self) -> str:
         kinds = Counter(block.kind for block in walk(self.sections))

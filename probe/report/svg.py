@@ -70,7 +70,7 @@ def figure_to_svg(figure: Figure, *, name: str, max_bytes: int = MAX_BYTES) -> s
     text = ""
     with matplotlib.rc_context(settings):
         for attempt, dpi in enumerate((RASTER_DPI[0], *RASTER_DPI)):
-            with _lightened(figure, everything=attempt > 0):
+            with _lightened(figure, most=dpi if attempt > 0 else None):
                 text = _save(figure, dpi)
             if len(text.encode()) <= max_bytes:
                 return text
@@ -130,14 +130,16 @@ def _smaller(match: re.Match[str]) -> str:
 
 
 @contextlib.contextmanager
-def _lightened(figure: Figure, *, everything: bool) -> Iterator[None]:
-    """Turn heavy artists into pixels while the figure is saved."""
+def _lightened(figure: Figure, *, most: int | None) -> Iterator[None]:
+    """Turn heavy artists into pixels while the figure is saved, or all of them, images with so many cells a side."""
+    everything = most is not None
     undo: list[Callable[[], object]] = []
     try:
         for axes in (found for found in figure.findobj(Axes) if isinstance(found, Axes)):
             for artist in axes.get_children():
                 if artist.get_visible() and not artist.get_rasterized():
                     undo += _lighten(axes, artist, everything=everything)
+                    undo += _coarser(artist, most) if most is not None and isinstance(artist, AxesImage) else []
             if len(axes.patches) > MAX_MARKS or everything:
                 undo += [step for patch in axes.patches for step in _rasterise(patch)]
         yield
@@ -161,6 +163,21 @@ def _lighten(axes: Axes, artist: Artist, *, everything: bool) -> list[Callable[[
         ink = isinstance(artist, Line2D) and to_hex(artist.get_color()) == "#000000"
         return _rasterise(artist) if _marks(artist) > MAX_MARKS or (everything and not ink) else []
     return []
+
+
+def _coarser(image: AxesImage, most: int) -> list[Callable[[], object]]:
+    """Average the cells of an image in blocks, so that no side has more than so many."""
+    before = image.get_array()
+    if before is None or max(before.shape[:2]) <= most:
+        return []
+    cells = np.ma.masked_invalid(np.asarray(before, dtype=float))
+    rows, columns = (np.linspace(0, side, min(side, most) + 1).astype(int)[:-1] for side in cells.shape[:2])
+    kept = np.add.reduceat(np.add.reduceat((~np.ma.getmaskarray(cells)).astype(float), rows, 0), columns, 1)
+    total = np.add.reduceat(np.add.reduceat(cells.filled(0.0), rows, 0), columns, 1)
+    with np.errstate(invalid="ignore"):
+        mean = total / kept
+    image.set_data(mean.round().astype(np.uint8) if np.asarray(before).dtype == np.uint8 else mean)
+    return [lambda: image.set_data(before)]
 
 
 def _rasterise(artist: Artist) -> list[Callable[[], object]]:

@@ -66,6 +66,10 @@ class Table:
     kind: ClassVar[str] = "table"
 
     def __post_init__(self) -> None:
+        if isinstance(self.rows, pd.DataFrame):
+            raise ProbeError(
+                "The rows of a table are rows of cells; a DataFrame's are Table.from_frame(frame, caption)."
+            )
         columns = tuple(self.columns)
         if not columns or len(set(columns)) != len(columns):
             raise ProbeError(f"A table needs columns with different names; {list(columns)!r} was given. Rename them.")

@@ -13,7 +13,8 @@ import torch
 
 from analyses import common, explored
 from models import zoo
-from models.tasks import bit_strings
+from models.counter import answer
+from models.tasks import bit_strings, parse_bits
 from probe import ProbeError
 from probe.measurements import Network
 from reports import explored as read
@@ -40,7 +41,7 @@ def written(folder: Path, here: Path | None = None) -> tuple[list[dict[str, Any]
 def test_the_page_runs_the_networks_that_were_studied(tmp_path: Path) -> None:
     """Each file gives the scores of its network, bit for bit, in the numbers that it reads for a bit."""
     described, networks = written(tmp_path)
-    explorer = read.read(tmp_path / "explorer")
+    explorer, _ = read.read(tmp_path / "explorer")
     assert [one.name for one in explorer.networks] == [one["name"] for one in described]
     assert explorer.refused == ()
     for length in (4, 10, 13):
@@ -49,7 +50,11 @@ def test_the_page_runs_the_networks_that_were_studied(tmp_path: Path) -> None:
             code = shown.alphabet or {"0": 0.0, "1": 1.0}
             x = torch.where(bits == 1, torch.tensor(code["1"]), torch.tensor(code["0"]))
             with torch.no_grad():
-                assert torch.equal(shown.module(x), network.model(bits)), shown.name
+                scores, own = shown.module(x), network.model(bits)
+            if network.subject == "readout":
+                assert torch.equal(scores.argmax(1), answer(own).clamp(0, 10))
+            else:
+                assert torch.equal(scores, own), shown.name
 
 
 def test_the_networks_are_those_of_median_drift(tmp_path: Path) -> None:
@@ -58,13 +63,32 @@ def test_the_networks_are_those_of_median_drift(tmp_path: Path) -> None:
     assert [one["source"] for one in described] == [
         f"counter/seed-{SEED}",
         f"counter/seed-{SEED}/untrained",
+        f"counter/seed-{SEED}/readout",
         "planted/ones",
         "planted/zeros",
         *(f"{recipe}/seed-1001" for recipe in explored.RECIPES),
     ]
     assert "shifts its answer by 0.75" in described[0]["role"]
     assert "of 3 the one of median drift: a missing bit shifts its answer by 0.10" in described[-1]["role"]
-    assert [len(one["trained_lengths"]) for one in described if "trained_lengths" in one] == [10]
+    lengths = {
+        one["source"].partition("/")[0]: one["trained_lengths"] for one in described if "trained_lengths" in one
+    }
+    every = list(range(1, 11))
+    assert lengths == {"counter": [], "planted": [], "every-step": every, "truncated": every}
+
+
+def test_what_is_told_of_the_experiments_is_what_the_networks_answer(tmp_path: Path) -> None:
+    """Three ones in six bits, and a state put in after seven of ten bits: the numbers are those of runs."""
+    _, networks = written(tmp_path)
+    explorer, (six, put) = read.read(tmp_path / "explorer")
+    assert [one.label for one in explorer.experiments] == [one["label"] for one in explored.EXPERIMENTS]
+    bits = parse_bits(explored.SIX)
+    counted, planted, every = (int(answer(networks[place].model(bits))) for place in (0, 3, 5))
+    assert six.endswith(f"answers {counted}, the planted one 3, the one that was asked after every step {every}.")
+    assert planted == 3
+    # From the state of seven zeros on it reads what a string of seven zeros and the same end would have it read.
+    spliced = int(answer(networks[0].model(parse_bits("0" * 7 + explored.EXAMPLE[7:]))))
+    assert f"it answers {spliced}, which" in put
 
 
 def test_a_drifting_program_is_ones_plus_so_much_for_each_missing_bit() -> None:

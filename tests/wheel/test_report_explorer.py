@@ -150,15 +150,16 @@ class Tags(HTMLParser):
         self.found.append(tag)
 
 
-def test_hostile_names_stay_text() -> None:
+def test_hostile_names_stay_text(tagger: nn.Module) -> None:
     """Names of networks, roles, modules, classes and symbols end no script and make no element."""
     model = nn.ModuleDict({HOSTILE.replace(".", ""): nn.GRU(3, 2)})
-    alphabet = dict.fromkeys("</>&\u2028abc", BITS["a"])
+    alphabet = dict.fromkeys("</>& abc", BITS["a"])
     networks = [
         ExplorerNetwork(HOSTILE, next(iter(model.values())), HOSTILE),
         ExplorerNetwork(f"large {HOSTILE}", nn.GRU(3, 200)),
+        ExplorerNetwork("tagger", tagger),
     ]
-    made = Explorer(networks, "</>&\u2028", alphabet, classes=[HOSTILE])
+    made = Explorer(networks, "</>& ", alphabet, classes=[HOSTILE] * 3)
     text = page(made).render()
     _ = text.encode()
     tags = Tags()
@@ -167,7 +168,7 @@ def test_hostile_names_stay_text() -> None:
     assert tags.found.count("script") == 2
     found = json.loads(text.split('id="explorer-data">')[1].split("</script>")[0])
     assert found["networks"][0]["role"].startswith("</script><img")
-    assert found["example"] == "</>&\u2028"
+    assert found["example"] == "</>& "
 
 
 def too_large() -> nn.Module:
@@ -252,6 +253,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"alphabet": None, "example": [[1.0, 2.0]]}, "reads 3 features at a step; the example has other rows"),
     ({"alphabet": {"a": 1.0}}, r"Symbol 'a' is \[1.0\] to network 'network 0'"),
     ({"alphabet": {**BITS, "ab": BITS["a"]}}, "A symbol is one character"),
+    ({"alphabet": {**BITS, "\n": BITS["a"]}}, "that can be typed"),
+    ({"alphabet": {**BITS, "d": [0.0, float("nan"), 1.0]}}, "finite features"),
+    ({"example": "a" * 2001}, "of 1 to 2,000 steps; 2,001 were given"),
+    ({"classes": ["yes", "no"]}, r"are 2 names, and the networks that the page runs have \[3\] classes"),
+    ({"classes": ["yes", "no", " "]}, "Give each class of a head a name"),
 ]
 
 
@@ -283,3 +289,57 @@ def test_a_page_runs_one_script(tagger: nn.Module) -> None:
         _ = page(made, script="1")
     with pytest.raises(ProbeError, match="A page runs one script"):
         _ = page(Details("two", [made, made]))
+
+
+class Changed(nn.Module):
+    """A model with a head on its last hidden state, which reads something else than its input."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor], begin: float = 0.0) -> None:
+        super().__init__()
+        self.change, self.begin = change, begin
+        self.gru, self.head = nn.GRU(3, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the head's scores of the last hidden state."""
+        begin = torch.full((1, len(x), 5), self.begin, dtype=x.dtype)
+        return self.head(self.gru(self.change(x), begin)[0][:, -1])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Changed(lambda x: 3 * x),
+        Changed(lambda x: x.flip(1)),
+        Changed(lambda x: x[:, 1:]),
+        Changed(lambda x: x, begin=0.5),
+    ],
+)
+def test_a_model_that_the_page_would_run_otherwise_is_refused(model: nn.Module) -> None:
+    """What it reads is changed, turned round or cut, or it begins elsewhere: the page knows the layers alone."""
+    with pytest.raises(ProbeError, match="layers on the input as it is"):
+        _ = explorer(model)
+    assert explorer(Changed(lambda x: x)).data is not None
+
+
+def test_weights_that_are_no_numbers_are_refused(tagger: nn.Module) -> None:
+    """The message names the network, and not what came of it."""
+    with torch.no_grad():
+        _ = next(tagger.parameters()).fill_(float("nan"))
+    with pytest.raises(ProbeError, match="Network 'network 0' has weights that are NaN or infinite"):
+        _ = explorer(tagger)
+
+
+def test_arrays_are_taken_for_rows_of_numbers(tagger: nn.Module) -> None:
+    """An example as a tensor or an array, and symbols' features as arrays, are what the lists are."""
+    rows = [[0.0, 1.0, 2.0], [1.0, 0.0, 0.5]]
+    listed = explorer(tagger, alphabet=None, example=rows).data
+    made = Explorer([ExplorerNetwork("network 0", tagger)], torch.tensor(rows).numpy(), None)
+    assert made.data == listed
+    features = {symbol: torch.tensor(row) for symbol, row in BITS.items()}
+    assert explorer(tagger, alphabet=features).data == explorer(tagger).data
+
+
+def test_a_name_cannot_turn_the_text_beside_it(tagger: nn.Module) -> None:
+    """A character that turns the direction of writing would have 0.41 read 14.0."""
+    found = data(explorer(tagger, classes=["\u202eno", "b", "c"]))
+    assert found["classes"] == ["\ufffdno", "b", "c"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -254,3 +255,18 @@ def test_importing_the_report_loads_neither_torch_nor_matplotlib() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+def test_a_link_is_followed_and_what_is_no_file_is_left(tmp_path: Path) -> None:
+    """A rename would put a page in the place of a link, or of a device such as /dev/null where root writes."""
+    target, link = tmp_path / "target.html", tmp_path / "link.html"
+    link.symlink_to(target)
+    assert page().write(link) == link
+    assert link.is_symlink()
+    assert target.read_text(encoding="utf-8") == page().render()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(ProbeError, match="it is there and is no file"):
+            _ = page().write(tmp_path / name)
+    assert (tmp_path / "pipe").is_fifo()

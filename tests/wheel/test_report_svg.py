@@ -130,6 +130,22 @@ def test_ten_thousand_points_and_two() -> None:
     assert len(inline(svg).encode()) <= MAX_BYTES
 
 
+def test_an_image_of_many_cells_becomes_coarser() -> None:
+    """A picture that would be too heavy at a pixel a cell is averaged, and the figure keeps its own."""
+    cells = np.random.default_rng(0).random((300, 200))
+    cells[:150] += 10
+    with style():
+        figure, axes = new_figure()
+        image = axes[0, 0].imshow(cells)
+        figure.colorbar(image)
+    svg = figure_to_svg(figure, name="cells")
+    assert len(svg.encode()) <= MAX_BYTES
+    assert np.array_equal(np.asarray(image.get_array()), cells)
+    drawn = max(pictures(svg), key=np.size)
+    upper, lower = np.split(drawn.astype(float).mean((1, 2)), [len(drawn) // 2])
+    assert abs(upper.mean() - lower.mean()) > 30
+
+
 def test_a_figure_that_cannot_be() -> None:
     """A figure that cannot be small says how large it is and a larger limit is kept."""
     figure = Figure()

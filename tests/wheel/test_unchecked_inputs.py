@@ -132,3 +132,17 @@ message(lambda: own["[0]", "cell_state", 0])
     assert lines[2] == "A recording has no 3; ask for recording[signal] or recording[layer, signal]."
     assert lines[3].startswith("A recording has no ('[0]', 'cell_state', 0)")
     assert len(lines) == 4
+
+
+def test_what_is_no_section_and_no_row_is_named() -> None:
+    """A page's sections and a table's rows are checked when the value is made."""
+    code = """
+import pandas as pd
+from probe.report import Page, Table, Text
+message(lambda: Page("t", "l", [Text("x")]))
+message(lambda: Table(["x", "y"], pd.DataFrame({"x": [1], "y": [2]}), "c"))
+"""
+    assert printed(code).splitlines() == [
+        "A page is made of sections, and one of them is a Text. Put blocks into a Section(title, [blocks], key=...).",
+        "The rows of a table are rows of cells; a DataFrame's are Table.from_frame(frame, caption).",
+    ]
