@@ -41,7 +41,7 @@ def find(findings: Findings) -> Finding:
     passes = _passes(tests)
     grid = _grid(passes)
     with style():
-        figure, axes = new_figure(width=7.8, height=4.2)
+        figure, axes = new_figure(width=8.8, height=4.2)
         _draw(grid, axes[0, 0])
         picture = DataFigure.from_figure(
             figure,

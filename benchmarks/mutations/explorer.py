@@ -31,7 +31,18 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("experiments: a patch takes another row", "source_rows=[0]", "source_rows=[1]"),
         ("experiments: a seed is dropped", '{"seed": int(self.value)}', '{"seed": 0}'),
         ("experiments: half a seed", "self.value < 0 or self.value != int(self.value)", "self.value < 0"),
-        ("experiments: an empty sequence passes", "if not all(len(sequence)", "if not any(len(sequence)"),
+        ("experiments: an empty sequence passes", "if not all(len(one.", "if not any(len(one."),
+    ),
+    *mutations_of(
+        "probe/report/embedded.py",
+        "test_report_explorer.py",
+        ("embedded: the layers begin with what the model gave them", "if not any(\n", "if False and not any(\n"),
+        ("embedded: NaN weights pass", "weight.isfinite().all()", "not weight.isnan().all()"),
+    ),
+    *mutations_of(
+        "probe/report/svg.py",
+        "test_report_svg.py",
+        ("svg: cells are summed and not averaged", "mean = total / kept", "mean = total"),
     ),
     *mutations_of(
         "probe/report/explorer.py",

@@ -324,7 +324,7 @@ def test_a_model_that_the_page_would_run_otherwise_is_refused(model: nn.Module) 
 def test_weights_that_are_no_numbers_are_refused(tagger: nn.Module) -> None:
     """The message names the network, and not what came of it."""
     with torch.no_grad():
-        _ = next(tagger.parameters()).fill_(float("nan"))
+        next(tagger.parameters())[0, 0] = float("nan")
     with pytest.raises(ProbeError, match="Network 'network 0' has weights that are NaN or infinite"):
         _ = explorer(tagger)
 

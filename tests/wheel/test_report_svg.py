@@ -142,8 +142,9 @@ def test_an_image_of_many_cells_becomes_coarser() -> None:
     assert len(svg.encode()) <= MAX_BYTES
     assert np.array_equal(np.asarray(image.get_array()), cells)
     drawn = max(pictures(svg), key=np.size)
-    upper, lower = np.split(drawn.astype(float).mean((1, 2)), [len(drawn) // 2])
-    assert abs(upper.mean() - lower.mean()) > 30
+    for half, value in zip(np.array_split(drawn.astype(float), 2), (10.5, 0.5), strict=True):
+        expected = 255 * np.array(image.cmap(image.norm(value)))
+        assert np.abs(half.mean((0, 1)) - expected).max() < 12
 
 
 def test_a_figure_that_cannot_be() -> None:
