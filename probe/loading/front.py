@@ -14,7 +14,8 @@ from ..errors import ProbeError
 from .checkpoint import Checkpoint, Source
 from .choices import Choices
 from .formats.keras_files import KerasModel
-from .layouts import keras_layers, keras_weights, tf1_names, torch_names
+from .formats.onnx_file import OnnxModel
+from .layouts import keras_layers, keras_weights, onnx_nodes, tf1_names, torch_names
 from .opening import open_path
 from .own import fill
 from .plans import Found
@@ -114,6 +115,10 @@ def _found(
     description = contents.description
     if isinstance(description, KerasModel) and description.config is not None and skipped is not None:
         return keras_layers.find(contents, choices, skipped)
+    if isinstance(description, OnnxModel) and skipped is not None:
+        nodes = onnx_nodes.find(description, choices, skipped)
+        if nodes:
+            return nodes
     tensors = {new: contents.tensors[old] for new, old in called.items()}
     return [
         *torch_names.find(tensors, choices),

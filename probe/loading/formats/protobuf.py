@@ -68,7 +68,7 @@ def as_float(value: int) -> float:
     return struct.unpack("<f", value.to_bytes(4, "little"))[0]
 
 
-def text(value: Value) -> str:
+def decoded(value: Value) -> str:
     """Return a string field.
 
     Raises:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ..reading import MOST_VALUES, Budget, Contents, count, file_bytes, reading
 from .crc32c import masked
-from .protobuf import fields, message, number, signed, varint
+from .protobuf import decoded, fields, message, number, signed, varint
 
 ADVICE = "Give the .index file that tf.train.Saver wrote, with its .data files beside it."
 MAGIC = bytes.fromhex("57fb808b247547db")
@@ -36,6 +36,7 @@ DTYPES = {
     14: torch.bfloat16,
     19: torch.float16,
 }
+OBJECTS, _STRING = "_CHECKPOINTABLE_OBJECT_GRAPH", 7
 _FOOTER, _TRAILER = 48, 5
 
 
@@ -60,17 +61,23 @@ def read(path: Path, budget: Budget) -> Contents:
         tensors: dict[str, Tensor] = {}
         left_out: list[str] = []
         files: dict[int, bytes] = {}
+        names: dict[str, str] = {}
         for key, value in entries.items():
             name, entry = key.decode("utf-8"), _entry(value)
-            if entry.dtype not in DTYPES or entry.sliced:
-                left_out.append(name)
-                continue
             if entry.shard not in range(shards):
                 raise ValueError(f"{name!r} lies in file {entry.shard} of {shards}")
             if entry.shard not in files:
                 data = path.with_name(f"{path.name.removesuffix(SUFFIX)}.data-{entry.shard:05}-of-{shards:05}")
                 files[entry.shard] = file_bytes(data, budget)
-            tensors[name] = _tensor(name, entry, files[entry.shard], budget)
+            if name == OBJECTS and entry.dtype == _STRING:
+                names = _full_names(files[entry.shard][entry.offset : entry.offset + entry.size])
+            elif entry.dtype not in DTYPES or entry.sliced:
+                left_out.append(name)
+            else:
+                tensors[name] = _tensor(name, entry, files[entry.shard], budget)
+        called = [names.get(name, name) for name in tensors]
+        if len(set(called)) == len(called):
+            tensors = dict(zip(called, tensors.values(), strict=True))
     return Contents(tensors, "TensorFlow", "TensorFlow checkpoint", left_out=tuple(left_out))
 
 
@@ -87,6 +94,23 @@ def _tensor(name: str, entry: Entry, data: bytes, budget: Budget) -> Tensor:
     if not part:
         return torch.empty(entry.shape, dtype=dtype)
     return torch.frombuffer(bytearray(part), dtype=dtype).reshape(entry.shape)
+
+
+def _full_names(text: bytes) -> dict[str, str]:
+    """Return the variables' own names by the names that TensorFlow 2 gives them in a file, such as `variables/3/...`.
+
+    Reference: TensorFlow, core/protobuf/trackable_object_graph.proto.
+    """
+    view = memoryview(text)
+    length, at = varint(view, 0)
+    names = {}
+    for key, node in fields(view[at + 4 : at + 4 + length]):  # a checksum of the length lies between
+        for inner, attribute in fields(message(node)) if key == 1 else ():
+            if inner == 2:
+                facts = dict(fields(message(attribute)))
+                if {2, 3} <= set(facts):
+                    names[decoded(facts[3])] = decoded(facts[2])
+    return {key: name for key, name in names.items() if name}
 
 
 def _shards(header: bytes | None) -> int:

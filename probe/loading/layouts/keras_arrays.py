@@ -34,7 +34,6 @@ class Arrays:
         kernel: (input, gates x units).
         recurrent: (units, gates x units).
         bias: (gates x units), (2, gates x units) of a GRU that resets after, (2 x gates x units) of CuDNN; or None.
-        peepholes: of i, f and o, (units) each, or nothing.
         names: what they are called in the file.
     """
 
@@ -43,7 +42,6 @@ class Arrays:
     kernel: Tensor
     recurrent: Tensor
     bias: Tensor | None
-    peepholes: tuple[Tensor, ...] = ()
     names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -98,7 +96,6 @@ class Arrays:
             rows(recurrent, order, gates).contiguous(),
             None if first is None else rows(first, order, gates),
             None if second is None else rows(second, order, gates),
-            peepholes=self.peepholes,
             **functions,
         )
 

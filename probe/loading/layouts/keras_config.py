@@ -106,9 +106,9 @@ def _reached(layer: Mapping[str, Any], masks: _Masks) -> str:
     """Return what hides steps of a layer's input: a mask of any layer that its connections name."""
     if "inbound_nodes" not in layer:
         return masks.last
-    if any(_given_masks(layer["inbound_nodes"], 0)):
-        return "the mask that its call is given in the model"
-    return next((masks.of[name] for name in _names(layer["inbound_nodes"], 0) if masks.of.get(name)), "")
+    named = next((masks.of[name] for name in _names(layer["inbound_nodes"], 0) if masks.of.get(name)), "")
+    given = any(_given_masks(layer["inbound_nodes"], 0))
+    return named or ("the mask that its call is given in the model" if given else "")
 
 
 def _names(nodes: Any, depth: int) -> Iterator[str]:

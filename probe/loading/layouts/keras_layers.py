@@ -19,9 +19,8 @@ from .keras_config import Described, described, is_recurrent
 
 #: By the class of a layer, or of the cell of a layer `RNN`.
 KINDS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
-CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "RNN", "PeepholeLSTMCell": "LSTM"}
+CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "RNN"}
 ROLES = ("kernel", "recurrent_kernel", "bias")
-_PEEPHOLES = tuple(f"{gate}_gate_peephole_weights" for gate in ("input", "forget", "output"))
 
 
 def find(contents: Contents, choices: Choices, skipped: frozenset[str]) -> list[Found]:
@@ -69,7 +68,10 @@ class _Reader:
         plans = [self._plan(way, own) for way, own in zip(ways, arrays, strict=True)]
         module = self._module(layer, ways, plans)
         if layer.hidden_by:
-            module = Masked(module, by=layer.hidden_by, zeros=bool(ways[0].config.get("zero_output_for_mask"))).eval()
+            # Keras's Bidirectional sets it, whatever its layers say, where they return sequences.
+            forced = layer.kind == "Bidirectional" and _option(ways[0], "return_sequences", False)
+            zeros = bool(forced or _option(ways[0], "zero_output_for_mask", False))
+            module = Masked(module, by=layer.hidden_by, zeros=zeros).eval()
         names = tuple(name for own in arrays for name in own.names)
         return Found(layer.name, module, names, f"Keras {ways[0].kind}", WRITTEN[plans[0].kind])
 
@@ -90,28 +92,25 @@ class _Reader:
     def _arrays(self, layer: Described, way: int, ways: int) -> Arrays:
         kind = _kind(layer)
         names = self._names(layer, way, ways)
-        missing = [role for role in ROLES[:2] if role not in names]
-        if missing or (("bias" in names) != bool(_option(layer, "use_bias", True))):
+        if set(names) != set(ROLES if _option(layer, "use_bias", True) else ROLES[:2]):
             raise ProbeError(
                 f"{layer.name!r} is a {layer.kind} in the configuration, and its arrays are {listed(names)}; "
                 f"expected {', '.join(ROLES)}. There is {listed(self._tensors)}. The file is damaged."
             )
         found = {role: self._tensors[name] for role, name in names.items()}
-        peepholes = tuple(found[role] for role in _PEEPHOLES if role in found)
         arrays = Arrays(
             layer.name,
             kind,
             found["kernel"],
             found["recurrent_kernel"],
             found.get("bias"),
-            peepholes,
             tuple(names.values()),
         )
         units = _option(layer, "units", arrays.units)
-        if units != arrays.units or len(peepholes) not in (0, 3):
+        if units != arrays.units:
             raise ProbeError(
-                f"{layer.name!r} has {arrays.units} units and {len(peepholes)} peepholes by its arrays, and {units} "
-                "units by its configuration. The file is damaged."
+                f"{layer.name!r} has {arrays.units} units by its arrays and {units} by its configuration. The file "
+                "is damaged."
             )
         return arrays
 
@@ -123,13 +122,14 @@ class _Reader:
             rf"(?:{re.escape(layer.path)}|{re.escape(layer.path.replace('layers/', _OLD))})(?:/cell)?/vars/(\d+)"
         )
         numbered = {int(match[1]): name for name in self._tensors if (match := pattern.fullmatch(name))}
-        roles = [*ROLES[:2], *(["bias"] if _option(layer, "use_bias", True) else []), *_PEEPHOLES]
-        return {roles[number]: numbered[number] for number in sorted(numbered) if number < len(roles)}
+        return {
+            ROLES[number] if number < len(ROLES) else str(number): numbered[number] for number in sorted(numbered)
+        }
 
     def _legacy(self, layer: Described, way: int, ways: int) -> dict[str, str]:
         own = layer.name.split("/")[-1 if ways == 1 else -2]
         listed_ = [name for name in self._model.weight_names[layer.top] if own == layer.top or own in name.split("/")]
-        known = [name for name in listed_ if role_of(name) in (*ROLES, *_PEEPHOLES)]
+        known = [name for name in listed_ if role_of(name) in ROLES]
         return {role_of(name): f"{layer.top}/{name}" for name in split(known, ways)[way]}
 
     def _plan(self, layer: Described, arrays: Arrays) -> Plan:

@@ -92,9 +92,7 @@ def _arrays(group: str, roles: Mapping[str, str], tensors: Mapping[str, Tensor])
             f"(units, 4 units), GRU (units, 3 units), SimpleRNN (units, units). Leave it out with "
             f"names={{{group + '/*'!r}: None}}."
         )
-    return Arrays(
-        group, kind, found["kernel"], found["recurrent_kernel"], found.get("bias"), (), tuple(roles.values())
-    )
+    return Arrays(group, kind, found["kernel"], found["recurrent_kernel"], found.get("bias"), tuple(roles.values()))
 
 
 def _plan(arrays: Arrays, name: str, choices: Choices) -> Plan:
