@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -27,7 +26,7 @@ class Backwards(nn.Module):
         super().__init__()
         self.module, self.restored = module, restored
 
-    def forward(self, x: Float[Tensor, "batch time input"], hx: Any = None) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Return the hidden states at every step and the last states, as the module does."""
         check_input(self, x)
         h, last = self.module(x.flip(1), hx)
@@ -51,11 +50,11 @@ class BothWays(nn.Module):
         super().__init__()
         self.forward_module, self.backward_module, self.merge = forward_module, backward_module, merge
 
-    def forward(self, x: Float[Tensor, "batch time input"], hx: Any = None) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Return the merged hidden states at every step, and the last states of the two, a pair.
 
         Args:
-            x: the sequences.
+            x: the sequences, (batch, time, input).
             hx: a pair of initial states, or None.
         """
         check_input(self, x)
@@ -87,17 +86,17 @@ class Masked(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "batch time input"] | PackedSequence,
+        x: Tensor | PackedSequence,
         hx: Any = None,
         *,
-        mask: Bool[Tensor, "batch time"] | None = None,
+        mask: Tensor | None = None,
     ) -> tuple[Any, Any]:
         """Return the hidden states at every step and the last states.
 
         Args:
-            x: the sequences; or packed ones, without the hidden steps.
+            x: the sequences, (batch, time, input); or packed ones, without the hidden steps.
             hx: initial states, or None.
-            mask: True at the steps that are read.
+            mask: True at the steps that are read, (batch, time).
 
         Raises:
             ProbeError: a tensor comes without a mask, or the mask has another shape.
