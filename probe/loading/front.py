@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from ..errors import ProbeError
 from .checkpoint import Checkpoint, Source
 from .choices import Choices
+from .formats.graph_def import FrozenGraph
 from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
-from .layouts import keras_layers, keras_weights, onnx_nodes, tf1_names, torch_names
+from .layouts import keras_layers, keras_weights, onnx_nodes, tf1_graph, tf1_names, torch_names
 from .opening import open_path
 from .own import fill
 from .plans import Found
@@ -119,11 +120,12 @@ def _found(
         nodes = onnx_nodes.find(description, choices, skipped)
         if nodes:
             return nodes
+    facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
     tensors = {new: contents.tensors[old] for new, old in called.items()}
     return [
         *torch_names.find(tensors, choices),
         *keras_weights.find(tensors, choices),
-        *tf1_names.find(tensors, choices),
+        *tf1_names.find(tensors, choices, facts),
     ]
 
 

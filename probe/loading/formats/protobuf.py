@@ -5,7 +5,6 @@ Reference: "Encoding", the protocol buffers' own documentation.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -61,11 +60,6 @@ def varint(view: memoryview, at: int) -> tuple[int, int]:
 def signed(value: int) -> int:
     """Return an int64 from its varint."""
     return value - (1 << 64) if value >= 1 << 63 else value
-
-
-def as_float(value: int) -> float:
-    """Return a float from its 32 bits."""
-    return struct.unpack("<f", value.to_bytes(4, "little"))[0]
 
 
 def decoded(value: Value) -> str:

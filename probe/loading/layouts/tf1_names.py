@@ -85,9 +85,9 @@ def find(
     cells = _cells(tensors)
     plans = {cell.name: _plan(cell, tensors, choices, (facts or {}).get(cell.name, {})) for cell in cells}
     found: list[Found] = []
-    done: set[str] = set()
+    seconds = {_other_way(name, plans) for name in plans}
     for cell in cells:
-        if cell.name in done:
+        if cell.name in seconds:
             continue
         other = _other_way(cell.name, plans)
         together = [cell] if other is None else [cell, next(one for one in cells if one.name == other)]
@@ -100,7 +100,6 @@ def find(
         order = LSTM_ORDER if kind == "LSTM" else GRU_ORDER if kind == "GRU" else ""
         names = tuple(at for one in together for at in one.parts.values())
         found.append(Found(name, module, names, f"TensorFlow 1 {cell.kind}", order))
-        done |= {one.name for one in together}
     return found
 
 

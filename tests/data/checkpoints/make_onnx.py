@@ -76,9 +76,8 @@ def every_node() -> onnx.ModelProto:
                 names[which] = f"{called}.spread"
         constants.append(numpy_helper.from_array(np.array([ways, BATCH, UNITS]), f"{name}.shape"))
         inputs = ["x", names["W"], names["R"]]
-        inputs += [names.get(which, "") for which in ("B", "", "initial_h", "initial_c", "P")][
-            : 5 if kind == "LSTM" else 3
-        ]
+        optional = ("B", "", "initial_h", "initial_c", "P") if kind == "LSTM" else ("B", "", "initial_h")
+        inputs += [names.get(which, "") for which in optional]
         nodes.append(helper.make_node(kind, inputs, [f"{name}.y"], name, hidden_size=UNITS, **given))
         outputs.append(helper.make_tensor_value_info(f"{name}.y", TensorProto.FLOAT, [TIME, ways, BATCH, UNITS]))
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [TIME, BATCH, INPUTS])
