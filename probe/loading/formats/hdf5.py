@@ -15,13 +15,18 @@ from ..reading import DEEPEST, MOST_VALUES, Budget, count
 INSTALL = "pip install 'rnn-probe[keras]'"
 
 
+#: The attributes that say something here, and the most bytes of one.
+READ = ("model_config", "keras_version", "layer_names", "weight_names")
+MOST_TEXT = 50_000_000
+
+
 @dataclass(frozen=True, eq=False)
 class Hierarchy:
     """What an HDF5 file holds.
 
     Attributes:
         arrays: numpy's arrays by path, such as `model_weights/lstm/kernel:0`; of strings, too.
-        attributes: of each group by its path, `""` for the file: text, or lists of text.
+        attributes: those in `READ` of each group by its path, `""` for the file: text, or lists of text.
     """
 
     arrays: dict[str, Any]
@@ -48,8 +53,22 @@ def read(source: Path | bytes, budget: Budget) -> Hierarchy:
                 raise ValueError(f"more than {MOST_VALUES} groups")
             if isinstance(item, h5py.Dataset):
                 found.arrays[name] = _array(name, item, budget)
-            found.attributes[name] = {str(key): _text(item.attrs[key]) for key in item.attrs}
+            else:
+                found.attributes[name] = {key: _text(item.attrs[key]) for key in READ if _is_readable(item, key)}
     return found
+
+
+def _is_readable(group: Any, key: str) -> bool:
+    """Return whether a group has an attribute, which is not larger than any configuration is."""
+    import h5py
+
+    if key not in group.attrs:
+        return False
+    attribute = h5py.h5a.open(group.id, key.encode())
+    size = attribute.get_storage_size() if 0 not in attribute.shape else 0
+    if size > MOST_TEXT or count(attribute.shape) > MOST_VALUES:
+        raise ValueError(f"an attribute {key!r} of {size} bytes")
+    return True
 
 
 def _walk(group: Any, start: str, depth: int, budget: Budget) -> Iterator[tuple[str, Any]]:

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from ...errors import ProbeError
-from ..reading import ERRORS, Budget, Contents, check_archive
+from ..reading import ERRORS, Budget, Contents, check_archive, reading
 
+ADVICE = "Give a file that torch.save(model.state_dict(), path) wrote."
+_ARCHIVE = b"PK\x03\x04"
 #: Where a training loop's checkpoint keeps the state_dict.
 NESTED = ("state_dict", "model_state", "model", "model_state_dict", "net", "network", "weights")
 
@@ -25,9 +27,15 @@ def read(path: Path, budget: Budget) -> Contents:
     Raises:
         ProbeError: the file is damaged, holds Python objects besides tensors, or no state_dict or several.
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+    with path.open("rb") as file:
+        is_archive = file.read(4) == _ARCHIVE
+    if is_archive:
+        with reading(path, "a state_dict", ADVICE), zipfile.ZipFile(path) as archive:
             check_archive(archive, budget)
+            # torch does not look at the checksums.
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise ValueError(f"the checksum of {damaged!r} differs")
     tensors, format_ = _state_dict(path, _unpickled(path))
     for name, tensor in tensors.items():
         if tensor.is_quantized or tensor.layout != torch.strided or tensor.device.type != "cpu":
@@ -54,10 +62,7 @@ def _unpickled(path: Path) -> Any:
         ) from error
     except ERRORS as error:
         reason = str(error).partition("\n")[0][:200] or "it ends too early"
-        raise ProbeError(
-            f"{str(path)!r} cannot be read as a state_dict ({reason}). Give a file that "
-            "torch.save(model.state_dict(), path) wrote."
-        ) from error
+        raise ProbeError(f"{str(path)!r} cannot be read as a state_dict ({reason}). {ADVICE}") from error
 
 
 def _state_dict(path: Path, content: Any) -> tuple[Mapping[str, Tensor], str]:

@@ -14,6 +14,7 @@ from ..formats.keras_files import KerasModel
 from ..modules import Masked
 from ..plans import Found, Plan, module_of, pair_of, reversed_module
 from ..reading import Contents, listed
+from . import keras_weights
 from .keras_arrays import WRITTEN, Arrays, function_of, split
 from .keras_config import Described, described, is_recurrent
 
@@ -42,7 +43,17 @@ def find(contents: Contents, choices: Choices, skipped: frozenset[str]) -> list[
             f"The configuration in this file of Keras cannot be read ({error}). Save the model anew."
         ) from error
     reader = _Reader(contents, model, choices)
-    return [reader.found(layer) for layer in layers if _is_meant(layer) and layer.name not in skipped]
+    found = [reader.found(layer) for layer in layers if _is_meant(layer) and layer.name not in skipped]
+    used = {name for one in found for name in one.arrays} | skipped
+    places = [(layer.path, layer.top) for layer in layers if layer.name in skipped]
+    for group, names in keras_weights.groups_of(contents.tensors).items():
+        known = used & set(names.values()) or any(group.startswith((f"{path}/", f"{top}/")) for path, top in places)
+        if not known:
+            raise ProbeError(
+                f"{group!r} holds the arrays of a recurrent layer, and the configuration describes none there: its "
+                f"class is unknown here, or the file is damaged. Leave it out with names={{{group + '/*'!r}: None}}."
+            )
+    return found
 
 
 def _is_meant(layer: Described) -> bool:
@@ -79,8 +90,8 @@ class _Reader:
         backwards = [_option(way, "go_backwards", False) for way in ways]
         if len(plans) == 1:
             return reversed_module(plans[0], restored=False) if backwards[0] else module_of(plans[0])
-        merge = layer.config.get("merge_mode", "concat")
-        if backwards[0] or merge not in (*MERGES, None):
+        merge = layer.config.get("merge_mode")
+        if backwards[0] or "merge_mode" not in layer.config or merge not in (*MERGES, None):
             raise ProbeError(
                 f"{layer.name!r} is bidirectional with merge_mode={merge!r} and go_backwards={backwards[0]}; "
                 f"{', '.join(MERGES)} and False can be loaded. {_leave_out(layer.name)}"
@@ -91,6 +102,13 @@ class _Reader:
 
     def _arrays(self, layer: Described, way: int, ways: int) -> Arrays:
         kind = _kind(layer)
+        told = ["go_backwards"] if layer.kind.startswith("CuDNN") else ["go_backwards", "activation", "use_bias"]
+        missing = [name for name in told if name not in _options(layer)]
+        if missing:
+            raise ProbeError(
+                f"The configuration of {layer.name!r} does not say its {missing[0]!r}, which decides what it "
+                "computes: it was written before Keras 2, or is damaged. Save the model anew with Keras 2 or later."
+            )
         names = self._names(layer, way, ways)
         if set(names) != set(ROLES if _option(layer, "use_bias", True) else ROLES[:2]):
             raise ProbeError(

@@ -42,7 +42,7 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
     Raises:
         ProbeError: the arrays do not fit, or a choice was not made.
     """
-    groups = _groups(tensors)
+    groups = groups_of(tensors)
     layers: dict[str, dict[str, Arrays]] = {}
     for group, roles in groups.items():
         match = _WAY.fullmatch(group)
@@ -65,7 +65,7 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
     return found
 
 
-def _groups(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
+def groups_of(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
     """Return, of each group of arrays that can be a recurrent layer, the names by what they are."""
     groups: dict[str, dict[str, str]] = {}
     for name in tensors:

@@ -24,6 +24,12 @@ from .onnx_functions import functions_of
 ORDERS = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 WRITTEN = {"LSTM": "i o f c", "GRU": "z r h", "RNN": ""}
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
+ATTRIBUTES = frozenset(
+    (
+        *("activations", "activation_alpha", "activation_beta", "clip", "direction", "hidden_size"),
+        *("input_forget", "layout", "linear_before_reset", "output_sequence"),
+    )
+)
 #: Nodes that compute what an LSTM or GRU does in integers, or with attention.
 _OTHERS = ("DynamicQuantizeLSTM", "AttnLSTM", "QLinearLSTM")
 
@@ -67,9 +73,14 @@ def find(model: OnnxModel, choices: Choices, skipped: frozenset[str]) -> list[Fo
 
 
 def _nodes(graph: Any, scope: Scope, start: str, depth: int) -> Iterator[Node]:
+    from onnx import defs
+
     if depth > DEEPEST:
         raise ValueError(f"graphs more than {DEEPEST} deep")
     for number, node in enumerate(graph.node):
+        known = node.op_type in _OTHERS or defs.has(node.op_type)
+        if node.domain in ("", "ai.onnx") and not known:
+            raise ValueError(f"there is no operator {node.op_type[:40]!r}")
         own = start + (node.name or (node.output[0] if node.output else "") or f"{node.op_type}_{number}")
         if node.op_type in _OTHERS:
             raise ProbeError(
@@ -90,6 +101,11 @@ def _found(node: Node, choices: Choices) -> Found:
     if direction not in DIRECTIONS:
         raise ProbeError(f"{node.name!r} has the direction {direction!r}; {', '.join(DIRECTIONS)} can be loaded.")
     ways = DIRECTIONS[direction]
+    unknown = sorted(set(node.given) - ATTRIBUTES)
+    if unknown:
+        raise ProbeError(
+            f"{node.name!r} has the attribute {unknown[0]!r}, which no {node.kind} of ONNX has. The file is damaged."
+        )
     for name, usual, why in (("clip", 0.0, "cuts off pre-activations"), ("input_forget", 0, "couples its gates")):
         if node.given.get(name, usual) != usual:
             raise ProbeError(

@@ -86,7 +86,7 @@ def every_node() -> onnx.ModelProto:
 
 
 def nested() -> onnx.ModelProto:
-    """Return a model with an LSTM in each branch of an If, whose weights are around it and computed from constants."""
+    """Return a model with an LSTM in each branch of an If; its weights are around it, and computed from constants."""
     drawn = np.random.default_rng(1)
     arrays = {
         "W": drawn.normal(size=(INPUTS, 4 * UNITS)),
