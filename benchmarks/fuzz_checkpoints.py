@@ -1,9 +1,9 @@
 """Damage every kind of file that `probe.load` reads, thousands of times: `python -m benchmarks.fuzz_checkpoints`.
 
 Each file is changed at random places (bits, bytes, integers, pieces cut, moved or repeated) and loaded in a process
-of its own with little memory and time. What may come out is a ProbeError, or the network itself; what may not: another
-exception, a crash, a process out of memory or time. Another network can only come of a format without checksums, where
-the changed byte is the weight or the option itself; these are counted too.
+of its own with little memory and time. What may come out is a ProbeError, or the network itself; what may not:
+another exception, a crash, a process out of memory or time. Another network can only come of a format without
+checksums, where the changed byte is the weight or the option itself; these are counted too.
 """
 
 from __future__ import annotations

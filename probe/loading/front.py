@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,14 @@ def _found(
             return nodes
     facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
     tensors = {new: contents.tensors[old] for new, old in called.items()}
-    return [
-        *torch_names.find(tensors, choices),
-        *keras_weights.find(tensors, choices),
-        *tf1_names.find(tensors, choices, facts),
-    ]
+    found: list[Found] = []
+    for find in (torch_names.find, keras_weights.find, partial(tf1_names.find, facts=facts)):
+        own = find(tensors, choices)
+        # An array belongs to one layer: torch's `lstm_cell.weight_ih` has a name that TensorFlow's cells could have.
+        used = {name for one in own for name in one.arrays}
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in used}
+        found += own
+    return found
 
 
 def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str | None]) -> tuple[dict[str, str], frozenset[str]]:

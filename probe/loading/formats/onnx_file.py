@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ProbeError
-from ..reading import Budget, Contents, count, file_bytes, reading, tensor_of
+from ..reading import DEEPEST, Budget, Contents, count, file_bytes, reading, tensor_of
 
 ADVICE = "Give a file that an exporter to ONNX wrote."
 INSTALL = "pip install 'rnn-probe[onnx]'"
@@ -21,16 +22,19 @@ class OnnxModel:
     """A model's graph.
 
     Attributes:
+        path: the file.
         graph: onnx's GraphProto.
-        reader: turns a TensorProto into a tensor, or None where it holds no numbers.
+        constants: of each graph, by where it lies ("" for the outermost, `If_0.then_branch.` for one in it), the
+            arrays by name.
     """
 
+    path: Path
     graph: Any
-    reader: _Tensors
+    constants: Mapping[str, dict[str, Tensor]]
 
 
 def read(path: Path, budget: Budget) -> Contents:
-    """Return the constants of an ONNX model's outermost graph by name, and the graph."""
+    """Return the constants of an ONNX model's graphs by name, and the outermost graph."""
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -47,17 +51,63 @@ def read(path: Path, budget: Budget) -> Contents:
         if not model.graph.node and not model.graph.initializer:
             raise ValueError("it has no graph")
         reader = _Tensors(path, budget)
+        constants: dict[str, dict[str, Tensor]] = {}
         tensors: dict[str, Tensor] = {}
         left_out: list[str] = []
-        for proto in model.graph.initializer:
-            tensor = reader.tensor(proto)
-            if tensor is None:
-                left_out.append(proto.name)
-            else:
-                tensors[proto.name] = tensor
-        left_out += [proto.values.name for proto in model.graph.sparse_initializer]
+        for start, graph in graphs(model.graph, "", 0):
+            own = constants[start] = {}
+            for name, proto in _constants(graph):
+                tensor = reader.tensor(proto)
+                if tensor is None:
+                    left_out.append(start + name)
+                else:
+                    own[name] = tensor
+            # Numbers without an axis are of the arithmetic, unless the model keeps them as parameters.
+            kept = {proto.name for proto in graph.initializer}
+            tensors |= {start + name: tensor for name, tensor in own.items() if tensor.dim() or name in kept}
     version = f"{model.producer_name} {model.producer_version}".strip()
-    return Contents(tensors, "ONNX", "ONNX model", OnnxModel(model.graph, reader), tuple(left_out), version)
+    described = OnnxModel(path, model.graph, constants)
+    return Contents(tensors, "ONNX", "ONNX model", described, tuple(left_out), version)
+
+
+def graphs(graph: Any, start: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield a graph and those nested in it, each with where it lies.
+
+    Raises:
+        ValueError: they are nested too deep.
+    """
+    if depth > DEEPEST:
+        raise ValueError(f"graphs more than {DEEPEST} deep")
+    yield start, graph
+    for number, node in enumerate(graph.node):
+        for name, inner in inner_graphs(node):
+            yield from graphs(inner, f"{start}{name_of(node, number)}.{name}.", depth + 1)
+
+
+def inner_graphs(node: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the graphs that a node holds, with the names of its attributes."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.name, attribute.g
+        for number, inner in enumerate(attribute.graphs):
+            yield f"{attribute.name}{number}", inner
+
+
+def name_of(node: Any, number: int) -> str:
+    """Return a node's name, or what it computes, or its operation with its number."""
+    return node.name or (node.output[0] if node.output else "") or f"{node.op_type}_{number}"
+
+
+def _constants(graph: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the TensorProtos of a graph by name."""
+    for proto in graph.initializer:
+        yield proto.name, proto
+    for node in graph.node:
+        values = [
+            attribute.t for attribute in node.attribute if attribute.name == "value" and attribute.HasField("t")
+        ]
+        if node.op_type == "Constant" and node.output and values:
+            yield node.output[0], values[0]
 
 
 class _Tensors:

@@ -102,14 +102,16 @@ class _Reader:
 
     def _arrays(self, layer: Described, way: int, ways: int) -> Arrays:
         kind = _kind(layer)
-        told = ["go_backwards"] if layer.kind.startswith("CuDNN") else ["go_backwards", "activation", "use_bias"]
+        told = ["go_backwards"]
+        if not layer.kind.startswith("CuDNN"):
+            told += ["activation", "use_bias", *(["recurrent_activation"] if kind != "RNN" else [])]
         missing = [name for name in told if name not in _options(layer)]
         if missing:
             raise ProbeError(
                 f"The configuration of {layer.name!r} does not say its {missing[0]!r}, which decides what it "
                 "computes: it was written before Keras 2, or is damaged. Save the model anew with Keras 2 or later."
             )
-        names = self._names(layer, way, ways)
+        names = {role: name for role, name in self._names(layer, way, ways).items() if name in self._tensors}
         if set(names) != set(ROLES if _option(layer, "use_bias", True) else ROLES[:2]):
             raise ProbeError(
                 f"{layer.name!r} is a {layer.kind} in the configuration, and its arrays are {listed(names)}; "
@@ -159,9 +161,9 @@ class _Reader:
             )
         if cudnn:
             return arrays.plan()
-        functions: dict[str, Any] = {"activation": self._function(layer, "activation", "tanh")}
+        functions: dict[str, Any] = {"activation": self._function(layer, "activation")}
         if arrays.kind != "RNN":
-            functions["gate"] = self._function(layer, "recurrent_activation", "hard_sigmoid")
+            functions["gate"] = self._function(layer, "recurrent_activation")
         if arrays.kind == "LSTM":
             functions["output"] = functions["activation"]
         if arrays.kind == "GRU":
@@ -173,8 +175,8 @@ class _Reader:
                 )
         return arrays.plan(**functions)
 
-    def _function(self, layer: Described, argument: str, usual: str) -> str:
-        value = _options(layer).get(argument, usual)
+    def _function(self, layer: Described, argument: str) -> str:
+        value = _options(layer)[argument]
         name = function_of(value, layer.name, argument, self._model.version)
         if name is not None:
             return name

@@ -21,27 +21,26 @@ class Scope:
     """The names of one graph, and of the graphs around it.
 
     Attributes:
-        model: reads its tensors.
+        start: where the graph lies, as in `OnnxModel.constants`.
         constants: values by name.
         producers: nodes by the names of what they compute.
         around: the graph that this one is nested in, or None.
         given: names that the graph is given when it runs.
+        kept: names of the constants that are in the file.
     """
 
-    model: OnnxModel
+    start: str = ""
     constants: dict[str, Tensor] = field(default_factory=dict)
     producers: dict[str, Any] = field(default_factory=dict)
     around: Scope | None = None
     given: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, graph: Any, model: OnnxModel, around: Scope | None) -> Scope:
+    def of(cls, graph: Any, start: str, model: OnnxModel, around: Scope | None) -> Scope:
         """Return the scope of a graph."""
-        scope = cls(model, around=around)
-        for proto in graph.initializer:
-            tensor = model.reader.tensor(proto)
-            if tensor is not None:
-                scope.constants[proto.name] = tensor
+        scope = cls(start, dict(model.constants[start]), around=around)
+        scope.kept = frozenset(scope.constants)
         scope.producers = {name: node for node in graph.node for name in node.output if name}
         scope.given = frozenset(value.name for value in graph.input) - frozenset(scope.constants)
         return scope
@@ -73,7 +72,7 @@ def constant(scope: Scope, name: str, depth: int = 0) -> Tensor | None:
     if name in home.constants or node is None:
         return home.constants.get(name)
     if node.op_type == "Constant":
-        home.constants[name] = value = _constant_node(home, node)
+        home.constants[name] = value = _constant_node(node)
         return value
     compute = _OPERATIONS.get(node.op_type)
     if compute is None or node.domain not in ("", "ai.onnx"):
@@ -87,10 +86,8 @@ def constant(scope: Scope, name: str, depth: int = 0) -> Tensor | None:
     return home.constants.get(name)
 
 
-def _constant_node(scope: Scope, node: Any) -> Any:
+def _constant_node(node: Any) -> Any:
     for name, value in attributes(node).items():
-        if name == "value":
-            return scope.model.reader.tensor(value)
         if name in ("value_float", "value_floats", "value_int", "value_ints"):
             return torch.tensor(value, dtype=torch.float32 if "float" in name else torch.int64)
     return None

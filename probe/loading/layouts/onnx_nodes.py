@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..formats.onnx_file import OnnxModel
+from ..formats.onnx_file import OnnxModel, inner_graphs, name_of
 from ..plans import GATES, Found, Plan, module_of, pair_of, reversed_module, rows
 from ..reading import DEEPEST, reading
 from .onnx_constants import Scope, attributes, constant
@@ -65,23 +65,21 @@ def find(model: OnnxModel, choices: Choices, skipped: frozenset[str]) -> list[Fo
         ProbeError: a node computes what no cell here computes, or its weights are no constants.
     """
     found = []
-    with reading(model.reader.path, "an ONNX model", "Export the model anew."):
-        for node in _nodes(model.graph, Scope.of(model.graph, model, None), "", 0):
+    with reading(model.path, "an ONNX model", "Export the model anew."):
+        for node in _nodes(model, model.graph, Scope.of(model.graph, "", model, None)):
             if node.name not in skipped:
                 found.append(_found(node, choices))
     return found
 
 
-def _nodes(graph: Any, scope: Scope, start: str, depth: int) -> Iterator[Node]:
+def _nodes(model: OnnxModel, graph: Any, scope: Scope) -> Iterator[Node]:
     from onnx import defs
 
-    if depth > DEEPEST:
-        raise ValueError(f"graphs more than {DEEPEST} deep")
     for number, node in enumerate(graph.node):
         known = node.op_type in _OTHERS or defs.has(node.op_type)
         if node.domain in ("", "ai.onnx") and not known:
             raise ValueError(f"there is no operator {node.op_type[:40]!r}")
-        own = start + (node.name or (node.output[0] if node.output else "") or f"{node.op_type}_{number}")
+        own = scope.start + name_of(node, number)
         if node.op_type in _OTHERS:
             raise ProbeError(
                 f"{own!r} is a {node.op_type}, and LSTM, GRU and RNN can be loaded. Leave it out with "
@@ -90,10 +88,8 @@ def _nodes(graph: Any, scope: Scope, start: str, depth: int) -> Iterator[Node]:
         if node.op_type in GATES and node.domain in ("", "ai.onnx"):
             inputs = (*node.input, *[""] * 8)[:8]
             yield Node(own, node.op_type, attributes(node), inputs, scope)
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                below = Scope.of(inner, scope.model, scope)
-                yield from _nodes(inner, below, f"{own}.{attribute.name}.", depth + 1)
+        for name, inner in inner_graphs(node):
+            yield from _nodes(model, inner, Scope.of(inner, f"{own}.{name}.", model, scope))
 
 
 def _found(node: Node, choices: Choices) -> Found:
@@ -124,12 +120,13 @@ def _module(plans: list[Plan], direction: str) -> nn.Module:
 
 
 def _arrays(node: Node) -> tuple[str, ...]:
-    """Return the names of the constants that a node is given, as far as they are constants of the outermost graph."""
-    outermost = node.scope
-    while outermost.around is not None:
-        outermost = outermost.around
-    places = (1, 2, 3, 5, 6, 7)
-    return tuple(node.inputs[at] for at in places if node.inputs[at] in outermost.constants)
+    """Return the names of the constants that a node is given; what was computed of constants is none."""
+    names = []
+    for name in (node.inputs[at] for at in (1, 2, 3, 5, 6, 7)):
+        home = node.scope.home(name) if name else None
+        if home is not None and name in home.kept:
+            names.append(home.start + name)
+    return tuple(names)
 
 
 def _plan(node: Node, way: int, ways: int) -> Plan:
@@ -228,13 +225,18 @@ def _state(scope: Scope, name: str, depth: int) -> Tensor | str:
     if node.op_type == "ConstantOfShape":
         # Of any shape: it depends on how many rows there are.
         filled = attributes(node).get("value")
-        number = torch.zeros(1) if filled is None else home.model.reader.tensor(filled)
-        return "given" if number is None else number.to(torch.float32)
+        return torch.zeros(1) if filled is None else _number(filled)
     if node.op_type in ("Expand", "Tile", "Identity", "Cast", "Unsqueeze", "Squeeze", "Slice", "Reshape"):
         inner = _state(home, node.input[0], depth + 1)
         if isinstance(inner, Tensor) and (inner.numel() == 1 or node.op_type in ("Expand", "Tile", "Identity")):
             return inner
     return "given"
+
+
+def _number(proto: Any) -> Tensor:
+    from onnx import numpy_helper
+
+    return torch.tensor([float(numpy_helper.to_array(proto).reshape(-1)[0])])
 
 
 def _note_inputs(node: Node, choices: Choices) -> None:
