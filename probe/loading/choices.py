@@ -39,7 +39,7 @@ class Choices:
         if self.given.get("reset") not in (None, *RESETS):
             raise ProbeError(unknown("reset", self.given["reset"], RESETS))
         bias = self.given.get("forget_bias")
-        if bias is not None and (isinstance(bias, bool) or not isinstance(bias, (int, float)) or abs(bias) > 1e6):
+        if bias is not None and (isinstance(bias, bool) or not abs(bias) < 1e6):
             raise ProbeError(f"forget_bias={bias!r} must be a number, such as 1.0 or 0.0.")
 
     def get(self, argument: str, where: str) -> Any:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
 from .layouts import keras_layers, keras_weights, onnx_nodes, tf1_graph, tf1_names, torch_names
 from .opening import open_path
-from .own import fill
+from .own import fill, unwrapped
 from .plans import Found
 from .reading import Contents, listed
 
@@ -177,7 +176,7 @@ def _checkpoint(contents: Contents, called: Mapping[str, str], found: list[Found
 
 
 def _filled(contents: Contents, called: Mapping[str, str], into: nn.Module) -> Checkpoint:
-    tensors: dict[str, Any] = {new: contents.tensors[old] for new, old in called.items()}
+    tensors = unwrapped({new: contents.tensors[old] for new, old in called.items()})
     modules = fill(into, tensors)
     arrays = {
         name: tuple(f"{name}.{own}" if name else own for own in module.state_dict())

@@ -15,13 +15,21 @@ from .reading import listed
 _WRAPPED = ("module.", "_orig_mod.")
 
 
+def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return arrays without the `module.` or `_orig_mod.` that all names begin with."""
+    for start in _WRAPPED:
+        if tensors and all(name.startswith(start) for name in tensors):
+            tensors = {name.removeprefix(start): tensor for name, tensor in tensors.items()}
+    return dict(tensors)
+
+
 @torch.no_grad()
 def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, nn.Module]:
     """Copy arrays into a module's parameters and buffers of the same names.
 
     Args:
         model: changed in place, if everything fits.
-        tensors: by the names of its state_dict; a `module.` or `_orig_mod.` before all of them is dropped.
+        tensors: by the names of its state_dict.
 
     Returns:
         Its recurrent modules by name.
@@ -30,9 +38,6 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, nn.Module
         ProbeError: names are missing or too many, or an array has another shape or kind of number; the module is then
             unchanged.
     """
-    for start in _WRAPPED:
-        if tensors and all(name.startswith(start) for name in tensors):
-            tensors = {name.removeprefix(start): tensor for name, tensor in tensors.items()}
     state = model.state_dict()
     missing, extra = [name for name in state if name not in tensors], [name for name in tensors if name not in state]
     if missing or extra:

@@ -141,7 +141,8 @@ def collect(budget: Budget, arrays: Iterable[tuple[str, Any]]) -> tuple[dict[str
 
 @dataclass
 class _Flattening:
-    leaf: tuple[type, ...]
+    leaf: type
+    inside: tuple[type, ...]
     found: dict[str, Any] = field(default_factory=dict)
     other: list[str] = field(default_factory=list)
     seen: int = 0
@@ -153,23 +154,25 @@ class _Flattening:
             raise ValueError(f"more than {MOST_VALUES} values, or values more than {DEEPEST} deep")
         if isinstance(value, self.leaf):
             self.found[name] = value
+        elif not isinstance(value, self.inside):
+            self.other.append(name)
         elif isinstance(value, dict):
             for key, below in value.items():
                 self.visit(below, f"{name}.{key}" if name else str(key), depth + 1)
-        elif isinstance(value, (list, tuple)):
+        else:
             for number, below in enumerate(value):
                 self.visit(below, f"{name}.{number}" if name else str(number), depth + 1)
-        else:
-            self.other.append(name)
 
 
-def flatten(value: Any, *leaf: type) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return what of some types lies in dicts, lists and tuples, by dotted names, and the names of all else.
+def flatten(
+    value: Any, leaf: type, inside: tuple[type, ...] = (dict, list, tuple)
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what of one type lies in dicts, lists and tuples, by dotted names, and the names of all else.
 
     Raises:
         ValueError: there are too many values, or they lie too deep.
     """
-    walk = _Flattening(leaf)
+    walk = _Flattening(leaf, inside)
     walk.visit(value, "", 0)
     return walk.found, tuple(walk.other)
 

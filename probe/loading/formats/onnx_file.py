@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ def read(path: Path, budget: Budget) -> Contents:
     """Return the constants of an ONNX model's graphs by name, and the outermost graph."""
     try:
         import onnx
-        from google.protobuf.message import DecodeError
+
+        protobuf = importlib.import_module("google.protobuf.message")
     except ImportError as error:
         raise ProbeError(
             f"{str(path)!r} is an ONNX model, which the package onnx reads, and it is not installed: {INSTALL}."
@@ -46,7 +48,7 @@ def read(path: Path, budget: Budget) -> Contents:
     with reading(path, "an ONNX model", ADVICE):
         try:
             model = onnx.ModelProto.FromString(content)
-        except DecodeError as error:
+        except protobuf.DecodeError as error:
             raise ValueError(str(error)) from error
         if not model.graph.node and not model.graph.initializer:
             raise ValueError("it has no graph")

@@ -108,5 +108,6 @@ def read(path: Path, budget: Budget) -> Contents:
                 f"{str(path)!r} is a TorchScript archive that asks for {str(refused)!r}, which is no array and no "
                 f"module; what it is is not in the archive's data. {ADVICE}"
             ) from None
-        tensors, _ = flatten(value, Tensor)
+        # What lies in a list of a module is none of its parameters: nn.LSTM keeps its weights once more in one.
+        tensors, _ = flatten(value, Tensor, (Thing,))
     return Contents(tensors, "PyTorch", "TorchScript archive")
