@@ -95,7 +95,19 @@ def _data(path: str) -> Callable[[], bytes]:
 _TF1 = {"forget_bias": 1.0, "activation": "tanh"}
 _CKPT = DATA / "checkpoints"
 
+
+def _dynet() -> bytes:
+    drawn = np.random.default_rng(0)
+    lines = []
+    for number, shape in enumerate([(12, 2), (12, 3), (12,)]):
+        sizes = ",".join(map(str, shape))
+        lines.append(f"#Parameter# /vanilla-lstm-builder/_{number} {{{sizes}}} 9 ZERO_GRAD")
+        lines.append(" ".join(f"{value:+.8e}" for value in drawn.normal(size=shape).flatten()) + " ")
+    return "\n".join([*lines, ""]).encode()
+
+
 FILES: dict[str, FuzzedFile] = {
+    "dynet": FuzzedFile("a.model", _dynet, {"forget_bias": 1.0}),
     "torch": FuzzedFile("a.pt", lambda: _torch(old=False)),
     "torch-old": FuzzedFile("a.pt", lambda: _torch(old=True)),
     "torchscript": FuzzedFile("a.pt", _script),

@@ -16,7 +16,7 @@ from .choices import Choices
 from .formats.graph_def import FrozenGraph
 from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
-from .layouts import keras_layers, keras_weights, onnx_nodes, tf1_graph, tf1_names, torch_names
+from .layouts import dynet_names, keras_layers, keras_weights, onnx_nodes, tf1_graph, tf1_names, torch_names
 from .opening import open_path
 from .own import fill, unwrapped
 from .plans import Found
@@ -42,9 +42,9 @@ def load(
 
     Read are PyTorch (`torch.save` of a state_dict or a checkpoint with one, TorchScript), safetensors, numpy (.npz,
     .npy, a folder of them, pickles of arrays), Keras (.keras, .h5, .weights.h5; needs `rnn-probe[keras]`), TensorFlow
-    (checkpoints, SavedModels' variables, frozen graphs; without TensorFlow) and ONNX (needs `rnn-probe[onnx]`). No
-    code of a file is run. Layers are found by their names and shapes. Where a file does not say all that decides what
-    a layer computes, the argument that does is demanded; one that decides nothing in a file is refused.
+    (checkpoints, SavedModels' variables, frozen graphs; without TensorFlow), ONNX (needs `rnn-probe[onnx]`), DyNet.
+    No code of a file is run. Layers are found by their names and shapes. Where a file does not say all that decides
+    what a layer computes, the argument that does is demanded; one that decides nothing in a file is refused.
 
     Args:
         path: a file, the folder of a SavedModel or of .npy files, or a TensorFlow checkpoint without its ending.
@@ -52,7 +52,8 @@ def load(
             fit, and returned modules are its own.
         names: what arrays are to be called, by their name in the file, where they are not recognised, such as
             `{"my_w": "encoder.weight_ih_l0"}`; None leaves an array or a layer out; a `*` stands for any letters.
-        forget_bias: what a TensorFlow 1 LSTM cell adds to its forget gate at run time; no checkpoint says it.
+        forget_bias: what an LSTM cell of TensorFlow 1 or DyNet adds to its forget gate at run time; no checkpoint
+        says it.
         gate_activation: of gates, where a file of weights alone does not say it: `sigmoid`, `hard_sigmoid_keras2`,
         ...
         activation: of a plain RNN's state, or of a gated layer's candidate, where the file does not say it.
@@ -123,7 +124,8 @@ def _found(
     facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
     tensors = {new: contents.tensors[old] for new, old in called.items()}
     found: list[Found] = []
-    for find in (torch_names.find, keras_weights.find, partial(tf1_names.find, facts=facts)):
+    finders = (torch_names.find, keras_weights.find, partial(tf1_names.find, facts=facts), dynet_names.find)
+    for find in finders:
         own = find(tensors, choices)
         # An array belongs to one layer: torch's `lstm_cell.weight_ih` has a name that TensorFlow's cells could have.
         used = {name for one in own for name in one.arrays}

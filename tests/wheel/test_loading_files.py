@@ -289,3 +289,53 @@ def test_a_path_leads_to_one_file(tmp_path: Path) -> None:
         _ = probe.load(tmp_path / "missing")
     with pytest.raises(ProbeError, match=r"a\.index' cannot be read as a TensorFlow checkpoint \(it does not end"):
         _ = probe.load(tmp_path / "a.index")
+
+
+def dynet(*parameters: tuple[str, np.ndarray]) -> bytes:
+    """Return a file of DyNet's text, column by column."""
+    lines = []
+    for name, array in parameters:
+        shape = ",".join(map(str, array.shape))
+        lines.append(f"#Parameter# {name} {{{shape}}} 9 ZERO_GRAD")
+        lines.append(" ".join(f"{value:+.8e}" for value in array.flatten(order="F")) + " ")
+    return "\n".join([*lines, ""]).encode()
+
+
+def test_dynets_text_is_read(tmp_path: Path) -> None:
+    """Gates i f o g, numbers by columns, the forget bias added by the caller's word; a stack is a module a layer."""
+    torch.manual_seed(0)
+    lower, upper = nn.LSTM(3, 5, batch_first=True), nn.LSTM(5, 5, batch_first=True)
+    parts = []
+    for module in (lower, upper):
+        _ = nn.init.zeros_(module.get_parameter("bias_hh_l0"))
+        for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0"):
+            i, f, g, o = np.split(module.get_parameter(name).detach().numpy(), 4)
+            parts.append(np.concatenate([i, f - (name == "bias_ih_l0"), o, g]))
+    path = tmp_path / "a.model"
+    named = [(f"/vanilla-lstm-builder/_{number}", part) for number, part in enumerate(parts)]
+    _ = path.write_bytes(dynet(*named, ("/_7", np.zeros((2, 3)))))
+    checkpoint = probe.load(path, forget_bias=1.0)
+    assert list(checkpoint.recurrent) == ["/vanilla-lstm-builder", "/vanilla-lstm-builder/1"]
+    assert checkpoint.tensors["/_7"].shape == (2, 3)
+    x = torch.randn(2, 4, 3)
+    first = lower(x)[0]
+    assert checkpoint.check(x, first.detach(), name="/vanilla-lstm-builder") < 1e-6
+    assert checkpoint.check(first.detach(), upper(first)[0].detach(), name="/vanilla-lstm-builder/1") < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (dynet(("/gru-builder/_0", np.zeros((4, 3)))), r"is of DyNet's gru-builder; vanilla-lstm-builder"),
+        (dynet(("/vanilla-lstm-builder/_0", np.zeros((4, 3)))), r"of the shapes \[\(4, 3\)\]; a layer of DyNet's"),
+        (b"#Parameter# /a {2,2} 9 ZERO_GRAD\n1 2 3\n", r"'/a' has 3 numbers for the shape \(2, 2\)"),
+        (b"#Parameter# /a {2} 9 ZERO_GRAD\n1 x\n", r"cannot be read as a file of DyNet \("),
+        (b"#Parameter# /a {2,2}\n1 2 3 4\n", r"line 1 is no parameter's"),
+        (b"#Parameter# /a {1000000000000,9} 9 ZERO_GRAD\n1 2\n", r"needs more than 4,000,000,000 bytes"),
+    ],
+)
+def test_what_is_no_file_of_dynet_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    """Other builders, lines that were cut, shapes that their numbers do not fill."""
+    _ = (tmp_path / "a.model").write_bytes(content)
+    with pytest.raises(ProbeError, match=message):
+        _ = probe.load(tmp_path / "a.model", forget_bias=1.0)
