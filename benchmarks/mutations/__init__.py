@@ -8,6 +8,7 @@ from .custom_cells import MUTATIONS as CUSTOM_CELLS
 from .decomposition import MUTATIONS as DECOMPOSITION
 from .edits import MUTATIONS as EDITS
 from .layers_and_calls import MUTATIONS as LAYERS_AND_CALLS
+from .loading import MUTATIONS as LOADING
 from .mutation import Mutation
 from .probing import MUTATIONS as PROBING
 from .recordings import MUTATIONS as RECORDINGS
@@ -19,6 +20,7 @@ MUTATIONS = (
     *CELLS_AND_ENGINE,
     *CUSTOM_CELLS,
     *LAYERS_AND_CALLS,
+    *LOADING,
     *EDITS,
     *RECORDINGS,
     *SWEEPS_AND_STREAMING,
