@@ -38,6 +38,11 @@ LAYOUTS: tuple[Mutation, ...] = (
         ),
     ),
     *mutations_of(
+        "probe/loading/layouts/keras_weights.py",
+        KERAS,
+        ("keras: peepholes and norms let through", "    if others:\n", "    if False:\n"),
+    ),
+    *mutations_of(
         "probe/loading/layouts/tf1_names.py",
         COUNTERS,
         ("tf1: gates i j f o read as i f j o", "(0, 2, 1, 3), 4) for part", "(0, 1, 2, 3), 4) for part"),
@@ -52,6 +57,7 @@ LAYOUTS: tuple[Mutation, ...] = (
         "probe/loading/layouts/tf1_names.py",
         TENSORFLOW,
         ("tf1: a GRU resets after the product", 'reset="before")', 'reset="after")'),
+        ("tf1: any cell an LSTM", "not re.fullmatch(allowed, cell.kind)", "False"),
         ("tf1: both directions apart", 'r"\\1bw\\2", name)', 'r"\\1ww\\2", name)'),
         ("tf1: slots taken for variables", "if not match or _SLOT.fullmatch(name):", "if not match:"),
     ),
@@ -73,6 +79,7 @@ LAYOUTS: tuple[Mutation, ...] = (
         ("onnx: peepholes in the order i f o", "p_i, p_o, p_f = seen", "p_i, p_f, p_o = seen"),
         ("onnx: reverse read forwards", 'if direction == "reverse" else', "if False else"),
         ("onnx: states to start from dropped", "initial=_initial(node, way, ways, units)", "initial=()"),
+        ("onnx: a lost node let through", "if scope.home(value.name) is None:", "if False:"),
         ("onnx: a clip let through", '("clip", 0.0,', '("klip", 0.0,'),
     ),
     *mutations_of(

@@ -194,6 +194,18 @@ def test_a_node_can_be_left_out() -> None:
     assert "lstm.W" in checkpoint.tensors
 
 
+def test_a_graph_that_lost_a_node_is_refused(tmp_path: Path) -> None:
+    """What no node computes any more was computed by one that damage took away; a network must not go with it."""
+    proto = onnx.load(DATA / "nested.onnx")
+    branches = {attribute.name: attribute.g for attribute in proto.graph.node[0].attribute}
+    del branches["then_branch"].node[-1]
+    with pytest.raises(ProbeError, match=r"nothing computes 'y', which a graph returns"):
+        _ = probe.load(saved(proto, tmp_path))
+    del proto.graph.node[0].attribute[0]
+    with pytest.raises(ProbeError, match=r"an If has one branch"):
+        _ = probe.load(saved(proto, tmp_path))
+
+
 @pytest.mark.parametrize("content", [b"", b"\x08", b"\x08\x07" + b"\xff" * 40, b"onnx" * 100])
 def test_what_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
     """Empty, damaged and other files are refused by name."""

@@ -136,12 +136,16 @@ GRU = drawn(
     a__gru_cell__candidate__kernel=(5, 3),
     a__gru_cell__candidate__bias=(3,),
 )
+COUPLED = drawn(
+    a__coupled_input_forget_gate_lstm_cell__kernel=(6, 12), a__coupled_input_forget_gate_lstm_cell__bias=(12,)
+)
 NORMED = LSTM | drawn(cell__basic_lstm_cell__input__gamma=(3,))
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
+        (COUPLED, r"'a/coupled_input_forget_gate_lstm_cell' is named as a cell of TensorFlow 1, and its variables"),
         (NORMED, r"'cell/basic_lstm_cell' is named as a cell of TensorFlow 1, and its variables are .*/gamma'"),
         (
             {**LSTM, "cell/basic_lstm_cell/bias": np.zeros(11)},

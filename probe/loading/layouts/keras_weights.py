@@ -25,6 +25,8 @@ _NAMED = re.compile(
 _WAY = re.compile(r"(?P<start>.*?)/?(?P<way>forward|backward)_[^/]*(?:/.*)?")
 _CELL = re.compile(r"(?P<start>.*?)/?(?:[a-z_]*_)?(?:cell|cudnn_lstm|cudnn_gru)(?:_\d+)?")
 _ROLES = ("kernel", "recurrent_kernel", "bias")
+#: What lies below a cell and takes no part in what it computes: what trains it, and random numbers of its dropout.
+_NO_PART = re.compile(r".*(\.OPTIMIZER_SLOT|seed_generator|/(Adam|Adam_1|Momentum|RMSProp|m|v)(:0)?$)")
 GATES_WHY = "the arrays are those of a gated layer of Keras, and weights alone do not say the function of its gates"
 GATES_USUAL = (
     "'sigmoid' (Keras 2.3 and later, unless told otherwise), 'hard_sigmoid_keras2' (the default before 2.3) and "
@@ -85,6 +87,14 @@ def _without_cell(group: str) -> str:
 def _arrays(group: str, roles: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Arrays:
     found = {role: tensors[name] for role, name in roles.items()}
     kind = kind_of(found["recurrent_kernel"])
+    start = f"{group}/" if group else ""
+    below = [name for name in tensors if start and name.startswith(start) and not _NO_PART.match(name)]
+    others = [name for name in below if name not in roles.values()]
+    if others:
+        raise ProbeError(
+            f"{group!r} holds {listed(others)} besides a kernel, a recurrent kernel and a bias, as no LSTM, GRU or "
+            f"SimpleRNN of Keras does (peepholes, norms). Leave it out with names={{{group + '/*'!r}: None}}."
+        )
     if kind is None or set(roles) - set(_ROLES):
         shapes = ", ".join(f"{name!r} {tuple(tensors[name].shape)}" for name in roles.values())
         raise ProbeError(

@@ -75,7 +75,12 @@ def find(model: OnnxModel, choices: Choices, skipped: frozenset[str]) -> list[Fo
 def _nodes(model: OnnxModel, graph: Any, scope: Scope) -> Iterator[Node]:
     from onnx import defs
 
+    for value in graph.output:
+        if scope.home(value.name) is None:
+            raise ValueError(f"nothing computes {value.name[:60]!r}, which a graph returns")
     for number, node in enumerate(graph.node):
+        if node.op_type == "If" and {"then_branch", "else_branch"} - {one.name for one in node.attribute}:
+            raise ValueError("an If has one branch")
         known = node.op_type in _OTHERS or defs.has(node.op_type)
         if node.domain in ("", "ai.onnx") and not known:
             raise ValueError(f"there is no operator {node.op_type[:40]!r}")

@@ -24,6 +24,13 @@ _CELL = re.compile(
     r"(?P<cell>(?P<scope>(?:.*[/.])?)(?P<kind>(?:[a-z_]*_)?(?:lstm|gru|rnn)(?:_[a-z]+)*_cell(?:_v2)?|BasicLSTMCell|LSTMCell|"
     r"GRUCell|BasicRNNCell|cudnn_compatible_lstm_cell|cudnn_compatible_gru_cell)(?:_\d+)?)[/.](?P<part>.+)"
 )
+#: The cells that each function below knows.
+_KINDS = {
+    "_lstm": r"(basic_|cudnn_compatible_)?lstm_cell|lstm_fused_cell|lstm_block_cell|BasicLSTMCell|LSTMCell",
+    "_gru": r"(basic_)?gru_cell|gru_block_cell(_v2)?|GRUCell",
+    "_cudnn_gru": r"cudnn_compatible_gru_cell",
+    "_rnn": r"(basic_|vanilla_)?rnn_cell|BasicRNNCell",
+}
 #: What a cell's variables are, by their names below it.
 _PARTS = {
     re.compile(_KERNEL): "kernel",
@@ -141,13 +148,12 @@ def _plan(cell: Cell, tensors: Mapping[str, Tensor], choices: Choices, facts: Ma
         frozenset({"kernel", "bias", "projection"}): _lstm,
         frozenset({"kernel", "bias", "p_i", "p_f", "p_o"}): _lstm,
         frozenset({"kernel", "bias", "p_i", "p_f", "p_o", "projection"}): _lstm,
-        frozenset({"kernel", "bias"}): _rnn
-        if re.fullmatch(r"(basic_|vanilla_)?rnn_cell|BasicRNNCell", cell.kind)
-        else _lstm,
+        frozenset({"kernel", "bias"}): _rnn if re.fullmatch(_KINDS["_rnn"], cell.kind) else _lstm,
     }
     make = makers.get(frozenset(found))
-    gru = re.search("gru|GRU", cell.kind)
-    if make is None or (make is _lstm and gru):
+    allowed = next((kinds for maker, kinds in _KINDS.items() if make is not None and make.__name__ == maker), "")
+    # By the cell's own word: a coupled or grouped LSTM has a kernel and a bias too, and its columns are others.
+    if make is None or not re.fullmatch(allowed, cell.kind):
         raise ProbeError(
             f"{cell.name!r} is named as a cell of TensorFlow 1, and its variables are {listed(cell.parts.values())}, "
             "which are those of none that can be loaded: an LSTM has kernel and bias (and w_i_diag, w_f_diag, "
