@@ -158,7 +158,7 @@ def test_weights_alone_and_what_the_caller_says(file: str, choices: dict[str, An
 
 @pytest.mark.parametrize("other", ["input_gate_peephole_weights:0", "kernel_norm/gamma:0", "recurrent_norm/beta:0"])
 def test_weights_of_another_cell_are_not_taken_for_an_lstms(other: str, tmp_path: Path) -> None:
-    """A cell with peepholes or norms has an LSTM's arrays and more; without the others it would be another network."""
+    """A cell with peepholes or norms has an LSTM's arrays and more; without those it would be another network."""
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name, shape in (("kernel:0", (2, 12)), ("recurrent_kernel:0", (3, 12)), ("bias:0", (12,)), (other, (3,))):
             file[f"rnn/lstm_cell/{name}"] = np.ones(shape, "float32")
