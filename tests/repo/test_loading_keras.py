@@ -19,6 +19,7 @@ from torch import nn
 
 import probe
 from probe import Checkpoint, CustomGRU, CustomLSTM, CustomRNN, ProbeError
+from probe.loading.layouts.keras_config import described
 from probe.loading.modules import Backwards, BothWays, Masked
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
@@ -219,6 +220,63 @@ def test_what_no_cell_expresses_is_refused(change: Callable[[Any], Any], message
     path = rewritten(DATA / "keras3_wide.keras", change, tmp_path / "a.keras")
     with pytest.raises(ProbeError, match=message):
         _ = probe.load(path)
+
+
+def test_a_gru_that_says_no_reset_must_be_told(tmp_path: Path) -> None:
+    """Its biases would say it; without them and without the word, the two cells have the same arrays."""
+
+    def change(config: Any) -> None:
+        options = layer_of(config, 6)["config"]
+        del options["reset_after"]
+        options["use_bias"] = False
+
+    path = rewritten(DATA / "keras3_wide.keras", change, tmp_path / "a.keras")
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("model.weights.h5")
+    _ = (tmp_path / "w.h5").write_bytes(content)
+    with h5py.File(tmp_path / "w.h5", "r+") as file:
+        del file["layers/gru_1/cell/vars/2"]
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "b.keras", "w") as new:
+        for name in ("config.json", "metadata.json"):
+            new.writestr(name, old.read(name))
+        new.write(tmp_path / "w.h5", "model.weights.h5")
+    with pytest.raises(ProbeError, match=r"gru_1: it has no biases, and its configuration.*Say which with reset="):
+        _ = probe.load(tmp_path / "b.keras")
+    for reset, kind in (("before", CustomGRU), ("after", nn.GRU)):
+        assert type(probe.load(tmp_path / "b.keras", reset=reset).recurrent["gru_1"]) is kind
+
+
+def one(kind: str, name: str, *, inbound: list[str] | None = None, **config: Any) -> dict[str, Any]:
+    """Return a layer's configuration; of a functional model, with the names of the layers that it reads."""
+    layer: dict[str, Any] = {"class_name": kind, "config": {"name": name, **config}}
+    return layer if inbound is None else layer | {"name": name, "inbound_nodes": [[[of, 0, 0, {}] for of in inbound]]}
+
+
+def hidden(*layers: Any, kind: str = "Sequential") -> dict[str, str]:
+    """Return what hides steps from each LSTM of a model."""
+    found = described({"class_name": kind, "config": {"layers": list(layers)}})
+    return {layer.name: layer.hidden_by for layer in found if layer.kind == "LSTM"}
+
+
+def test_a_mask_reaches_the_layers_below_it() -> None:
+    """Through layers that keep it, into nested models, and no further than a layer that returns one step."""
+    mask, embedding = one("Masking", "m", mask_value=0.0), one("Embedding", "e", mask_zero=True)
+    many, last = one("LSTM", "a", return_sequences=True), one("LSTM", "b", return_sequences=False)
+    seen = hidden(mask, one("Dense", "d"), many, last, one("RepeatVector", "r"), one("LSTM", "c"))
+    assert [bool(by) for by in seen.values()] == [True, True, False]
+    assert seen["a"] == "Masking 'm' (steps where all features are 0.0)"
+    assert hidden(embedding, many) == {"a": "Embedding 'e' (steps where its input is 0)"}
+    assert hidden(one("Embedding", "e", mask_zero=False), many) == {"a": ""}
+    inner = {"class_name": "Sequential", "config": {"name": "i", "layers": [one("InputLayer", "x"), many]}}
+    assert hidden(mask, inner) == {"i/a": "Masking 'm' (steps where all features are 0.0)"}
+    assert hidden({"class_name": "Sequential", "config": {"name": "i", "layers": [mask]}}, last)["b"] != ""
+    branches = [
+        one("InputLayer", "x", inbound=[]),
+        one("Masking", "m", inbound=["x"]),
+        one("LSTM", "below", inbound=["m"]),
+        one("LSTM", "beside", inbound=["x"]),
+    ]
+    assert [bool(by) for by in hidden(*branches, kind="Functional").values()] == [True, False]
 
 
 def test_a_layer_can_be_left_out(tmp_path: Path) -> None:

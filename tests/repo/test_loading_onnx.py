@@ -80,6 +80,17 @@ def test_what_torch_exports_comes_back(file: str, plain: bool) -> None:
         assert checkpoint.check(x, expected[f"torch.{kind}"], name=name) < 1e-5
 
 
+def test_what_tf2onnx_exports_comes_back() -> None:
+    """Layers that are nodes; those that it writes as loops of arithmetic are named as not understood."""
+    checkpoint = probe.load(DATA / "tf2onnx.onnx")
+    with np.load(DATA / "tf2onnx.npz") as expected:
+        for name, kind in zip(checkpoint.recurrent, ("both", "gru_after", "lstm"), strict=True):
+            assert checkpoint.check(expected["x"], expected[kind], name=name) < 1e-5
+    assert len(checkpoint.not_understood) == 2
+    assert all(name.endswith(": a loop of its own") for name in checkpoint.not_understood)
+    assert "not understood: " in str(checkpoint)
+
+
 def model(
     given: dict[str, Any] | None = None,
     *,

@@ -140,6 +140,16 @@ def test_pytorch_files_are_read(suffix: str, tmp_path: Path) -> None:
         assert same(read.recurrent["encoder.rnn"].state_dict(), model.encoder["rnn"].state_dict())
 
 
+def test_a_checkpoint_of_several_networks_is_read(tmp_path: Path) -> None:
+    """Each under its own key, whose names the key begins; what trained them is no network."""
+    content = {"encoder": nn.LSTM(3, 5).state_dict(), "decoder": nn.GRUCell(3, 5).state_dict(), "epoch": 3}
+    content["optimizer"] = {"step": torch.ones(1)}
+    checkpoint = probe.load(saved(tmp_path / "a.pt", content))
+    assert list(checkpoint.recurrent) == ["encoder", "decoder"]
+    assert checkpoint.tensors == {}
+    assert str(checkpoint.source) == "PyTorch checkpoint, state_dicts under 'encoder', 'decoder'"
+
+
 def test_safetensors_files_are_read(tmp_path: Path) -> None:
     """They hold tensors by name and nothing else."""
     model = Model()

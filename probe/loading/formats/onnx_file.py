@@ -58,6 +58,7 @@ def read(path: Path, budget: Budget) -> Contents:
         left_out: list[str] = []
         for start, graph in graphs(model.graph, "", 0):
             own = constants[start] = {}
+            left_out += [f"{start}{name}: a loop of its own" for name in _own_loops(graph)]
             for name, proto in _constants(graph):
                 tensor = reader.tensor(proto)
                 if tensor is None:
@@ -98,6 +99,15 @@ def inner_graphs(node: Any) -> Iterator[tuple[str, Any]]:
 def name_of(node: Any, number: int) -> str:
     """Return a node's name, or what it computes, or its operation with its number."""
     return node.name or (node.output[0] if node.output else "") or f"{node.op_type}_{number}"
+
+
+def _own_loops(graph: Any) -> Iterator[str]:
+    """Yield the loops that multiply matrices: a recurrent layer that an exporter wrote as arithmetic looks so."""
+    for number, node in enumerate(graph.node):
+        if node.op_type in ("Loop", "Scan"):
+            inside = {one.op_type for _, inner in inner_graphs(node) for one in inner.node}
+            if inside & {"MatMul", "Gemm"}:
+                yield name_of(node, number)
 
 
 def _constants(graph: Any) -> Iterator[tuple[str, Any]]:

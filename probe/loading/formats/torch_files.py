@@ -16,6 +16,8 @@ from ...errors import ProbeError
 from ..reading import ERRORS, Budget, Contents, check_archive, reading
 
 ADVICE = "Give a file that torch.save(model.state_dict(), path) wrote."
+#: What a checkpoint holds besides networks.
+_NO_PART = ("optim", "opt_", "sched", "lr_", "ema_optim", "scaler")
 _ARCHIVE = b"PK\x03\x04"
 #: Where a training loop's checkpoint keeps the state_dict.
 NESTED = ("state_dict", "model_state", "model", "model_state_dict", "net", "network", "weights")
@@ -74,6 +76,11 @@ def _state_dict(path: Path, content: Any) -> tuple[Mapping[str, Tensor], str]:
     nested = [key for key in NESTED if isinstance(content.get(key), Mapping) and _tensors(content[key])]
     if _tensors(content) and not nested:
         return _tensors(content), "PyTorch state_dict"
+    parts = [key for key, value in content.items() if isinstance(value, Mapping) and _tensors(value)]
+    parts = [str(key) for key in parts if not str(key).startswith(_NO_PART)]
+    if not nested and parts:
+        named = {f"{part}.{name}": value for part in parts for name, value in _tensors(content[part]).items()}
+        return named, f"PyTorch checkpoint, state_dicts under {', '.join(map(repr, parts))}"
     if len(nested) != 1:
         raise ProbeError(
             f"{str(path)!r} is a dict with {', '.join(map(repr, content)) or 'nothing in it'}, and "

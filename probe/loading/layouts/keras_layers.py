@@ -167,13 +167,20 @@ class _Reader:
         if arrays.kind == "LSTM":
             functions["output"] = functions["activation"]
         if arrays.kind == "GRU":
-            functions["reset"] = "after" if _option(layer, "reset_after", False) else "before"
+            functions["reset"] = self._reset(layer, arrays)
             if arrays.reset not in (None, functions["reset"]):
                 raise ProbeError(
                     f"{layer.name!r} resets {functions['reset']} the product by its configuration, and its bias is "
                     f"of a GRU that resets {arrays.reset} it. The file is damaged."
                 )
         return arrays.plan(**functions)
+
+    def _reset(self, layer: Described, arrays: Arrays) -> str:
+        told = _option(layer, "reset_after", None)
+        if told is None and arrays.bias is None:
+            why = "it has no biases, and its configuration does not say reset_after"
+            return self._choices.need("reset", layer.name, why, "'before' (before Keras 2.1.3) and 'after'")
+        return "after" if told else "before"
 
     def _function(self, layer: Described, argument: str) -> str:
         value = _options(layer)[argument]
