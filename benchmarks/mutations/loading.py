@@ -133,7 +133,6 @@ READERS: tuple[Mutation, ...] = (
         HOSTILE,
         ("archives: bombs unpacked", "(size > BOMB_BYTES and size > BOMB_RATIO * max(packed, 1))", "False"),
         ("memory: without bound", "if size < 0 or self.taken > self.memory:", "if False:"),
-        ("pickles: endless lists", "if self.seen > MOST_VALUES or depth > DEEPEST:", "if depth > 900:"),
     ),
     *mutations_of(
         "probe/loading/formats/tensor_bundle.py",
@@ -143,7 +142,12 @@ READERS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/loading/choices.py",
         FILES,
-        ("choices: ignored in silence", "if value is not None and name not in self.taken:", "if False:"),
+        ("choices: ignored in silence", "            if name not in self.agreed:\n", "            if False:\n"),
+    ),
+    *mutations_of(
+        "probe/loading/choices.py",
+        COUNTERS,
+        ("choices: compared with nothing", "value is not None and value == told:", "value is not None:"),
     ),
     *mutations_of(
         "probe/loading/own.py",

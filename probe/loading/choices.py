@@ -22,12 +22,16 @@ class Choices:
     Attributes:
         given: by the name of the argument, None where it was not given.
         taken: the names that decided something.
+        agreed: the names of those with which a file agreed that says it itself.
+        denied: of those with which it did not, the message.
         chosen: what they decided, as sentences for `Source.chosen`.
         assumed: what was taken for granted, for `Source.assumed`.
     """
 
     given: Mapping[str, Any]
     taken: set[str] = field(default_factory=set)
+    agreed: set[str] = field(default_factory=set)
+    denied: dict[str, str] = field(default_factory=dict)
     chosen: list[str] = field(default_factory=list)
     assumed: list[str] = field(default_factory=list)
 
@@ -67,14 +71,31 @@ class Choices:
             raise ProbeError(f"{where}: {why}. Say which with {argument}=; usual are {usual}.")
         return value
 
+    def confirm(self, argument: str, where: str, told: Any) -> None:
+        """Compare a choice, where one was made, with what the file itself says of a layer."""
+        value = self.given.get(argument)
+        if value is not None and value == told:
+            self.agreed.add(argument)
+        elif value is not None:
+            self.denied.setdefault(
+                argument,
+                f"{where}: the file itself says {argument}={told!r}, and {value!r} was given. Leave {argument}= "
+                "out; with another value this would be another network.",
+            )
+
     def assume(self, sentence: str) -> None:
         """Note what is taken for granted."""
         self.note(self.assumed, sentence)
 
     def check_all_taken(self, what: str) -> None:
-        """Raise ProbeError where a choice was given that decides nothing in a file."""
+        """Raise ProbeError where a choice was given that contradicts a file, or decides nothing in it."""
         for name, value in self.given.items():
-            if value is not None and name not in self.taken:
+            # One that some layer needed may say otherwise than the file does of the layers that do not need it.
+            if value is None or name in self.taken:
+                continue
+            if name in self.denied:
+                raise ProbeError(self.denied[name])
+            if name not in self.agreed:
                 raise ProbeError(
                     f"{name}={value!r} decides nothing in {what}: either the file says it itself, or has no layer "
                     f"that it could be about. Leave {name}= out."

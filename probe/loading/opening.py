@@ -26,7 +26,6 @@ _OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _BY_NAME = {
     ".onnx": ("onnx_file", "read"),
     ".pb": ("graph_def", "read"),
-    ".meta": ("graph_def", "read"),
     ".pt": ("torch_files", "read"),
     ".pth": ("torch_files", "read"),
     ".bin": ("torch_files", "read"),

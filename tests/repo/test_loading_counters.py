@@ -68,9 +68,12 @@ def test_what_the_file_leaves_open_must_be_said(file: str) -> None:
 
 
 def test_what_the_file_says_itself_cannot_be_overruled() -> None:
-    """An argument that decides nothing is refused: it would be accepted and ignored."""
+    """An argument that agrees with the file is a check; one that does not, or decides nothing, is refused."""
+    for file in ("keras-counter/model.keras", "keras-counter/model.h5"):
+        assert list(probe.load(DATA / file, gate_activation="sigmoid", activation="tanh").recurrent) == ["lstm"]
+        with pytest.raises(ProbeError, match=r"lstm: the file itself says gate_activation='sigmoid', and 'hard_"):
+            _ = probe.load(DATA / file, gate_activation="hard_sigmoid_keras2")
     refused: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("keras-counter/model.keras", {"gate_activation": "hard_sigmoid_keras2"}),
         ("keras-counter/model.h5", {"forget_bias": 1.0}),
         ("tf1-counter/weights.npz", {"forget_bias": 1.0, "reset": "before"}),
     )

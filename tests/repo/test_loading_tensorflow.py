@@ -17,6 +17,9 @@ from torch import nn
 import probe
 from probe import CustomGRU, CustomLSTM, ProbeError
 from probe.loading.formats.crc32c import crc32c
+from probe.loading.formats.graph_def import GraphNode
+from probe.loading.layouts.tf1_graph import facts
+from probe.loading.opening import open_path
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
 CHOICES: dict[str, Any] = {"forget_bias": 1.0, "activation": "tanh"}
@@ -64,8 +67,29 @@ def test_a_frozen_graph_says_what_its_cells_add_and_apply(file: str) -> None:
     for name in checkpoint.recurrent:
         assert checkpoint.check(expected["x"], expected[f"{file}.{name.partition('/')[0]}"], name=name) < 1e-5, name
     assert checkpoint.source.assumed == ()
-    with pytest.raises(ProbeError, match=r"forget_bias=1\.0 decides nothing in .* either the file says it itself"):
+    assert len(probe.load(DATA / f"{file}.pb", forget_bias=0.5).recurrent) == 4
+    with pytest.raises(ProbeError, match=r"lstm_cell: the file itself says forget_bias=0\.5, and 1\.0 was given"):
         _ = probe.load(DATA / f"{file}.pb", forget_bias=1.0)
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        ("ClipByValue", r"cuts off its state \('.*/clip'\), which no cell here"),
+        ("Softsign", r"applies 'Softsign', and Tanh"),
+    ],
+)
+def test_a_graph_with_other_nodes_is_refused(op: str, message: str) -> None:
+    """A state that is cut off, and a function that no cell here has."""
+    frozen = open_path(DATA / "tf1_frozen.pb", 10**9).description
+    assert facts(frozen)["lstm/lstm_cell"] == {"forget_bias": 0.5, "activation": "tanh"}
+    if op == "Softsign":
+        frozen.main.nodes["lstm/while/lstm_cell/Tanh"].op = op
+    else:
+        name = "lstm/while/lstm_cell/clip"
+        frozen.main.nodes[name] = GraphNode(name, op)
+    with pytest.raises(ProbeError, match=message):
+        _ = facts(frozen)
 
 
 def saved(arrays: Mapping[str, np.ndarray], folder: Path) -> Path:

@@ -173,6 +173,9 @@ class _Reader:
                     f"{layer.name!r} resets {functions['reset']} the product by its configuration, and its bias is "
                     f"of a GRU that resets {arrays.reset} it. The file is damaged."
                 )
+        for name, argument in (("gate", "gate_activation"), ("activation", "activation"), ("reset", "reset")):
+            if name in functions:
+                self._choices.confirm(argument, layer.name, functions[name])
         return arrays.plan(**functions)
 
     def _reset(self, layer: Described, arrays: Arrays) -> str:

@@ -113,7 +113,7 @@ def _found(node: Node, choices: Choices) -> Found:
                 f"{node.name!r} {why} ({name}={node.given[name]}), which no cell here does. It cannot be loaded; "
                 f"leave it out with names={{{node.name!r}: None}}."
             )
-    plans = [_plan(node, way, ways) for way in range(ways)]
+    plans = [_plan(node, way, ways, choices) for way in range(ways)]
     _note_inputs(node, choices)
     return Found(node.name, _module(plans, direction), _arrays(node), f"ONNX {node.kind}", WRITTEN[node.kind])
 
@@ -134,7 +134,7 @@ def _arrays(node: Node) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _plan(node: Node, way: int, ways: int) -> Plan:
+def _plan(node: Node, way: int, ways: int, choices: Choices) -> Plan:
     gates, order = GATES[node.kind], ORDERS[node.kind]
     weights = {name: _weight(node, place) for name, place in (("W", 1), ("R", 2))}
     W, R = weights["W"], weights["R"]
@@ -158,6 +158,9 @@ def _plan(node: Node, way: int, ways: int) -> Plan:
     plan: dict[str, Any] = functions_of(node.name, node.kind, node.given, way, ways)
     if node.kind == "GRU":
         plan["reset"] = "after" if node.given.get("linear_before_reset", 0) else "before"
+    for name, argument in (("gate", "gate_activation"), ("activation", "activation"), ("reset", "reset")):
+        if name in plan:
+            choices.confirm(argument, node.name, plan[name])
     return Plan(
         node.name,
         node.kind,

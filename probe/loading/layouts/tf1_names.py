@@ -181,6 +181,7 @@ def _split(cell: Cell, kernel: Tensor, state: int) -> tuple[Tensor, Tensor]:
 
 def _activation(cell: Cell, choices: Choices, facts: Mapping[str, Any]) -> str:
     if "activation" in facts:
+        choices.confirm("activation", cell.name, facts["activation"])
         return facts["activation"]
     chosen = choices.get("activation", cell.name)
     if chosen is None:
@@ -200,7 +201,9 @@ def _lstm(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapp
     added = facts.get("forget_bias")
     if added is None and cell.kind.startswith("cudnn_compatible"):
         added = 0.0
-    if added is None:
+    if added is not None:
+        choices.confirm("forget_bias", cell.name, added)
+    else:
         added = choices.need("forget_bias", cell.name, FORGET_WHY, FORGET_USUAL)
     # TensorFlow's j is torch's g: i j f o.
     W, U, bias = (rows(part, (0, 2, 1, 3), 4) for part in (W, U, bias))
@@ -245,7 +248,9 @@ def _cudnn_gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts:
 
 def _rnn(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> Plan:
     activation = facts.get("activation")
-    if activation is None:
+    if activation is not None:
+        choices.confirm("activation", cell.name, activation)
+    else:
         why = "the arrays are those of a BasicRNNCell, whose function is in no file"
         activation = choices.need("activation", cell.name, why, "'tanh' (the default) and 'relu'")
     W, U = _split(cell, found["kernel"], found["kernel"].shape[1])
