@@ -124,7 +124,8 @@ def _compared(found: Described, original: Described) -> tuple[str, str]:
     return ("same network" if found == original else "other weights"), ""
 
 
-def _tried(path: Path, choices: Mapping[str, Any], original: Described) -> tuple[str, str]:
+def tried(path: Path, choices: Mapping[str, Any], original: Described) -> tuple[str, str]:
+    """Return the outcome for one file, and what to look at."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -148,7 +149,7 @@ def _child(kind: str, seeds: range, folder: Path, pipe: int) -> None:
         os.write(pipe, f"{seed}\tstarted\t\n".encode())
         _ = path.write_bytes(damaged(content, seed))
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
-        outcome, detail = _tried(path, file.choices, original)
+        outcome, detail = tried(path, file.choices, original)
         signal.setitimer(signal.ITIMER_REAL, 0)
         os.write(pipe, f"{seed}\t{outcome}\t{' '.join(detail.split())}\n".encode())
 

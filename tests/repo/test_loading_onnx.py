@@ -13,6 +13,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 import probe
@@ -154,6 +155,53 @@ def test_what_no_cell_expresses_is_refused(proto: onnx.ModelProto, message: str,
     """The node, what it asks for and what there is are named."""
     with pytest.raises(ProbeError, match=message):
         _ = probe.load(saved(proto, tmp_path))
+
+
+#: By the operation that an exporter left between a constant and W: how W is kept, the node's attributes and inputs.
+W = np.random.default_rng(3).normal(size=(1, 12, 2)).astype("float32")
+STEPS: dict[str, tuple[np.ndarray, dict[str, Any], dict[str, np.ndarray]]] = {
+    "Identity": (W, {}, {}),
+    "Cast": (W.astype("float64"), {"to": TensorProto.FLOAT}, {}),
+    "Transpose": (W.transpose(2, 0, 1), {"perm": [1, 2, 0]}, {}),
+    "Concat": (W[:, :5], {"axis": 1}, {"more": W[:, 5:]}),
+    "Slice": (
+        np.concatenate([W, W], 1),
+        {},
+        {"starts": np.array([12]), "ends": np.array([99]), "axes": np.array([1]), "steps": np.array([1])},
+    ),
+    "Squeeze": (W[None], {}, {"axes": np.array([0])}),
+    "Unsqueeze": (W[0], {}, {"axes": np.array([0])}),
+    "Reshape": (W.reshape(-1, 2), {}, {"shape": np.array([1, -1, 2])}),
+    "Gather": (np.concatenate([W + 1, W]), {"axis": 0}, {"places": np.array([1])}),
+    "Split": (np.concatenate([W, W - 1]), {"axis": 0}, {"sizes": np.array([1, 1])}),
+    "DequantizeLinear": (np.round(W * 10).astype("int8"), {}, {"scale": np.float32(0.1), "zero": np.int8(0)}),
+}
+
+
+@pytest.mark.parametrize("operation", STEPS)
+def test_weights_that_an_exporter_computes_of_constants_are_computed(operation: str, tmp_path: Path) -> None:
+    """They are what onnx's own evaluator makes of the same node."""
+    kept, given, more = STEPS[operation]
+    node = helper.make_node(operation, ["kept", *more], ["W", "rest"][: 1 + (operation == "Split")], **given)
+    proto = model(nodes=(node,), kept=kept, **more)
+    del proto.graph.initializer[0]  # W itself
+    proto.opset_import[0].version = 21
+    found = probe.load(saved(proto, tmp_path)).recurrent["node"].get_parameter("weight_ih_l0")
+    alone = helper.make_model(
+        helper.make_graph(
+            [node],
+            "one",
+            [],
+            [helper.make_tensor_value_info("W", TensorProto.FLOAT, None)],
+            proto.graph.initializer[1:],
+        ),
+        opset_imports=[helper.make_opsetid("", 21)],
+    )
+    (expected,) = ReferenceEvaluator(alone).run(None, {})
+    i, o, f, c = np.split(expected[0], 4)
+    assert np.abs(found.detach().numpy() - np.concatenate([i, f, c, o])).max() == 0
+    if operation != "DequantizeLinear":
+        assert np.array_equal(expected, W)
 
 
 def test_an_initial_state_of_zeros_is_none(tmp_path: Path) -> None:
