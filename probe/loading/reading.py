@@ -178,7 +178,12 @@ def flatten(
 
 
 def check_archive(archive: zipfile.ZipFile, budget: Budget) -> None:
-    """Raise ProbeError where a zip archive unpacks to too much; nothing of it is unpacked for that."""
+    """Raise an error where a zip archive unpacks to too much, or where a checksum or a name of a file in it is wrong.
+
+    Raises:
+        ProbeError: it unpacks to too much; nothing was unpacked to find out.
+        ValueError, zipfile.BadZipFile: it is damaged; `reading` turns them into a ProbeError.
+    """
     files = archive.infolist()
     size, packed = sum(info.file_size for info in files), sum(info.compress_size for info in files)
     if size > budget.memory or (size > BOMB_BYTES and size > BOMB_RATIO * max(packed, 1)):
@@ -186,6 +191,11 @@ def check_archive(archive: zipfile.ZipFile, budget: Budget) -> None:
             f"{str(budget.path)!r} is an archive of {packed:,} bytes that unpacks to {size:,}, more than an archive "
             f"of weights does. Unpack it by hand if you trust it; memory= is {budget.memory:,} bytes."
         )
+    # torch does not look at checksums, and of a file that nobody asks for nobody sees that its name was changed: a
+    # network without its biases would be left.
+    damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"the checksum of {damaged!r} differs")
 
 
 def file_bytes(path: Path, budget: Budget) -> bytes:

@@ -199,6 +199,20 @@ def test_a_flipped_bit_of_an_archive_is_found(suffix: str, tmp_path: Path) -> No
         _ = probe.load(path)
 
 
+def test_a_file_of_an_archive_whose_name_was_changed_is_found(tmp_path: Path) -> None:
+    """Two arrays that are called otherwise in the table of contents would leave a network without its biases."""
+    named: dict[str, Any] = {name: value.numpy() for name, value in nn.GRU(3, 5).state_dict().items()}
+    np.savez(tmp_path / "a.npz", **named)
+    content = (tmp_path / "a.npz").read_bytes()
+    start = content.index(b"PK\x01\x02")
+    table = (
+        content[start:].replace(b"bias_ih_l0.npy", b"bias_ih_l0.npx").replace(b"bias_hh_l0.npy", b"bias_hh_l0.npx")
+    )
+    _ = (tmp_path / "a.npz").write_bytes(content[:start] + table)
+    with pytest.raises(ProbeError, match=r"cannot be read as an \.npz archive \(File name in directory"):
+        _ = probe.load(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize(
     ("content", "module", "name", "command"),
     [
