@@ -195,7 +195,7 @@ def check_archive(archive: zipfile.ZipFile, budget: Budget) -> None:
     # network without its biases would be left.
     damaged = archive.testzip()
     if damaged is not None:
-        raise ValueError(f"the checksum of {damaged!r} differs")
+        raise ValueError(f"the checksum or the name of {damaged!r} is wrong")
 
 
 def file_bytes(path: Path, budget: Budget) -> bytes:

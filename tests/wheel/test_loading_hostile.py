@@ -195,7 +195,7 @@ def test_a_flipped_bit_of_an_archive_is_found(suffix: str, tmp_path: Path) -> No
     at = content.index(weights["weight_hh_l0"].numpy().tobytes()) + 5
     content[at] ^= 1
     _ = path.write_bytes(content)
-    with pytest.raises(ProbeError, match=r"cannot be read as .*\((the checksum of|Bad CRC-32)"):
+    with pytest.raises(ProbeError, match=r"cannot be read as .*\(the checksum or the name of"):
         _ = probe.load(path)
 
 
@@ -209,7 +209,7 @@ def test_a_file_of_an_archive_whose_name_was_changed_is_found(tmp_path: Path) ->
         content[start:].replace(b"bias_ih_l0.npy", b"bias_ih_l0.npx").replace(b"bias_hh_l0.npy", b"bias_hh_l0.npx")
     )
     _ = (tmp_path / "a.npz").write_bytes(content[:start] + table)
-    with pytest.raises(ProbeError, match=r"cannot be read as an \.npz archive \(File name in directory"):
+    with pytest.raises(ProbeError, match=r"cannot be read as an \.npz archive \(the checksum or the name of"):
         _ = probe.load(tmp_path / "a.npz")
 
 
