@@ -57,6 +57,7 @@ LAYOUTS: tuple[Mutation, ...] = (
         "probe/loading/layouts/tf1_names.py",
         TENSORFLOW,
         ("tf1: a GRU resets after the product", 'reset="before")', 'reset="after")'),
+        ("tf1: a graph that is not understood assumed", "    if _GRAPH in facts:\n", "    if False:\n"),
         ("tf1: any cell an LSTM", "not re.fullmatch(allowed, cell.kind)", "False"),
         ("tf1: both directions apart", 'r"\\1bw\\2", name)', 'r"\\1ww\\2", name)'),
         ("tf1: slots taken for variables", "if not match or _SLOT.fullmatch(name):", "if not match:"),

@@ -72,6 +72,16 @@ def test_a_frozen_graph_says_what_its_cells_add_and_apply(file: str) -> None:
         _ = probe.load(DATA / f"{file}.pb", forget_bias=1.0)
 
 
+def test_a_graph_that_is_not_understood_takes_nothing_for_granted(tmp_path: Path) -> None:
+    """Where the nodes of a cell are others than TensorFlow's own, its function is asked for, not assumed."""
+    content = (DATA / "tf1_frozen.pb").read_bytes()
+    node = b"gru_cell/BiasAdd_1/Enter\x12\x05Enter\x1a "
+    at = content.index(node) + len(node)
+    _ = (tmp_path / "a.pb").write_bytes(content[:at] + b"x" + content[at + 1 :])  # the name of what it reads
+    with pytest.raises(ProbeError, match=r"gru_cell: the graph does not say .*Say which with activation="):
+        _ = probe.load(tmp_path / "a.pb")
+
+
 @pytest.mark.parametrize(
     ("op", "message"),
     [

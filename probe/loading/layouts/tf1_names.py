@@ -53,6 +53,8 @@ _SLOT = re.compile(
     r".*[/.](?:Adam|Adam_1|Adagrad|Momentum|RMSProp|RMSProp_1|Ftrl|Ftrl_1|Adadelta|Adadelta_1|"
     r"ExponentialMovingAverage|AdaMax|AdaMax_1|gradient_squared)"
 )
+#: Among the facts of a cell, where there is a graph that could say them.
+_GRAPH = "graph"
 LSTM_ORDER, GRU_ORDER = "i j f o", "r u"
 FORGET_WHY = (
     "the arrays are those of a TensorFlow 1 LSTM cell, which adds its forget_bias to the forget gate at run time: it "
@@ -90,7 +92,8 @@ def find(
         ProbeError: the variables do not fit, or a choice was not made.
     """
     cells = _cells(tensors)
-    plans = {cell.name: _plan(cell, tensors, choices, (facts or {}).get(cell.name, {})) for cell in cells}
+    known = {cell.name: {} if facts is None else {_GRAPH: True, **facts.get(cell.name, {})} for cell in cells}
+    plans = {cell.name: _plan(cell, tensors, choices, known[cell.name]) for cell in cells}
     found: list[Found] = []
     seconds = {_other_way(name, plans) for name in plans}
     for cell in cells:
@@ -183,6 +186,10 @@ def _activation(cell: Cell, choices: Choices, facts: Mapping[str, Any]) -> str:
     if "activation" in facts:
         choices.confirm("activation", cell.name, facts["activation"])
         return facts["activation"]
+    if _GRAPH in facts:
+        # There is a graph, and it does not read as TensorFlow's own cell: nothing is taken for granted.
+        why = "the graph does not say in a way that is known which function the cell applies"
+        return choices.need("activation", cell.name, why, "'tanh' (the default) and 'relu'")
     chosen = choices.get("activation", cell.name)
     if chosen is None:
         choices.assume(f"{cell.name}: activation='tanh', the default of TensorFlow's cells")
