@@ -45,6 +45,8 @@ ERRORS = (
 BOMB_BYTES, BOMB_RATIO = 50_000_000, 50
 #: So many values, one inside another or beside each other, a file may hold.
 MOST_VALUES, DEEPEST = 200_000, 50
+#: The record at the end of a zip archive, and the count in it that stands for more.
+_END_BYTES, _MANY = 22, 0xFFFF
 #: So many names a message lists.
 SHOWN = 8
 
@@ -191,11 +193,23 @@ def check_archive(archive: zipfile.ZipFile, budget: Budget) -> None:
             f"{str(budget.path)!r} is an archive of {packed:,} bytes that unpacks to {size:,}, more than an archive "
             f"of weights does. Unpack it by hand if you trust it; memory= is {budget.memory:,} bytes."
         )
+    counted = _counted(archive)
+    if counted is not None and counted != len(files):
+        raise ValueError(f"it lists {len(files)} of the {counted} files that it has")
     # torch does not look at checksums, and of a file that nobody asks for nobody sees that its name was changed: a
     # network without its biases would be left.
     damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"the checksum or the name of {damaged!r} is wrong")
+
+
+def _counted(archive: zipfile.ZipFile) -> int | None:
+    """Return how many files an archive says that it has, at its very end; None of one with 65,535 or more."""
+    if archive.fp is None:
+        return None
+    _ = archive.fp.seek(-_END_BYTES - len(archive.comment), 2)
+    counted = int.from_bytes(archive.fp.read(_END_BYTES)[10:12], "little")
+    return None if counted == _MANY else counted
 
 
 def file_bytes(path: Path, budget: Budget) -> bytes:

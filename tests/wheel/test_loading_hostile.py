@@ -211,6 +211,15 @@ def test_a_file_of_an_archive_whose_name_was_changed_is_found(tmp_path: Path) ->
     _ = (tmp_path / "a.npz").write_bytes(content[:start] + table)
     with pytest.raises(ProbeError, match=r"cannot be read as an \.npz archive \(the checksum or the name of"):
         _ = probe.load(tmp_path / "a.npz")
+    # The last two swallowed by the comment of the one before, which is made longer.
+    entries = content[start:].split(b"PK\x01\x02")[1:]
+    lost = sum(len(entry) + 4 for entry in entries[-2:]) - 22
+    grown = bytearray(content[start:])
+    at = len(entries[0]) + 4 + 32
+    grown[at : at + 2] = lost.to_bytes(2, "little")
+    _ = (tmp_path / "a.npz").write_bytes(content[:start] + grown)
+    with pytest.raises(ProbeError, match=r"\(it lists 2 of the 4 files that it has\)"):
+        _ = probe.load(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize(
