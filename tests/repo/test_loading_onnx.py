@@ -183,7 +183,8 @@ def test_weights_that_an_exporter_computes_of_constants_are_computed(operation: 
     """They are what onnx's own evaluator makes of the same node."""
     kept, given, more = STEPS[operation]
     node = helper.make_node(operation, ["kept", *more], ["W", "rest"][: 1 + (operation == "Split")], **given)
-    proto = model(nodes=(node,), kept=kept, **more)
+    arrays: dict[str, Any] = {"kept": kept, **more}
+    proto = model(nodes=(node,), **arrays)
     del proto.graph.initializer[0]  # W itself
     proto.opset_import[0].version = 21
     found = probe.load(saved(proto, tmp_path)).recurrent["node"].get_parameter("weight_ih_l0")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ...errors import ProbeError
@@ -265,6 +266,4 @@ def _rnn(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mappi
 
 
 def _joined(parts: Any) -> Tensor:
-    import torch
-
     return torch.cat([*parts], 0)
