@@ -159,7 +159,7 @@ def test_what_no_cell_expresses_is_refused(proto: onnx.ModelProto, message: str,
 
 #: By the operation that an exporter left between a constant and W: how W is kept, the node's attributes and inputs.
 W = np.random.default_rng(3).normal(size=(1, 12, 2)).astype("float32")
-STEPS: dict[str, tuple[np.ndarray, dict[str, Any], dict[str, np.ndarray]]] = {
+STEPS: dict[str, tuple[np.ndarray, dict[str, Any], dict[str, Any]]] = {
     "Identity": (W, {}, {}),
     "Cast": (W.astype("float64"), {"to": TensorProto.FLOAT}, {}),
     "Transpose": (W.transpose(2, 0, 1), {"perm": [1, 2, 0]}, {}),
@@ -260,6 +260,9 @@ def test_a_graph_that_lost_a_node_is_refused(tmp_path: Path) -> None:
     branches = {attribute.name: attribute.g for attribute in proto.graph.node[0].attribute}
     del branches["then_branch"].node[-1]
     with pytest.raises(ProbeError, match=r"nothing computes 'y', which a graph returns"):
+        _ = probe.load(saved(proto, tmp_path))
+    branches["then_branch"].ClearField("output")
+    with pytest.raises(ProbeError, match=r"a graph in another one returns nothing"):
         _ = probe.load(saved(proto, tmp_path))
     del proto.graph.node[0].attribute[0]
     with pytest.raises(ProbeError, match=r"an If has one branch"):

@@ -75,6 +75,8 @@ def find(model: OnnxModel, choices: Choices, skipped: frozenset[str]) -> list[Fo
 def _nodes(model: OnnxModel, graph: Any, scope: Scope) -> Iterator[Node]:
     from onnx import defs
 
+    if scope.around is not None and not graph.output:
+        raise ValueError("a graph in another one returns nothing")
     for value in graph.output:
         if scope.home(value.name) is None:
             raise ValueError(f"nothing computes {value.name[:60]!r}, which a graph returns")
