@@ -10,6 +10,6 @@ PACKAGES = ("probe", "models", "analyses")
 TEXTS = {
     path: path.read_text(encoding="utf-8")
     for package in PACKAGES
-    for depth in ("*.py", "*/*.py")
+    for depth in ("*.py", "*/*.py", "*/*/*.py")
     for path in ROOT.joinpath(package).glob(depth)
 }

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .findings import DataFigure, Finding
     from .inspection import inspect
     from .interventions import intervene
+    from .loading.checkpoint import Checkpoint
+    from .loading.front import load
     from .recorder import record, watch
     from .recording import Recording
     from .recording_files import load_recording
@@ -32,6 +34,8 @@ _HOMES = {
     "findings": ("DataFigure", "Finding"),
     "inspection": ("inspect",),
     "interventions": ("intervene",),
+    "loading.checkpoint": ("Checkpoint",),
+    "loading.front": ("load",),
     "recorder": ("record", "watch"),
     "recording": ("Recording",),
     "recording_files": ("load_recording",),
@@ -41,6 +45,7 @@ _HOMES = {
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Checkpoint",
     "Claim",
     "Control",
     "CustomGRU",
@@ -61,6 +66,7 @@ __all__ = [
     "inspect",
     "intervene",
     "judge",
+    "load",
     "load_recording",
     "patch",
     "record",

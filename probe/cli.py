@@ -73,10 +73,10 @@ def inspect(file: Path, /, *, nonlinearity: Nonlinearity | None = None, as_json:
         nonlinearity: of plain RNNs, whose file does not say it.
         as_json: print JSON instead of text.
     """
+    from .loading.front import load
     from .network_files import describe_networks, networks_text
-    from .state_dicts import read_networks
 
-    networks = read_networks(file, nonlinearity=nonlinearity)
+    networks = load(file, activation=nonlinearity)
     _emit(_to_json(describe_networks(networks)) if as_json else networks_text(networks))
 
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from .errors import ProbeError
 from .files import write_atomically
 from .inspection import inspect
+from .loading.checkpoint import Checkpoint
+from .loading.front import load
 from .recorder import record
 from .recording import as_array
-from .state_dicts import Networks, read_networks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,26 +58,26 @@ def held(name: str, module: nn.Module) -> nn.Module:
     return Held(name, module) if name or isinstance(module, nn.RNNCellBase) else module
 
 
-def describe_networks(networks: Networks) -> dict[str, Any]:
+def describe_networks(networks: Checkpoint) -> dict[str, Any]:
     """Return what `rnn-probe inspect --json` prints: source, networks with their layers, unused tensors."""
     described = []
-    for name, module in networks.modules.items():
+    for name, module in networks.recurrent.items():
         layers = [
             {**vars(layer), "signals": list(map(str, layer.signals))} for layer in inspect(held(name, module)).layers
         ]
         (dtype,) = {str(parameter.dtype).removeprefix("torch.") for parameter in module.parameters()}
         described.append({"network": name, "class": type(module).__name__, "dtype": dtype, "layers": layers})
-    return {"source": networks.source, "networks": described, "unused": list(networks.unused)}
+    return {"source": str(networks.source), "networks": described, "unused": list(networks.tensors)}
 
 
-def networks_text(networks: Networks) -> str:
+def networks_text(networks: Checkpoint) -> str:
     """Return what `rnn-probe inspect` prints."""
     lines = [f"source: {networks.source}"]
     for described in describe_networks(networks)["networks"]:
         name = described["network"]
         lines.append(f"{name + ': ' if name else ''}{described['class']}, {described['dtype']}")
-        lines += [f"  {layer}" for layer in inspect(held(name, networks.modules[name])).layers]
-    return "\n".join([*lines, "not used: " + (", ".join(networks.unused) or "nothing")])
+        lines += [f"  {layer}" for layer in inspect(held(name, networks.recurrent[name])).layers]
+    return "\n".join([*lines, "not used: " + (", ".join(networks.tensors) or "nothing")])
 
 
 def record_file(
@@ -93,7 +94,7 @@ def record_file(
     """Run a network of a file on the inputs of another, and write the recording to a third.
 
     Args:
-        file: weights, as `read_networks` reads them.
+        file: weights, as `probe.load` reads them.
         inputs: a .npy file of floats, (batch, time, input); they are converted to the network's dtype.
         out: .safetensors, .npz or .csv.
         network: which network, or None for the only one.
@@ -110,7 +111,7 @@ def record_file(
             what `record` raises.
     """
     check_out(out, (file, inputs), overwrite=overwrite)
-    name, module = read_networks(file, nonlinearity=nonlinearity).choose(network)
+    name, module = load(file, activation=nonlinearity).choose(network)
     sizes: Any = module
     dtype = next(module.parameters()).dtype
     x = torch.from_numpy(_inputs(inputs, sizes.input_size)).to(dtype)

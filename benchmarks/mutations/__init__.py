@@ -9,6 +9,7 @@ from .decomposition import MUTATIONS as DECOMPOSITION
 from .edits import MUTATIONS as EDITS
 from .explorer import MUTATIONS as EXPLORER
 from .layers_and_calls import MUTATIONS as LAYERS_AND_CALLS
+from .loading import MUTATIONS as LOADING
 from .mutation import Mutation
 from .probing import MUTATIONS as PROBING
 from .recordings import MUTATIONS as RECORDINGS
@@ -20,6 +21,7 @@ MUTATIONS = (
     *CELLS_AND_ENGINE,
     *CUSTOM_CELLS,
     *LAYERS_AND_CALLS,
+    *LOADING,
     *EDITS,
     *RECORDINGS,
     *SWEEPS_AND_STREAMING,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 
 import probe
 from probe import ProbeError
-from probe.state_dicts import networks_of, read_networks
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
 
@@ -32,6 +32,12 @@ MODULES = {
     "rnn cell": nn.RNNCell(3, 5, nonlinearity="relu"),
 }
 OPTIONS = ("input_size", "hidden_size", "bias", "num_layers", "bidirectional", "proj_size", "nonlinearity", "mode")
+
+
+def networks_of(tensors: Mapping[str, Tensor], **choices: Any) -> Any:
+    """Return what is loaded from a file of some tensors."""
+    with tempfile.TemporaryDirectory() as folder:
+        return probe.load(saved(Path(folder) / "a.pt", dict(tensors)), **choices)
 
 
 class Model(nn.Module):
@@ -57,10 +63,10 @@ def test_a_module_comes_back(kind: str, start: str) -> None:
     """Class, options and weights are those of the module that was saved, bare or inside a model."""
     module = MODULES[kind]
     tensors = {start + name: tensor for name, tensor in module.state_dict().items()}
-    networks = networks_of(tensors, nonlinearity="relu")
-    assert list(networks.modules) == [start.removesuffix(".")]
-    assert networks.unused == ()
-    (back,) = networks.modules.values()
+    networks = networks_of(tensors, activation="relu" if "rnn" in kind else None)
+    assert list(networks.recurrent) == [start.removesuffix(".")]
+    assert networks.tensors == {}
+    (back,) = networks.recurrent.values()
     assert type(back) is type(module)
     for option in OPTIONS:
         assert getattr(back, option, None) == getattr(module, option, None)
@@ -73,7 +79,7 @@ def test_the_weights_are_copies() -> None:
     tensors = nn.LSTM(3, 5).state_dict()
     before = tensors["weight_hh_l0"].clone()
     state = torch.get_rng_state()
-    module = networks_of(tensors).modules[""]
+    module = networks_of(tensors).recurrent[""]
     assert torch.equal(torch.get_rng_state(), state)
     _ = tensors["weight_hh_l0"].zero_()
     assert torch.equal(module.state_dict()["weight_hh_l0"], before)
@@ -83,10 +89,10 @@ def test_the_networks_of_a_model_are_named() -> None:
     """Each by what its tensors begin with; the other tensors are listed in the file's order."""
     model = Model()
     networks = networks_of(model.state_dict())
-    assert list(networks.modules) == ["encoder.rnn", "cell"]
-    assert networks.unused == ("encoder.norm.weight", "encoder.norm.bias", "head.weight", "head.bias")
-    assert same(networks.modules["encoder.rnn"].state_dict(), model.encoder["rnn"].state_dict())
-    assert networks.choose("cell") == ("cell", networks.modules["cell"])
+    assert list(networks.recurrent) == ["encoder.rnn", "cell"]
+    assert tuple(networks.tensors) == ("encoder.norm.weight", "encoder.norm.bias", "head.weight", "head.bias")
+    assert same(networks.recurrent["encoder.rnn"].state_dict(), model.encoder["rnn"].state_dict())
+    assert networks.choose("cell") == ("cell", networks.recurrent["cell"])
 
 
 def test_a_network_is_chosen_by_name() -> None:
@@ -107,10 +113,10 @@ def test_a_nonlinearity_is_not_guessed(module: nn.Module) -> None:
         match=r"'weight_hh(_l0)?' is of a plain RNN, whose nonlinearity is not in .*--nonlinearity tanh\|relu",
     ):
         _ = networks_of(module.state_dict())
-    with pytest.raises(ProbeError, match=r"no nonlinearity 'tan'; there is 'tanh', 'relu'\. Did you mean 'tanh'"):
-        _ = networks_of(module.state_dict(), nonlinearity="tan")
+    with pytest.raises(ProbeError, match=r"no activation 'tan'; there is 'sigmoid'.*Did you mean 'tanh'"):
+        _ = networks_of(module.state_dict(), activation="tan")
     for name in ("tanh", "relu"):
-        made: Any = networks_of(module.state_dict(), nonlinearity=name).modules[""]
+        made: Any = networks_of(module.state_dict(), activation=name).recurrent[""]
         assert made.nonlinearity == name
 
 
@@ -124,24 +130,34 @@ def saved(path: Path, content: Any) -> Path:
 def test_pytorch_files_are_read(suffix: str, tmp_path: Path) -> None:
     """A state_dict, or a checkpoint that holds one beside other things; the source says which."""
     model = Model()
-    read = read_networks(saved(tmp_path / f"a{suffix}", model.state_dict()))
-    assert read.source == "PyTorch state_dict"
-    assert same(read.modules["encoder.rnn"].state_dict(), model.encoder["rnn"].state_dict())
+    read = probe.load(saved(tmp_path / f"a{suffix}", model.state_dict()))
+    assert str(read.source) == "PyTorch state_dict"
+    assert same(read.recurrent["encoder.rnn"].state_dict(), model.encoder["rnn"].state_dict())
     for key in ("state_dict", "model_state", "model"):
         content = {"epoch": 3, key: model.state_dict(), "optimizer": {"lr": torch.tensor(0.1)}, "best": torch.ones(2)}
-        read = read_networks(saved(tmp_path / f"b{suffix}", content))
-        assert read.source == f"PyTorch checkpoint, state_dict under {key!r}"
-        assert same(read.modules["encoder.rnn"].state_dict(), model.encoder["rnn"].state_dict())
+        read = probe.load(saved(tmp_path / f"b{suffix}", content))
+        assert str(read.source) == f"PyTorch checkpoint, state_dict under {key!r}"
+        assert same(read.recurrent["encoder.rnn"].state_dict(), model.encoder["rnn"].state_dict())
+
+
+def test_a_checkpoint_of_several_networks_is_read(tmp_path: Path) -> None:
+    """Each under its own key, whose names the key begins; what trained them is no network."""
+    content = {"encoder": nn.LSTM(3, 5).state_dict(), "decoder": nn.GRUCell(3, 5).state_dict(), "epoch": 3}
+    content["optimizer"] = {"step": torch.ones(1)}
+    checkpoint = probe.load(saved(tmp_path / "a.pt", content))
+    assert list(checkpoint.recurrent) == ["encoder", "decoder"]
+    assert checkpoint.tensors == {}
+    assert str(checkpoint.source) == "PyTorch checkpoint, state_dicts under 'encoder', 'decoder'"
 
 
 def test_safetensors_files_are_read(tmp_path: Path) -> None:
     """They hold tensors by name and nothing else."""
     model = Model()
     save_file(model.state_dict(), tmp_path / "a.safetensors")
-    read = read_networks(tmp_path / "a.safetensors")
-    assert read.source == "safetensors"
-    assert same(read.modules["cell"].state_dict(), model.cell.state_dict())
-    assert set(read.unused) == {"encoder.norm.weight", "encoder.norm.bias", "head.weight", "head.bias"}
+    read = probe.load(tmp_path / "a.safetensors")
+    assert str(read.source) == "safetensors"
+    assert same(read.recurrent["cell"].state_dict(), model.cell.state_dict())
+    assert set(read.tensors) == {"encoder.norm.weight", "encoder.norm.bias", "head.weight", "head.bias"}
 
 
 CALLED: list[str] = []
@@ -158,7 +174,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     """A whole model, or whatever else is no tensor, is refused; torch's advice to open it is not passed on."""
     for content in (nn.LSTM(3, 5), {"model": nn.LSTM(3, 5).state_dict(), "x": Malicious()}):
         with pytest.raises(ProbeError, match=r"Python objects besides tensors.*Save model\.state_dict\(\)") as raised:
-            _ = read_networks(saved(tmp_path / "a.pt", content))
+            _ = probe.load(saved(tmp_path / "a.pt", content))
         assert "weights_only" not in str(raised.value)
     assert CALLED == []
 
@@ -166,13 +182,14 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.pt", None, r"'.*a\.pt' cannot be read as a state_dict \(.*No such file"),
+        ("a.pt", None, r"'.*a\.pt' does not exist\. Give the path of a file of weights"),
         ("a.pt", b"", r"cannot be read as a state_dict \(.+\)\. Give a file that torch\.save"),
         ("a.pt", b"garbage" * 99, r"'.*a\.pt' is no file of torch\.save, or holds Python objects"),
-        ("a.safetensors", None, r"cannot be read as safetensors \(.*No such file"),
+        ("a.safetensors", None, r"does not exist"),
+        ("a.safetensors", b"", r"cannot be read as safetensors \("),
         ("a.safetensors", b"garbage" * 99, r"cannot be read as safetensors \("),
-        ("a.h5", b"", r"ends in '\.h5'; files that end in \.safetensors, \.pt, \.pth, \.bin can be read"),
-        ("a", b"", r"ends in ''; files that end in"),
+        ("a", b"", r"ends in '', and its contents are of no kind that is known; these can be read: \.pt, \.pth"),
+        ("a.txt", b"weights", r"ends in '\.txt', and its contents are of no kind"),
     ],
 )
 def test_what_is_no_file_of_weights_is_refused(
@@ -182,7 +199,7 @@ def test_what_is_no_file_of_weights_is_refused(
     if content is not None:
         _ = (tmp_path / name).write_bytes(content)
     with pytest.raises(ProbeError, match=message):
-        _ = read_networks(tmp_path / name)
+        _ = probe.load(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -195,15 +212,7 @@ def test_half_of_a_file_is_refused(suffix: str, tmp_path: Path) -> None:
         save_file(Model().state_dict(), path)
     _ = path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ProbeError, match=r"cannot be read as"):
-        _ = read_networks(path)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_torchscript_is_refused(tmp_path: Path) -> None:
-    """An archive of torch.jit holds code, and is refused without a warning."""
-    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "a.pt"))
-    with pytest.raises(ProbeError, match=r"a\.pt' cannot be read as a state_dict \(.*TorchScript"):
-        _ = read_networks(tmp_path / "a.pt")
+        _ = probe.load(path)
 
 
 @pytest.mark.parametrize(
@@ -211,14 +220,14 @@ def test_torchscript_is_refused(tmp_path: Path) -> None:
     [
         (torch.zeros(3), r"holds a Tensor; a state_dict is a dict of tensors by name"),
         ([1], r"holds a list; a state_dict is a dict"),
-        ({}, r"is a dict with nothing in it, and none of 'state_dict', 'model_state', 'model' is a state_dict"),
+        ({}, r"is a dict with nothing in it, and none of 'state_dict', 'model_state', 'model', .* is a state_dict"),
         ({"epoch": 3}, r"is a dict with 'epoch', and none of"),
         (
             {"model": nn.LSTM(1, 1).state_dict(), "state_dict": nn.LSTM(1, 1).state_dict()},
-            r"is a dict with 'model', 'state_dict', and several of 'state_dict', 'model_state', 'model'",
+            r"is a dict with 'model', 'state_dict', and several of 'state_dict', 'model_state', 'model', ",
         ),
-        ({"model": {"a": 3}}, r"no weights of a recurrent network.*there is nothing\."),
-        (nn.Linear(2, 2).state_dict(), r"no weights of a recurrent network, which torch names.*'weight', 'bias'\."),
+        ({"model": {"a": 3}}, r"is a dict with 'model', and none of 'state_dict'"),
+        (nn.Linear(2, 2).state_dict(), r"no weights of a recurrent network in .*'weight', 'bias'\. Say with names="),
         ({f"w{n}": torch.zeros(1) for n in range(20)}, r"'w7' and 12 more"),
         ({"rnn.bias_ih_l0": torch.zeros(4)}, r"no weights of a recurrent network"),
     ],
@@ -226,7 +235,7 @@ def test_torchscript_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_a_network_is_refused(content: Any, message: str, tmp_path: Path) -> None:
     """What the file is instead is said."""
     with pytest.raises(ProbeError, match=message):
-        _ = read_networks(saved(tmp_path / "a.pt", content))
+        _ = probe.load(saved(tmp_path / "a.pt", content))
 
 
 LSTM = nn.LSTM(3, 5, 2, bidirectional=True)
@@ -339,6 +348,6 @@ def test_a_stack_runs_as_the_one_that_was_saved() -> None:
     """The control of everything above: the same outputs, bit for bit."""
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 7, 3)))
     module = nn.LSTM(3, 5, 2, bidirectional=True, proj_size=2, dtype=torch.float64, batch_first=True)
-    back = networks_of(module.state_dict()).modules[""]
+    back = networks_of(module.state_dict()).recurrent[""]
     with torch.no_grad():
         assert torch.equal(back(x)[0], module(x)[0])

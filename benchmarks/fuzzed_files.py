@@ -1,0 +1,139 @@
+"""The files that `benchmarks.fuzz_checkpoints` damages: one of each kind, small, with what the caller must say."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+
+DATA = Path(__file__).parents[1] / "tests" / "data"
+
+
+@dataclass(frozen=True)
+class FuzzedFile:
+    """One kind of file.
+
+    Attributes:
+        name: what it is called where it is loaded.
+        content: returns its bytes.
+        choices: of `probe.load`.
+        also: files that lie beside it, which are not damaged.
+    """
+
+    name: str
+    content: Callable[[], bytes]
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    also: tuple[Path, ...] = ()
+
+    def beside(self, folder: Path) -> None:
+        """Write the other files."""
+        for path in self.also:
+            _ = (folder / path.name).write_bytes(path.read_bytes())
+
+
+class Tagger(nn.Module):
+    """A small network with layers of two kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(2, 3, 2, bidirectional=True)
+        self.gru = nn.GRU(6, 3)
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return scores at every step."""
+        return self.head(self.gru(self.lstm(x)[0])[0])
+
+
+def _tagger() -> Tagger:
+    torch.manual_seed(0)
+    return Tagger().eval()
+
+
+def _torch(*, old: bool) -> bytes:
+    stream = io.BytesIO()
+    torch.save(_tagger().state_dict(), stream, _use_new_zipfile_serialization=not old)
+    return stream.getvalue()
+
+
+def _script() -> bytes:
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(_tagger()), stream)
+    return stream.getvalue()
+
+
+def _arrays() -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in _tagger().state_dict().items()}
+
+
+def _npz() -> bytes:
+    stream = io.BytesIO()
+    arrays: dict[str, Any] = _arrays()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def _safetensors() -> bytes:
+    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in _tagger().state_dict().items()})
+
+
+def _data(path: str) -> Callable[[], bytes]:
+    return (DATA / path).read_bytes
+
+
+_TF1 = {"forget_bias": 1.0, "activation": "tanh"}
+_CKPT = DATA / "checkpoints"
+
+
+def _dynet() -> bytes:
+    drawn = np.random.default_rng(0)
+    lines = []
+    for number, shape in enumerate([(12, 2), (12, 3), (12,)]):
+        sizes = ",".join(map(str, shape))
+        lines.append(f"#Parameter# /vanilla-lstm-builder/_{number} {{{sizes}}} 9 ZERO_GRAD")
+        lines.append(" ".join(f"{value:+.8e}" for value in drawn.normal(size=shape).flatten()) + " ")
+    return "\n".join([*lines, ""]).encode()
+
+
+FILES: dict[str, FuzzedFile] = {
+    "dynet": FuzzedFile("a.model", _dynet, {"forget_bias": 1.0}),
+    "torch": FuzzedFile("a.pt", lambda: _torch(old=False)),
+    "torch-old": FuzzedFile("a.pt", lambda: _torch(old=True)),
+    "torchscript": FuzzedFile("a.pt", _script),
+    "safetensors": FuzzedFile("a.safetensors", _safetensors),
+    "npz": FuzzedFile("a.npz", _npz),
+    "pickle": FuzzedFile("a.pkl", lambda: pickle.dumps(_arrays(), protocol=4)),
+    "pickle-old": FuzzedFile("a.pkl", lambda: pickle.dumps(_arrays(), protocol=2)),
+    "keras": FuzzedFile("a.keras", _data("keras-counter/model.keras")),
+    "h5": FuzzedFile("a.h5", _data("keras-counter/model.h5")),
+    "h5-wide": FuzzedFile("a.h5", _data("checkpoints/keras3_wide.h5")),
+    "weights-h5": FuzzedFile("a.weights.h5", _data("keras-counter/model.weights.h5"), {"gate_activation": "sigmoid"}),
+    "tf1-index": FuzzedFile(
+        "tf1_cells.index",
+        _data("checkpoints/tf1_cells.index"),
+        _TF1,
+        (_CKPT / "tf1_cells.data-00000-of-00001",),
+    ),
+    "tf1-data": FuzzedFile(
+        "tf1_cells.data-00000-of-00001",
+        _data("checkpoints/tf1_cells.data-00000-of-00001"),
+        _TF1,
+        (_CKPT / "tf1_cells.index",),
+    ),
+    "frozen": FuzzedFile("a.pb", _data("checkpoints/tf1_frozen.pb")),
+    "frozen-2": FuzzedFile("a.pb", _data("checkpoints/tf2_frozen.pb")),
+    "onnx": FuzzedFile("a.onnx", _data("checkpoints/nodes.onnx")),
+    "onnx-nested": FuzzedFile("a.onnx", _data("checkpoints/nested.onnx")),
+    "onnx-torch": FuzzedFile("a.onnx", _data("checkpoints/torch_script.onnx")),
+}

@@ -1,0 +1,129 @@
+"""What a caller decided where a file leaves it open; nothing that was given is ignored in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..cells.activations import check_activation
+from ..errors import ProbeError, unknown
+
+RESETS = ("before", "after")
+MERGES = ("concat", "sum", "mul", "ave")
+#: The words of an order of gates, by how many gates there are.
+LETTERS = {4: "ifgo", 3: "rzn"}
+
+
+@dataclass
+class Choices:
+    """The caller's choices.
+
+    Attributes:
+        given: by the name of the argument, None where it was not given.
+        taken: the names that decided something.
+        agreed: the names of those with which a file agreed that says it itself.
+        denied: of those with which it did not, the message.
+        chosen: what they decided, as sentences for `Source.chosen`.
+        assumed: what was taken for granted, for `Source.assumed`.
+    """
+
+    given: Mapping[str, Any]
+    taken: set[str] = field(default_factory=set)
+    agreed: set[str] = field(default_factory=set)
+    denied: dict[str, str] = field(default_factory=dict)
+    chosen: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Raise ProbeError where a choice is none that exists."""
+        for name in ("gate_activation", "activation"):
+            if self.given.get(name) is not None:
+                check_activation(name, self.given[name])
+        if self.given.get("reset") not in (None, *RESETS):
+            raise ProbeError(unknown("reset", self.given["reset"], RESETS))
+        bias = self.given.get("forget_bias")
+        if bias is not None and (isinstance(bias, bool) or not abs(bias) < 1e6):
+            raise ProbeError(f"forget_bias={bias!r} must be a number, such as 1.0 or 0.0.")
+
+    def get(self, argument: str, where: str) -> Any:
+        """Return a choice or None, and note that it decided something about a layer."""
+        value = self.given.get(argument)
+        if value is not None:
+            self.taken.add(argument)
+            self.note(self.chosen, f"{argument}={value!r} for {where}")
+        return value
+
+    def need(self, argument: str, where: str, why: str, usual: str) -> Any:
+        """Return a choice that must be made.
+
+        Args:
+            argument: its name.
+            where: the layer.
+            why: why the file does not decide it, a clause.
+            usual: the usual answers, as code with a word on each.
+
+        Raises:
+            ProbeError: it was not made.
+        """
+        value = self.get(argument, where)
+        if value is None:
+            raise ProbeError(f"{where}: {why}. Say which with {argument}=; usual are {usual}.")
+        return value
+
+    def confirm(self, argument: str, where: str, told: Any) -> None:
+        """Compare a choice, where one was made, with what the file itself says of a layer."""
+        value = self.given.get(argument)
+        if value is not None and value == told:
+            self.agreed.add(argument)
+        elif value is not None:
+            self.denied.setdefault(
+                argument,
+                f"{where}: the file itself says {argument}={told!r}, and {value!r} was given. Leave {argument}= "
+                "out; with another value this would be another network.",
+            )
+
+    def assume(self, sentence: str) -> None:
+        """Note what is taken for granted."""
+        self.note(self.assumed, sentence)
+
+    def check_all_taken(self, what: str) -> None:
+        """Raise ProbeError where a choice was given that contradicts a file, or decides nothing in it."""
+        for name, value in self.given.items():
+            # One that some layer needed may say otherwise than the file does of the layers that do not need it.
+            if value is None or name in self.taken:
+                continue
+            if name in self.denied:
+                raise ProbeError(self.denied[name])
+            if name not in self.agreed:
+                raise ProbeError(
+                    f"{name}={value!r} decides nothing in {what}: either the file says it itself, or has no layer "
+                    f"that it could be about. Leave {name}= out."
+                )
+
+    @staticmethod
+    def note(notes: list[str], sentence: str) -> None:
+        """Add a sentence once."""
+        if sentence not in notes:
+            notes.append(sentence)
+
+
+def order_of(text: str, gates: int) -> tuple[int, ...]:
+    """Return at which place of a file's order each gate of torch's order stands.
+
+    Args:
+        text: the file's order, such as `i o f g`; a candidate may be c, j or g, an update gate u or z, n may be h or
+        c.
+        gates: 4 or 3.
+
+    Raises:
+        ProbeError: it names other gates, or one twice.
+    """
+    same = {"c": "g", "j": "g"} if gates == 4 else {"u": "z", "h": "n", "c": "n"}
+    letters = [same.get(letter, letter) for letter in text.lower().split()]
+    if sorted(letters) != sorted(LETTERS[gates]):
+        wanted = " ".join(LETTERS[gates])
+        raise ProbeError(
+            f"gate_order={text!r} must name the {gates} gates {wanted} once each, with spaces, such as {wanted!r}."
+        )
+    return tuple(letters.index(letter) for letter in LETTERS[gates])

@@ -1,0 +1,83 @@
+"""numpy's files: an .npz archive, one .npy array, a folder of .npy arrays. Nothing pickled is opened."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import ProbeError
+from ..reading import Budget, Contents, check_archive, collect, count, reading
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ADVICE = "Give what numpy.save or numpy.savez wrote of arrays of numbers."
+_ENDING = ".npy"
+
+
+def read_archive(path: Path, budget: Budget) -> Contents:
+    """Return the arrays of an .npz file, by their names in it."""
+    with reading(path, "an .npz archive", ADVICE), zipfile.ZipFile(path) as archive:
+        check_archive(archive, budget)
+        names = [name for name in archive.namelist() if name.endswith(_ENDING)]
+        if len(set(names)) < len(names):
+            raise ProbeError(f"{str(path)!r} holds two arrays of one name. The file is damaged.")
+        other = tuple(name for name in archive.namelist() if not name.endswith(_ENDING))
+        tensors, left_out = collect(
+            budget, ((name.removesuffix(_ENDING), _array(archive.read(name), name, budget)) for name in names)
+        )
+    return Contents(tensors, "unknown", "npz archive", left_out=(*left_out, *other))
+
+
+def read_folder(path: Path, budget: Budget) -> Contents:
+    """Return the arrays of the .npy files below a folder, by their paths in it without the ending, dotted."""
+    with reading(path, "a folder of .npy files", ADVICE):
+        tensors, left_out = collect(budget, _in_folder(path, budget))
+    return Contents(tensors, "unknown", "folder of npy files", left_out=left_out)
+
+
+def read_array(path: Path, budget: Budget) -> Contents:
+    """Return the one array of an .npy file, named after the file."""
+    with reading(path, "an .npy file", ADVICE):
+        tensors, left_out = collect(budget, [(path.stem, _array(_bytes(path, budget), path.name, budget))])
+    return Contents(tensors, "unknown", "npy file", left_out=left_out)
+
+
+def _in_folder(path: Path, budget: Budget) -> Iterator[tuple[str, np.ndarray]]:
+    for file in sorted(path.rglob(f"*{_ENDING}")):
+        # A link could lead to any file of the machine.
+        if file.is_symlink() or not file.resolve().is_relative_to(path.resolve()):
+            raise ProbeError(f"{str(file)!r} is a link out of its folder. Copy the file itself there.")
+        name = ".".join(file.relative_to(path).with_suffix("").parts)
+        yield name, _array(_bytes(file, budget), name, budget)
+
+
+def _bytes(file: Path, budget: Budget) -> bytes:
+    if file.stat().st_size > budget.memory:
+        budget.take(file.name, file.stat().st_size)
+    return file.read_bytes()
+
+
+def _array(content: bytes, name: str, budget: Budget) -> np.ndarray:
+    """Return the array of an .npy file's bytes; one of objects comes back without them.
+
+    numpy.load makes room for the shape that a header claims before it looks for the numbers.
+    """
+    import numpy as np
+
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"{name!r} is of version {version} of the .npy format")
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = header(stream)
+    if dtype.hasobject:
+        return np.empty(0, dtype=object)
+    data = content[stream.tell() :]
+    if count(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"{name!r} has {len(data)} bytes for an array of shape {shape} of {dtype}")
+    budget.take(name, len(data))
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")

@@ -1,0 +1,90 @@
+"""What torch.save wrote of a state_dict, or of a checkpoint that holds one; opened with `weights_only=True`."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import ProbeError
+from ..reading import ERRORS, Budget, Contents, check_archive, reading
+
+ADVICE = "Give a file that torch.save(model.state_dict(), path) wrote."
+#: What a checkpoint holds besides networks.
+_NO_PART = ("optim", "opt_", "sched", "lr_", "ema_optim", "scaler")
+_ARCHIVE = b"PK\x03\x04"
+#: Where a training loop's checkpoint keeps the state_dict.
+NESTED = ("state_dict", "model_state", "model", "model_state_dict", "net", "network", "weights")
+
+
+def read(path: Path, budget: Budget) -> Contents:
+    """Return the tensors of a state_dict.
+
+    Raises:
+        ProbeError: the file is damaged, holds Python objects besides tensors, or no state_dict or several.
+    """
+    with path.open("rb") as file:
+        is_archive = file.read(4) == _ARCHIVE
+    if is_archive:
+        with reading(path, "a state_dict", ADVICE), zipfile.ZipFile(path) as archive:
+            check_archive(archive, budget)
+    tensors, format_ = _state_dict(path, _unpickled(path))
+    for name, tensor in tensors.items():
+        if tensor.is_quantized or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise ProbeError(
+                f"{name!r} is a tensor of another kind ({tensor.layout}, {tensor.device}); plain arrays of numbers "
+                "were expected. Save the network before it is quantized, pruned or moved to the device 'meta'."
+            )
+        # A view of few numbers can claim to be of any shape.
+        budget.take(name, tensor.numel() * tensor.element_size())
+    return Contents(dict(tensors), "PyTorch", format_)
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # A TorchScript archive is refused just after a warning that says that it is one.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # Not in torch's words, which advise to load it without weights_only.
+        raise ProbeError(
+            f"{str(path)!r} is no file of torch.save, or holds Python objects besides tensors, which are not opened "
+            "because opening them can run any code. Save model.state_dict() instead of the model."
+        ) from error
+    except ERRORS as error:
+        reason = str(error).partition("\n")[0][:200] or "it ends too early"
+        raise ProbeError(f"{str(path)!r} cannot be read as a state_dict ({reason}). {ADVICE}") from error
+
+
+def _state_dict(path: Path, content: Any) -> tuple[Mapping[str, Tensor], str]:
+    """Return the tensors of a loaded file, and what it is."""
+    if not isinstance(content, Mapping):
+        raise ProbeError(
+            f"{str(path)!r} holds a {type(content).__name__}; a state_dict is a dict of tensors by name."
+        )
+    nested = [key for key in NESTED if isinstance(content.get(key), Mapping) and _tensors(content[key])]
+    if _tensors(content) and not nested:
+        return _tensors(content), "PyTorch state_dict"
+    parts = [key for key, value in content.items() if isinstance(value, Mapping) and _tensors(value)]
+    parts = [str(key) for key in parts if not str(key).startswith(_NO_PART)]
+    if not nested and parts:
+        named = {f"{part}.{name}": value for part in parts for name, value in _tensors(content[part]).items()}
+        return named, f"PyTorch checkpoint, state_dicts under {', '.join(map(repr, parts))}"
+    if len(nested) != 1:
+        raise ProbeError(
+            f"{str(path)!r} is a dict with {', '.join(map(repr, content)) or 'nothing in it'}, and "
+            f"{'several' if nested else 'none'} of {', '.join(map(repr, NESTED))} is a state_dict. "
+            "Save the state_dict alone."
+        )
+    return _tensors(content[nested[0]]), f"PyTorch checkpoint, state_dict under {nested[0]!r}"
+
+
+def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}

@@ -1,0 +1,189 @@
+"""`probe.load`: a file of weights of any framework becomes recurrent modules."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from ..errors import ProbeError
+from .checkpoint import Checkpoint, Source
+from .choices import Choices
+from .formats.graph_def import FrozenGraph
+from .formats.keras_files import KerasModel
+from .formats.onnx_file import OnnxModel
+from .layouts import dynet_names, keras_layers, keras_weights, onnx_nodes, tf1_graph, tf1_names, torch_names
+from .opening import open_path
+from .own import fill, unwrapped
+from .plans import Found
+from .reading import Contents, listed
+
+#: The most bytes that the arrays of a file may take, unless more are asked for.
+MEMORY = 4_000_000_000
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    into: nn.Module | None = None,
+    names: Mapping[str, str | None] | None = None,
+    forget_bias: float | None = None,
+    gate_activation: str | None = None,
+    activation: str | None = None,
+    reset: str | None = None,
+    gate_order: str | None = None,
+    memory: int = MEMORY,
+) -> Checkpoint:
+    """Return the recurrent networks of a file that another program wrote, each the same network or none.
+
+    Read are PyTorch (`torch.save` of a state_dict or a checkpoint with one, TorchScript), safetensors, numpy (.npz,
+    .npy, a folder of them, pickles of arrays), Keras (.keras, .h5, .weights.h5; needs `rnn-probe[keras]`), TensorFlow
+    (checkpoints, SavedModels' variables, frozen graphs; without TensorFlow), ONNX (needs `rnn-probe[onnx]`), DyNet.
+    No code of a file is run. Layers are found by their names and shapes. Where a file does not say all that decides
+    what a layer computes, the argument that does is demanded; one that decides nothing in a file is refused.
+
+    Args:
+        path: a file, the folder of a SavedModel or of .npy files, or a TensorFlow checkpoint without its ending.
+        into: a module of yours that takes the arrays by their names instead, all of them; it is changed only if all
+            fit, and returned modules are its own.
+        names: what arrays are to be called, by their name in the file, where they are not recognised, such as
+            `{"my_w": "encoder.weight_ih_l0"}`; None leaves an array or a layer out; a `*` stands for any letters.
+        forget_bias: what an LSTM cell of TensorFlow 1 or DyNet adds to its forget gate at run time; no checkpoint
+        says it.
+        gate_activation: of gates, where a file of weights alone does not say it: `sigmoid`, `hard_sigmoid_keras2`,
+        ...
+        activation: of a plain RNN's state, or of a gated layer's candidate, where the file does not say it.
+        reset: where a GRU without biases resets, `before` or `after` the product.
+        gate_order: of arrays with torch's names, where it is not torch's, such as `i o f g` or `z r n`.
+        memory: the most bytes that the arrays may take.
+
+    Returns:
+        The modules by name, all other arrays, and where they came from.
+
+    Raises:
+        ProbeError: the file is missing, damaged, hostile or of another kind; a choice is missing or decides nothing;
+            or a layer computes what no cell here computes.
+    """
+    given = {
+        "forget_bias": forget_bias,
+        "gate_activation": gate_activation,
+        "activation": activation,
+        "reset": reset,
+        "gate_order": gate_order,
+    }
+    choices = Choices(given)
+    if isinstance(memory, bool) or not isinstance(memory, int) or memory < 1:
+        raise ProbeError(f"memory={memory!r} must be a number of bytes, 1 or more, such as {MEMORY}.")
+    contents = open_path(Path(path), memory)
+    what = f"{os.fspath(path)!r}, a file of the kind {contents.format!r}"
+    called, skipped = _renamed(contents.tensors, names or {})
+    if into is not None:
+        choices.check_all_taken(what + " loaded into a module")
+        return _filled(contents, called, into)
+    return _loaded(contents, called, choices, None if any((names or {}).values()) else skipped, what)
+
+
+def _loaded(
+    contents: Contents, called: Mapping[str, str], choices: Choices, skipped: frozenset[str] | None, what: str
+) -> Checkpoint:
+    found = _found(contents, called, choices, skipped)
+    if not found:
+        raise ProbeError(
+            f"There are no weights of a recurrent network in {what}. Known are torch's names (NETWORK.weight_ih_l0 "
+            "and NETWORK.weight_hh_l0), Keras's (LAYER/kernel and LAYER/recurrent_kernel) and TensorFlow 1's "
+            f"(basic_lstm_cell/kernel); there is {listed(contents.tensors)}. Say with names= what they are called "
+            "there, such as names={'my_array': 'encoder.weight_ih_l0'}."
+        )
+    choices.check_all_taken(what)
+    return _checkpoint(contents, called, found, choices)
+
+
+def _found(
+    contents: Contents, called: Mapping[str, str], choices: Choices, skipped: frozenset[str] | None
+) -> list[Found]:
+    """Return the modules of a file.
+
+    Args:
+        contents: of the file.
+        called: the file's names by those that the layouts see.
+        choices: the caller's.
+        skipped: names that the caller leaves out; None where arrays were renamed, and what a file says about its
+            layers by the old names no longer holds.
+    """
+    description = contents.description
+    if isinstance(description, KerasModel) and description.config is not None and skipped is not None:
+        return keras_layers.find(contents, choices, skipped)
+    if isinstance(description, OnnxModel) and skipped is not None:
+        nodes = onnx_nodes.find(description, choices, skipped)
+        if nodes:
+            return nodes
+    facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
+    tensors = {new: contents.tensors[old] for new, old in called.items()}
+    found: list[Found] = []
+    finders = (torch_names.find, keras_weights.find, partial(tf1_names.find, facts=facts), dynet_names.find)
+    for find in finders:
+        own = find(tensors, choices)
+        # An array belongs to one layer: torch's `lstm_cell.weight_ih` has a name that TensorFlow's cells could have.
+        used = {name for one in own for name in one.arrays}
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in used}
+        found += own
+    return found
+
+
+def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str | None]) -> tuple[dict[str, str], frozenset[str]]:
+    """Return the file's names by those that a caller gave, without what is left out; and the names left out."""
+    called: dict[str, str] = {name: name for name in tensors}
+    skipped: set[str] = set()
+    for pattern, new in names.items():
+        matching = [name for name in tensors if name == pattern or fnmatch.fnmatchcase(name, pattern)]
+        if new is None:
+            skipped |= {pattern, *matching}
+        elif matching != [pattern]:
+            raise ProbeError(
+                f"names= calls {pattern!r} {new!r}, and the file has no array of that name; it has {listed(tensors)}."
+            )
+        for name in matching:
+            called.pop(name, None)
+            if new is not None:
+                called[new] = name
+    if len(set(called.values())) < len(called):
+        raise ProbeError("names= gives one array two names. Give each one name.")
+    return called, frozenset(skipped)
+
+
+def _checkpoint(contents: Contents, called: Mapping[str, str], found: list[Found], choices: Choices) -> Checkpoint:
+    names = [one.name for one in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ProbeError(
+            f"Two layers are called {twice!r}. Leave the arrays of one out, or rename them, with names=."
+        )
+    arrays = {one.name: tuple(called.get(name, name) for name in one.arrays) for one in found}
+    used = {name for every in arrays.values() for name in every}
+    source = Source(
+        contents.framework,
+        contents.format,
+        {one.name: one.layout for one in found},
+        {one.name: one.gate_order for one in found},
+        tuple(choices.chosen),
+        tuple(choices.assumed),
+        contents.version,
+    )
+    rest = {name: tensor for name, tensor in contents.tensors.items() if name not in used}
+    return Checkpoint({one.name: one.module for one in found}, rest, source, arrays, contents.left_out)
+
+
+def _filled(contents: Contents, called: Mapping[str, str], into: nn.Module) -> Checkpoint:
+    tensors = unwrapped({new: contents.tensors[old] for new, old in called.items()})
+    modules = fill(into, tensors)
+    arrays = {
+        name: tuple(f"{name}.{own}" if name else own for own in module.state_dict())
+        for name, module in modules.items()
+    }
+    used = {name for every in arrays.values() for name in every}
+    rest = {name: tensor for name, tensor in tensors.items() if name not in used}
+    return Checkpoint(modules, rest, Source(contents.framework, contents.format, version=contents.version), arrays)

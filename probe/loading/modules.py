@@ -1,0 +1,191 @@
+"""Ways of running a recurrent module that torch has none for: backwards, both ways with another merge, masked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from ..errors import ProbeError
+
+AXES = "(batch, time, input)"
+
+
+class Backwards(nn.Module):
+    """A recurrent module that reads each sequence from its end, batch first.
+
+    Args:
+        module: called with the reversed sequence.
+        restored: whether its outputs are put back into the input's order (ONNX's `reverse`); otherwise they stay in
+            the order in which they were computed (Keras's `go_backwards`).
+    """
+
+    def __init__(self, module: nn.Module, *, restored: bool) -> None:
+        super().__init__()
+        self.module, self.restored = module, restored
+
+    def forward(self, x: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        """Return the hidden states at every step and the last states, as the module does."""
+        check_input(self, x)
+        h, last = self.module(x.flip(1), hx)
+        return (h.flip(1) if self.restored else h), last
+
+    def extra_repr(self) -> str:
+        """Return the option, for a model's repr."""
+        return f"restored={self.restored}"
+
+
+class BothWays(nn.Module):
+    """Two recurrent modules, one of which reads each sequence from its end, batch first.
+
+    Args:
+        forward_module: reads from the beginning.
+        backward_module: reads the reversed sequence; its outputs are put back into the input's order.
+        merge: what becomes of the two outputs at a step: `concat`, `sum`, `mul` or `ave`.
+    """
+
+    def __init__(self, forward_module: nn.Module, backward_module: nn.Module, *, merge: str) -> None:
+        super().__init__()
+        self.forward_module, self.backward_module, self.merge = forward_module, backward_module, merge
+
+    def forward(self, x: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        """Return the merged hidden states at every step, and the last states of the two, a pair.
+
+        Args:
+            x: the sequences, (batch, time, input).
+            hx: a pair of initial states, or None.
+        """
+        check_input(self, x)
+        first, second = (None, None) if hx is None else hx
+        h, last = self.forward_module(x, first)
+        other, other_last = self.backward_module(x.flip(1), second)
+        return merged(h, other.flip(1), self.merge), (last, other_last)
+
+    def extra_repr(self) -> str:
+        """Return the option, for a model's repr."""
+        return f"merge={self.merge!r}"
+
+
+class Masked(nn.Module):
+    """A recurrent module of which some steps are hidden, as a layer of Keras below `Masking` or `mask_zero`.
+
+    At a hidden step nothing is read: the states stay as they are, and the output is the one of the step before. An
+    unmasked run of the module alone would read those steps, and end elsewhere.
+
+    Args:
+        module: batch first.
+        by: what hides steps in the file, for messages.
+        zeros: whether outputs at hidden steps are zero (Keras's `zero_output_for_mask`).
+    """
+
+    def __init__(self, module: nn.Module, *, by: str, zeros: bool = False) -> None:
+        super().__init__()
+        self.module, self.by, self.zeros = module, by, zeros
+
+    def forward(
+        self,
+        x: Tensor | PackedSequence,
+        hx: Any = None,
+        *,
+        mask: Tensor | None = None,
+    ) -> tuple[Any, Any]:
+        """Return the hidden states at every step and the last states.
+
+        Args:
+            x: the sequences, (batch, time, input); or packed ones, without the hidden steps.
+            hx: initial states, or None.
+            mask: True at the steps that are read, (batch, time).
+
+        Raises:
+            ProbeError: a tensor comes without a mask, or the mask has another shape.
+        """
+        if isinstance(x, PackedSequence):
+            return self.module(x, hx)
+        check_input(self, x)
+        if mask is None:
+            raise ProbeError(
+                f"Steps of this layer are hidden by {self.by}. Call it with mask=, True at the steps that are read "
+                "(torch.ones(x.shape[:2], dtype=bool) for all), or with a PackedSequence without the hidden steps."
+            )
+        if mask.shape != x.shape[:2] or mask.dtype != torch.bool:
+            raise ProbeError(
+                f"The mask has shape {tuple(mask.shape)} and dtype {mask.dtype}; expected {tuple(x.shape[:2])} of "
+                "torch.bool, True at the steps that are read."
+            )
+        if hx is not None:
+            raise ProbeError("With a mask the module starts from its own initial states. Leave hx out.")
+        inner = self.module
+        if isinstance(inner, BothWays):
+            h, last = self._of(inner.forward_module, x, mask)
+            other, other_last = self._of(inner.backward_module, x.flip(1), mask.flip(1))
+            return merged(h, other.flip(1), inner.merge), (last, other_last)
+        if isinstance(inner, Backwards):
+            h, last = self._of(inner.module, x.flip(1), mask.flip(1))
+            return (h.flip(1) if inner.restored else h), last
+        return self._rows(x, mask)
+
+    def _of(self, module: nn.Module, x: Tensor, mask: Tensor) -> tuple[Any, Any]:
+        return Masked(module, by=self.by, zeros=self.zeros)(x, mask=mask)
+
+    def _rows(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Any]:
+        """Run the rows of each length together, without their hidden steps."""
+        lengths = mask.sum(1)
+        out: Tensor | None = None
+        last: list[Tensor] = []
+        for length in sorted(set(lengths.tolist())):
+            rows = (lengths == length).nonzero()[:, 0]
+            if length == 0:
+                continue
+            read = x[rows][mask[rows]].view(len(rows), length, x.shape[2])
+            h, states = self.module(read)
+            states = _flat(states)
+            if out is None:
+                out = x.new_zeros(*x.shape[:2], h.shape[2])
+                last = [state.new_zeros(state.shape[0], len(x), state.shape[2]) for state in states]
+            out[rows] = self._spread(h, mask[rows])
+            for whole, state in zip(last, states, strict=True):
+                whole[:, rows] = state
+        if out is None:
+            raise ProbeError("Every step of every row is hidden. Give a mask that is True somewhere.")
+        return out, last[0] if len(last) == 1 else tuple(last)
+
+    def _spread(self, h: Tensor, mask: Tensor) -> Tensor:
+        """Put outputs at the steps that were read, and at hidden steps what stood there before."""
+        parts = h.chunk(2, 2) if getattr(self.module, "bidirectional", False) else (h,)
+        # One direction after the other: what came before lies after, in the reverse one.
+        places = [(mask.cumsum(1) - 1), (mask.flip(1).cumsum(1) - 1)]
+        pieces = []
+        for way, part in enumerate(parts):
+            source = part.flip(1) if way else part
+            place = places[way]
+            taken = source.gather(1, place.clamp(min=0)[:, :, None].expand(-1, -1, part.shape[2]))
+            hidden = place < 0 if not self.zeros else ~(mask.flip(1) if way else mask)
+            taken = taken.masked_fill(hidden[:, :, None], 0)
+            pieces.append(taken.flip(1) if way else taken)
+        return torch.cat(pieces, 2)
+
+    def extra_repr(self) -> str:
+        """Return the options, for a model's repr."""
+        return f"by={self.by!r}, zeros={self.zeros}"
+
+
+def _flat(states: Any) -> list[Tensor]:
+    return list(states) if isinstance(states, tuple) else [states]
+
+
+def merged(h: Tensor, other: Tensor, merge: str) -> Tensor:
+    """Return what becomes of the outputs of two directions."""
+    if merge == "concat":
+        return torch.cat([h, other], dim=-1)
+    if merge == "mul":
+        return h * other
+    return h + other if merge == "sum" else (h + other) / 2
+
+
+def check_input(module: nn.Module, x: Any) -> None:
+    """Raise ProbeError where an input is none that these modules read."""
+    if not isinstance(x, Tensor) or x.dim() != 3:
+        found = f"of shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"of type {type(x).__name__}"
+        raise ProbeError(f"{type(module).__name__} was called with an input {found}; it reads a tensor {AXES}.")

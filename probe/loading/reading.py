@@ -1,0 +1,237 @@
+"""What every reader of a file keeps to: bounded memory, one kind of error, arrays as tensors."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ProbeError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: What libraries raise on damaged or hostile files.
+ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    pickle.PickleError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+#: An archive that unpacks to more than this is refused if it also unpacks to more than so many times its size.
+BOMB_BYTES, BOMB_RATIO = 50_000_000, 50
+#: So many values, one inside another or beside each other, a file may hold.
+MOST_VALUES, DEEPEST = 200_000, 50
+#: The record at the end of a zip archive, and the count in it that stands for more.
+_END_BYTES, _MANY = 22, 0xFFFF
+#: So many names a message lists.
+SHOWN = 8
+
+
+@dataclass
+class Budget:
+    """How much memory the arrays of a file may take together.
+
+    Attributes:
+        path: the file, for messages.
+        memory: bytes.
+        taken: bytes of the arrays that were read.
+    """
+
+    path: Path
+    memory: int
+    taken: int = 0
+
+    def take(self, name: str, size: int) -> None:
+        """Count an array before it is read.
+
+        Raises:
+            ProbeError: it is negative in size, or too large together with those before it.
+        """
+        self.taken += size
+        if size < 0 or self.taken > self.memory:
+            raise ProbeError(
+                f"{str(self.path)!r} needs more than {self.memory:,} bytes (at {name!r}, which takes {size:,}). If "
+                "the file is meant to be that large, give memory=, the most bytes that its arrays may take."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What is in a file, whatever its format.
+
+    Attributes:
+        tensors: every array by its name in the file.
+        framework: who wrote it, such as `PyTorch`; `unknown` for numpy's files.
+        format: what the file is, such as `TensorFlow checkpoint`.
+        description: what the file itself says about its layers, for the layouts that read it; or None.
+        left_out: names of what is no array of numbers.
+        version: the framework's version, where the file says it.
+    """
+
+    tensors: dict[str, Tensor]
+    framework: str
+    format: str
+    description: Any = None
+    left_out: tuple[str, ...] = ()
+    version: str = ""
+
+
+@contextmanager
+def reading(path: Path, kind: str, advice: str) -> Iterator[None]:
+    """Turn what a library raises on a damaged file into the library's own error.
+
+    Args:
+        path: the file.
+        kind: what it is read as, such as `safetensors`.
+        advice: what to do, a sentence.
+    """
+    try:
+        yield
+    except ERRORS as error:
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise ProbeError(f"{str(path)!r} cannot be read as {kind} ({reason}). {advice}") from error
+
+
+def tensor_of(array: np.ndarray) -> Tensor | None:
+    """Return a copy of a numpy array as a tensor of its own, or None where torch has no such numbers."""
+    import numpy as np
+
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        return None
+    native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    return torch.from_numpy(native)
+
+
+def collect(budget: Budget, arrays: Iterable[tuple[str, Any]]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return named numpy arrays as tensors, and the names of those that hold no numbers."""
+    tensors: dict[str, Tensor] = {}
+    left_out: list[str] = []
+    for name, array in arrays:
+        tensor = tensor_of(array)
+        if tensor is None:
+            left_out.append(name)
+        elif name in tensors:
+            raise ProbeError(f"{str(budget.path)!r} holds two arrays of the name {name!r}. The file is damaged.")
+        else:
+            tensors[name] = tensor
+    return tensors, tuple(left_out)
+
+
+@dataclass
+class _Flattening:
+    leaf: type
+    inside: tuple[type, ...]
+    found: dict[str, Any] = field(default_factory=dict)
+    other: list[str] = field(default_factory=list)
+    seen: int = 0
+
+    def visit(self, value: Any, name: str, depth: int) -> None:
+        self.seen += 1
+        # Lists that hold one list many times, deep down, are small in a file and endless to walk through.
+        if self.seen > MOST_VALUES or depth > DEEPEST:
+            raise ValueError(f"more than {MOST_VALUES} values, or values more than {DEEPEST} deep")
+        if isinstance(value, self.leaf):
+            self.found[name] = value
+        elif not isinstance(value, self.inside):
+            self.other.append(name)
+        elif isinstance(value, dict):
+            for key, below in value.items():
+                self.visit(below, f"{name}.{key}" if name else str(key), depth + 1)
+        else:
+            for number, below in enumerate(value):
+                self.visit(below, f"{name}.{number}" if name else str(number), depth + 1)
+
+
+def flatten(
+    value: Any, leaf: type, inside: tuple[type, ...] = (dict, list, tuple)
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what of one type lies in dicts, lists and tuples, by dotted names, and the names of all else.
+
+    Raises:
+        ValueError: there are too many values, or they lie too deep.
+    """
+    walk = _Flattening(leaf, inside)
+    walk.visit(value, "", 0)
+    return walk.found, tuple(walk.other)
+
+
+def check_archive(archive: zipfile.ZipFile, budget: Budget) -> None:
+    """Raise an error where a zip archive unpacks to too much, or where a checksum or a name of a file in it is wrong.
+
+    Raises:
+        ProbeError: it unpacks to too much; nothing was unpacked to find out.
+        ValueError, zipfile.BadZipFile: it is damaged; `reading` turns them into a ProbeError.
+    """
+    files = archive.infolist()
+    size, packed = sum(info.file_size for info in files), sum(info.compress_size for info in files)
+    if size > budget.memory or (size > BOMB_BYTES and size > BOMB_RATIO * max(packed, 1)):
+        raise ProbeError(
+            f"{str(budget.path)!r} is an archive of {packed:,} bytes that unpacks to {size:,}, more than an archive "
+            f"of weights does. Unpack it by hand if you trust it; memory= is {budget.memory:,} bytes."
+        )
+    counted = _counted(archive)
+    if counted is not None and counted != len(files):
+        raise ValueError(f"it lists {len(files)} of the {counted} files that it has")
+    # torch does not look at checksums, and of a file that nobody asks for nobody sees that its name was changed: a
+    # network without its biases would be left.
+    damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"the checksum or the name of {damaged!r} is wrong")
+
+
+def _counted(archive: zipfile.ZipFile) -> int | None:
+    """Return how many files an archive says that it has, at its very end; None of one with 65,535 or more."""
+    if archive.fp is None:
+        return None
+    _ = archive.fp.seek(-_END_BYTES - len(archive.comment), 2)
+    counted = int.from_bytes(archive.fp.read(_END_BYTES)[10:12], "little")
+    return None if counted == _MANY else counted
+
+
+def file_bytes(path: Path, budget: Budget) -> bytes:
+    """Return the bytes of a file that is not too large."""
+    budget.take(path.name, path.stat().st_size)
+    return path.read_bytes()
+
+
+def count(shape: Iterable[int]) -> int:
+    """Return how many numbers an array of a shape has.
+
+    Raises:
+        ValueError: a size is negative.
+    """
+    sizes = list(shape)
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"a shape of {sizes}")
+    return math.prod(sizes)
+
+
+def listed(names: Iterable[str], shown: int = SHOWN) -> str:
+    """Return the first names in quotes, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - shown} more" if len(every) > shown else ""
+    return (", ".join(map(repr, every[:shown])) or "nothing") + more

@@ -1,0 +1,277 @@
+"""ONNX models against what onnxruntime and torch compute: every option of the operators, or a refusal by name.
+
+The files are written by tests/data/checkpoints/make_onnx.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from torch import nn
+
+import probe
+from probe import CustomGRU, CustomLSTM, ProbeError
+from probe.loading.modules import Backwards, BothWays
+
+DATA = Path(__file__).parents[1] / "data" / "checkpoints"
+KINDS = {
+    "lstm": nn.LSTM,
+    "lstm_no_bias": nn.LSTM,
+    "lstm_reverse": Backwards,
+    "lstm_both": nn.LSTM,
+    "lstm_peepholes": CustomLSTM,
+    "lstm_initial": CustomLSTM,
+    "lstm_hard": CustomLSTM,
+    "lstm_affine": CustomLSTM,
+    "gru_after": nn.GRU,
+    "gru_before": CustomGRU,
+    "gru_both": nn.GRU,
+    "gru_initial": BothWays,
+    "rnn": nn.RNN,
+    "rnn_two_functions": BothWays,
+}
+
+
+def reference() -> dict[str, np.ndarray]:
+    """Return the inputs, and what each node returned."""
+    with np.load(DATA / "onnx.npz") as arrays:
+        return dict(arrays)
+
+
+def test_every_option_is_onnxruntimes() -> None:
+    """Directions, peepholes, functions, reset gates and states to start from; the graph says all of it."""
+    checkpoint, expected = probe.load(DATA / "nodes.onnx"), reference()
+    assert list(checkpoint.recurrent) == list(KINDS)
+    assert checkpoint.source.assumed == ()
+    for name, module in checkpoint.recurrent.items():
+        assert type(module) is KINDS[name], name
+        assert checkpoint.check(expected["x"], expected[f"nodes.{name}"], name=name) < 1e-5, name
+    assert "lstm.W" not in checkpoint.tensors
+    assert checkpoint.source.gate_orders["lstm"] == "i o f c"
+
+
+def test_nodes_of_nested_graphs_are_found() -> None:
+    """In both branches of an If, with weights from around it and computed from constants."""
+    checkpoint, expected = probe.load(DATA / "nested.onnx"), reference()
+    assert sorted(checkpoint.recurrent) == ["choose.else_branch.lstm", "choose.then_branch.lstm"]
+    for branch in ("then", "else"):
+        name = f"choose.{branch}_branch.lstm"
+        assert checkpoint.check(expected["x"], expected[f"nested.{branch}"], name=name) < 1e-5
+    assert checkpoint.check(expected["x"], expected["nested.then"], name="choose.else_branch.lstm") > 0.1
+
+
+@pytest.mark.parametrize(("file", "plain"), [("torch_dynamo.onnx", False), ("torch_script.onnx", True)])
+def test_what_torch_exports_comes_back(file: str, plain: bool) -> None:
+    """A stack is a node a layer; the newer exporter writes a plain RNN as arithmetic, which is no node of its own."""
+    checkpoint, expected = probe.load(DATA / file), reference()
+    modules = list(checkpoint.recurrent.values())
+    assert [type(module) for module in modules] == [nn.LSTM, nn.LSTM, nn.GRU, nn.RNN][: 3 + plain]
+    x = torch.from_numpy(expected["x"])
+    with torch.no_grad():
+        upper = modules[1](modules[0](x)[0])[0]
+    assert (upper - torch.from_numpy(expected["torch.lstm"])).abs().max() < 1e-5
+    for name, kind in list(zip(checkpoint.recurrent, ("", "", "gru", "rnn"), strict=False))[2:]:
+        assert checkpoint.check(x, expected[f"torch.{kind}"], name=name) < 1e-5
+
+
+def test_what_tf2onnx_exports_comes_back() -> None:
+    """Layers that are nodes; those that it writes as loops of arithmetic are named as not understood."""
+    checkpoint = probe.load(DATA / "tf2onnx.onnx")
+    with np.load(DATA / "tf2onnx.npz") as expected:
+        for name, kind in zip(checkpoint.recurrent, ("both", "gru_after", "lstm"), strict=True):
+            assert checkpoint.check(expected["x"], expected[kind], name=name) < 1e-5
+    assert len(checkpoint.not_understood) == 2
+    assert all(name.endswith(": a loop of its own") for name in checkpoint.not_understood)
+    assert "not understood: " in str(checkpoint)
+
+
+def model(
+    given: dict[str, Any] | None = None,
+    *,
+    kind: str = "LSTM",
+    constant: bool = True,
+    nodes: tuple[Any, ...] = (),
+    inputs: tuple[str, ...] = (),
+    **arrays: np.ndarray,
+) -> onnx.ModelProto:
+    """Return a model with one node; its inputs are x, W and R, and those given besides."""
+    drawn = np.random.default_rng(0)
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}.get(kind, 4)
+    shapes = {"W": (1, gates * 3, 2), "R": (1, gates * 3, 3)}
+    weights = {name: drawn.normal(size=shape).astype("float32") for name, shape in shapes.items()} | arrays
+    constants = [numpy_helper.from_array(array, name) for name, array in weights.items() if constant or name != "W"]
+    node = helper.make_node(kind, ["x", "W", "R", *inputs], ["y"], "node", **{"hidden_size": 3, **(given or {})})
+    seen = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["time", "batch", 2])]
+    if not constant:
+        seen.append(helper.make_tensor_value_info("W", TensorProto.FLOAT, shapes["W"]))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    return helper.make_model(helper.make_graph([*nodes, node], "graph", seen, [y], constants))
+
+
+def saved(proto: onnx.ModelProto, folder: Path) -> Path:
+    """Write a model and return its path."""
+    _ = (folder / "a.onnx").write_bytes(proto.SerializeToString())
+    return folder / "a.onnx"
+
+
+SOFT = {"activations": ["Softsign", "Tanh", "Tanh"]}
+LEAKY = {"activations": ["Sigmoid", "LeakyRelu", "Tanh"]}
+STEEP = {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [0.3], "activation_beta": [0.5]}
+#: One list that gives HardSigmoid 0.2 or 0.9.
+TWO_WAYS = {"activations": ["Tanh", "HardSigmoid", "Tanh"], "activation_alpha": [0.9, 0.2, 0.0]}
+
+
+@pytest.mark.parametrize(
+    ("proto", "message"),
+    [
+        (model({"clip": 3.0}), r"'node' cuts off pre-activations \(clip=3\.0\), which no cell here does"),
+        (model({"input_forget": 1}), r"'node' couples its gates \(input_forget=1\), which no cell here does"),
+        (model(SOFT), r"'node' has the function 'softsign', and the cells here have sigmoid"),
+        (model(LEAKY), r"'node' has the function 'leakyrelu' with alpha=0\.01"),
+        (model(STEEP), r"'node' has the function 'hardsigmoid' with alpha=0\.3"),
+        (model(TWO_WAYS), r"parameters \[.*\], which can be read in two ways"),
+        (model({"activations": ["Tanh"]}), r"'node' names 1 functions for 1 directions of 3 each"),
+        (model({"direction": "sideways"}), r"the direction 'sideways'; forward, reverse, bidirectional"),
+        (model({"hidden_size": 4}), r"hidden_size=4 and weights of 3 units"),
+        (model(constant=False), r"a LSTM whose weights 'W' are no constants of the file"),
+        (model(R=np.zeros((1, 12, 4), "float32")), r"has W of shape \(1, 12, 2\) and R of shape \(1, 12, 4\)"),
+        (model(inputs=("B",), B=np.zeros((1, 12), "float32")), r"has 'B' of shape \(1, 12\); expected \(1, 24\)"),
+        (model(W=np.full((1, 12, 2), np.nan, "float32")), r"'node' holds 24 values that are not finite"),
+        (model(kind="DynamicQuantizeLSTM"), r"'node' is a DynamicQuantizeLSTM, and LSTM, GRU and RNN can be loaded"),
+        (
+            model(inputs=("", "", "h"), h=np.arange(6, dtype="float32").reshape(1, 2, 3)),
+            r"starts from states of shape \(1, 2, 3\), which are not the same for every row",
+        ),
+    ],
+)
+def test_what_no_cell_expresses_is_refused(proto: onnx.ModelProto, message: str, tmp_path: Path) -> None:
+    """The node, what it asks for and what there is are named."""
+    with pytest.raises(ProbeError, match=message):
+        _ = probe.load(saved(proto, tmp_path))
+
+
+#: By the operation that an exporter left between a constant and W: how W is kept, the node's attributes and inputs.
+W = np.random.default_rng(3).normal(size=(1, 12, 2)).astype("float32")
+STEPS: dict[str, tuple[np.ndarray, dict[str, Any], dict[str, Any]]] = {
+    "Identity": (W, {}, {}),
+    "Cast": (W.astype("float64"), {"to": TensorProto.FLOAT}, {}),
+    "Transpose": (W.transpose(2, 0, 1), {"perm": [1, 2, 0]}, {}),
+    "Concat": (W[:, :5], {"axis": 1}, {"more": W[:, 5:]}),
+    "Slice": (
+        np.concatenate([W, W], 1),
+        {},
+        {"starts": np.array([12]), "ends": np.array([99]), "axes": np.array([1]), "steps": np.array([1])},
+    ),
+    "Squeeze": (W[None], {}, {"axes": np.array([0])}),
+    "Unsqueeze": (W[0], {}, {"axes": np.array([0])}),
+    "Reshape": (W.reshape(-1, 2), {}, {"shape": np.array([1, -1, 2])}),
+    "Gather": (np.concatenate([W + 1, W]), {"axis": 0}, {"places": np.array([1])}),
+    "Split": (np.concatenate([W, W - 1]), {"axis": 0}, {"sizes": np.array([1, 1])}),
+    "DequantizeLinear": (np.round(W * 10).astype("int8"), {}, {"scale": np.float32(0.1), "zero": np.int8(0)}),
+}
+
+
+@pytest.mark.parametrize("operation", STEPS)
+def test_weights_that_an_exporter_computes_of_constants_are_computed(operation: str, tmp_path: Path) -> None:
+    """They are what onnx's own evaluator makes of the same node."""
+    kept, given, more = STEPS[operation]
+    node = helper.make_node(operation, ["kept", *more], ["W", "rest"][: 1 + (operation == "Split")], **given)
+    arrays: dict[str, Any] = {"kept": kept, **more}
+    proto = model(nodes=(node,), **arrays)
+    del proto.graph.initializer[0]  # W itself
+    proto.opset_import[0].version = 21
+    found = probe.load(saved(proto, tmp_path)).recurrent["node"].get_parameter("weight_ih_l0")
+    alone = helper.make_model(
+        helper.make_graph(
+            [node],
+            "one",
+            [],
+            [helper.make_tensor_value_info("W", TensorProto.FLOAT, None)],
+            proto.graph.initializer[1:],
+        ),
+        opset_imports=[helper.make_opsetid("", 21)],
+    )
+    (expected,) = ReferenceEvaluator(alone).run(None, {})
+    i, o, f, c = np.split(expected[0], 4)
+    assert np.abs(found.detach().numpy() - np.concatenate([i, f, c, o])).max() == 0
+    if operation != "DequantizeLinear":
+        assert np.array_equal(expected, W)
+
+
+def test_an_initial_state_of_zeros_is_none(tmp_path: Path) -> None:
+    """As exporters write it: zeros of a shape that depends on the batch, which torch's module starts from anyway."""
+    zeros = helper.make_node(
+        "ConstantOfShape", ["shape"], ["h"], value=numpy_helper.from_array(np.zeros(1, "float32"))
+    )
+    shape = helper.make_node("Shape", ["x"], ["shape"])
+    checkpoint = probe.load(saved(model(nodes=(shape, zeros), inputs=("", "", "h", "h")), tmp_path))
+    assert type(checkpoint.recurrent["node"]) is nn.LSTM
+    assert checkpoint.source.assumed == ()
+
+
+def test_a_state_that_the_graph_is_given_is_said(tmp_path: Path) -> None:
+    """It is no weight: the module takes it as hx, and the source says so; lengths likewise."""
+    checkpoint = probe.load(saved(model(inputs=("", "lengths", "h")), tmp_path))
+    assert type(checkpoint.recurrent["node"]) is nn.LSTM
+    assert any("starts from hx, or from zeros" in sentence for sentence in checkpoint.source.assumed)
+    assert any("gives it the rows' lengths" in sentence for sentence in checkpoint.source.assumed)
+
+
+def test_numbers_beside_the_model_are_read_from_its_folder_alone(tmp_path: Path) -> None:
+    """A path that leads out of the folder is refused, whatever lies there."""
+    proto = model()
+    (weights,) = (constant for constant in proto.graph.initializer if constant.name == "W")
+    content = weights.raw_data
+    expected = probe.load(saved(proto, tmp_path)).recurrent["node"]
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    for place in ("w.bin", "../w.bin", "/etc/hostname", "missing.bin"):
+        del weights.external_data[:]
+        weights.external_data.add(key="location", value=place)
+        folder = tmp_path / "model"
+        folder.mkdir(exist_ok=True)
+        for where in (folder, tmp_path):
+            _ = (where / "w.bin").write_bytes(content)
+        if place == "w.bin":
+            found = probe.load(saved(proto, folder)).recurrent["node"]
+            assert torch.equal(found.get_parameter("weight_ih_l0"), expected.get_parameter("weight_ih_l0"))
+        else:
+            with pytest.raises(ProbeError, match=r"keeps 'W' in '.*', which is no file of its folder"):
+                _ = probe.load(saved(proto, folder))
+
+
+def test_a_node_can_be_left_out() -> None:
+    """Its constants are then among the tensors."""
+    checkpoint = probe.load(DATA / "nodes.onnx", names={"lstm": None})
+    assert "lstm" not in checkpoint.recurrent
+    assert "lstm.W" in checkpoint.tensors
+
+
+def test_a_graph_that_lost_a_node_is_refused(tmp_path: Path) -> None:
+    """What no node computes any more was computed by one that damage took away; a network must not go with it."""
+    proto = onnx.load(DATA / "nested.onnx")
+    branches = {attribute.name: attribute.g for attribute in proto.graph.node[0].attribute}
+    del branches["then_branch"].node[-1]
+    with pytest.raises(ProbeError, match=r"nothing computes 'y', which a graph returns"):
+        _ = probe.load(saved(proto, tmp_path))
+    branches["then_branch"].ClearField("output")
+    with pytest.raises(ProbeError, match=r"a graph in another one returns nothing"):
+        _ = probe.load(saved(proto, tmp_path))
+    del proto.graph.node[0].attribute[0]
+    with pytest.raises(ProbeError, match=r"an If has one branch"):
+        _ = probe.load(saved(proto, tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08", b"\x08\x07" + b"\xff" * 40, b"onnx" * 100])
+def test_what_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
+    """Empty, damaged and other files are refused by name."""
+    _ = (tmp_path / "a.onnx").write_bytes(content)
+    with pytest.raises(ProbeError, match=r"a\.onnx' cannot be read as an ONNX model \("):
+        _ = probe.load(tmp_path / "a.onnx")

@@ -1,0 +1,221 @@
+"""TensorFlow 1's cells out of checkpoints and frozen graphs, against what TensorFlow computes.
+
+The files are written by tests/data/checkpoints/make_tf1.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import probe
+from probe import CustomGRU, CustomLSTM, ProbeError
+from probe.loading.formats.crc32c import crc32c
+from probe.loading.formats.graph_def import GraphNode
+from probe.loading.layouts.tf1_graph import facts
+from probe.loading.opening import open_path
+
+DATA = Path(__file__).parents[1] / "data" / "checkpoints"
+CHOICES: dict[str, Any] = {"forget_bias": 1.0, "activation": "tanh"}
+#: By the name of a module, what it is.
+CELLS = {
+    "basic_lstm/basic_lstm_cell": nn.LSTM,
+    "both": nn.LSTM,
+    "gru/gru_cell": CustomGRU,
+    "lstm/lstm_cell": nn.LSTM,
+    "peepholes/lstm_cell": CustomLSTM,
+    "projected/lstm_cell": nn.LSTM,
+    "rnn/basic_rnn_cell": nn.RNN,
+}
+STACK = tuple(f"stack/multi_rnn_cell/cell_{level}/basic_lstm_cell" for level in (0, 1))
+
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
+
+
+def reference() -> dict[str, np.ndarray]:
+    """Return the inputs, and what each cell returned."""
+    with np.load(DATA / "tf1.npz") as arrays:
+        return dict(arrays)
+
+
+def test_every_cell_is_tensorflows() -> None:
+    """Peepholes, projections, both directions as one module, a GRU that resets before the product, a stack."""
+    checkpoint, expected = probe.load(DATA / "tf1_cells", **CHOICES), reference()
+    assert sorted(checkpoint.recurrent) == sorted([*CELLS, *STACK])
+    assert checkpoint.tensors == {}
+    x = expected["x"]
+    for name, kind in CELLS.items():
+        assert type(checkpoint.recurrent[name]) is kind, name
+        assert checkpoint.check(x, expected[f"tf1_cells.{name.partition('/')[0]}"], name=name) < 1e-5, name
+    lower, upper = (checkpoint.recurrent[name] for name in STACK)
+    with torch.no_grad():
+        found = upper(lower(torch.from_numpy(x))[0])[0]
+    assert (found - torch.from_numpy(expected["tf1_cells.stack"])).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("file", ["tf1_frozen", "tf2_frozen"])
+def test_a_frozen_graph_says_what_its_cells_add_and_apply(file: str) -> None:
+    """A forget bias of 0.5 and relu are read from the nodes, whether loops are nodes or functions."""
+    checkpoint, expected = probe.load(DATA / f"{file}.pb"), reference()
+    assert len(checkpoint.recurrent) == 4
+    for name in checkpoint.recurrent:
+        assert checkpoint.check(expected["x"], expected[f"{file}.{name.partition('/')[0]}"], name=name) < 1e-5, name
+    assert checkpoint.source.assumed == ()
+    assert len(probe.load(DATA / f"{file}.pb", forget_bias=0.5).recurrent) == 4
+    with pytest.raises(ProbeError, match=r"lstm_cell: the file itself says forget_bias=0\.5, and 1\.0 was given"):
+        _ = probe.load(DATA / f"{file}.pb", forget_bias=1.0)
+
+
+def test_a_graph_that_is_not_understood_takes_nothing_for_granted(tmp_path: Path) -> None:
+    """Where the nodes of a cell are others than TensorFlow's own, its function is asked for, not assumed."""
+    content = (DATA / "tf1_frozen.pb").read_bytes()
+    node = b"gru_cell/BiasAdd_1/Enter\x12\x05Enter\x1a "
+    at = content.index(node) + len(node)
+    _ = (tmp_path / "a.pb").write_bytes(content[:at] + b"x" + content[at + 1 :])  # the name of what it reads
+    with pytest.raises(ProbeError, match=r"gru_cell: the graph does not say .*Say which with activation="):
+        _ = probe.load(tmp_path / "a.pb")
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        ("ClipByValue", r"cuts off its state \('.*/clip'\), which no cell here"),
+        ("Softsign", r"applies 'Softsign', and Tanh"),
+    ],
+)
+def test_a_graph_with_other_nodes_is_refused(op: str, message: str) -> None:
+    """A state that is cut off, and a function that no cell here has."""
+    frozen = open_path(DATA / "tf1_frozen.pb", 10**9).description
+    assert facts(frozen)["lstm/lstm_cell"] == {"forget_bias": 0.5, "activation": "tanh"}
+    if op == "Softsign":
+        frozen.main.nodes["lstm/while/lstm_cell/Tanh"].op = op
+    else:
+        name = "lstm/while/lstm_cell/clip"
+        frozen.main.nodes[name] = GraphNode(name, op)
+    with pytest.raises(ProbeError, match=message):
+        _ = facts(frozen)
+
+
+def saved(arrays: Mapping[str, np.ndarray], folder: Path) -> Path:
+    """Write arrays as an .npz, and return its path."""
+    named: dict[str, Any] = dict(arrays)
+    np.savez(folder / "a.npz", **named)
+    return folder / "a.npz"
+
+
+def drawn(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Return random arrays; a double underscore in a name stands for a slash."""
+    random = np.random.default_rng(0)
+    return {name.replace("__", "/"): random.normal(size=shape) for name, shape in shapes.items()}
+
+
+LSTM = drawn(cell__basic_lstm_cell__kernel=(5, 12), cell__basic_lstm_cell__bias=(12,))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("rnn/BasicLSTMCell/Linear/Matrix", "rnn/BasicLSTMCell/Linear/Bias"),
+        ("rnn/basic_lstm_cell/weights", "rnn/basic_lstm_cell/biases"),
+        ("rnn.basic_lstm_cell.kernel", "rnn.basic_lstm_cell.bias"),
+        ("lstm_cell/kernel", "lstm_cell/bias"),
+        ("rnn/lstm_cell_3/kernel", "rnn/lstm_cell_3/bias"),
+    ],
+)
+def test_older_names_are_known(names: tuple[str, str], tmp_path: Path) -> None:
+    """Of TensorFlow 0.12 to 1.15, with slashes or dots: the same arrays, the same network."""
+    expected = probe.load(saved(LSTM, tmp_path), forget_bias=1.0)
+    found = probe.load(saved(dict(zip(names, LSTM.values(), strict=True)), tmp_path), forget_bias=1.0)
+    x = np.random.default_rng(1).normal(size=(2, 4, 2))
+    (module,) = expected.recurrent.values()
+    h = module(torch.from_numpy(x))[0].detach()
+    assert found.check(x, h) == 0
+
+
+def test_cells_that_are_compatible_with_cudnn(tmp_path: Path) -> None:
+    """The LSTM adds no forget bias, and the GRU resets after the product: its equations, by hand."""
+    arrays = drawn(
+        a__cudnn_compatible_gru_cell__gates__kernel=(5, 6),
+        a__cudnn_compatible_gru_cell__gates__bias=(6,),
+        a__cudnn_compatible_gru_cell__candidate__input_projection__kernel=(2, 3),
+        a__cudnn_compatible_gru_cell__candidate__input_projection__bias=(3,),
+        a__cudnn_compatible_gru_cell__candidate__hidden_projection__kernel=(3, 3),
+        a__cudnn_compatible_gru_cell__candidate__hidden_projection__bias=(3,),
+    )
+    gates, gates_b, W, b, U, c = arrays.values()
+    x, h = np.random.default_rng(1).normal(size=(1, 4, 2)), np.zeros((1, 3))
+    expected = []
+    for t in range(4):
+        r, u = np.split(1 / (1 + np.exp(-(np.concatenate([x[:, t], h], 1) @ gates + gates_b))), 2, axis=1)
+        h = u * h + (1 - u) * np.tanh(x[:, t] @ W + b + r * (h @ U + c))
+        expected.append(h)
+    checkpoint = probe.load(saved(arrays, tmp_path))
+    assert type(next(iter(checkpoint.recurrent.values()))) is nn.GRU
+    assert checkpoint.check(x, np.stack(expected, 1)) < 1e-12
+    named = {name.replace("basic", "cudnn_compatible"): array for name, array in LSTM.items()}
+    plain = probe.load(saved(LSTM, tmp_path), forget_bias=0.0).recurrent["cell/basic_lstm_cell"]
+    other = probe.load(saved(named, tmp_path)).recurrent["cell/cudnn_compatible_lstm_cell"]
+    assert torch.equal(plain.get_parameter("bias_ih_l0"), other.get_parameter("bias_ih_l0"))
+
+
+GRU = drawn(
+    a__gru_cell__gates__kernel=(5, 6),
+    a__gru_cell__gates__bias=(6,),
+    a__gru_cell__candidate__kernel=(5, 3),
+    a__gru_cell__candidate__bias=(3,),
+)
+COUPLED = drawn(
+    a__coupled_input_forget_gate_lstm_cell__kernel=(6, 12), a__coupled_input_forget_gate_lstm_cell__bias=(12,)
+)
+NORMED = LSTM | drawn(cell__basic_lstm_cell__input__gamma=(3,))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (COUPLED, r"'a/coupled_input_forget_gate_lstm_cell' is named as a cell of TensorFlow 1, and its variables"),
+        (NORMED, r"'cell/basic_lstm_cell' is named as a cell of TensorFlow 1, and its variables are .*/gamma'"),
+        (
+            {**LSTM, "cell/basic_lstm_cell/bias": np.zeros(11)},
+            r"kernel of shape \(5, 12\) and a bias of shape \(11,\)",
+        ),
+        ({**LSTM, "cell/basic_lstm_cell/bias": np.zeros((12, 1))}, r"bias' has shape \(12, 1\): the file is damaged"),
+        ({**LSTM, "cell/basic_lstm_cell/kernel": np.zeros((3, 12))}, r"which must have more than 3 rows"),
+        ({**LSTM, "cell/basic_lstm_cell/kernel": np.full((5, 12), np.nan)}, r"holds 24 values that are not finite"),
+        ({**GRU, "a/gru_cell/gates/kernel": np.zeros((5, 7))}, r"has gates of shape \(5, 7\) with 6 biases"),
+        ({**GRU, "a/gru_cell/candidate/kernel": np.zeros((6, 3))}, r"read inputs of different sizes"),
+    ],
+)
+def test_what_is_no_cell_is_refused(arrays: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
+    """Layer norms, shapes that do not fit, numbers that are none."""
+    with pytest.raises(ProbeError, match=message):
+        _ = probe.load(saved(arrays, tmp_path), forget_bias=1.0)
+
+
+def test_what_trained_a_cell_is_no_part_of_it(tmp_path: Path) -> None:
+    """The slots of an optimiser have a variable's name and one word more; they are other arrays."""
+    slots = {f"{name}/{slot}": array for name, array in LSTM.items() for slot in ("Adam", "Adam_1", "Momentum")}
+    checkpoint = probe.load(saved(LSTM | slots, tmp_path), forget_bias=1.0)
+    assert list(checkpoint.recurrent) == ["cell/basic_lstm_cell"]
+    assert set(checkpoint.tensors) == set(slots)
+
+
+def test_the_checksum_is_castagnolis() -> None:
+    """The values that RFC 3720 prints, and one sum over many lanes against bytes one by one."""
+    assert crc32c(bytes(32)) == 0x8A9136AA
+    assert crc32c(b"\xff" * 32) == 0x62A8AB43
+    assert crc32c(bytes(range(32))) == 0x46DD794E
+    assert crc32c(b"123456789") == 0xE3069283
+    long = np.random.default_rng(0).integers(0, 256, 4096 * 17 + 5).astype(np.uint8).tobytes()
+    state = 0xFFFFFFFF
+    for byte in long:
+        state ^= byte
+        for _ in range(8):
+            state = (state >> 1) ^ (0x82F63B78 if state & 1 else 0)
+    assert crc32c(long) == state ^ 0xFFFFFFFF
