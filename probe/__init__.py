@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .recording import Recording
     from .recording_files import load_recording
     from .signals import Signal, Site
+    from .studies.study import Concept, Readout, Study
     from .sweeps import sweep
 
 _HOMES = {
@@ -36,12 +37,14 @@ _HOMES = {
     "recording": ("Recording",),
     "recording_files": ("load_recording",),
     "signals": ("Signal", "Site"),
+    "studies.study": ("Concept", "Readout", "Study"),
     "sweeps": ("sweep",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Claim",
+    "Concept",
     "Control",
     "CustomGRU",
     "CustomLSTM",
@@ -51,10 +54,12 @@ __all__ = [
     "Finding",
     "ProbeError",
     "Range",
+    "Readout",
     "Recording",
     "Rule",
     "Signal",
     "Site",
+    "Study",
     "ablate",
     "clamp",
     "edit",

@@ -1,0 +1,107 @@
+"""Linear probes on parts of the sequences, and what they say of the others: of numbers by ridge, of categories logistic."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from jaxtyping import Float
+
+#: Penalties that are tried, each times the number of states; which one is used is decided on training sequences.
+PENALTIES = (1e-9, 1e-6, 1e-4, 1e-2, 1.0)
+
+
+def standardised(values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state number"]:
+    """Return numbers with mean 0 and spread 1 over the states; constant ones become 0."""
+    spread = values.std(0)
+    return (values - values.mean(0)) / np.where(spread > 1e-12, spread, np.inf)
+
+
+def told_numbers(
+    features: Float[np.ndarray, "state number"], targets: Float[np.ndarray, "state target"], fold: np.ndarray
+) -> Float[np.ndarray, "state target"]:
+    """Return what ridge probes say of each state's targets, fitted on the states of other folds.
+
+    Of the training folds the next one decides the penalty of each target; then all of them are fitted.
+
+    Args:
+        features: what is read from; standardised here, which looks at no target.
+        targets: what is looked for.
+        fold: which part each state is in; states of one sequence are in one part.
+
+    Reference:
+        Hoerl & Kennard 1970, Ridge regression.
+    """
+    z = standardised(features)
+    parts = [fold == number for number in np.unique(fold)]
+    sums = [_Sums.of(z[part], targets[part]) for part in parts]
+    told = np.zeros(targets.shape)
+    for number, part in enumerate(parts):
+        judge = (number + 1) % len(parts)
+        training = [one for place, one in enumerate(sums) if place != number]
+        penalty = np.zeros(targets.shape[1], dtype=int)
+        if len(parts) > 2:
+            fitted = _joined([one for place, one in enumerate(sums) if place not in (number, judge)]).fit()
+            errors = [((targets[parts[judge]] - z[parts[judge]] @ w - b) ** 2).sum(0) for w, b in fitted]
+            penalty = np.argmin(errors, axis=0)
+        fitted = _joined(training).fit()
+        for place, (weight, bias) in enumerate(fitted):
+            chosen = penalty == place
+            told[np.ix_(part, chosen)] = z[part] @ weight[:, chosen] + bias[chosen]
+    return told
+
+
+class _Sums:
+    """What a ridge fit needs of some states: sums, so that those of several parts are added."""
+
+    def __init__(self, count: int, z: np.ndarray, y: np.ndarray, zz: np.ndarray, zy: np.ndarray) -> None:
+        self.count, self.z, self.y, self.zz, self.zy = count, z, y, zz, zy
+
+    @classmethod
+    def of(cls, z: np.ndarray, y: np.ndarray) -> _Sums:
+        return cls(len(z), z.sum(0), y.sum(0), z.T @ z, z.T @ y)
+
+    def fit(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return weight and bias for each penalty."""
+        n = max(self.count, 1)
+        mean, middle = self.z / n, self.y / n
+        values, vectors = np.linalg.eigh(self.zz / n - np.outer(mean, mean))
+        along = vectors.T @ (self.zy / n - np.outer(mean, middle))
+        fitted = []
+        for penalty in PENALTIES:
+            weight = vectors @ (along / (np.maximum(values, 0) + penalty)[:, None])
+            fitted.append((weight, middle - mean @ weight))
+        return fitted
+
+
+def _joined(sums: list[_Sums]) -> _Sums:
+    return _Sums(
+        sum(one.count for one in sums),
+        *(np.sum([getattr(one, name) for one in sums], axis=0) for name in ("z", "y", "zz", "zy")),
+    )
+
+
+def told_categories(features: Float[np.ndarray, "state number"], target: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Return the category that a logistic probe says of each state, fitted on the states of other folds.
+
+    Args:
+        features: what is read from.
+        target: the place of each state's category, (state,).
+        fold: which part each state is in.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    z, told = standardised(features), np.zeros(len(target))
+    for number in np.unique(fold):
+        part = fold == number
+        seen = np.unique(target[~part])
+        if len(seen) < 2:
+            told[part] = seen[0] if len(seen) else -1
+            continue
+        with warnings.catch_warnings():
+            # A probe that is stopped early is a weaker probe, and its held-out score says so.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = LogisticRegression(C=1.0, max_iter=200).fit(z[~part], target[~part])
+        told[part] = model.predict(z[part])
+    return told
