@@ -52,7 +52,7 @@ def ask(sightings: Sightings, question: str) -> Finding:
     if reason is not None or head is None or prepared.read is None:
         return Finding(question, TITLE, tabulate([]), notes={"answer": f"Nothing was ablated. {reason}"})
     end = tail.build(prepared)
-    machine, units, how = end.machine, prepared.read.units, following(sightings)
+    machine, units, how = end.machine, end.machine.units, following(sightings, end)
     picked, drawn = _units(units, how, prepared)
     loss = Loss(end.values[:, -1], bool(len(head.values)))
     resampling = Resampling(machine, draws=tail.DRAWS, seed=prepared.seed)
@@ -67,37 +67,39 @@ def ask(sightings: Sightings, question: str) -> Finding:
     rows = [row(question, "own_loss", own), row(question, "loss_without_all", every)]
     for unit in picked:
         lost, change = without([unit])
-        rows.append(row(question, "unit_drop", lost - own, units=str(unit), signal="drawn" if unit in drawn else ""))
-        rows.append(row(question, "unit_answer_change", change, units=str(unit)))
+        rows.append(row(question, "unit_drop", lost - own, units=end.name(unit), signal="drawn" if unit in drawn else ""))
+        rows.append(row(question, "unit_answer_change", change, units=end.name(unit)))
         if how is not None:
-            rows.append(row(question, "follows", how[unit], units=str(unit)))
+            rows.append(row(question, "follows", how[unit], units=end.name(unit)))
     table = tabulate(rows)
-    best = _sorted(table)["unit"].iloc[0]
-    alone, _ = without([unit for unit in range(units) if unit != best])
-    rows.append(row(question, "loss_of_best_alone", alone, units=str(best)))
+    best = str(_sorted(table)["unit"].iloc[0])
+    alone, _ = without([unit for unit in range(units) if end.name(unit) != best])
+    rows.append(row(question, "loss_of_best_alone", alone, units=best))
     table = tabulate(rows)
     notes = {"answer": _words(table, prepared, loss.levels, drawn), "setup": _setup(end, units, picked, drawn)}
     return Finding(question, TITLE, table, (), (_figure(question, table, loss.levels),), notes=notes)
 
 
-def following(sightings: Sightings) -> np.ndarray | None:
-    """Return how closely each unit of the layer that is read follows the concept, the larger of its states; or None."""
+def following(sightings: Sightings, end: tail.Tail) -> np.ndarray | None:
+    """Return how closely each unit of the stack follows the concept, the larger of its states; None where unknown.
+
+    Args:
+        sightings: the recordings.
+        end: whose stack; units of a layer that is not looked at follow it with 0.
+    """
     prepared = sightings.prepared
-    if prepared.read is None or prepared.read.name not in {layer.name for layer in prepared.layers}:
-        return None
     concept = prepared.answered
     if nothing_to_read(concept, sightings) is not None:
         return None
     sample = sightings.sample
     target = Target.of(concept, sample, prepared.x.shape[1])
     values = target.values if concept.is_categorical else detrended(target.values[:, None], target)[:, 0]
-    everywhere = np.ones(len(values), dtype=bool)
-    found = [
-        follows(detrended(states[sample.of[concept.name]], target), values, target, everywhere)
-        for (layer, _), states in sightings.own.states.items()
-        if layer == prepared.read.name
-    ]
-    return np.max(found, axis=0)
+    everywhere, found = np.ones(len(values), dtype=bool), []
+    for layer in end.stack:
+        own = [states for (name, _), states in sightings.own.states.items() if name == layer.name]
+        by_state = [follows(detrended(one[sample.of[concept.name]], target), values, target, everywhere) for one in own]
+        found.append(np.max(by_state, axis=0) if by_state else np.zeros(layer.units))
+    return np.concatenate(found)
 
 
 def _units(units: int, how: np.ndarray | None, prepared: Prepared) -> tuple[list[int], set[int]]:
@@ -113,7 +115,7 @@ def _units(units: int, how: np.ndarray | None, prepared: Prepared) -> tuple[list
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:
     rows = table[table["metric"] == "unit_drop"]
-    found = pd.DataFrame({"unit": rows["units"].astype(int), "drop": rows["value"], "drawn": rows["signal"] == "drawn"})
+    found = pd.DataFrame({"unit": rows["units"], "drop": rows["value"], "drawn": rows["signal"] == "drawn"})
     return found.sort_values("drop", ascending=False, kind="stable").reset_index(drop=True)
 
 
@@ -127,9 +129,9 @@ def _words(table: pd.DataFrame, prepared: Prepared, levels: bool, drawn: set[int
     costly = int((order["drop"] > COSTLY).sum())
     among = f" of the {len(order)} that were ablated" if drawn else ""
     text = (
-        f"Unit {int(first['unit'])} costs most: without it {what} rises from {said(own)} to {said(own + float(first['drop']))} "
+        f"Unit {first['unit']} costs most: without it {what} rises from {said(own)} to {said(own + float(first['drop']))} "
         f"(without all units to {said(every)}). {several(costly, 'unit')}{among} cost{'s' if costly == 1 else ''} more than "
-        f"{COSTLY}. With unit {int(first['unit'])} alone it is {said(alone)}"
+        f"{COSTLY}. With unit {first['unit']} alone it is {said(alone)}"
     )
     text += "; that unit alone does not suffice." if alone - own > COSTLY else ": that unit alone is enough here."
     if drawn:
@@ -147,10 +149,10 @@ def _words(table: pd.DataFrame, prepared: Prepared, levels: bool, drawn: set[int
 def _setup(end: tail.Tail, units: int, picked: list[int], drawn: set[int]) -> str:
     which = "Every unit was ablated alone"
     if drawn:
-        named = sorted(drawn)
+        named = [end.name(unit) for unit in sorted(drawn)]
         which = (
             f"{len(picked)} of {units} units were ablated, each alone, because every one costs a run: the "
-            f"{len(picked) - len(drawn)} that follow the concept most, and drawn ones ({listed([str(one) for one in named])}); "
+            f"{len(picked) - len(drawn)} that follow the concept most, and drawn ones ({listed(named)}); "
             "exact shares of all units would take 2 to the power of their number runs, and were not computed"
         )
     return (

@@ -13,9 +13,10 @@ import torch
 from ..causal.alignment import Alignment, Search, search
 from ..causal.alignment_controls import halves, pairs_among, random_bases
 from ..causal.interchange import Interchange, Scores
-from ..causal.pairs import Put, along, cell_with_its_hidden, columns
+from ..causal.pairs import Pairs, Put, along, columns
 from ..causal.support import OffSupport
 from ..causal.task import Task
+from ..errors import ProbeError
 from ..figures import BLUE, GREY, new_figure, style
 from ..findings import DataFigure, Finding
 from ..measurements import tabulate
@@ -23,7 +24,7 @@ from ..signals import Signal
 from . import exchanging_words, tail
 from .ablating import following
 from .prepared import Prepared
-from .sightings import Sightings, flops
+from .sightings import Sightings
 from .tables import said
 from .tables import row as table_row
 from .tasks import Relabelled, only_last, task_of
@@ -69,6 +70,10 @@ def ask(sightings: Sightings, question: str) -> Finding:
     defined = torch.as_tensor(np.isfinite(end.values[:, chosen.place]))
     train, test = (rows[defined[rows]] for rows in (ways[0].train, ways[0].test))
     pairs = pairs_among(end.machine, chosen.place, test, most=chosen.pairs, seed=prepared.seed)
+    pairs = _answerable(prepared, pairs, task)
+    if not len(pairs):
+        note = "Nothing was exchanged: after no exchange the right answer is one that the readout can give."
+        return Finding(question, TITLE, tabulate([]), notes={"answer": note})
     experiment = Interchange(pairs, task)
     first = experiment.scores(columns(end.machine.columns(Signal.HIDDEN_STATE)))
     if not first.changed or (first.whole == first.unpatched and first.whole_shift != first.whole_shift):
@@ -76,7 +81,7 @@ def ask(sightings: Sightings, question: str) -> Finding:
         note = f"Nothing was exchanged: “{name}” is the same in all sequences {chosen.left} steps before their end."
         return Finding(question, TITLE, tabulate([]), notes={"answer": note})
     ordered = not prepared.answered.is_categorical and bool(defined.all())
-    support = None if not ordered else OffSupport(pairs, task, most=256, seed=prepared.seed)
+    support = _support(pairs, task, prepared.seed) if ordered else None
     rows: list[dict[str, Any]] = []
     for name, units, put, kind in _puts(sightings, end, task, chosen, train):
         scores = experiment.scores(put)
@@ -89,10 +94,27 @@ def ask(sightings: Sightings, question: str) -> Finding:
     return Finding(question, TITLE, table, (), (_figure(question, table, levels),), notes=notes)
 
 
+def _answerable(prepared: Prepared, pairs: Pairs, task: Task) -> Pairs:
+    """Return the pairs whose right answer the readout can give."""
+    head = prepared.head
+    if head is None or not len(head.values):
+        return pairs
+    target = task.target(pairs.base, pairs.source, pairs.step)
+    kept = torch.isclose(target[:, None], head.values[None]).any(1)
+    return Pairs(pairs.machine, pairs.step, pairs.base[kept], pairs.source[kept], exhaustive=False)
+
+
+def _support(pairs: Pairs, task: Task, seed: int) -> OffSupport | None:
+    """Return where states lie, or None where sequences that have read the same differ in the concept."""
+    try:
+        return OffSupport(pairs, task, most=256, seed=seed)
+    except ProbeError:
+        return None
+
+
 def plan(prepared: Prepared, end: tail.Tail) -> Plan:
     """Return where states are exchanged: in the middle of what is run, or later where the rest would cost too much."""
-    read = prepared.read
-    one = flops(read) if read is not None else 1.0
+    one = tail.cost(end.stack)
     left = 0 if only_last(prepared) else (end.steps - 1) // 2
     searches = len(RANKS) + 1
     step_of_search = one * SEARCHED * searches * BACK
@@ -113,15 +135,17 @@ def _puts(
 ) -> Iterator[tuple[str, str, Put, str]]:
     """Yield what is put in: its name, which units or how many directions, how, and whether it is a control."""
     machine, prepared = end.machine, sightings.prepared
+    for number, layer in enumerate(end.stack if len(end.stack) > 1 else ()):
+        yield f"all of {layer.name}", "", columns(machine.layer_columns(number)), "part"
     if Signal.CELL_STATE in machine.signals:
-        yield "cell state, with the hidden state it makes", "", cell_with_its_hidden, "part"
-        yield "hidden state alone", "", columns(machine.columns(Signal.HIDDEN_STATE)), "part"
-    how = following(sightings)
+        yield "all cell states", "", columns(machine.columns(Signal.CELL_STATE)), "part"
+        yield "all hidden states", "", columns(machine.columns(Signal.HIDDEN_STATE)), "part"
+    how = following(sightings, end)
     if how is not None:
         order = [int(unit) for unit in np.argsort(-how, kind="stable")]
         for count in sorted({1, min(4, machine.units)}):
             units = order[:count]
-            named = " ".join(map(str, units))
+            named = " ".join(map(end.name, units))
             put = columns([column for unit in units for column in machine.unit(unit)])
             yield f"the {count} units that follow it most" if count > 1 else "the unit that follows it most", named, put, "units"
     for number, basis in enumerate(random_bases(machine.size, min(RANKS[-1], machine.size), RANDOM, seed=prepared.seed)):

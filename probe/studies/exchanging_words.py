@@ -44,7 +44,7 @@ def notes(
     setup = (
         f"The state of one sequence (the source) is put into another's run (the base) {place}; the run then goes on with "
         f"the base's inputs. The right answer is {how}. Pairs that differ in “{prepared.answered.name}” count: {pairs:,} pairs "
-        f"were run, among {end.said}. “Shift” is how far the expected answer goes of the way that it should; “off support” "
+        f"were run, among {end.said}, those whose right answer the readout can give. “Shift” is how far the expected answer goes of the way that it should; “off support” "
         "how far what was put in lies from every state that occurs, in distances between neighbouring values of the "
         "concept: beyond 0.5 it may work for a reason that the network never uses (Makelov et al. 2023)."
     )

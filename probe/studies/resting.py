@@ -21,7 +21,7 @@ from .observed import run
 from .prepared import Prepared
 from .sightings import Sightings, flops
 from .tables import place, row, said, several
-from .tail import _alone
+from .tail import alone
 
 TITLE = "Where does it rest?"
 #: About how many operations the search may take; starts at most, and so few that it is left out.
@@ -100,7 +100,7 @@ def _machine(sightings: Sightings, layer: Layer) -> tuple[Machine, Tensor]:
     def nothing(output: Tensor) -> Tensor:
         return output[:, 0]
 
-    machine = Machine(_Bare(_alone(layer)), x, answer=nothing, expected=nothing)
+    machine = Machine(_Bare(alone([layer])), x, answer=nothing, expected=nothing)
     rows = np.unique(sample.sequence)[:: max(1, len(np.unique(sample.sequence)) // 64)]
     chosen = sample.rows[rows]
     recording = run(prepared.opened.model, prepared.x[chosen], prepared.lengths[chosen], layer.name, layer.states)

@@ -1,25 +1,24 @@
-"""The end of each sequence as a machine: the layer that the readout reads, run from any of its states to the answer."""
+"""The end of each sequence as a machine: the layers up to the one that the readout reads, run from any of their states."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ..errors import ProbeError
-from ..layers import Layer, find_layers
-from ..machines import Machine
-from ..signals import Signal
+from ..layers import Layer, whole_module
 from .observed import packed, run
 from .prepared import Prepared
-from .readouts import Head
+from .readouts import copied
 from .sample import LEAST_SEQUENCES
 from .sightings import flops
+from .stack import StackMachine
 
 #: About how many operations the ablations may take: what is left of each sequence, and how many, follow from it.
 BUDGET = 1.2e11
@@ -28,44 +27,21 @@ UNITS, DRAWS = 24, 4
 MOST_SEQUENCES, FEWEST_SEQUENCES, FEWEST_STEPS, MOST_POINTS = 512, 64, 4, 60_000
 
 
-class TailModel(nn.Module):
-    """A recurrent layer that begins at given states, and the head that reads its last hidden state.
-
-    It is called with (row, step, number): what the layer reads, a number that tells sequences apart and has no
-    weight, and the states that the row begins with.
-
-    Args:
-        rnn: the layer, one level and one direction.
-        head: the readout.
-        states: for each state, in torch's order, how many numbers it has.
-    """
-
-    def __init__(self, rnn: nn.RNNBase, head: Head, states: list[int]) -> None:
-        super().__init__()
-        self.rnn, self.head, self.states = rnn, head, states
-
-    def forward(self, x: Float[Tensor, "row step number"]) -> Tensor:
-        """Return the head's scores of each row's last hidden state."""
-        width = self.rnn.input_size
-        parts = x[:, 0, width:].split(self.states, 1)
-        begin = [part.unsqueeze(0).contiguous() for part in parts]
-        h, _ = self.rnn(x[..., :width], tuple(begin) if len(begin) > 1 else begin[0])
-        return self.head(h[:, -1])
-
-
 @dataclass(frozen=True, eq=False)
 class Tail:
     """The last steps of some sequences.
 
     Attributes:
         machine: runs them from any state.
+        stack: the layers that it runs, the lowest first.
         rows: which sequences, (sequence,).
         steps: how many steps of each.
         values: the concept that the readout answers, (sequence, step); NaN where undefined.
         whole: whether these are whole sequences.
     """
 
-    machine: Machine
+    machine: StackMachine
+    stack: tuple[Layer, ...]
     rows: np.ndarray
     steps: int
     values: np.ndarray
@@ -76,6 +52,21 @@ class Tail:
         """Return which part of the inputs this is, in words."""
         part = "their whole length" if self.whole else f"the last {self.steps} steps of each"
         return f"{len(self.rows):,} sequences, {part}"
+
+    def name(self, unit: int) -> str:
+        """Return a unit's name: its number, and of a stack its layer's too."""
+        width = self.stack[0].units
+        return str(unit) if len(self.stack) == 1 else f"{self.stack[unit // width].name}:{unit % width}"
+
+
+def stack_of(read: Layer) -> list[Layer]:
+    """Return a layer and those below it in its module, the lowest first."""
+    return [layer for layer in whole_module(read) if layer.level <= read.level]
+
+
+def cost(stack: Sequence[Layer]) -> float:
+    """Return about how many operations layers take for one step of one sequence."""
+    return sum(flops(layer) for layer in stack)
 
 
 def why_not(prepared: Prepared) -> str | None:
@@ -109,7 +100,8 @@ def build(prepared: Prepared) -> Tail:
     reason, read, head = why_not(prepared), prepared.read, prepared.head
     if reason is not None or read is None or head is None:
         raise ProbeError(reason or "There is no readout.")
-    lengths, one = prepared.lengths, flops(read) * DRAWS * min(read.units, UNITS)
+    stack = stack_of(read)
+    lengths, one = prepared.lengths, cost(stack) * DRAWS * min(read.units * len(stack), UNITS)
     defined = np.flatnonzero(np.isfinite(_at_end(prepared.answered.values, lengths)))
     # Three quarters of the sequences are this long or longer.
     usual = int(np.quantile(lengths[defined], 0.25, method="lower"))
@@ -119,11 +111,10 @@ def build(prepared: Prepared) -> Tail:
     rows = long
     if len(long) > most:
         rows = np.sort(np.random.default_rng([prepared.seed, 5]).choice(long, most, replace=False))
-    x, whole = _inputs(prepared, read, rows, steps)
-    model = TailModel(_alone(read), head, [read.size(signal) for signal in read.states])
-    machine = Machine(model, x, answer=head.answer, expected=head.expected)
+    read_by, begin, whole = _inputs(prepared, stack, rows, steps)
+    machine = StackMachine(alone(stack), copied(head), read_by, begin)
     values = _last(prepared.answered.values[rows][:, :, None], lengths[rows], steps)[:, :, 0]
-    return Tail(machine, rows, steps, values, whole)
+    return Tail(machine, tuple(stack), rows, steps, values, whole)
 
 
 def _at_end(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -136,30 +127,29 @@ def _last(values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:
     return values[np.arange(len(values))[:, None], places]
 
 
-def _inputs(prepared: Prepared, read: Layer, rows: np.ndarray, steps: int) -> tuple[Tensor, bool]:
-    """Return what `TailModel` is called with, and whether all rows begin at their first step."""
+def _inputs(prepared: Prepared, stack: list[Layer], rows: np.ndarray, steps: int) -> tuple[Tensor, Tensor, bool]:
+    """Return what the lowest layer reads, the states before, and whether all rows begin at their first step."""
     x, lengths = prepared.x[rows], prepared.lengths[rows]
-    values = layer_inputs(prepared.opened.model, x, lengths, read)
-    width, whole = values.shape[2], bool((lengths == steps).all())
-    numbers = sum(read.size(signal) for signal in read.states)
-    found = np.zeros((len(rows), steps, width + 1 + numbers))
-    found[:, :, :width] = _last(values, lengths, steps)
+    values = layer_inputs(prepared.opened.model, x, lengths, stack[0])
+    whole = bool((lengths == steps).all())
+    # Rows that go on alike from different states are different: without a number of their own they would be one.
+    apart = np.zeros((len(rows), steps, 1)) if whole else np.tile(np.arange(len(rows))[:, None, None], (1, steps, 1))
+    read = np.concatenate([_last(values, lengths, steps), apart], axis=2)
+    signals = tuple(reversed(stack[0].states))
+    begin = np.zeros((len(rows), len(signals), len(stack), stack[0].units))
     if not whole:
-        # Rows that go on alike from different states are different: without a number of their own they would be one.
-        found[:, :, width] = np.arange(len(rows))[:, None]
-        recording = run(prepared.opened.model, x, lengths, read.name, read.states)
-        states = np.concatenate([recording[read.name, signal].double().numpy() for signal in read.states], axis=2)
-        later = lengths > steps
-        found[later, 0, width + 1 :] = states[later, lengths[later] - steps - 1]
-    return torch.as_tensor(found), whole
+        later = np.flatnonzero(lengths > steps)
+        for number, layer in enumerate(stack):
+            recording = run(prepared.opened.model, x, lengths, layer.name, signals)
+            for place, signal in enumerate(signals):
+                states = recording[layer.name, signal].double().numpy()
+                begin[later, place, number] = states[later, lengths[later] - steps - 1]
+    return torch.as_tensor(read), torch.as_tensor(begin).flatten(1), whole
 
 
 @torch.no_grad()
 def layer_inputs(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: Layer) -> np.ndarray:
-    """Return what a layer reads at each step, (sequence, time, number), float64."""
-    if layer.level:
-        below = layer.name.rpartition("[")[0] + f"[{layer.level - 1}]"
-        return run(model, x, lengths, below, [Signal.HIDDEN_STATE])[below, Signal.HIDDEN_STATE].double().numpy()
+    """Return what the lowest layer of a module reads at each step, (sequence, time, number), float64."""
     kept: list[Any] = []
 
     def hook(_module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
@@ -177,26 +167,24 @@ def layer_inputs(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: Layer)
     return given.double().numpy()
 
 
-def _alone(layer: Layer) -> nn.RNNBase:
-    """Return a layer as a module of its own in float64, which reads one number more, with weight 0."""
-    cell, module = layer.cell, layer.module
-    weights = cell.weights
+def alone(stack: Sequence[Layer]) -> nn.RNNBase:
+    """Return layers on top of each other as a module of their own in float64, which reads one number more, of weight 0."""
+    module = stack[0].module
     kinds: dict[Any, Any] = {
         nn.LSTM: nn.LSTM, nn.GRU: nn.GRU, nn.RNN: nn.RNN, nn.LSTMCell: nn.LSTM, nn.GRUCell: nn.GRU, nn.RNNCell: nn.RNN,
     }
     kind = next(made for own, made in kinds.items() if isinstance(module, own))
-    options = {"nonlinearity": getattr(module, "nonlinearity")} if kind is nn.RNN else {}  # noqa: B009 - torch's
-    bias = weights.b_ih is not None
-    found = kind(layer.inputs + 1, layer.units, bias=bias, batch_first=True, dtype=torch.float64, **options)
+    options: dict[str, Any] = {"nonlinearity": getattr(module, "nonlinearity")} if kind is nn.RNN else {}  # noqa: B009 - torch's
+    bias = stack[0].cell.weights.b_ih is not None
+    options |= {"num_layers": len(stack), "bias": bias, "batch_first": True, "dtype": torch.float64}
+    found = kind(stack[0].inputs + 1, stack[0].units, **options)
     with torch.no_grad():
-        found.weight_ih_l0.copy_(torch.cat([weights.W, weights.W.new_zeros(len(weights.W), 1)], 1))
-        found.weight_hh_l0.copy_(weights.U)
-        if weights.b_ih is not None and weights.b_hh is not None:
-            found.bias_ih_l0.copy_(weights.b_ih)
-            found.bias_hh_l0.copy_(weights.b_hh)
+        for level, layer in enumerate(stack):
+            weights = layer.cell.weights
+            spare = [weights.W.new_zeros(len(weights.W), 1)] if level == 0 else []
+            getattr(found, f"weight_ih_l{level}").copy_(torch.cat([weights.W, *spare], 1))
+            getattr(found, f"weight_hh_l{level}").copy_(weights.U)
+            if weights.b_ih is not None and weights.b_hh is not None:
+                getattr(found, f"bias_ih_l{level}").copy_(weights.b_ih)
+                getattr(found, f"bias_hh_l{level}").copy_(weights.b_hh)
     return found.eval()
-
-
-def single(model: nn.Module, name: str) -> Layer:
-    """Return a layer of a model by its name."""
-    return find_layers(model, [name])[0]
