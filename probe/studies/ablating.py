@@ -67,7 +67,9 @@ def ask(sightings: Sightings, question: str) -> Finding:
     rows = [row(question, "own_loss", own), row(question, "loss_without_all", every)]
     for unit in picked:
         lost, change = without([unit])
-        rows.append(row(question, "unit_drop", lost - own, units=end.name(unit), signal="drawn" if unit in drawn else ""))
+        rows.append(
+            row(question, "unit_drop", lost - own, units=end.name(unit), signal="drawn" if unit in drawn else "")
+        )
         rows.append(row(question, "unit_answer_change", change, units=end.name(unit)))
         if how is not None:
             rows.append(row(question, "follows", how[unit], units=end.name(unit)))
@@ -97,7 +99,9 @@ def following(sightings: Sightings, end: tail.Tail) -> np.ndarray | None:
     everywhere, found = np.ones(len(values), dtype=bool), []
     for layer in end.stack:
         own = [states for (name, _), states in sightings.own.states.items() if name == layer.name]
-        by_state = [follows(detrended(one[sample.of[concept.name]], target), values, target, everywhere) for one in own]
+        by_state = [
+            follows(detrended(one[sample.of[concept.name]], target), values, target, everywhere) for one in own
+        ]
         found.append(np.max(by_state, axis=0) if by_state else np.zeros(layer.units))
     return np.concatenate(found)
 
@@ -129,8 +133,10 @@ def _words(table: pd.DataFrame, prepared: Prepared, levels: bool, drawn: set[int
     costly = int((order["drop"] > COSTLY).sum())
     among = f" of the {len(order)} that were ablated" if drawn else ""
     text = (
-        f"Unit {first['unit']} costs most: without it {what} rises from {said(own)} to {said(own + float(first['drop']))} "
-        f"(without all units to {said(every)}). {several(costly, 'unit')}{among} cost{'s' if costly == 1 else ''} more than "
+        f"Unit {first['unit']} costs most: without it {what} rises from {said(own)} to "
+        f"{said(own + float(first['drop']))} "
+        f"(without all units to {said(every)}). {several(costly, 'unit')}{among} cost{'s' if costly == 1 else ''} "
+        "more than "
         f"{COSTLY}. With unit {first['unit']} alone it is {said(alone)}"
     )
     text += "; that unit alone does not suffice." if alone - own > COSTLY else ": that unit alone is enough here."
@@ -138,7 +144,8 @@ def _words(table: pd.DataFrame, prepared: Prepared, levels: bool, drawn: set[int
         own_rows, others = order[~order["drawn"]], order[order["drawn"]]
         if len(own_rows) and len(others):
             text += (
-                f" The mean cost is {said(float(own_rows['drop'].mean()))} for the units that follow “{prepared.answered.name}” "
+                f" The mean cost is {said(float(own_rows['drop'].mean()))} for the units that follow "
+                f"“{prepared.answered.name}” "
                 f"most, and {said(float(others['drop'].mean()))} for drawn ones."
             )
     if costly == 0:
@@ -156,8 +163,10 @@ def _setup(end: tail.Tail, units: int, picked: list[int], drawn: set[int]) -> st
             "exact shares of all units would take 2 to the power of their number runs, and were not computed"
         )
     return (
-        f"{which}, on {end.said}: after every step its state is that of another sequence at the same distance from the end, "
-        f"{tail.DRAWS} others for each (resample ablation; Chan et al. 2022). The rest is computed by the network itself."
+        f"{which}, on {end.said}: after every step its state is that of another sequence at the same distance from "
+        "the end, "
+        f"{tail.DRAWS} others for each (resample ablation; Chan et al. 2022). The rest is computed by the network "
+        "itself."
     )
 
 
@@ -166,7 +175,10 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
     with style():
         figure, axes = new_figure(height=3.0)
         ax, places = axes[0, 0], np.arange(len(order))
-        for flag, color, marker, label in ((False, BLUE, "o", "follow the concept most"), (True, ORANGE, "s", "drawn")):
+        for flag, color, marker, label in (
+            (False, BLUE, "o", "follow the concept most"),
+            (True, ORANGE, "s", "drawn"),
+        ):
             mine = (order["drawn"] == flag).to_numpy()
             if mine.any():
                 name = label if order["drawn"].any() else None
@@ -187,6 +199,8 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
             name=f"{question}-drops",
             title="What one unit costs",
             alt=alt,
-            caption=f"The dotted line is {COSTLY}. One mark a unit; no error bars: the same sequences are used for all.",
+            caption=(
+                f"The dotted line is {COSTLY}. One mark a unit; no error bars: the same sequences are used for all."
+            ),
             data=order,
         )

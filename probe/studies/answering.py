@@ -18,14 +18,19 @@ from .functions import calling
 from .observed import run
 from .prepared import Prepared
 from .readouts import NUMBER
-from .sample import SEQUENCES
+from .sample import POINTS, SEQUENCES
 from .sightings import Sightings
 from .tables import NULL, row, said, several
 
 TITLE = "Are its answers right?"
 #: An answer that is a number agrees with another one that is nearer than this.
 NEAR = 0.5
-_WANTS = "It is called with one sequence, a tuple with a number (or a tuple of features) for each step, and must return one answer."
+#: However long sequences are, so many are looked at.
+FEWEST = 100
+_WANTS = (
+    "It is called with one sequence, a tuple with a number (or a tuple of features) for each step, and must return "
+    "one answer."
+)
 
 
 def told(name: str, program: Callable[[tuple], Any], sequences: Sequence[tuple]) -> list[Any]:
@@ -72,8 +77,9 @@ def chosen(prepared: Prepared) -> np.ndarray:
     """Return the sequences whose answers are looked at: those with a right one, drawn where there are many."""
     ends = prepared.answered.values[np.arange(len(prepared.x)), prepared.lengths - 1]
     rows = np.flatnonzero(np.isfinite(ends))
-    if len(rows) > SEQUENCES:
-        rows = np.sort(np.random.default_rng([prepared.seed, 6]).choice(rows, SEQUENCES, replace=False))
+    most = int(np.clip(2 * POINTS // prepared.x.shape[1], FEWEST, SEQUENCES))
+    if len(rows) > most:
+        rows = np.sort(np.random.default_rng([prepared.seed, 6]).choice(rows, most, replace=False))
     return rows
 
 
@@ -82,7 +88,10 @@ def ask(sightings: Sightings, question: str) -> Finding:
     prepared = sightings.prepared
     concept, head, rows = prepared.answered, prepared.head, chosen(prepared)
     if not len(rows) or head is None:
-        note = f"“{concept.name}” is not defined at the last step of any sequence, so that no answer can be right or wrong."
+        note = (
+            f"“{concept.name}” is not defined at the last step of any sequence, so that no answer can be right or "
+            "wrong."
+        )
         return Finding(question, TITLE, tabulate([]), notes={"lead": note, "answer": note})
     given, shown = answers(prepared, rows)
     right = concept.values[rows, prepared.lengths[rows] - 1]
@@ -99,10 +108,14 @@ def ask(sightings: Sightings, question: str) -> Finding:
         found.append(row(question, "accuracy", frequent, subject=NULL, network="the most frequent answer"))
     found.insert(0, row(question, "r_squared" if continuous else "accuracy", share))
     if continuous:
-        lead = f"Its answers tell “{concept.name}” at the last step with R² {said(share)} ({several(len(rows), 'sequence')})."
+        lead = (
+            f"Its answers tell “{concept.name}” at the last step with R² {said(share)} "
+            f"({several(len(rows), 'sequence')})."
+        )
     else:
         lead = (
-            f"It answers “{concept.name}” right on {share:.1%} of {several(len(rows), 'sequence')} (95 % interval {low:.1%} to "
+            f"The network answers “{concept.name}” right on {share:.1%} of {several(len(rows), 'sequence')} (95 % "
+            f"interval {low:.1%} to "
             f"{high:.1%}); always giving the most frequent answer is right on {frequent:.1%}."
         )
     programs = _programs(prepared, rows, given if not continuous else shown, question)
@@ -121,7 +134,8 @@ def _programs(prepared: Prepared, rows: np.ndarray, given: np.ndarray, question:
         said_by = told(name, program, sequences)
         if not concept.is_categorical and any(isinstance(one, str) for one in said_by):
             raise ProbeError(
-                f"The program {name!r} answers with texts and the concept {concept.name!r} is a number; return numbers."
+                f"The program {name!r} answers with texts and the concept {concept.name!r} is a number; return "
+                "numbers."
             )
         codes = concept.codes_of(said_by)
         near = 1e-9 if concept.is_categorical else NEAR
@@ -139,8 +153,14 @@ def _words(programs: list[dict[str, Any]]) -> str:
     shares = [(one["signal"], one["value"]) for one in programs if one["metric"] == "agreement"]
     best = max(shares, key=lambda one: one[1])
     ties = [name for name, value in shares if value == best[1]]
-    which = "several programs do equally well: " + ", ".join(ties) if len(ties) > 1 else f"{best[0]} does most often"
+    which = (
+        "several answer equally often as the network does (" + ", ".join(ties) + ")"
+        if len(ties) > 1
+        else f"“{best[0]}” answers most often as the network does"
+    )
     return (
-        f"Of {several(len(shares), 'rival program')} {which} ({best[1]:.1%} of its answers). Equal answers on these sequences "
-        "do not make it the same program: several may fit the same behaviour, and sequences where rivals differ decide."
+        f"Of {several(len(shares), 'rival program')} {which}: {best[1]:.1%} of the network's answers. Equal "
+        "answers on these sequences "
+        "do not make it the same program: several may fit the same behaviour, and sequences where rivals differ "
+        "decide."
     )

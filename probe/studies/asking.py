@@ -54,7 +54,13 @@ def run(
         tell(Progress(question, number, len(asked), "started"))
         answer = ask()
         written = Finding(
-            answer.question, answer.title, answer.measurements, answer.claims, answer.figures, _provenance(parts), answer.notes
+            answer.question,
+            answer.title,
+            answer.measurements,
+            answer.claims,
+            answer.figures,
+            _provenance(parts),
+            answer.notes,
         ).write(folder / FINDINGS / question)
         # What the page is built from is what lies on disk, so that a run that was taken up again gives the same page.
         found.append(Finding.read(written))
@@ -79,7 +85,7 @@ def questions(sightings: Sightings) -> Iterator[tuple[str, Ask]]:
 
 
 def reading_names(prepared: Prepared) -> dict[str, str]:
-    """Return the name of each concept's question: the concept's own letters, numbered where they do not tell it apart."""
+    """Return the name of each concept's question: its own letters, numbered where they do not tell it apart."""
     found: dict[str, str] = {}
     for name in prepared.concepts:
         letters = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "concept"
@@ -119,7 +125,8 @@ def _claim(folder: Path, parts: dict[str, str], *, overwrite: bool) -> None:
         changed = [name for name in parts if not isinstance(before, dict) or before.get(name) != parts[name]]
         if changed and not overwrite:
             raise ProbeError(
-                f"{str(folder)!r} holds the report of another study: {', '.join(changed)} differ. Give another folder, "
+                f"{str(folder)!r} holds the report of another study: {', '.join(changed)} differ. Give another "
+                "folder, "
                 "or --overwrite (overwrite=True) to replace it."
             )
     elif folder.is_dir() and any((folder / name).exists() for name in (PAGE, FINDINGS)) and not overwrite:

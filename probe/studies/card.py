@@ -35,10 +35,15 @@ def _notes(prepared: Prepared, sightings: Sightings, recorded: int) -> dict[str,
         read += f"; {recorded:,} of them, drawn with seed {prepared.seed}, were recorded"
     error = sightings.own.max_error
     exact = (
-        f"Recomputed from its own states, the network's gates give its hidden states with a largest error of {error:.2g}, "
+        "Recomputed from its own states, the network's gates give its hidden states with a largest error of "
+        f"{error:.2g}, "
         "relative to max(1, |value|): what is shown here is this network, and no copy that runs apart."
     )
-    return {"inputs": read, "recording": exact, **{f"card: {name}": text for name, text in prepared.opened.card.items()}}
+    return {
+        "inputs": read,
+        "recording": exact,
+        **{f"card: {name}": text for name, text in prepared.opened.card.items()},
+    }
 
 
 def layers_table(finding: Finding) -> pd.DataFrame:

@@ -140,7 +140,9 @@ def _called(name: str, function: Callable[..., Any], x: np.ndarray, where: str) 
         found = found.detach().cpu().numpy() if isinstance(found, Tensor) else found
         values = np.array(found, dtype=object) if isinstance(found, (list, tuple)) else np.asarray(found)
     if values.shape != (len(x),):
-        raise ProbeError(f"The concept {name!r} returned shape {values.shape} on {where}, of {len(x)} steps. {_WANTS}")
+        raise ProbeError(
+            f"The concept {name!r} returned shape {values.shape} on {where}, of {len(x)} steps. {_WANTS}"
+        )
     return values
 
 
@@ -148,8 +150,15 @@ def _aligned(name: str, raw: Any, shape: tuple[int, ...]) -> np.ndarray:
     array = raw.detach().cpu().numpy() if isinstance(raw, torch.Tensor) else np.asarray(raw)
     if array.shape != shape:
         batch, time = shape
-        which = [axis for axis, found, wanted in zip(("batch", "time"), array.shape, shape, strict=False)
-                 if found != wanted] if array.ndim == 2 else []
+        which = (
+            [
+                axis
+                for axis, found, wanted in zip(("batch", "time"), array.shape, shape, strict=False)
+                if found != wanted
+            ]
+            if array.ndim == 2
+            else []
+        )
         differs = f" They differ in {' and '.join(which)}." if which else ""
         raise ProbeError(
             f"The concept {name!r} has shape {array.shape}; it must be aligned to the inputs' (batch, time), "
@@ -188,7 +197,9 @@ def _numbers(name: str, array: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 def _codes(name: str, array: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
     plain = [[None if _missing(one) else _plain(one) for one in row] for row in array.tolist()]
-    kept = {one for row, inside in zip(plain, valid, strict=True) for one in np.array([*row, None], object)[:-1][inside]}
+    kept = {
+        one for row, inside in zip(plain, valid, strict=True) for one in np.array([*row, None], object)[:-1][inside]
+    }
     kept.discard(None)
     if len(kept) > MOST_CATEGORIES:
         raise ProbeError(

@@ -1,4 +1,4 @@
-"""Does the answer follow the state? Parts of one sequence's state are put into another's run, and directions searched."""
+"""Does the answer follow the state? Parts of one sequence's are put into another's run, and directions searched."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from . import exchanging_words, tail
 from .ablating import following
 from .prepared import Prepared
 from .sightings import Sightings
-from .tables import said
 from .tables import row as table_row
+from .tables import said
 from .tasks import Relabelled, only_last, task_of
 
 TITLE = "Does the answer follow the state?"
@@ -85,12 +85,15 @@ def ask(sightings: Sightings, question: str) -> Finding:
     rows: list[dict[str, Any]] = []
     for name, units, put, kind in _puts(sightings, end, task, chosen, train):
         scores = experiment.scores(put)
-        rows += _rows(question, name, units, kind, scores, float("nan") if support is None else support.distance(put))
+        far = float("nan") if support is None else support.distance(put)
+        rows += _rows(question, name, units, kind, scores=scores, far=far)
     rows = [*_ends(question, first), *rows]
     table = tabulate(rows)
     held_out = len(ways) > 1
     levels = prepared.head is not None and len(prepared.head.values) > 0
-    notes = exchanging_words.notes(table, prepared, end, chosen, how, levels=levels, held_out=held_out, pairs=len(pairs))
+    notes = exchanging_words.notes(
+        table, prepared, end, chosen, how, levels=levels, held_out=held_out, pairs=len(pairs)
+    )
     return Finding(question, TITLE, table, (), (_figure(question, table, levels),), notes=notes)
 
 
@@ -113,7 +116,7 @@ def _support(pairs: Pairs, task: Task, seed: int) -> OffSupport | None:
 
 
 def plan(prepared: Prepared, end: tail.Tail) -> Plan:
-    """Return where states are exchanged: in the middle of what is run, or later where the rest would cost too much."""
+    """Return where states are exchanged: in the middle of what is run, or later where that would cost too much."""
     one = tail.cost(end.stack)
     left = 0 if only_last(prepared) else (end.steps - 1) // 2
     searches = len(RANKS) + 1
@@ -123,7 +126,9 @@ def plan(prepared: Prepared, end: tail.Tail) -> Plan:
         left = int(np.clip(BUDGET_OF_PAIRS / (one * FEWEST_PAIRS * 14), 1, left))
     # Where the concept is not defined so early in enough sequences, later.
     enough = min(FEWEST_DEFINED, len(end.rows))
-    left = next(k for k in range(left, -1, -1) if not k or np.isfinite(end.values[:, end.steps - 1 - k]).sum() >= enough)
+    left = next(
+        k for k in range(left, -1, -1) if not k or np.isfinite(end.values[:, end.steps - 1 - k]).sum() >= enough
+    )
     steps = max(left, 1)
     iterations = int(min(ITERATIONS, BUDGET_OF_SEARCH / (step_of_search * steps)))
     pairs = int(np.clip(BUDGET_OF_PAIRS / (one * steps * 14), FEWEST_PAIRS, MOST_PAIRS))
@@ -147,8 +152,15 @@ def _puts(
             units = order[:count]
             named = " ".join(map(end.name, units))
             put = columns([column for unit in units for column in machine.unit(unit)])
-            yield f"the {count} units that follow it most" if count > 1 else "the unit that follows it most", named, put, "units"
-    for number, basis in enumerate(random_bases(machine.size, min(RANKS[-1], machine.size), RANDOM, seed=prepared.seed)):
+            yield (
+                f"the {count} units that follow it most" if count > 1 else "the unit that follows it most",
+                named,
+                put,
+                "units",
+            )
+    for number, basis in enumerate(
+        random_bases(machine.size, min(RANKS[-1], machine.size), RANDOM, seed=prepared.seed)
+    ):
         yield f"random directions {number + 1}", str(basis.shape[1]), along(basis), "random"
     if chosen.iterations:
         yield from _searched(prepared, end, task, chosen, train)
@@ -165,16 +177,25 @@ def _searched(
     ranks = [rank for rank in RANKS if rank <= machine.size]
     wanted = [Search(rank, task, train) for rank in ranks] + [Search(ranks[-1], mixed, train)]
     found: list[Alignment] = search(
-        machine, chosen.place, wanted, loss=head.loss, iterations=chosen.iterations, pairs=SEARCHED, seed=prepared.seed
+        machine,
+        chosen.place,
+        wanted,
+        loss=head.loss,
+        iterations=chosen.iterations,
+        pairs=SEARCHED,
+        seed=prepared.seed,
     )
     for rank, one in zip(ranks, found, strict=False):
         yield "directions that were searched for", str(rank), one.put, "searched"
     yield "directions searched for relabelled values", str(ranks[-1]), found[-1].put, "relabelled"
 
 
-def _rows(question: str, name: str, units: str, kind: str, scores: Scores, far: float) -> list[dict[str, Any]]:
+def _rows(question: str, name: str, units: str, kind: str, *, scores: Scores, far: float) -> list[dict[str, Any]]:
     numbers = {"followed": scores.iia, "shift": scores.shift, "off_support": far}
-    return [table_row(question, metric, value, network=name, units=units, signal=kind) for metric, value in numbers.items()]
+    return [
+        table_row(question, metric, value, network=name, units=units, signal=kind)
+        for metric, value in numbers.items()
+    ]
 
 
 def _ends(question: str, scores: Scores) -> list[dict[str, Any]]:
@@ -187,19 +208,20 @@ def _ends(question: str, scores: Scores) -> list[dict[str, Any]]:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what was put in as a table: name, units or directions, answers that follow, shift, distance; random joined."""
+    """Return what was put in as a table, a row each: units or directions, what followed; random ones joined."""
     wide = table.pivot_table(
         index=["network", "units", "signal"], columns="metric", values="value", sort=False, dropna=False
     ).reset_index()
     wide = wide.dropna(subset=["followed", "shift"], how="all")
     for column in ("followed", "shift", "off_support"):
-        wide[column] = wide[column] if column in wide else np.nan
+        wide[column] = wide.get(column, np.nan)
     mixed = wide["signal"] == "random"
     joined = wide[mixed].groupby(["units", "signal"], as_index=False)[["followed", "shift", "off_support"]].mean()
     joined["network"] = f"random directions, mean of {int(mixed.sum())}"
     found = pd.concat([wide[~mixed], joined], ignore_index=True)
     order = {kind: number for number, kind in enumerate(("end", "part", "units", "searched", "relabelled", "random"))}
-    found = found.sort_values("signal", key=lambda kinds: kinds.map(order), kind="stable")
+    found = found.assign(place=found["signal"].map(order)).sort_values(["place", "units"], kind="stable")
+    # Units by how many there are, and the two ends of the scale as they were.
     return found[["network", "units", "signal", "followed", "shift", "off_support"]].reset_index(drop=True)
 
 
@@ -209,6 +231,10 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
     labels = [
         f"{name} ({units})" if kind in ("searched", "relabelled", "random") else name
         for name, units, kind in zip(found["network"], found["units"], found["signal"], strict=True)
+    ]
+    labels = [
+        label.replace("directions searched for relabelled values", "the same for relabelled values")
+        for label in labels
     ]
     with style():
         figure, axes = new_figure(height=0.34 * len(found) + 1.0)
@@ -225,7 +251,8 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
         best = found[~controls & ~ends].sort_values(column, ascending=False, kind="stable")
         value = float(best[column].iloc[0]) if len(best) else float("nan")
         alt = (
-            f"{len(found)} things put into the run: with nothing {said(float(found[column].iloc[0]))} of the answers follow, "
+            f"{len(found)} things put into the run: with nothing {said(float(found[column].iloc[0]))} of the "
+            "answers follow, "
             f"with the whole state {said(float(found[column].iloc[1]))}, with the best part {said(value)}."
         )
         return DataFigure.from_figure(

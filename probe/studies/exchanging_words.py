@@ -42,20 +42,29 @@ def notes(
     """
     place = f"{several(plan.left, 'step')} before the end" if plan.left else "after the last step"
     setup = (
-        f"The state of one sequence (the source) is put into another's run (the base) {place}; the run then goes on with "
-        f"the base's inputs. The right answer is {how}. Pairs that differ in “{prepared.answered.name}” count: {pairs:,} pairs "
-        f"were run, among {end.said}, those whose right answer the readout can give. “Shift” is how far the expected answer goes of the way that it should; “off support” "
+        f"The state of one sequence (the source) is put into another's run (the base) {place}; the run then goes "
+        "on with "
+        f"the base's inputs. The right answer is {how}. Pairs that differ in “{prepared.answered.name}” count: "
+        f"{pairs:,} pairs "
+        f"were run, among {end.said}, those whose right answer the readout can give. “Shift” is how far the "
+        "expected answer goes of the way that it should; “off support” "
         "how far what was put in lies from every state that occurs, in distances between neighbouring values of the "
         "concept: beyond 0.5 it may work for a reason that the network never uses (Makelov et al. 2023)."
     )
     if not plan.left:
         setup += (
-            " Nothing says what becomes of a value when more is read (the concept was given as an array, without combine), "
+            " Nothing says what becomes of a value when more is read (the concept was given as an array, without "
+            "combine), "
             "or it is not defined earlier, so that only last states were exchanged: this is about what the readout "
             "reads, and not about what is remembered."
         )
     words = _answer(table, prepared, levels=levels)
-    found = {"lead": words, "answer": words, "setup": setup, "search": _search(table, plan, levels=levels, held_out=held_out)}
+    found = {
+        "lead": words,
+        "answer": words,
+        "setup": setup,
+        "search": _search(table, plan, levels=levels, held_out=held_out),
+    }
     return found
 
 
@@ -72,13 +81,16 @@ def _answer(table: pd.DataFrame, prepared: Prepared, *, levels: bool) -> str:
             f"{text}: the answer does not follow this state, so that parts of it say nothing about "
             f"“{prepared.answered.name}” either."
         )
+    parts = found[found["signal"] == "part"]
+    for name, value in zip(parts["network"], parts[column], strict=True):
+        text += f"; with {name} {said(float(value))}"
     units = found[found["signal"] == "units"].sort_values(column, ascending=False, kind="stable")
     controls = found[found["signal"].isin(["random", "relabelled"])][column]
     ceiling = max(float(controls.max()), nothing)
     if len(units):
         best = units.iloc[0]
         value = float(best[column])
-        verb = "more" if value - ceiling > MORE else "no clear more"
+        verb = "more" if value - ceiling > MORE else "not clearly more"
         named = listed(str(best["units"]).split())
         text += (
             f"; with unit{'s' * (' ' in str(best['units']))} {named} alone {said(value)}, {verb} than any control "
@@ -92,29 +104,39 @@ def _search(table: pd.DataFrame, plan: Plan, *, levels: bool, held_out: bool) ->
 
     if not plan.iterations:
         return (
-            "Directions were not searched for: a step of the search runs this layer there and back on every pair, and as many "
+            "Directions were not searched for: a step of the search runs this layer there and back on every pair, "
+            "and as many "
             "steps as it needs would take too long for a network of this size. probe.questions.alignment does it on "
             "request."
         )
     found, column = summary(table), "followed" if levels else "shift"
     searched, mixed = (found[found["signal"] == kind] for kind in ("searched", "relabelled"))
-    values = [f"{said(float(value))} with {rank}" for rank, value in zip(searched["units"], searched[column], strict=True)]
+    values = [
+        f"{said(float(value))} with {rank}" for rank, value in zip(searched["units"], searched[column], strict=True)
+    ]
     control = float(mixed[column].iloc[0])
     best = float(searched[column].max())
     far = found.loc[searched.index, "off_support"].max()
     verdict = (
-        "the directions carry it, as far as an exchange can tell"
+        "that is clearly more than this control"
         if best - control > MORE
-        else "that is no clear more than the control: the search finds as much where there is nothing to find"
+        else "that is not clearly more than the control: the search finds as much where there is nothing to find"
     )
     text = (
-        f"Alignment search (DAS; Geiger et al. 2024, {plan.iterations} steps): {listed(values)} of the state's directions, and "
+        f"Alignment search (DAS; Geiger et al. 2024, {plan.iterations} steps): {listed(values)} of the state's "
+        "directions, and "
         f"{said(control)} where it searched for the values of other sequences; {verdict}."
     )
     if far == far and far > 0.5:  # noqa: PLR0124 - NaN where nothing was measured
-        text += f" What was put in lies up to {said(float(far))} off support, so that the score alone is not to be trusted."
+        text += (
+            f" But what was put in lies up to {said(float(far))} off support, beyond 0.5, so that the score alone "
+            "does not show "
+            "that the network itself uses these directions."
+        )
     if not held_out:
-        text += " There are too few sequences to hold some out: scores of searched directions are those of their own fit."
+        text += (
+            " There are too few sequences to hold some out: scores of searched directions are those of their own fit."
+        )
     return text + (
         " A re-initialised network with a fitted head may give directions as good; that was not tried, so that "
         "nothing here says that training made them."

@@ -44,13 +44,17 @@ def explorer(prepared: Prepared) -> Explorer | str:
     while isinstance(inner, Held):
         (inner,) = inner.children()
     if not isinstance(inner, (nn.LSTM, nn.GRU, nn.RNN)):
-        return f"The page does not run the network: it is a {type(inner).__name__}, and the explorer runs torch's own LSTM, GRU and RNN."
+        return (
+            f"The page does not run the network: it is a {type(inner).__name__}, and the explorer runs torch's own "
+            "LSTM, GRU and RNN."
+        )
     module, softmax = _with_head(inner, prepared)
     network = ExplorerNetwork(prepared.opened.name, module, "the network of this study", softmax=softmax)
     reason = network.why_not
     if reason is None and network.parameters > PARAMETERS:
         reason = (
-            f"{prepared.opened.name} has {network.parameters:,} parameters, and the page of a study carries networks of up to "
+            f"{prepared.opened.name} has {network.parameters:,} parameters, and the page of a study carries "
+            "networks of up to "
             f"{PARAMETERS:,} to stay small enough to be sent; probe.record and probe.intervene run it in Python."
         )
     if reason is not None:
@@ -81,7 +85,10 @@ def _classes(prepared: Prepared, softmax: bool) -> list[str]:
         return []
     concept, values = prepared.answered, prepared.head.values.tolist()
     known = len(concept.categories) if concept.is_categorical else None
-    return [concept.said(value) if known is None or value < known else f"answer {place}" for place, value in enumerate(values)]
+    return [
+        concept.said(value) if known is None or value < known else f"answer {place}"
+        for place, value in enumerate(values)
+    ]
 
 
 def _example(prepared: Prepared) -> tuple[Any, dict[str, list[float]] | None]:

@@ -36,7 +36,9 @@ def read_study(path: Path, seed: int | None = None) -> Study:
         ProbeError: the file is missing, damaged or names what does not exist.
     """
     if path.suffix not in (".toml", ".py"):
-        raise ProbeError(f"{str(path)!r} ends in {path.suffix!r}; a study is a .toml file, or a .py file that defines study.")
+        raise ProbeError(
+            f"{str(path)!r} ends in {path.suffix!r}; a study is a .toml file, or a .py file that defines study."
+        )
     if not path.is_file():
         raise ProbeError(f"There is no study {str(path)!r}. Give the path of one; rnn-probe new-study writes one.")
     study = _of_python(path) if path.suffix == ".py" else _of_toml(path)
@@ -51,7 +53,8 @@ def _of_python(path: Path) -> Study:
     found = vars(load_file(path)).get("study")
     if not isinstance(found, Study):
         raise ProbeError(
-            f"{str(path)!r} defines {'no study' if found is None else f'study as a {type(found).__name__}'}; it must hold "
+            f"{str(path)!r} defines {'no study' if found is None else f'study as a {type(found).__name__}'}; it "
+            "must hold "
             "study = probe.Study(...)."
         )
     return found
@@ -61,7 +64,9 @@ def _of_toml(path: Path) -> Study:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ProbeError(f"{str(path)!r} is no TOML ({error}). Mend the line, or write a new one: rnn-probe new-study.") from error
+        raise ProbeError(
+            f"{str(path)!r} is no TOML ({error}). Mend the line, or write a new one: rnn-probe new-study."
+        ) from error
     folder = path.parent
     for name, keys in KEYS.items():
         _check(content if not name else _table(content, name), keys, name)
@@ -70,7 +75,9 @@ def _of_toml(path: Path) -> Study:
         network=folder / _text(network, "network", "file"),
         inputs=array(folder, inputs, "inputs"),
         concepts={name: _concept(folder, name, one) for name, one in _table(content, "concepts").items()},
-        lengths=None if "lengths" not in inputs else _read(folder / _text(inputs, "inputs", "lengths"), None, "inputs.lengths"),
+        lengths=None
+        if "lengths" not in inputs
+        else _read(folder / _text(inputs, "inputs", "lengths"), None, "inputs.lengths"),
         name=_optional(network, "network", "name"),
         nonlinearity=_optional(network, "network", "nonlinearity"),
         layers=_names(network, "network", "layers"),
@@ -119,7 +126,9 @@ def _names(table: Mapping[str, Any], where: str, key: str) -> list[str] | None:
     if found is None:
         return None
     if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
-        raise ProbeError(f'{key} under [{where}] is {str(found)[:60]!r}; it must be names in brackets: {key} = ["rnn[0]"].')
+        raise ProbeError(
+            f'{key} under [{where}] is {str(found)[:60]!r}; it must be names in brackets: {key} = ["rnn[0]"].'
+        )
     return found
 
 
@@ -139,7 +148,8 @@ def _read(path: Path, key: str | None, where: str) -> np.ndarray:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise ProbeError(
-            f"{where}: {str(path)!r} cannot be read ({error}). Give a .npy file that numpy.save wrote, or a .npz with key =."
+            f"{where}: {str(path)!r} cannot be read ({error}). Give a .npy file that numpy.save wrote, or a .npz "
+            "with key =."
         ) from error
     if isinstance(found, np.ndarray):
         return found
@@ -153,18 +163,25 @@ def _read(path: Path, key: str | None, where: str) -> np.ndarray:
         try:
             return found[chosen]
         except ValueError as error:
-            raise ProbeError(f"{where}: {chosen!r} in {path.name!r} holds Python objects; save numbers or texts.") from error
+            raise ProbeError(
+                f"{where}: {chosen!r} in {path.name!r} holds Python objects; save numbers or texts."
+            ) from error
 
 
 def _concept(folder: Path, name: str, table: Any) -> Concept:
     if not isinstance(table, Mapping):
-        raise ProbeError(f"concepts.{name} is a {type(table).__name__}; it must be a table: [concepts.{name}] with file or function.")
+        raise ProbeError(
+            f"concepts.{name} is a {type(table).__name__}; it must be a table: [concepts.{name}] with file or "
+            "function."
+        )
     _check(table, CONCEPT, f"concepts.{name}")
     where = f"concepts.{name}"
     if ("file" in table) == ("function" in table):
         raise ProbeError(f"[{where}] must have either file (an array (batch, time)) or function ('study.py:{name}').")
     values: Any = (
-        array(folder, table, where) if "file" in table else load_function(_text(table, where, "function"), folder, where)
+        array(folder, table, where)
+        if "file" in table
+        else load_function(_text(table, where, "function"), folder, where)
     )
     return Concept(values, _optional(table, where, "kind"), str(table.get("description", "")))
 

@@ -1,4 +1,4 @@
-"""Linear probes on parts of the sequences, and what they say of the others: of numbers by ridge, of categories logistic."""
+"""Linear probes on parts of the sequences, and what they say of the others: ridge of numbers, logistic of names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 #: Penalties that are tried, each times the number of states; which one is used is decided on training sequences.
-PENALTIES = (1e-9, 1e-6, 1e-4, 1e-2, 1.0)
+PENALTIES = (1e-7, 1e-5, 1e-3, 1e-1)
 
 
 def standardised(values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state number"]:
@@ -22,7 +22,7 @@ def told_numbers(
 ) -> Float[np.ndarray, "state target"]:
     """Return what ridge probes say of each state's targets, fitted on the states of other folds.
 
-    Of the training folds the next one decides the penalty of each target; then all of them are fitted.
+    The training folds, each held out in turn, decide the penalty of each target; then all of them are fitted.
 
     Args:
         features: what is read from; standardised here, which looks at no target.
@@ -37,15 +37,14 @@ def told_numbers(
     sums = [_Sums.of(z[part], targets[part]) for part in parts]
     told = np.zeros(targets.shape)
     for number, part in enumerate(parts):
-        judge = (number + 1) % len(parts)
-        training = [one for place, one in enumerate(sums) if place != number]
-        penalty = np.zeros(targets.shape[1], dtype=int)
-        if len(parts) > 2:
-            fitted = _joined([one for place, one in enumerate(sums) if place not in (number, judge)]).fit()
-            errors = [((targets[parts[judge]] - z[parts[judge]] @ w - b) ** 2).sum(0) for w, b in fitted]
-            penalty = np.argmin(errors, axis=0)
-        fitted = _joined(training).fit()
-        for place, (weight, bias) in enumerate(fitted):
+        training = [place for place in range(len(parts)) if place != number]
+        errors = np.zeros((len(PENALTIES), targets.shape[1]))
+        for judge in training if len(training) > 1 else ():
+            fitted = _joined([sums[place] for place in training if place != judge]).fit()
+            held = parts[judge]
+            errors += [((targets[held] - z[held] @ weight - bias) ** 2).sum(0) for weight, bias in fitted]
+        penalty = np.argmin(errors, axis=0)
+        for place, (weight, bias) in enumerate(_joined([sums[place] for place in training]).fit()):
             chosen = penalty == place
             told[np.ix_(part, chosen)] = z[part] @ weight[:, chosen] + bias[chosen]
     return told

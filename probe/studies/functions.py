@@ -1,4 +1,4 @@
-"""Python functions that a study names: `file.py:name`, loaded and called so that what goes wrong is said in a sentence."""
+"""Python functions that a study names: `file.py:name`, called so that what goes wrong is said in a sentence."""
 
 from __future__ import annotations
 

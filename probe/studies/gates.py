@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..figures import GREEN, BLUE, ORANGE, new_figure, style
+from ..figures import BLUE, GREEN, ORANGE, new_figure, style
 from ..findings import DataFigure, Finding
 from ..measurements import tabulate
 from .observed import HIGH, LOW, Gate
@@ -28,7 +28,9 @@ def ask(sightings: Sightings, question: str) -> Finding:
         for metric, shares in (("share_low", gate.low), ("share_high", gate.high)):
             rows += [row(question, metric, share, units=str(unit), **where) for unit, share in enumerate(shares)]
         means = gate.by_step
-        rows += [row(question, "mean", mean, step=step, **where) for step, mean in enumerate(means) if np.isfinite(mean)]
+        rows += [
+            row(question, "mean", mean, step=step, **where) for step, mean in enumerate(means) if np.isfinite(mean)
+        ]
     figures = (_saturation(question, gates), _by_step(question, gates))
     return Finding(question, TITLE, tabulate(rows), (), figures, notes={"answer": _answer(gates)})
 
@@ -40,8 +42,10 @@ def _answer(gates: list[Gate]) -> str:
         for gate in gates
     ]
     return (
-        "; ".join(parts) + ". A unit whose forget gate (of a GRU, whose update gate) is nearly always open keeps what it "
-        "has; one whose gates hardly move from the middle mixes at every step. This describes, and is compared with nothing."
+        "; ".join(parts)
+        + ". A unit whose forget gate (of a GRU, whose update gate) is nearly always open keeps what it "
+        "has; one whose gates hardly move from the middle mixes at every step. This describes, and is compared "
+        "with nothing."
     )
 
 
@@ -70,7 +74,9 @@ def _saturation(question: str, gates: list[Gate]) -> DataFigure:
             own = [gate for gate in gates if gate.layer == layer]
             for (color, _, marker), gate in zip(_LOOKS, own, strict=False):
                 label = str(gate.signal).replace("_", " ")
-                ax.plot(gate.high, gate.low, marker, color=color, markersize=4, alpha=0.6, linestyle="none", label=label)
+                ax.plot(
+                    gate.high, gate.low, marker, color=color, markersize=4, alpha=0.6, linestyle="none", label=label
+                )
             ax.plot([0, 1], [1, 0], color="black", linewidth=0.8, zorder=0)
             ax.set_title(layer[-24:])
             ax.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), aspect="equal")
@@ -80,14 +86,16 @@ def _saturation(question: str, gates: list[Gate]) -> DataFigure:
         figure.supylabel(f"share below {LOW}", fontsize="medium")
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=3)
-        most = data.loc[data["share nearly open"].idxmax()]
+        most = data.sort_values("share nearly open", ascending=False, kind="stable").iloc[0]
         alt = (
-            f"{several(len(data), 'gate unit')} of {several(len(layers), 'layer')}; the one that is open most often is unit "
+            f"{several(len(data), 'gate unit')} of {several(len(layers), 'layer')}; the one that is open most "
+            "often is unit "
             f"{most['unit']} of the {most['gate'].replace('_', ' ')} of {most['layer']}, in "
             f"{said(float(most['share nearly open']))} of its values."
         )
         caption = (
-            "A mark a unit of a gate: to the right it is nearly always open, at the top nearly always closed, at the lower "
+            "A mark a unit of a gate: to the right it is nearly always open, at the top nearly always closed, at "
+            "the lower "
             "left between. After Karpathy, Johnson and Li 2015, section 4.2."
         )
         return DataFigure.from_figure(

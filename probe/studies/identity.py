@@ -78,10 +78,12 @@ def _readout(prepared: Prepared) -> list[Any]:
     readout, head, read = prepared.study.readout, prepared.head, prepared.read
     if readout is None or head is None or read is None:
         return []
-    from .readouts import copied
     from ..signals import Signal
+    from .readouts import copied
 
-    tried = torch.randn(_TRIED, read.size(Signal.HIDDEN_STATE), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    tried = torch.randn(
+        _TRIED, read.size(Signal.HIDDEN_STATE), generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     with torch.no_grad(), calling("The readout's function", "It must take float64."):
         scores = copied(head)(tried)
     combine: Any = readout.combine
@@ -97,4 +99,6 @@ def _programs(prepared: Prepared) -> list[Any]:
 
     rows = min(len(prepared.x), _TRIED)
     sequences = [as_tuples(prepared.x[row : row + 1, : prepared.lengths[row]])[0] for row in range(rows)]
-    return [one for name, program in prepared.study.programs.items() for one in (name, told(name, program, sequences))]
+    return [
+        one for name, program in prepared.study.programs.items() for one in (name, told(name, program, sequences))
+    ]

@@ -78,7 +78,9 @@ def open_network(network: Any, name: str | None, nonlinearity: str | None) -> Op
     """
     if isinstance(network, nn.Module):
         if name is not None or nonlinearity is not None:
-            raise ProbeError("name= and nonlinearity= speak of a file of weights; a module was given. Leave them out.")
+            raise ProbeError(
+                "name= and nonlinearity= speak of a file of weights; a module was given. Leave them out."
+            )
         return Opened(network, type(network).__name__, {}, {"network": f"a {type(network).__name__} in Python"})
     path = Path(network)
     file = open_file(path, nonlinearity)

@@ -112,7 +112,8 @@ def run(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: I
     given = packed(model, x, lengths)
     if given is x and layer.endswith(".reverse") and (lengths < x.shape[1]).any():
         raise ProbeError(
-            f"Layer {layer!r} reads its input from the end, and sequences of several lengths can only be packed for a "
+            f"Layer {layer!r} reads its input from the end, and sequences of several lengths can only be packed "
+            "for a "
             "module of torch that is given alone. Give sequences of one length, or the recurrent module."
         )
     with warnings.catch_warnings():
@@ -125,7 +126,8 @@ def run(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: I
     shape = tuple(recording.parts[0].signals[next(iter(recording.parts[0].signals))].shape[:2])
     if shape[0] != x.shape[0] or shape[1] < int(lengths.max()):
         raise ProbeError(
-            f"Layer {layer!r} read (batch, time) = {shape} and the inputs are {tuple(x.shape[:2])}; give a model that "
+            f"Layer {layer!r} read (batch, time) = {shape} and the inputs are {tuple(x.shape[:2])}; give a model "
+            "that "
             "takes batch-first inputs (batch_first=True) and reads every step once."
         )
     return recording

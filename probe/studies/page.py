@@ -13,14 +13,20 @@ from .prepared import Prepared
 
 #: How many rows of the table behind a figure are shown, where the file behind it has all.
 SHOWN_ROWS = 6
+#: Of so many concepts the first sentences speak.
+TOLD = 2
 WITHOUT_READOUT = (
-    "Without a readout nothing causal can be said. That something can be read from states, however well, does not say that "
-    "the network uses it: a probe finds what is there, and a decoy that nothing reads is as readable as what the answer "
-    "follows. Only changing a state and watching an answer tells them apart, and for that the study must say what the "
+    "Without a readout nothing causal can be said. That something can be read from states, however well, does not "
+    "say that "
+    "the network uses it: a probe finds what is there, and a decoy that nothing reads is as readable as what the "
+    "answer "
+    "follows. Only changing a state and watching an answer tells them apart, and for that the study must say what "
+    "the "
     "network answers: give a [readout] (a head's weight and bias, or a function)."
 )
 ONE_NETWORK = (
-    "This is one network. Nothing here is about the recipe that trained it: a rule about a recipe needs several networks of "
+    "This is one network. Nothing here is about the recipe that trained it: a rule about a recipe needs several "
+    "networks of "
     "other seeds, and on one of them probe.judge answers “undecided”, whatever the numbers are."
 )
 
@@ -36,8 +42,12 @@ def build(prepared: Prepared, found: Mapping[str, Finding]) -> Page:
     sections = [
         Section("In short", [Points(_points(prepared, found, readings))], key="in-short"),
         Section("The network", _card(found["network"]), key="network"),
-        *(Section(finding.title, _blocks(finding, ("answer", "unit", "selectivity"), ("setup",)), key=finding.question)
-          for finding in readings),
+        *(
+            Section(
+                finding.title, _blocks(finding, ("answer", "unit", "selectivity"), ("setup",)), key=finding.question
+            )
+            for finding in readings
+        ),
         Section(found["gates"].title, _blocks(found["gates"], ("answer",), ()), key="gates"),
         *_causal(prepared, found),
         Section(found["rest"].title, [*_blocks(found["rest"], ("answer",), ("setup",))], key="rest"),
@@ -49,11 +59,15 @@ def build(prepared: Prepared, found: Mapping[str, Finding]) -> Page:
 
 
 def _lead(prepared: Prepared, found: Mapping[str, Finding], readings: list[Finding]) -> Sentence:
-    first = readings[0].notes
-    pieces: list[str | Strong] = [Strong(first.get("short", first["lead"]))]
-    pieces += [" " + finding.notes.get("short", finding.notes["lead"]) for finding in readings[1:3]]
-    if len(readings) > 3:
-        pieces.append(f" {len(readings) - 3} more concepts stand below.")
+    pieces: list[str | Strong] = []
+    for number, finding in enumerate(readings[:TOLD]):
+        verdict = finding.notes.get("verdict", finding.notes["answer"])
+        pieces += [
+            Strong(verdict) if number == 0 else f" {verdict}",
+            f" {finding.notes.get('measured', '')}".rstrip(),
+        ]
+    if len(readings) > TOLD:
+        pieces.append(f" {len(readings) - TOLD} more concepts stand below.")
     if prepared.head is None:
         pieces.append(" Whether the network uses any of it cannot be said without a readout.")
     else:
@@ -64,7 +78,9 @@ def _lead(prepared: Prepared, found: Mapping[str, Finding], readings: list[Findi
 
 
 def _points(prepared: Prepared, found: Mapping[str, Finding], readings: list[Finding]) -> list[Sentence]:
-    points: list[Sentence] = [[Link(finding.title, f"#{finding.question}"), f" {finding.notes['answer']}"] for finding in readings]
+    points: list[Sentence] = [
+        [Link(finding.title, f"#{finding.question}"), f" {finding.notes['answer']}"] for finding in readings
+    ]
     if prepared.head is None:
         points.append([Link("Is it used?", "#used"), f" {WITHOUT_READOUT.partition('. ')[0]}."])
     else:
@@ -76,7 +92,9 @@ def _points(prepared: Prepared, found: Mapping[str, Finding], readings: list[Fin
 
 def _card(finding: Finding) -> list[Block]:
     facts = [("inputs", finding.notes["inputs"])]
-    facts += [(name.removeprefix("card: "), text) for name, text in finding.notes.items() if name.startswith("card: ")]
+    facts += [
+        (name.removeprefix("card: "), text) for name, text in finding.notes.items() if name.startswith("card: ")
+    ]
     layers = card.layers_table(finding)
     return [
         Text(finding.notes["recording"]),
@@ -100,7 +118,8 @@ def _blocks(finding: Finding, first: tuple[str, ...], last: tuple[str, ...]) -> 
 
 def _claims(finding: Finding) -> list[Block]:
     rows = [
-        (claim.rule.statement, claim.value, claim.untrained, claim.n, claim.verdict, claim.reason) for claim in finding.claims
+        (claim.rule.statement, claim.value, claim.untrained, claim.n, claim.verdict, claim.reason)
+        for claim in finding.claims
     ]
     if not rows:
         return []
@@ -118,19 +137,34 @@ def _causal(prepared: Prepared, found: Mapping[str, Finding]) -> list[Section]:
         wide = programs.pivot(index="signal", columns="metric", values="value").reset_index()
         wide = wide[["signal", "agreement", "agreement_low", "agreement_high", "right"]]
         wide.columns = pd.Index(["program", "same answer", "from", "to", "right itself"])
-        blocks.append(Table.from_frame(wide, "Rival programs: shares of the sequences, with the 95 % interval.", name="programs"))
+        blocks.append(
+            Table.from_frame(
+                wide, "Rival programs: shares of the sequences, with the 95 % interval.", name="programs"
+            )
+        )
     parts = _blocks(exchange, ("answer", "search"), ("setup",))
     if len(exchange.measurements):
-        table = exchanging.summary(exchange.measurements).rename(
-            columns={"network": "put in", "units": "units, or directions", "signal": "kind", "followed": "answers that follow",
-                     "off_support": "off support"}
-        )
-        parts.insert(1, Table.from_frame(table, "What was put into the base's run, and what its answer did.", name="exchange", digits=3))
+        parts.insert(1, _exchanged(exchange))
     return [
         Section(answers.title, blocks, key="answers"),
         Section(found["ablation"].title, _blocks(found["ablation"], ("answer",), ("setup",)), key="ablation"),
         Section(exchange.title, parts, key="exchange"),
     ]
+
+
+def _exchanged(exchange: Finding) -> Table:
+    found = exchanging.summary(exchange.measurements)
+    kinds = {"units": "", "part": "", "end": ""}
+    names = [
+        f"{name} ({units})" if kinds.get(kind) == "" and units else f"{name} ({units} of them)" if units else name
+        for name, units, kind in zip(found["network"], found["units"], found["signal"], strict=True)
+    ]
+    numbers = [found[column].round(3).tolist() for column in ("followed", "shift", "off_support")]
+    columns = ("put in", "answers that follow", "shift", "off support")
+    rows = list(zip(names, *numbers, strict=True))
+    return Table(
+        columns, rows, "What was put into the base's run, and what its answer did.", name="exchange", digits=3
+    )
 
 
 def _explorer(prepared: Prepared) -> Block:
@@ -141,17 +175,21 @@ def _explorer(prepared: Prepared) -> Block:
 def _limits(prepared: Prepared) -> list[Sentence]:
     points: list[Sentence] = [ONE_NETWORK]
     points.append(
-        "Probes are linear: what is held in another form is not seen, and what is seen may be a side effect of something "
+        "Probes are linear: what is held in another form is not seen, and what is seen may be a side effect of "
+        "something "
         "else that goes with it."
     )
     if prepared.head is None:
         points.append("Nothing is known about use: there is no readout, and so no answer that could follow a state.")
     elif prepared.read is not None and prepared.read.level:
         points.append(
-            f"Interventions were made in {prepared.read.name}, which the readout reads, and not in the layers below it: whether "
+            f"Interventions were made in {prepared.read.name}, which the readout reads, and not in the layers "
+            "below it: whether "
             "the answer follows those is open (probe.patch and probe.ablate change any of them)."
         )
-    points.append("All numbers are about the inputs that the study gave; on others the network may do something else.")
+    points.append(
+        "All numbers are about the inputs that the study gave; on others the network may do something else."
+    )
     return points
 
 

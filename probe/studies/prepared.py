@@ -120,7 +120,8 @@ def _array(given: Any) -> np.ndarray:
             given = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError, SyntaxError) as error:
             raise ProbeError(
-                f"The inputs {str(path)!r} cannot be read ({error}). Give a .npy file that numpy.save wrote of floats."
+                f"The inputs {str(path)!r} cannot be read ({error}). Give a .npy file that numpy.save wrote of "
+                "floats."
             ) from error
     array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     if array.dtype.kind not in "fiub" or array.ndim != 3 or 0 in array.shape:
@@ -128,7 +129,8 @@ def _array(given: Any) -> np.ndarray:
         if array.ndim == 2:
             hint = " Of one number a step make x[:, :, None]; tokens must be embedded first."
         raise ProbeError(
-            f"The inputs are {array.dtype} of shape {array.shape}; they must be numbers, (batch, time, feature), with "
+            f"The inputs are {array.dtype} of shape {array.shape}; they must be numbers, (batch, time, feature), "
+            "with "
             f"at least one of each.{hint}"
         )
     return array.astype(np.float64) if array.dtype != np.float32 else array
@@ -165,6 +167,7 @@ def _check_inputs(given: np.ndarray, lengths: np.ndarray, features: int | None) 
         row, step = wrong[0]
         value = given[row, step][~np.isfinite(given[row, step])][0]
         raise ProbeError(
-            f"The inputs are {value} at sequence {row}, step {step} ({len(wrong)} steps in all). Give finite numbers; "
+            f"The inputs are {value} at sequence {row}, step {step} ({len(wrong)} steps in all). Give finite "
+            "numbers; "
             "where shorter sequences are padded, give their lengths."
         )

@@ -47,7 +47,9 @@ class Target:
         picked = sample.of[concept.name]
         sequence, step = sample.sequence[picked], sample.step[picked]
         values = concept.values[sample.rows][sequence, step]
-        return cls(concept, values, sequence, sample.fold[sequence], sample.bins(steps)[picked], step, len(sample.rows))
+        return cls(
+            concept, values, sequence, sample.fold[sequence], sample.bins(steps)[picked], step, len(sample.rows)
+        )
 
     def score(self, features: Float[np.ndarray, "state number"]) -> Score:
         """Return how well the concept is told from features, held out."""

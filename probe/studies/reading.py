@@ -7,20 +7,22 @@ from typing import Any
 
 import numpy as np
 
+from ..claims import Control, Range, Rule, judge
 from ..findings import Finding
 from ..measurements import tabulate
-from ..signals import Signal
 from . import reading_figures, reading_words
 from .concepts import Known
-from .observed import Observed, Place
+from .observed import Place
 from .probing import Target, clock, detrended, follows, last_inputs, sums_of_inputs
 from .sample import LEAST_SEQUENCES
 from .scores import Score
 from .sightings import Sightings
-from .tables import NETWORK, NULL, TWIN, row
+from .tables import NULL, TWIN, row
 
-#: How far a score must lie above a control's to be called more, at the lower end of the interval.
-MARGIN = 0.05
+#: How many networks a verdict about a recipe needs.
+NEEDS = 20
+#: The least that a score is taken to leave over.
+_LEAST = 1e-4
 CLOCK, SHUFFLED, FREQUENT = "the step alone", "shuffled", "the most frequent value"
 Rows = list[dict[str, Any]]
 
@@ -61,14 +63,19 @@ class Scores:
         return {name: max(own.values(), key=lambda score: score.value) for name, own in self.twins.items()}
 
     @property
-    def spread(self) -> float:
-        """How far the twins of the better kind lie apart."""
-        values = {name: score.value for name, score in self.best_of_twins.items()}
-        if not values:
-            return 0.0
-        kind = max(values, key=lambda name: values[name]).rpartition(" ")[0]
-        alike = [value for name, value in values.items() if name.rpartition(" ")[0] == kind]
-        return max(alike) - min(alike)
+    def apart(self) -> tuple[float, float]:
+        """How far the best twin lies from the network, and from the worst of its kind, as factors of what is left.
+
+        What is left is 1 - score: .01 and .04 are as far apart as .1 and .4, where a difference of scores would call
+        the first two the same. A network is like one more twin of that kind unless the first factor is the larger.
+        """
+        left = {name: max(1 - score.value, _LEAST) for name, score in self.best_of_twins.items()}
+        if not left:
+            return 1.0, 1.0
+        best = min(left, key=lambda name: left[name])
+        kind = best.rpartition(" ")[0]
+        worst = max(value for name, value in left.items() if name.rpartition(" ")[0] == kind)
+        return left[best] / max(1 - self.own[self.best].value, _LEAST), worst / left[best]
 
 
 def why_not(concept: Known, sightings: Sightings) -> str | None:
@@ -76,7 +83,10 @@ def why_not(concept: Known, sightings: Sightings) -> str | None:
     sample = sightings.sample
     values = concept.values[sample.rows][sample.sequence, sample.step][sample.of[concept.name]]
     if not len(values):
-        return f"“{concept.name}” is defined nowhere in the sequences that were looked at, so nothing was asked about it."
+        return (
+            f"“{concept.name}” is defined nowhere in the sequences that were looked at, so nothing was asked about "
+            "it."
+        )
     if float(np.ptp(values)) == 0:
         return (
             f"“{concept.name}” is {concept.said(values[0])} at every state that was looked at: where nothing varies "
@@ -85,7 +95,8 @@ def why_not(concept: Known, sightings: Sightings) -> str | None:
     count = len(np.unique(sample.sequence[sample.of[concept.name]]))
     if count < LEAST_SEQUENCES:
         return (
-            f"“{concept.name}” is defined in {count} of the sequences; with fewer than {LEAST_SEQUENCES} no part of them "
+            f"“{concept.name}” is defined in {count} of the sequences; with fewer than {LEAST_SEQUENCES} no part "
+            "of them "
             "can be held out, so that neither a probe's score nor its controls (shuffled concept, re-initialised "
             "networks) could be made, and none is reported."
         )
@@ -104,7 +115,7 @@ def ask(sightings: Sightings, name: str, question: str) -> Finding:
     title = f"Can “{name}” be read?"
     reason = why_not(concept, sightings)
     if reason is not None:
-        return Finding(question, title, tabulate([]), notes={"lead": reason, "answer": reason})
+        return Finding(question, title, tabulate([]), notes={"answer": reason})
     sample, seed = sightings.sample, sightings.prepared.seed
     target = Target.of(concept, sample, sightings.prepared.x.shape[1])
     picked = sample.of[name]
@@ -126,10 +137,36 @@ def ask(sightings: Sightings, name: str, question: str) -> Finding:
     for at, states in sightings.own.states.items():
         rows.append(_row(question, "memories", target.memories(states[picked], sums), at))
     rows += _units(question, sightings, target, picked)
+    rows += _recipe(question, scores, seed)
     table = tabulate(rows)
+    claims = judge(table, [rule(name, question)], family=1)
     figures = reading_figures.draw(question, sightings, target, table, best)
-    notes = reading_words.notes(concept, target, table, sample.distinct)
-    return Finding(question, title, table, (), figures, notes=notes)
+    notes = reading_words.notes(target, table, sample.distinct)
+    return Finding(question, title, table, tuple(claims), figures, notes=notes)
+
+
+def rule(name: str, question: str) -> Rule:
+    """Return the rule about the recipe that one network cannot decide; many studies' tables, joined, can."""
+    return Rule(
+        key=question,
+        statement=f"“{name}” can be read from networks trained so, better than from re-initialised ones",
+        metric="best_score",
+        definition="Held-out score of a linear probe at the network's best place, and at that of its best twin.",
+        source="this study",
+        established_if=Range.above(reading_words.MARGIN),
+        refuted_if=Range.at_most(reading_words.MARGIN),
+        controls=(Control(TWIN, reading_words.MARGIN),),
+        needs=NEEDS,
+    )
+
+
+def _recipe(question: str, scores: Scores, seed: int) -> Rows:
+    """Return the values that the rule about the recipe compares, of the network and its best twin, as a pair."""
+    found = [row(question, "best_score", scores.own[scores.best].value)]
+    if scores.twins:
+        best = scores.controls[TWIN].value
+        found.append(row(question, "best_score", best, subject=TWIN, network="the best re-initialised network"))
+    return [one | {"seed": seed} for one in found]
 
 
 def _row(question: str, metric: str, value: float, at: Place, **more: Any) -> dict[str, Any]:
@@ -151,11 +188,10 @@ def _rows(question: str, scores: Scores, seed: int) -> Rows:
     best = scores.own[scores.best]
     for name, score in scores.controls.items():
         low, high = best.above(score, seed)
-        wanted = max(MARGIN, scores.spread) if name == TWIN else MARGIN
-        for metric, value in (
-            ("control", score.value), ("above_low", low), ("above_high", high), ("wanted", wanted),
-        ):
+        for metric, value in (("control", score.value), ("above_low", low), ("above_high", high)):
             rows.append(_row(question, metric, value, scores.best, units=name))
+    for metric, value in zip(("twins_below", "twins_apart"), scores.apart, strict=True):
+        rows.append(_row(question, metric, value, scores.best))
     return rows
 
 
@@ -176,16 +212,15 @@ def _units(question: str, sightings: Sightings, target: Target, picked: np.ndarr
             network = f"{SHUFFLED} {number}"
             rows.append(_row(question, "best_unit", value, at, subject=NULL, network=network, units=units))
     for twin, seen in sightings.of_twins.items():
-        rows += _of_twin(question, twin, seen, values, target, picked)
+        own = {at: states[picked] for at, states in seen.states.items()}
+        rows += _of_twin(question, twin, own, values, target)
     return rows
 
 
-def _of_twin(
-    question: str, twin: str, seen: Observed, values: np.ndarray, target: Target, picked: np.ndarray
-) -> Rows:
+def _of_twin(question: str, twin: str, seen: dict[Place, np.ndarray], values: np.ndarray, target: Target) -> Rows:
     rows: Rows = []
-    for at, states in seen.states.items():
-        value, units = held_out_unit(detrended(states[picked], target), values, target)
+    for at, states in seen.items():
+        value, units = held_out_unit(detrended(states, target), values, target)
         rows.append(_row(question, "best_unit", value, at, subject=TWIN, network=twin, units=units))
     return rows
 
@@ -205,6 +240,3 @@ def held_out_unit(states: np.ndarray, values: np.ndarray, target: Target) -> tup
         units.append(unit)
         found.append(float(follows(states[:, [unit]], values, target, ~half)[0]))
     return float(np.mean(found)), " ".join(str(unit) for unit in dict.fromkeys(units))
-
-
-__all__ = ["NETWORK", "Scores", "Signal", "ask", "held_out_unit", "why_not"]

@@ -15,6 +15,8 @@ from .tables import NETWORK, NULL, TWIN, only, said
 
 #: How many units are drawn, in how many bins of a number's values, and how many over time.
 UNITS, BINS, OVER_TIME = 6, 8, 3
+#: Scores below this are not drawn; a probe that is worse than the mean has found nothing.
+LOWEST = -0.2
 _LINES = (BLUE, ORANGE, GREEN)
 
 
@@ -38,8 +40,7 @@ def draw(
     how = dict(zip(units, rows["value"].iloc[:UNITS], strict=True))
     states = sightings.own.states[best][sightings.sample.of[target.concept.name]]
     found.append(moves(question, target, states, how, best))
-    series = sightings.own.examples[best][0]
-    found.append(over_time(question, sightings, target, series[:, units[:OVER_TIME]], units[:OVER_TIME], best))
+    found.append(over_time(question, sightings, target, units[:OVER_TIME], best))
     return tuple(found)
 
 
@@ -65,22 +66,27 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
             ax.plot(spread, twins, "s", color=ORANGE, markersize=4, label="re-initialised" if at == 0 else None)
             mixed = only(here, metric="score", subject=NULL)["value"].to_numpy(float)
             if len(mixed):
-                ax.plot(np.full(len(mixed), at - 0.18), mixed, "X", color=PURPLE, markersize=5, label="shuffled concept")
+                ax.plot(
+                    np.full(len(mixed), at - 0.18), mixed, "X", color=PURPLE, markersize=5, label="shuffled concept"
+                )
         nulls = only(only(rows, subject=NULL, metric="score"), layer="")
-        for look, (name, value) in zip(((0, (4, 2)), (0, (1, 1.5)), "-."), zip(nulls["network"], nulls["value"], strict=True), strict=False):
+        for look, (name, value) in zip(
+            ((0, (4, 2)), (0, (1, 1.5)), "-."), zip(nulls["network"], nulls["value"], strict=True), strict=False
+        ):
             ax.axhline(value, color=GREY, linestyle=look, linewidth=1.6, label=name)
         ax.axhline(0, color="black", linewidth=0.8)
         short = [f"{layer}\n{signal.replace('_', ' ')}" for layer, signal in places]
         ax.set_xticks(range(len(places)), short)
         ax.set_xlim(-0.5, len(places) - 0.5)
-        ax.set_ylim(min(-0.05, max(-0.5, ax.get_ylim()[0])), 1.04)
+        ax.set_ylim(min(-0.05, max(LOWEST, ax.get_ylim()[0])), 1.04)
         ax.set_ylabel(f"held-out {measure}")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.2)
         best = own[own["metric"] == "score"].sort_values("value", ascending=False, kind="stable").iloc[0]
         twins = only(rows, metric="score", subject=TWIN)["value"]
         beside = f", the best re-initialised network {said(float(twins.max()))}" if len(twins) else ""
         alt = (
-            f"Held-out {measure} of “{target.concept.name}” at {len(places)} places: best {said(float(best['value']))} "
+            f"Held-out {measure} of “{target.concept.name}” at {len(places)} places: best "
+            f"{said(float(best['value']))} "
             f"at {best['layer']}, {best['signal'].replace('_', ' ')}{beside}."
         )
         caption = (
@@ -88,7 +94,11 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
             "bars are 95 % intervals over sequences. Lines and small marks are controls."
         )
         return DataFigure.from_figure(
-            figure, name=f"{question}-scores", title="Where it can be read", alt=alt, caption=caption,
+            figure,
+            name=f"{question}-scores",
+            title="Where it can be read",
+            alt=alt,
+            caption=caption,
             data=rows[["metric", "subject", "network", "layer", "signal", "value"]].reset_index(drop=True),
         )
 
@@ -98,7 +108,7 @@ def groups(target: Target) -> tuple[np.ndarray, list[float], list[str]]:
     levels = np.unique(target.values)
     if target.concept.is_categorical or len(levels) <= 12:
         group = np.searchsorted(levels, target.values)
-        places = list(range(len(levels))) if target.concept.is_categorical else levels.tolist()
+        places: list[float] = [*range(len(levels))] if target.concept.is_categorical else levels.tolist()
         return group, places, [target.concept.said(level) for level in levels]
     ends = np.unique(np.quantile(target.values, np.linspace(0, 1, BINS + 1)[1:-1]))
     group = np.searchsorted(ends, target.values, side="right")
@@ -122,19 +132,20 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
             mean, sd = (np.array([one[column] for one in mine]) for column in (2, 3))
             panel.fill_between(places, mean - sd, mean + sd, color=BLUE, alpha=0.2, linewidth=0)
             panel.plot(places, mean, "o-", color=BLUE, markersize=4)
-            panel.set_title(f"unit {unit}, {said(value)}", fontweight="normal")
+            panel.set_title(f"unit {unit}: {said(value)}", fontweight="normal")
             if target.concept.is_categorical:
                 shown = len(places) <= 6
                 panel.set_xticks(places if shown else [], [name[:8] for name in names] if shown else [])
             panel.locator_params(axis="y", nbins=4)
-        for panel in panels[len(how):]:
+        for panel in panels[len(how) :]:
             panel.set_axis_off()
         figure.supxlabel(target.concept.name, fontsize="medium")
         figure.supylabel(f"mean {best[1].replace('_', ' ')}", fontsize="medium")
         first = next(iter(how))
         measure = "correlation ratio" if target.concept.is_categorical else "|r|"
         alt = (
-            f"{len(how)} units of {best[0]} over the values of “{target.concept.name}”; unit {first} follows it most, "
+            f"{len(how)} units of {best[0]} over the values of “{target.concept.name}”; unit {first} follows it "
+            "most, "
             f"with {measure} {said(how[first])} within steps."
         )
         caption = (
@@ -143,14 +154,18 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
         )
         table = pd.DataFrame(data, columns=["unit", target.concept.name or "value", "mean", "sd", "states"])
         return DataFigure.from_figure(
-            figure, name=f"{question}-units", title="The units that follow it most", alt=alt, caption=caption, data=table
+            figure,
+            name=f"{question}-units",
+            title="The units that follow it most",
+            alt=alt,
+            caption=caption,
+            data=table,
         )
 
 
-def over_time(
-    question: str, sightings: Sightings, target: Target, series: np.ndarray, units: list[int], best: Place
-) -> DataFigure:
+def over_time(question: str, sightings: Sightings, target: Target, units: list[int], best: Place) -> DataFigure:
     """Return the concept and the units that follow it most along one sequence."""
+    series = sightings.own.examples[best][0][:, units]
     sample = sightings.sample
     row = int(sample.rows[sightings.examples[0]])
     length = int(sightings.prepared.lengths[row])
@@ -169,7 +184,9 @@ def over_time(
             values = series[:length, number]
             table[f"unit {unit}"] = values
             line = ("-", "--", ":")[number]
-            axes[1, 0].plot(np.arange(length), values, line, color=_LINES[number], linewidth=1.6, label=f"unit {unit}")
+            axes[1, 0].plot(
+                np.arange(length), values, line, color=_LINES[number], linewidth=1.6, label=f"unit {unit}"
+            )
         axes[1, 0].set_ylabel(best[1].replace("_", " "))
         axes[1, 0].set_xlabel("step")
         axes[1, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=OVER_TIME, borderaxespad=0.1)
@@ -178,7 +195,10 @@ def over_time(
             f"{best[0]}; unit {units[0]} lies between {said(float(series[:length, 0].min()))} and "
             f"{said(float(series[:length, 0].max()))}."
         )
-        caption = f"Sequence {row} of the inputs, of median length. One sequence shows what to look for, and proves nothing."
+        caption = (
+            f"Sequence {row} of the inputs, of median length. One sequence shows what to look for, and proves "
+            "nothing."
+        )
         return DataFigure.from_figure(
             figure, name=f"{question}-time", title="One sequence over time", alt=alt, caption=caption, data=table
         )

@@ -117,9 +117,7 @@ class Head(nn.Module):
         return Head(inner, self.kind, self.values.numpy())
 
 
-def build(
-    readout: Readout, concept: Known, tensors: Mapping[str, Tensor], units: int, rows: int
-) -> Head:
+def build(readout: Readout, concept: Known, tensors: Mapping[str, Tensor], units: int, rows: int) -> Head:
     """Return a readout's head for a layer.
 
     Args:
@@ -171,7 +169,9 @@ def _check_kind(readout: Readout, kind: str, width: int, concept: Known) -> None
 
 
 def _linear(readout: Readout, tensors: Mapping[str, Tensor], units: int) -> nn.Linear:
-    weight, bias = (_array(name, given, tensors) for name, given in (("weight", readout.weight), ("bias", readout.bias)))
+    weight, bias = (
+        _array(name, given, tensors) for name, given in (("weight", readout.weight), ("bias", readout.bias))
+    )
     if weight is None or weight.dim() != 2 or weight.shape[1] != units:
         shape = None if weight is None else tuple(weight.shape)
         raise ProbeError(
@@ -179,7 +179,9 @@ def _linear(readout: Readout, tensors: Mapping[str, Tensor], units: int) -> nn.L
             "that it reads. Transpose it, or say with layer= which layer's hidden state it reads."
         )
     if bias is not None and tuple(bias.shape) != (len(weight),):
-        raise ProbeError(f"The readout's bias has shape {tuple(bias.shape)}; it must be ({len(weight)},), as weight has rows.")
+        raise ProbeError(
+            f"The readout's bias has shape {tuple(bias.shape)}; it must be ({len(weight)},), as weight has rows."
+        )
     head = nn.Linear(units, len(weight), bias=bias is not None, dtype=torch.float64)
     with torch.no_grad():
         head.weight.copy_(weight)
@@ -207,7 +209,8 @@ def _values(readout: Readout, kind: str, width: int, concept: Known) -> np.ndarr
         answers = concept.categories if len(concept.categories) == count else range(count)
     if len(answers) != count:
         raise ProbeError(
-            f"The readout has {count} classes and answers= names {len(answers)}; name one for each score, in their order."
+            f"The readout has {count} classes and answers= names {len(answers)}; name one for each score, in their "
+            "order."
         )
     values = concept.codes_of(list(answers))
     # An answer that never is right is a class all the same: it gets a number of its own.
@@ -217,7 +220,8 @@ def _values(readout: Readout, kind: str, width: int, concept: Known) -> np.ndarr
     if missing:
         raise ProbeError(
             f"The concept {concept.name!r} has the values {', '.join(missing[:8])}, which none of the readout's "
-            f"{count} answers ({', '.join(map(str, list(answers)[:8]))}) stands for. Name with answers= what each score "
+            f"{count} answers ({', '.join(map(str, list(answers)[:8]))}) stands for. Name with answers= what each "
+            "score "
             "stands for."
         )
     return values

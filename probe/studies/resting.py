@@ -1,4 +1,4 @@
-"""Where does the network rest when the same input comes for ever? Fixed and slow points of the layer that reads the inputs."""
+"""Where does the network rest when the same input comes for ever? Fixed points of the layer that reads the inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .. import dynamics
 from ..errors import ProbeError
 from ..findings import Finding
-from ..layers import Layer, find_layers
+from ..layers import Layer
 from ..machines import Machine
 from ..measurements import tabulate
 from ..signals import Signal
@@ -81,12 +81,14 @@ def _why_not(prepared: Prepared, layer: Layer) -> str | None:
     known = isinstance(layer.module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase))
     if not known or layer.reverse or getattr(layer.module, "proj_size", 0):
         return (
-            f"Fixed points were not looked for: {layer.name} is projected, reads from the end or is no layer of torch, and only "
+            f"Fixed points were not looked for: {layer.name} is projected, reads from the end or is no layer of "
+            "torch, and only "
             "others are run from their states here."
         )
     if layer.level or layer.inputs != prepared.x.shape[2]:
         return (
-            f"Fixed points were not looked for: {layer.name} does not read the inputs themselves, so that no input of the "
+            f"Fixed points were not looked for: {layer.name} does not read the inputs themselves, so that no input "
+            "of the "
             "network holds what it reads fixed."
         )
     return None
@@ -122,7 +124,8 @@ def inputs_of(prepared: Prepared) -> tuple[list[_Held], str]:
         values = np.asarray(given, dtype=float)
         if values.ndim != 2 or values.shape[1] != features or not np.isfinite(values).all() or not len(values):
             raise ProbeError(
-                f"The fixed inputs have shape {values.shape}; they must be finite numbers, (symbol, {features}), as a step of "
+                f"The fixed inputs have shape {values.shape}; they must be finite numbers, (symbol, {features}), "
+                "as a step of "
                 "the inputs has."
             )
         which = "the inputs that the study names"
@@ -174,7 +177,8 @@ def _followed(machine: Machine, visited: Tensor, one: _Held) -> dict[str, float]
 def _words(name: str, found: dict[str, float]) -> str:
     if "resting_share" in found:
         return (
-            f"Under the input {name}, {found['resting_share']:.0%} of the states that were followed stand still after {FOLLOWED} "
+            f"Under the input {name}, {found['resting_share']:.0%} of the states that were followed stand still "
+            f"after {FOLLOWED} "
             f"steps, at {several(round(found['resting_points']), 'place')}."
         )
     fixed, stable, slow = (round(found[key]) for key in ("fixed_points", "stable_points", "slow_points"))
@@ -191,11 +195,15 @@ def _setup(layer: Layer, which: str, starts: int, visited: int, size: int) -> st
     if starts >= FEWEST:
         return (
             f"Held fixed was {which}; the search began at {starts} of {at} that the inputs lead to, and made "
-            "q = |F(s) − s|²/2 small (fixed below 1e-10, slow below 1e-6; Sussillo and Barak 2013). Points that no start "
+            "q = |F(s) \N{MINUS SIGN} s|²/2 small (fixed below 1e-10, slow below 1e-6; Sussillo and Barak 2013). "
+            "Points that no "
+            "start "
             "leads to are missing. A fixed point is where memory can stand; it is no evidence of what is remembered."
         )
     return (
-        f"Held fixed was {which}; {min(visited, FOLLOWED_STARTS)} of {at} were followed for {FOLLOWED} steps. The search "
-        f"for unstable and slow points was left out: it needs the Jacobian of {size} numbers at every start and round, whose "
+        f"Held fixed was {which}; {min(visited, FOLLOWED_STARTS)} of {at} were followed for {FOLLOWED} steps. The "
+        "search "
+        f"for unstable and slow points was left out: it needs the Jacobian of {size} numbers at every start and "
+        "round, whose "
         "cost grows with the third power of that number. What is found this way are stable points only."
     )

@@ -1,4 +1,4 @@
-"""How well something is told, sequence by sequence, so that two ways to tell it are compared on the same sequences."""
+"""How well something is told, sequence by sequence, so that two ways to tell it are compared on the same ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the questions look at together: the sampled states of the network and of its twins, recorded when first needed."""
+"""What the questions look at together: the sampled states of the network and its twins, recorded when needed."""
 
 from __future__ import annotations
 

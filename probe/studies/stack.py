@@ -42,7 +42,9 @@ class StackMachine(Machine):
     ) -> None:
         self.model, self._rnn, self._head = head, rnn.double().eval(), head.double()
         self.layers, self._width = rnn.num_layers, rnn.hidden_size
-        self.signals = (Signal.CELL_STATE, Signal.HIDDEN_STATE) if isinstance(rnn, nn.LSTM) else (Signal.HIDDEN_STATE,)
+        self.signals = (
+            (Signal.CELL_STATE, Signal.HIDDEN_STATE) if isinstance(rnn, nn.LSTM) else (Signal.HIDDEN_STATE,)
+        )
         # What asks for the cell of a single layer has to find none here.
         self.cell: Any = None
         self._steps = {}
@@ -80,7 +82,9 @@ class StackMachine(Machine):
 
     def layer_columns(self, layer: int) -> list[int]:
         """Return where all numbers of a layer stand in a state."""
-        return [column for unit in range(layer * self._width, (layer + 1) * self._width) for column in self.unit(unit)]
+        return [
+            column for unit in range(layer * self._width, (layer + 1) * self._width) for column in self.unit(unit)
+        ]
 
     def advance(
         self, states: Float[Tensor, "row size"], inputs: Float[Tensor, "row time input"]

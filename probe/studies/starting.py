@@ -61,18 +61,21 @@ def text(path: Path, out: Path, found: File, nonlinearity: str | None = None) ->
         lines.append(f"#   {name or '(saved alone)'}: {type(module).__name__}")
         lines += [f"#     {layer}" for layer in inspect(held(name, module)).layers]
     chosen = len(found.recurrent) > 1
-    lines.append(f"{'' if chosen else '# '}name = {_quoted(first)}" + ("   # FILL IN which of them" if chosen else ""))
+    lines.append(
+        f"{'' if chosen else '# '}name = {_quoted(first)}" + ("   # FILL IN which of them" if chosen else "")
+    )
     if nonlinearity is not None:
         lines.append(f"nonlinearity = {_quoted(nonlinearity)}")
     lines += [
-        f"# layers = {json.dumps([layer.name for layer in layers], ensure_ascii=False)}   # which to look at; all unless given",
+        f"# layers = {json.dumps([layer.name for layer in layers], ensure_ascii=False)}   # all unless given",
         "",
         "[inputs]",
-        f'file = "inputs.npy"        # FILL IN: floats (batch, time, {features}), as the network reads them; or .npz with key =',
+        f'file = "inputs.npy"        # FILL IN: floats (batch, time, {features}); or a .npz with key =',
         '# lengths = "lengths.npy"  # whole numbers (batch,), where sequences are shorter than the time axis',
-        f"# fixed = [{json.dumps([0.0] * min(features, 4))}]   # inputs to look for fixed points under, {features} numbers each",
+        f"# fixed = [{json.dumps([0.0] * features) if features <= 4 else '[...]'}]   # to look for fixed points "
+        "under",
         "",
-        "[concepts.NAME]            # FILL IN: what its states may hold; as many as you like, each a table of its own",
+        "[concepts.NAME]            # FILL IN: what its states may hold; as many as you like, a table each",
         'file = "concept.npy"       # (batch, time): numbers, NaN where undefined; or texts, which are categories',
         '# function = "study.py:concept"   # instead of file: from one sequence (time, feature) to one value a step',
         '# kind = "categorical"     # of whole numbers that are names',
@@ -82,7 +85,7 @@ def text(path: Path, out: Path, found: File, nonlinearity: str | None = None) ->
         "# [readout]",
         '# concept = "NAME"         # whose value at the last step is the right answer',
         *_head(found, units),
-        '# combine = "added"        # of a concept given as an array: what exchanging states should do; or "replaced"',
+        '# combine = "added"        # of a concept that is an array: what exchanged states add; or "replaced"',
         "",
         "# [programs]               # what it might compute instead: one sequence (a tuple of steps) -> an answer",
         '# rival = "study.py:rival"',

@@ -81,7 +81,9 @@ class Study:
             raise ProbeError(f"A concept is called {str(wrong[0])[:80]!r}; give it a name of 1 to 60 letters.")
         for name, program in self.programs.items():
             if not callable(program):
-                raise ProbeError(f"The program {name!r} is a {type(program).__name__}; give a function of a sequence.")
+                raise ProbeError(
+                    f"The program {name!r} is a {type(program).__name__}; give a function of a sequence."
+                )
         if self.readout is not None and self.readout.concept not in self.concepts:
             from ..errors import unknown
 
@@ -101,7 +103,7 @@ class Study:
         """Ask everything, and write the page to `index.html` in a folder.
 
         Each answer is written into `findings/` in the folder as soon as it is known. A run that was interrupted goes
-        on there: what was answered about the same network, inputs, concepts, seed and code is read and not asked again.
+        on there: what was answered about the same network, inputs, concepts, seed and code is not asked again.
 
         Args:
             folder: where the page goes; it is made.

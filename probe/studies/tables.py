@@ -14,7 +14,7 @@ NETWORK, TWIN, NULL = "trained", "untrained", "null"
 def row(
     question: str,
     metric: str,
-    value: float,
+    value: float | int,
     *,
     subject: str = NETWORK,
     network: str = "this network",

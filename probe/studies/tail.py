@@ -1,4 +1,4 @@
-"""The end of each sequence as a machine: the layers up to the one that the readout reads, run from any of their states."""
+"""The end of each sequence as a machine: the layers up to the one that the readout reads, run from any state."""
 
 from __future__ import annotations
 
@@ -77,11 +77,19 @@ def why_not(prepared: Prepared) -> str | None:
     module: Any = read.module
     name = type(module).__name__
     if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
-        return f"The readout reads {read.name}, a {name} that torch does not have; only torch's own layers are run from their states here."
+        return (
+            f"The readout reads {read.name}, a {name} that torch does not have; only torch's own layers are run "
+            "from their states here."
+        )
     if getattr(module, "bidirectional", False):
-        return f"The readout reads {read.name} of a network that reads both ways; its answer follows two states, and only one direction is run here."
+        return (
+            f"The readout reads {read.name} of a network that reads both ways; its answer follows two states, and "
+            "only one direction is run here."
+        )
     if getattr(module, "proj_size", 0):
-        return f"The readout reads {read.name}, whose hidden state is projected, which is not run from its states here."
+        return (
+            f"The readout reads {read.name}, whose hidden state is projected, which is not run from its states here."
+        )
     last = np.isfinite(_at_end(prepared.answered.values, prepared.lengths))
     if last.sum() < LEAST_SEQUENCES:
         return (
@@ -168,10 +176,15 @@ def layer_inputs(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: Layer)
 
 
 def alone(stack: Sequence[Layer]) -> nn.RNNBase:
-    """Return layers on top of each other as a module of their own in float64, which reads one number more, of weight 0."""
+    """Return layers on top of each other as one module in float64, which reads one number more, of weight 0."""
     module = stack[0].module
     kinds: dict[Any, Any] = {
-        nn.LSTM: nn.LSTM, nn.GRU: nn.GRU, nn.RNN: nn.RNN, nn.LSTMCell: nn.LSTM, nn.GRUCell: nn.GRU, nn.RNNCell: nn.RNN,
+        nn.LSTM: nn.LSTM,
+        nn.GRU: nn.GRU,
+        nn.RNN: nn.RNN,
+        nn.LSTMCell: nn.LSTM,
+        nn.GRUCell: nn.GRU,
+        nn.RNNCell: nn.RNN,
     }
     kind = next(made for own, made in kinds.items() if isinstance(module, own))
     options: dict[str, Any] = {"nonlinearity": getattr(module, "nonlinearity")} if kind is nn.RNN else {}  # noqa: B009 - torch's

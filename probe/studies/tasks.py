@@ -65,18 +65,23 @@ def task_of(prepared: Prepared, end: Tail) -> tuple[Task, str]:
     values = torch.as_tensor(np.nan_to_num(end.values))
     concept, combine = prepared.answered, prepared.readout.combine
     if concept.function is not None and combine is None:
-        words = f"the value of “{concept.name}”, by its own function, on the source's beginning followed by the base's rest"
+        words = (
+            f"the value of “{concept.name}”, by its own function, on the source's beginning followed by the base's "
+            "rest"
+        )
         return Spliced(values, splice=_splice(prepared, end)), words
     if callable(combine):
         return Task(values, _own(combine)), "what the study's own combine function says"
     if combine == "added":
-        return Task(values), "what the source has so far, plus what the base has in all, less what the base has so far"
+        return Task(
+            values
+        ), "what the source has so far, plus what the base has in all, less what the base has so far"
     words = "what the source has" if combine == "replaced" else "what the source has at its last step"
     return Task(values, lambda source, base, whole: source), words
 
 
 def only_last(prepared: Prepared) -> bool:
-    """Return whether nothing says what becomes of a value after more steps, so that only last states are exchanged."""
+    """Return whether nothing says what becomes of a value later, so that only last states are exchanged."""
     return prepared.answered.function is None and prepared.readout.combine is None
 
 
@@ -106,10 +111,13 @@ def _splice(prepared: Prepared, end: Tail) -> Splice:
             last = float(concept.of_sequence(read)[-1])
             if not np.isfinite(last):
                 raise ProbeError(
-                    f"The concept {concept.name!r} is not defined at the last step of sequence {s} spliced with {b}; a "
+                    f"The concept {concept.name!r} is not defined at the last step of sequence {s} spliced with "
+                    f"{b}; a "
                     "concept that is a readout's answer must be defined there for any inputs, or give combine=."
                 )
             known[key] = last
         return known[key]
 
-    return lambda base, source, step: np.array([value(int(b), int(s), step) for b, s in zip(base, source, strict=True)])
+    return lambda base, source, step: np.array(
+        [value(int(b), int(s), step) for b, s in zip(base, source, strict=True)]
+    )

@@ -46,7 +46,7 @@ def _reset(model: nn.Module, generator: torch.Generator) -> bool:
         return False
     with torch.no_grad():
         for module in modules:
-            bound = module.hidden_size**-0.5  # pyright: ignore[reportOperatorIssue] - a number of torch's modules
+            bound = int(getattr(module, "hidden_size")) ** -0.5  # noqa: B009 - torch's modules have it
             for parameter in module.parameters():
                 parameter.uniform_(-bound, bound, generator=generator)
     return True
