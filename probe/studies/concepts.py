@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -179,7 +180,11 @@ def _kind(values: np.ndarray) -> str:
 
 def _numbers(name: str, array: np.ndarray, valid: np.ndarray) -> np.ndarray:
     try:
-        values = np.array([[np.nan if _missing(one) else float(one) for one in row] for row in array.tolist()])
+        values = (
+            array.astype(float)
+            if array.dtype.kind in "iufb"
+            else np.array([[np.nan if _missing(one) else float(one) for one in row] for row in array.tolist()])
+        )
     except (TypeError, ValueError) as error:
         raise ProbeError(
             f"The concept {name!r} is called numeric and holds other than numbers ({error}). Give numbers, or "
@@ -221,7 +226,7 @@ def _plain(value: Any) -> Any:
 
 
 def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value) or (isinstance(value, float) and np.isnan(value))
+    return value is None or (isinstance(value, str) and not value) or (isinstance(value, float) and math.isnan(value))
 
 
 def _is_bool(value: Any) -> bool:

@@ -95,6 +95,8 @@ def prepare(study: Study) -> Prepared:
     values = np.where((np.arange(given.shape[1]) < lengths[:, None])[:, :, None], given, 0)
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
     concepts = {name: resolve(name, one, values, lengths) for name, one in study.concepts.items()}
+    if study.fixed_inputs is not None:
+        _ = fixed_of(study.fixed_inputs, given.shape[2])
     read, head = _readout(study, opened, layers, concepts, len(given))
     return Prepared(study, opened, torch.as_tensor(values).to(dtype), lengths, concepts, layers, read, head)
 
@@ -111,6 +113,22 @@ def _readout(
 
     units = read.size(Signal.HIDDEN_STATE)
     return read, readouts.build(study.readout, concepts[study.readout.concept], opened.tensors, units, rows)
+
+
+def fixed_of(given: Any, features: int) -> np.ndarray:
+    """Return inputs that are held fixed, (symbol, feature).
+
+    Raises:
+        ProbeError: they are something else.
+    """
+    values = np.asarray(given, dtype=float)
+    if values.ndim != 2 or values.shape[1] != features or not np.isfinite(values).all() or not len(values):
+        raise ProbeError(
+            f"The fixed inputs have shape {values.shape}; they must be finite numbers, (symbol, {features}), as a "
+            "step "
+            "of the inputs has."
+        )
+    return values
 
 
 def _array(given: Any) -> np.ndarray:

@@ -11,14 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .. import dynamics
-from ..errors import ProbeError
 from ..findings import Finding
 from ..layers import Layer
 from ..machines import Machine
 from ..measurements import tabulate
 from ..signals import Signal
 from .observed import run
-from .prepared import Prepared
+from .prepared import Prepared, fixed_of
 from .sightings import Sightings, flops
 from .tables import place, row, said, several
 from .tail import alone
@@ -114,20 +113,10 @@ def _machine(sightings: Sightings, layer: Layer) -> tuple[Machine, Tensor]:
 
 
 def inputs_of(prepared: Prepared) -> tuple[list[_Held], str]:
-    """Return the inputs that are held fixed, and in words which these are.
-
-    Raises:
-        ProbeError: those that were given are not (symbol, feature).
-    """
+    """Return the inputs that are held fixed, and in words which these are."""
     given, features = prepared.study.fixed_inputs, prepared.x.shape[2]
     if given is not None:
-        values = np.asarray(given, dtype=float)
-        if values.ndim != 2 or values.shape[1] != features or not np.isfinite(values).all() or not len(values):
-            raise ProbeError(
-                f"The fixed inputs have shape {values.shape}; they must be finite numbers, (symbol, {features}), "
-                "as a step of "
-                "the inputs has."
-            )
+        values = fixed_of(given, features)
         which = "the inputs that the study names"
     else:
         seen = prepared.x.double().numpy()[prepared.valid]

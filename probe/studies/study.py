@@ -65,7 +65,7 @@ class Study:
     nonlinearity: str | None = None
     layers: Sequence[str] | None = None
     readout: Readout | None = None
-    programs: Mapping[str, Callable[[tuple], Any]] = field(default_factory=dict)
+    programs: Mapping[str, Any] = field(default_factory=dict)
     fixed_inputs: Any = None
     title: str = ""
     seed: int = 0

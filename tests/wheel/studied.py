@@ -12,7 +12,7 @@ from torch import nn
 from probe import Readout, Study
 
 UNITS = 6
-FUNCTIONS = '''
+FUNCTIONS = """
 import numpy as np
 
 def ones(x):
@@ -35,7 +35,7 @@ def short(x):
 
 def nonsense(sequence):
     return None
-'''
+"""
 STUDY = """
 title = "What does it keep of ones?"
 [network]
