@@ -28,6 +28,7 @@ app = App(
     help="Look at recordings and claims about recurrent networks.",
     version=lambda: version("rnn-probe"),
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # `run` says that it was interrupted, and with which code
     help_formatter="plain",  # no boxes and no colour: NO_COLOR holds, and pipes get what a terminal gets
 )
 

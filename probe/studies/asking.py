@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ProbeError
 from ..files import write_atomically
 from ..findings import Finding
+from ..measurements import COLUMNS
 from . import ablating, answering, card, exchanging, gates, identity, reading, resting
 from .prepared import Prepared, prepare
 from .sightings import Sightings
@@ -105,7 +106,8 @@ def kept(folder: Path, parts: dict[str, str]) -> Finding | None:
         finding = Finding.read(folder)
     except ProbeError:
         return None
-    return finding if finding.provenance.get("study") == parts else None
+    whole = list(finding.measurements.columns) == list(COLUMNS)
+    return finding if whole and finding.provenance.get("study") == parts else None
 
 
 def _claim(folder: Path, parts: dict[str, str], *, overwrite: bool) -> None:

@@ -108,7 +108,9 @@ def groups(target: Target) -> tuple[np.ndarray, list[float], list[str]]:
     levels = np.unique(target.values)
     if target.concept.is_categorical or len(levels) <= 12:
         group = np.searchsorted(levels, target.values)
-        places: list[float] = [*range(len(levels))] if target.concept.is_categorical else levels.tolist()
+        places: list[float] = (
+            np.arange(float(len(levels))).tolist() if target.concept.is_categorical else levels.tolist()
+        )
         return group, places, [target.concept.said(level) for level in levels]
     ends = np.unique(np.quantile(target.values, np.linspace(0, 1, BINS + 1)[1:-1]))
     group = np.searchsorted(ends, target.values, side="right")
