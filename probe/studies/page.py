@@ -14,7 +14,7 @@ from .prepared import Prepared
 #: How many rows of the table behind a figure are shown, where the file behind it has all.
 SHOWN_ROWS = 6
 #: Of so many concepts the first sentences speak.
-TOLD = 2
+TOLD = 3
 WITHOUT_READOUT = (
     "Without a readout nothing causal can be said. That something can be read from states, however well, does not "
     "say that "
@@ -62,10 +62,7 @@ def _lead(prepared: Prepared, found: Mapping[str, Finding], readings: list[Findi
     pieces: list[str | Strong] = []
     for number, finding in enumerate(readings[:TOLD]):
         verdict = finding.notes.get("verdict", finding.notes["answer"])
-        pieces += [
-            Strong(verdict) if number == 0 else f" {verdict}",
-            f" {finding.notes.get('measured', '')}".rstrip(),
-        ]
+        pieces += [f" {verdict}"] if number else [Strong(verdict), f" {finding.notes.get('measured', '')}".rstrip()]
     if len(readings) > TOLD:
         pieces.append(f" {len(readings) - TOLD} more concepts stand below.")
     if prepared.head is None:
@@ -117,14 +114,12 @@ def _blocks(finding: Finding, first: tuple[str, ...], last: tuple[str, ...]) -> 
 
 
 def _claims(finding: Finding) -> list[Block]:
-    rows = [
-        (claim.rule.statement, claim.value, claim.untrained, claim.n, claim.verdict, claim.reason)
-        for claim in finding.claims
-    ]
-    if not rows:
+    if not finding.claims:
         return []
-    columns = ("claim about the recipe", "this network", "re-initialised", "networks", "verdict", "why")
-    return [Table(columns, rows, "What probe.judge says of one network.", verdict="verdict")]
+    columns = ("claim about the recipe", "this network", "re-initialised", "verdict")
+    rows = [(claim.rule.statement, claim.value, claim.untrained, claim.verdict) for claim in finding.claims]
+    why = "; ".join(dict.fromkeys(claim.reason for claim in finding.claims))
+    return [Table(columns, rows, f"What probe.judge says, and why: {why}.", verdict="verdict")]
 
 
 def _causal(prepared: Prepared, found: Mapping[str, Finding]) -> list[Section]:

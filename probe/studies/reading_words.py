@@ -53,7 +53,7 @@ def notes(target: Target, table: pd.DataFrame, distinct: int) -> dict[str, str]:
     where = {"layer": str(best["layer"]), "signal": str(best["signal"])}
     ends = one(table, metric="score_low", **where), one(table, metric="score_high", **where)
     controls = _controls(table, where)
-    twins = len(set(only(table, subject=TWIN)["network"]))
+    twins = len(set(only(table, subject=TWIN, metric="score")["network"]))
     measure = "share of states named right" if known.is_categorical else "R²"
     found = f"held-out {measure} {said(float(best['value']))} ({between(ends)})"
     verdict = f"“{known.name}” {_verdict(controls, ends[0], known.is_categorical, twins)}"
