@@ -12,6 +12,7 @@ from .mutation import Mutation
 from .probing import MUTATIONS as PROBING
 from .recordings import MUTATIONS as RECORDINGS
 from .results import MUTATIONS as RESULTS
+from .studies import MUTATIONS as STUDIES
 from .subjects import MUTATIONS as SUBJECTS
 from .sweeps_and_streaming import MUTATIONS as SWEEPS_AND_STREAMING
 
@@ -29,6 +30,7 @@ MUTATIONS = (
     *ALIGNMENT,
     *DECOMPOSITION,
     *ABSTRACTION,
+    *STUDIES,
 )
 
 __all__ = ["MUTATIONS", "Mutation"]

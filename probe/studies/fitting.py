@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 #: Penalties that are tried, each times the number of states; which one is used is decided on training sequences.
-PENALTIES = (1e-7, 1e-5, 1e-3, 1e-1)
+PENALTIES = (1e-7, 1e-5, 1e-3, 1e-1, 10.0)
 
 
 def standardised(values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state number"]:

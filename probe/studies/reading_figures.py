@@ -154,7 +154,7 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
             f"Mean and one standard deviation over states. In each title: {measure} after what the step tells was "
             "taken off, on all states; the units were chosen by it, so that it flatters them."
         )
-        table = pd.DataFrame(data, columns=["unit", target.concept.name or "value", "mean", "sd", "states"])
+        table = pd.DataFrame(data, columns=["unit", "value", "mean", "sd", "states"])
         return DataFigure.from_figure(
             figure,
             name=f"{question}-units",
@@ -172,7 +172,7 @@ def over_time(question: str, sightings: Sightings, target: Target, units: list[i
     row = int(sample.rows[sightings.examples[0]])
     length = int(sightings.prepared.lengths[row])
     concept = target.concept.values[row, :length]
-    table = pd.DataFrame({"step": np.arange(length), target.concept.name: concept})
+    table = pd.DataFrame({"step": np.arange(length), "concept": concept})
     with style():
         figure: Figure
         figure, axes = new_figure(1, 2, height=1.75, sharex=True)

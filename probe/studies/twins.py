@@ -24,13 +24,15 @@ def twins(model: nn.Module, count: int, *, seed: int) -> Iterator[tuple[str, nn.
         count: how many in all.
         seed: of the drawing.
     """
+    made = {FRESH: 0, SHUFFLED: 0}
     for number in range(count):
         generator = torch.Generator().manual_seed(seed * 1_000 + number)
         twin = copy.deepcopy(model).eval()
         kind = FRESH if number % 2 == 0 and _reset(twin, generator) else SHUFFLED
         if kind == SHUFFLED:
             _shuffle(twin, generator)
-        yield f"{kind} {number // 2 + 1}", twin
+        made[kind] += 1
+        yield f"{kind} {made[kind]}", twin
 
 
 def _recurrent(model: nn.Module) -> list[nn.Module]:
