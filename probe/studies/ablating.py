@@ -94,7 +94,7 @@ def following(sightings: Sightings, end: tail.Tail) -> np.ndarray | None:
     if nothing_to_read(concept, sightings) is not None:
         return None
     sample = sightings.sample
-    target = Target.of(concept, sample, prepared.x.shape[1])
+    target = Target.of(concept, sample, prepared)
     values = target.values if concept.is_categorical else detrended(target.values[:, None], target)[:, 0]
     everywhere, found = np.ones(len(values), dtype=bool), []
     for layer in end.stack:

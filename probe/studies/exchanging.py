@@ -24,6 +24,7 @@ from ..signals import Signal
 from . import exchanging_words, tail
 from .ablating import following
 from .prepared import Prepared
+from .refitted import refitted
 from .sightings import Sightings
 from .tables import row as table_row
 from .tables import said
@@ -87,7 +88,7 @@ def ask(sightings: Sightings, question: str) -> Finding:
         scores = experiment.scores(put)
         far = float("nan") if support is None else support.distance(put)
         rows += _rows(question, name, units, kind, scores=scores, far=far)
-    rows = [*_ends(question, first), *rows]
+    rows = [*_ends(question, first), *rows, *_of_twin(question, prepared, chosen, train, pairs)]
     table = tabulate(rows)
     held_out = len(ways) > 1
     levels = prepared.head is not None and len(prepared.head.values) > 0
@@ -190,6 +191,33 @@ def _searched(
     yield "directions searched for relabelled values", str(ranks[-1]), found[-1].put, "relabelled"
 
 
+def _of_twin(
+    question: str, prepared: Prepared, chosen: Plan, train: torch.Tensor, pairs: Pairs
+) -> Iterator[dict[str, Any]]:
+    """Yield what the same search finds in a re-initialised network with a fitted head, and how right that is."""
+    twin = refitted(prepared) if chosen.iterations else None
+    if twin is None or twin.head is None:
+        return
+    end = tail.build(twin)
+    task, _ = task_of(twin, end)
+    rank = min(RANKS[-1], end.machine.size)
+    (found,) = search(
+        end.machine,
+        chosen.place,
+        [Search(rank, task, train)],
+        loss=twin.head.loss,
+        iterations=chosen.iterations,
+        pairs=SEARCHED,
+        seed=prepared.seed,
+    )
+    own = Pairs(end.machine, pairs.step, pairs.base, pairs.source, exhaustive=False)
+    scores = Interchange(own, task).scores(found.put)
+    name = "directions in a re-initialised network with a fitted head"
+    yield from _rows(question, name, str(rank), "twin", scores=scores, far=float("nan"))
+    right = float(np.isclose(end.machine.natural.chosen.numpy(), end.values[:, -1]).mean())
+    yield table_row(question, "accuracy", right, network=name, units=str(rank), signal="twin")
+
+
 def _rows(question: str, name: str, units: str, kind: str, *, scores: Scores, far: float) -> list[dict[str, Any]]:
     numbers = {"followed": scores.iia, "shift": scores.shift, "off_support": far}
     return [
@@ -219,7 +247,10 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     joined = wide[mixed].groupby(["units", "signal"], as_index=False)[["followed", "shift", "off_support"]].mean()
     joined["network"] = f"random directions, mean of {int(mixed.sum())}"
     found = pd.concat([wide[~mixed], joined], ignore_index=True)
-    order = {kind: number for number, kind in enumerate(("end", "part", "units", "searched", "relabelled", "random"))}
+    order = {
+        kind: number
+        for number, kind in enumerate(("end", "part", "units", "searched", "relabelled", "twin", "random"))
+    }
     found = found.assign(place=found["signal"].map(order)).sort_values(["place", "units"], kind="stable")
     # Units by how many there are, and the two ends of the scale as they were.
     return found[["network", "units", "signal", "followed", "shift", "off_support"]].reset_index(drop=True)
@@ -229,7 +260,7 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
     found = summary(table)
     column = "followed" if levels else "shift"
     labels = [
-        f"{name} ({units})" if kind in ("searched", "relabelled", "random") else name
+        f"{name} ({units})" if kind in ("searched", "relabelled", "twin", "random") else name
         for name, units, kind in zip(found["network"], found["units"], found["signal"], strict=True)
     ]
     labels = [
@@ -239,7 +270,7 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
     with style():
         figure, axes = new_figure(height=0.34 * len(found) + 1.0)
         ax, places = axes[0, 0], np.arange(len(found))[::-1]
-        controls = found["signal"].isin(["random", "relabelled"]).to_numpy()
+        controls = found["signal"].isin(["random", "relabelled", "twin"]).to_numpy()
         ends = (found["signal"] == "end").to_numpy()
         for mask, color, marker in ((~controls & ~ends, BLUE, "o"), (controls, GREY, "X"), (ends, "black", "D")):
             ax.plot(found[column][mask], places[mask], marker, color=color, markersize=6)

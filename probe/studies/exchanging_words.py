@@ -137,7 +137,22 @@ def _search(table: pd.DataFrame, plan: Plan, *, levels: bool, held_out: bool) ->
         text += (
             " There are too few sequences to hold some out: scores of searched directions are those of their own fit."
         )
-    return text + (
-        " A re-initialised network with a fitted head may give directions as good; that was not tried, so that "
-        "nothing here says that training made them."
+    return text + _twin(table, found, column, best)
+
+
+def _twin(table: pd.DataFrame, found: pd.DataFrame, column: str, best: float) -> str:
+    rows = found[found["signal"] == "twin"]
+    if rows.empty:
+        return " Nothing says that training made these directions: no re-initialised network could be given a head."
+    value = float(rows[column].iloc[0])
+    right = float(table[table["metric"] == "accuracy"]["value"].iloc[0])
+    verdict = (
+        "that is clearly less, in the one such network that was tried"
+        if best - value > MORE
+        else "that is about as much, so that nothing here says that training made these directions"
+    )
+    return (
+        f" In a re-initialised network whose head was fitted to the same answers (it is right on {right:.0%} of "
+        "the sequences) "
+        f"the same search reaches {said(value)}: {verdict}."
     )

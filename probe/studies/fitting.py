@@ -11,6 +11,26 @@ from jaxtyping import Float
 PENALTIES = (1e-7, 1e-5, 1e-3, 1e-1, 10.0)
 
 
+#: Of more numbers than this a probe reads the largest principal components.
+MOST_FEATURES = 512
+
+
+def features_of(values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state number"]:
+    """Return what probes are fitted on: standardised numbers, or of many their largest principal components.
+
+    A fit's cost grows with the third power of how many there are. The components look at no target, so that what is
+    held out stays so; what lies in the others is not read.
+
+    Args:
+        values: what is read from.
+    """
+    z = standardised(values)
+    if z.shape[1] <= MOST_FEATURES:
+        return z
+    _, vectors = np.linalg.eigh(z.T @ z)
+    return z @ vectors[:, -MOST_FEATURES:]
+
+
 def standardised(values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state number"]:
     """Return numbers with mean 0 and spread 1 over the states; constant ones become 0."""
     spread = values.std(0)
@@ -25,14 +45,14 @@ def told_numbers(
     The training folds, each held out in turn, decide the penalty of each target; then all of them are fitted.
 
     Args:
-        features: what is read from; standardised here, which looks at no target.
+        features: what is read from, see `features_of`.
         targets: what is looked for.
         fold: which part each state is in; states of one sequence are in one part.
 
     Reference:
         Hoerl & Kennard 1970, Ridge regression.
     """
-    z = standardised(features)
+    z = features_of(features)
     parts = [fold == number for number in np.unique(fold)]
     sums = [_Sums.of(z[part], targets[part]) for part in parts]
     told = np.zeros(targets.shape)
@@ -91,7 +111,7 @@ def told_categories(features: Float[np.ndarray, "state number"], target: np.ndar
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    z, told = standardised(features), np.zeros(len(target))
+    z, told = features_of(features), np.zeros(len(target))
     for number in np.unique(fold):
         part = fold == number
         seen = np.unique(target[~part])

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from .concepts import Known
 from .fitting import standardised, told_categories, told_numbers
-from .sample import MOST_BINS, Sample
+from .prepared import Prepared
+from .sample import MOST_BINS, Sample, reads_back
 from .scores import Score, of_categories, of_numbers
 
 #: How many other memories of the inputs are looked for, and orders of the concept.
@@ -31,6 +32,7 @@ class Target:
         bin: each one's bin of steps, (state,).
         step: after which step each stands, (state,).
         count: how many sequences there are.
+        left: how many steps follow, (state,), where a layer reads from the end and may count these; else None.
     """
 
     concept: Known
@@ -40,16 +42,17 @@ class Target:
     bin: np.ndarray
     step: np.ndarray
     count: int
+    left: np.ndarray | None = None
 
     @classmethod
-    def of(cls, concept: Known, sample: Sample, steps: int) -> Target:
-        """Return a concept at its sampled states; `steps` is the length of the time axis."""
+    def of(cls, concept: Known, sample: Sample, prepared: Prepared) -> Target:
+        """Return a concept at its sampled states."""
         picked = sample.of[concept.name]
         sequence, step = sample.sequence[picked], sample.step[picked]
         values = concept.values[sample.rows][sequence, step]
-        return cls(
-            concept, values, sequence, sample.fold[sequence], sample.bins(steps)[picked], step, len(sample.rows)
-        )
+        bins = sample.bins(prepared.x.shape[1])[picked]
+        left = prepared.lengths[sample.rows][sequence] - 1 - step if reads_back(prepared) else None
+        return cls(concept, values, sequence, sample.fold[sequence], bins, step, len(sample.rows), left)
 
     def score(self, features: Float[np.ndarray, "state number"]) -> Score:
         """Return how well the concept is told from features, held out."""
@@ -97,10 +100,16 @@ class Target:
 
 
 def clock(target: Target) -> Float[np.ndarray, "state number"]:
-    """Return what tells a state's step and nothing else: one column for each bin, and the step itself."""
+    """Return what tells a state's step and nothing else: one column for each bin, and the step itself.
+
+    Of a layer that reads from the end the same of the steps that follow.
+    """
     bins = np.unique(target.bin)
     columns = (target.bin[:, None] == bins).astype(float)
-    return np.column_stack([columns, target.step])
+    if target.left is None:
+        return np.column_stack([columns, target.step])
+    ends = np.minimum(target.left, MOST_BINS)
+    return np.column_stack([columns, target.step, ends[:, None] == np.unique(ends), target.left])
 
 
 def last_inputs(x: Float[Tensor, "sequence time feature"], target: Target) -> tuple[np.ndarray, int]:

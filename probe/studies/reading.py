@@ -117,7 +117,7 @@ def ask(sightings: Sightings, name: str, question: str) -> Finding:
     if reason is not None:
         return Finding(question, title, tabulate([]), notes={"answer": reason})
     sample, seed = sightings.sample, sightings.prepared.seed
-    target = Target.of(concept, sample, sightings.prepared.x.shape[1])
+    target = Target.of(concept, sample, sightings.prepared)
     picked = sample.of[name]
     inputs, steps = last_inputs(sightings.inputs, target)
     recent = f"the last {steps} inputs" if steps > 1 else "the last input"

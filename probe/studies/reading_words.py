@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .fitting import MOST_FEATURES
 from .probing import MEMORIES, Target
 from .tables import NETWORK, NULL, TWIN, between, listed, one, only, place, said, several
 
@@ -66,15 +67,20 @@ def notes(target: Target, table: pd.DataFrame, distinct: int) -> dict[str, str]:
         "answer": f"{verdict} {measured}",
         "selectivity": _selectivity(table, where, float(best["value"]), known.is_categorical),
         "unit": _unit(table, known.is_categorical),
-        "setup": _setup(target, distinct),
+        "setup": _setup(target, distinct, int(only(table, metric="follows", **where)["value"].size)),
     }
 
 
-def _setup(target: Target, distinct: int) -> str:
+def _setup(target: Target, distinct: int, units: int) -> str:
     known = target.concept
     number, categories = "a number, ridge probe", f"categorical, {len(known.levels)} values, logistic probe"
     described = f" ({known.description})" if known.description else ""
     sequences = several(len(np.unique(target.sequence)), "sequence")
+    reduced = (
+        f" Of the {units:,} units' values the {MOST_FEATURES} largest principal components were read: a probe on "
+        "all would "
+        "take too long, and what the others hold was not seen."
+    )
     return (
         f"“{known.name}”{described} was taken as {categories if known.is_categorical else number}. The probe is "
         "linear; it "
@@ -84,7 +90,7 @@ def _setup(target: Target, distinct: int) -> str:
         "a control” means here: the 95 % interval of the difference, over sequences, lies above 0.05. Re-initialised "
         "networks must besides leave more of it unexplained (1 less the score), by a larger factor than lies "
         "between the "
-        "best and the worst of them: else this network is like one more of them."
+        "best and the worst of them: else this network is like one more of them." + reduced * (units > MOST_FEATURES)
     )
 
 

@@ -51,11 +51,14 @@ def draw(prepared: Prepared) -> Sample:
     """Return which states are looked at.
 
     A state depends on its prefix alone, so each distinct prefix stands once, in the first sequence that has it: a
-    copy of it in another part of the sequences would be scored on its own training example.
+    copy of it in another part of the sequences would be scored on its own training example. Where a layer reads from
+    the end, so does each distinct rest.
     """
     rows = chosen_rows(len(prepared.x), prepared.x.shape[1], prepared.seed)
     lengths = prepared.lengths[rows]
     first = first_of_prefix(prepared.x[rows].float().numpy(), lengths)
+    if reads_back(prepared):
+        first &= _turned(first_of_prefix(_turned(prepared.x[rows].float().numpy(), lengths), lengths), lengths)
     every = np.argwhere(first)
     rng = np.random.default_rng([prepared.seed, 1])
     of = {name: _of_concept(concept, rows, every, rng) for name, concept in prepared.concepts.items()}
@@ -63,6 +66,18 @@ def draw(prepared: Prepared) -> Sample:
     fold = np.random.default_rng([prepared.seed, 2]).permutation(len(rows)) % FOLDS
     places = {name: np.searchsorted(kept, picked) for name, picked in of.items()}
     return Sample(rows, every[kept, 0], every[kept, 1], places, fold, len(every))
+
+
+def reads_back(prepared: Prepared) -> bool:
+    """Return whether a layer that is looked at reads its input from the end."""
+    return any(layer.reverse for layer in prepared.layers)
+
+
+def _turned(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return sequences from their end, (sequence, step, ...); padding stays where it is."""
+    steps = np.arange(values.shape[1])
+    places = np.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    return values[np.arange(len(values))[:, None], places]
 
 
 def chosen_rows(batch: int, time: int, seed: int) -> np.ndarray:

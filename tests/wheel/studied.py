@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ def bits(count: int = 160, length: int = 8, seed: int = 0) -> np.ndarray:
 
 def planted() -> nn.LSTM:
     """Return an LSTM whose unit 0 adds .1 to its cell at every one, and reads nothing else; the others are random."""
-    lstm = nn.LSTM(1, UNITS, batch_first=True)
+    lstm: Any = nn.LSTM(1, UNITS, batch_first=True)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in lstm.parameters():
@@ -90,10 +91,14 @@ def ones(x: np.ndarray) -> np.ndarray:
     return np.cumsum(x[:, 0])
 
 
-def study_of(lstm: nn.Module, **more: object) -> Study:
+def study_of(lstm: Any, **more: Any) -> Study:
     """Return a study of ones with the planted network's head."""
     weight, bias = head()
-    given = {"inputs": bits(), "concepts": {"ones": ones}, "readout": Readout("ones", weight=weight, bias=bias)}
+    given: dict[str, Any] = {
+        "inputs": bits(),
+        "concepts": {"ones": ones},
+        "readout": Readout("ones", weight=weight, bias=bias),
+    }
     return Study(lstm, **(given | more))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from probe import Concept, ProbeError, Readout, Study
 from probe.probing.prefixes import distinct_prefixes
 from probe.studies import tail
 from probe.studies.concepts import resolve
-from probe.studies.fitting import told_categories, told_numbers
+from probe.studies.fitting import MOST_FEATURES, features_of, told_categories, told_numbers
 from probe.studies.prepared import prepare
 from probe.studies.probing import Target, clock, detrended, follows, last_inputs, sums_of_inputs
 from probe.studies.sample import draw, first_of_prefix
@@ -45,6 +46,35 @@ def test_no_sequence_is_on_both_sides(tmp_path: Path) -> None:
     assert len(sample.of["ones"]) == sample.distinct
 
 
+def test_a_layer_that_reads_from_the_end_sees_each_rest_once() -> None:
+    """Neither a beginning nor a rest stands twice among its states, and its clock knows how many steps follow."""
+    model = nn.GRU(1, 3, bidirectional=True, batch_first=True)
+    prepared = prepare(Study(model, X, {"ones": ones}, lengths=LENGTHS))
+    sample = draw(prepared)
+    places = list(zip(sample.rows[sample.sequence].tolist(), sample.step.tolist(), strict=True))
+    starts = [X[row, : step + 1].tobytes() for row, step in places]
+    rests = [X[row, step : LENGTHS[row]].tobytes() for row, step in places]
+    assert len(set(starts)) == len(starts) > 20
+    assert len(set(rests)) == len(rests)
+    goal = Target.of(prepared.concepts["ones"], sample, prepared)
+    assert goal.left is not None
+    left = [LENGTHS[row] - 1 - step for row, step in places]
+    assert goal.left.tolist() == left
+    told = told_numbers(clock(goal), goal.left[:, None].astype(float), goal.fold)
+    assert of_numbers(goal.left.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.99
+
+
+def test_many_units_are_read_by_their_largest_components() -> None:
+    """What lies along a direction of much variance is still told, of more units than a probe reads."""
+    rng = np.random.default_rng(0)
+    hidden, fold = rng.normal(size=(700, 4)), np.arange(700) % 4
+    states = hidden @ rng.normal(size=(4, 600)) + 0.01 * rng.normal(size=(700, 600))
+    assert features_of(states).shape == (700, MOST_FEATURES)
+    assert features_of(states[:, :30]).shape == (700, 30)
+    told = told_numbers(states, hidden[:, :1], fold)
+    assert of_numbers(hidden[:, 0], told[:, 0], np.arange(700), 700).value > 0.99
+
+
 def test_shuffled_twins_keep_each_gates_numbers_and_fresh_ones_torchs_bounds() -> None:
     """Every gate's block keeps its histogram, in another order; fresh weights are torch's; the network stays."""
     lstm = planted()
@@ -57,7 +87,7 @@ def test_shuffled_twins_keep_each_gates_numbers_and_fresh_ones_torchs_bounds() -
             assert torch.equal(mine.flatten().sort()[0], theirs.flatten().sort()[0])
     for one in made[f"{FRESH} 1"].parameters():
         assert float(one.detach().abs().max()) <= 6**-0.5
-    assert not torch.equal(made[f"{FRESH} 1"].weight_hh_l0, made[f"{FRESH} 2"].weight_hh_l0)
+    assert not torch.equal(*(made[f"{FRESH} {number}"].state_dict()["weight_hh_l0"] for number in (1, 2)))
     assert all(torch.equal(one, before[name]) for name, one in lstm.state_dict().items())
     assert list(dict(twins(probe.CustomLSTM(1, 3), 2, seed=0))) == [f"{SHUFFLED} 1", f"{SHUFFLED} 2"]
 
@@ -116,7 +146,7 @@ def test_concepts_become_numbers_with_gaps() -> None:
 def target() -> Target:
     """Return the count of ones at the sampled states of 160 sequences."""
     prepared = prepare(study_of(planted()))
-    return Target.of(prepared.concepts["ones"], draw(prepared), 8)
+    return Target.of(prepared.concepts["ones"], draw(prepared), prepared)
 
 
 def test_what_only_tells_the_time_follows_nothing() -> None:
@@ -156,7 +186,7 @@ def test_what_else_could_be_read_is_what_it_is_called() -> None:
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 @pytest.mark.parametrize("ragged", [False, True])
-def test_a_stack_is_run_from_any_state_as_the_module_runs(kind: type[nn.RNNBase], ragged: bool) -> None:
+def test_a_stack_is_run_from_any_state_as_the_module_runs(kind: Any, ragged: bool) -> None:
     """Its states are the recording's; another sequence's whole state gives what the spliced sequence gives."""
     torch.manual_seed(0)
     model = kind(1, 5, 2, batch_first=True)
