@@ -15,7 +15,7 @@ PENALTIES = (1e-7, 1e-5, 1e-3, 1e-1, 10.0)
 MOST_FEATURES = 512
 
 
-def features_of(values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state number"]:
+def features_of(values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state feature"]:
     """Return what probes are fitted on: standardised numbers, or of many their largest principal components.
 
     A fit's cost grows with the third power of how many there are. The components look at no target, so that what is

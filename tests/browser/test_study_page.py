@@ -49,7 +49,7 @@ def check(path: Path) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def study(kind: type[nn.RNNBase], units: int, layers: int, *, readout: bool) -> Study:
+def study(kind: Any, units: int, layers: int, *, readout: bool) -> Study:
     """Return a study of an untrained network with a number and a category as concepts."""
     torch.manual_seed(0)
     x = np.random.default_rng(0).integers(0, 2, (120, 9, 1)).astype(np.float32)

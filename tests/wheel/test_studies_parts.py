@@ -48,17 +48,18 @@ def test_no_sequence_is_on_both_sides(tmp_path: Path) -> None:
 
 def test_a_layer_that_reads_from_the_end_sees_each_rest_once() -> None:
     """Neither a beginning nor a rest stands twice among its states, and its clock knows how many steps follow."""
+    x, lengths = bits(200, 10), np.arange(200) % 6 + 5
     model = nn.GRU(1, 3, bidirectional=True, batch_first=True)
-    prepared = prepare(Study(model, X, {"ones": ones}, lengths=LENGTHS))
+    prepared = prepare(Study(model, x, {"ones": ones}, lengths=lengths))
     sample = draw(prepared)
     places = list(zip(sample.rows[sample.sequence].tolist(), sample.step.tolist(), strict=True))
-    starts = [X[row, : step + 1].tobytes() for row, step in places]
-    rests = [X[row, step : LENGTHS[row]].tobytes() for row, step in places]
-    assert len(set(starts)) == len(starts) > 20
+    starts = [x[row, : step + 1].tobytes() for row, step in places]
+    rests = [x[row, step : lengths[row]].tobytes() for row, step in places]
+    assert len(set(starts)) == len(starts) > 50
     assert len(set(rests)) == len(rests)
     goal = Target.of(prepared.concepts["ones"], sample, prepared)
     assert goal.left is not None
-    left = [LENGTHS[row] - 1 - step for row, step in places]
+    left = [lengths[row] - 1 - step for row, step in places]
     assert goal.left.tolist() == left
     told = told_numbers(clock(goal), goal.left[:, None].astype(float), goal.fold)
     assert of_numbers(goal.left.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.99
