@@ -62,7 +62,7 @@ def test_a_layer_that_reads_from_the_end_sees_each_rest_once() -> None:
     left = [lengths[row] - 1 - step for row, step in places]
     assert goal.left.tolist() == left
     told = told_numbers(clock(goal), goal.left[:, None].astype(float), goal.fold)
-    assert of_numbers(goal.left.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.99
+    assert of_numbers(goal.left.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.8
 
 
 def test_many_units_are_read_by_their_largest_components() -> None:
