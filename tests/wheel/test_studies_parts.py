@@ -106,7 +106,8 @@ def test_a_held_out_probe_finds_what_is_there_and_nothing_else() -> None:
     assert -0.2 < of_numbers(noise, many[:, 1], sequence, 200).value < 0.1
     group = (states[:, 0] > 0).astype(float)
     right = of_categories(group, told_categories(states[:, :3], group, fold), sequence, 200).value
-    wrong = of_categories(noise > 0, told_categories(states[:, :3], (noise > 0).astype(float), fold), sequence, 200)
+    chance = (noise > 0).astype(float)
+    wrong = of_categories(chance, told_categories(states[:, :100], chance, fold), sequence, 200)
     assert right > 0.9
     assert wrong.value < 0.65
 
@@ -122,6 +123,10 @@ def test_scores_are_compared_on_the_same_sequences() -> None:
     ends = better.interval(0)
     assert ends[1] - ends[0] > 0.03
     assert ends[0] < better.value < ends[1]
+    # R² does not change with where zero is.
+    target, told = rng.normal(size=60), rng.normal(size=60)
+    here, there = (of_numbers(target + far, told + far, np.arange(60), 60).value for far in (0, 100))
+    assert here == pytest.approx(there)
 
 
 def test_concepts_become_numbers_with_gaps() -> None:
