@@ -130,6 +130,12 @@ def _words(table: pd.DataFrame, prepared: Prepared, levels: bool, drawn: set[int
     first = order.iloc[0]
     alone = float(values["loss_of_best_alone", str(first["unit"])])
     what = "the share of wrong answers" if levels else "the mean error, in standard deviations of the concept"
+    if every - own <= COSTLY:
+        return (
+            f"With all units replaced {what} is {said(every)}, and {said(own)} as they are: the answer does not "
+            "depend on "
+            "these states, so that what a single unit costs says nothing."
+        )
     costly = int((order["drop"] > COSTLY).sum())
     among = f" of the {len(order)} that were ablated" if drawn else ""
     text = (

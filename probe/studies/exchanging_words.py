@@ -110,11 +110,17 @@ def _search(table: pd.DataFrame, plan: Plan, *, levels: bool, held_out: bool) ->
             "request."
         )
     found, column = summary(table), "followed" if levels else "shift"
+    ends = found.set_index("network")[column]
+    if float(ends["the whole state"]) - float(ends["nothing"]) <= MORE:
+        return (
+            "Directions were searched for as well; where the whole state moves no answer, what they score means "
+            "nothing."
+        )
     searched, mixed = (found[found["signal"] == kind] for kind in ("searched", "relabelled"))
     values = [
         f"{said(float(value))} with {rank}" for rank, value in zip(searched["units"], searched[column], strict=True)
     ]
-    control = float(mixed[column].iloc[0])
+    control = max(float(mixed[column].iloc[0]), float(ends["nothing"]))
     best = float(searched[column].max())
     far = found.loc[searched.index, "off_support"].max()
     verdict = (
@@ -125,7 +131,7 @@ def _search(table: pd.DataFrame, plan: Plan, *, levels: bool, held_out: bool) ->
     text = (
         f"Alignment search (DAS; Geiger et al. 2024, {plan.iterations} steps): {listed(values)} of the state's "
         "directions, and "
-        f"{said(control)} where it searched for the values of other sequences; {verdict}."
+        f"{said(float(mixed[column].iloc[0]))} where it searched for the values of other sequences; {verdict}."
     )
     if far == far and far > 0.5:  # noqa: PLR0124 - NaN where nothing was measured
         text += (

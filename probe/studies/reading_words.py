@@ -161,11 +161,12 @@ def _selectivity(table: pd.DataFrame, where: dict[str, str], value: float, categ
             text + "; that is not on the scale of a share named right, and only says how much of all inputs is kept."
         )
     gap = value - memories
-    meaning = (
-        "the concept is kept better than what it could be confused with"
-        if gap > READABLE
-        else "the states keep much of everything, and the concept is not singled out"
-    )
+    if value <= READABLE:
+        meaning = "the concept is not kept, so that there is nothing to single out"
+    elif gap > READABLE:
+        meaning = "the concept is kept better than what it could be confused with"
+    else:
+        meaning = "the states keep much of everything, and the concept is not singled out"
     return f"{text}, and the concept with {said(value)}: {meaning}."
 
 

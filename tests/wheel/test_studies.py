@@ -152,6 +152,16 @@ def test_an_untrained_network_is_not_said_to_have_learned(of_random: tuple[Page,
     assert "more than any control" not in found["exchange"].notes["answer"].replace("not clearly more than any", "")
 
 
+def test_where_the_answer_follows_no_state_parts_of_it_say_nothing(
+    of_random: tuple[Page, dict[str, Finding]],
+) -> None:
+    """A head on states that it was not made for: neither units nor searched directions are said to carry anything."""
+    found = of_random[1]
+    assert "the answer does not follow this state" in found["exchange"].notes["answer"]
+    assert "what they score means nothing" in found["exchange"].notes["search"]
+    assert "the answer does not depend on these states" in found["ablation"].notes["answer"]
+
+
 def test_controls_stand_beside_the_score(of_planted: tuple[Page, dict[str, Finding]]) -> None:
     """The step, the last inputs, shuffled values and eight twins are measured, and shuffled values cannot be read."""
     table = of_planted[1]["reading-ones"].measurements
