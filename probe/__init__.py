@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .recording import Recording
     from .recording_files import load_recording
     from .signals import Signal, Site
+    from .studies.study import Concept, Readout, Study
     from .sweeps import sweep
 
 _HOMES = {
@@ -40,6 +41,7 @@ _HOMES = {
     "recording": ("Recording",),
     "recording_files": ("load_recording",),
     "signals": ("Signal", "Site"),
+    "studies.study": ("Concept", "Readout", "Study"),
     "sweeps": ("sweep",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -47,6 +49,7 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 __all__ = [
     "Checkpoint",
     "Claim",
+    "Concept",
     "Control",
     "CustomGRU",
     "CustomLSTM",
@@ -56,10 +59,12 @@ __all__ = [
     "Finding",
     "ProbeError",
     "Range",
+    "Readout",
     "Recording",
     "Rule",
     "Signal",
     "Site",
+    "Study",
     "ablate",
     "clamp",
     "edit",

@@ -28,6 +28,7 @@ app = App(
     help="Look at recordings and claims about recurrent networks.",
     version=lambda: version("rnn-probe"),
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # `run` says that it was interrupted, and with which code
     help_formatter="plain",  # no boxes and no colour: NO_COLOR holds, and pipes get what a terminal gets
 )
 
@@ -118,6 +119,55 @@ def record(
         overwrite=overwrite,
     )
     _emit(_recording_text(_describe(recording)) + f"\nwritten: {out}")
+
+
+@app.command
+def report(
+    study: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    seed: int | None = None,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Ask everything about a network of your own, and write the page that says what came out.
+
+    An interrupted run goes on where it stopped: each answer is kept as soon as it is known.
+
+    Args:
+        study: a .toml file, as new-study writes one, or a .py file that defines study = probe.Study(...).
+        out: the folder that gets index.html, and findings/ with the numbers.
+        seed: of everything that is drawn, instead of the study's own.
+        overwrite: replace the report of another study in that folder.
+        quiet: show no progress on stderr.
+    """
+    from .studies.command import report as written
+
+    _emit(written(study, out, seed=seed, overwrite=overwrite, quiet=quiet))
+
+
+@app.command
+def new_study(
+    file: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("study.toml"),
+    nonlinearity: Nonlinearity | None = None,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Write a commented study file for a file of weights: what is in it, and what is to be filled in.
+
+    Args:
+        file: .safetensors, or what torch.save wrote of a state_dict: .pt, .pth, .bin.
+        out: where the study file goes.
+        nonlinearity: of a plain RNN, whose file does not say it.
+        overwrite: replace a study file that is there.
+    """
+    from .studies.starting import new_study as write
+
+    path = write(file, out, nonlinearity=nonlinearity, overwrite=overwrite)
+    _emit(f"{path} {path.stat().st_size} bytes")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

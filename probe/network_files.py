@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from .errors import ProbeError
 from .files import write_atomically
@@ -32,8 +33,8 @@ SUFFIXES = (".safetensors", ".npz", ".csv")
 class Held(nn.Module):
     """A network under the name that it has in its file, so that its layers get the names that they have in its model.
 
-    Called with (batch, time, input). A cell is called once for each step, from a zero state; its layer is `[0]`
-    where it was saved alone.
+    Called with (batch, time, input), or, a stack, with packed sequences. A cell is called once for each step, from a
+    zero state; its layer is `[0]` where it was saved alone.
     """
 
     def __init__(self, name: str, module: nn.Module) -> None:
@@ -42,10 +43,10 @@ class Held(nn.Module):
         # Not as an attribute: a name such as `train` is a method of this class.
         self._modules[first or "[0]"] = Held(rest, module) if rest else module
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x: Tensor | PackedSequence) -> Any:
         """Return what the network returns; of a cell, its hidden states, (batch, time, unit)."""
         (inner,) = self.children()
-        if not isinstance(inner, nn.RNNCellBase):
+        if not isinstance(inner, nn.RNNCellBase) or isinstance(x, PackedSequence):
             return inner(x)
         states: list[Any] = []
         for step in x.unbind(1):

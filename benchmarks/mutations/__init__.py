@@ -14,6 +14,7 @@ from .mutation import Mutation
 from .probing import MUTATIONS as PROBING
 from .recordings import MUTATIONS as RECORDINGS
 from .results import MUTATIONS as RESULTS
+from .studies import MUTATIONS as STUDIES
 from .subjects import MUTATIONS as SUBJECTS
 from .sweeps_and_streaming import MUTATIONS as SWEEPS_AND_STREAMING
 
@@ -33,6 +34,7 @@ MUTATIONS = (
     *DECOMPOSITION,
     *ABSTRACTION,
     *EXPLORER,
+    *STUDIES,
 )
 
 __all__ = ["MUTATIONS", "Mutation"]

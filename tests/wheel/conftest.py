@@ -31,7 +31,7 @@ def _share(name: str) -> None:
 
 
 # In this order: a later one imports the ones before it.
-for shared in ("reference", "drawn", "comparing", "custom_by_hand", "known_machines", "counters_by_hand"):
+for shared in ("reference", "drawn", "comparing", "custom_by_hand", "known_machines", "counters_by_hand", "studied"):
     _share(shared)
 
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7

@@ -21,4 +21,5 @@ def read(path: Path, budget: Budget) -> Contents:
             tensors = load(path.read_bytes())
         except SafetensorError as error:
             raise ValueError(str(error)) from error
-    return Contents(tensors, "PyTorch", "safetensors")
+    # The file has no order of its own, and the reader another one in each process.
+    return Contents(dict(sorted(tensors.items())), "PyTorch", "safetensors")

@@ -1,0 +1,164 @@
+"""What a page says of exchanged states, and what follows from them and what does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from . import tail
+from .prepared import Prepared
+from .tables import listed, said, several
+
+if TYPE_CHECKING:
+    from .exchanging import Plan
+
+#: How far a score must lie above that of a control to be called more.
+MORE = 0.1
+
+
+def notes(
+    table: pd.DataFrame,
+    prepared: Prepared,
+    end: tail.Tail,
+    plan: Plan,
+    how: str,
+    *,
+    levels: bool,
+    held_out: bool,
+    pairs: int,
+) -> dict[str, str]:
+    """Return the sentences of the finding.
+
+    Args:
+        table: what was measured.
+        prepared: the study.
+        end: the sequences.
+        plan: where and how long.
+        how: how the right answer after an exchange is known.
+        levels: whether answers are one of a few values, so that they can be right.
+        held_out: whether directions were scored on other sequences than they were searched on.
+        pairs: how many pairs were run.
+    """
+    place = f"{several(plan.left, 'step')} before the end" if plan.left else "after the last step"
+    setup = (
+        f"The state of one sequence (the source) is put into another's run (the base) {place}; the run then goes "
+        "on with "
+        f"the base's inputs. The right answer is {how}. Pairs that differ in “{prepared.answered.name}” count: "
+        f"{pairs:,} pairs "
+        f"were run, among {end.said}, those whose right answer the readout can give. “Shift” is how far the "
+        "expected answer goes of the way that it should; “off support” "
+        "how far what was put in lies from every state that occurs, in distances between neighbouring values of the "
+        "concept: beyond 0.5 it may work for a reason that the network never uses (Makelov et al. 2023)."
+    )
+    if not plan.left:
+        setup += (
+            " Nothing says what becomes of a value when more is read (the concept was given as an array, without "
+            "combine), "
+            "or it is not defined earlier, so that only last states were exchanged: this is about what the readout "
+            "reads, and not about what is remembered."
+        )
+    words = _answer(table, prepared, levels=levels)
+    found = {
+        "lead": words,
+        "answer": words,
+        "setup": setup,
+        "search": _search(table, plan, levels=levels, held_out=held_out),
+    }
+    return found
+
+
+def _answer(table: pd.DataFrame, prepared: Prepared, *, levels: bool) -> str:
+    from .exchanging import summary
+
+    found, column = summary(table), "followed" if levels else "shift"
+    values = found.set_index("network")[column]
+    nothing, whole = float(values["nothing"]), float(values["the whole state"])
+    unit = "of the answers follow" if levels else "of the way is gone"
+    text = f"With the whole state of another sequence {said(whole)} {unit}, with nothing put in {said(nothing)}"
+    if whole - nothing <= MORE:
+        return (
+            f"{text}: the answer does not follow this state, so that parts of it say nothing about "
+            f"“{prepared.answered.name}” either."
+        )
+    parts = found[found["signal"] == "part"]
+    for name, value in zip(parts["network"], parts[column], strict=True):
+        text += f"; with {name} {said(float(value))}"
+    units = found[found["signal"] == "units"].sort_values(column, ascending=False, kind="stable")
+    controls = found[found["signal"].isin(["random", "relabelled"])][column]
+    ceiling = max(float(controls.max()), nothing)
+    if len(units):
+        best = units.iloc[0]
+        value = float(best[column])
+        verb = "more" if value - ceiling > MORE else "not clearly more"
+        named = listed(str(best["units"]).split())
+        text += (
+            f"; with unit{'s' * (' ' in str(best['units']))} {named} alone {said(value)}, {verb} than any control "
+            f"(at most {said(ceiling)})"
+        )
+    return text + "."
+
+
+def _search(table: pd.DataFrame, plan: Plan, *, levels: bool, held_out: bool) -> str:
+    from .exchanging import summary
+
+    if not plan.iterations:
+        return (
+            "Directions were not searched for: a step of the search runs this layer there and back on every pair, "
+            "and as many "
+            "steps as it needs would take too long for a network of this size. probe.questions.alignment does it on "
+            "request."
+        )
+    found, column = summary(table), "followed" if levels else "shift"
+    ends = found.set_index("network")[column]
+    if float(ends["the whole state"]) - float(ends["nothing"]) <= MORE:
+        return (
+            "Directions were searched for as well; where the whole state moves no answer, what they score means "
+            "nothing."
+        )
+    searched, mixed = (found[found["signal"] == kind] for kind in ("searched", "relabelled"))
+    values = [
+        f"{said(float(value))} with {rank}" for rank, value in zip(searched["units"], searched[column], strict=True)
+    ]
+    control = max(float(mixed[column].iloc[0]), float(ends["nothing"]))
+    best = float(searched[column].max())
+    far = found.loc[searched.index, "off_support"].max()
+    verdict = (
+        "that is clearly more than this control"
+        if best - control > MORE
+        else "that is not clearly more than the control: the search finds as much where there is nothing to find"
+    )
+    text = (
+        f"Alignment search (DAS; Geiger et al. 2024, {plan.iterations} steps): {listed(values)} of the state's "
+        "directions, and "
+        f"{said(float(mixed[column].iloc[0]))} where it searched for the values of other sequences; {verdict}."
+    )
+    if far == far and far > 0.5:  # noqa: PLR0124 - NaN where nothing was measured
+        text += (
+            f" But what was put in lies up to {said(float(far))} off support, beyond 0.5, so that the score alone "
+            "does not show "
+            "that the network itself uses these directions."
+        )
+    if not held_out:
+        text += (
+            " There are too few sequences to hold some out: scores of searched directions are those of their own fit."
+        )
+    return text + _twin(table, found, column, best)
+
+
+def _twin(table: pd.DataFrame, found: pd.DataFrame, column: str, best: float) -> str:
+    rows = found[found["signal"] == "twin"]
+    if rows.empty:
+        return " Nothing says that training made these directions: no re-initialised network could be given a head."
+    value = float(rows[column].iloc[0])
+    right = float(table[table["metric"] == "accuracy"]["value"].iloc[0])
+    verdict = (
+        "that is clearly less, in the one such network that was tried"
+        if best - value > MORE
+        else "that is about as much, so that nothing here says that training made these directions"
+    )
+    return (
+        f" In a re-initialised network whose head was fitted to the same answers (it is right on {right:.0%} of "
+        "the sequences) "
+        f"the same search reaches {said(value)}: {verdict}."
+    )

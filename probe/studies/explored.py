@@ -1,0 +1,110 @@
+"""The network as the page runs it, where it is small enough for a page; otherwise the sentence why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import ProbeError
+from ..network_files import Held
+from ..report import Explorer, ExplorerNetwork
+from .prepared import Prepared
+from .readouts import NUMBER, Head
+
+#: A page of a study carries networks of so many parameters, so that it stays below 400 kB with its figures.
+PARAMETERS = 25_000
+#: Of the first sequence so many steps are shown at first; so many different inputs get letters.
+STEPS, LETTERS = 12, 10
+
+
+class Answering(nn.Module):
+    """A recurrent module with the linear head that reads its last hidden state.
+
+    Args:
+        rnn: the module, batch first.
+        head: the head.
+    """
+
+    def __init__(self, rnn: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.rnn, self.head = rnn, head
+
+    def forward(self, x: Float[Tensor, "row step feature"]) -> Tensor:
+        """Return the head's scores."""
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+def explorer(prepared: Prepared) -> Explorer | str:
+    """Return the explorer, or the sentence why the page has none."""
+    inner: Any = prepared.opened.model
+    while isinstance(inner, Held):
+        (inner,) = inner.children()
+    if not isinstance(inner, (nn.LSTM, nn.GRU, nn.RNN)):
+        return (
+            f"The page does not run the network: it is a {type(inner).__name__}, and the explorer runs torch's own "
+            "LSTM, GRU and RNN."
+        )
+    module, softmax = _with_head(inner, prepared)
+    network = ExplorerNetwork(prepared.opened.name, module, "the network of this study", softmax=softmax)
+    reason = network.why_not
+    if reason is None and network.parameters > PARAMETERS:
+        reason = (
+            f"{prepared.opened.name} has {network.parameters:,} parameters, and the page of a study carries "
+            "networks of up to "
+            f"{PARAMETERS:,} to stay small enough to be sent; probe.record and probe.intervene run it in Python."
+        )
+    if reason is not None:
+        return f"The page does not run the network: {reason}"
+    example, alphabet = _example(prepared)
+    try:
+        return Explorer([network], example, alphabet, _classes(prepared, softmax))
+    except ProbeError as error:
+        return f"The page does not run the network: {error}"
+
+
+def _with_head(inner: nn.RNNBase, prepared: Prepared) -> tuple[nn.Module, bool]:
+    head = prepared.head
+    linear = _linear(head)
+    last = prepared.read is not None and prepared.read.module is inner and prepared.read.level == inner.num_layers - 1
+    if head is None or linear is None or not last or inner.bidirectional:
+        return inner, False
+    return Answering(inner, linear), head.kind != NUMBER and linear.out_features > 1
+
+
+def _linear(head: Head | None) -> nn.Linear | None:
+    inner = getattr(head, "inner", None)
+    return inner if isinstance(inner, nn.Linear) else None
+
+
+def _classes(prepared: Prepared, softmax: bool) -> list[str]:
+    if not softmax or prepared.head is None:
+        return []
+    concept, values = prepared.answered, prepared.head.values.tolist()
+    known = len(concept.categories) if concept.is_categorical else None
+    return [
+        concept.said(value) if known is None or value < known else f"answer {place}"
+        for place, value in enumerate(values)
+    ]
+
+
+def _example(prepared: Prepared) -> tuple[Any, dict[str, list[float]] | None]:
+    """Return the first steps of the first sequence, as letters where few different inputs occur."""
+    first = prepared.x[0, : min(STEPS, int(prepared.lengths[0]))].double().numpy()
+    seen = np.unique(prepared.x[torch.as_tensor(prepared.valid)].double().numpy()[:100_000], axis=0)
+    if len(seen) > LETTERS:
+        return first.tolist(), None
+    letters = _letters(seen)
+    names = {tuple(value.tolist()): letter for letter, value in zip(letters, seen, strict=True)}
+    read = [names.get(tuple(step.tolist())) for step in first]
+    if None in read:
+        return first.tolist(), None
+    return "".join(str(one) for one in read), {letter: list(value) for value, letter in names.items()}
+
+
+def _letters(values: np.ndarray) -> str:
+    digits = values.shape[1] == 1 and bool(((values >= 0) & (values <= 9) & (values == values.round())).all())
+    return "".join(str(round(value)) for value in values[:, 0]) if digits else "abcdefghij"[: len(values)]

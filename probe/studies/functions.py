@@ -1,0 +1,80 @@
+"""Python functions that a study names: `file.py:name`, called so that what goes wrong is said in a sentence."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProbeError, unknown
+
+
+def load_file(path: Path) -> Any:
+    """Return a Python file as a module; its code is run, with its folder on the path.
+
+    Raises:
+        ProbeError: there is no such file, or it raises.
+    """
+    if not path.is_file():
+        raise ProbeError(f"There is no file {str(path)!r}. Give the path of a Python file.")
+    spec = importlib.util.spec_from_file_location(f"study_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ProbeError(f"{str(path)!r} is no Python file: its name must end in .py.")
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ProbeError(f"{str(path)!r} cannot be run: {type(error).__name__}: {error}. Mend it first.") from error
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def load_function(named: str, folder: Path, what: str) -> Callable[..., Any]:
+    """Return the function that `file.py:name` means.
+
+    Args:
+        named: file and function; the file's path is relative to the folder.
+        folder: that of the study.
+        what: what the function is for, such as `concepts.depth`.
+
+    Raises:
+        ProbeError: it is not written so, the file is missing or raises, or has no such function.
+    """
+    file, colon, name = named.rpartition(":")
+    if not colon or not file.endswith(".py") or not name.isidentifier():
+        raise ProbeError(f"{what} is {named!r}; it must name a file and a function in it: 'file.py:function'.")
+    module = load_file(folder / file)
+    functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    if name not in functions:
+        raise ProbeError(f"{what}: in {file!r} " + _lower(unknown("function", name, functions)))
+    return getattr(module, name)
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+@contextmanager
+def calling(what: str, wants: str) -> Iterator[None]:
+    """Turn whatever a study's own function raises into a sentence.
+
+    Args:
+        what: which function, and on what it is called, such as `The concept 'depth' on sequence 3`.
+        wants: what it is called with and must return.
+
+    Raises:
+        ProbeError: the function raised.
+    """
+    try:
+        yield
+    except ProbeError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split()) or "without a message"
+        raise ProbeError(f"{what} raised {type(error).__name__} ({told[:200]}). {wants}") from error

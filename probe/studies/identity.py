@@ -1,0 +1,104 @@
+"""What makes two runs of a study the same: digests of the network, inputs, concepts, readout, programs and code."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..abstraction.programs import as_tuples
+from .functions import calling
+from .prepared import Prepared
+
+#: So many sequences tell what a function does that nothing else is known of.
+_TRIED = 16
+
+
+def parts(prepared: Prepared) -> dict[str, str]:
+    """Return a digest for each thing that a study's answers follow from, by what it is called in a message.
+
+    What a function does is told by what it returns: on the study's own sequences where it is asked for these, and on
+    random ones otherwise.
+    """
+    study, lengths = prepared.study, prepared.lengths
+    found = {
+        "weights": digest(*_state(prepared)),
+        "inputs": digest(prepared.x.numpy(), lengths),
+        "concepts": digest(*_concepts(prepared)),
+        "layers": digest([layer.name for layer in prepared.layers]),
+        "readout": digest(*_readout(prepared)),
+        "programs": digest(*_programs(prepared)),
+        "fixed_inputs": digest(None if study.fixed_inputs is None else np.asarray(study.fixed_inputs)),
+        "title and seed": digest(study.title, study.seed),
+        "code": code(),
+        "torch": torch.__version__,
+    }
+    return found
+
+
+def digest(*values: Any) -> str:
+    """Return the SHA-256 of arrays, texts and numbers."""
+    found = hashlib.sha256()
+    for value in values:
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            found.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+        else:
+            found.update(repr(value).encode())
+        found.update(b"\0")
+    return found.hexdigest()
+
+
+@cache
+def code() -> str:
+    """Return the SHA-256 over this package's own sources."""
+    root, found = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
+def _state(prepared: Prepared) -> list[Any]:
+    state = prepared.opened.model.state_dict()
+    return [one for name, tensor in state.items() for one in (name, tensor.detach().cpu().double().numpy())]
+
+
+def _concepts(prepared: Prepared) -> list[Any]:
+    found: list[Any] = []
+    for name, concept in prepared.concepts.items():
+        found += [name, concept.kind, concept.description, concept.values, concept.categories]
+        found.append(concept.function is not None)
+    return found
+
+
+def _readout(prepared: Prepared) -> list[Any]:
+    readout, head, read = prepared.study.readout, prepared.head, prepared.read
+    if readout is None or head is None or read is None:
+        return []
+    from ..signals import Signal
+    from .readouts import copied
+
+    tried = torch.randn(
+        _TRIED, read.size(Signal.HIDDEN_STATE), generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
+    with torch.no_grad(), calling("The readout's function", "It must take float64."):
+        scores = copied(head)(tried)
+    combine: Any = readout.combine
+    if callable(combine):
+        values = np.resize(prepared.answered.levels, 64)
+        with calling("The function combine", "It is called with three arrays, and must return one."):
+            combine = np.asarray(combine(values, np.roll(values, 1), np.roll(values, 2)))
+    return [readout.concept, head.kind, head.values.numpy(), read.name, scores.numpy(), combine]
+
+
+def _programs(prepared: Prepared) -> list[Any]:
+    from .answering import told
+
+    rows = min(len(prepared.x), _TRIED)
+    sequences = [as_tuples(prepared.x[row : row + 1, : prepared.lengths[row]])[0] for row in range(rows)]
+    return [
+        one for name, program in prepared.study.programs.items() for one in (name, told(name, program, sequences))
+    ]

@@ -1,0 +1,191 @@
+"""A study after everything that was given has been checked: tensors of one shape, concepts as numbers, a head."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ProbeError
+from ..layers import Layer, find_layers
+from . import readouts
+from .concepts import Known, resolve
+from .loading import Opened, open_network
+from .readouts import Head, Readout
+from .study import Study
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the questions are asked of.
+
+    Attributes:
+        study: what was given.
+        opened: the network.
+        x: the inputs in the network's type, (batch, time, feature); zero at padding.
+        lengths: how many steps each sequence has, (batch,).
+        concepts: by name, in the order given.
+        layers: the layers that are looked at.
+        read: the layer that the readout reads, or None.
+        head: the readout's head, or None.
+    """
+
+    study: Study
+    opened: Opened
+    x: Tensor
+    lengths: np.ndarray
+    concepts: dict[str, Known]
+    layers: tuple[Layer, ...]
+    read: Layer | None
+    head: Head | None
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+        return self.study.seed
+
+    @property
+    def readout(self) -> Readout:
+        """The readout.
+
+        Raises:
+            ProbeError: there is none.
+        """
+        if self.study.readout is None:
+            raise ProbeError("The study has no readout; give one to ask what its answers follow.")
+        return self.study.readout
+
+    @property
+    def answered(self) -> Known:
+        """The concept that the readout answers."""
+        return self.concepts[self.readout.concept]
+
+    @cached_property
+    def valid(self) -> np.ndarray:
+        """Which steps are data, (batch, time)."""
+        return np.arange(self.x.shape[1]) < self.lengths[:, None]
+
+    @property
+    def ragged(self) -> bool:
+        """Whether sequences differ in length."""
+        return bool((self.lengths != self.x.shape[1]).any())
+
+
+def prepare(study: Study) -> Prepared:
+    """Return a study with everything checked.
+
+    Raises:
+        ProbeError: something that was given does not fit; the sentence says what, and what would.
+    """
+    opened = open_network(study.network, study.name, study.nonlinearity)
+    opened.model.eval()
+    layers = find_layers(opened.model, study.layers)
+    given = _array(study.inputs)
+    lengths = _lengths(study.lengths, given.shape)
+    reads_inputs = study.network is not opened.model or isinstance(opened.model, torch.nn.RNNBase)
+    features = find_layers(opened.model)[0].inputs if reads_inputs else None
+    _check_inputs(given, lengths, features)
+    values = np.where((np.arange(given.shape[1]) < lengths[:, None])[:, :, None], given, 0)
+    dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
+    concepts = {name: resolve(name, one, values, lengths) for name, one in study.concepts.items()}
+    if study.fixed_inputs is not None:
+        _ = fixed_of(study.fixed_inputs, given.shape[2])
+    read, head = _readout(study, opened, layers, concepts, len(given))
+    return Prepared(study, opened, torch.as_tensor(values).to(dtype), lengths, concepts, layers, read, head)
+
+
+def _readout(
+    study: Study, opened: Opened, layers: Sequence[Layer], concepts: dict[str, Known], rows: int
+) -> tuple[Layer | None, Head | None]:
+    if study.readout is None:
+        return None, None
+    every = find_layers(opened.model)
+    named = study.readout.layer
+    read = find_layers(opened.model, [named])[0] if named is not None else every[-1]
+    from ..signals import Signal
+
+    units = read.size(Signal.HIDDEN_STATE)
+    return read, readouts.build(study.readout, concepts[study.readout.concept], opened.tensors, units, rows)
+
+
+def fixed_of(given: Any, features: int) -> np.ndarray:
+    """Return inputs that are held fixed, (symbol, feature).
+
+    Raises:
+        ProbeError: they are something else.
+    """
+    values = np.asarray(given, dtype=float)
+    if values.ndim != 2 or values.shape[1] != features or not np.isfinite(values).all() or not len(values):
+        raise ProbeError(
+            f"The fixed inputs have shape {values.shape}; they must be finite numbers, (symbol, {features}), as a "
+            "step "
+            "of the inputs has."
+        )
+    return values
+
+
+def _array(given: Any) -> np.ndarray:
+    if isinstance(given, (str, os.PathLike)):
+        path = Path(given)
+        try:
+            given = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError, SyntaxError) as error:
+            raise ProbeError(
+                f"The inputs {str(path)!r} cannot be read ({error}). Give a .npy file that numpy.save wrote of "
+                "floats."
+            ) from error
+    array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    if array.dtype.kind not in "fiub" or array.ndim != 3 or 0 in array.shape:
+        hint = ""
+        if array.ndim == 2:
+            hint = " Of one number a step make x[:, :, None]; tokens must be embedded first."
+        raise ProbeError(
+            f"The inputs are {array.dtype} of shape {array.shape}; they must be numbers, (batch, time, feature), "
+            "with "
+            f"at least one of each.{hint}"
+        )
+    return array.astype(np.float64) if array.dtype != np.float32 else array
+
+
+def _lengths(given: Any, shape: tuple[int, ...]) -> np.ndarray:
+    batch, time = shape[:2]
+    if given is None:
+        return np.full(batch, time)
+    lengths = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
+        raise ProbeError(
+            f"The lengths are {lengths.dtype} of shape {lengths.shape}; they must be whole numbers, one for each of "
+            f"the {batch} sequences."
+        )
+    wrong = np.flatnonzero((lengths < 1) | (lengths > time))
+    if len(wrong):
+        raise ProbeError(
+            f"Sequence {wrong[0]} has the length {lengths[wrong[0]]}; the inputs have {time} steps, so it must be 1 "
+            f"to {time}. Leave empty sequences out."
+        )
+    return lengths.astype(int)
+
+
+def _check_inputs(given: np.ndarray, lengths: np.ndarray, features: int | None) -> None:
+    if features is not None and given.shape[2] != features:
+        raise ProbeError(
+            f"The inputs have shape {given.shape}; the network reads {features} features a step, so they must be "
+            f"(batch, time, {features})."
+        )
+    valid = np.arange(given.shape[1]) < lengths[:, None]
+    wrong = np.argwhere(~np.isfinite(given).all(2) & valid)
+    if len(wrong):
+        row, step = wrong[0]
+        value = given[row, step][~np.isfinite(given[row, step])][0]
+        raise ProbeError(
+            f"The inputs are {value} at sequence {row}, step {step} ({len(wrong)} steps in all). Give finite "
+            "numbers; "
+            "where shorter sequences are padded, give their lengths."
+        )

@@ -1,0 +1,190 @@
+"""What a page says of a concept: computed from the table, never more than its controls allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .fitting import MOST_FEATURES
+from .probing import MEMORIES, Target
+from .tables import NETWORK, NULL, TWIN, between, listed, one, only, place, said, several
+
+SHUFFLED = "shuffled"
+#: Below this, at the lower end of its interval, a score is nothing that can be read.
+READABLE = 0.05
+#: How far a score must lie above a control's to be called more, at the lower end of the interval.
+MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The best place's score beside one control.
+
+    Attributes:
+        name: of the control.
+        value: its score.
+        low: lower end of how far the network's score lies above it.
+        alike: whether the networks that it comes from lie as far apart as the best of them from this one.
+    """
+
+    name: str
+    value: float
+    low: float
+    alike: bool = False
+
+    @property
+    def beaten(self) -> bool:
+        """Whether the network's score is clearly more."""
+        return self.low > MARGIN and not self.alike
+
+
+def notes(target: Target, table: pd.DataFrame, distinct: int) -> dict[str, str]:
+    """Return the sentences of a concept's finding.
+
+    Args:
+        target: the concept, at its states.
+        table: what was measured.
+        distinct: how many distinct prefixes the recorded sequences have.
+    """
+    known = target.concept
+    own = only(table, subject=NETWORK, metric="score")
+    best = own.sort_values("value", ascending=False, kind="stable").iloc[0]
+    where = {"layer": str(best["layer"]), "signal": str(best["signal"])}
+    ends = one(table, metric="score_low", **where), one(table, metric="score_high", **where)
+    controls = _controls(table, where)
+    twins = len(set(only(table, subject=TWIN, metric="score")["network"]))
+    measure = "share of states named right" if known.is_categorical else "R²"
+    found = f"held-out {measure} {said(float(best['value']))} ({between(ends)})"
+    verdict = f"“{known.name}” {_verdict(controls, ends[0], known.is_categorical, twins)}"
+    at = place(where["layer"], where["signal"])
+    which = f"The best of {len(own)} places is {at}" if len(own) > 1 else f"It was read from {at}"
+    measured = f"{which}, {found}; {_beside(controls, twins)}."
+    return {
+        "verdict": verdict,
+        "measured": measured,
+        "answer": f"{verdict} {measured}",
+        "selectivity": _selectivity(table, where, float(best["value"]), known.is_categorical),
+        "unit": _unit(table, known.is_categorical),
+        "setup": _setup(target, distinct, int(only(table, metric="follows", **where)["value"].size)),
+    }
+
+
+def _setup(target: Target, distinct: int, units: int) -> str:
+    known = target.concept
+    number, categories = "a number, ridge probe", f"categorical, {len(known.levels)} values, logistic probe"
+    described = f" ({known.description})" if known.description else ""
+    sequences = several(len(np.unique(target.sequence)), "sequence")
+    reduced = (
+        f" Of the {units:,} units' values the {MOST_FEATURES} largest principal components were read: a probe on "
+        "all would "
+        "take too long, and what the others hold was not seen."
+    )
+    return (
+        f"“{known.name}”{described} was taken as {categories if known.is_categorical else number}. The probe is "
+        "linear; it "
+        f"was fitted and scored on {several(len(target.values), 'state')} of {sequences} (of {distinct:,} distinct "
+        "prefixes in the recorded sequences), each state after another prefix, and no sequence on both sides. "
+        "“More than "
+        "a control” means here: the 95 % interval of the difference, over sequences, lies above 0.05. Re-initialised "
+        "networks must besides leave more of it unexplained (1 less the score), by a larger factor than lies "
+        "between the "
+        "best and the worst of them: else this network is like one more of them." + reduced * (units > MOST_FEATURES)
+    )
+
+
+def _controls(table: pd.DataFrame, where: dict[str, str]) -> dict[str, Beside]:
+    rows = only(table, **where)
+    alike = one(rows, metric="twins_below") <= one(rows, metric="twins_apart")
+    return {
+        name: Beside(
+            name,
+            one(rows, metric="control", units=name),
+            one(rows, metric="above_low", units=name),
+            name == TWIN and alike,
+        )
+        for name in only(rows, metric="control")["units"]
+    }
+
+
+def _beside(controls: dict[str, Beside], twins: int) -> str:
+    parts = []
+    for name, beside in controls.items():
+        if name == SHUFFLED:
+            words = "the values of other sequences at the same step"
+        elif name == TWIN:
+            words = f"the best of {several(twins, 're-initialised network')}"
+        else:
+            words = name
+        parts.append(f"{words} {said(beside.value)}")
+    return "beside it, " + listed(parts)
+
+
+def _verdict(controls: dict[str, Beside], low: float, categorical: bool, twins: int) -> str:
+    """Return what the controls allow to be said, the strongest objection first."""
+    baseline = [name for name in controls if name not in (SHUFFLED, TWIN)]
+    recent = [name for name in baseline if name.startswith("the last")]
+    lost = {name for name, beside in controls.items() if not beside.beaten}
+    if (not categorical and low <= READABLE) or SHUFFLED in lost:
+        return "was not found: a linear probe reads it no better than it reads shuffled values."
+    if lost.intersection(baseline) - set(recent):
+        return "is not shown to be held: what is read is about what the step, or always naming one value, gives."
+    if lost.intersection(recent):
+        return (
+            f"can be read, but {recent[0]} alone tell{'s' if recent[0].endswith('input') else ''} about as "
+            "much: no memory beyond them is shown."
+        )
+    if TWIN in lost and controls[TWIN].low > MARGIN:
+        return (
+            "can be read, better than from re-initialised networks, but these differ among each other as much: "
+            "that training put it there is not shown."
+        )
+    if TWIN in lost:
+        return (
+            "can be read, and about as well from re-initialised networks: that is no evidence that "
+            "training put it there."
+        )
+    more = "than from any re-initialised network, and " if twins else ""
+    return f"can be read, better {more}than the step, the last inputs and shuffled values tell it."
+
+
+def _selectivity(table: pd.DataFrame, where: dict[str, str], value: float, categorical: bool) -> str:
+    memories = one(table, metric="memories", **where)
+    text = (
+        f"Selectivity: from the same states a probe reads {MEMORIES} other memories of the inputs (everything read "
+        "so "
+        f"far, summed with random signs, which nobody asked for) with mean R² {said(memories)}"
+    )
+    if categorical:
+        return (
+            text + "; that is not on the scale of a share named right, and only says how much of all inputs is kept."
+        )
+    gap = value - memories
+    if value <= READABLE:
+        meaning = "the concept is not kept, so that there is nothing to single out"
+    elif gap > READABLE:
+        meaning = "the concept is kept better than what it could be confused with"
+    else:
+        meaning = "the states keep much of everything, and the concept is not singled out"
+    return f"{text}, and the concept with {said(value)}: {meaning}."
+
+
+def _unit(table: pd.DataFrame, categorical: bool) -> str:
+    rows = only(table, metric="best_unit")
+    own = only(rows, subject=NETWORK).sort_values("value", ascending=False, kind="stable").iloc[0]
+    twins, mixed = only(rows, subject=TWIN)["value"], only(rows, subject=NULL)["value"]
+    measure = "correlation ratio" if categorical else "|r|"
+    units = str(own["units"]).split()
+    which = (
+        f"unit {units[0]}" if len(units) == 1 else f"units {listed(units)} (each half of the sequences chose its own)"
+    )
+    parts = [f"of shuffled values {said(float(mixed.max()))}"]
+    if len(twins):
+        parts.insert(0, f"in the best re-initialised network {said(float(twins.max()))}")
+    at = place(str(own["layer"]), str(own["signal"]))
+    return (
+        f"One unit: {which} of {at} follows it most; within steps, on sequences that did not choose it, {measure} is "
+        f"{said(float(own['value']))}; {listed(parts)}. That a unit follows a concept does not say that anything "
+        "uses it."
+    )

@@ -1,0 +1,227 @@
+"""What a network answers: a head on the hidden states of its last layer, as a function to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import ProbeError, unknown
+from .concepts import Known
+from .functions import calling
+
+CLASSES, LOGIT, NUMBER = "classes", "logit", "number"
+KINDS = (CLASSES, LOGIT, NUMBER)
+COMBINES = ("added", "replaced")
+_WANTS = (
+    "It is called with the last hidden states as a float64 tensor, (sequence, unit), and must return scores as a "
+    "tensor, (sequence, class), or one number a sequence. Let it take any floating type, or give an nn.Module."
+)
+#: A number is read as the nearest of the concept's values where these are so few, and as it is otherwise.
+MOST_LEVELS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """A head: what the network answers after a sequence's last step.
+
+    Attributes:
+        concept: the name of the concept whose value at the last step is the right answer.
+        weight: of a linear head, (score, unit): an array, or the name of one in the network's file.
+        bias: its bias, (score,), or None for none.
+        function: instead of weight and bias: from hidden states, a tensor (sequence, unit), to scores; an `nn.Module`
+            or any function that takes float64.
+        kind: `classes` (the largest score is the answer), `logit` (one score, above 0 for the second answer) or
+            `number` (one score is the answer); None takes `classes` for several scores and `number` for one.
+        answers: the answer that each score stands for, in their order; None takes 0, 1, ..., or a categorical
+            concept's categories in order where there are as many.
+        layer: the layer whose hidden state is read; None for the last one that is studied.
+        combine: what the answer should be where the state of another sequence is put in, of a concept that is an
+            array: `added` (source + whole base - base so far), `replaced` (the source's), or a function
+            (source so far, base so far, whole base) -> answers, arrays each. A concept that is a function needs none.
+    """
+
+    concept: str
+    weight: Any = None
+    bias: Any = None
+    function: Any = None
+    kind: str | None = None
+    answers: Sequence[Any] | None = None
+    layer: str | None = None
+    combine: Any = None
+
+    def __post_init__(self) -> None:
+        if (self.weight is None) == (self.function is None):
+            raise ProbeError("A readout is either linear (weight, bias) or a function; give one of the two.")
+        if self.function is not None and (self.bias is not None or not callable(self.function)):
+            raise ProbeError("A readout's function must be callable, and has no bias beside it.")
+        if self.kind is not None and self.kind not in KINDS:
+            raise ProbeError(unknown("kind of readout", self.kind, KINDS))
+        if isinstance(self.combine, str) and self.combine not in COMBINES:
+            raise ProbeError(unknown("combine", self.combine, COMBINES) + " A function is allowed as well.")
+
+
+class Head(nn.Module):
+    """A readout's function from hidden states to scores, with what its answers mean.
+
+    Args:
+        scores: what makes scores of hidden states, (sequence, unit).
+        kind: how they are read.
+        values: the number that each class stands for, (class,); of a number the values that it is rounded to, or
+            empty for none.
+    """
+
+    def __init__(self, scores: nn.Module | Callable[[Tensor], Tensor], kind: str, values: np.ndarray) -> None:
+        super().__init__()
+        if isinstance(scores, nn.Module):
+            self.inner = scores
+        self._scores, self.kind, self.values = scores, kind, torch.as_tensor(values, dtype=torch.float64)
+
+    def forward(self, h: Float[Tensor, "row unit"]) -> Tensor:
+        """Return scores, (row, class), or one number a row."""
+        found = self.inner(h) if hasattr(self, "inner") else self._scores(h)
+        if self.kind == CLASSES:
+            return found
+        one = found.reshape(len(h))
+        return torch.stack([torch.zeros_like(one), one], 1) if self.kind == LOGIT else one
+
+    def answer(self, output: Tensor) -> Float[Tensor, " row"]:
+        """Return the answer of each row, as the concept's number."""
+        if self.kind != NUMBER:
+            return self.values[output.argmax(1)]
+        if not len(self.values):
+            return output
+        return self.values[(output[:, None] - self.values).abs().argmin(1)]
+
+    def expected(self, output: Tensor) -> Float[Tensor, " row"]:
+        """Return the mean answer by the probabilities of the classes, or the number itself."""
+        return output if self.kind == NUMBER else output.softmax(1) @ self.values.to(output)
+
+    def loss(self, output: Tensor, target: Tensor) -> Float[Tensor, " row"]:
+        """Return the cross-entropy of the answers that should come, or the squared error."""
+        if self.kind == NUMBER:
+            return (output - target) ** 2
+        classes = (self.values[None] - target[:, None]).abs().argmin(1)
+        return nn.functional.cross_entropy(output, classes, reduction="none")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Head:
+        """Return a copy whose module, if there is one, is its own; a plain function is shared."""
+        import copy
+
+        inner = copy.deepcopy(self.inner, memo) if hasattr(self, "inner") else self._scores
+        return Head(inner, self.kind, self.values.numpy())
+
+
+def build(readout: Readout, concept: Known, tensors: Mapping[str, Tensor], units: int, rows: int) -> Head:
+    """Return a readout's head for a layer.
+
+    Args:
+        readout: what was given.
+        concept: the concept that it answers.
+        tensors: the arrays of the network's file.
+        units: how many hidden units the layer has.
+        rows: how many sequences there are to try it on.
+
+    Raises:
+        ProbeError: an array does not exist or has another shape, the function fails, or the answers do not fit.
+    """
+    scores = readout.function if readout.function is not None else _linear(readout, tensors, units)
+    tried = torch.randn(min(rows, 8), units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad(), calling("The readout's function", _WANTS):
+        found = copied(scores)(tried)
+    if not isinstance(found, Tensor) or len(found.shape) not in (1, 2) or len(found) != len(tried):
+        shape = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        raise ProbeError(f"The readout's function returned {shape} for {len(tried)} sequences. {_WANTS}")
+    width = 1 if found.dim() == 1 else found.shape[1]
+    kind = readout.kind or (CLASSES if width > 1 else NUMBER)
+    _check_kind(readout, kind, width, concept)
+    return Head(scores, kind, _values(readout, kind, width, concept))
+
+
+def copied(scores: Any) -> Any:
+    """Return a module in float64 as a copy, and a plain function as it is."""
+    import copy
+
+    return copy.deepcopy(scores).double() if isinstance(scores, nn.Module) else scores
+
+
+def _check_kind(readout: Readout, kind: str, width: int, concept: Known) -> None:
+    if (kind == CLASSES) == (width == 1):
+        raise ProbeError(
+            f"The readout has {width} score{'s' * (width > 1)} and is of kind {kind!r}; several scores are "
+            f"{CLASSES!r}, one is {LOGIT!r} or {NUMBER!r}."
+        )
+    if readout.kind is None and kind == NUMBER and len(concept.levels) == 2:
+        raise ProbeError(
+            f"The readout has one score and the concept {concept.name!r} two values: say whether the score is the "
+            f'answer (kind = "{NUMBER}") or a logit, above 0 for the second answer (kind = "{LOGIT}").'
+        )
+    if kind == NUMBER and concept.is_categorical:
+        raise ProbeError(
+            f"The readout is one number and the concept {concept.name!r} is categorical. Give a numeric concept, or "
+            f"a head of kind {CLASSES!r} or {LOGIT!r}."
+        )
+
+
+def _linear(readout: Readout, tensors: Mapping[str, Tensor], units: int) -> nn.Linear:
+    weight, bias = (
+        _array(name, given, tensors) for name, given in (("weight", readout.weight), ("bias", readout.bias))
+    )
+    if weight is None or weight.dim() != 2 or weight.shape[1] != units:
+        shape = None if weight is None else tuple(weight.shape)
+        raise ProbeError(
+            f"The readout's weight has shape {shape}; it must be (score, {units}), for the {units} hidden units "
+            "that it reads. Transpose it, or say with layer= which layer's hidden state it reads."
+        )
+    if bias is not None and tuple(bias.shape) != (len(weight),):
+        raise ProbeError(
+            f"The readout's bias has shape {tuple(bias.shape)}; it must be ({len(weight)},), as weight has rows."
+        )
+    head = nn.Linear(units, len(weight), bias=bias is not None, dtype=torch.float64)
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        if bias is not None:
+            head.bias.copy_(bias)
+    return head
+
+
+def _array(what: str, given: Any, tensors: Mapping[str, Tensor]) -> Tensor | None:
+    if given is None:
+        return None
+    if isinstance(given, str):
+        if given not in tensors:
+            raise ProbeError(f"The readout's {what}: " + unknown("array", given, tensors))
+        return tensors[given].double()
+    return torch.as_tensor(np.asarray(given) if not isinstance(given, Tensor) else given).double()
+
+
+def _values(readout: Readout, kind: str, width: int, concept: Known) -> np.ndarray:
+    if kind == NUMBER:
+        return concept.levels if len(concept.levels) <= MOST_LEVELS else np.empty(0)
+    count = 2 if kind == LOGIT else width
+    answers = readout.answers
+    if answers is None:
+        answers = concept.categories if len(concept.categories) == count else range(count)
+    if len(answers) != count:
+        raise ProbeError(
+            f"The readout has {count} classes and answers= names {len(answers)}; name one for each score, in their "
+            "order."
+        )
+    values = concept.codes_of(list(answers))
+    # An answer that never is right is a class all the same: it gets a number of its own.
+    unseen = np.flatnonzero(~np.isfinite(values))
+    values[unseen] = len(concept.categories) + np.arange(len(unseen))
+    missing = [concept.said(value) for value in concept.levels if not np.isclose(values, value).any()]
+    if missing:
+        raise ProbeError(
+            f"The concept {concept.name!r} has the values {', '.join(missing[:8])}, which none of the readout's "
+            f"{count} answers ({', '.join(map(str, list(answers)[:8]))}) stands for. Name with answers= what each "
+            "score "
+            "stands for."
+        )
+    return values

@@ -1,0 +1,118 @@
+"""Which sequences and which states are looked at: distinct prefixes, drawn with a fixed seed where there are many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .concepts import Known
+from .prepared import Prepared
+
+#: The most steps that are recorded, over all sequences, and the most sequences.
+POINTS, SEQUENCES = 40_000, 2_000
+#: The most states that a probe of a number, and of categories, is fitted and scored on.
+STATES, STATES_OF_CATEGORIES = 4_000, 2_000
+#: Parts of the sequences: each is scored on a fit of the others.
+FOLDS = 4
+#: With fewer sequences nothing can be held out.
+LEAST_SEQUENCES = 8
+#: Beyond so many steps, neighbouring ones are one bin.
+MOST_BINS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """States that are looked at, each after another prefix.
+
+    Attributes:
+        rows: which sequences are recorded, (sequence,), ascending.
+        sequence: of each state, its place among them, (state,).
+        step: after which step each stands, (state,).
+        of: concept -> which states are those of its probes.
+        fold: of each sequence, which part of them it is in, (sequence,).
+        distinct: how many distinct prefixes the recorded sequences have in all.
+    """
+
+    rows: np.ndarray
+    sequence: np.ndarray
+    step: np.ndarray
+    of: Mapping[str, np.ndarray]
+    fold: np.ndarray
+    distinct: int
+
+    def bins(self, steps: int) -> np.ndarray:
+        """Return each state's bin of steps, (state,): the step itself where there are few."""
+        return self.step if steps <= MOST_BINS else self.step * MOST_BINS // steps
+
+
+def draw(prepared: Prepared) -> Sample:
+    """Return which states are looked at.
+
+    A state depends on its prefix alone, so each distinct prefix stands once, in the first sequence that has it: a
+    copy of it in another part of the sequences would be scored on its own training example. Where a layer reads from
+    the end, so does each distinct rest.
+    """
+    rows = chosen_rows(len(prepared.x), prepared.x.shape[1], prepared.seed)
+    lengths = prepared.lengths[rows]
+    first = first_of_prefix(prepared.x[rows].float().numpy(), lengths)
+    if reads_back(prepared):
+        first &= _turned(first_of_prefix(_turned(prepared.x[rows].float().numpy(), lengths), lengths), lengths)
+    every = np.argwhere(first)
+    rng = np.random.default_rng([prepared.seed, 1])
+    of = {name: _of_concept(concept, rows, every, rng) for name, concept in prepared.concepts.items()}
+    kept = np.unique(np.concatenate(list(of.values())))
+    fold = np.random.default_rng([prepared.seed, 2]).permutation(len(rows)) % FOLDS
+    places = {name: np.searchsorted(kept, picked) for name, picked in of.items()}
+    return Sample(rows, every[kept, 0], every[kept, 1], places, fold, len(every))
+
+
+def reads_back(prepared: Prepared) -> bool:
+    """Return whether a layer that is looked at reads its input from the end."""
+    return any(layer.reverse for layer in prepared.layers)
+
+
+def _turned(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return sequences from their end, (sequence, step, ...); padding stays where it is."""
+    steps = np.arange(values.shape[1])
+    places = np.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    return values[np.arange(len(values))[:, None], places]
+
+
+def chosen_rows(batch: int, time: int, seed: int) -> np.ndarray:
+    """Return which sequences are recorded: all, or as many drawn ones as `POINTS` steps allow."""
+    most = int(np.clip(POINTS // time, LEAST_SEQUENCES, SEQUENCES))
+    if batch <= most:
+        return np.arange(batch)
+    return np.sort(np.random.default_rng([seed, 0]).choice(batch, most, replace=False))
+
+
+def first_of_prefix(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return where a sequence is the first that has read what it has read, (sequence, step); False at padding.
+
+    Args:
+        x: the inputs, (sequence, step, feature).
+        lengths: how many steps each sequence has.
+    """
+    group = np.zeros(len(x), dtype=np.int64)
+    found = np.zeros(x.shape[:2], dtype=bool)
+    for step in range(x.shape[1]):
+        here = np.flatnonzero(lengths > step)
+        if not len(here):
+            break
+        keyed = np.column_stack([group[here], x[here, step]])
+        _, first, inverse = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
+        group[here] = inverse.ravel()
+        found[here[first], step] = True
+        if len(first) == len(here):
+            # All prefixes differ from here on.
+            later = np.arange(x.shape[1]) > step
+            return found | (later & (np.arange(x.shape[1]) < lengths[:, None]))
+    return found
+
+
+def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    defined = np.flatnonzero(np.isfinite(concept.values[rows][every[:, 0], every[:, 1]]))
+    most = STATES_OF_CATEGORIES if concept.is_categorical else STATES
+    return defined if len(defined) <= most else np.sort(rng.choice(defined, most, replace=False))

@@ -1,0 +1,77 @@
+"""Rows of the questions' tables, and how numbers and names read in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+#: Subjects of the tables: the network, its re-initialised twins, and what is no network.
+NETWORK, TWIN, NULL = "trained", "untrained", "null"
+
+
+def row(
+    question: str,
+    metric: str,
+    value: float | int,
+    *,
+    subject: str = NETWORK,
+    network: str = "this network",
+    layer: str = "",
+    signal: str = "",
+    units: str = "",
+    step: int | None = None,
+) -> dict[str, Any]:
+    """Return one row of a question's table; for the columns see `probe.measurements.measurement`."""
+    return {
+        "question": question,
+        "metric": metric,
+        "subject": subject,
+        "network": network,
+        "seed": None,
+        "layer": layer,
+        "signal": str(signal),
+        "units": units,
+        "step": step,
+        "value": float(value),
+    }
+
+
+def only(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+    """Return the rows of a table where each of these columns has this value."""
+    for column, value in wanted.items():
+        table = table[table[column] == value]
+    return table
+
+
+def one(table: pd.DataFrame, **wanted: str) -> float:
+    """Return the only value of these rows, NaN where there is none."""
+    values = only(table, **wanted)["value"]
+    return float(values.iloc[0]) if len(values) else float("nan")
+
+
+def said(value: float) -> str:
+    """Return a number with two decimals as it reads in a sentence."""
+    text = f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "\N{MINUS SIGN}")
+
+
+def between(ends: tuple[float, float]) -> str:
+    """Return an interval as it reads in a sentence."""
+    return f"95 % interval {said(ends[0])} to {said(ends[1])}"
+
+
+def place(layer: str, signal: str) -> str:
+    """Return a signal of a layer as it reads in a sentence."""
+    return f"the {signal.replace('_', ' ')} of {layer}"
+
+
+def several(count: int, one_of: str, many: str | None = None) -> str:
+    """Return a count with its noun: `1 sequence`, `2,000 sequences`."""
+    return f"{count:,} {one_of if count == 1 else many or one_of + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence."""
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else "none"

@@ -1,0 +1,112 @@
+"""Networks, inputs and study files that the tests of studies share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from probe import Readout, Study
+
+UNITS = 6
+FUNCTIONS = """
+import numpy as np
+
+def ones(x):
+    return np.cumsum(x[:, 0])
+
+def letter(x):
+    return ["one" if step[0] else "nought" for step in x]
+
+def count(sequence):
+    return sum(sequence)
+
+def length(sequence):
+    return len(sequence)
+
+def broken(x):
+    raise ValueError("no such thing")
+
+def short(x):
+    return [1.0]
+
+def nonsense(sequence):
+    return None
+"""
+STUDY = """
+title = "What does it keep of ones?"
+[network]
+file = "weights.safetensors"
+[inputs]
+file = "inputs.npy"
+[concepts.ones]
+function = "functions.py:ones"
+[readout]
+concept = "ones"
+weight = "head.weight"
+bias = "head.bias"
+[programs]
+count = "functions.py:count"
+length = "functions.py:length"
+"""
+
+
+def bits(count: int = 160, length: int = 8, seed: int = 0) -> np.ndarray:
+    """Return random bits, (sequence, step, 1)."""
+    return np.random.default_rng(seed).integers(0, 2, (count, length, 1)).astype(np.float32)
+
+
+def planted() -> nn.LSTM:
+    """Return an LSTM whose unit 0 adds .1 to its cell at every one, and reads nothing else; the others are random."""
+    lstm: Any = nn.LSTM(1, UNITS, batch_first=True)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in lstm.parameters():
+            parameter.uniform_(-0.4, 0.4, generator=generator)
+        for gate in range(4):
+            for parameter in lstm.parameters():
+                parameter[gate * UNITS] = 0
+            if gate != 2:
+                lstm.bias_ih_l0[gate * UNITS] = 40.0
+        lstm.weight_hh_l0[:, 0] = 0
+        lstm.weight_ih_l0[2 * UNITS, 0] = float(np.arctanh(0.1))
+    return lstm
+
+
+def head(length: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Return weight and bias of a head that reads the count off unit 0 of `planted`."""
+    levels = np.tanh(0.1 * np.arange(length + 1))
+    middles = np.concatenate([[0.0], np.cumsum((levels[1:] + levels[:-1]) / 2)])
+    weight = np.zeros((length + 1, UNITS))
+    weight[:, 0] = 400 * np.arange(length + 1)
+    return weight, -400 * middles
+
+
+def ones(x: np.ndarray) -> np.ndarray:
+    """Return how many ones a sequence has so far."""
+    return np.cumsum(x[:, 0])
+
+
+def study_of(lstm: Any, **more: Any) -> Study:
+    """Return a study of ones with the planted network's head."""
+    weight, bias = head()
+    given: dict[str, Any] = {
+        "inputs": bits(),
+        "concepts": {"ones": ones},
+        "readout": Readout("ones", weight=weight, bias=bias),
+    }
+    return Study(lstm, **(given | more))
+
+
+def written(folder: Path, text: str = STUDY) -> Path:
+    """Write a study of the planted network with all its files, and return the study's path."""
+    weight, bias = (torch.tensor(one, dtype=torch.float32) for one in head())
+    save_file({**planted().state_dict(), "head.weight": weight, "head.bias": bias}, folder / "weights.safetensors")
+    np.save(folder / "inputs.npy", bits())
+    (folder / "functions.py").write_text(FUNCTIONS)
+    (folder / "study.toml").write_text(text)
+    return folder / "study.toml"

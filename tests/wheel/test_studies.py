@@ -1,0 +1,267 @@
+"""A study says what is true of its network: what was planted is found, and what was not learned is not said to be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from studied import bits, ones, planted, study_of
+from torch import nn
+
+from probe import Concept, Finding, Readout, Study
+from probe.report import Page
+from probe.report.inline import plain
+
+
+class Stacked(nn.Module):
+    """Two layers of GRU and a head on the last hidden state of each sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(2, 10, 2, batch_first=True)
+        self.head = nn.Linear(10, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the hidden states of the upper layer."""
+        return self.rnn(x)[0]
+
+
+def brackets(count: int, seed: int, time: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Return sequences of brackets of depth 0 to 3 as one-hot inputs, and their lengths."""
+    rng = np.random.default_rng(seed)
+    lengths, x = rng.integers(5, time + 1, count), np.zeros((count, time, 2), np.float32)
+    for row, length in enumerate(lengths):
+        now = 0
+        for step in range(length):
+            opens = now == 0 or (now < 3 and rng.random() < 0.5)
+            now += 1 if opens else -1
+            x[row, step, int(not opens)] = 1
+    return x, lengths
+
+
+def depth(x: np.ndarray) -> np.ndarray:
+    """Return how many brackets are open."""
+    return np.cumsum(x[:, 0] - x[:, 1])
+
+
+@pytest.fixture(scope="module")
+def trained() -> Stacked:
+    """Return a stack that was trained to answer the depth at the last step."""
+    torch.manual_seed(0)
+    model, (x, lengths) = Stacked(), brackets(256, 0)
+    ends = torch.tensor([depth(row[:length])[-1] for row, length in zip(x, lengths, strict=True)]).long()
+    adam = torch.optim.Adam(model.parameters(), 1e-2)
+    loss = torch.zeros(())
+    for _ in range(150):
+        h = model(torch.tensor(x))[torch.arange(len(x)), torch.tensor(lengths - 1)]
+        loss = nn.functional.cross_entropy(model.head(h), ends)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    assert loss.item() < 0.1
+    return model.eval()
+
+
+def findings(folder: Path) -> dict[str, Finding]:
+    """Return the findings of a report by question."""
+    return {path.name: Finding.read(path) for path in sorted((folder / "findings").iterdir())}
+
+
+def value(finding: Finding, **wanted: str) -> float:
+    """Return the only value of a finding's rows with these cells."""
+    table = finding.measurements
+    for column, cell in wanted.items():
+        table = table[table[column] == cell]
+    (found,) = table["value"]
+    return float(found)
+
+
+@pytest.fixture(scope="module")
+def of_planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Finding]]:
+    """Return the page and findings of the network whose unit 0 holds the count."""
+    folder = tmp_path_factory.mktemp("planted")
+    page = study_of(planted(), programs={"count": sum, "length": len}).run(folder)
+    return page, findings(folder)
+
+
+@pytest.fixture(scope="module")
+def of_random(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Finding]]:
+    """Return the page and findings of a network that nobody trained."""
+    folder = tmp_path_factory.mktemp("random")
+    torch.manual_seed(3)
+    page = study_of(nn.LSTM(1, 6, batch_first=True)).run(folder)
+    return page, findings(folder)
+
+
+def test_the_planted_unit_is_found(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+    """Unit 0 follows the count with |r| 1 on sequences that did not choose it, and the words name it."""
+    reading = of_planted[1]["reading-ones"]
+    place = {"metric": "best_unit", "subject": "trained", "signal": "cell_state"}
+    assert value(reading, **place) == pytest.approx(1, abs=1e-5)
+    assert set(reading.measurements.query("metric == 'best_unit' and subject == 'trained'")["units"]) == {"0"}
+    assert "unit 0 of the cell state of [0] follows it most" in reading.notes["unit"]
+    assert value(reading, metric="score", subject="trained", signal="cell_state") > 0.999
+
+
+def test_the_answer_follows_the_planted_unit_alone(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+    """Unit 0 put into another run gives all answers, and controls do not; its ablation alone costs something."""
+    _, found = of_planted
+    exchange = found["exchange"].measurements
+    followed = exchange[exchange["metric"] == "followed"].set_index("network")["value"]
+    assert followed["the whole state"] == 1
+    assert followed["the unit that follows it most"] == 1
+    assert followed["nothing"] == 0
+    assert followed.filter(like="random").max() < 0.3
+    assert "with unit 0 alone 1.00, more than any control" in found["exchange"].notes["answer"]
+    drops = found["ablation"].measurements.query("metric == 'unit_drop'").set_index("units")["value"]
+    assert drops["0"] > 0.5
+    assert drops.drop("0").abs().max() == 0
+    assert "Unit 0 costs most" in found["ablation"].notes["answer"]
+    assert "that unit alone is enough here" in found["ablation"].notes["answer"]
+
+
+def test_answers_and_rival_programs_are_scored(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+    """The network is right on every sequence, answers as the counting program does, and not as the length."""
+    answers = of_planted[1]["answers"]
+    assert value(answers, metric="accuracy", subject="trained") == 1
+    assert value(answers, metric="agreement", signal="count") == 1
+    assert value(answers, metric="agreement", signal="length") < 0.1
+    assert "“count” answers most often as the network does" in answers.notes["programs"]
+
+
+def test_one_network_decides_nothing_about_a_recipe(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+    """The rule about the recipe is judged, and its verdict on one network is undecided; the page says so."""
+    page, found = of_planted
+    (claim,) = found["reading-ones"].claims
+    assert (claim.verdict, claim.n) == ("undecided", 1)
+    assert "One network says nothing about the recipe" in plain(page.lead)
+    assert "undecided" in page.render()
+
+
+def test_an_untrained_network_is_not_said_to_have_learned(of_random: tuple[Page, dict[str, Finding]]) -> None:
+    """What can be read from it can be read from others like it, which the words say."""
+    page, found = of_random
+    reading = found["reading-ones"]
+    twins = reading.measurements.query("metric == 'control' and units == 'untrained'")["value"].iloc[0]
+    assert value(reading, metric="best_score", subject="trained") < twins + 0.05
+    assert "no evidence that training put it there" in plain(page.lead)
+    assert "better than from any re-initialised network" not in page.render()
+    assert "more than any control" not in found["exchange"].notes["answer"].replace("not clearly more than any", "")
+
+
+def test_where_the_answer_follows_no_state_parts_of_it_say_nothing(
+    of_random: tuple[Page, dict[str, Finding]],
+) -> None:
+    """A head on states that it was not made for: neither units nor searched directions are said to carry anything."""
+    found = of_random[1]
+    assert "the answer does not follow this state" in found["exchange"].notes["answer"]
+    assert "what they score means nothing" in found["exchange"].notes["search"]
+    assert "the answer does not depend on these states" in found["ablation"].notes["answer"]
+
+
+def test_controls_stand_beside_the_score(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+    """The step, the last inputs, shuffled values and eight twins are measured, and shuffled values cannot be read."""
+    table = of_planted[1]["reading-ones"].measurements
+    scores = table[table["metric"] == "score"]
+    assert {"the step alone", "the last 4 inputs", "shuffled 1"} <= set(scores["network"])
+    assert scores[scores["subject"] == "untrained"]["network"].nunique() == 8
+    nulls = scores[scores["subject"] == "null"]
+    assert nulls[nulls["network"].str.startswith("shuffled")]["value"].max() < 0.3
+    by_step = scores.set_index("network")["value"]["the step alone"]
+    # The mean of a count grows with the step, and its spread around it does too.
+    assert 0 < by_step < 0.7
+
+
+def test_a_stack_of_several_lengths(trained: Stacked, tmp_path: Path) -> None:
+    """Two layers, sequences of 5 to 12 steps: the depth is read and used, and padding is no data."""
+    x, lengths = brackets(300, 1)
+    x[np.arange(12) >= lengths[:, None]] = np.nan
+    head = trained.head
+    study = Study(
+        trained,
+        x,
+        {"depth": depth, "opened": Concept(lambda one: ["(" if step[0] else ")" for step in one])},
+        lengths=lengths,
+        readout=Readout("depth", function=head),
+    )
+    page = study.run(tmp_path / "report")
+    found = findings(tmp_path / "report")
+    assert value(found["reading-depth"], metric="best_score", subject="trained") > 0.95
+    assert value(found["answers"], metric="accuracy", subject="trained") > 0.95
+    last = found["reading-opened"]
+    assert "the last 4 inputs alone tell about as much" in last.notes["answer"]
+    exchange = found["exchange"].measurements
+    followed = exchange[exchange["metric"] == "followed"].set_index("network")["value"]
+    assert followed["the whole state"] > followed["nothing"] + 0.3
+    assert {"all of rnn[0]", "all of rnn[1]"} <= set(followed.index)
+    steps = found["gates"].measurements.query("metric == 'mean'")
+    assert np.isfinite(steps["value"]).all()
+    assert "300 sequences of 5 to 12 steps" in found["network"].notes["inputs"]
+    assert len(page.render().encode()) < 400_000
+
+
+def test_without_a_readout_nothing_causal_is_said(tmp_path: Path) -> None:
+    """The page says why, and asks neither for answers nor for exchanges."""
+    page = study_of(planted(), readout=None).run(tmp_path)
+    assert set(findings(tmp_path)) == {"network", "reading-ones", "gates", "rest"}
+    assert "Without a readout nothing causal can be said" in page.render()
+    assert "cannot be said without a readout" in plain(page.lead)
+
+
+def test_a_concept_as_an_array_is_exchanged_at_the_last_step_unless_combine_says_more(tmp_path: Path) -> None:
+    """Without combine only last states are exchanged, and the page says so; `added` exchanges earlier ones."""
+    x = bits()
+    values = np.cumsum(x[:, :, 0], axis=1)
+    given = study_of(planted()).readout
+    assert given is not None
+    for combine, sentence in ((None, "after the last step"), ("added", "steps before the end")):
+        readout = Readout("ones", weight=given.weight, bias=given.bias, combine=combine)
+        study_of(planted(), concepts={"ones": values}, readout=readout).run(tmp_path / str(combine))
+        exchange = findings(tmp_path / str(combine))["exchange"]
+        assert sentence in exchange.notes["setup"]
+        assert value(exchange, metric="followed", network="the unit that follows it most") == 1
+
+
+def test_a_run_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    """Two runs of one study write the same page; `seed` decides what is drawn."""
+    pages = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        study_of(planted(), readout=None, seed=seed).run(tmp_path / name)
+        pages.append((tmp_path / name / "index.html").read_bytes())
+    assert pages[0] == pages[1]
+    assert pages[0] != pages[2]
+
+
+def test_a_plain_rnn_has_no_gates(tmp_path: Path) -> None:
+    """The page says so instead of a picture; its fixed points are looked for all the same."""
+    torch.manual_seed(0)
+    study_of(nn.RNN(1, 6, batch_first=True), readout=None).run(tmp_path)
+    found = findings(tmp_path)
+    assert "A plain RNN has no gates" in found["gates"].notes["answer"]
+    assert "fixed point" in found["rest"].notes["answer"]
+
+
+def test_few_sequences_and_constant_concepts_are_said(tmp_path: Path) -> None:
+    """With five sequences no control can be made; a constant cannot be read; each is a sentence, and no number."""
+    constant = np.ones(bits().shape[:2])
+    study_of(planted(), inputs=bits(5), readout=None).run(tmp_path / "few")
+    study_of(planted(), concepts={"ones": ones, "same": constant}, readout=None).run(tmp_path / "same")
+    few = findings(tmp_path / "few")["reading-ones"]
+    same = findings(tmp_path / "same")["reading-same"]
+    assert "defined in 5 of the sequences" in few.notes["answer"]
+    assert "nothing varies" in same.notes["answer"]
+    assert few.measurements.empty
+    assert same.measurements.empty
+
+
+def test_the_explorer_runs_the_network_with_its_head(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+    """A small network is on the page, with the head's answers as classes."""
+    explorer = of_planted[0].explorer
+    assert explorer is not None
+    assert explorer.data is not None
+    described = json.loads(explorer.data)
+    assert described["classes"] == [str(answer) for answer in range(9)]
+    assert described["networks"][0]["scores"] == 9

@@ -1,0 +1,221 @@
+"""A wrong study gets one sentence: what was given, what is allowed and what to do, before anything is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from studied import STUDY, bits, head, ones, planted, study_of, written
+from torch import nn
+
+from probe import Concept, ProbeError, Readout, Study, cli
+from probe.studies.files import read_study
+from probe.studies.prepared import prepare
+
+WEIGHT, BIAS = head()
+X = bits(12)
+
+
+def sentence(text: str) -> bool:
+    """Return whether a message is one line that ends as a sentence does."""
+    return "\n" not in text and text.rstrip().endswith((".", "?", ")"))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"concepts": {}}, "needs at least one concept"),
+        (
+            {"concepts": {"ones": np.ones((12, 7))}},
+            r"shape \(12, 7\); it must be aligned .* \(12, 8\).*differ in time",
+        ),
+        ({"concepts": {"ones": np.ones((11, 8))}}, r"shape \(11, 8\).*differ in batch"),
+        ({"concepts": {"ones": np.ones(12)}}, r"shape \(12,\)"),
+        ({"concepts": {"ones": np.where(X[:, :, 0] > 0, np.inf, 0)}}, "is inf at sequence"),
+        ({"concepts": {"ones": Concept(np.full((12, 8), "a"), "numeric")}}, "called numeric and holds other"),
+        ({"concepts": {"ones": Concept(np.arange(96.0).reshape(12, 8), "categorical")}}, "96 different values"),
+        ({"concepts": {"ones": lambda x: 1 / 0}}, "on sequence 0 raised ZeroDivisionError"),
+        ({"concepts": {"ones": lambda x: x[:3, 0]}}, r"returned shape \(3,\) on sequence 0, of 8 steps"),
+        ({"concepts": {"ones": lambda x: None}}, r"returned shape \(\)"),
+        ({"inputs": np.where(X > 2, 0, np.nan)}, r"inputs are nan at sequence 0, step 0 \(96 steps in all\)"),
+        ({"inputs": X[:, :, 0]}, r"make x\[:, :, None\]"),
+        ({"inputs": np.zeros((12, 8, 3))}, r"reads 1 features a step.*\(batch, time, 1\)"),
+        ({"inputs": X.astype(str)}, "must be numbers"),
+        ({"inputs": "no/such/inputs.npy"}, "cannot be read"),
+        ({"lengths": np.ones(11, int)}, "one for each of the 12 sequences"),
+        ({"lengths": np.full(12, 9)}, "has the length 9; the inputs have 8 steps"),
+        ({"lengths": np.full(12, 0)}, "has the length 0"),
+        ({"lengths": np.full(12, 2.5)}, "must be whole numbers"),
+        ({"layers": ["[1]"]}, r"no layer '\[1\]'; there is '\[0\]'"),
+        ({"layers": "[0]"}, r"layers=\['\[0\]'\]"),
+        ({"network": "no/such.safetensors"}, "There is no file 'no/such.safetensors'"),
+        ({"name": "rnn"}, "a module was given"),
+        ({"seed": -1}, "whole number from 0"),
+        ({"programs": {"p": 3}}, "program 'p' is a int"),
+        ({"fixed_inputs": [[1.0, 2.0]]}, r"fixed inputs have shape \(1, 2\)"),
+        ({"readout": Readout("ons", weight=WEIGHT)}, "no concept 'ons'.*Did you mean 'ones'"),
+        ({"readout": Readout("ones", weight=WEIGHT.T)}, r"weight has shape \(6, 9\); it must be \(score, 6\)"),
+        ({"readout": Readout("ones", weight=WEIGHT, bias=BIAS[:3])}, r"bias has shape \(3,\)"),
+        ({"readout": Readout("ones", weight="head.weight")}, "no array 'head.weight'; there is none"),
+        ({"readout": Readout("ones", weight=WEIGHT[:2])}, "which none of the readout's 2 answers"),
+        ({"readout": Readout("ones", weight=WEIGHT, answers=[0, 1])}, "9 classes and answers= names 2"),
+        ({"readout": Readout("ones", weight=WEIGHT, kind="number")}, "9 scores and is of kind 'number'"),
+        ({"readout": Readout("ones", function=lambda h: 1 / 0)}, "readout's function raised ZeroDivisionError"),
+        ({"readout": Readout("ones", function=lambda h: "yes")}, "returned a str"),
+        ({"readout": Readout("ones", weight=WEIGHT, layer="[3]")}, r"no layer '\[3\]'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_asked(
+    more: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """The sentence names what was given and what would do, and no folder is made."""
+    given = {"inputs": X} | more
+    network = given.pop("network", None)
+    with pytest.raises(ProbeError, match=message) as raised:
+        study_of(network or planted(), **given).run(tmp_path / "report")
+    assert sentence(str(raised.value))
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_readout_of_two_values_and_one_score_must_say_its_kind() -> None:
+    """A number and a logit would give other answers; the sentence names both."""
+    parity = lambda x: np.cumsum(x[:, 0]) % 2  # noqa: E731 - a concept in a line
+    study = study_of(planted(), inputs=X, concepts={"ones": parity}, readout=Readout("ones", weight=WEIGHT[:1]))
+    with pytest.raises(ProbeError, match="say whether the score is the answer"):
+        _ = prepare(study)
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"weight": WEIGHT, "function": len}, {"function": 3}, {"weight": WEIGHT, "kind": "x"}]
+)
+def test_a_readout_is_one_thing(given: dict[str, Any]) -> None:
+    """Neither or both of weight and function, and unknown kinds, are refused at once."""
+    with pytest.raises(ProbeError):
+        _ = Readout("ones", **given)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[network]", "[netwrk]"), "The study: There is no key 'netwrk'.*Did you mean 'network'"),
+        (('file = "inputs.npy"', 'fil = "inputs.npy"'), r"Under \[inputs\]: There is no key 'fil'.*'file'"),
+        (('file = "weights.safetensors"', ""), r"file under \[network\] is missing"),
+        (("weights.safetensors", "wights.safetensors"), "There is no file"),
+        (("inputs.npy", "input.npy"), "inputs: there is no file .*relative to its own folder"),
+        (("functions.py:ones", "functions.py:once"), "no function 'once'.*Did you mean 'ones'"),
+        (("functions.py:ones", "ones"), "'file.py:function'"),
+        (("functions.py:ones", "function.py:ones"), "There is no file"),
+        (("functions.py:ones", "functions.py:broken"), r"raised ValueError \(no such thing\)"),
+        (("functions.py:ones", "functions.py:short"), r"returned shape \(1,\)"),
+        (("functions.py:count", "functions.py:nonsense"), "The program 'count' returned None on sequence 0"),
+        (('weight = "head.weight"', 'weight = "head.wight"'), "no array 'head.wight'.*'head.weight'"),
+        (("[concepts.ones]", "[concepts.ones]\nkind = 'nominal'"), "no kind of concept 'nominal'"),
+        (("[concepts.ones]", "[concepts.ones]\nfile = 'inputs.npy'"), "must have either file"),
+        (("[programs]", "programs = 3\n[more]"), "no key 'more'"),
+        (("[network]", "[network]\nname = 'lstm'"), "no network 'lstm'"),
+        (("[network]", "[network]\nlayers = ['[9]']"), r"no layer '\[9\]'"),
+        (("[network]", "[network]\nlayers = 3"), "must be names in brackets"),
+        (("title =", "title ="), ""),
+        (("[network]", "[network"), "is no TOML"),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_sentence(change: tuple[str, str], message: str, tmp_path: Path) -> None:
+    """Unknown keys, missing files, functions that raise: a sentence on stderr, exit code 1, nothing written."""
+    path = written(tmp_path, STUDY.replace(*change))
+    if not message:
+        assert prepare(read_study(path)).concepts["ones"].kind == "numeric"
+        return
+    with pytest.raises(ProbeError, match=message) as raised:
+        read_study(path).run(tmp_path / "report")
+    assert sentence(str(raised.value))
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("study.txt", "", "a .toml file, or a .py file"),
+        ("missing.toml", None, "There is no study"),
+        ("study.py", "x = 3", "defines no study"),
+        ("study.py", "study = 3", "defines study as a int"),
+        ("study.py", "1 / 0", "cannot be run: ZeroDivisionError"),
+    ],
+)
+def test_what_is_no_study_is_told(name: str, text: str | None, message: str, tmp_path: Path) -> None:
+    """Another ending, no file, and Python files without a study."""
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ProbeError, match=message):
+        _ = read_study(tmp_path / name)
+
+
+def test_the_command_line_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1 for a study that does not fit, 2 for wrong usage; one line on stderr, nothing on stdout."""
+    path = written(tmp_path, STUDY.replace("functions.py:ones", "functions.py:broken"))
+    assert cli.run(["report", str(path), "-o", str(tmp_path / "report")]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"rnn-probe: The concept 'ones' .*\n", err)
+    assert cli.run(["report", str(path)]) == 2
+    assert cli.run(["report", str(path), "-o", str(tmp_path), "--bogus"]) == 2
+
+
+def test_two_networks_in_a_file_must_be_chosen_from(tmp_path: Path) -> None:
+    """The sentence lists both; the one that is named is taken."""
+    tensors = {f"{name}.{key}": value for name in ("a", "b") for key, value in planted().state_dict().items()}
+    save_file(tensors, tmp_path / "two.safetensors")
+    study = Study(tmp_path / "two.safetensors", X, {"ones": ones})
+    with pytest.raises(ProbeError, match="holds 2 networks \\('a', 'b'\\)"):
+        _ = prepare(study)
+    assert [layer.name for layer in prepare(Study(study.network, X, {"ones": ones}, name="b")).layers] == ["b[0]"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.LSTM(1, 6), "batch_first=True"),
+        (lambda: nn.Linear(1, 6), "contains no recurrent layer"),
+    ],
+)
+def test_a_module_that_cannot_be_read_is_refused(make: Callable[[], nn.Module], message: str, tmp_path: Path) -> None:
+    """Time first would mix sequences with steps, and a page about them would be wrong."""
+    with pytest.raises(ProbeError, match=message):
+        study_of(make(), inputs=X, readout=None).run(tmp_path)
+
+
+def test_a_combine_that_raises_or_returns_nonsense_is_told(tmp_path: Path) -> None:
+    """The study's own function is named, whether it raises or returns another shape."""
+    values = np.cumsum(X[:, :, 0], axis=1)
+    for combine, message in (
+        (lambda *_: 1 / 0, "combine raised ZeroDivisionError"),
+        (lambda a, b, c: a[:1], "returned shape"),
+    ):
+        readout = Readout("ones", weight=WEIGHT, bias=BIAS, combine=combine)
+        with pytest.raises(ProbeError, match=message):
+            study_of(planted(), inputs=X, concepts={"ones": values}, readout=readout).run(
+                tmp_path / "report", overwrite=True
+            )
+
+
+def test_the_reverse_direction_of_padded_sequences_is_packed_or_refused(tmp_path: Path) -> None:
+    """A module of torch is packed; a model around it would read the padding first, and is refused."""
+
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.LSTM(1, 3, bidirectional=True, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.rnn(x)[0]
+
+    given = {"inputs": X, "lengths": np.arange(12) % 8 + 1, "readout": None}
+    with pytest.raises(ProbeError, match="reads its input from the end"):
+        study_of(Around(), **given).run(tmp_path / "around")
+    study_of(Around().rnn, **given).run(tmp_path / "alone")
+    assert (tmp_path / "alone" / "index.html").is_file()

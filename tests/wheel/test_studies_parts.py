@@ -1,0 +1,231 @@
+"""The parts that a study stands on: which states, which twins, held-out probes, and a stack run from any state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from studied import bits, ones, planted, study_of
+from torch import nn
+
+import probe
+from probe import Concept, ProbeError, Readout, Study
+from probe.probing.prefixes import distinct_prefixes
+from probe.studies import tail
+from probe.studies.concepts import resolve
+from probe.studies.fitting import MOST_FEATURES, features_of, told_categories, told_numbers
+from probe.studies.prepared import prepare
+from probe.studies.probing import Target, clock, detrended, follows, last_inputs, sums_of_inputs
+from probe.studies.sample import draw, first_of_prefix
+from probe.studies.scores import Score, of_categories, of_numbers
+from probe.studies.tasks import task_of
+from probe.studies.twins import FRESH, SHUFFLED, twins
+
+X = bits(40)
+LENGTHS = np.arange(40) % 8 + 1
+
+
+def test_each_prefix_stands_once_and_padding_never() -> None:
+    """The first sequence of each distinct prefix, as `distinct_prefixes` finds them; shorter ones end early."""
+    found = first_of_prefix(X, np.full(40, 8))
+    for step, rows in enumerate(distinct_prefixes(torch.tensor(X))):
+        assert np.flatnonzero(found[:, step]).tolist() == rows.tolist()
+    short = first_of_prefix(X, LENGTHS)
+    assert not short[np.arange(8) >= LENGTHS[:, None]].any()
+    assert short.sum() < found.sum()
+
+
+def test_no_sequence_is_on_both_sides(tmp_path: Path) -> None:
+    """Folds are of sequences, and each has some of them."""
+    sample = draw(prepare(study_of(planted())))
+    assert sorted(set(sample.fold)) == [0, 1, 2, 3]
+    assert len(sample.fold) == len(sample.rows)
+    assert len(sample.of["ones"]) == sample.distinct
+
+
+def test_a_layer_that_reads_from_the_end_sees_each_rest_once() -> None:
+    """Neither a beginning nor a rest stands twice among its states, and its clock knows how many steps follow."""
+    x, lengths = bits(200, 10), np.arange(200) % 6 + 5
+    model = nn.GRU(1, 3, bidirectional=True, batch_first=True)
+    prepared = prepare(Study(model, x, {"ones": ones}, lengths=lengths))
+    sample = draw(prepared)
+    places = list(zip(sample.rows[sample.sequence].tolist(), sample.step.tolist(), strict=True))
+    starts = [x[row, : step + 1].tobytes() for row, step in places]
+    rests = [x[row, step : lengths[row]].tobytes() for row, step in places]
+    assert len(set(starts)) == len(starts) > 30
+    assert len(set(rests)) == len(rests)
+    goal = Target.of(prepared.concepts["ones"], sample, prepared)
+    assert goal.left is not None
+    left = [lengths[row] - 1 - step for row, step in places]
+    assert goal.left.tolist() == left
+    told = told_numbers(clock(goal), goal.left[:, None].astype(float), goal.fold)
+    assert of_numbers(goal.left.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.8
+
+
+def test_many_units_are_read_by_their_largest_components() -> None:
+    """What lies along a direction of much variance is still told, of more units than a probe reads."""
+    rng = np.random.default_rng(0)
+    hidden, fold = rng.normal(size=(700, 4)), np.arange(700) % 4
+    states = hidden @ rng.normal(size=(4, 600)) + 0.01 * rng.normal(size=(700, 600))
+    assert features_of(states).shape == (700, MOST_FEATURES)
+    assert features_of(states[:, :30]).shape == (700, 30)
+    told = told_numbers(states, hidden[:, :1], fold)
+    assert of_numbers(hidden[:, 0], told[:, 0], np.arange(700), 700).value > 0.99
+
+
+def test_shuffled_twins_keep_each_gates_numbers_and_fresh_ones_torchs_bounds() -> None:
+    """Every gate's block keeps its histogram, in another order; fresh weights are torch's; the network stays."""
+    lstm = planted()
+    before = {name: one.clone() for name, one in lstm.state_dict().items()}
+    made = dict(twins(lstm, 4, seed=0))
+    assert list(made) == [f"{FRESH} 1", f"{SHUFFLED} 1", f"{FRESH} 2", f"{SHUFFLED} 2"]
+    for own, other in zip(before.values(), made[f"{SHUFFLED} 1"].state_dict().values(), strict=True):
+        assert not torch.equal(own, other)
+        for mine, theirs in zip(own.split(6), other.split(6), strict=True):
+            assert torch.equal(mine.flatten().sort()[0], theirs.flatten().sort()[0])
+    for one in made[f"{FRESH} 1"].parameters():
+        assert float(one.detach().abs().max()) <= 6**-0.5
+    assert not torch.equal(*(made[f"{FRESH} {number}"].state_dict()["weight_hh_l0"] for number in (1, 2)))
+    assert all(torch.equal(one, before[name]) for name, one in lstm.state_dict().items())
+    assert list(dict(twins(probe.CustomLSTM(1, 3), 2, seed=0))) == [f"{SHUFFLED} 1", f"{SHUFFLED} 2"]
+
+
+def test_a_held_out_probe_finds_what_is_there_and_nothing_else() -> None:
+    """A linear target is told exactly, a random one no better than its mean, from as many numbers as states."""
+    rng = np.random.default_rng(0)
+    states, fold = rng.normal(size=(200, 150)), np.arange(200) % 4
+    sequence = np.arange(200)
+    there, noise = states @ rng.normal(size=150), rng.normal(size=200)
+    few = told_numbers(states[:, :20], np.column_stack([states[:, :20] @ rng.normal(size=20), noise]), fold)
+    assert of_numbers(noise, few[:, 1], sequence, 200).value < 0.05
+    many = told_numbers(states, np.column_stack([there, noise]), fold)
+    assert of_numbers(there, many[:, 0], sequence, 200).value > 0.6
+    assert -0.2 < of_numbers(noise, many[:, 1], sequence, 200).value < 0.1
+    group = (states[:, 0] > 0).astype(float)
+    right = of_categories(group, told_categories(states[:, :3], group, fold), sequence, 200).value
+    chance = (noise > 0).astype(float)
+    wrong = of_categories(chance, told_categories(states[:, :100], chance, fold), sequence, 200)
+    assert right > 0.9
+    assert wrong.value < 0.65
+
+
+def test_scores_are_compared_on_the_same_sequences() -> None:
+    """A difference that every sequence shows has a narrow interval, however far sequences lie apart."""
+    rng = np.random.default_rng(0)
+    lost, scale = rng.uniform(0, 1, 60), np.full(60, 2.0)
+    worse, better = Score(lost + 0.2, scale), Score(lost, scale)
+    low, high = better.above(worse, 0)
+    assert low == pytest.approx(0.1, abs=1e-9)
+    assert high == pytest.approx(0.1, abs=1e-9)
+    ends = better.interval(0)
+    assert ends[1] - ends[0] > 0.03
+    assert ends[0] < better.value < ends[1]
+    # R² does not change with where zero is.
+    target, told = rng.normal(size=60), rng.normal(size=60)
+    here, there = (of_numbers(target + far, told + far, np.arange(60), 60).value for far in (0, 100))
+    assert here == pytest.approx(there)
+
+
+def test_concepts_become_numbers_with_gaps() -> None:
+    """Texts, truths and named numbers are categories; NaN, None and padding are gaps; numbers stay numbers."""
+    small, lengths = np.zeros((2, 3, 1)), np.array([3, 2])
+    texts = resolve("t", [["b", "a", ""], ["a", "b", "b"]], small, lengths)
+    assert (texts.kind, texts.categories) == ("categorical", ("a", "b"))
+    np.testing.assert_array_equal(texts.values, [[1, 0, np.nan], [0, 1, np.nan]])
+    numbers = resolve("n", torch.tensor([[1.0, float("nan"), 3], [4, 5, 6]]), small, lengths)
+    assert numbers.kind == "numeric"
+    np.testing.assert_array_equal(numbers.values, [[1, np.nan, 3], [4, 5, np.nan]])
+    truths = resolve("b", np.array([[True, False, True]] * 2), small, lengths)
+    named = resolve("k", Concept(np.array([[3, 5, 3]] * 2), "categorical"), small, lengths)
+    assert truths.is_categorical
+    assert named.categories == (3, 5)
+    assert named.said(1.0) == "5"
+    gaps = resolve("f", lambda x: [None, *([2.5] * (len(x) - 1))], small, lengths)
+    np.testing.assert_array_equal(gaps.values, [[np.nan, 2.5, 2.5], [np.nan, 2.5, np.nan]])
+    with pytest.raises(ProbeError, match="given as an array"):
+        _ = numbers.of_sequence(small[0])
+
+
+def target() -> Target:
+    """Return the count of ones at the sampled states of 160 sequences."""
+    prepared = prepare(study_of(planted()))
+    return Target.of(prepared.concepts["ones"], draw(prepared), prepared)
+
+
+def test_what_only_tells_the_time_follows_nothing() -> None:
+    """A unit that grows with the step correlates with a count, and not once the step is taken off."""
+    goal = target()
+    units = np.column_stack([goal.step.astype(float), goal.values, -goal.values + 0.0])
+    everywhere = np.ones(len(goal.values), dtype=bool)
+    assert follows(units, goal.values, goal, everywhere)[0] > 0.3
+    left = follows(detrended(units, goal), detrended(goal.values[:, None], goal)[:, 0], goal, everywhere)
+    np.testing.assert_allclose(left, [0, 1, 1], atol=1e-9)
+
+
+def test_shuffled_values_keep_the_clock() -> None:
+    """Within each step the same values stand in another order."""
+    goal = target()
+    for order in goal.orders(0):
+        assert not np.array_equal(order, goal.values)
+        for step in np.unique(goal.step):
+            here = goal.step == step
+            assert sorted(order[here]) == sorted(goal.values[here])
+
+
+def test_what_else_could_be_read_is_what_it_is_called() -> None:
+    """The clock tells the step, the last inputs are those of the last four steps, memories sum all that was read."""
+    goal, x = target(), torch.tensor(bits())
+    inputs, steps = last_inputs(x, goal)
+    assert steps == 4
+    some = int(np.flatnonzero(goal.step == 5)[0])
+    row = goal.sequence[some]
+    assert inputs[some].tolist() == x[row, [5, 4, 3, 2], 0].tolist()
+    early = int(np.flatnonzero(goal.step == 0)[0])
+    assert inputs[early, 1:].tolist() == [0, 0, 0]
+    told = told_numbers(clock(goal), goal.step[:, None].astype(float), goal.fold)
+    assert of_numbers(goal.step.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.999
+    assert sums_of_inputs(x, goal, 0).shape == (len(goal.values), 20)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_a_stack_is_run_from_any_state_as_the_module_runs(kind: Any, ragged: bool) -> None:
+    """Its states are the recording's; another sequence's whole state gives what the spliced sequence gives."""
+    torch.manual_seed(0)
+    model = kind(1, 5, 2, batch_first=True)
+    lengths = np.where(np.arange(40) % 2, 8, 6) if ragged else None
+    head = nn.Linear(5, 9)
+    study = Study(model, X, {"ones": ones}, lengths=lengths, readout=Readout("ones", function=head))
+    prepared = prepare(study)
+    end = tail.build(prepared)
+    assert end.whole is not ragged
+    steps = prepared.lengths[end.rows]
+    recording = probe.record(model.double(), torch.tensor(X[end.rows]).double())
+    last = recording["[1]", "hidden_state"][torch.arange(len(end.rows)), torch.as_tensor(steps - 1)]
+    torch.testing.assert_close(end.machine.states[:, -1, -5:], last, rtol=0, atol=1e-6)
+    place, base, source = end.steps - 3, torch.tensor([0, 1, 2]), torch.tensor([5, 6, 7])
+    went = end.machine.answers(end.machine.states[source, place], base, place).expected
+    parts = zip(base.tolist(), source.tolist(), strict=True)
+    spliced = [
+        np.concatenate([X[end.rows[s], : steps[s] - 2], X[end.rows[b], steps[b] - 2 : steps[b]]]) for b, s in parts
+    ]
+    assert prepared.head is not None
+    with torch.no_grad():
+        h = torch.stack([model(torch.tensor(one)[None].double())[0][0, -1] for one in spliced])
+        expected = prepared.head.expected(head.double()(h))
+    torch.testing.assert_close(went, expected, rtol=0, atol=1e-6)
+    task, _ = task_of(prepared, end)
+    assert task.target(base, source, place).tolist() == [float(one.sum()) for one in spliced]
+
+
+def test_names_of_concepts_stay_names(tmp_path: Path) -> None:
+    """Two concepts of the same letters have folders of their own, and markup in a name stays text."""
+    hostile = "</script><img src=x onerror=alert(1)>"
+    concepts = {"step": ones, "Step!": ones, hostile: Concept(ones, description=hostile)}
+    page = study_of(planted(), concepts=concepts, readout=None, title=hostile).run(tmp_path)
+    found = {path.name for path in (tmp_path / "findings").iterdir()}
+    assert {"reading-step", "reading-step-2", "reading-script-img-src-x-onerror-alert-1"} <= found
+    assert "<img src=x" not in page.render()

@@ -1,0 +1,178 @@
+"""A report that was stopped goes on where it was, and another study's is never overwritten unasked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from studied import FUNCTIONS, STUDY, bits, planted, study_of, written
+from torch import nn
+
+from probe import ProbeError, cli
+from probe.studies.study import Progress
+
+SMALL = STUDY.partition("[readout]")[0]
+
+
+class StoppedError(Exception):
+    """Raised by a test instead of a kill."""
+
+
+def answered(study: object, folder: Path, **more: object) -> list[tuple[str, str]]:
+    """Run a study and return what was told of each question, begun ones left out."""
+    told: list[Progress] = []
+    study.run(folder, progress=told.append, **more)  # pyright: ignore[reportAttributeAccessIssue]
+    return [(one.question, one.state) for one in told if one.state != "started"]
+
+
+def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
+    """After a stop the answered questions are kept, the others asked, and the page is that of a run without one."""
+    study = study_of(planted(), readout=None)
+
+    def stop(progress: Progress) -> None:
+        if progress.question == "gates" and progress.state == "started":
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        study.run(tmp_path / "report", progress=stop)
+    assert not (tmp_path / "report" / "index.html").exists()
+    before = (tmp_path / "report" / "findings" / "reading-ones" / "finding.json").stat().st_mtime_ns
+    assert answered(study, tmp_path / "report") == [
+        ("network", "kept"),
+        ("reading-ones", "kept"),
+        ("gates", "answered"),
+        ("rest", "answered"),
+    ]
+    assert (tmp_path / "report" / "findings" / "reading-ones" / "finding.json").stat().st_mtime_ns == before
+    study.run(tmp_path / "whole")
+    assert (tmp_path / "report" / "index.html").read_bytes() == (tmp_path / "whole" / "index.html").read_bytes()
+
+
+def test_a_killed_command_goes_on(tmp_path: Path) -> None:
+    """A process that is killed leaves whole answers; the command run again keeps them and writes the page."""
+    path, folder = written(tmp_path, SMALL), tmp_path / "report"
+    command = [sys.executable, "-m", "probe.cli", "report", str(path), "-o", str(folder)]
+    done = folder / "findings" / "network" / "finding.json"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        until = time.monotonic() + 120
+        while not done.exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert done.exists()
+    assert not (folder / "index.html").exists()
+    before = done.stat().st_mtime_ns
+    again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    page = folder / "index.html"
+    assert again.stdout == f"{page} {page.stat().st_size} bytes\n"
+    assert again.stderr == ""
+    assert done.stat().st_mtime_ns == before
+
+
+def test_a_damaged_answer_is_asked_again(tmp_path: Path) -> None:
+    """Half of a file is no answer."""
+    study = study_of(planted(), readout=None)
+    study.run(tmp_path)
+    (tmp_path / "findings" / "gates" / "measurements.csv").write_text("question,metr")
+    assert dict(answered(study, tmp_path))["gates"] == "answered"
+
+
+@pytest.mark.parametrize(
+    ("more", "changed"),
+    [({"seed": 1}, "title and seed"), ({"inputs": bits(seed=1)}, "inputs, concepts"), ({"title": "Other"}, "title")],
+)
+def test_another_study_is_refused_unless_asked(more: dict[str, object], changed: str, tmp_path: Path) -> None:
+    """The sentence says what differs; with overwrite everything is asked anew."""
+    study_of(planted(), readout=None).run(tmp_path)
+    page = (tmp_path / "index.html").read_bytes()
+    other = study_of(planted(), readout=None, **more)
+    with pytest.raises(ProbeError, match=f"another study: {changed}.*--overwrite"):
+        other.run(tmp_path)
+    assert (tmp_path / "index.html").read_bytes() == page
+    assert {state for _, state in answered(other, tmp_path, overwrite=True)} == {"answered"}
+
+
+def test_what_is_no_report_is_not_replaced(tmp_path: Path) -> None:
+    """A folder with somebody's index.html, and a file, are refused."""
+    (tmp_path / "index.html").write_text("mine")
+    study = study_of(planted(), readout=None)
+    with pytest.raises(ProbeError, match="not known to be of a study"):
+        study.run(tmp_path)
+    with pytest.raises(ProbeError, match="is a file; the report is a folder"):
+        study.run(tmp_path / "index.html")
+    assert (tmp_path / "index.html").read_text() == "mine"
+
+
+def test_an_interrupt_is_told_and_nothing_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C gives exit code 130 and leaves what was answered."""
+    from probe.studies import gates
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gates, "ask", interrupted)
+    path = written(tmp_path, SMALL)
+    assert cli.run(["report", str(path), "-o", str(tmp_path / "report")]) == 130
+    assert capsys.readouterr().err == "rnn-probe: interrupted\n"
+    assert (tmp_path / "report" / "findings" / "reading-ones" / "finding.json").is_file()
+
+
+def test_the_seed_of_the_command_line_is_that_of_the_study(tmp_path: Path) -> None:
+    """`--seed` takes the place of the file's own."""
+    from probe.studies.files import read_study
+
+    path = written(tmp_path, SMALL.replace("[network]", "seed = 5\n[network]", 1))
+    assert (read_study(path).seed, read_study(path, 7).seed) == (5, 7)
+
+
+def test_a_python_file_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`study = probe.Study(...)` in a .py file is reported like a TOML file, from any folder."""
+    _ = written(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from pathlib import Path\nimport numpy as np, probe\nfrom functions import ones\n"
+        "here = Path(__file__).parent\n"
+        "study = probe.Study(here / 'weights.safetensors', here / 'inputs.npy', {'ones': ones})\n"
+    )
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    assert cli.run(["report", str(tmp_path / "mine.py"), "-o", str(tmp_path / "report"), "--quiet"]) == 0
+    page = tmp_path / "report" / "index.html"
+    assert capsys.readouterr().out == f"{page} {page.stat().st_size} bytes\n"
+
+
+def test_a_first_study_file_says_what_is_in_the_checkpoint_and_runs_once_filled_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Networks, sizes and possible heads stand in it; with inputs and a concept beside it, it is a study."""
+    monkeypatch.chdir(tmp_path)
+    _ = written(tmp_path)
+    (tmp_path / "study.toml").unlink()
+    assert cli.run(["new-study", "weights.safetensors"]) == 0
+    assert capsys.readouterr().out == f"study.toml {os.path.getsize('study.toml')} bytes\n"
+    text = Path("study.toml").read_text()
+    assert "[0]: LSTM, 1 inputs, 6 units" in text
+    assert '# weight = "head.weight"   # (score, unit) = (9, 6)' in text
+    assert tomllib.loads(text)["network"]["file"] == "weights.safetensors"
+    assert cli.run(["new-study", "weights.safetensors"]) == 1
+    assert "exists" in capsys.readouterr().err
+    np.save("concept.npy", np.cumsum(bits()[:, :, 0], axis=1))
+    assert cli.run(["report", "study.toml", "-o", "report"]) == 0
+
+
+def test_a_first_study_file_of_several_networks_asks_which(tmp_path: Path) -> None:
+    """Both are listed with their layers, and the line to be filled in is no comment."""
+    tensors = {f"{name}.{key}": value for name in ("a", "b") for key, value in nn.GRU(2, 3).state_dict().items()}
+    save_file({**tensors, "more": torch.zeros(3)}, tmp_path / "two.safetensors")
+    assert cli.run(["new-study", str(tmp_path / "two.safetensors"), "-o", str(tmp_path / "s.toml")]) == 0
+    text = (tmp_path / "s.toml").read_text()
+    assert '\nname = "a"   # FILL IN which of them' in text
+    assert "b[0]: GRU, 2 inputs, 3 units" in text
