@@ -16,8 +16,8 @@ QUESTION, TITLE = "running_count", "Does some cell dimension encode a running co
 #: What each test asks, in the order in which the answer needs them.
 TESTS = {
     "1a": "one cell follows the count",
-    "1b": "read exactly, step by step",
-    "1c": "by the same map at all steps",
+    "1b": "read off it at each late step",
+    "1c": "by one map at all steps",
     "2": "a linear probe reads it",
     "1d": "one cell carries the answer",
     "8": "the probe's direction does",
@@ -53,8 +53,9 @@ def find(findings: Findings) -> Finding:
             "is no proof: a planted one spread over eight cells (rotated) passes "
             f"{_passed(grid, 'planted/rotated')}, the decoy, whose second counting cell nothing reads, "
             f"{_passed(grid, 'planted/decoy')}. A cell that counts zeros down from ten passes "
-            f"{_passed(grid, 'planted/zeros')}. every-step: asked for the count "
-            "after every step; tf1: trained by TensorFlow.",
+            f"{_passed(grid, 'planted/zeros')}. In 1d the readout twins have shares above 1, which others cancel "
+            f"(median {_share(tests['1d'][1], 'readout')}). every-step: asked for the count after every step; tf1: "
+            "trained by TensorFlow.",
             data=grid,
         )
     verdict, details = _answer(passes, rows_of(findings, "unit_shares", "largest_unit_share", subject="trained"))
@@ -118,6 +119,10 @@ def _label(group: str, size: int) -> str:
     return f"{group}\n(of {size})" if size > 1 else group.replace("/", "\n")
 
 
+def _share(rows: pd.DataFrame, subject: str) -> str:
+    return f"{rows[rows['subject'] == subject]['value'].median():.2f}"
+
+
 def _passed(grid: pd.DataFrame, network: str) -> str:
     own = grid[grid["networks"] == network]
     return f"{own['holds_in'].sum()} of {own['of'].sum()}"
@@ -143,10 +148,10 @@ def _answer(passes: Passes, largest: pd.DataFrame) -> tuple[str, str]:
         "if a running count means that one cell holds the count, that the answer uses it, and that it goes on being "
         f"a count. Nor a count of anything else: one cell carries half of the answer in {counts['1d']} (the largest "
         f"share is {largest['value'].min():.0%} to {largest['value'].max():.0%}). A cell follows the count in "
-        f"{counts['1a']}{same}; at a fixed step it can be read exactly in {counts['1b']}, by one map at all steps "
-        f"in {counts['1c']}. A linear probe reads the count in {counts['2']}, and the answer follows what it reads "
-        f"in {counts['8']}; at other lengths {counts['17a']} go on counting. The planted counter passes {planted} of "
-        f"the {len(TESTS)}."
+        f"{counts['1a']} of them{same}; it can be read off it at each late step in {counts['1b']}, by one map at all "
+        f"steps in {counts['1c']}. A linear probe reads the count in {counts['2']}, and the answer follows what it "
+        f"reads in {counts['8']}; at other lengths {counts['17a']} go on counting. The planted counter passes "
+        f"{planted} of the {len(TESTS)}."
     )
 
 

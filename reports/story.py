@@ -29,9 +29,9 @@ VERDICTS = {
 }
 #: What stands above the explorer.
 EXPLORE = (
-    "These are the networks themselves, run by this page: nothing was recorded. They were trained on ten bits. Type "
-    "fewer or more, and read beside each answer what simple programs would say (the networks have answers from 0 to "
-    "10 alone); then hold a gate, or put in a state from another string, and see what the answer follows."
+    "These are the networks themselves, run by this page: nothing was recorded. The counters were trained on ten "
+    "bits. Type fewer or more, and read beside each answer what simple programs would say (the networks have answers "
+    "from 0 to 10 alone); then hold a gate, or put in a state from another string, and see what the answer follows."
 )
 CHANGED = "rule changed after measuring"
 #: How many digits of a digest are shown; `findings.json` has all.
@@ -96,17 +96,17 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
 
 def _beside(findings: Mapping[str, Finding]) -> str:
     """Return what the fair twin does as well as the networks, and what it does not."""
-    error, right = (("accuracy", "test_error"), ("noise_margin", "noisy_accuracy"))
-    medians = [
-        _median(findings[question], metric, subject)
-        for question, metric in (error, right)
-        for subject in ("readout", "trained")
-    ]
+    asked = (("accuracy", "test_error"), ("other_lengths", "absolute_drift"), ("noise_margin", "noisy_accuracy"))
+    (error, trained_error), (drift, _), (right, trained_right) = (
+        [_median(findings[question], metric, subject) for subject in ("readout", "trained")]
+        for question, metric in asked
+    )
     return (
         "That the count can be read out of the states is no evidence of learning: an untrained network whose head "
-        "alone was fitted misreads {:.2%} (trained: {:.2%}). What it does not bear is noise: with a tenth of a "
-        "standard deviation in every number {:.0%} of its answers are right, of the trained ones' {:.0%} (medians). "
-    ).format(*medians)
+        f"alone was fitted misreads {error:.2%} (trained: {trained_error:.2%}), and at other lengths it is off by "
+        f"{drift:.2f} a bit. With noise of a tenth of a standard deviation in every number it is right in "
+        f"{right:.0%} of the strings, a trained network in {trained_right:.0%} (medians). "
+    )
 
 
 def _median(finding: Finding, metric: str, subject: str) -> float:
