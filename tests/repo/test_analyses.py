@@ -23,7 +23,7 @@ from tests.repo import asked_once
 
 REPOSITORY = Path(__file__).parents[2]
 SHELL = {"__init__", "__main__", "command", "common", "merged", "summaries", "expected", "predictions"}
-SHELL |= {"answering", "measured", "sources", "study", "trained_here"}
+SHELL |= {"answering", "explored", "measured", "sources", "study", "trained_here"}
 
 
 @pytest.fixture(scope="module")

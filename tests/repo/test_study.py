@@ -245,7 +245,10 @@ def test_predictions_that_fail_are_named(
     predicted = found.figures[2].data
     failed = predicted[predicted["outcome"] == "failed"]["key"].tolist()
     assert failed == ["E2a", "E5a", "E5b", "E5c", "E5d"]
-    assert found.notes["predictions"].endswith(f"{', '.join(failed)} failed.")
+    told = found.notes["predictions"]
+    assert "trained, 5 held." in told
+    for key, statement in zip(failed, predicted[predicted["outcome"] == "failed"]["prediction"], strict=True):
+        assert f"{key} failed: {statement} " in told
     assert f"failed: {', '.join(failed)}." in found.figures[2].alt
     claims = {claim.rule.key: claim.value for claim in found.claims}
     assert claims["23a"] == pytest.approx(0.18)
