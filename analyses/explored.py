@@ -186,7 +186,7 @@ def _output(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def _shifts(drift: float) -> str:
-    return f"a missing bit shifts its answer by {drift:.2f}"
+    return f"a missing bit shifts its answer by {drift:.2f} on average"
 
 
 def _lengths(network: Network) -> list[int]:

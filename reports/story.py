@@ -79,13 +79,14 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
     counts, drifting = claims["0"], claims["17a"]
     learns = {"established": "learns to count", "refuted": "does not learn to count"}
     counting = {"established": "it counts ones", "refuted": "it does not count ones"}
-    drift = _median(findings["other_lengths"], "drift", "trained")
-    high, low = ("high", "low") if drift > 0 else ("low", "high")
+    nine, eleven = (
+        _too(_median(findings["other_lengths"], "mean_excess", "trained", units)) for units in ("9", "11")
+    )
     return [
         f"An LSTM trained on strings of ten bits {learns.get(counts.verdict, 'may learn to count')} their ones "
         f"({counts.holds_in} of {counts.n} networks misread at most {counts.rule.established_if.high:.0%} of the "
         f"strings they never saw). At other lengths {counting.get(drifting.verdict, 'it may count ones')}: on nine "
-        f"bits it answers {abs(drift):.2f} too {high}, on eleven {abs(drift):.2f} too {low} (median). Does some cell "
+        f"bits it answers {nine}, on eleven {eleven} (median). Does some cell "
         "encode a running count? ",
         Strong(findings["running_count"].notes[VERDICT]),
         "; seven tests, which stand below beside their controls, would have told. ",
@@ -96,22 +97,32 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
 
 def _beside(findings: Mapping[str, Finding]) -> str:
     """Return what the fair twin does as well as the networks, and what it does not."""
-    asked = (("accuracy", "test_error"), ("other_lengths", "absolute_drift"), ("noise_margin", "noisy_accuracy"))
-    (error, trained_error), (drift, _), (right, trained_right) = (
+    asked = (("accuracy", "test_error"), ("noise_margin", "noisy_accuracy"))
+    (error, trained_error), (right, trained_right) = (
         [_median(findings[question], metric, subject) for subject in ("readout", "trained")]
         for question, metric in asked
     )
+    nine, eleven = (
+        _too(_median(findings["other_lengths"], "mean_excess", "readout", units)) for units in ("9", "11")
+    )
     return (
         "That the count can be read out of the states is no evidence of learning: an untrained network whose head "
-        f"alone was fitted misreads {error:.2%} (trained: {trained_error:.2%}), and at other lengths it is off by "
-        f"{drift:.2f} a bit. With noise of a tenth of a standard deviation in every number it is right in "
+        f"alone was fitted misreads {error:.2%} (trained: {trained_error:.2%}), and answers {nine} on nine bits "
+        f"and {eleven} on eleven. With noise of a tenth of a standard deviation in every number it is right in "
         f"{right:.0%} of the strings, a trained network in {trained_right:.0%} (medians). "
     )
 
 
-def _median(finding: Finding, metric: str, subject: str) -> float:
+def _too(excess: float) -> str:
+    """Return how far answers lie from the ones, in words."""
+    return f"{abs(excess):.2f} too {'low' if excess < 0 else 'high'}"
+
+
+def _median(finding: Finding, metric: str, subject: str, units: str | None = None) -> float:
     rows = finding.measurements
-    return float(rows[(rows["metric"] == metric) & (rows["subject"] == subject)]["value"].median())
+    chosen = rows[(rows["metric"] == metric) & (rows["subject"] == subject)]
+    chosen = chosen if units is None else chosen[chosen["units"].astype(str) == units]
+    return float(chosen["value"].median())
 
 
 def established_of_twins(claims: Sequence[Claim], verdicts: Finding) -> str:

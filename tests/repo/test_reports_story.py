@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from analyses import verdicts
 from probe import Claim, Control, Finding
 from reports import story
@@ -61,3 +63,14 @@ def test_a_page_without_claims_tells_what_was_answered() -> None:
     lead = story.lead_of([said])
     assert isinstance(lead, list)
     assert f"{said.notes['answer']} " in lead
+
+
+def test_what_is_said_of_a_length_was_measured_there() -> None:
+    """The median of that length's own rows, and not a slope over all lengths, with its direction in words."""
+    rows = pd.DataFrame(
+        [("mean_excess", "trained", units, value) for units, value in (("9", 0.97), ("11", -0.5), ("12", -4.0))],
+        columns=["metric", "subject", "units", "value"],
+    )
+    finding = Finding("q", "Title", rows, (), (), {}, {})
+    said = [story._too(story._median(finding, "mean_excess", "trained", units)) for units in ("9", "11")]
+    assert said == ["0.97 too high", "0.50 too low"]
