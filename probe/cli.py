@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,8 +34,49 @@ app = App(
 )
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
-Nonlinearity = Literal["tanh", "relu"]
 Several = Parameter(consume_multiple=True, negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Choices:
+    """What a file of weights may leave open, see `probe.load`; `inspect` says what a file does.
+
+    Attributes:
+        forget_bias: what an LSTM cell of TensorFlow 1 or DyNet adds to its forget gate at run time.
+        gate_activation: of gates, such as sigmoid or hard_sigmoid_keras2.
+        activation: of a plain RNN, or of a gated layer's candidate, such as tanh or relu.
+        reset: where a GRU resets, before or after the product.
+        gate_order: of arrays with torch's names, such as "i o f g".
+        names: OLD=NEW, what an array is to be called that is not recognised; OLD= leaves it out.
+        memory: the most bytes that the arrays may take.
+    """
+
+    forget_bias: float | None = None
+    gate_activation: str | None = None
+    activation: str | None = None
+    reset: Literal["before", "after"] | None = None
+    gate_order: str | None = None
+    names: Annotated[list[str] | None, Several] = None
+    memory: int | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return those that were made, as arguments of `probe.load`.
+
+        Raises:
+            ProbeError: a name is not of the form OLD=NEW.
+        """
+        found = {name: value for name, value in vars(self).items() if value is not None}
+        for one in found.pop("names", ()):
+            old, between, new = one.rpartition("=")
+            if not between or not old:
+                raise ProbeError(f"--names {one!r} must be OLD=NEW, or OLD= to leave an array out.")
+            found.setdefault("names", {})[old] = new or None
+        return found
+
+
+#: Where nothing was chosen.
+NONE = Choices()
 
 
 @app.command
@@ -66,19 +108,42 @@ def claims(folder: Path, /, *, as_json: AsJson = False) -> None:
 
 
 @app.command
-def inspect(file: Path, /, *, nonlinearity: Nonlinearity | None = None, as_json: AsJson = False) -> None:
-    """Describe the recurrent networks in a file of weights: layers, sizes, signals, and the tensors not used.
+def inspect(file: Path, /, *, choices: Choices = NONE, as_json: AsJson = False) -> None:
+    """Describe the recurrent networks in a file of weights, and the choices that it leaves open.
 
     Args:
-        file: .safetensors, or what torch.save wrote of a state_dict: .pt, .pth, .bin.
-        nonlinearity: of plain RNNs, whose file does not say it.
+        file: weights of PyTorch, Keras, TensorFlow, ONNX, numpy and others, see probe.load.
         as_json: print JSON instead of text.
     """
-    from .loading.front import load
     from .network_files import describe_networks, networks_text
 
-    networks = load(file, activation=nonlinearity)
-    _emit(_to_json(describe_networks(networks)) if as_json else networks_text(networks))
+    described = describe_networks(file, choices.given())
+    _emit(_to_json(described) if as_json else networks_text(described))
+
+
+@app.command
+def convert(
+    file: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    choices: Choices = NONE,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Write the networks of a file of weights as model.safetensors and config.json, which leave nothing open.
+
+    The folder can be read by probe.load and uploaded to the Hugging Face hub as it is.
+
+    Args:
+        file: weights of PyTorch, Keras, TensorFlow, ONNX, numpy and others, see probe.load.
+        out: the folder.
+        overwrite: replace what an earlier conversion wrote there.
+    """
+    from .loading.converted import convert as written
+    from .loading.front import load
+
+    path = written(load(file, **choices.given()), out, overwrite=overwrite)
+    _emit(f"{path} {path.stat().st_size} bytes")
 
 
 @app.command
@@ -89,21 +154,25 @@ def record(
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     network: str | None = None,
+    key: str | None = None,
+    lengths: Path | None = None,
     signals: Annotated[list[str] | None, Several] = None,
     steps: Annotated[list[int] | None, Several] = None,
-    nonlinearity: Nonlinearity | None = None,
+    choices: Choices = NONE,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Run a network of a file of weights, and write every gate and state at every step.
 
     Args:
-        file: .safetensors, or what torch.save wrote of a state_dict: .pt, .pth, .bin.
-        inputs: a .npy file of floats, (batch, time, input).
-        out: where the recording goes: .safetensors, .npz or .csv.
+        file: weights of PyTorch, Keras, TensorFlow, ONNX, numpy and others, see probe.load.
+        inputs: floats, (batch, time, input), in a .npy or .npz file; or a .csv file with the columns sequence and
+            step, and one for each feature.
+        out: where the recording goes: .safetensors, .npz or .csv; or .npy, of one signal of one layer.
         network: which network of the file, where it holds several.
+        key: which array of an .npz file, where it holds several.
+        lengths: a .npy file of how many steps each sequence has, where they differ; a .csv file says it itself.
         signals: which signals to keep, such as cell_state; all but the pre-activations unless given.
         steps: which steps to keep, from 0; negative ones count from the end.
-        nonlinearity: of a plain RNN, whose file does not say it.
         overwrite: replace the file that the recording goes to.
     """
     from .network_files import record_file
@@ -112,10 +181,12 @@ def record(
         file,
         inputs,
         out,
+        given=choices.given(),
         network=network,
+        key=key,
+        lengths=lengths,
         signals=signals,
         steps=steps,
-        nonlinearity=nonlinearity,
         overwrite=overwrite,
     )
     _emit(_recording_text(_describe(recording)) + f"\nwritten: {out}")
@@ -153,20 +224,19 @@ def new_study(
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("study.toml"),
-    nonlinearity: Nonlinearity | None = None,
+    choices: Choices = NONE,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Write a commented study file for a file of weights: what is in it, and what is to be filled in.
 
     Args:
-        file: .safetensors, or what torch.save wrote of a state_dict: .pt, .pth, .bin.
+        file: weights of PyTorch, Keras, TensorFlow, ONNX, numpy and others, see probe.load.
         out: where the study file goes.
-        nonlinearity: of a plain RNN, whose file does not say it.
         overwrite: replace a study file that is there.
     """
     from .studies.starting import new_study as write
 
-    path = write(file, out, nonlinearity=nonlinearity, overwrite=overwrite)
+    path = write(file, out, given=choices.given(), overwrite=overwrite)
     _emit(f"{path} {path.stat().st_size} bytes")
 
 

@@ -7,19 +7,22 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from .errors import ProbeError
 from .files import write_atomically
-from .inspection import inspect
-from .loading.checkpoint import Checkpoint
-from .loading.front import load
+from .input_files import read_array
+from .inspection import LayerDescription, inspect
+from .loading.choices import Open
+from .loading.front import load, survey
 from .recorder import record
 from .recording import as_array
+from .signals import Signal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
     from .recording import Recording
 
 #: What a recording is written as, by the end of the file's name.
-SUFFIXES = (".safetensors", ".npz", ".csv")
+SUFFIXES = (".safetensors", ".npz", ".csv", ".npy")
+#: What an open choice is described by.
+OPEN = ("argument", "layer", "why", "usual")
 
 
 class Held(nn.Module):
@@ -59,26 +64,65 @@ def held(name: str, module: nn.Module) -> nn.Module:
     return Held(name, module) if name or isinstance(module, nn.RNNCellBase) else module
 
 
-def describe_networks(networks: Checkpoint) -> dict[str, Any]:
-    """Return what `rnn-probe inspect --json` prints: source, networks with their layers, unused tensors."""
+def describe_networks(file: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `rnn-probe inspect --json` prints: source, choices, networks with their layers, other arrays.
+
+    Args:
+        file: of weights.
+        given: arguments of `probe.load` by name; those that the file leaves open are listed under `open`.
+
+    Raises:
+        ProbeError: as of `probe.load`, but for a choice that is missing.
+    """
+    found, left_open = survey(file, given)
     described = []
-    for name, module in networks.recurrent.items():
+    for name, module in found.recurrent.items():
         layers = [
             {**vars(layer), "signals": list(map(str, layer.signals))} for layer in inspect(held(name, module)).layers
         ]
         (dtype,) = {str(parameter.dtype).removeprefix("torch.") for parameter in module.parameters()}
-        described.append({"network": name, "class": type(module).__name__, "dtype": dtype, "layers": layers})
-    return {"source": str(networks.source), "networks": described, "unused": list(networks.tensors)}
+        described.append(
+            {
+                "network": name,
+                "class": type(module).__name__,
+                "dtype": dtype,
+                "layout": found.source.layouts.get(name, ""),
+                "gate_order": found.source.gate_orders.get(name, ""),
+                "layers": layers,
+                "arrays": list(found.arrays.get(name, ())),
+            }
+        )
+    return {
+        "source": found.source.facts(),
+        "open": [{**vars(one), "option": one.option} for one in left_open],
+        "networks": described,
+        "other_arrays": {name: list(tensor.shape) for name, tensor in found.tensors.items()},
+        "not_understood": list(found.not_understood),
+    }
 
 
-def networks_text(networks: Checkpoint) -> str:
-    """Return what `rnn-probe inspect` prints."""
-    lines = [f"source: {networks.source}"]
-    for described in describe_networks(networks)["networks"]:
-        name = described["network"]
-        lines.append(f"{name + ': ' if name else ''}{described['class']}, {described['dtype']}")
-        lines += [f"  {layer}" for layer in inspect(held(name, networks.recurrent[name])).layers]
-    return "\n".join([*lines, "not used: " + (", ".join(networks.tensors) or "nothing")])
+def networks_text(described: Mapping[str, Any]) -> str:
+    """Return what `rnn-probe inspect` prints of a description."""
+    source = described["source"]
+    lines = [f"source: {source['format']}"]
+    if source["version"]:
+        lines[0] += f", {source['framework']} {source['version']}"
+    for network in described["networks"]:
+        order = f", gates {network['gate_order']}" if network["gate_order"] else ""
+        layout = f", from {network['layout']}{order}" if network["layout"] else ""
+        name = f"{network['network']}: " if network["network"] else ""
+        lines.append(f"{name}{network['class']}, {network['dtype']}{layout}")
+        for layer in network["layers"]:
+            signals = tuple(map(Signal, layer["signals"]))
+            lines.append(f"  {LayerDescription(**{**layer, 'signals': signals})}")
+    for word in ("chosen", "assumed"):
+        lines += [f"{word}: {sentence}" for sentence in source[word]]
+    lines += [f"open: {Open(*(one[key] for key in OPEN))}" for one in described["open"]]
+    shapes = {name: " x ".join(map(str, shape)) for name, shape in described["other_arrays"].items()}
+    others = [f"{name} {shape or 'a number'}" for name, shape in shapes.items()]
+    lines.append("other arrays: " + (", ".join(others) or "none"))
+    lines += ["not understood: " + ", ".join(described["not_understood"])] if described["not_understood"] else []
+    return "\n".join(lines)
 
 
 def record_file(
@@ -86,22 +130,28 @@ def record_file(
     inputs: Path,
     out: Path,
     *,
+    given: Mapping[str, Any] = MappingProxyType({}),
     network: str | None = None,
+    key: str | None = None,
+    lengths: Path | None = None,
     signals: Iterable[str] | None = None,
     steps: Iterable[int] | None = None,
-    nonlinearity: str | None = None,
     overwrite: bool = False,
 ) -> Recording:
     """Run a network of a file on the inputs of another, and write the recording to a third.
 
     Args:
         file: weights, as `probe.load` reads them.
-        inputs: a .npy file of floats, (batch, time, input); they are converted to the network's dtype.
-        out: .safetensors, .npz or .csv.
+        inputs: floats, (batch, time, input), in a .npy, .npz or .csv file, see `input_files.read_array`; they are
+            converted to the network's dtype.
+        out: .safetensors, .npz or .csv; or .npy, of one signal of one layer.
+        given: arguments of `probe.load` by name, where the file leaves a choice open.
         network: which network, or None for the only one.
+        key: which array of an .npz.
+        lengths: a .npy file of how many steps each sequence has, (batch,); None where all have the whole time axis,
+            or where the inputs are a .csv, which says it.
         signals: which signals to keep; None keeps all but the pre-activations.
         steps: which steps to keep; None keeps all.
-        nonlinearity: of a plain RNN.
         overwrite: replace `out` where it exists.
 
     Returns:
@@ -111,15 +161,17 @@ def record_file(
         ProbeError: what is asked for does not exist, `out` exists or cannot be written, the inputs do not fit, or
             what `record` raises.
     """
-    check_out(out, (file, inputs), overwrite=overwrite)
-    name, module = load(file, activation=nonlinearity).choose(network)
-    sizes: Any = module
-    dtype = next(module.parameters()).dtype
-    x = torch.from_numpy(_inputs(inputs, sizes.input_size)).to(dtype)
+    check_out(out, [path for path in (file, inputs, lengths) if path is not None], overwrite=overwrite)
+    name, module = load(file, **given).choose(network)
+    model = held(name, module)
+    x, ends = _inputs(inputs, key, lengths, inspect(model).layers[0].inputs)
+    read: Any = torch.from_numpy(x).to(next(module.parameters()).dtype)
+    if ends is not None:
+        read = _packed(read, ends, module)
     with warnings.catch_warnings():
         # Which of torch's kernels runs a projected LSTM is nothing that somebody at a shell can change.
         warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
-        recording = record(held(name, module), x, signals=signals, steps=steps)
+        recording = record(model, read, signals=signals, steps=steps)
     write_recording(recording, out)
     return recording
 
@@ -145,38 +197,54 @@ def check_out(out: Path, read: Iterable[Path], *, overwrite: bool) -> None:
         raise ProbeError(f"{str(out)!r} exists. Give another path, or --overwrite to replace it.")
 
 
-def _inputs(path: Path, features: int) -> np.ndarray:
-    """Return the inputs in a file, (batch, time, input)."""
+def _inputs(path: Path, key: str | None, lengths: Path | None, features: int) -> tuple[np.ndarray, Any]:
+    """Return the inputs in a file, (batch, time, input), and the lengths where they differ, or None."""
     import numpy as np
 
-    try:
-        x = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise ProbeError(
-            f"The inputs {str(path)!r} cannot be read ({error}). Give a .npy file that numpy.save wrote of floats."
-        ) from error
-    if not isinstance(x, np.ndarray):
-        x.close()
-        raise ProbeError(f"The inputs {str(path)!r} are an archive of arrays; give one array, a .npy file.")
-    if x.dtype.kind != "f":
+    found = read_array(path, key)
+    x, ends = found.values, found.lengths
+    if x.dtype.kind != "f" and not found.columns:
         raise ProbeError(
             f"The inputs {str(path)!r} are {x.dtype}; give floats: numpy.save(path, x.astype('float32'))."
         )
+    if x.dtype.kind not in "fiu":
+        raise ProbeError(f"The inputs {str(path)!r} are texts in some column; give numbers.")
     if x.ndim != 3 or x.shape[2] != features or 0 in x.shape:
         raise ProbeError(
             f"The inputs {str(path)!r} have shape {x.shape}; expected (batch, time, {features}), neither of them 0."
         )
+    if lengths is not None:
+        if ends is not None:
+            raise ProbeError(f"{str(path)!r} says itself how long its sequences are. Leave {str(lengths)!r} out.")
+        ends = read_array(lengths, what="The lengths").values
+        if ends.shape != x.shape[:1] or ends.dtype.kind not in "iu" or (ends < 1).any() or (ends > x.shape[1]).any():
+            raise ProbeError(
+                f"The lengths {str(lengths)!r} are {ends.dtype} of shape {ends.shape}; expected whole numbers of "
+                f"shape ({x.shape[0]},), from 1 to {x.shape[1]}."
+            )
+    if ends is not None and (ends == x.shape[1]).all():
+        ends = None
     # torch has neither the other byte order nor long doubles.
-    return x if x.dtype in (np.float16, np.float32, np.float64) else x.astype(np.float64)
+    return x if x.dtype in (np.float16, np.float32, np.float64) else x.astype(np.float64), ends
+
+
+def _packed(x: Tensor, lengths: np.ndarray, module: nn.Module) -> PackedSequence:
+    if not isinstance(module, nn.RNNBase):
+        raise ProbeError(
+            f"The sequences differ in length, and a {type(module).__name__} reads no packed ones. Record those of "
+            "each length by themselves."
+        )
+    return pack_padded_sequence(x, torch.as_tensor(lengths), batch_first=True, enforce_sorted=False)
 
 
 def write_recording(recording: Recording, out: Path) -> None:
-    """Write a recording in the format of a path's ending: .safetensors, .npz (an array a `layer.signal`) or .csv.
+    """Write a recording in the format of a path's ending: .safetensors, .npz, .csv or .npy.
 
+    In an .npz there is an array for each `layer.signal`.
     Where a layer was called several times, its arrays are named `layer/call.signal`.
 
     Raises:
-        ProbeError: the file cannot be written.
+        ProbeError: the file cannot be written, or is an .npy and there are several arrays.
     """
     import numpy as np
 
@@ -185,8 +253,16 @@ def write_recording(recording: Recording, out: Path) -> None:
     elif out.suffix == ".csv":
         write_atomically(out, recording.to_frame().to_csv(index=False, lineterminator="\n"))
     else:
-        content = io.BytesIO()
-        np.savez(content, **_arrays(recording))
+        content, arrays = io.BytesIO(), _arrays(recording)
+        if out.suffix == ".npz":
+            np.savez(content, **arrays)
+        elif len(arrays) == 1:
+            np.save(content, *arrays.values())
+        else:
+            raise ProbeError(
+                f"{str(out)!r} can hold one array, and the recording has {len(arrays)}: {', '.join(arrays)}. Write "
+                "an .npz file, or keep one signal of one layer (--signals)."
+            )
         write_atomically(out, content.getvalue())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ class Source:
         chosen: what the caller decided, a sentence each.
         assumed: what was taken for granted, a sentence each.
         version: of the framework, or "".
+        path: that was given.
     """
 
     framework: str
@@ -34,9 +36,20 @@ class Source:
     chosen: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     version: str = ""
+    path: Path = Path()
 
     def __str__(self) -> str:
         return self.format
+
+    def facts(self) -> dict[str, Any]:
+        """Return all but the path as plain values, for a file of JSON."""
+        return {
+            "framework": self.framework,
+            "version": self.version,
+            "format": self.format,
+            "chosen": list(self.chosen),
+            "assumed": list(self.assumed),
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,36 @@ RESETS = ("before", "after")
 MERGES = ("concat", "sum", "mul", "ave")
 #: The words of an order of gates, by how many gates there are.
 LETTERS = {4: "ifgo", 3: "rzn"}
+#: What a survey goes on with where a choice was not made, so that it finds the others too.
+_STAND_INS = {"forget_bias": 0.0, "gate_activation": "sigmoid", "activation": "tanh", "reset": "after"}
+
+
+@dataclass(frozen=True)
+class Open:
+    """A choice that a file leaves open.
+
+    Attributes:
+        argument: of `probe.load`, that decides it.
+        layer: which it is about.
+        why: the file does not decide it, a clause.
+        usual: answers, as code with a word on each.
+    """
+
+    argument: str
+    layer: str
+    why: str
+    usual: str
+
+    @property
+    def option(self) -> str:
+        """What decides it at the command line."""
+        return "--" + self.argument.replace("_", "-")
+
+    def __str__(self) -> str:
+        return (
+            f"{self.layer}: {self.why}. Say which with {self.argument}=; usual are {self.usual}. At the command "
+            f"line: {self.option}."
+        )
 
 
 @dataclass
@@ -21,6 +51,9 @@ class Choices:
 
     Attributes:
         given: by the name of the argument, None where it was not given.
+        survey: whether choices that were not made are noted in `open` instead of demanded; what is loaded then is not
+            the network, and only its names and sizes may be told.
+        open: what a survey found open.
         taken: the names that decided something.
         agreed: the names of those with which a file agreed that says it itself.
         denied: of those with which it did not, the message.
@@ -29,6 +62,8 @@ class Choices:
     """
 
     given: Mapping[str, Any]
+    survey: bool = False
+    open: list[Open] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
     agreed: set[str] = field(default_factory=set)
     denied: dict[str, str] = field(default_factory=dict)
@@ -37,13 +72,18 @@ class Choices:
 
     def __post_init__(self) -> None:
         """Raise ProbeError where a choice is none that exists."""
+        for name, value in self.given.items():
+            kinds = (int, float) if name == "forget_bias" else (str,)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+                wanted = "a number, such as 1.0" if name == "forget_bias" else "a word, see probe.load"
+                raise ProbeError(f"{name}={value!r} is a {type(value).__name__}; it must be {wanted}.")
         for name in ("gate_activation", "activation"):
             if self.given.get(name) is not None:
                 check_activation(name, self.given[name])
         if self.given.get("reset") not in (None, *RESETS):
             raise ProbeError(unknown("reset", self.given["reset"], RESETS))
         bias = self.given.get("forget_bias")
-        if bias is not None and (isinstance(bias, bool) or not abs(bias) < 1e6):
+        if bias is not None and not abs(bias) < 1e6:
             raise ProbeError(f"forget_bias={bias!r} must be a number, such as 1.0 or 0.0.")
 
     def get(self, argument: str, where: str) -> Any:
@@ -67,9 +107,14 @@ class Choices:
             ProbeError: it was not made.
         """
         value = self.get(argument, where)
-        if value is None:
-            raise ProbeError(f"{where}: {why}. Say which with {argument}=; usual are {usual}.")
-        return value
+        if value is not None:
+            return value
+        open_choice = Open(argument, where, why, usual)
+        if not self.survey:
+            raise ProbeError(str(open_choice))
+        if open_choice not in self.open:
+            self.open.append(open_choice)
+        return _STAND_INS[argument]
 
     def confirm(self, argument: str, where: str, told: Any) -> None:
         """Compare a choice, where one was made, with what the file itself says of a layer."""

@@ -5,18 +5,30 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import ProbeError
 from .checkpoint import Checkpoint, Source
-from .choices import Choices
+from .choices import Choices, Open
+from .formats.converted_folder import Converted
 from .formats.graph_def import FrozenGraph
 from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
-from .layouts import dynet_names, keras_layers, keras_weights, onnx_nodes, tf1_graph, tf1_names, torch_names
+from .layouts import (
+    converted,
+    dynet_names,
+    keras_layers,
+    keras_weights,
+    onnx_nodes,
+    tf1_graph,
+    tf1_names,
+    torch_names,
+)
 from .opening import open_path
 from .own import fill, unwrapped
 from .plans import Found
@@ -76,15 +88,41 @@ def load(
         "gate_order": gate_order,
     }
     choices = Choices(given)
+    return _load(Path(path), into, names or {}, choices, memory)
+
+
+def survey(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple[Checkpoint, tuple[Open, ...]]:
+    """Return what `load` would find in a file, and the choices that it would demand.
+
+    Where there are any, the modules only tell their names and sizes: they are not the networks of the file.
+
+    Args:
+        path: as of `load`.
+        given: arguments of `load` by name, all but `into`.
+
+    Raises:
+        ProbeError: as of `load`, but for a choice that is missing.
+    """
+    more = dict(given)
+    names, memory = more.pop("names", None), more.pop("memory", MEMORY)
+    choices = Choices(more, survey=True)
+    return _load(Path(path), None, names or {}, choices, memory), tuple(choices.open)
+
+
+def _load(
+    path: Path, into: nn.Module | None, names: Mapping[str, str | None], choices: Choices, memory: int
+) -> Checkpoint:
     if isinstance(memory, bool) or not isinstance(memory, int) or memory < 1:
         raise ProbeError(f"memory={memory!r} must be a number of bytes, 1 or more, such as {MEMORY}.")
-    contents = open_path(Path(path), memory)
-    what = f"{os.fspath(path)!r}, a file of the kind {contents.format!r}"
-    called, skipped = _renamed(contents.tensors, names or {})
+    contents = open_path(path, memory)
+    what = f"{str(path)!r}, a file of the kind {contents.format!r}"
+    called, skipped = _renamed(contents.tensors, names)
     if into is not None:
         choices.check_all_taken(what + " loaded into a module")
-        return _filled(contents, called, into)
-    return _loaded(contents, called, choices, None if any((names or {}).values()) else skipped, what)
+        found = _filled(contents, called, into)
+    else:
+        found = _loaded(contents, called, choices, None if any(names.values()) else skipped, what)
+    return replace(found, source=replace(found.source, path=path))
 
 
 def _loaded(
@@ -115,6 +153,8 @@ def _found(
             layers by the old names no longer holds.
     """
     description = contents.description
+    if isinstance(description, Converted) and skipped is not None:
+        return converted.find(description, contents.tensors, choices, skipped)
     if isinstance(description, KerasModel) and description.config is not None and skipped is not None:
         return keras_layers.find(contents, choices, skipped)
     if isinstance(description, OnnxModel) and skipped is not None:
@@ -174,6 +214,8 @@ def _checkpoint(contents: Contents, called: Mapping[str, str], found: list[Found
         contents.version,
     )
     rest = {name: tensor for name, tensor in contents.tensors.items() if name not in used}
+    if isinstance(contents.description, Converted):
+        rest = {contents.description.arrays.get(name, name): tensor for name, tensor in rest.items()}
     return Checkpoint({one.name: one.module for one in found}, rest, source, arrays, contents.left_out)
 
 

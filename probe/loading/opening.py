@@ -7,14 +7,14 @@ import zipfile
 from pathlib import Path
 
 from ..errors import ProbeError
-from .formats import dynet_text, tensor_bundle
+from .formats import converted_folder, dynet_text, tensor_bundle
 from .reading import ERRORS, Budget, Contents, listed
 
 #: What can be read, for messages.
 FORMATS = (
     ".pt, .pth, .bin (torch.save, TorchScript), .safetensors, .npz, .npy, a folder of .npy files, .pkl (arrays), "
     ".keras, .h5, .weights.h5, .index (a TensorFlow checkpoint), a SavedModel's folder, .pb (a frozen graph), .onnx, "
-    "text of DyNet"
+    "text of DyNet, a folder with model.safetensors"
 )
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 #: How pickles begin, by their protocol.
@@ -72,6 +72,8 @@ def _resolved(path: Path) -> Path:
         start, between, _ = path.name.rpartition(".data-")
         index = path.with_name(start + tensor_bundle.SUFFIX)
         return index if between and index.is_file() else path
+    if (path / converted_folder.WEIGHTS).is_file():
+        return path
     indices = sorted([*path.glob("*.index"), *path.glob("variables/variables.index")])
     if len(indices) > 1:
         raise ProbeError(f"{str(path)!r} holds several checkpoints, {listed(map(str, indices))}. Give one of them.")
@@ -86,7 +88,8 @@ def _resolved(path: Path) -> Path:
 
 def _reader(path: Path) -> tuple[str, str]:
     if path.is_dir():
-        return "numpy_files", "read_folder"
+        converted = (path / converted_folder.WEIGHTS).is_file()
+        return ("converted_folder", "read") if converted else ("numpy_files", "read_folder")
     if not path.is_file():
         raise ProbeError(f"{str(path)!r} is no file. Give a file of weights: {FORMATS}.")
     with path.open("rb") as file:

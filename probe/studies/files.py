@@ -10,17 +10,29 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError, unknown
+from ..input_files import Given, read_array
+from ..loading.front import load
 from .concepts import Concept
 from .functions import load_file, load_function
 from .readouts import COMBINES, Readout
 from .study import Study
 
+#: Arguments of `probe.load`, where a file leaves a choice open, and what each must be.
+CHOICES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "forget_bias": ((int, float), "a number, such as 1.0"),
+    "gate_activation": ((str,), "a text, such as 'sigmoid'"),
+    "activation": ((str,), "a text, such as 'tanh'"),
+    "reset": ((str,), "a text, 'before' or 'after'"),
+    "gate_order": ((str,), "a text, such as 'i o f g'"),
+    "names": ((dict,), 'texts, such as {"old" = "new", "left_out" = ""}'),
+    "memory": ((int,), "a whole number of bytes"),
+}
 #: What each table of a study file may have.
 KEYS = {
     "": ("title", "seed", "network", "inputs", "concepts", "readout", "programs"),
-    "network": ("file", "name", "nonlinearity", "layers"),
+    "network": ("file", "name", "layers", *CHOICES),
     "inputs": ("file", "key", "lengths", "fixed"),
-    "readout": ("concept", "weight", "bias", "function", "kind", "answers", "layer", "combine"),
+    "readout": ("concept", "weight", "bias", "transposed", "function", "kind", "answers", "layer", "combine"),
 }
 CONCEPT = ("file", "key", "function", "kind", "description")
 
@@ -71,15 +83,13 @@ def _of_toml(path: Path) -> Study:
     for name, keys in KEYS.items():
         _check(content if not name else _table(content, name), keys, name)
     network, inputs = _table(content, "network"), _table(content, "inputs")
+    given, lengths = _inputs(folder, inputs)
     return Study(
-        network=folder / _text(network, "network", "file"),
-        inputs=array(folder, inputs, "inputs"),
-        concepts={name: _concept(folder, name, one) for name, one in _table(content, "concepts").items()},
-        lengths=None
-        if "lengths" not in inputs
-        else _read(folder / _text(inputs, "inputs", "lengths"), None, "inputs.lengths"),
+        network=load(folder / _text(network, "network", "file"), **_choices(network)),
+        inputs=given,
+        concepts={name: _concept(folder, name, one, lengths) for name, one in _table(content, "concepts").items()},
+        lengths=lengths,
         name=_optional(network, "network", "name"),
-        nonlinearity=_optional(network, "network", "nonlinearity"),
         layers=_names(network, "network", "layers"),
         readout=_readout(folder, _table(content, "readout")) if "readout" in content else None,
         programs={
@@ -132,43 +142,49 @@ def _names(table: Mapping[str, Any], where: str, key: str) -> list[str] | None:
     return found
 
 
-def array(folder: Path, table: Mapping[str, Any], where: str) -> np.ndarray:
-    """Return the array that a table's `file`, and `key` of an archive, name.
+def _choices(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `probe.load` under [network]; an empty name leaves an array out."""
+    given = {name: network[name] for name in CHOICES if name in network}
+    for name, value in given.items():
+        kinds, wanted = CHOICES[name]
+        inside = value.values() if isinstance(value, dict) else ()
+        right = isinstance(value, kinds) and not isinstance(value, bool)
+        if not right or not all(isinstance(new, str) for new in inside):
+            raise ProbeError(f"{name} under [network] is {str(value)[:60]!r}; it must be {wanted}.")
+    if "forget_bias" in given:
+        given["forget_bias"] = float(given["forget_bias"])
+    if "names" in given:
+        given["names"] = {old: new or None for old, new in given["names"].items()}
+    return given
+
+
+def _inputs(folder: Path, table: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the inputs, and how many steps each sequence has where that is said."""
+    given = _given(folder, table, "inputs")
+    if "lengths" not in table:
+        return given.values, given.lengths
+    if given.lengths is not None:
+        raise ProbeError("lengths under [inputs] is said by the .csv file itself. Leave it out.")
+    return given.values, read_array(folder / _text(table, "inputs", "lengths"), what="inputs.lengths").values
+
+
+def _key(table: Mapping[str, Any], where: str) -> str | list[str] | None:
+    return _names(table, where, "key") if isinstance(table.get("key"), list) else _optional(table, where, "key")
+
+
+def _given(folder: Path, table: Mapping[str, Any], where: str) -> Given:
+    """Return the array that a table's `file` names, and `key` in an archive or a table of columns.
 
     Raises:
         ProbeError: there is none, or it cannot be read.
     """
-    return _read(folder / _text(table, where, "file"), _optional(table, where, "key"), where)
-
-
-def _read(path: Path, key: str | None, where: str) -> np.ndarray:
+    path = folder / _text(table, where, "file")
     if not path.is_file():
         raise ProbeError(f"{where}: there is no file {str(path)!r}. Paths in a study are relative to its own folder.")
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise ProbeError(
-            f"{where}: {str(path)!r} cannot be read ({error}). Give a .npy file that numpy.save wrote, or a .npz "
-            "with key =."
-        ) from error
-    if isinstance(found, np.ndarray):
-        return found
-    with found:
-        names = list(found.files)
-        if key is None and len(names) != 1:
-            raise ProbeError(f"{where}: {path.name!r} is an archive of {', '.join(names)}; say which with key =.")
-        chosen = names[0] if key is None else key
-        if chosen not in names:
-            raise ProbeError(f"{where}: " + unknown("array", chosen, names))
-        try:
-            return found[chosen]
-        except ValueError as error:
-            raise ProbeError(
-                f"{where}: {chosen!r} in {path.name!r} holds Python objects; save numbers or texts."
-            ) from error
+    return read_array(path, _key(table, where), where)
 
 
-def _concept(folder: Path, name: str, table: Any) -> Concept:
+def _concept(folder: Path, name: str, table: Any, lengths: np.ndarray | None) -> Concept:
     if not isinstance(table, Mapping):
         raise ProbeError(
             f"concepts.{name} is a {type(table).__name__}; it must be a table: [concepts.{name}] with file or "
@@ -178,12 +194,27 @@ def _concept(folder: Path, name: str, table: Any) -> Concept:
     where = f"concepts.{name}"
     if ("file" in table) == ("function" in table):
         raise ProbeError(f"[{where}] must have either file (an array (batch, time)) or function ('study.py:{name}').")
-    values: Any = (
-        array(folder, table, where)
-        if "file" in table
-        else load_function(_text(table, where, "function"), folder, where)
-    )
+    if "file" in table:
+        values: Any = _aligned(_given(folder, table, where), lengths, where)
+    else:
+        values = load_function(_text(table, where, "function"), folder, where)
     return Concept(values, _optional(table, where, "kind"), str(table.get("description", "")))
+
+
+def _aligned(given: Given, lengths: np.ndarray | None, where: str) -> np.ndarray:
+    """Return the values of a concept, (batch, time), once they are known to be of the inputs' sequences."""
+    if given.lengths is None:
+        return given.values
+    if len(given.columns) > 1:
+        raise ProbeError(f"{where}: the file has the columns {', '.join(given.columns)}; say which with key =.")
+    ends = np.full(len(given.lengths), given.values.shape[1]) if lengths is None else np.asarray(lengths)
+    if ends.shape != given.lengths.shape or (ends != given.lengths).any():
+        raise ProbeError(
+            f"{where}: the file has {len(given.lengths)} sequences of {given.lengths.min()} to {given.lengths.max()} "
+            f"steps, and the inputs have {len(ends)} of {ends.min()} to {ends.max()}. Give a row for each step of "
+            "the inputs, sequences in the same order."
+        )
+    return given.values[:, :, 0]
 
 
 def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
@@ -194,10 +225,14 @@ def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
     answers = table.get("answers")
     if answers is not None and not isinstance(answers, list):
         raise ProbeError(f"answers under [readout] is {str(answers)[:60]!r}; it must be a list, one for each score.")
+    transposed = table.get("transposed")
+    if transposed is not None and not isinstance(transposed, bool):
+        raise ProbeError(f"transposed under [readout] is {str(transposed)[:60]!r}; it must be true or false.")
     return Readout(
         concept=_text(table, "readout", "concept"),
         weight=_optional(table, "readout", "weight"),
         bias=_optional(table, "readout", "bias"),
+        transposed=transposed,
         function=None if function is None else load_function(function, folder, "readout.function"),
         kind=_optional(table, "readout", "kind"),
         answers=answers,

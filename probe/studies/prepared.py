@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError
+from ..input_files import read_array
 from ..layers import Layer, find_layers
 from . import readouts
 from .concepts import Known, resolve
@@ -84,11 +85,14 @@ def prepare(study: Study) -> Prepared:
     Raises:
         ProbeError: something that was given does not fit; the sentence says what, and what would.
     """
-    opened = open_network(study.network, study.name, study.nonlinearity)
+    opened = open_network(study.network, study.name)
     opened.model.eval()
     layers = find_layers(opened.model, study.layers)
-    given = _array(study.inputs)
-    lengths = _lengths(study.lengths, given.shape)
+    read_in = read_array(Path(study.inputs)) if isinstance(study.inputs, (str, os.PathLike)) else None
+    given = _array(study.inputs if read_in is None else read_in.values)
+    lengths = _lengths(
+        read_in.lengths if study.lengths is None and read_in is not None else study.lengths, given.shape
+    )
     reads_inputs = study.network is not opened.model or isinstance(opened.model, torch.nn.RNNBase)
     features = find_layers(opened.model)[0].inputs if reads_inputs else None
     _check_inputs(given, lengths, features)
@@ -112,7 +116,7 @@ def _readout(
     from ..signals import Signal
 
     units = read.size(Signal.HIDDEN_STATE)
-    return read, readouts.build(study.readout, concepts[study.readout.concept], opened.tensors, units, rows)
+    return read, readouts.build(study.readout, concepts[study.readout.concept], opened, units, rows)
 
 
 def fixed_of(given: Any, features: int) -> np.ndarray:
@@ -132,15 +136,6 @@ def fixed_of(given: Any, features: int) -> np.ndarray:
 
 
 def _array(given: Any) -> np.ndarray:
-    if isinstance(given, (str, os.PathLike)):
-        path = Path(given)
-        try:
-            given = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, SyntaxError) as error:
-            raise ProbeError(
-                f"The inputs {str(path)!r} cannot be read ({error}). Give a .npy file that numpy.save wrote of "
-                "floats."
-            ) from error
     array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     if array.dtype.kind not in "fiub" or array.ndim != 3 or 0 in array.shape:
         hint = ""

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from ..errors import ProbeError, unknown
 from .concepts import Known
 from .functions import calling
+from .loading import Opened
 
 CLASSES, LOGIT, NUMBER = "classes", "logit", "number"
 KINDS = (CLASSES, LOGIT, NUMBER)
+#: Who writes a dense layer's weight as (unit, score).
+KERNELS = ("Keras", "TensorFlow")
 COMBINES = ("added", "replaced")
 _WANTS = (
     "It is called with the last hidden states as a float64 tensor, (sequence, unit), and must return scores as a "
@@ -33,6 +36,8 @@ class Readout:
     Attributes:
         concept: the name of the concept whose value at the last step is the right answer.
         weight: of a linear head, (score, unit): an array, or the name of one in the network's file.
+        transposed: whether weight is (unit, score) instead; None takes an array as it is, and one of a file as the
+            framework writes it that made the file.
         bias: its bias, (score,), or None for none.
         function: instead of weight and bias: from hidden states, a tensor (sequence, unit), to scores; an `nn.Module`
             or any function that takes float64.
@@ -49,6 +54,7 @@ class Readout:
     concept: str
     weight: Any = None
     bias: Any = None
+    transposed: bool | None = None
     function: Any = None
     kind: str | None = None
     answers: Sequence[Any] | None = None
@@ -60,6 +66,8 @@ class Readout:
             raise ProbeError("A readout is either linear (weight, bias) or a function; give one of the two.")
         if self.function is not None and (self.bias is not None or not callable(self.function)):
             raise ProbeError("A readout's function must be callable, and has no bias beside it.")
+        if self.transposed is not None and (self.function is not None or not isinstance(self.transposed, bool)):
+            raise ProbeError(f"transposed={self.transposed!r} must be True or False, and speaks of weight.")
         if self.kind is not None and self.kind not in KINDS:
             raise ProbeError(unknown("kind of readout", self.kind, KINDS))
         if isinstance(self.combine, str) and self.combine not in COMBINES:
@@ -117,20 +125,20 @@ class Head(nn.Module):
         return Head(inner, self.kind, self.values.numpy())
 
 
-def build(readout: Readout, concept: Known, tensors: Mapping[str, Tensor], units: int, rows: int) -> Head:
+def build(readout: Readout, concept: Known, opened: Opened, units: int, rows: int) -> Head:
     """Return a readout's head for a layer.
 
     Args:
         readout: what was given.
         concept: the concept that it answers.
-        tensors: the arrays of the network's file.
+        opened: the network, and the arrays of its file.
         units: how many hidden units the layer has.
         rows: how many sequences there are to try it on.
 
     Raises:
         ProbeError: an array does not exist or has another shape, the function fails, or the answers do not fit.
     """
-    scores = readout.function if readout.function is not None else _linear(readout, tensors, units)
+    scores = readout.function if readout.function is not None else _linear(readout, opened, units)
     tried = torch.randn(min(rows, 8), units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad(), calling("The readout's function", _WANTS):
         found = copied(scores)(tried)
@@ -168,15 +176,18 @@ def _check_kind(readout: Readout, kind: str, width: int, concept: Known) -> None
         )
 
 
-def _linear(readout: Readout, tensors: Mapping[str, Tensor], units: int) -> nn.Linear:
+def _linear(readout: Readout, opened: Opened, units: int) -> nn.Linear:
     weight, bias = (
-        _array(name, given, tensors) for name, given in (("weight", readout.weight), ("bias", readout.bias))
+        _array(name, given, opened.tensors) for name, given in (("weight", readout.weight), ("bias", readout.bias))
     )
+    if weight is not None and weight.dim() == 2 and _is_transposed(readout, tuple(weight.shape), units, opened):
+        weight = weight.T
     if weight is None or weight.dim() != 2 or weight.shape[1] != units:
         shape = None if weight is None else tuple(weight.shape)
         raise ProbeError(
             f"The readout's weight has shape {shape}; it must be (score, {units}), for the {units} hidden units "
-            "that it reads. Transpose it, or say with layer= which layer's hidden state it reads."
+            "that it reads. Say that it is transposed (transposed = true), or with layer= which layer's hidden state "
+            "it reads."
         )
     if bias is not None and tuple(bias.shape) != (len(weight),):
         raise ProbeError(
@@ -188,6 +199,26 @@ def _linear(readout: Readout, tensors: Mapping[str, Tensor], units: int) -> nn.L
         if bias is not None:
             head.bias.copy_(bias)
     return head
+
+
+def _is_transposed(readout: Readout, shape: tuple[int, ...], units: int, opened: Opened) -> bool:
+    """Return whether a weight is (unit, score), where that can be known.
+
+    Raises:
+        ProbeError: it is square, and nobody says how it is written.
+    """
+    if readout.transposed is not None:
+        return readout.transposed
+    if not isinstance(readout.weight, str) or opened.framework == "PyTorch":
+        return False
+    if opened.framework in KERNELS:
+        return True
+    if shape == (units, units):
+        raise ProbeError(
+            f"The readout's weight {readout.weight!r} is square, {shape}, and a file of {opened.source} does not say "
+            "whether it is (score, unit), transposed = false, or (unit, score), transposed = true. Say which."
+        )
+    return shape[0] == units
 
 
 def _array(what: str, given: Any, tensors: Mapping[str, Tensor]) -> Tensor | None:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from ..errors import ProbeError
 from ..files import write_atomically
 from ..inspection import inspect
+from ..loading.checkpoint import Checkpoint
+from ..loading.choices import Open
+from ..loading.front import survey
 from ..network_files import held
-from .loading import File, open_file
+from .readouts import KERNELS
+
+#: How a weight's name ends, and its bias's beside it.
+_BIASES = (("weight", "bias"), ("kernel", "bias"), ("w", "b"), ("W", "b"))
 
 
-def new_study(file: Path, out: Path, *, nonlinearity: str | None = None, overwrite: bool = False) -> Path:
+def new_study(
+    file: Path, out: Path, *, given: Mapping[str, Any] = MappingProxyType({}), overwrite: bool = False
+) -> Path:
     """Write a commented study file for a file of weights, and return its path.
 
     Args:
         file: the weights.
         out: where the study goes, a .toml file.
-        nonlinearity: of a plain RNN in the file.
+        given: arguments of `probe.load` by name; those that the file leaves open are written to be filled in.
         overwrite: replace a file that is there.
 
     Raises:
@@ -29,18 +40,21 @@ def new_study(file: Path, out: Path, *, nonlinearity: str | None = None, overwri
         raise ProbeError(f"{str(out)!r} ends in {out.suffix!r}; a study is written as .toml.")
     if os.path.lexists(out) and not overwrite:
         raise ProbeError(f"{str(out)!r} exists. Give another path with -o, or --overwrite to replace it.")
-    return write_atomically(out, text(file, out, open_file(file, nonlinearity), nonlinearity))
+    return write_atomically(out, text(file, out, given))
 
 
-def text(path: Path, out: Path, found: File, nonlinearity: str | None = None) -> str:
+def text(path: Path, out: Path, given: Mapping[str, Any]) -> str:
     """Return the lines of a study file.
 
     Args:
         path: of the weights.
         out: where the study will lie, which paths in it are relative to.
-        found: what the file of weights holds.
-        nonlinearity: of a plain RNN.
+        given: arguments of `probe.load`.
+
+    Raises:
+        ProbeError: the weights cannot be read.
     """
+    found, left_open = survey(path, given)
     relative = Path(os.path.relpath(path.resolve(), out.resolve().parent)).as_posix()
     first = next(iter(found.recurrent))
     layers = inspect(held(first, found.recurrent[first])).layers
@@ -55,22 +69,13 @@ def text(path: Path, out: Path, found: File, nonlinearity: str | None = None) ->
         "",
         "[network]",
         f"file = {_quoted(relative)}",
-        f"# {found.source}. Networks in it:",
-    ]
-    for name, module in found.recurrent.items():
-        lines.append(f"#   {name or '(saved alone)'}: {type(module).__name__}")
-        lines += [f"#     {layer}" for layer in inspect(held(name, module)).layers]
-    chosen = len(found.recurrent) > 1
-    lines.append(
-        f"{'' if chosen else '# '}name = {_quoted(first)}" + ("   # FILL IN which of them" if chosen else "")
-    )
-    if nonlinearity is not None:
-        lines.append(f"nonlinearity = {_quoted(nonlinearity)}")
-    lines += [
+        *_choices(given, left_open),
+        *_networks(found),
         f"# layers = {json.dumps([layer.name for layer in layers], ensure_ascii=False)}   # all unless given",
         "",
         "[inputs]",
-        f'file = "inputs.npy"        # FILL IN: floats (batch, time, {features}); or a .npz with key =',
+        f'file = "inputs.npy"        # FILL IN: floats (batch, time, {features}), also .npz',
+        "#                            or .csv, with the columns sequence, step and one for each feature",
         '# lengths = "lengths.npy"  # whole numbers (batch,), where sequences are shorter than the time axis',
         f"# fixed = [{json.dumps([0.0] * features) if features <= 4 else '[...]'}]   # to look for fixed points "
         "under",
@@ -93,20 +98,54 @@ def text(path: Path, out: Path, found: File, nonlinearity: str | None = None) ->
     return "\n".join(lines) + "\n"
 
 
-def _head(found: File, units: int) -> list[str]:
+def _networks(found: Checkpoint) -> list[str]:
+    """Return the lines on the networks of a file, and which of them is meant."""
+    lines = [f"# {found.source}. Networks in it:"]
+    for name, module in found.recurrent.items():
+        lines.append(f"#   {name or '(saved alone)'}: {type(module).__name__}")
+        lines += [f"#     {layer}" for layer in inspect(held(name, module)).layers]
+    first = _quoted(next(iter(found.recurrent)))
+    one = len(found.recurrent) == 1
+    return [*lines, f"# name = {first}" if one else f"name = {first}   # FILL IN which of them"]
+
+
+def _choices(given: Mapping[str, Any], left_open: Sequence[Open]) -> list[str]:
+    """Return the lines on what decides what the file leaves open."""
+    lines: list[str] = []
+    for name, value in given.items():
+        if name == "names":
+            pairs = ", ".join(f"{_quoted(old)} = {_quoted(new or '')}" for old, new in value.items())
+            lines.append(f"names = {{{pairs}}}")
+        else:
+            lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    for argument in dict.fromkeys(one.argument for one in left_open):
+        mine = [one for one in left_open if one.argument == argument]
+        lines += [f"# {one.layer}: {one.why}." for one in mine]
+        lines.append(f"# {argument} = ...   # FILL IN, without the #; usual are {mine[0].usual}")
+    return lines
+
+
+def _head(found: Checkpoint, units: int) -> list[str]:
     """Return the lines on a head, with the arrays of the file that could be one."""
-    weights = [name for name, one in found.tensors.items() if one.dim() == 2 and one.shape[1] == units]
+    framework = found.source.framework
+    ways = [False] * (framework not in KERNELS) + [True] * (framework != "PyTorch")
+    shapes = {name: tuple(one.shape) for name, one in found.tensors.items() if one.dim() == 2}
+    weights = [(name, kernel) for kernel in ways for name, shape in shapes.items() if shape[1 - kernel] == units]
     if not weights:
+        axes = " or ".join(f"({units}, score)" if kernel else f"(score, {units})" for kernel in ways)
         return [
-            f"# the file has no array (score, {units}) that could be a linear head's weight; a function is possible:",
+            f"# the file has no array {axes} that could be a linear head's weight; a function is possible:",
             '# function = "study.py:scores"   # from last hidden states, a tensor (sequence, unit), to scores',
         ]
-    name = weights[0]
-    scores = len(found.tensors[name])
-    bias = name.removesuffix("weight") + "bias"
-    same = bias in found.tensors and tuple(found.tensors[bias].shape) == (scores,)
-    lines = [f"# weight = {_quoted(name)}   # (score, unit) = ({scores}, {units}); could be: {', '.join(weights)}"]
-    lines += [f"# bias = {_quoted(bias)}"] if same else []
+    name, kernel = weights[0]
+    scores = shapes[name][kernel]
+    said = f"(unit, score) = ({units}, {scores})" if kernel else f"(score, unit) = ({scores}, {units})"
+    every = ", ".join(dict.fromkeys(one for one, _ in weights))
+    lines = [f"# weight = {_quoted(name)}   # {said}; could be: {every}"]
+    for end, other in _BIASES:
+        bias = name.removesuffix(end) + other
+        if name.endswith(end) and bias in found.tensors and tuple(found.tensors[bias].shape) == (scores,):
+            lines.append(f"# bias = {_quoted(bias)}")
     lines.append("# answers = [0, 1]         # what each score stands for, in order; 0, 1, 2, ... unless given")
     return lines
 

@@ -39,14 +39,14 @@ class Study:
     """What is asked about one network.
 
     Attributes:
-        network: a `torch.nn.Module` that takes (batch, time, feature), or the path of a file of weights.
-        inputs: what it reads: an array or tensor (batch, time, feature), or the path of a .npy file.
+        network: a `torch.nn.Module` that takes (batch, time, feature); or what `probe.load` returned; or the path of
+            a file of weights that leaves no choice open.
+        inputs: what it reads: an array or tensor (batch, time, feature), or the path of a .npy, .npz or .csv file.
         concepts: name -> what its states are thought to hold, an array aligned to (batch, time), a function of one
             sequence's inputs, or a `Concept`.
         lengths: how many steps each sequence has, (batch,); None where all have the whole time axis. What lies
             beyond is padding, and never data.
         name: which network of a file that holds several.
-        nonlinearity: of a plain RNN in a file, which does not say it.
         layers: which layers are looked at, by name; None for all.
         readout: what it answers, or None where that is not known: then nothing causal can be said.
         programs: name -> what it might compute instead: a function of one sequence (a tuple with a number, or a
@@ -62,7 +62,6 @@ class Study:
     concepts: Mapping[str, Any]
     lengths: Any = None
     name: str | None = None
-    nonlinearity: str | None = None
     layers: Sequence[str] | None = None
     readout: Readout | None = None
     programs: Mapping[str, Any] = field(default_factory=dict)

@@ -14,8 +14,10 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUME
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 torch.set_num_threads(1)
@@ -31,7 +33,16 @@ def _share(name: str) -> None:
 
 
 # In this order: a later one imports the ones before it.
-for shared in ("reference", "drawn", "comparing", "custom_by_hand", "known_machines", "counters_by_hand", "studied"):
+for shared in (
+    "reference",
+    "drawn",
+    "comparing",
+    "custom_by_hand",
+    "known_machines",
+    "counters_by_hand",
+    "studied",
+    "commands",
+):
     _share(shared)
 
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
@@ -113,3 +124,17 @@ def x() -> Tensor:
 def other() -> Tensor:
     """Return other inputs of the same shape."""
     return torch.randn(BATCH, TIME, INPUTS, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    """Return a file of inputs, (4, 7, 3), in float64, as numpy makes them."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(4, 7, 3)))
+    return tmp_path / "x.npy"
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Return the file of one LSTM inside a model."""
+    save_file({f"rnn.{name}": one for name, one in nn.LSTM(3, 5).state_dict().items()}, tmp_path / "w.safetensors")
+    return tmp_path / "w.safetensors"

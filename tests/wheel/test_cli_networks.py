@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import ran, refused
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import probe
-from probe import cli
 from probe.network_files import write_recording
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
@@ -60,38 +60,6 @@ NETWORKS = {
 CELLS = {"lstm": nn.LSTMCell(3, 5), "gru": nn.GRUCell(3, 5), "rnn": nn.RNNCell(3, 5, nonlinearity="relu")}
 
 
-@pytest.fixture
-def inputs(tmp_path: Path) -> Path:
-    """Return a file of inputs, (4, 7, 3), in float64, as numpy makes them."""
-    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(4, 7, 3)))
-    return tmp_path / "x.npy"
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """Return the file of one LSTM inside a model."""
-    save_file(Model("rnn", nn.LSTM(3, 5)).state_dict(), tmp_path / "w.safetensors")
-    return tmp_path / "w.safetensors"
-
-
-def ran(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
-    """Run the command line without an error, and return what it printed."""
-    assert cli.run(list(map(str, words))) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    return out
-
-
-def refused(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 1) -> str:
-    """Run the command line with an error, and return its one line."""
-    assert cli.run(list(map(str, words))) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("rnn-probe: ")
-    assert err.count("\n") == 1
-    return err
-
-
 def assert_same(one: probe.Recording, two: probe.Recording) -> None:
     """Check that two recordings hold the same layers, signals and bits."""
     assert one.layers == two.layers
@@ -103,7 +71,7 @@ def assert_same(one: probe.Recording, two: probe.Recording) -> None:
 
 def relu(kind: str) -> list[str]:
     """Return the words that a plain RNN needs and nothing else takes."""
-    return ["--nonlinearity", "relu"] if "rnn" in kind else []
+    return ["--activation", "relu"] if "rnn" in kind else []
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -146,15 +114,16 @@ def test_the_nonlinearity_given_is_used(inputs: Path, capsys: pytest.CaptureFixt
     torch.save(nn.RNN(3, 5).state_dict(), file)
     states = []
     for name in ("tanh", "relu"):
-        _ = ran(capsys, "record", file, inputs, "-o", out, "--nonlinearity", name, "--overwrite")
+        _ = ran(capsys, "record", file, inputs, "-o", out, "--activation", name, "--overwrite")
         states.append(probe.load_recording(out)["hidden_state"])
     assert bool((states[1] >= 0).all())
     assert bool((states[0] < 0).any())
     out.unlink()
-    for words in (["inspect", file], ["record", file, inputs, "-o", out]):
-        assert "at the command line --nonlinearity tanh|relu" in refused(capsys, *words)
+    for words in (["convert", file, "-o", out], ["record", file, inputs, "-o", out]):
+        assert "usual are 'tanh' (torch's default) and 'relu'." in refused(capsys, *words)
     assert not out.exists()
-    assert 'Did you mean "relu"?' in refused(capsys, "inspect", file, "--nonlinearity", "rel", code=2)
+    assert "open: 'weight_hh_l0': it is a plain RNN" in ran(capsys, "inspect", file)
+    assert "Did you mean 'relu'?" in refused(capsys, "inspect", file, "--activation", "rel")
 
 
 def test_signals_and_steps_are_chosen(weights: Path, inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -249,66 +218,6 @@ def test_failed_work_leaves_nothing(weights: Path, inputs: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.zeros((4, 7), np.float32), "have shape (4, 7); expected (batch, time, 3)"),
-        (np.zeros((4, 7, 2), np.float32), "have shape (4, 7, 2); expected (batch, time, 3)"),
-        (np.zeros((0, 7, 3), np.float32), "have shape (0, 7, 3); expected (batch, time, 3)"),
-        (np.zeros((4, 0, 3), np.float32), "have shape (4, 0, 3); expected (batch, time, 3)"),
-        (np.zeros((4, 7, 3), np.int64), "are int64; give floats: numpy.save(path, x.astype('float32'))"),
-        (np.zeros((4, 7, 3), bool), "are bool; give floats"),
-        (np.full((4, 7, 3), np.nan, np.float32), "NaN"),
-    ],
-)
-def test_inputs_that_do_not_fit_are_refused(
-    array: np.ndarray, message: str, weights: Path, inputs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Their shape or type is named, beside what is expected."""
-    np.save(inputs, array)
-    assert message in refused(capsys, "record", weights, inputs, "-o", inputs.with_name("out.csv"))
-
-
-@pytest.mark.parametrize("content", [None, b"", b"garbage", b"\x93NUMPY\x01\x00v\x00{'descr'"])
-def test_inputs_that_cannot_be_read_are_refused(
-    content: bytes | None, weights: Path, inputs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Missing, empty, damaged: the message says what to give."""
-    inputs.unlink()
-    if content is not None:
-        _ = inputs.write_bytes(content)
-    error = refused(capsys, "record", weights, inputs, "-o", inputs.with_name("out.csv"))
-    assert "x.npy' cannot be read (" in error
-    assert "Give a .npy file that numpy.save wrote of floats." in error
-
-
-def test_an_archive_or_pickle_as_inputs_is_refused(
-    weights: Path, inputs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """One array is wanted, and nothing is unpickled."""
-    archive, out = inputs.with_name("x.npz"), inputs.with_name("out.csv")
-    np.savez(archive, x=np.zeros((4, 7, 3)))
-    assert "are an archive of arrays; give one array" in refused(capsys, "record", weights, archive, "-o", out)
-    np.save(inputs, np.array([{"a": 1}], dtype=object))
-    assert "cannot be read (Object arrays" in refused(capsys, "record", weights, inputs, "-o", out)
-
-
-@pytest.mark.parametrize("dtype", [">f4", "<f8", "f2", np.longdouble])
-def test_inputs_of_any_float_are_converted(
-    dtype: Any, weights: Path, inputs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The other byte order and long doubles, which torch lacks, give what the same numbers in float32 give."""
-    x = np.random.default_rng(0).normal(size=(4, 7, 3)).astype(np.float16)
-    states = []
-    for given in (np.float32, dtype):
-        np.save(inputs, x.astype(given))
-        out = inputs.with_name("out.safetensors")
-        _ = ran(capsys, "record", weights, inputs, "-o", out, "--overwrite")
-        states.append(probe.load_recording(out)["hidden_state"])
-    assert states[0].dtype == torch.float32
-    assert torch.equal(states[0], states[1])
-
-
-@pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (
@@ -338,14 +247,14 @@ def test_inspect_describes_the_networks(inputs: Path, capsys: pytest.CaptureFixt
     torch.save({"epoch": 1, "model": model.state_dict()}, file)
     lines = ran(capsys, "inspect", file).splitlines()
     assert lines[0] == "source: PyTorch checkpoint, state_dict under 'model'"
-    assert lines[1] == "rnn: LSTM, float32"
+    assert lines[1].startswith("rnn: LSTM, float32, from ")
     assert lines[2:6] == [f"  {layer}" for layer in probe.inspect(model).layers]
-    assert lines[6:] == ["not used: head.weight, head.bias"]
+    assert lines[6:] == ["other arrays: head.weight 2 x 2, head.bias 2"]
     torch.save(nn.LSTM(3, 5, dtype=torch.float64).state_dict(), file)
     lines = ran(capsys, "inspect", file).splitlines()
-    assert lines[1] == "LSTM, float64"
+    assert lines[1].startswith("LSTM, float64, from ")
     assert lines[2].startswith("  [0]: LSTM, 3 inputs, 5 units, ")
-    assert lines[3] == "not used: nothing"
+    assert lines[3] == "other arrays: none"
 
 
 def test_inspect_describes_them_in_json(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -353,8 +262,15 @@ def test_inspect_describes_them_in_json(inputs: Path, capsys: pytest.CaptureFixt
     model, file = Model("rnn", NETWORKS["lstm"]), inputs.with_name("w.safetensors")
     save_file(model.state_dict(), file)
     described = json.loads(ran(capsys, "inspect", file, "--json"))
-    assert described["source"] == "safetensors"
-    assert sorted(described["unused"]) == ["head.bias", "head.weight"]
+    assert described["source"] == {
+        "framework": "PyTorch",
+        "version": "",
+        "format": "safetensors",
+        "chosen": [],
+        "assumed": [],
+    }
+    assert described["open"] == described["not_understood"] == []
+    assert described["other_arrays"] == {"head.bias": [2], "head.weight": [2, 2]}
     (network,) = described["networks"]
     assert (network["network"], network["class"], network["dtype"]) == ("rnn", "LSTM", "float32")
     first = probe.inspect(model).layers[0]

@@ -146,3 +146,19 @@ message(lambda: Table(["x", "y"], pd.DataFrame({"x": [1], "y": [2]}), "c"))
         "A page is made of sections, and one of them is a Text. Put blocks into a Section(title, [blocks], key=...).",
         "The rows of a table are rows of cells; a DataFrame's are Table.from_frame(frame, caption).",
     ]
+
+
+def test_choices_of_another_type_are_named() -> None:
+    """What decides an open choice of a file is a number or a word, and a readout's transposed a truth value."""
+    code = """
+message(lambda: probe.load("w.pt", forget_bias="1"))
+message(lambda: probe.load("w.pt", gate_order=3))
+message(lambda: probe.load("w.pt", forget_bias=True))
+message(lambda: probe.Readout("ones", weight="w", transposed=1))
+"""
+    assert printed(code).splitlines() == [
+        "forget_bias='1' is a str; it must be a number, such as 1.0.",
+        "gate_order=3 is a int; it must be a word, see probe.load.",
+        "forget_bias=True is a bool; it must be a number, such as 1.0.",
+        "transposed=1 must be True or False, and speaks of weight.",
+    ]

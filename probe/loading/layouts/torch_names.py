@@ -156,7 +156,7 @@ def _made(start: str, tensors: Mapping[str, Tensor], options: dict[str, Any], ch
     options |= {"bias": any(name.startswith("bias_") for name in tensors)}
     if gates == 1:
         name = start + "weight_hh" + end
-        options |= {"nonlinearity": plain_function(f"{name!r} is of a plain RNN", choices)}
+        options |= {"nonlinearity": plain_function(repr(name), choices)}
     if not levels:
         return _CELLS[gates](**options)
     options |= {"num_layers": len(levels), "bidirectional": any(name.endswith("_reverse") for name in tensors)}
@@ -170,16 +170,12 @@ def plain_function(where: str, choices: Choices) -> str:
     Raises:
         ProbeError: it was not chosen, or torch has no RNN with it.
     """
-    activation = choices.get("activation", where)
-    if activation is None:
-        raise ProbeError(
-            f"{where}, whose nonlinearity is not in the file. Say which it is: activation='tanh' (torch's usual one) "
-            f"or activation='relu'; at the command line --nonlinearity {'|'.join(NONLINEARITIES)}."
-        )
+    why = "it is a plain RNN, whose nonlinearity is not in the file"
+    activation = choices.need("activation", where, why, "'tanh' (torch's default) and 'relu'")
     if activation not in NONLINEARITIES:
         raise ProbeError(
-            f"{where}, and torch's RNN has {' or '.join(NONLINEARITIES)}, not {activation!r}. Give one of the two; "
-            f"{CustomRNN.__name__} has {', '.join(ACTIVATIONS)}."
+            f"{where} is of a plain RNN, and torch's RNN has {' or '.join(NONLINEARITIES)}, not {activation!r}. Give "
+            f"one of the two; {CustomRNN.__name__} has {', '.join(ACTIVATIONS)}."
         )
     return activation
 

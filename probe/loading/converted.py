@@ -1,0 +1,196 @@
+"""Writes a folder with model.safetensors and config.json that leaves nothing open.
+
+model.safetensors   the networks' weights by torch's names, gates in torch's order, and all other arrays
+config.json         class and options of each network, and where it came from: the keyword arguments of `Networks`
+README.md           a model card
+
+`probe.load` reads the folder, and the Hugging Face hub shows it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from ..errors import ProbeError
+from ..files import write_atomically
+from ..inspection import inspect
+from ..network_files import held
+from .checkpoint import Checkpoint
+from .described import blank, describe
+from .formats.converted_folder import CARD, CONFIG, LIBRARY, WEIGHTS, read_config
+from .reading import Budget
+
+#: What a network that was saved alone is called in the folder.
+ALONE = "rnn"
+_EMPTY = nn.Module()
+#: The most bytes that a configuration takes.
+_CONFIG_BYTES = 100_000_000
+
+
+class Networks(nn.Module):
+    """The networks and other arrays of a converted folder as one module, whose state_dict is `model.safetensors`.
+
+    With `class Mine(Networks, huggingface_hub.PyTorchModelHubMixin)` the hub's own `Mine.from_pretrained(folder)`
+    reads the folder; `probe.load` needs no hub. A network is `model.get_submodule(name)`.
+
+    Args:
+        networks: by name, what `described.describe` returned.
+        arrays: shape and dtype of every other array by name.
+        source: where they came from, kept as it is.
+        sha256: of the weights, kept as it is.
+        library_name: who wrote the folder, kept as it is.
+
+    Raises:
+        ProbeError: a network's description is none.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, Any],
+        arrays: Mapping[str, Any],
+        source: Mapping[str, Any],
+        sha256: str = "",
+        library_name: str = LIBRARY,
+    ) -> None:
+        super().__init__()
+        self.source, self.sha256, self.library_name = dict(source), sha256, library_name
+        for described in networks.values():
+            place, last = self._place(described["key"])
+            place.add_module(last, blank(described).to_empty(device="cpu"))
+        for described in arrays.values():
+            place, last = self._place(described["key"])
+            dtype = getattr(torch, described["dtype"])
+            place.register_buffer(last, torch.zeros(described["shape"], dtype=dtype))
+
+    def _place(self, key: str) -> tuple[nn.Module, str]:
+        """Return the module in which a dotted key ends, and its last word."""
+        *words, last = key.split(".")
+        place: nn.Module = self
+        for word in words:
+            if word not in place._modules:
+                place.add_module(word, nn.Module())
+            place = place.get_submodule(word)
+        return place, last
+
+
+def keys_of(names: Iterable[str]) -> list[str]:
+    """Return a key of a state_dict for each name: the name, unless a module could not hold it beside the others.
+
+    Args:
+        names: of networks and arrays; the first come first.
+    """
+    found: list[str] = []
+    taken: set[str] = set()
+    # What something lies in.
+    around: set[str] = set()
+    for name in names:
+        key = ".".join(_word(word) for word in (name or ALONE).split("."))
+        if not _fits(key, taken, around):
+            flat = "other." + key.replace(".", "/")
+            number = 2
+            key = flat
+            while not _fits(key, taken, around):
+                key, number = f"{flat}_{number}", number + 1
+        found.append(key)
+        taken.add(key)
+        words = key.split(".")
+        around |= {".".join(words[:end]) for end in range(1, len(words))}
+    return found
+
+
+def _word(word: str) -> str:
+    return word if word and not hasattr(_EMPTY, word) else f"{word}_"
+
+
+def _fits(key: str, taken: set[str], around: set[str]) -> bool:
+    words = key.split(".")
+    inside = any(".".join(words[:end]) in taken for end in range(1, len(words) + 1))
+    return not inside and key not in around
+
+
+def convert(checkpoint: Checkpoint, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write the networks of a checkpoint and all its other arrays into a folder, and return the weights' path.
+
+    Args:
+        checkpoint: what `probe.load` returned.
+        folder: made where it is missing.
+        overwrite: replace what an earlier conversion wrote there.
+
+    Raises:
+        ProbeError: a network is of a class that has no description, the folder holds something else, or a file cannot
+            be written.
+    """
+    folder = Path(folder)
+    _check_folder(folder, overwrite)
+    recurrent, tensors = checkpoint.recurrent, checkpoint.tensors
+    keys = iter(keys_of([*recurrent, *tensors]))
+    networks = {name: {"key": next(keys), **describe(module)} for name, module in recurrent.items()}
+    arrays = {
+        name: {"key": next(keys), "shape": list(one.shape), "dtype": str(one.dtype).removeprefix("torch.")}
+        for name, one in tensors.items()
+    }
+    state = {
+        f"{networks[name]['key']}.{own}": tensor
+        for name, module in recurrent.items()
+        for own, tensor in module.state_dict().items()
+    }
+    state |= {arrays[name]["key"]: tensor for name, tensor in tensors.items()}
+    source = checkpoint.source
+    told = source.facts() | {
+        "file": source.path.name,
+        "layouts": dict(source.layouts),
+        "gate_orders": dict(source.gate_orders),
+    }
+    # A copy each: safetensors takes no tensors that share memory.
+    data = safetensors.torch.save({name: one.detach().cpu().contiguous().clone() for name, one in state.items()})
+    config = {
+        "library_name": LIBRARY,
+        "networks": networks,
+        "arrays": arrays,
+        "source": told,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    # What the hub's own reader would refuse is not written.
+    _ = Networks(**{key: config[key] for key in ("networks", "arrays", "source")})
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    # config.json comes last: where it exists, the weights that it describes are there.
+    (folder / CONFIG).unlink(missing_ok=True)
+    path = write_atomically(folder / WEIGHTS, data)
+    write_atomically(folder / CARD, _card(checkpoint))
+    write_atomically(folder / CONFIG, text)
+    return path
+
+
+def _check_folder(folder: Path, overwrite: bool) -> None:
+    if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir():
+        raise ProbeError(f"{str(folder)!r} is a file. Give a folder.")
+    if read_config(folder, Budget(folder / CONFIG, _CONFIG_BYTES)) is None:
+        raise ProbeError(f"{str(folder)!r} is a folder with other things in it. Give a new one.")
+    if not overwrite:
+        raise ProbeError(f"{str(folder)!r} holds a converted network. Give another folder, or --overwrite.")
+
+
+def _card(checkpoint: Checkpoint) -> str:
+    """Return a model card: the hub's lines at the top, then what is in the folder."""
+    source = checkpoint.source
+    lines = ["---", f"library_name: {LIBRARY}", "tags:", "- recurrent-neural-network", "---", ""]
+    lines += [f"Recurrent networks of `{source.path.name}` ({source.format}), converted by {LIBRARY}.", ""]
+    for name, module in checkpoint.recurrent.items():
+        lines += [f"- `{name or ALONE}`: {type(module).__name__}"]
+        lines += [f"    - `{layer}`" for layer in inspect(held(name, module)).layers]
+    notes = [f"- chosen: {sentence}" for sentence in source.chosen]
+    notes += [f"- assumed: {sentence}" for sentence in source.assumed]
+    lines += ["", *notes] if notes else []
+    lines += ["", "```python", "import probe", "", 'networks = probe.load("this folder").recurrent', "```"]
+    return "\n".join(lines) + "\n"

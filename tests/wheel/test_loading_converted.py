@@ -1,0 +1,259 @@
+"""`rnn-probe convert`: a folder that leaves nothing open, read back bit for bit, or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import probe
+from probe import Checkpoint, ProbeError, cli
+from probe.loading.checkpoint import Source, run
+from probe.loading.converted import Networks, convert, keys_of
+from probe.loading.modules import Backwards, BothWays, Masked
+
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
+
+
+def modules() -> dict[str, nn.Module]:
+    """Return one module of each kind that probe.load returns, under names that lie in each other's way."""
+    _ = torch.manual_seed(0)
+    peepholes = probe.CustomLSTM(
+        2, 3, batch_first=True, peepholes=True, learned_initial_state=True, output_activation="relu"
+    )
+    before = probe.CustomGRU(
+        2, 3, batch_first=True, reset="before", gate_activation="hard_sigmoid_keras2", bias=False
+    )
+    return {
+        "": nn.LSTM(2, 3, 2, batch_first=True, bidirectional=True, proj_size=2),
+        "a": nn.GRU(2, 3, batch_first=True, bias=False, dtype=torch.float64),
+        "a.b": nn.RNN(2, 3, batch_first=True, nonlinearity="relu"),
+        "train": nn.LSTMCell(2, 3),
+        "cell": nn.RNNCell(2, 3, nonlinearity="relu"),
+        "rnn": nn.GRUCell(2, 3),
+        "x/y": peepholes,
+        "x.half": before,
+        "x": probe.CustomRNN(2, 3, batch_first=True, activation="linear"),
+        "back": Backwards(nn.LSTM(2, 3, batch_first=True), restored=True),
+        "both": BothWays(before, nn.GRU(2, 3, batch_first=True), merge="sum"),
+        "hidden": Masked(Backwards(nn.GRU(2, 3, batch_first=True), restored=False), by="Masking", zeros=True),
+    }
+
+
+#: Arrays that are called as a network is, or as something in it, or as each other's parts.
+ARRAYS = {
+    "a": torch.arange(3),
+    "a.weight_ih_l0": torch.randn(9, 2, dtype=torch.float64),
+    "head": torch.randn(2),
+    "head.weight": torch.randn(2, 3),
+    "type": torch.tensor(1.5, dtype=torch.bfloat16),
+    "x..y": torch.tensor([True]),
+}
+
+
+def checkpoint(path: Path, **more: Any) -> Checkpoint:
+    """Return a checkpoint as probe.load would of a file of that path."""
+    source = Source("Keras", "a file", {"a": "Keras GRU"}, {"a": "z r h"}, ("this.",), ("that.",), "3.1", path)
+    given: dict[str, Any] = {"recurrent": modules(), "tensors": ARRAYS, "source": source} | more
+    return Checkpoint(**given)
+
+
+def told(module: nn.Module) -> str:
+    """Return a module's repr: class and options, of everything in it."""
+    return repr(module)
+
+
+def outputs(module: nn.Module) -> Tensor:
+    """Return the hidden states of a module on some sequences."""
+    _ = torch.manual_seed(1)
+    x = torch.randn(4, 5, 2, dtype=next(module.parameters()).dtype)
+    with torch.no_grad():
+        return module(x, mask=torch.ones(4, 5, dtype=torch.bool))[0] if isinstance(module, Masked) else run(module, x)
+
+
+def test_every_kind_of_module_and_array_comes_back(tmp_path: Path) -> None:
+    """Names, options, bits, what they compute, and what is known of the source."""
+    before = checkpoint(tmp_path / "model.h5")
+    path = convert(before, tmp_path / "out")
+    after = probe.load(tmp_path / "out")
+    assert path == tmp_path / "out" / "model.safetensors"
+    assert list(after.recurrent) == list(before.recurrent)
+    for name, module in before.recurrent.items():
+        assert told(after.recurrent[name]) == told(module), name
+        assert not after.recurrent[name].training
+        assert torch.equal(outputs(after.recurrent[name]), outputs(module)), name
+    assert sorted(after.tensors) == sorted(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert after.tensors[name].dtype == array.dtype
+        assert torch.equal(after.tensors[name], array)
+    assert (after.source.framework, after.source.version) == ("Keras", "3.1")
+    assert (after.source.chosen, after.source.assumed) == (("this.",), ("that.",))
+    assert (after.source.layouts["a"], after.source.gate_orders["a"]) == ("Keras GRU", "z r h")
+    assert after.source.format == "rnn-probe folder, converted from a file"
+
+
+def test_the_hubs_own_reader_takes_the_folder(tmp_path: Path) -> None:
+    """config.json holds the arguments of Networks, and model.safetensors is its state_dict, name by name."""
+    before = checkpoint(tmp_path / "model.h5")
+    path = convert(before, tmp_path / "out")
+    model = Networks(**json.loads((tmp_path / "out" / "config.json").read_text()))
+    assert sorted(model.state_dict()) == sorted(load_file(path))
+    model.load_state_dict(load_file(path), strict=True)
+    assert torch.equal(outputs(model.get_submodule("both")), outputs(before.recurrent["both"]))
+
+
+def test_names_that_are_free_are_kept() -> None:
+    """A key differs from its name only where a module could not hold it beside the others."""
+    assert keys_of(["encoder.rnn", "head.weight", "head.bias"]) == ["encoder.rnn", "head.weight", "head.bias"]
+    assert keys_of(["", "rnn"]) == ["rnn", "other.rnn"]
+    assert keys_of(["a.b", "a", "a.b.c", "a.b"]) == ["a.b", "other.a", "other.a/b/c", "other.a/b"]
+    assert keys_of(["a", "a.b", "a/b", "a.b"])[1:] == ["other.a/b", "a/b", "other.a/b_2"]
+    assert keys_of(["forward", "x..y"]) == ["forward_", "x._.y"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a converted folder of an LSTM."""
+    _ = convert(checkpoint(tmp_path / "w.pt", recurrent={"enc": nn.LSTM(2, 3)}, tensors={}), tmp_path / "out")
+    return tmp_path / "out"
+
+
+def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change what config.json of a folder says."""
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    _ = (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["networks"]["enc"].update({"class": "os.system"}), "no class of recurrent modules 'os.system'"),
+        (lambda c: c["networks"]["enc"].update({"class": ["LSTM"]}), "no class of recurrent modules"),
+        (lambda c: c["networks"]["enc"].update({"class": "GRU"}), "cannot be made .*proj_size"),
+        (lambda c: c["networks"]["enc"]["options"].update(hidden_size=10**15), "a size that no network has"),
+        (lambda c: c["networks"]["enc"]["options"].update(hidden_size=10**9), "cannot be made .*RuntimeError"),
+        (lambda c: c["networks"]["enc"]["options"].update(hidden_size=4), "describes .* and the weights hold"),
+        (lambda c: c["networks"]["enc"]["options"].update(num_layers=10**6), "more than 1000 layers"),
+        (lambda c: c["networks"]["enc"]["options"].update(num_layers=2), "the weights hold nothing"),
+        (lambda c: c["networks"]["enc"]["options"].update(batch_first=False), "batch_first.* no options here"),
+        (lambda c: c["networks"]["enc"]["options"].update(device="cuda"), "device.* no options here"),
+        (lambda c: c["networks"]["enc"]["options"].update(hidden_size=30000), "describes .* and the weights hold"),
+        (lambda c: c["networks"]["enc"].update(dtype="int8"), "cannot be made"),
+        (lambda c: c["networks"]["enc"].update(dtype="float64"), "of float64 .* the weights hold .* of float32"),
+        (lambda c: c["networks"]["enc"].update(key="dec"), "the weights hold nothing"),
+        (lambda c: c["networks"]["enc"].pop("key"), "a network or an array has no key"),
+        (lambda c: c["networks"].update(enc=3), "a network or an array has no key"),
+        (lambda c: c["networks"]["enc"].update(options=[]), "must have a class and options"),
+        (lambda c: c.update(networks=[]), "'networks' is missing, or no dict"),
+        (lambda c: c.pop("sha256"), "'sha256' is missing"),
+        (lambda c: c.update(networks={}), "no weights of a recurrent network|holds no recurrent"),
+        (
+            lambda c: c["networks"].update(enc={"key": "enc", "class": "Masked", "options": {}, "modules": {}}),
+            "described with other modules in it",
+        ),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused(
+    folder: Path, change: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    """Classes come from a list, sizes are compared with the weights before there is memory for them."""
+    changed(folder, change)
+    with pytest.raises(ProbeError, match=message):
+        _ = probe.load(folder)
+
+
+def test_options_decide_what_is_computed_and_are_not_guessed(folder: Path) -> None:
+    """Another function in config.json is another network; it is no option of an LSTM, and the folder is refused."""
+    changed(folder, lambda c: c["networks"]["enc"]["options"].update(nonlinearity="relu"))
+    with pytest.raises(ProbeError, match="cannot be made"):
+        _ = probe.load(folder)
+
+
+def test_weights_that_were_replaced_or_damaged_are_refused(folder: Path) -> None:
+    """config.json says the digest of the weights that it was written for."""
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    _ = weights.write_bytes(bytes(data))
+    with pytest.raises(ProbeError, match="were damaged or replaced"):
+        _ = probe.load(folder)
+    broken = load_file(weights)
+    broken["enc.weight_hh_l0"][0, 0] = torch.nan
+    save_file(broken, weights)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    changed(folder, lambda c: c.update(sha256=digest))
+    with pytest.raises(ProbeError, match="not finite"):
+        _ = probe.load(folder)
+
+
+def test_another_folder_with_safetensors_is_read_by_its_names(folder: Path) -> None:
+    """Without a configuration of ours the file is what it is, whoever wrote it."""
+    for text in ('{"model_type": "x"}', "[1]", None):
+        (folder / "config.json").unlink()
+        if text is not None:
+            _ = (folder / "config.json").write_text(text)
+        assert list(probe.load(folder).recurrent) == ["enc"]
+        _ = (folder / "config.json").write_text("{}")
+    _ = (folder / "config.json").write_text("{")
+    with pytest.raises(ProbeError, match=r"config\.json' cannot be read as the configuration"):
+        _ = probe.load(folder)
+
+
+def test_names_leave_a_network_out_and_choices_decide_nothing(folder: Path) -> None:
+    """A choice that was made when the folder was written cannot be made again."""
+    with pytest.raises(ProbeError, match="decides nothing"):
+        _ = probe.load(folder, forget_bias=1.0)
+    with pytest.raises(ProbeError, match="no weights of a recurrent network"):
+        _ = probe.load(folder, names={"enc": None})
+
+
+def test_what_is_there_is_kept(tmp_path: Path, folder: Path) -> None:
+    """Without --overwrite a folder is refused, and with it only a converted one is replaced."""
+    one = checkpoint(tmp_path / "w.pt", recurrent={"enc": nn.GRU(2, 3)}, tensors={})
+    before = (folder / "model.safetensors").read_bytes()
+    with pytest.raises(ProbeError, match="holds a converted network"):
+        _ = convert(one, folder)
+    (tmp_path / "mine").mkdir()
+    _ = (tmp_path / "mine" / "model.safetensors").write_bytes(before)
+    with pytest.raises(ProbeError, match="a folder with other things in it"):
+        _ = convert(one, tmp_path / "mine", overwrite=True)
+    with pytest.raises(ProbeError, match="is a file"):
+        _ = convert(one, tmp_path / "mine" / "model.safetensors", overwrite=True)
+    assert (folder / "model.safetensors").read_bytes() == before
+    _ = convert(one, folder, overwrite=True)
+    assert isinstance(probe.load(folder).recurrent["enc"], nn.GRU)
+
+
+def test_a_class_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """A class cannot be named in a file without its code."""
+
+    class Mine(nn.LSTM):
+        pass
+
+    with pytest.raises(ProbeError, match="A Mine cannot be written; LSTM, GRU"):
+        _ = convert(checkpoint(tmp_path / "w.pt", recurrent={"enc": Mine(2, 3)}, tensors={}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A choice that is made once is made for good: what was converted is recorded without it, to the bit."""
+    torch.save(nn.RNN(2, 3, nonlinearity="relu").state_dict(), tmp_path / "w.pt")
+    words = ["convert", str(tmp_path / "w.pt"), "-o", str(tmp_path / "out")]
+    assert cli.run(words) == 1
+    assert not (tmp_path / "out").exists()
+    _ = capsys.readouterr()
+    assert cli.run([*words, "--activation", "relu"]) == 0
+    size = (tmp_path / "out" / "model.safetensors").stat().st_size
+    assert capsys.readouterr().out == f"{tmp_path / 'out' / 'model.safetensors'} {size} bytes\n"
+    (module,) = probe.load(tmp_path / "out").recurrent.values()
+    (expected,) = probe.load(tmp_path / "w.pt", activation="relu").recurrent.values()
+    assert torch.equal(outputs(module), outputs(expected))
+    assert "library_name: rnn-probe" in (tmp_path / "out" / "README.md").read_text()
