@@ -52,8 +52,10 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("verdicts", "robustness", "planted_networks"),
     ),
 }
-#: Told on the first page where a network was trained on the machine that builds it.
-OPTIONAL = "trained_here"
+#: A page more, where a network was trained on the machine that builds them.
+HERE: dict[str, tuple[str, tuple[str, ...]]] = {
+    "here.html": ("Where does the network that was trained here stand?", ("trained_here",))
+}
 #: How many rows of the table behind a figure are shown, where it is the result itself.
 WHOLE = {"planted_networks": 40, "running_count": 60, "training_signal": 40, "trained_here": 40, "robustness": 40}
 #: Of any other, where the file behind it has all.
@@ -67,8 +69,8 @@ def build(findings: Path) -> dict[str, Page]:
     Raises:
         ProbeError: a finding is missing or damaged, or they were made by different code.
     """
-    there = [*QUESTIONS, OPTIONAL] if (findings / OPTIONAL).is_dir() else QUESTIONS
-    read = {question: Finding.read(findings / question) for question in there}
+    pages = PAGES | {name: page for name, page in HERE.items() if all((findings / one).is_dir() for one in page[1])}
+    read = {one: Finding.read(findings / one) for _, questions in pages.values() for one in questions}
     provenance = story.versions(list(read.values()))
     explorer, told = explored.read(findings / "explorer")
     return {
@@ -78,7 +80,7 @@ def build(findings: Path) -> dict[str, Page]:
             _sections(name, questions, read, explorer, told),
             provenance=provenance,
         )
-        for name, (title, questions) in PAGES.items()
+        for name, (title, questions) in pages.items()
     }
 
 
@@ -112,7 +114,6 @@ def _sections(
         Section("Run it yourself", [Text([story.EXPLORE, *told]), explorer], key="explore"),
         about,
         *own,
-        *([_section(read[OPTIONAL])] if OPTIONAL in read else []),
         Section("More of the evidence", _more(name, read), key="more"),
         Section("All claims", [Text(worth), table, how], key="claims"),
         Section("Build it again", [rebuild], key="rebuild"),
@@ -122,8 +123,8 @@ def _sections(
 def _more(name: str, read: dict[str, Finding]) -> list[Block]:
     """Return every question of the other pages with its answer in short, a list a page."""
     blocks: list[Block] = []
-    for other, (title, questions) in PAGES.items():
-        if other != name:
+    for other, (title, questions) in (PAGES | HERE).items():
+        if other != name and all(question in read for question in questions):
             blocks.append(Text([[Link(title, other)]]))
             blocks.append(Points([story.in_short(read[one], f"{other}#{_key(one)}") for one in questions]))
     return blocks
