@@ -27,8 +27,18 @@ LENGTH = common.STRINGS.shape[1]
 CLASSES = LENGTH + 1
 PROGRAMS = (
     {"name": "count ones", "role": "0, and 1 more for a 1", "start": 0.0, "steps": {"0": 0.0, "1": 1.0}},
-    {"name": "zeros backwards", "role": "10, and 1 less for a 0", "start": 10.0, "steps": {"0": -1.0, "1": 0.0}},
-    {"name": "balance", "role": "5, and a half more or less", "start": 5.0, "steps": {"0": -0.5, "1": 0.5}},
+    {
+        "name": "zeros backwards",
+        "role": f"{LENGTH}, and 1 less for a 0",
+        "start": float(LENGTH),
+        "steps": {"0": -1.0, "1": 0.0},
+    },
+    {
+        "name": "balance",
+        "role": f"{LENGTH / 2:g}, and a half more or less",
+        "start": LENGTH / 2,
+        "steps": {"0": -0.5, "1": 0.5},
+    },
 )
 COUNTER, PLANTED_ONES, EVERY_STEP = "Trained counter", "Planted ones-counter", "Asked after every step"
 #: Networks beside the counter in detail: by the end of its name, or by their own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analyses import common, explored
+from analyses import common, explored, programs
 from models import zoo
 from models.counter import answer
 from models.tasks import bit_strings, parse_bits
@@ -55,6 +56,21 @@ def test_the_page_runs_the_networks_that_were_studied(tmp_path: Path) -> None:
                 assert torch.equal(scores.argmax(1), answer(own).clamp(0, 10))
             else:
                 assert torch.equal(scores, own), shown.name
+
+
+def test_the_programs_of_the_page_are_those_of_the_analysis() -> None:
+    """Step by step they answer as the functions do that the question asks, at every length up to twelve."""
+    asked = {"count ones": programs.ones, "zeros backwards": programs.zeros_backwards, "balance": programs.balance}
+    assert [one["name"] for one in explored.PROGRAMS] == list(asked)
+    drift = 0.7412
+    drifting: Any = explored._drifting(drift)
+    by_formula = {drifting["name"]: lambda bits: sum(bits) + drift * (programs.REFERENCE - len(bits))}
+    for stepped in (*explored.PROGRAMS, drifting):
+        one: Any = stepped
+        for length in range(13):
+            for bits in list(itertools.product((0, 1), repeat=length))[::5]:
+                answered = one["start"] + sum(one["steps"][str(bit)] for bit in bits)
+                assert answered == pytest.approx((asked | by_formula)[one["name"]](bits), abs=1e-9)
 
 
 def test_the_networks_are_those_of_median_drift(tmp_path: Path) -> None:
