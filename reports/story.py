@@ -18,6 +18,8 @@ LAST_NOTES = ("otherwise",)
 #: A note that says how the predictions of an experiment came out.
 PREDICTED = "predictions"
 TWINS = ("untrained", "readout")
+#: The rule's dose of noise in words.
+DOSE = "a tenth"
 #: From so many networks of a recipe on, the provenance has one line for all of them.
 MANY = 4
 #: What each verdict comes to, in words.
@@ -108,7 +110,7 @@ def _beside(findings: Mapping[str, Finding]) -> str:
     return (
         "That the count can be read out of the states is no evidence of learning: an untrained network whose head "
         f"alone was fitted misreads {error:.2%} (trained: {trained_error:.2%}), and answers {nine} on nine bits "
-        f"and {eleven} on eleven. With noise of a tenth of a standard deviation in every number it is right in "
+        f"and {eleven} on eleven. With noise of {DOSE} of a standard deviation in every number it is right in "
         f"{right:.0%} of the strings, a trained network in {trained_right:.0%} (medians). "
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analyses import verdicts
+from analyses import noise_margin, verdicts
 from probe import Claim, Control, Finding
 from reports import story
 from tests.repo.made_up import judged, large
@@ -74,3 +74,8 @@ def test_what_is_said_of_a_length_was_measured_there() -> None:
     finding = Finding("q", "Title", rows, (), (), {}, {})
     said = [story._too(story._median(finding, "mean_excess", "trained", units)) for units in ("9", "11")]
     assert said == ["0.97 too high", "0.50 too low"]
+
+
+def test_the_lead_names_the_dose_that_was_given() -> None:
+    """Its words are those of the rule's number."""
+    assert {"a tenth": 1 / 10}[story.DOSE] == noise_margin.DOSE
