@@ -20,6 +20,7 @@ from .input_files import read_array
 from .inspection import LayerDescription, inspect
 from .loading.choices import Open
 from .loading.front import load, survey
+from .loading.modules import without_mask
 from .recorder import record
 from .recording import as_array
 from .signals import Signal
@@ -163,6 +164,7 @@ def record_file(
     """
     check_out(out, [path for path in (file, inputs, lengths) if path is not None], overwrite=overwrite)
     name, module = load(file, **given).choose(network)
+    module = without_mask(module, lengths_said=lengths is not None or inputs.suffix.lower() == ".csv")
     model = held(name, module)
     x, ends = _inputs(inputs, key, lengths, inspect(model).layers[0].inputs)
     read: Any = torch.from_numpy(x).to(next(module.parameters()).dtype)

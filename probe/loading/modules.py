@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ..errors import ProbeError
+from ..layers import find_layers
 
 AXES = "(batch, time, input)"
 
@@ -169,6 +170,41 @@ class Masked(nn.Module):
     def extra_repr(self) -> str:
         """Return the options, for a model's repr."""
         return f"by={self.by!r}, zeros={self.zeros}"
+
+
+def without_mask(module: nn.Module, *, lengths_said: bool) -> nn.Module:
+    """Return what a module is where padding alone is hidden: of a `Masked` the module inside, any other itself.
+
+    Args:
+        module: of a checkpoint.
+        lengths_said: whether it is known how many steps of each sequence are read.
+
+    Raises:
+        ProbeError: steps are hidden, and nobody says which.
+    """
+    if not isinstance(module, Masked):
+        return module
+    if not lengths_said:
+        raise ProbeError(
+            f"Steps of this network are hidden by {module.by}. Say with lengths (--lengths) how many steps of each "
+            "sequence are read: those after them are the hidden ones. Sequences with hidden steps in between cannot "
+            "be run so."
+        )
+    return module.module
+
+
+def turned_layers(model: nn.Module) -> frozenset[str]:
+    """Return the names of the layers that a module of this file gives each sequence from its end.
+
+    They are recorded in the order in which they read: their step t is the input's step T - 1 - t.
+    """
+    inside: set[nn.Module] = set()
+    for module in model.modules():
+        if isinstance(module, Backwards):
+            inside.update(module.module.modules())
+        elif isinstance(module, BothWays):
+            inside.update(module.backward_module.modules())
+    return frozenset(layer.name for layer in find_layers(model) if layer.module in inside)
 
 
 def _flat(states: Any) -> list[Tensor]:

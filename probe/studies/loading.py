@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import ProbeError
 from ..loading.checkpoint import Checkpoint
 from ..loading.front import load
+from ..loading.modules import Masked, without_mask
 from ..network_files import held
 
 
@@ -38,12 +39,13 @@ class Opened:
     source: str = ""
 
 
-def open_network(network: Any, name: str | None) -> Opened:
+def open_network(network: Any, name: str | None, *, lengths_said: bool = False) -> Opened:
     """Return the network of a study.
 
     Args:
         network: a module, what `probe.load` returned, or the path of a file that leaves nothing open.
         name: which network of a file that holds several.
+        lengths_said: whether it is known how many steps of each sequence are read, for a network that hides steps.
 
     Raises:
         ProbeError: it is none of them, the file cannot be read, or there is no such network in it.
@@ -51,7 +53,8 @@ def open_network(network: Any, name: str | None) -> Opened:
     if isinstance(network, nn.Module):
         if name is not None:
             raise ProbeError("name= speaks of a file of weights; a module was given. Leave it out.")
-        return Opened(network, type(network).__name__, {}, {"network": f"a {type(network).__name__} in Python"})
+        model = without_mask(network, lengths_said=lengths_said)
+        return Opened(model, type(network).__name__, {}, {"network": f"a {type(network).__name__} in Python"})
     if not isinstance(network, (Checkpoint, str, os.PathLike)):
         raise ProbeError(
             f"The network is a {type(network).__name__}; give a torch module, what probe.load returned, or the path "
@@ -65,19 +68,23 @@ def open_network(network: Any, name: str | None) -> Opened:
             "(name= in Python)."
         )
     chosen, module = found.choose(name)
+    assumed = list(found.source.assumed)
+    if isinstance(module, Masked):
+        assumed.append(f"{chosen}: no step of a sequence is hidden by {module.by}, only what lies beyond its length.")
     card = {
         "file": path.name,
         "kind of file": found.source.format,
         "written as": found.source.layouts.get(chosen, ""),
         "decided by whoever wrote the study": " ".join(found.source.chosen) or "nothing",
-        "taken for granted": " ".join(found.source.assumed) or "nothing",
+        "taken for granted": " ".join(assumed) or "nothing",
         "network in it": chosen or "the only one, saved alone",
         "SHA-256 of the file": _digest(path),
         "arrays of the file that belong to no recurrent layer": ", ".join(found.tensors) or "none",
     }
     card = {what: value for what, value in card.items() if value}
     called = chosen or type(module).__name__
-    return Opened(held(chosen, module), called, found.tensors, card, found.source.framework, found.source.format)
+    model = held(chosen, without_mask(module, lengths_said=lengths_said))
+    return Opened(model, called, found.tensors, card, found.source.framework, found.source.format)
 
 
 def _digest(path: Path) -> str:

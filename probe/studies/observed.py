@@ -13,9 +13,10 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from ..errors import ProbeError
 from ..layers import Layer
+from ..loading.modules import turned_layers
 from ..network_files import Held
 from ..recorder import record
-from ..recording import Recording
+from ..recording import LayerRecording, Recording
 from ..signals import Signal
 from .sample import Sample
 
@@ -109,20 +110,15 @@ def run(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: I
         ProbeError: the layer read other sequences and steps than the inputs', more than once, or from the end of
             padded ones.
     """
+    if layer in turned_layers(model):
+        return _from_end(model, x, lengths, layer, signals)
     given = packed(model, x, lengths)
     if given is x and layer.endswith(".reverse") and (lengths < x.shape[1]).any():
         raise ProbeError(
-            f"Layer {layer!r} reads its input from the end, and sequences of several lengths can only be packed "
-            "for a "
-            "module of torch that is given alone. Give sequences of one length, or the recurrent module."
+            f"Layer {layer!r} reads its input from the end, and sequences of several lengths can only be packed for "
+            "a module of torch that is given alone. Give sequences of one length, or the recurrent module."
         )
-    with warnings.catch_warnings():
-        # Which of torch's kernels runs a projected LSTM is nothing that a reader of the page can change.
-        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
-        recording = record(model, given, layers=[layer], signals=list(signals))
-    calls = recording.calls.get(layer, 0)
-    if calls != 1:
-        raise ProbeError(f"The model called layer {layer!r} {calls} times on the inputs; a study needs one call.")
+    recording = _recorded(model, given, layer, signals)
     shape = tuple(recording.parts[0].signals[next(iter(recording.parts[0].signals))].shape[:2])
     if shape[0] != x.shape[0] or shape[1] < int(lengths.max()):
         raise ProbeError(
@@ -131,6 +127,35 @@ def run(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: I
             "takes batch-first inputs (batch_first=True) and reads every step once."
         )
     return recording
+
+
+def _recorded(model: nn.Module, given: object, layer: str, signals: Iterable[Signal]) -> Recording:
+    with warnings.catch_warnings():
+        # Which of torch's kernels runs a projected LSTM is nothing that a reader of the page can change.
+        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
+        recording = record(model, given, layers=[layer], signals=list(signals))
+    calls = recording.calls.get(layer, 0)
+    if calls != 1:
+        raise ProbeError(f"The model called layer {layer!r} {calls} times on the inputs; a study needs one call.")
+    return recording
+
+
+def _from_end(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: Iterable[Signal]) -> Recording:
+    """Record a layer that a model gives its sequences from their end, in the input's order; NaN at padding.
+
+    Padding would come first, so that the sequences of each length are run by themselves.
+    """
+    kept, errors = list(signals), []
+    found: dict[Signal, Tensor] = {}
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        recording = _recorded(model, x[rows, :length], layer, kept)
+        errors.append(recording.max_error or 0.0)
+        for signal, value in recording.parts[0].signals.items():
+            whole = found.setdefault(signal, value.new_full((len(x), x.shape[1], value.shape[2]), torch.nan))
+            whole[rows, :length] = value.flip(1)
+    part = LayerRecording(layer, 0, found, {}, tuple(lengths.tolist()))
+    return Recording(None, (part,), None, (), max(errors))
 
 
 def packed(model: nn.Module, x: Tensor, lengths: np.ndarray) -> object:

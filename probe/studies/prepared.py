@@ -85,14 +85,13 @@ def prepare(study: Study) -> Prepared:
     Raises:
         ProbeError: something that was given does not fit; the sentence says what, and what would.
     """
-    opened = open_network(study.network, study.name)
-    opened.model.eval()
-    layers = find_layers(opened.model, study.layers)
     read_in = read_array(Path(study.inputs)) if isinstance(study.inputs, (str, os.PathLike)) else None
     given = _array(study.inputs if read_in is None else read_in.values)
-    lengths = _lengths(
-        read_in.lengths if study.lengths is None and read_in is not None else study.lengths, given.shape
-    )
+    ends = read_in.lengths if study.lengths is None and read_in is not None else study.lengths
+    opened = open_network(study.network, study.name, lengths_said=ends is not None)
+    opened.model.eval()
+    layers = find_layers(opened.model, study.layers)
+    lengths = _lengths(ends, given.shape)
     reads_inputs = study.network is not opened.model or isinstance(opened.model, torch.nn.RNNBase)
     features = find_layers(opened.model)[0].inputs if reads_inputs else None
     _check_inputs(given, lengths, features)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .. import dynamics
 from ..findings import Finding
 from ..layers import Layer
+from ..loading.modules import turned_layers
 from ..machines import Machine
 from ..measurements import tabulate
 from ..signals import Signal
@@ -78,7 +79,8 @@ def ask(sightings: Sightings, question: str) -> Finding:
 
 def _why_not(prepared: Prepared, layer: Layer) -> str | None:
     known = isinstance(layer.module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase))
-    if not known or layer.reverse or getattr(layer.module, "proj_size", 0):
+    turned = layer.reverse or layer.name in turned_layers(prepared.opened.model)
+    if not known or turned or getattr(layer.module, "proj_size", 0):
         return (
             f"Fixed points were not looked for: {layer.name} is projected, reads from the end or is no layer of "
             "torch, and only "

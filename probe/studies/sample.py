@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..loading.modules import turned_layers
 from .concepts import Known
 from .prepared import Prepared
 
@@ -70,7 +71,8 @@ def draw(prepared: Prepared) -> Sample:
 
 def reads_back(prepared: Prepared) -> bool:
     """Return whether a layer that is looked at reads its input from the end."""
-    return any(layer.reverse for layer in prepared.layers)
+    turned = turned_layers(prepared.opened.model)
+    return any(layer.reverse or layer.name in turned for layer in prepared.layers)
 
 
 def _turned(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

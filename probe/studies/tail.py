@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ..errors import ProbeError
 from ..layers import Layer, whole_module
+from ..loading.modules import turned_layers
 from .observed import packed, run
 from .prepared import Prepared
 from .readouts import copied
@@ -81,10 +82,10 @@ def why_not(prepared: Prepared) -> str | None:
             f"The readout reads {read.name}, a {name} that torch does not have; only torch's own layers are run "
             "from their states here."
         )
-    if getattr(module, "bidirectional", False):
+    if getattr(module, "bidirectional", False) or read.name in turned_layers(prepared.opened.model):
         return (
-            f"The readout reads {read.name} of a network that reads both ways; its answer follows two states, and "
-            "only one direction is run here."
+            f"The readout reads {read.name} of a network that reads from the end, or both ways; only networks "
+            "that read from the beginning are run from their states here."
         )
     if getattr(module, "proj_size", 0):
         return (

@@ -12,11 +12,16 @@ from studied import bits, ones, planted, study_of
 from torch import nn
 
 import probe
-from probe import Concept, ProbeError, Readout, Study
+from probe import Checkpoint, Concept, ProbeError, Readout, Study
+from probe.layers import find_layers
+from probe.loading.checkpoint import Source
+from probe.loading.modules import BothWays, Masked
+from probe.network_files import Held
 from probe.probing.prefixes import distinct_prefixes
 from probe.studies import tail
 from probe.studies.concepts import resolve
 from probe.studies.fitting import MOST_FEATURES, features_of, told_categories, told_numbers
+from probe.studies.observed import run
 from probe.studies.prepared import prepare
 from probe.studies.probing import Target, clock, detrended, follows, last_inputs, sums_of_inputs
 from probe.studies.sample import draw, first_of_prefix
@@ -229,3 +234,39 @@ def test_names_of_concepts_stay_names(tmp_path: Path) -> None:
     found = {path.name for path in (tmp_path / "findings").iterdir()}
     assert {"reading-step", "reading-step-2", "reading-script-img-src-x-onerror-alert-1"} <= found
     assert "<img src=x" not in page.render()
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_layer_that_a_wrapper_turns_is_recorded_in_the_inputs_order(kind: Any, ragged: bool) -> None:
+    """Its states are those of torch's own reverse direction, at every step, with padding left out."""
+    _ = torch.manual_seed(0)
+    both: Any = kind(2, 3, batch_first=True, bidirectional=True)
+    forward, backward = kind(2, 3, batch_first=True), kind(2, 3, batch_first=True)
+    state = both.state_dict()
+    forward.load_state_dict({name: one for name, one in state.items() if not name.endswith("_reverse")})
+    backward.load_state_dict(
+        {name.removesuffix("_reverse"): one for name, one in state.items() if name.endswith("_reverse")}
+    )
+    x, lengths = torch.randn(6, 5, 2), np.array([5, 3, 1, 3, 5, 2] if ragged else [5] * 6)
+    valid = torch.as_tensor(np.arange(5) < lengths[:, None])
+    model = Held("rnn", BothWays(forward, backward, merge="sum"))
+    names = {"rnn.forward_module[0]": "[0]", "rnn.backward_module[0]": "[0].reverse"}
+    for own, of_torch in names.items():
+        for signal in find_layers(model, [own])[0].signals:
+            found, expected = run(model, x, lengths, own, [signal]), run(both, x, lengths, of_torch, [signal])
+            assert torch.allclose(found[own, signal][valid], expected[of_torch, signal][valid], atol=1e-6)
+            assert found.max_error is not None
+
+
+def test_steps_that_a_network_hides_are_its_padding_or_the_study_is_refused() -> None:
+    """With lengths a masked module is the module inside, and the page says what was taken for granted."""
+    masked = Masked(nn.LSTM(1, 3, batch_first=True), by="Masking 'zeros'")
+    loaded = Checkpoint({"rnn": masked}, {}, Source("Keras", "a file"))
+    given: dict[str, Any] = {"inputs": bits(12), "readout": None}
+    for network in (masked, loaded):
+        with pytest.raises(ProbeError, match=r"hidden by Masking 'zeros'\. Say with lengths"):
+            _ = prepare(study_of(network, **given))
+    prepared = prepare(study_of(loaded, lengths=np.arange(12) % 8 + 1, **given))
+    assert prepared.opened.model(prepared.x)[0].shape == (12, 8, 3)
+    assert "no step of a sequence is hidden by Masking 'zeros'" in prepared.opened.card["taken for granted"]
