@@ -77,6 +77,8 @@ class Choices:
 
 #: Where nothing was chosen.
 NONE = Choices()
+#: What says to torch's and numpy's libraries how many threads they may use, once, when they are imported.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 @app.command
@@ -159,6 +161,7 @@ def record(
     signals: Annotated[list[str] | None, Several] = None,
     steps: Annotated[list[int] | None, Several] = None,
     choices: Choices = NONE,
+    threads: int | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Run a network of a file of weights, and write every gate and state at every step.
@@ -173,8 +176,11 @@ def record(
         lengths: a .npy file of how many steps each sequence has, where they differ; a .csv file says it itself.
         signals: which signals to keep, such as cell_state; all but the pre-activations unless given.
         steps: which steps to keep, from 0; negative ones count from the end.
+        threads: how many threads to use; one unless given, or as OMP_NUM_THREADS says: a step of a small network is
+            too little to share.
         overwrite: replace the file that the recording goes to.
     """
+    _use(threads)
     from .network_files import record_file
 
     recording = record_file(
@@ -199,6 +205,7 @@ def report(
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     seed: int | None = None,
+    threads: int | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -210,9 +217,12 @@ def report(
         study: a .toml file, as new-study writes one, or a .py file that defines study = probe.Study(...).
         out: the folder that gets index.html, and findings/ with the numbers.
         seed: of everything that is drawn, instead of the study's own.
+        threads: how many threads to use; one unless given, or as OMP_NUM_THREADS says: a step of a small network is
+            too little to share.
         overwrite: replace the report of another study in that folder.
         quiet: show no progress on stderr.
     """
+    _use(threads)
     from .studies.command import report as written
 
     _emit(written(study, out, seed=seed, overwrite=overwrite, quiet=quiet))
@@ -268,6 +278,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
+
+
+def _use(threads: int | None) -> None:
+    """Set how many threads the libraries use that are imported after this.
+
+    Raises:
+        ProbeError: it is no number of threads.
+    """
+    if threads is not None and threads < 1:
+        raise ProbeError(f"--threads {threads} must be 1 or more.")
+    for name in _THREADS:
+        if threads is not None:
+            os.environ[name] = str(threads)
+        else:
+            os.environ.setdefault(name, os.environ.get(_THREADS[0], "1"))
 
 
 def _emit(text: str) -> None:

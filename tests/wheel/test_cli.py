@@ -187,3 +187,34 @@ def test_a_reader_that_leaves_is_no_error(saved: Path) -> None:
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "expected"),
+    [
+        ([], {}, 1),
+        ([], {"OMP_NUM_THREADS": "2"}, 2),
+        (["--threads", "2"], {}, 2),
+        (["--threads", "1"], {"OMP_NUM_THREADS": "2"}, 1),
+    ],
+)
+def test_one_thread_is_used_unless_asked(words: list[str], environment: dict[str, str], expected: int) -> None:
+    """Small recurrent networks are slower on several; what the environment or an option says is kept."""
+    code = f"""
+import sys
+from probe import cli
+assert cli.run(["record", "none.pt", "none.npy", "-o", "out.npz", *{words!r}]) == 1
+import torch
+print(torch.get_num_threads())
+"""
+    kept = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=kept | environment, timeout=60, check=True
+    )
+    assert int(done.stdout) == expected
+
+
+def test_no_threads_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The option must be a number of threads."""
+    assert cli.run(["record", "none.pt", "none.npy", "-o", "out.npz", "--threads", "0"]) == 1
+    assert "--threads 0 must be 1 or more" in capsys.readouterr().err
