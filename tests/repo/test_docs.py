@@ -168,3 +168,10 @@ def test_a_built_site_that_asks_another_host_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a/page.html").write_text("<img src=https://a.org/x.png>")
     with pytest.raises(ValueError, match=r"page\.html loads https://a\.org/x\.png"):
         hook().on_post_build({"site_dir": str(tmp_path)})
+
+
+def test_what_is_cited_is_this_version() -> None:
+    """CITATION.cff and the page about citing name the version that pyproject.toml has."""
+    (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"version = {{{version}}}" in (ROOT / "docs/cite.md").read_text()
