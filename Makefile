@@ -87,9 +87,9 @@ lint: $(VENV)/.installed  ## check style
 types: $(VENV)/.installed  ## check types
 	$(PY) -m basedpyright
 
-# The variable turns off an announcement of the theme's makers, which is no warning about the site.
+# The variable turns off an announcement of the theme's makers. Not --quiet: it hides warnings, and --strict then counts none.
 docs: $(VENV)/.installed  ## build the documentation into build/docs; a warning is an error
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 wheel: $(VENV)/.installed  ## build the wheel into dist/
 	$(PY) -m hatchling build --target wheel --directory dist

@@ -58,5 +58,5 @@ def _help() -> str:
 
 def _printed(*words: str) -> str:
     command = [sys.executable, "-c", "from probe.cli import main; main()", *words]
-    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "100"}
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "90"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
