@@ -15,7 +15,7 @@ export VECLIB_MAXIMUM_THREADS = 1
 BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train analyses report pages study explorer picture browser check test coverage mutants lint types wheel clean
+.PHONY: help setup train analyses report pages study explorer picture browser check test coverage mutants lint types docs wheel clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,10 @@ lint: $(VENV)/.installed  ## check style
 
 types: $(VENV)/.installed  ## check types
 	$(PY) -m basedpyright
+
+# The variable turns off an announcement of the theme's makers. Not --quiet: it hides warnings, and --strict then counts none.
+docs: $(VENV)/.installed  ## build the documentation into build/docs; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 wheel: $(VENV)/.installed  ## build the wheel into dist/
 	$(PY) -m hatchling build --target wheel --directory dist

@@ -158,7 +158,7 @@ def order_of(text: str, gates: int) -> tuple[int, ...]:
 
     Args:
         text: the file's order, such as `i o f g`; a candidate may be c, j or g, an update gate u or z, n may be h or
-        c.
+            c.
         gates: 4 or 3.
 
     Raises:

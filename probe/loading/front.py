@@ -65,9 +65,9 @@ def load(
         names: what arrays are to be called, by their name in the file, where they are not recognised, such as
             `{"my_w": "encoder.weight_ih_l0"}`; None leaves an array or a layer out; a `*` stands for any letters.
         forget_bias: what an LSTM cell of TensorFlow 1 or DyNet adds to its forget gate at run time; no checkpoint
-        says it.
+            says it.
         gate_activation: of gates, where a file of weights alone does not say it: `sigmoid`, `hard_sigmoid_keras2`,
-        ...
+            ...
         activation: of a plain RNN's state, or of a gated layer's candidate, where the file does not say it.
         reset: where a GRU without biases resets, `before` or `after` the product.
         gate_order: of arrays with torch's names, where it is not torch's, such as `i o f g` or `z r n`.

@@ -1,115 +1,67 @@
 """The code of the pages in docs/ runs as it stands there, and prints what they say that it prints.
 
-A block is run if its fence says ```` ```python run ````; the blocks of a page share one namespace, in order. What a
-block prints is compared with the block ```` ```text printed ```` that follows it, as doctest would: `...` in the page
-stands for anything. A block that prints and shows nothing fails too.
+What a fence says of its block stands in docs_blocks.py. No block of code is left out: each is run, saved as a file
+that another one uses, or names what runs it elsewhere. A page that downloads something is a test marked `packages`:
+`python -m pytest -m packages tests/repo/test_docs.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import doctest
-import io
+import importlib.util
+import pkgutil
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from tests.repo.packages_files import G2P, read
+import probe
+import probe.report
+from tests.repo.docs_blocks import ROOT, blocks, run, undecided
 
-ROOT = Path(__file__).resolve().parents[2]
-#: A fenced block: its indentation, its language and marks, its content.
-FENCE = re.compile(r"^```(\w*)([^\n`]*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
-PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if "```python run" in page.read_text())
-#: What a page reads beside it, out of a package that is downloaded: package, and path in its wheel.
-NEEDED = {"foreign-network.md": (G2P, "g2p_en/checkpoint20.npz")}
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+RUN = [page for page in PAGES if any(block.run for block in blocks(page.read_text()))]
 
 
-@dataclass(frozen=True)
-class Block:
-    """A block of a page that is run.
-
-    Attributes:
-        line: the line of the page on which its code begins.
-        code: what is run.
-        printed: what the page says that it prints.
-    """
-
-    line: int
-    code: str
-    printed: str
-
-
-def blocks(text: str) -> list[Block]:
-    """Return the blocks of a page that are run, in order.
-
-    Raises:
-        ValueError: the page shows what a block printed without a block that is run right before it.
-    """
-    found: list[Block] = []
-    end = -1
-    for fence in FENCE.finditer(text):
-        language, marks, content = fence.groups()
-        line = text[: fence.start(3)].count("\n") + 1
-        if (language, marks.split()) == ("python", ["run"]):
-            found.append(Block(line, content, ""))
-            end = fence.end()
-        elif (language, marks.split()) == ("text", ["printed"]):
-            if end < 0 or text[end : fence.start()].strip():
-                raise ValueError(f"line {line}: no block that is run stands right before what is printed")
-            found[-1] = Block(found[-1].line, found[-1].code, content)
-            end = -1
-    return found
-
-
-def run(page: str, text: str) -> None:
-    """Run a page's blocks in one namespace and compare what they print.
-
-    Raises:
-        AssertionError: a block printed something else than the page shows.
-    """
-    names: dict = {"__name__": "page"}
-    for block in blocks(text):
-        printed = io.StringIO()
-        # Empty lines before the code, so that an error names the page's own line.
-        code = compile("\n" * (block.line - 1) + block.code, page, "exec", dont_inherit=True)
-        with contextlib.redirect_stdout(printed):
-            exec(code, names)
-        example = doctest.Example(block.code, block.printed, lineno=block.line)
-        checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS
-        same = checker.check_output(example.want, printed.getvalue(), flags)
-        assert same, f"{page}:{block.line}\n" + checker.output_difference(example, printed.getvalue(), flags)
+def named(page: Path) -> str:
+    """Return a page's path in docs/."""
+    return page.relative_to(ROOT / "docs").as_posix()
 
 
 def marked(page: Path) -> object:
-    """Return a page as a parameter, marked where it needs a package."""
-    return pytest.param(page, id=page.name, marks=[pytest.mark.packages] * (page.name in NEEDED))
+    """Return a page as a parameter, marked where it downloads something."""
+    network = any(block.network for block in blocks(page.read_text()))
+    return pytest.param(page, id=named(page), marks=[pytest.mark.packages] * network)
 
 
-@pytest.mark.parametrize("page", [marked(page) for page in PAGES])
+@pytest.mark.parametrize("page", [marked(page) for page in RUN])
 def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every block runs after those before it, its assertions hold, and its output is the page's."""
-    text = page.read_text()
-    if page.name in NEEDED:
-        package, path = NEEDED[page.name]
-        (tmp_path / Path(path).name).write_bytes(read(package, path))
     monkeypatch.chdir(tmp_path)
-    run(f"docs/{page.name}", text)
+    run(f"docs/{named(page)}", page.read_text(), tmp_path)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_that_runs_shows_no_code_that_does_not(page: Path) -> None:
-    """On such a page each block of Python is marked to be run: a reader cannot tell the others apart."""
-    languages = [fence.group(1) for fence in FENCE.finditer(page.read_text())]
-    assert languages.count("python") == len(blocks(page.read_text())) > 0
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_no_code_of_a_page_is_left_out(page: Path) -> None:
+    """Each block of code is run, saved for another one, or says what runs it: readers cannot tell others apart."""
+    text = page.read_text()
+    assert undecided(text) == []
+    for number, block in enumerate(blocks(text)):
+        if block.title:
+            later = [other for other in blocks(text)[number + 1 :] if other.run or other.title]
+            assert any(block.title in other.code for other in later), f"nothing uses {block.title}"
+        if block.elsewhere:
+            file, _, word = block.elsewhere.partition(": ")
+            assert word, f"{block.elsewhere!r} names no word of a file"
+            assert word in (ROOT / file).read_text()
 
 
 def test_the_pages_that_run_are_found() -> None:
-    """The list that the tests above go through is not empty."""
-    assert {page.name for page in PAGES} >= {"coming-from.md", "fused-hooks.md"}
+    """The list that the tests above go through has the pages in folders too."""
+    found = {named(page) for page in RUN}
+    assert found >= {"coming-from.md", "fused-hooks.md", "tutorial.md", "concepts/probing.md", "howto/question.md"}
 
 
 @pytest.mark.parametrize(
@@ -121,17 +73,105 @@ def test_the_pages_that_run_are_found() -> None:
         ("```python run\nassert 1 > 2\n```\n", AssertionError),
         ("```python run\nx = 1\n```\n\nand\n\n```text printed\n1\n```\n", ValueError),
         ("```python run\nx = 1\n```\n\n```python run\nprint(y)\n```\n", NameError),
+        ("```python ran\nx = 1\n```\n", ValueError),
+        ("```toml run\nx = 1\n```\n", ValueError),
+        ("```sh run\necho 1\n```\n\n```text printed\n2\n```\n", AssertionError),
+        ("```sh run\necho 1\n```\n", AssertionError),
+        ("```sh run\nfalse\ntrue\n```\n", AssertionError),
+        ("```sh run\necho $NOT_SET_ANYWHERE\n```\n", AssertionError),
     ],
 )
-def test_the_rule_would_notice(text: str, error: type[Exception]) -> None:
+def test_the_rule_would_notice(text: str, error: type[Exception], tmp_path: Path) -> None:
     """The control arm: wrong, hidden and missing output is found, and so is a claim that does not hold."""
     with pytest.raises(error):
-        run("a page", text)
+        run("a page", text, tmp_path)
 
 
-def test_what_is_right_passes() -> None:
-    """Blocks share a namespace, other fences are left alone, and dots stand for what differs between machines."""
-    text = "```python run\nx = 1.25\n```\n\n```sh\nexit 1\n```\n\n```python run\nprint(x, 'a')\n```\n"
-    text += "\n```text printed\n1... a\n```\n"
-    run("a page", text)
-    assert [block.line for block in blocks(text)] == [2, 10]
+def test_what_is_right_passes(tmp_path: Path) -> None:
+    """Python blocks share a namespace, shell blocks a folder with saved files; dots stand for what differs."""
+    text = '```python run\nx = 1.25\n```\n\n```sh elsewhere="Makefile: help"\nexit 1\n```\n\n'
+    text += "```python run\nprint(x, 'a')\n```\n\n```text printed\n1... a\n```\n\n"
+    text += '```python title="f.py"\nprint(2)\n```\n\n```sh run\npython f.py > f.txt\n```\n\n'
+    text += "```sh run\ncat f.txt\n```\n\n```text printed\n2\n```\n"
+    run("a page", text, tmp_path)
+    assert [block.line for block in blocks(text) if block.run] == [2, 10, 22, 26]
+    assert undecided(text) == []
+
+
+def test_code_that_is_left_out_would_be_noticed() -> None:
+    """The control arm: a block of code without a mark is found, text is not; an unknown mark is no justification."""
+    assert undecided("```python\nx = 1\n```\n\n```text\nx\n```\n\n```sh\nls\n```\n") == [2, 10]
+    with pytest.raises(ValueError, match="means nothing"):
+        blocks('```sh because="slow"\nls\n```\n')
+
+
+#: Rooms of the library whose modules the reference has all of, and the parts of them that only draw or only help.
+ROOMS = ("abstraction", "causal", "decomposition", "probing", "questions")
+HELPERS = {"dots", "lines", "subject_lines", "patched_runs"}
+
+
+def test_the_reference_has_everything_that_is_public() -> None:
+    """Each name of `probe` and of `probe.report`, and each module of the rooms for questions, is on a page."""
+    pages = (page.read_text() for page in (ROOT / "docs/reference").glob("*.md"))
+    found = {name for text in pages for name in re.findall(r"^::: (\S+)$", text, flags=re.MULTILINE)}
+    wanted = {f"probe.{name}" for name in probe.__all__}
+    wanted |= {f"probe.report.{name}" for name in probe.report.__all__}
+    for room in ROOMS:
+        modules = pkgutil.iter_modules([str(ROOT / "probe" / room)])
+        wanted |= {f"probe.{room}.{module.name}" for module in modules if module.name not in HELPERS}
+    assert wanted - found == set()
+
+
+def hook() -> ModuleType:
+    """Return the site builder's hook, which belongs to no package."""
+    spec = importlib.util.spec_from_file_location("marks", ROOT / "docs/marks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_mark_is_taken_off_before_the_site_is_built() -> None:
+    """A fence that the builder gets has a language and at most a title; nothing else of a page changes."""
+    for page in PAGES:
+        text = page.read_text()
+        built = hook().on_page_markdown(text.replace(hook().HELP, ""))
+        fences = re.findall(r"^```(\w.*)$", built, flags=re.MULTILINE)
+        assert all(re.fullmatch(r'\w+( title="[^"]+")?', fence) for fence in fences), named(page)
+        assert len(built.splitlines()) == len(text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ('<script src="https://a.org/x.js"></script>', ["https://a.org/x.js"]),
+        ('<link rel="stylesheet" href="//a.org/x.css">', ["//a.org/x.css"]),
+        ("<link href=https://a.org/f rel=preconnect>", ["https://a.org/f"]),
+        ("<img alt='' src='http://a.org/x.png'>", ["http://a.org/x.png"]),
+        ("a { background: url('https://a.org/x.png') }", ["https://a.org/x.png"]),
+        ('@import "https://a.org/x.css";', ["https://a.org/x.css"]),
+        ('<a href="https://a.org">x</a><link rel="canonical" href="https://a.org/p">', []),
+        ('<script src="x.js"></script><img src="data:image/png;base64,//8=">', []),
+    ],
+)
+def test_a_site_that_asks_another_host_would_be_noticed(text: str, asked: list[str]) -> None:
+    """What a browser loads by itself is found, a link that a reader may follow is not."""
+    assert hook().loaded(text) == asked
+
+
+def test_a_built_site_that_asks_another_host_is_refused(tmp_path: Path) -> None:
+    """The builder stops where one page of a site, in whatever folder, loads something from elsewhere."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/page.html").write_text("<img src=x.png>")
+    hook().on_post_build({"site_dir": str(tmp_path)})
+    (tmp_path / "a/page.html").write_text("<img src=https://a.org/x.png>")
+    with pytest.raises(ValueError, match=r"page\.html loads https://a\.org/x\.png"):
+        hook().on_post_build({"site_dir": str(tmp_path)})
+
+
+def test_what_is_cited_is_this_version() -> None:
+    """CITATION.cff and the page about citing name the version that pyproject.toml has."""
+    (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"version = {{{version}}}" in (ROOT / "docs/cite.md").read_text()
