@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -93,13 +94,25 @@ def _loaded(
     found = _found(contents, called, choices, skipped)
     if not found:
         raise ProbeError(
-            f"There are no weights of a recurrent network in {what}. Known are torch's names (NETWORK.weight_ih_l0 "
-            "and NETWORK.weight_hh_l0), Keras's (LAYER/kernel and LAYER/recurrent_kernel) and TensorFlow 1's "
-            f"(basic_lstm_cell/kernel); there is {listed(contents.tensors)}. Say with names= what they are called "
-            "there, such as names={'my_array': 'encoder.weight_ih_l0'}."
+            f"There are no weights of a recurrent network in {what}. {_likely(contents)}Known are torch's names "
+            "(NETWORK.weight_ih_l0 and NETWORK.weight_hh_l0), Keras's (LAYER/kernel and LAYER/recurrent_kernel) and "
+            f"TensorFlow 1's (basic_lstm_cell/kernel); there is {listed(contents.tensors)}. Say with names= what "
+            "they are called there, such as names={'my_array': 'encoder.weight_ih_l0'}."
         )
     choices.check_all_taken(what)
     return _checkpoint(contents, called, found, choices)
+
+
+def _likely(contents: Contents) -> str:
+    """Return what in a file looks like a recurrent layer all the same, sentences, or ""."""
+    loops = onnx_nodes.loops(contents.description) if isinstance(contents.description, OnnxModel) else ""
+    named = [name for name in contents.tensors if re.search(r"lstm|gru|rnn", name, re.IGNORECASE)]
+    if loops or not named:
+        return loops
+    return (
+        f"The names of {len(named)} arrays are of a recurrent layer ({listed(named, 3)}): their layout, or the cell "
+        "that has such arrays, is not known here. "
+    )
 
 
 def _found(

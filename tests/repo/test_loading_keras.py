@@ -316,3 +316,11 @@ def test_an_array_of_another_file_is_not_followed(tmp_path: Path) -> None:
         _ = file.create_dataset("kernel", (3,), "f4", external=[("/etc/hostname", 0, 12)])
     with pytest.raises(ProbeError, match=r"keeps 'kernel' in another file, which is not opened"):
         _ = probe.load(tmp_path / "b.h5")
+
+
+def test_what_trained_a_layer_is_none() -> None:
+    """Keras 2.11 and later keep the optimizer's arrays under the layers' own names; they stay arrays."""
+    checkpoint = probe.load(DATA / "keras2_trained.h5")
+    assert list(checkpoint.recurrent) == ["lstm"]
+    assert checkpoint.check(reference("2")["x"], reference("2")["trained.lstm"]) < 1e-5
+    assert "optimizer_weights/Adam/m/lstm/lstm_cell/kernel:0" in checkpoint.tensors
