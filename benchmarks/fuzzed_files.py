@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import tarfile
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +104,22 @@ def _npy(*, every: bool) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if every or name != _DAMAGED}
 
 
+def _packed(*, tar: bool) -> bytes:
+    """Return a compressed archive of a state_dict and a text beside it."""
+    stream, files = io.BytesIO(), {"model/weights.pt": _torch(old=False), "model/README": b"weights of a tagger"}
+    if tar:
+        with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+            for name, content in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    else:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    return stream.getvalue()
+
+
 def _safetensors() -> bytes:
     return safetensors.torch.save({name: tensor.contiguous() for name, tensor in _tagger().state_dict().items()})
 
@@ -133,6 +151,8 @@ FILES: dict[str, FuzzedFile] = {
     "dynet": FuzzedFile("a.model", _dynet, {"forget_bias": 1.0}),
     "torch": FuzzedFile("a.pt", lambda: _torch(old=False)),
     "torch-old": FuzzedFile("a.pt", lambda: _torch(old=True)),
+    "tar-gz": FuzzedFile("a.tar.gz", lambda: _packed(tar=True)),
+    "zip": FuzzedFile("a.zip", lambda: _packed(tar=False)),
     "torchscript": FuzzedFile("a.pt", _script),
     "safetensors": FuzzedFile("a.safetensors", _safetensors),
     "npz": FuzzedFile("a.npz", _npz),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -35,6 +36,32 @@ app = App(
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Nonlinearity = Literal["tanh", "relu"]
 Several = Parameter(consume_multiple=True, negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Said:
+    """What a file of weights leaves open, as of `probe.load`.
+
+    Attributes:
+        forget_bias: what an LSTM cell of TensorFlow 1 or DyNet adds to its forget gate at run time.
+        gate_activation: of gates, such as sigmoid or hard_sigmoid_keras2, where weights alone do not say it.
+        activation: of a plain RNN's state, or of a gated layer's candidate.
+        reset: where a GRU without biases resets, before or after the product.
+        gate_order: of arrays with torch's names, where it is not torch's, such as "i o f g".
+        names: what arrays are to be called, as ARRAY=NAME; ARRAY= leaves an array or a layer out.
+    """
+
+    forget_bias: float | None = None
+    gate_activation: str | None = None
+    activation: str | None = None
+    reset: Literal["before", "after"] | None = None
+    gate_order: str | None = None
+    names: Annotated[tuple[str, ...], Several] = ()
+
+
+#: The dataclass is unpacked into options; none given is as good as all left out.
+Choices = Annotated[Said | None, Parameter(name="*")]
 
 
 @app.command
@@ -66,18 +93,25 @@ def claims(folder: Path, /, *, as_json: AsJson = False) -> None:
 
 
 @app.command
-def inspect(file: Path, /, *, nonlinearity: Nonlinearity | None = None, as_json: AsJson = False) -> None:
+def inspect(
+    file: Path,
+    /,
+    *,
+    nonlinearity: Nonlinearity | None = None,
+    said: Choices = None,
+    as_json: AsJson = False,
+) -> None:
     """Describe the recurrent networks in a file of weights: layers, sizes, signals, and the tensors not used.
 
     Args:
-        file: .safetensors, or what torch.save wrote of a state_dict: .pt, .pth, .bin.
-        nonlinearity: of plain RNNs, whose file does not say it.
+        file: whatever `probe.load` reads: .pt, .safetensors, .npz, .h5, .keras, .onnx, .pb, .index and others.
+        nonlinearity: of plain RNNs of torch, whose file does not say it.
+        said: what else the file leaves open.
         as_json: print JSON instead of text.
     """
-    from .loading.front import load
-    from .network_files import describe_networks, networks_text
+    from .network_files import describe_networks, load_as_said, networks_text
 
-    networks = load(file, activation=nonlinearity)
+    networks = load_as_said(file, nonlinearity, vars(said or Said()))
     _emit(_to_json(describe_networks(networks)) if as_json else networks_text(networks))
 
 
@@ -92,18 +126,20 @@ def record(
     signals: Annotated[list[str] | None, Several] = None,
     steps: Annotated[list[int] | None, Several] = None,
     nonlinearity: Nonlinearity | None = None,
+    said: Choices = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Run a network of a file of weights, and write every gate and state at every step.
 
     Args:
-        file: .safetensors, or what torch.save wrote of a state_dict: .pt, .pth, .bin.
+        file: whatever `probe.load` reads: .pt, .safetensors, .npz, .h5, .keras, .onnx, .pb, .index and others.
         inputs: a .npy file of floats, (batch, time, input).
         out: where the recording goes: .safetensors, .npz or .csv.
         network: which network of the file, where it holds several.
         signals: which signals to keep, such as cell_state; all but the pre-activations unless given.
         steps: which steps to keep, from 0; negative ones count from the end.
-        nonlinearity: of a plain RNN, whose file does not say it.
+        nonlinearity: of a plain RNN of torch, whose file does not say it.
+        said: what else the file leaves open.
         overwrite: replace the file that the recording goes to.
     """
     from .network_files import record_file
@@ -116,6 +152,7 @@ def record(
         signals=signals,
         steps=steps,
         nonlinearity=nonlinearity,
+        said=vars(said or Said()),
         overwrite=overwrite,
     )
     _emit(_recording_text(_describe(recording)) + f"\nwritten: {out}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import tokenize
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -59,6 +61,32 @@ def held(name: str, module: nn.Module) -> nn.Module:
     return Held(name, module) if name or isinstance(module, nn.RNNCellBase) else module
 
 
+def load_as_said(file: Path, nonlinearity: str | None = None, said: Mapping[str, Any] | None = None) -> Checkpoint:
+    """Return the networks of a file by the choices of a command line.
+
+    Args:
+        file: as of `probe.load`.
+        nonlinearity: of a plain RNN.
+        said: the other choices by their names in `probe.load`, `names` as texts ARRAY=NAME.
+
+    Raises:
+        ProbeError: what `probe.load` raises, with the option that decides a choice.
+    """
+    choices = dict(said or {})
+    names = dict(text.rpartition("=")[::2] for text in choices.pop("names", ()))
+    if "" in names:
+        raise ProbeError(f"--names takes ARRAY=NAME, or ARRAY= to leave one out, and {names['']!r} is neither.")
+    if nonlinearity is not None and choices.get("activation") is not None:
+        raise ProbeError("--nonlinearity and --activation are one choice. Give one of them.")
+    choices["activation"] = choices.get("activation") or nonlinearity
+    try:
+        return load(file, names={array: name or None for array, name in names.items()}, **choices)
+    except ProbeError as error:
+        told = (name for name in (*choices, "names") if re.search(rf"\bwith {name}=", str(error)))
+        option = next((f" At the command line that is --{name.replace('_', '-')}." for name in told), "")
+        raise ProbeError(f"{error}{option}") from error
+
+
 def describe_networks(networks: Checkpoint) -> dict[str, Any]:
     """Return what `rnn-probe inspect --json` prints: source, networks with their layers, unused tensors."""
     described = []
@@ -68,7 +96,13 @@ def describe_networks(networks: Checkpoint) -> dict[str, Any]:
         ]
         (dtype,) = {str(parameter.dtype).removeprefix("torch.") for parameter in module.parameters()}
         described.append({"network": name, "class": type(module).__name__, "dtype": dtype, "layers": layers})
-    return {"source": str(networks.source), "networks": described, "unused": list(networks.tensors)}
+    return {
+        "source": str(networks.source),
+        "networks": described,
+        "unused": list(networks.tensors),
+        "assumed": list(networks.source.assumed),
+        "not_understood": list(networks.not_understood),
+    }
 
 
 def networks_text(networks: Checkpoint) -> str:
@@ -78,6 +112,9 @@ def networks_text(networks: Checkpoint) -> str:
         name = described["network"]
         lines.append(f"{name + ': ' if name else ''}{described['class']}, {described['dtype']}")
         lines += [f"  {layer}" for layer in inspect(held(name, networks.recurrent[name])).layers]
+    lines += [f"assumed: {sentence}" for sentence in networks.source.assumed]
+    if networks.not_understood:
+        lines.append(f"not understood: {', '.join(networks.not_understood)}")
     return "\n".join([*lines, "not used: " + (", ".join(networks.tensors) or "nothing")])
 
 
@@ -90,6 +127,7 @@ def record_file(
     signals: Iterable[str] | None = None,
     steps: Iterable[int] | None = None,
     nonlinearity: str | None = None,
+    said: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Recording:
     """Run a network of a file on the inputs of another, and write the recording to a third.
@@ -102,6 +140,7 @@ def record_file(
         signals: which signals to keep; None keeps all but the pre-activations.
         steps: which steps to keep; None keeps all.
         nonlinearity: of a plain RNN.
+        said: what else the file leaves open, as of `load_as_said`.
         overwrite: replace `out` where it exists.
 
     Returns:
@@ -112,8 +151,9 @@ def record_file(
             what `record` raises.
     """
     check_out(out, (file, inputs), overwrite=overwrite)
-    name, module = load(file, activation=nonlinearity).choose(network)
-    sizes: Any = module
+    name, module = load_as_said(file, nonlinearity, said).choose(network)
+    # What runs a layer backwards, both ways or masked holds it.
+    sizes: Any = next(inner for inner in module.modules() if hasattr(inner, "input_size"))
     dtype = next(module.parameters()).dtype
     x = torch.from_numpy(_inputs(inputs, sizes.input_size)).to(dtype)
     with warnings.catch_warnings():
@@ -151,7 +191,7 @@ def _inputs(path: Path, features: int) -> np.ndarray:
 
     try:
         x = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise ProbeError(
             f"The inputs {str(path)!r} cannot be read ({error}). Give a .npy file that numpy.save wrote of floats."
         ) from error

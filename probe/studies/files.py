@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,7 +147,7 @@ def _read(path: Path, key: str | None, where: str) -> np.ndarray:
         raise ProbeError(f"{where}: there is no file {str(path)!r}. Paths in a study are relative to its own folder.")
     try:
         found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise ProbeError(
             f"{where}: {str(path)!r} cannot be read ({error}). Give a .npy file that numpy.save wrote, or a .npz "
             "with key =."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,7 +137,7 @@ def _array(given: Any) -> np.ndarray:
         path = Path(given)
         try:
             given = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, SyntaxError) as error:
+        except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
             raise ProbeError(
                 f"The inputs {str(path)!r} cannot be read ({error}). Give a .npy file that numpy.save wrote of "
                 "floats."

@@ -12,7 +12,7 @@ from benchmarks import fuzz_checkpoints as fuzz
 from benchmarks.fuzzed_files import FILES
 
 #: Formats with a checksum over everything: a change is found, or changed nothing.
-SEALED = ("torch", "torchscript", "npz", "keras", "tf1-index", "tf1-data")
+SEALED = ("torch", "tar-gz", "zip", "torchscript", "npz", "keras", "tf1-index", "tf1-data")
 
 
 @pytest.mark.parametrize("kind", FILES)
