@@ -85,3 +85,56 @@ def test_the_object_that_is_not_opened_is_named(tmp_path: Path) -> None:
     for content, named in ((Small(), r"[\w.]*\.Small"), (asking, r"\w+\.getcwd")):
         with pytest.raises(ProbeError, match=rf"objects besides tensors, '{named}' first, which are not opened"):
             _ = probe.load(saved(tmp_path / "a.pt", content))
+
+
+class WeightDrop(nn.Module):
+    """Drops recurrent weights in training, as AWD-LSTMs do: the raw ones lie outside, the latest draw inside."""
+
+    def __init__(self, *, stale: bool) -> None:
+        super().__init__()
+        self.module = nn.LSTM(3, 5, batch_first=True)
+        self.weight_hh_l0_raw = nn.Parameter(self.module.get_parameter("weight_hh_l0").detach().clone())
+        with torch.no_grad():
+            self.module.get_parameter("weight_hh_l0").copy_(nn.functional.dropout(self.weight_hh_l0_raw, 0.5))
+        if not stale:
+            del self.module._parameters["weight_hh_l0"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what it computes in evaluation."""
+        weights = {**self.module.state_dict(), "weight_hh_l0": self.weight_hh_l0_raw}
+        whole = nn.LSTM(3, 5, batch_first=True)
+        whole.load_state_dict(weights)
+        return whole(x)[0]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("stale", [True, False])
+def test_weight_drop_is_read_as_it_is_evaluated(stale: bool, tmp_path: Path) -> None:
+    """The weights that training drew last, half of them zeros, are not the network's, saved or not."""
+    model = WeightDrop(stale=stale)
+    state = {f"rnns.0.{name}": one for name, one in model.state_dict().items()}
+    checkpoint = probe.load(saved(tmp_path / "a.pt", state))
+    x = torch.randn(2, 7, 3)
+    assert checkpoint.check(x.numpy(), model(x).numpy()) == 0
+    assert checkpoint.source.assumed == (
+        "'rnns.0.module.weight_hh_l0' is 'rnns.0.weight_hh_l0_raw': without the dropout of weights that trained it",
+    )
+    assert list(checkpoint.tensors) == ["rnns.0.module.weight_hh_l0"] * stale
+    inside = dict(model.module.state_dict())
+    inside["weight_hh_l0_raw"] = inside.pop("weight_hh_l0", model.weight_hh_l0_raw)
+    other = probe.load(saved(tmp_path / "b.pt", {f"rnn.module.{name}": one for name, one in inside.items()}))
+    assert list(other.recurrent) == ["rnn.module"]
+    assert other.tensors == {}
+
+
+def test_a_cell_with_modules_inside_is_another_one(tmp_path: Path) -> None:
+    """The weights of a cell with layer norms have the names and shapes of torch's own; without the norms they are."""
+    state = {f"rnn.cell.{name}": one for name, one in nn.LSTMCell(3, 5).state_dict().items()}
+    norms = {"rnn.cell.norm_i.weight": torch.ones(20), "rnn.cell.norm_i.bias": torch.ones(20)}
+    beside = {"rnn.norm.weight": torch.ones(5), "head.weight": torch.ones(2, 5)}
+    path = saved(tmp_path / "a.pt", state | norms | beside)
+    with pytest.raises(ProbeError, match=r"'rnn\.cell\.norm_i\.weight' lies inside 'rnn\.cell', and tor") as raised:
+        _ = probe.load(path)
+    assert "names={'rnn.cell.norm_i.*': None}." in str(raised.value)
+    assert list(probe.load(path, names={"rnn.cell.norm_i.*": None}).recurrent) == ["rnn.cell"]
+    assert list(probe.load(saved(path, state | beside)).recurrent) == ["rnn.cell"]
