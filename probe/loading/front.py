@@ -44,7 +44,7 @@ def load(
     Read are PyTorch (`torch.save` of a state_dict or a checkpoint with one, TorchScript), safetensors, numpy (.npz,
     .npy, a folder of them, pickles of arrays), Keras (.keras, .h5, .weights.h5; needs `rnn-probe[keras]`), TensorFlow
     (checkpoints, SavedModels' variables, frozen graphs; without TensorFlow), ONNX (needs `rnn-probe[onnx]`), DyNet;
-    or one such file in a .zip, .tar or .gz. No code of a file is run. Layers are found by their names and shapes. Where
+    or one such file in a .zip, .tar or .gz. No code of a file is run. Layers are found by names and shapes. Where
     a file does not say all that decides what a layer computes, the argument that does is demanded; one that decides
     nothing in a file is refused.
 
