@@ -39,6 +39,11 @@ LAYOUTS: tuple[Mutation, ...] = (
         ),
     ),
     *mutations_of(
+        "probe/loading/layouts/keras_config.py",
+        KERAS,
+        ("keras: somebody's own LSTM is Keras's", 'str(module).partition(".")[0] in _KERAS', "True"),
+    ),
+    *mutations_of(
         "probe/loading/layouts/keras_weights.py",
         KERAS,
         ("keras: peepholes and norms let through", "    if others:\n", "    if False:\n"),

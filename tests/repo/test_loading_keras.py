@@ -191,6 +191,10 @@ def _options(place: int, **options: Any) -> Callable[[Any], None]:
     return lambda config: layer_of(config, place)["config"].update(options)
 
 
+#: How Keras writes a class of somebody's own, whatever its name is.
+OWN = {"module": "mine.rnn", "registered_name": "Mine>LSTM"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -209,6 +213,13 @@ def _options(place: int, **options: Any) -> Callable[[Any], None]:
         ),
         (lambda c: layer_of(c, 1).update(class_name="GRU"), r"'lstm' resets before the product by its conf"),
         (_options(11, merge_mode="max"), r"'bidirectional' is bidirectional with merge_mode='max'"),
+        (lambda c: layer_of(c, 1).update({**OWN, "module": None}), r"'lstm' is a __main__\.LSTM; LSTM, GRU"),
+        (lambda c: layer_of(c, 1).update(OWN), r"'lstm' is a mine\.rnn\.LSTM; LSTM, GRU, .*names=\{'lstm'"),
+        (
+            lambda c: layer_of(c, 11)["config"]["layer"].update(OWN),
+            r"'bidirectional/forward_layer' is a mine",
+        ),
+        (lambda c: layer_of(c, 14)["config"]["cell"].update(OWN), r"'rnn' is a RNN of mine\.rnn\.LSTMCell; LSTM"),
         (_options(14, cell={"class_name": "MyCell", "config": {}}), r"'rnn' is a RNN of MyCell; LSTM"),
         (lambda c: c.clear(), r"configuration in this file of Keras cannot be read \(the configuration describes no"),
         (lambda c: c.update(config=3), r"configuration in this file of Keras cannot be read \("),
