@@ -44,7 +44,6 @@ KINDS = (
     Foreign("a model of TensorFlow Lite, whose layers are fused and often of 8 bits", _TF, (".tflite",), b"TFL3", 4),
     Foreign("a Core ML model", "Give what it was converted from, such as the .pt, .h5 or .onnx file.",
             (".mlmodel", ".mlpackage")),
-    Foreign("a model of TensorFlow.js", _TF, (".json",), b'{"format": "layers-model"'),
     Foreign("a model of GGUF", "Give what it was converted from.", (".gguf",), b"GGUF"),
     Foreign("a file of MATLAB", "Save its arrays with numpy.savez, for example after scipy.io.loadmat.", (".mat",),
             b"MATLAB 5.0 MAT-file"),
