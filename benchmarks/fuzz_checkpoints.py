@@ -142,14 +142,14 @@ def _child(kind: str, seeds: range, folder: Path, pipe: int) -> None:
     content, path = file.content(), folder / file.name
     file.beside(folder)
     _ = path.write_bytes(content)
-    original = described(probe.load(path, **file.choices))
+    original = described(probe.load(file.loaded(folder), **file.choices))
     spent = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (spent + MEMORY, spent + MEMORY))
     for seed in seeds:
         os.write(pipe, f"{seed}\tstarted\t\n".encode())
         _ = path.write_bytes(damaged(content, seed))
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
-        outcome, detail = tried(path, file.choices, original)
+        outcome, detail = tried(file.loaded(folder), file.choices, original)
         signal.setitimer(signal.ITIMER_REAL, 0)
         os.write(pipe, f"{seed}\t{outcome}\t{' '.join(detail.split())}\n".encode())
 

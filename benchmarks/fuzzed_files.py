@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import tarfile
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
+#: Of the arrays of a folder, the one that is damaged.
+_DAMAGED = "gru.weight_hh_l0.npy"
 DATA = Path(__file__).parents[1] / "tests" / "data"
 
 
@@ -26,18 +30,24 @@ class FuzzedFile:
         name: what it is called where it is loaded.
         content: returns its bytes.
         choices: of `probe.load`.
-        also: files that lie beside it, which are not damaged.
+        also: returns the files that lie beside it, which are not damaged, by their names.
+        folder: whether what is loaded is the folder that they all lie in.
     """
 
     name: str
     content: Callable[[], bytes]
     choices: Mapping[str, Any] = field(default_factory=dict)
-    also: tuple[Path, ...] = ()
+    also: Callable[[], Mapping[str, bytes]] = dict
+    folder: bool = False
 
     def beside(self, folder: Path) -> None:
         """Write the other files."""
-        for path in self.also:
-            _ = (folder / path.name).write_bytes(path.read_bytes())
+        for name, content in self.also().items():
+            _ = (folder / name).write_bytes(content)
+
+    def loaded(self, folder: Path) -> Path:
+        """Return the path that is loaded, where the file lies in a folder."""
+        return folder if self.folder else folder / self.name
 
 
 class Tagger(nn.Module):
@@ -84,8 +94,39 @@ def _npz() -> bytes:
     return stream.getvalue()
 
 
+def _npy(*, every: bool) -> dict[str, bytes]:
+    """Return .npy files, one an array: all of them, or those that are not damaged."""
+    files = {}
+    for name, array in _arrays().items():
+        stream = io.BytesIO()
+        np.save(stream, array)
+        files[f"{name}.npy"] = stream.getvalue()
+    return {name: content for name, content in files.items() if every or name != _DAMAGED}
+
+
+def _packed(*, tar: bool) -> bytes:
+    """Return a compressed archive of a state_dict and a text beside it."""
+    stream, files = io.BytesIO(), {"model/weights.pt": _torch(old=False), "model/README": b"weights of a tagger"}
+    if tar:
+        with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+            for name, content in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    else:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    return stream.getvalue()
+
+
 def _safetensors() -> bytes:
     return safetensors.torch.save({name: tensor.contiguous() for name, tensor in _tagger().state_dict().items()})
+
+
+def _kept(name: str) -> Callable[[], Mapping[str, bytes]]:
+    """Return what returns a file that lies beside another."""
+    return lambda: {name: (_CKPT / name).read_bytes()}
 
 
 def _data(path: str) -> Callable[[], bytes]:
@@ -110,9 +151,14 @@ FILES: dict[str, FuzzedFile] = {
     "dynet": FuzzedFile("a.model", _dynet, {"forget_bias": 1.0}),
     "torch": FuzzedFile("a.pt", lambda: _torch(old=False)),
     "torch-old": FuzzedFile("a.pt", lambda: _torch(old=True)),
+    "tar-gz": FuzzedFile("a.tar.gz", lambda: _packed(tar=True)),
+    "zip": FuzzedFile("a.zip", lambda: _packed(tar=False)),
     "torchscript": FuzzedFile("a.pt", _script),
     "safetensors": FuzzedFile("a.safetensors", _safetensors),
     "npz": FuzzedFile("a.npz", _npz),
+    "npy-folder": FuzzedFile(
+        _DAMAGED, lambda: _npy(every=True)[_DAMAGED], also=lambda: _npy(every=False), folder=True
+    ),
     "pickle": FuzzedFile("a.pkl", lambda: pickle.dumps(_arrays(), protocol=4)),
     "pickle-old": FuzzedFile("a.pkl", lambda: pickle.dumps(_arrays(), protocol=2)),
     "keras": FuzzedFile("a.keras", _data("keras-counter/model.keras")),
@@ -123,17 +169,18 @@ FILES: dict[str, FuzzedFile] = {
         "tf1_cells.index",
         _data("checkpoints/tf1_cells.index"),
         _TF1,
-        (_CKPT / "tf1_cells.data-00000-of-00001",),
+        _kept("tf1_cells.data-00000-of-00001"),
     ),
     "tf1-data": FuzzedFile(
         "tf1_cells.data-00000-of-00001",
         _data("checkpoints/tf1_cells.data-00000-of-00001"),
         _TF1,
-        (_CKPT / "tf1_cells.index",),
+        _kept("tf1_cells.index"),
     ),
     "frozen": FuzzedFile("a.pb", _data("checkpoints/tf1_frozen.pb")),
     "frozen-2": FuzzedFile("a.pb", _data("checkpoints/tf2_frozen.pb")),
     "onnx": FuzzedFile("a.onnx", _data("checkpoints/nodes.onnx")),
     "onnx-nested": FuzzedFile("a.onnx", _data("checkpoints/nested.onnx")),
+    "onnx-tf": FuzzedFile("a.onnx", _data("checkpoints/tf2onnx.onnx")),
     "onnx-torch": FuzzedFile("a.onnx", _data("checkpoints/torch_script.onnx")),
 }

@@ -268,7 +268,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _complain(" ".join(str(error).split()))
         return USAGE
     except ProbeError as error:
-        _complain(str(error))
+        message = str(error)
+        _complain(message + (" At the command line: --names OLD=NEW." if "names=" in message else ""))
         return FAILED
     except KeyboardInterrupt:
         _complain("interrupted")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tokenize
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +69,8 @@ def _of_numpy(path: Path, key: str | None, what: str) -> Given:
             return Given(found)
         with found:
             return Given(found[_chosen(path, key, list(found.files), what)])
-    except (OSError, ValueError, EOFError, SyntaxError, KeyError, NotImplementedError) as error:
+    # numpy asks Python's tokenizer about a header, and lets its error through.
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, KeyError, zipfile.BadZipFile) as error:
         raise ProbeError(f"{what}: {str(path)!r} cannot be read ({error}). {_ADVICE}.") from error
 
 

@@ -9,6 +9,7 @@ from .mutation import Mutation, mutations_of
 
 KERAS, ONNX = "../repo/test_loading_keras.py", "../repo/test_loading_onnx.py"
 TENSORFLOW, COUNTERS = "../repo/test_loading_tensorflow.py", "../repo/test_loading_counters.py"
+NESTED, ARCHIVES = "test_loading_nested.py", "test_loading_archives.py"
 FILES, HOSTILE, TORCH = "test_loading_files.py", "test_loading_hostile.py", "test_loading_torch.py"
 
 LAYOUTS: tuple[Mutation, ...] = (
@@ -38,9 +39,15 @@ LAYOUTS: tuple[Mutation, ...] = (
         ),
     ),
     *mutations_of(
+        "probe/loading/layouts/keras_config.py",
+        KERAS,
+        ("keras: somebody's own LSTM is Keras's", 'str(module).partition(".")[0] in _KERAS', "True"),
+    ),
+    *mutations_of(
         "probe/loading/layouts/keras_weights.py",
         KERAS,
         ("keras: peepholes and norms let through", "    if others:\n", "    if False:\n"),
+        ("keras: what trained a layer is one", "if name.startswith(_OPTIMIZER):", "if False:"),
     ),
     *mutations_of(
         "probe/loading/layouts/tf1_names.py",
@@ -99,6 +106,16 @@ LAYOUTS: tuple[Mutation, ...] = (
         FILES,
         ("torch: the order of gates ignored", "    if order is not None:\n", "    if False:\n"),
     ),
+    *mutations_of(
+        "probe/loading/layouts/torch_names.py",
+        NESTED,
+        (
+            "torch: weights that were dropped",
+            "    renamed = _undropped(written, choices)\n",
+            "    renamed = written\n",
+        ),
+        ("torch: norms inside a cell ignored", "    if inside:\n", "    if False:\n"),
+    ),
 )
 READERS: tuple[Mutation, ...] = (
     *mutations_of(
@@ -111,6 +128,24 @@ READERS: tuple[Mutation, ...] = (
         "probe/loading/formats/pickled.py",
         HOSTILE,
         ("pickles: every name found", 'if f"{module}.{name}" not in self._names:', "if False:"),
+    ),
+    *mutations_of(
+        "probe/loading/formats/packed.py",
+        ARCHIVES,
+        ("packed: the largest of several files taken", "    if len(held) > 1:\n", "    if False:\n"),
+        ("packed: bombs unpacked", "            if self.left < 0:\n", "            if False:\n"),
+        ("packed: arrays of a folder apart", "    if len(arrays) > 1:\n", "    if False:\n"),
+    ),
+    *mutations_of(
+        "probe/loading/opening.py",
+        ARCHIVES,
+        ("packed: an archive in an archive", 'if module == "packed" and not archives:', "if False:"),
+    ),
+    *mutations_of(
+        "probe/loading/formats/torch_files.py",
+        NESTED,
+        ("torch: what trained a network is one", "if not str(key).startswith(_NO_PART))", "if True)"),
+        ("torch: 8 bits let through", '"ScriptObject" in asked[1] or "quantized" in asked[1]', "False"),
     ),
     *mutations_of(
         "probe/loading/formats/torch_files.py",

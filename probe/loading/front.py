@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -54,9 +55,10 @@ def load(
 
     Read are PyTorch (`torch.save` of a state_dict or a checkpoint with one, TorchScript), safetensors, numpy (.npz,
     .npy, a folder of them, pickles of arrays), Keras (.keras, .h5, .weights.h5; needs `rnn-probe[keras]`), TensorFlow
-    (checkpoints, SavedModels' variables, frozen graphs; without TensorFlow), ONNX (needs `rnn-probe[onnx]`), DyNet.
-    No code of a file is run. Layers are found by their names and shapes. Where a file does not say all that decides
-    what a layer computes, the argument that does is demanded; one that decides nothing in a file is refused.
+    (checkpoints, SavedModels' variables, frozen graphs; without TensorFlow), ONNX (needs `rnn-probe[onnx]`), DyNet;
+    or one such file in a .zip, .tar or .gz. No code of a file is run. Layers are found by names and shapes. Where
+    a file does not say all that decides what a layer computes, the argument that does is demanded; one that decides
+    nothing in a file is refused.
 
     Args:
         path: a file, the folder of a SavedModel or of .npy files, or a TensorFlow checkpoint without its ending.
@@ -131,13 +133,25 @@ def _loaded(
     found = _found(contents, called, choices, skipped)
     if not found:
         raise ProbeError(
-            f"There are no weights of a recurrent network in {what}. Known are torch's names (NETWORK.weight_ih_l0 "
-            "and NETWORK.weight_hh_l0), Keras's (LAYER/kernel and LAYER/recurrent_kernel) and TensorFlow 1's "
-            f"(basic_lstm_cell/kernel); there is {listed(contents.tensors)}. Say with names= what they are called "
-            "there, such as names={'my_array': 'encoder.weight_ih_l0'}."
+            f"There are no weights of a recurrent network in {what}. {_likely(contents)}Known are torch's names "
+            "(NETWORK.weight_ih_l0 and NETWORK.weight_hh_l0), Keras's (LAYER/kernel and LAYER/recurrent_kernel) and "
+            f"TensorFlow 1's (basic_lstm_cell/kernel); there is {listed(contents.tensors)}. Say with names= what "
+            "they are called there, such as names={'my_array': 'encoder.weight_ih_l0'}."
         )
     choices.check_all_taken(what)
     return _checkpoint(contents, called, found, choices)
+
+
+def _likely(contents: Contents) -> str:
+    """Return what in a file looks like a recurrent layer all the same, sentences, or ""."""
+    loops = onnx_nodes.loops(contents.description) if isinstance(contents.description, OnnxModel) else ""
+    named = [name for name in contents.tensors if re.search(r"lstm|gru|rnn", name, re.IGNORECASE)]
+    if loops or not named:
+        return loops
+    return (
+        f"The names of {len(named)} arrays are of a recurrent layer ({listed(named, 3)}): their layout, or the cell "
+        "that has such arrays, is not known here. "
+    )
 
 
 def _found(

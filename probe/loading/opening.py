@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from ..errors import ProbeError
+from .foreign import Foreign, foreign, foreign_archive
 from .formats import converted_folder, dynet_text, tensor_bundle
 from .reading import ERRORS, Budget, Contents, listed
 
@@ -14,16 +15,19 @@ from .reading import ERRORS, Budget, Contents, listed
 FORMATS = (
     ".pt, .pth, .bin (torch.save, TorchScript), .safetensors, .npz, .npy, a folder of .npy files, .pkl (arrays), "
     ".keras, .h5, .weights.h5, .index (a TensorFlow checkpoint), a SavedModel's folder, .pb (a frozen graph), .onnx, "
-    "text of DyNet, a folder with model.safetensors"
+    "text of DyNet, a folder with model.safetensors, or one of them in a .zip, .tar or .gz"
 )
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 #: How pickles begin, by their protocol.
 _PICKLES = tuple(bytes([0x80, protocol]) for protocol in (2, 3, 4, 5))
 _NPY = b"\x93NUMPY"
+#: How files begin that gzip, bzip2 and xz compressed, and what a tar archive has where.
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+_TAR, _TAR_AT = b"ustar", 257
 #: What torch.save wrote before it wrote archives: a pickle of this number.
 _OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 #: Reader and function by the end of the name, where the contents do not decide.
-_BY_NAME = {
+BY_NAME = {
     ".onnx": ("onnx_file", "read"),
     ".pb": ("graph_def", "read"),
     ".pt": ("torch_files", "read"),
@@ -41,12 +45,13 @@ _BY_NAME = {
 }
 
 
-def open_path(path: Path, memory: int) -> Contents:
+def open_path(path: Path, memory: int, *, archives: bool = True) -> Contents:
     """Return what is in a file or folder.
 
     Args:
         path: a file, the folder of a SavedModel or of .npy files, or a TensorFlow checkpoint without its `.index`.
         memory: the most bytes that its arrays may take.
+        archives: whether a file of weights is looked for inside an archive or a compressed file.
 
     Raises:
         ProbeError: there is nothing, or nothing that can be read.
@@ -56,6 +61,8 @@ def open_path(path: Path, memory: int) -> Contents:
         module, function = _reader(path)
     except OSError as error:
         raise ProbeError(f"{str(path)!r} cannot be read ({error.strerror or error}). Give another path.") from error
+    if module == "packed" and not archives:
+        raise ProbeError(f"{str(path)!r} is an archive in an archive. Unpack it, and give one of: {FORMATS}.")
     reader = importlib.import_module(f".formats.{module}", __package__)
     return getattr(reader, function)(path, Budget(path, memory))
 
@@ -77,6 +84,8 @@ def _resolved(path: Path) -> Path:
     indices = sorted([*path.glob("*.index"), *path.glob("variables/variables.index")])
     if len(indices) > 1:
         raise ProbeError(f"{str(path)!r} holds several checkpoints, {listed(map(str, indices))}. Give one of them.")
+    if path.suffix == ".mlpackage":
+        _refuse(path, foreign(b"", path.suffix, by_name=True))
     if not indices and not any(path.rglob("*.npy")):
         names = (file.name for file in sorted(path.iterdir()))
         raise ProbeError(
@@ -93,10 +102,10 @@ def _reader(path: Path) -> tuple[str, str]:
     if not path.is_file():
         raise ProbeError(f"{str(path)!r} is no file. Give a file of weights: {FORMATS}.")
     with path.open("rb") as file:
-        start = file.read(64)
+        start = file.read(512)
         file.seek(max(0, path.stat().st_size - 8))
         end = file.read()
-    by_name = _BY_NAME.get(path.suffix.lower())
+    by_name = BY_NAME.get(path.suffix.lower())
     if start.startswith(b"PK"):
         return _of_archive(path, by_name)
     old_torch = start[2:].startswith(_OLD_TORCH) or path.suffix in (".pt", ".pth", ".bin")
@@ -107,14 +116,24 @@ def _reader(path: Path) -> tuple[str, str]:
         ("dynet_text", "read"): start.startswith(dynet_text.START),
         ("torch_files" if old_torch else "pickled", "read"): start[:2] in _PICKLES,
         ("safetensors_file", "read"): start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32,
+        ("packed", "read"): start.startswith(COMPRESSED) or start[_TAR_AT:].startswith(_TAR),
     }
-    chosen = next((kind for kind, fits in kinds.items() if fits), by_name)
+    chosen = next((kind for kind, fits in kinds.items() if fits), None)
     if chosen is None:
+        _refuse(path, foreign(start, path.suffix))
+        chosen = by_name
+    if chosen is None:
+        _refuse(path, foreign(start, path.suffix, by_name=True))
         raise ProbeError(
             f"{str(path)!r} ends in {path.suffix!r}, and its contents are of no kind that is known; these can be "
             f"read: {FORMATS}. Save the weights as one of them."
         )
     return chosen
+
+
+def _refuse(path: Path, kind: Foreign | None) -> None:
+    if kind is not None:
+        raise ProbeError(f"{str(path)!r} is {kind.what}, which is not read here. {kind.advice}")
 
 
 def _of_archive(path: Path, by_name: tuple[str, str] | None) -> tuple[str, str]:
@@ -125,17 +144,11 @@ def _of_archive(path: Path, by_name: tuple[str, str] | None) -> tuple[str, str]:
         if by_name is not None:
             return by_name
         raise ProbeError(f"{str(path)!r} is a damaged archive ({error}). Get the file anew.") from error
-    if "config.json" in names and "model.weights.h5" in names:
-        return "keras_files", "read_archive"
-    if any(name.endswith("/constants.pkl") for name in names):
-        return "torchscript", "read"
-    if any(name.endswith("/data.pkl") for name in names):
-        return "torch_files", "read"
-    if any(name.endswith(".npy") for name in names):
-        return "numpy_files", "read_archive"
-    if by_name is not None:
-        return by_name
-    raise ProbeError(
-        f"{str(path)!r} is an archive of {listed(names)}, which is no file of weights. Unpack it, and give one of: "
-        f"{FORMATS}."
-    )
+    _refuse(path, foreign_archive(names))
+    kinds = {
+        ("keras_files", "read_archive"): "config.json" in names and "model.weights.h5" in names,
+        ("torchscript", "read"): any(name.endswith("/constants.pkl") for name in names),
+        ("torch_files", "read"): any(name.endswith("/data.pkl") for name in names),
+        ("numpy_files", "read_archive"): any(name.endswith(".npy") for name in names),
+    }
+    return next((kind for kind, fits in kinds.items() if fits), by_name or ("packed", "read"))

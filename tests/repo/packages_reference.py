@@ -38,6 +38,15 @@ class Gate:
     b: Array
     c: Array
 
+    def rounding(self, x: Array, h: Array, r: Array | None = None) -> Array:
+        """Return how far rounding may take W x + b + r (U h + c), in units of half an epsilon.
+
+        Of a sum of n terms that is |W||x| + |b| + r (|U||h| + |c|), times n in the worst case, and times the root of
+        n where the roundings are independent (Higham and Mary, 2019). A value says nothing about it: terms cancel.
+        """
+        own, kept = np.abs(x) @ np.abs(self.W).T + np.abs(self.b), np.abs(h) @ np.abs(self.U).T + np.abs(self.c)
+        return np.sqrt(self.W.shape[1] + self.U.shape[1] + 2) * (own + (kept if r is None else r * kept))
+
 
 @dataclass(frozen=True)
 class Change:
@@ -58,10 +67,12 @@ class Plan:
         change: a clamp, or None.
         states: recorded states. Where they are given, each step starts from them and not from the loop's own, so
             that no rounding of one step reaches the next.
+        rounding: where it is given, the loop puts into it how far rounding may take each sum over inputs and units.
     """
 
     change: Change | None = None
     states: Signals | None = field(default=None, repr=False)
+    rounding: Signals | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,7 @@ class Loop:
         self.plan = plan
         self.state = state
         self._seen: dict[int, dict[str, Array]] = {}
+        self._rounding: dict[int, dict[str, Array]] = {}
 
     def step(self, t: int, x: Array, here: NDArray[np.bool_] | None = None) -> Array:
         """Return the hidden state after input number t, (batch, unit); rows that are not `here` keep theirs."""
@@ -132,6 +144,11 @@ class Loop:
             after = {name: self.plan.states[self.layer, name][:, t] for name in before}
         self.state = {name: np.where(here, after[name], before[name]) for name in before}
         self._seen[t] = {name: np.where(here, value, np.nan) for name, value in seen.items()}
+        if self.plan.rounding is not None:
+            self._rounding[t] = self._rounded(x, before["hidden_state"], seen)
+            for name in self._rounding[t]:
+                every = [self._rounding[step][name] for step in sorted(self._rounding)]
+                self.plan.rounding[self.layer, name] = np.stack(every, axis=1)
         return self.state["hidden_state"]
 
     @property
@@ -147,6 +164,17 @@ class Loop:
             value = value.copy()
             value[:, list(change.units)] = change.value
         return value
+
+    def _rounded(self, x: Array, h: Array, seen: dict[str, Array]) -> dict[str, Array]:
+        """Return how far rounding may take each sum of a step."""
+        found = {f"{name}_preactivation": gate.rounding(x, h) for name, gate in self.gates.items()}
+        if "candidate" in self.gates:
+            gate, recurrent = self.gates["candidate"], np.abs(seen["candidate_recurrent"])
+            found["candidate_recurrent"] = gate.rounding(np.zeros_like(x), h)
+            # What it takes the reset gate by, at most a quarter of what it takes that one's sum by, is multiplied.
+            reset = found["reset_gate_preactivation"] / 4
+            found["candidate_preactivation"] = gate.rounding(x, h, seen["reset_gate"]) + recurrent * reset
+        return found
 
     def _lstm(self, t: int, x: Array) -> dict[str, Array]:
         h, c = self.state["hidden_state"], self.state["cell_state"]

@@ -191,6 +191,10 @@ def _options(place: int, **options: Any) -> Callable[[Any], None]:
     return lambda config: layer_of(config, place)["config"].update(options)
 
 
+#: How Keras writes a class of somebody's own, whatever its name is.
+OWN = {"module": "mine.rnn", "registered_name": "Mine>LSTM"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -209,6 +213,13 @@ def _options(place: int, **options: Any) -> Callable[[Any], None]:
         ),
         (lambda c: layer_of(c, 1).update(class_name="GRU"), r"'lstm' resets before the product by its conf"),
         (_options(11, merge_mode="max"), r"'bidirectional' is bidirectional with merge_mode='max'"),
+        (lambda c: layer_of(c, 1).update({**OWN, "module": None}), r"'lstm' is a __main__\.LSTM; LSTM, GRU"),
+        (lambda c: layer_of(c, 1).update(OWN), r"'lstm' is a mine\.rnn\.LSTM; LSTM, GRU, .*names=\{'lstm'"),
+        (
+            lambda c: layer_of(c, 11)["config"]["layer"].update(OWN),
+            r"'bidirectional/forward_layer' is a mine",
+        ),
+        (lambda c: layer_of(c, 14)["config"]["cell"].update(OWN), r"'rnn' is a RNN of mine\.rnn\.LSTMCell; LSTM"),
         (_options(14, cell={"class_name": "MyCell", "config": {}}), r"'rnn' is a RNN of MyCell; LSTM"),
         (lambda c: c.clear(), r"configuration in this file of Keras cannot be read \(the configuration describes no"),
         (lambda c: c.update(config=3), r"configuration in this file of Keras cannot be read \("),
@@ -316,3 +327,11 @@ def test_an_array_of_another_file_is_not_followed(tmp_path: Path) -> None:
         _ = file.create_dataset("kernel", (3,), "f4", external=[("/etc/hostname", 0, 12)])
     with pytest.raises(ProbeError, match=r"keeps 'kernel' in another file, which is not opened"):
         _ = probe.load(tmp_path / "b.h5")
+
+
+def test_what_trained_a_layer_is_none() -> None:
+    """Keras 2.11 and later keep the optimizer's arrays under the layers' own names; they stay arrays."""
+    checkpoint = probe.load(DATA / "keras2_trained.h5")
+    assert list(checkpoint.recurrent) == ["lstm"]
+    assert checkpoint.check(reference("2")["x"], reference("2")["trained.lstm"]) < 1e-5
+    assert "optimizer_weights/Adam/m/lstm/lstm_cell/kernel:0" in checkpoint.tensors

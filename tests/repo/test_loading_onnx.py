@@ -92,6 +92,26 @@ def test_what_tf2onnx_exports_comes_back() -> None:
     assert "not understood: " in str(checkpoint)
 
 
+@torch.no_grad()
+def test_a_loop_of_plain_operations_is_named_with_its_arrays() -> None:
+    """What tf2onnx makes of a masked layer: the message lists the loop's arrays, and with names it is the layer."""
+    path, start = DATA / "tf2onnx_masked.onnx", "Func/model/lstm/PartitionedCall/input/_"
+    with pytest.raises(
+        ProbeError, match=r"no LSTM, GRU or RNN node, but what loops over steps in plain operations: "
+    ) as no:
+        _ = probe.load(path)
+    assert f"'{start}3:0' (2, 12), '{start}4:0' (3, 12), '{start}5:0' (12,). What they compute is not" in str(
+        no.value
+    )
+    names = {
+        f"{start}{3 + number}:0": f"lstm/{role}" for number, role in enumerate(("kernel", "recurrent_kernel", "bias"))
+    }
+    checkpoint = probe.load(path, names=names, gate_activation="sigmoid")
+    with np.load(DATA / "tf2onnx.npz") as expected:
+        assert checkpoint.check(expected["x"], expected["masked"]) < 1e-5
+    assert "no step is hidden by a mask" in str(checkpoint.source.assumed)
+
+
 def model(
     given: dict[str, Any] | None = None,
     *,
@@ -144,7 +164,10 @@ TWO_WAYS = {"activations": ["Tanh", "HardSigmoid", "Tanh"], "activation_alpha": 
         (model(R=np.zeros((1, 12, 4), "float32")), r"has W of shape \(1, 12, 2\) and R of shape \(1, 12, 4\)"),
         (model(inputs=("B",), B=np.zeros((1, 12), "float32")), r"has 'B' of shape \(1, 12\); expected \(1, 24\)"),
         (model(W=np.full((1, 12, 2), np.nan, "float32")), r"'node' holds 24 values that are not finite"),
-        (model(kind="DynamicQuantizeLSTM"), r"'node' is a DynamicQuantizeLSTM, and LSTM, GRU and RNN can be loaded"),
+        (
+            model(kind="DynamicQuantizeLSTM"),
+            r"'node' is a DynamicQuantizeLSTM, which rounds what it reads",
+        ),
         (
             model(inputs=("", "", "h"), h=np.arange(6, dtype="float32").reshape(1, 2, 3)),
             r"starts from states of shape \(1, 2, 3\), which are not the same for every row",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,18 @@ import torch
 from torch import Tensor
 
 from ...errors import ProbeError
-from ..reading import ERRORS, Budget, Contents, check_archive, reading
+from ..reading import DEEPEST, ERRORS, MOST_VALUES, Budget, Contents, check_archive, listed, reading
 
 ADVICE = "Give a file that torch.save(model.state_dict(), path) wrote."
 #: What a checkpoint holds besides networks.
 _NO_PART = ("optim", "opt_", "sched", "lr_", "ema_optim", "scaler")
+#: Of a network whose products are of 8 bits, after "holds a".
+QUANTIZED = (
+    "quantized network, which rounds what it reads and its state to 8 bits at each step; no cell here does. Save the "
+    "state_dict of the network before it is quantized."
+)
+#: What torch's message says of the first object that it does not open.
+_ASKED = re.compile(r"GLOBAL ([\w.]+)")
 _ARCHIVE = b"PK\x03\x04"
 #: Where a training loop's checkpoint keeps the state_dict.
 NESTED = ("state_dict", "model_state", "model", "model_state_dict", "net", "network", "weights")
@@ -54,9 +62,13 @@ def _unpickled(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Not in torch's words, which advise to load it without weights_only.
+        asked = _ASKED.search(str(error))
+        if asked and ("ScriptObject" in asked[1] or "quantized" in asked[1]):
+            raise ProbeError(f"{str(path)!r} holds a {QUANTIZED}") from error
+        named = f", {asked[1]!r} first" if asked else ""
         raise ProbeError(
-            f"{str(path)!r} is no file of torch.save, or holds Python objects besides tensors, which are not opened "
-            "because opening them can run any code. Save model.state_dict() instead of the model."
+            f"{str(path)!r} is no file of torch.save, or holds Python objects besides tensors{named}, which are not "
+            "opened because opening them can run any code. Save model.state_dict() instead of the model."
         ) from error
     except ERRORS as error:
         reason = str(error).partition("\n")[0][:200] or "it ends too early"
@@ -65,25 +77,47 @@ def _unpickled(path: Path) -> Any:
 
 def _state_dict(path: Path, content: Any) -> tuple[Mapping[str, Tensor], str]:
     """Return the tensors of a loaded file, and what it is."""
-    if not isinstance(content, Mapping):
+    by_name = content if isinstance(content, Mapping) else {}
+    nested = [key for key in NESTED if isinstance(by_name.get(key), Mapping) and _tensors(by_name[key])]
+    if len(nested) == 1:
+        return _tensors(by_name[nested[0]]), f"PyTorch checkpoint, state_dict under {nested[0]!r}"
+    with reading(path, "a state_dict", ADVICE):
+        parts = {} if nested else dict(_parts(content))
+    if not parts and not isinstance(content, Mapping):
         raise ProbeError(
             f"{str(path)!r} holds a {type(content).__name__}; a state_dict is a dict of tensors by name."
         )
-    nested = [key for key in NESTED if isinstance(content.get(key), Mapping) and _tensors(content[key])]
-    if _tensors(content) and not nested:
-        return _tensors(content), "PyTorch state_dict"
-    parts = [key for key, value in content.items() if isinstance(value, Mapping) and _tensors(value)]
-    parts = [str(key) for key in parts if not str(key).startswith(_NO_PART)]
-    if not nested and parts:
-        named = {f"{part}.{name}": value for part in parts for name, value in _tensors(content[part]).items()}
-        return named, f"PyTorch checkpoint, state_dicts under {', '.join(map(repr, parts))}"
-    if len(nested) != 1:
+    if not parts:
         raise ProbeError(
             f"{str(path)!r} is a dict with {', '.join(map(repr, content)) or 'nothing in it'}, and "
             f"{'several' if nested else 'none'} of {', '.join(map(repr, NESTED))} is a state_dict. "
             "Save the state_dict alone."
         )
-    return _tensors(content[nested[0]]), f"PyTorch checkpoint, state_dict under {nested[0]!r}"
+    named = {f"{place}.{name}" if place else name: value for place in parts for name, value in parts[place].items()}
+    if set(parts) == {""}:
+        return named, "PyTorch state_dict"
+    return named, f"PyTorch checkpoint, state_dicts under {listed(place for place in parts if place)}"
+
+
+def _parts(content: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the dicts and lists that hold tensors, at any depth, by the dotted place where they lie.
+
+    Raises:
+        ValueError: there are too many values, or they lie too deep.
+    """
+    below, seen = [("", content, 0)], 0
+    while below:
+        place, value, depth = below.pop(0)
+        if not isinstance(value, Mapping | list | tuple):
+            continue
+        held = value if isinstance(value, Mapping) else dict(enumerate(value))
+        seen += len(held)
+        if seen > MOST_VALUES or depth > DEEPEST:
+            raise ValueError(f"more than {MOST_VALUES} values, or values more than {DEEPEST} deep")
+        if tensors := _tensors(held):
+            yield place, tensors
+        kept = ((str(key), one) for key, one in held.items() if not str(key).startswith(_NO_PART))
+        below += [(f"{place}.{key}" if place else key, one, depth + 1) for key, one in kept]
 
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:

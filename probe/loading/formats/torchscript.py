@@ -13,6 +13,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ..reading import Budget, Contents, check_archive, count, flatten, reading
 from .pickled import Reader, RefusedError
+from .torch_files import QUANTIZED
 
 ADVICE = "Give a file that torch.jit.save wrote, or save the module's state_dict."
 _DTYPES = {
@@ -104,6 +105,8 @@ def read(path: Path, budget: Budget) -> Contents:
         try:
             value = _Archive(archive, root, budget).load()
         except RefusedError as refused:
+            if "qtensor" in str(refused) or "quantized" in str(refused):
+                raise ProbeError(f"{str(path)!r} holds a {QUANTIZED}") from None
             raise ProbeError(
                 f"{str(path)!r} is a TorchScript archive that asks for {str(refused)!r}, which is no array and no "
                 f"module; what it is is not in the archive's data. {ADVICE}"

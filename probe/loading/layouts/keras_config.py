@@ -12,6 +12,8 @@ from ..reading import DEEPEST
 MODELS = ("Sequential", "Functional", "Model")
 #: What hides steps from the layers below.
 _MASKING = ("Masking", "Embedding")
+#: The packages that Keras's own classes are from.
+_KERAS = ("keras", "tf_keras", "tensorflow")
 #: Layers whose outputs carry no mask on, by how Keras names them.
 _ENDS = ("Flatten", "GlobalAveragePooling1D", "GlobalMaxPooling1D", "Dot")
 
@@ -83,10 +85,10 @@ def _walk(model: Any, at: _Place, depth: int) -> Iterator[Described]:
     used: dict[str, int] = {}
     masks = _Masks(last=at.hidden_by)
     for layer in _layers(model):
-        kind, config = str(layer["class_name"]), layer["config"]
+        kind, config = class_of(layer), layer["config"]
         options = config if isinstance(config, dict) else {}
         own = str(layer.get("name") or options.get("name") or kind)
-        stem = snake_case(kind)
+        stem = snake_case(str(layer["class_name"]))
         used[stem] = used.get(stem, -1) + 1
         below = f"{at.path}layers/{stem}{f'_{used[stem]}' if used[stem] else ''}"
         reached = at.hidden_by if kind == "InputLayer" else _reached(layer, masks)
@@ -153,13 +155,27 @@ def _one(layer: Described) -> Described:
         replace(
             layer,
             name=f"{layer.name}/{way}",
-            kind=str(one["class_name"]),
+            kind=class_of(one),
             config=one["config"],
             path=f"{layer.path}/{way}",
         )
         for way, one in zip(ways, (inner, other), strict=False)
     )
     return replace(layer, wrapped=wrapped)
+
+
+def class_of(layer: Mapping[str, Any]) -> str:
+    """Return a layer's class; of a recurrent one that is none of Keras, with where it is from.
+
+    Somebody's own class may have the name of one of Keras, and compute something else.
+    """
+    name, module = str(layer["class_name"]), layer.get("module")
+    recurrent = is_recurrent(name) or name in ("Bidirectional", "TimeDistributed")
+    # Keras's own have no registered name, but for some that are private to it; older files have neither word.
+    own = module is not None or layer.get("registered_name") is not None
+    if not recurrent or not own or str(module).partition(".")[0] in _KERAS:
+        return name
+    return f"{module or '__main__'}.{name}"
 
 
 def is_recurrent(kind: str) -> bool:

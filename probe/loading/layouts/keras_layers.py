@@ -16,7 +16,7 @@ from ..plans import Found, Plan, module_of, pair_of, reversed_module
 from ..reading import Contents, listed
 from . import keras_weights
 from .keras_arrays import WRITTEN, Arrays, function_of, split
-from .keras_config import Described, described, is_recurrent
+from .keras_config import Described, class_of, described, is_recurrent
 
 #: By the class of a layer, or of the cell of a layer `RNN`.
 KINDS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
@@ -209,11 +209,12 @@ _OLD = "_layer_checkpoint_dependencies/"
 
 def _kind(layer: Described) -> str:
     cell = layer.config.get("cell")
-    if layer.kind == "RNN" and isinstance(cell, Mapping) and cell.get("class_name") in CELLS:
-        return CELLS[cell["class_name"]]
+    if layer.kind == "RNN" and isinstance(cell, Mapping) and "class_name" in cell and class_of(cell) in CELLS:
+        return CELLS[class_of(cell)]
     if layer.kind in KINDS:
         return KINDS[layer.kind]
-    what = f"{layer.kind} of {cell.get('class_name')}" if isinstance(cell, Mapping) else layer.kind
+    own = class_of(cell) if isinstance(cell, Mapping) and "class_name" in cell else None
+    what = f"{layer.kind} of {own}" if own else layer.kind
     known = ", ".join([*KINDS, *(f"RNN of {cell}" for cell in CELLS)])
     raise ProbeError(f"{layer.name!r} is a {what}; {known} can be loaded. {_leave_out(layer.name)}")
 

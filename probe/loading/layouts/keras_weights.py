@@ -27,6 +27,8 @@ _CELL = re.compile(r"(?P<start>.*?)/?(?:[a-z_]*_)?(?:cell|cudnn_lstm|cudnn_gru)(
 _ROLES = ("kernel", "recurrent_kernel", "bias")
 #: What lies below a cell and takes no part in what it computes: what trains it, and random numbers of its dropout.
 _NO_PART = re.compile(r".*(\.OPTIMIZER_SLOT|seed_generator|/(Adam|Adam_1|Momentum|RMSProp|m|v)(:0)?$)")
+#: Where Keras 2 keeps, in the file of a whole model, what trains it: arrays with the shapes and names of the weights.
+_OPTIMIZER = "optimizer_weights/"
 GATES_WHY = "the arrays are those of a gated layer of Keras, and weights alone do not say the function of its gates"
 GATES_USUAL = (
     "'sigmoid' (Keras 2.3 and later, unless told otherwise), 'hard_sigmoid_keras2' (the default before 2.3) and "
@@ -71,6 +73,8 @@ def groups_of(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
     """Return, of each group of arrays that can be a recurrent layer, the names by what they are."""
     groups: dict[str, dict[str, str]] = {}
     for name in tensors:
+        if name.startswith(_OPTIMIZER):
+            continue
         if match := _NUMBERED.fullmatch(name):
             number = int(match["number"])
             groups.setdefault(match["group"], {})[_ROLES[number] if number < len(_ROLES) else match["number"]] = name

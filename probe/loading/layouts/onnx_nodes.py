@@ -17,7 +17,7 @@ from ...errors import ProbeError
 from ..choices import Choices
 from ..formats.onnx_file import OnnxModel, inner_graphs, name_of
 from ..plans import GATES, Found, Plan, module_of, pair_of, reversed_module, rows
-from ..reading import DEEPEST, reading
+from ..reading import DEEPEST, SHOWN, reading
 from .onnx_constants import Scope, attributes, constant
 from .onnx_functions import functions_of
 
@@ -30,8 +30,9 @@ ATTRIBUTES = frozenset(
         *("input_forget", "layout", "linear_before_reset", "output_sequence"),
     )
 )
-#: Nodes that compute what an LSTM or GRU does in integers, or with attention.
-_OTHERS = ("DynamicQuantizeLSTM", "AttnLSTM", "QLinearLSTM")
+_ROUNDED = "rounds what it reads and its state to 8 bits at each step"
+#: Nodes that compute what an LSTM or GRU does in integers, or with attention: what else they do.
+_OTHERS = {"DynamicQuantizeLSTM": _ROUNDED, "QLinearLSTM": _ROUNDED, "AttnLSTM": "attends to its input at each step"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,28 @@ def find(model: OnnxModel, choices: Choices, skipped: frozenset[str]) -> list[Fo
     return found
 
 
+def loops(model: OnnxModel) -> str:
+    """Return what a graph computes step by step with plain operations, a sentence, or "" where it does nothing so.
+
+    An exporter without an operator for a cell, such as tf2onnx for a masked layer of Keras, writes a loop over steps,
+    whose matrices are constants that it is given.
+    """
+    told = []
+    for number, node in enumerate(model.graph.node):
+        inside = {below.op_type for _, graph in inner_graphs(node) for below in graph.node}
+        if node.op_type in ("Loop", "Scan") and inside & {"MatMul", "Gemm"}:
+            given = {name: model.constants[""].get(name) for name in node.input}
+            arrays = [f"{name!r} {tuple(one.shape)}" for name, one in given.items() if one is not None and one.dim()]
+            told.append(f"{name_of(node, number)!r} of {', '.join(arrays) or 'arrays inside it'}")
+    if not told:
+        return ""
+    return (
+        f"Its graph has no LSTM, GRU or RNN node, but what loops over steps in plain operations: "
+        f"{'; '.join(told[:SHOWN])}. What they compute is not looked at: see there, and if they are cells of Keras, "
+        "call each kernel, recurrent kernel and bias so with names=, as in names={'my_array': 'lstm/kernel'}. "
+    )
+
+
 def _nodes(model: OnnxModel, graph: Any, scope: Scope) -> Iterator[Node]:
     from onnx import defs
 
@@ -89,8 +112,9 @@ def _nodes(model: OnnxModel, graph: Any, scope: Scope) -> Iterator[Node]:
         own = scope.start + name_of(node, number)
         if node.op_type in _OTHERS:
             raise ProbeError(
-                f"{own!r} is a {node.op_type}, and LSTM, GRU and RNN can be loaded. Leave it out with "
-                f"names={{{own!r}: None}}, or export the model before it is quantized."
+                f"{own!r} is a {node.op_type}, which {_OTHERS[node.op_type]}, and no cell here does; LSTM, GRU and "
+                f"RNN can be loaded. Give the model that it was made from, or leave it out with names={{{own!r}: "
+                "None}."
             )
         if node.op_type in GATES and node.domain in ("", "ai.onnx"):
             inputs = (*node.input, *[""] * 8)[:8]

@@ -43,7 +43,8 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
         ProbeError: a tensor is missing, has the wrong shape or dtype or belongs to another kind of network, or there
             is a plain RNN and no activation was chosen.
     """
-    renamed = _in_full(tensors)
+    written = _in_full(tensors)
+    renamed = _undropped(written, choices)
     matches = {name: match for name in renamed if (match := _NAME.fullmatch(name))}
     networks = dict.fromkeys(
         match["network"] or "" for match in matches.values() if match["kind"] in ("weight_ih", "weight_hh")
@@ -52,9 +53,10 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
     for network in networks:
         own = {name: tensors[at] for name, at in renamed.items() if name.rpartition(".")[0] == network}
         order = "torch"
-        if any(renamed[name] != name for name in own):
+        if any(written.get(name, name) != name for name in own):
             choices.assume(f"{network or 'the network'}: arrays named w_ih, w_hh are in torch's layout")
         module, order = _built(network, own, choices)
+        _check_alone(network, type(module).__name__, [name for name in renamed if name not in own])
         arrays = tuple(renamed[name] for name in own)
         found.append(Found(network, module, arrays, f"torch {type(module).__name__}", order))
     return found
@@ -74,6 +76,39 @@ def _in_full(tensors: Mapping[str, Tensor]) -> dict[str, str]:
         else:
             full[name] = name
     return full if len(full) == len(tensors) else {name: name for name in tensors}
+
+
+def _check_alone(network: str, kind: str, others: Iterable[str]) -> None:
+    """Raise ProbeError where arrays lie inside a network, as those of a cell with layer norms do."""
+    inside = [name for name in others if network and name.startswith(f"{network}.")]
+    # What weight drop overwrote has the name of a weight.
+    inside = [name for name in inside if "." in name.removeprefix(f"{network}.")]
+    if inside:
+        child = f"{network}.{inside[0].removeprefix(f'{network}.').partition('.')[0]}"
+        raise ProbeError(
+            f"{inside[0]!r} lies inside {network!r}, and torch's {kind} has no modules inside it: this is another "
+            "kind of network, such as one with layer norms. Build it with its own class and give it to probe.record, "
+            f"or leave the arrays out: names={{{child + '.*'!r}: None}}."
+        )
+
+
+def _undropped(full: dict[str, str], choices: Choices) -> dict[str, str]:
+    """Return names without the weights that weight drop overwrote in training, each with the raw one in its place.
+
+    fastai's `WeightDropout` keeps `X.weight_hh_l0_raw` beside `X.module.weight_hh_l0`, and the AWD-LSTM before it
+    `X.module.weight_hh_l0_raw` in its place. The one without `_raw` is a random part of the other: the latest draw.
+    """
+    kept = dict(full)
+    for name, at in full.items():
+        start, _, own = name.removesuffix("_raw").rpartition(".")
+        if not name.endswith("_raw") or not _NAME.fullmatch(own):
+            continue
+        inner = f"{start}.module." if start else "module."
+        holder = inner if any(other.startswith(f"{inner}weight_ih") for other in full) else name[: -len(own) - 4]
+        del kept[name]
+        kept[holder + own] = at
+        choices.assume(f"{(holder + own)!r} is {at!r}: without the dropout of weights that trained it")
+    return kept
 
 
 def _built(network: str, tensors: Mapping[str, Tensor], choices: Choices) -> tuple[nn.Module, str]:

@@ -102,6 +102,16 @@ def cudnn(references: dict[str, Any], x: Any) -> None:
         references[f"cudnn.{kind}"] = models[1](x).numpy()
 
 
+def trained(references: dict[str, Any], x: Any) -> None:
+    """Write a model that was trained for a step, whose file holds what trained it under the names of its layers."""
+    model = keras.Sequential([layers.Input((TIME, INPUTS)), layers.LSTM(UNITS, return_sequences=True, name="lstm")])
+    model.compile(keras.optimizers.Adam(), "mse")
+    model.fit(x, np.zeros((BATCH, TIME, UNITS)), epochs=1, verbose=0)
+    numbers(model, 7)
+    model.save(HERE / "keras2_trained.h5")
+    references["trained.lstm"] = model(x).numpy()
+
+
 def main() -> None:
     """Write everything of one generation."""
     drawn = np.random.default_rng(0)
@@ -128,6 +138,7 @@ def main() -> None:
             references[f"{model.name}.{layer.name}"] = computed.numpy()
     if GENERATION == "2":
         cudnn(references, x)
+        trained(references, x)
     np.savez(HERE / f"keras{GENERATION}.npz", **references)
 
 

@@ -1,0 +1,102 @@
+"""What a file of weights leaves open is said at the command line too, and what is assumed is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import probe
+from probe import ProbeError
+from probe.cli import run
+from probe.network_files import record_file
+
+LSTM = {"cell/basic_lstm_cell/kernel": (5, 12), "cell/basic_lstm_cell/bias": (12,)}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return the arrays of a cell of TensorFlow 1, whose forget bias no file says."""
+    drawn = np.random.default_rng(0)
+    arrays = {name.replace("/", "."): drawn.normal(size=shape).astype("float32") for name, shape in LSTM.items()}
+    np.savez(tmp_path / "a.npz", allow_pickle=True, **{name.replace(".", "/"): one for name, one in arrays.items()})
+    np.save(tmp_path / "x.npy", drawn.normal(size=(2, 4, 2)).astype("float32"))
+    return tmp_path / "a.npz"
+
+
+def ran(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> str:
+    """Run the command line; return what it printed, on stderr where it failed."""
+    assert run(list(map(str, words))) == code
+    printed = capsys.readouterr()
+    return printed.err if code else printed.out
+
+
+def test_the_option_that_decides_is_named_and_taken(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without it nothing is done; with two values two networks are recorded, each that of `probe.load`."""
+    words = ["record", file, file.with_name("x.npy"), "-o", file.with_name("o.npz")]
+    assert "Say which with forget_bias=" in ran(capsys, *words, code=1)
+    assert "At the command line: --forget-bias." in ran(capsys, *words, code=1)
+    x = torch.from_numpy(np.load(file.with_name("x.npy")))
+    states: list[Tensor] = []
+    for bias in (0.0, 1.0):
+        out = file.with_name(f"{bias}.safetensors")
+        _ = ran(capsys, "record", file, file.with_name("x.npy"), "-o", out, "--forget-bias", str(bias))
+        states.append(probe.load_recording(out)["hidden_state"])
+        (module,) = probe.load(file, forget_bias=bias).recurrent.values()
+        assert torch.equal(states[-1], probe.record(module, x)["hidden_state"])
+    assert not torch.equal(*states)
+
+
+def test_what_is_assumed_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As text and as JSON, beside what was not understood."""
+    drawn = np.random.default_rng(0)
+    arrays = {"lstm/kernel": drawn.normal(size=(2, 12)), "lstm/recurrent_kernel": drawn.normal(size=(3, 12))}
+    np.savez(tmp_path / "a.npz", allow_pickle=True, words=np.array(["a"]), **arrays)
+    words = ["inspect", tmp_path / "a.npz", "--gate-activation", "sigmoid"]
+    assert "assumed: lstm: no step is hidden by a mask" in ran(capsys, *words)
+    assert "not understood: words" in ran(capsys, *words)
+    described = json.loads(ran(capsys, *words, "--json"))
+    assert any("no step is hidden by a mask" in sentence for sentence in described["source"]["assumed"])
+    assert described["not_understood"] == ["words"]
+
+
+def test_arrays_are_renamed_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As ARRAY=NAME, an equals sign in ARRAY included; what is neither is refused."""
+    state = nn.GRU(2, 3).state_dict()
+    arrays = {f"my=gru {name}": value.numpy() for name, value in state.items()}
+    np.savez(tmp_path / "a.npz", allow_pickle=True, **arrays)
+    assert "At the command line: --names OLD=NEW." in ran(capsys, "inspect", tmp_path / "a.npz", code=1)
+    renamed = [f"my=gru {name}=enc.{name}" for name in state]
+    assert "enc: GRU, float32" in ran(capsys, "inspect", tmp_path / "a.npz", "--names", *renamed)
+    left = ran(capsys, "inspect", tmp_path / "a.npz", "--names", *renamed[:2], "my=gru bias_*=")
+    assert "enc: GRU, float32" in left
+    assert "other arrays: my=gru bias_ih_l0 9, my=gru bias_hh_l0 9" in left
+    assert "--names 'enc' must be OLD=NEW" in ran(capsys, "inspect", tmp_path / "a.npz", "--names", "enc", code=1)
+
+
+def test_a_layer_that_runs_in_another_way_is_recorded(tmp_path: Path) -> None:
+    """Backwards, as a file of ONNX has it: what runs it has no size of its own, and holds what has."""
+    onnx = pytest.importorskip("onnx")
+    helper, numbers = onnx.helper, onnx.numpy_helper
+    drawn = np.random.default_rng(0)
+    weights = {"W": (1, 12, 2), "R": (1, 12, 3)}
+    kept = [numbers.from_array(drawn.normal(size=size).astype("float32"), name) for name, size in weights.items()]
+    node = helper.make_node("LSTM", ["x", "W", "R"], ["y"], name="rnn", direction="reverse", hidden_size=3)
+    values = [helper.make_tensor_value_info(name, 1, None) for name in ("x", "y")]
+    graph = helper.make_graph([node], "graph", values[:1], values[1:], kept)
+    onnx.save(helper.make_model(graph), tmp_path / "a.onnx")
+    np.save(tmp_path / "x.npy", drawn.normal(size=(2, 4, 2)).astype("float32"))
+    recording = record_file(tmp_path / "a.onnx", tmp_path / "x.npy", tmp_path / "o.npz")
+    assert recording["hidden_state"].shape == (2, 4, 3)
+
+
+def test_inputs_whose_header_is_cut_are_refused(file: Path) -> None:
+    """numpy asks Python's tokenizer about a header, whose own error it lets through."""
+    content = file.with_name("x.npy").read_bytes()
+    _ = file.with_name("x.npy").write_bytes(content.replace(b"(2, 4, 2)", b"((2, 4, 2"))
+    with pytest.raises(ProbeError, match=r"The inputs: '.*x\.npy' cannot be read"):
+        _ = record_file(file, file.with_name("x.npy"), file.with_name("o.npz"), given={"forget_bias": 1.0})
