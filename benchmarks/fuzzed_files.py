@@ -115,6 +115,8 @@ FILES: dict[str, FuzzedFile] = {
     "npz": FuzzedFile("a.npz", _npz),
     "pickle": FuzzedFile("a.pkl", lambda: pickle.dumps(_arrays(), protocol=4)),
     "pickle-old": FuzzedFile("a.pkl", lambda: pickle.dumps(_arrays(), protocol=2)),
+    "objects": FuzzedFile("a.pkl", _data("checkpoints/madmom_plain.pkl")),
+    "objects-old": FuzzedFile("a.pkl", _data("checkpoints/madmom_gru.pkl")),
     "keras": FuzzedFile("a.keras", _data("keras-counter/model.keras")),
     "h5": FuzzedFile("a.h5", _data("keras-counter/model.h5")),
     "h5-wide": FuzzedFile("a.h5", _data("checkpoints/keras3_wide.h5")),

@@ -14,9 +14,19 @@ from ..errors import ProbeError
 from .checkpoint import Checkpoint, Source
 from .choices import Choices
 from .formats.graph_def import FrozenGraph
+from .formats.inert import Objects
 from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
-from .layouts import dynet_names, keras_layers, keras_weights, onnx_nodes, tf1_graph, tf1_names, torch_names
+from .layouts import (
+    dynet_names,
+    gate_objects,
+    keras_layers,
+    keras_weights,
+    onnx_nodes,
+    tf1_graph,
+    tf1_names,
+    torch_names,
+)
 from .opening import open_path
 from .own import fill, unwrapped
 from .plans import Found
@@ -91,6 +101,8 @@ def _loaded(
     contents: Contents, called: Mapping[str, str], choices: Choices, skipped: frozenset[str] | None, what: str
 ) -> Checkpoint:
     found = _found(contents, called, choices, skipped)
+    if not found and contents.refusal:
+        raise ProbeError(contents.refusal)
     if not found:
         raise ProbeError(
             f"There are no weights of a recurrent network in {what}. Known are torch's names (NETWORK.weight_ih_l0 "
@@ -121,6 +133,11 @@ def _found(
         nodes = onnx_nodes.find(description, choices, skipped)
         if nodes:
             return nodes
+    if isinstance(description, Objects) and skipped is not None:
+        kept = {new: contents.tensors[old] for new, old in called.items()}
+        objects = gate_objects.find(kept, description, choices)
+        if objects:
+            return objects
     facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
     tensors = {new: contents.tensors[old] for new, old in called.items()}
     found: list[Found] = []

@@ -36,8 +36,8 @@ _BY_NAME = {
     ".h5": ("keras_files", "read_hdf5"),
     ".hdf5": ("keras_files", "read_hdf5"),
     ".index": ("tensor_bundle", "read"),
-    ".pkl": ("pickled", "read"),
-    ".pickle": ("pickled", "read"),
+    ".pkl": ("inert", "read"),
+    ".pickle": ("inert", "read"),
 }
 
 
@@ -102,7 +102,7 @@ def _reader(path: Path) -> tuple[str, str]:
         ("numpy_files", "read_array"): start.startswith(_NPY),
         ("tensor_bundle", "read"): end == tensor_bundle.MAGIC,
         ("dynet_text", "read"): start.startswith(dynet_text.START),
-        ("torch_files" if old_torch else "pickled", "read"): start[:2] in _PICKLES,
+        ("torch_files" if old_torch else "inert", "read"): start[:2] in _PICKLES,
         ("safetensors_file", "read"): start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32,
     }
     chosen = next((kind for kind, fits in kinds.items() if fits), by_name)
