@@ -120,6 +120,7 @@ FILES: dict[str, FuzzedFile] = {
     "keras": FuzzedFile("a.keras", _data("keras-counter/model.keras")),
     "h5": FuzzedFile("a.h5", _data("keras-counter/model.h5")),
     "h5-wide": FuzzedFile("a.h5", _data("checkpoints/keras3_wide.h5")),
+    "h5-keras1": FuzzedFile("a.h5", _data("checkpoints/keras1_masked.h5")),
     "weights-h5": FuzzedFile("a.weights.h5", _data("keras-counter/model.weights.h5"), {"gate_activation": "sigmoid"}),
     "tf1-index": FuzzedFile(
         "tf1_cells.index",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -13,20 +12,12 @@ from torch import Tensor, nn
 from ..errors import ProbeError
 from .checkpoint import Checkpoint, Source
 from .choices import Choices
+from .finders import finders
 from .formats.graph_def import FrozenGraph
 from .formats.inert import Objects
 from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
-from .layouts import (
-    dynet_names,
-    gate_objects,
-    keras_layers,
-    keras_weights,
-    onnx_nodes,
-    tf1_graph,
-    tf1_names,
-    torch_names,
-)
+from .layouts import gate_objects, keras_layers, onnx_nodes, tf1_graph
 from .opening import open_path
 from .own import fill, unwrapped
 from .plans import Found
@@ -141,8 +132,7 @@ def _found(
     facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
     tensors = {new: contents.tensors[old] for new, old in called.items()}
     found: list[Found] = []
-    finders = (torch_names.find, keras_weights.find, partial(tf1_names.find, facts=facts), dynet_names.find)
-    for find in finders:
+    for find in finders(facts):
         own = find(tensors, choices)
         # An array belongs to one layer: torch's `lstm_cell.weight_ih` has a name that TensorFlow's cells could have.
         used = {name for one in own for name in one.arrays}

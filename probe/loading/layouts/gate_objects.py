@@ -41,6 +41,9 @@ _PARTS = {
     "GRU": ("reset_gate", "update_gate", "cell"),
 }
 _INITIAL = ("init", "hid_init")
+#: Every array that a layer may have; the last two are what was last computed.
+_KNOWN = ("weights", "bias", "recurrent_weights", "peephole_weights", *_INITIAL, "cell_init", "_prev", "_state")
+_WAYS = ("fwd_layer", "bwd_layer")
 #: Each gate has a name and no place.
 _ORDERS = {"LSTM": "by name", "GRU": "by name", "RNN": ""}
 
@@ -118,8 +121,8 @@ def find(tensors: Mapping[str, Tensor], described: Any, choices: Choices) -> lis
     found: list[Found] = []
     done: set[str] = set()
     for name, class_ in file.classes.items():
-        ways = _ways(name, file)
-        if name in done or not ways:
+        ways = () if name in done else _ways(name, file)
+        if not ways:
             continue
         done |= set(ways)
         kinds = [_kind(way, file) for way in ways]
@@ -134,8 +137,16 @@ def _ways(name: str, file: _File) -> tuple[str, ...]:
     """Return the names of a layer's one or two directions; nothing of an object that is no recurrent layer."""
     match = _CLASS.fullmatch(file.classes[name])
     if match is None or match["kind"] != "Bidirectional":
-        return (name,) if file.below(name) and _kind(name, file) else ()
-    both = tuple(_joined(name, way) for way in ("fwd_layer", "bwd_layer"))
+        if not file.below(name) or not _kind(name, file):
+            return ()
+        other = next((array for array in file.below(name) if array.rpartition(".")[2] not in _KNOWN), None)
+        if other is not None or name.rpartition(".")[2] in _WAYS:
+            raise ProbeError(
+                f"{name!r} has {other or 'a name'!r} as no layer of madmom has outside of a BidirectionalLayer: the "
+                f"file is damaged, or of a version that is not known. Leave it out: names={{{name + '.*'!r}: None}}."
+            )
+        return (name,)
+    both = tuple(_joined(name, way) for way in _WAYS)
     return both if all(way in file.classes and file.below(way) and _kind(way, file) for way in both) else ()
 
 

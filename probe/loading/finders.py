@@ -1,0 +1,29 @@
+"""Which layouts are asked, in this order, for recurrent layers among arrays known by name and shape alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from .choices import Choices
+from .layouts import dynet_names, keras1_arrays, keras_weights, tf1_names, torch_names
+from .plans import Found
+
+Finder = Callable[[Mapping[str, Tensor], Choices], list[Found]]
+
+
+def finders(facts: Mapping[str, Mapping[str, Any]] | None) -> tuple[Finder, ...]:
+    """Return the layouts.
+
+    Args:
+        facts: what a graph of TensorFlow says of its cells; None where there is none.
+    """
+    return (
+        torch_names.find,
+        keras_weights.find,
+        keras1_arrays.find,
+        lambda tensors, choices: tf1_names.find(tensors, choices, facts),
+        dynet_names.find,
+    )
