@@ -120,6 +120,14 @@ FILES: dict[str, FuzzedFile] = {
     "keras": FuzzedFile("a.keras", _data("keras-counter/model.keras")),
     "h5": FuzzedFile("a.h5", _data("keras-counter/model.h5")),
     "h5-wide": FuzzedFile("a.h5", _data("checkpoints/keras3_wide.h5")),
+    "flax": FuzzedFile("a.msgpack", _data("checkpoints/flax.msgpack"), {"activation": "tanh"}),
+    "haiku": FuzzedFile("a.pkl", _data("checkpoints/haiku.pkl")),
+    "equinox": FuzzedFile("a.npz", _data("checkpoints/equinox.npz")),
+    "equinox-leaves": FuzzedFile(
+        "a.eqx",
+        _data("checkpoints/equinox.eqx"),
+        {"names": {"0": "cell.weight_ih", "1": "cell.weight_hh", "2": "cell.bias"}},
+    ),
     "h5-keras1": FuzzedFile("a.h5", _data("checkpoints/keras1_masked.h5")),
     "weights-h5": FuzzedFile("a.weights.h5", _data("keras-counter/model.weights.h5"), {"gate_activation": "sigmoid"}),
     "tf1-index": FuzzedFile(

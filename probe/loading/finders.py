@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from .choices import Choices
-from .layouts import dynet_names, keras1_arrays, keras_weights, tf1_names, torch_names
+from .layouts import dynet_names, haiku_names, jax_names, keras1_arrays, keras_weights, tf1_names, torch_names
 from .plans import Found
 
 Finder = Callable[[Mapping[str, Tensor], Choices], list[Found]]
@@ -21,9 +21,12 @@ def finders(facts: Mapping[str, Mapping[str, Any]] | None) -> tuple[Finder, ...]
         facts: what a graph of TensorFlow says of its cells; None where there is none.
     """
     return (
+        jax_names.find_equinox,
         torch_names.find,
         keras_weights.find,
         keras1_arrays.find,
         lambda tensors, choices: tf1_names.find(tensors, choices, facts),
         dynet_names.find,
+        jax_names.find_flax,
+        haiku_names.find,
     )

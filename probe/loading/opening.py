@@ -35,6 +35,8 @@ _BY_NAME = {
     ".keras": ("keras_files", "read_archive"),
     ".h5": ("keras_files", "read_hdf5"),
     ".hdf5": ("keras_files", "read_hdf5"),
+    ".msgpack": ("flax_msgpack", "read"),
+    ".flax": ("flax_msgpack", "read"),
     ".index": ("tensor_bundle", "read"),
     ".pkl": ("inert", "read"),
     ".pickle": ("inert", "read"),
@@ -103,6 +105,7 @@ def _reader(path: Path) -> tuple[str, str]:
         ("tensor_bundle", "read"): end == tensor_bundle.MAGIC,
         ("dynet_text", "read"): start.startswith(dynet_text.START),
         ("torch_files" if old_torch else "inert", "read"): start[:2] in _PICKLES,
+        ("flax_msgpack", "read"): b"\x81" <= start[:1] <= b"\x8f" and start[2:6].isalnum(),
         ("safetensors_file", "read"): start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32,
     }
     chosen = next((kind for kind, fits in kinds.items() if fits), by_name)
