@@ -121,6 +121,8 @@ FILES: dict[str, FuzzedFile] = {
     "h5": FuzzedFile("a.h5", _data("keras-counter/model.h5")),
     "h5-wide": FuzzedFile("a.h5", _data("checkpoints/keras3_wide.h5")),
     "flax": FuzzedFile("a.msgpack", _data("checkpoints/flax.msgpack"), {"activation": "tanh"}),
+    "chainer": FuzzedFile("a.npz", _data("checkpoints/chainer.npz"), {"activation": "tanh"}),
+    "chainer-h5": FuzzedFile("a.h5", _data("checkpoints/chainer.h5"), {"activation": "tanh"}),
     "haiku": FuzzedFile("a.pkl", _data("checkpoints/haiku.pkl")),
     "equinox": FuzzedFile("a.npz", _data("checkpoints/equinox.npz")),
     "equinox-leaves": FuzzedFile(

@@ -8,7 +8,16 @@ from typing import Any
 from torch import Tensor
 
 from .choices import Choices
-from .layouts import dynet_names, haiku_names, jax_names, keras1_arrays, keras_weights, tf1_names, torch_names
+from .layouts import (
+    chainer_names,
+    dynet_names,
+    haiku_names,
+    jax_names,
+    keras1_arrays,
+    keras_weights,
+    tf1_names,
+    torch_names,
+)
 from .plans import Found
 
 Finder = Callable[[Mapping[str, Tensor], Choices], list[Found]]
@@ -29,4 +38,5 @@ def finders(facts: Mapping[str, Mapping[str, Any]] | None) -> tuple[Finder, ...]
         dynet_names.find,
         jax_names.find_flax,
         haiku_names.find,
+        chainer_names.find,
     )

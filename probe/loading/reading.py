@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,7 @@ ERRORS = (
     ValueError,
     pickle.PickleError,
     struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
