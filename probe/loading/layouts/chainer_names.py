@@ -201,7 +201,7 @@ def _ways(stack: str, plans: Sequence[Plan]) -> int:
     if len(plans) == 2 and one == two:
         raise ProbeError(
             f"{stack!r} has two layers of {units} units that read inputs of that size: two levels, or two "
-            f"directions, which no file of Chainer says. Load them one by one: names={{{stack + '/1/*'!r}: None}}, then "
+            f"directions, which no file of Chainer says. Load one by one: names={{{stack + '/1/*'!r}: None}}, then "
             f"names={{{stack + '/0/*'!r}: None}}."
         )
     return 2 if sizes == two else 1
