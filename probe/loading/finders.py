@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .choices import Choices
 from .layouts import (
+    allennlp_names,
     chainer_names,
     dynet_names,
     haiku_names,
@@ -16,7 +17,7 @@ from .layouts import (
     keras1_arrays,
     keras_weights,
     tf1_names,
-    torch_names,
+    torch_wrapped,
 )
 from .plans import Found
 
@@ -31,7 +32,8 @@ def finders(facts: Mapping[str, Mapping[str, Any]] | None) -> tuple[Finder, ...]
     """
     return (
         jax_names.find_equinox,
-        torch_names.find,
+        torch_wrapped.find,
+        allennlp_names.find,
         keras_weights.find,
         keras1_arrays.find,
         lambda tensors, choices: tf1_names.find(tensors, choices, facts),
