@@ -123,6 +123,9 @@ FILES: dict[str, FuzzedFile] = {
     "flax": FuzzedFile("a.msgpack", _data("checkpoints/flax.msgpack"), {"activation": "tanh"}),
     "chainer": FuzzedFile("a.npz", _data("checkpoints/chainer.npz"), {"activation": "tanh"}),
     "chainer-h5": FuzzedFile("a.h5", _data("checkpoints/chainer.h5"), {"activation": "tanh"}),
+    "mxnet": FuzzedFile("a.params", _data("checkpoints/mxnet.params"), {"activation": "relu"}),
+    "mindspore": FuzzedFile("a.ckpt", _data("checkpoints/mindspore.ckpt"), {"activation": "tanh"}),
+    "paddle": FuzzedFile("a.pdparams", _data("checkpoints/paddle.pdparams"), {"activation": "tanh"}),
     "haiku": FuzzedFile("a.pkl", _data("checkpoints/haiku.pkl")),
     "equinox": FuzzedFile("a.npz", _data("checkpoints/equinox.npz")),
     "equinox-leaves": FuzzedFile(

@@ -16,6 +16,8 @@ from .layouts import (
     jax_names,
     keras1_arrays,
     keras_weights,
+    mxnet_names,
+    paddle_names,
     tf1_names,
     torch_wrapped,
 )
@@ -32,8 +34,10 @@ def finders(facts: Mapping[str, Mapping[str, Any]] | None) -> tuple[Finder, ...]
     """
     return (
         jax_names.find_equinox,
+        paddle_names.find,
         torch_wrapped.find,
         allennlp_names.find,
+        mxnet_names.find,
         keras_weights.find,
         keras1_arrays.find,
         lambda tensors, choices: tf1_names.find(tensors, choices, facts),

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from ..errors import ProbeError
-from .formats import dynet_text, tensor_bundle
+from .formats import dynet_text, mindspore_ckpt, mxnet_params, tensor_bundle
 from .reading import ERRORS, Budget, Contents, listed
 
 #: What can be read, for messages.
@@ -40,6 +40,7 @@ _BY_NAME = {
     ".index": ("tensor_bundle", "read"),
     ".pkl": ("inert", "read"),
     ".pickle": ("inert", "read"),
+    ".pdparams": ("inert", "read"),
 }
 
 
@@ -102,6 +103,8 @@ def _reader(path: Path) -> tuple[str, str]:
     kinds = {
         ("keras_files", "read_hdf5"): start.startswith(_HDF5),
         ("numpy_files", "read_array"): start.startswith(_NPY),
+        ("mxnet_params", "read"): start.startswith(mxnet_params.START),
+        ("mindspore_ckpt", "read"): start.startswith(mindspore_ckpt.START) and path.suffix == ".ckpt",
         ("tensor_bundle", "read"): end == tensor_bundle.MAGIC,
         ("dynet_text", "read"): start.startswith(dynet_text.START),
         ("torch_files" if old_torch else "inert", "read"): start[:2] in _PICKLES,

@@ -25,6 +25,10 @@ _JAX = (
     "jaxlib.xla_extension._reconstruct_array",
     "jax.array._reconstruct_array",
 )
+#: By which PaddlePaddle writes an array, with its name before it.
+_TUPLE = ("builtins.tuple", "__builtin__.tuple")
+#: What PaddlePaddle calls its arrays elsewhere.
+_PADDLE = "StructuredToParameterName@@."
 #: Objects that hold nothing but what they are made from.
 _WRAPPERS = ("haiku._src.data_structures.FlatMapping", "haiku._src.data_structures.FlatMap", "builtins.dict")
 
@@ -98,30 +102,38 @@ class InertReader(Reader):
         full = f"{module}.{name}"
         if full in NUMPY:
             return super().find_class(module, name)
-        if full not in (*_RECONSTRUCTORS, *_UFUNCS, *_JAX, *_WRAPPERS) and len(self.asked) < SHOWN:
+        if full not in (*_RECONSTRUCTORS, *_UFUNCS, *_JAX, *_TUPLE, *_WRAPPERS) and len(self.asked) < SHOWN:
             self.asked.append(full)
         return Name(full)
 
     def called(self, function: Any, arguments: Any) -> Any:
         """Return what a call makes: an array, a record, or a named function."""
         if isinstance(function, Record):
-            return Record(f"a call of {function.of}", unread=True)
+            return Record("what another object returns", unread=True)
         if not isinstance(function, Name):
             return super().called(function, arguments)
         given = arguments if isinstance(arguments, tuple) else ()
-        if function.path in _RECONSTRUCTORS and given and isinstance(given[0], Name):
+        known = self._known(function.path, given)
+        return Record(function.path, unread=bool(given)) if known is None else known
+
+    def _known(self, path: str, given: tuple[Any, ...]) -> Any:
+        """Return what a few functions of Python and other libraries make, which is data alone; or None."""
+        made: Any = None
+        if path in _RECONSTRUCTORS and given and isinstance(given[0], Name):
             # The base's own state is there only of lists, dicts and the like.
-            return Record(given[0].path, unread=len(given) > 2 and given[2] is not None)
-        if function.path in _UFUNCS and len(given) == 2:
-            return Name(f"{given[0]}.{given[1]}")
-        if function.path in _JAX and len(given) > 2:
-            made = self.called(given[0], given[1])
-            if isinstance(made, Array) and isinstance(given[2], tuple):
-                made.__setstate__(given[2])
-                return made
-        made = Record(function.path, unread=bool(given))
-        if function.path in _WRAPPERS and len(given) == 1 and isinstance(given[0], dict):
-            made.unread = False
+            made = Record(given[0].path, unread=len(given) > 2 and given[2] is not None)
+        elif path in _UFUNCS and len(given) == 2 and all(isinstance(part, str) for part in given):
+            made = Name(".".join(given))
+        elif path in _JAX and len(given) > 2:
+            array = self.called(given[0], given[1])
+            if isinstance(array, Array):
+                array.__setstate__(given[2])
+                made = array
+        elif path in _TUPLE and len(given) == 1 and isinstance(given[0], tuple):
+            named = len(given[0]) == 2 and isinstance(given[0][0], str) and isinstance(given[0][1], Array)
+            made = given[0][1] if named else given[0]
+        elif path in _WRAPPERS and len(given) == 1 and isinstance(given[0], dict):
+            made = Record(path)
             made[""] = given[0]
         return made
 
@@ -156,8 +168,11 @@ def read(path: Path, budget: Budget) -> Contents:
         arrays = ((name, array.get(budget, name)) for name, array in found.arrays.items())
         tensors, left_out = collect(budget, arrays)
     what = "pickle of objects" if reader.asked else "pickle of arrays"
-    description = found if found.classes else None
-    return Contents(tensors, "unknown", what, description, (*left_out, *other, *found.functions), refusal=refusal)
+    framework, described = "unknown", found if found.classes else None
+    if any(name.startswith(_PADDLE) for name in other):
+        framework, what = "PaddlePaddle", "PaddlePaddle state"
+        other = [name for name in other if not name.startswith(_PADDLE)]
+    return Contents(tensors, framework, what, described, (*left_out, *other, *found.functions), refusal=refusal)
 
 
 def objects_of(value: Any) -> Objects:
