@@ -126,6 +126,11 @@ FILES: dict[str, FuzzedFile] = {
     "mxnet": FuzzedFile("a.params", _data("checkpoints/mxnet.params"), {"activation": "relu"}),
     "mindspore": FuzzedFile("a.ckpt", _data("checkpoints/mindspore.ckpt"), {"activation": "tanh"}),
     "paddle": FuzzedFile("a.pdparams", _data("checkpoints/paddle.pdparams"), {"activation": "tanh"}),
+    "tfjs": FuzzedFile(
+        "model.json",
+        _data("checkpoints/tfjs/model.json"),
+        also=(_CKPT / "tfjs" / "group1-shard1of2.bin", _CKPT / "tfjs" / "group1-shard2of2.bin"),
+    ),
     "haiku": FuzzedFile("a.pkl", _data("checkpoints/haiku.pkl")),
     "equinox": FuzzedFile("a.npz", _data("checkpoints/equinox.npz")),
     "equinox-leaves": FuzzedFile(

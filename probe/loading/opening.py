@@ -7,14 +7,15 @@ import zipfile
 from pathlib import Path
 
 from ..errors import ProbeError
-from .formats import dynet_text, mindspore_ckpt, mxnet_params, tensor_bundle
+from .formats import dynet_text, foreign, mindspore_ckpt, mxnet_params, tensor_bundle, tfjs_files
 from .reading import ERRORS, Budget, Contents, listed
 
 #: What can be read, for messages.
 FORMATS = (
-    ".pt, .pth, .bin (torch.save, TorchScript), .safetensors, .npz, .npy, a folder of .npy files, .pkl (arrays), "
-    ".keras, .h5, .weights.h5, .index (a TensorFlow checkpoint), a SavedModel's folder, .pb (a frozen graph), .onnx, "
-    "text of DyNet"
+    ".pt, .pth, .bin (torch.save, TorchScript), .safetensors, .npz, .npy, a folder of .npy files, .pkl (arrays, or "
+    "objects with arrays), .keras, .h5, .weights.h5, model.json of TensorFlow.js, .index (a TensorFlow checkpoint), "
+    "a SavedModel's folder, .pb (a frozen graph), .onnx, .msgpack of Flax, .pdparams of PaddlePaddle, .params of "
+    "MXNet, .ckpt of MindSpore, text of DyNet"
 )
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 #: How pickles begin, by their protocol.
@@ -37,6 +38,7 @@ _BY_NAME = {
     ".hdf5": ("keras_files", "read_hdf5"),
     ".msgpack": ("flax_msgpack", "read"),
     ".flax": ("flax_msgpack", "read"),
+    ".json": ("tfjs_files", "read"),
     ".index": ("tensor_bundle", "read"),
     ".pkl": ("inert", "read"),
     ".pickle": ("inert", "read"),
@@ -76,9 +78,12 @@ def _resolved(path: Path) -> Path:
         index = path.with_name(start + tensor_bundle.SUFFIX)
         return index if between and index.is_file() else path
     indices = sorted([*path.glob("*.index"), *path.glob("variables/variables.index")])
+    if not indices and (path / tfjs_files.NAME).is_file():
+        return path / tfjs_files.NAME
     if len(indices) > 1:
         raise ProbeError(f"{str(path)!r} holds several checkpoints, {listed(map(str, indices))}. Give one of them.")
     if not indices and not any(path.rglob("*.npy")):
+        foreign.check_folder(path)
         names = (file.name for file in sorted(path.iterdir()))
         raise ProbeError(
             f"{str(path)!r} is a folder without a checkpoint of TensorFlow and without .npy files; it holds "
@@ -93,9 +98,10 @@ def _reader(path: Path) -> tuple[str, str]:
     if not path.is_file():
         raise ProbeError(f"{str(path)!r} is no file. Give a file of weights: {FORMATS}.")
     with path.open("rb") as file:
-        start = file.read(64)
+        start = file.read(foreign.BYTES)
         file.seek(max(0, path.stat().st_size - 8))
         end = file.read()
+    foreign.check_file(path, start)
     by_name = _BY_NAME.get(path.suffix.lower())
     if start.startswith(b"PK"):
         return _of_archive(path, by_name)
