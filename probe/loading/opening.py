@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from ..errors import ProbeError
-from .formats import dynet_text, foreign, mindspore_ckpt, mxnet_params, tensor_bundle, tfjs_files
+from .formats import dynet_text, mindspore_ckpt, mxnet_params, orbax, tensor_bundle, tfjs_files
 from .reading import ERRORS, Budget, Contents, listed
 
 #: What can be read, for messages.
@@ -83,7 +83,7 @@ def _resolved(path: Path) -> Path:
     if len(indices) > 1:
         raise ProbeError(f"{str(path)!r} holds several checkpoints, {listed(map(str, indices))}. Give one of them.")
     if not indices and not any(path.rglob("*.npy")):
-        foreign.check_folder(path)
+        orbax.check_folder(path)
         names = (file.name for file in sorted(path.iterdir()))
         raise ProbeError(
             f"{str(path)!r} is a folder without a checkpoint of TensorFlow and without .npy files; it holds "
@@ -98,10 +98,9 @@ def _reader(path: Path) -> tuple[str, str]:
     if not path.is_file():
         raise ProbeError(f"{str(path)!r} is no file. Give a file of weights: {FORMATS}.")
     with path.open("rb") as file:
-        start = file.read(foreign.BYTES)
+        start = file.read(64)
         file.seek(max(0, path.stat().st_size - 8))
         end = file.read()
-    foreign.check_file(path, start)
     by_name = _BY_NAME.get(path.suffix.lower())
     if start.startswith(b"PK"):
         return _of_archive(path, by_name)

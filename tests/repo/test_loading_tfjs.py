@@ -1,11 +1,10 @@
-"""Models of TensorFlow.js against its own run, and kinds of files that are known and not read.
+"""Models of TensorFlow.js against its own run, and folders of Orbax.
 
 tests/data/checkpoints/make_tfjs.mjs wrote the model.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -106,24 +105,6 @@ def test_what_is_no_whole_model_is_refused(change: Change, expected: str, tmp_pa
     _ = (folder / "model.json").write_text(json.dumps(model))
     with pytest.raises(ProbeError, match=expected):
         _ = probe.load(folder)
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"GGUF\x03\x00\x00\x00", r"is a GGUF file, which is not read here\. .*give the weights it was made from"),
-        (b"\x1c\x00\x00\x00TFL3", r"is a model of TensorFlow Lite.* give the Keras model or SavedModel"),
-        (b"MATLAB 5.0 MAT-file, Platform", r"is a file of MATLAB.* save its arrays with numpy\.savez"),
-        (gzip.compress(b"weights"), r"is packed with gzip, which is not read here\. Unpack it first: gunzip FILE"),
-        (bytes(257) + b"ustar\x0000", r"is an archive of tar.* Unpack it, and give one of the files in it"),
-    ],
-)
-def test_other_kinds_are_known_and_refused(content: bytes, expected: str, tmp_path: Path) -> None:
-    """The error says what the file is, and what to do."""
-    for name in ("a.bin", "weights"):
-        _ = (tmp_path / name).write_bytes(content)
-        with pytest.raises(ProbeError, match=expected):
-            _ = probe.load(tmp_path / name)
 
 
 def test_a_folder_of_orbax_is_known_and_refused(tmp_path: Path) -> None:

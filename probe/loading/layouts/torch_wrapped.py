@@ -1,8 +1,7 @@
 """torch's recurrent modules whose weights stand under another name, from which an evaluation computes them.
 
-Weight dropout (AWD-LSTM, fastai) keeps `weight_hh_l0_raw`, which an evaluation uses as it is; a `weight_hh_l0` beside
-it is what was left after some drop. Weight norm keeps `_g` and `_v` (`parametrizations.weight_hh_l0.original0` and
-`original1`), spectral norm `_orig`, `_u` and `_v`, pruning `_orig` and `_mask`. Reference: torch/nn/utils.
+Weight norm keeps `_g` and `_v` (`parametrizations.weight_hh_l0.original0` and `original1`), spectral norm `_orig`,
+`_u` and `_v`, pruning `_orig` and `_mask`. Reference: torch/nn/utils.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ _WEIGHT = r"(?P<weight>(?:weight|bias)_(?:ih|hh|hr)(?:_l\d+(?:_reverse)?)?)"
 _NEW = re.compile(
     rf"(?:(?P<module>.*)\.)?parametrizations\.{_WEIGHT}\.(?P<part>original|original0|original1|0\._u|0\._v)"
 )
-_OLD = re.compile(rf"(?:(?P<module>.*)\.)?{_WEIGHT}_(?P<part>raw|g|v|u|orig|mask)")
+_OLD = re.compile(rf"(?:(?P<module>.*)\.)?{_WEIGHT}_(?P<part>g|v|u|orig|mask)")
 _PARTS = {"original0": "g", "original1": "v", "original": "orig", "0._u": "u", "0._v": "v"}
-_INSIDE = "module"
 
 
 def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
@@ -42,7 +40,7 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
     for name in tensors:
         if match := _NEW.fullmatch(name) or _OLD.fullmatch(name):
             weight = f"{match['module']}.{match['weight']}" if match["module"] else match["weight"]
-            wrapped.setdefault(_inside(weight, tensors), {})[_PARTS.get(match["part"], match["part"])] = name
+            wrapped.setdefault(weight, {})[_PARTS.get(match["part"], match["part"])] = name
     if not wrapped:
         return torch_names.find(tensors, choices)
     parts = {name for own in wrapped.values() for name in own.values()}
@@ -53,20 +51,12 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
     found = []
     for one in torch_names.find(plain, choices):
         arrays = tuple(array for name in one.arrays for array in wrapped.get(name, {"": name}).values())
-        found.append(replace(one, name=re.sub(rf"\.{_INSIDE}$", "", one.name), arrays=arrays))
+        found.append(replace(one, arrays=arrays))
     return found
-
-
-def _inside(weight: str, tensors: Mapping[str, Tensor]) -> str:
-    """Return a weight's name in the wrapped module: fastai's wrapper keeps the raw weight in itself."""
-    module, _, own = weight.rpartition(".")
-    inner = f"{module}.{_INSIDE}" if module else _INSIDE
-    return f"{inner}.{own}" if any(name.startswith(f"{inner}.weight_") for name in tensors) else weight
 
 
 def _weight(name: str, parts: Mapping[str, Tensor]) -> Tensor:
     makers: dict[frozenset[str], Callable[..., Tensor]] = {
-        frozenset({"raw"}): lambda raw: raw,
         frozenset({"g", "v"}): _normed,
         frozenset({"orig", "u", "v"}): _spectral,
         frozenset({"orig", "u"}): _without_v,
@@ -80,20 +70,20 @@ def _weight(name: str, parts: Mapping[str, Tensor]) -> Tensor:
     except (RuntimeError, ValueError, IndexError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise ProbeError(
-            f"{name!r} cannot be computed from what the file has ({reason}): weight dropout has raw, weight norm g "
-            "and v, spectral norm orig, u and v, pruning orig and mask. Take the wrapper off before you save, with "
+            f"{name!r} cannot be computed from what the file has ({reason}): weight norm has g and v, "
+            "spectral norm orig, u and v, pruning orig and mask. Take the wrapper off before you save, with "
             "torch's remove_parametrizations or prune.remove."
         ) from error
 
 
 def _normed(g: Tensor, v: Tensor) -> Tensor:
-    # One length for each row, for each column, or for all.
-    axis = next((axis for axis in range(g.dim()) if g.shape[axis] > 1), 0 if g.dim() else None)
-    if g.dim() not in (0, v.dim()) or any(size not in (1, v.shape[at]) for at, size in enumerate(g.shape)):
-        raise ValueError(f"g of shape {tuple(g.shape)} and v of shape {tuple(v.shape)}")
-    if axis is None:
+    if g.dim() == 0 and v.dim() == 2:
         return v * (g / v.norm())
-    return v * (g / v.norm(dim=tuple(other for other in range(v.dim()) if other != axis), keepdim=True))
+    # One length for each row, or for each column.
+    shapes = [(len(v), 1), (1, v.shape[-1])] if v.dim() == 2 else []
+    if tuple(g.shape) not in shapes:
+        raise ValueError(f"g of shape {tuple(g.shape)} and v of shape {tuple(v.shape)}")
+    return v * (g / v.norm(dim=1 - shapes.index(tuple(g.shape)), keepdim=True))
 
 
 def _spectral(orig: Tensor, u: Tensor, v: Tensor) -> Tensor:
