@@ -41,11 +41,12 @@ def load(
 ) -> Checkpoint:
     """Return the recurrent networks of a file that another program wrote, each the same network or none.
 
-    Read are PyTorch (`torch.save` of a state_dict or a checkpoint with one, TorchScript), safetensors, numpy (.npz,
-    .npy, a folder of them, pickles of arrays), Keras (.keras, .h5, .weights.h5; needs `rnn-probe[keras]`), TensorFlow
-    (checkpoints, SavedModels' variables, frozen graphs; without TensorFlow), ONNX (needs `rnn-probe[onnx]`), DyNet.
-    No code of a file is run. Layers are found by their names and shapes. Where a file does not say all that decides
-    what a layer computes, the argument that does is demanded; one that decides nothing in a file is refused.
+    Read are PyTorch (state_dicts, checkpoints with one, TorchScript), safetensors, numpy (.npz, .npy, a folder of
+    them), pickles (their arrays, and madmom's layers), Keras 1 to 3 (needs `rnn-probe[keras]`), TensorFlow (without
+    TensorFlow), TensorFlow.js, ONNX (needs `rnn-probe[onnx]`), Flax (.msgpack; needs `rnn-probe[flax]`), PaddlePaddle,
+    MXNet, MindSpore, DyNet; in any of them cells of Haiku, Equinox, Chainer and AllenNLP. No code of a file is run.
+    Layers are found by names and shapes. Where a file does not say all that decides what a layer computes, the
+    argument that does is demanded; one that decides nothing in a file is refused.
 
     Args:
         path: a file, the folder of a SavedModel or of .npy files, or a TensorFlow checkpoint without its ending.
