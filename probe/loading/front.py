@@ -43,8 +43,8 @@ def load(
 
     Read are PyTorch (state_dicts, checkpoints with one, TorchScript), safetensors, numpy (.npz, .npy, a folder of
     them), pickles (their arrays, and madmom's layers), Keras 1 to 3 (needs `rnn-probe[keras]`), TensorFlow (without
-    TensorFlow), TensorFlow.js, ONNX (needs `rnn-probe[onnx]`), Flax (.msgpack; needs `rnn-probe[flax]`), PaddlePaddle,
-    MXNet, MindSpore, DyNet; in any of them cells of Haiku, Equinox, Chainer and AllenNLP. No code of a file is run.
+    TensorFlow), TensorFlow.js, ONNX (needs `rnn-probe[onnx]`), Flax (needs `rnn-probe[flax]`), PaddlePaddle, MXNet,
+    MindSpore, DyNet; in any of them cells of Haiku, Equinox, Chainer and AllenNLP. No code of a file is run.
     Layers are found by names and shapes. Where a file does not say all that decides what a layer computes, the
     argument that does is demanded; one that decides nothing in a file is refused.
 

@@ -123,3 +123,16 @@ def test_a_layer_of_a_whole_model_is_left_out() -> None:
     checkpoint = probe.load(DATA / "keras1_wide.h5", names={"both_gru_sum": None})
     assert set(checkpoint.recurrent) == set(KINDS) - {"both_gru_sum"}
     assert torch.is_tensor(checkpoint.tensors["both_gru_sum/forward_gru_5_W"])
+
+
+def test_a_heap_of_strings_that_has_no_end_is_refused(tmp_path: Path) -> None:
+    """Its library would go round in circles where the space that is left has no size."""
+    content = bytearray((DATA / "keras1_masked.h5").read_bytes())
+    start = content.index(b"GCOL\x01")
+    at = start + 16
+    while int.from_bytes(content[at : at + 2], "little"):
+        at += 16 + (int.from_bytes(content[at + 8 : at + 16], "little") + 7) // 8 * 8
+    content[at + 8 : at + 16] = bytes(8)
+    _ = (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(ProbeError, match=r"an object of 0 bytes in a heap of 4096"):
+        _ = probe.load(tmp_path / "a.h5")
