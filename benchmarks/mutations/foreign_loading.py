@@ -12,7 +12,6 @@ MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/loading/formats/inert.py",
         OBJECTS,
-        ("objects: one walk without an end", "found.seen > MOST_VALUES or depth", "False or depth"),
         (
             "objects: an array in the arguments read",
             "return Record(class_.path, unread=bool(arguments))",
@@ -23,7 +22,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         "probe/loading/formats/pickled.py",
         OBJECTS,
         ("pickles: copies not counted", "if self._room < 0:", "if False:"),
-        ("pickles: a state for the table's own functions", "if not self.builds(thing):", "if False:"),
+        (
+            "pickles: a state for the table's own functions",
+            "            thing.__setstate__(state)\n",
+            "            vars(thing).update(state)\n",
+        ),
     ),
     *mutations_of(
         "probe/loading/layouts/gate_objects.py",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ from .layouts import gate_objects, keras_layers, onnx_nodes, tf1_graph
 from .opening import open_path
 from .own import fill, unwrapped
 from .plans import Found
-from .reading import Contents, listed
+from .reading import ERRORS, Contents, listed
 
 #: The most bytes that the arrays of a file may take, unless more are asked for.
 MEMORY = 4_000_000_000
@@ -127,19 +128,31 @@ def _found(
             return nodes
     if isinstance(description, Objects) and skipped is not None:
         kept = {new: contents.tensors[old] for new, old in called.items()}
-        objects = gate_objects.find(kept, description, choices)
+        objects = _asked(gate_objects.find, kept, description, choices)
         if objects:
             return objects
     facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
     tensors = {new: contents.tensors[old] for new, old in called.items()}
     found: list[Found] = []
     for find in finders(facts):
-        own = find(tensors, choices)
+        own = _asked(find, tensors, choices)
         # An array belongs to one layer: torch's `lstm_cell.weight_ih` has a name that TensorFlow's cells could have.
         used = {name for one in own for name in one.arrays}
         tensors = {name: tensor for name, tensor in tensors.items() if name not in used}
         found += own
     return found
+
+
+def _asked(find: Callable[..., list[Found]], *given: Any) -> list[Found]:
+    """Return what a layout finds, and its own error where arrays have kinds of numbers or axes that it cannot use."""
+    try:
+        return find(*given)
+    except ERRORS as error:
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise ProbeError(
+            f"The arrays of a layer do not fit together ({reason}). The file is damaged, or of another kind; leave "
+            "the layer's arrays out with names={'LAYER*': None}."
+        ) from error
 
 
 def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str | None]) -> tuple[dict[str, str], frozenset[str]]:

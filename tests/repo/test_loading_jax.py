@@ -227,3 +227,13 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ProbeError, match=r"msgpack is not installed: pip install 'rnn-probe\[flax\]'"):
         _ = probe.load(DATA / "flax.msgpack")
+
+
+def test_numbers_of_another_kind_are_an_error_of_the_file(tmp_path: Path) -> None:
+    """Nothing can be added to truth values, and the error says so in the library's own words."""
+    arrays: dict[str, Any] = {"lstm/linear/w": np.zeros((5, 12), bool), "lstm/linear/b": np.zeros(12, bool)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(
+        ProbeError, match=r"The arrays of a layer do not fit together \(.*leave the layer's arrays out"
+    ):
+        _ = probe.load(tmp_path / "a.npz")

@@ -152,6 +152,15 @@ def test_objects_beside_arrays_are_no_hindrance(tmp_path: Path) -> None:
         assert not (tmp_path / "made").exists()
 
 
+def test_a_state_dict_of_arrays_is_read(tmp_path: Path) -> None:
+    """Torch's dict carries attributes of its own, which are no arrays."""
+    saved: Any = nn.GRU(2, 3).state_dict()
+    for name in saved:
+        saved[name] = saved[name].numpy()
+    _ = (tmp_path / "a.pkl").write_bytes(pickle.dumps(saved))
+    assert isinstance(probe.load(tmp_path / "a.pkl").recurrent[""], nn.GRU)
+
+
 def hostile(*parts: bytes) -> bytes:
     """Return a pickle of opcodes."""
     return b"\x80\x04" + b"".join(parts) + b"."

@@ -143,10 +143,6 @@ class InertReader(Reader):
             return Record(class_.path, unread=bool(arguments))
         return super().made(class_, arguments)
 
-    def builds(self, thing: Any) -> bool:
-        """Return whether a thing may be given a state."""
-        return isinstance(thing, Record) or super().builds(thing)
-
 
 def read(path: Path, budget: Budget) -> Contents:
     """Return the arrays of a pickle, by the keys, positions and attributes under which they lie."""

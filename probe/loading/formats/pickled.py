@@ -157,10 +157,6 @@ class Reader(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue]
             raise ValueError(f"an object of a {type(class_).__name__}")
         return OrderedDict() if class_ is Ordered else class_.__new__(class_)  # pyright: ignore[reportCallIssue]
 
-    def builds(self, thing: Any) -> bool:
-        """Return whether a thing may be given a state."""
-        return not isinstance(thing, type) and callable(getattr(type(thing), "__setstate__", None))
-
     def _copied(self, size: int) -> None:
         self._room -= size
         if self._room < 0:
@@ -193,9 +189,10 @@ class Reader(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue]
 
     def _load_build(self) -> None:
         state, thing = self.stack.pop(), self.stack[-1]
-        if not self.builds(thing):
-            raise ValueError(f"a state of a {type(thing).__name__}")
-        thing.__setstate__(state)
+        # Not by its attributes: a function of the table would be another one for the next file. What an OrderedDict
+        # has besides its items is torch's `_metadata`.
+        if not isinstance(thing, OrderedDict):
+            thing.__setstate__(state)
 
     dispatch[pickle.REDUCE[0]] = _load_reduce
     dispatch[pickle.NEWOBJ[0]] = _load_newobj

@@ -106,7 +106,7 @@ def _gru(link: _Link, choices: Choices) -> Plan:
     if not set(link.parts) - wanted <= {f"{part}/b" for part in _LINEAR}:
         raise link.wrong(f"W and b of {', '.join(_LINEAR)}")
     kernels = {part: link.get(f"{part}/W") for part in _LINEAR}
-    units = len(kernels["W"])
+    units = len(kernels["W"]) if kernels["W"].dim() else 0
     biases = {
         part: link.get(f"{part}/b") if link.has(f"{part}/b") else kernels[part].new_zeros(units) for part in _LINEAR
     }

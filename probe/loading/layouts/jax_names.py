@@ -53,7 +53,7 @@ class _Cell:
         if self.gates == _FUSED and ("dense_h", "kernel") in self.parts:
             shape = self.get("dense_h", "kernel").shape
             sizes = {gates * shape[0]: kind for kind, gates in GATES.items()} if len(shape) == 2 else {}
-            return sizes.get(shape[-1])
+            return sizes.get(shape[1]) if sizes else None
         return next((kind for kind, gates in kinds.items() if gates == self.gates), None)
 
     def get(self, gate: str, part: str) -> Tensor:

@@ -80,10 +80,10 @@ def _normed(g: Tensor, v: Tensor) -> Tensor:
     if g.dim() == 0 and v.dim() == 2:
         return v * (g / v.norm())
     # One length for each row, or for each column.
-    shapes = [(len(v), 1), (1, v.shape[-1])] if v.dim() == 2 else []
-    if tuple(g.shape) not in shapes:
+    shapes = [[len(v), 1], [1, v.shape[-1]]] if v.dim() == 2 else []
+    if list(g.shape) not in shapes:
         raise ValueError(f"g of shape {tuple(g.shape)} and v of shape {tuple(v.shape)}")
-    return v * (g / v.norm(dim=1 - shapes.index(tuple(g.shape)), keepdim=True))
+    return v * (g / v.norm(dim=1 - shapes.index(list(g.shape)), keepdim=True))
 
 
 def _spectral(orig: Tensor, u: Tensor, v: Tensor) -> Tensor:
