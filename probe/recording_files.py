@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +94,7 @@ def _mapped(file: Path) -> Tensor:
     import numpy as np
 
     # Copy-on-write: torch warns about arrays that cannot be written.
-    try:
-        array = np.load(file, mmap_mode="c", allow_pickle=False)
-    except (SyntaxError, tokenize.TokenError) as error:  # of a header
-        raise ValueError(f"{file.name!r} is damaged") from error
+    array = np.load(file, mmap_mode="c", allow_pickle=False)
     return torch.from_numpy(array) if array.size else torch.from_numpy(np.array(array))
 
 

@@ -8,6 +8,7 @@ from .custom_cells import MUTATIONS as CUSTOM_CELLS
 from .decomposition import MUTATIONS as DECOMPOSITION
 from .edits import MUTATIONS as EDITS
 from .explorer import MUTATIONS as EXPLORER
+from .foreign_loading import MUTATIONS as FOREIGN_LOADING
 from .layers_and_calls import MUTATIONS as LAYERS_AND_CALLS
 from .loading import MUTATIONS as LOADING
 from .mutation import Mutation
@@ -23,6 +24,7 @@ MUTATIONS = (
     *CUSTOM_CELLS,
     *LAYERS_AND_CALLS,
     *LOADING,
+    *FOREIGN_LOADING,
     *EDITS,
     *RECORDINGS,
     *SWEEPS_AND_STREAMING,

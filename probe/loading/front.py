@@ -5,9 +5,8 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,17 @@ from torch import Tensor, nn
 from ..errors import ProbeError
 from .checkpoint import Checkpoint, Source
 from .choices import Choices, Open
+from .finders import finders
 from .formats.converted_folder import Converted
 from .formats.graph_def import FrozenGraph
+from .formats.inert import Objects
 from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
-from .layouts import (
-    converted,
-    dynet_names,
-    keras_layers,
-    keras_weights,
-    onnx_nodes,
-    tf1_graph,
-    tf1_names,
-    torch_names,
-)
+from .layouts import converted, gate_objects, keras_layers, onnx_nodes, tf1_graph
 from .opening import open_path
 from .own import fill, unwrapped
 from .plans import Found
-from .reading import Contents, listed
+from .reading import ERRORS, Contents, listed
 
 #: The most bytes that the arrays of a file may take, unless more are asked for.
 MEMORY = 4_000_000_000
@@ -53,12 +45,13 @@ def load(
 ) -> Checkpoint:
     """Return the recurrent networks of a file that another program wrote, each the same network or none.
 
-    Read are PyTorch (`torch.save` of a state_dict or a checkpoint with one, TorchScript), safetensors, numpy (.npz,
-    .npy, a folder of them, pickles of arrays), Keras (.keras, .h5, .weights.h5; needs `rnn-probe[keras]`), TensorFlow
-    (checkpoints, SavedModels' variables, frozen graphs; without TensorFlow), ONNX (needs `rnn-probe[onnx]`), DyNet;
-    or one such file in a .zip, .tar or .gz. No code of a file is run. Layers are found by names and shapes. Where
-    a file does not say all that decides what a layer computes, the argument that does is demanded; one that decides
-    nothing in a file is refused.
+    Read are PyTorch (state_dicts, checkpoints with one, TorchScript), safetensors, numpy (.npz, .npy, a folder of
+    them), pickles (their arrays, and madmom's layers), Keras 1 to 3 (needs `rnn-probe[keras]`), TensorFlow (without
+    TensorFlow), TensorFlow.js, ONNX (needs `rnn-probe[onnx]`), Flax (needs `rnn-probe[flax]`), PaddlePaddle, MXNet,
+    MindSpore, DyNet, folders of `rnn-probe convert`; in any of them cells of Haiku, Equinox, Chainer and AllenNLP; or
+    one such file in a .zip, .tar or .gz. No code of a file is run. Layers are found by names and shapes. Where a file
+    does not say all that decides what a layer computes, the argument that does is demanded; one that decides nothing
+    in a file is refused.
 
     Args:
         path: a file, the folder of a SavedModel or of .npy files, or a TensorFlow checkpoint without its ending.
@@ -131,6 +124,8 @@ def _loaded(
     contents: Contents, called: Mapping[str, str], choices: Choices, skipped: frozenset[str] | None, what: str
 ) -> Checkpoint:
     found = _found(contents, called, choices, skipped)
+    if not found and contents.refusal:
+        raise ProbeError(contents.refusal)
     if not found:
         raise ProbeError(
             f"There are no weights of a recurrent network in {what}. {_likely(contents)}Known are torch's names "
@@ -175,17 +170,33 @@ def _found(
         nodes = onnx_nodes.find(description, choices, skipped)
         if nodes:
             return nodes
+    if isinstance(description, Objects) and skipped is not None:
+        kept = {new: contents.tensors[old] for new, old in called.items()}
+        objects = _asked(gate_objects.find, kept, description, choices)
+        if objects:
+            return objects
     facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
     tensors = {new: contents.tensors[old] for new, old in called.items()}
     found: list[Found] = []
-    finders = (torch_names.find, keras_weights.find, partial(tf1_names.find, facts=facts), dynet_names.find)
-    for find in finders:
-        own = find(tensors, choices)
+    for find in finders(facts):
+        own = _asked(find, tensors, choices)
         # An array belongs to one layer: torch's `lstm_cell.weight_ih` has a name that TensorFlow's cells could have.
         used = {name for one in own for name in one.arrays}
         tensors = {name: tensor for name, tensor in tensors.items() if name not in used}
         found += own
     return found
+
+
+def _asked(find: Callable[..., list[Found]], *given: Any) -> list[Found]:
+    """Return what a layout finds, and its own error where arrays have kinds of numbers or axes that it cannot use."""
+    try:
+        return find(*given)
+    except ERRORS as error:
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise ProbeError(
+            f"The arrays of a layer do not fit together ({reason}). The file is damaged, or of another kind; leave "
+            "the layer's arrays out with names={'LAYER*': None}."
+        ) from error
 
 
 def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str | None]) -> tuple[dict[str, str], frozenset[str]]:

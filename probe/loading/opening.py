@@ -8,14 +8,15 @@ from pathlib import Path
 
 from ..errors import ProbeError
 from .foreign import Foreign, foreign, foreign_archive
-from .formats import converted_folder, dynet_text, tensor_bundle
+from .formats import converted_folder, dynet_text, mindspore_ckpt, mxnet_params, orbax, tensor_bundle, tfjs_files
 from .reading import ERRORS, Budget, Contents, listed
 
 #: What can be read, for messages.
 FORMATS = (
-    ".pt, .pth, .bin (torch.save, TorchScript), .safetensors, .npz, .npy, a folder of .npy files, .pkl (arrays), "
-    ".keras, .h5, .weights.h5, .index (a TensorFlow checkpoint), a SavedModel's folder, .pb (a frozen graph), .onnx, "
-    "text of DyNet, a folder with model.safetensors, or one of them in a .zip, .tar or .gz"
+    ".pt, .pth, .bin (torch.save, TorchScript), .safetensors, .npz, .npy, a folder of .npy files, .pkl (arrays, or "
+    "objects with arrays), .keras, .h5, .weights.h5, model.json of TensorFlow.js, .index (a TensorFlow checkpoint), "
+    "a SavedModel's folder, .pb (a frozen graph), .onnx, .msgpack of Flax, .pdparams of PaddlePaddle, .params of "
+    "MXNet, .ckpt of MindSpore, text of DyNet, a folder with model.safetensors, or one of them in a .zip, .tar or .gz"
 )
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 #: How pickles begin, by their protocol.
@@ -39,9 +40,13 @@ BY_NAME = {
     ".keras": ("keras_files", "read_archive"),
     ".h5": ("keras_files", "read_hdf5"),
     ".hdf5": ("keras_files", "read_hdf5"),
+    ".msgpack": ("flax_msgpack", "read"),
+    ".flax": ("flax_msgpack", "read"),
+    ".json": ("tfjs_files", "read"),
     ".index": ("tensor_bundle", "read"),
-    ".pkl": ("pickled", "read"),
-    ".pickle": ("pickled", "read"),
+    ".pkl": ("inert", "read"),
+    ".pickle": ("inert", "read"),
+    ".pdparams": ("inert", "read"),
 }
 
 
@@ -82,11 +87,14 @@ def _resolved(path: Path) -> Path:
     if (path / converted_folder.WEIGHTS).is_file():
         return path
     indices = sorted([*path.glob("*.index"), *path.glob("variables/variables.index")])
+    if not indices and (path / tfjs_files.NAME).is_file():
+        return path / tfjs_files.NAME
     if len(indices) > 1:
         raise ProbeError(f"{str(path)!r} holds several checkpoints, {listed(map(str, indices))}. Give one of them.")
     if path.suffix == ".mlpackage":
         _refuse(path, foreign(b"", path.suffix, by_name=True))
     if not indices and not any(path.rglob("*.npy")):
+        orbax.check_folder(path)
         names = (file.name for file in sorted(path.iterdir()))
         raise ProbeError(
             f"{str(path)!r} is a folder without a checkpoint of TensorFlow and without .npy files; it holds "
@@ -112,9 +120,12 @@ def _reader(path: Path) -> tuple[str, str]:
     kinds = {
         ("keras_files", "read_hdf5"): start.startswith(_HDF5),
         ("numpy_files", "read_array"): start.startswith(_NPY),
+        ("mxnet_params", "read"): start.startswith(mxnet_params.START),
+        ("mindspore_ckpt", "read"): start.startswith(mindspore_ckpt.START) and path.suffix == ".ckpt",
         ("tensor_bundle", "read"): end == tensor_bundle.MAGIC,
         ("dynet_text", "read"): start.startswith(dynet_text.START),
-        ("torch_files" if old_torch else "pickled", "read"): start[:2] in _PICKLES,
+        ("torch_files" if old_torch else "inert", "read"): start[:2] in _PICKLES,
+        ("flax_msgpack", "read"): b"\x81" <= start[:1] <= b"\x8f" and start[2:6].isalnum(),
         ("safetensors_file", "read"): start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32,
         ("packed", "read"): start.startswith(COMPRESSED) or start[_TAR_AT:].startswith(_TAR),
     }

@@ -92,6 +92,7 @@ class Contents:
         description: what the file itself says about its layers, for the layouts that read it; or None.
         left_out: names of what is no array of numbers.
         version: the framework's version, where the file says it.
+        refusal: what is said if no recurrent network is found, where more is known than that.
     """
 
     tensors: dict[str, Tensor]
@@ -100,6 +101,7 @@ class Contents:
     description: Any = None
     left_out: tuple[str, ...] = ()
     version: str = ""
+    refusal: str = ""
 
 
 @contextmanager

@@ -299,13 +299,6 @@ def test_a_missing_layer_is_refused() -> None:
         _ = networks_of(tensors)
 
 
-def test_weight_norm_is_refused() -> None:
-    """A parametrized weight is not in the file, and the message says what to do."""
-    module = torch.nn.utils.parametrizations.weight_norm(nn.LSTM(3, 5), "weight_hh_l0")
-    with pytest.raises(ProbeError, match=r"'weight_hh_l0' is missing.*of a network with weight norm, after the norm"):
-        _ = networks_of(module.state_dict())
-
-
 @pytest.mark.parametrize(
     ("module", "extra", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from ..reading import DEEPEST, MOST_VALUES, Budget, count
 INSTALL = "pip install 'rnn-probe[keras]'"
 
 
+#: How a heap of strings begins; the bytes of its header, of an object's header, of the smallest; the most objects.
+_HEAP, _HEADER, _OBJECT, _LEAST, _MOST = b"GCOL\x01", 16, 16, 4096, 1_000_000
 #: The attributes that say something here, and the most bytes of one.
 READ = ("model_config", "keras_version", "layer_names", "weight_names")
 MOST_TEXT = 50_000_000
@@ -46,6 +49,7 @@ def read(source: Path | bytes, budget: Budget) -> Hierarchy:
         raise ProbeError(
             f"{str(budget.path)!r} is an HDF5 file, which h5py reads, and h5py is not installed: {INSTALL}."
         ) from error
+    _check_heaps(source)
     found = Hierarchy({}, {})
     with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:
         for number, (name, item) in enumerate(_walk(file, "", 0, budget)):
@@ -56,6 +60,32 @@ def read(source: Path | bytes, budget: Budget) -> Hierarchy:
             else:
                 found.attributes[name] = {key: _text(item.attrs[key]) for key in READ if _is_readable(item, key)}
     return found
+
+
+def _check_heaps(source: Path | bytes) -> None:
+    """Raise ValueError where an object of a heap of strings has no size: HDF5's library would read it forever."""
+    if isinstance(source, bytes):
+        _check_heaps_of(source)
+    elif source.stat().st_size:
+        with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            _check_heaps_of(content)
+
+
+def _check_heaps_of(content: bytes | mmap.mmap) -> None:
+    start, seen = content.find(_HEAP), 0
+    while start >= 0:
+        size = int.from_bytes(content[start + 8 : start + _HEADER], "little")
+        at, end = start + _HEADER, start + size
+        # One that is smaller, or reaches beyond the file, the library refuses itself.
+        while _LEAST <= size <= len(content) - start and at + _OBJECT <= end:
+            number = int.from_bytes(content[at : at + 2], "little")
+            length = int.from_bytes(content[at + 8 : at + _OBJECT], "little")
+            step = _OBJECT + (length + 7) // 8 * 8 if number else length
+            seen += 1
+            if step == 0 or at + step > end or seen > _MOST:
+                raise ValueError(f"an object of {length} bytes in a heap of {size}")
+            at += step
+        start = content.find(_HEAP, start + 1)
 
 
 def _is_readable(group: Any, key: str) -> bool:

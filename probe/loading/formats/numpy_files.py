@@ -6,16 +6,18 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
-from ..reading import Budget, Contents, check_archive, collect, count, reading
+from ..reading import MOST_VALUES, Budget, Contents, check_archive, collect, count, reading
 
 if TYPE_CHECKING:
     import numpy as np
 
 ADVICE = "Give what numpy.save or numpy.savez wrote of arrays of numbers."
-_ENDING = ".npy"
+_ENDING, _MAGIC = ".npy", b"\x93NUMPY"
+#: So many bytes a header may have; numpy itself refuses one of more than 10,000.
+_MOST_HEADER = 20_000
 
 
 def read_archive(path: Path, budget: Budget) -> Contents:
@@ -40,10 +42,29 @@ def read_folder(path: Path, budget: Budget) -> Contents:
 
 
 def read_array(path: Path, budget: Budget) -> Contents:
-    """Return the one array of an .npy file, named after the file."""
+    """Return the one array of an .npy file, named after the file; or several that follow each other, by number.
+
+    Equinox's `tree_serialise_leaves` writes several, and what they are called is in no file.
+    """
     with reading(path, "an .npy file", ADVICE):
-        tensors, left_out = collect(budget, [(path.stem, _array(_bytes(path, budget), path.name, budget))])
-    return Contents(tensors, "unknown", "npy file", left_out=left_out)
+        parts = _parts(_bytes(path, budget))
+        named = [(path.stem if len(parts) == 1 else str(number), part) for number, part in enumerate(parts)]
+        tensors, left_out = collect(budget, ((name, _array(part, name, budget)) for name, part in named))
+    return Contents(tensors, "unknown", "npy file" if len(parts) == 1 else "npy arrays in a row", left_out=left_out)
+
+
+def _parts(content: bytes) -> list[bytes]:
+    """Return the bytes of each array of a file; of one only, unless its numbers end where another begins."""
+    parts, start = [], 0
+    while len(parts) < MOST_VALUES:
+        stream = io.BytesIO(content[start : start + _MOST_HEADER])
+        shape, _, dtype = _header(stream)
+        end = start + stream.tell() + count(shape) * dtype.itemsize
+        if dtype.hasobject or content[end : end + len(_MAGIC)] != _MAGIC:
+            break
+        parts.append(content[start:end])
+        start = end
+    return [*parts, content[start:]]
 
 
 def _in_folder(path: Path, budget: Budget) -> Iterator[tuple[str, np.ndarray]]:
@@ -61,6 +82,17 @@ def _bytes(file: Path, budget: Budget) -> bytes:
     return file.read_bytes()
 
 
+def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, order and dtype, which stand before an array's numbers."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"an array of version {version} of the .npy format")
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return header(stream)
+
+
 def _array(content: bytes, name: str, budget: Budget) -> np.ndarray:
     """Return the array of an .npy file's bytes; one of objects comes back without them.
 
@@ -69,11 +101,7 @@ def _array(content: bytes, name: str, budget: Budget) -> np.ndarray:
     import numpy as np
 
     stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"{name!r} is of version {version} of the .npy format")
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = header(stream)
+    shape, fortran, dtype = _header(stream)
     if dtype.hasobject:
         return np.empty(0, dtype=object)
     data = content[stream.tell() :]

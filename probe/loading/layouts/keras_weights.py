@@ -58,9 +58,8 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
         if sorted(ways) not in ([""], ["backward", "forward"]):
             raise ProbeError(f"{name!r} has arrays of {listed(ways)} only; both directions were expected.")
         arrays = [ways[way] for way in ("", "forward", "backward") if way in ways]
-        plans = [_plan(own, name, choices) for own in arrays]
+        plans = [plan_of(own, name, choices) for own in arrays]
         module = module_of(plans[0]) if len(plans) == 1 else pair_of(*plans)
-        choices.assume(f"{name}: no step is hidden by a mask, and the layer does not go backwards")
         if len(plans) == 2:
             choices.assume(f"{name}: the two directions are concatenated (merge_mode='concat')")
         used = tuple(array for own in arrays for array in own.names)
@@ -109,7 +108,9 @@ def _arrays(group: str, roles: Mapping[str, str], tensors: Mapping[str, Tensor])
     return Arrays(group, kind, found["kernel"], found["recurrent_kernel"], found.get("bias"), tuple(roles.values()))
 
 
-def _plan(arrays: Arrays, name: str, choices: Choices) -> Plan:
+def plan_of(arrays: Arrays, name: str, choices: Choices) -> Plan:
+    """Return the plan of a layer's arrays, with the functions that the caller chose or that never differed."""
+    choices.assume(f"{name}: no step is hidden by a mask, and the layer does not go backwards")
     if arrays.of_cudnn:
         return arrays.plan()
     if arrays.kind == "RNN":

@@ -217,6 +217,8 @@ def _lstm(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapp
     W, U, bias = (rows(part, (0, 2, 1, 3), 4) for part in (W, U, bias))
     bias = bias.clone()
     bias[units : 2 * units] += added
+    if not facts and not cell.kind.startswith(("basic", "Basic", "cudnn")):
+        choices.assume(f"{cell.name}: nothing is clipped (cell_clip=None, proj_clip=None), the default")
     peepholes = tuple(found[name] for name in ("p_i", "p_f", "p_o") if name in found)
     activation = _activation(cell, choices, facts)
     P = None if projection is None else projection.T.contiguous()

@@ -1,0 +1,121 @@
+"""Write files of Flax, Haiku and Equinox, and what they compute from them themselves: `python make_jax.py`.
+
+In an environment of its own, with flax, dm-haiku, equinox and safetensors; none of them is needed to test.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import equinox
+import flax.linen as nn
+import haiku
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx, serialization
+from flax.traverse_util import flatten_dict
+from safetensors.numpy import save_file
+
+HERE = Path(__file__).parent
+BATCH, TIME, INPUTS, UNITS = 3, 6, 2, 3
+DRAWN = np.random.default_rng(0)
+X = DRAWN.normal(size=(BATCH, TIME, INPUTS)).astype("float32")
+
+
+def numbers(tree: Any) -> Any:
+    """Return a tree of the same shapes with random numbers, biases too."""
+    return jax.tree.map(lambda leaf: jnp.asarray(DRAWN.normal(size=leaf.shape).astype("float32")), tree)
+
+
+class Networks(nn.Module):
+    """Layers of every kind of cell beside each other."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> dict[str, Any]:
+        """Return the hidden states of each layer by its name."""
+        return {
+            "lstm": nn.RNN(nn.LSTMCell(UNITS, name="lstm"))(x),
+            "optimized": nn.RNN(nn.OptimizedLSTMCell(UNITS, name="optimized"))(x),
+            "gru": nn.RNN(nn.GRUCell(UNITS, name="gru"))(x),
+            "simple": nn.RNN(nn.SimpleCell(UNITS, name="simple"))(x),
+            "OptimizedLSTMCell_0": nn.RNN(nn.OptimizedLSTMCell(UNITS))(x),
+            "dense": nn.Dense(2, name="head")(x),
+        }
+
+
+def of_flax(references: dict[str, Any]) -> None:
+    """Write msgpack of linen's parameters, and safetensors of them; and of nnx's."""
+    model = Networks()
+    params = numbers(model.init(jax.random.key(0), X))
+    _ = (HERE / "flax.msgpack").write_bytes(serialization.to_bytes(params))
+    flat = {".".join(path): np.asarray(value) for path, value in flatten_dict(params).items()}
+    save_file(flat, HERE / "flax.safetensors")
+    outputs: Any = model.apply(params, X)
+    references |= {f"flax.{name}": np.asarray(value) for name, value in outputs.items() if name != "dense"}
+    kinds = {"lstm": nnx.LSTMCell, "optimized": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell, "simple": nnx.SimpleCell}
+    arrays: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        layer = nnx.RNN(kind(INPUTS, UNITS, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
+        graph, state, rest = nnx.split(layer, nnx.Param, ...)
+        state = numbers(state)
+        references[f"nnx.{name}"] = np.asarray(nnx.merge(graph, state, rest)(X))
+        flat = flatten_dict(nnx.to_pure_dict(state))
+        arrays |= {"/".join([name, *map(str, path)]): np.asarray(value) for path, value in flat.items()}
+    np.savez(HERE / "flax_nnx.npz", **arrays)
+
+
+def of_haiku(references: dict[str, Any]) -> None:
+    """Write a pickle of Haiku's parameters, as jax arrays, and one of numpy's."""
+
+    def networks(x: Any) -> dict[str, Any]:
+        cores = {"lstm": haiku.LSTM(UNITS), "gru": haiku.GRU(UNITS), "plain": haiku.VanillaRNN(UNITS)}
+        cores["single"] = haiku.VanillaRNN(UNITS, double_bias=False)
+        run = {
+            name: haiku.dynamic_unroll(core, x, core.initial_state(BATCH), time_major=False)[0]
+            for name, core in cores.items()
+        }
+        return {**run, "head": haiku.Linear(2)(x)}
+
+    model = haiku.without_apply_rng(haiku.transform(networks))
+    params = numbers(model.init(jax.random.key(0), X))
+    _ = (HERE / "haiku.pkl").write_bytes(pickle.dumps(params))
+    _ = (HERE / "haiku_numpy.pkl").write_bytes(pickle.dumps({"params": jax.tree.map(np.asarray, params)}, 2))
+    references |= {f"haiku.{name}": np.asarray(h) for name, h in model.apply(params, X).items() if name != "head"}
+
+
+def of_equinox(references: dict[str, Any]) -> None:
+    """Write an archive of Equinox's arrays by name."""
+    arrays: dict[str, Any] = {}
+    for name, kind in {"lstm": equinox.nn.LSTMCell, "gru": equinox.nn.GRUCell}.items():
+        cell = numbers(kind(INPUTS, UNITS, key=jax.random.key(0)))
+        fields = ("weight_ih", "weight_hh", "bias", *(["bias_n"] if name == "gru" else []))
+        arrays |= {f"{name}.{field}": np.asarray(getattr(cell, field)) for field in fields}
+        rows = []
+        for row in X:
+            zeros = jnp.zeros(UNITS)
+            state: Any = (zeros, zeros) if name == "lstm" else zeros
+            out = []
+            for step in row:
+                state = cell(step, state)
+                out.append(state[0] if name == "lstm" else state)
+            rows.append(np.stack(out))
+        references[f"equinox.{name}"] = np.stack(rows)
+        if name == "lstm":
+            equinox.tree_serialise_leaves(HERE / "equinox.eqx", cell)
+    np.savez(HERE / "equinox.npz", **arrays)
+
+
+def main() -> None:
+    """Write everything."""
+    references: dict[str, Any] = {"x": X}
+    of_flax(references)
+    of_haiku(references)
+    of_equinox(references)
+    np.savez(HERE / "jax.npz", **references)
+
+
+if __name__ == "__main__":
+    main()

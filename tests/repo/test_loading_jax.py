@@ -1,0 +1,239 @@
+"""Files of JAX's libraries against their own run; tests/data/checkpoints/make_jax.py wrote them."""
+
+from __future__ import annotations
+
+import builtins
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+import probe
+from probe import CustomGRU, CustomLSTM, ProbeError
+from probe.loading.modules import BothWays
+
+DATA = Path(__file__).parents[1] / "data" / "checkpoints"
+TOLERANCE = 1e-5
+TANH: dict[str, Any] = {"activation": "tanh"}
+with np.load(DATA / "jax.npz") as _file:
+    REFERENCES = {name: _file[name] for name in _file}
+FLAX: dict[str, Any] = {"lstm": nn.LSTM, "optimized": nn.LSTM, "gru": nn.GRU, "simple": nn.RNN}
+HAIKU: dict[str, Any] = {"lstm": nn.LSTM, "gru": CustomGRU, "vanilla_rnn": nn.RNN, "vanilla_rnn_1": nn.RNN}
+HAIKU_NAMES = {"vanilla_rnn": "plain", "vanilla_rnn_1": "single"}
+
+
+def flax() -> dict[str, torch.Tensor]:
+    """Return Flax's parameters by name."""
+    return safetensors.torch.load_file(DATA / "flax.safetensors")
+
+
+@pytest.mark.parametrize("name", FLAX)
+@pytest.mark.parametrize(
+    ("file", "start"), [("flax.msgpack", "flax"), ("flax.safetensors", "flax"), ("flax_nnx.npz", "nnx")]
+)
+def test_a_cell_of_flax(file: str, start: str, name: str) -> None:
+    """Each gate's arrays, or fused ones, with biases at the state, the input or both."""
+    checkpoint = probe.load(DATA / file, **TANH)
+    assert checkpoint.check(REFERENCES["x"], REFERENCES[f"{start}.{name}"], name=name) < TOLERANCE
+    assert isinstance(checkpoint.recurrent[name], FLAX[name])
+    assert f"{name}: its layer reads from the beginning (reverse=False)" in checkpoint.source.assumed
+    if name != "simple":
+        assert any("gate_activation='sigmoid', Flax's default" in line for line in checkpoint.source.assumed) is True
+    assert not any("cell" in array for array in checkpoint.tensors)
+
+
+@pytest.mark.parametrize("name", HAIKU)
+@pytest.mark.parametrize("file", ["haiku.pkl", "haiku_numpy.pkl"])
+def test_a_core_of_haiku(file: str, name: str) -> None:
+    """One is added to the forget gate, a GRU's update gate is inverted and it resets before; a plain one is relu."""
+    checkpoint = probe.load(DATA / file)
+    expected = REFERENCES[f"haiku.{HAIKU_NAMES.get(name, name)}"]
+    assert checkpoint.check(REFERENCES["x"], expected, name=name) < TOLERANCE
+    assert isinstance(checkpoint.recurrent[name], HAIKU[name])
+    with pytest.raises(ProbeError, match=r"the file itself says forget_bias=1\.0, and 0\.0 was given"):
+        _ = probe.load(DATA / file, forget_bias=0.0)
+
+
+def test_a_cell_of_equinox() -> None:
+    """Torch's gates with one bias, and with a second for a GRU's candidate; leaves alone have no names."""
+    checkpoint = probe.load(DATA / "equinox.npz")
+    for name, kind in {"lstm": nn.LSTM, "gru": nn.GRU}.items():
+        assert isinstance(checkpoint.recurrent[name], kind)
+        assert checkpoint.check(REFERENCES["x"], REFERENCES[f"equinox.{name}"], name=name) < TOLERANCE
+    with pytest.raises(ProbeError, match=r"'npy arrays in a row'.* there is '0', '1', '2'\. Say with names="):
+        _ = probe.load(DATA / "equinox.eqx")
+    names = {"0": "cell.weight_ih", "1": "cell.weight_hh", "2": "cell.bias"}
+    checkpoint = probe.load(DATA / "equinox.eqx", names=names)
+    assert checkpoint.check(REFERENCES["x"], REFERENCES["equinox.lstm"]) < TOLERANCE
+
+
+def test_what_no_file_says_is_demanded_or_assumed(tmp_path: Path) -> None:
+    """A SimpleCell's function is asked for; other functions of gates are taken where they are given."""
+    with pytest.raises(
+        ProbeError, match=r"simple: .* Say which with activation=; usual are 'tanh' \(Flax's default\)"
+    ):
+        _ = probe.load(DATA / "flax.msgpack")
+    lstm = {name: array for name, array in flax().items() if ".lstm." in name}
+    safetensors.torch.save_file(lstm, tmp_path / "a.safetensors")
+    module = probe.load(tmp_path / "a.safetensors", gate_activation="hard_sigmoid_keras3").recurrent["lstm"]
+    assert isinstance(module, CustomLSTM)
+    assert module.options["gate_activation"] == "hard_sigmoid_keras3"
+
+
+def test_moments_of_the_weights_are_no_network(tmp_path: Path) -> None:
+    """A training state holds arrays by the same names once more."""
+    moments = {f"opt_state.0.mu.{name}": array for name, array in flax().items()}
+    safetensors.torch.save_file({**flax(), **moments}, tmp_path / "a.safetensors")
+    assert not any("mu" in name for name in probe.load(tmp_path / "a.safetensors", **TANH).recurrent)
+    haiku = pickle.loads((DATA / "haiku_numpy.pkl").read_bytes())["params"]
+    _ = (tmp_path / "a.pkl").write_bytes(pickle.dumps({"params": haiku, "opt_state": [{"mu": haiku}]}))
+    assert set(probe.load(tmp_path / "a.pkl").recurrent) == set(HAIKU)
+
+
+def test_two_directions_of_flax(tmp_path: Path) -> None:
+    """A Bidirectional's layers are one module, and that they are concatenated is said."""
+    lstm = {name.rpartition("lstm.")[2]: array for name, array in flax().items() if ".lstm." in name}
+    both = {
+        f"params.enc.{way}_rnn.cell.{name}": array for way in ("forward", "backward") for name, array in lstm.items()
+    }
+    safetensors.torch.save_file({name: array.clone() for name, array in both.items()}, tmp_path / "a.safetensors")
+    checkpoint = probe.load(tmp_path / "a.safetensors")
+    module = checkpoint.recurrent["enc"]
+    assert isinstance(module, (nn.LSTM, BothWays))
+    x = torch.as_tensor(REFERENCES["x"])
+    h, _ = module(x)
+    back = probe.load(DATA / "flax.safetensors", **TANH).recurrent["lstm"](x.flip(1))[0].flip(1)
+    assert (h[..., 3:] - back).abs().max() < TOLERANCE
+    assert "enc: the two directions are concatenated, in the input's order" in checkpoint.source.assumed
+
+
+Arrays = dict[str, torch.Tensor]
+
+
+def _without(part: str) -> Callable[[Arrays], Arrays]:
+    return lambda arrays: {name: array for name, array in arrays.items() if part not in name}
+
+
+def _reshaped(part: str, *shape: int) -> Callable[[Arrays], Arrays]:
+    return lambda arrays: {name: torch.zeros(shape) if part in name else array for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            _without("lstm.if"),
+            r"'params\.lstm' has .* as a cell of Flax does, but of none .* Leave it out with names=",
+        ),
+        (_without("gru.iz"), r"'params\.gru' has .* as a cell of Flax does, but of none that can be loaded"),
+        (_reshaped("lstm.ii.kernel", 3, 3, 2, 3), r"'ii \(3, 3, 2, 3\)'.* A convolution's cell cannot be loaded"),
+        (_reshaped("lstm.hf.bias", 4), r"as its biass?; expected|expected \(input, units\) and \(units\) each"),
+        (_reshaped("gru.in.kernel", 5, 3), r"'in \(5, 3\)'.*expected \(input, units\) and \(units\) each"),
+    ],
+)
+def test_other_cells_of_flax_are_refused(change: Callable[[Arrays], Arrays], expected: str, tmp_path: Path) -> None:
+    """A cell without a gate, of a convolution or with other shapes is none that is known."""
+    safetensors.torch.save_file(change(flax()), tmp_path / "a.safetensors")
+    with pytest.raises(ProbeError, match=expected):
+        _ = probe.load(tmp_path / "a.safetensors", **TANH)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"lstm/linear/w": (5, 12)}, r"'lstm' is named as a core of Haiku, and has .*; expected linear/w, linear/b"),
+        ({"lstm/linear/w": (3, 12), "lstm/linear/b": (12,)}, r"expected \(input \+ units, 4 x units\)"),
+        ({"gru/w_i": (2, 12), "gru/w_h": (3, 12), "gru/b": (12,)}, r"such as Sonnet 2's LSTM, cannot be loaded"),
+        ({"vanilla_rnn/linear/w": (2, 3)}, r"expected linear/w, linear/b, linear_1/w: \(input, units\)"),
+    ],
+)
+def test_other_cores_of_haiku_are_refused(arrays: dict[str, tuple[int, ...]], expected: str, tmp_path: Path) -> None:
+    """A core whose arrays are missing, or of other shapes, is said to be one."""
+    zeros: dict[str, Any] = {name: np.zeros(shape, "f4") for name, shape in arrays.items()}
+    np.savez(tmp_path / "a.npz", **zeros)
+    with pytest.raises(ProbeError, match=expected):
+        _ = probe.load(tmp_path / "a.npz")
+
+
+def written(value: Any) -> bytes:
+    """Return a value in msgpack."""
+    content = msgpack.packb(value)
+    assert content is not None
+    return content
+
+
+def extension(*parts: Any) -> msgpack.ExtType:
+    """Return an array as Flax packs it, of its shape, dtype and bytes."""
+    return msgpack.ExtType(1, written(parts))
+
+
+def packed(array: Any, name: str = "") -> msgpack.ExtType:
+    """Return an array as Flax packs it."""
+    return extension(array.shape, name or array.dtype.name, array.tobytes())
+
+
+def test_chunks_and_bfloat16_are_read(tmp_path: Path) -> None:
+    """Large arrays lie in pieces, and half as wide numbers are the same ones; made by hand from Flax's own source."""
+    w = np.arange(12, dtype="f4").reshape(3, 4)
+    chunks = {"0": packed(w.reshape(-1)[:5]), "1": packed(w.reshape(-1)[5:])}
+    chunked = {"__msgpack_chunked_array__": True, "shape": {"0": 3, "1": 4}, "chunks": chunks}
+    half = torch.tensor([1.5, -2.0]).bfloat16().view(torch.int16).numpy()
+    content = {
+        "rnn": {"weight_ih_l0": chunked, "weight_hh_l0": packed(np.eye(3, dtype="f4"))},
+        "half": packed(half, "bfloat16"),
+    }
+    _ = (tmp_path / "a.msgpack").write_bytes(written({**content, "step": 3}))
+    checkpoint = probe.load(tmp_path / "a.msgpack", **TANH)
+    assert torch.as_tensor(checkpoint.recurrent["rnn"].weight_ih_l0).tolist() == w.tolist()
+    assert checkpoint.tensors["half"].tolist() == [1.5, -2.0]
+    assert checkpoint.not_understood == ("step",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x81\xa1a\xdd\xff\xff\xff\xff",
+        b"\x81\xa1a" + b"\x91" * 5000,
+        written({"a": extension((1 << 40,), "float32", b"")}),
+        written({"a": extension(("x",), "float32", b"")}),
+        written({"a": extension((1,), "object", b"12345678")}),
+        written({"a": {"__msgpack_chunked_array__": True, "shape": {}, "chunks": {"0": 1}}}),
+        written({"a": 1}) + b"more",
+    ],
+)
+def test_a_damaged_file_of_flax_is_refused(content: bytes, tmp_path: Path) -> None:
+    """No room is made for what it claims."""
+    _ = (tmp_path / "a.msgpack").write_bytes(content)
+    with pytest.raises(ProbeError, match=r"cannot be read as a file of Flax \(.*\)\. Give a file of flax"):
+        _ = probe.load(tmp_path / "a.msgpack")
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without msgpack the error says how to get it."""
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **named: Any) -> Any:
+        if name == "msgpack":
+            raise ImportError(name)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ProbeError, match=r"msgpack is not installed: pip install 'rnn-probe\[flax\]'"):
+        _ = probe.load(DATA / "flax.msgpack")
+
+
+def test_numbers_of_another_kind_are_an_error_of_the_file(tmp_path: Path) -> None:
+    """Nothing can be added to truth values, and the error says so in the library's own words."""
+    arrays: dict[str, Any] = {"lstm/linear/w": np.zeros((5, 12), bool), "lstm/linear/b": np.zeros(12, bool)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(
+        ProbeError, match=r"The arrays of a layer do not fit together \(.*leave the layer's arrays out"
+    ):
+        _ = probe.load(tmp_path / "a.npz")
