@@ -26,7 +26,7 @@ class Source:
         chosen: what the caller decided, a sentence each.
         assumed: what was taken for granted, a sentence each.
         version: of the framework, or "".
-        path: that was given.
+        path: that was given, or None of one that was made in Python.
     """
 
     framework: str
@@ -36,7 +36,7 @@ class Source:
     chosen: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     version: str = ""
-    path: Path = Path()
+    path: Path | None = None
 
     def __str__(self) -> str:
         return self.format

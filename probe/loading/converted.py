@@ -146,7 +146,7 @@ def convert(checkpoint: Checkpoint, folder: str | os.PathLike[str], *, overwrite
     state |= {arrays[name]["key"]: tensor for name, tensor in tensors.items()}
     source = checkpoint.source
     told = source.facts() | {
-        "file": source.path.name,
+        "file": "" if source.path is None else source.path.name,
         "layouts": dict(source.layouts),
         "gate_orders": dict(source.gate_orders),
     }
@@ -185,7 +185,8 @@ def _card(checkpoint: Checkpoint) -> str:
     """Return a model card: the hub's lines at the top, then what is in the folder."""
     source = checkpoint.source
     lines = ["---", f"library_name: {LIBRARY}", "tags:", "- recurrent-neural-network", "---", ""]
-    lines += [f"Recurrent networks of `{source.path.name}` ({source.format}), converted by {LIBRARY}.", ""]
+    of = "" if source.path is None else f" of `{source.path.name}`"
+    lines += [f"Recurrent networks{of} ({source.format}), converted by {LIBRARY}.", ""]
     for name, module in checkpoint.recurrent.items():
         lines += [f"- `{name or ALONE}`: {type(module).__name__}"]
         lines += [f"    - `{layer}`" for layer in inspect(held(name, module)).layers]

@@ -61,24 +61,25 @@ def open_network(network: Any, name: str | None, *, lengths_said: bool = False) 
             "of a file of weights."
         )
     found = network if isinstance(network, Checkpoint) else load(network)
-    path, listed = found.source.path, ", ".join(map(repr, found.recurrent))
+    path = found.source.path
     if name is None and len(found.recurrent) > 1:
+        listed = ", ".join(map(repr, found.recurrent))
         raise ProbeError(
-            f"{path.name!r} holds {len(found.recurrent)} networks ({listed}); say which with name = under [network] "
-            "(name= in Python)."
+            f"{'What was loaded' if path is None else repr(path.name)} holds {len(found.recurrent)} networks "
+            f"({listed}); say which with name = under [network] (name= in Python)."
         )
     chosen, module = found.choose(name)
     assumed = list(found.source.assumed)
     if isinstance(module, Masked):
         assumed.append(f"{chosen}: no step of a sequence is hidden by {module.by}, only what lies beyond its length.")
     card = {
-        "file": path.name,
+        "file": "" if path is None else path.name,
         "kind of file": found.source.format,
         "written as": found.source.layouts.get(chosen, ""),
         "decided by whoever wrote the study": " ".join(found.source.chosen) or "nothing",
         "taken for granted": " ".join(assumed) or "nothing",
         "network in it": chosen or "the only one, saved alone",
-        "SHA-256 of the file": _digest(path),
+        "SHA-256 of the file": "" if path is None else _digest(path),
         "arrays of the file that belong to no recurrent layer": ", ".join(found.tensors) or "none",
     }
     card = {what: value for what, value in card.items() if value}

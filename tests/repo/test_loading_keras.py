@@ -335,3 +335,15 @@ def test_what_trained_a_layer_is_none() -> None:
     assert list(checkpoint.recurrent) == ["lstm"]
     assert checkpoint.check(reference("2")["x"], reference("2")["trained.lstm"]) < 1e-5
     assert "optimizer_weights/Adam/m/lstm/lstm_cell/kernel:0" in checkpoint.tensors
+
+
+def test_a_layer_that_is_called_backwards_is_not_loaded_as_one_that_reads_forwards(tmp_path: Path) -> None:
+    """Weights alone do not say the direction; the same arrays under a plain name are a layer that reads forwards."""
+    arrays = {"kernel": np.ones((2, 12), "f4"), "recurrent_kernel": np.ones((3, 12), "f4"), "bias": np.ones(12, "f4")}
+    for name in ("LSTM_1_backward", "lstm_reversed"):
+        np.savez(tmp_path / "w.npz", allow_pickle=False, **{f"{name}/{role}": one for role, one in arrays.items()})
+        with pytest.raises(ProbeError, match=f"'{name}' is a layer whose name says that it reads its input from the"):
+            _ = probe.load(tmp_path / "w.npz", gate_activation="sigmoid")
+        renamed: dict[str, str | None] = {f"{name}/{role}": f"own/{role}" for role in arrays}
+        found = probe.load(tmp_path / "w.npz", names=renamed, gate_activation="sigmoid")
+        assert isinstance(found.recurrent["own"], nn.LSTM)

@@ -87,13 +87,18 @@ def test_a_damaged_answer_is_asked_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("more", "changed"),
-    [({"seed": 1}, "title and seed"), ({"inputs": bits(seed=1)}, "inputs, concepts"), ({"title": "Other"}, "title")],
+    [
+        ({"seed": 1}, "title and seed"),
+        ({"inputs": bits(24, 5, seed=1)}, "inputs, concepts"),
+        ({"title": "Other"}, "title"),
+    ],
 )
 def test_another_study_is_refused_unless_asked(more: dict[str, object], changed: str, tmp_path: Path) -> None:
     """The sentence says what differs; with overwrite everything is asked anew."""
-    study_of(planted(), readout=None).run(tmp_path)
+    few = {"inputs": bits(24, 5), "readout": None}
+    study_of(planted(), **few).run(tmp_path)
     page = (tmp_path / "index.html").read_bytes()
-    other = study_of(planted(), readout=None, **more)
+    other = study_of(planted(), **few | more)
     with pytest.raises(ProbeError, match=f"another study: {changed}.*--overwrite"):
         other.run(tmp_path)
     assert (tmp_path / "index.html").read_bytes() == page

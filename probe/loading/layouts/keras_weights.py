@@ -25,6 +25,8 @@ _NAMED = re.compile(
 _WAY = re.compile(r"(?P<start>.*?)/?(?P<way>forward|backward)_[^/]*(?:/.*)?")
 _CELL = re.compile(r"(?P<start>.*?)/?(?:[a-z_]*_)?(?:cell|cudnn_lstm|cudnn_gru)(?:_\d+)?")
 _ROLES = ("kernel", "recurrent_kernel", "bias")
+#: A layer that is called so would be loaded as one that reads from the beginning.
+_TURNED = re.compile(r"backward|reverse", re.IGNORECASE)
 #: What lies below a cell and takes no part in what it computes: what trains it, and random numbers of its dropout.
 _NO_PART = re.compile(r".*(\.OPTIMIZER_SLOT|seed_generator|/(Adam|Adam_1|Momentum|RMSProp|m|v)(:0)?$)")
 #: Where Keras 2 keeps, in the file of a whole model, what trains it: arrays with the shapes and names of the weights.
@@ -58,6 +60,12 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
         if sorted(ways) not in ([""], ["backward", "forward"]):
             raise ProbeError(f"{name!r} has arrays of {listed(ways)} only; both directions were expected.")
         arrays = [ways[way] for way in ("", "forward", "backward") if way in ways]
+        if len(arrays) == 1 and _TURNED.search(name):
+            raise ProbeError(
+                f"{name!r} is a layer whose name says that it reads its input from the end, and weights alone do not "
+                "say whether it does. Load the whole model, whose configuration says it; or rename its arrays with "
+                f"names={{{arrays[0].names[0]!r}: ...}} to a name without the word, and reverse its inputs yourself."
+            )
         plans = [plan_of(own, name, choices) for own in arrays]
         module = module_of(plans[0]) if len(plans) == 1 else pair_of(*plans)
         if len(plans) == 2:
