@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import tarfile
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -16,6 +18,9 @@ import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
+
+import probe
+from probe.loading.converted import convert
 
 #: Of the arrays of a folder, the one that is damaged.
 _DAMAGED = "gru.weight_hh_l0.npy"
@@ -124,6 +129,22 @@ def _safetensors() -> bytes:
     return safetensors.torch.save({name: tensor.contiguous() for name, tensor in _tagger().state_dict().items()})
 
 
+@functools.cache
+def _converted() -> Mapping[str, bytes]:
+    """Return the files of a folder that `rnn-probe convert` writes, by their names."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a.safetensors").write_bytes(_safetensors())
+        convert(probe.load(Path(folder) / "a.safetensors"), Path(folder) / "out")
+        return {file.name: file.read_bytes() for file in (Path(folder) / "out").iterdir()}
+
+
+def _of_converted(name: str) -> FuzzedFile:
+    def others() -> Mapping[str, bytes]:
+        return {other: content for other, content in _converted().items() if other != name}
+
+    return FuzzedFile(name, lambda: _converted()[name], also=others, folder=True)
+
+
 def _kept(name: str) -> Callable[[], Mapping[str, bytes]]:
     """Return what returns a file that lies beside another."""
     return lambda: {name: (_CKPT / name).read_bytes()}
@@ -155,6 +176,8 @@ FILES: dict[str, FuzzedFile] = {
     "zip": FuzzedFile("a.zip", lambda: _packed(tar=False)),
     "torchscript": FuzzedFile("a.pt", _script),
     "safetensors": FuzzedFile("a.safetensors", _safetensors),
+    "converted": _of_converted("config.json"),
+    "converted-weights": _of_converted("model.safetensors"),
     "npz": FuzzedFile("a.npz", _npz),
     "npy-folder": FuzzedFile(
         _DAMAGED, lambda: _npy(every=True)[_DAMAGED], also=lambda: _npy(every=False), folder=True
