@@ -9,11 +9,12 @@ import pandas as pd
 import torch
 
 from ..causal.ablation import Resampling
-from ..figures import BLUE, ORANGE, new_figure, style
+from ..figures import BLUE, ORANGE, new_figure
 from ..findings import DataFigure, Finding
 from ..machines import Answers
 from ..measurements import tabulate
 from . import tail
+from .drawing import drawing, drawn, shortened
 from .prepared import Prepared
 from .probing import Target, detrended, follows
 from .reading import why_not as nothing_to_read
@@ -178,7 +179,7 @@ def _setup(end: tail.Tail, units: int, picked: list[int], drawn: set[int]) -> st
 
 def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
     order = _sorted(table)
-    with style():
+    with drawing():
         figure, axes = new_figure(height=3.0)
         ax, places = axes[0, 0], np.arange(len(order))
         for flag, color, marker, label in (
@@ -191,7 +192,7 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
                 ax.plot(places[mine], order["drop"][mine], marker, color=color, markersize=5, label=name)
         ax.axhline(0, color="black", linewidth=0.8)
         ax.axhline(COSTLY, color="black", linewidth=1, linestyle=":")
-        ax.set_xticks(places, [str(unit) for unit in order["unit"]], rotation=90 if len(order) > 14 else 0)
+        ax.set_xticks(places, [shortened(unit, 24) for unit in order["unit"]], rotation=90 if len(order) > 14 else 0)
         ax.set_xlabel("unit, the costliest first")
         ax.set_ylabel("wrong answers added" if levels else "error added (sd)")
         if order["drawn"].any():
@@ -200,7 +201,7 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
             f"What the ablation of each of {len(order)} units adds to the error: unit {order['unit'].iloc[0]} adds "
             f"{said(float(order['drop'].iloc[0]))}, the median unit {said(float(order['drop'].median()))}."
         )
-        return DataFigure.from_figure(
+        return drawn(
             figure,
             name=f"{question}-drops",
             title="What one unit costs",
