@@ -81,7 +81,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "probe/studies/reading_words.py",
         WHOLE,
         ("words: twins are never as good", "if TWIN in lost:\n", "if False:\n"),
-        ("words: the last inputs forgotten", "if lost.intersection(recent):", "if False:"),
+        ("words: the last inputs forgotten", "if lost.keys() & recent:", "if False:"),
     ),
     *mutations_of(
         "probe/studies/reading.py",

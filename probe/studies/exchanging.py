@@ -12,13 +12,15 @@ import torch
 
 from ..causal.alignment import Alignment, Search, search
 from ..causal.alignment_controls import halves, pairs_among, random_bases
+from ..causal.class_means import classes_at
 from ..causal.interchange import Interchange, Scores
 from ..causal.pairs import Pairs, Put, along, columns
-from ..causal.support import OffSupport
+from ..causal.support import OffSupport, Support
 from ..causal.task import Task
 from ..errors import ProbeError
 from ..figures import BLUE, GREY, new_figure
 from ..findings import DataFigure, Finding
+from ..machines import Machine
 from ..measurements import tabulate
 from ..signals import Signal
 from . import exchanging_words, tail
@@ -96,6 +98,9 @@ def ask(sightings: Sightings, question: str) -> Finding:
         far = float("nan") if support is None else support.distance(put)
         rows += _rows(question, name, units, kind, scores=scores, far=far)
     rows = [*_ends(question, first), *rows, *_of_twin(question, prepared, chosen, train, pairs)]
+    if support is not None:
+        usual = apart(end.machine, task, chosen.place)
+        rows.append(table_row(question, "apart", usual, network="states that occur", signal="support"))
     table = tabulate(rows)
     held_out = len(ways) > 1
     levels = prepared.head is not None and len(prepared.head.values) > 0
@@ -121,6 +126,25 @@ def _support(pairs: Pairs, task: Task, seed: int) -> OffSupport | None:
         return OffSupport(pairs, task, most=256, seed=seed)
     except ProbeError:
         return None
+
+
+def apart(machine: Machine, task: Task, place: int) -> float:
+    """Return how far a state that occurs lies from the nearest other one, the median, in spacings of the concept.
+
+    What is put in has to be held against this: of many units and few sequences, states lie far from each other.
+
+    Args:
+        machine: the model.
+        task: the concept.
+        place: after which step.
+    """
+    from scipy.spatial import KDTree
+
+    support = Support.of(classes_at(machine, task, place))
+    if len(support.natural) < 2:
+        return float("nan")
+    nearest = KDTree(support.natural).query(support.natural, k=2)[0][:, 1]
+    return float(np.median(nearest)) / support.spacing
 
 
 def plan(prepared: Prepared, end: tail.Tail) -> Plan:

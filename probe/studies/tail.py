@@ -20,6 +20,7 @@ from .readouts import copied
 from .sample import LEAST_SEQUENCES
 from .sightings import flops
 from .stack import StackMachine
+from .tables import listed, several
 
 #: About how many operations the ablations may take: what is left of each sequence, and how many, follow from it.
 BUDGET = 1.2e11
@@ -39,6 +40,7 @@ class Tail:
         steps: how many steps of each.
         values: the concept that the readout answers, (sequence, step); NaN where undefined.
         whole: whether these are whole sequences.
+        among: of how many sequences of the study, and which of them these are, in words; empty where they are all.
     """
 
     machine: StackMachine
@@ -47,12 +49,13 @@ class Tail:
     steps: int
     values: np.ndarray
     whole: bool
+    among: str = ""
 
     @property
     def said(self) -> str:
         """Return which part of the inputs this is, in words."""
-        part = "their whole length" if self.whole else f"the last {self.steps} steps of each"
-        return f"{len(self.rows):,} sequences, {part}"
+        part = "their whole length" if self.whole else f"the last {several(self.steps, 'step')} of each"
+        return f"{len(self.rows):,} sequences{self.among}, {part}"
 
     def name(self, unit: int) -> str:
         """Return a unit's name: its number, and of a stack its layer's too."""
@@ -123,7 +126,20 @@ def build(prepared: Prepared) -> Tail:
     read_by, begin, whole = _inputs(prepared, stack, rows, steps)
     machine = StackMachine(alone(stack), copied(head), read_by, begin)
     values = _last(prepared.answered.values[rows][:, :, None], lengths[rows], steps)[:, :, 0]
-    return Tail(machine, tuple(stack), rows, steps, values, whole)
+    among = _among(len(lengths), len(defined), len(long), len(rows), steps)
+    return Tail(machine, tuple(stack), rows, steps, values, whole, among)
+
+
+def _among(every: int, defined: int, long: int, taken: int, steps: int) -> str:
+    """Return why these sequences and no others, in words."""
+    parts = []
+    if defined < every:
+        parts.append(f"{defined:,} have a right answer")
+    if long < defined:
+        parts.append(f"{long:,}{' of these' * bool(parts)} have at least {several(steps, 'step')}")
+    if taken < long:
+        parts.append(f"{taken:,}{' of these' * bool(parts)} were drawn, as many as the budget allows")
+    return f" (of the study's {every:,}, {listed(parts)})" if parts else ""
 
 
 def _at_end(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
