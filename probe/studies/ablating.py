@@ -138,11 +138,12 @@ def _words(table: pd.DataFrame, prepared: Prepared, levels: bool, drawn: set[int
             "these states, so that what a single unit costs says nothing."
         )
     costly = int((order["drop"] > COSTLY).sum())
-    among = f" of the {len(order)} that were ablated" if drawn else ""
+    among = f" of the {len(order)} that were ablated" if drawn else "" if costly else " of them"
     text = (
         f"Unit {first['unit']} costs most: without it {what} rises from {said(own)} to "
         f"{said(own + float(first['drop']))} "
-        f"(without all units to {said(every)}). {several(costly, 'unit')}{among} cost{'s' if costly == 1 else ''} "
+        f"(without all units to {said(every)}). {several(costly, 'unit') if costly else 'None'}{among} "
+        f"cost{'s' if costly < 2 else ''} "
         "more than "
         f"{COSTLY}. With unit {first['unit']} alone it is {said(alone)}"
     )
@@ -166,14 +167,15 @@ def _setup(end: tail.Tail, units: int, picked: list[int], drawn: set[int]) -> st
         named = [end.name(unit) for unit in sorted(drawn)]
         which = (
             f"{len(picked)} of {units} units were ablated, each alone, because every one costs a run: the "
-            f"{len(picked) - len(drawn)} that follow the concept most, and drawn ones ({listed(named)}); "
-            "exact shares of all units would take 2 to the power of their number runs, and were not computed"
+            f"{len(picked) - len(drawn)} that follow the concept most, and drawn ones ({listed(named)})"
         )
     return (
         f"{which}, on {end.said}: after every step its state is that of another sequence at the same distance from "
         "the end, "
         f"{tail.DRAWS} others for each (resample ablation; Chan et al. 2022). The rest is computed by the network "
         "itself."
+        + " Exact shares of all units would take 2 to the power of their number runs, and were not computed."
+        * bool(drawn)
     )
 
 

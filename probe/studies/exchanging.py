@@ -149,7 +149,7 @@ def apart(machine: Machine, task: Task, place: int) -> float:
 
 def plan(prepared: Prepared, end: tail.Tail) -> Plan:
     """Return where states are exchanged: in the middle of what is run, or later where that would cost too much."""
-    one = tail.cost(end.stack)
+    one, read = tail.cost(end.stack), tail.cost_of_head(prepared)
     left = 0 if only_last(prepared) else (end.steps - 1) // 2
     searches = len(RANKS) + 1
     step_of_search = one * SEARCHED * searches * BACK
@@ -161,9 +161,9 @@ def plan(prepared: Prepared, end: tail.Tail) -> Plan:
     left = next(
         k for k in range(left, -1, -1) if not k or np.isfinite(end.values[:, end.steps - 1 - k]).sum() >= enough
     )
-    steps = max(left, 1)
-    iterations = int(min(ITERATIONS, BUDGET_OF_SEARCH / (step_of_search * steps)))
-    pairs = int(np.clip(BUDGET_OF_PAIRS / (one * steps * 14), FEWEST_PAIRS, MOST_PAIRS))
+    whole = one * max(left, 1) + read
+    iterations = int(min(ITERATIONS, BUDGET_OF_SEARCH / (whole * SEARCHED * searches * BACK)))
+    pairs = int(np.clip(BUDGET_OF_PAIRS / (whole * 14), FEWEST_PAIRS, MOST_PAIRS))
     return Plan(end.steps - 1 - left, left, pairs, iterations if iterations >= FEWEST_ITERATIONS else 0)
 
 

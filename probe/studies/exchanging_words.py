@@ -112,10 +112,9 @@ def _search(table: pd.DataFrame, plan: Plan, *, levels: bool, held_out: bool) ->
 
     if not plan.iterations:
         return (
-            "Directions were not searched for: a step of the search runs this layer there and back on every pair, "
-            "and as many "
-            "steps as it needs would take too long for a network of this size. probe.questions.alignment does it on "
-            "request."
+            "Directions were not searched for: a step of the search runs layers and readout there and back on every "
+            "pair, and as many steps as it needs would take too long for networks of this size. "
+            "probe.questions.alignment does it on request."
         )
     found, column = summary(table), "followed" if levels else "shift"
     ends = found.set_index("network")[column]

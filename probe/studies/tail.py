@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from ..errors import ProbeError
 from ..layers import Layer, whole_module
 from ..loading.modules import turned_layers
+from ..signals import Signal
 from .observed import packed, run
 from .prepared import Prepared
 from .readouts import copied
@@ -71,6 +73,23 @@ def stack_of(read: Layer) -> list[Layer]:
 def cost(stack: Sequence[Layer]) -> float:
     """Return about how many operations layers take for one step of one sequence."""
     return sum(flops(layer) for layer in stack)
+
+
+def cost_of_head(prepared: Prepared) -> float:
+    """Return about how many operations the readout takes for one sequence: those of its products of matrices.
+
+    They are counted, and not timed, so that the same study does the same; a readout may be a network of its own.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if prepared.head is None or prepared.read is None:
+        return 0.0
+    units = prepared.read.size(Signal.HIDDEN_STATE)
+    tried = torch.randn(8, units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    # It was run before, without the counter: what goes wrong now is the counter's, and leaves a part uncounted.
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), suppress(Exception):
+        copied(prepared.head).double()(tried)
+    return counter.get_total_flops() / len(tried)
 
 
 def why_not(prepared: Prepared) -> str | None:

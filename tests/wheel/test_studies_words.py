@@ -10,10 +10,10 @@ import torch
 from studied import STUDY, bits, ones, planted, study_of, written
 from torch import nn
 
-from probe import Concept, Finding, ProbeError, Study
+from probe import Concept, Finding, ProbeError, Readout, Study
 from probe.report import Page, Points, Section, Text
 from probe.report.inline import plain
-from probe.studies import resting, tail
+from probe.studies import exchanging, resting, tail
 from probe.studies.files import read_study
 from probe.studies.prepared import prepare
 from probe.studies.reading_words import CLOCK, FREQUENT, SHUFFLED, Beside, _verdict
@@ -240,3 +240,48 @@ def test_contents_stand_in_lines_above_a_page_of_many_sections() -> None:
     for count, wraps in ((9, False), (10, True)):
         page = Page("t", "l", [Section(f"s{one}", [Text("a")], f"s{one}") for one in range(count)])
         assert ("flex-wrap: wrap; gap: 0 1.25rem" in page.render()) is wraps
+
+
+class Slow(nn.Module):
+    """A readout that multiplies many matrices before it answers."""
+
+    def __init__(self, times: int, width: int = 400) -> None:
+        super().__init__()
+        self.times, self.wide, self.narrow = times, nn.Linear(6, width), nn.Linear(width, 9)
+        self.middle = nn.Linear(width, width)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """Return nine scores."""
+        h = self.wide(h)
+        for _ in range(self.times):
+            h = self.middle(h).tanh()
+        return self.narrow(h)
+
+
+def test_a_readout_that_takes_long_is_counted() -> None:
+    """Its products of matrices are part of the budget: fewer pairs and steps of the search, the same each time."""
+    x, plans = bits(), []
+    for times in (0, 30, 1_000):
+        prepared = prepare(study_of(planted(), inputs=x, readout=Readout("ones", function=Slow(times))))
+        counted = tail.cost_of_head(prepared)
+        assert counted == pytest.approx(2 * (6 * 400 + 400 * 9 + times * 400 * 400))
+        plans.append(exchanging.plan(prepared, tail.build(prepared)))
+    cheap, dear, too_dear = plans
+    assert (cheap.pairs, cheap.iterations) == (exchanging.MOST_PAIRS, exchanging.ITERATIONS)
+    assert exchanging.FEWEST_PAIRS <= dear.pairs < cheap.pairs
+    assert 0 < dear.iterations < cheap.iterations
+    assert (too_dear.pairs, too_dear.iterations) == (exchanging.FEWEST_PAIRS, 0)
+
+
+def test_a_readout_outside_of_torch_costs_nothing_that_is_counted() -> None:
+    """What a function does in numpy is not seen, and what fails under the counter does not end the study."""
+    ran: list[int] = []
+
+    def twice_only(h: torch.Tensor) -> torch.Tensor:
+        ran.append(1)
+        if len(ran) > 1:
+            raise ValueError("no more")
+        return torch.as_tensor(h.numpy() @ np.ones((6, 9)))
+
+    prepared = prepare(study_of(planted(), readout=Readout("ones", function=twice_only)))
+    assert tail.cost_of_head(prepared) == 0
