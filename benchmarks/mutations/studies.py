@@ -5,6 +5,7 @@ from __future__ import annotations
 from .mutation import Mutation, mutations_of
 
 PARTS, WHOLE, RESUMED = "test_studies_parts.py", "test_studies.py", "test_studies_resumed.py"
+WORDS, FIGURES = "test_studies_words.py", "test_studies_figures.py"
 MUTATIONS: tuple[Mutation, ...] = (
     *mutations_of(
         "probe/studies/sample.py",
@@ -79,9 +80,30 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *mutations_of(
         "probe/studies/reading_words.py",
-        WHOLE,
+        WORDS,
         ("words: twins are never as good", "if TWIN in lost:\n", "if False:\n"),
-        ("words: the last inputs forgotten", "if lost.intersection(recent):", "if False:"),
+        ("words: a clock forgotten", "if CLOCK in lost:", "if False:"),
+        ("words: the last inputs forgotten", "if lost.keys() & recent:", "if False:"),
+    ),
+    *mutations_of(
+        "probe/studies/drawing.py",
+        FIGURES,
+        ("drawing: names are formulas", '"text.parse_math": False', '"text.parse_math": True'),
+        ("drawing: as large as it is", "except ProbeError:", "except KeyError:"),
+    ),
+    *mutations_of(
+        "probe/studies/reading_figures.py",
+        FIGURES,
+        ("figures: every place", 'kind="stable").index[:PLACES]', 'kind="stable").index[:999]'),
+    ),
+    *mutations_of(
+        "probe/studies/exchanging.py",
+        WORDS,
+        (
+            "exchange: what the readout costs forgotten",
+            "whole = one * max(left, 1) + read",
+            "whole = one * max(left, 1)",
+        ),
     ),
     *mutations_of(
         "probe/studies/reading.py",

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _WIDTH = re.compile(r'width="([0-9.]+)"')
 DEEPEST_HEADING = 6
+#: Of more sections the contents are a paragraph where the screen has no room beside the text.
+MANY_SECTIONS = 9
 
 
 def clean(text: str) -> str:
@@ -85,6 +87,7 @@ class Renderer:
 def render_page(page: Page) -> str:
     """Return a page as HTML text."""
     style = style_of("page.css") + (_lean(explorer.style()) if page.explorer is not None else "")
+    style += style_of("contents.css") if len(page.sections) > MANY_SECTIONS else ""
     script = page.running
     policy = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     policy.append(f"style-src {hash_source(style)}")

@@ -9,11 +9,12 @@ import pandas as pd
 import torch
 
 from ..causal.ablation import Resampling
-from ..figures import BLUE, ORANGE, new_figure, style
+from ..figures import BLUE, ORANGE, new_figure
 from ..findings import DataFigure, Finding
 from ..machines import Answers
 from ..measurements import tabulate
 from . import tail
+from .drawing import drawing, drawn, shortened
 from .prepared import Prepared
 from .probing import Target, detrended, follows
 from .reading import why_not as nothing_to_read
@@ -137,11 +138,12 @@ def _words(table: pd.DataFrame, prepared: Prepared, levels: bool, drawn: set[int
             "these states, so that what a single unit costs says nothing."
         )
     costly = int((order["drop"] > COSTLY).sum())
-    among = f" of the {len(order)} that were ablated" if drawn else ""
+    among = f" of the {len(order)} that were ablated" if drawn else "" if costly else " of them"
     text = (
         f"Unit {first['unit']} costs most: without it {what} rises from {said(own)} to "
         f"{said(own + float(first['drop']))} "
-        f"(without all units to {said(every)}). {several(costly, 'unit')}{among} cost{'s' if costly == 1 else ''} "
+        f"(without all units to {said(every)}). {several(costly, 'unit') if costly else 'None'}{among} "
+        f"cost{'s' if costly < 2 else ''} "
         "more than "
         f"{COSTLY}. With unit {first['unit']} alone it is {said(alone)}"
     )
@@ -165,20 +167,21 @@ def _setup(end: tail.Tail, units: int, picked: list[int], drawn: set[int]) -> st
         named = [end.name(unit) for unit in sorted(drawn)]
         which = (
             f"{len(picked)} of {units} units were ablated, each alone, because every one costs a run: the "
-            f"{len(picked) - len(drawn)} that follow the concept most, and drawn ones ({listed(named)}); "
-            "exact shares of all units would take 2 to the power of their number runs, and were not computed"
+            f"{len(picked) - len(drawn)} that follow the concept most, and drawn ones ({listed(named)})"
         )
     return (
         f"{which}, on {end.said}: after every step its state is that of another sequence at the same distance from "
         "the end, "
         f"{tail.DRAWS} others for each (resample ablation; Chan et al. 2022). The rest is computed by the network "
         "itself."
+        + " Exact shares of all units would take 2 to the power of their number runs, and were not computed."
+        * bool(drawn)
     )
 
 
 def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
     order = _sorted(table)
-    with style():
+    with drawing():
         figure, axes = new_figure(height=3.0)
         ax, places = axes[0, 0], np.arange(len(order))
         for flag, color, marker, label in (
@@ -191,7 +194,7 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
                 ax.plot(places[mine], order["drop"][mine], marker, color=color, markersize=5, label=name)
         ax.axhline(0, color="black", linewidth=0.8)
         ax.axhline(COSTLY, color="black", linewidth=1, linestyle=":")
-        ax.set_xticks(places, [str(unit) for unit in order["unit"]], rotation=90 if len(order) > 14 else 0)
+        ax.set_xticks(places, [shortened(unit, 24) for unit in order["unit"]], rotation=90 if len(order) > 14 else 0)
         ax.set_xlabel("unit, the costliest first")
         ax.set_ylabel("wrong answers added" if levels else "error added (sd)")
         if order["drawn"].any():
@@ -200,7 +203,7 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
             f"What the ablation of each of {len(order)} units adds to the error: unit {order['unit'].iloc[0]} adds "
             f"{said(float(order['drop'].iloc[0]))}, the median unit {said(float(order['drop'].median()))}."
         )
-        return DataFigure.from_figure(
+        return drawn(
             figure,
             name=f"{question}-drops",
             title="What one unit costs",

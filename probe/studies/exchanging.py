@@ -12,17 +12,20 @@ import torch
 
 from ..causal.alignment import Alignment, Search, search
 from ..causal.alignment_controls import halves, pairs_among, random_bases
+from ..causal.class_means import classes_at
 from ..causal.interchange import Interchange, Scores
 from ..causal.pairs import Pairs, Put, along, columns
-from ..causal.support import OffSupport
+from ..causal.support import OffSupport, Support
 from ..causal.task import Task
 from ..errors import ProbeError
-from ..figures import BLUE, GREY, new_figure, style
+from ..figures import BLUE, GREY, new_figure
 from ..findings import DataFigure, Finding
+from ..machines import Machine
 from ..measurements import tabulate
 from ..signals import Signal
 from . import exchanging_words, tail
 from .ablating import following
+from .drawing import drawing, drawn, labels, spread
 from .prepared import Prepared
 from .refitted import refitted
 from .sightings import Sightings
@@ -37,6 +40,12 @@ MOST_PAIRS, FEWEST_PAIRS = 4_096, 256
 #: Directions that are searched for; of how many pairs a step of the search is; how many steps at most and at least.
 RANKS, SEARCHED, ITERATIONS, FEWEST_ITERATIONS = (1, 2), 48, 300, 60
 RANDOM, LEAST_HELD_OUT, FEWEST_DEFINED = 5, 64, 64
+#: Of more parts of the state (a layer each, in a stack) some are drawn.
+MOST_PARTS = 12
+_SHORT = {
+    "directions searched for relabelled values": "the same for relabelled values",
+    "directions in a re-initialised network with a fitted head": "the same in a re-initialised network",
+}
 #: A way back takes about twice what the way there does.
 BACK = 3
 
@@ -89,6 +98,9 @@ def ask(sightings: Sightings, question: str) -> Finding:
         far = float("nan") if support is None else support.distance(put)
         rows += _rows(question, name, units, kind, scores=scores, far=far)
     rows = [*_ends(question, first), *rows, *_of_twin(question, prepared, chosen, train, pairs)]
+    if support is not None:
+        usual = apart(end.machine, task, chosen.place)
+        rows.append(table_row(question, "apart", usual, network="states that occur", signal="support"))
     table = tabulate(rows)
     held_out = len(ways) > 1
     levels = prepared.head is not None and len(prepared.head.values) > 0
@@ -116,9 +128,28 @@ def _support(pairs: Pairs, task: Task, seed: int) -> OffSupport | None:
         return None
 
 
+def apart(machine: Machine, task: Task, place: int) -> float:
+    """Return how far a state that occurs lies from the nearest other one, the median, in spacings of the concept.
+
+    What is put in has to be held against this: of many units and few sequences, states lie far from each other.
+
+    Args:
+        machine: the model.
+        task: the concept.
+        place: after which step.
+    """
+    from scipy.spatial import KDTree
+
+    support = Support.of(classes_at(machine, task, place))
+    if len(support.natural) < 2:
+        return float("nan")
+    nearest = KDTree(support.natural).query(support.natural, k=2)[0][:, 1]
+    return float(np.median(nearest)) / support.spacing
+
+
 def plan(prepared: Prepared, end: tail.Tail) -> Plan:
     """Return where states are exchanged: in the middle of what is run, or later where that would cost too much."""
-    one = tail.cost(end.stack)
+    one, read = tail.cost(end.stack), tail.cost_of_head(prepared)
     left = 0 if only_last(prepared) else (end.steps - 1) // 2
     searches = len(RANKS) + 1
     step_of_search = one * SEARCHED * searches * BACK
@@ -130,9 +161,9 @@ def plan(prepared: Prepared, end: tail.Tail) -> Plan:
     left = next(
         k for k in range(left, -1, -1) if not k or np.isfinite(end.values[:, end.steps - 1 - k]).sum() >= enough
     )
-    steps = max(left, 1)
-    iterations = int(min(ITERATIONS, BUDGET_OF_SEARCH / (step_of_search * steps)))
-    pairs = int(np.clip(BUDGET_OF_PAIRS / (one * steps * 14), FEWEST_PAIRS, MOST_PAIRS))
+    whole = one * max(left, 1) + read
+    iterations = int(min(ITERATIONS, BUDGET_OF_SEARCH / (whole * SEARCHED * searches * BACK)))
+    pairs = int(np.clip(BUDGET_OF_PAIRS / (whole * 14), FEWEST_PAIRS, MOST_PAIRS))
     return Plan(end.steps - 1 - left, left, pairs, iterations if iterations >= FEWEST_ITERATIONS else 0)
 
 
@@ -257,42 +288,40 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
-    found = summary(table)
+    every = summary(table)
+    parts = every.index[every["signal"] == "part"]
+    found = every.drop(parts.difference(parts[spread(len(parts), MOST_PARTS)]))
     column = "followed" if levels else "shift"
-    labels = [
-        f"{name} ({units})" if kind in ("searched", "relabelled", "twin", "random") else name
+    names = [
+        f"{_SHORT.get(name, name)} ({units})" if kind in ("searched", "relabelled", "twin", "random") else name
         for name, units, kind in zip(found["network"], found["units"], found["signal"], strict=True)
     ]
-    labels = [
-        label.replace("directions searched for relabelled values", "the same for relabelled values")
-        for label in labels
-    ]
-    with style():
+    with drawing():
         figure, axes = new_figure(height=0.34 * len(found) + 1.0)
         ax, places = axes[0, 0], np.arange(len(found))[::-1]
         controls = found["signal"].isin(["random", "relabelled", "twin"]).to_numpy()
         ends = (found["signal"] == "end").to_numpy()
         for mask, color, marker in ((~controls & ~ends, BLUE, "o"), (controls, GREY, "X"), (ends, "black", "D")):
             ax.plot(found[column][mask], places[mask], marker, color=color, markersize=6)
-        ax.set_yticks(places, labels)
+        ax.set_yticks(places, labels(names, 40))
         ax.tick_params(axis="y", labelsize="small")
         ax.set_xlim(min(-0.03, float(found[column].min()) - 0.03), max(1.03, float(found[column].max()) + 0.03))
         ax.set_xlabel("share of answers that follow" if levels else "share of the way that the answer goes")
         ax.grid(axis="x", linewidth=0.4, alpha=0.5)
-        best = found[~controls & ~ends].sort_values(column, ascending=False, kind="stable")
+        best = every[every["signal"].isin(["part", "units", "searched"])].sort_values(
+            column, ascending=False, kind="stable"
+        )
         value = float(best[column].iloc[0]) if len(best) else float("nan")
         alt = (
             f"{len(found)} things put into the run: with nothing {said(float(found[column].iloc[0]))} of the "
             "answers follow, "
             f"with the whole state {said(float(found[column].iloc[1]))}, with the best part {said(value)}."
         )
-        return DataFigure.from_figure(
-            figure,
-            name=f"{question}-parts",
-            title="What the answer follows",
-            alt=alt,
-            caption="Diamonds: nothing and the whole state, the two ends of the scale. Crosses: controls.",
-            data=found,
+        caption = "Diamonds: nothing and the whole state, the two ends of the scale. Crosses: controls."
+        if len(found) < len(every):
+            caption += f" {MOST_PARTS} of {len(parts)} parts of the state are drawn; the table behind has all."
+        return drawn(
+            figure, name=f"{question}-parts", title="What the answer follows", alt=alt, caption=caption, data=every
         )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from . import tail
 from .prepared import Prepared
-from .tables import listed, said, several
+from .tables import listed, one, said, several
 
 if TYPE_CHECKING:
     from .exchanging import Plan
@@ -47,10 +48,17 @@ def notes(
         f"the base's inputs. The right answer is {how}. Pairs that differ in “{prepared.answered.name}” count: "
         f"{pairs:,} pairs "
         f"were run, among {end.said}, those whose right answer the readout can give. “Shift” is how far the "
-        "expected answer goes of the way that it should; “off support” "
-        "how far what was put in lies from every state that occurs, in distances between neighbouring values of the "
-        "concept: beyond 0.5 it may work for a reason that the network never uses (Makelov et al. 2023)."
+        "expected answer goes of the way that it should; “off support” how far what was put in lies from the nearest "
+        "state that occurs. Its unit is the distance between the mean states of neighbouring values of the concept, "
+        "each number of a state taken in its own standard deviations; a state that occurs has 0. Beyond 0.5 what was "
+        "put in may work for a reason that the network never uses (Makelov et al. 2023)."
     )
+    usual = one(table, metric="apart")
+    if np.isfinite(usual):
+        setup += (
+            f" The states that occur lie {said(usual)} from the nearest other one (the median): where this is "
+            "beyond 0.5 itself, the sequences are too few, or hold too much else, to say what is far."
+        )
     if not plan.left:
         setup += (
             " Nothing says what becomes of a value when more is read (the concept was given as an array, without "
@@ -104,10 +112,9 @@ def _search(table: pd.DataFrame, plan: Plan, *, levels: bool, held_out: bool) ->
 
     if not plan.iterations:
         return (
-            "Directions were not searched for: a step of the search runs this layer there and back on every pair, "
-            "and as many "
-            "steps as it needs would take too long for a network of this size. probe.questions.alignment does it on "
-            "request."
+            "Directions were not searched for: a step of the search runs layers and readout there and back on every "
+            "pair, and as many steps as it needs would take too long for networks of this size. "
+            "probe.questions.alignment does it on request."
         )
     found, column = summary(table), "followed" if levels else "shift"
     ends = found.set_index("network")[column]
@@ -135,15 +142,24 @@ def _search(table: pd.DataFrame, plan: Plan, *, levels: bool, held_out: bool) ->
     )
     if far == far and far > 0.5:  # noqa: PLR0124 - NaN where nothing was measured
         text += (
-            f" But what was put in lies up to {said(float(far))} off support, beyond 0.5, so that the score alone "
-            "does not show "
-            "that the network itself uses these directions."
+            f" But what was put in lies up to {said(float(far))} off support: so many times as far from the nearest "
+            "state that occurs as the mean states of neighbouring values of the concept lie apart"
+            f"{_usual(table, far)}. The score alone does not show that the network itself uses these directions."
         )
     if not held_out:
         text += (
             " There are too few sequences to hold some out: scores of searched directions are those of their own fit."
         )
     return text + _twin(table, found, column, best)
+
+
+def _usual(table: pd.DataFrame, far: float) -> str:
+    """Return how far states that occur lie from each other, and which of the two is farther."""
+    usual = one(table, metric="apart")
+    if not np.isfinite(usual):
+        return ""
+    more = "farther" if far > usual else "not farther"
+    return f"; that is {more} than from one state that occurs to the next, {said(usual)}"
 
 
 def _twin(table: pd.DataFrame, found: pd.DataFrame, column: str, best: float) -> str:

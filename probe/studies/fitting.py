@@ -121,6 +121,8 @@ def told_categories(features: Float[np.ndarray, "state number"], target: np.ndar
         with warnings.catch_warnings():
             # A probe that is stopped early is a weaker probe, and its held-out score says so.
             warnings.simplefilter("ignore", ConvergenceWarning)
+            # So is one that has seen few states of each category.
+            warnings.filterwarnings("ignore", "The number of unique classes")
             model = LogisticRegression(C=1.0, max_iter=200).fit(z[~part], target[~part])
         told[part] = model.predict(z[part])
     return told

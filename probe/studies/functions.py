@@ -29,7 +29,9 @@ def load_file(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ProbeError(f"{str(path)!r} cannot be run: {type(error).__name__}: {error}. Mend it first.") from error
+        raise ProbeError(
+            f"{str(path)!r} cannot be run: {type(error).__name__}: {_told(error)}. Mend it first.{_where(error)}"
+        ) from error
     finally:
         sys.path.remove(folder)
     return module
@@ -76,5 +78,20 @@ def calling(what: str, wants: str) -> Iterator[None]:
     except ProbeError:
         raise
     except Exception as error:
-        told = " ".join(str(error).split()) or "without a message"
-        raise ProbeError(f"{what} raised {type(error).__name__} ({told[:200]}). {wants}") from error
+        raise ProbeError(f"{what} raised {type(error).__name__} ({_told(error)}). {wants}{_where(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """Return an error's own words on one line, without the full stop at their end."""
+    return " ".join(str(error).split())[:200].rstrip(".") or "without a message"
+
+
+def _where(error: Exception) -> str:
+    """Return the sentence on relative paths where a file was not found."""
+    missing = isinstance(error, ProbeError) and any(words in str(error) for words in ("not exist", "no file"))
+    if not missing and not isinstance(error, FileNotFoundError):
+        return ""
+    return (
+        f" Paths inside a Python file are relative to the folder that the command runs in, {str(Path.cwd())!r}; "
+        "Path(__file__).parent is the file's own folder."
+    )

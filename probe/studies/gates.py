@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..figures import BLUE, GREEN, ORANGE, new_figure, style
+from ..figures import BLUE, GREEN, ORANGE, new_figure
 from ..findings import DataFigure, Finding
 from ..measurements import tabulate
+from .drawing import drawing, drawn, shortened, spread
 from .observed import HIGH, LOW, Gate
 from .sightings import Sightings
 from .tables import row, said, several
 
 _LOOKS = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, ":", "^"))
+#: Of more layers some are drawn, the lowest and the highest among them.
+LAYERS = 6
 TITLE = "What do the gates do?"
 
 
@@ -53,12 +56,16 @@ def _name(gate: Gate) -> str:
     return f"{gate.layer} {gate.signal.replace('_', ' ')}"
 
 
-def _layers(gates: list[Gate]) -> list[str]:
-    return list(dict.fromkeys(gate.layer for gate in gates))
+def _layers(gates: list[Gate]) -> tuple[list[str], list[str], str]:
+    """Return the layers, those that are drawn, and the sentence that says so where some are not."""
+    layers = list(dict.fromkeys(gate.layer for gate in gates))
+    shown = [layers[place] for place in spread(len(layers), LAYERS)]
+    note = f" {len(shown)} of {len(layers)} layers are drawn; the table behind has all." if shown != layers else ""
+    return layers, shown, note
 
 
 def _saturation(question: str, gates: list[Gate]) -> DataFigure:
-    layers = _layers(gates)
+    layers, shown, left_out = _layers(gates)
     data = pd.DataFrame(
         [
             (gate.layer, str(gate.signal), unit, low, high)
@@ -67,10 +74,10 @@ def _saturation(question: str, gates: list[Gate]) -> DataFigure:
         ],
         columns=["layer", "gate", "unit", "share nearly closed", "share nearly open"],
     )
-    with style():
-        columns = min(3, len(layers))
-        figure, axes = new_figure(columns, -(-len(layers) // columns), height=2.5, sharex=True, sharey=True)
-        for ax, layer in zip(axes.ravel(), layers, strict=False):
+    with drawing():
+        columns = min(3, len(shown))
+        figure, axes = new_figure(columns, -(-len(shown) // columns), height=2.5, sharex=True, sharey=True)
+        for ax, layer in zip(axes.ravel(), shown, strict=False):
             own = [gate for gate in gates if gate.layer == layer]
             for (color, _, marker), gate in zip(_LOOKS, own, strict=False):
                 label = str(gate.signal).replace("_", " ")
@@ -78,9 +85,9 @@ def _saturation(question: str, gates: list[Gate]) -> DataFigure:
                     gate.high, gate.low, marker, color=color, markersize=4, alpha=0.6, linestyle="none", label=label
                 )
             ax.plot([0, 1], [1, 0], color="black", linewidth=0.8, zorder=0)
-            ax.set_title(layer[-24:])
+            ax.set_title(shortened(layer, 24 // columns + 4))
             ax.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), aspect="equal")
-        for ax in axes.ravel()[len(layers) :]:
+        for ax in axes.ravel()[len(shown) :]:
             ax.set_axis_off()
         figure.supxlabel(f"share of values above {HIGH}", fontsize="medium")
         figure.supylabel(f"share below {LOW}", fontsize="medium")
@@ -96,30 +103,28 @@ def _saturation(question: str, gates: list[Gate]) -> DataFigure:
         caption = (
             "A mark a unit of a gate: to the right it is nearly always open, at the top nearly always closed, at "
             "the lower "
-            "left between. After Karpathy, Johnson and Li 2015, section 4.2."
+            f"left between. After Karpathy, Johnson and Li 2015, section 4.2.{left_out}"
         )
-        return DataFigure.from_figure(
-            figure, name=f"{question}-saturation", title="Saturation", alt=alt, caption=caption, data=data
-        )
+        return drawn(figure, name=f"{question}-saturation", title="Saturation", alt=alt, caption=caption, data=data)
 
 
 def _by_step(question: str, gates: list[Gate]) -> DataFigure:
-    layers = _layers(gates)
+    layers, shown, left_out = _layers(gates)
     data = pd.DataFrame(
         [(gate.layer, str(gate.signal), step, mean) for gate in gates for step, mean in enumerate(gate.by_step)],
         columns=["layer", "gate", "step", "mean"],
     ).dropna(subset="mean")
-    with style():
-        columns = min(3, len(layers))
-        figure, axes = new_figure(columns, -(-len(layers) // columns), height=2.3, sharey=True)
-        for ax, layer in zip(axes.ravel(), layers, strict=False):
+    with drawing():
+        columns = min(3, len(shown))
+        figure, axes = new_figure(columns, -(-len(shown) // columns), height=2.3, sharey=True)
+        for ax, layer in zip(axes.ravel(), shown, strict=False):
             own = [gate for gate in gates if gate.layer == layer]
             for (color, line, _), gate in zip(_LOOKS, own, strict=False):
                 label = str(gate.signal).replace("_", " ")
                 ax.plot(np.arange(len(gate.by_step)), gate.by_step, color=color, linestyle=line, label=label)
-            ax.set_title(layer[-24:])
+            ax.set_title(shortened(layer, 24 // columns + 4))
             ax.set_ylim(0, 1)
-        for ax in axes.ravel()[len(layers) :]:
+        for ax in axes.ravel()[len(shown) :]:
             ax.set_axis_off()
         figure.supxlabel("step", fontsize="medium")
         figure.supylabel("mean over units", fontsize="medium")
@@ -130,7 +135,5 @@ def _by_step(question: str, gates: list[Gate]) -> DataFigure:
             f"Mean of the gates of {several(len(layers), 'layer')} over {len(first.by_step)} steps; the "
             f"{first.signal.replace('_', ' ')} of {first.layer} begins at {said(float(first.by_step[0]))}."
         )
-        caption = "Mean over units and the sequences that have the step."
-        return DataFigure.from_figure(
-            figure, name=f"{question}-steps", title="By step", alt=alt, caption=caption, data=data
-        )
+        caption = f"Mean over units and the sequences that have the step.{left_out}"
+        return drawn(figure, name=f"{question}-steps", title="By step", alt=alt, caption=caption, data=data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,13 +71,13 @@ def open_network(network: Any, name: str | None, *, lengths_said: bool = False) 
     chosen, module = found.choose(name)
     assumed = list(found.source.assumed)
     if isinstance(module, Masked):
-        assumed.append(f"{chosen}: no step of a sequence is hidden by {module.by}, only what lies beyond its length.")
+        assumed.append(f"{chosen}: no step of a sequence is hidden by {module.by}, only what lies beyond its length")
     card = {
         "file": "" if path is None else path.name,
         "kind of file": found.source.format,
         "written as": found.source.layouts.get(chosen, ""),
-        "decided by whoever wrote the study": " ".join(found.source.chosen) or "nothing",
-        "taken for granted": " ".join(assumed) or "nothing",
+        "decided by whoever wrote the study": _joined(found.source.chosen),
+        "taken for granted": _joined(assumed),
         "network in it": chosen or "the only one, saved alone",
         "SHA-256 of the file": "" if path is None else _digest(path),
         "arrays of the file that belong to no recurrent layer": ", ".join(found.tensors) or "none",
@@ -86,6 +86,11 @@ def open_network(network: Any, name: str | None, *, lengths_said: bool = False) 
     called = chosen or type(module).__name__
     model = held(chosen, without_mask(module, lengths_said=lengths_said))
     return Opened(model, called, found.tensors, card, found.source.framework, found.source.format)
+
+
+def _joined(sentences: Sequence[str]) -> str:
+    """Return what was decided or assumed as one text, an end to each part."""
+    return "; ".join(one.strip().rstrip(".") for one in sentences) or "nothing"
 
 
 def _digest(path: Path) -> str:

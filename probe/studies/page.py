@@ -10,11 +10,10 @@ from ..findings import Finding
 from ..report import Block, Code, Details, Figure, Link, Page, Points, Section, Sentence, Strong, Table, Text
 from . import asking, card, exchanging, explored
 from .prepared import Prepared
+from .tables import one, said, several
 
 #: How many rows of the table behind a figure are shown, where the file behind it has all.
 SHOWN_ROWS = 6
-#: Of so many concepts the first sentences speak.
-TOLD = 3
 WITHOUT_READOUT = (
     "Without a readout nothing causal can be said. That something can be read from states, however well, does not "
     "say that "
@@ -59,24 +58,26 @@ def build(prepared: Prepared, found: Mapping[str, Finding]) -> Page:
 
 
 def _lead(prepared: Prepared, found: Mapping[str, Finding], readings: list[Finding]) -> Sentence:
-    pieces: list[str | Strong] = []
-    for number, finding in enumerate(readings[:TOLD]):
-        verdict = finding.notes.get("verdict", finding.notes["answer"])
-        pieces += [f" {verdict}"] if number else [Strong(verdict), f" {finding.notes.get('measured', '')}".rstrip()]
-    if len(readings) > TOLD:
-        pieces.append(f" {len(readings) - TOLD} more concepts stand below.")
+    """Return the first verdict, and whether the answer follows; the list below it has the rest, with the numbers."""
+    pieces: list[str | Strong] = [Strong(_verdict(readings[0]))]
+    if len(readings) > 1:
+        pieces.append(f" {several(len(readings) - 1, 'more concept')} below.")
     if prepared.head is None:
         pieces.append(" Whether the network uses any of it cannot be said without a readout.")
     else:
-        pieces.append(" " + found["answers"].notes["answer"])
-        pieces.append(" " + found["exchange"].notes["answer"])
+        whole, _, _ = found["exchange"].notes["answer"].partition(";")
+        pieces.append(f" {whole.rstrip('.')}.")
     pieces.append(" One network says nothing about the recipe that trained it.")
     return tuple(pieces)
 
 
+def _verdict(finding: Finding) -> str:
+    return finding.notes.get("verdict", finding.notes["answer"])
+
+
 def _points(prepared: Prepared, found: Mapping[str, Finding], readings: list[Finding]) -> list[Sentence]:
     points: list[Sentence] = [
-        [Link(finding.title, f"#{finding.question}"), f" {finding.notes['answer']}"] for finding in readings
+        [Link(finding.title, f"#{finding.question}"), f" {_verdict(finding)}"] for finding in readings
     ]
     if prepared.head is None:
         points.append([Link("Is it used?", "#used"), f" {WITHOUT_READOUT.partition('. ')[0]}."])
@@ -157,9 +158,14 @@ def _exchanged(exchange: Finding) -> Table:
     numbers = [found[column].round(3).tolist() for column in ("followed", "shift", "off_support")]
     columns = ("put in", "answers that follow", "shift", "off support")
     rows = list(zip(names, *numbers, strict=True))
-    return Table(
-        columns, rows, "What was put into the base's run, and what its answer did.", name="exchange", digits=3
-    )
+    caption = "What was put into the base's run, and what its answer did."
+    usual = one(exchange.measurements, metric="apart")
+    if usual == usual:  # noqa: PLR0124 - NaN where nothing was measured
+        caption += (
+            " Off support: the distance from the nearest state that occurs, where 1 is what lies between "
+            f"neighbouring values of the concept; states that occur have 0, and lie {said(usual)} from each other."
+        )
+    return Table(columns, rows, caption, name="exchange", digits=3)
 
 
 def _explorer(prepared: Prepared) -> Block:

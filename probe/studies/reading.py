@@ -14,6 +14,7 @@ from . import reading_figures, reading_words
 from .concepts import Known
 from .observed import Place
 from .probing import Target, clock, detrended, follows, last_inputs, sums_of_inputs
+from .reading_words import CLOCK, FREQUENT, SHUFFLED
 from .sample import LEAST_SEQUENCES
 from .scores import Score
 from .sightings import Sightings
@@ -23,7 +24,6 @@ from .tables import NULL, TWIN, row
 NEEDS = 20
 #: The least that a score is taken to leave over.
 _LEAST = 1e-4
-CLOCK, SHUFFLED, FREQUENT = "the step alone", "shuffled", "the most frequent value"
 Rows = list[dict[str, Any]]
 
 

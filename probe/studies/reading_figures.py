@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..figures import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, new_figure, style
+from ..figures import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, new_figure
 from ..findings import DataFigure
+from .drawing import drawing, drawn, shortened
 from .observed import Place
 from .probing import Target
 from .sightings import Sightings
-from .tables import NETWORK, NULL, TWIN, only, said
+from .tables import NETWORK, NULL, TWIN, only, said, several
 
 #: How many units are drawn, in how many bins of a number's values, and how many over time.
 UNITS, BINS, OVER_TIME = 6, 8, 3
+#: Of more places only the best are drawn; of more values neither marks nor names are, and of more only the names.
+PLACES, MARKED, NAMED = 8, 12, 6
 #: Scores below this are not drawn; a probe that is worse than the mean has found nothing.
 LOWEST = -0.2
 _LINES = (BLUE, ORANGE, GREEN)
@@ -48,9 +53,9 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
     """Return the scores of every place, with the controls in the same axes."""
     rows = table[table["metric"].isin(["score", "score_low", "score_high"])]
     own = rows[rows["subject"] == NETWORK]
-    places = list(dict.fromkeys(zip(own["layer"], own["signal"], strict=True)))
+    every, places = _places(own)
     measure = "share named right" if target.concept.is_categorical else "R²"
-    with style():
+    with drawing():
         figure, axes = new_figure(height=3.6)
         ax = axes[0, 0]
         for at, (layer, signal) in enumerate(places):
@@ -75,8 +80,9 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
         ):
             ax.axhline(value, color=GREY, linestyle=look, linewidth=1.6, label=name)
         ax.axhline(0, color="black", linewidth=0.8)
-        short = [f"{layer}\n{signal.replace('_', ' ')}" for layer, signal in places]
-        ax.set_xticks(range(len(places)), short)
+        short = [f"{shortened(layer, 20)}\n{signal.replace('_', ' ')}" for layer, signal in places]
+        turned: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(places) > 4 else {}
+        ax.set_xticks(range(len(places)), short, **turned)
         ax.set_xlim(-0.5, len(places) - 0.5)
         ax.set_ylim(min(-0.05, max(LOWEST, ax.get_ylim()[0])), 1.04)
         ax.set_ylabel(f"held-out {measure}")
@@ -85,15 +91,17 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
         twins = only(rows, metric="score", subject=TWIN)["value"]
         beside = f", the best re-initialised network {said(float(twins.max()))}" if len(twins) else ""
         alt = (
-            f"Held-out {measure} of “{target.concept.name}” at {len(places)} places: best "
+            f"Held-out {measure} of “{target.concept.name}” at {several(every, 'place')}: best "
             f"{said(float(best['value']))} "
             f"at {best['layer']}, {best['signal'].replace('_', ' ')}{beside}."
         )
         caption = (
             "A linear probe fitted on three quarters of the sequences and scored on the rest, each quarter in turn; "
             "bars are 95 % intervals over sequences. Lines and small marks are controls."
+            + f" Of {every} places the {len(places)} best are drawn."
+            * (every > len(places))
         )
-        return DataFigure.from_figure(
+        return drawn(
             figure,
             name=f"{question}-scores",
             title="Where it can be read",
@@ -101,6 +109,14 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
             caption=caption,
             data=rows[["metric", "subject", "network", "layer", "signal", "value"]].reset_index(drop=True),
         )
+
+
+def _places(own: pd.DataFrame) -> tuple[int, list[tuple[str, str]]]:
+    """Return how many places there are, and those that are drawn, in their order: the best where there are many."""
+    rows = only(own, metric="score")
+    best = set(rows.sort_values("value", ascending=False, kind="stable").index[:PLACES])
+    kept = [index in best for index in rows.index]
+    return len(rows), list(zip(rows["layer"][kept], rows["signal"][kept], strict=True))
 
 
 def groups(target: Target) -> tuple[np.ndarray, list[float], list[str]]:
@@ -122,7 +138,7 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
     """Return the mean of the units that follow the concept most, over its values."""
     group, places, names = groups(target)
     data = []
-    with style():
+    with drawing():
         columns = min(3, len(how))
         figure, axes = new_figure(columns, -(-len(how) // columns), height=1.9, sharex=True)
         panels = axes.ravel()
@@ -133,15 +149,17 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
             mine = [one for one in data if one[0] == unit]
             mean, sd = (np.array([one[column] for one in mine]) for column in (2, 3))
             panel.fill_between(places, mean - sd, mean + sd, color=BLUE, alpha=0.2, linewidth=0)
-            panel.plot(places, mean, "o-", color=BLUE, markersize=4)
+            panel.plot(places, mean, "o-" if len(places) <= MARKED else "-", color=BLUE, markersize=4)
             panel.set_title(f"unit {unit}: {said(value)}", fontweight="normal")
             if target.concept.is_categorical:
-                shown = len(places) <= 6
-                panel.set_xticks(places if shown else [], [name[:8] for name in names] if shown else [])
+                shown = len(places) <= NAMED
+                panel.set_xticks(places if shown else [], [shortened(name, 8) for name in names] if shown else [])
             panel.locator_params(axis="y", nbins=4)
         for panel in panels[len(how) :]:
             panel.set_axis_off()
-        figure.supxlabel(target.concept.name, fontsize="medium")
+        unnamed = target.concept.is_categorical and len(places) > NAMED
+        axis = shortened(target.concept.name, 40) + f", {len(places)} values" * unnamed
+        figure.supxlabel(axis, fontsize="medium")
         figure.supylabel(f"mean {best[1].replace('_', ' ')}", fontsize="medium")
         first = next(iter(how))
         measure = "correlation ratio" if target.concept.is_categorical else "|r|"
@@ -154,8 +172,13 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
             f"Mean and one standard deviation over states. In each title: {measure} after what the step tells was "
             "taken off, on all states; the units were chosen by it, so that it flatters them."
         )
+        if unnamed:
+            ends = shortened(names[0], 20), shortened(names[-1], 20)
+            caption += (
+                f" The {len(places)} values stand in the order of the table behind, from “{ends[0]}” to “{ends[1]}”."
+            )
         table = pd.DataFrame(data, columns=["unit", "value", "mean", "sd", "states"])
-        return DataFigure.from_figure(
+        return drawn(
             figure,
             name=f"{question}-units",
             title="The units that follow it most",
@@ -173,15 +196,15 @@ def over_time(question: str, sightings: Sightings, target: Target, units: list[i
     length = int(sightings.prepared.lengths[row])
     concept = target.concept.values[row, :length]
     table = pd.DataFrame({"step": np.arange(length), "concept": concept})
-    with style():
+    with drawing():
         figure: Figure
         figure, axes = new_figure(1, 2, height=1.75, sharex=True)
         axes[0, 0].plot(np.arange(length), concept, color=BROWN, drawstyle="steps-mid", linewidth=1.6)
-        axes[0, 0].set_ylabel(target.concept.name[:16])
+        axes[0, 0].set_ylabel(shortened(target.concept.name, 16))
         if target.concept.is_categorical:
             levels = target.concept.levels
-            shown = levels if len(levels) <= 6 else levels[:0]
-            axes[0, 0].set_yticks(shown, [target.concept.said(level)[:10] for level in shown])
+            shown = levels if len(levels) <= NAMED else levels[:0]
+            axes[0, 0].set_yticks(shown, [shortened(target.concept.said(level), 10) for level in shown])
         for number, unit in enumerate(units):
             values = series[:length, number]
             table[f"unit {unit}"] = values
@@ -201,6 +224,6 @@ def over_time(question: str, sightings: Sightings, target: Target, units: list[i
             f"Sequence {row} of the inputs, of median length. One sequence shows what to look for, and proves "
             "nothing."
         )
-        return DataFigure.from_figure(
+        return drawn(
             figure, name=f"{question}-time", title="One sequence over time", alt=alt, caption=caption, data=table
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from .fitting import MOST_FEATURES
 from .probing import MEMORIES, Target
 from .tables import NETWORK, NULL, TWIN, between, listed, one, only, place, said, several
 
-SHUFFLED = "shuffled"
+#: What is no network: the step, the concept in another order, one value for all.
+CLOCK, SHUFFLED, FREQUENT = "the step alone", "shuffled", "the most frequent value"
 #: Below this, at the lower end of its interval, a score is nothing that can be read.
 READABLE = 0.05
 #: How far a score must lie above a control's to be called more, at the lower end of the interval.
@@ -56,8 +58,9 @@ def notes(target: Target, table: pd.DataFrame, distinct: int) -> dict[str, str]:
     controls = _controls(table, where)
     twins = len(set(only(table, subject=TWIN, metric="score")["network"]))
     measure = "share of states named right" if known.is_categorical else "R²"
-    found = f"held-out {measure} {said(float(best['value']))} ({between(ends)})"
-    verdict = f"“{known.name}” {_verdict(controls, ends[0], known.is_categorical, twins)}"
+    value = float(best["value"])
+    found = f"held-out {measure} {said(value)} ({between(ends)})"
+    verdict = f"“{known.name}” {_verdict(controls, value, ends[0], twins)}"
     at = place(where["layer"], where["signal"])
     which = f"The best of {len(own)} places is {at}" if len(own) > 1 else f"It was read from {at}"
     measured = f"{which}, {found}; {_beside(controls, twins)}."
@@ -65,7 +68,7 @@ def notes(target: Target, table: pd.DataFrame, distinct: int) -> dict[str, str]:
         "verdict": verdict,
         "measured": measured,
         "answer": f"{verdict} {measured}",
-        "selectivity": _selectivity(table, where, float(best["value"]), known.is_categorical),
+        "selectivity": _selectivity(table, where, value, known.is_categorical, controls[CLOCK].beaten),
         "unit": _unit(table, known.is_categorical),
         "setup": _setup(target, distinct, int(only(table, metric="follows", **where)["value"].size)),
     }
@@ -121,35 +124,61 @@ def _beside(controls: dict[str, Beside], twins: int) -> str:
     return "beside it, " + listed(parts)
 
 
-def _verdict(controls: dict[str, Beside], low: float, categorical: bool, twins: int) -> str:
-    """Return what the controls allow to be said, the strongest objection first."""
-    baseline = [name for name in controls if name not in (SHUFFLED, TWIN)]
-    recent = [name for name in baseline if name.startswith("the last")]
-    lost = {name for name, beside in controls.items() if not beside.beaten}
-    if (not categorical and low <= READABLE) or SHUFFLED in lost:
-        return "was not found: a linear probe reads it no better than it reads shuffled values."
-    if lost.intersection(baseline) - set(recent):
-        return "is not shown to be held: what is read is about what the step, or always naming one value, gives."
-    if lost.intersection(recent):
-        return (
-            f"can be read, but {recent[0]} alone tell{'s' if recent[0].endswith('input') else ''} about as "
-            "much: no memory beyond them is shown."
+def _verdict(controls: dict[str, Beside], score: float, low: float, twins: int) -> str:
+    """Return what the controls allow to be said: the strongest objection, or that there is none.
+
+    What cannot be read at all comes first, then what the step tells. Shuffled values keep the step, so that they are
+    read as well of a clock: only where the step alone tells less do they say more.
+
+    Args:
+        controls: the best score beside each.
+        score: the best score.
+        low: the lower end of its interval.
+        twins: how many re-initialised networks there are.
+    """
+    return next(_objections(controls, score, low, twins))
+
+
+def _objections(controls: dict[str, Beside], score: float, low: float, twins: int) -> Iterator[str]:
+    """Yield every objection, the strongest first, and at last what is said where there is none."""
+    lost = {name: one for name, one in controls.items() if not one.beaten}
+    recent = [name for name in controls if name.startswith("the last")]
+    if FREQUENT in lost:
+        yield "was not found: a linear probe names it right no more often than always naming one value does."
+    if FREQUENT not in controls and low <= READABLE:
+        yield "was not found: that a linear probe reads any of it is not shown."
+    if CLOCK in lost:
+        yield f"can be read, but {CLOCK} tells {_as_much(lost[CLOCK], score)}: nothing beyond a clock is shown."
+    if SHUFFLED in lost:
+        yield (
+            "can be read, but the values of other sequences at the same step can be read as well: that the states "
+            "hold their own sequence's value is not shown."
+        )
+    if lost.keys() & recent:
+        single = recent[0].endswith("input")
+        yield (
+            f"can be read, but {recent[0]} alone tell{'s' * single} {_as_much(lost[recent[0]], score)}: no memory "
+            f"beyond {'it' if single else 'them'} is shown."
         )
     if TWIN in lost and controls[TWIN].low > MARGIN:
-        return (
+        yield (
             "can be read, better than from re-initialised networks, but these differ among each other as much: "
             "that training put it there is not shown."
         )
     if TWIN in lost:
-        return (
-            "can be read, and about as well from re-initialised networks: that is no evidence that "
-            "training put it there."
-        )
+        how = "better" if lost[TWIN].value - score > MARGIN else "about as well"
+        yield f"can be read, and {how} from re-initialised networks: that is no evidence that training put it there."
     more = "than from any re-initialised network, and " if twins else ""
-    return f"can be read, better {more}than the step, the last inputs and shuffled values tell it."
+    yield f"can be read, better {more}than the step, the last inputs and shuffled values tell it."
 
 
-def _selectivity(table: pd.DataFrame, where: dict[str, str], value: float, categorical: bool) -> str:
+def _as_much(control: Beside, score: float) -> str:
+    return "more" if control.value - score > MARGIN else "about as much"
+
+
+def _selectivity(
+    table: pd.DataFrame, where: dict[str, str], value: float, categorical: bool, beyond_clock: bool
+) -> str:
     memories = one(table, metric="memories", **where)
     text = (
         f"Selectivity: from the same states a probe reads {MEMORIES} other memories of the inputs (everything read "
@@ -163,6 +192,8 @@ def _selectivity(table: pd.DataFrame, where: dict[str, str], value: float, categ
     gap = value - memories
     if value <= READABLE:
         meaning = "the concept is not kept, so that there is nothing to single out"
+    elif not beyond_clock:
+        meaning = "the step alone tells the concept, so that this singles nothing out"
     elif gap > READABLE:
         meaning = "the concept is kept better than what it could be confused with"
     else:

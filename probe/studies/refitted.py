@@ -68,6 +68,8 @@ def _classes(last: np.ndarray, right: np.ndarray, values: np.ndarray) -> nn.Line
     with warnings.catch_warnings():
         # Stopped early it is a worse head, and its answers say so.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # So are few sequences of each answer.
+        warnings.filterwarnings("ignore", "The number of unique classes")
         model = LogisticRegression(C=100.0, max_iter=1_000).fit((last - last.mean(0)) / scale, places)
     both = len(model.classes_) == 2
     coefficients = np.concatenate([-model.coef_, model.coef_]) / 2 if both else model.coef_

@@ -30,6 +30,8 @@ BUDGET, STARTS, FEWEST = 1.5e11, 60, 8
 ROUNDS, FOLLOWED, FOLLOWED_STARTS = 25, 400, 32
 #: Inputs that occur are each held fixed where they are so few; otherwise their mean is.
 MOST_INPUTS = 4
+#: An input of more numbers is not named by them.
+MOST_NUMBERS = 6
 #: A state that moves less than this in a step has come to rest.
 STILL = 1e-6
 
@@ -127,12 +129,18 @@ def inputs_of(prepared: Prepared) -> tuple[list[_Held], str]:
             which = "each input that occurs"
         else:
             values, which = seen.mean(0, keepdims=True), "the mean of all inputs, since many different ones occur"
-    return [_Held(_name(value), torch.as_tensor(value)) for value in values], which
+    mean = given is None and which.startswith("the mean")
+    names = [_name(value, place, len(values), mean) for place, value in enumerate(values, start=1)]
+    return [_Held(name, torch.as_tensor(value)) for name, value in zip(names, values, strict=True)], which
 
 
-def _name(value: np.ndarray) -> str:
-    text = ", ".join(f"{number:.3g}" for number in value[:6])
-    return f"({text}{', …' if len(value) > 6 else ''})"
+def _name(value: np.ndarray, place: int, count: int, mean: bool) -> str:
+    """Return what an input is called: its numbers where they are few, else which one it is."""
+    if len(value) > MOST_NUMBERS:
+        which = "the mean of all inputs" if mean else f"input {place} of {count}"
+        return f"{which} ({several(len(value), 'feature')})"
+    numbers = f"({', '.join(f'{number:.3g}' for number in value)})"
+    return f"the mean of all inputs, {numbers}," if mean else f"the input {numbers}"
 
 
 def _fixed(machine: Machine, one: _Held) -> Tensor:
@@ -168,17 +176,28 @@ def _followed(machine: Machine, visited: Tensor, one: _Held) -> dict[str, float]
 def _words(name: str, found: dict[str, float]) -> str:
     if "resting_share" in found:
         return (
-            f"Under the input {name}, {found['resting_share']:.0%} of the states that were followed stand still "
+            f"Under {name}, {found['resting_share']:.0%} of the states that were followed stand still "
             f"after {FOLLOWED} "
             f"steps, at {several(round(found['resting_points']), 'place')}."
         )
     fixed, stable, slow = (round(found[key]) for key in ("fixed_points", "stable_points", "slow_points"))
     largest = found["largest_modulus"]
-    end = f"; the largest modulus of an eigenvalue at them is {said(largest)}" if np.isfinite(largest) else ""
+    them = "it" if fixed + slow == 1 else "them"
+    end = f"; the largest modulus of an eigenvalue at {them} is {said(largest)}" if np.isfinite(largest) else ""
     return (
-        f"Under the input {name} the search finds {several(fixed, 'fixed point')}, {stable} of them stable, and "
-        f"{several(slow, 'slow point')}; {found['starts_reached']:.0%} of the starts end at one{end}."
+        f"Under {name} the search finds {_points(fixed, stable)} and "
+        f"{several(slow, 'slow point') if slow else 'no slow point'}; {found['starts_reached']:.0%} of the starts "
+        f"led the search to such a point{end}."
     )
+
+
+def _points(fixed: int, stable: int) -> str:
+    if not fixed:
+        return "no fixed point"
+    if fixed == 1:
+        return f"1 fixed point ({'stable' if stable else 'not stable'})"
+    which = "all" if stable == fixed else f"{stable}" if stable else "none"
+    return f"{fixed:,} fixed points ({which} of them stable)"
 
 
 def _setup(layer: Layer, which: str, starts: int, visited: int, size: int) -> str:
@@ -189,7 +208,9 @@ def _setup(layer: Layer, which: str, starts: int, visited: int, size: int) -> st
             "q = |F(s) \N{MINUS SIGN} s|²/2 small (fixed below 1e-10, slow below 1e-6; Sussillo and Barak 2013). "
             "Points that no "
             "start "
-            "leads to are missing. A fixed point is where memory can stand; it is no evidence of what is remembered."
+            "leads to are missing. A search comes to points that are not stable as well: that it ends there does "
+            "not say that the network does. A fixed point is where memory can stand; it is no evidence of what is "
+            "remembered."
         )
     return (
         f"Held fixed was {which}; {min(visited, FOLLOWED_STARTS)} of {at} were followed for {FOLLOWED} steps. The "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,11 @@ from .readouts import KERNELS
 
 #: How a weight's name ends, and its bias's beside it.
 _BIASES = (("weight", "bias"), ("kernel", "bias"), ("w", "b"), ("W", "b"))
+
+#: What arrays are called that are a head's, and an embedding's: only a guess, which the file says.
+_HEADS = ("fc", "head", "out", "dense", "linear", "decoder", "lin")
+_HEAD_STARTS = ("proj", "logit", "classif", "softmax", "output", "readout")
+_EMBEDDINGS = ("emb", "lookup", "wte")
 
 
 def new_study(
@@ -77,8 +83,7 @@ def text(path: Path, out: Path, given: Mapping[str, Any]) -> str:
         f'file = "inputs.npy"        # FILL IN: floats (batch, time, {features}), also .npz',
         "#                            or .csv, with the columns sequence, step and one for each feature",
         '# lengths = "lengths.npy"  # whole numbers (batch,), where sequences are shorter than the time axis',
-        f"# fixed = [{json.dumps([0.0] * features) if features <= 4 else '[...]'}]   # to look for fixed points "
-        "under",
+        *_fixed(features),
         "",
         "[concepts.NAME]            # FILL IN: what its states may hold; as many as you like, a table each",
         'file = "concept.npy"       # (batch, time): numbers, NaN where undefined; or texts, which are categories',
@@ -96,6 +101,16 @@ def text(path: Path, out: Path, given: Mapping[str, Any]) -> str:
         '# rival = "study.py:rival"',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _fixed(features: int) -> list[str]:
+    """Return the line on inputs that are held fixed: an example where it fits, else what to write."""
+    if features <= 4:
+        return [f"# fixed = [{json.dumps([0.0] * features)}]   # to look for fixed points under"]
+    return [
+        "# Fixed points are looked for under the mean of many different inputs, or under what fixed = names: a list "
+        f"of lists of {features} numbers"
+    ]
 
 
 def _networks(found: Checkpoint) -> list[str]:
@@ -131,6 +146,7 @@ def _head(found: Checkpoint, units: int) -> list[str]:
     ways = [False] * (framework not in KERNELS) + [True] * (framework != "PyTorch")
     shapes = {name: tuple(one.shape) for name, one in found.tensors.items() if one.dim() == 2}
     weights = [(name, kernel) for kernel in ways for name, shape in shapes.items() if shape[1 - kernel] == units]
+    weights.sort(key=lambda one: _unlike_a_head(one[0]))
     if not weights:
         axes = " or ".join(f"({units}, score)" if kernel else f"(score, {units})" for kernel in ways)
         return [
@@ -140,14 +156,23 @@ def _head(found: Checkpoint, units: int) -> list[str]:
     name, kernel = weights[0]
     scores = shapes[name][kernel]
     said = f"(unit, score) = ({units}, {scores})" if kernel else f"(score, unit) = ({scores}, {units})"
-    every = ", ".join(dict.fromkeys(one for one, _ in weights))
-    lines = [f"# weight = {_quoted(name)}   # {said}; could be: {every}"]
+    others = ", ".join(one for one in dict.fromkeys(one for one, _ in weights) if one != name)
+    more = f"; by their sizes also {others}" if others else ""
+    lines = [f"# weight = {_quoted(name)}   # could be: {said}{more}"]
     for end, other in _BIASES:
         bias = name.removesuffix(end) + other
         if name.endswith(end) and bias in found.tensors and tuple(found.tensors[bias].shape) == (scores,):
             lines.append(f"# bias = {_quoted(bias)}")
     lines.append("# answers = [0, 1]         # what each score stands for, in order; 0, 1, 2, ... unless given")
     return lines
+
+
+def _unlike_a_head(name: str) -> int:
+    """Return 0 where an array is called like a head, 2 where it is called like an embedding, else 1."""
+    parts = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    if any(part.startswith(_EMBEDDINGS) for part in parts):
+        return 2
+    return 0 if any(part in _HEADS or part.startswith(_HEAD_STARTS) for part in parts) else 1
 
 
 def _quoted(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,14 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from ..errors import ProbeError
 from ..layers import Layer, whole_module
 from ..loading.modules import turned_layers
+from ..signals import Signal
 from .observed import packed, run
 from .prepared import Prepared
 from .readouts import copied
 from .sample import LEAST_SEQUENCES
 from .sightings import flops
 from .stack import StackMachine
+from .tables import listed, several
 
 #: About how many operations the ablations may take: what is left of each sequence, and how many, follow from it.
 BUDGET = 1.2e11
@@ -39,6 +42,7 @@ class Tail:
         steps: how many steps of each.
         values: the concept that the readout answers, (sequence, step); NaN where undefined.
         whole: whether these are whole sequences.
+        among: of how many sequences of the study, and which of them these are, in words; empty where they are all.
     """
 
     machine: StackMachine
@@ -47,12 +51,13 @@ class Tail:
     steps: int
     values: np.ndarray
     whole: bool
+    among: str = ""
 
     @property
     def said(self) -> str:
         """Return which part of the inputs this is, in words."""
-        part = "their whole length" if self.whole else f"the last {self.steps} steps of each"
-        return f"{len(self.rows):,} sequences, {part}"
+        part = "their whole length" if self.whole else f"the last {several(self.steps, 'step')} of each"
+        return f"{len(self.rows):,} sequences{self.among}, {part}"
 
     def name(self, unit: int) -> str:
         """Return a unit's name: its number, and of a stack its layer's too."""
@@ -68,6 +73,23 @@ def stack_of(read: Layer) -> list[Layer]:
 def cost(stack: Sequence[Layer]) -> float:
     """Return about how many operations layers take for one step of one sequence."""
     return sum(flops(layer) for layer in stack)
+
+
+def cost_of_head(prepared: Prepared) -> float:
+    """Return about how many operations the readout takes for one sequence: those of its products of matrices.
+
+    They are counted, and not timed, so that the same study does the same; a readout may be a network of its own.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if prepared.head is None or prepared.read is None:
+        return 0.0
+    units = prepared.read.size(Signal.HIDDEN_STATE)
+    tried = torch.randn(8, units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    # It was run before, without the counter: what goes wrong now is the counter's, and leaves a part uncounted.
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), suppress(Exception):
+        copied(prepared.head).double()(tried)
+    return counter.get_total_flops() / len(tried)
 
 
 def why_not(prepared: Prepared) -> str | None:
@@ -123,7 +145,20 @@ def build(prepared: Prepared) -> Tail:
     read_by, begin, whole = _inputs(prepared, stack, rows, steps)
     machine = StackMachine(alone(stack), copied(head), read_by, begin)
     values = _last(prepared.answered.values[rows][:, :, None], lengths[rows], steps)[:, :, 0]
-    return Tail(machine, tuple(stack), rows, steps, values, whole)
+    among = _among(len(lengths), len(defined), len(long), len(rows), steps)
+    return Tail(machine, tuple(stack), rows, steps, values, whole, among)
+
+
+def _among(every: int, defined: int, long: int, taken: int, steps: int) -> str:
+    """Return why these sequences and no others, in words."""
+    parts = []
+    if defined < every:
+        parts.append(f"{defined:,} have a right answer")
+    if long < defined:
+        parts.append(f"{long:,}{' of these' * bool(parts)} have at least {several(steps, 'step')}")
+    if taken < long:
+        parts.append(f"{taken:,}{' of these' * bool(parts)} were drawn, as many as the budget allows")
+    return f" (of the study's {every:,}, {listed(parts)})" if parts else ""
 
 
 def _at_end(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

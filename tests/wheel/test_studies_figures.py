@@ -1,0 +1,190 @@
+"""No study that the rules accept fails on a picture: many values, layers, units, steps, and names of any kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+from studied import bits, planted, study_of
+from torch import nn
+
+from probe import Concept, Finding, Readout, Study
+from probe.findings import DataFigure
+from probe.measurements import tabulate
+from probe.report import Page
+from probe.report.svg import MAX_BYTES
+from probe.signals import Signal
+from probe.studies import ablating, exchanging, gates, reading_figures
+from probe.studies.concepts import MOST_CATEGORIES
+from probe.studies.drawing import drawing, drawn, labels, shortened, spread
+from probe.studies.observed import Gate
+from probe.studies.prepared import prepare
+from probe.studies.probing import Target
+from probe.studies.sample import draw
+from probe.studies.sightings import Sightings
+from probe.studies.tables import NULL, TWIN, row
+
+HOSTILE = "$x_{$ \\frac <b>&amp; \x07\n" + "a very long name " * 40
+RNG = np.random.default_rng(0)
+
+
+def fits(*figures: DataFigure) -> None:
+    """Refuse a figure that is too large, or whose words a page would not take."""
+    for figure in figures:
+        assert len(figure.svg.encode()) <= MAX_BYTES, figure.name
+        assert figure.png is not None
+        assert any(letter.isdigit() for letter in figure.alt)
+
+
+def texts(count: int) -> list[str]:
+    """Return long and hostile category names."""
+    return [f"{HOSTILE} {number:02}" for number in range(count)]
+
+
+def study_with(values: Any, kind: str | None = None) -> Study:
+    """Return a study of a random GRU with one concept."""
+    torch.manual_seed(0)
+    concepts = {HOSTILE[:60]: Concept(values, kind, description=HOSTILE)}
+    x = bits(len(values), values.shape[1])
+    return Study(nn.GRU(1, 16, batch_first=True), x, concepts, title=HOSTILE)
+
+
+@pytest.mark.parametrize("count", [2, 7, 13, 27, MOST_CATEGORIES])
+def test_a_concept_of_many_values_is_drawn(count: int, tmp_path: Path) -> None:
+    """As many values as are allowed, each a long text with markup and a formula in it, give a page."""
+    values = np.array(texts(count), dtype=object)[RNG.integers(0, count, (120, 9))]
+    page = study_with(values).run(tmp_path)
+    assert isinstance(page, Page)
+    (name,) = [path for path in (tmp_path / "findings").iterdir() if path.name.startswith("reading")]
+    found = Finding.read(name)
+    assert len(found.figures) == 3
+    for figure in found.figures:
+        assert len(figure.svg.encode()) <= MAX_BYTES
+        assert "<image" not in figure.svg or count > 6
+    assert (f"The {count} values stand in the order" in found.figures[1].caption) is (count > 6)
+
+
+def test_a_concept_over_hundreds_of_steps_is_drawn(tmp_path: Path) -> None:
+    """A number that differs at nearly every one of 600 steps, and categories that change at each."""
+    numbers = RNG.normal(size=(40, 600))
+    kinds = np.array(texts(50), dtype=object)[RNG.integers(0, 50, (40, 600))]
+    for name, values in (("numbers", numbers), ("kinds", kinds)):
+        study = study_with(values)
+        prepared = prepare(study)
+        goal = Target.of(next(iter(prepared.concepts.values())), draw(prepared), prepared)
+        at = ("[0]", Signal.HIDDEN_STATE)
+        fits(reading_figures.over_time(f"reading-{name}", Sightings(prepared), goal, [0, 3, 15], at))
+        states = RNG.normal(size=(len(goal.values), 512))
+        fits(reading_figures.moves("reading-x", goal, states, dict.fromkeys(range(500, 506), 0.5), at))
+
+
+def many_places(count: int) -> pd.DataFrame:
+    """Return scores at two signals of each of so many layers with long names, controls among them."""
+    rows = []
+    for layer in range(count):
+        for signal in ("cell_state", "hidden_state"):
+            at: dict[str, Any] = {"layer": f"{HOSTILE}[{layer}]", "signal": signal}
+            value = 0.5 + 0.4 * RNG.random()
+            for metric, shift in (("score", 0), ("score_low", -0.1), ("score_high", 0.1)):
+                rows.append(row("reading-x", metric, value + shift, **at))
+            rows += [row("reading-x", "score", 0.3, subject=TWIN, network=f"twin {one}", **at) for one in range(8)]
+    last = rows[-1]
+    rows += [last | {"subject": NULL, "network": f"shuffled {one}", "value": 0.0} for one in range(5)]
+    rows += [row("reading-x", "score", 0.1, subject=NULL, network=name) for name in ("the step alone", "inputs")]
+    return tabulate(rows)
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, 2), (3, 6), (4, 8), (24, 8)])
+def test_of_many_places_the_best_are_drawn(count: int, shown: int) -> None:
+    """Two signals of 24 layers are 48 places: eight are drawn, the best among them, and the caption says so."""
+    prepared = prepare(study_of(planted()))
+    goal = Target.of(prepared.concepts["ones"], draw(prepared), prepared)
+    table = many_places(count)
+    figure = reading_figures.scores("reading-x", goal, table)
+    fits(figure)
+    assert figure.svg.count("cell state") + figure.svg.count("hidden state") == shown
+    assert (f"Of {2 * count} places the 8 best are drawn" in figure.caption) is (2 * count > 8)
+    assert len(figure.data) == len(table)
+
+
+@pytest.mark.parametrize(("count", "units", "steps"), [(1, 4, 5), (3, 512, 700), (24, 256, 300)])
+def test_gates_of_many_layers_units_and_steps_are_drawn(count: int, units: int, steps: int) -> None:
+    """Three gates of each layer; of 24 layers six are drawn, the lowest and the highest among them."""
+    names = [f"{HOSTILE}{layer}" for layer in range(count)]
+    found = [
+        Gate(name, signal, RNG.random(units), RNG.random(units), RNG.random(steps))
+        for name in names
+        for signal in (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.OUTPUT_GATE)
+    ]
+    for figure in (gates._saturation("gates", found), gates._by_step("gates", found)):
+        fits(figure)
+        assert ("6 of 24 layers are drawn" in figure.caption) is (count == 24)
+
+
+def test_units_of_layers_with_long_names_are_drawn() -> None:
+    """24 ablated units of a stack, each named by its layer."""
+    rows = [row("a", "unit_drop", RNG.random(), units=f"{HOSTILE}[{unit}]:{unit}") for unit in range(24)]
+    fits(ablating._figure("ablation", tabulate(rows), True))
+
+
+@pytest.mark.parametrize("count", [0, 3, 40])
+def test_many_parts_put_into_a_run_are_drawn(count: int) -> None:
+    """All of each of 40 layers beside units and directions: twelve layers are drawn, and the caption says so."""
+    kinds = [("nothing", "", "end"), ("the whole state", "", "end")]
+    kinds += [(f"all of {HOSTILE}[{layer}]", "", "part") for layer in range(count)]
+    kinds += [("the 4 units that follow it most", " ".join([f"{HOSTILE}:{one}" for one in range(4)]), "units")]
+    kinds += [(f"random directions {one}", "2", "random") for one in range(5)]
+    kinds += [("directions that were searched for", "1", "searched")]
+    rows = [
+        row("exchange", metric, RNG.random(), network=name, units=units, signal=kind)
+        for name, units, kind in kinds
+        for metric in ("followed", "shift", "off_support")
+    ]
+    figure = exchanging._figure("exchange", tabulate(rows), True)
+    fits(figure)
+    assert ("12 of 40 parts of the state are drawn" in figure.caption) is (count == 40)
+
+
+def test_what_is_too_large_in_any_way_becomes_a_picture() -> None:
+    """Text that no figure should have is drawn as pixels that fit; less of it stays as it is."""
+    for count, pixels in ((5, False), (400, True)):
+        figure = Figure(figsize=(5.6, 4))
+        for across, up in RNG.random((count, 2)):
+            _ = figure.text(across, up, "a text")
+        with drawing():
+            found = drawn(figure, name="f", title="t", alt="1", caption="c", data=pd.DataFrame({"a": [1]}))
+        assert len(found.svg.encode()) <= MAX_BYTES
+        assert ("<image" in found.svg) is pixels
+        assert "<svg" in found.svg
+
+
+def test_names_are_cut_in_the_middle_and_stay_apart() -> None:
+    """Any name becomes one line of so many letters; places are spread with both ends."""
+    assert shortened("a\nb", 5) == "a b"
+    assert shortened("abcdefghij", 5) == "ab…ij"
+    assert len(shortened(HOSTILE, 24)) == 24
+    assert "\x07" not in shortened(HOSTILE, 24)
+    assert labels(["abc1xyz", "abc2xyz", "b"], 4) == ["a…yz (1)", "a…yz (2)", "b"]
+    assert spread(3, 6) == [0, 1, 2]
+    assert spread(24, 6)[::5] == [0, 23]
+    assert spread(0, 3) == []
+
+
+def test_a_readout_of_many_classes_and_programs_gives_a_page(tmp_path: Path) -> None:
+    """Fifty answers with long names, and thirty rival programs."""
+    names = texts(50)
+    values = np.array(names, dtype=object)[RNG.integers(0, 50, (150, 6))]
+    torch.manual_seed(0)
+    study = Study(
+        nn.LSTM(1, 8, 2, batch_first=True),
+        bits(150, 6),
+        {"c": values},
+        readout=Readout("c", weight=RNG.normal(size=(50, 8))),
+        programs={f"{HOSTILE} {number}": lambda sequence: names[len(sequence)] for number in range(30)},
+    )
+    assert len(study.run(tmp_path).render()) > 1_000
