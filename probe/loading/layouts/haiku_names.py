@@ -55,6 +55,7 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
             plan = _plain(name, arrays, choices)
         else:
             continue  # a bias of anything
+        choices.assume(f"{name}: arrays of these names are those of Haiku's {kind}")
         choices.assume(f"{name}: its core reads from the beginning, and begins with zeros")
         found.append(Found(name, module_of(plan), tuple(parts.values()), f"Haiku {kind}", order))
     return found

@@ -165,7 +165,7 @@ def find_equinox(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]
 
     Args:
         tensors: the arrays by name.
-        choices: unused; what Equinox's cells compute is in their classes.
+        choices: for what is taken for granted; what Equinox's cells compute is in their classes.
 
     Raises:
         ProbeError: the arrays do not fit.
@@ -185,6 +185,7 @@ def find_equinox(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]
             second = tensors[parts["bias_n"]]
             b_hh = torch.cat([bias.new_zeros(max(len(bias) - second.numel(), 0)), second.reshape(-1)])
         where = name or "the cell"
+        choices.assume(f"{where}: arrays named weight_ih, weight_hh and bias are those of Equinox's {kind}")
         found.append(
             Found(
                 name,
