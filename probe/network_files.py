@@ -20,6 +20,7 @@ from .input_files import read_array
 from .inspection import LayerDescription, inspect
 from .loading.choices import Open
 from .loading.front import load, survey
+from .loading.held import held
 from .loading.modules import without_mask
 from .recorder import record
 from .recording import as_array
@@ -34,35 +35,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".safetensors", ".npz", ".csv", ".npy")
 #: What an open choice is described by.
 OPEN = ("argument", "layer", "why", "usual")
-
-
-class Held(nn.Module):
-    """A network under the name that it has in its file, so that its layers get the names that they have in its model.
-
-    Called with (batch, time, input), or, a stack, with packed sequences. A cell is called once for each step, from a
-    zero state; its layer is `[0]` where it was saved alone.
-    """
-
-    def __init__(self, name: str, module: nn.Module) -> None:
-        super().__init__()
-        first, _, rest = name.partition(".")
-        # Not as an attribute: a name such as `train` is a method of this class.
-        self._modules[first or "[0]"] = Held(rest, module) if rest else module
-
-    def forward(self, x: Tensor | PackedSequence) -> Any:
-        """Return what the network returns; of a cell, its hidden states, (batch, time, unit)."""
-        (inner,) = self.children()
-        if not isinstance(inner, nn.RNNCellBase) or isinstance(x, PackedSequence):
-            return inner(x)
-        states: list[Any] = []
-        for step in x.unbind(1):
-            states.append(inner(step, states[-1] if states else None))
-        return torch.stack([state[0] if isinstance(state, tuple) else state for state in states], dim=1)
-
-
-def held(name: str, module: nn.Module) -> nn.Module:
-    """Return a model whose only network is the one given, with its layers named as in the file."""
-    return Held(name, module) if name or isinstance(module, nn.RNNCellBase) else module
 
 
 def describe_networks(file: Path, given: Mapping[str, Any]) -> dict[str, Any]:

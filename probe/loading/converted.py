@@ -23,10 +23,10 @@ from torch import nn
 from ..errors import ProbeError
 from ..files import write_atomically
 from ..inspection import inspect
-from ..network_files import held
 from .checkpoint import Checkpoint
 from .described import blank, describe
 from .formats.converted_folder import CARD, CONFIG, LIBRARY, WEIGHTS, read_config
+from .held import held
 from .reading import Budget
 
 #: What a network that was saved alone is called in the folder.

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..network_files import Held
+from ..loading.held import Held
 from ..report import Explorer, ExplorerNetwork
 from .prepared import Prepared
 from .readouts import NUMBER, Head

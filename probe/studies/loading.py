@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ..errors import ProbeError
 from ..loading.checkpoint import Checkpoint
 from ..loading.front import load
+from ..loading.held import held
 from ..loading.modules import Masked, without_mask
-from ..network_files import held
 
 
 @dataclass(frozen=True, eq=False)

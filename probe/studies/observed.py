@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from ..errors import ProbeError
 from ..layers import Layer
+from ..loading.held import Held
 from ..loading.modules import turned_layers
-from ..network_files import Held
 from ..recorder import record
 from ..recording import LayerRecording, Recording
 from ..signals import Signal

@@ -16,7 +16,7 @@ from ..inspection import inspect
 from ..loading.checkpoint import Checkpoint
 from ..loading.choices import Open
 from ..loading.front import survey
-from ..network_files import held
+from ..loading.held import held
 from .readouts import KERNELS
 
 #: How a weight's name ends, and its bias's beside it.

@@ -15,8 +15,8 @@ import probe
 from probe import Checkpoint, Concept, ProbeError, Readout, Study
 from probe.layers import find_layers
 from probe.loading.checkpoint import Source
+from probe.loading.held import Held
 from probe.loading.modules import BothWays, Masked
-from probe.network_files import Held
 from probe.probing.prefixes import distinct_prefixes
 from probe.studies import tail
 from probe.studies.concepts import resolve
