@@ -177,29 +177,59 @@ def _inputs(path: Path, key: str | None, lengths: Path | None, features: int) ->
 
     found = read_array(path, key)
     x, ends = found.values, found.lengths
-    if x.dtype.kind != "f" and not found.columns:
-        raise ProbeError(
-            f"The inputs {str(path)!r} are {x.dtype}; give floats: numpy.save(path, x.astype('float32'))."
-        )
-    if x.dtype.kind not in "fiu":
-        raise ProbeError(f"The inputs {str(path)!r} are texts in some column; give numbers.")
+    if x.dtype.kind not in "fiub":
+        raise ProbeError(f"The inputs {str(path)!r} are {x.dtype}; give numbers in every feature.")
     if x.ndim != 3 or x.shape[2] != features or 0 in x.shape:
+        hint = " Tokens must be embedded first; of one number a step make x[:, :, None]." if x.ndim == 2 else ""
         raise ProbeError(
             f"The inputs {str(path)!r} have shape {x.shape}; expected (batch, time, {features}), neither of them 0."
+            f"{hint}"
         )
     if lengths is not None:
         if ends is not None:
             raise ProbeError(f"{str(path)!r} says itself how long its sequences are. Leave {str(lengths)!r} out.")
-        ends = read_array(lengths, what="The lengths").values
-        if ends.shape != x.shape[:1] or ends.dtype.kind not in "iu" or (ends < 1).any() or (ends > x.shape[1]).any():
-            raise ProbeError(
-                f"The lengths {str(lengths)!r} are {ends.dtype} of shape {ends.shape}; expected whole numbers of "
-                f"shape ({x.shape[0]},), from 1 to {x.shape[1]}."
-            )
+        ends = _lengths(lengths, *x.shape[:2])
+    _check_finite(path, x, ends)
     if ends is not None and (ends == x.shape[1]).all():
         ends = None
+    if x.dtype.kind != "f":
+        x = x.astype(np.float64)
     # torch has neither the other byte order nor long doubles.
     return x if x.dtype in (np.float16, np.float32, np.float64) else x.astype(np.float64), ends
+
+
+def _lengths(path: Path, batch: int, time: int) -> np.ndarray:
+    """Return how many steps each sequence has."""
+    import numpy as np
+
+    ends = read_array(path, what="The lengths").values
+    if ends.shape != (batch,) or ends.dtype.kind not in "iu":
+        raise ProbeError(
+            f"The lengths {str(path)!r} are {ends.dtype} of shape {ends.shape}; expected whole numbers of shape "
+            f"({batch},)."
+        )
+    wrong = np.flatnonzero((ends < 1) | (ends > time))
+    if len(wrong):
+        raise ProbeError(
+            f"The lengths {str(path)!r} say {ends[wrong[0]]} of sequence {wrong[0]}; the inputs have {time} steps, "
+            f"so it must be 1 to {time}."
+        )
+    return ends
+
+
+def _check_finite(path: Path, x: np.ndarray, ends: np.ndarray | None) -> None:
+    """Raise ProbeError where inputs that are no padding are no finite numbers."""
+    import numpy as np
+
+    steps = np.full(len(x), x.shape[1]) if ends is None else ends
+    wrong = np.argwhere(~np.isfinite(x).all(2) & (np.arange(x.shape[1]) < steps[:, None]))
+    if len(wrong):
+        row, step = wrong[0]
+        raise ProbeError(
+            f"The inputs {str(path)!r} are not finite (NaN or infinite, or empty) at sequence {row}, step {step}, "
+            f"and at {len(wrong)} steps in all. Give finite numbers; where shorter sequences are padded, give "
+            "--lengths."
+        )
 
 
 def _packed(x: Tensor, lengths: np.ndarray, module: nn.Module) -> PackedSequence:

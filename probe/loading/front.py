@@ -21,6 +21,7 @@ from .formats.graph_def import FrozenGraph
 from .formats.inert import Objects
 from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
+from .initial import check_initial
 from .layouts import converted, gate_objects, keras_layers, onnx_nodes, tf1_graph
 from .opening import open_path
 from .own import fill, unwrapped
@@ -134,7 +135,12 @@ def _loaded(
             "they are called there, such as names={'my_array': 'encoder.weight_ih_l0'}."
         )
     choices.check_all_taken(what)
-    return _checkpoint(contents, called, found, choices)
+    checkpoint = _checkpoint(contents, called, found, choices)
+    if contents.description is None:
+        # What a file says of its layers itself has been represented, or refused.
+        kept = set(called.values())
+        check_initial(checkpoint.recurrent, {name: one for name, one in checkpoint.tensors.items() if name in kept})
+    return checkpoint
 
 
 def _likely(contents: Contents) -> str:

@@ -74,7 +74,7 @@ def open_path(path: Path, memory: int, *, archives: bool = True) -> Contents:
 
 def _resolved(path: Path) -> Path:
     """Return the file that a path stands for."""
-    index = path.with_name(path.name + tensor_bundle.SUFFIX)
+    index = Path(f"{path}{tensor_bundle.SUFFIX}")
     if not path.exists() and index.is_file():
         return index
     if not path.exists():

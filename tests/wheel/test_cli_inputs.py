@@ -21,9 +21,12 @@ import probe
         (np.zeros((4, 7, 2), np.float32), "have shape (4, 7, 2); expected (batch, time, 3)"),
         (np.zeros((0, 7, 3), np.float32), "have shape (0, 7, 3); expected (batch, time, 3)"),
         (np.zeros((4, 0, 3), np.float32), "have shape (4, 0, 3); expected (batch, time, 3)"),
-        (np.zeros((4, 7, 3), np.int64), "are int64; give floats: numpy.save(path, x.astype('float32'))"),
-        (np.zeros((4, 7, 3), bool), "are bool; give floats"),
-        (np.full((4, 7, 3), np.nan, np.float32), "NaN"),
+        (np.zeros((4, 7), np.int64), "Tokens must be embedded first"),
+        (np.zeros((4, 7, 3), complex), "are complex128; give numbers"),
+        (
+            np.full((4, 7, 3), np.nan, np.float32),
+            "at sequence 0, step 0, and at 28 steps in all. Give finite",
+        ),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(
@@ -94,7 +97,7 @@ def test_a_table_of_sequences_of_several_lengths_is_what_packed_sequences_are(
         ([{**one, "step": 0.5} for one in mixed], "a whole number, in every row; the column step is of float64"),
         ([{"sequence": 1, "a": 1.0}], "has no column 'step'; it has 'sequence', 'a'"),
         ([{"sequence": 1, "step": 1}], "has 1 rows and no feature in them"),
-        ([{**one, "c": "x"} for one in mixed], "are texts in some column"),
+        ([{**one, "c": "x"} for one in mixed], "give numbers in every feature"),
     ):
         pd.DataFrame(wrong).to_csv(table, index=False)
         assert message in refused(capsys, *words)
@@ -103,10 +106,26 @@ def test_a_table_of_sequences_of_several_lengths_is_what_packed_sequences_are(
 def test_lengths_that_do_not_fit_are_refused(weights: Path, inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Another number of sequences, no whole numbers, or longer than the time axis."""
     ends, out = inputs.with_name("n.npy"), inputs.with_name("out.csv")
-    for wrong in (np.array([7, 7, 7]), np.array([7.0] * 4), np.array([8, 7, 7, 7]), np.array([0, 7, 7, 7])):
+    words = ["record", weights, inputs, "--lengths", ends, "-o", out]
+    for wrong in (np.array([7, 7, 7]), np.array([7.0] * 4)):
         np.save(ends, wrong)
-        words = ["record", weights, inputs, "--lengths", ends, "-o", out]
-        assert "expected whole numbers of shape (4,), from 1 to 7" in refused(capsys, *words)
+        assert "expected whole numbers of shape (4,)" in refused(capsys, *words)
+    for number in (8, 0):
+        np.save(ends, np.array([7, 7, number, 7]))
+        assert f"say {number} of sequence 2; the inputs have 7 steps, so it must be 1 to 7" in refused(capsys, *words)
+
+
+def test_padding_may_be_anything(weights: Path, inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What lies beyond a sequence's length is not looked at, and whole numbers are numbers."""
+    ends, out, expected = (inputs.with_name(name) for name in ("n.npy", "out.npz", "expected.npz"))
+    x = np.random.default_rng(0).integers(0, 2, (4, 7, 3))
+    np.save(ends, np.array([7, 3, 5, 1]))
+    np.save(inputs, x)
+    _ = ran(capsys, "record", weights, inputs, "--lengths", ends, "-o", expected)
+    padded = np.where(np.arange(7)[:, None] < np.array([7, 3, 5, 1])[:, None, None], x, np.nan)
+    np.save(inputs, padded)
+    _ = ran(capsys, "record", weights, inputs, "--lengths", ends, "-o", out)
+    assert out.read_bytes() == expected.read_bytes()
 
 
 def test_npy_holds_one_signal_of_one_layer(weights: Path, inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

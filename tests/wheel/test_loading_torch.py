@@ -183,7 +183,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.pt", None, r"'.*a\.pt' does not exist\. Give the path of a file of weights"),
-        ("a.pt", b"", r"cannot be read as a state_dict \(.+\)\. Give a file that torch\.save"),
+        ("a.pt", b"", r"cannot be read as a state_dict \(.+\)\. .*Give a file that torch\.save"),
         ("a.pt", b"garbage" * 99, r"'.*a\.pt' is no file of torch\.save, or holds Python objects"),
         ("a.safetensors", None, r"does not exist"),
         ("a.safetensors", b"", r"cannot be read as safetensors \("),
@@ -344,3 +344,33 @@ def test_a_stack_runs_as_the_one_that_was_saved() -> None:
     back = networks_of(module.state_dict()).recurrent[""]
     with torch.no_grad():
         assert torch.equal(back(x)[0], module(x)[0])
+
+
+def test_a_state_that_looks_learned_is_not_dropped_in_silence(tmp_path: Path) -> None:
+    """The layer would begin with zeros instead; zeros say nothing, and what is left out was looked at."""
+    lstm = nn.LSTM(2, 3)
+    for name, shape in (("h0", (1, 1, 3)), ("enc.init_hidden", (3,)), ("model.c_0", (1, 3))):
+        state = {f"rnn.{key}": one for key, one in lstm.state_dict().items()}
+        torch.save(state | {name: torch.ones(shape)}, tmp_path / "w.pt")
+        with pytest.raises(
+            ProbeError, match=f"'{name}' look like a state that was learned .*names={{'{name}': None}}"
+        ):
+            _ = probe.load(tmp_path / "w.pt")
+        left: dict[str, str | None] = {name: None}
+        assert list(probe.load(tmp_path / "w.pt", names=left).recurrent) == ["rnn"]
+        torch.save(state | {name: torch.zeros(shape)}, tmp_path / "w.pt")
+        assert name in probe.load(tmp_path / "w.pt").tensors
+        torch.save(state | {name: torch.ones(5), "head.weight": torch.ones(4, 3)}, tmp_path / "w.pt")
+        assert name in probe.load(tmp_path / "w.pt").tensors
+
+
+def test_a_name_that_ends_as_another_format_is_read_by_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of torch.save called .safetensors is one of torch.save, and a folder without a name is a folder."""
+    torch.save(nn.LSTM(2, 3).state_dict(), tmp_path / "w.safetensors")
+    assert list(probe.load(tmp_path / "w.safetensors").recurrent) == [""]
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", ""):
+        with pytest.raises(ProbeError, match="is a folder without a checkpoint"):
+            _ = probe.load(folder)

@@ -56,10 +56,11 @@ def read(path: Path, budget: Budget) -> Contents:
 
 def _unpickled(path: Path) -> Any:
     try:
-        with warnings.catch_warnings():
+        # Opened here: of a name that ends in .safetensors torch would make another kind of file.
+        with warnings.catch_warnings(), path.open("rb") as file:
             # A TorchScript archive is refused just after a warning that says that it is one.
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Not in torch's words, which advise to load it without weights_only.
         asked = _ASKED.search(str(error))
@@ -72,7 +73,10 @@ def _unpickled(path: Path) -> Any:
         ) from error
     except ERRORS as error:
         reason = str(error).partition("\n")[0][:200] or "it ends too early"
-        raise ProbeError(f"{str(path)!r} cannot be read as a state_dict ({reason}). {ADVICE}") from error
+        raise ProbeError(
+            f"{str(path)!r} cannot be read as a state_dict ({type(error).__name__}: {reason}). It is damaged, was "
+            f"cut, or is of another kind. {ADVICE}"
+        ) from error
 
 
 def _state_dict(path: Path, content: Any) -> tuple[Mapping[str, Tensor], str]:
