@@ -5,21 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from studied import STUDY, bits, ones, planted, study_of, written
 from torch import nn
 
 from probe import Concept, Finding, ProbeError, Readout, Study
-from probe.measurements import tabulate
 from probe.report import Page, Points, Section, Text
 from probe.report.inline import plain
-from probe.studies import ablating, answering, exchanging, exchanging_words, resting, tail
+from probe.studies import exchanging, resting, tail
 from probe.studies.files import read_study
 from probe.studies.prepared import prepare
 from probe.studies.reading_words import CLOCK, FREQUENT, SHUFFLED, Beside, _verdict
-from probe.studies.tables import TWIN, row
+from probe.studies.tables import TWIN
 
 LAST, LAST_4 = "the last input", "the last 4 inputs"
 NONE = ("was not found", "clock", "other sequences", "no memory", "training put it there", "better than from any")
@@ -242,87 +240,6 @@ def test_contents_stand_in_lines_above_a_page_of_many_sections() -> None:
     for count, wraps in ((9, False), (10, True)):
         page = Page("t", "l", [Section(f"s{one}", [Text("a")], f"s{one}") for one in range(count)])
         assert ("flex-wrap: wrap; gap: 0 1.25rem" in page.render()) is wraps
-
-
-def test_answers_in_another_order_are_said_to_be_wrong_first() -> None:
-    """Nothing is said of what they follow; near what the most frequent answer gives, there is no such sentence."""
-    right = np.arange(400.0) % 5
-    wrong = answering.wrong_in((right + 1) % 5, right)
-    assert wrong.startswith("The answers are mostly wrong: right on 0.0%, where always giving")
-    assert "20.0%. Are the scores (or answers=) in another order" in wrong
-    assert not answering.wrong_in(np.zeros(400), right)
-    for said in (
-        exchanging_words.answer(exchanged(0.25, 0.0, 0.0, 0.0), "x", levels=True, wrong=wrong),
-        ablating.words(ablated(1.0, 0.8, 1.0, 0.0), "x", True, False, wrong),
-    ):
-        assert said.startswith(wrong)
-        assert "does not" not in said
-
-
-def exchanged(nothing: float, whole: float, units: float, twin: float) -> pd.DataFrame:
-    """Return what exchanges gave; random directions reach .1 and .21, those for relabelled values .2."""
-    kinds = [("nothing", "", "end", nothing), ("the whole state", "", "end", whole), ("most", "5 8", "units", units)]
-    kinds += [("random directions 1", "2", "random", 0.1), ("random directions 2", "2", "random", 0.21)]
-    kinds += [("relabelled", "2", "relabelled", 0.2), ("in a re-initialised network", "2", "twin", twin)]
-    return tabulate(
-        row("exchange", metric, value, network=name, units=units, signal=kind)
-        for name, units, kind, value in kinds
-        for metric in ("followed", "shift")
-    )
-
-
-@pytest.mark.parametrize(
-    ("units", "twin", "said"),
-    [
-        (0.6, 0.43, "0.60, more than any control (at most 0.43)"),
-        (
-            0.36,
-            0.43,
-            "(at most 0.21), but not clearly more than directions in a re-initialised network with a fitted",
-        ),
-        (0.25, 0.32, "0.25, not clearly more than the controls (at most 0.32)"),
-    ],
-)
-def test_the_highest_control_is_the_highest_that_is_shown(units: float, twin: float, said: str) -> None:
-    """A re-initialised network with a fitted head is a control as random directions are, each by itself."""
-    assert said in exchanging_words.answer(exchanged(0.05, 1.0, units, twin), "x", levels=True)
-
-
-def ablated(own: float, every: float, moved: float, drop: float) -> pd.DataFrame:
-    """Return what the ablation of two units gave."""
-    rows = [row("ablation", "own_loss", own), row("ablation", "loss_without_all", every)]
-    rows += [
-        row("ablation", "answers_moved_without_all", moved),
-        row("ablation", "loss_of_best_alone", 0.5, units="9"),
-    ]
-    return tabulate(
-        [*rows, *(row("ablation", "unit_drop", value, units=u) for u, value in (("9", drop), ("1", 0.0)))]
-    )
-
-
-@pytest.mark.parametrize(
-    ("numbers", "begins", "has"),
-    [
-        ((0.5, 0.5, 0.0, 0.0), "With all units replaced", "the answer does not depend on these states"),
-        ((0.5, 0.5, 0.6, 0.0), "With all units replaced", "60% of the answers change and are no more wrong for it"),
-        ((0.9, 0.7, 0.0, 0.0), "With all units replaced", "change and are no more wrong for it"),
-        (
-            (0.0, 0.8, 0.8, 0.04),
-            "No single unit is needed: none costs more than 0.05. Unit 9 costs most",
-            "goes from",
-        ),
-        (
-            (0.0, 0.8, 0.8, 0.4),
-            "Unit 9 costs most",
-            "1 unit costs more than 0.05. With unit 9 alone it is 0.50; that",
-        ),
-    ],
-)
-def test_what_ablations_come_to_is_said_first(numbers: tuple[float, ...], begins: str, has: str) -> None:
-    """Answers that change depend on the states, right or wrong; and a unit that costs little does not lead."""
-    said = ablating.words(ablated(*numbers), "x", True, False)
-    assert said.startswith(begins)
-    assert has in said
 
 
 class Slow(nn.Module):
