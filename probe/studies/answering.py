@@ -122,7 +122,7 @@ def ask(sightings: Sightings, question: str) -> Finding:
     given, shown = answers(prepared, rows)
     right = concept.values[rows, prepared.lengths[rows] - 1]
     found, continuous = [], head.kind == NUMBER and not len(head.values)
-    low, high, frequent = 0.0, 0.0, 0.0
+    hits, low, high, frequent = 0, 0.0, 0.0, 0.0
     if continuous:
         share = 1 - float(((shown - right) ** 2).sum() / max(float(((right - right.mean()) ** 2).sum()), 1e-12))
     else:

@@ -68,7 +68,7 @@ def notes(target: Target, table: pd.DataFrame, distinct: int, *, ahead: bool = F
     found = f"held-out {measure} {said(value)} ({between(ends)})"
     at = place(where["layer"], where["signal"])
     verdict = f"“{known.name}” {_verdict(controls, value, ends[0], twins)}"
-    if ahead:
+    if ahead and " can be read" in verdict:
         verdict += f" {AHEAD.format(where['layer'])}"
     which = f"The best of {len(own)} places is {at}" if len(own) > 1 else f"It was read from {at}"
     measured = f"{which}, {found}; {_beside(controls, twins)}."
@@ -149,7 +149,7 @@ def _verdict(controls: dict[str, Beside], score: float, low: float, twins: int) 
     """
     found = next(_objections(controls, score, low, twins))
     if TWIN in controls and controls[TWIN].value - score > MARGIN and "re-initialised" not in found:
-        found += f" A re-initialised network gives more of it than this one ({said(controls[TWIN].value)})."
+        found += f" The best of {several(twins, 're-initialised network')} gives more ({said(controls[TWIN].value)})."
     return found
 
 
@@ -183,7 +183,8 @@ def _objections(controls: dict[str, Beside], score: float, low: float, twins: in
         how = "better" if lost[TWIN].value - score > MARGIN else "about as well"
         yield f"can be read, and {how} from re-initialised networks: that is no evidence that training put it there."
     more = "than from any re-initialised network, and " if twins else ""
-    yield f"can be read, better {more}than the step, the last inputs and shuffled values tell it."
+    near = "the inputs around it" if any("next" in name for name in recent) else "the last inputs"
+    yield f"can be read, better {more}than the step, {near} and shuffled values tell it."
 
 
 def _as_much(control: Beside, score: float) -> str:

@@ -104,7 +104,7 @@ def test_nothing_is_singled_out_where_a_control_tells_as_much() -> None:
     found = _verdict(
         {CLOCK: Beside(CLOCK, 0.1, 0.69), recent.name: recent, TWIN: Beside(TWIN, 0.99, -0.2)}, 0.79, 0.79, 8
     )
-    assert found.endswith("A re-initialised network gives more of it than this one (0.99).")
+    assert found.endswith("The best of 8 re-initialised networks gives more (0.99).")
     assert "of which this layer need not" in _selectivity(0.1, 0.7, controls, categorical=True, ahead=True)
 
 
