@@ -14,6 +14,7 @@ from ..findings import DataFigure, Finding
 from ..machines import Answers
 from ..measurements import tabulate
 from . import tail
+from .answering import wrong_in
 from .drawing import drawing, drawn, shortened
 from .prepared import Prepared
 from .probing import Target, detrended, follows
@@ -44,6 +45,14 @@ class Loss:
         spread = float(np.std(self.right)) or 1.0
         return float((found.expected - wanted).abs().mean()) / spread
 
+    def moved(self, found: Answers, own: Answers) -> float:
+        """Return how many answers are others than the network's own, or how far they are from these, in spreads."""
+        count = len(found.chosen) // len(self.right)
+        if self.levels:
+            return float((~torch.isclose(found.chosen, own.chosen.repeat_interleave(count))).double().mean())
+        spread = float(np.std(self.right)) or 1.0
+        return float((found.expected - own.expected.repeat_interleave(count)).abs().mean()) / spread
+
 
 def ask(sightings: Sightings, question: str) -> Finding:
     """Return what each unit's ablation costs, and how the units that follow the concept compare with the others."""
@@ -59,15 +68,16 @@ def ask(sightings: Sightings, question: str) -> Finding:
     resampling = Resampling(machine, draws=tail.DRAWS, seed=prepared.seed)
     own = loss.of(machine.natural)
 
-    def without(some: list[int]) -> tuple[float, float]:
+    def without(some: list[int]) -> tuple[float, float, float]:
         found = resampling.answers([column for unit in some for column in machine.unit(unit)])
         change = found.expected - machine.natural.expected.repeat_interleave(tail.DRAWS)
-        return loss.of(found), float(change.abs().mean())
+        return loss.of(found), float(change.abs().mean()), loss.moved(found, machine.natural)
 
-    every, _ = without(list(range(units)))
+    every, _, moved = without(list(range(units)))
     rows = [row(question, "own_loss", own), row(question, "loss_without_all", every)]
+    rows.append(row(question, "answers_moved_without_all", moved))
     for unit in picked:
-        lost, change = without([unit])
+        lost, change, _ = without([unit])
         rows.append(
             row(question, "unit_drop", lost - own, units=end.name(unit), signal="drawn" if unit in drawn else "")
         )
@@ -76,10 +86,12 @@ def ask(sightings: Sightings, question: str) -> Finding:
             rows.append(row(question, "follows", how[unit], units=end.name(unit)))
     table = tabulate(rows)
     best = str(_sorted(table)["unit"].iloc[0])
-    alone, _ = without([unit for unit in range(units) if end.name(unit) != best])
+    alone, _, _ = without([unit for unit in range(units) if end.name(unit) != best])
     rows.append(row(question, "loss_of_best_alone", alone, units=best))
     table = tabulate(rows)
-    notes = {"answer": _words(table, prepared, loss.levels, drawn), "setup": _setup(end, units, picked, drawn)}
+    wrong = wrong_in(machine.natural.chosen.numpy(), loss.right) if loss.levels else ""
+    answer = words(table, prepared.answered.name, loss.levels, bool(drawn), wrong)
+    notes = {"answer": answer, "setup": _setup(end, units, picked, drawn)}
     return Finding(question, TITLE, table, (), (_figure(question, table, loss.levels),), notes=notes)
 
 
@@ -124,38 +136,56 @@ def _sorted(table: pd.DataFrame) -> pd.DataFrame:
     return found.sort_values("drop", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def _words(table: pd.DataFrame, prepared: Prepared, levels: bool, drawn: set[int]) -> str:
+def words(table: pd.DataFrame, concept: str, levels: bool, drawn: bool, wrong: str = "") -> str:
+    """Return what the ablations come to.
+
+    Args:
+        table: what was measured.
+        concept: its name.
+        levels: whether answers are one of a few values, so that they can be right.
+        drawn: whether not all units were ablated.
+        wrong: the sentence that the answers are mostly wrong; empty where they are not.
+    """
     values = table.set_index(["metric", "units"])["value"]
     own, every = float(values["own_loss", ""]), float(values["loss_without_all", ""])
-    order = _sorted(table)
+    what = "the share of wrong answers" if levels else "the mean error, in standard deviations of the concept"
+    if wrong:
+        return f"{wrong} With such answers nothing can be said on which units they need."
+    if every - own <= COSTLY:
+        text = f"With all units replaced {what} is {said(every)}, and {said(own)} as they are: "
+        moved = float(values["answers_moved_without_all", ""])
+        if max(moved, own - every) > COSTLY:
+            how = f"{moved:.0%} of the answers change" if levels else "the answers change"
+            return f"{text}{how} and are no more wrong for it: what a single unit costs says nothing."
+        return f"{text}the answer does not depend on these states, so that what a single unit costs says nothing."
+    return _costs(table, concept, what, drawn)
+
+
+def _costs(table: pd.DataFrame, concept: str, what: str, drawn: bool) -> str:
+    values, order = table.set_index(["metric", "units"])["value"], _sorted(table)
+    own, every = float(values["own_loss", ""]), float(values["loss_without_all", ""])
     first = order.iloc[0]
     alone = float(values["loss_of_best_alone", str(first["unit"])])
-    what = "the share of wrong answers" if levels else "the mean error, in standard deviations of the concept"
-    if every - own <= COSTLY:
-        return (
-            f"With all units replaced {what} is {said(every)}, and {said(own)} as they are: the answer does not "
-            "depend on "
-            "these states, so that what a single unit costs says nothing."
-        )
     costly = int((order["drop"] > COSTLY).sum())
-    among = f" of the {len(order)} that were ablated" if drawn else "" if costly else " of them"
-    text = (
-        f"Unit {first['unit']} costs most: without it {what} rises from {said(own)} to "
-        f"{said(own + float(first['drop']))} "
-        f"(without all units to {said(every)}). {several(costly, 'unit') if costly else 'None'}{among} "
-        f"cost{'s' if costly < 2 else ''} "
-        "more than "
-        f"{COSTLY}. With unit {first['unit']} alone it is {said(alone)}"
+    among = f" of the {len(order)} that were ablated" if drawn else ""
+    one = (
+        f"nit {first['unit']} costs most: without it {what} {{}} from {said(own)} to "
+        f"{said(own + float(first['drop']))} (without all units to {said(every)})"
     )
-    text += "; that unit alone does not suffice." if alone - own > COSTLY else ": that unit alone is enough here."
-    if drawn:
-        own_rows, others = order[~order["drawn"]], order[order["drawn"]]
-        if len(own_rows) and len(others):
-            text += (
-                f" The mean cost is {said(float(own_rows['drop'].mean()))} for the units that follow "
-                f"“{prepared.answered.name}” "
-                f"most, and {said(float(others['drop'].mean()))} for drawn ones."
-            )
+    if costly:
+        text = (
+            f"U{one.format('rises')}. {several(costly, 'unit')}{among} cost{'s' * (costly == 1)} more than {COSTLY}. "
+            f"With unit {first['unit']} alone it is {said(alone)}"
+        )
+        text += "; that unit alone does not suffice." if alone - own > COSTLY else ": that unit alone is enough here."
+    else:
+        text = f"No single unit{among} is needed: none costs more than {COSTLY}. U{one.format('goes')}."
+    own_rows, others = order[~order["drawn"]], order[order["drawn"]]
+    if drawn and len(own_rows) and len(others):
+        text += (
+            f" The mean cost is {said(float(own_rows['drop'].mean()))} for the units that follow “{concept}” most, "
+            f"and {said(float(others['drop'].mean()))} for drawn ones."
+        )
     if costly == 0:
         text += " That no single unit is needed does not say that none takes part: what several hold, each can lose."
     return text

@@ -83,6 +83,32 @@ def chosen(prepared: Prepared) -> np.ndarray:
     return rows
 
 
+def mostly_wrong(right: int, count: int, frequent: float) -> str:
+    """Return what is to be looked at first where answers are right clearly less often than one value always is.
+
+    Args:
+        right: how many answers are right.
+        count: of how many.
+        frequent: the share that always giving the most frequent answer is right on.
+
+    Returns:
+        A sentence; empty where they are not.
+    """
+    _, high = share_interval(right, count) or (0.0, 1.0)
+    if high >= frequent:
+        return ""
+    return (
+        f"The answers are mostly wrong: right on {right / count:.1%}, where always giving the most frequent one is "
+        f"on {frequent:.1%}. Are the scores (or answers=) in another order, or is it the head of another network?"
+    )
+
+
+def wrong_in(given: np.ndarray, right: np.ndarray) -> str:
+    """Return the same sentence of answers and the right ones; empty where they are not mostly wrong."""
+    hits = int(np.isclose(given, right).sum())
+    return mostly_wrong(hits, len(right), float(np.unique(right, return_counts=True)[1].max() / len(right)))
+
+
 def ask(sightings: Sightings, question: str) -> Finding:
     """Return how often the answers are right, and how often each program gives them."""
     prepared = sightings.prepared
@@ -96,7 +122,7 @@ def ask(sightings: Sightings, question: str) -> Finding:
     given, shown = answers(prepared, rows)
     right = concept.values[rows, prepared.lengths[rows] - 1]
     found, continuous = [], head.kind == NUMBER and not len(head.values)
-    low, high, frequent = 0.0, 0.0, 0.0
+    hits, low, high, frequent = 0, 0.0, 0.0, 0.0
     if continuous:
         share = 1 - float(((shown - right) ** 2).sum() / max(float(((right - right.mean()) ** 2).sum()), 1e-12))
     else:
@@ -118,6 +144,7 @@ def ask(sightings: Sightings, question: str) -> Finding:
             f"interval {low:.1%} to "
             f"{high:.1%}); always giving the most frequent answer is right on {frequent:.1%}."
         )
+        lead = f"{mostly_wrong(hits, len(rows), frequent)} {lead}".strip()
     programs = _programs(prepared, rows, given if not continuous else shown, question)
     found += programs
     notes = {"lead": lead, "answer": lead, "programs": _words(programs)}

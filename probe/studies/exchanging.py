@@ -25,6 +25,7 @@ from ..measurements import tabulate
 from ..signals import Signal
 from . import exchanging_words, tail
 from .ablating import following
+from .answering import wrong_in
 from .drawing import drawing, drawn, labels, spread
 from .prepared import Prepared
 from .refitted import refitted
@@ -104,8 +105,9 @@ def ask(sightings: Sightings, question: str) -> Finding:
     table = tabulate(rows)
     held_out = len(ways) > 1
     levels = prepared.head is not None and len(prepared.head.values) > 0
+    wrong = wrong_in(end.machine.natural.chosen.numpy(), end.values[:, -1]) if levels else ""
     notes = exchanging_words.notes(
-        table, prepared, end, chosen, how, levels=levels, held_out=held_out, pairs=len(pairs)
+        table, prepared, end, chosen, how, levels=levels, held_out=held_out, pairs=len(pairs), wrong=wrong
     )
     return Finding(question, TITLE, table, (), (_figure(question, table, levels),), notes=notes)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from . import tail
 from .prepared import Prepared
-from .tables import listed, one, said, several
+from .tables import listed, one, only, said, several
 
 if TYPE_CHECKING:
     from .exchanging import Plan
@@ -28,6 +28,7 @@ def notes(
     levels: bool,
     held_out: bool,
     pairs: int,
+    wrong: str = "",
 ) -> dict[str, str]:
     """Return the sentences of the finding.
 
@@ -40,6 +41,7 @@ def notes(
         levels: whether answers are one of a few values, so that they can be right.
         held_out: whether directions were scored on other sequences than they were searched on.
         pairs: how many pairs were run.
+        wrong: the sentence that the answers are mostly wrong; empty where they are not.
     """
     place = f"{several(plan.left, 'step')} before the end" if plan.left else "after the last step"
     setup = (
@@ -66,17 +68,24 @@ def notes(
             "or it is not defined earlier, so that only last states were exchanged: this is about what the readout "
             "reads, and not about what is remembered."
         )
-    words = _answer(table, prepared, levels=levels)
-    found = {
-        "lead": words,
-        "answer": words,
-        "setup": setup,
-        "search": _search(table, plan, levels=levels, held_out=held_out),
-    }
+    words = answer(table, prepared.answered.name, levels=levels, wrong=wrong)
+    found = {"lead": words, "answer": words, "setup": setup}
+    if not wrong:
+        found["search"] = _search(table, plan, levels=levels, held_out=held_out)
     return found
 
 
-def _answer(table: pd.DataFrame, prepared: Prepared, *, levels: bool) -> str:
+def answer(table: pd.DataFrame, concept: str, *, levels: bool, wrong: str = "") -> str:
+    """Return what follows from what was put in.
+
+    Args:
+        table: what was measured.
+        concept: its name.
+        levels: whether answers are one of a few values, so that they can be right.
+        wrong: the sentence that the answers are mostly wrong; empty where they are not.
+    """
+    if wrong:
+        return f"{wrong} With such answers nothing can be said on what they follow."
     from .exchanging import summary
 
     found, column = summary(table), "followed" if levels else "shift"
@@ -85,26 +94,37 @@ def _answer(table: pd.DataFrame, prepared: Prepared, *, levels: bool) -> str:
     unit = "of the answers follow" if levels else "of the way is gone"
     text = f"With the whole state of another sequence {said(whole)} {unit}, with nothing put in {said(nothing)}"
     if whole - nothing <= MORE:
+        more = "" if nothing - whole <= MORE else ", though it changes with it"
         return (
-            f"{text}: the answer does not follow this state, so that parts of it say nothing about "
-            f"“{prepared.answered.name}” either."
+            f"{text}: the answer does not follow this state{more}, so that parts of it say nothing about “{concept}” "
+            "either."
         )
     parts = found[found["signal"] == "part"]
     for name, value in zip(parts["network"], parts[column], strict=True):
         text += f"; with {name} {said(float(value))}"
     units = found[found["signal"] == "units"].sort_values(column, ascending=False, kind="stable")
-    controls = found[found["signal"].isin(["random", "relabelled"])][column]
-    ceiling = max(float(controls.max()), nothing)
     if len(units):
         best = units.iloc[0]
-        value = float(best[column])
-        verb = "more" if value - ceiling > MORE else "not clearly more"
         named = listed(str(best["units"]).split())
-        text += (
-            f"; with unit{'s' * (' ' in str(best['units']))} {named} alone {said(value)}, {verb} than any control "
-            f"(at most {said(ceiling)})"
-        )
+        value = float(best[column])
+        beside = _beside(table, column, value, nothing)
+        text += f"; with unit{'s' * (' ' in str(best['units']))} {named} alone {said(value)}, {beside}"
     return text + "."
+
+
+def _beside(table: pd.DataFrame, column: str, value: float, nothing: float) -> str:
+    """Return how a score compares with every control that is shown: those in this network, and the other network."""
+    rows = only(table, metric=column)
+    own = max([nothing, *rows[rows["signal"].isin(["random", "relabelled"])]["value"]])
+    every = max([own, *only(rows, signal="twin")["value"]])
+    if value - every > MORE:
+        return f"more than any control (at most {said(every)})"
+    if value - own > MORE:
+        return (
+            f"more than the controls in this network (at most {said(own)}), but not clearly more than directions in "
+            f"a re-initialised network with a fitted head ({said(every)})"
+        )
+    return f"not clearly more than the controls (at most {said(every)})"
 
 
 def _search(table: pd.DataFrame, plan: Plan, *, levels: bool, held_out: bool) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from ..findings import Finding
 from ..report import Block, Code, Details, Figure, Link, Page, Points, Section, Sentence, Strong, Table, Text
 from . import asking, card, exchanging, explored
 from .prepared import Prepared
-from .tables import one, said, several
+from .tables import listed, one, said, several
 
 #: How many rows of the table behind a figure are shown, where the file behind it has all.
 SHOWN_ROWS = 6
+#: Inputs of more features are not written out beside their letters.
+SAID_FEATURES = 12
 WITHOUT_READOUT = (
     "Without a readout nothing causal can be said. That something can be read from states, however well, does not "
     "say that "
@@ -50,7 +53,7 @@ def build(prepared: Prepared, found: Mapping[str, Finding]) -> Page:
         Section(found["gates"].title, _blocks(found["gates"], ("answer",), ()), key="gates"),
         *_causal(prepared, found),
         Section(found["rest"].title, [*_blocks(found["rest"], ("answer",), ("setup",))], key="rest"),
-        Section("Run it yourself", [_explorer(prepared)], key="explore"),
+        Section("Run it yourself", _explorer(prepared), key="explore"),
         Section("What this page cannot say", [Points(_limits(prepared))], key="limits"),
     ]
     title = prepared.study.title or f"What does {prepared.opened.name} hold?"
@@ -168,9 +171,21 @@ def _exchanged(exchange: Finding) -> Table:
     return Table(columns, rows, caption, name="exchange", digits=3)
 
 
-def _explorer(prepared: Prepared) -> Block:
+def _explorer(prepared: Prepared) -> list[Block]:
     found = explored.explorer(prepared)
-    return Text(found) if isinstance(found, str) else found
+    if isinstance(found, str):
+        return [Text(found)]
+    letters = _letters(found.alphabet or {})
+    return [Text(letters), found] if letters else [found]
+
+
+def _letters(alphabet: Mapping[str, object]) -> str:
+    """Return which input each letter stands for; empty where digits stand for themselves, or inputs are long."""
+    named = {letter: np.ravel(np.asarray(value, dtype=float)) for letter, value in alphabet.items()}
+    if not named or all(letter.isdigit() for letter in named) or max(map(len, named.values())) > SAID_FEATURES:
+        return ""
+    inputs = [f"{letter} is ({', '.join(f'{one:g}' for one in value)})" for letter, value in named.items()]
+    return f"Each letter stands for an input: {listed(inputs)}."
 
 
 def _limits(prepared: Prepared) -> list[Sentence]:

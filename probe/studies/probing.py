@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..layers import find_layers, whole_module
+from ..loading.modules import turned_layers
 from .concepts import Known
 from .fitting import standardised, told_categories, told_numbers
 from .prepared import Prepared
@@ -130,6 +132,40 @@ def last_inputs(x: Float[Tensor, "sequence time feature"], target: Target) -> tu
     return np.concatenate(parts, axis=1), steps
 
 
+def next_inputs(
+    x: Float[Tensor, "sequence time feature"], target: Target, steps: int
+) -> Float[np.ndarray, "state number"]:
+    """Return the inputs that come next at each state as numbers, 0 beyond the end: what a layer from there has read.
+
+    Args:
+        x: the inputs of the sampled sequences; zero at padding.
+        target: whose states.
+        steps: how many of them.
+    """
+    values = np.pad(x.double().numpy(), ((0, 0), (0, steps), (0, 0)))
+    return np.concatenate([values[target.sequence, target.step + after] for after in range(1, steps + 1)], axis=1)
+
+
+def reads_ahead(prepared: Prepared) -> frozenset[str]:
+    """Return the names of the layers that have seen later inputs: they read from the end, or read one that does.
+
+    Args:
+        prepared: the study; its layers stand from the inputs up, those of one level side by side.
+    """
+    turned, found = turned_layers(prepared.opened.model), set[str]()
+    for layer in find_layers(prepared.opened.model):
+        below = [one for one in whole_module(layer) if one.level < layer.level]
+        if layer.reverse or layer.name in turned or any(one.reverse for one in below):
+            found.add(layer.name)
+    for wrapper in (one for one in prepared.opened.model.modules() if isinstance(one, nn.Sequential)):
+        seen = False
+        for part in wrapper:
+            inside = [one for one in find_layers(prepared.opened.model) if one.module in set(part.modules())]
+            found.update(one.name for one in inside if seen)
+            seen = seen or any(one.name in found for one in inside)
+    return frozenset(found)
+
+
 def sums_of_inputs(
     x: Float[Tensor, "sequence time feature"], target: Target, seed: int
 ) -> Float[np.ndarray, "state memory"]:
@@ -192,4 +228,14 @@ def follows(
     return np.abs(np.divide(around @ own, scale, out=np.zeros_like(total), where=scale > 1e-9))
 
 
-__all__ = ["MOST_BINS", "Target", "clock", "detrended", "follows", "last_inputs", "sums_of_inputs"]
+__all__ = [
+    "MOST_BINS",
+    "Target",
+    "clock",
+    "detrended",
+    "follows",
+    "last_inputs",
+    "next_inputs",
+    "reads_ahead",
+    "sums_of_inputs",
+]

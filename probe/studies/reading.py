@@ -13,7 +13,7 @@ from ..measurements import tabulate
 from . import reading_figures, reading_words
 from .concepts import Known
 from .observed import Place
-from .probing import Target, clock, detrended, follows, last_inputs, sums_of_inputs
+from .probing import Target, clock, detrended, follows, last_inputs, next_inputs, reads_ahead, sums_of_inputs
 from .reading_words import CLOCK, FREQUENT, SHUFFLED
 from .sample import LEAST_SEQUENCES
 from .scores import Score
@@ -88,8 +88,9 @@ def why_not(concept: Known, sightings: Sightings) -> str | None:
             "it."
         )
     if float(np.ptp(values)) == 0:
+        known = f"“{concept.said(values[0])}”" if concept.is_categorical else concept.said(values[0])
         return (
-            f"“{concept.name}” is {concept.said(values[0])} at every state that was looked at: where nothing varies "
+            f"“{concept.name}” is {known} at every state that was looked at: where nothing varies "
             "nothing can be read, and no control can be made."
         )
     count = len(np.unique(sample.sequence[sample.of[concept.name]]))
@@ -120,16 +121,20 @@ def ask(sightings: Sightings, name: str, question: str) -> Finding:
     target = Target.of(concept, sample, sightings.prepared)
     picked = sample.of[name]
     inputs, steps = last_inputs(sightings.inputs, target)
-    recent = f"the last {steps} inputs" if steps > 1 else "the last input"
-    others = {CLOCK: target.score(clock(target)), recent: target.score(inputs)}
-    if concept.is_categorical:
-        others[FREQUENT] = target.score(np.zeros((len(target.values), 1)))
     own = {at: target.score(states[picked]) for at, states in sightings.own.states.items()}
     twins = {
         twin: {at: target.score(states[picked]) for at, states in seen.states.items()}
         for twin, seen in sightings.of_twins.items()
     }
     best = max(own, key=lambda at: own[at].value)
+    ahead = best[0] in reads_ahead(sightings.prepared)
+    recent = f"the last {steps} inputs" if steps > 1 else "the last input"
+    if ahead:
+        inputs = np.column_stack([inputs, next_inputs(sightings.inputs, target, steps)])
+        recent = f"the last {steps} and the next {steps} inputs"
+    others = {CLOCK: target.score(clock(target)), recent: target.score(inputs)}
+    if concept.is_categorical:
+        others[FREQUENT] = target.score(np.zeros((len(target.values), 1)))
     shuffled = target.shuffled(sightings.own.states[best][picked], seed)
     scores = Scores(own, twins, others, shuffled)
     rows = _rows(question, scores, seed)
@@ -141,7 +146,7 @@ def ask(sightings: Sightings, name: str, question: str) -> Finding:
     table = tabulate(rows)
     claims = judge(table, [rule(name, question)], family=1)
     figures = reading_figures.draw(question, sightings, target, table, best)
-    notes = reading_words.notes(target, table, sample.distinct)
+    notes = reading_words.notes(target, table, sample.distinct, ahead=ahead)
     return Finding(question, title, table, tuple(claims), figures, notes=notes)
 
 

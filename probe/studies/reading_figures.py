@@ -13,6 +13,7 @@ from ..findings import DataFigure
 from .drawing import drawing, drawn, shortened
 from .observed import Place
 from .probing import Target
+from .reading_words import unit_follows
 from .sightings import Sightings
 from .tables import NETWORK, NULL, TWIN, only, said, several
 
@@ -44,7 +45,8 @@ def draw(
     units = [int(unit) for unit in rows["units"].iloc[:UNITS]]
     how = dict(zip(units, rows["value"].iloc[:UNITS], strict=True))
     states = sightings.own.states[best][sightings.sample.of[target.concept.name]]
-    found.append(moves(question, target, states, how, best))
+    if unit_follows(table) and unit_follows(only(table, layer=best[0], signal=str(best[1]))):
+        found.append(moves(question, target, states, how, best))
     found.append(over_time(question, sightings, target, units[:OVER_TIME], best))
     return tuple(found)
 

@@ -14,6 +14,11 @@ from .tables import NETWORK, NULL, TWIN, between, listed, one, only, place, said
 
 #: What is no network: the step, the concept in another order, one value for all.
 CLOCK, SHUFFLED, FREQUENT = "the step alone", "shuffled", "the most frequent value"
+#: What is said of a layer that reads from the end, or reads one that does.
+AHEAD = (
+    "{} has read the sequence from its end, or reads a layer that has: it has seen what comes next, and nothing here "
+    "is a prediction."
+)
 #: Below this, at the lower end of its interval, a score is nothing that can be read.
 READABLE = 0.05
 #: How far a score must lie above a control's to be called more, at the lower end of the interval.
@@ -42,13 +47,14 @@ class Beside:
         return self.low > MARGIN and not self.alike
 
 
-def notes(target: Target, table: pd.DataFrame, distinct: int) -> dict[str, str]:
+def notes(target: Target, table: pd.DataFrame, distinct: int, *, ahead: bool = False) -> dict[str, str]:
     """Return the sentences of a concept's finding.
 
     Args:
         target: the concept, at its states.
         table: what was measured.
         distinct: how many distinct prefixes the recorded sequences have.
+        ahead: whether the best place is a layer that has read what comes next.
     """
     known = target.concept
     own = only(table, subject=NETWORK, metric="score")
@@ -60,15 +66,19 @@ def notes(target: Target, table: pd.DataFrame, distinct: int) -> dict[str, str]:
     measure = "share of states named right" if known.is_categorical else "R²"
     value = float(best["value"])
     found = f"held-out {measure} {said(value)} ({between(ends)})"
-    verdict = f"“{known.name}” {_verdict(controls, value, ends[0], twins)}"
     at = place(where["layer"], where["signal"])
+    verdict = f"“{known.name}” {_verdict(controls, value, ends[0], twins)}"
+    if ahead and " can be read" in verdict:
+        verdict += f" {AHEAD.format(where['layer'])}"
     which = f"The best of {len(own)} places is {at}" if len(own) > 1 else f"It was read from {at}"
     measured = f"{which}, {found}; {_beside(controls, twins)}."
     return {
         "verdict": verdict,
         "measured": measured,
         "answer": f"{verdict} {measured}",
-        "selectivity": _selectivity(table, where, value, known.is_categorical, controls[CLOCK].beaten),
+        "selectivity": _selectivity(
+            one(table, metric="memories", **where), value, controls, categorical=known.is_categorical, ahead=ahead
+        ),
         "unit": _unit(table, known.is_categorical),
         "setup": _setup(target, distinct, int(only(table, metric="follows", **where)["value"].size)),
     }
@@ -79,6 +89,7 @@ def _setup(target: Target, distinct: int, units: int) -> str:
     number, categories = "a number, ridge probe", f"categorical, {len(known.levels)} values, logistic probe"
     described = f" ({known.description})" if known.description else ""
     sequences = several(len(np.unique(target.sequence)), "sequence")
+    rest = "" if target.left is None else " and before another rest"
     reduced = (
         f" Of the {units:,} units' values the {MOST_FEATURES} largest principal components were read: a probe on "
         "all would "
@@ -88,7 +99,7 @@ def _setup(target: Target, distinct: int, units: int) -> str:
         f"“{known.name}”{described} was taken as {categories if known.is_categorical else number}. The probe is "
         "linear; it "
         f"was fitted and scored on {several(len(target.values), 'state')} of {sequences} (of {distinct:,} distinct "
-        "prefixes in the recorded sequences), each state after another prefix, and no sequence on both sides. "
+        f"prefixes in the recorded sequences), each state after another prefix{rest}, and no sequence on both sides. "
         "“More than "
         "a control” means here: the 95 % interval of the difference, over sequences, lies above 0.05. Re-initialised "
         "networks must besides leave more of it unexplained (1 less the score), by a larger factor than lies "
@@ -136,7 +147,10 @@ def _verdict(controls: dict[str, Beside], score: float, low: float, twins: int) 
         low: the lower end of its interval.
         twins: how many re-initialised networks there are.
     """
-    return next(_objections(controls, score, low, twins))
+    found = next(_objections(controls, score, low, twins))
+    if TWIN in controls and controls[TWIN].value - score > MARGIN and "re-initialised" not in found:
+        found += f" The best of {several(twins, 're-initialised network')} gives more ({said(controls[TWIN].value)})."
+    return found
 
 
 def _objections(controls: dict[str, Beside], score: float, low: float, twins: int) -> Iterator[str]:
@@ -169,7 +183,8 @@ def _objections(controls: dict[str, Beside], score: float, low: float, twins: in
         how = "better" if lost[TWIN].value - score > MARGIN else "about as well"
         yield f"can be read, and {how} from re-initialised networks: that is no evidence that training put it there."
     more = "than from any re-initialised network, and " if twins else ""
-    yield f"can be read, better {more}than the step, the last inputs and shuffled values tell it."
+    near = "the inputs around it" if any("next" in name for name in recent) else "the last inputs"
+    yield f"can be read, better {more}than the step, {near} and shuffled values tell it."
 
 
 def _as_much(control: Beside, score: float) -> str:
@@ -177,13 +192,12 @@ def _as_much(control: Beside, score: float) -> str:
 
 
 def _selectivity(
-    table: pd.DataFrame, where: dict[str, str], value: float, categorical: bool, beyond_clock: bool
+    memories: float, value: float, controls: dict[str, Beside], *, categorical: bool, ahead: bool
 ) -> str:
-    memories = one(table, metric="memories", **where)
+    which = "those up to the state's step, of which this layer need not have read any" if ahead else "all read so far"
     text = (
-        f"Selectivity: from the same states a probe reads {MEMORIES} other memories of the inputs (everything read "
-        "so "
-        f"far, summed with random signs, which nobody asked for) with mean R² {said(memories)}"
+        f"Selectivity: from the same states a probe reads {MEMORIES} other memories of the inputs ({which}, "
+        f"summed with random signs, which nobody asked for) with mean R² {said(memories)}"
     )
     if categorical:
         return (
@@ -192,13 +206,26 @@ def _selectivity(
     gap = value - memories
     if value <= READABLE:
         meaning = "the concept is not kept, so that there is nothing to single out"
-    elif not beyond_clock:
+    elif not controls[CLOCK].beaten:
         meaning = "the step alone tells the concept, so that this singles nothing out"
+    elif not all(one.beaten for one in controls.values()):
+        meaning = "a control above tells the concept as well, so that this singles nothing out"
     elif gap > READABLE:
         meaning = "the concept is kept better than what it could be confused with"
     else:
         meaning = "the states keep much of everything, and the concept is not singled out"
     return f"{text}, and the concept with {said(value)}: {meaning}."
+
+
+def unit_follows(table: pd.DataFrame) -> bool:
+    """Return whether the best unit follows the concept more closely than the best one follows shuffled values.
+
+    Args:
+        table: what was measured, of all places or of one.
+    """
+    rows = only(table, metric="best_unit")
+    own, mixed = (only(rows, subject=subject)["value"].max() for subject in (NETWORK, NULL))
+    return bool(own - max(mixed, 0.0) > READABLE)
 
 
 def _unit(table: pd.DataFrame, categorical: bool) -> str:
@@ -214,8 +241,14 @@ def _unit(table: pd.DataFrame, categorical: bool) -> str:
     if len(twins):
         parts.insert(0, f"in the best re-initialised network {said(float(twins.max()))}")
     at = place(str(own["layer"]), str(own["signal"]))
+    ends = (
+        f"within steps, on sequences that did not choose it, {measure} is {said(float(own['value']))}; "
+        f"{listed(parts)}"
+    )
+    if not unit_follows(table):
+        return f"One unit: none is shown to follow it. Of {which} of {at}, the best found, {ends}."
     return (
-        f"One unit: {which} of {at} follows it most; within steps, on sequences that did not choose it, {measure} is "
-        f"{said(float(own['value']))}; {listed(parts)}. That a unit follows a concept does not say that anything "
+        f"One unit: {which} of {at} follow{'s' * (len(units) == 1)} it most; {ends}. "
+        "That a unit follows a concept does not say that anything "
         "uses it."
     )

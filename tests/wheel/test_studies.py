@@ -157,9 +157,10 @@ def test_where_the_answer_follows_no_state_parts_of_it_say_nothing(
 ) -> None:
     """A head on states that it was not made for: neither units nor searched directions are said to carry anything."""
     found = of_random[1]
-    assert "the answer does not follow this state" in found["exchange"].notes["answer"]
-    assert "what they score means nothing" in found["exchange"].notes["search"]
-    assert "the answer does not depend on these states" in found["ablation"].notes["answer"]
+    for question in ("exchange", "ablation"):
+        assert "The answers are mostly wrong" in found[question].notes["answer"]
+        assert "nothing can be said on" in found[question].notes["answer"]
+    assert "search" not in found["exchange"].notes
 
 
 def test_controls_stand_beside_the_score(of_planted: tuple[Page, dict[str, Finding]]) -> None:

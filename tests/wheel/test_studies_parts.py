@@ -23,7 +23,16 @@ from probe.studies.concepts import resolve
 from probe.studies.fitting import MOST_FEATURES, features_of, told_categories, told_numbers
 from probe.studies.observed import run
 from probe.studies.prepared import prepare
-from probe.studies.probing import Target, clock, detrended, follows, last_inputs, sums_of_inputs
+from probe.studies.probing import (
+    Target,
+    clock,
+    detrended,
+    follows,
+    last_inputs,
+    next_inputs,
+    reads_ahead,
+    sums_of_inputs,
+)
 from probe.studies.sample import draw, first_of_prefix
 from probe.studies.scores import Score, of_categories, of_numbers
 from probe.studies.tasks import task_of
@@ -270,3 +279,17 @@ def test_steps_that_a_network_hides_are_its_padding_or_the_study_is_refused() ->
     prepared = prepare(study_of(loaded, lengths=np.arange(12) % 8 + 1, **given))
     assert prepared.opened.model(prepared.x)[0].shape == (12, 8, 3)
     assert "no step of a sequence is hidden by Masking 'zeros'" in prepared.opened.card["taken for granted"]
+
+
+def test_layers_that_have_seen_what_comes_next_are_known() -> None:
+    """Those that read from the end, and those above one; the next inputs are what they have read."""
+    rnn = nn.GRU(1, 3, num_layers=2, bidirectional=True, batch_first=True)
+    prepared = prepare(Study(rnn, bits(40, 5), {"ones": ones}))
+    assert reads_ahead(prepared) == {"[0].reverse", "[1]", "[1].reverse"}
+    assert not reads_ahead(prepare(study_of(planted())))
+    goal = Target.of(prepared.concepts["ones"], draw(prepared), prepared)
+    x = prepared.x[draw(prepared).rows]
+    found = next_inputs(x, goal, 2)
+    for at, (row, step) in enumerate(zip(goal.sequence, goal.step, strict=True)):
+        rest = [*x[row, step + 1 : step + 3, 0].tolist(), 0.0, 0.0][:2]
+        assert found[at].tolist() == rest
