@@ -24,7 +24,7 @@ from probe.studies.fitting import MOST_FEATURES, features_of, told_categories, t
 from probe.studies.observed import run
 from probe.studies.prepared import prepare
 from probe.studies.probing import Target, clock, detrended, follows, last_inputs, sums_of_inputs
-from probe.studies.sample import draw, first_of_prefix
+from probe.studies.sample import chosen_rows, draw, first_of_prefix
 from probe.studies.scores import Score, of_categories, of_numbers
 from probe.studies.tasks import task_of
 from probe.studies.twins import FRESH, SHUFFLED, twins
@@ -68,6 +68,16 @@ def test_a_layer_that_reads_from_the_end_sees_each_rest_once() -> None:
     assert goal.left.tolist() == left
     told = told_numbers(clock(goal), goal.left[:, None].astype(float), goal.fold)
     assert of_numbers(goal.left.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.8
+
+
+def test_values_only_where_nothing_is_looked_at_are_refused() -> None:
+    """Of many sequences some are drawn; with no value in these there is no state to look at."""
+    values = np.full((2_600, 8), np.nan)
+    drawn = set(chosen_rows(2_600, 8, 0).tolist())
+    values[next(row for row in range(2_600) if row not in drawn)] = 1
+    study = study_of(planted(), inputs=bits(2_600), concepts={"rare": values}, readout=None)
+    with pytest.raises(ProbeError, match=r"\('rare'\) has a value in the 2,000 sequences that were drawn of 2,600"):
+        _ = draw(prepare(study))
 
 
 def test_many_units_are_read_by_their_largest_components() -> None:

@@ -21,7 +21,7 @@ from probe.studies.sightings import Sightings
 
 def latch() -> nn.GRU:
     """Return a GRU of a unit whose update gate saturates where the state is far above 1: it stands still there."""
-    gru = nn.GRU(1, 1, batch_first=True)
+    gru: Any = nn.GRU(1, 1, batch_first=True)
     with torch.no_grad():
         for parameter in gru.parameters():
             parameter.zero_()
