@@ -19,6 +19,7 @@ from probe.loading.held import Held
 from probe.loading.modules import BothWays, Masked
 from probe.probing.prefixes import distinct_prefixes
 from probe.studies import tail
+from probe.studies.asking import exchange
 from probe.studies.concepts import resolve
 from probe.studies.fitting import MOST_FEATURES, features_of, told_categories, told_numbers
 from probe.studies.observed import run
@@ -26,6 +27,7 @@ from probe.studies.prepared import prepare
 from probe.studies.probing import Target, clock, detrended, follows, last_inputs, sums_of_inputs
 from probe.studies.sample import chosen_rows, draw, first_of_prefix
 from probe.studies.scores import Score, of_categories, of_numbers
+from probe.studies.sightings import Sightings
 from probe.studies.tasks import task_of
 from probe.studies.twins import FRESH, SHUFFLED, twins
 
@@ -234,6 +236,33 @@ def test_a_stack_is_run_from_any_state_as_the_module_runs(kind: Any, ragged: boo
     torch.testing.assert_close(went, expected, rtol=0, atol=1e-6)
     task, _ = task_of(prepared, end)
     assert task.target(base, source, place).tolist() == [float(one.sum()) for one in spliced]
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_states_that_do_not_differ_are_not_exchanged(kind: Any) -> None:
+    """Without recurrent weights, and with the same input in the middle, all states there are the same."""
+    model = kind(1, 6, batch_first=True)
+    x = bits(40)
+    x[:, 4:] = 1
+    with torch.no_grad():
+        model.weight_hh_l0.zero_()
+        if kind is not nn.RNN:
+            # The LSTM forgets all and the GRU takes all that is new.
+            model.weight_ih_l0[6:12] = 0
+            model.bias_ih_l0[6:12] = -800
+    for network, middle in ((model, x), (zeroed(kind), bits(40))):
+        found = exchange(Sightings(prepare(study_of(network, inputs=middle))), "exchange")
+        assert "3 steps before their end all sequences have the same state of [0], so" in found.notes["answer"]
+        assert not len(found.measurements)
+
+
+def zeroed(kind: Any) -> nn.Module:
+    """Return a network all of whose weights are 0."""
+    model = kind(1, 6, batch_first=True)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    return model
 
 
 def test_names_of_concepts_stay_names(tmp_path: Path) -> None:
