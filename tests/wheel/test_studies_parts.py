@@ -19,15 +19,22 @@ from probe.loading.held import Held
 from probe.loading.modules import BothWays, Masked
 from probe.probing.prefixes import distinct_prefixes
 from probe.studies import tail
-from probe.studies.asking import exchange
 from probe.studies.concepts import resolve
 from probe.studies.fitting import MOST_FEATURES, features_of, told_categories, told_numbers
 from probe.studies.observed import run
 from probe.studies.prepared import prepare
-from probe.studies.probing import Target, clock, detrended, follows, last_inputs, sums_of_inputs
-from probe.studies.sample import chosen_rows, draw, first_of_prefix
+from probe.studies.probing import (
+    Target,
+    clock,
+    detrended,
+    follows,
+    last_inputs,
+    next_inputs,
+    reads_ahead,
+    sums_of_inputs,
+)
+from probe.studies.sample import draw, first_of_prefix
 from probe.studies.scores import Score, of_categories, of_numbers
-from probe.studies.sightings import Sightings
 from probe.studies.tasks import task_of
 from probe.studies.twins import FRESH, SHUFFLED, twins
 
@@ -70,16 +77,6 @@ def test_a_layer_that_reads_from_the_end_sees_each_rest_once() -> None:
     assert goal.left.tolist() == left
     told = told_numbers(clock(goal), goal.left[:, None].astype(float), goal.fold)
     assert of_numbers(goal.left.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.8
-
-
-def test_values_only_where_nothing_is_looked_at_are_refused() -> None:
-    """Of many sequences some are drawn; with no value in these there is no state to look at."""
-    values = np.full((2_600, 8), np.nan)
-    drawn = set(chosen_rows(2_600, 8, 0).tolist())
-    values[next(row for row in range(2_600) if row not in drawn)] = 1
-    study = study_of(planted(), inputs=bits(2_600), concepts={"rare": values}, readout=None)
-    with pytest.raises(ProbeError, match=r"\('rare'\) has a value in the 2,000 sequences that were drawn of 2,600"):
-        _ = draw(prepare(study))
 
 
 def test_many_units_are_read_by_their_largest_components() -> None:
@@ -238,33 +235,6 @@ def test_a_stack_is_run_from_any_state_as_the_module_runs(kind: Any, ragged: boo
     assert task.target(base, source, place).tolist() == [float(one.sum()) for one in spliced]
 
 
-@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
-def test_states_that_do_not_differ_are_not_exchanged(kind: Any) -> None:
-    """Without recurrent weights, and with the same input in the middle, all states there are the same."""
-    model = kind(1, 6, batch_first=True)
-    x = bits(40)
-    x[:, 4:] = 1
-    with torch.no_grad():
-        model.weight_hh_l0.zero_()
-        if kind is not nn.RNN:
-            # The LSTM forgets all and the GRU takes all that is new.
-            model.weight_ih_l0[6:12] = 0
-            model.bias_ih_l0[6:12] = -800
-    for network, middle in ((model, x), (zeroed(kind), bits(40))):
-        found = exchange(Sightings(prepare(study_of(network, inputs=middle))), "exchange")
-        assert "3 steps before their end all sequences have the same state of [0], so" in found.notes["answer"]
-        assert not len(found.measurements)
-
-
-def zeroed(kind: Any) -> nn.Module:
-    """Return a network all of whose weights are 0."""
-    model = kind(1, 6, batch_first=True)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-    return model
-
-
 def test_names_of_concepts_stay_names(tmp_path: Path) -> None:
     """Two concepts of the same letters have folders of their own, and markup in a name stays text."""
     hostile = "</script><img src=x onerror=alert(1)>"
@@ -309,3 +279,17 @@ def test_steps_that_a_network_hides_are_its_padding_or_the_study_is_refused() ->
     prepared = prepare(study_of(loaded, lengths=np.arange(12) % 8 + 1, **given))
     assert prepared.opened.model(prepared.x)[0].shape == (12, 8, 3)
     assert "no step of a sequence is hidden by Masking 'zeros'" in prepared.opened.card["taken for granted"]
+
+
+def test_layers_that_have_seen_what_comes_next_are_known() -> None:
+    """Those that read from the end, and those above one; the next inputs are what they have read."""
+    rnn = nn.GRU(1, 3, num_layers=2, bidirectional=True, batch_first=True)
+    prepared = prepare(Study(rnn, bits(40, 5), {"ones": ones}))
+    assert reads_ahead(prepared) == {"[0].reverse", "[1]", "[1].reverse"}
+    assert not reads_ahead(prepare(study_of(planted())))
+    goal = Target.of(prepared.concepts["ones"], draw(prepared), prepared)
+    x = prepared.x[draw(prepared).rows]
+    found = next_inputs(x, goal, 2)
+    for at, (row, step) in enumerate(zip(goal.sequence, goal.step, strict=True)):
+        rest = [*x[row, step + 1 : step + 3, 0].tolist(), 0.0, 0.0][:2]
+        assert found[at].tolist() == rest
