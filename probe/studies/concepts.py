@@ -18,6 +18,7 @@ NUMERIC, CATEGORICAL = "numeric", "categorical"
 KINDS = (NUMERIC, CATEGORICAL)
 #: A categorical concept has at most so many values: beyond, a probe has too few states of each to learn from.
 MOST_CATEGORIES = 50
+_NO_REALS = (complex, np.complexfloating, np.void)
 _WANTS = (
     "It is called with the inputs of one sequence, a numpy array (time, feature) without padding, and must return "
     "one value a step."
@@ -127,12 +128,19 @@ def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
     else:
         array = _aligned(name, raw, x.shape[:2])
     valid = np.arange(x.shape[1]) < lengths[:, None]
+    _check_real(name, array[valid])
     kind = concept.kind or _kind(array[valid])
     if kind == NUMERIC:
         values, categories = _numbers(name, array, valid), ()
     else:
         values, categories = _codes(name, array, valid)
-    return Known(name, kind, np.where(valid, values, np.nan), categories, concept.description, function)
+    values = np.where(valid, values, np.nan)
+    if not np.isfinite(values).any():
+        raise ProbeError(
+            f"The concept {name!r} has no value at any step of any sequence (all are NaN, None or empty); give a "
+            "value at the steps where it is defined, or leave it out of the study."
+        )
+    return Known(name, kind, values, categories, concept.description, function)
 
 
 def _called(name: str, function: Callable[..., Any], x: np.ndarray, where: str) -> np.ndarray:
@@ -166,6 +174,18 @@ def _aligned(name: str, raw: Any, shape: tuple[int, ...]) -> np.ndarray:
             f"({batch}, {time}): one value for each sequence and step.{differs} Put NaN where it is not defined."
         )
     return array
+
+
+def _check_real(name: str, values: np.ndarray) -> None:
+    """Raise where values are neither real numbers, truths nor texts: complex ones, and records."""
+    wrong = str(values.dtype) if values.dtype.kind in "cV" else None
+    if values.dtype.kind == "O":
+        wrong = next((type(one).__name__ for one in values if isinstance(one, _NO_REALS)), None)
+    if wrong is not None:
+        raise ProbeError(
+            f"The concept {name!r} holds {wrong}; a concept is real numbers, truths or texts. Give the part that is "
+            "looked for (of complex numbers .real, .imag or np.abs, each a concept of its own)."
+        )
 
 
 def _kind(values: np.ndarray) -> str:

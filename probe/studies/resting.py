@@ -34,6 +34,10 @@ MOST_INPUTS = 4
 MOST_NUMBERS = 6
 #: A state that moves less than this in a step has come to rest.
 STILL = 1e-6
+#: How far beyond a bound rounding may take a number, and how many times the largest that was seen is one without.
+ROUNDED, MARGIN = 1e-6, 2.0
+#: A modulus near 1 is said with so many decimals at most.
+DECIMALS = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +67,8 @@ def ask(sightings: Sightings, question: str) -> Finding:
     reason = _why_not(prepared, layer)
     if reason is not None:
         return Finding(question, TITLE, tabulate([]), notes={"answer": reason})
-    machine, visited = _machine(sightings, layer)
+    machine, visited, largest = _machine(sightings, layer)
+    bound = bounds(layer, machine, largest)
     held, which = inputs_of(prepared)
     size = machine.size
     # A Jacobian is a row of the step for each number of a state, there and back, and a system of equations.
@@ -71,22 +76,35 @@ def ask(sightings: Sightings, question: str) -> Finding:
     starts = int(min(STARTS, len(visited), BUDGET / (jacobian * ROUNDS * len(held))))
     rows: list[dict[str, Any]] = []
     words: list[str] = []
+    left_out = 0
     for one in held:
-        found = _searched(machine, visited[:starts], one) if starts >= FEWEST else _followed(machine, visited, one)
+        fixed = _fixed(machine, one)
+        search = starts >= FEWEST
+        found = searched(machine, visited[:starts], fixed, bound) if search else _followed(machine, visited, fixed)
+        left_out += round(found.get("points_left_out", 0))
         rows += [row(question, metric, value, layer=layer.name, units=one.name) for metric, value in found.items()]
         words.append(_words(one.name, found))
-    notes = {"answer": " ".join(words), "setup": _setup(layer, which, starts, len(visited), size)}
+    setup = _setup(layer, which, starts, len(visited), size)
+    if starts >= FEWEST:
+        setup = f"{setup} {_outside(left_out, layer)}"
+    notes = {"answer": " ".join(words), "setup": setup}
     return Finding(question, TITLE, tabulate(rows), notes=notes)
 
 
 def _why_not(prepared: Prepared, layer: Layer) -> str | None:
     known = isinstance(layer.module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase))
     turned = layer.reverse or layer.name in turned_layers(prepared.opened.model)
-    if not known or turned or getattr(layer.module, "proj_size", 0):
+    reason = None
+    if not known:
+        reason = f"is a {type(layer.module).__name__}, which is no layer of torch"
+    elif turned:
+        reason = "reads from the end"
+    elif getattr(layer.module, "proj_size", 0):
+        reason = "has a hidden state that is projected (proj_size)"
+    if reason is not None:
         return (
-            f"Fixed points were not looked for: {layer.name} is projected, reads from the end or is no layer of "
-            "torch, and only "
-            "others are run from their states here."
+            f"Fixed points were not looked for: {layer.name} {reason}, and such a layer is not run from its states "
+            "here."
         )
     if layer.level or layer.inputs != prepared.x.shape[2]:
         return (
@@ -97,8 +115,8 @@ def _why_not(prepared: Prepared, layer: Layer) -> str | None:
     return None
 
 
-def _machine(sightings: Sightings, layer: Layer) -> tuple[Machine, Tensor]:
-    """Return a layer as a machine, and states that it visits, drawn over all steps."""
+def _machine(sightings: Sightings, layer: Layer) -> tuple[Machine, Tensor, np.ndarray]:
+    """Return a layer as a machine, drawn states that it visits, and the largest size of each number that was seen."""
     prepared, sample = sightings.prepared, sightings.sample
     x = torch.cat([prepared.x[:8, :2].double(), torch.zeros(len(prepared.x[:8]), min(2, prepared.x.shape[1]), 1)], 2)
 
@@ -113,7 +131,30 @@ def _machine(sightings: Sightings, layer: Layer) -> tuple[Machine, Tensor]:
     states = torch.cat([recording[layer.name, signal].double() for signal in signals], dim=2)
     every = states[torch.as_tensor(prepared.valid[chosen][:, : states.shape[1]])]
     order = np.random.default_rng([prepared.seed, 9]).permutation(len(every))[: max(STARTS, FOLLOWED_STARTS)]
-    return machine, every[torch.as_tensor(order)]
+    return machine, every[torch.as_tensor(order)], every.abs().amax(0).numpy()
+
+
+def _is_bounded(layer: Layer, signal: Signal) -> bool:
+    return signal == Signal.HIDDEN_STATE and getattr(layer.module, "nonlinearity", "tanh") == "tanh"
+
+
+def bounds(layer: Layer, machine: Machine, largest: np.ndarray) -> np.ndarray:
+    """Return how large in size each number of a state can be, (size,).
+
+    A hidden state that tanh makes stays within -1 and 1 if it began there; what nothing bounds is held against the
+    largest that was seen.
+
+    Args:
+        layer: whose states.
+        machine: the layer as a machine.
+        largest: the largest size of each number that was seen, (size,).
+    """
+    found = np.empty(machine.size)
+    for signal in machine.signals:
+        columns = machine.columns(signal)
+        seen = float(largest[columns].max())
+        found[columns] = max(1.0, seen) if _is_bounded(layer, signal) else MARGIN * seen
+    return found + ROUNDED
 
 
 def inputs_of(prepared: Prepared) -> tuple[list[_Held], str]:
@@ -147,22 +188,43 @@ def _fixed(machine: Machine, one: _Held) -> Tensor:
     return torch.cat([one.value, one.value.new_zeros(machine.inputs.shape[2] - len(one.value))])
 
 
-def _searched(machine: Machine, starts: Tensor, one: _Held) -> dict[str, float]:
-    points = dynamics.find_points(machine, _fixed(machine, one), starts)
-    largest = float(np.abs(points.eigenvalues).max()) if len(points) else float("nan")
+def searched(machine: Machine, starts: Tensor, fixed: Tensor, bound: np.ndarray) -> dict[str, float]:
+    """Return how many points the search finds where the state can be, and of what kind they are.
+
+    Args:
+        machine: the layer as a machine.
+        starts: where the search begins, (start, size).
+        fixed: the input that is held fixed.
+        bound: how large in size each number of a state can be; points beyond are left out.
+    """
+    # A point for each start: they are merged once it is known which of them can be.
+    ends = dynamics.find_points(machine, fixed, starts, merged=-1.0)
+    inside = (np.abs(ends.states) <= bound).all(axis=1)
+    kept = _distinct(ends.states, np.flatnonzero(inside))
+    still, moduli = ends.fixed[kept], np.abs(dynamics.eigenvalues(ends.jacobians[kept])).max(axis=1, initial=0)
     return {
-        "fixed_points": float(points.fixed.sum()),
-        "stable_points": float((points.fixed & points.stable).sum()),
-        "slow_points": float((~points.fixed).sum()),
-        "starts_reached": points.reached,
-        "largest_modulus": largest,
+        "fixed_points": float(still.sum()),
+        "stable_points": float((still & (moduli < 1)).sum()),
+        "slow_points": float((~still).sum()),
+        "starts_reached": float(inside.sum() / max(len(starts), 1)),
+        "largest_modulus": float(moduli.max()) if len(kept) else float("nan"),
+        "points_left_out": float(len(_distinct(ends.states, np.flatnonzero(~inside)))),
     }
 
 
+def _distinct(states: np.ndarray, rows: np.ndarray) -> list[int]:
+    """Return which of some states, the slowest first, are no copy of one before."""
+    kept: list[int] = []
+    for which in rows.tolist():
+        if not kept or np.linalg.norm(states[kept] - states[which], axis=1).min() > dynamics.MERGED:
+            kept.append(which)
+    return kept
+
+
 @torch.no_grad()
-def _followed(machine: Machine, visited: Tensor, one: _Held) -> dict[str, float]:
+def _followed(machine: Machine, visited: Tensor, fixed: Tensor) -> dict[str, float]:
     states = visited[:FOLLOWED_STARTS]
-    fixed, before = _fixed(machine, one), states
+    before = states
     for _ in range(FOLLOWED):
         before, states = states, dynamics.step(machine, states, fixed)
     still = (states - before).norm(dim=1) < STILL
@@ -182,13 +244,44 @@ def _words(name: str, found: dict[str, float]) -> str:
         )
     fixed, stable, slow = (round(found[key]) for key in ("fixed_points", "stable_points", "slow_points"))
     largest = found["largest_modulus"]
+    if not fixed + slow and found.get("points_left_out"):
+        outside = several(round(found["points_left_out"]), "point")
+        return (
+            f"Under {name} the search finds no fixed point and no slow point that the state can be at: all that it "
+            f"came to is {outside} outside of what the state can be."
+        )
     them = "it" if fixed + slow == 1 else "them"
-    end = f"; the largest modulus of an eigenvalue at {them} is {said(largest)}" if np.isfinite(largest) else ""
+    end = f"; the largest modulus of an eigenvalue at {them} is {_modulus(largest)}" if np.isfinite(largest) else ""
     return (
         f"Under {name} the search finds {_points(fixed, stable)} and "
         f"{several(slow, 'slow point') if slow else 'no slow point'}; {found['starts_reached']:.0%} of the starts "
         f"led the search to such a point{end}."
     )
+
+
+def _modulus(value: float) -> str:
+    """Return a modulus in words; near 1 with as many decimals as tell on which side it lies."""
+    if said(value) != "1.00":
+        return said(value)
+    for decimals in range(3, DECIMALS + 1):
+        text = f"{value:.{decimals}f}"
+        if float(text) != 1:
+            return text
+    return f"1 to {DECIMALS} decimals"
+
+
+def _outside(count: int, layer: Layer) -> str:
+    """Return how many points were left out since the state cannot be there, and what it can be."""
+    within = [signal for signal in layer.states if _is_bounded(layer, signal)]
+    beyond = [signal for signal in layer.states if not _is_bounded(layer, signal)]
+    limits = [f"no number of the {signal.replace('_', ' ')} is above 1 in size" for signal in within]
+    limits += [
+        f"none of the {signal.replace('_', ' ')} was taken to be above twice the largest size that was seen"
+        for signal in beyond
+    ]
+    were = "was" if count == 1 else "were"
+    which = f"{several(count, 'point') if count else 'No points'} outside of what the state can be {were} left out"
+    return f"{which} ({' and '.join(limits)}); the counts and shares are of the others."
 
 
 def _points(fixed: int, stable: int) -> str:

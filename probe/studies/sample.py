@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import ProbeError
 from ..loading.modules import turned_layers
 from .concepts import Known
 from .prepared import Prepared
+from .tables import listed, several
 
 #: The most steps that are recorded, over all sequences, and the most sequences.
 POINTS, SEQUENCES = 40_000, 2_000
@@ -54,6 +56,9 @@ def draw(prepared: Prepared) -> Sample:
     A state depends on its prefix alone, so each distinct prefix stands once, in the first sequence that has it: a
     copy of it in another part of the sequences would be scored on its own training example. Where a layer reads from
     the end, so does each distinct rest.
+
+    Raises:
+        ProbeError: no concept has a value in what is looked at.
     """
     rows = chosen_rows(len(prepared.x), prepared.x.shape[1], prepared.seed)
     lengths = prepared.lengths[rows]
@@ -66,6 +71,12 @@ def draw(prepared: Prepared) -> Sample:
     kept = np.unique(np.concatenate(list(of.values())))
     fold = np.random.default_rng([prepared.seed, 2]).permutation(len(rows)) % FOLDS
     places = {name: np.searchsorted(kept, picked) for name, picked in of.items()}
+    if not len(kept):
+        names = listed([repr(name) for name in prepared.concepts])
+        raise ProbeError(
+            f"No concept ({names}) has a value in the {several(len(rows), 'sequence')} that were drawn of "
+            f"{len(prepared.x):,}; leave out the sequences in which none is defined, or give values at more steps."
+        )
     return Sample(rows, every[kept, 0], every[kept, 1], places, fold, len(every))
 
 

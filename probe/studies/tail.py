@@ -29,6 +29,8 @@ BUDGET = 1.2e11
 #: Of so many units at most each is ablated, its state replaced by that of so many other sequences.
 UNITS, DRAWS = 24, 4
 MOST_SEQUENCES, FEWEST_SEQUENCES, FEWEST_STEPS, MOST_POINTS = 512, 64, 4, 60_000
+#: Numbers that differ by no more, relative to their size, are the same but for rounding.
+SAME = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +149,13 @@ def build(prepared: Prepared) -> Tail:
     values = _last(prepared.answered.values[rows][:, :, None], lengths[rows], steps)[:, :, 0]
     among = _among(len(lengths), len(defined), len(long), len(rows), steps)
     return Tail(machine, tuple(stack), rows, steps, values, whole, among)
+
+
+def alike(end: Tail, place: int) -> bool:
+    """Return whether all sequences have the same state after a step, but for rounding."""
+    states = end.machine.states[:, place]
+    apart = states.amax(0) - states.amin(0)
+    return bool((apart <= SAME * states.abs().amax(0).clamp(min=1)).all())
 
 
 def _among(every: int, defined: int, long: int, taken: int, steps: int) -> str:

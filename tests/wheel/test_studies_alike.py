@@ -1,0 +1,54 @@
+"""Studies in which nothing differs, or nothing is there to be looked at, are told so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from studied import bits, planted, study_of
+from torch import nn
+
+from probe import ProbeError
+from probe.studies.asking import exchange
+from probe.studies.prepared import prepare
+from probe.studies.sample import chosen_rows, draw
+from probe.studies.sightings import Sightings
+
+
+def test_values_only_where_nothing_is_looked_at_are_refused() -> None:
+    """Of many sequences some are drawn; with no value in these there is no state to look at."""
+    values = np.full((2_600, 8), np.nan)
+    drawn = set(chosen_rows(2_600, 8, 0).tolist())
+    values[next(row for row in range(2_600) if row not in drawn)] = 1
+    study = study_of(planted(), inputs=bits(2_600), concepts={"rare": values}, readout=None)
+    with pytest.raises(ProbeError, match=r"\('rare'\) has a value in the 2,000 sequences that were drawn of 2,600"):
+        _ = draw(prepare(study))
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_states_that_do_not_differ_are_not_exchanged(kind: Any) -> None:
+    """Without recurrent weights, and with the same input in the middle, all states there are the same."""
+    model = kind(1, 6, batch_first=True)
+    x = bits(40)
+    x[:, 4:] = 1
+    with torch.no_grad():
+        model.weight_hh_l0.zero_()
+        if kind is not nn.RNN:
+            # The LSTM forgets all and the GRU takes all that is new.
+            model.weight_ih_l0[6:12] = 0
+            model.bias_ih_l0[6:12] = -800
+    for network, middle in ((model, x), (zeroed(kind), bits(40))):
+        found = exchange(Sightings(prepare(study_of(network, inputs=middle))), "exchange")
+        assert "3 steps before their end all sequences have the same state of [0], so" in found.notes["answer"]
+        assert not len(found.measurements)
+
+
+def zeroed(kind: Any) -> nn.Module:
+    """Return a network all of whose weights are 0."""
+    model = kind(1, 6, batch_first=True)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    return model
