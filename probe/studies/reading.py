@@ -18,7 +18,7 @@ from .reading_words import CLOCK, FREQUENT, SHUFFLED
 from .sample import LEAST_SEQUENCES
 from .scores import Score
 from .sightings import Sightings
-from .tables import NULL, TWIN, row
+from .tables import NULL, TWIN, row, several
 
 #: How many networks a verdict about a recipe needs.
 NEEDS = 20
@@ -96,10 +96,10 @@ def why_not(concept: Known, sightings: Sightings) -> str | None:
     count = len(np.unique(sample.sequence[sample.of[concept.name]]))
     if count < LEAST_SEQUENCES:
         return (
-            f"“{concept.name}” is defined in {count} of the sequences; with fewer than {LEAST_SEQUENCES} no part "
-            "of them "
-            "can be held out, so that neither a probe's score nor its controls (shuffled concept, re-initialised "
-            "networks) could be made, and none is reported."
+            f"“{concept.name}” is defined after {several(len(values), 'distinct beginning')} of sequences; each is "
+            f"looked at once, in the first sequence that has it, and these are {several(count, 'sequence')}. With "
+            f"fewer than {LEAST_SEQUENCES} no part of them can be held out, so that neither a probe's score "
+            "nor its controls (shuffled concept, re-initialised networks) could be made, and none is reported."
         )
     return None
 

@@ -252,7 +252,7 @@ def test_few_sequences_and_constant_concepts_are_said(tmp_path: Path) -> None:
     study_of(planted(), concepts={"ones": ones, "same": constant}, readout=None).run(tmp_path / "same")
     few = findings(tmp_path / "few")["reading-ones"]
     same = findings(tmp_path / "same")["reading-same"]
-    assert "defined in 5 of the sequences" in few.notes["answer"]
+    assert "and these are 5 sequences. With fewer than" in few.notes["answer"]
     assert "nothing varies" in same.notes["answer"]
     assert few.measurements.empty
     assert same.measurements.empty
