@@ -45,9 +45,9 @@ class Networks(nn.Module):
     Args:
         networks: by name, what `described.describe` returned.
         arrays: shape and dtype of every other array by name.
-        source: where they came from, kept as it is.
-        sha256: of the weights, kept as it is.
-        library_name: who wrote the folder, kept as it is.
+        source: where they came from.
+        sha256: of the weights; `probe.load` compares it, and this module does not.
+        library_name: who wrote the folder.
 
     Raises:
         ProbeError: a network's description is none.
@@ -62,7 +62,7 @@ class Networks(nn.Module):
         library_name: str = LIBRARY,
     ) -> None:
         super().__init__()
-        self.source, self.sha256, self.library_name = dict(source), sha256, library_name
+        self.source = dict(source)
         for described in networks.values():
             place, last = self._place(described["key"])
             place.add_module(last, blank(described).to_empty(device="cpu"))
