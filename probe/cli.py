@@ -7,6 +7,7 @@ Everything heavy is imported inside a command, so that `rnn-probe --help` answer
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,8 @@ class Choices:
 
 #: Where nothing was chosen.
 NONE = Choices()
+#: What messages call as Python does, by the table of a study's file where it is said there.
+_ARGUMENTS = {**dict.fromkeys(Choices.__dataclass_fields__, "network"), "key": "inputs", "lengths": "inputs"}
 #: What says to torch's and numpy's libraries how many threads they may use, once, when they are imported.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -117,10 +120,11 @@ def inspect(file: Path, /, *, choices: Choices = NONE, as_json: AsJson = False) 
         file: weights of PyTorch, Keras, TensorFlow, ONNX, numpy and others, see probe.load.
         as_json: print JSON instead of text.
     """
+    from .loading.front import survey
     from .network_files import describe_networks, networks_text
 
-    described = describe_networks(file, choices.given())
-    _emit(_to_json(described) if as_json else networks_text(described))
+    found = survey(file, choices.given())
+    _emit(_to_json(describe_networks(*found)) if as_json else networks_text(*found))
 
 
 @app.command
@@ -268,8 +272,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _complain(" ".join(str(error).split()))
         return USAGE
     except ProbeError as error:
-        message = str(error)
-        _complain(message + (" At the command line: --names OLD=NEW." if "names=" in message else ""))
+        _complain(str(error) + _where_said(str(error), words[0]))
         return FAILED
     except KeyboardInterrupt:
         _complain("interrupted")
@@ -279,6 +282,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
+
+
+def _where_said(message: str, command: str) -> str:
+    """Return how the arguments of Python that a message names are said here: as options, or in a study's file."""
+    named = [name for name in _ARGUMENTS if re.search(rf"\b{name}=", message)]
+    if command == "report":
+        tables = [f"{name} = ..., under [{_ARGUMENTS[name]}]" for name in named]
+        return f" In the study's file: {'; '.join(tables)}." if named else ""
+    options = [f"--{name.replace('_', '-')}{' OLD=NEW' * (name == 'names')}" for name in named]
+    return f" At the command line: {', '.join(options)}." if named else ""
 
 
 def _use(threads: int | None) -> None:

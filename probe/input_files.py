@@ -58,6 +58,59 @@ def read_array(path: Path, key: str | Sequence[str] | None = None, what: str = "
     return _of_numpy(path, key, what)
 
 
+def check_axes(values: np.ndarray, what: str = "The inputs", features: int | str = "feature") -> None:
+    """Raise ProbeError where inputs are no numbers, (batch, time, feature); for the message, how many are read."""
+    if values.dtype.kind not in "fiub" or values.ndim != 3 or 0 in values.shape:
+        hint = ""
+        if values.ndim == 2:
+            hint = " Of one number a step make x[:, :, None]; tokens must be embedded first."
+        raise ProbeError(
+            f"{what} are {values.dtype} of shape {values.shape}; they must be numbers, (batch, time, {features}), "
+            f"with at least one of each.{hint}"
+        )
+
+
+def check_features(values: np.ndarray, features: int, what: str = "The inputs") -> None:
+    """Raise ProbeError where a network reads another number of features at a step."""
+    if values.shape[2] != features:
+        raise ProbeError(
+            f"{what} have shape {values.shape}; the network reads {features} features a step, so they must be "
+            f"(batch, time, {features})."
+        )
+
+
+def check_lengths(lengths: np.ndarray, batch: int, time: int) -> None:
+    """Raise ProbeError where lengths are not how many steps each sequence has."""
+    import numpy as np
+
+    if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
+        raise ProbeError(
+            f"The lengths are {lengths.dtype} of shape {lengths.shape}; they must be whole numbers, one for each of "
+            f"the {batch} sequences."
+        )
+    wrong = np.flatnonzero((lengths < 1) | (lengths > time))
+    if len(wrong):
+        raise ProbeError(
+            f"Sequence {wrong[0]} has the length {lengths[wrong[0]]}; the inputs have {time} steps, so it must be 1 "
+            f"to {time}. Leave empty sequences out."
+        )
+
+
+def check_finite(values: np.ndarray, lengths: np.ndarray, what: str = "The inputs") -> None:
+    """Raise ProbeError where inputs that are no padding are no finite numbers."""
+    import numpy as np
+
+    valid = np.arange(values.shape[1]) < lengths[:, None]
+    wrong = np.argwhere(~np.isfinite(values).all(2) & valid)
+    if len(wrong):
+        row, step = wrong[0]
+        value = values[row, step][~np.isfinite(values[row, step])][0]
+        raise ProbeError(
+            f"{what} are {value} at sequence {row}, step {step} ({len(wrong)} steps in all). Give finite numbers; "
+            "where shorter sequences are padded, give their lengths."
+        )
+
+
 def _of_numpy(path: Path, key: str | None, what: str) -> Given:
     import numpy as np
 
@@ -77,7 +130,7 @@ def _of_numpy(path: Path, key: str | None, what: str) -> Given:
 def _chosen(path: Path, key: str | None, names: list[str], what: str) -> str:
     if key is None and len(names) != 1:
         listed = ", ".join(map(repr, names)) or "nothing"
-        raise ProbeError(f"{what}: {str(path)!r} is an archive of {listed}. Say which array with key (--key).")
+        raise ProbeError(f"{what}: {str(path)!r} is an archive of {listed}. Say which array with key=.")
     chosen = names[0] if key is None else key
     if chosen not in names:
         raise ProbeError(f"{what}, in {str(path)!r}: " + unknown("array", chosen, names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,15 +16,15 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from .errors import ProbeError
 from .files import write_atomically
-from .input_files import read_array
-from .inspection import LayerDescription, inspect
+from .input_files import check_axes, check_features, check_finite, check_lengths, read_array
+from .inspection import inspect
+from .loading.checkpoint import Checkpoint
 from .loading.choices import Open
-from .loading.front import load, survey
+from .loading.front import load
 from .loading.held import held
 from .loading.modules import without_mask
 from .recorder import record
 from .recording import as_array
-from .signals import Signal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,32 +33,25 @@ if TYPE_CHECKING:
 
 #: What a recording is written as, by the end of the file's name.
 SUFFIXES = (".safetensors", ".npz", ".csv", ".npy")
-#: What an open choice is described by.
-OPEN = ("argument", "layer", "why", "usual")
 
 
-def describe_networks(file: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+def describe_networks(found: Checkpoint, left_open: Sequence[Open]) -> dict[str, Any]:
     """Return what `rnn-probe inspect --json` prints: source, choices, networks with their layers, other arrays.
 
     Args:
-        file: of weights.
-        given: arguments of `probe.load` by name; those that the file leaves open are listed under `open`.
-
-    Raises:
-        ProbeError: as of `probe.load`, but for a choice that is missing.
+        found: what `survey` found in a file.
+        left_open: the choices that the file leaves open.
     """
-    found, left_open = survey(file, given)
     described = []
     for name, module in found.recurrent.items():
         layers = [
             {**vars(layer), "signals": list(map(str, layer.signals))} for layer in inspect(held(name, module)).layers
         ]
-        (dtype,) = {str(parameter.dtype).removeprefix("torch.") for parameter in module.parameters()}
         described.append(
             {
                 "network": name,
                 "class": type(module).__name__,
-                "dtype": dtype,
+                "dtype": _dtype(module),
                 "layout": found.source.layouts.get(name, ""),
                 "gate_order": found.source.gate_orders.get(name, ""),
                 "layers": layers,
@@ -74,28 +67,30 @@ def describe_networks(file: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def networks_text(described: Mapping[str, Any]) -> str:
-    """Return what `rnn-probe inspect` prints of a description."""
-    source = described["source"]
-    lines = [f"source: {source['format']}"]
-    if source["version"]:
-        lines[0] += f", {source['framework']} {source['version']}"
-    for network in described["networks"]:
-        order = f", gates {network['gate_order']}" if network["gate_order"] else ""
-        layout = f", from {network['layout']}{order}" if network["layout"] else ""
-        name = f"{network['network']}: " if network["network"] else ""
-        lines.append(f"{name}{network['class']}, {network['dtype']}{layout}")
-        for layer in network["layers"]:
-            signals = tuple(map(Signal, layer["signals"]))
-            lines.append(f"  {LayerDescription(**{**layer, 'signals': signals})}")
-    for word in ("chosen", "assumed"):
-        lines += [f"{word}: {sentence}" for sentence in source[word]]
-    lines += [f"open: {Open(*(one[key] for key in OPEN))}" for one in described["open"]]
-    shapes = {name: " x ".join(map(str, shape)) for name, shape in described["other_arrays"].items()}
+def networks_text(found: Checkpoint, left_open: Sequence[Open]) -> str:
+    """Return what `rnn-probe inspect` prints; see `describe_networks`."""
+    source = found.source
+    lines = [f"source: {source.format}"]
+    if source.version:
+        lines[0] += f", {source.framework} {source.version}"
+    for name, module in found.recurrent.items():
+        layout, order = source.layouts.get(name, ""), source.gate_orders.get(name, "")
+        told = (f", from {layout}" if layout else "") + (f", gates {order}" if layout and order else "")
+        lines.append(f"{name + ': ' if name else ''}{type(module).__name__}, {_dtype(module)}{told}")
+        lines += [f"  {layer}" for layer in inspect(held(name, module)).layers]
+    lines += [f"chosen: {sentence}" for sentence in source.chosen]
+    lines += [f"assumed: {sentence}" for sentence in source.assumed]
+    lines += [f"open: {one} At the command line: {one.option}." for one in left_open]
+    shapes = {name: " x ".join(map(str, tensor.shape)) for name, tensor in found.tensors.items()}
     others = [f"{name} {shape or 'a number'}" for name, shape in shapes.items()]
     lines.append("other arrays: " + (", ".join(others) or "none"))
-    lines += ["not understood: " + ", ".join(described["not_understood"])] if described["not_understood"] else []
+    lines += ["not understood: " + ", ".join(found.not_understood)] if found.not_understood else []
     return "\n".join(lines)
+
+
+def _dtype(module: nn.Module) -> str:
+    (dtype,) = {str(parameter.dtype).removeprefix("torch.") for parameter in module.parameters()}
+    return dtype
 
 
 def record_file(
@@ -175,61 +170,20 @@ def _inputs(path: Path, key: str | None, lengths: Path | None, features: int) ->
     """Return the inputs in a file, (batch, time, input), and the lengths where they differ, or None."""
     import numpy as np
 
-    found = read_array(path, key)
+    what, found = f"The inputs {str(path)!r}", read_array(path, key)
     x, ends = found.values, found.lengths
-    if x.dtype.kind not in "fiub":
-        raise ProbeError(f"The inputs {str(path)!r} are {x.dtype}; give numbers in every feature.")
-    if x.ndim != 3 or x.shape[2] != features or 0 in x.shape:
-        hint = " Tokens must be embedded first; of one number a step make x[:, :, None]." if x.ndim == 2 else ""
-        raise ProbeError(
-            f"The inputs {str(path)!r} have shape {x.shape}; expected (batch, time, {features}), neither of them 0."
-            f"{hint}"
-        )
+    check_axes(x, what, features)
+    check_features(x, features, what)
+    if lengths is not None and ends is not None:
+        raise ProbeError(f"{str(path)!r} says itself how long its sequences are. Leave {str(lengths)!r} out.")
     if lengths is not None:
-        if ends is not None:
-            raise ProbeError(f"{str(path)!r} says itself how long its sequences are. Leave {str(lengths)!r} out.")
-        ends = _lengths(lengths, *x.shape[:2])
-    _check_finite(path, x, ends)
+        ends = read_array(lengths, what="The lengths").values
+        check_lengths(ends, *x.shape[:2])
+    check_finite(x, np.full(len(x), x.shape[1]) if ends is None else ends, what)
     if ends is not None and (ends == x.shape[1]).all():
         ends = None
-    if x.dtype.kind != "f":
-        x = x.astype(np.float64)
     # torch has neither the other byte order nor long doubles.
     return x if x.dtype in (np.float16, np.float32, np.float64) else x.astype(np.float64), ends
-
-
-def _lengths(path: Path, batch: int, time: int) -> np.ndarray:
-    """Return how many steps each sequence has."""
-    import numpy as np
-
-    ends = read_array(path, what="The lengths").values
-    if ends.shape != (batch,) or ends.dtype.kind not in "iu":
-        raise ProbeError(
-            f"The lengths {str(path)!r} are {ends.dtype} of shape {ends.shape}; expected whole numbers of shape "
-            f"({batch},)."
-        )
-    wrong = np.flatnonzero((ends < 1) | (ends > time))
-    if len(wrong):
-        raise ProbeError(
-            f"The lengths {str(path)!r} say {ends[wrong[0]]} of sequence {wrong[0]}; the inputs have {time} steps, "
-            f"so it must be 1 to {time}."
-        )
-    return ends
-
-
-def _check_finite(path: Path, x: np.ndarray, ends: np.ndarray | None) -> None:
-    """Raise ProbeError where inputs that are no padding are no finite numbers."""
-    import numpy as np
-
-    steps = np.full(len(x), x.shape[1]) if ends is None else ends
-    wrong = np.argwhere(~np.isfinite(x).all(2) & (np.arange(x.shape[1]) < steps[:, None]))
-    if len(wrong):
-        row, step = wrong[0]
-        raise ProbeError(
-            f"The inputs {str(path)!r} are not finite (NaN or infinite, or empty) at sequence {row}, step {step}, "
-            f"and at {len(wrong)} steps in all. Give finite numbers; where shorter sequences are padded, give "
-            "--lengths."
-        )
 
 
 def _packed(x: Tensor, lengths: np.ndarray, module: nn.Module) -> PackedSequence:

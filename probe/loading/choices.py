@@ -39,10 +39,7 @@ class Open:
         return "--" + self.argument.replace("_", "-")
 
     def __str__(self) -> str:
-        return (
-            f"{self.layer}: {self.why}. Say which with {self.argument}=; usual are {self.usual}. At the command "
-            f"line: {self.option}."
-        )
+        return f"{self.layer}: {self.why}. Say which with {self.argument}=; usual are {self.usual}."
 
 
 @dataclass

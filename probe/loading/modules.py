@@ -186,7 +186,7 @@ def without_mask(module: nn.Module, *, lengths_said: bool) -> nn.Module:
         return module
     if not lengths_said:
         raise ProbeError(
-            f"Steps of this network are hidden by {module.by}. Say with lengths (--lengths) how many steps of each "
+            f"Steps of this network are hidden by {module.by}. Say with lengths= how many steps of each "
             "sequence are read: those after them are the hidden ones. Sequences with hidden steps in between cannot "
             "be run so."
         )

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ProbeError
 from ..files import write_atomically
 from ..findings import Finding
-from ..measurements import COLUMNS, tabulate
-from . import ablating, answering, card, exchanging, gates, identity, reading, resting, tail
+from ..measurements import COLUMNS
+from . import ablating, answering, card, exchanging, gates, identity, reading, resting
 from .prepared import Prepared, prepare
 from .sightings import Sightings
 from .study import Progress, Study
-from .tables import listed, several
 
 if TYPE_CHECKING:
     from ..report import Page
@@ -82,28 +81,8 @@ def questions(sightings: Sightings) -> Iterator[tuple[str, Ask]]:
     if prepared.head is not None:
         yield "answers", partial(answering.ask, sightings, "answers")
         yield "ablation", partial(ablating.ask, sightings, "ablation")
-        yield "exchange", partial(exchange, sightings, "exchange")
+        yield "exchange", partial(exchanging.ask, sightings, "exchange")
     yield "rest", partial(resting.ask, sightings, "rest")
-
-
-def exchange(sightings: Sightings, question: str) -> Finding:
-    """Return what answers follow when states are exchanged, or why none can be: all sequences' are the same.
-
-    Of states that do not differ nothing can be told by putting one in another's place, nor how far off support it is.
-    """
-    prepared = sightings.prepared
-    if tail.why_not(prepared) is None:
-        end = tail.build(prepared)
-        chosen = exchanging.plan(prepared, end)
-        if tail.alike(end, chosen.place):
-            names = listed([layer.name for layer in end.stack])
-            where = f"{several(chosen.left, 'step')} before their end" if chosen.left else "at their last step"
-            note = (
-                f"Nothing was exchanged: {where} all sequences have the same state of {names}, so that none can be "
-                "told from another and no distance from the states that occur can be given."
-            )
-            return Finding(question, exchanging.TITLE, tabulate([]), notes={"answer": note})
-    return exchanging.ask(sightings, question)
 
 
 def reading_names(prepared: Prepared) -> dict[str, str]:

@@ -75,8 +75,11 @@ def ask(sightings: Sightings, question: str) -> Finding:
     if reason is not None:
         return Finding(question, TITLE, tabulate([]), notes={"answer": f"Nothing was exchanged. {reason}"})
     end = tail.build(prepared)
-    task, how = task_of(prepared, end)
     chosen = plan(prepared, end)
+    if tail.alike(end, chosen.place):
+        note = exchanging_words.all_alike(end, chosen)
+        return Finding(question, TITLE, tabulate([]), notes={"answer": note})
+    task, how = task_of(prepared, end)
     ways = halves(end.machine, chosen.place, least=LEAST_HELD_OUT, seed=prepared.seed)
     defined = torch.as_tensor(np.isfinite(end.values[:, chosen.place]))
     train, test = (rows[defined[rows]] for rows in (ways[0].train, ways[0].test))

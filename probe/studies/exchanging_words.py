@@ -75,6 +75,16 @@ def notes(
     return found
 
 
+def all_alike(end: tail.Tail, plan: Plan) -> str:
+    """Return that nothing was exchanged, as all states are the same: none can be told from another."""
+    where = f"{several(plan.left, 'step')} before their end" if plan.left else "at their last step"
+    names = listed([layer.name for layer in end.stack])
+    return (
+        f"Nothing was exchanged: {where} all sequences have the same state of {names}, so that none can be told from "
+        "another and no distance from the states that occur can be given."
+    )
+
+
 def answer(table: pd.DataFrame, concept: str, *, levels: bool, wrong: str = "") -> str:
     """Return what follows from what was put in.
 
@@ -160,7 +170,7 @@ def _search(table: pd.DataFrame, plan: Plan, *, levels: bool, held_out: bool) ->
         "directions, and "
         f"{said(float(mixed[column].iloc[0]))} where it searched for the values of other sequences; {verdict}."
     )
-    if far == far and far > 0.5:  # noqa: PLR0124 - NaN where nothing was measured
+    if np.isfinite(far) and far > 0.5:
         text += (
             f" But what was put in lies up to {said(float(far))} off support: so many times as far from the nearest "
             "state that occurs as the mean states of neighbouring values of the concept lie apart"

@@ -163,7 +163,7 @@ def _exchanged(exchange: Finding) -> Table:
     rows = list(zip(names, *numbers, strict=True))
     caption = "What was put into the base's run, and what its answer did."
     usual = one(exchange.measurements, metric="apart")
-    if usual == usual:  # noqa: PLR0124 - NaN where nothing was measured
+    if np.isfinite(usual):
         caption += (
             " Off support: the distance from the nearest state that occurs, where 1 is what lies between "
             f"neighbouring values of the concept; states that occur have 0, and lie {said(usual)} from each other."

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError
-from ..input_files import read_array
+from ..input_files import check_axes, check_features, check_finite, check_lengths, read_array
 from ..layers import Layer, find_layers
 from . import readouts
 from .concepts import Known, resolve
@@ -93,8 +93,9 @@ def prepare(study: Study) -> Prepared:
     layers = find_layers(opened.model, study.layers)
     lengths = _lengths(ends, given.shape)
     reads_inputs = study.network is not opened.model or isinstance(opened.model, torch.nn.RNNBase)
-    features = find_layers(opened.model)[0].inputs if reads_inputs else None
-    _check_inputs(given, lengths, features)
+    if reads_inputs:
+        check_features(given, find_layers(opened.model)[0].inputs)
+    check_finite(given, lengths)
     values = np.where((np.arange(given.shape[1]) < lengths[:, None])[:, :, None], given, 0)
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
     concepts = {name: resolve(name, one, values, lengths) for name, one in study.concepts.items()}
@@ -136,15 +137,7 @@ def fixed_of(given: Any, features: int) -> np.ndarray:
 
 def _array(given: Any) -> np.ndarray:
     array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
-    if array.dtype.kind not in "fiub" or array.ndim != 3 or 0 in array.shape:
-        hint = ""
-        if array.ndim == 2:
-            hint = " Of one number a step make x[:, :, None]; tokens must be embedded first."
-        raise ProbeError(
-            f"The inputs are {array.dtype} of shape {array.shape}; they must be numbers, (batch, time, feature), "
-            "with "
-            f"at least one of each.{hint}"
-        )
+    check_axes(array)
     return array.astype(np.float64) if array.dtype != np.float32 else array
 
 
@@ -153,33 +146,5 @@ def _lengths(given: Any, shape: tuple[int, ...]) -> np.ndarray:
     if given is None:
         return np.full(batch, time)
     lengths = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
-    if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
-        raise ProbeError(
-            f"The lengths are {lengths.dtype} of shape {lengths.shape}; they must be whole numbers, one for each of "
-            f"the {batch} sequences."
-        )
-    wrong = np.flatnonzero((lengths < 1) | (lengths > time))
-    if len(wrong):
-        raise ProbeError(
-            f"Sequence {wrong[0]} has the length {lengths[wrong[0]]}; the inputs have {time} steps, so it must be 1 "
-            f"to {time}. Leave empty sequences out."
-        )
+    check_lengths(lengths, batch, time)
     return lengths.astype(int)
-
-
-def _check_inputs(given: np.ndarray, lengths: np.ndarray, features: int | None) -> None:
-    if features is not None and given.shape[2] != features:
-        raise ProbeError(
-            f"The inputs have shape {given.shape}; the network reads {features} features a step, so they must be "
-            f"(batch, time, {features})."
-        )
-    valid = np.arange(given.shape[1]) < lengths[:, None]
-    wrong = np.argwhere(~np.isfinite(given).all(2) & valid)
-    if len(wrong):
-        row, step = wrong[0]
-        value = given[row, step][~np.isfinite(given[row, step])][0]
-        raise ProbeError(
-            f"The inputs are {value} at sequence {row}, step {step} ({len(wrong)} steps in all). Give finite "
-            "numbers; "
-            "where shorter sequences are padded, give their lengths."
-        )

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..layers import find_layers, whole_module
-from ..loading.modules import turned_layers
 from .concepts import Known
 from .fitting import standardised, told_categories, told_numbers
 from .prepared import Prepared
@@ -122,48 +120,25 @@ def last_inputs(x: Float[Tensor, "sequence time feature"], target: Target) -> tu
         target: whose states.
     """
     steps = int(np.clip(LAST_NUMBERS // x.shape[2], 1, min(LAST_STEPS, x.shape[1])))
-    values = x.double().numpy()
-    parts = []
-    for back in range(steps):
-        there = target.step >= back
-        part = np.zeros((len(target.step), x.shape[2]))
-        part[there] = values[target.sequence[there], target.step[there] - back]
-        parts.append(part)
-    return np.concatenate(parts, axis=1), steps
+    return _inputs_at(x, target, range(0, -steps, -1)), steps
 
 
-def next_inputs(
-    x: Float[Tensor, "sequence time feature"], target: Target, steps: int
-) -> Float[np.ndarray, "state number"]:
-    """Return the inputs that come next at each state as numbers, 0 beyond the end: what a layer from there has read.
+def next_inputs(x: Float[Tensor, "sequence time feature"], target: Target, steps: int) -> np.ndarray:
+    """Return the inputs that come next at each state as numbers: what a layer that reads from the end has read.
 
     Args:
         x: the inputs of the sampled sequences; zero at padding.
         target: whose states.
         steps: how many of them.
     """
-    values = np.pad(x.double().numpy(), ((0, 0), (0, steps), (0, 0)))
-    return np.concatenate([values[target.sequence, target.step + after] for after in range(1, steps + 1)], axis=1)
+    return _inputs_at(x, target, range(1, steps + 1))
 
 
-def reads_ahead(prepared: Prepared) -> frozenset[str]:
-    """Return the names of the layers that have seen later inputs: they read from the end, or read one that does.
-
-    Args:
-        prepared: the study; its layers stand from the inputs up, those of one level side by side.
-    """
-    turned, found = turned_layers(prepared.opened.model), set[str]()
-    for layer in find_layers(prepared.opened.model):
-        below = [one for one in whole_module(layer) if one.level < layer.level]
-        if layer.reverse or layer.name in turned or any(one.reverse for one in below):
-            found.add(layer.name)
-    for wrapper in (one for one in prepared.opened.model.modules() if isinstance(one, nn.Sequential)):
-        seen = False
-        for part in wrapper:
-            inside = [one for one in find_layers(prepared.opened.model) if one.module in set(part.modules())]
-            found.update(one.name for one in inside if seen)
-            seen = seen or any(one.name in found for one in inside)
-    return frozenset(found)
+def _inputs_at(x: Tensor, target: Target, away: range) -> Float[np.ndarray, "state number"]:
+    """Return the inputs so many steps from each state, side by side; 0 outside of the sequence."""
+    most = max(map(abs, away))
+    values = np.pad(x.double().numpy(), ((0, 0), (most, most), (0, 0)))
+    return np.concatenate([values[target.sequence, most + target.step + steps] for steps in away], axis=1)
 
 
 def sums_of_inputs(
@@ -236,6 +211,5 @@ __all__ = [
     "follows",
     "last_inputs",
     "next_inputs",
-    "reads_ahead",
     "sums_of_inputs",
 ]

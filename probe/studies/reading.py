@@ -13,9 +13,9 @@ from ..measurements import tabulate
 from . import reading_figures, reading_words
 from .concepts import Known
 from .observed import Place
-from .probing import Target, clock, detrended, follows, last_inputs, next_inputs, reads_ahead, sums_of_inputs
+from .probing import Target, clock, detrended, follows, last_inputs, next_inputs, sums_of_inputs
 from .reading_words import CLOCK, FREQUENT, SHUFFLED
-from .sample import LEAST_SEQUENCES
+from .sample import LEAST_SEQUENCES, reads_ahead
 from .scores import Score
 from .sightings import Sightings
 from .tables import NULL, TWIN, row, several

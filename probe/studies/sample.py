@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from torch import nn
 
 from ..errors import ProbeError
+from ..layers import find_layers, whole_module
 from ..loading.modules import turned_layers
 from .concepts import Known
 from .prepared import Prepared
@@ -81,9 +83,29 @@ def draw(prepared: Prepared) -> Sample:
 
 
 def reads_back(prepared: Prepared) -> bool:
-    """Return whether a layer that is looked at reads its input from the end."""
-    turned = turned_layers(prepared.opened.model)
-    return any(layer.reverse or layer.name in turned for layer in prepared.layers)
+    """Return whether a layer that is looked at has seen later inputs."""
+    ahead = reads_ahead(prepared)
+    return any(layer.name in ahead for layer in prepared.layers)
+
+
+def reads_ahead(prepared: Prepared) -> frozenset[str]:
+    """Return the names of the layers that have seen later inputs: they read from the end, or read one that does.
+
+    Args:
+        prepared: the study; its layers stand from the inputs up, those of one level side by side.
+    """
+    turned, found = turned_layers(prepared.opened.model), set[str]()
+    for layer in find_layers(prepared.opened.model):
+        below = [one for one in whole_module(layer) if one.level < layer.level]
+        if layer.reverse or layer.name in turned or any(one.reverse for one in below):
+            found.add(layer.name)
+    for wrapper in (one for one in prepared.opened.model.modules() if isinstance(one, nn.Sequential)):
+        seen = False
+        for part in wrapper:
+            inside = [one for one in find_layers(prepared.opened.model) if one.module in set(part.modules())]
+            found.update(one.name for one in inside if seen)
+            seen = seen or any(one.name in found for one in inside)
+    return frozenset(found)
 
 
 def _turned(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -90,7 +90,7 @@ def cost_of_head(prepared: Prepared) -> float:
     tried = torch.randn(8, units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     # It was run before, without the counter: what goes wrong now is the counter's, and leaves a part uncounted.
     with FlopCounterMode(display=False) as counter, torch.no_grad(), suppress(Exception):
-        copied(prepared.head).double()(tried)
+        copied(prepared.head)(tried)
     return counter.get_total_flops() / len(tried)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 
 import probe
 from probe import ProbeError
-from probe.cli import run
+from probe.cli import Choices, run
 from probe.network_files import record_file
+from probe.studies.files import CHOICES
 
 LSTM = {"cell/basic_lstm_cell/kernel": (5, 12), "cell/basic_lstm_cell/bias": (12,)}
 
@@ -62,6 +64,24 @@ def test_what_is_assumed_is_printed(tmp_path: Path, capsys: pytest.CaptureFixtur
     described = json.loads(ran(capsys, *words, "--json"))
     assert any("no step is hidden by a mask" in sentence for sentence in described["source"]["assumed"])
     assert described["not_understood"] == ["words"]
+
+
+def test_the_arguments_of_load_can_be_said_everywhere() -> None:
+    """At the command line, and under [network] in a study's file: the same names, none missing and none more."""
+    arguments = set(inspect.signature(probe.load).parameters) - {"path", "into"}
+    assert set(Choices.__dataclass_fields__) == arguments
+    assert set(CHOICES) == arguments
+
+
+def test_a_study_is_told_in_its_own_words(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is an option elsewhere is a key of the study's file."""
+    study = file.with_name("s.toml")
+    lines = ("[network]", 'file = "a.npz"', "[inputs]", 'file = "x.npy"', "[concepts.c]", 'file = "x.npy"')
+    _ = study.write_text("\n".join(lines))
+    told = ran(capsys, "report", study, "-o", file.with_name("out"), code=1)
+    assert "Say which with forget_bias=" in told
+    assert "In the study's file: forget_bias = ..., under [network]." in told
+    assert "--forget-bias" not in told
 
 
 def test_arrays_are_renamed_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

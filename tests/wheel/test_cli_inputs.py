@@ -17,15 +17,24 @@ import probe
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((4, 7), np.float32), "have shape (4, 7); expected (batch, time, 3)"),
-        (np.zeros((4, 7, 2), np.float32), "have shape (4, 7, 2); expected (batch, time, 3)"),
-        (np.zeros((0, 7, 3), np.float32), "have shape (0, 7, 3); expected (batch, time, 3)"),
-        (np.zeros((4, 0, 3), np.float32), "have shape (4, 0, 3); expected (batch, time, 3)"),
-        (np.zeros((4, 7), np.int64), "Tokens must be embedded first"),
-        (np.zeros((4, 7, 3), complex), "are complex128; give numbers"),
+        (np.zeros((4, 7), np.float32), "of shape (4, 7); they must be numbers, (batch, time, 3)"),
+        (
+            np.zeros((4, 7, 2), np.float32),
+            "have shape (4, 7, 2); the network reads 3 features a step, so they must be (batch, time, 3)",
+        ),
+        (
+            np.zeros((0, 7, 3), np.float32),
+            "of shape (0, 7, 3); they must be numbers, (batch, time, 3), with at least one of each",
+        ),
+        (
+            np.zeros((4, 0, 3), np.float32),
+            "of shape (4, 0, 3); they must be numbers, (batch, time, 3), with at least one of each",
+        ),
+        (np.zeros((4, 7), np.int64), "tokens must be embedded first"),
+        (np.zeros((4, 7, 3), complex), "are complex128 of shape (4, 7, 3); they must be numbers"),
         (
             np.full((4, 7, 3), np.nan, np.float32),
-            "at sequence 0, step 0, and at 28 steps in all. Give finite",
+            "x.npy' are nan at sequence 0, step 0 (28 steps in all). Give finite",
         ),
     ],
 )
@@ -61,7 +70,9 @@ def test_an_archive_is_read_and_nothing_pickled_is_opened(
     assert out.read_bytes() == expected.read_bytes()
     np.savez(archive, x=np.zeros((4, 7, 3)), y=np.load(inputs))
     words = ["record", weights, archive, "-o", out, "--overwrite"]
-    assert "is an archive of 'x', 'y'. Say which array with key (--key)" in refused(capsys, *words)
+    assert "is an archive of 'x', 'y'. Say which array with key=. At the command line: --key." in refused(
+        capsys, *words
+    )
     assert "There is no array 'z'; there is 'x', 'y'" in refused(capsys, *words, "--key", "z")
     _ = ran(capsys, *words, "--key", "y")
     assert out.read_bytes() == expected.read_bytes()
@@ -97,7 +108,7 @@ def test_a_table_of_sequences_of_several_lengths_is_what_packed_sequences_are(
         ([{**one, "step": 0.5} for one in mixed], "a whole number, in every row; the column step is of float64"),
         ([{"sequence": 1, "a": 1.0}], "has no column 'step'; it has 'sequence', 'a'"),
         ([{"sequence": 1, "step": 1}], "has 1 rows and no feature in them"),
-        ([{**one, "c": "x"} for one in mixed], "give numbers in every feature"),
+        ([{**one, "c": "x"} for one in mixed], "are <U12 of shape (4, 7, 3); they must be numbers"),
     ):
         pd.DataFrame(wrong).to_csv(table, index=False)
         assert message in refused(capsys, *words)
@@ -109,10 +120,12 @@ def test_lengths_that_do_not_fit_are_refused(weights: Path, inputs: Path, capsys
     words = ["record", weights, inputs, "--lengths", ends, "-o", out]
     for wrong in (np.array([7, 7, 7]), np.array([7.0] * 4)):
         np.save(ends, wrong)
-        assert "expected whole numbers of shape (4,)" in refused(capsys, *words)
+        assert "they must be whole numbers, one for each of the 4 sequences" in refused(capsys, *words)
     for number in (8, 0):
         np.save(ends, np.array([7, 7, number, 7]))
-        assert f"say {number} of sequence 2; the inputs have 7 steps, so it must be 1 to 7" in refused(capsys, *words)
+        assert f"Sequence 2 has the length {number}; the inputs have 7 steps, so it must be 1 to 7" in refused(
+            capsys, *words
+        )
 
 
 def test_padding_may_be_anything(weights: Path, inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

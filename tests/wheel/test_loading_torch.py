@@ -110,7 +110,8 @@ def test_a_nonlinearity_is_not_guessed(module: nn.Module) -> None:
     """A plain RNN needs the argument, and gets the function that it names."""
     with pytest.raises(
         ProbeError,
-        match=r"'weight_hh(_l0)?': it is a plain RNN, whose nonlinearity is not in .*activation=; .*--activation\.",
+        match=r"'weight_hh(_l0)?': it is a plain RNN, whose nonlinearity is not in .*"
+        r"Say which with activation=; usual are 'tanh' .*'relu'\.",
     ):
         _ = networks_of(module.state_dict())
     with pytest.raises(ProbeError, match=r"no activation 'tan'; there is 'sigmoid'.*Did you mean 'tanh'"):

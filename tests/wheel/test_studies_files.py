@@ -203,7 +203,7 @@ def test_a_first_study_file_names_what_is_open_and_what_was_said(
     assert '# weight = "softmax_w"   # could be: (unit, score) = (6, 9)' in text
     assert '# bias = "softmax_b"' in text
     assert cli.run(["report", "open.toml", "-o", "report"]) == 1
-    assert "--forget-bias" in capsys.readouterr().err
+    assert "In the study's file: forget_bias = ..., under [network]." in capsys.readouterr().err
     words = ["--forget-bias", "1", "--names", "softmax_b=", "-o", "said.toml"]
     assert cli.run(["new-study", "weights.npz", *words]) == 0
     text = Path("said.toml").read_text()

@@ -30,10 +30,9 @@ from probe.studies.probing import (
     follows,
     last_inputs,
     next_inputs,
-    reads_ahead,
     sums_of_inputs,
 )
-from probe.studies.sample import draw, first_of_prefix
+from probe.studies.sample import draw, first_of_prefix, reads_ahead
 from probe.studies.scores import Score, of_categories, of_numbers
 from probe.studies.tasks import task_of
 from probe.studies.twins import FRESH, SHUFFLED, twins

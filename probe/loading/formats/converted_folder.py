@@ -39,10 +39,12 @@ class Converted:
 def read(path: Path, budget: Budget) -> Contents:
     """Return the arrays of a folder's model.safetensors, with what config.json says where we wrote it."""
     config = read_config(path, budget)
-    contents = safetensors_file.read(path / WEIGHTS, budget)
+    # Read once: what is looked at is what is loaded.
+    content = file_bytes(path / WEIGHTS, budget)
+    contents = safetensors_file.parsed(path / WEIGHTS, content)
     if config is None:
         return contents
-    found = hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
+    found = hashlib.sha256(content).hexdigest()
     if found != config["sha256"]:
         raise ProbeError(
             f"{str(path / WEIGHTS)!r} has the SHA-256 {found[:12]}..., and {CONFIG} was written for "

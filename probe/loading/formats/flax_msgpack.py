@@ -9,13 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ProbeError
-from ..reading import MOST_VALUES, Budget, Contents, collect, count, file_bytes, flatten, reading
+from ..reading import MOST_VALUES, Budget, Contents, collect, count, file_bytes, flatten, not_installed, reading
 
 if TYPE_CHECKING:
     import numpy as np
 
-INSTALL = "pip install 'rnn-probe[flax]'"
 ADVICE = "Give a file of flax.serialization.to_bytes, or save the parameters as safetensors."
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 _CHUNKED = "__msgpack_chunked_array__"
@@ -31,9 +29,7 @@ def read(path: Path, budget: Budget) -> Contents:
     try:
         import msgpack
     except ImportError as error:
-        raise ProbeError(
-            f"{str(path)!r} is a file of Flax, which msgpack reads, and msgpack is not installed: {INSTALL}."
-        ) from error
+        raise not_installed(path, "a file of Flax", "msgpack", "flax") from error
     content = file_bytes(path, budget)
     with reading(path, "a file of Flax", ADVICE):
         try:

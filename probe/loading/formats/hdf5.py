@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ProbeError
-from ..reading import DEEPEST, MOST_VALUES, Budget, count
-
-INSTALL = "pip install 'rnn-probe[keras]'"
-
+from ..reading import DEEPEST, MOST_VALUES, Budget, count, not_installed
 
 #: How a heap of strings begins; the bytes of its header, of an object's header, of the smallest; the most objects.
 _HEAP, _HEADER, _OBJECT, _LEAST, _MOST = b"GCOL\x01", 16, 16, 4096, 1_000_000
@@ -46,9 +43,7 @@ def read(source: Path | bytes, budget: Budget) -> Hierarchy:
     try:
         import h5py
     except ImportError as error:
-        raise ProbeError(
-            f"{str(budget.path)!r} is an HDF5 file, which h5py reads, and h5py is not installed: {INSTALL}."
-        ) from error
+        raise not_installed(budget.path, "an HDF5 file", "h5py", "keras") from error
     _check_heaps(source)
     found = Hierarchy({}, {})
     with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from ...errors import ProbeError
-from ..reading import DEEPEST, Budget, Contents, count, file_bytes, reading, tensor_of
+from ..reading import DEEPEST, Budget, Contents, count, file_bytes, not_installed, reading, tensor_of
 
 ADVICE = "Give a file that an exporter to ONNX wrote."
-INSTALL = "pip install 'rnn-probe[onnx]'"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +40,7 @@ def read(path: Path, budget: Budget) -> Contents:
 
         protobuf = importlib.import_module("google.protobuf.message")
     except ImportError as error:
-        raise ProbeError(
-            f"{str(path)!r} is an ONNX model, which the package onnx reads, and it is not installed: {INSTALL}."
-        ) from error
+        raise not_installed(path, "an ONNX model", "onnx", "onnx") from error
     content = file_bytes(path, budget)
     with reading(path, "an ONNX model", ADVICE):
         try:
