@@ -190,8 +190,9 @@ def draw_grid(
             panel.patch.set_visible(False)
             panel.title.set_fontsize(8.5)
         block.supylabel(f"mean {frame['signal'].iloc[0].replace('_', ' ')}", fontsize="small")
-    blocks[-1].supxlabel(concept, fontsize="small")
+    blocks[-1].supxlabel(concept, fontsize="small", x=0.1, ha="left")
     if panel is not None:
         handles, names = panel.get_legend_handles_labels()
-        blocks[0].legend(handles, names, loc="outside upper right", ncols=5, fontsize="small")
+        # Below, beside the axis: above, the name of a network may be in its way.
+        blocks[-1].legend(handles, names, loc="outside lower right", ncols=5, fontsize="small")
     return figure
