@@ -15,7 +15,7 @@ export VECLIB_MAXIMUM_THREADS = 1
 BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train analyses report pages study explorer picture browser check test coverage mutants lint types docs wheel clean
+.PHONY: help setup train analyses report pages study panel verify explorer picture browser check test coverage mutants lint types docs wheel clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +48,15 @@ pages: $(VENV)/.installed  ## rebuild the committed pages from the committed mea
 	$(PY) -m reports.build_index --reports reports
 
 study: $(VENV)/.installed  ## train and measure every network of the study; what is there and right is kept (hours)
-	$(PY) -m models.train --population all --out models/zoo --jobs $(JOBS) --resume
+	$(PY) -m models.train --population all --missing --out $(BUILD)/zoo --jobs $(JOBS) --resume
+	$(PY) -m models.packing pack $(BUILD)/zoo
 	$(PY) -m analyses --recipe all --jobs $(JOBS)
+
+panel: $(VENV)/.installed  ## measure a fixed panel of networks and a hundredth of the others again, and compare
+	$(PY) -m analyses.verify --jobs $(JOBS)
+
+verify: $(VENV)/.installed exhaustive mutants  ## all that takes long: every measurement again, the long tests, every mutation
+	$(PY) -m analyses.verify --everything --jobs $(JOBS)
 
 browser: $(BROWSER)/node_modules/.installed  ## install what the tests in a real browser need (Node.js)
 

@@ -20,6 +20,7 @@ from probe.questions import accuracy
 from . import common
 
 BOUND = 0.01
+VERSION = 1
 RULES = (
     Rule(
         key="0",

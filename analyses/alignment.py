@@ -17,6 +17,7 @@ from . import common
 
 TITLE = "Do two dimensions carry the count?"
 STEP, CARRIED, EXCESS = 6, 0.95, 0.05
+VERSION = 1
 RULES = (
     Rule(
         key="9",

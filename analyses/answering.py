@@ -28,7 +28,10 @@ def measure(
     jobs: int,
     cluster: str | None = None,
 ) -> list[str]:
-    """Measure what is missing or stale of a recipe's networks, and return what there is to say, a line each.
+    """Measure what is missing of a recipe's networks, and return what there is to say, a line each.
+
+    Workers write a part a group, and what is done when the command is interrupted stays there for the next one; in
+    the end the parts are packed into the populations' files.
 
     Args:
         names: questions.
@@ -42,13 +45,16 @@ def measure(
         ProbeError: a network is missing or damaged, a file cannot be written, or a worker died.
     """
     place = (measured.FOLDER if folder is None else folder).absolute()
+    parts = measured.PARTS if folder is None else place / "parts"
     groups = study.groups(recipe, seeds)
-    code = {name: measured.code_of(name) for name in names}
-    calls = [(group, place, tuple(names), code) for group in groups]
+    versions = {name: measured.version_of(name) for name in names}
+    calls = [(group, place, parts, tuple(names), versions) for group in groups]
     console = Console(stderr=True)
     work = parallel(study.measure, calls, jobs=jobs, cluster=cluster, again=AGAIN)
     shown = track(work, recipe, len(groups), console=console, disable=not console.is_terminal, transient=True)
     done = sum(bool(wanted) for wanted in shown)
+    for each in dict.fromkeys(group.recipe for group in groups):
+        measured.pack(place, parts, each)
     return [f"{place / recipe} {done} of {len(groups)} measured, the others were there"]
 
 

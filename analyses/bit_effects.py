@@ -16,6 +16,7 @@ from probe.questions import bit_effects
 from . import common
 
 BOUND = 0.25
+VERSION = 1
 RULES = (
     Rule(
         key="16",

@@ -14,6 +14,7 @@ from probe.questions import cell_trajectories
 
 from . import common
 
+VERSION = 1
 RULES: tuple[Rule, ...] = ()
 STEPS = (3, 6, 9)
 

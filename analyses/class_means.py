@@ -17,6 +17,7 @@ from . import common
 
 BOUND = 0.95
 #: Whose answers are counts; an untrained network's head is random, and a template network answers something else.
+VERSION = 1
 RULES = (
     Rule(
         key="5",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -14,13 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-import safetensors.torch
 import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
 
 import probe
 from models import planted, zoo
+from models.checkpoints import weights_digest
 from models.counter import Coded
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
@@ -34,7 +33,6 @@ STRINGS = bit_strings(10)
 COUNTS = running_count(STRINGS)
 REPOSITORY = Path(__file__).parent.parent
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
-_SUFFIXES = {".py", ".js", ".mjs", ".ts", ".tsx", ".css", ".html", ".j2"}
 
 
 @dataclass(frozen=True)
@@ -244,30 +242,11 @@ def provenance(question: str, studied: Sequence[Network]) -> dict[str, object]:
     option = " --checkpoint DIR" if given else ""
     return {
         "command": f"python -m analyses.{question}{option}",
-        "code": code_digest(),
+        "rnn-probe": version("rnn-probe"),
         "weights": {network.name: weights_digest(network.model) for network in studied},
         "rules_first_used": rules_first_used(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
     }
-
-
-@cache
-def code_digest(root: Path = REPOSITORY) -> str:
-    """Return the SHA-256 over the sorted sources of probe/, models/, analyses/, js/ and reports/*.py."""
-    paths = [*root.glob("reports/*.py")]
-    for folder in ("probe", "models", "analyses", "js"):
-        paths += [path for path in root.glob(f"{folder}/**/*") if path.suffix in _SUFFIXES]
-    digest = hashlib.sha256()
-    for path in sorted(path.relative_to(root).as_posix() for path in paths):
-        if not {"node_modules", "__pycache__"}.intersection(Path(path).parts):
-            digest.update(path.encode() + b"\0" + (root / path).read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def weights_digest(model: nn.Module) -> str:
-    """Return the SHA-256 of a model's weights as safetensors, which is that of its file on disk."""
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    return hashlib.sha256(safetensors.torch.save(state)).hexdigest()
 
 
 def limit_threads() -> None:

@@ -19,6 +19,7 @@ from . import common
 BOUND = 0.5
 STEP = 6  # the state after 7 bits, docs/science.md
 #: Whose answers are counts; an untrained network's head is random, and a template network answers something else.
+VERSION = 2
 RULES = (
     Rule(
         key="8",

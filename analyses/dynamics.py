@@ -18,6 +18,7 @@ from . import common
 
 BOUND = 0.1
 SOURCE = "Sussillo & Barak 2013; Maheswaranathan et al. 2019"
+VERSION = 1
 RULES = (
     Rule(
         key="19",

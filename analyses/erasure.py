@@ -17,6 +17,7 @@ from . import common
 
 STEP, LEFT, KEPT, PROJECTED = 6, 0.05, 0.3, 0.1
 SOURCE = "Elazar et al. 2021; Belrose et al. 2023"
+VERSION = 1
 RULES = (
     Rule(
         key="12a",

@@ -14,6 +14,7 @@ from probe.questions import gate_activity
 
 from . import common
 
+VERSION = 1
 RULES: tuple[Rule, ...] = ()
 ONES = common.STRINGS[:, :, 0] > 0
 

@@ -21,6 +21,7 @@ SETUP = (
     "t = 2..10 and all contexts, over the sum of the whole differences"
 )
 SOURCE = "Shapley 1953; Karpathy et al. 2015 for the gate stories"
+VERSION = 1
 RULES = (
     Rule(
         key="15a",

@@ -15,6 +15,7 @@ from probe.questions import linear_readout
 from . import common
 
 HIDDEN = Signal.HIDDEN_STATE
+VERSION = 1
 RULES = (
     Rule(
         key="2",

@@ -1,206 +1,347 @@
-"""Measurements on disk: one file a trained network with its twins, tied to the weights and the code they come from.
+"""Measurements on disk: one file a population, each measurement tied to its question, version, weights and inputs.
 
-A file `RECIPE/seed-N.csv.xz` is a line of JSON and the tables of all questions below it. It is replaced whole or
-not at all, so a killed worker leaves the last good one; what is missing or stale in it is measured again.
+A file `RECIPE.csv.xz` is a line of JSON, and below it the table of all its networks turned on its side: a line a
+column, so that what is alike stands together and the file is small. While networks are measured, each group of them
+has a part of the same form, `RECIPE/MEMBER.csv.xz` under build/; `pack` puts finished parts into the population's
+file.
+
+Whether a measurement counts does not depend on the text of any code. A question has a `VERSION`, which is raised by
+hand when its definition changes; `analyses.verify` measures a sample again and finds where a value moved without
+that.
 """
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import dataclasses
 import hashlib
 import io
 import json
 import lzma
+import math
+import platform
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from models.checkpoints import weights_digest
+from models.counter import Coded
 from models.locks import locked
 from probe import ProbeError
 from probe.files import write_atomically
 from probe.measurements import COLUMNS, Network
 
-from . import QUESTIONS, sources
+from . import QUESTIONS, common
 
 FOLDER = Path(__file__).parent / "measured"
-#: As a CSV has them; nine digits are more than a difference between two machines leaves.
-TYPES = {"seed": "Int64", "step": "Int64", "value": float}
+#: Where workers write, one file a group, until a population's are packed.
+PARTS = common.REPOSITORY / "build" / "measured"
+SUFFIX = ".csv.xz"
+#: Nine digits are more than a difference between two machines leaves.
 DIGITS = "%.9g"
-#: Of a network: what has a digest of its own, and what only says how it is shown.
-NOT_MEASURED = ("model", "checkpoint", "detail")
+#: Computed, not read from a file: another processor rounds their weights otherwise, and must not refuse them.
+COMPUTED = ("planted", "readout")
+#: Of computed weights what is smaller counts as 0.
+SMALL = 1e-9
+#: One line holds a column of a whole population.
+csv.field_size_limit(sys.maxsize)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured on some networks.
+    """What was measured on the networks of a group.
 
     Attributes:
-        weights: the networks' names, each with its digest, see `weights_of`.
-        code: the questions, each with the digest of the code that measured it, see `sources.digest`.
+        networks: their names, each with the digest of its weights and of its inputs, see `digests`.
+        versions: the questions, each with the version that it had.
         tables: the questions, each with its table.
+        made: the questions, each with what it was measured by: libraries, and the commit of the code. Information
+            only.
     """
 
-    weights: Mapping[str, str]
-    code: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    networks: Mapping[str, str]
+    versions: Mapping[str, int] = dataclasses.field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
+    made: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
-    def fresh(self, question: str) -> bool:
-        """Return whether a question was measured, and by the code that is here."""
-        return question in self.tables and self.code.get(question) == code_of(question)
+    def missing(self, networks: Mapping[str, str], questions: Iterable[str]) -> list[str]:
+        """Return which questions were not measured in their present version on these networks."""
+        if dict(self.networks) != dict(networks):
+            return list(questions)
+        return [name for name in questions if self.versions.get(name) != version_of(name)]
+
+    def only(self, questions: Iterable[str]) -> Measured:
+        """Return the part of it that answers some questions, in the order in which a page tells them."""
+        kept = [name for name in QUESTIONS if name in set(questions) and name in self.tables]
+        parts = ({name: each[name] for name in kept} for each in (self.versions, self.tables, self.made))
+        return Measured(self.networks, *parts)
+
+
+def version_of(question: str) -> int:
+    """Return the version of a question's definition: `VERSION` of its module."""
+    return import_module(f"analyses.{question}").VERSION
 
 
 @cache
-def code_of(question: str) -> str:
-    """Return the digest of the code that measures a question; it does not change while a program runs."""
-    return sources.digest(question)
+def environment() -> dict[str, str]:
+    """Return what measures here: Python, libraries, and the commit of the code, with `+` where files were changed."""
+    found = {"python": platform.python_version()} | {name: version(name) for name in common.LIBRARIES}
+    try:
+        words = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(words, cwd=common.REPOSITORY, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return found | {"commit": "unknown"}
+    return found | {"commit": done.stdout.strip()}
 
 
-def write(path: Path, measured: Measured) -> Path:
-    """Write measurements and return the path.
+def write(path: Path, groups: Mapping[str, Measured]) -> Path:
+    """Write the measurements of groups and return the path.
 
-    Raises:
-        ProbeError: the file cannot be written.
-    """
-    tables = [table.assign(question=question) for question, table in measured.tables.items()]
-    every = pd.concat(tables, ignore_index=True)[list(COLUMNS)] if tables else pd.DataFrame(columns=list(COLUMNS))
-    body = every.to_csv(index=False, float_format=DIGITS, lineterminator="\n")
-    about = {"weights": dict(measured.weights), "code": dict(measured.code)}
-    head = json.dumps(about | {"sha256": _digest(about, body)}, sort_keys=True)
-    return write_atomically(path, lzma.compress(f"{head}\n{body}".encode(), preset=6))
-
-
-def add(path: Path, found: Measured) -> Path:
-    """Write measurements beside those that are there and right, and return the path.
-
-    Another process may have written others of the same networks since this one began: those are kept.
+    Args:
+        path: of a population's file, or of a part.
+        groups: by member, see `analyses.study.Group`.
 
     Raises:
         ProbeError: the file cannot be written.
     """
-    with locked(path.parent, "writing measurements"):
-        for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed while it wrote
-            left.unlink()
-        known = missing(path, found.weights, ())[0]
-        tables, code = {**known.tables, **found.tables}, {**known.code, **found.code}
-        order = [name for name in QUESTIONS if name in tables]
-        return write(path, Measured(found.weights, {n: code[n] for n in order}, {n: tables[n] for n in order}))
+    groups = {member: each.only(each.tables) for member, each in groups.items()}
+    made = list(
+        {
+            json.dumps(dict(one), sort_keys=True): one for each in groups.values() for one in each.made.values()
+        }.values()
+    )
+    about = {
+        "made": made,
+        "groups": {
+            member: {
+                "networks": dict(each.networks),
+                "questions": {name: [each.versions[name], made.index(each.made[name])] for name in each.tables},
+            }
+            for member, each in groups.items()
+        },
+    }
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    for column, values in _columns(groups).items():
+        writer.writerow([column, *values])
+    body = rows.getvalue()
+    head = json.dumps(about | {"sha256": _digest(about, body)})
+    return write_atomically(path, lzma.compress(f"{head}\n{body}".encode(), preset=9 | lzma.PRESET_EXTREME))
 
 
-def read(path: Path) -> Measured:
-    """Return what `write` wrote.
+def _columns(groups: Mapping[str, Measured]) -> dict[str, list[str]]:
+    """Return the tables as texts by column; the first rows of all groups come first, then the second ones, and so on.
+
+    What stands in one place of many tables is alike, and so becomes small; each group's own order can still be read.
+    """
+    tables = [
+        table.assign(question=question, member=member, place=range(len(table)))
+        for member, each in groups.items()
+        for question, table in each.tables.items()
+    ]
+    names = ["member", *COLUMNS]
+    if not tables:
+        return {name: [] for name in names}
+    every = pd.concat(tables, ignore_index=True)
+    ranks = every["question"].map({name: rank for rank, name in enumerate(QUESTIONS)})
+    # The sort is stable: within one place the groups keep their order.
+    every = every.iloc[np.lexsort([every["place"].to_numpy(), ranks.to_numpy()])]
+    texts = {
+        name: every[name].astype(str).where(every[name].notna(), "").tolist() for name in names if name != "value"
+    }
+    return texts | {"value": [DIGITS % value for value in every["value"].tolist()]}
+
+
+def read(path: Path) -> dict[str, Measured]:
+    """Return what `write` wrote, by member. The tables are shared between calls: do not change them.
 
     Raises:
         ProbeError: the file is missing or damaged.
     """
     try:
+        status = path.stat()
+    except OSError as error:
+        raise ProbeError(_unreadable(path, error)) from error
+    return dict(_read(path, (status.st_mtime_ns, status.st_size)))
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, stamp: tuple[int, int]) -> dict[str, Measured]:
+    del stamp  # what changes with the file
+    try:
         head, _, body = lzma.decompress(path.read_bytes()).decode().partition("\n")
         about = json.loads(head)
         if about.pop("sha256") != _digest(about, body):
             raise ValueError("its content is not what was written")
-        every = pd.read_csv(
-            io.StringIO(body),
-            dtype=dict.fromkeys(COLUMNS, str) | TYPES,
-            keep_default_na=False,
-            na_values={"seed": [""], "step": [""], "value": ["", "nan"]},
-        )
-        tables = {question: every[every["question"] == question].reset_index(drop=True) for question in about["code"]}
-        return Measured(about["weights"], about["code"], tables)
+        columns = {row[0]: row[1:] for row in csv.reader(io.StringIO(body))}
+        return _groups(about, columns)
     except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ProbeError(
-            f"{str(path)!r} cannot be read as measurements ({error}). Measure it again: `make study` does."
-        ) from error
+        raise ProbeError(_unreadable(path, error)) from error
 
 
-def _digest(about: Mapping[str, Mapping[str, str]], body: str) -> str:
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"{str(path)!r} cannot be read as measurements ({error}). Measure it again: `make study` does."
+
+
+def _groups(about: Mapping[str, Any], columns: Mapping[str, list[str]]) -> dict[str, Measured]:
+    """Return measurements by member from the lines of a file."""
+    every = pd.DataFrame({name: columns[name] for name in COLUMNS}, dtype=str)
+    for name in ("seed", "step"):
+        every[name] = pd.array([int(each) if each else None for each in columns[name]], dtype="Int64")
+    every["value"] = np.array(columns["value"], dtype=float)
+    rows = every.groupby(
+        [np.array(columns["member"], dtype=object), every["question"].to_numpy()], sort=False
+    ).indices
+    nothing = every.iloc[:0]
+    found = {}
+    for member, each in about["groups"].items():
+        tables = {
+            name: every.iloc[rows[member, name]].reset_index(drop=True) if (member, name) in rows else nothing
+            for name in each["questions"]
+        }
+        versions = {name: pair[0] for name, pair in each["questions"].items()}
+        made = {name: about["made"][pair[1]] for name, pair in each["questions"].items()}
+        found[member] = Measured(each["networks"], versions, tables, made)
+    return found
+
+
+def _digest(about: Mapping[str, object], body: str) -> str:
     return hashlib.sha256(f"{json.dumps(about, sort_keys=True)}\n{body}".encode()).hexdigest()
 
 
-def missing(path: Path, weights: Mapping[str, str], questions: Sequence[str]) -> tuple[Measured, list[str]]:
-    """Return what is already there and right, and which questions are not.
+def held(folder: Path, parts: Path, recipe: str, member: str, networks: Mapping[str, str]) -> Measured:
+    """Return what is there of a group: in its population's file, and in its part, whose answers are the newer ones.
 
-    A file of other weights, and a damaged one, count as nothing; a question measured by other code is left out.
-    """
-    try:
-        found = read(path)
-    except ProbeError:
-        found = Measured(weights)
-    if dict(found.weights) != dict(weights):
-        found = Measured(weights)
-    kept = [question for question in found.tables if found.fresh(question)]
-    whole = Measured(weights, {name: found.code[name] for name in kept}, {name: found.tables[name] for name in kept})
-    return whole, [question for question in questions if question not in kept]
-
-
-def gather(paths: Iterable[tuple[Path, Mapping[str, str]]], questions: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Return the tables of several files, one a question.
-
-    Args:
-        paths: the files, each with the weights of its networks.
-        questions: which tables; every file must have them.
+    What was measured on other weights or inputs is left out; a part that is damaged counts as nothing.
 
     Raises:
-        ProbeError: a file is missing or damaged, was measured on other weights or by other code, or lacks a question.
+        ProbeError: the population's file is damaged.
+    """
+    population, part = folder / f"{recipe}{SUFFIX}", parts / recipe / f"{member}{SUFFIX}"
+    found = Measured(networks)
+    if population.exists():
+        found = _joined(found, read(population).get(member, found))
+    with contextlib.suppress(ProbeError):
+        found = _joined(found, read(part).get(member, found))
+    return found
+
+
+def add(parts: Path, recipe: str, member: str, new: Measured) -> Path:
+    """Write what was measured of a group into its part, beside what is there, and return the path.
+
+    Raises:
+        ProbeError: the file cannot be written.
+    """
+    with locked(parts / recipe, "writing measurements"):
+        path = parts / recipe / f"{member}{SUFFIX}"
+        for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed while it wrote
+            left.unlink()
+        known = Measured(new.networks)
+        with contextlib.suppress(ProbeError):
+            known = _joined(known, read(path).get(member, known))
+        return write(path, {member: _joined(known, new)})
+
+
+def pack(folder: Path, parts: Path, recipe: str) -> int:
+    """Put the parts of a population into its file, remove them, and return how many there were.
+
+    Raises:
+        ProbeError: the population's file is damaged, or cannot be written. No part is then removed.
+    """
+    with locked(parts / recipe, "writing measurements"):
+        paths = sorted((parts / recipe).glob(f"*{SUFFIX}"))
+        if not paths:
+            return 0
+        path = folder / f"{recipe}{SUFFIX}"
+        groups = read(path) if path.exists() else {}
+        for part in paths:
+            for member, new in read(part).items():
+                groups[member] = _joined(groups.get(member, Measured(new.networks)), new)
+        write(path, {member: groups[member] for member in sorted(groups, key=lambda name: (len(name), name))})
+        for part in paths:
+            part.unlink()
+    return len(paths)
+
+
+def _joined(old: Measured, new: Measured) -> Measured:
+    """Return two measurements of one group as one; the newer answers count, and alone where the networks differ."""
+    if dict(old.networks) != dict(new.networks):
+        return new
+    parts = ({**a, **b} for a, b in ((old.versions, new.versions), (old.tables, new.tables), (old.made, new.made)))
+    joined = Measured(new.networks, *parts)
+    return joined.only(joined.tables)
+
+
+def gather(
+    groups: Iterable[tuple[Path, str, Mapping[str, str]]], questions: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of several groups, one a question.
+
+    Args:
+        groups: of each its population's file, its member and the digests of its networks.
+        questions: which tables; every group must have them.
+
+    Raises:
+        ProbeError: a file is missing or damaged; a group lacks a question, or was measured on other weights or
+            inputs or in another version of a question.
     """
     parts: dict[str, list[pd.DataFrame]] = {question: [] for question in questions}
-    for path, weights in paths:
-        found = read(path)
-        if dict(found.weights) != dict(weights):
+    for path, member, networks in groups:
+        found = read(path).get(member, Measured({}))
+        if dict(found.networks) != dict(networks):
             raise ProbeError(
-                f"{str(path)!r} was measured on other weights than those of {', '.join(weights)}, or they had "
-                "another split or code of bits. `make study` measures them."
+                f"{str(path)!r} holds nothing that was measured of {', '.join(networks)} with the weights and "
+                "inputs that they "
+                "have here. `make study` measures what is missing."
             )
-        stale = [question for question in questions if not found.fresh(question)]
+        stale = found.missing(networks, questions)
         if stale:
+            said = ", ".join(
+                f"{name} (version {version_of(name)}; there: {found.versions.get(name, 'none')})" for name in stale
+            )
             raise ProbeError(
-                f"{str(path)!r} was measured by other code than what is here, or not at all: {', '.join(stale)}. "
-                "`make study` measures what changed and keeps the rest."
+                f"{str(path)!r} lacks answers of {member}: {said}. `make study` measures what is missing and "
+                "keeps the rest."
             )
         for question in questions:
             parts[question].append(found.tables[question])
     return {question: pd.concat(tables, ignore_index=True) for question, tables in parts.items() if tables}
 
 
-def weights_of(networks: Iterable[Network]) -> dict[str, str]:
-    """Return a digest of each network by its name: of its weights, `+`, and of all else that a measurement is given.
-
-    The latter is its subject, seed and split, and in which code it reads its bits, which are in no weight.
-    """
-    return {network.name: f"{_weights(network)}+{_rest(network)[:16]}" for network in networks}
+def digests(networks: Iterable[Network]) -> dict[str, str]:
+    """Return what each network's measurements are tied to: a digest of its weights, `+`, one of its inputs."""
+    return {network.name: f"{_weights(network)[:16]}+{_inputs(network)[:16]}" for network in networks}
 
 
 def _weights(network: Network) -> str:
-    """Return the SHA-256 of weights that lie on disk, which is their file's, or of what computes them.
-
-    Another processor rounds computed weights otherwise, and must not refuse what was measured with the others.
-    """
-    from .common import weights_digest
-
-    if network.subject == "planted":
-        return planted_code()
-    if network.subject != "readout":
+    """Return the SHA-256 of weights; of those that are computed here six digits of each count."""
+    if network.subject not in COMPUTED:
         return weights_digest(network.model)
     found = hashlib.sha256()
-    for name, tensor in network.model.state_dict().items():
-        # Its head was fitted here; a trained network's weights were read.
-        fitted = "head." in name
-        found.update(" ".join(f"{each:.5e}" for each in tensor.flatten().tolist()).encode() if fitted else b"")
-        found.update(b"" if fitted else tensor.contiguous().numpy().tobytes())
+    for name, tensor in sorted(network.model.state_dict().items()):
+        # Beside a fitted head the weights are those of a file.
+        rounded = network.subject == "planted" or "head." in name
+        # Over pi: a short binary fraction may lie just between two roundings, and its last bit would decide.
+        listed = [each if abs(each) > SMALL else 0.0 for each in tensor.flatten().tolist()]
+        numbers = " ".join(f"{each / math.pi:.5e}" for each in listed).encode()
+        found.update(
+            f"{name} {tuple(tensor.shape)}".encode() + (numbers if rounded else tensor.contiguous().numpy().tobytes())
+        )
     return found.hexdigest()
 
 
-@cache
-def planted_code() -> str:
-    """Return the digest of the code that plants networks; it does not change while a program runs."""
-    return sources.digest_from([("models.planted", None)])
-
-
-def _rest(network: Network) -> str:
-    given = {each.name: getattr(network, each.name) for each in dataclasses.fields(network)}
-    own = [each for each in network.model.modules() if type(each).__module__.partition(".")[0] in sources.OWN]
-    built = [
-        (type(each).__name__, {key: value for key, value in vars(each).items() if key[0] != "_"}) for each in own
-    ]
-    ordered = [(key, given[key]) for key in sorted(given) if key not in NOT_MEASURED]
-    return hashlib.sha256(repr((ordered, built)).encode()).hexdigest()
+def _inputs(network: Network) -> str:
+    """Return the SHA-256 of what a network is given: the strings in its code of bits, its split and its question."""
+    own = network if isinstance(network, common.Studied) else common.Studied("", "", network.model)
+    code = (own.model.zero, own.model.one) if isinstance(own.model, Coded) else (0.0, 1.0)
+    given = json.dumps([code, own.train, own.test, own.asked]).encode()
+    return hashlib.sha256(common.STRINGS.numpy().tobytes() + given).hexdigest()

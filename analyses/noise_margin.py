@@ -16,6 +16,7 @@ from probe.questions import noise_margin
 from . import common
 
 DOSE, BOUND = 0.1, 0.95
+VERSION = 1
 RULES = (
     Rule(
         key="5b",

@@ -17,6 +17,7 @@ from probe.questions import other_lengths
 from . import common
 
 SOURCE = "Hupkes et al. 2018; Meloux et al. 2025; the theorem in docs/science.md"
+VERSION = 1
 RULES = (
     Rule(
         key="17a",

@@ -19,6 +19,7 @@ from probe.questions import programs
 
 from . import common
 
+VERSION = 1
 RULES: tuple[Rule, ...] = ()
 LENGTHS, REFERENCE, FITTED_ON = range(6, 17), 10, (8, 9, 10)
 Bits = tuple[int, ...]

@@ -18,6 +18,7 @@ from . import common
 BOUND = 0.95
 PLANTED = ("planted/ones", "planted/ones-alone")
 BY_STEP, OVER_STEPS = "accuracy_kept_by_step", "accuracy_kept_over_steps"
+VERSION = 1
 RULES = (
     Rule(
         key="18",

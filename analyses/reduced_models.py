@@ -19,6 +19,7 @@ from .programs import askable
 
 BOUND, REFERENCE, FITTED_ON, LENGTHS = 0.9, 10, range(1, 11), range(8, 15)
 PLANTED = ("planted/ones", "planted/ones-alone", "planted/zeros")
+VERSION = 1
 RULES = (
     Rule(
         key="20",

@@ -16,6 +16,7 @@ from probe.questions import routes
 from . import common
 
 BOUND = 0.5
+VERSION = 1
 RULES = (
     Rule(
         key="7a",

@@ -16,6 +16,7 @@ from . import common
 
 BOUND = 0.9
 SOURCE = "Karpathy et al. 2015; Weiss et al. 2018"
+VERSION = 1
 RULES = (
     Rule(
         key="1a",

@@ -19,6 +19,7 @@ from . import common
 
 #: All pairs up to the state after 7 bits; of the later ones, which have up to a million, as many are drawn.
 MOST = 2**15
+VERSION = 1
 RULES = (
     Rule(
         key="6",

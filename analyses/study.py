@@ -39,11 +39,6 @@ class Group:
     member: str
 
     @property
-    def path(self) -> Path:
-        """Where its measurements lie, inside of a folder of measurements."""
-        return Path(self.recipe) / f"{self.member}.csv.xz"
-
-    @property
     def questions(self) -> tuple[str, ...]:
         """What it is asked."""
         if self.recipe == EXPLORING.recipe and self.seed in EXPLORING.seeds:
@@ -108,37 +103,46 @@ def is_whole(population: Population) -> bool:
 def measure(
     group: Group,
     folder: Path = measured.FOLDER,
+    parts: Path = measured.PARTS,
     questions: Sequence[str] | None = None,
-    code: Mapping[str, str] | None = None,
+    versions: Mapping[str, int] | None = None,
 ) -> list[str]:
-    """Measure what is missing or stale of a group, write it and return which questions those were.
+    """Measure what is missing of a group, write it into the group's part and return which questions those were.
 
     Args:
         group: which networks.
-        folder: where the measurements lie.
+        folder: where the populations' files lie.
+        parts: where the parts lie, see `measured.pack`.
         questions: only these of what the group is asked; None for all.
-        code: digests by question of who gives the work; None for what this process has.
+        versions: of the questions, as who gives the work has them; None for what this process has.
 
     Raises:
-        ProbeError: this process has other code, a network is missing or damaged, or the file cannot be written.
+        ProbeError: this process has other versions, a network is missing or damaged, or a file cannot be read or
+            written.
     """
     common.limit_threads()
-    other = [name for name, digest in (code or {}).items() if digest != measured.code_of(name)]
+    other = [name for name, known in (versions or {}).items() if known != measured.version_of(name)]
     if other:
         raise ProbeError(
-            f"A worker has other code than the command that gives it work, for {', '.join(other)}: it was started "
+            f"A worker has another version than the command that gives it work, of {', '.join(other)}: it was "
+            "started "
             "before a file was edited, or in another checkout. Start the workers again, then the command."
         )
     asked = [name for name in group.questions if questions is None or name in questions]
     networks = group.networks()
-    weights = measured.weights_of(networks)
-    path = folder / group.path
-    _, wanted = measured.missing(path, weights, asked)
+    digests = measured.digests(networks)
+    wanted = measured.held(folder, parts, group.recipe, group.member, digests).missing(digests, asked)
     if wanted:
-        tables = {name: import_module(f"analyses.{name}").measure(networks) for name in wanted}
-        own = {name: measured.code_of(name) for name in wanted}
-        measured.add(path, measured.Measured(weights, own, tables))
+        measured.add(parts, group.recipe, group.member, fresh(networks, wanted))
     return wanted
+
+
+def fresh(networks: Sequence[Network], questions: Sequence[str]) -> measured.Measured:
+    """Return what is measured of networks here and now."""
+    tables = {name: import_module(f"analyses.{name}").measure(networks) for name in questions}
+    versions = {name: measured.version_of(name) for name in questions}
+    made = dict.fromkeys(questions, measured.environment())
+    return measured.Measured(measured.digests(networks), versions, tables, made)
 
 
 def judged_material(
@@ -175,10 +179,13 @@ def read(
         folder: of measurements; None for the committed ones.
 
     Raises:
-        ProbeError: a network or its measurements are missing, damaged, or made by other code.
+        ProbeError: a network is missing or damaged, or its measurements are, see `measured.gather`.
     """
     place = measured.FOLDER if folder is None else folder
     networks = [group.networks() for group in chosen]
-    files = [(place / group.path, measured.weights_of(own)) for group, own in zip(chosen, networks, strict=True)]
-    tables = measured.gather(files, questions)
+    groups = [
+        (place / f"{group.recipe}{measured.SUFFIX}", group.member, measured.digests(own))
+        for group, own in zip(chosen, networks, strict=True)
+    ]
+    tables = measured.gather(groups, questions)
     return [network for own in networks for network in own], tables

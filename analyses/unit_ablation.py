@@ -19,6 +19,7 @@ from . import common
 BOUND = 0.5
 #: Whose answers are counts; an untrained network's head is random, and a template network answers something else.
 SUBJECTS = ("trained", "planted", "other")
+VERSION = 1
 RULES = (
     Rule(
         key="14",

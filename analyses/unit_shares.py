@@ -21,6 +21,7 @@ SETUP = (
     "pairs c_u, h_u) put in from the flipped string, expected answer at the end over all suffixes; sum of the "
     "Shapley values over the sum of the whole differences"
 )
+VERSION = 1
 RULES = (
     Rule(
         key="1d",

@@ -16,6 +16,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+from torch import nn
 
 from probe.errors import ProbeError, unknown
 from probe.files import write_atomically
@@ -138,6 +139,15 @@ def load(folder: str | Path, *, which: str = "model") -> Counter:
             "one of the two was changed. Restore both, or train the network again."
         )
     return freeze_second_bias(model).eval()  # as in training, so that a loaded network trains on alike
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return the SHA-256 of a model's weights: name, type, shape and numbers of each, in the order of names."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:

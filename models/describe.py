@@ -12,7 +12,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from .counter import Counter, answer
-from .data import training_strings, whole_strings
+from .data import Strings, training_strings, whole_strings
 from .learning import misread
 from .recipes import Recipe
 from .tasks import format_bits
@@ -39,7 +39,6 @@ def describe(
         training strings, `split` also holds those that were trained on, as `strings`.
     """
     strings = training_strings(recipe, seed)
-    changed = {} if strings.lengths is None else {"strings": strings.texts()}
     return {
         "recipe": recipe.to_dict(),
         "seed": seed,
@@ -52,8 +51,20 @@ def describe(
             "safetensors": safetensors.__version__,
             "torch": str(torch.__version__),
         },
-        "split": {"train": train.tolist(), "test": test.tolist(), **changed},
+        "split": described_split(train, test, strings),
     }
+
+
+def described_split(train: Int64[Tensor, " train"], test: Int64[Tensor, " test"], strings: Strings) -> dict[str, Any]:
+    """Return which strings were trained on and which were the test, as JSON values.
+
+    Args:
+        train: rows of `bit_strings(recipe.length)` that were trained on, in the order of the batches.
+        test: the other rows.
+        strings: what was trained on; named one by one where the recipe cuts or replaces them.
+    """
+    changed = {} if strings.lengths is None else {"strings": strings.texts()}
+    return {"train": train.tolist(), "test": test.tolist(), **changed}
 
 
 def errors(

@@ -16,8 +16,6 @@ from typing import Any, TypeVar, cast
 
 from probe.errors import ProbeError
 
-from . import loaded  # noqa: F401  # first: it keeps the code that a worker, which begins here, is about to load
-
 Result = TypeVar("Result")
 #: Seconds between two looks of a worker at whether its parent lives.
 LOOK_EVERY = 0.2

@@ -48,6 +48,7 @@ def train(
     jobs: Whole = 1,
     cluster: str | None = None,
     threads: Whole = 1,
+    missing: Flag = False,
     resume: Flag = False,
     overwrite: Flag = False,
     quiet: Flag = False,
@@ -65,32 +66,19 @@ def train(
         jobs: how many networks are trained at a time, each in a process of its own; the files are the same.
         cluster: address of a dask scheduler whose workers train, in place of --jobs; they must see the same folder.
         threads: of torch; more than one is many times slower on networks this small, and gives other bits.
+        missing: with --population, leave out the networks that models/zoo holds.
         resume: go on with interrupted trainings; finished networks are checked and left alone.
         overwrite: replace what is there.
         quiet: show no progress.
     """
     several = seeds is not None or population is not None
     chosen = parse_seeds(seeds) if seeds is not None else [seed or 0]
-    fault = None
-    if seed is not None and seeds is not None:
-        fault = "Give --seed or --seeds, not both."
-    elif population is not None and (recipe, seed, seeds) != (None, None, None):
-        fault = "--population names recipe and seeds; give it without --recipe, --seed and --seeds."
-    elif resume and overwrite:
+    wanted = _Wanted(recipe or "counter", chosen, population, epochs, out, several=several, missing=missing)
+    fault = _fault_of_networks(recipe, seed, seeds, wanted) or _fault_of_work(out, jobs, cluster, threads)
+    if resume and overwrite:
         fault = "Give --resume or --overwrite, not both."
-    elif not chosen:
-        fault = f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9, of {MOST} at most."
-    elif not out.name:
-        fault = f"--out is {str(out)!r}; give the network a folder of its own, such as build/models/counter/seed-0."
-    elif threads < 1:
-        fault = f"--threads is {threads}; give 1 or more."
-    elif jobs < 1:
-        fault = f"--jobs is {jobs}; give 1 or more."
-    elif cluster is not None and jobs > 1:
-        fault = "Give --jobs for processes on this machine or --cluster for others, not both."
     if fault:
         return _fail(fault, USAGE)
-    wanted = _Wanted(recipe or "counter", chosen, population, epochs, out, several=several)
     try:
         # Torch loads in there: --help stays fast, and Ctrl-C during the import is a clean exit too.
         return _train_all(wanted, jobs, cluster, threads, resume=resume, overwrite=overwrite, quiet=quiet)
@@ -108,8 +96,10 @@ class _Wanted:
     epochs: int | None
     out: Path
     several: bool
+    missing: bool
 
     def jobs(self) -> list[Job]:
+        from . import zoo
         from .populations import POPULATIONS, population
         from .recipes import recipe
         from .training import Job
@@ -119,12 +109,40 @@ class _Wanted:
         else:
             parts = POPULATIONS if self.population == EVERY else [population(self.population)]
             asked = [(part.recipe, seed, f"{part.recipe}/seed-{seed}") for part in parts for seed in part.seeds]
+            held = {name: zoo.committed_seeds(name) for name in {name for name, *_ in asked}} if self.missing else {}
+            asked = [each for each in asked if each[1] not in held.get(each[0], ())]
         changes = {} if self.epochs is None else {"epochs": self.epochs}
         # Whole paths: a worker may stand in another folder.
         return [
             Job(dataclasses.replace(recipe(name), **changes), seed, (self.out / place).absolute())
             for name, seed, place in asked
         ]
+
+
+def _fault_of_networks(recipe: str | None, seed: int | None, seeds: str | None, wanted: _Wanted) -> str | None:
+    """Return what is wrong with the options that choose networks, if anything is."""
+    if seed is not None and seeds is not None:
+        return "Give --seed or --seeds, not both."
+    if wanted.population is not None and (recipe, seed, seeds) != (None, None, None):
+        return "--population names recipe and seeds; give it without --recipe, --seed and --seeds."
+    if wanted.missing and wanted.population is None:
+        return "--missing is about the networks of a population; give --population too."
+    if not wanted.seeds:
+        return f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9, of {MOST} at most."
+    return None
+
+
+def _fault_of_work(out: Path, jobs: int, cluster: str | None, threads: int) -> str | None:
+    """Return what is wrong with who does the work and where it goes, if anything is."""
+    if not out.name:
+        return f"--out is {str(out)!r}; give the network a folder of its own, such as build/models/counter/seed-0."
+    if threads < 1:
+        return f"--threads is {threads}; give 1 or more."
+    if jobs < 1:
+        return f"--jobs is {jobs}; give 1 or more."
+    if cluster is not None and jobs > 1:
+        return "Give --jobs for processes on this machine or --cluster for others, not both."
+    return None
 
 
 def _train_all(
@@ -158,7 +176,8 @@ def _train_all(
     except ProbeError as error:
         return _fail(str(error), FAILED)
     files = [path for job in work for path in job.folder.iterdir() if path.is_file()]
-    sys.stdout.write(f"{wanted.out} {sum(path.stat().st_size for path in files)} bytes\n")
+    size = sum(path.stat().st_size for path in files)
+    sys.stdout.write(f"{wanted.out} {size} bytes\n" if work else "The zoo holds every network: none was trained.\n")
     return 0
 
 

@@ -1,21 +1,39 @@
-"""The trained networks that come with the project, by seed."""
+"""The trained networks that come with the project: one file of weights a recipe, and a table beside it.
+
+RECIPE.safetensors  the weights of all networks of a recipe, stacked along a first axis; `seed` says which is which
+RECIPE.json         the recipe, and a line a network: its errors, and the digests of its weights and of its split
+
+`python -m models.packing` writes them.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from probe.errors import ProbeError
 
-from .checkpoints import CONFIG, WEIGHTS, load, load_config
-from .counter import Counter
-from .data import described_strings
+from .checkpoints import WEIGHTS, fill, load, load_config, read, read_tensors, weights_digest
+from .counter import Counter, blank_counter, freeze_second_bias
+from .data import described_strings, split, training_strings
+from .describe import described_split
+from .recipes import Recipe
 from .recipes import recipe as find_recipe
 from .twins import Readout, readout_twin
 
 ZOO = Path(__file__).parent / "zoo"
+#: The recipe whose own initialisations are kept: they are measured beside the trained networks. Any other network's
+#: follows from recipe and seed, see `models.training.initialise`.
+WITH_INITIALISATION = ("counter",)
+#: What the table of a recipe says of each network.
+LINE = ("seed", "errors", "versions", "split", "sha256")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,15 +44,16 @@ class Trained:
         seed: what it was trained from.
         model: the network, in evaluation mode.
         untrained: the same initialisation without a step; None where nobody kept it.
-        config: its description, see `models.describe`.
-        folder: where it was read.
+        config: its description, see `models.describe`; of a network of the zoo without what follows from its weights,
+            which strings it misreads and the floor of its split.
+        path: the file or folder that it was read from.
     """
 
     seed: int
     model: Counter
     untrained: Counter | None
     config: dict[str, Any]
-    folder: Path
+    path: Path
 
     def readout(self) -> Readout | None:
         """Return the readout twin, see `models.twins`; None without the untrained network."""
@@ -43,62 +62,158 @@ class Trained:
         return readout_twin(self.untrained, described_strings(self.config))
 
 
-def networks(
-    recipe: str = "counter", seeds: Iterable[int] = range(10), fresh: str | Path | None = None
-) -> list[Trained]:
+def networks(recipe: str = "counter", seeds: Iterable[int] = range(10)) -> list[Trained]:
     """Return trained networks, one a seed, in the order of the seeds.
 
     Args:
         recipe: name of the recipe.
-        seeds: which; 0 to 9 are committed.
-        fresh: folder with networks trained here, in `seed-N`; where it has a seed, that one is taken. An
-            unfinished training there is an error and not passed over: findings would silently be about
-            the committed network.
+        seeds: which.
 
     Raises:
         ProbeError: there is no such recipe, or a network is missing or damaged.
     """
-    folder = ZOO / find_recipe(recipe).name
-    return [_trained(seed, folder, None if fresh is None else Path(fresh)) for seed in seeds]
+    return [trained(find_recipe(recipe).name, seed) for seed in seeds]
+
+
+def tensorflows_network() -> Trained:
+    """Return the counter that TensorFlow 1.15 trained by the seed notebook's own code; its initialisation is lost."""
+    return trained("tf1", 0)
+
+
+def committed_seeds(recipe: str) -> list[int]:
+    """Return the seeds of a recipe's committed networks, rising; nothing where none is committed.
+
+    Raises:
+        ProbeError: there is no such recipe, or its table is damaged.
+    """
+    name = find_recipe(recipe).name
+    return sorted(read_table(name)["networks"]) if table_path(name).exists() else []
 
 
 def checkpoint(folder: str | Path) -> Trained:
     """Return the network of any folder that `models.checkpoints.save` wrote.
 
     Raises:
-        ProbeError: a file is missing or damaged; the untrained twin alone may be absent, with its hash.
+        ProbeError: a file is missing or damaged; the untrained network alone may be absent, with its hash.
     """
     folder = Path(folder)
     config = load_config(folder)
-    has_twin = WEIGHTS["untrained"] in config["sha256"]
-    untrained = load(folder, which="untrained") if has_twin else None
+    has_untrained = WEIGHTS["untrained"] in config["sha256"]
+    untrained = load(folder, which="untrained") if has_untrained else None
     return Trained(config["seed"], load(folder), untrained, config, folder)
 
 
-def tensorflows_network() -> Trained:
-    """Return the counter that TensorFlow 1.15 trained by the seed notebook's own code; it has no untrained twin."""
-    return checkpoint(ZOO / "tf1" / "seed-0")
+def table_path(name: str) -> Path:
+    """Return where the table of a recipe lies."""
+    return ZOO / f"{name}.json"
 
 
-def committed_seeds(recipe: str) -> list[int]:
-    """Return the seeds of a recipe's committed networks, rising; one whose training is under way is not among them.
+def weights_path(name: str) -> Path:
+    """Return where the weights of a recipe's networks lie."""
+    return ZOO / f"{name}.safetensors"
+
+
+def read_table(name: str) -> dict[str, Any]:
+    """Return the table of a recipe: `recipe`, what else holds for all networks, and `networks`, a line by seed.
 
     Raises:
-        ProbeError: there is no such recipe.
+        ProbeError: it is missing or damaged.
     """
-    descriptions = (ZOO / find_recipe(recipe).name).glob(f"seed-*/{CONFIG}")
-    names = [path.parent.name.removeprefix("seed-") for path in descriptions]
-    return sorted(int(name) for name in names if name.isdecimal())
-
-
-def _trained(seed: int, committed: Path, fresh: Path | None) -> Trained:
-    folder = committed / f"seed-{seed}"
-    if fresh is not None and (fresh / folder.name).exists():
-        folder = fresh / folder.name
-    config = load_config(folder)
-    if config["seed"] != seed:
+    path = table_path(name)
+    try:
+        table = json.loads(read(path))
+        Recipe.from_dict(table["recipe"])
+        lines = {line["seed"]: line for line in table["networks"]}
+        lacking = {key for line in lines.values() for key in LINE if key not in line}
+        if lacking:
+            raise ValueError(f"a network lacks {', '.join(sorted(lacking))}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProbeError(
-            f"{str(folder)!r} holds the network of seed {config['seed']}, and its name says seed {seed}. "
-            "Rename the folder, or train that seed."
+            f"{str(path)!r} is not the table of trained networks that `python -m models.packing` writes ({error!r}). "
+            "Restore it from the repository, or pack the networks again."
+        ) from error
+    return {**table, "networks": lines}
+
+
+def digest_of_split(described: dict[str, Any]) -> str:
+    """Return the SHA-256 of a split, see `models.describe.described_split`."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def trained(name: str, seed: int) -> Trained:
+    """Return a network of the zoo. Everything is checked: a damaged one that loads would give wrong findings."""
+    table = _table(table_path(name), _stamp(table_path(name)))
+    recipe, path = Recipe.from_dict(table["recipe"]), weights_path(name)
+    tensors = _weights(path, _stamp(path))
+    rows = {int(each): row for row, each in enumerate(tensors.get("seed", ()))}
+    if seed not in rows or seed not in table["networks"]:
+        known = sorted(rows.keys() & table["networks"].keys())
+        raise ProbeError(
+            f"The zoo has no network {name!r} of seed {seed}; it has the seeds {_spelled(known)}. Give one of "
+            "them, or "
+            f"train it: `python -m models.train --recipe {name} --seed {seed} --out DIR`."
         )
-    return checkpoint(folder)
+    line = table["networks"][seed]
+    found: dict[str, Counter] = {}
+    for which, expected in line["sha256"].items():
+        model = blank_counter(recipe.hidden_size, recipe.n_classes, recipe.cell)
+        own = {key: each[rows[seed]] for key, each in tensors.items() if key.startswith(f"{which}.")}
+        fill(model, {key.removeprefix(f"{which}."): each for key, each in own.items()}, path)
+        if weights_digest(model) != expected:
+            raise ProbeError(
+                f"The weights {which!r} of seed {seed} in {str(path)!r} have the SHA-256 "
+                f"{weights_digest(model)}, but "
+                f"{table_path(name).name!r} beside it says {expected}: one of the two was changed. Restore both."
+            )
+        found[which] = freeze_second_bias(model).eval()  # as in training, so that a loaded network trains on alike
+    shared = {key: value for key, value in table.items() if key != "networks"}
+    config = {**shared, "steps": recipe.steps, **line, "split": _split(recipe, seed, line["split"])}
+    return Trained(seed, found["model"], found.get("untrained"), config, path)
+
+
+def _split(recipe: Recipe, seed: int, stored: str | dict[str, Any]) -> dict[str, Any]:
+    """Return a network's split, drawn again from its seed; TensorFlow's network has its own, which no seed gives."""
+    if isinstance(stored, dict):
+        return stored
+    drawn = described_split(*split(recipe, seed), training_strings(recipe, seed))
+    if digest_of_split(drawn) != stored:
+        raise ProbeError(
+            f"The seed {seed} of {recipe.name!r} gives another split into training and test strings here than "
+            "where the "
+            "network was trained: this version of torch draws other random permutations. Install the version of "
+            "torch "
+            f"that {recipe.name}.json names."
+        )
+    return drawn
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes with a file, so that what was read of it is kept until then."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ProbeError(
+            f"Cannot read {str(path)!r}: {error.strerror or error}. Restore the file, or pack trained networks "
+            "into it: "
+            "`python -m models.packing`."
+        ) from error
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=64)
+def _table(path: Path, stamp: tuple[int, int]) -> dict[str, Any]:
+    del stamp
+    return read_table(path.stem)
+
+
+@lru_cache(maxsize=64)
+def _weights(path: Path, stamp: tuple[int, int]) -> dict[str, Tensor]:
+    del stamp
+    return read_tensors(path, read(path))
+
+
+def _spelled(seeds: list[int]) -> str:
+    """Return rising seeds as ranges: 0:10 means 0 to 9."""
+    firsts = [seed for seed in seeds if seed - 1 not in seeds]
+    ends = [seed + 1 for seed in seeds if seed + 1 not in seeds]
+    return ", ".join(f"{first}:{end}" for first, end in zip(firsts, ends, strict=True)) or "none"

@@ -360,18 +360,25 @@ def _weights(weights: Mapping[str, str]) -> dict[str, str]:
 
 
 def versions(findings: Sequence[Finding]) -> dict[str, str]:
-    """Return the page's provenance: one source for all findings, or an error that names the odd one out.
+    """Return the page's provenance: the version of rnn-probe, the networks' weights, and the libraries.
 
     Raises:
-        ProbeError: findings were made by different code, so that the page would mix two states of the project.
+        ProbeError: findings were made by different versions or of different networks, so that the page would mix
+            them.
     """
-    codes = {str(finding.provenance.get("code")): finding.question for finding in findings}
-    if len(codes) != 1:
-        raise ProbeError(
-            f"The findings were made by different code ({', '.join(codes.values())}); run all analyses again."
-        )
+    made = {str(finding.provenance.get("rnn-probe")): finding.question for finding in findings}
+    if len(made) != 1:
+        by = ", ".join(f"{question} by {version}" for version, question in made.items())
+        raise ProbeError(f"The findings were made by different versions of rnn-probe ({by}); run all analyses again.")
+    weights: dict[str, str] = {}
+    for finding in findings:
+        for name, digest in finding.provenance["weights"].items():
+            if weights.setdefault(name, str(digest)) != str(digest):
+                raise ProbeError(
+                    f"The finding {finding.question!r} was made of another network {name!r} than the findings "
+                    "before it; run "
+                    "all analyses again."
+                )
     provenance = findings[0].provenance
-    weights = {name: str(digest) for finding in findings for name, digest in finding.provenance["weights"].items()}
-    lines = {"code (SHA-256 of the sources)": next(iter(codes))} | _weights(weights)
-    lines |= {str(name): str(number) for name, number in provenance["versions"].items()}
-    return lines
+    lines = {"rnn-probe": next(iter(made))} | _weights(weights)
+    return lines | {str(name): str(number) for name, number in provenance["versions"].items()}

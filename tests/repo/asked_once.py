@@ -24,8 +24,9 @@ import pandas as pd
 
 from analyses import QUESTIONS, command, common, merged
 from analyses.summaries import SUMMARIES
-from models import planted, zoo
+from models import planted
 from models.checkpoints import WEIGHTS
+from models.packing import unpack
 from probe import Finding
 from probe.causal.alignment import search
 from probe.measurements import Network
@@ -114,8 +115,7 @@ def main(place: Path) -> int:
         measured = measure(question, networks())
         measured.to_pickle(place / "tables" / f"{question}.pkl")
         import_module(f"analyses.{question}").find(networks(), measured).write(place / "findings" / question)
-    checkpoint = place / "seed-0"
-    shutil.copytree(zoo.ZOO / "counter" / "seed-0", checkpoint)
+    checkpoint = unpack("counter", 0, place / "seed-0")
     (checkpoint / WEIGHTS["untrained"]).unlink()
     config = json.loads((checkpoint / "config.json").read_text())
     del config["sha256"][WEIGHTS["untrained"]]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import shutil
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -16,14 +15,16 @@ import probe
 from analyses import POPULATION_QUESTIONS, QUESTIONS, accuracy, common, other_lengths
 from analyses.summaries import SUMMARIES
 from models import planted, zoo
+from models.checkpoints import load_config, weights_digest
 from models.counter import answer
+from models.packing import unpack
 from probe.findings import to_csv
 from probe.measurements import COLUMNS
 from tests.repo import asked_once
 
 REPOSITORY = Path(__file__).parents[2]
 SHELL = {"__init__", "__main__", "command", "common", "merged", "summaries", "expected", "predictions"}
-SHELL |= {"answering", "explored", "measured", "sources", "study", "trained_here"}
+SHELL |= {"answering", "explored", "measured", "study", "trained_here"}
 
 
 @pytest.fixture(scope="module")
@@ -100,16 +101,16 @@ def test_every_figure_says_in_words_and_numbers_what_it_shows(findings: Path, na
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_provenance_names_code_weights_and_command_without_clock_or_path(findings: Path, name: str):
+def test_provenance_names_version_weights_and_command_without_clock_or_path(findings: Path, name: str):
     """Anyone can rebuild the finding, and two machines' findings do not differ by where they lie."""
     finding = probe.Finding.read(findings / name)
     origin = finding.provenance
     assert origin["command"] == f"python -m analyses.{name}"
-    assert len(origin["code"]) == 64
-    config = json.loads((zoo.ZOO / "counter" / "seed-0" / "config.json").read_text())
-    assert origin["weights"]["counter/seed-0"] == config["sha256"]["model.safetensors"]
+    assert origin["rnn-probe"] == version("rnn-probe")
+    digests = zoo.read_table("counter")["networks"][0]["sha256"]
+    assert origin["weights"]["counter/seed-0"] == digests["model"]
     # Some questions leave the untrained twins out, whose answers mean nothing.
-    untrained = config["sha256"]["untrained.safetensors"]
+    untrained = digests["untrained"]
     assert origin["weights"].get("counter/seed-0/untrained", untrained) == untrained
     assert {"python", "torch", "numpy"} <= set(origin["versions"])
     assert str(REPOSITORY) not in (findings / name / "finding.json").read_text()
@@ -138,9 +139,9 @@ def test_the_planted_counter_gives_what_it_was_built_to_give(findings: Path):
     assert tracks["value"].tolist() == pytest.approx([1, 1])
 
 
-def test_the_committed_network_gives_what_its_description_says(findings: Path):
-    """Errors and floor come out as `config.json` has them; the misread strings are named."""
-    config = json.loads((zoo.ZOO / "counter" / "seed-0" / "config.json").read_text())
+def test_the_committed_network_gives_what_its_description_says(findings: Path, tmp_path: Path):
+    """Errors and floor come out as its description has them; the misread strings are named."""
+    config = load_config(unpack("counter", 0, tmp_path / "seed-0"))
     finding = probe.Finding.read(findings / "accuracy")
     for part in ("test", "all", "train"):
         wanted = pytest.approx([config["errors"][part]["error"]], abs=1e-6)
@@ -170,14 +171,6 @@ def test_all_verdicts_are_decided_at_the_level_of_the_whole_family():
     assert len({rule.key for rule in rules}) == len(rules)
     assert other_lengths.RULES[0].established_if == probe.Range.at_most(0.1)
     assert accuracy.RULES[0].established_if == probe.Range.at_most(0.01)
-
-
-def test_a_network_in_another_seeds_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A table would say one seed and mean another."""
-    shutil.copytree(zoo.ZOO / "counter" / "seed-1", tmp_path / "counter" / "seed-0")
-    monkeypatch.setattr(zoo, "ZOO", tmp_path)
-    with pytest.raises(probe.ProbeError, match="holds the network of seed 1, and its name says seed 0"):
-        common.group("counter", 0)
 
 
 def test_a_network_comes_with_the_twins_of_its_recipe():
@@ -212,9 +205,11 @@ def test_figures_of_a_single_network_show_the_marked_one():
         common.in_detail(networks[:1])
 
 
-def test_one_checkpoint_is_studied_with_its_twins():
+def test_one_checkpoint_is_studied_with_its_twins(tmp_path: Path):
     """A network of another code is given bits; a missing twin is drawn; a template is refused."""
-    code = common.networks_of(zoo.ZOO / "code-reversed" / "seed-0")
+    names = ("code-reversed", "tf1", "template")
+    folders = {name: unpack(name, 0, tmp_path / name) for name in names}
+    code = common.networks_of(folders["code-reversed"])
     assert [(network.subject, network.seed) for network in code[:3]] == [
         ("trained", 0),
         ("untrained", 0),
@@ -226,32 +221,14 @@ def test_one_checkpoint_is_studied_with_its_twins():
             wrong = answer(network.model(common.STRINGS)) != common.COUNTS[:, -1]
         assert float(wrong.double().mean()) < most
     assert common.provenance("accuracy", code)["command"] == "python -m analyses.accuracy --checkpoint DIR"
-    elsewhere = common.networks_of(zoo.ZOO / "tf1" / "seed-0")
+    elsewhere = common.networks_of(folders["tf1"])
     assert [network.subject for network in elsewhere] == ["trained", "untrained", "readout", "planted", "planted"]
-    again = common.networks_of(zoo.ZOO / "tf1" / "seed-0")
-    assert [common.weights_digest(network.model) for network in elsewhere] == [
-        common.weights_digest(network.model) for network in again
+    again = common.networks_of(folders["tf1"])
+    assert [weights_digest(network.model) for network in elsewhere] == [
+        weights_digest(network.model) for network in again
     ]
     with pytest.raises(probe.ProbeError, match="answers 'template' on strings of 10 bits"):
-        common.networks_of(zoo.ZOO / "template" / "seed-0")
-
-
-def test_the_code_digest_follows_sources_and_nothing_else(tmp_path: Path):
-    """A changed or renamed source changes it; caches, weights and built pages do not."""
-    (tmp_path / "probe").mkdir()
-    source = tmp_path / "probe" / "a.py"
-    source.write_text("x = 1\n")
-    digest = common.code_digest.__wrapped__
-    first = digest(tmp_path)
-    (tmp_path / "probe" / "__pycache__").mkdir()
-    (tmp_path / "probe" / "__pycache__" / "a.py").write_text("x = 2\n")
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "reports" / "index.html").write_text("<p>\n")
-    assert digest(tmp_path) == first
-    (tmp_path / "reports" / "build.py").write_text("")
-    second = digest(tmp_path)
-    source.rename(tmp_path / "probe" / "b.py")
-    assert len({first, second, digest(tmp_path)}) == 3
+        common.networks_of(folders["template"])
 
 
 def test_medians_are_over_networks():

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import probe
-from analyses import QUESTIONS, command, common, merged
+from analyses import QUESTIONS, command, merged
 from analyses.summaries import SUMMARIES
 from models import zoo
+from models.checkpoints import weights_digest
+from models.packing import unpack
 from models.recipes import recipe
 from models.training import initialise
 from tests.repo import asked_once
@@ -24,7 +26,7 @@ def test_a_checkpoint_without_first_weights_is_asked_everything() -> None:
     found, _ = asked_once.battery()
     assert list(found) == [*QUESTIONS, *SUMMARIES]
     assert all(finding.figures and finding.notes["answer"] for finding in found.values())
-    begun = common.weights_digest(initialise(recipe("counter"), 0))
+    begun = weights_digest(initialise(recipe("counter"), 0))
     weights = found["accuracy"].provenance["weights"]
     assert weights["counter/seed-0/untrained"] == begun
     assert list(weights) == [
@@ -60,14 +62,15 @@ def test_all_claims_stand_in_one_file_with_their_rules() -> None:
 
 def test_tensorflows_checkpoint_is_studied_alone_by_several_processes(tmp_path: Path) -> None:
     """Its findings are about it, its planted controls and nothing else."""
-    words = ["--checkpoint", str(zoo.ZOO / "tf1" / "seed-0"), "--out", str(tmp_path), "--jobs", "2"]
+    checkpoint, out = unpack("tf1", 0, tmp_path / "tf1"), tmp_path / "out"
+    words = ["--checkpoint", str(checkpoint), "--out", str(out), "--jobs", "2"]
     assert command.run(["accuracy", "bit_effects"], "battery", words) == 0
-    found = probe.Finding.read(tmp_path / "bit_effects")
+    found = probe.Finding.read(out / "bit_effects")
     networks = found.measurements[["subject", "network"]].drop_duplicates()
     assert networks["subject"].tolist() == ["trained", "readout", "planted", "planted"]
-    config = json.loads((zoo.ZOO / "tf1" / "seed-0" / "config.json").read_text())
-    assert found.provenance["weights"][networks["network"].iloc[0]] == config["sha256"]["model.safetensors"]
-    entries = json.loads((tmp_path / merged.NAME).read_text())
+    digest = weights_digest(zoo.tensorflows_network().model)
+    assert found.provenance["weights"][networks["network"].iloc[0]] == digest
+    entries = json.loads((out / merged.NAME).read_text())
     assert {entry["question"] for entry in entries} == {"accuracy", "bit_effects"}
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,27 +12,25 @@ import pytest
 import safetensors.torch
 import torch
 
-from models import zoo
-from models.card import card, main, read_configs
 from models.checkpoints import CONFIG_KINDS, load, load_config
 from models.counter import answer
-from models.describe import errors, floor, misread_strings
+from models.describe import errors, floor
+from models.packing import unpack
 from models.planted import ones_counter
 from models.recipes import RECIPES, Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise, split, train
-from models.zoo import ZOO, checkpoint, networks
+from models.zoo import checkpoint, networks
 from probe.errors import ProbeError
 
 TINY = dataclasses.replace(RECIPES["counter"], epochs=1)
-COMMITTED = ZOO / "counter"
 Tensors = dict[str, torch.Tensor]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of a committed network, to be damaged."""
-    return Path(shutil.copytree(COMMITTED / "seed-1", tmp_path / "seed-1"))
+    return Path(unpack("counter", 1, tmp_path / "seed-1"))
 
 
 def rewrite(folder: Path, change: Callable[[Tensors], object]) -> None:
@@ -54,18 +50,12 @@ def test_a_network_loads_in_evaluation_mode_as_it_was_trained(folder: Path) -> N
 
 
 def test_a_network_without_its_metrics_is_whole(folder: Path) -> None:
-    """Those of the populations are not committed, nor is what an unfinished training leaves; weights are."""
-    (folder / "metrics.jsonl").unlink()
+    """They say how it was trained, and nothing that is computed follows from them."""
+    assert not (folder / "metrics.jsonl").exists()
     assert checkpoint(folder).seed == 1
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert train(RECIPES["counter"], 1, folder, resume=True) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    place = "models/zoo/gru/seed-1000"
-    left = ["metrics.jsonl", "training_state.safetensors", ".training_state.safetensors.x1", ".config.json.x1"]
-    kept = ["config.json", "model.safetensors", "untrained.safetensors"]
-    line = ["git", "check-ignore", *(f"{place}/{name}" for name in (*left, *kept))]
-    ignored = subprocess.run(line, cwd=ZOO.parents[1], capture_output=True, text=True, check=True).stdout
-    assert ignored.split() == [f"{place}/{name}" for name in left]
 
 
 def test_a_name_that_is_no_network_is_refused(folder: Path) -> None:
@@ -156,13 +146,13 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ProbeError, match="file', which is a file"):
         load_config(tmp_path / "file")
-    shutil.copy(COMMITTED / "seed-0" / "config.json", tmp_path)
+    (unpack("counter", 0, tmp_path / "whole") / "config.json").rename(tmp_path / "config.json")
     with pytest.raises(ProbeError, match=r"Cannot read '.*untrained.safetensors': No such file"):
         load(tmp_path, which="untrained")
 
 
 def test_the_zoo_is_what_its_descriptions_say() -> None:
-    """Ten networks, none left out; errors, misread strings and floor follow from weights and split."""
+    """Ten networks, none left out; errors follow from weights and split, and initial weights from recipe and seed."""
     zoo = networks()
     assert [network.seed for network in zoo] == list(range(10))
     for network in zoo:
@@ -172,8 +162,6 @@ def test_the_zoo_is_what_its_descriptions_say() -> None:
         parts = split(recipe, network.seed)
         assert network.config["split"] == {"train": parts[0].tolist(), "test": parts[1].tolist()}
         assert errors(network.model, recipe, *parts) == network.config["errors"]
-        assert misread_strings(network.model, recipe, parts[1]) == network.config["misread"]
-        assert floor(recipe, parts[0]) == network.config["floor"]
         fresh = initialise(recipe, network.seed).state_dict()
         assert network.untrained is not None
         for name, tensor in network.untrained.state_dict().items():
@@ -205,65 +193,6 @@ def test_the_floor_names_the_labels_that_training_never_showed() -> None:
     assert "1111111111" in found["strings"]
     none = floor(RECIPES["counter"], torch.tensor([2**k - 1 for k in range(11)]))
     assert (none["labels_never_trained"], none["strings"], none["test"]["error"]) == ([], [], 0.0)
-
-
-def test_the_card_is_what_the_command_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """No number in it is typed: the committed card is the one that the configs give."""
-    text = (COMMITTED / "README.md").read_text()
-    assert card(read_configs(COMMITTED)) == text
-    shutil.copytree(COMMITTED, tmp_path / "counter")
-    (tmp_path / "counter" / "README.md").write_text("old")
-    monkeypatch.setattr("models.card.ZOO", tmp_path)
-    assert main() == 0
-    assert (tmp_path / "counter" / "README.md").read_text() == text
-    assert capsys.readouterr().out.endswith(f"README.md {len(text.encode())} bytes\n")
-    shutil.rmtree(tmp_path / "counter")
-    (tmp_path / "counter").mkdir()
-    assert main() == 1
-    assert "holds no seed-N/config.json" in capsys.readouterr().err
-
-
-def test_the_card_says_how_to_train_every_seed_again() -> None:
-    """Seeds with a gap between them are a command each; the seeds in the gap were never trained."""
-    config = load_config(COMMITTED / "seed-0")
-    text = card([{**config, "seed": seed} for seed in (0, 1, 2, 1000, 1001)])
-    commands = [line.split()[5:7] for line in text.splitlines() if line.startswith("    python")]
-    assert commands == [["--seeds", "0:3"], ["--seeds", "1000:1002"]]
-
-
-def test_fresh_networks_take_precedence(tmp_path: Path) -> None:
-    """A seed trained here is taken, the others come from the zoo, and a broken one is not passed over."""
-    train(TINY, 1, tmp_path / "seed-1")
-    zoo = networks(seeds=[2, 1], fresh=tmp_path)
-    assert [network.folder for network in zoo] == [COMMITTED / "seed-2", tmp_path / "seed-1"]
-    assert zoo[1].config["steps"] == 5
-    (tmp_path / "seed-1" / "config.json").unlink()
-    with pytest.raises(ProbeError, match="Cannot read"):
-        networks(seeds=[1], fresh=tmp_path)
-    assert networks(seeds=[1])[0].folder == COMMITTED / "seed-1"
-
-
-def test_networks_in_training_and_other_folders_are_no_committed_seeds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A population is whole when the last one is finished, and a copy that somebody made is none of it."""
-    monkeypatch.setattr(zoo, "ZOO", tmp_path)
-    for name in ("seed-10/config.json", "seed-2/config.json", "seed-3/training_state.safetensors"):
-        (tmp_path / "counter" / name).parent.mkdir(parents=True)
-        (tmp_path / "counter" / name).touch()
-    (tmp_path / "counter" / "seed-2 (copy)").mkdir()
-    (tmp_path / "counter" / "seed-2 (copy)" / "config.json").touch()
-    assert zoo.committed_seeds("counter") == [2, 10]
-
-
-def test_a_seed_that_is_not_in_the_zoo_is_named() -> None:
-    """The message says how to train one."""
-    with pytest.raises(ProbeError, match=r"seed-777', which does not exist\. Train one with"):
-        networks(seeds=[777])
-    with pytest.raises(ProbeError, match="Did you mean 'counter'"):
-        networks("conter")
 
 
 @pytest.mark.parametrize("distractors", [0, 1, 11])

@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from models import zoo
+from models.checkpoints import load_config
 from models.counter import Counter, answer
 from models.data import Strings
 from models.import_tf1 import main
 from models.learning import Adam, take_step
+from models.packing import unpack
 from models.recipes import RECIPES
 from models.tasks import bit_strings, format_bits, running_count
 from models.tf1 import from_basic_lstm_cell
@@ -255,12 +257,13 @@ def test_initialisation_is_the_seeds_distribution() -> None:
 
 
 def test_the_committed_network_is_the_converted_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Converting TensorFlow's files again gives the zoo's bytes, and the zoo's network gives TensorFlow's answers."""
+    """Converting TensorFlow's files again gives the zoo's network, which gives TensorFlow's answers."""
     assert main([str(DATA), str(tmp_path / "again")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'again'}\n"
-    for path in (zoo.ZOO / "tf1" / "seed-0").iterdir():
-        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
-    network = zoo.tensorflows_network()
+    again, stored = tmp_path / "again", unpack("tf1", 0, tmp_path / "zoo")
+    assert load_config(again) == load_config(stored)
+    assert [path.name for path in again.iterdir()] == [path.name for path in stored.iterdir()]
+    network = zoo.checkpoint(tmp_path / "zoo")
     reference = np.load(DATA / "ref.npz")
     with torch.no_grad():
         found = torch.softmax(network.model(torch.from_numpy(reference["x"])), 1)

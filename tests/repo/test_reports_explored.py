@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from analyses import common, explored, programs
-from models import zoo
 from models.counter import answer
+from models.packing import unpack
 from models.tasks import bit_strings, parse_bits
 from probe import ProbeError
 from probe.measurements import Network
@@ -117,7 +117,7 @@ def test_a_drifting_program_is_ones_plus_so_much_for_each_missing_bit() -> None:
 
 def test_a_network_of_this_machine_stands_second(tmp_path: Path) -> None:
     """Trained where the page is built, it is shown beside the study's."""
-    described, _ = written(tmp_path, zoo.ZOO / "counter" / "seed-0")
+    described, _ = written(tmp_path, unpack("counter", 0, tmp_path / "seed-0"))
     assert [one["name"] for one in described[:2]] == ["Trained counter", "Trained on this machine"]
 
 

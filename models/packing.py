@@ -1,0 +1,204 @@
+"""Put trained networks into the zoo, and take one out: `python -m models.packing`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+import safetensors.torch
+import torch
+
+from probe.errors import ProbeError
+from probe.files import write_atomically
+
+from . import zoo
+from .checkpoints import CONFIG, WEIGHTS, save, weights_digest
+from .data import described_strings
+from .describe import floor, misread_strings
+from .locks import locked
+from .recipes import Recipe
+from .recipes import recipe as find_recipe
+from .state import STATE
+
+app = cyclopts.App(name="python -m models.packing", help_format="plaintext", version_flags=[])
+
+
+def pack(folder: str | Path, name: str, *, overwrite: bool = False) -> int:
+    """Put the finished networks of a folder into the zoo's files of a recipe and return how many are new there.
+
+    A network whose training is under way is left out. What the zoo holds stays.
+
+    Args:
+        folder: holds `seed-N` for each network, as `python -m models.train --seeds` writes them.
+        name: of the recipe, or `tf1`.
+        overwrite: let a network take the place of another one of its seed.
+
+    Raises:
+        ProbeError: a network is damaged or of another recipe, another network of its seed is there, or a file cannot
+            be written.
+    """
+    with locked(zoo.ZOO, "packing networks"):
+        held = _held(name)
+        new = {}
+        for place in sorted(Path(folder).glob(f"seed-*/{CONFIG}")):
+            if not (place.parent / STATE).exists():
+                network = zoo.checkpoint(place.parent)
+                _refuse(network, name, held, overwrite=overwrite)
+                new[network.seed] = network
+        changed = {seed: each for seed, each in new.items() if not _same(each, held.get(seed))}
+        if changed:
+            _write(name, {**held, **changed})
+    return len(changed)
+
+
+def unpack(recipe: str, seed: int, folder: str | Path) -> Path:
+    """Write a network of the zoo as a folder of its own, see `models.checkpoints`, and return the folder.
+
+    Args:
+        recipe: name of the recipe, or `tf1`.
+        seed: which network.
+        folder: where it goes.
+
+    Raises:
+        ProbeError: there is no such network, the folder holds something, or it cannot be written.
+    """
+    (network,) = [zoo.tensorflows_network()] if recipe == "tf1" else zoo.networks(recipe, [seed])
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ProbeError(f"{str(folder)!r} exists and is not empty. Give a folder that is new or empty.")
+    plan, part = Recipe.from_dict(network.config["recipe"]), network.config["split"]
+    train, test = torch.tensor(part["train"]), torch.tensor(part["test"])
+    shown = described_strings(network.config).shown(every_step=plan.every_step)
+    again = {"misread": misread_strings(network.model, plan, test), "floor": floor(plan, train, shown=shown)}
+    return save(folder, model=network.model, untrained=network.untrained, config={**network.config, **again})
+
+
+def _held(name: str) -> dict[int, zoo.Trained]:
+    """Return what the zoo holds of a recipe."""
+    if not zoo.table_path(name).exists():
+        return {}
+    seeds = sorted(zoo.read_table(name)["networks"])
+    return {seed: zoo.trained(name, seed) for seed in seeds}
+
+
+def _same(one: zoo.Trained, other: zoo.Trained | None) -> bool:
+    return other is not None and weights_digest(one.model) == weights_digest(other.model)
+
+
+def _refuse(network: zoo.Trained, name: str, held: dict[int, zoo.Trained], *, overwrite: bool) -> None:
+    """Raise where a network does not belong into a recipe's files."""
+    recipe = Recipe.from_dict(network.config["recipe"])
+    known = [each.config["recipe"] for each in held.values()] or [network.config["recipe"]]
+    expected = Recipe.from_dict(known[0]) if name == "tf1" else find_recipe(name)
+    if recipe != expected:
+        raise ProbeError(
+            f"{str(network.path)!r} was trained by the recipe {recipe}, and {name!r} in the zoo is {expected}. "
+            "Give the "
+            "folder of networks of that recipe."
+        )
+    if network.seed in held and not _same(network, held[network.seed]) and not overwrite:
+        raise ProbeError(
+            f"The zoo holds another network of seed {network.seed} of {name!r} than {str(network.path)!r}: what was "
+            "measured of it would count for this one no more. Give overwrite to replace it, then measure it again."
+        )
+
+
+def _write(name: str, networks: dict[int, zoo.Trained]) -> None:
+    """Write a recipe's networks: weights first, since a table that is older than its weights is still true."""
+    ordered = [networks[seed] for seed in sorted(networks)]
+    tensors = {"seed": torch.tensor([each.seed for each in ordered])}
+    tensors |= _stacked("model", [each.model for each in ordered])
+    initial = [each.untrained for each in ordered if each.untrained is not None]
+    if name in zoo.WITH_INITIALISATION:
+        if len(initial) < len(ordered):
+            raise ProbeError(
+                f"A network of {name!r} lacks its initialisation, which is measured beside it. Train it again."
+            )
+        tensors |= _stacked("untrained", initial)
+    write_atomically(zoo.weights_path(name), safetensors.torch.save(tensors))
+    lines = [_line(each, with_initialisation=name in zoo.WITH_INITIALISATION) for each in ordered]
+    first = ordered[0].config
+    shared = {key: first[key] for key in ("origin", "source") if key in first}
+    head = {"recipe": Recipe.from_dict(first["recipe"]).to_dict(), **shared}
+    written = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
+    rows = ",\n".join(f"  {json.dumps(line, allow_nan=False)}" for line in lines)
+    write_atomically(zoo.table_path(name), "\n".join(["{", *written, ' "networks": [', rows, " ]", "}", ""]))
+
+
+def _stacked(which: str, models: list[Any]) -> dict[str, torch.Tensor]:
+    states = [model.state_dict() for model in models]
+    return {f"{which}.{key}": torch.stack([state[key] for state in states]) for key in states[0]}
+
+
+def _line(network: zoo.Trained, *, with_initialisation: bool) -> dict[str, Any]:
+    """Return what the table says of a network."""
+    config = network.config
+    digests = {"model": weights_digest(network.model)}
+    if with_initialisation and network.untrained is not None:
+        digests["untrained"] = weights_digest(network.untrained)
+    # The seed gives the split again, but for a network that TensorFlow trained.
+    split = config["split"] if "origin" in config else zoo.digest_of_split(config["split"])
+    kept = {key: config[key] for key in ("seed", "errors", "versions")}
+    return {**kept, "split": split, "sha256": digests}
+
+
+@app.command(name="pack")
+def pack_command(folder: Path, *, overwrite: bool = False) -> int:
+    """Put trained networks into models/zoo.
+
+    Args:
+        folder: holds RECIPE/seed-N, as `python -m models.train --population all --out DIR` writes them.
+        overwrite: let a network take the place of another one of its seed.
+    """
+    return _said(
+        lambda: (
+            [
+                f"{zoo.weights_path(place.name)} {pack(place, place.name, overwrite=overwrite)} new networks"
+                for place in sorted(each for each in folder.iterdir() if each.is_dir())
+            ]
+            if folder.is_dir()
+            else [f"{folder} is not there: nothing was trained, and nothing is packed"]
+        )
+    )
+
+
+@app.command(name="unpack")
+def unpack_command(recipe: str, seed: int, folder: Path) -> int:
+    """Write one network of models/zoo as a folder of its own.
+
+    Args:
+        recipe: name of the recipe, or tf1.
+        seed: which network.
+        folder: where it goes; new or empty.
+    """
+    return _said(lambda: [f"{unpack(recipe, seed, folder)} {', '.join(WEIGHTS.values())}, {CONFIG}"])
+
+
+def _said(work: Any) -> int:
+    """Do the work, print the lines that it returns, or what went wrong, and return the exit code."""
+    try:
+        lines = work()
+    except ProbeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: what follows `python -m models.packing`; None for the program's own.
+    """
+    try:
+        return app(arguments, exit_on_error=False, result_action="return_value") or 0
+    except cyclopts.CycloptsError:
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

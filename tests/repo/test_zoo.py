@@ -1,0 +1,152 @@
+"""The zoo's files: networks packed and taken out again as they were, nothing damaged or mixed up, the card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from models import zoo
+from models.card import card
+from models.card import main as write_card
+from models.checkpoints import load_config, save, weights_digest
+from models.packing import main, pack, unpack
+from models.recipes import RECIPES
+from models.training import train
+from probe import ProbeError
+
+SHORT = replace(RECIPES["counter"], epochs=1)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of three trained counters, copied out of the project's, in place of that."""
+    place = tmp_path / "zoo"
+    place.mkdir()
+    for seed in (0, 1, 1000):
+        unpack("counter", seed, tmp_path / "counter" / f"seed-{seed}")
+    monkeypatch.setattr(zoo, "ZOO", place)
+    assert pack(tmp_path / "counter", "counter") == 3
+    return place
+
+
+def edited(name: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a table of the zoo."""
+    table = json.loads(zoo.table_path(name).read_text())
+    change(table)
+    zoo.table_path(name).write_text(json.dumps(table))
+
+
+def test_a_network_comes_out_as_it_went_in(small: Path, tmp_path: Path) -> None:
+    """Weights, initialisation, split, errors and what follows from them, to the byte; packing again changes none."""
+    assert sorted(path.name for path in small.iterdir()) == ["counter.json", "counter.safetensors"]
+    assert zoo.committed_seeds("counter") == [0, 1, 1000]
+    before = {path: path.read_bytes() for path in small.iterdir()}
+    for seed in (0, 1, 1000):
+        again = unpack("counter", seed, tmp_path / f"again-{seed}")
+        for path in (tmp_path / "counter" / f"seed-{seed}").iterdir():
+            assert (again / path.name).read_bytes() == path.read_bytes(), path.name
+    assert pack(tmp_path / "counter", "counter") == 0
+    assert {path: path.read_bytes() for path in small.iterdir()} == before
+
+
+def test_a_network_more_joins_those_that_are_there(small: Path, tmp_path: Path) -> None:
+    """One that is still in training waits; another one of a seed that is there needs a word."""
+    train(SHORT, 2, tmp_path / "short" / "seed-2")
+    with pytest.raises(ProbeError, match=r"seed-2' was trained by the recipe Recipe\(.*epochs=1,"):
+        pack(tmp_path / "short", "counter")
+    folder = tmp_path / "counter" / "seed-1"
+    shutil.copytree(tmp_path / "counter" / "seed-0", tmp_path / "counter" / "seed-7")
+    (tmp_path / "counter" / "seed-7" / "training_state.safetensors").write_text("under way")
+    assert pack(tmp_path / "counter", "counter") == 0
+    model = zoo.checkpoint(folder).model
+    with torch.no_grad():
+        model.head.bias.add_(1.0)
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    (folder / "model.safetensors").write_bytes(safetensors.torch.save(tensors))
+    config = load_config(folder)
+    shutil.rmtree(folder)
+    save(folder, model=model, untrained=zoo.networks(seeds=[1])[0].untrained, config=config)
+    with pytest.raises(ProbeError, match=r"another network of seed 1 of 'counter'.*Give overwrite to replace it"):
+        pack(tmp_path / "counter", "counter")
+    assert pack(tmp_path / "counter", "counter", overwrite=True) == 1
+    assert weights_digest(zoo.networks(seeds=[1])[0].model) == weights_digest(model)
+    assert zoo.committed_seeds("counter") == [0, 1, 1000]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.pop("recipe"), "is not the table of trained networks"),
+        (lambda table: table["networks"][0].pop("sha256"), "a network lacks sha256"),
+        (lambda table: table["networks"][1].update(seed="one"), "The zoo has no network 'counter' of seed 1"),
+        (lambda table: table["networks"][1]["sha256"].update(model="0"), "one of the two was changed. Restore both"),
+        (lambda table: table["networks"][1]["sha256"].update(untrained="0"), "one of the two was changed"),
+        (lambda table: table["networks"][1].update(split="0"), "gives another split into training and test strings"),
+        (lambda table: table["recipe"].update(hidden_size=11), r"holds '.*' as torch.float32 .*needs torch.float32"),
+    ],
+)
+@pytest.mark.usefixtures("small")
+def test_a_table_that_does_not_fit_is_refused(change: Callable[[dict[str, Any]], object], message: str) -> None:
+    """The message names the file, what is wrong with it and what to do."""
+    edited("counter", change)
+    with pytest.raises(ProbeError, match=message):
+        zoo.networks(seeds=[1])
+
+
+def test_no_changed_number_of_the_weights_goes_unseen(small: Path) -> None:
+    """Of every network its own weights are checked, also where only its seed moved to another row."""
+    path = small / "counter.safetensors"
+    good = safetensors.torch.load(path.read_bytes())
+    for change in ({"model.head.bias": good["model.head.bias"] + 1e-6}, {"seed": good["seed"].flip(0)}):
+        path.write_bytes(safetensors.torch.save({**good, **change}))
+        with pytest.raises(ProbeError, match="one of the two was changed"):
+            zoo.networks(seeds=[0])
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ProbeError, match="is no complete safetensors file"):
+        zoo.networks(seeds=[0])
+    path.unlink()
+    with pytest.raises(ProbeError, match=r"Cannot read '.*counter.safetensors': No such file.*models.packing"):
+        zoo.networks(seeds=[0])
+
+
+def test_a_network_that_is_not_there_is_named() -> None:
+    """The message says which there are and how to train one."""
+    with pytest.raises(ProbeError, match=r"no network 'gru' of seed 777; it has the seeds 0:1, 1000:1020"):
+        zoo.networks("gru", [777])
+    with pytest.raises(ProbeError, match="Did you mean 'counter'"):
+        zoo.networks("conter")
+    assert zoo.tensorflows_network().config["source"].keys() == {"ref.npz", "weights.npz"}
+
+
+def test_the_command_packs_and_unpacks(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it wrote, a folder that is taken, and wrong usage: exit codes 0, 1 and 2."""
+    everything = tmp_path / "all"
+    shutil.copytree(tmp_path / "counter", everything / "counter")
+    assert main(["pack", str(everything)]) == 0
+    assert capsys.readouterr().out == f"{small / 'counter.safetensors'} 0 new networks\n"
+    assert main(["unpack", "counter", "0", str(tmp_path / "one")]) == 0
+    assert "model.safetensors" in capsys.readouterr().out
+    assert main(["unpack", "counter", "0", str(tmp_path / "one")]) == 1
+    assert "exists and is not empty" in capsys.readouterr().err
+    assert main(["unpack", "counter"]) == 2
+    assert main(["pack", str(tmp_path / "gone")]) == 0
+    assert "nothing is packed" in capsys.readouterr().out
+
+
+def test_the_card_is_what_the_command_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No number in it is typed: the committed card is the one that the tables give."""
+    text = (zoo.ZOO / "README.md").read_text()
+    assert card() == text
+    monkeypatch.setattr(zoo, "ZOO", tmp_path)
+    assert write_card() == 1
+    assert "holds no RECIPE.json" in capsys.readouterr().err
