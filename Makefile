@@ -77,7 +77,7 @@ test: $(VENV)/.installed  ## run every test
 coverage: $(VENV)/.installed  ## run every test and fail where less than 95 % of probe/ is run
 	$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=95
 
-mutants: $(VENV)/.installed  ## break probe/ on purpose, one line at a time, and see that a test fails
+mutants: $(VENV)/.installed  ## break the code on purpose, one theorem or contract at a time, and see that a test fails
 	$(PY) -m benchmarks.mutants
 
 lint: $(VENV)/.installed  ## check style
