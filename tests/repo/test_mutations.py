@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from benchmarks.mutants import written
+from benchmarks.generated import mutants_of
+from benchmarks.mutants import CORE, generated, written
 from benchmarks.mutations import MUTATIONS, Mutation, MutationError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +60,7 @@ def test_every_mutation_has_a_name_of_its_own_and_tests_that_exist() -> None:
     assert [one.test for one in MUTATIONS if not (ROOT / one.tests).is_file()] == []
     named = [(ROOT / one.tests, one.test.partition("::")[2]) for one in MUTATIONS if "::" in one.test]
     assert [name for file, name in named if f"def {name}(" not in file.read_text()] == []
+    assert set(CORE) <= {one.file for one in MUTATIONS}
 
 
 @pytest.mark.parametrize(
@@ -120,8 +124,36 @@ def test_every_misfit_is_named_at_once() -> None:
         _ = written([*MUTATIONS[:3], *lost])
 
 
+def test_generated_mutants_are_drawn_by_the_seed_and_change_what_runs() -> None:
+    """The same seed gives the same mutants, each another program; what an annotation says is left alone."""
+    source = "def half(x: int | None, *, y: int = 2) -> int | None:\n    return x and x / y\n"
+    found, again, other = (list(mutants_of(source, random.Random(seed))) for seed in ("a", "a", "b"))
+    assert found == again != other
+    assert len({changed for _, changed in found} - {source}) == len(found) >= 3
+    assert all(name.startswith(("line 1: ", "line 2: ")) for name, _ in found)
+    for _, changed in found:
+        assert "x: int | None, *, y: int = " in changed
+        assert "-> int | None:" in changed
+
+
+def test_generated_mutants_are_of_each_module_in_turn_and_judged_by_its_tests() -> None:
+    """The files of tests are those that the module's mutations by hand name; of another module they must be given."""
+    files = ["probe/statistics.py", "probe/claims.py"]
+    found = list(islice(generated(files, random.Random(0)), 4))
+    assert sorted(defect.file for defect in found) == sorted(files * 2)
+    assert {defect.file: defect.tests for defect in found} == {
+        "probe/statistics.py": ("tests/wheel/test_statistics.py",),
+        "probe/claims.py": ("tests/wheel/test_claims.py",),
+    }
+    with pytest.raises(MutationError, match=r"probe/errors.py: .*--tests"):
+        _ = next(generated(["probe/errors.py"], random.Random(0)))
+    given = next(generated(["probe/free_running.py"], random.Random(0), ["tests/wheel/test_recording.py"]))
+    assert given.tests == ("tests/wheel/test_recording.py",)
+
+
 WORKSHOP = """
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest  # once, for every run that is forked
