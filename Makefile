@@ -15,10 +15,11 @@ export VECLIB_MAXIMUM_THREADS = 1
 BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train analyses report pages study panel verify explorer picture browser check test coverage mutants lint types docs wheel clean
+.PHONY: help setup train analyses report pages study panel verify explorer picture browser check test exhaustive \
+        coverage mutants mutants-sample lint types docs wheel clean
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed  ## create .venv and install the project with its development tools
 
@@ -84,8 +85,11 @@ test: $(VENV)/.installed  ## run every test
 coverage: $(VENV)/.installed  ## run every test and fail where less than 95 % of probe/ is run
 	$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=95
 
-mutants: $(VENV)/.installed  ## break probe/ on purpose, one line at a time, and see that a test fails
+mutants: $(VENV)/.installed  ## break the code on purpose, one theorem or contract at a time, and see that a test fails
 	$(PY) -m benchmarks.mutants
+
+mutants-sample: $(VENV)/.installed  ## a sample of these that the commit chooses, and of generated ones
+	$(PY) -m benchmarks.mutants --sample 12 --generate 8 --seed "$$(git rev-parse HEAD)"
 
 lint: $(VENV)/.installed  ## check style
 	$(PY) -m ruff check .

@@ -109,4 +109,4 @@ def test_what_is_no_table_is_refused() -> None:
     with pytest.raises(ProbeError, match="reads 3 symbols and was given 2"):
         automaton.run([0, 1])
     with pytest.raises(ProbeError, match="symbol 2 does not exist; allowed are 0 to 1"):
-        automaton.run([0, 2, 1])
+        automaton.run([0, 1, 2])

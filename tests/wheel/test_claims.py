@@ -72,6 +72,7 @@ def test_too_few_networks_decide_nothing() -> None:
     assert judged(rule(needs=12), table(SPREAD)).verdict == "established"
     assert judged(rule(needs=1), table([0.95])).verdict == "undecided"
     assert judged(rule(needs=1), table([0.95])).interval is None
+    assert next(field.default for field in dataclasses.fields(Rule) if field.name == "needs") == 50
 
 
 def test_the_interval_is_over_networks() -> None:

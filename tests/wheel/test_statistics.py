@@ -38,10 +38,11 @@ def test_a_higher_level_gives_a_wider_interval() -> None:
 
 
 def test_so_few_networks_have_no_interval() -> None:
-    """Five values cannot reach 95 % (2 / 2^5 lie outside), six can; one and none never."""
+    """Five values cannot reach 95 % (2 / 2^5 lie outside), six can; two reach 40 %, one and none nothing."""
     assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0]) is None
     assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == (1.0, 6.0)
-    assert median_interval([1.0]) is None
+    assert median_interval([1.0, 2.0], 0.4) == (1.0, 2.0)
+    assert median_interval([1.0], 0.4) is None
     assert median_interval([]) is None
 
 

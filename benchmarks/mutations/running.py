@@ -1,0 +1,275 @@
+"""What goes wrong where networks run: formulas, edits, recordings, and the networks of other frameworks."""
+
+from __future__ import annotations
+
+from .mutation import Mutation, of
+
+CELLS: tuple[Mutation, ...] = (
+    *of(
+        "probe.cells.lstm",
+        "tests/wheel/test_recording.py",
+        (
+            "lstm: i and f exchanged",
+            "",
+            "(Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)",
+            "(Signal.FORGET_GATE, Signal.INPUT_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)",
+        ),
+        (
+            "lstm: sigmoid for tanh",
+            "LSTMCell.formulas",
+            "Formula(_g, (_a_g,), lambda _, a: candidate(a))",
+            "Formula(_g, (_a_g,), lambda _, a: gate(a))",
+        ),
+    ),
+    *of(
+        "probe.cells.lstm",
+        "tests/wheel/test_edit_kinds.py",
+        ("lstm: c = c + i g", "LSTMCell.formulas", "f * moment.previous[_c] + i * g", "moment.previous[_c] + i * g"),
+    ),
+    *of(
+        "probe.cells.lstm",
+        "tests/wheel/test_edits.py::test_a_patched_cell_state_enters_the_recurrence",
+        ("lstm: h = o c", "LSTMCell.formulas", "o * output(c)", "o * c"),
+    ),
+    *of(
+        "probe.cells.lstm",
+        "tests/wheel/test_layers_of_every_kind.py",
+        (
+            "lstm: projection left out",
+            "LSTMCell.formulas",
+            "torch.nn.functional.linear(u, P)",
+            "u[..., : len(P)]",
+        ),
+    ),
+    *of(
+        "probe.cells.lstm",
+        "tests/wheel/test_custom_cells.py",
+        (
+            "peepholes: o sees the previous cell state",
+            "LSTMCell.formulas",
+            "_peeping_at_new(_a_o, self.weights.p_o)",
+            "_peeping(_a_o, self.weights.p_o)",
+        ),
+    ),
+    *of(
+        "probe.cells.cell",
+        "tests/wheel/test_recording.py",
+        (
+            "cells: a step starts from its own h",
+            "Cell._open_part",
+            "torch.cat([state[HIDDEN].to(h.dtype).unsqueeze(0), h[:-1]])",
+            "h",
+        ),
+    ),
+    *of(
+        "probe.cells.cell",
+        "tests/wheel/test_traps.py::test_a_replaced_forward_makes_max_error_raise",
+        ("cells: max_error compares h with itself", "Cell._open_part", "signals[HIDDEN].detach()", "h.detach()"),
+    ),
+    *of(
+        "probe.cells.gru",
+        "tests/wheel/test_layers_of_every_kind.py",
+        (
+            "gru: the whole candidate is reset",
+            "GRUCell.__init__",
+            "moment.given[_a_n] + r * v",
+            "r * (moment.given[_a_n] + v)",
+        ),
+        (
+            "gru: z for 1 - z",
+            "GRUCell.__init__",
+            "(moment.previous[HIDDEN] - n) * z + n",
+            "(n - moment.previous[HIDDEN]) * z + moment.previous[HIDDEN]",
+        ),
+    ),
+    *of(
+        "probe.cells.gru",
+        "tests/wheel/test_custom_cells.py",
+        (
+            "gru: nothing is reset before the product",
+            "GRUCell._recurrent_of_reset",
+            "r * moment.previous[HIDDEN]",
+            "moment.previous[HIDDEN]",
+        ),
+    ),
+    *of(
+        "probe.cells.rnn",
+        "tests/wheel/test_layers_of_every_kind.py",
+        ("rnn: h left out", "RNNCell.given", "inputs + self.recurrent(previous)", "inputs"),
+    ),
+)
+RUNS: tuple[Mutation, ...] = (
+    *of(
+        "probe.traces",
+        "tests/wheel/test_recording_errors.py",
+        ("traces: the error of NaN is small", "_worst", 'float("inf")', "0.0"),
+    ),
+    *of(
+        "probe.traces",
+        "tests/wheel/test_packed.py",
+        ("traces: padding compared", "_worst", "errors.masked_fill(~valid.to(errors.device), 0)", "errors"),
+    ),
+    *of(
+        "probe.traces",
+        "tests/wheel/test_layers_of_every_kind.py",
+        ("traces: a reverse layer reads forwards", "open_call", "own_order(x, layer, call.lengths)", "x"),
+    ),
+    *of(
+        "probe.calls",
+        "tests/wheel/test_recording.py",
+        (
+            "calls: h and c exchanged",
+            "_initial",
+            "zip(layer.states, parts, strict=True)",
+            "zip(layer.states, parts[::-1], strict=True)",
+        ),
+    ),
+    *of(
+        "probe.calls",
+        "tests/wheel/test_packed.py",
+        ("calls: a reverse row begins in the padding", "own_steps", "lengths - 1 - steps", "lengths - steps"),
+    ),
+    *of(
+        "probe.engine",
+        "tests/wheel/test_edits.py::test_a_patched_cell_state_enters_the_recurrence",
+        (
+            "engine: h stale after a patch of c",
+            "_changed_step",
+            "_choose(value, computed, differs, reached[signal])",
+            "_choose(value, computed, differs & (signal != HIDDEN), reached[signal])",
+        ),
+    ),
+    *of(
+        "probe.engine",
+        "tests/wheel/test_edits.py::test_patching_with_the_runs_own_values_changes_no_bit",
+        (
+            "engine: a patch with itself changes bits",
+            "_changed_step",
+            "_choose(value, computed, differs, reached[signal])",
+            "computed",
+        ),
+    ),
+    *of(
+        "probe.engine",
+        "tests/wheel/test_edits.py::test_a_later_edit_starts_from_the_earlier_ones_run",
+        ("engine: a second edit starts from the natural run", "rerun", "step != steps[0]", "False"),
+    ),
+    *of(
+        "probe.engine",
+        "tests/wheel/test_edit_kinds.py",
+        ("engine: resumes from the first state", "rerun", "natural.before(steps[0])", "natural.initial"),
+    ),
+    *of(
+        "probe.engine",
+        "tests/wheel/test_edit_gradients.py",
+        ("engine: the natural run's gradient", "_SameValue.backward", "(None, gradients[0])", "(gradients[0], None)"),
+    ),
+    *of(
+        "probe.placing",
+        "tests/wheel/test_edit_kinds.py",
+        (
+            "edits: a later one does not see the earlier one's",
+            "changes_of.change",
+            "changed[where].clone()",
+            "value[where].clone()",
+        ),
+    ),
+    *of(
+        "probe.edits",
+        "tests/wheel/test_edit_kinds.py",
+        (
+            "edits: a mean over steps and not over rows",
+            "ablate",
+            "values.nanmean(0, keepdim=True)",
+            "values.nanmean(1, keepdim=True)",
+        ),
+    ),
+    *of(
+        "probe.edit_kinds",
+        "tests/wheel/test_edits.py::test_several_steps_each_take_their_own_values",
+        (
+            "edits: the source's first step at every step",
+            "Patch.put",
+            "self.values[rows, place.positions]",
+            "self.values[rows, 0]",
+        ),
+    ),
+    *of(
+        "probe.interventions",
+        "tests/wheel/test_edit_errors.py",
+        (
+            "edits: a hook stays behind",
+            "intervene",
+            "stack.callback(module.register_forward_hook(hook, with_kwargs=True, prepend=True).remove)",
+            "module.register_forward_hook(hook, with_kwargs=True, prepend=True)",
+        ),
+    ),
+    *of(
+        "probe.collecting",
+        "tests/wheel/test_packed.py",
+        (
+            "recording: padding holds numbers",
+            "Collector._arranged",
+            'value.masked_fill(~valid.unsqueeze(-1), float("nan"))',
+            "value",
+        ),
+    ),
+    *of(
+        "probe.collecting",
+        "tests/wheel/test_gradients_of.py",
+        ("gradients: taps off the path", "_with_taps.change", "torch.ones_like(own)", "own"),
+    ),
+    *of(
+        "probe.machines",
+        "tests/wheel/test_machines.py",
+        (
+            "machine: goes on with the step that was read",
+            "Machine.answers",
+            "self.inputs[rows[part], step + 1 :]",
+            "self.inputs[rows[part], step:]",
+        ),
+    ),
+    *of(
+        "probe.files",
+        "tests/wheel/test_files.py",
+        ("files: written in place", "write_atomically", "os.replace(temporary, path)", "path.write_bytes(data)"),
+    ),
+)
+LOADING: tuple[Mutation, ...] = (
+    *of(
+        "probe.loading.layouts.keras_arrays",
+        "tests/repo/test_loading_keras.py",
+        ("keras: a GRU's gates in torch's order", "", "(1, 0, 2)", "(0, 1, 2)"),
+    ),
+    *of(
+        "probe.loading.layouts.tf1_names",
+        "tests/repo/test_loading_counters.py",
+        ("tf1: gates i j f o read as i f j o", "_lstm", "(0, 2, 1, 3)", "(0, 1, 2, 3)"),
+    ),
+    *of(
+        "probe.loading.layouts.onnx_nodes",
+        "tests/repo/test_loading_onnx.py",
+        (
+            "onnx: linear_before_reset turned round",
+            "_plan",
+            'node.given.get("linear_before_reset", 0)',
+            'not node.given.get("linear_before_reset", 0)',
+        ),
+    ),
+    *of(
+        "probe.loading.layouts.haiku_names",
+        "tests/repo/test_loading_jax.py",
+        ("haiku: nothing added to the forget gate", "", "FORGET_BIAS = 1.0", "FORGET_BIAS = 0.0"),
+    ),
+    *of(
+        "probe.loading.formats.pickled",
+        "tests/wheel/test_loading_hostile.py::test_an_archive_of_torchscript_calls_nothing",
+        (
+            "pickles: every name is found",
+            "Reader.find_class",
+            'raise RefusedError(f"{module}.{name}")',
+            "return super().find_class(module, name)",
+        ),
+    ),
+)
+MUTATIONS = (*CELLS, *RUNS, *LOADING)
