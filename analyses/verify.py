@@ -38,7 +38,7 @@ PANEL = (
 )
 #: How far a value may lie from the stored one, relative to the largest value of its metric in the group: a mean that
 #: is nearly 0 is as exact as the numbers that it is the mean of, which are rounded in float32.
-RTOL = 1e-6
+RTOL, ATOL = 1e-6, 1e-12
 #: One of so many groups beside the panel.
 ONE_IN = 100
 #: So many moved values of a question and network are named one by one.
@@ -119,7 +119,7 @@ def differences(question: str, old: pd.DataFrame, new: pd.DataFrame) -> list[str
     scale = finite.groupby([old["metric"].to_numpy(), old["signal"].to_numpy()]).transform("max").to_numpy()
     with np.errstate(invalid="ignore"):  # two infinities are equal, and their difference is no number
         size = np.where(before == after, 0.0, np.abs(after - before))
-    same = (size <= RTOL * scale) | (np.isnan(before) & np.isnan(after))
+    same = (size <= np.maximum(RTOL * scale, ATOL)) | (np.isnan(before) & np.isnan(after))
     moved = np.flatnonzero(~same)
     if not len(moved):
         return []

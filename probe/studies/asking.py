@@ -99,7 +99,7 @@ def reading_names(prepared: Prepared) -> dict[str, str]:
 
 
 def kept(folder: Path, parts: dict[str, str]) -> Finding | None:
-    """Return the finding in a folder where it is whole and of the same study, network and code; else None."""
+    """Return the finding in a folder where it is whole and of the same study and version; else None."""
     if not (folder / "finding.json").is_file():
         return None
     try:

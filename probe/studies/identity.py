@@ -1,10 +1,9 @@
-"""What makes two runs of a study the same: digests of the network, inputs, concepts, readout, programs and code."""
+"""What makes two runs of a study the same: the network, inputs, concepts, readout, programs and version."""
 
 from __future__ import annotations
 
 import hashlib
-from functools import cache
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,16 @@ from ..abstraction.programs import as_tuples
 from .functions import calling
 from .prepared import Prepared
 
+#: What the version is called beside the digests.
+VERSION = "version of rnn-probe"
 #: So many sequences tell what a function does that nothing else is known of.
 _TRIED = 16
 
 
 def parts(prepared: Prepared) -> dict[str, str]:
     """Return a digest for each thing that a study's answers follow from, by what it is called in a message.
+
+    Another build of the same version takes answers up again; which libraries gave them is information beside each.
 
     What a function does is told by what it returns: on the study's own sequences where it is asked for these, and on
     random ones otherwise.
@@ -34,8 +37,7 @@ def parts(prepared: Prepared) -> dict[str, str]:
         "programs": digest(*_programs(prepared)),
         "fixed_inputs": digest(None if study.fixed_inputs is None else np.asarray(study.fixed_inputs)),
         "title and seed": digest(study.title, study.seed),
-        "code": code(),
-        "torch": torch.__version__,
+        VERSION: version("rnn-probe"),
     }
     return found
 
@@ -49,15 +51,6 @@ def digest(*values: Any) -> str:
         else:
             found.update(repr(value).encode())
         found.update(b"\0")
-    return found.hexdigest()
-
-
-@cache
-def code() -> str:
-    """Return the SHA-256 over this package's own sources."""
-    root, found = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
 
 

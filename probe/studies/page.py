@@ -10,6 +10,7 @@ import pandas as pd
 from ..findings import Finding
 from ..report import Block, Code, Details, Figure, Link, Page, Points, Section, Sentence, Strong, Table, Text
 from . import asking, card, exchanging, explored
+from .identity import VERSION
 from .prepared import Prepared
 from .tables import listed, one, said, several
 
@@ -211,7 +212,7 @@ def _limits(prepared: Prepared) -> list[Sentence]:
 
 def _provenance(found: Mapping[str, Finding]) -> dict[str, str]:
     provenance = found["network"].provenance
-    parts = {f"{name} (SHA-256)": text for name, text in provenance["study"].items() if name != "torch"}
+    parts = {f"{name} (SHA-256)": text for name, text in provenance["study"].items() if name != VERSION}
     return parts | {str(name): str(number) for name, number in provenance["versions"].items()}
 
 

@@ -1,0 +1,110 @@
+"""What a change of the code does to what was measured: nothing where no value changes, a loud error otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+#: Of each kind of network one, so that every question is asked of some.
+GROUPS = '[("counter", "seed-1000"), ("template", "seed-1000"), ("planted", "ones"), ("code-signed", "seed-1000")]'
+#: Prints which questions are to be measured again, by group.
+MISSING = f"""
+import json, sys
+from analyses import measured, study
+found = {{}}
+for recipe, member in {GROUPS}:
+    group = study.Group(recipe, member)
+    digests = measured.digests(group.networks())
+    held = measured.held(measured.FOLDER, measured.PARTS, recipe, member, digests)
+    found[recipe] = held.missing(digests, group.questions)
+print(json.dumps(found))
+"""
+#: Measures one group again, prints what is wrong, and how many values were compared.
+AGAIN = """
+from analyses import study, verify
+found = verify.again(study.Group("code-signed", "seed-1000"))
+print(found.values)
+print("\\n".join(found.faults))
+"""
+#: A report about a network of one's own, into the folder that it is given; prints which questions were taken up
+#: again.
+REPORT = """
+import sys, torch, probe
+torch.manual_seed(0)
+told = []
+x = torch.randint(0, 2, (40, 5, 1)).float()
+ones = x[:, :, 0].cumsum(1).long().numpy()
+study = probe.Study(torch.nn.GRU(1, 3, batch_first=True), x, {"ones": ones})
+study.run(sys.argv[1], progress=told.append)
+print(*(f"{one.question} {one.state}" for one in told if one.state != "started"))
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the checkout's code and measurements."""
+    for name in ("probe", "models", "analyses"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def run(copy: Path, program: str, *arguments: str) -> str:
+    """Run a program against the copy's code and return what it printed."""
+    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    words = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(words, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def change(path: Path, old: str, new: str) -> None:
+    """Replace a text that stands in a file, everywhere."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_refactoring_makes_no_measurement_stale(copy: Path, tmp_path: Path) -> None:
+    """A word of a message, a module's name, a local variable: nothing is asked for, a report is taken up."""
+    report = str(tmp_path / "report")
+    first = run(copy, REPORT, report).split()
+    assert "answered" in first
+    assert "kept" not in first
+    change(copy / "probe" / "streaming.py", "gave values of shape", "had values of shape")
+    (copy / "probe" / "nested.py").rename(copy / "probe" / "nests.py")
+    for name in ("recording_files.py", "streaming.py"):
+        change(copy / "probe" / name, "from .nested import", "from .nests import")
+    old = "indices = as_numbers(name, value)\n    if not indices or len(set(indices)) != len(indices):"
+    change(copy / "probe" / "signals.py", old, old.replace("indices", "places"))
+    change(copy / "probe" / "signals.py", "them twice.\")\n    return indices", "them twice.\")\n    return places")
+    assert set(map(tuple, json.loads(run(copy, MISSING)).values())) == {()}
+    again = run(copy, REPORT, report).split()
+    assert "kept" in again
+    assert "answered" not in again
+
+
+def test_a_formula_that_changed_is_named_until_its_version_is_raised(copy: Path) -> None:
+    """One question's formula moves by 1 %: measuring again names it; with a new version it alone is asked for."""
+    values, *faults = run(copy, AGAIN).split("\n")
+    assert int(values) > 200
+    assert faults == ["", ""]
+    formula = copy / "probe" / "questions" / "class_means.py"
+    change(formula, "float(hits.mean() / own.mean())", "float(hits.mean() / own.mean() * 1.01)")
+    _, fault, *others = run(copy, AGAIN).split("\n")
+    assert others == [""]
+    assert fault.startswith("code-signed/seed-1000: class_means (version 1) moved in ")
+    assert "class_mean_ratio of code-signed/seed-1000 step " in fault
+    before, now = (float(fault.split(word)[0].split()[-1]) for word in (" before", " now"))
+    assert now / before == pytest.approx(1.01, rel=1e-6)
+    assert "raise VERSION in analyses/class_means.py and run `make study`" in fault
+    change(copy / "analyses" / "class_means.py", "VERSION = 1", "VERSION = 2")
+    assert json.loads(run(copy, MISSING)) == {
+        recipe: ["class_means"] for recipe in ("counter", "template", "planted", "code-signed")
+    }
