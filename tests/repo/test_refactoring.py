@@ -83,7 +83,7 @@ def test_a_refactoring_makes_no_measurement_stale(copy: Path, tmp_path: Path) ->
         change(copy / "probe" / name, "from .nested import", "from .nests import")
     old = "indices = as_numbers(name, value)\n    if not indices or len(set(indices)) != len(indices):"
     change(copy / "probe" / "signals.py", old, old.replace("indices", "places"))
-    change(copy / "probe" / "signals.py", "them twice.\")\n    return indices", "them twice.\")\n    return places")
+    change(copy / "probe" / "signals.py", 'them twice.")\n    return indices', 'them twice.")\n    return places')
     assert set(map(tuple, json.loads(run(copy, MISSING)).values())) == {()}
     again = run(copy, REPORT, report).split()
     assert "kept" in again
