@@ -12,13 +12,15 @@ export OPENBLAS_NUM_THREADS = 1
 export NUMEXPR_NUM_THREADS = 1
 # joblib's workers and numpy alike: one seed a process, one thread a seed.
 export VECLIB_MAXIMUM_THREADS = 1
+# What Python compiled is kept, also where containers turn that off: every process would compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train analyses report pages study explorer picture browser check test coverage mutants lint types docs wheel clean
+.PHONY: help setup train analyses report pages study explorer picture browser check test exhaustive coverage mutants lint types docs wheel clean
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed  ## create .venv and install the project with its development tools
 
@@ -71,10 +73,13 @@ check: lint types test  ## what a change must pass: style, types, tests
 # A file's tests stay in one process.
 TESTS := $(PY) -m pytest -n $(JOBS) --dist loadgroup
 
-test: $(VENV)/.installed  ## run every test
+test: $(VENV)/.installed  ## run the tests
 	$(TESTS)
 
-coverage: $(VENV)/.installed  ## run every test and fail where less than 95 % of probe/ is run
+exhaustive: $(VENV)/.installed  ## run the long tests, which make test leaves out
+	$(TESTS) -m exhaustive
+
+coverage: $(VENV)/.installed  ## run the tests and fail where less than 95 % of probe/ is run
 	$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 mutants: $(VENV)/.installed  ## break probe/ on purpose, one line at a time, and see that a test fails
