@@ -15,7 +15,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 TOGETHER = ("test_analyses", "test_battery")
 #: Tests of these files take long, and share nothing but what these fixtures make.
 APART = ("test_studies",)
-SHARED = ("of_planted", "of_random")
+SHARED = ("of_planted", "of_bare", "of_random")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from probe import Readout, Study
+from probe import Finding, Readout, Study
+from probe.report import Page
+from probe.studies.asking import questions
+from probe.studies.prepared import prepare
+from probe.studies.sightings import Sightings
 
 UNITS = 6
 FUNCTIONS = """
@@ -100,6 +105,32 @@ def study_of(lstm: Any, **more: Any) -> Study:
         "readout": Readout("ones", weight=weight, bias=bias),
     }
     return Study(lstm, **(given | more))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study wrote.
+
+    Attributes:
+        folder: where its report lies.
+        page: its page.
+        findings: its findings by question.
+    """
+
+    folder: Path
+    page: Page
+    findings: dict[str, Finding]
+
+
+def report_of(study: Study, folder: Path) -> Report:
+    """Run a study in a folder, and return what it wrote."""
+    page = study.run(folder)
+    return Report(folder, page, {path.name: Finding.read(path) for path in sorted((folder / "findings").iterdir())})
+
+
+def answer(study: Study, question: str) -> Finding:
+    """Return what a study answers to one of its questions; the others are not asked."""
+    return dict(questions(Sightings(prepare(study))))[question]()
 
 
 def written(folder: Path, text: str = STUDY) -> Path:
