@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 # Before torch is imported: small networks run many times slower on two threads than on one.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
@@ -18,11 +17,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from safetensors.torch import save_file
 from torch import Tensor, nn
-
-from probe import DataFigure
 
 torch.set_num_threads(1)
 
@@ -49,7 +45,7 @@ for shared in (
 ):
     _share(shared)
 
-from studied import Report, planted, report_of, study_of
+from studied import Report, planted, report_of, study_of, without_pictures
 
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
 
@@ -148,21 +144,17 @@ def of_bare(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 @pytest.fixture(scope="session")
 def of_random(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Return the report on a network that nobody trained."""
+    """Return the report on a network that nobody trained, without pictures."""
     torch.manual_seed(3)
-    study = study_of(nn.LSTM(1, 6, batch_first=True))
-    return report_of(study, tmp_path_factory.mktemp("random"))
+    with without_pictures():
+        return report_of(study_of(nn.LSTM(1, 6, batch_first=True)), tmp_path_factory.mktemp("random"))
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave every figure empty, for tests of words and numbers: drawing is most of what a study takes."""
-    empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>\n'
-
-    def made(_: Figure, **words: Any) -> DataFigure:
-        return DataFigure(**words, svg=empty, png=b"")
-
-    monkeypatch.setattr(DataFigure, "from_figure", made)
+def undrawn() -> Iterator[None]:
+    """Leave every figure empty; see studied.py."""
+    with without_pictures():
+        yield
 
 
 @pytest.fixture

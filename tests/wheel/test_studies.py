@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from studied import Report, answer, bits, ones, planted, report_of, study_of
+from studied import Report, answer, bits, ones, planted, report_of, study_of, without_pictures
 from torch import nn
 
 from probe import Concept, Finding, Readout, Study
@@ -118,6 +119,15 @@ def test_one_network_decides_nothing_about_a_recipe(of_planted: Report) -> None:
     assert "undecided" in page.render()
 
 
+def test_a_page_of_pictures_is_not_large(of_planted: Report) -> None:
+    """All figures and the explorer of a small network are in it, and it stays below 400,000 bytes."""
+    text = of_planted.page.render()
+    names = [figure.name for finding in of_planted.findings.values() for figure in finding.figures]
+    assert len(names) == 7
+    assert all(f'id="{name}"' in text for name in names)
+    assert len(text.encode()) < 400_000
+
+
 def test_an_untrained_network_is_not_said_to_have_learned(of_random: Report) -> None:
     """What can be read from it can be read from others like it, which the words say."""
     page, found = of_random.page, of_random.findings
@@ -153,9 +163,10 @@ def test_controls_stand_beside_the_score(of_planted: Report) -> None:
     assert 0 < by_step < 0.7
 
 
-def test_a_stack_of_several_lengths(trained: Stacked, tmp_path: Path) -> None:
+@pytest.mark.parametrize("drawn", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+def test_a_stack_of_several_lengths(drawn: bool, trained: Stacked, tmp_path: Path) -> None:
     """Two layers, sequences of 5 to 12 steps: the depth is read and used, and padding is no data."""
-    x, lengths = brackets(300, 1)
+    x, lengths = brackets(160, 1)
     x[np.arange(12) >= lengths[:, None]] = np.nan
     head = trained.head
     study = Study(
@@ -165,7 +176,8 @@ def test_a_stack_of_several_lengths(trained: Stacked, tmp_path: Path) -> None:
         lengths=lengths,
         readout=Readout("depth", function=head),
     )
-    report = report_of(study, tmp_path / "report")
+    with nullcontext() if drawn else without_pictures():
+        report = report_of(study, tmp_path / "report")
     page, found = report.page, report.findings
     assert value(found["reading-depth"], metric="best_score", subject="trained") > 0.95
     assert value(found["answers"], metric="accuracy", subject="trained") > 0.95
@@ -177,7 +189,7 @@ def test_a_stack_of_several_lengths(trained: Stacked, tmp_path: Path) -> None:
     assert {"all of rnn[0]", "all of rnn[1]"} <= set(followed.index)
     steps = found["gates"].measurements.query("metric == 'mean'")
     assert np.isfinite(steps["value"]).all()
-    assert "300 sequences of 5 to 12 steps" in found["network"].notes["inputs"]
+    assert "160 sequences of 5 to 12 steps" in found["network"].notes["inputs"]
     assert len(page.render().encode()) < 400_000
 
 
