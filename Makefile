@@ -70,8 +70,8 @@ picture: browser  ## take README's picture of the committed page
 
 check: lint types test  ## what a change must pass: style, types, tests
 
-# A file's tests stay in one process.
-TESTS := $(PY) -m pytest -n $(JOBS) --dist loadgroup
+# A file's tests stay in one process: tests/conftest.py.
+TESTS := $(PY) -m pytest -n $(JOBS)
 
 test: $(VENV)/.installed  ## run the tests
 	$(TESTS)

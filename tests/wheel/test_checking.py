@@ -44,7 +44,7 @@ def checked(folder: Path, checker: str) -> Any:
 @pytest.fixture
 def module(tmp_path: Path, pytestconfig: pytest.Config) -> Any:
     """Return the made-up module under the checker of these tests."""
-    return checked(tmp_path, pytestconfig.getoption("--jaxtyping-packages").split(",")[-1])
+    return checked(tmp_path, str(pytestconfig.getoption("--jaxtyping-packages")).split(",")[-1])
 
 
 def test_a_function_inside_another_is_checked_every_time(module: Any) -> None:
