@@ -55,7 +55,7 @@ def study_with(values: Any, kind: str | None = None) -> Study:
     return Study(nn.GRU(1, 16, batch_first=True), x, concepts, title=HOSTILE)
 
 
-LARGE = pytest.param(24, 256, 300, marks=pytest.mark.exhaustive)
+LARGE = [pytest.param(*size, marks=pytest.mark.exhaustive) for size in ((3, 512, 700), (24, 256, 300))]
 LONG = [pytest.param(count, marks=pytest.mark.exhaustive) for count in (13, 27)]
 
 
@@ -120,7 +120,7 @@ def test_of_many_places_the_best_are_drawn(count: int, shown: int) -> None:
     assert len(figure.data) == len(table)
 
 
-@pytest.mark.parametrize(("count", "units", "steps"), [(1, 4, 5), (3, 512, 700), (24, 16, 20), LARGE])
+@pytest.mark.parametrize(("count", "units", "steps"), [(1, 4, 5), (3, 128, 90), (24, 16, 20), *LARGE])
 def test_gates_of_many_layers_units_and_steps_are_drawn(count: int, units: int, steps: int) -> None:
     """Three gates of each layer; of 24 layers six are drawn, the lowest and the highest among them."""
     names = [f"{HOSTILE}{layer}" for layer in range(count)]
