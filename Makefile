@@ -76,8 +76,9 @@ TESTS := $(PY) -m pytest -n $(JOBS)
 test: $(VENV)/.installed  ## run the tests
 	$(TESTS)
 
+# Annotations are checked by the smaller tests of the same behaviours, and checking them takes a third of the time.
 exhaustive: $(VENV)/.installed  ## run the long tests, which make test leaves out
-	$(TESTS) -m exhaustive
+	JAXTYPING_DISABLE=1 $(TESTS) -m exhaustive
 
 coverage: $(VENV)/.installed  ## run the tests and fail where less than 95 % of probe/ is run
 	$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=95
