@@ -30,7 +30,7 @@ from models.training import Job, train, train_job
 from probe.errors import ProbeError
 
 ROOT = Path(__file__).parents[2]
-MANY = ("--seeds", "0:4", "--epochs", "100")
+MANY = ("--seeds", "0:3", "--epochs", "100")
 CONFIG, MODEL = "config.json", "model.safetensors"
 # Ctrl-C as a terminal sends it: a test run started in the background would hand down "ignore".
 START = (
@@ -167,7 +167,7 @@ def test_a_killed_worker_loses_nothing(whole: dict[str, bytes], tmp_path: Path) 
     assert (process.returncode, out) == (1, "")
     assert "error: A worker process died before its work was done" in err
     assert "With --resume, and without --overwrite, the same command goes on from here." in err
-    assert len(list((tmp_path / "run").glob(f"*/{CONFIG}"))) < 4, "finished before the kill: too short"
+    assert len(list((tmp_path / "run").glob(f"*/{CONFIG}"))) < 3, "finished before the kill: too short"
     assert resume(tmp_path / "run", jobs=2) == 0
     assert contents(tmp_path / "run") == whole
 
@@ -179,7 +179,7 @@ def test_a_killed_parent_takes_its_workers_along_and_loses_nothing(whole: dict[s
     process.communicate()
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert alive == []
-    assert len(list((tmp_path / "run").glob(f"*/{CONFIG}"))) < 4, "finished before the kill: too short"
+    assert len(list((tmp_path / "run").glob(f"*/{CONFIG}"))) < 3, "finished before the kill: too short"
     assert resume(tmp_path / "run") == 0
     assert contents(tmp_path / "run") == whole
 
@@ -190,7 +190,7 @@ def test_ctrl_c_ends_all_processes_with_one_line(whole: dict[str, bytes], tmp_pa
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate()
     assert (process.returncode, out) == (130, "")
-    lines = [line for line in err.splitlines() if " of 4, counter, seed " not in line]
+    lines = [line for line in err.splitlines() if " of 3, counter, seed " not in line]
     assert lines == [
         "error: Interrupted. With --resume, and without --overwrite, the same command goes on from here."
     ]
@@ -319,7 +319,7 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(
     code = command.main([*MANY, "--cluster", cluster.scheduler_address, "--quiet", "--out", str(folder)])
     killer.join()
     assert code == 0
-    assert len(finished) < 4, "finished before the kill: too short"
+    assert len(finished) < 3, "finished before the kill: too short"
     assert not psutil.pid_exists(victims[0])
     assert contents(folder) == whole
 
