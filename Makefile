@@ -12,6 +12,8 @@ export OPENBLAS_NUM_THREADS = 1
 export NUMEXPR_NUM_THREADS = 1
 # joblib's workers and numpy alike: one seed a process, one thread a seed.
 export VECLIB_MAXIMUM_THREADS = 1
+# What Python compiled is kept, also where containers turn that off: every process would compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
@@ -76,13 +78,17 @@ picture: browser  ## take README's picture of the committed page
 
 check: lint types test  ## what a change must pass: style, types, tests
 
-# A file's tests stay in one process.
-TESTS := $(PY) -m pytest -n $(JOBS) --dist loadgroup
+# A file's tests stay in one process: tests/conftest.py.
+TESTS := $(PY) -m pytest -n $(JOBS)
 
-test: $(VENV)/.installed  ## run every test
+test: $(VENV)/.installed  ## run the tests
 	$(TESTS)
 
-coverage: $(VENV)/.installed  ## run every test and fail where less than 95 % of probe/ is run
+# Annotations are checked by the smaller tests of the same behaviours, and checking them takes a third of the time.
+exhaustive: $(VENV)/.installed  ## run the long tests, which make test leaves out
+	JAXTYPING_DISABLE=1 $(TESTS) -m exhaustive
+
+coverage: $(VENV)/.installed  ## run the tests and fail where less than 95 % of probe/ is run
 	$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 mutants: $(VENV)/.installed  ## break the code on purpose, one theorem or contract at a time, and see that a test fails

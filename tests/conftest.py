@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Before torch and numpy are imported: small networks run many times slower on two threads than on one.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
-#: Tests of these files read what one process measured once; in two processes it would be measured twice.
-TOGETHER = ("test_analyses", "test_battery")
-#: Tests of these files take long, and share nothing but what these fixtures make.
-APART = ("test_studies",)
-SHARED = ("of_planted", "of_random")
+#: Files whose tests read what one process made once; in two processes it would be made twice.
+TOGETHER = {
+    "asked once": ("test_analyses", "test_battery"),
+    "reports of studies": ("test_studies.py", "test_studies_words"),
+}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a file's tests to one process (`-n 2 --dist loadgroup`), so that what a module makes is made once."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Give a file's tests to one process (`-n 2`), so that what a module makes is made once.
+
+    Marks of xdist's own (`xdist_group`) would do, but it writes them into a name that pytest 9.2 no longer reads.
+    """
+    return ByFile(config, log)
 
 
-def _group(item: pytest.Item) -> str:
-    if item.path.stem.startswith(TOGETHER):
-        return "asked once"
-    if item.path.stem.startswith(APART):
-        return next((name for name in SHARED if name in getattr(item, "fixturenames", ())), item.nodeid)
-    return str(item.path)
+class ByFile(LoadScopeScheduling):
+    """Shares out files, and those that share something together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::", maxsplit=1)[0]
+        name = path.rpartition("/")[2]
+        return next((group for group, starts in TOGETHER.items() if name.startswith(starts)), path)

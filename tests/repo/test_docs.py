@@ -20,6 +20,8 @@ import probe.report
 from tests.repo.docs_blocks import ROOT, blocks, run, undecided
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
+#: Writes the report of a study twice.
+LONG = ("study.md",)
 RUN = [page for page in PAGES if any(block.run for block in blocks(page.read_text()))]
 
 
@@ -29,9 +31,10 @@ def named(page: Path) -> str:
 
 
 def marked(page: Path) -> object:
-    """Return a page as a parameter, marked where it downloads something."""
+    """Return a page as a parameter, marked where it downloads something or takes long."""
     network = any(block.network for block in blocks(page.read_text()))
-    return pytest.param(page, id=named(page), marks=[pytest.mark.packages] * network)
+    marks = [pytest.mark.packages] * network + [pytest.mark.exhaustive] * (named(page) in LONG)
+    return pytest.param(page, id=named(page), marks=marks)
 
 
 @pytest.mark.parametrize("page", [marked(page) for page in RUN])
@@ -61,6 +64,7 @@ def test_no_code_of_a_page_is_left_out(page: Path) -> None:
 def test_the_pages_that_run_are_found() -> None:
     """The list that the tests above go through has the pages in folders too."""
     found = {named(page) for page in RUN}
+    assert found >= set(LONG)
     assert found >= {"coming-from.md", "fused-hooks.md", "tutorial.md", "concepts/probing.md", "howto/question.md"}
 
 

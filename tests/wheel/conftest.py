@@ -45,6 +45,8 @@ for shared in (
 ):
     _share(shared)
 
+from studied import Report, planted, report_of, study_of, without_pictures
+
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
 
 
@@ -124,6 +126,35 @@ def x() -> Tensor:
 def other() -> Tensor:
     """Return other inputs of the same shape."""
     return torch.randn(BATCH, TIME, INPUTS, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="session")
+def of_planted(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Return the report on the network whose unit 0 holds the count, with two rival programs."""
+    study = study_of(planted(), programs={"count": sum, "length": len})
+    return report_of(study, tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture(scope="session")
+def of_bare(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Return the report on the same network without a readout."""
+    study = study_of(planted(), readout=None)
+    return report_of(study, tmp_path_factory.mktemp("bare"))
+
+
+@pytest.fixture(scope="session")
+def of_random(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Return the report on a network that nobody trained, without pictures."""
+    torch.manual_seed(3)
+    with without_pictures():
+        return report_of(study_of(nn.LSTM(1, 6, batch_first=True)), tmp_path_factory.mktemp("random"))
+
+
+@pytest.fixture
+def undrawn() -> Iterator[None]:
+    """Leave every figure empty; see studied.py."""
+    with without_pictures():
+        yield
 
 
 @pytest.fixture

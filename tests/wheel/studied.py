@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from matplotlib.figure import Figure
 from safetensors.torch import save_file
 from torch import nn
 
-from probe import Readout, Study
+from probe import DataFigure, Finding, Readout, Study
+from probe.report import Page
 
 UNITS = 6
 FUNCTIONS = """
@@ -100,6 +106,49 @@ def study_of(lstm: Any, **more: Any) -> Study:
         "readout": Readout("ones", weight=weight, bias=bias),
     }
     return Study(lstm, **(given | more))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study wrote.
+
+    Attributes:
+        folder: where its report lies.
+        page: its page.
+        findings: its findings by question.
+    """
+
+    folder: Path
+    page: Page
+    findings: dict[str, Finding]
+
+
+def report_of(study: Study, folder: Path) -> Report:
+    """Run a study in a folder, and return what it wrote."""
+    page = study.run(folder)
+    return Report(folder, page, {path.name: Finding.read(path) for path in sorted((folder / "findings").iterdir())})
+
+
+@contextmanager
+def without_pictures() -> Iterator[None]:
+    """Leave every figure empty, for tests of words and numbers: drawing is most of what a study takes."""
+    empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>\n'
+
+    def made(_: Figure, **words: Any) -> DataFigure:
+        return DataFigure(**words, svg=empty, png=b"")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DataFigure, "from_figure", made)
+        yield
+
+
+def answer(study: Study, question: str) -> Finding:
+    """Return what a study answers to one of its questions; the others are not asked."""
+    from probe.studies.asking import questions
+    from probe.studies.prepared import prepare
+    from probe.studies.sightings import Sightings
+
+    return dict(questions(Sightings(prepare(study))))[question]()
 
 
 def written(folder: Path, text: str = STUDY) -> Path:

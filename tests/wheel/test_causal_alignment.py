@@ -376,8 +376,11 @@ def test_random_bases_are_orthonormal_and_differ():
     assert np.array_equal(next(random_bases(7, 2, 1, seed=1)), drawn[0])
 
 
-def test_the_search_recovers_the_planted_direction(rotated: Machine):
-    """With 8,000 steps, all else as the definition has it, the cosine to the planted direction is .999."""
+@pytest.mark.parametrize(
+    ("iterations", "least"), [(1000, 0.993), pytest.param(8000, 0.999, marks=pytest.mark.exhaustive)]
+)
+def test_the_search_recovers_the_planted_direction(iterations: int, least: float, rotated: Machine):
+    """All else as the definition has it, the cosine to the planted direction is .993 and with 8,000 steps .999."""
     (half, _) = halves(rotated, 3)
-    (found,) = search(rotated, 3, [Search(1, TASK, half.train)], iterations=8000)
-    assert float((found.basis[:, 0] @ PLANTED).abs()) >= 0.999
+    (found,) = search(rotated, 3, [Search(1, TASK, half.train)], iterations=iterations)
+    assert float((found.basis[:, 0] @ PLANTED).abs()) >= least

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from studied import bits, ones, planted, study_of
+from studied import Report, answer, bits, ones, planted, report_of, study_of, without_pictures
 from torch import nn
 
 from probe import Concept, Finding, Readout, Study
-from probe.report import Page
 from probe.report.inline import plain
 
 
@@ -65,11 +65,6 @@ def trained() -> Stacked:
     return model.eval()
 
 
-def findings(folder: Path) -> dict[str, Finding]:
-    """Return the findings of a report by question."""
-    return {path.name: Finding.read(path) for path in sorted((folder / "findings").iterdir())}
-
-
 def value(finding: Finding, **wanted: str) -> float:
     """Return the only value of a finding's rows with these cells."""
     table = finding.measurements
@@ -79,26 +74,9 @@ def value(finding: Finding, **wanted: str) -> float:
     return float(found)
 
 
-@pytest.fixture(scope="module")
-def of_planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Finding]]:
-    """Return the page and findings of the network whose unit 0 holds the count."""
-    folder = tmp_path_factory.mktemp("planted")
-    page = study_of(planted(), programs={"count": sum, "length": len}).run(folder)
-    return page, findings(folder)
-
-
-@pytest.fixture(scope="module")
-def of_random(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Finding]]:
-    """Return the page and findings of a network that nobody trained."""
-    folder = tmp_path_factory.mktemp("random")
-    torch.manual_seed(3)
-    page = study_of(nn.LSTM(1, 6, batch_first=True)).run(folder)
-    return page, findings(folder)
-
-
-def test_the_planted_unit_is_found(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+def test_the_planted_unit_is_found(of_planted: Report) -> None:
     """Unit 0 follows the count with |r| 1 on sequences that did not choose it, and the words name it."""
-    reading = of_planted[1]["reading-ones"]
+    reading = of_planted.findings["reading-ones"]
     place = {"metric": "best_unit", "subject": "trained", "signal": "cell_state"}
     assert value(reading, **place) == pytest.approx(1, abs=1e-5)
     assert set(reading.measurements.query("metric == 'best_unit' and subject == 'trained'")["units"]) == {"0"}
@@ -106,9 +84,9 @@ def test_the_planted_unit_is_found(of_planted: tuple[Page, dict[str, Finding]]) 
     assert value(reading, metric="score", subject="trained", signal="cell_state") > 0.999
 
 
-def test_the_answer_follows_the_planted_unit_alone(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+def test_the_answer_follows_the_planted_unit_alone(of_planted: Report) -> None:
     """Unit 0 put into another run gives all answers, and controls do not; its ablation alone costs something."""
-    _, found = of_planted
+    found = of_planted.findings
     exchange = found["exchange"].measurements
     followed = exchange[exchange["metric"] == "followed"].set_index("network")["value"]
     assert followed["the whole state"] == 1
@@ -123,27 +101,35 @@ def test_the_answer_follows_the_planted_unit_alone(of_planted: tuple[Page, dict[
     assert "that unit alone is enough here" in found["ablation"].notes["answer"]
 
 
-def test_answers_and_rival_programs_are_scored(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+def test_answers_and_rival_programs_are_scored(of_planted: Report) -> None:
     """The network is right on every sequence, answers as the counting program does, and not as the length."""
-    answers = of_planted[1]["answers"]
+    answers = of_planted.findings["answers"]
     assert value(answers, metric="accuracy", subject="trained") == 1
     assert value(answers, metric="agreement", signal="count") == 1
     assert value(answers, metric="agreement", signal="length") < 0.1
     assert "“count” answers most often as the network does" in answers.notes["programs"]
 
 
-def test_one_network_decides_nothing_about_a_recipe(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+def test_one_network_decides_nothing_about_a_recipe(of_planted: Report) -> None:
     """The rule about the recipe is judged, and its verdict on one network is undecided; the page says so."""
-    page, found = of_planted
+    page, found = of_planted.page, of_planted.findings
     (claim,) = found["reading-ones"].claims
     assert (claim.verdict, claim.n) == ("undecided", 1)
     assert "One network says nothing about the recipe" in plain(page.lead)
     assert "undecided" in page.render()
 
 
-def test_an_untrained_network_is_not_said_to_have_learned(of_random: tuple[Page, dict[str, Finding]]) -> None:
+def test_a_page_of_pictures_is_not_large(of_planted: Report) -> None:
+    """All figures and the explorer of a small network are in it, and it stays below 400,000 bytes."""
+    text = of_planted.page.render()
+    figures = [figure for finding in of_planted.findings.values() for figure in finding.figures]
+    assert len(figures) == text.count('<figure class="plot"') == 7
+    assert len(text.encode()) < 400_000
+
+
+def test_an_untrained_network_is_not_said_to_have_learned(of_random: Report) -> None:
     """What can be read from it can be read from others like it, which the words say."""
-    page, found = of_random
+    page, found = of_random.page, of_random.findings
     reading = found["reading-ones"]
     twins = reading.measurements.query("metric == 'control' and units == 'untrained'")["value"].iloc[0]
     assert value(reading, metric="best_score", subject="trained") < twins + 0.05
@@ -153,19 +139,19 @@ def test_an_untrained_network_is_not_said_to_have_learned(of_random: tuple[Page,
 
 
 def test_where_the_answer_follows_no_state_parts_of_it_say_nothing(
-    of_random: tuple[Page, dict[str, Finding]],
+    of_random: Report,
 ) -> None:
     """A head on states that it was not made for: neither units nor searched directions are said to carry anything."""
-    found = of_random[1]
+    found = of_random.findings
     for question in ("exchange", "ablation"):
         assert "The answers are mostly wrong" in found[question].notes["answer"]
         assert "nothing can be said on" in found[question].notes["answer"]
     assert "search" not in found["exchange"].notes
 
 
-def test_controls_stand_beside_the_score(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+def test_controls_stand_beside_the_score(of_planted: Report) -> None:
     """The step, the last inputs, shuffled values and eight twins are measured, and shuffled values cannot be read."""
-    table = of_planted[1]["reading-ones"].measurements
+    table = of_planted.findings["reading-ones"].measurements
     scores = table[table["metric"] == "score"]
     assert {"the step alone", "the last 4 inputs", "shuffled 1"} <= set(scores["network"])
     assert scores[scores["subject"] == "untrained"]["network"].nunique() == 8
@@ -176,9 +162,10 @@ def test_controls_stand_beside_the_score(of_planted: tuple[Page, dict[str, Findi
     assert 0 < by_step < 0.7
 
 
-def test_a_stack_of_several_lengths(trained: Stacked, tmp_path: Path) -> None:
+@pytest.mark.parametrize("drawn", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+def test_a_stack_of_several_lengths(drawn: bool, trained: Stacked, tmp_path: Path) -> None:
     """Two layers, sequences of 5 to 12 steps: the depth is read and used, and padding is no data."""
-    x, lengths = brackets(300, 1)
+    x, lengths = brackets(160, 1)
     x[np.arange(12) >= lengths[:, None]] = np.nan
     head = trained.head
     study = Study(
@@ -188,8 +175,9 @@ def test_a_stack_of_several_lengths(trained: Stacked, tmp_path: Path) -> None:
         lengths=lengths,
         readout=Readout("depth", function=head),
     )
-    page = study.run(tmp_path / "report")
-    found = findings(tmp_path / "report")
+    with nullcontext() if drawn else without_pictures():
+        report = report_of(study, tmp_path / "report")
+    page, found = report.page, report.findings
     assert value(found["reading-depth"], metric="best_score", subject="trained") > 0.95
     assert value(found["answers"], metric="accuracy", subject="trained") > 0.95
     last = found["reading-opened"]
@@ -200,19 +188,19 @@ def test_a_stack_of_several_lengths(trained: Stacked, tmp_path: Path) -> None:
     assert {"all of rnn[0]", "all of rnn[1]"} <= set(followed.index)
     steps = found["gates"].measurements.query("metric == 'mean'")
     assert np.isfinite(steps["value"]).all()
-    assert "300 sequences of 5 to 12 steps" in found["network"].notes["inputs"]
+    assert "160 sequences of 5 to 12 steps" in found["network"].notes["inputs"]
     assert len(page.render().encode()) < 400_000
 
 
-def test_without_a_readout_nothing_causal_is_said(tmp_path: Path) -> None:
+def test_without_a_readout_nothing_causal_is_said(of_bare: Report) -> None:
     """The page says why, and asks neither for answers nor for exchanges."""
-    page = study_of(planted(), readout=None).run(tmp_path)
-    assert set(findings(tmp_path)) == {"network", "reading-ones", "gates", "rest"}
-    assert "Without a readout nothing causal can be said" in page.render()
-    assert "cannot be said without a readout" in plain(page.lead)
+    assert set(of_bare.findings) == {"network", "reading-ones", "gates", "rest"}
+    assert "Without a readout nothing causal can be said" in of_bare.page.render()
+    assert "cannot be said without a readout" in plain(of_bare.page.lead)
 
 
-def test_a_concept_as_an_array_is_exchanged_at_the_last_step_unless_combine_says_more(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_a_concept_as_an_array_is_exchanged_at_the_last_step_unless_combine_says_more() -> None:
     """Without combine only last states are exchanged, and the page says so; `added` exchanges earlier ones."""
     x = bits()
     values = np.cumsum(x[:, :, 0], axis=1)
@@ -220,47 +208,54 @@ def test_a_concept_as_an_array_is_exchanged_at_the_last_step_unless_combine_says
     assert given is not None
     for combine, sentence in ((None, "after the last step"), ("added", "steps before the end")):
         readout = Readout("ones", weight=given.weight, bias=given.bias, combine=combine)
-        study_of(planted(), concepts={"ones": values}, readout=readout).run(tmp_path / str(combine))
-        exchange = findings(tmp_path / str(combine))["exchange"]
+        exchange = answer(study_of(planted(), concepts={"ones": values}, readout=readout), "exchange")
         assert sentence in exchange.notes["setup"]
         assert value(exchange, metric="followed", network="the unit that follows it most") == 1
 
 
-def test_a_run_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
-    """Two runs of one study write the same page; `seed` decides what is drawn."""
-    pages = []
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        study_of(planted(), readout=None, seed=seed).run(tmp_path / name)
-        pages.append((tmp_path / name / "index.html").read_bytes())
-    assert pages[0] == pages[1]
-    assert pages[0] != pages[2]
+def test_a_run_gives_the_same_bytes(of_bare: Report, tmp_path: Path) -> None:
+    """Two runs of one study write the same page, tables and pictures."""
+    again = report_of(study_of(planted(), readout=None), tmp_path / "again")
+    files = [path.relative_to(of_bare.folder) for path in of_bare.folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".html", ".json", ".csv", ".svg", ".png"}
+    assert all((of_bare.folder / file).read_bytes() == (again.folder / file).read_bytes() for file in files)
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_another_seed_draws_other_things(of_bare: Report) -> None:
+    """Of the same study, twins and shuffled values are others; the tables are as long."""
+    other = answer(study_of(planted(), readout=None, seed=1), "reading-ones").measurements
+    own = of_bare.findings["reading-ones"].measurements
+    assert own.shape == other.shape
+    for subject in ("null", "untrained"):
+        one, two = (table[table["subject"] == subject]["value"].tolist() for table in (own, other))
+        assert one != two
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_plain_rnn_has_no_gates(tmp_path: Path) -> None:
     """The page says so instead of a picture; its fixed points are looked for all the same."""
     torch.manual_seed(0)
-    study_of(nn.RNN(1, 6, batch_first=True), readout=None).run(tmp_path)
-    found = findings(tmp_path)
+    found = report_of(study_of(nn.RNN(1, 6, batch_first=True), readout=None), tmp_path).findings
     assert "A plain RNN has no gates" in found["gates"].notes["answer"]
+    assert not found["gates"].figures
     assert "fixed point" in found["rest"].notes["answer"]
 
 
 def test_few_sequences_and_constant_concepts_are_said(tmp_path: Path) -> None:
     """With five sequences no control can be made; a constant cannot be read; each is a sentence, and no number."""
     constant = np.ones(bits().shape[:2])
-    study_of(planted(), inputs=bits(5), readout=None).run(tmp_path / "few")
-    study_of(planted(), concepts={"ones": ones, "same": constant}, readout=None).run(tmp_path / "same")
-    few = findings(tmp_path / "few")["reading-ones"]
-    same = findings(tmp_path / "same")["reading-same"]
+    few = report_of(study_of(planted(), inputs=bits(5), readout=None), tmp_path).findings["reading-ones"]
+    same = answer(study_of(planted(), concepts={"ones": ones, "same": constant}, readout=None), "reading-same")
     assert "and these are 5 sequences. With fewer than" in few.notes["answer"]
     assert "nothing varies" in same.notes["answer"]
     assert few.measurements.empty
     assert same.measurements.empty
 
 
-def test_the_explorer_runs_the_network_with_its_head(of_planted: tuple[Page, dict[str, Finding]]) -> None:
+def test_the_explorer_runs_the_network_with_its_head(of_planted: Report) -> None:
     """A small network is on the page, with the head's answers as classes."""
-    explorer = of_planted[0].explorer
+    explorer = of_planted.page.explorer
     assert explorer is not None
     assert explorer.data is not None
     described = json.loads(explorer.data)

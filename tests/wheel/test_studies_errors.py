@@ -195,6 +195,7 @@ def test_a_module_that_cannot_be_read_is_refused(make: Callable[[], nn.Module], 
         study_of(make(), inputs=X, readout=None).run(tmp_path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_combine_that_raises_or_returns_nonsense_is_told(tmp_path: Path) -> None:
     """The study's own function is named, whether it raises or returns another shape."""
     values = np.cumsum(X[:, :, 0], axis=1)
@@ -209,6 +210,7 @@ def test_a_combine_that_raises_or_returns_nonsense_is_told(tmp_path: Path) -> No
             )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_reverse_direction_of_padded_sequences_is_packed_or_refused(tmp_path: Path) -> None:
     """A module of torch is packed; a model around it would read the padding first, and is refused."""
 

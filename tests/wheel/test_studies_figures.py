@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
-from studied import bits, planted, study_of
+from studied import answer, bits, planted, report_of, study_of
 from torch import nn
 
-from probe import Concept, Finding, Readout, Study
+from probe import Concept, Readout, Study
 from probe.findings import DataFigure
 from probe.measurements import tabulate
-from probe.report import Page
 from probe.report.svg import MAX_BYTES
 from probe.signals import Signal
 from probe.studies import ablating, exchanging, gates, reading_figures
+from probe.studies.asking import reading_names
 from probe.studies.concepts import MOST_CATEGORIES
 from probe.studies.drawing import drawing, drawn, labels, shortened, spread
 from probe.studies.observed import Gate
@@ -54,17 +54,20 @@ def study_with(values: Any, kind: str | None = None) -> Study:
     return Study(nn.GRU(1, 16, batch_first=True), x, concepts, title=HOSTILE)
 
 
-@pytest.mark.parametrize("count", [2, 7, 13, 27, MOST_CATEGORIES])
-def test_a_concept_of_many_values_is_drawn(count: int, tmp_path: Path) -> None:
-    """As many values as are allowed, each a long text with markup and a formula in it, give a page."""
+LARGE = [pytest.param(*size, marks=pytest.mark.exhaustive) for size in ((3, 512, 700), (24, 256, 300))]
+LONG = [pytest.param(count, marks=pytest.mark.exhaustive) for count in (13, 27, MOST_CATEGORIES)]
+
+
+@pytest.mark.parametrize("count", [2, 7, *LONG])
+def test_a_concept_of_many_values_is_drawn(count: int) -> None:
+    """As many values as are allowed, each a long text with markup and a formula in it, are in pictures that fit."""
     # One half of them at a one and the other at a nought, so that a unit follows and its figure is drawn.
     half, ones = count // 2, bits(120, 9)[:, :, 0] > 0
     picked = np.where(ones, RNG.integers(half, count, (120, 9)), RNG.integers(0, half, (120, 9)))
     values = np.array(texts(count), dtype=object)[picked]
-    page = study_with(values).run(tmp_path)
-    assert isinstance(page, Page)
-    (name,) = [path for path in (tmp_path / "findings").iterdir() if path.name.startswith("reading")]
-    found = Finding.read(name)
+    study = study_with(values)
+    (name,) = reading_names(prepare(study)).values()
+    found = answer(study, name)
     assert len(found.figures) == 3
     for figure in found.figures:
         assert len(figure.svg.encode()) <= MAX_BYTES
@@ -73,10 +76,11 @@ def test_a_concept_of_many_values_is_drawn(count: int, tmp_path: Path) -> None:
     assert (f"The {drawn_values} values stand in the order" in found.figures[1].caption) is (drawn_values > 6)
 
 
-def test_a_concept_over_hundreds_of_steps_is_drawn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [200, pytest.param(600, marks=pytest.mark.exhaustive)])
+def test_a_concept_over_hundreds_of_steps_is_drawn(steps: int) -> None:
     """A number that differs at nearly every one of 600 steps, and categories that change at each."""
-    numbers = RNG.normal(size=(40, 600))
-    kinds = np.array(texts(50), dtype=object)[RNG.integers(0, 50, (40, 600))]
+    numbers = RNG.normal(size=(20, steps))
+    kinds = np.array(texts(50), dtype=object)[RNG.integers(0, 50, (20, steps))]
     for name, values in (("numbers", numbers), ("kinds", kinds)):
         study = study_with(values)
         prepared = prepare(study)
@@ -116,7 +120,7 @@ def test_of_many_places_the_best_are_drawn(count: int, shown: int) -> None:
     assert len(figure.data) == len(table)
 
 
-@pytest.mark.parametrize(("count", "units", "steps"), [(1, 4, 5), (3, 512, 700), (24, 256, 300)])
+@pytest.mark.parametrize(("count", "units", "steps"), [(1, 4, 5), (24, 16, 20), *LARGE])
 def test_gates_of_many_layers_units_and_steps_are_drawn(count: int, units: int, steps: int) -> None:
     """Three gates of each layer; of 24 layers six are drawn, the lowest and the highest among them."""
     names = [f"{HOSTILE}{layer}" for layer in range(count)]
@@ -180,15 +184,18 @@ def test_names_are_cut_in_the_middle_and_stay_apart() -> None:
 
 
 def test_a_readout_of_many_classes_and_programs_gives_a_page(tmp_path: Path) -> None:
-    """Fifty answers with long names, and thirty rival programs."""
-    names = texts(50)
-    values = np.array(names, dtype=object)[RNG.integers(0, 50, (150, 6))]
+    """As many answers as are allowed, with long names, and thirty rival programs; every picture of it fits."""
+    names = texts(MOST_CATEGORIES)
+    values = np.array(names, dtype=object)[RNG.integers(0, MOST_CATEGORIES, (150, 6))]
     torch.manual_seed(0)
     study = Study(
         nn.LSTM(1, 8, 2, batch_first=True),
         bits(150, 6),
         {"c": values},
-        readout=Readout("c", weight=RNG.normal(size=(50, 8))),
+        readout=Readout("c", weight=RNG.normal(size=(MOST_CATEGORIES, 8))),
         programs={f"{HOSTILE} {number}": lambda sequence: names[len(sequence)] for number in range(30)},
     )
-    assert len(study.run(tmp_path).render()) > 1_000
+    report = report_of(study, tmp_path)
+    figures = [figure for finding in report.findings.values() for figure in finding.figures]
+    assert report.page.render().count('<figure class="plot"') == len(figures) >= 5
+    assert all(len(figure.svg.encode()) <= MAX_BYTES for figure in figures)

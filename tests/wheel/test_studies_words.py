@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from studied import STUDY, bits, ones, planted, study_of, written
+from studied import STUDY, Report, answer, bits, ones, planted, report_of, study_of, written
 from torch import nn
 
-from probe import Concept, Finding, ProbeError, Readout, Study
+from probe import Concept, ProbeError, Readout, Study
 from probe.report import Page, Points, Section, Text
 from probe.report.inline import plain
 from probe.studies import exchanging, resting, tail
@@ -87,19 +87,20 @@ def test_number_and_twins_are_said_right() -> None:
     )
 
 
-def test_a_clock_is_said_to_be_a_clock(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_a_clock_is_said_to_be_a_clock() -> None:
     """The step number is read with an R² near 1 by nearly any network, and the page says what that is."""
     torch.manual_seed(0)
     x = bits(120, 10)
     clock = np.tile(np.arange(10.0), (120, 1))
-    Study(nn.GRU(1, 12, batch_first=True), x, {"step": clock}).run(tmp_path)
-    notes = Finding.read(tmp_path / "findings" / "reading-step").notes
+    notes = answer(Study(nn.GRU(1, 12, batch_first=True), x, {"step": clock}), "reading-step").notes
     assert "nothing beyond a clock is shown" in notes["verdict"]
     assert "not found" not in notes["answer"]
     assert "singles nothing out" in notes["selectivity"]
 
 
-def test_what_cannot_be_read_is_not_found(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_what_cannot_be_read_is_not_found() -> None:
     """Random numbers and random categories, which no state holds."""
     rng = np.random.default_rng(0)
     x = bits(120, 10)
@@ -108,9 +109,9 @@ def test_what_cannot_be_read_is_not_found(tmp_path: Path) -> None:
         "kinds": Concept(rng.integers(0, 3, (120, 10)), "categorical"),
     }
     torch.manual_seed(0)
-    Study(nn.GRU(1, 12, batch_first=True), x, concepts).run(tmp_path)
+    study = Study(nn.GRU(1, 12, batch_first=True), x, concepts)
     for name in concepts:
-        assert "was not found" in Finding.read(tmp_path / "findings" / f"reading-{name}").notes["verdict"]
+        assert "was not found" in answer(study, f"reading-{name}").notes["verdict"]
 
 
 def test_an_error_of_the_users_file_reads_as_a_sentence(tmp_path: Path) -> None:
@@ -147,15 +148,14 @@ def test_what_was_decided_is_told_apart(tmp_path: Path) -> None:
     assert _joined([]) == "nothing"
 
 
-def test_distances_off_support_are_held_against_those_of_states_that_occur(tmp_path: Path) -> None:
+def test_distances_off_support_are_held_against_those_of_states_that_occur(of_planted: Report) -> None:
     """The distance from a state to the nearest other one stands beside, in the same unit, in words and table."""
-    page = study_of(planted()).run(tmp_path)
-    found = Finding.read(tmp_path / "findings" / "exchange")
+    found = of_planted.findings["exchange"]
     (apart,) = found.measurements.query("metric == 'apart'")["value"]
     assert apart > 0
     assert "a state that occurs has 0" in found.notes["setup"]
     assert f"The states that occur lie {apart:.2f} from the nearest other one" in found.notes["setup"]
-    assert f"states that occur have 0, and lie {apart:.2f} from each other" in page.render()
+    assert f"states that occur have 0, and lie {apart:.2f} from each other" in of_planted.page.render()
     if "off support" in found.notes["search"]:
         assert f"to the next, {apart:.2f}" in found.notes["search"]
 
@@ -173,11 +173,11 @@ def test_which_sequences_were_taken_is_said() -> None:
         assert bool(found) is bool(words)
 
 
-def test_short_sequences_are_counted_where_the_end_is_run(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_short_sequences_are_counted_where_the_end_is_run() -> None:
     """The sentence on what was ablated says how many of the study's sequences are long enough."""
     lengths = np.where(np.arange(160) % 8, 8, 5)
-    study_of(planted(), lengths=lengths).run(tmp_path)
-    setup = Finding.read(tmp_path / "findings" / "ablation").notes["setup"]
+    setup = answer(study_of(planted(), lengths=lengths), "ablation").notes["setup"]
     assert "140 sequences (of the study's 160, 140 have at least 8 steps), their whole length" in setup
 
 
@@ -219,17 +219,18 @@ def test_inputs_of_many_numbers_are_named_by_what_they_are(features: int, fixed:
     assert [one.name for one in held] == names
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_lead_is_one_verdict_and_the_list_has_the_others(tmp_path: Path) -> None:
     """Scores stand in the sections; lead and list say what they come to, and how many concepts there are."""
     concepts = {"ones": ones, "last": lambda x: x[:, 0], "first": lambda x: x[:1, 0].repeat(len(x))}
-    page = study_of(planted(), concepts=concepts).run(tmp_path)
-    lead = plain(page.lead)
-    notes = [Finding.read(tmp_path / "findings" / f"reading-{name}").notes for name in concepts]
+    report = report_of(study_of(planted(), concepts=concepts), tmp_path)
+    lead = plain(report.page.lead)
+    notes = [report.findings[f"reading-{name}"].notes for name in concepts]
     assert lead.startswith(notes[0]["verdict"])
     assert "2 more concepts below. With the whole state of another sequence 1.00" in lead
     assert "held-out" not in lead
     assert len(lead) < 400
-    points = page.sections[0].blocks[0]
+    points = report.page.sections[0].blocks[0]
     assert isinstance(points, Points)
     for number, item in enumerate(points.items[:3]):
         assert plain(item).endswith(notes[number]["verdict"])

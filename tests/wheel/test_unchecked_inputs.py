@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -19,18 +21,51 @@ def message(call):
     except probe.ProbeError as error:
         print(error)
 """
+#: Runs what each line of its input says, after the preparation, and answers with what that printed or raised.
+ANSWER = """
+import contextlib, io, json, sys, traceback
+prepared = dict(globals())
+for line in sys.stdin:
+    out, error = io.StringIO(), ""
+    try:
+        with contextlib.redirect_stdout(out):
+            exec(json.loads(line), dict(prepared))
+    except BaseException:
+        error = traceback.format_exc()
+    print(json.dumps([out.getvalue(), error]), flush=True)
+"""
+Printed = Callable[[str], str]
 
 
-def printed(code: str) -> str:
-    """Return what a new process prints after the preparation."""
-    done = subprocess.run(
-        [sys.executable, "-c", PREPARE + code], capture_output=True, text=True, cwd=os.sep, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture(scope="module")
+def printed() -> Iterator[Printed]:
+    """Return a function that returns what code prints in a process where nothing is checked."""
+    command = [sys.executable, "-c", PREPARE + ANSWER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=os.sep) as process:
+        into, out = process.stdin, process.stdout
+        assert into is not None
+        assert out is not None
+
+        def run(code: str) -> str:
+            _ = into.write(json.dumps(code) + "\n")
+            into.flush()
+            found, error = json.loads(out.readline())
+            assert error == ""
+            return found
+
+        yield run
+        into.close()
+        assert process.wait(timeout=60) == 0
 
 
-def test_what_is_no_model_edit_or_index_is_named() -> None:
+def test_an_error_in_the_other_process_would_be_noticed(printed: Printed) -> None:
+    """The control arm: code that fails there fails the test, and the next code runs as if it had not been."""
+    with pytest.raises(AssertionError, match="1 > 2"):
+        _ = printed("found = 3\nassert 1 > 2, '1 > 2'")
+    assert printed("print('found' in globals())") == "False\n"
+
+
+def test_what_is_no_model_edit_or_index_is_named(printed: Printed) -> None:
     """Each wrong type is refused with what was given and what is wanted."""
     code = """
 message(lambda: probe.record("model", x))
@@ -54,7 +89,7 @@ message(wrong)
 @pytest.mark.parametrize(
     "index", ["np.int64(3)", "np.array([3])", "torch.tensor([3])", "torch.tensor(3)", "[np.int32(3)]"]
 )
-def test_indices_of_numpy_and_torch_are_indices(index: str) -> None:
+def test_indices_of_numpy_and_torch_are_indices(index: str, printed: Printed) -> None:
     """Steps and units that come out of an array choose what the plain number chooses."""
     code = f"""
 some = probe.record(lstm, x, steps={index})
@@ -67,7 +102,7 @@ print("same")
     assert printed(code) == "same\n"
 
 
-def test_what_is_no_rule_or_table_is_named() -> None:
+def test_what_is_no_rule_or_table_is_named(printed: Printed) -> None:
     """One rule instead of several, other things among them, and what is no table are refused by name."""
     code = """
 import dataclasses, pandas as pd
@@ -94,7 +129,7 @@ message(lambda: probe.Range(high="1"))
     assert len(lines) == 8
 
 
-def test_what_is_no_network_or_input_is_named() -> None:
+def test_what_is_no_network_or_input_is_named(printed: Printed) -> None:
     """One network instead of several, a bare module among them, and inputs that are no tensors are refused."""
     code = """
 from probe.measurements import Network
@@ -118,7 +153,7 @@ message(lambda: states_by_step(lstm, x, concept.tolist()))
     assert len(lines) == 6
 
 
-def test_wrong_options_and_keys_of_a_recording_are_named() -> None:
+def test_wrong_options_and_keys_of_a_recording_are_named(printed: Printed) -> None:
     """One edit instead of several, a tolerance in words, and keys of another form."""
     code = """
 message(lambda: probe.record(lstm, x, edits=probe.patch("cell_state", own)))
@@ -134,7 +169,7 @@ message(lambda: own["[0]", "cell_state", 0])
     assert len(lines) == 4
 
 
-def test_what_is_no_section_and_no_row_is_named() -> None:
+def test_what_is_no_section_and_no_row_is_named(printed: Printed) -> None:
     """A page's sections and a table's rows are checked when the value is made."""
     code = """
 import pandas as pd
@@ -148,7 +183,7 @@ message(lambda: Table(["x", "y"], pd.DataFrame({"x": [1], "y": [2]}), "c"))
     ]
 
 
-def test_choices_of_another_type_are_named() -> None:
+def test_choices_of_another_type_are_named(printed: Printed) -> None:
     """What decides an open choice of a file is a number or a word, and a readout's transposed a truth value."""
     code = """
 message(lambda: probe.load("w.pt", forget_bias="1"))
