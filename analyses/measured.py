@@ -154,7 +154,7 @@ def write(path: Path, groups: Mapping[str, Measured]) -> Path:
         writer.writerow([column, *values])
     body = rows.getvalue()
     head = json.dumps(about | {"sha256": _digest(about, body)})
-    return write_atomically(path, lzma.compress(f"{head}\n{body}".encode(), preset=9 | lzma.PRESET_EXTREME))
+    return write_atomically(path, lzma.compress(f"{head}\n{body}".encode(), preset=6))
 
 
 def _columns(groups: Mapping[str, Measured]) -> dict[str, list[str]]:

@@ -54,11 +54,13 @@ class DataFigure:
         cls, figure: Figure, *, name: str, title: str, alt: str, caption: str, data: pd.DataFrame
     ) -> DataFigure:
         """Return a matplotlib figure as SVG and PNG, deterministic to the byte."""
-        from .report.svg import figure_to_svg
+        from .report.svg import figure_to_svg, settled
 
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-        return cls(name, title, alt, caption, data, figure_to_svg(figure, name=name), buffer.getvalue())
+        with settled(figure):
+            figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+            svg = figure_to_svg(figure, name=name)
+        return cls(name, title, alt, caption, data, svg, buffer.getvalue())
 
 
 @dataclass(frozen=True, eq=False)

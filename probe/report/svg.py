@@ -7,10 +7,10 @@ pixels inside the SVG, meshes one pixel a cell, while axes and text stay vectors
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -21,6 +21,7 @@ from matplotlib.collections import Collection, QuadMesh
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.lines import Line2D
 from PIL import Image
 
@@ -39,6 +40,7 @@ RASTER_DPI = (144, 110, 80, 60, 40)
 RASTER_COLOURS = 24
 _IMAGE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 _HASHED_ID = re.compile(r'\bid="((?:[a-z]|image|C\d+_\d+_)[0-9a-f]{8,40})"')
+_REFERENCE = re.compile(r'(?<=["#])(?:[a-z]|image|C\d+_\d+_)[0-9a-f]{8,40}(?=[")])')
 _PATH = re.compile(r'\b(d|points)="([^"]*)"')
 _COORDINATE = re.compile(r'\b(x|y|width|height)="(-?\d+\.\d{3,})"')
 _DECIMALS = re.compile(r"-?\d+\.\d{3,}")
@@ -68,7 +70,7 @@ def figure_to_svg(figure: Figure, *, name: str, max_bytes: int = MAX_BYTES) -> s
         "font.sans-serif": ["DejaVu Sans"],
     }
     text = ""
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(settings), settled(figure):
         for attempt, dpi in enumerate((RASTER_DPI[0], *RASTER_DPI)):
             with _lightened(figure, most=dpi if attempt > 0 else None):
                 text = _save(figure, dpi)
@@ -80,12 +82,27 @@ def figure_to_svg(figure: Figure, *, name: str, max_bytes: int = MAX_BYTES) -> s
     )
 
 
+@contextmanager
+def settled(figure: Figure) -> Iterator[None]:
+    """Lay a figure out once for all that is saved of it inside; its layout engine is as before afterwards.
+
+    A constrained layout settles the second time that it is computed, and would be computed again in every save.
+    """
+    engine = figure.get_layout_engine()
+    if engine is None or isinstance(engine, PlaceHolderLayoutEngine):
+        yield
+        return
+    figure.draw_without_rendering()
+    engine.execute(figure)
+    figure.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+
+
 def _save(figure: Figure, dpi: int) -> str:
     buffer = io.BytesIO()
-    if figure.get_layout_engine() is not None:
-        # A constrained layout settles with the second draw; without it a second save would differ.
-        figure.draw_without_rendering()
-        figure.draw_without_rendering()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", dpi=dpi, metadata=nothing)
     text = buffer.getvalue().decode()
@@ -101,9 +118,8 @@ def _save(figure: Figure, dpi: int) -> str:
 
 def _short_ids(text: str) -> str:
     """Number the ids that matplotlib hashes: the hash changes with the last bit of a coordinate."""
-    for number, found in enumerate(dict.fromkeys(_HASHED_ID.findall(text)), start=1):
-        text = re.sub(rf'(?<=["#]){found}(?=[")])', f"i{number}", text)
-    return text
+    numbers = {name: f"i{number}" for number, name in enumerate(dict.fromkeys(_HASHED_ID.findall(text)), start=1)}
+    return _REFERENCE.sub(lambda match: numbers.get(match[0], match[0]), text)
 
 
 def _rounded(text: str) -> str:
@@ -129,7 +145,7 @@ def _smaller(match: re.Match[str]) -> str:
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
-@contextlib.contextmanager
+@contextmanager
 def _lightened(figure: Figure, *, most: int | None) -> Iterator[None]:
     """Turn heavy artists into pixels while the figure is saved, or all of them, images with so many cells a side."""
     everything = most is not None

@@ -25,7 +25,6 @@ import pandas as pd
 from analyses import QUESTIONS, command, common, merged
 from analyses.summaries import SUMMARIES
 from models import planted
-from models.checkpoints import WEIGHTS
 from models.packing import unpack
 from probe import Finding
 from probe.causal.alignment import search
@@ -35,6 +34,8 @@ from probe.questions import alignment, erasure
 REPOSITORY = Path(__file__).parents[2]
 #: Searches have 400 steps; what these tests ask of them shows after as few.
 STEPS = 10
+#: With two idle units of the eleven, and with none: each doubles what exact shares take.
+ONES, ALONE = planted.ones_counter(distractors=2), planted.ones_counter(distractors=0)
 
 
 @contextmanager
@@ -63,9 +64,8 @@ def networks() -> list[Network]:
         *common.group("template", 0),
         # Of the trained networks that are no counters of the study, one that takes little time.
         *common.group("hidden-3", 0),
-        # With two idle units of the eleven: each doubles what exact shares take.
-        common.Studied("planted/ones", "planted", planted.ones_counter(distractors=2)),
-        *common.planted_networks(("ones-alone",)),
+        common.Studied("planted/ones", "planted", ONES),
+        common.Studied("planted/ones-alone", "planted", ALONE),
     ]
 
 
@@ -101,7 +101,7 @@ def findings() -> dict[str, Finding]:
 def battery() -> tuple[dict[str, Finding], list[dict[str, Any]]]:
     """Return all findings and summaries about one checkpoint, and its `findings.json`, as the command made them.
 
-    The checkpoint is the counter of seed 0 without its untrained network, as one that was trained elsewhere.
+    The checkpoint is a counter of three units without its untrained network, as one that was trained elsewhere.
     """
     out = folder() / "battery"
     found = {name: Finding.read(out / name) for name in (*QUESTIONS, *SUMMARIES)}
@@ -115,12 +115,8 @@ def main(place: Path) -> int:
         measured = measure(question, networks())
         measured.to_pickle(place / "tables" / f"{question}.pkl")
         import_module(f"analyses.{question}").find(networks(), measured).write(place / "findings" / question)
-    checkpoint = unpack("counter", 0, place / "seed-0")
-    (checkpoint / WEIGHTS["untrained"]).unlink()
-    config = json.loads((checkpoint / "config.json").read_text())
-    del config["sha256"][WEIGHTS["untrained"]]
-    (checkpoint / "config.json").write_text(json.dumps(config))
-    with short_searches():
+    checkpoint = unpack("hidden-3", 0, place / "seed-0")
+    with short_searches(), mock.patch.object(planted, "battery", return_value={"ones": ONES, "ones-alone": ALONE}):
         return command.run(QUESTIONS, "battery", ["--checkpoint", str(checkpoint), "--out", str(place / "battery")])
 
 

@@ -58,8 +58,7 @@ def test_erasure_leaves_what_the_suffix_allows() -> None:
     assert {claim.rule.key for claim in finding.claims} == {"12a", "12b", "12c"}
     assert len(finding.figures[0].svg.encode()) <= 25_000
     # Of the network with all its idle units: fewer units than classes leave less to erase.
-    table = asked_once.battery()[0]["erasure"].measurements
-    table = table[table["network"] == "planted/ones"].set_index("metric")["value"]
+    table = asked_once.measure("erasure", common.planted_networks(("ones",))).set_index("metric")["value"]
     assert table["floor"] == pytest.approx(35 / 128, abs=1e-6)
     assert table["erased_rank"] == 7
     assert table["erased_excess"] < 0.01

@@ -26,11 +26,11 @@ def test_a_checkpoint_without_first_weights_is_asked_everything() -> None:
     found, _ = asked_once.battery()
     assert list(found) == [*QUESTIONS, *SUMMARIES]
     assert all(finding.figures and finding.notes["answer"] for finding in found.values())
-    begun = weights_digest(initialise(recipe("counter"), 0))
+    begun = weights_digest(initialise(recipe("hidden-3"), 0))
     weights = found["accuracy"].provenance["weights"]
-    assert weights["counter/seed-0/untrained"] == begun
+    assert weights["hidden-3/seed-0/untrained"] == begun
     assert list(weights) == [
-        *(f"counter/seed-0{twin}" for twin in ("", "/untrained", "/readout")),
+        *(f"hidden-3/seed-0{twin}" for twin in ("", "/untrained", "/readout")),
         "planted/ones",
         "planted/ones-alone",
     ]

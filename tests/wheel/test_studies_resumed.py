@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,17 @@ def test_a_damaged_answer_is_asked_again(tmp_path: Path) -> None:
     assert dict(answered(study, tmp_path))["gates"] == "answered"
 
 
+FEW = {"inputs": bits(24, 5), "readout": None}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a report that no test may change."""
+    folder = tmp_path_factory.mktemp("report")
+    study_of(planted(), **FEW).run(folder)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("more", "changed"),
     [
@@ -94,16 +106,26 @@ def test_a_damaged_answer_is_asked_again(tmp_path: Path) -> None:
         ({"title": "Other"}, "title"),
     ],
 )
-def test_another_study_is_refused_unless_asked(more: dict[str, object], changed: str, tmp_path: Path) -> None:
-    """The sentence says what differs; with overwrite everything is asked anew."""
-    few = {"inputs": bits(24, 5), "readout": None}
-    study_of(planted(), **few).run(tmp_path)
-    page = (tmp_path / "index.html").read_bytes()
-    other = study_of(planted(), **few | more)
-    with pytest.raises(ProbeError, match=f"another study: {changed}.*--overwrite"):
-        other.run(tmp_path)
-    assert (tmp_path / "index.html").read_bytes() == page
-    assert {state for _, state in answered(other, tmp_path, overwrite=True)} == {"answered"}
+def test_another_study_is_refused(more: dict[str, object], changed: str, report: Path) -> None:
+    """The sentence says what differs, and the report stays as it was."""
+    before = {path: path.read_bytes() for path in report.rglob("*") if path.is_file()}
+    with pytest.raises(ProbeError, match=f"another study: {changed} differ.*--overwrite"):
+        study_of(planted(), **FEW | more).run(report)
+    assert {path: path.read_bytes() for path in report.rglob("*") if path.is_file()} == before
+
+
+def test_a_report_of_another_version_is_refused(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a question computes may have changed between two versions."""
+    monkeypatch.setattr("probe.studies.identity.version", lambda name: "99.0")
+    with pytest.raises(ProbeError, match=r"another study: version of rnn-probe differ.*--overwrite"):
+        study_of(planted(), **FEW).run(report)
+
+
+def test_another_study_is_asked_anew_where_it_may_replace_the_first(report: Path, tmp_path: Path) -> None:
+    """With overwrite no answer of the first is kept."""
+    shutil.copytree(report, tmp_path / "report")
+    other = study_of(planted(), **FEW | {"title": "Other"})
+    assert {state for _, state in answered(other, tmp_path / "report", overwrite=True)} == {"answered"}
 
 
 def test_what_is_no_report_is_not_replaced(tmp_path: Path) -> None:
