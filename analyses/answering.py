@@ -97,7 +97,7 @@ def answer(
     for name in POPULATION_QUESTIONS if whole and checkpoint is None else ():
         found[name] = import_module(f"analyses.{name}").find(measured)
     if here is not None:
-        found[trained_here.QUESTION] = trained_here.find(here, measured)
+        found[trained_here.QUESTION] = trained_here.find(here, measured, names)
     for name in summaries.SUMMARIES if whole else ():
         found[name] = import_module(f"analyses.{name}").find(dict(found))
     for name in [name for name in found if name not in names]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 
 from models import zoo
-from probe import DataFigure, Finding, Rule
+from probe import DataFigure, Finding, ProbeError, Rule
 from probe.figures import BLUE, GREY, new_figure, style
 from probe.measurements import Network, tabulate
 
@@ -22,19 +23,29 @@ SAME = 1e-6
 Tables = Mapping[str, pd.DataFrame]
 
 
-def find(checkpoint: Path, folder: Path | None = None) -> Finding:
-    """Measure one network by every rule and find its place among the networks that the rules are judged on.
+def find(checkpoint: Path, folder: Path | None = None, questions: Sequence[str] = QUESTIONS) -> Finding:
+    """Measure one network by every rule of some questions and find its place among those that they are judged on.
 
     Args:
         checkpoint: folder of the network, as `python -m models.train` wrote it.
         folder: of measurements; None for the committed ones.
+        questions: whose rules.
+
+    Raises:
+        ProbeError: no question has a rule, or a network or its measurements cannot be read.
     """
+    if not any(import_module(f"analyses.{name}").RULES for name in questions):
+        raise ProbeError(
+            f"--here places a network by rules, and {', '.join(questions)} has none. Leave --here out, or ask a "
+            "question "
+            "with rules."
+        )
     networks = [network for network in common.networks_of(checkpoint) if network.subject != "planted"]
-    here = {name: import_module(f"analyses.{name}").measure(networks) for name in QUESTIONS}
-    _, among = study.judged_material(QUESTIONS, folder)
+    here = {name: import_module(f"analyses.{name}").measure(networks) for name in questions}
+    _, among = study.judged_material(questions, folder)
     seed = networks[0].seed
     committed = study.groups("counter", [seed]) if seed in zoo.committed_seeds("counter") else []
-    before = study.read(committed, QUESTIONS, folder)[1] if committed else {}
+    before = study.read(committed, questions, folder)[1] if committed else {}
     data = pd.DataFrame(places(here, among, before))
     with style():
         picture = _picture(data)
@@ -46,7 +57,8 @@ def find(checkpoint: Path, folder: Path | None = None) -> Finding:
         QUESTION,
         TITLE,
         tabulate(rows),
-        studied=networks,
+        # Another network than the committed one of its name.
+        studied=[dataclasses.replace(network, name=f"here/{network.name}") for network in networks],
         figures=[picture],
         notes={"answer": _answer(networks[0], data, bool(committed))},
     )
@@ -62,7 +74,7 @@ def places(here: Tables, among: Tables, before: Tables) -> list[dict[str, object
     """
     here, before, among = (_completed(tables, among) for tables in (here, before, among))
     rows = []
-    for name in QUESTIONS:
+    for name in here:
         for rule in import_module(f"analyses.{name}").RULES:
             value, every = _values(here[name], rule).item(), _values(among[name], rule)
             row = {"claim": rule.key, "metric": " ".join(filter(None, (rule.metric, rule.signal))), "here": value}
@@ -75,7 +87,7 @@ def places(here: Tables, among: Tables, before: Tables) -> list[dict[str, object
 
 def _completed(tables: Tables, among: Tables) -> Tables:
     """Return tables, with the differences to the ceiling of the searches, which is measured among the others."""
-    if not tables:
+    if "alignment" not in tables:
         return tables
     own, ceiling = (
         table[(table["network"] == alignment.CEILING) == is_ceiling]

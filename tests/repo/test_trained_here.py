@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import probe
 from analyses import QUESTIONS, study, trained_here
+from models.packing import unpack
 
 
 @cache
@@ -43,3 +46,14 @@ def test_it_is_held_against_the_committed_network_of_its_seed() -> None:
     assert other.set_index("claim").loc["10", "here"] != pytest.approx(
         other.set_index("claim").loc["10", "committed"]
     )
+
+
+def test_a_network_is_placed_by_the_rules_of_the_questions_that_are_asked(tmp_path: Path) -> None:
+    """One question costs one measurement; a question without rules places nothing, and says so before it measures."""
+    folder = unpack("counter", 0, tmp_path / "seed-0")
+    found = trained_here.find(folder, questions=["accuracy"])
+    assert found.figures[0].data["claim"].tolist() == ["0"]
+    assert "It equals the committed network of its seed in all of them." in found.notes["answer"]
+    assert "here/counter/seed-0" in found.provenance["weights"]
+    with pytest.raises(probe.ProbeError, match=r"by rules, and programs has none\. Leave --here out"):
+        trained_here.find(tmp_path / "gone", questions=["programs"])
