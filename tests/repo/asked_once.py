@@ -33,7 +33,7 @@ from probe.questions import alignment, erasure
 
 REPOSITORY = Path(__file__).parents[2]
 #: Searches have 400 steps; what these tests ask of them shows after as few.
-STEPS = 10
+STEPS = 4
 #: With two idle units of the eleven, and with none: each doubles what exact shares take.
 ONES, ALONE = planted.ones_counter(distractors=2), planted.ones_counter(distractors=0)
 

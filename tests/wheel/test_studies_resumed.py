@@ -103,7 +103,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ({"seed": 1}, "title and seed"),
         ({"inputs": bits(24, 5, seed=1)}, "inputs, concepts"),
-        ({"title": "Other"}, "title"),
+        ({"title": "Other"}, "title and seed"),
     ],
 )
 def test_another_study_is_refused(more: dict[str, object], changed: str, report: Path) -> None:
