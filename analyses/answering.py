@@ -14,7 +14,18 @@ from models.parallel import parallel
 from probe import Finding, ProbeError
 from probe.measurements import Network
 
-from . import POPULATION_QUESTIONS, QUESTIONS, common, explored, measured, merged, study, summaries, trained_here
+from . import (
+    QUESTIONS,
+    common,
+    explored,
+    measured,
+    merged,
+    seed_agreement,
+    study,
+    summaries,
+    trained_here,
+    training_signal,
+)
 
 AGAIN = "The same command goes on from here."
 
@@ -94,10 +105,11 @@ def answer(
     shown = track(work, "Analyses", len(names), console=console, disable=not console.is_terminal, transient=True)
     by_name = {finding.question: finding for finding in shown}
     found = {name: by_name[name] for name in names}
-    for name in POPULATION_QUESTIONS if whole and checkpoint is None else ():
-        found[name] = import_module(f"analyses.{name}").find(measured)
+    if whole and checkpoint is None:
+        found[training_signal.QUESTION] = training_signal.find(measured)
+        found[seed_agreement.QUESTION] = seed_agreement.find(networks, tables)
     if here is not None:
-        found[trained_here.QUESTION] = trained_here.find(here, measured, names)
+        found[trained_here.QUESTION] = trained_here.find(here, measured, names, tables)
     for name in summaries.SUMMARIES if whole else ():
         found[name] = import_module(f"analyses.{name}").find(dict(found))
     for name in [name for name in found if name not in names]:

@@ -83,8 +83,12 @@ class Measured:
     def only(self, questions: Iterable[str]) -> Measured:
         """Return the part of it that answers some questions, in the order in which a page tells them."""
         kept = [name for name in QUESTIONS if name in set(questions) and name in self.tables]
-        parts = ({name: each[name] for name in kept} for each in (self.versions, self.tables, self.made))
-        return Measured(self.networks, *parts)
+        return Measured(
+            self.networks,
+            {name: self.versions[name] for name in kept},
+            {name: self.tables[name] for name in kept},
+            {name: self.made[name] for name in kept},
+        )
 
 
 def version_of(question: str) -> int:
@@ -295,8 +299,8 @@ def _joined(old: Measured, new: Measured) -> Measured:
     """Return two measurements of one group as one; the newer answers count, and alone where the networks differ."""
     if dict(old.networks) != dict(new.networks):
         return new
-    parts = ({**a, **b} for a, b in ((old.versions, new.versions), (old.tables, new.tables), (old.made, new.made)))
-    joined = Measured(new.networks, *parts)
+    versions, made = {**old.versions, **new.versions}, {**old.made, **new.made}
+    joined = Measured(new.networks, versions, {**old.tables, **new.tables}, made)
     return joined.only(joined.tables)
 
 

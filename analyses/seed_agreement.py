@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -11,11 +11,11 @@ from models.counter import answer, expected_answer
 from models.tasks import bit_strings, running_count
 from probe import DataFigure, Finding, Rule
 from probe.figures import new_figure, style
-from probe.measurements import tabulate
+from probe.measurements import Network, tabulate
 from probe.questions import agreement
 from probe.questions.alignment import RAW
 
-from . import common, study
+from . import common
 from .alignment import CARRIED, STEP
 
 QUESTION, TITLE = "seed_agreement", "How alike are networks that differ only in their seed?"
@@ -33,14 +33,13 @@ SPREAD = (
 _SIGNAL = {"route_share": "cell_state", "gate_share": "cell_candidate"}
 
 
-def find(folder: Path | None = None) -> Finding:
+def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Finding:
     """Compare answers and states between seeds, and tell how far the seeds are spread.
 
     Args:
-        folder: of measurements; None for the committed ones.
+        networks: those that the rules are judged on.
+        tables: what was measured of them, by question: all questions of `SPREAD`, and `alignment`.
     """
-    asked = sorted({question for question, *_ in SPREAD} | {"alignment"})
-    networks, tables = study.judged_material(asked, folder)
     strings = {length: _askable(length) for length in LENGTHS}
     chosen = common.pick(networks, "trained", "untrained", "readout")
     table = agreement.measure(chosen, strings, answer=answer, expected=expected_answer, reference=REFERENCE)

@@ -23,13 +23,19 @@ SAME = 1e-6
 Tables = Mapping[str, pd.DataFrame]
 
 
-def find(checkpoint: Path, folder: Path | None = None, questions: Sequence[str] = QUESTIONS) -> Finding:
+def find(
+    checkpoint: Path,
+    folder: Path | None = None,
+    questions: Sequence[str] = QUESTIONS,
+    among: Tables | None = None,
+) -> Finding:
     """Measure one network by every rule of some questions and find its place among those that they are judged on.
 
     Args:
         checkpoint: folder of the network, as `python -m models.train` wrote it.
         folder: of measurements; None for the committed ones.
         questions: whose rules.
+        among: what was measured of the networks that the rules are judged on, where it was read before.
 
     Raises:
         ProbeError: no question has a rule, or a network or its measurements cannot be read.
@@ -42,7 +48,7 @@ def find(checkpoint: Path, folder: Path | None = None, questions: Sequence[str] 
         )
     networks = [network for network in common.networks_of(checkpoint) if network.subject != "planted"]
     here = {name: import_module(f"analyses.{name}").measure(networks) for name in questions}
-    _, among = study.judged_material(questions, folder)
+    among = among or study.judged_material(questions, folder)[1]
     seed = networks[0].seed
     committed = study.groups("counter", [seed]) if seed in zoo.committed_seeds("counter") else []
     before = study.read(committed, questions, folder)[1] if committed else {}

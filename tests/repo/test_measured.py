@@ -37,7 +37,7 @@ def rows(question: str, *values: float) -> pd.DataFrame:
     )
 
 
-def group(networks: dict[str, str] = NETWORKS, **tables: pd.DataFrame) -> Measured:
+def group(networks: dict[str, str] = NETWORKS, /, **tables: pd.DataFrame) -> Measured:
     """Return tables as they would have been measured here."""
     versions = {question: measured.version_of(question) for question in tables}
     return Measured(networks, versions, tables, {question: {"commit": "abc"} for question in tables})

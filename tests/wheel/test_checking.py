@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from jaxtyping import TypeCheckError, install_import_hook
+from jaxtyping import TypeCheckError, config, install_import_hook
 
 MODULE = """
 from jaxtyping import Float
@@ -39,6 +40,15 @@ def checked(folder: Path, checker: str) -> Any:
     finally:
         sys.path.remove(str(folder))
     return module
+
+
+@pytest.fixture(autouse=True)
+def _checks() -> Iterator[None]:
+    """Check annotations here also where a run of all tests leaves that out."""
+    was = config.jaxtyping_disable
+    config.update("jaxtyping_disable", False)
+    yield
+    config.update("jaxtyping_disable", was)
 
 
 @pytest.fixture
