@@ -52,7 +52,7 @@ pages: $(VENV)/.installed  ## rebuild the committed pages from the committed mea
 
 study: $(VENV)/.installed  ## train and measure every network of the study; what is there and right is kept (hours)
 	$(PY) -m models.train --population all --missing --out $(BUILD)/zoo --jobs $(JOBS) --resume
-	$(PY) -m models.packing pack $(BUILD)/zoo
+	test ! -d $(BUILD)/zoo || $(PY) -m models.packing pack $(BUILD)/zoo
 	$(PY) -m analyses --recipe all --jobs $(JOBS)
 
 panel: $(VENV)/.installed  ## measure a fixed panel of networks and a hundredth of the others again, and compare

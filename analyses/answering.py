@@ -57,7 +57,9 @@ def measure(
     """
     place = (measured.FOLDER if folder is None else folder).absolute()
     parts = measured.PARTS if folder is None else place / "parts"
-    groups = study.groups(recipe, seeds)
+    groups = [group for group in study.groups(recipe, seeds) if set(names) & set(group.questions)]
+    if not groups:
+        raise ProbeError(f"The networks of {recipe!r} are not asked {', '.join(names)}; see analyses/study.py.")
     versions = {name: measured.version_of(name) for name in names}
     calls = [(group, place, parts, tuple(names), versions) for group in groups]
     console = Console(stderr=True)
@@ -65,8 +67,9 @@ def measure(
     shown = track(work, recipe, len(groups), console=console, disable=not console.is_terminal, transient=True)
     done = sum(bool(wanted) for wanted in shown)
     for each in dict.fromkeys(group.recipe for group in groups):
-        measured.pack(place, parts, each)
-    return [f"{place / recipe} {done} of {len(groups)} measured, the others were there"]
+        members = {group.member: measured.digests(group.networks()) for group in groups if group.recipe == each}
+        measured.pack(place, parts, each, members)
+    return [f"{place}: {done} of {len(groups)} groups of {recipe} measured, {len(groups) - done} were there"]
 
 
 def answer(

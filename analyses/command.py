@@ -48,7 +48,7 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
             checkpoint: folder of one counter, trained here or elsewhere, which is measured in their place.
             here: folder of a counter that was trained here, to be shown among the study's networks.
             recipe: measure the committed networks of this recipe (or `planted`, `tf1`, `all`) and write no findings;
-                what was measured before, on the same weights and by the same code, is kept.
+                what was measured before, of the same weights and inputs and in the same version, is kept.
             seeds: with --recipe, which: 0:10 means 0 to 9; default: all that are committed.
             measured: where the measurements lie; default: analyses/measured.
             jobs: how many processes measure or answer at a time, each on one thread.

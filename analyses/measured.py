@@ -80,6 +80,11 @@ class Measured:
             return list(questions)
         return [name for name in questions if self.versions.get(name) != version_of(name)]
 
+    def counting(self, networks: Mapping[str, str]) -> Measured:
+        """Return the part of it that counts for some networks: theirs, and in the present version of its question."""
+        missing = self.missing(networks, self.tables)
+        return dataclasses.replace(self.only(set(self.tables) - set(missing)), networks=networks)
+
     def only(self, questions: Iterable[str]) -> Measured:
         """Return the part of it that answers some questions, in the order in which a page tells them."""
         kept = [name for name in QUESTIONS if name in set(questions) and name in self.tables]
@@ -242,19 +247,20 @@ def _digest(about: Mapping[str, object], body: str) -> str:
 
 
 def held(folder: Path, parts: Path, recipe: str, member: str, networks: Mapping[str, str]) -> Measured:
-    """Return what is there of a group: in its population's file, and in its part, whose answers are the newer ones.
+    """Return what counts of a group: what its population's file has of it, and what its part has beside that.
 
-    What was measured on other weights or inputs is left out; a part that is damaged counts as nothing.
+    What was measured on other weights or inputs or in another version is left out; a part that is damaged counts as
+    nothing.
 
     Raises:
         ProbeError: the population's file is damaged.
     """
     population, part = folder / f"{recipe}{SUFFIX}", parts / recipe / f"{member}{SUFFIX}"
     found = Measured(networks)
-    if population.exists():
-        found = _joined(found, read(population).get(member, found))
     with contextlib.suppress(ProbeError):
-        found = _joined(found, read(part).get(member, found))
+        found = read(part).get(member, found).counting(networks)
+    if population.exists():
+        found = _joined(found, read(population).get(member, found).counting(networks))
     return found
 
 
@@ -274,25 +280,33 @@ def add(parts: Path, recipe: str, member: str, new: Measured) -> Path:
         return write(path, {member: _joined(known, new)})
 
 
-def pack(folder: Path, parts: Path, recipe: str) -> int:
-    """Put the parts of a population into its file, remove them, and return how many there were.
+def pack(folder: Path, parts: Path, recipe: str, groups: Mapping[str, Mapping[str, str]]) -> int:
+    """Put the parts of some groups into their population's file, remove them, and return how many there were.
+
+    An answer in the file that counts stays; of a part only what counts is taken. A part that is damaged is removed.
+
+    Args:
+        folder: where the populations' files lie.
+        parts: where the parts lie.
+        recipe: whose.
+        groups: by member the digests of its networks; the parts of other members stay where they are.
 
     Raises:
         ProbeError: the population's file is damaged, or cannot be written. No part is then removed.
     """
     with locked(parts / recipe, "writing measurements"):
-        paths = sorted((parts / recipe).glob(f"*{SUFFIX}"))
-        if not paths:
+        paths = {member: parts / recipe / f"{member}{SUFFIX}" for member in groups}
+        there = [member for member, path in paths.items() if path.exists()]
+        if not there:
             return 0
         path = folder / f"{recipe}{SUFFIX}"
-        groups = read(path) if path.exists() else {}
-        for part in paths:
-            for member, new in read(part).items():
-                groups[member] = _joined(groups.get(member, Measured(new.networks)), new)
-        write(path, {member: groups[member] for member in sorted(groups, key=lambda name: (len(name), name))})
-        for part in paths:
-            part.unlink()
-    return len(paths)
+        packed = read(path) if path.exists() else {}
+        for member in there:
+            packed[member] = held(folder, parts, recipe, member, groups[member])
+        write(path, {member: packed[member] for member in sorted(packed, key=lambda name: (len(name), name))})
+        for member in there:
+            paths[member].unlink()
+    return len(there)
 
 
 def _joined(old: Measured, new: Measured) -> Measured:

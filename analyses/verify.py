@@ -36,15 +36,15 @@ PANEL = (
     study.Group("planted", "decoy"),
     study.Group("code-signed", "seed-1000"),
 )
-#: How far a value may lie from the stored one, relative to the largest value of its metric in the group: a mean that
-#: is nearly 0 is as exact as the numbers that it is the mean of, which are rounded in float32.
-#: What lies below `ATOL` is 0 but for that rounding.
+#: How far a value may lie from the stored one, relative to the largest value of its metric in the same network: a
+#: mean that is nearly 0 is as exact as the numbers that it is the mean of, which are rounded in float32. What lies
+#: below `ATOL` is 0 but for that rounding.
 RTOL, ATOL = 1e-6, 1e-8
 #: One of so many groups beside the panel.
 ONE_IN = 100
 #: So many moved values of a question and network are named one by one.
 NAMED = 3
-KEY = [name for name in COLUMNS if name not in ("value", "subject", "seed")]
+KEY = [name for name in COLUMNS if name != "value"]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,8 @@ def differences(question: str, old: pd.DataFrame, new: pd.DataFrame) -> list[str
         ]
     before, after = old["value"].to_numpy(dtype=float), new["value"].to_numpy(dtype=float)
     finite = pd.Series(np.where(np.isfinite(before), np.abs(before), 0.0))
-    scale = finite.groupby([old["metric"].to_numpy(), old["signal"].to_numpy()]).transform("max").to_numpy()
+    whose = [old[name].to_numpy() for name in ("metric", "signal", "network")]
+    scale = finite.groupby(whose).transform("max").to_numpy()
     with np.errstate(invalid="ignore"):  # two infinities are equal, and their difference is no number
         size = np.where(before == after, 0.0, np.abs(after - before))
     same = (size <= np.maximum(RTOL * scale, ATOL)) | (np.isnan(before) & np.isnan(after))
@@ -189,7 +190,7 @@ def verify(*, everything: Flag = False, jobs: Whole = 1) -> int:
             sys.stdout.write(f"{verdict:<8} {one.values:6} values {one.seconds:6.1f} s  {name}{beside}\n")
             sys.stdout.flush()
     except ProbeError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write("".join(f"error: {fault}\n" for fault in [*faults, str(error)]))
         return 1
     sys.stderr.write("".join(f"error: {fault}\n" for fault in faults))
     sys.stdout.write(

@@ -15,13 +15,14 @@ from probe.errors import ProbeError
 from probe.files import write_atomically
 
 from . import zoo
-from .checkpoints import CONFIG, WEIGHTS, save, weights_digest
+from .checkpoints import CONFIG, save, weights_digest
 from .data import described_strings
 from .describe import floor, misread_strings
 from .locks import locked
 from .recipes import Recipe
 from .recipes import recipe as find_recipe
 from .state import STATE
+from .train import Whole
 
 app = cyclopts.App(name="python -m models.packing", help_format="plaintext", version_flags=[])
 
@@ -40,8 +41,10 @@ def pack(folder: str | Path, name: str, *, overwrite: bool = False) -> int:
         ProbeError: a network is damaged or of another recipe, another network of its seed is there, or a file cannot
             be written.
     """
+    if name != "tf1":
+        find_recipe(name)
     with locked(zoo.ZOO, "packing networks"):
-        held = _held(name)
+        held = _held(name, overwrite=overwrite)
         new = {}
         for place in sorted(Path(folder).glob(f"seed-*/{CONFIG}")):
             if not (place.parent / STATE).exists():
@@ -65,10 +68,10 @@ def unpack(recipe: str, seed: int, folder: str | Path) -> Path:
     Raises:
         ProbeError: there is no such network, the folder holds something, or it cannot be written.
     """
-    (network,) = [zoo.tensorflows_network()] if recipe == "tf1" else zoo.networks(recipe, [seed])
+    network = zoo.trained(recipe if recipe == "tf1" else find_recipe(recipe).name, seed)
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ProbeError(f"{str(folder)!r} exists and is not empty. Give a folder that is new or empty.")
+        raise ProbeError(f"{str(folder)!r} exists and is no empty folder. Give a folder that is new or empty.")
     plan, part = Recipe.from_dict(network.config["recipe"]), network.config["split"]
     train, test = torch.tensor(part["train"]), torch.tensor(part["test"])
     shown = described_strings(network.config).shown(every_step=plan.every_step)
@@ -76,12 +79,18 @@ def unpack(recipe: str, seed: int, folder: str | Path) -> Path:
     return save(folder, model=network.model, untrained=network.untrained, config={**network.config, **again})
 
 
-def _held(name: str) -> dict[int, zoo.Trained]:
-    """Return what the zoo holds of a recipe."""
+def _held(name: str, *, overwrite: bool) -> dict[int, zoo.Trained]:
+    """Return what the zoo holds of a recipe; with overwrite what is damaged is left out, and then has to be given."""
     if not zoo.table_path(name).exists():
         return {}
-    seeds = sorted(zoo.read_table(name)["networks"])
-    return {seed: zoo.trained(name, seed) for seed in seeds}
+    found = {}
+    for seed in sorted(zoo.read_table(name)["networks"]):
+        try:
+            found[seed] = zoo.trained(name, seed)
+        except ProbeError:
+            if not overwrite:
+                raise
+    return found
 
 
 def _same(one: zoo.Trained, other: zoo.Trained | None) -> bool:
@@ -98,6 +107,14 @@ def _refuse(network: zoo.Trained, name: str, held: dict[int, zoo.Trained], *, ov
             f"{str(network.path)!r} was trained by the recipe {recipe}, and {name!r} in the zoo is {expected}. "
             "Give the "
             "folder of networks of that recipe."
+        )
+    if network.path.name != f"seed-{network.seed}":
+        raise ProbeError(f"{str(network.path)!r} holds the network of seed {network.seed}. Give the folder its name.")
+    if "origin" not in network.config and network.config["split"] != zoo.drawn_split(recipe, network.seed):
+        raise ProbeError(
+            f"{str(network.path)!r} has another split than seed {network.seed} gives: its seed or its split was "
+            "changed, "
+            "or it was trained with another version of torch. Train it again."
         )
     if network.seed in held and not _same(network, held[network.seed]) and not overwrite:
         raise ProbeError(
@@ -153,20 +170,22 @@ def pack_command(folder: Path, *, overwrite: bool = False) -> int:
         folder: holds RECIPE/seed-N, as `python -m models.train --population all --out DIR` writes them.
         overwrite: let a network take the place of another one of its seed.
     """
-    return _said(
-        lambda: (
-            [
-                f"{zoo.weights_path(place.name)} {pack(place, place.name, overwrite=overwrite)} new networks"
-                for place in sorted(each for each in folder.iterdir() if each.is_dir())
-            ]
-            if folder.is_dir()
-            else [f"{folder} is not there: nothing was trained, and nothing is packed"]
+    return _said(lambda: _packed(folder, overwrite=overwrite))
+
+
+def _packed(folder: Path, *, overwrite: bool) -> list[str]:
+    places = sorted({path.parent.parent for path in folder.glob(f"*/seed-*/{CONFIG}")})
+    if not places:
+        raise ProbeError(
+            f"{str(folder)!r} holds no RECIPE/seed-N with a trained network. Give the folder that "
+            "`python -m models.train --population all --out DIR` wrote."
         )
-    )
+    counts = {place: pack(place, place.name, overwrite=overwrite) for place in places}
+    return [f"{zoo.weights_path(place.name)} {count} networks new or replaced" for place, count in counts.items()]
 
 
 @app.command(name="unpack")
-def unpack_command(recipe: str, seed: int, folder: Path) -> int:
+def unpack_command(recipe: str, seed: Whole, folder: Path) -> int:
     """Write one network of models/zoo as a folder of its own.
 
     Args:
@@ -174,7 +193,7 @@ def unpack_command(recipe: str, seed: int, folder: Path) -> int:
         seed: which network.
         folder: where it goes; new or empty.
     """
-    return _said(lambda: [f"{unpack(recipe, seed, folder)} {', '.join(WEIGHTS.values())}, {CONFIG}"])
+    return _said(lambda: [f"{path}" for path in sorted(unpack(recipe, seed, folder).iterdir())])
 
 
 def _said(work: Any) -> int:

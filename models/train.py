@@ -127,6 +127,8 @@ def _fault_of_networks(recipe: str | None, seed: int | None, seeds: str | None, 
         return "--population names recipe and seeds; give it without --recipe, --seed and --seeds."
     if wanted.missing and wanted.population is None:
         return "--missing is about the networks of a population; give --population too."
+    if wanted.missing and wanted.epochs is not None:
+        return "--missing leaves out what models/zoo holds, trained by the recipe; give no --epochs with it."
     if not wanted.seeds:
         return f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9, of {MOST} at most."
     return None

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from probe.errors import ProbeError
@@ -24,7 +25,7 @@ from .checkpoints import WEIGHTS, fill, load, load_config, read, read_tensors, w
 from .counter import Counter, blank_counter, freeze_second_bias
 from .data import described_strings, split, training_strings
 from .describe import described_split
-from .recipes import Recipe
+from .recipes import RECIPES, Recipe
 from .recipes import recipe as find_recipe
 from .twins import Readout, readout_twin
 
@@ -135,6 +136,11 @@ def read_table(name: str) -> dict[str, Any]:
     return {**table, "networks": lines}
 
 
+def drawn_split(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """Return the split of a recipe and seed, as `models.training` draws it."""
+    return described_split(*split(recipe, seed), training_strings(recipe, seed))
+
+
 def digest_of_split(described: dict[str, Any]) -> str:
     """Return the SHA-256 of a split, see `models.describe.described_split`."""
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
@@ -144,18 +150,22 @@ def trained(name: str, seed: int) -> Trained:
     """Return a network of the zoo. Everything is checked: a damaged one that loads would give wrong findings."""
     table = _table(table_path(name), _stamp(table_path(name)))
     recipe, path = Recipe.from_dict(table["recipe"]), weights_path(name)
+    if name in RECIPES and recipe != RECIPES[name]:
+        raise ProbeError(f"{str(table_path(name))!r} has another recipe than models/recipes.py. Restore both.")
     tensors = _weights(path, _stamp(path))
-    rows = {int(each): row for row, each in enumerate(tensors.get("seed", ()))}
+    rows = _rows(tensors, path)
     if seed not in rows or seed not in table["networks"]:
         known = sorted(rows.keys() & table["networks"].keys())
         raise ProbeError(
             f"The zoo has no network {name!r} of seed {seed}; it has the seeds {_spelled(known)}. Give one of "
-            "them, or "
-            f"train it: `python -m models.train --recipe {name} --seed {seed} --out DIR`."
+            "them, or train it with `python -m models.train`."
         )
     line = table["networks"][seed]
     found: dict[str, Counter] = {}
-    for which, expected in line["sha256"].items():
+    digests = line["sha256"] if isinstance(line["sha256"], dict) else {}
+    if set(digests) != {key.partition(".")[0] for key in tensors} - {"seed"}:
+        raise ProbeError(f"{str(path)!r} holds other networks of seed {seed} than {name}.json says. Restore both.")
+    for which, expected in digests.items():
         model = blank_counter(recipe.hidden_size, recipe.n_classes, recipe.cell)
         own = {key: each[rows[seed]] for key, each in tensors.items() if key.startswith(f"{which}.")}
         fill(model, {key.removeprefix(f"{which}."): each for key, each in own.items()}, path)
@@ -171,11 +181,24 @@ def trained(name: str, seed: int) -> Trained:
     return Trained(seed, found["model"], found.get("untrained"), config, path)
 
 
+def _rows(tensors: dict[str, Tensor], path: Path) -> dict[int, int]:
+    """Return in which row of the weights each seed stands."""
+    seeds = tensors.get("seed")
+    if (
+        seeds is None
+        or seeds.dim() != 1
+        or seeds.dtype != torch.int64
+        or {len(each) if each.dim() else 0 for each in tensors.values()} != {len(seeds)}
+    ):
+        raise ProbeError(f"{str(path)!r} does not hold a row of each weight for each seed. Restore it.")
+    return {seed: row for row, seed in enumerate(seeds.tolist())}
+
+
 def _split(recipe: Recipe, seed: int, stored: str | dict[str, Any]) -> dict[str, Any]:
     """Return a network's split, drawn again from its seed; TensorFlow's network has its own, which no seed gives."""
     if isinstance(stored, dict):
         return stored
-    drawn = described_split(*split(recipe, seed), training_strings(recipe, seed))
+    drawn = drawn_split(recipe, seed)
     if digest_of_split(drawn) != stored:
         raise ProbeError(
             f"The seed {seed} of {recipe.name!r} gives another split into training and test strings here than "
@@ -193,9 +216,8 @@ def _stamp(path: Path) -> tuple[int, int]:
         status = path.stat()
     except OSError as error:
         raise ProbeError(
-            f"Cannot read {str(path)!r}: {error.strerror or error}. Restore the file, or pack trained networks "
-            "into it: "
-            "`python -m models.packing`."
+            f"Cannot read {str(path)!r}: {error.strerror or error}. Restore it from the repository; "
+            "`python -m models.packing pack DIR` puts trained networks in."
         ) from error
     return status.st_mtime_ns, status.st_size
 

@@ -134,27 +134,45 @@ def test_what_another_process_wrote_meanwhile_is_kept(tmp_path: Path) -> None:
         with pytest.raises(ProbeError, match="Another process is writing measurements in"):
             measured.add(tmp_path, "counter", "seed-0", group(accuracy=rows("accuracy", 0.5)))
         with pytest.raises(ProbeError, match="Another process is writing measurements in"):
-            measured.pack(tmp_path / "packed", tmp_path, "counter")
+            measured.pack(tmp_path / "packed", tmp_path, "counter", {"seed-0": NETWORKS})
 
 
 def test_parts_are_packed_beside_what_the_file_holds(tmp_path: Path) -> None:
-    """New answers of a group join its old ones, other groups stay, and nothing is left in the parts' folder."""
+    """New answers of a group join its old ones, which stay, as do other groups and parts of others."""
     folder, parts = tmp_path / "measured", tmp_path / "parts"
-    old = {"seed-0": group(accuracy=rows("accuracy", 0.5), routes=rows("routes", 1.0))}
+    old = {"seed-0": group(accuracy=rows("accuracy", 0.5), routes=rows("routes", 1.0)), "seed-5": group({"e": "5"})}
     measured.write(folder / "counter.csv.xz", old)
-    for member, each in {"seed-10": {"counter/seed-10": "x"}, "seed-2": {"counter/seed-2": "y"}}.items():
-        measured.add(parts, "counter", member, group(each, accuracy=rows("accuracy", 1.0)))
-    measured.add(parts, "counter", "seed-0", group(accuracy=rows("accuracy", 0.25)))
-    assert measured.pack(folder, parts, "counter") == 3
+    asked = {"seed-0": NETWORKS, "seed-10": {"counter/seed-10": "x"}, "seed-2": {"counter/seed-2": "y"}}
+    for member in ("seed-10", "seed-2"):
+        measured.add(parts, "counter", member, group(asked[member], accuracy=rows("accuracy", 1.0)))
+    measured.add(parts, "counter", "seed-0", group(accuracy=rows("accuracy", 0.25), programs=rows("programs", 2.0)))
+    left = measured.add(parts, "counter", "seed-77", group({"counter/seed-77": "z"}, accuracy=rows("accuracy", 1.0)))
+    assert measured.pack(folder, parts, "counter", asked) == 3
     found = measured.read(folder / "counter.csv.xz")
-    assert list(found) == ["seed-0", "seed-2", "seed-10"]
-    assert found["seed-0"].tables["accuracy"]["value"].tolist() == [0.25]
-    assert found["seed-0"].tables["routes"]["value"].tolist() == [1.0]
-    assert list((parts / "counter").iterdir()) == []
-    assert measured.pack(folder, parts, "counter") == 0
-    measured.add(parts, "counter", "seed-0", group({"counter/seed-0": "other"}, programs=rows("programs", 3.0)))
-    assert measured.pack(folder, parts, "counter") == 1
-    assert list(measured.read(folder / "counter.csv.xz")["seed-0"].tables) == ["programs"]
+    assert list(found) == ["seed-0", "seed-2", "seed-5", "seed-10"]
+    values = {name: table["value"].tolist() for name, table in found["seed-0"].tables.items()}
+    assert values == {"accuracy": [0.5], "routes": [1.0], "programs": [2.0]}
+    assert list((parts / "counter").iterdir()) == [left]
+    assert measured.pack(folder, parts, "counter", asked) == 0
+
+
+@pytest.mark.parametrize("wrong", ["another version", "other weights", "damaged"])
+def test_a_part_that_does_not_count_takes_nothing_away(
+    wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was left by an interrupted command of another checkout: the file's answers stay, and the part goes."""
+    folder, parts = tmp_path / "measured", tmp_path / "parts"
+    written(folder, accuracy=rows("accuracy", 0.5))
+    with monkeypatch.context() as patch:
+        patch.setattr(accuracy, "VERSION", 0 if wrong == "another version" else 1)
+        networks = {"counter/seed-0": "other"} if wrong == "other weights" else NETWORKS
+        part = measured.add(parts, "counter", "seed-0", group(networks, accuracy=rows("accuracy", 0.1)))
+    if wrong == "damaged":
+        part.write_bytes(b"broken")
+    assert measured.held(folder, parts, "counter", "seed-0", NETWORKS).missing(NETWORKS, ["accuracy"]) == []
+    assert measured.pack(folder, parts, "counter", {"seed-0": NETWORKS}) == 1
+    assert measured.read(folder / "counter.csv.xz")["seed-0"].tables["accuracy"]["value"].tolist() == [0.5]
+    assert not part.exists()
 
 
 def test_a_damaged_file_is_not_packed_over(tmp_path: Path) -> None:
@@ -164,7 +182,7 @@ def test_a_damaged_file_is_not_packed_over(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
     part = measured.add(parts, "counter", "seed-1", group({"counter/seed-1": "x"}, accuracy=rows("accuracy", 1.0)))
     with pytest.raises(ProbeError, match=r"counter.csv.xz' cannot be read as measurements"):
-        measured.pack(folder, parts, "counter")
+        measured.pack(folder, parts, "counter", {"seed-1": {"counter/seed-1": "x"}})
     assert part.exists()
     with pytest.raises(ProbeError, match=r"counter.csv.xz' cannot be read as measurements"):
         measured.held(folder, parts, "counter", "seed-0", NETWORKS)
@@ -299,7 +317,8 @@ def test_nothing_is_doubled_when_a_group_is_measured_twice(tmp_path: Path) -> No
         assert not table.duplicated(list(COLUMNS[:-1])).any()
     assert study.measure(one, tmp_path, tmp_path / "at once") == ["accuracy", "other_lengths"]
     assert (tmp_path / "at once" / "hidden-1" / "seed-0.csv.xz").read_bytes() == once
-    assert measured.pack(tmp_path, tmp_path / "parts", "hidden-1") == 1
+    digests = measured.digests(one.networks())
+    assert measured.pack(tmp_path, tmp_path / "parts", "hidden-1", {one.member: digests}) == 1
     assert study.measure(one, tmp_path, tmp_path / "parts") == []
     assert list((tmp_path / "parts" / "hidden-1").iterdir()) == []
 
@@ -351,7 +370,7 @@ def test_killed_in_the_middle_and_run_again_it_leaves_what_an_uninterrupted_run_
     assert good == "seed-0.csv.xz"
     for folder, done in ((killed, 2), (whole, 3), (killed, 0)):
         assert command.run(["accuracy"], "test", [*words, str(folder)]) == 0
-        assert capsys.readouterr().out == f"{folder / 'counter'} {done} of 3 measured, the others were there\n"
+        assert capsys.readouterr().out == f"{folder}: {done} of 3 groups of counter measured, {3 - done} were there\n"
     files = [{path.name: path.read_bytes() for path in folder.rglob("*.*")} for folder in (killed, whole)]
     assert files[0] == files[1]
     assert list(files[0]) == ["counter.csv.xz"]

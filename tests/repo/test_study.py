@@ -84,7 +84,7 @@ def test_measured_networks_are_judged_as_if_they_were_measured_now(
     assert "`make study` does" in capsys.readouterr().err
     assert command.run(names, "test", ["--recipe", "counter", "--seeds", "0:2", *place]) == 0
     assert command.run(names, "test", ["--recipe", "planted", *place]) == 0
-    assert capsys.readouterr().out.startswith(f"{tmp_path / 'measured' / 'counter'} 2 of 2 measured")
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'measured'}: 2 of 2 groups of counter measured")
     assert command.run(names, "test", answer) == 0
     written = capsys.readouterr()
     assert written.err == ""

@@ -60,6 +60,20 @@ def test_each_metric_has_its_own_scale_and_the_largest_moves_come_first() -> Non
     assert "step 0:" not in fault
 
 
+def test_a_large_value_of_another_network_hides_nothing() -> None:
+    """What an untrained network explains of a law may be -1824, and its trained network's -0.001."""
+    old = pd.concat([table(-0.001), table(-1824.0).assign(network="other")], ignore_index=True)
+    (fault,) = verify.differences("accuracy", old, old.assign(value=[0.0004, -1824.0]))
+    assert "share of planted/ones-alone signal cell_state step 0: -0.001 before, 0.0004 now" in fault
+
+
+@pytest.mark.parametrize("changed", [{"subject": "trained"}, {"seed": 5}, {"network": "other"}])
+def test_whose_a_value_is_belongs_to_it(changed: dict[str, object]) -> None:
+    """Rules are judged by subject and paired by seed: a value under another one is another value."""
+    (fault,) = verify.differences("accuracy", table(1.0, 2.0), table(1.0, 2.0).assign(**changed))
+    assert "lacks share of planted/ones-alone" in fault
+
+
 def test_rows_that_went_or_came_are_named() -> None:
     """A table with other rows is another table, whatever its values are."""
     (fault,) = verify.differences("accuracy", table(1.0, 2.0, first=1), table(1.0, 2.0))

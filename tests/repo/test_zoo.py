@@ -64,6 +64,12 @@ def test_a_network_more_joins_those_that_are_there(small: Path, tmp_path: Path) 
         pack(tmp_path / "short", "counter")
     folder = tmp_path / "counter" / "seed-1"
     shutil.copytree(tmp_path / "counter" / "seed-0", tmp_path / "counter" / "seed-7")
+    with pytest.raises(ProbeError, match=r"seed-7' holds the network of seed 0\. Give the folder its name"):
+        pack(tmp_path / "counter", "counter")
+    config = (tmp_path / "counter" / "seed-7" / "config.json").read_text()
+    (tmp_path / "counter" / "seed-7" / "config.json").write_text(config.replace('"seed": 0', '"seed": 7'))
+    with pytest.raises(ProbeError, match="has another split than seed 7 gives"):
+        pack(tmp_path / "counter", "counter")
     (tmp_path / "counter" / "seed-7" / "training_state.safetensors").write_text("under way")
     assert pack(tmp_path / "counter", "counter") == 0
     model = zoo.checkpoint(folder).model
@@ -90,7 +96,9 @@ def test_a_network_more_joins_those_that_are_there(small: Path, tmp_path: Path) 
         (lambda table: table["networks"][1]["sha256"].update(model="0"), "one of the two was changed. Restore both"),
         (lambda table: table["networks"][1]["sha256"].update(untrained="0"), "one of the two was changed"),
         (lambda table: table["networks"][1].update(split="0"), "gives another split into training and test strings"),
-        (lambda table: table["recipe"].update(hidden_size=11), r"holds '.*' as torch.float32 .*needs torch.float32"),
+        (lambda table: table["networks"][1]["sha256"].pop("untrained"), "holds other networks of seed 1"),
+        (lambda table: table["networks"][1].update(sha256=None), "holds other networks of seed 1"),
+        (lambda table: table["recipe"].update(every_step=True), "has another recipe than models/recipes.py"),
     ],
 )
 @pytest.mark.usefixtures("small")
@@ -108,6 +116,10 @@ def test_no_changed_number_of_the_weights_goes_unseen(small: Path) -> None:
     for change in ({"model.head.bias": good["model.head.bias"] + 1e-6}, {"seed": good["seed"].flip(0)}):
         path.write_bytes(safetensors.torch.save({**good, **change}))
         with pytest.raises(ProbeError, match="one of the two was changed"):
+            zoo.networks(seeds=[0])
+    for seeds in (good["seed"].float(), good["seed"][:2], good["seed"][:, None]):
+        path.write_bytes(safetensors.torch.save({**good, "seed": seeds.contiguous()}))
+        with pytest.raises(ProbeError, match="does not hold a row of each weight for each seed"):
             zoo.networks(seeds=[0])
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ProbeError, match="is no complete safetensors file"):
@@ -131,14 +143,19 @@ def test_the_command_packs_and_unpacks(small: Path, tmp_path: Path, capsys: pyte
     everything = tmp_path / "all"
     shutil.copytree(tmp_path / "counter", everything / "counter")
     assert main(["pack", str(everything)]) == 0
-    assert capsys.readouterr().out == f"{small / 'counter.safetensors'} 0 new networks\n"
+    assert capsys.readouterr().out == f"{small / 'counter.safetensors'} 0 networks new or replaced\n"
     assert main(["unpack", "counter", "0", str(tmp_path / "one")]) == 0
     assert "model.safetensors" in capsys.readouterr().out
     assert main(["unpack", "counter", "0", str(tmp_path / "one")]) == 1
-    assert "exists and is not empty" in capsys.readouterr().err
-    assert main(["unpack", "counter"]) == 2
-    assert main(["pack", str(tmp_path / "gone")]) == 0
-    assert "nothing is packed" in capsys.readouterr().out
+    assert "exists and is no empty folder" in capsys.readouterr().err
+    assert main(["unpack", "counter"]) == main(["unpack", "counter", "1.5", str(tmp_path / "two")]) == 2
+    assert main(["unpack", "tf1", "999", str(tmp_path / "two")]) == 1
+    for folder in (tmp_path / "gone", everything / "counter"):
+        assert main(["pack", str(folder)]) == 1
+        assert "holds no RECIPE/seed-N" in capsys.readouterr().err
+    (everything / "counter").rename(everything / "conter")
+    assert main(["pack", str(everything)]) == 1
+    assert "Did you mean 'counter'" in capsys.readouterr().err
 
 
 def test_the_card_is_what_the_command_writes(
