@@ -27,9 +27,8 @@ the seeds stand in `models/populations.py`, fixed before the networks were train
     python -m models.packing unpack counter 0 DIR    # one network as a folder, with the strings that it misreads
 
 They read a string of bits one at a time and answer after the last how many ones there were; the recipe `template`
-answers at how many places the string agrees with {TEMPLATE}. They are of no other use. Their answers on lengths that
-they never
-saw are a finding, not a feature."""
+answers at how many places the string agrees with {TEMPLATE}. They are of no other use. Their answers on lengths
+that they never saw are a finding, not a feature."""
 
 
 def card() -> str:
