@@ -39,7 +39,7 @@ PANEL = (
 #: How far a value may lie from the stored one, relative to the largest value of its metric in the same network: a
 #: mean that is nearly 0 is as exact as the numbers that it is the mean of, which are rounded in float32. What lies
 #: below `ATOL` is 0 but for that rounding.
-RTOL, ATOL = 1e-6, 1e-8
+RTOL, ATOL = 1e-6, 1e-6
 #: One of so many groups beside the panel.
 ONE_IN = 100
 #: So many moved values of a question and network are named one by one.
