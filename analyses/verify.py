@@ -37,8 +37,8 @@ PANEL = (
     study.Group("code-signed", "seed-1000"),
 )
 #: How far a value may lie from the stored one, relative to the largest value of its metric in the same network: a
-#: mean that is nearly 0 is as exact as the numbers that it is the mean of, which are rounded in float32. What lies
-#: below `ATOL` is 0 but for that rounding.
+#: mean that is nearly 0 is as exact as the numbers that it is the mean of, which are rounded in float32. `ATOL`
+#: is the distance of two float32 numbers about 10, which answers in counts are.
 RTOL, ATOL = 1e-6, 1e-6
 #: One of so many groups beside the panel.
 ONE_IN = 100
