@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,7 +69,7 @@ def test_a_large_value_of_another_network_hides_nothing() -> None:
 
 
 @pytest.mark.parametrize("changed", [{"subject": "trained"}, {"seed": 5}, {"network": "other"}])
-def test_whose_a_value_is_belongs_to_it(changed: dict[str, object]) -> None:
+def test_whose_a_value_is_belongs_to_it(changed: dict[str, Any]) -> None:
     """Rules are judged by subject and paired by seed: a value under another one is another value."""
     (fault,) = verify.differences("accuracy", table(1.0, 2.0), table(1.0, 2.0).assign(**changed))
     assert "lacks share of planted/ones-alone" in fault
