@@ -51,6 +51,12 @@ def pack(folder: str | Path, name: str, *, overwrite: bool = False) -> int:
                 network = zoo.checkpoint(place.parent)
                 _refuse(network, name, held, overwrite=overwrite)
                 new[network.seed] = network
+        lost = sorted(_seeds(name) - set(held) - set(new))
+        if lost:
+            raise ProbeError(
+                f"The zoo's networks {name!r} of the seeds {', '.join(map(str, lost))} are damaged, and would be lost. "
+                "Restore the two files from the repository, or give these networks too."
+            )
         changed = {seed: each for seed, each in new.items() if not _same(each, held.get(seed))}
         if changed:
             _write(name, {**held, **changed})
@@ -81,16 +87,19 @@ def unpack(recipe: str, seed: int, folder: str | Path) -> Path:
 
 def _held(name: str, *, overwrite: bool) -> dict[int, zoo.Trained]:
     """Return what the zoo holds of a recipe; with overwrite what is damaged is left out, and then has to be given."""
-    if not zoo.table_path(name).exists():
-        return {}
     found = {}
-    for seed in sorted(zoo.read_table(name)["networks"]):
+    for seed in sorted(_seeds(name)):
         try:
             found[seed] = zoo.trained(name, seed)
         except ProbeError:
             if not overwrite:
                 raise
     return found
+
+
+def _seeds(name: str) -> set[int]:
+    """Return the seeds that the zoo's table of a recipe lists."""
+    return set(zoo.read_table(name)["networks"]) if zoo.table_path(name).exists() else set()
 
 
 def _same(one: zoo.Trained, other: zoo.Trained | None) -> bool:
@@ -124,7 +133,7 @@ def _refuse(network: zoo.Trained, name: str, held: dict[int, zoo.Trained], *, ov
 
 
 def _write(name: str, networks: dict[int, zoo.Trained]) -> None:
-    """Write a recipe's networks: weights first, since a table that is older than its weights is still true."""
+    """Write a recipe's networks: a kill between the two files is noticed, and packing with overwrite mends it."""
     ordered = [networks[seed] for seed in sorted(networks)]
     tensors = {"seed": torch.tensor([each.seed for each in ordered])}
     tensors |= _stacked("model", [each.model for each in ordered])

@@ -131,7 +131,7 @@ def read_table(name: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProbeError(
             f"{str(path)!r} is not the table of trained networks that `python -m models.packing` writes ({error!r}). "
-            "Restore it from the repository, or pack the networks again."
+            "Restore it from the repository."
         ) from error
     return {**table, "networks": lines}
 

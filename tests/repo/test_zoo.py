@@ -129,6 +129,19 @@ def test_no_changed_number_of_the_weights_goes_unseen(small: Path) -> None:
         zoo.networks(seeds=[0])
 
 
+def test_packing_over_damage_loses_no_network(small: Path, tmp_path: Path) -> None:
+    """A network that the files hold and that cannot be read is not dropped: it has to be given again."""
+    edited("counter", lambda table: table["networks"][1]["sha256"].update(model="0"))
+    (tmp_path / "counter" / "seed-1").rename(tmp_path / "seed-1")
+    before = {path: path.read_bytes() for path in small.iterdir()}
+    with pytest.raises(ProbeError, match="of the seeds 1 are damaged, and would be lost"):
+        pack(tmp_path / "counter", "counter", overwrite=True)
+    assert {path: path.read_bytes() for path in small.iterdir()} == before
+    (tmp_path / "seed-1").rename(tmp_path / "counter" / "seed-1")
+    assert pack(tmp_path / "counter", "counter", overwrite=True) == 1
+    assert len(zoo.networks(seeds=[0, 1, 1000])) == 3
+
+
 def test_a_network_that_is_not_there_is_named() -> None:
     """The message says which there are and how to train one."""
     with pytest.raises(ProbeError, match=r"no network 'gru' of seed 777; it has the seeds 0:1, 1000:1020"):
