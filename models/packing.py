@@ -54,7 +54,7 @@ def pack(folder: str | Path, name: str, *, overwrite: bool = False) -> int:
         lost = sorted(_seeds(name) - set(held) - set(new))
         if lost:
             raise ProbeError(
-                f"The zoo's networks {name!r} of the seeds {', '.join(map(str, lost))} are damaged, and would be lost. "
+                f"Networks {name!r} of the seeds {', '.join(map(str, lost))} are damaged and would be lost. "
                 "Restore the two files from the repository, or give these networks too."
             )
         changed = {seed: each for seed, each in new.items() if not _same(each, held.get(seed))}

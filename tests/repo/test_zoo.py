@@ -134,7 +134,7 @@ def test_packing_over_damage_loses_no_network(small: Path, tmp_path: Path) -> No
     edited("counter", lambda table: table["networks"][1]["sha256"].update(model="0"))
     (tmp_path / "counter" / "seed-1").rename(tmp_path / "seed-1")
     before = {path: path.read_bytes() for path in small.iterdir()}
-    with pytest.raises(ProbeError, match="of the seeds 1 are damaged, and would be lost"):
+    with pytest.raises(ProbeError, match="of the seeds 1 are damaged and would be lost"):
         pack(tmp_path / "counter", "counter", overwrite=True)
     assert {path: path.read_bytes() for path in small.iterdir()} == before
     (tmp_path / "seed-1").rename(tmp_path / "counter" / "seed-1")
