@@ -150,7 +150,7 @@ def _answer(table: pd.DataFrame) -> str:
         f"{median('random_directions_score', 'trained', '2'):.0%}. In a network that was not trained, with a "
         f"readout fitted to it, the one direction that the readout uses goes {twin:.0%} of the way. Patched "
         f"states lie {median('alignment_off_support', 'trained', '2', alignment.RAW):.1f} spacings of the count from "
-        f"the nearest state that occurs, in standardised coordinates "
+        "the nearest state that occurs, in standardised coordinates "
         f"{median('alignment_off_support', 'trained', '2', alignment.STANDARDISED):.1f}."
     )
 

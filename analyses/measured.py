@@ -337,8 +337,7 @@ def gather(
         if dict(found.networks) != dict(networks):
             raise ProbeError(
                 f"{str(path)!r} holds nothing that was measured of {', '.join(networks)} with the weights and "
-                "inputs that they "
-                "have here. `make study` measures what is missing."
+                "inputs that they have here. `make study` measures what is missing."
             )
         stale = found.missing(networks, questions)
         if stale:

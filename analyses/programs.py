@@ -98,8 +98,7 @@ def _agreement(table: pd.DataFrame, subject: str) -> DataFigure:
         alt=f"Share of equal answers, medians over {rows['network'].nunique()} networks; at 12 bits: {parts}.",
         caption="On ten bits all four programs give the same answers. Where a program says a half, both neighbours "
         "count as equal, which favours the balance at odd lengths. Strings have at most ten ones and ten zeros; "
-        "beyond "
-        f"{MOST:,} strings of a length, as many are drawn. The drift is fitted on 8 to 10 bits.",
+        f"beyond {MOST:,} strings of a length, as many are drawn. The drift is fitted on 8 to 10 bits.",
         data=medians,
     )
 

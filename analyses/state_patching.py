@@ -81,8 +81,8 @@ def _summary(accuracy: pd.DataFrame) -> str:
         "With the cell state of another string put in, the answer is the spliced string's in "
         f"{cell.drop(last).min():.0%} to {cell.drop(last).max():.0%} of the pairs whose counts differ (median over "
         f"networks, by step, all but the last); with the hidden state alone in {hidden.drop(last).min():.0%} to "
-        f"{hidden.drop(last).max():.0%}. "
-        f"The pairs are all strings against all distinct prefixes, or {MOST:,} drawn of them where there are more."
+        f"{hidden.drop(last).max():.0%}. The pairs are all strings against all distinct prefixes, or {MOST:,} drawn "
+        "of them where there are more."
     )
 
 

@@ -125,8 +125,7 @@ def measure(
     if other:
         raise ProbeError(
             f"A worker has another version than the command that gives it work, of {', '.join(other)}: it was "
-            "started "
-            "before a file was edited, or in another checkout. Start the workers again, then the command."
+            "started before a file was edited, or in another checkout. Start the workers again, then the command."
         )
     asked = [name for name in group.questions if questions is None or name in questions]
     networks = group.networks()

@@ -43,8 +43,7 @@ def find(
     if not any(import_module(f"analyses.{name}").RULES for name in questions):
         raise ProbeError(
             f"--here places a network by rules, and {', '.join(questions)} has none. Leave --here out, or ask a "
-            "question "
-            "with rules."
+            "question with rules."
         )
     networks = [network for network in common.networks_of(checkpoint) if network.subject != "planted"]
     here = {name: import_module(f"analyses.{name}").measure(networks) for name in questions}

@@ -116,8 +116,7 @@ def differences(question: str, old: pd.DataFrame, new: pd.DataFrame) -> list[str
     version = measured.version_of(question)
     advice = (
         f"If what {question} computes was changed on purpose, raise VERSION in analyses/{question}.py and run "
-        "`make study`; "
-        "otherwise find what moved it."
+        "`make study`; otherwise find what moved it."
     )
     keys = [_keys(table) for table in (old, new)]
     if not keys[0].equals(keys[1]):
@@ -195,8 +194,7 @@ def verify(*, everything: Flag = False, jobs: Whole = 1) -> int:
     sys.stderr.write("".join(f"error: {fault}\n" for fault in faults))
     sys.stdout.write(
         f"{len(chosen)} groups measured again: {seconds[True]:.0f} s of processor time for the panel of "
-        f"{len(PANEL)}, "
-        f"{seconds[False]:.0f} s for the others\n"
+        f"{len(PANEL)}, {seconds[False]:.0f} s for the others\n"
     )
     return 1 if faults else 0
 

@@ -57,8 +57,7 @@ def card() -> str:
             ABOUT,
             "",
             f"The recipe `counter` ([docs/science.md](../../docs/science.md), line by line): {settings}. The "
-            "other recipes "
-            "change of it what the table says, and nothing else.",
+            "other recipes change of it what the table says, and nothing else.",
             "",
             f"| recipe | changed | networks | mean test error | worst | at most {BAR:.0%} |",
             "|---|---|---:|---:|---:|---:|",
@@ -73,8 +72,7 @@ def card() -> str:
             "    python -m models.packing pack build/zoo",
             "",
             "The same machine gives the same bytes. Another processor or another version of torch adds in "
-            "another order and "
-            "gives other networks of the same kind.",
+            "another order and gives other networks of the same kind.",
             "",
         ]
     )

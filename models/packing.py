@@ -114,16 +114,14 @@ def _refuse(network: zoo.Trained, name: str, held: dict[int, zoo.Trained], *, ov
     if recipe != expected:
         raise ProbeError(
             f"{str(network.path)!r} was trained by the recipe {recipe}, and {name!r} in the zoo is {expected}. "
-            "Give the "
-            "folder of networks of that recipe."
+            "Give the folder of networks of that recipe."
         )
     if network.path.name != f"seed-{network.seed}":
         raise ProbeError(f"{str(network.path)!r} holds the network of seed {network.seed}. Give the folder its name.")
     if "origin" not in network.config and network.config["split"] != zoo.drawn_split(recipe, network.seed):
         raise ProbeError(
             f"{str(network.path)!r} has another split than seed {network.seed} gives: its seed or its split was "
-            "changed, "
-            "or it was trained with another version of torch. Train it again."
+            "changed, or it was trained with another version of torch. Train it again."
         )
     if network.seed in held and not _same(network, held[network.seed]) and not overwrite:
         raise ProbeError(

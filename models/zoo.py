@@ -172,8 +172,8 @@ def trained(name: str, seed: int) -> Trained:
         if weights_digest(model) != expected:
             raise ProbeError(
                 f"The weights {which!r} of seed {seed} in {str(path)!r} have the SHA-256 "
-                f"{weights_digest(model)}, but "
-                f"{table_path(name).name!r} beside it says {expected}: one of the two was changed. Restore both."
+                f"{weights_digest(model)}, but {table_path(name).name!r} beside it says {expected}: one of the two "
+                "was changed. Restore both."
             )
         found[which] = freeze_second_bias(model).eval()  # as in training, so that a loaded network trains on alike
     shared = {key: value for key, value in table.items() if key != "networks"}
@@ -202,10 +202,8 @@ def _split(recipe: Recipe, seed: int, stored: str | dict[str, Any]) -> dict[str,
     if digest_of_split(drawn) != stored:
         raise ProbeError(
             f"The seed {seed} of {recipe.name!r} gives another split into training and test strings here than "
-            "where the "
-            "network was trained: this version of torch draws other random permutations. Install the version of "
-            "torch "
-            f"that {recipe.name}.json names."
+            "where the network was trained: this version of torch draws other random permutations. Install the "
+            f"version of torch that {recipe.name}.json names."
         )
     return drawn
 

@@ -88,8 +88,7 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
         f"An LSTM trained on strings of ten bits {learns.get(counts.verdict, 'may learn to count')} their ones "
         f"({counts.holds_in} of {counts.n} networks misread at most {counts.rule.established_if.high:.0%} of the "
         f"strings they never saw). At other lengths {counting.get(drifting.verdict, 'it may count ones')}: on nine "
-        f"bits it answers {nine}, on eleven {eleven} (median). Does some cell "
-        "encode a running count? ",
+        f"bits it answers {nine}, on eleven {eleven} (median). Does some cell encode a running count? ",
         Strong(findings["running_count"].notes[VERDICT]),
         "; seven tests, which stand below beside their controls, would have told. ",
         _beside(findings),
@@ -376,8 +375,7 @@ def versions(findings: Sequence[Finding]) -> dict[str, str]:
             if weights.setdefault(name, str(digest)) != str(digest):
                 raise ProbeError(
                     f"The finding {finding.question!r} was made of another network {name!r} than the findings "
-                    "before it; run "
-                    "all analyses again."
+                    "before it; run all analyses again."
                 )
     provenance = findings[0].provenance
     lines = {"rnn-probe": next(iter(made))} | _weights(weights)

@@ -201,9 +201,8 @@ def _setup(end: tail.Tail, units: int, picked: list[int], drawn: set[int]) -> st
         )
     return (
         f"{which}, on {end.said}: after every step its state is that of another sequence at the same distance from "
-        "the end, "
-        f"{tail.DRAWS} others for each (resample ablation; Chan et al. 2022). The rest is computed by the network "
-        "itself."
+        f"the end, {tail.DRAWS} others for each (resample ablation; Chan et al. 2022). The rest is computed by the "
+        "network itself."
         + " Exact shares of all units would take 2 to the power of their number runs, and were not computed."
         * bool(drawn)
     )

@@ -141,8 +141,7 @@ def ask(sightings: Sightings, question: str) -> Finding:
     else:
         lead = (
             f"The network answers “{concept.name}” right on {share:.1%} of {several(len(rows), 'sequence')} (95 % "
-            f"interval {low:.1%} to "
-            f"{high:.1%}); always giving the most frequent answer is right on {frequent:.1%}."
+            f"interval {low:.1%} to {high:.1%}); always giving the most frequent answer is right on {frequent:.1%}."
         )
         lead = f"{mostly_wrong(hits, len(rows), frequent)} {lead}".strip()
     programs = _programs(prepared, rows, given if not continuous else shown, question)
@@ -187,7 +186,6 @@ def _words(programs: list[dict[str, Any]]) -> str:
     )
     return (
         f"Of {several(len(shares), 'rival program')} {which}: {best[1]:.1%} of the network's answers. Equal "
-        "answers on these sequences "
-        "do not make it the same program: several may fit the same behaviour, and sequences where rivals differ "
-        "decide."
+        "answers on these sequences do not make it the same program: several may fit the same behaviour, and "
+        "sequences where rivals differ decide."
     )

@@ -128,8 +128,7 @@ def _claim(folder: Path, parts: dict[str, str], *, overwrite: bool) -> None:
         if changed and not overwrite:
             raise ProbeError(
                 f"{str(folder)!r} holds the report of another study: {', '.join(changed)} differ. Give another "
-                "folder, "
-                "or --overwrite (overwrite=True) to replace it."
+                "folder, or --overwrite (overwrite=True) to replace it."
             )
     elif folder.is_dir() and any((folder / name).exists() for name in (PAGE, FINDINGS)) and not overwrite:
         raise ProbeError(

@@ -36,8 +36,7 @@ def _notes(prepared: Prepared, sightings: Sightings, recorded: int) -> dict[str,
     error = sightings.own.max_error
     exact = (
         "Recomputed from its own states, the network's gates give its hidden states with a largest error of "
-        f"{error:.2g}, "
-        "relative to max(1, |value|): what is shown here is this network, and no copy that runs apart."
+        f"{error:.2g}, relative to max(1, |value|): what is shown here is this network, and no copy that runs apart."
     )
     return {
         "inputs": read,

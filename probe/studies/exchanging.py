@@ -319,8 +319,8 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
         value = float(best[column].iloc[0]) if len(best) else float("nan")
         alt = (
             f"{len(found)} things put into the run: with nothing {said(float(found[column].iloc[0]))} of the "
-            "answers follow, "
-            f"with the whole state {said(float(found[column].iloc[1]))}, with the best part {said(value)}."
+            f"answers follow, with the whole state {said(float(found[column].iloc[1]))}, with the best part "
+            f"{said(value)}."
         )
         caption = "Diamonds: nothing and the whole state, the two ends of the scale. Crosses: controls."
         if len(found) < len(every):

@@ -46,14 +46,12 @@ def notes(
     place = f"{several(plan.left, 'step')} before the end" if plan.left else "after the last step"
     setup = (
         f"The state of one sequence (the source) is put into another's run (the base) {place}; the run then goes "
-        "on with "
-        f"the base's inputs. The right answer is {how}. Pairs that differ in “{prepared.answered.name}” count: "
-        f"{pairs:,} pairs "
-        f"were run, among {end.said}, those whose right answer the readout can give. “Shift” is how far the "
-        "expected answer goes of the way that it should; “off support” how far what was put in lies from the nearest "
-        "state that occurs. Its unit is the distance between the mean states of neighbouring values of the concept, "
-        "each number of a state taken in its own standard deviations; a state that occurs has 0. Beyond 0.5 what was "
-        "put in may work for a reason that the network never uses (Makelov et al. 2023)."
+        f"on with the base's inputs. The right answer is {how}. Pairs that differ in “{prepared.answered.name}” "
+        f"count: {pairs:,} pairs were run, among {end.said}, those whose right answer the readout can give. “Shift” "
+        "is how far the expected answer goes of the way that it should; “off support” how far what was put in lies "
+        "from the nearest state that occurs. Its unit is the distance between the mean states of neighbouring values "
+        "of the concept, each number of a state taken in its own standard deviations; a state that occurs has 0. "
+        "Beyond 0.5 what was put in may work for a reason that the network never uses (Makelov et al. 2023)."
     )
     usual = one(table, metric="apart")
     if np.isfinite(usual):
@@ -64,9 +62,8 @@ def notes(
     if not plan.left:
         setup += (
             " Nothing says what becomes of a value when more is read (the concept was given as an array, without "
-            "combine), "
-            "or it is not defined earlier, so that only last states were exchanged: this is about what the readout "
-            "reads, and not about what is remembered."
+            "combine), or it is not defined earlier, so that only last states were exchanged: this is about what the "
+            "readout reads, and not about what is remembered."
         )
     words = answer(table, prepared.answered.name, levels=levels, wrong=wrong)
     found = {"lead": words, "answer": words, "setup": setup}
@@ -167,8 +164,8 @@ def _search(table: pd.DataFrame, plan: Plan, *, levels: bool, held_out: bool) ->
     )
     text = (
         f"Alignment search (DAS; Geiger et al. 2024, {plan.iterations} steps): {listed(values)} of the state's "
-        "directions, and "
-        f"{said(float(mixed[column].iloc[0]))} where it searched for the values of other sequences; {verdict}."
+        f"directions, and {said(float(mixed[column].iloc[0]))} where it searched for the values of other sequences; "
+        f"{verdict}."
     )
     if np.isfinite(far) and far > 0.5:
         text += (
@@ -205,6 +202,5 @@ def _twin(table: pd.DataFrame, found: pd.DataFrame, column: str, best: float) ->
     )
     return (
         f" In a re-initialised network whose head was fitted to the same answers (it is right on {right:.0%} of "
-        "the sequences) "
-        f"the same search reaches {said(value)}: {verdict}."
+        f"the sequences) the same search reaches {said(value)}: {verdict}."
     )

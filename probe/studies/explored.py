@@ -54,8 +54,8 @@ def explorer(prepared: Prepared) -> Explorer | str:
     if reason is None and network.parameters > PARAMETERS:
         reason = (
             f"{prepared.opened.name} has {network.parameters:,} parameters, and the page of a study carries "
-            "networks of up to "
-            f"{PARAMETERS:,} to stay small enough to be sent; probe.record and probe.intervene run it in Python."
+            f"networks of up to {PARAMETERS:,} to stay small enough to be sent; probe.record and probe.intervene run "
+            "it in Python."
         )
     if reason is not None:
         return f"The page does not run the network: {reason}"

@@ -66,8 +66,7 @@ def _of_python(path: Path) -> Study:
     if not isinstance(found, Study):
         raise ProbeError(
             f"{str(path)!r} defines {'no study' if found is None else f'study as a {type(found).__name__}'}; it "
-            "must hold "
-            "study = probe.Study(...)."
+            "must hold study = probe.Study(...)."
         )
     return found
 

@@ -96,14 +96,12 @@ def _saturation(question: str, gates: list[Gate]) -> DataFigure:
         most = data.sort_values("share nearly open", ascending=False, kind="stable").iloc[0]
         alt = (
             f"{several(len(data), 'gate unit')} of {several(len(layers), 'layer')}; the one that is open most "
-            "often is unit "
-            f"{most['unit']} of the {most['gate'].replace('_', ' ')} of {most['layer']}, in "
+            f"often is unit {most['unit']} of the {most['gate'].replace('_', ' ')} of {most['layer']}, in "
             f"{said(float(most['share nearly open']))} of its values."
         )
         caption = (
             "A mark a unit of a gate: to the right it is nearly always open, at the top nearly always closed, at "
-            "the lower "
-            f"left between. After Karpathy, Johnson and Li 2015, section 4.2.{left_out}"
+            f"the lower left between. After Karpathy, Johnson and Li 2015, section 4.2.{left_out}"
         )
         return drawn(figure, name=f"{question}-saturation", title="Saturation", alt=alt, caption=caption, data=data)
 

@@ -123,8 +123,7 @@ def run(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: I
     if shape[0] != x.shape[0] or shape[1] < int(lengths.max()):
         raise ProbeError(
             f"Layer {layer!r} read (batch, time) = {shape} and the inputs are {tuple(x.shape[:2])}; give a model "
-            "that "
-            "takes batch-first inputs (batch_first=True) and reads every step once."
+            "that takes batch-first inputs (batch_first=True) and reads every step once."
         )
     return recording
 

@@ -20,17 +20,13 @@ SHOWN_ROWS = 6
 SAID_FEATURES = 12
 WITHOUT_READOUT = (
     "Without a readout nothing causal can be said. That something can be read from states, however well, does not "
-    "say that "
-    "the network uses it: a probe finds what is there, and a decoy that nothing reads is as readable as what the "
-    "answer "
-    "follows. Only changing a state and watching an answer tells them apart, and for that the study must say what "
-    "the "
-    "network answers: give a [readout] (a head's weight and bias, or a function)."
+    "say that the network uses it: a probe finds what is there, and a decoy that nothing reads is as readable as "
+    "what the answer follows. Only changing a state and watching an answer tells them apart, and for that the study "
+    "must say what the network answers: give a [readout] (a head's weight and bias, or a function)."
 )
 ONE_NETWORK = (
     "This is one network. Nothing here is about the recipe that trained it: a rule about a recipe needs several "
-    "networks of "
-    "other seeds, and on one of them probe.judge answers “undecided”, whatever the numbers are."
+    "networks of other seeds, and on one of them probe.judge answers “undecided”, whatever the numbers are."
 )
 
 
@@ -193,16 +189,14 @@ def _limits(prepared: Prepared) -> list[Sentence]:
     points: list[Sentence] = [ONE_NETWORK]
     points.append(
         "Probes are linear: what is held in another form is not seen, and what is seen may be a side effect of "
-        "something "
-        "else that goes with it."
+        "something else that goes with it."
     )
     if prepared.head is None:
         points.append("Nothing is known about use: there is no readout, and so no answer that could follow a state.")
     elif prepared.read is not None and prepared.read.level:
         points.append(
             f"Interventions were made in {prepared.read.name}, which the readout reads, and not in the layers "
-            "below it: whether "
-            "the answer follows those is open (probe.patch and probe.ablate change any of them)."
+            "below it: whether the answer follows those is open (probe.patch and probe.ablate change any of them)."
         )
     points.append(
         "All numbers are about the inputs that the study gave; on others the network may do something else."

@@ -129,8 +129,7 @@ def fixed_of(given: Any, features: int) -> np.ndarray:
     if values.ndim != 2 or values.shape[1] != features or not np.isfinite(values).all() or not len(values):
         raise ProbeError(
             f"The fixed inputs have shape {values.shape}; they must be finite numbers, (symbol, {features}), as a "
-            "step "
-            "of the inputs has."
+            "step of the inputs has."
         )
     return values
 

@@ -94,8 +94,7 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
         beside = f", the best re-initialised network {said(float(twins.max()))}" if len(twins) else ""
         alt = (
             f"Held-out {measure} of “{target.concept.name}” at {several(every, 'place')}: best "
-            f"{said(float(best['value']))} "
-            f"at {best['layer']}, {best['signal'].replace('_', ' ')}{beside}."
+            f"{said(float(best['value']))} at {best['layer']}, {best['signal'].replace('_', ' ')}{beside}."
         )
         caption = (
             "A linear probe fitted on three quarters of the sequences and scored on the rest, each quarter in turn; "
@@ -167,8 +166,7 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
         measure = "correlation ratio" if target.concept.is_categorical else "|r|"
         alt = (
             f"{len(how)} units of {best[0]} over the values of “{target.concept.name}”; unit {first} follows it "
-            "most, "
-            f"with {measure} {said(how[first])} within steps."
+            f"most, with {measure} {said(how[first])} within steps."
         )
         caption = (
             f"Mean and one standard deviation over states. In each title: {measure} after what the step tells was "

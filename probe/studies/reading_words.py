@@ -92,18 +92,15 @@ def _setup(target: Target, distinct: int, units: int) -> str:
     rest = "" if target.left is None else " and before another rest"
     reduced = (
         f" Of the {units:,} units' values the {MOST_FEATURES} largest principal components were read: a probe on "
-        "all would "
-        "take too long, and what the others hold was not seen."
+        "all would take too long, and what the others hold was not seen."
     )
     return (
         f"“{known.name}”{described} was taken as {categories if known.is_categorical else number}. The probe is "
-        "linear; it "
-        f"was fitted and scored on {several(len(target.values), 'state')} of {sequences} (of {distinct:,} distinct "
-        f"prefixes in the recorded sequences), each state after another prefix{rest}, and no sequence on both sides. "
-        "“More than "
-        "a control” means here: the 95 % interval of the difference, over sequences, lies above 0.05. Re-initialised "
-        "networks must besides leave more of it unexplained (1 less the score), by a larger factor than lies "
-        "between the "
+        f"linear; it was fitted and scored on {several(len(target.values), 'state')} of {sequences} (of {distinct:,} "
+        f"distinct prefixes in the recorded sequences), each state after another prefix{rest}, and no sequence on "
+        "both sides. “More than a control” means here: the 95 % interval of the difference, over sequences, lies "
+        "above 0.05. Re-initialised networks must besides leave more of it unexplained (1 less the score), by a "
+        "larger factor than lies between the "
         "best and the worst of them: else this network is like one more of them." + reduced * (units > MOST_FEATURES)
     )
 
@@ -249,6 +246,5 @@ def _unit(table: pd.DataFrame, categorical: bool) -> str:
         return f"One unit: none is shown to follow it. Of {which} of {at}, the best found, {ends}."
     return (
         f"One unit: {which} of {at} follow{'s' * (len(units) == 1)} it most; {ends}. "
-        "That a unit follows a concept does not say that anything "
-        "uses it."
+        "That a unit follows a concept does not say that anything uses it."
     )

@@ -109,8 +109,7 @@ def _why_not(prepared: Prepared, layer: Layer) -> str | None:
     if layer.level or layer.inputs != prepared.x.shape[2]:
         return (
             f"Fixed points were not looked for: {layer.name} does not read the inputs themselves, so that no input "
-            "of the "
-            "network holds what it reads fixed."
+            "of the network holds what it reads fixed."
         )
     return None
 
@@ -239,8 +238,7 @@ def _words(name: str, found: dict[str, float]) -> str:
     if "resting_share" in found:
         return (
             f"Under {name}, {found['resting_share']:.0%} of the states that were followed stand still "
-            f"after {FOLLOWED} "
-            f"steps, at {several(round(found['resting_points']), 'place')}."
+            f"after {FOLLOWED} steps, at {several(round(found['resting_points']), 'place')}."
         )
     fixed, stable, slow = (round(found[key]) for key in ("fixed_points", "stable_points", "slow_points"))
     largest = found["largest_modulus"]
@@ -299,16 +297,13 @@ def _setup(layer: Layer, which: str, starts: int, visited: int, size: int) -> st
         return (
             f"Held fixed was {which}; the search began at {starts} of {at} that the inputs lead to, and made "
             "q = |F(s) \N{MINUS SIGN} s|²/2 small (fixed below 1e-10, slow below 1e-6; Sussillo and Barak 2013). "
-            "Points that no "
-            "start "
-            "leads to are missing. A search comes to points that are not stable as well: that it ends there does "
-            "not say that the network does. A fixed point is where memory can stand; it is no evidence of what is "
-            "remembered."
+            "Points that no start leads to are missing. A search comes to points that are not stable as well: that "
+            "it ends there does not say that the network does. A fixed point is where memory can stand; it is no "
+            "evidence of what is remembered."
         )
     return (
         f"Held fixed was {which}; {min(visited, FOLLOWED_STARTS)} of {at} were followed for {FOLLOWED} steps. The "
-        "search "
-        f"for unstable and slow points was left out: it needs the Jacobian of {size} numbers at every start and "
-        "round, whose "
-        "cost grows with the third power of that number. What is found this way are stable points only."
+        f"search for unstable and slow points was left out: it needs the Jacobian of {size} numbers at every start "
+        "and round, whose cost grows with the third power of that number. What is found this way are stable points "
+        "only."
     )

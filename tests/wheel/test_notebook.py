@@ -344,8 +344,8 @@ def test_nothing_is_loaded_before_something_is_shown() -> None:
     """Recording needs no templates; only a notebook that shows a recording pays for them."""
     code = (
         "import sys, torch, probe; recording = probe.record(torch.nn.GRU(1, 2), torch.ones(3, 1, 1)); "
-        "before = 'probe.report' in sys.modules; recording._repr_html_(); "
-        "print(before, 'probe.report' in sys.modules, 'matplotlib' in sys.modules)"
+        "before = 'probe.report' in sys.modules; recording._repr_html_(); print(before, 'probe.report' in "
+        "sys.modules, 'matplotlib' in sys.modules)"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=os.sep, timeout=60)
