@@ -18,8 +18,6 @@ from . import common
 TITLE = "Do two dimensions carry the count?"
 STEP, CARRIED, EXCESS = 6, 0.95, 0.05
 VERSION = 1
-#: In raw coordinates 400 steps of a search end where it has not converged: each step grows what the last bit began.
-SENSITIVE = tuple((f"alignment_{name}", "raw") for name in ("accuracy", "off_support", "score", "shift"))
 RULES = (
     Rule(
         key="9",

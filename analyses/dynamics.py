@@ -19,10 +19,6 @@ from . import common
 BOUND = 0.1
 SOURCE = "Sussillo & Barak 2013; Maheswaranathan et al. 2019"
 VERSION = 1
-_POINTS = ("point_q", "point_modulus", "point_answer", "point_distance")
-_NUMBERS = ("fixed_points", "slow_points", "stable_points", "slow_modes", "starts_reached")
-#: Whether a start reaches a point, and which of two points that nearly coincide is kept, may hang on the last bit.
-SENSITIVE = tuple((name, "") for name in (*_POINTS, *_NUMBERS))
 RULES = (
     Rule(
         key="19",

@@ -32,7 +32,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from models.checkpoints import weights_digest
 from models.counter import Coded
@@ -103,32 +102,17 @@ def version_of(question: str) -> int:
 
 @cache
 def environment() -> dict[str, str]:
-    """Return what measures here: Python, libraries, the processor's arithmetic, and the commit of the code.
+    """Return what measures here: Python, libraries, and the commit of the code.
 
     The commit has a `+` where files were changed.
     """
     found = {"python": platform.python_version()} | {name: version(name) for name in common.LIBRARIES}
-    found |= {"arithmetic": arithmetic()}
     try:
         words = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
         done = subprocess.run(words, cwd=common.REPOSITORY, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return found | {"commit": "unknown"}
     return found | {"commit": done.stdout.strip()}
-
-
-def arithmetic() -> str:
-    """Return a digest of how this machine rounds: equal where a network and linear algebra give the same bits."""
-    numbers = np.random.default_rng(0).normal(size=(64, 10, 12))
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        layer = torch.nn.LSTM(12, 12, batch_first=True)
-        single = layer(torch.as_tensor(numbers, dtype=torch.float32))[0]
-        double = layer.double()(torch.as_tensor(numbers))[0]
-    flat = numbers.reshape(64, -1)
-    solved = np.linalg.lstsq(flat[:, :20], flat[:, 20:24])[0]
-    parts = (single.numpy(), double.numpy(), solved, np.linalg.svd(flat[:, :24])[1], np.exp(flat), np.tanh(flat))
-    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:8]
 
 
 def write(path: Path, groups: Mapping[str, Measured]) -> Path:

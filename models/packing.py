@@ -112,9 +112,11 @@ def _refuse(network: zoo.Trained, name: str, held: dict[int, zoo.Trained], *, ov
     known = [each.config["recipe"] for each in held.values()] or [network.config["recipe"]]
     expected = Recipe.from_dict(known[0]) if name == "tf1" else find_recipe(name)
     if recipe != expected:
+        own, other = recipe.to_dict(), expected.to_dict()
+        said = ", ".join(f"{key}={own[key]!r} (there: {other[key]!r})" for key in own if own[key] != other[key])
         raise ProbeError(
-            f"{str(network.path)!r} was trained by the recipe {recipe}, and {name!r} in the zoo is {expected}. "
-            "Give the folder of networks of that recipe."
+            f"{str(network.path)!r} was trained by another recipe than {name!r} of the zoo: {said}. Give the folder "
+            "of networks of that recipe."
         )
     if network.path.name != f"seed-{network.seed}":
         raise ProbeError(f"{str(network.path)!r} holds the network of seed {network.seed}. Give the folder its name.")

@@ -157,8 +157,8 @@ def trained(name: str, seed: int) -> Trained:
     if seed not in rows or seed not in table["networks"]:
         known = sorted(rows.keys() & table["networks"].keys())
         raise ProbeError(
-            f"The zoo has no network {name!r} of seed {seed}; it has the seeds {_spelled(known)}. Give one of "
-            "them, or train it with `python -m models.train`."
+            f"The zoo has no network {name!r} of seed {seed}; there {_spelled(known)}. Give one that is "
+            "there, or train it with `python -m models.train`."
         )
     line = table["networks"][seed]
     found: dict[str, Counter] = {}
@@ -233,7 +233,8 @@ def _weights(path: Path, stamp: tuple[int, int]) -> dict[str, Tensor]:
 
 
 def _spelled(seeds: list[int]) -> str:
-    """Return rising seeds as ranges: 0:10 means 0 to 9."""
+    """Return which rising seeds there are, as ranges: 0:10 means 0 to 9."""
     firsts = [seed for seed in seeds if seed - 1 not in seeds]
     ends = [seed + 1 for seed in seeds if seed + 1 not in seeds]
-    return ", ".join(f"{first}:{end}" for first, end in zip(firsts, ends, strict=True)) or "none"
+    ranges = ", ".join(f"{first}:{end}" for first, end in zip(firsts, ends, strict=True))
+    return f"are the seeds {ranges}" if ranges else "is none"
