@@ -88,8 +88,10 @@ test: $(VENV)/.installed  ## run the tests
 exhaustive: $(VENV)/.installed  ## run the long tests, which make test leaves out
 	JAXTYPING_DISABLE=1 $(TESTS) -m exhaustive
 
+# ONLY: these files or folders, whose lines join those that .coverage has already.
+ONLY ?=
 coverage: $(VENV)/.installed  ## run the tests with every annotation checked; fail where less than 95 % of probe/ is run
-	$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=95
+	$(TESTS) $(ONLY) --cov $(if $(ONLY),--cov-append) --cov-report=term:skip-covered --cov-fail-under=95
 
 mutants: $(VENV)/.installed  ## break the code on purpose, one theorem or contract at a time, and see that a test fails
 	$(PY) -m benchmarks.mutants
