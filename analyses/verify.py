@@ -89,17 +89,31 @@ def again(group: study.Group) -> Again:
     stored = measured.gather([(path, group.member, measured.digests(networks))], group.questions)
     faults, values, excused = [], 0, 0
     for question in group.questions:
-        measure = import_module(f"analyses.{question}").measure
-        old, new = stored[question], measure(networks)
-        far = moved = differences(old, new)
-        near: list[pd.DataFrame] = []
-        while len(moved) and len(near) < ROUNDINGS:
-            near.append(measure(rounded(networks, len(near))))
-            moved = differences(old, new, near)
+        new = import_module(f"analyses.{question}").measure(networks)
+        far, moved = compare(question, networks, stored[question], new)
         if len(moved):
             faults.append(f"{group.recipe}/{group.member}: {_told(question, moved, len(new))}")
-        values, excused = values + len(new), excused + len(far) - len(moved)
+        values, excused = values + len(new), excused + far - len(moved)
     return Again(group, values, excused, tuple(faults), time.process_time() - start)
+
+
+def compare(
+    question: str, networks: Sequence[Network], old: pd.DataFrame, new: pd.DataFrame
+) -> tuple[int, pd.DataFrame]:
+    """Return how many values of a question are farther than `RTOL` from the stored ones, and those that moved.
+
+    Args:
+        question: which.
+        networks: whose values they are; where a value is far, they are measured again with each weight rounded.
+        old: what is stored.
+        new: what was measured now.
+    """
+    moved = differences(old, new)
+    far, near = len(moved), []
+    while len(moved) and len(near) < ROUNDINGS:
+        near.append(import_module(f"analyses.{question}").measure(rounded(networks, len(near))))
+        moved = differences(old, new, near)
+    return far, moved
 
 
 def rounded(networks: Sequence[Network], seed: int) -> list[Network]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import probe
-from analyses import POPULATION_QUESTIONS, QUESTIONS, accuracy, common, measured, other_lengths, verify
+from analyses import POPULATION_QUESTIONS, QUESTIONS, accuracy, common, measured, other_lengths, study, verify
 from analyses.summaries import SUMMARIES
 from models import planted, zoo
 from models.checkpoints import load_config, weights_digest
@@ -60,7 +60,8 @@ def test_a_network_measured_again_among_others_gives_the_same_numbers(name: str)
         stored = measured.read(measured.FOLDER / "counter.csv.xz")["seed-0"].tables[name]
         alone, among = (table[table["network"] == "counter/seed-0"] for table in (stored, again))
         assert len(alone) > 0
-        assert verify.differences(name, verify.settled(name, alone), verify.settled(name, among)) == []
+        _, moved = verify.compare(name, study.Group("counter", "seed-0").networks(), alone, among)
+        assert moved.empty
     found = asked_once.battery()[0][name].measurements
     # An excess over the ceiling is no measurement: it is another one's beside this one's.
     found = found[found["metric"].isin(again["metric"])]
