@@ -33,7 +33,9 @@ class Call:
         lengths: how many steps each row has, (batch,), or None where all have the same.
         batched: whether the caller's input had a batch axis.
         packed: the caller's PackedSequence, or None.
-        state: the states of all layers, (layer, batch, unit) each, as the caller gave them, or None where none were.
+        state: the states of all layers, (layer, batch, unit) each, as the caller gave them, or None where none were
+            and of a cell.
+        has_state: whether the caller gave states.
     """
 
     x: Tensor
@@ -42,6 +44,7 @@ class Call:
     batched: bool
     packed: PackedSequence | None
     state: tuple[Tensor, ...] | None = None
+    has_state: bool = False
 
 
 def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
@@ -71,9 +74,9 @@ def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Map
         )
     initial = tuple(_initial(layer, x, state, batched=batched) for layer in layers)
     if state is None or layers[0].is_cell:
-        return Call(x, initial, lengths, batched, packed)
+        return Call(x, initial, lengths, batched, packed, has_state=state is not None)
     parts = state if len(layers[0].states) > 1 else (state,)
-    return Call(x, initial, lengths, batched, packed, tuple(p if batched else p.unsqueeze(1) for p in parts))
+    return Call(x, initial, lengths, batched, packed, tuple(p if batched else p.unsqueeze(1) for p in parts), True)
 
 
 def _initial(layer: Layer, x: Tensor, state: Any, *, batched: bool) -> dict[Signal, Tensor]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from . import traces
-from .calls import own_order, read_call
-from .engine import Changes, run_again
+from .calls import own_order
+from .engine import Changes
 from .errors import ProbeError
-from .interventions import Applied, applied_to, changes_in, generators, latest
-from .layers import Layer, whole_module
+from .layers import Layer
 from .recording import LayerRecording, Recording, errors_together
-from .sequences import Followed, following
+from .sessions import Session, Visit, refuse_own_forward
 from .signals import Signal, within
 from .traces import Opened, Run, Trace
 
@@ -64,92 +63,69 @@ class _Part:
     taps: list[Mapping[Signal, Tensor]]
 
 
-class Collector:
-    """Hooks on the recurrent modules of a model, and what they saw since the forward pass began."""
+class Collector(Session):
+    """What the layers of a model compute, from one call to the next.
 
-    def __init__(self, options: Options, *, differentiate: bool) -> None:
+    Args:
+        model: the model.
+        options: what to keep.
+        differentiate: whether each value kept gets a derivative.
+        detach: whether values are kept without what autograd needs.
+    """
+
+    def __init__(self, model: nn.Module, options: Options, *, differentiate: bool, detach: bool = False) -> None:
+        super().__init__(model, options.layers)
         self._options = options
         self._differentiates = differentiate
-        self._states: Mapping[nn.Module, Tensor] = {}
-        self._sequences = Followed()
-        self._clear()
+        self._detaches = detach or differentiate
+        self.clear()
 
-    def start(self, model: nn.Module) -> None:
-        """Forget what was seen: a forward pass of the model begins."""
-        self._clear()
-        self._sequences.begin(model)
-
-    def end(self) -> None:
-        """Note that the forward pass has ended, with or without an error."""
-        self._sequences.end()
-
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Forget what was seen."""
         self._parts: dict[tuple[str, int], _Part] = {}
         self._errors: list[float | None] = []
 
-    @contextmanager
-    def attached(self) -> Iterator[Collector]:
-        """Listen to the modules until the context ends."""
-        by_module: dict[nn.Module, list[Layer]] = {}
-        for layer in self._options.layers:
-            by_module.setdefault(layer.module, []).append(layer)
-        with ExitStack() as stack:
-            self._states = stack.enter_context(generators(list(by_module)))
-            self._sequences = stack.enter_context(following([m for m in by_module if isinstance(m, nn.RNNCellBase)]))
-            for module, layers in by_module.items():
-                whole = whole_module(layers[0])
-                estimate = self._estimator(whole, layers)
-                stack.callback(module.register_forward_pre_hook(estimate, with_kwargs=True).remove)
-                stack.callback(module.register_forward_hook(self._hook(whole, layers), with_kwargs=True).remove)
-                if self._differentiates:
-                    stack.callback(latest.pop, module, None)
-            yield self
+    @property
+    def needs_graph(self) -> bool:
+        """Whether values are kept on the graph, or differentiated."""
+        return self._differentiates or not self._detaches
 
-    def _estimator(self, whole: tuple[Layer, ...], layers: list[Layer]) -> Any:
-        """Return a hook that refuses a call whose values would not fit, before the module runs."""
+    @property
+    def saw_something(self) -> bool:
+        """Whether a layer was called since the last recording."""
+        return bool(self._parts)
 
-        def estimate(_module: nn.Module, arguments: Any, keywords: Any) -> None:
-            x = read_call(whole, arguments, keywords).x
-            size = (self._options.dtype or x.dtype).itemsize
-            chosen = None if layers[0].is_cell else self._options.steps
-            steps = x.shape[0] if chosen is None else len(chosen)
-            units = sum(layer.size(signal) for layer in layers for signal in self._options.keep[layer])
-            # What earlier calls took is no longer free.
-            expected = steps * x.shape[1] * units * size * (2 if self._differentiates else 1)
-            # What is small is not worth asking the system about.
-            free = _free_memory(self._options.device or x.device) if expected > ASK_FROM else None
-            if free is not None and expected > free:
-                raise ProbeError(
-                    f"The recording would take {expected / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. Keep "
-                    "less with signals=, layers= or steps=, choose dtype= or device=, or stream it to disk with out=."
-                )
-
-        return estimate
-
-    def _hook(self, layers: tuple[Layer, ...], wanted: list[Layer]) -> Any:
-        def hook(module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
-            applied = applied_to(module, output)
-            run = (
-                applied.changed
-                if applied
-                else traces.open_call(layers, arguments, keywords, output, self._states.get(module))
-            )
-            number, step = sum(part.layer == wanted[0] for part in self._parts.values()), None
-            if module in self._sequences:
-                number, step = self._sequences[module].locate(layers[0], run.call, output)
-            result, taps = None, {}
-            if self._differentiates:
-                natural, edits = (applied.natural, applied.edits) if applied else (run, ())
-                run, taps = _tapped(natural, changes_in(natural, edits, step), wanted, self._options.keep)
-                result = run.output
-                latest[module] = Applied(result, natural, edits, run)
-                if module in self._sequences:
-                    self._sequences[module].replace(layers[0], run.call, result)
+    def read(self, visit: Visit, number: int, step: int | None) -> None:
+        """Keep what a call of a module computed."""
+        wanted = self.modules[visit.layers[0].module]
+        self._refuse_what_does_not_fit(visit, wanted)
+        taps = {}
+        if self.needs_graph:
+            self.refuse_checkpoint(wanted[0], "" if self._differentiates else ", or watch it with detach=True")
+        if self._differentiates:
+            refuse_own_forward(visit.layers[:1])
+            changes, taps = _tapped(visit, wanted, self._options.keep)
+            visit.change(changes)
+        with nullcontext() if self.needs_graph else torch.no_grad():
             for layer in wanted:
-                self._take(layer, number, run, taps.get(layer, {}))
-            return result
+                self._take(layer, number, visit.run, taps.get(layer, {}))
 
-        return hook
+    def _refuse_what_does_not_fit(self, visit: Visit, layers: Sequence[Layer]) -> None:
+        """Raise ProbeError where the values of a call would not fit into memory."""
+        x = visit.natural.call.x
+        size = (self._options.dtype or x.dtype).itemsize
+        chosen = None if layers[0].is_cell else self._options.steps
+        steps = x.shape[0] if chosen is None else len(chosen)
+        units = sum(layer.size(signal) for layer in layers for signal in self._options.keep[layer])
+        # What earlier calls took is no longer free.
+        expected = steps * x.shape[1] * units * size * (2 if self._differentiates else 1)
+        # What is small is not worth asking the system about.
+        free = _free_memory(self._options.device or x.device) if expected > ASK_FROM else None
+        if free is not None and expected > free:
+            raise ProbeError(
+                f"The recording would take {expected / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. Keep less with "
+                "signals=, layers= or steps=, choose dtype= or device=, or stream it to disk with out=."
+            )
 
     def _take(self, layer: Layer, number: int, run: Run, taps: Mapping[Signal, Tensor]) -> None:
         trace = run.traces[layer.place]
@@ -166,7 +142,7 @@ class Collector:
     def _kept(self, trace: Trace, opened: Opened) -> Mapping[Signal, Tensor]:
         values = {}
         for signal, value in opened.signals.items():
-            found = value.detach() if self._differentiates else value
+            found = value.detach() if self._detaches else value
             values[signal] = self._arranged(trace.layer, found, trace.lengths)
             if values[signal].data_ptr() == trace.h.data_ptr():
                 # The module's own output, which the caller may change in place.
@@ -220,7 +196,7 @@ class Collector:
         parts = tuple(self._finished(part) for part in self._parts.values())
         called = {part.layer for part in parts}
         missing = tuple(layer.name for layer in self._options.layers if layer.name not in called)
-        if self._differentiates:
+        if self._detaches:
             output = _detached(output)
         return Recording(output, parts, self._options.steps, missing, errors_together(self._errors))
 
@@ -244,18 +220,19 @@ class Collector:
 
 
 def _tapped(
-    natural: Run, changes: Mapping[int, Changes], wanted: list[Layer], keep: Mapping[Layer, tuple[Signal, ...]]
-) -> tuple[Run, dict[Layer, dict[Signal, Tensor]]]:
-    """Run a call again with a zero added to every value, whose derivative is that of the value."""
+    visit: Visit, wanted: Sequence[Layer], keep: Mapping[Layer, tuple[Signal, ...]]
+) -> tuple[dict[int, Changes], dict[Layer, dict[Signal, Tensor]]]:
+    """Return changes that add a zero to every value of a call, and these zeros: their derivatives are the values'."""
     taps: dict[Layer, dict[Signal, Tensor]] = {}
-    tapped = dict(changes)
-    time, batch = natural.call.x.shape[:2]
+    tapped = dict(visit.changes)
+    time, batch = visit.natural.call.x.shape[:2]
     for layer in wanted:
-        like = natural.traces[layer.place].h
-        size = natural.traces[layer.place].cell.size
-        taps[layer] = {signal: like.new_zeros(time, batch, size(signal)).requires_grad_() for signal in keep[layer]}
-        tapped[layer.place] = _with_taps(changes.get(layer.place), taps[layer], time)
-    return run_again(natural, tapped), taps
+        trace = visit.natural.traces[layer.place]
+        taps[layer] = {
+            signal: trace.h.new_zeros(time, batch, trace.cell.size(signal)).requires_grad_() for signal in keep[layer]
+        }
+        tapped[layer.place] = _with_taps(tapped.get(layer.place), taps[layer], time)
+    return tapped, taps
 
 
 def _with_taps(changes: Changes | None, taps: Mapping[Signal, Tensor], time: int) -> Changes:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
 from .calls import drops_out, own_order, read_call
-from .custom import CustomModule
 from .errors import ProbeError
-from .interventions import Applied, latest
-from .layers import Layer, levels
+from .layers import Layer, levels, own_forward, whole_module
+from .sessions import Session
 from .signals import Signal
 from .traces import Opened, Run, Trace, join, last_valid
 
@@ -54,48 +53,36 @@ def run_free(
 
 
 @contextmanager
-def replacing(
-    modules: Mapping[nn.Module, tuple[Layer, ...]], keep: Mapping[Layer, tuple[Signal, ...]]
-) -> Iterator[None]:
-    """Let the step engine run in place of modules; afterwards they are as they were.
+def running_free(session: Session, keep: Mapping[Layer, tuple[Signal, ...]]) -> Iterator[None]:
+    """Let the step engine run in place of a session's modules; afterwards they are as they were.
 
     Args:
-        modules: for each module all of its layers.
+        session: whose modules.
         keep: which signals to keep of each layer.
 
     Raises:
-        ProbeError: a module's forward was replaced by somebody else, or it drops out between its layers.
+        ProbeError: a module has a forward of its own, or drops out between its layers.
     """
-    for module, layers in modules.items():
-        if "forward" in vars(module) or type(module).forward not in _KNOWN_FORWARDS:
+    for module, (layer, *_) in session.modules.items():
+        if own_forward(module):
             raise ProbeError(
-                f"Layer {layers[0].name!r} has a forward of its own, which check=False would pass over. "
-                "Record it with check=True."
+                f"Layer {layer.name!r} has a forward of its own ({own_forward(module)}), which check=False would "
+                "pass over. Record it with check=True."
             )
         if drops_out(module):
             raise ProbeError(
-                f"Layer {layers[0].name!r} drops out between its layers, which check=False does not do. Call "
+                f"Layer {layer.name!r} drops out between its layers, which check=False does not do. Call "
                 "model.eval() first, or record with check=True."
             )
 
     def forward_of(module: nn.Module, layers: tuple[Layer, ...]) -> Any:
         def forward(*arguments: Any, **keywords: Any) -> Any:
             run = run_free(layers, arguments, keywords, keep)
-            output = run.output
-            latest[module] = Applied(output, run, (), run)
-            return output
+            session.ran(module, run)
+            return run.output
 
         return forward
 
-    try:
-        for module, layers in modules.items():
-            vars(module)["forward"] = forward_of(module, layers)
+    forwards = {module: forward_of(module, whole_module(layer)) for module, (layer, *_) in session.modules.items()}
+    with session.replacing(forwards):
         yield
-    finally:
-        for module in modules:
-            vars(module).pop("forward", None)
-            latest.pop(module, None)
-
-
-_KINDS: Sequence[type[nn.Module]] = (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
-_KNOWN_FORWARDS = [kind.forward for kind in (*_KINDS, CustomModule)]

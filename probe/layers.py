@@ -164,6 +164,24 @@ def _at_rest(module: nn.Module) -> Iterator[None]:
             part.training = True
 
 
+#: Where the forwards are defined that an edited run knows.
+_KNOWN = ("torch.nn.modules.rnn", "probe.custom")
+_CALLED_BY_FORWARD = ("check_forward_args", "permute_hidden")
+
+
+def own_forward(module: nn.Module) -> str:
+    """Return what runs in place of the forward of a module's kind, in words; nothing where that itself runs."""
+    if "forward" in vars(module):
+        return f"the forward of this {type(module).__name__} was replaced"
+    names = ("forward", *_CALLED_BY_FORWARD) if isinstance(module, nn.RNNBase) else ("forward",)
+    for name in names:
+        kind = next(kind for kind in type(module).__mro__ if name in vars(kind))
+        where = getattr(vars(kind)[name], "__module__", "")
+        if where not in _KNOWN or kind.__module__ not in _KNOWN:
+            return f"{kind.__module__}.{kind.__qualname__}.{name}"
+    return ""
+
+
 def directions(module: Any) -> int:
     """Return in how many directions a module reads its input."""
     return 2 if getattr(module, "bidirectional", False) else 1

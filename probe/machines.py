@@ -22,7 +22,7 @@ from .cells import narrow
 from .cells.cell import HIDDEN, Cell
 from .cells.lstm import LSTMCell
 from .errors import ProbeError, unknown
-from .layers import Layer, find_layers, whole_module
+from .layers import Layer, find_layers, own_forward, whole_module
 from .outputs import per_row
 from .probing.prefixes import grouped_prefixes
 from .signals import Signal
@@ -312,7 +312,7 @@ def _only_layer(model: nn.Module, name: str | None) -> Layer:
         names = ", ".join(repr(layer.name) for layer in layers)
         raise ProbeError(f"The model has several layers: {names}. Choose one with layer=.")
     layer = layers[0]
-    if layer.is_cell or len(whole_module(layer)) > 1 or "forward" in vars(layer.module):
+    if layer.is_cell or len(whole_module(layer)) > 1 or own_forward(layer.module):
         raise ProbeError(
             f"Layer {layer.name!r} is a cell in a loop, one of several layers of its module, or has a forward of its "
             "own; a Machine needs a module of one level and one direction. probe.questions.state_patching runs such "

@@ -16,7 +16,7 @@ from .cells import narrow
 from .cells.cell import HIDDEN
 from .cells.lstm import LSTMCell
 from .errors import ProbeError
-from .layers import Layer, find_layers, whole_module
+from .layers import Layer, find_layers, own_forward, whole_module
 
 
 def per_row(name: str, values: object, rows: int) -> Tensor:
@@ -99,7 +99,7 @@ def narrow_kernel(layer: Layer) -> Iterator[None]:
     """
     layers, module, cell = whole_module(layer), layer.module, layer.cell
     own = vars(module)
-    if not isinstance(module, nn.LSTM) or len(layers) > 1 or not isinstance(cell, LSTMCell) or "forward" in own:
+    if not isinstance(module, nn.LSTM) or len(layers) > 1 or not isinstance(cell, LSTMCell) or own_forward(module):
         yield
         return
     usual = module.forward

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from .engine import Changes
 from .errors import ProbeError, unknown
 from .layers import Layer, find_layers
 from .signals import Signal, within
+from .traces import Run
 
 
 def layers_for(model: nn.Module, edits: Sequence[Edit]) -> list[Layer]:
@@ -209,3 +210,26 @@ def at_step(edit: Edit, layer: Layer, step: int, batch: int, *, offset: int = 0)
     numbers = torch.arange(len(every))
     place = Place(every, numbers, torch.full_like(every, position), torch.full_like(every, step))
     return Placed(edit, units, {0: place}, offset)
+
+
+def place(edit: Edit, layer: Layer, run: Run, step: int | None) -> Placed:
+    """Return where an edit acts in a call, or raise.
+
+    Args:
+        edit: what to change.
+        layer: the layer that it is for.
+        run: the call.
+        step: of a cell, which step of its sequence the call is; None of a module that reads sequences.
+    """
+    time, batch = run.call.x.shape[:2]
+    if step is None:
+        return place_in_run(edit, layer, time, batch, lengths=run.call.lengths)
+    return at_step(edit, layer, step, batch)
+
+
+def by_place(placed: Iterable[tuple[Layer, Placed]]) -> dict[int, Changes]:
+    """Return what edits do to each layer of a run, by the layer's place in its module."""
+    found: dict[int, list[Placed]] = {}
+    for layer, one in placed:
+        found.setdefault(layer.place, []).append(one)
+    return {number: changes_of(every) for number, every in found.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, SupportsIndex
 
 import torch
@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from .collecting import Collector, Options
 from .edit_kinds import Edit
 from .errors import ProbeError
-from .free_running import replacing
+from .free_running import running_free
 from .interventions import eager, intervene
-from .layers import Layer, find_layers, whole_module
+from .layers import Layer, find_layers
 from .recording import Recording
+from .sessions import Visit
 from .signals import Signal, as_indices, as_signal
 
 
@@ -110,16 +111,15 @@ def _once(
     options: Options,
     gradient_of: Callable[[Any], Tensor] | None,
 ) -> Recording:
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad() if gradient_of is None else torch.enable_grad())
-        stack.enter_context(eager())
-        if edits:
-            stack.enter_context(intervene(model, *edits))
-        elif not options.check and gradient_of is None:
-            modules = {layer.module: whole_module(layer) for layer in options.layers}
-            stack.enter_context(replacing(modules, options.keep))
-        collector = stack.enter_context(Collector(options, differentiate=gradient_of is not None).attached())
-        collector.start(model)
+    collector = Collector(model, options, differentiate=gradient_of is not None)
+    free = not edits and not options.check and gradient_of is None
+    with (
+        torch.no_grad() if gradient_of is None else torch.enable_grad(),
+        eager(),
+        intervene(model, *edits, tolerance=options.tolerance) if edits else nullcontext(),
+        collector,
+        running_free(collector, options.keep) if free else nullcontext(),
+    ):
         output = model(*arguments, **keywords)
         if gradient_of is not None:
             collector.differentiate(gradient_of, output)
@@ -136,31 +136,83 @@ def watch(
     tolerance: float | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    every: int = 1,
+    detach: bool = False,
 ) -> Iterator[list[Recording]]:
     """Record every call of a model that something else makes, such as a trainer.
 
-    Follows the caller's grad mode: under autograd, recorded values are on the graph. For the arguments, see `record`.
+    Follows the caller's grad mode: under autograd, recorded values are on the graph, which they keep in memory;
+    `detach=True` takes them off it. For the other arguments, see `record`.
+
+    Args:
+        every: record one call in so many, the first one first.
+        detach: keep values without their graph.
 
     Yields:
-        A list that gets one frozen Recording for each call that ended without an error.
+        A list that gets one frozen Recording for each call of the model that ended without an error. Its output is
+        what the model's forward returned, before forward hooks on the model. Layers that are called in another way,
+        as in `policy.predict(x)`, get a Recording without an output: one of all such calls up to the next call of
+        the model, or to the end of the context.
 
     Raises:
-        ProbeError: a layer or signal does not exist; in a call, what `record` raises.
+        ProbeError: a layer or signal does not exist, or every= is no whole number above 0; in a call, what `record`
+            raises; at the end, that only other threads or asyncio tasks called the model, whose calls are not seen.
     """
     options = _options(model, (), signals, layers, steps, check=True, tolerance=tolerance, device=device, dtype=dtype)
-    collector = Collector(options, differentiate=False)
-    recordings: list[Recording] = []
-    with ExitStack() as stack:
-        stack.enter_context(eager())
-        stack.callback(model.register_forward_pre_hook(lambda *_: collector.start(model)).remove)
-        stack.callback(model.register_forward_hook(lambda *_: collector.end(), always_call=True).remove)
-        stack.enter_context(collector.attached())
-        # After the collector's own hooks, which see the call first where the model is itself the recurrent module.
-        hook = model.register_forward_hook(
-            lambda _model, _inputs, output: recordings.append(collector.finish(output))
-        )
-        stack.callback(hook.remove)
-        yield recordings
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ProbeError(f"every={every!r} must be a whole number, 1 or more: record one call in so many.")
+    watcher = _Watcher(model, options, every=every, detach=detach)
+    with eager(), watcher:
+        yield watcher.recordings
+        watcher.close()
+
+
+class _Watcher(Collector):
+    """A collector that makes a recording of each forward pass."""
+
+    def __init__(self, model: nn.Module, options: Options, *, every: int, detach: bool) -> None:
+        super().__init__(model, options, differentiate=False, detach=detach)
+        self.recordings: list[Recording] = []
+        self._every, self._passed, self._skips = every, 0, False
+
+    def begin(self) -> None:
+        """Note that a forward pass of the model begins."""
+        self._add_calls_outside()
+        self._skips = bool(self._passed % self._every)
+        self._passed += 1
+
+    def read(self, visit: Visit, number: int, step: int | None) -> None:
+        """Keep what a call of a module computed."""
+        if not self._skips:
+            super().read(visit, number, step)
+            if self.of_a_cell:
+                self.end(visit.output)
+
+    def end(self, output: Any) -> None:
+        """Note that a forward pass of the model has returned."""
+        if not self._skips:
+            self.recordings.append(self.finish(output))
+        self._skips = False
+        self.clear()
+
+    def failed(self) -> None:
+        """Note that a forward pass of the model has raised."""
+        self._skips = False
+        self.clear()
+
+    def close(self) -> None:
+        """Make a recording of what is left, or raise where everything happened elsewhere."""
+        self._add_calls_outside()
+        if self.elsewhere and not self.recordings:
+            raise ProbeError(
+                f"Nothing was recorded: another thread or asyncio task called the model's layers {self.elsewhere} "
+                "times. A context sees the one that entered it; enter it where the model is called."
+            )
+
+    def _add_calls_outside(self) -> None:
+        if self.saw_something:
+            self.recordings.append(self.finish(None))
+            self.clear()
 
 
 def _options(

@@ -3,88 +3,90 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .calls import Call, States, read_output
+from .errors import ProbeError
 from .layers import Layer
+from .signals import Signal
 
 
 class Sequences:
-    """Where the calls of one cell stand.
+    """Where the calls of one cell stand within a forward pass.
 
-    A call continues the sequence whose last output is its incoming state, or equals it in value; a zero or absent
-    state starts a new one. Where neither holds, a call after the first stands alone, with a warning.
+    A call continues the sequence whose last output is its incoming state: the same numbers in the same memory (a
+    view or a detached one, too), or else equal numbers that are not all zero. An absent state starts a new sequence,
+    and so does a zero state, but for one that an earlier call may have returned. Where nothing of this holds, a call
+    after the first stands alone, with a warning.
     """
 
     def __init__(self) -> None:
-        self.users = 0
-        self._passes: list[object] = []
-        self._forget()
-
-    def begin(self, user: object) -> None:
-        """Start anew where a forward pass begins, unless it lies inside the pass that another context follows."""
-        if all(one is user for one in self._passes):
-            self._passes.clear()
-            self._forget()
-        self._passes.append(user)
-
-    def end(self, user: object) -> None:
-        """Note that the forward pass that a context follows has ended."""
-        self._passes = [one for one in self._passes if one is not user]
-
-    def _forget(self) -> None:
         self._last: list[States] = []
+        self._versions: list[dict[Signal, int | None]] = []
         self._steps: list[int] = []
-        self._current: tuple[Any, int] | None = None
+        self._current = -1
         self._warned = False
 
     def locate(self, layer: Layer, call: Call, output: Any) -> tuple[int, int]:
         """Return the sequence and the step of a call that returned `output`.
 
-        Every hook on the same call gets the same answer.
+        Raises:
+            ProbeError: the incoming state is zero, and so is what an earlier call returned.
         """
-        if self._current is not None and self._current[0] is output:
-            number = self._current[1]
-            return number, self._steps[number]
-        number = self._continued(layer, call.initial[0])
+        number = self._continued(layer, call)
         if number is None:
             number = len(self._last)
             self._last.append({})
+            self._versions.append({})
             self._steps.append(-1)
         self._steps[number] += 1
-        self._remember(layer, call, output, number)
+        self._current = number
+        self.replace(layer, call, output)
         return number, self._steps[number]
 
     def replace(self, layer: Layer, call: Call, output: Any) -> None:
-        """Note that an edit replaced the output of the latest call."""
-        if self._current is not None:
-            self._remember(layer, call, output, self._current[1])
+        """Note what the caller of the latest call gets."""
+        _, (last,) = read_output((layer,), output, call)
+        self._last[self._current] = last
+        self._versions[self._current] = {signal: _version(value) for signal, value in last.items()}
 
-    @property
-    def lengths(self) -> list[int]:
-        """How many steps each sequence has had."""
-        return [step + 1 for step in self._steps]
-
-    def _remember(self, layer: Layer, call: Call, output: Any, number: int) -> None:
-        self._current = output, number
-        _, (self._last[number],) = read_output((layer,), output, call)
-
-    def _continued(self, layer: Layer, state: States) -> int | None:
+    def _continued(self, layer: Layer, call: Call) -> int | None:
+        if not call.has_state:
+            return None
+        state = call.initial[0]
         latest_first = range(len(self._last) - 1, -1, -1)
         for number in latest_first:
-            if all(value is self._last[number][signal] for signal, value in state.items()):
+            # What a call returned is kept here, so that no other tensor can have its memory.
+            if all(self._is_handed_on(number, signal, value) for signal, value in state.items()):
                 return number
-        if not any(bool(value.any()) for value in state.values()):
-            return None
-        for number in latest_first:
-            if all(_same(value, self._last[number][signal]) for signal, value in state.items()):
-                return number
+        equal = [
+            number
+            for number in latest_first
+            if all(_equal(value, self._last[number][signal]) for signal, value in state.items())
+        ]
+        if any(bool(value.any()) for value in state.values()):
+            if equal:
+                return equal[0]
+            self._warn(layer)
+        elif equal:
+            raise ProbeError(
+                f"Cell {layer.name!r} was called with a zero state, and an earlier call returned zeros: whether the "
+                "call goes on or starts a sequence cannot be told. Start a sequence with no state, and hand on the "
+                "very tensor that the cell returned."
+            )
+        return None
+
+    def _is_handed_on(self, number: int, signal: Signal, value: Tensor) -> bool:
+        """Return whether a state is what an earlier call returned, unless it was set to zero in place since."""
+        last = self._last[number][signal]
+        same = value.shape == last.shape and value.stride() == last.stride() and value.data_ptr() == last.data_ptr()
+        known = self._versions[number][signal]
+        return same and ((known is not None and known == _version(value)) or bool(value.any()))
+
+    def _warn(self, layer: Layer) -> None:
         if self._last and not self._warned:
             self._warned = True
             warnings.warn(
@@ -92,43 +94,12 @@ class Sequences:
                 "the call starts a sequence of its own. Hand on the state that the cell returned to get one.",
                 stacklevel=2,
             )
-        return None
 
 
-def _same(one: Tensor, two: Tensor) -> bool:
+def _version(value: Tensor) -> int | None:
+    """Return what changes when a tensor is changed in place, where torch keeps that."""
+    return None if value.is_inference() else value._version
+
+
+def _equal(one: Tensor, two: Tensor) -> bool:
     return one.shape == two.shape and bool(torch.equal(one, two))
-
-
-#: For each cell that is watched or edited, where its calls stand; nested contexts share it.
-_shared: WeakKeyDictionary[nn.Module, Sequences] = WeakKeyDictionary()
-
-
-class Followed(dict[nn.Module, Sequences]):
-    """The cells that one context follows."""
-
-    def begin(self, model: nn.Module) -> None:
-        """Note that a forward pass of a model begins; the call of a bare cell is a step, and no pass."""
-        for module, sequences in self.items():
-            if module is not model:
-                sequences.begin(self)
-
-    def end(self) -> None:
-        """Note that the forward pass has ended, with or without an error."""
-        for sequences in self.values():
-            sequences.end(self)
-
-
-@contextmanager
-def following(modules: Sequence[nn.Module]) -> Iterator[Followed]:
-    """Follow the calls of cells; a context inside another one shares what that one knows."""
-    followed = Followed((module, _shared.setdefault(module, Sequences())) for module in modules)
-    for sequences in followed.values():
-        sequences.users += 1
-    try:
-        yield followed
-    finally:
-        followed.end()
-        for module, sequences in followed.items():
-            sequences.users -= 1
-            if not sequences.users:
-                _shared.pop(module, None)

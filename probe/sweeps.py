@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +15,10 @@ from .calls import Call, drops_out, read_call, write_output
 from .edit_kinds import Edit
 from .engine import Changes, run_again
 from .errors import ProbeError
-from .interventions import acts
+from .interventions import acts, eager
 from .layers import Layer, whole_module
-from .placing import Placed, at_step, changes_of, layers_for, place_in_run, span
-from .recorder import eager
-from .sequences import following
+from .placing import Placed, at_step, by_place, layers_for, place_in_run, span
+from .sessions import Session, Visit, refuse_own_forward
 from .tiling import tiled
 from .traces import Run, check, join, open_call
 
@@ -116,21 +115,8 @@ def _natural(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Natura
                 "first."
             )
 
-    def hook_for(whole: tuple[Layer, ...]) -> Any:
-        def hook(module: nn.Module, arguments: Any, keywords: Any, output: Any) -> None:
-            run = _copied(open_call(whole, arguments, keywords, output))
-            for trace in (run.traces[layer.place] for layer in layers if layer.module is module):
-                check(trace.layer, trace.opened, trace.h.dtype, None)
-            runs[module].append(run)
-
-        return hook
-
-    with ExitStack() as stack:
-        for layer in {layer.module: layer for layer in layers}.values():
-            hook = hook_for(whole_module(layer))
-            # Before the hooks that are there already: what they do to an output, they do in each turn again.
-            handle = layer.module.register_forward_hook(hook, with_kwargs=True, prepend=True)
-            stack.callback(handle.remove)
+    refuse_own_forward(layers)
+    with _Reading(model, layers, runs):
         arguments, keywords = batch.repeated(1)
         output = model(*arguments, **keywords)
     taken = 0
@@ -146,6 +132,21 @@ def _natural(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Natura
         # The input, the hidden states twice (before and after they are put together), and a step's working space.
         taken += (trace.x.numel() + 3 * trace.h.numel()) * trace.h.element_size()
     return _Natural(output, runs, batch.size, taken)
+
+
+class _Reading(Session):
+    """Keeps the calls of edited modules."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[Layer], runs: dict[nn.Module, list[Run]]) -> None:
+        super().__init__(model, layers)
+        self._runs = runs
+
+    def read(self, visit: Visit, number: int, step: int | None) -> None:
+        """Keep a call."""
+        run, module = _copied(visit.natural), visit.layers[0].module
+        for trace in (run.traces[layer.place] for layer in self.modules[module]):
+            check(trace.layer, trace.opened, trace.h.dtype, None)
+        self._runs[module].append(run)
 
 
 def _copied(run: Run) -> Run:
@@ -175,7 +176,7 @@ def _check_calls(edits: Sequence[Edit], layers: Sequence[Layer], natural: _Natur
 def _turn(model: nn.Module, batch: Batch, natural: _Natural, edits: Sequence[tuple[Edit, Layer]]) -> Any:
     """Run a model once with several edits, each on rows of its own."""
     arguments, keywords = batch.repeated(len(edits))
-    with _edits_in_rows(edits, natural):
+    with _edits_in_rows(model, edits, natural):
         output = model(*arguments, **keywords)
 
     def split(one: Tensor, many: Tensor) -> Tensor:
@@ -193,35 +194,50 @@ def _turn(model: nn.Module, batch: Batch, natural: _Natural, edits: Sequence[tup
 
 
 @contextmanager
-def _edits_in_rows(edits: Sequence[tuple[Edit, Layer]], natural: _Natural) -> Iterator[None]:
+def _edits_in_rows(model: nn.Module, edits: Sequence[tuple[Edit, Layer]], natural: _Natural) -> Iterator[None]:
     by_module: dict[nn.Module, list[tuple[int, Edit, Layer]]] = {}
     for number, (edit, layer) in enumerate(edits):
         by_module.setdefault(layer.module, []).append((number, edit, layer))
-    cells = [module for module in by_module if isinstance(module, nn.RNNCellBase)]
-    whole = [module for module in by_module if module not in cells]
-    waiting: list[tuple[Any, set[tuple[int, int]]]] = []
-    with ExitStack() as stack:
-        followed = stack.enter_context(following(cells))
-        for module in cells:
-            sequences = followed[module]
-            acted: set[tuple[int, int]] = set()
-            hook = _cell_hook(by_module[module], natural, len(edits), sequences, acted)
-            stack.callback(module.register_forward_hook(hook, with_kwargs=True, prepend=True).remove)
-            waiting.append((by_module[module], acted))
-        for module in whole:
-            if "forward" in vars(module):
-                raise ProbeError(
-                    f"The forward of {type(module).__name__} was replaced, so a sweep cannot resume it. Use "
-                    "probe.record(edits=[...]) for each edit."
-                )
-            vars(module)["forward"] = _resuming(module, by_module[module], natural, len(edits))
-            stack.callback(vars(module).pop, "forward", None)
+    forwards = {
+        module: _resuming(module, own, natural, len(edits))
+        for module, own in by_module.items()
+        if not isinstance(module, nn.RNNCellBase)
+    }
+    session = _Turn(model, by_module, natural, len(edits))
+    with session, session.replacing(forwards):
         yield
-        for of_cell, acted in waiting:
-            _check_steps(of_cell, acted)
+        session.check()
 
 
-def _check_steps(edits: Sequence[tuple[int, Edit, Layer]], acted: set[tuple[int, int]]) -> None:
+class _Turn(Session):
+    """Edits cells, each edit in its own rows, and notes when it did."""
+
+    def __init__(self, model: nn.Module, edits: Mapping[nn.Module, Any], natural: _Natural, blocks: int) -> None:
+        cells: dict[nn.Module, Any] = {
+            module: own for module, own in edits.items() if isinstance(module, nn.RNNCellBase)
+        }
+        super().__init__(model, [layer for own in cells.values() for _, _, layer in own])
+        self._edits, self._blocks = cells, blocks
+        self._calls = {module: iter(natural.runs[module]) for module in cells}
+        self._acted: set[tuple[int, int | None]] = set()
+
+    def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
+        """Return the edits that act in a call of a cell."""
+        module, call = visit.layers[0].module, visit.natural.call
+        batch = _rows_of_block(visit.layers[0], call.x.shape[1], next(self._calls[module], None), self._blocks)
+        active = [(block, edit, layer) for block, edit, layer in self._edits[module] if acts(edit, number, step)]
+        self._acted.update((block, step) for block, _, _ in active)
+        return [
+            (layer, at_step(edit, layer, step or 0, batch, offset=block * batch)) for block, edit, layer in active
+        ]
+
+    def check(self) -> None:
+        """Raise where an edit of a cell waited for a step that did not come."""
+        for own in self._edits.values():
+            _check_steps(own, self._acted)
+
+
+def _check_steps(edits: Sequence[tuple[int, Edit, Layer]], acted: set[tuple[int, int | None]]) -> None:
     """Raise where an edit of a cell waited for a step that did not come."""
     for place, edit, layer in edits:
         steps = {step for one, step in acted if one == place}
@@ -242,33 +258,6 @@ def _rows_of_block(layer: Layer, rows: int, natural: Run | None, blocks: int) ->
             "the model so that it is there, or use probe.record(edits=[...]) for each edit."
         )
     return rows // blocks
-
-
-def _cell_hook(
-    edits: Sequence[tuple[int, Edit, Layer]],
-    natural: _Natural,
-    blocks: int,
-    sequences: Any,
-    acted: set[tuple[int, int]],
-) -> Any:
-    """Return the hook that edits one call of a cell, each edit in its own rows, and notes when it did."""
-    layers = whole_module(edits[0][2])
-    calls = iter(natural.runs[layers[0].module])
-
-    def hook(_module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
-        run = open_call(layers, arguments, keywords, output)
-        number, step = sequences.locate(layers[0], run.call, output)
-        batch = _rows_of_block(layers[0], run.call.x.shape[1], next(calls, None), blocks)
-        active = [(place, edit, layer) for place, edit, layer in edits if acts(edit, number, step)]
-        acted.update((place, step) for place, _, _ in active)
-        placed = [at_step(edit, layer, step, batch, offset=place * batch) for place, edit, layer in active]
-        if not placed:
-            return None
-        result = run_again(run, {0: changes_of(placed)}).output
-        sequences.replace(layers[0], run.call, result)
-        return result
-
-    return hook
 
 
 def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], natural: _Natural, blocks: int) -> Any:
@@ -306,11 +295,11 @@ def _changes(placed: Sequence[tuple[int, Placed, Layer]], batch: int, cut: int =
         batch: how many rows a block has.
         cut: how many steps were cut off the run's beginning.
     """
-    by_layer: dict[int, list[Placed]] = {}
+    moved = []
     for block, one, layer in placed:
         places = {step - cut: place for step, place in one.places.items()}
-        by_layer.setdefault(layer.place, []).append(replace(one, places=places, offset=block * batch))
-    return {place: changes_of(every) for place, every in by_layer.items()}
+        moved.append((layer, replace(one, places=places, offset=block * batch)))
+    return by_place(moved)
 
 
 def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blocks: int) -> Any:

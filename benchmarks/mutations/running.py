@@ -195,13 +195,30 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.interventions",
-        "tests/wheel/test_edit_errors.py",
+        "probe.sessions",
+        "tests/wheel/test_sessions.py",
+        ("sessions: hooks stay", "_remove_the_dead", "not _everywhere", "False"),
+        ("sessions: every thread's calls are edited", "sessions", "_open_here.get()", "tuple(_everywhere)"),
+        ("sessions: a backward pass is a call", "_after", "torch._C._current_graph_task_id() == -1", "True"),
+    ),
+    *of(
+        "probe.sessions",
+        "tests/wheel/test_interrupts.py",
         (
-            "edits: a hook stays behind",
-            "intervene",
-            "stack.callback(module.register_forward_hook(hook, with_kwargs=True, prepend=True).remove)",
-            "module.register_forward_hook(hook, with_kwargs=True, prepend=True)",
+            "sessions: one that is over answers",
+            "_alive",
+            "session is not None and session._alive",
+            "session is not None",
+        ),
+    ),
+    *of(
+        "probe.sessions",
+        "tests/wheel/test_own_forwards.py",
+        (
+            "sessions: a forward of its own is run by torch's equations",
+            "refuse_own_forward",
+            "own_forward(layer.module)",
+            '""',
         ),
     ),
     *of(

@@ -42,6 +42,7 @@ for shared in (
     "counters_by_hand",
     "studied",
     "commands",
+    "called",
 ):
     _share(shared)
 

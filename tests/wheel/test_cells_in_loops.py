@@ -250,8 +250,11 @@ def test_a_step_that_never_comes_raises(at: list[int], steps: Tensor) -> None:
     with pytest.raises(ProbeError, match=message), probe.intervene(model.cell, edit):
         _ = loop(steps)
     assert not model.cell._forward_hooks
-    with probe.intervene(model.cell, edit):
-        pass  # nothing was called, and nothing missed
+    with (
+        pytest.raises(ProbeError, match="was not called while the context was open"),
+        probe.intervene(model.cell, edit),
+    ):
+        pass
     with pytest.raises(ProbeError, match=r"a cell that is called in a loop, whose last step is not known"):
         _ = probe.record(model, steps, edits=[probe.clamp("update_gate", 0.5, steps=-1)])
 

@@ -1,0 +1,395 @@
+"""Where contexts listen: hooks for all of torch, and a session for each open context.
+
+Nothing is put into a model. So a copy of it, a file of it and another thread's call of it know nothing of a context,
+and what an interrupted context leaves behind cannot act: the hooks ask the sessions, and a session that is over or
+gone does not answer.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from functools import cached_property
+from types import MethodType, TracebackType
+from typing import Any
+from weakref import ReferenceType, ref
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torchs
+
+from . import traces
+from .calls import drops_out
+from .engine import Changes, run_again
+from .errors import ProbeError
+from .layers import Layer, own_forward, whole_module
+from .placing import Placed, by_place
+from .sequences import Sequences
+from .traces import Run, open_call
+
+
+class Visit:
+    """One call of a recurrent module that has returned, and what sessions make of it.
+
+    Attributes:
+        layers: every layer of the module.
+        changes: what happens to each layer, by its place in the module; nothing where nobody changes anything.
+        output: what the module's caller gets.
+        tolerance: how far recomputed values may lie from the module's, see `traces.check`.
+    """
+
+    def __init__(
+        self,
+        layers: tuple[Layer, ...],
+        arguments: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+        output: Any,
+        generator_state: Tensor | None,
+    ) -> None:
+        self.layers, self.output = layers, output
+        self.changes: Mapping[int, Changes] = {}
+        self.tolerance: float | None = None
+        self._given = arguments, keywords, output, generator_state
+        self._changed: Run | None = None
+
+    @cached_property
+    def natural(self) -> Run:
+        """The call as the module ran it."""
+        return open_call(self.layers, *self._given)
+
+    @property
+    def run(self) -> Run:
+        """The call with all changes so far."""
+        return self._changed or self.natural
+
+    def change(self, changes: Mapping[int, Changes]) -> None:
+        """Run the call again with changes, in place of those so far.
+
+        Raises:
+            ProbeError: the module computes something else than its weights say, so that nobody knows what it would
+                have made of the changes.
+        """
+        lowest = min(self.layers[place].level for place in changes)
+        for trace in self.natural.traces:
+            if trace.layer.level >= lowest:
+                traces.check(trace.layer, trace.opened, trace.h.dtype, self.tolerance)
+        self.changes = changes
+        self._changed = run_again(self.natural, changes)
+        self.output = self._changed.output
+
+
+class Session:
+    """One open context: its model, the modules that it listens to, and where their calls stand.
+
+    A session answers in the thread or asyncio task that entered it, and in tasks that this one starts.
+
+    Args:
+        model: the model; its forward passes begin and end where it is called.
+        layers: whose modules' calls it sees.
+
+    Attributes:
+        elsewhere: how many calls of its modules came from other threads or tasks.
+    """
+
+    def __init__(self, model: nn.Module, layers: Iterable[Layer]) -> None:
+        self.model = model
+        self.modules: dict[nn.Module, tuple[Layer, ...]] = {}
+        for layer in layers:
+            self.modules[layer.module] = (*self.modules.get(layer.module, ()), layer)
+        self.elsewhere = 0
+        # A bare cell has no forward pass: each of its calls is a step.
+        self.of_a_cell = isinstance(model, nn.RNNCellBase) and model in self.modules
+        self._passes = 0
+        self._states: dict[nn.Module, Tensor] = {}
+        self._free: dict[nn.Module, Run] = {}
+        self._alive = False
+        self._renumber()
+
+    def __enter__(self) -> Session:
+        self._under_autograd = torch.is_grad_enabled()
+        _add(self)
+        _open_here.set((*_open_here.get(), ref(self)))
+        self._alive = True  # last: until here an interrupt leaves a session that never answers
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._alive = False
+        _open_here.set(tuple(one for one in _open_here.get() if _alive(one)))
+        _remove_the_dead()
+
+    def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
+        """Return the edits that act in a call, each where it acts.
+
+        Args:
+            visit: the call.
+            number: the number of the call, or of a cell's sequence, within the forward pass.
+            step: of a cell, the call's step in its sequence; None otherwise.
+        """
+        return ()
+
+    def read(self, visit: Visit, number: int, step: int | None) -> None:
+        """Read a call after all sessions have changed it."""
+
+    def begin(self) -> None:
+        """Note that a forward pass of the model begins."""
+
+    def end(self, output: Any) -> None:
+        """Note that a forward pass of the model has returned."""
+
+    def failed(self) -> None:
+        """Note that a forward pass of the model has raised."""
+
+    def _renumber(self) -> None:
+        self._counts: dict[nn.Module, int] = {}
+        self._sequences: dict[nn.Module, Sequences] = {
+            module: Sequences() for module in self.modules if isinstance(module, nn.RNNCellBase)
+        }
+
+    def before(self, module: nn.Module) -> None:
+        """Note that a module is called."""
+        if module is self.model and not self.of_a_cell:
+            if self._passes and not _runs(module):
+                self._passes = 0  # an interrupt ended it, and somebody caught that
+            self._passes += 1
+            if self._passes == 1:
+                self._renumber()
+                self._returned = False
+                self._under_autograd = torch.is_grad_enabled()
+                self.begin()
+        if module in self.modules:
+            self._states.pop(module, None)
+            if drops_out(module):
+                self._states[module] = torch.get_rng_state()
+
+    def returned(self, module: nn.Module, output: Any) -> None:
+        """Note that a module has returned."""
+        if module is self.model and self._passes == 1:
+            self._returned = True
+            self.end(output)
+            self._renumber()
+
+    def left(self, module: nn.Module) -> None:
+        """Note that a call of a module is over, with or without an error."""
+        if module is self.model and self._passes:
+            self._passes -= 1
+            if not self._passes and not self._returned:
+                self.failed()
+
+    def locate(self, visit: Visit) -> tuple[int, int | None]:
+        """Return the number of a call within the forward pass, and of a cell the step in its sequence."""
+        module = visit.layers[0].module
+        if module in self._sequences:
+            return self._sequences[module].locate(visit.layers[0], visit.natural.call, visit.output)
+        number = self._counts.get(module, 0)
+        self._counts[module] = number + 1
+        return number, None
+
+    def hand_on(self, visit: Visit) -> None:
+        """Note what a cell's caller gets, which it hands on to the next step."""
+        module = visit.layers[0].module
+        if module in self._sequences:
+            self._sequences[module].replace(visit.layers[0], visit.natural.call, visit.output)
+
+    @property
+    def needs_graph(self) -> bool:
+        """Whether what it makes of a call belongs to autograd's graph where the caller has one."""
+        return True
+
+    def refuse_checkpoint(self, layer: Layer, advice: str = "") -> None:
+        """Raise ProbeError in a call that a backward pass will make again, where no session would see it.
+
+        Args:
+            layer: the layer called.
+            advice: what else can be done.
+        """
+        frame = sys._getframe() if self._under_autograd else None
+        while frame is not None:
+            if frame.f_globals.get("__name__") == "torch.utils.checkpoint":
+                raise ProbeError(
+                    f"Layer {layer.name!r} runs inside torch.utils.checkpoint, which runs it again in the backward "
+                    f"pass, as it is. Turn checkpointing off, or call the model under torch.no_grad(){advice}."
+                )
+            frame = frame.f_back
+
+    def visit(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Visit:
+        """Return a call of one of its modules."""
+        visit = Visit(whole_module(self.modules[module][0]), arguments, keywords, output, self._states.get(module))
+        if module in self._free:
+            visit.natural = self._free.pop(module)
+        return visit
+
+    @contextmanager
+    def replacing(self, forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+        """Let functions run in place of modules' forwards for the calls that this session sees.
+
+        Args:
+            forwards: for each module what takes its arguments.
+
+        Raises:
+            ProbeError: a forward was replaced by somebody else.
+        """
+        for module in forwards:
+            if "forward" in vars(module):
+                raise ProbeError(refusal(type(module).__name__, module))
+        _replaced.extend((ref(self), ref(module)) for module in forwards)
+        try:
+            for module, forward in forwards.items():
+                vars(module)["forward"] = MethodType(self._instead(module, forward), module)  # a copy has its own
+            yield
+        finally:
+            _put_back(forwards)
+
+    def _instead(self, module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def instead(one: nn.Module, *arguments: Any, **keywords: Any) -> Any:
+            if one is module and self in sessions():
+                return forward(*arguments, **keywords)
+            return type(one).forward(one, *arguments, **keywords)  # of a copy, in another thread, or too late
+
+        return instead
+
+    def ran(self, module: nn.Module, run: Run) -> None:
+        """Take a run that a replaced forward made for what the module itself ran."""
+        self._free[module] = run
+
+
+#: The sessions that were entered in this thread or task, the outermost first.
+_open_here: ContextVar[tuple[ReferenceType[Session], ...]] = ContextVar("rnn-probe's sessions", default=())
+#: The sessions of all threads.
+_everywhere: list[ReferenceType[Session]] = []
+#: Whose sessions replaced the forward of which modules.
+_replaced: list[tuple[ReferenceType[Session], ReferenceType[nn.Module]]] = []
+_lock = threading.RLock()
+
+
+def sessions() -> list[Session]:
+    """Return the sessions that answer in this thread or task, the outermost first."""
+    return [session for one in _open_here.get() if (session := _alive(one)) is not None]
+
+
+def refusal(name: str, module: nn.Module) -> str:
+    """Return why a layer with a forward of its own can neither be edited nor run again."""
+    return (
+        f"Layer {name!r} has a forward of its own ({own_forward(module)}), and an edited run would pass "
+        "over what that adds. Leave torch's module as it is and put what you add around it, in a module that holds "
+        "it: self.rnn = torch.nn.LSTM(...)."
+    )
+
+
+def refuse_own_forward(layers: Iterable[Layer]) -> None:
+    """Raise ProbeError where a layer's module does not run its kind's own forward."""
+    for layer in layers:
+        if own_forward(layer.module):
+            raise ProbeError(refusal(layer.name, layer.module))
+
+
+def _alive(one: ReferenceType[Session]) -> Session | None:
+    session = one()
+    return session if session is not None and session._alive else None
+
+
+def _add(session: Session) -> None:
+    with _lock:
+        _remove_the_dead()
+        _everywhere.append(ref(session))
+        if not _installed():
+            _remove()
+            torchs.register_module_forward_pre_hook(_before)
+            torchs.register_module_forward_hook(_after, with_kwargs=True)
+            torchs.register_module_forward_hook(_left, always_call=True)
+
+
+def _remove_the_dead() -> None:
+    with _lock:
+        _everywhere[:] = [one for one in _everywhere if _alive(one)]
+        _put_back([module for one, whose in _replaced if not _alive(one) and (module := whose()) is not None])
+        if not _everywhere:
+            _remove()
+
+
+def _put_back(modules: Iterable[nn.Module]) -> None:
+    for module in modules:
+        vars(module).pop("forward", None)
+    _replaced[:] = [pair for pair in _replaced if pair[1]() is not None and pair[1]() not in list(modules)]
+
+
+def _tables() -> list[dict[int, Any]]:
+    return [torchs._global_forward_pre_hooks, torchs._global_forward_hooks]
+
+
+def _installed() -> bool:
+    """Return whether each hook is there once and whole: an interrupt may have left a part of them."""
+    found = [hook for table in _tables() for hook in table.values() if hook in _HOOKS]
+    after = [number for number, hook in torchs._global_forward_hooks.items() if hook is _after]
+    left = [number for number, hook in torchs._global_forward_hooks.items() if hook is _left]
+    return (
+        sorted(map(id, found)) == sorted(map(id, _HOOKS))
+        and after[0] in torchs._global_forward_hooks_with_kwargs
+        and left[0] in torchs._global_forward_hooks_always_called
+    )
+
+
+def _remove() -> None:
+    for table in _tables():
+        for number in [number for number, hook in table.items() if hook in _HOOKS]:
+            del table[number]
+            torchs._global_forward_hooks_with_kwargs.pop(number, None)
+            torchs._global_forward_hooks_always_called.pop(number, None)
+
+
+def _before(module: nn.Module, _arguments: Any) -> None:
+    here = sessions()
+    for session in here:
+        session.before(module)
+    if len(_everywhere) > len(here):
+        for one in list(_everywhere):
+            session = _alive(one)
+            if session is not None and session not in here and module in session.modules:
+                session.elsewhere += 1
+
+
+def _after(module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
+    here = sessions()
+    seeing = [session for session in here if module in session.modules]
+    result = None
+    # In a backward pass a checkpoint runs its part again: that is no call of the user's.
+    if seeing and torch._C._current_graph_task_id() == -1:
+        visit = seeing[0].visit(module, arguments, keywords, output)
+        with nullcontext() if any(session.needs_graph for session in seeing) else torch.no_grad():
+            _go_through(visit, seeing)
+        result = visit.output if visit.output is not output else None
+    for session in reversed(here):
+        session.returned(module, output if result is None else result)
+    return result
+
+
+def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
+    places = [(session, *session.locate(visit)) for session in seeing]
+    placed = [one for session, number, step in places for one in session.acting(visit, number, step)]
+    if placed:
+        visit.change(by_place(placed))
+    for session, number, step in places:
+        session.read(visit, number, step)
+    for session in seeing:
+        session.hand_on(visit)
+
+
+def _left(module: nn.Module, *_: Any) -> None:
+    for session in reversed(sessions()):
+        session.left(module)
+
+
+_HOOKS = (_before, _after, _left)
+
+
+def _runs(module: nn.Module) -> bool:
+    """Return whether a module is being called, somewhere below on the stack, apart from the call that begins now."""
+    frame, found = sys._getframe(), 0
+    while frame is not None:
+        found += frame.f_code.co_name == "_call_impl" and frame.f_locals.get("self") is module
+        frame = frame.f_back
+    return found > 1

@@ -1,0 +1,341 @@
+"""What a context reaches: the calls of its own thread and task while it is open, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import io
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import torch
+from called import BATCH, EDIT, INPUTS, TIME, Reader, edited
+from torch import Tensor, nn
+from torch.nn.modules import module as torchs
+from torch.utils.checkpoint import checkpoint
+
+import probe
+from probe import ProbeError
+
+
+@pytest.fixture
+def model() -> Reader:
+    """Return the model."""
+    return Reader().eval()
+
+
+@pytest.fixture
+def x() -> Tensor:
+    """Return its input."""
+    return torch.randn(BATCH, TIME, INPUTS)
+
+
+# Hooks of others.
+
+
+def test_hooks_of_others_see_the_edited_output_and_change_what_is_handed_on(model: Reader, x: Tensor) -> None:
+    """A hook on the layer, also one that is put first inside the context, acts on what the edited layer returned."""
+
+    def double(_module: nn.Module, _arguments: Any, output: Any) -> Any:
+        return 2 * output[0], output[1]
+
+    h = probe.record(model, x, edits=[EDIT])["rnn[0]", "hidden_state"]
+    expected = model.head(2 * h[:, -1])
+    with torch.no_grad(), probe.intervene(model, EDIT), probe.watch(model) as recordings:
+        handle = model.rnn.register_forward_hook(double, prepend=True)
+        found = model(x)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(recordings[0]["rnn[0]", "hidden_state"], h)
+    handle.remove()
+    handle = model.rnn.register_forward_hook(double)
+    torch.testing.assert_close(edited(model, x), expected)
+    handle.remove()
+
+
+def test_a_hook_on_all_modules_that_changes_an_output_before_anybody_sees_it_is_refused(
+    model: Reader, x: Tensor
+) -> None:
+    """What such a hook makes of the layer's output is not what the layer computed."""
+
+    def changed(module: nn.Module, _arguments: Any, output: Any) -> Any:
+        return (output[0] + 0.1, output[1]) if module is model.rnn else None
+
+    handle = torchs.register_module_forward_hook(changed)
+    try:
+        with pytest.raises(ProbeError, match="does not compute what its weights say"):
+            edited(model, x)
+        with pytest.raises(ProbeError, match="does not compute what its weights say"):
+            probe.sweep(model, x, edits=[EDIT])
+    finally:
+        handle.remove()
+
+
+# An edit acts, or somebody hears of it.
+
+
+def test_edits_act_in_methods_beside_the_forward(model: Reader, x: Tensor) -> None:
+    """`model.predict(x)` is edited like `model(x)`, and calls are numbered within the context."""
+    with torch.no_grad():
+        with probe.intervene(model, EDIT):
+            assert torch.equal(model.predict(x), edited(model, x))
+        second = probe.clamp("hidden_state", 2.0, layer="rnn[0]", steps=1, call=1)
+        with probe.intervene(model, second):
+            found = model.predict(x, times=2)
+        torch.testing.assert_close(found, (model(x) + edited(model, x)) / 2)
+
+
+@pytest.mark.parametrize(
+    ("edit", "run", "message"),
+    [
+        (EDIT, lambda model, x: None, "was not called while the context was open"),
+        (EDIT, lambda model, x: model.rnn.forward(x), "layer run by .forward"),
+        (
+            probe.ablate("hidden_state", layer="idle[0]"),
+            lambda model, x: model.predict(x),
+            "'idle.0.' was not called",
+        ),
+        (
+            probe.ablate("hidden_state", layer="rnn[0]", call=400),
+            lambda model, x: model.predict(x, times=9),
+            "layer 'rnn.0.' 9 times",
+        ),
+        (probe.ablate("hidden_state", layer="idle[0]"), lambda model, x: model(x), "called layer 'idle.0.' 0 times"),
+    ],
+)
+def test_an_edit_that_never_acts_raises(
+    edit: probe.Edit, run: Callable[[Any, Tensor], Any], message: str, model: Reader, x: Tensor
+) -> None:
+    """The error comes when the context ends, and says which edit waited for what."""
+    with pytest.raises(ProbeError, match=message) as error, probe.intervene(model, edit):
+        run(model, x)
+    assert repr(edit) in str(error.value)
+
+
+def test_an_error_of_the_callers_own_is_not_hidden_by_one_about_edits(model: Reader) -> None:
+    """Whoever stops the context with an error hears of that error."""
+    with pytest.raises(ZeroDivisionError), probe.intervene(model, EDIT):
+        raise ZeroDivisionError
+
+
+def test_calls_beside_the_forward_are_recorded(model: Reader, x: Tensor) -> None:
+    """Those up to the next call of the model make one recording, without an output."""
+    with torch.no_grad(), probe.watch(model) as recordings:
+        model.predict(x)
+        model.predict(x)
+        model(x)
+        model.predict(2 * x)
+    assert [recording.calls for recording in recordings] == [
+        {"rnn[0]": 2},
+        {"rnn[0]": 1},
+        {"rnn[0]": 1},
+    ]
+    assert [recording.output is None for recording in recordings] == [True, False, True]
+    wanted = probe.record(model, 2 * x)["rnn[0]", "hidden_state"]
+    assert torch.equal(recordings[2]["rnn[0]", "hidden_state"], wanted)
+
+
+# Copies, files, threads and tasks.
+
+
+def test_a_copy_made_inside_a_context_is_a_plain_model(model: Reader, x: Tensor) -> None:
+    """Neither inside the context nor afterwards is it edited."""
+    plain = model(x)
+    with probe.intervene(model, EDIT):
+        other = copy.deepcopy(model)
+        assert torch.equal(other(x), plain)
+        assert not torch.equal(model(x), plain)
+    assert torch.equal(other(x), plain)
+    assert vars(other.rnn).keys() == vars(Reader().rnn).keys()
+
+
+def test_a_whole_model_is_saved_inside_a_context(model: Reader, x: Tensor) -> None:
+    """The file is the one that is written outside."""
+
+    def saved() -> bytes:
+        file = io.BytesIO()
+        torch.save(model, file)
+        return file.getvalue()
+
+    with probe.watch(model), probe.intervene(model, EDIT):
+        inside = saved()
+        model(x)
+    assert inside == saved()
+    found = torch.load(io.BytesIO(inside), weights_only=False)
+    assert torch.equal(found(x), model(x))
+
+
+def test_calls_of_other_threads_are_left_alone(model: Reader, x: Tensor) -> None:
+    """Another thread that calls the model while a context is open gets its plain output."""
+    plain, found, stop = model(x), [], threading.Event()
+
+    def call() -> None:
+        while not stop.is_set():
+            found.append(model(x))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    for _ in range(30):
+        with probe.intervene(model, EDIT):
+            assert not torch.equal(model(x), plain)
+    stop.set()
+    thread.join()
+    assert len(found) > 5
+    assert all(torch.equal(output, plain) for output in found)
+
+
+def test_tasks_are_edited_by_their_own_contexts_alone(model: Reader, x: Tensor) -> None:
+    """A task beside the context is left alone; one that the context starts belongs to it."""
+    plain, wanted = model(x), edited(model, x)
+
+    async def call() -> Tensor:
+        await asyncio.sleep(0)
+        return model(x)
+
+    async def edit(started: list[asyncio.Task[Tensor]]) -> Tensor:
+        with probe.intervene(model, EDIT):
+            started.append(asyncio.create_task(call()))
+            await asyncio.sleep(0.01)
+            return model(x)
+
+    async def main() -> None:
+        started: list[asyncio.Task[Tensor]] = []
+        outputs = await asyncio.gather(*(edit(started) if n % 2 else call() for n in range(8)))
+        assert all(torch.equal(output, wanted if n % 2 else plain) for n, output in enumerate(outputs))
+        assert all([torch.equal(await task, wanted) for task in started])
+
+    asyncio.run(main())
+
+
+def test_threads_that_record_one_model_get_their_own_calls(model: Reader) -> None:
+    """Each recording is that of its own input, from the first step to the last."""
+    inputs = [torch.randn(BATCH, TIME, INPUTS) for _ in range(40)]
+
+    def one(x: Tensor) -> bool:
+        recording = probe.record(model, x)
+        wanted = model.rnn(x)[0]
+        return recording.calls["rnn[0]"] == 1 and torch.equal(recording["rnn[0]", "hidden_state"], wanted)
+
+    with ThreadPoolExecutor(4) as pool, torch.no_grad():
+        assert all(pool.map(one, inputs))
+
+
+def test_a_context_around_calls_of_another_thread_says_so(model: Reader, x: Tensor) -> None:
+    """Nothing is edited and nothing recorded there, and both are errors."""
+
+    def elsewhere() -> None:
+        thread = threading.Thread(target=lambda: model(x))
+        thread.start()
+        thread.join()
+
+    message = r"another thread or asyncio task called .* 1 times"
+    with pytest.raises(ProbeError, match=message), probe.intervene(model, EDIT):
+        elsewhere()
+    with pytest.raises(ProbeError, match=message), probe.watch(model):
+        elsewhere()
+
+
+def test_two_threads_cannot_replace_one_forward(model: Reader, x: Tensor) -> None:
+    """check=False and sweep run something in place of the module; a call from another thread meanwhile is plain."""
+    plain, found = model(x), []
+
+    def hook(_module: nn.Module, _arguments: Any) -> None:
+        thread = threading.Thread(target=lambda: found.append(model(x)))
+        if not found:
+            found.append(None)
+            thread.start()
+            thread.join()
+
+    handle = model.head.register_forward_pre_hook(hook)
+    probe.sweep(model, x, edits=[EDIT])
+    handle.remove()
+    assert torch.equal(found[1], plain)
+
+
+# Backward passes.
+
+
+class Checkpointed(Reader):
+    """Runs its recurrent layer inside a checkpoint."""
+
+    def __init__(self, *, reentrant: bool) -> None:
+        super().__init__()
+        self.reentrant = reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return two numbers a row."""
+        h = checkpoint(lambda x: self.rnn(x)[0], x, use_reentrant=self.reentrant)
+        assert isinstance(h, Tensor)
+        return self.head(h[:, -1])
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_what_a_backward_pass_runs_again_is_refused(reentrant: bool, x: Tensor) -> None:
+    """There no edit would act, so derivatives would be another run's; without derivatives nothing is run again."""
+    model = Checkpointed(reentrant=reentrant)
+    x = x.requires_grad_()
+    message = "runs inside torch.utils.checkpoint"
+    with pytest.raises(ProbeError, match=message):
+        probe.record(model, x, gradient_of=lambda output: output.sum())
+    with pytest.raises(ProbeError, match=message), probe.intervene(model, EDIT):
+        model(x)
+    plain = Reader()
+    plain.load_state_dict(model.state_dict())
+    assert torch.equal(edited(model, x), edited(plain, x))
+    with pytest.raises(ProbeError, match=f"{message}.*detach=True"), probe.watch(model):
+        model(x)
+    with probe.watch(model, detach=True) as recordings:
+        model(x).sum().backward()
+    assert [recording.calls["rnn[0]"] for recording in recordings] == [1]
+    gradient = model.rnn.weight_hh_l0.grad
+    plain(x).sum().backward()
+    torch.testing.assert_close(gradient, plain.rnn.weight_hh_l0.grad)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_backward_pass_inside_a_context_is_that_of_the_run_before_it(reentrant: bool, x: Tensor) -> None:
+    """A context that is entered between a forward and its backward pass changes no gradient."""
+    model = Checkpointed(reentrant=reentrant)
+    gradients = []
+    for inside in (False, True):
+        model.zero_grad()
+        output = model(x.requires_grad_()).sum()
+        with ExitStack() as stack:
+            if inside:
+                stack.enter_context(probe.intervene(model, EDIT))
+                with torch.no_grad():
+                    model(x)  # so that the edit acts
+            output.backward()
+        gradients.append({name: each.grad for name, each in model.named_parameters() if each.grad is not None})
+    assert all(torch.equal(value, gradients[1][name]) for name, value in gradients[0].items())
+
+
+# Training under watch.
+
+
+def test_every_and_detach_keep_less_in_training(model: Reader, x: Tensor) -> None:
+    """One call in so many is recorded, the first one first; without its graph no tensor of it stays."""
+    with probe.watch(model, every=3, detach=True) as recordings:
+        for number in range(7):
+            model(x * number).sum().backward()
+    assert len(recordings) == 3
+    for number, recording in enumerate(recordings):
+        wanted = probe.record(model, x * (3 * number))["rnn[0]", "hidden_state"]
+        torch.testing.assert_close(recording["rnn[0]", "hidden_state"], wanted)
+        assert not any(value.requires_grad for part in recording.parts for value in part.signals.values())
+        assert not recording.output.requires_grad
+    wrong: list[Any] = [0, -1, 1.5, True]
+    for every in wrong:
+        with pytest.raises(ProbeError, match=r"every=.* must be a whole number"), probe.watch(model, every=every):
+            pytest.fail("the context was entered")
+
+
+def test_a_watched_call_keeps_its_graph_unless_told_otherwise(model: Reader, x: Tensor) -> None:
+    """A recorded value is differentiable under autograd."""
+    with probe.watch(model) as recordings:
+        model(x)
+    recordings[0]["rnn[0]", "update_gate"].sum().backward()
+    assert model.rnn.weight_ih_l0.grad is not None
