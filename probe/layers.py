@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,8 +20,6 @@ from .cells.rnn import RNNCell
 from .errors import ProbeError, unknown
 from .signals import Signal
 
-#: Prefixes that torch.compile and DataParallel put before the names of a wrapped model's modules.
-_WRAPPERS = ("_orig_mod.", "module.")
 _FAMILIES: dict[type[nn.Module], Any] = {
     nn.LSTM: LSTMCell,
     nn.GRU: GRUCell,
@@ -187,16 +186,19 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     if not isinstance(model, nn.Module):
         raise ProbeError(f"A model must be a torch.nn.Module; this is a {type(model).__name__}.")
     found: dict[str, Layer] = {}
-    for path, module in model.named_modules():
+    for path, module in _unwrapped(model).named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ProbeError(
                 f"{path or 'The model'!r} is a {type(module).__name__}, which torch lets nobody look into. "
                 "Give the Python module that it was made from."
             )
-        layers = _layers_of(_unwrapped(path), module)
-        if any(layer.name in found for layer in layers):
-            layers = _layers_of(path, module)
-        found |= {layer.name: layer for layer in layers}
+        for layer in _layers_of(path, module):
+            if layer.name in found:
+                raise ProbeError(
+                    f"Two layers of {type(model).__name__} would both be called {layer.name!r}. Rename the module "
+                    f"{path!r}: a name that holds brackets reads like a layer's."
+                )
+            found[layer.name] = layer
     if not found:
         raise ProbeError(
             f"{type(model).__name__} contains no recurrent layer (torch.nn.LSTM, GRU, RNN, or one of their cells; "
@@ -224,13 +226,18 @@ def _layers_of(path: str, module: nn.Module) -> list[Layer]:
 
 def whole_module(layer: Layer) -> tuple[Layer, ...]:
     """Return every layer of the module that a layer belongs to, in torch's order of h_n."""
-    path = layer.name if layer.is_cell else layer.name.removesuffix(".reverse").rpartition("[")[0]
-    return tuple(_layers_of(path, layer.module))
+    end = "" if layer.is_cell else f"[{layer.level}]" + (".reverse" if layer.reverse else "")
+    return tuple(_layers_of(layer.name.removesuffix(end), layer.module))
 
 
-def _unwrapped(path: str) -> str:
-    for wrapper in _WRAPPERS:
-        path = path.removeprefix(wrapper)
-        if path == wrapper.rstrip("."):
-            return ""
-    return path
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module inside torch.compile's wrapper, DataParallel or DistributedDataParallel, which adds nothing.
+
+    The type decides, not the name of the attribute: a model of one's own may call a part `module` and have others.
+    """
+    compiler = sys.modules.get("torch._dynamo.eval_frame")  # asking for the type would load the compiler
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    kinds = wrappers if compiler is None else (*wrappers, compiler.OptimizedModule)
+    while isinstance(model, kinds) and len(parts := list(model.children())) == 1:
+        (model,) = parts
+    return model

@@ -325,18 +325,46 @@ def test_parametrized_modules_are_recorded(kind: Callable[..., nn.RNNBase]) -> N
     assert farthest(recorded(module, run), recorded(module, recording)) > 1e-3
 
 
-def test_names_that_a_wrapper_would_hide_stay_apart() -> None:
-    """A child that is called `module` is no wrapper where its layer's name is taken: both layers are there."""
+class _TwoParts(nn.Module):
+    """Two layers, one of them in a part of another name; the parts are registered in the order given."""
 
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lstm, self.module = nn.LSTM(INPUTS, INPUTS), nn.ModuleDict({"lstm": nn.LSTM(INPUTS, UNITS)})
+    def __init__(self, part: str, *, first: bool) -> None:
+        super().__init__()
+        parts = {part: nn.ModuleDict({"lstm": nn.LSTM(INPUTS, UNITS)}), "lstm": nn.LSTM(INPUTS, INPUTS)}
+        for name in (part, "lstm") if first else ("lstm", part):
+            setattr(self, name, parts[name])
+        self.part = part
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.module["lstm"](self.lstm(x)[0])[0]
+    def forward(self, x: Tensor) -> Tensor:
+        model: Any = self
+        return getattr(model, self.part)["lstm"](model.lstm(x)[0])[0]
 
-    model, x = Model(), torch.randn(TIME, BATCH, INPUTS)
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("part", ["module", "_orig_mod", "backbone"])
+def test_each_layer_is_listed_once_by_its_full_path(part: str, first: bool) -> None:
+    """A part of a model that is called as torch's wrappers call theirs is no wrapper: both layers are there."""
+    model, x = _TwoParts(part, first=first), torch.randn(TIME, BATCH, INPUTS)
+    names = {f"{part}.lstm[0]", "lstm[0]"}
     recording = probe.record(model, x)
-    assert recording.layers == ("lstm[0]", "module.lstm[0]")
-    assert torch.equal(recording["module.lstm[0]", "hidden_state"].transpose(0, 1), recording.output)
+    assert set(recording.layers) == names == {layer.name for layer in probe.inspect(model).layers}
+    assert recording.not_called == ()
+    assert torch.equal(recording[f"{part}.lstm[0]", "hidden_state"].transpose(0, 1), recording.output)
+    moved = probe.record(model, x, edits=[probe.clamp("hidden_state", 0.0, layer="lstm[0]")])
+    assert not torch.equal(moved.output, recording.output)
+
+
+def test_a_wrapper_with_a_layer_of_its_own_is_a_model() -> None:
+    """A subclass of DataParallel that adds a layer keeps full names, so that neither layer hides the other."""
+    wrapped = nn.DataParallel(nn.ModuleDict({"lstm": nn.LSTM(INPUTS, UNITS)}))
+    wrapped.lstm = nn.LSTM(INPUTS, UNITS)
+    assert {layer.name for layer in probe.inspect(wrapped).layers} == {"module.lstm[0]", "lstm[0]"}
+
+
+def test_two_layers_of_one_name_are_refused() -> None:
+    """A module whose own name ends as a layer's would be mistaken for one: renaming it is asked for."""
+    model = nn.Module()
+    model.add_module("rnn", nn.LSTM(INPUTS, UNITS, 2))
+    model.add_module("rnn[1]", nn.LSTMCell(INPUTS, UNITS))
+    with pytest.raises(ProbeError, match=r"Two layers of Module would both be called 'rnn\[1\]'. Rename"):
+        _ = probe.inspect(model)
