@@ -17,7 +17,7 @@ from .cells.cell import Cell, Weights
 from .cells.gru import GRUCell
 from .cells.lstm import LSTMCell
 from .cells.rnn import RNNCell
-from .errors import ProbeError, unknown
+from .errors import ANOTHER_CELL, ProbeError, unknown
 from .signals import Signal
 
 _FAMILIES: dict[type[nn.Module], Any] = {
@@ -86,7 +86,9 @@ class Layer:
             if isinstance(self.module, kind):
                 options = [_ACTIVATIONS[module.nonlinearity]] if family is RNNCell else []
                 return family(weights, *options)
-        raise ProbeError(f"Layer {self.name!r} is a {type(module).__name__}, which is of no known kind.")
+        raise ProbeError(
+            f"Layer {self.name!r} is a {type(module).__name__}, which is of no known kind. {ANOTHER_CELL}"
+        )
 
     def _weights(self, module: Any) -> Weights:
         # By attribute, so that a parametrized weight is computed as the module computes it.
@@ -203,7 +205,7 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
         raise ProbeError(
             f"{type(model).__name__} contains no recurrent layer (torch.nn.LSTM, GRU, RNN, or one of their cells; "
             "or probe.CustomLSTM, CustomGRU, CustomRNN). Give the module that holds the layer itself; a quantized "
-            "one must be opened before it was quantized."
+            f"one must be opened before it was quantized. {ANOTHER_CELL}"
         )
     wanted = list(found) if names is None else list(names)
     for name in wanted:
