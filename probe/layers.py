@@ -6,14 +6,16 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from .cells.cell import Cell, Weights
+from .cells.checking import check_cell
 from .cells.gru import GRUCell
 from .cells.lstm import LSTMCell
 from .cells.rnn import RNNCell
@@ -28,6 +30,8 @@ _FAMILIES: dict[type[nn.Module], Any] = {
     nn.GRUCell: GRUCell,
     nn.RNNCell: RNNCell,
 }
+#: Somebody's own modules whose formulas were tried.
+_CHECKED: WeakSet[nn.Module] = WeakSet()
 _ACTIVATIONS: dict[str, Any] = {"tanh": torch.tanh, "relu": torch.relu}
 
 
@@ -211,7 +215,54 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     for name in wanted:
         if name not in found:
             raise ProbeError(unknown("layer", name, found))
-    return tuple(layer for name, layer in found.items() if name in wanted)
+    chosen = tuple(layer for name, layer in found.items() if name in wanted)
+    for layer in chosen:
+        _check_own(layer)
+    return chosen
+
+
+def _check_own(layer: Layer) -> None:
+    """Try the formulas of somebody's own module when it is first looked at; those of this library are tested.
+
+    They are tried with other weights too: the module's own may hide what a formula reads, as zeros do.
+    """
+    module = layer.module
+    if not isinstance(module, OwnModule) or module.make_cell.__module__ == "probe.custom" or module in _CHECKED:
+        return
+    if any(parameter.is_meta for parameter in module.parameters()):
+        return  # there are no numbers to try them with
+    for tried in (layer, replace(layer, module=_redrawn(module, torch.Generator().manual_seed(0)))):
+        cell = tried.cell
+        sizes = {cell.size(signal) for signal in cell.states}
+        if sizes != {module.hidden_size} or getattr(module, "states", len(cell.states)) != len(cell.states):
+            raise ProbeError(
+                f"{type(module).__name__} of layer {layer.name!r} has hidden_size {module.hidden_size} and states = "
+                f"{getattr(module, 'states', len(cell.states))}; its cell hands on {', '.join(cell.states)}, of "
+                f"{', '.join(map(str, sorted(sizes)))} units. Both must say the same."
+            )
+        check_cell(cell, layer.name, cell.weights.W.shape[1], tried.learned)
+    _CHECKED.add(module)
+
+
+@torch.no_grad()
+def _redrawn(module: nn.Module, generator: torch.Generator) -> Any:
+    """Return a module with other weights, which shares everything else with the one given."""
+    drawn = object.__new__(type(module))  # copy.copy refuses a parametrized module
+    own = vars(drawn)
+    own.update(vars(module))
+    own["_modules"] = {name: part and _redrawn(part, generator) for name, part in module._modules.items()}
+    own["_parameters"] = {
+        name: one if one is None or not one.is_floating_point() else _drawn(one, generator)
+        for name, one in module._parameters.items()
+    }
+    return drawn
+
+
+def _drawn(parameter: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a parameter with half to one and a half of each number, and of zeros what a new layer could have."""
+    drawn = (torch.rand(parameter.shape, generator=generator, dtype=torch.float64) * 2 - 1).to(parameter)
+    usual = drawn / max(1, parameter.shape[-1] if parameter.dim() > 1 else 1) ** 0.5
+    return torch.where(parameter == 0, usual, parameter * (1 + drawn / 2))
 
 
 def _layers_of(path: str, module: nn.Module) -> list[Layer]:

@@ -155,7 +155,7 @@ class LSTMCell(Cell):
 
     def _open(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
         if self._peepholes:
-            return self._open_by_step(x, previous, state)
+            return super()._open(x, previous, state)
         after = self.given(self.inputs(x), previous)
         moment = Moment(lambda: after, {})
         for formula in self.formulas[4:]:
@@ -164,17 +164,6 @@ class LSTMCell(Cell):
             else:
                 after[formula.signal] = formula.compute(moment, *(after[source] for source in formula.sources))
         return after
-
-    def _open_by_step(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
-        """Open a stretch whose gates depend on the cell state, which nobody knows before the step is computed."""
-        given, c = self.given(self.inputs(x), previous), state[_c]
-        steps: list[dict[Signal, Tensor]] = []
-        for t in range(len(x)):
-            now = {a: value[t] for a, value in given.items()}
-            moment = Moment(lambda now=now: now, {_c: c})
-            steps.append(self.step(moment))
-            c = steps[-1][_c]
-        return {signal: torch.stack([after[signal] for after in steps]) for signal in self.signals}
 
 
 def _quick_tanh(z: Tensor, out: Tensor) -> Tensor:
