@@ -112,6 +112,8 @@ def batch_of(
     tensors: list[Tensor] = []
 
     def note(tensor: Tensor) -> Tensor:
+        if tensor.is_nested:
+            raise ProbeError("A nested tensor cannot be taken apart along the batch; give padded tensors.")
         tensors.append(tensor)
         return tensor
 

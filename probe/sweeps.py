@@ -131,9 +131,16 @@ def _natural(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Natura
 
         return hook
 
+    def read_before(whole: tuple[Layer, ...]) -> Any:
+        # What cannot be opened is said before the module itself fails on it.
+        return lambda _, arguments, keywords: read_call(whole, arguments, keywords) and None
+
     with ExitStack() as stack:
         for layer in {layer.module: layer for layer in layers}.values():
-            hook = hook_for(whole_module(layer))
+            whole = whole_module(layer)
+            before = layer.module.register_forward_pre_hook(read_before(whole), with_kwargs=True)
+            stack.callback(before.remove)
+            hook = hook_for(whole)
             # Before the hooks that are there already: what they do to an output, they do in each turn again.
             handle = layer.module.register_forward_hook(hook, with_kwargs=True, prepend=True)
             stack.callback(handle.remove)

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..signals import Signal
+from ..tensors import autocast_type, transformed
 from . import narrow
 from .activations import STANDARD, Activations
 from .cell import HIDDEN, Cell, Formula, Moment, Weights, affine
@@ -130,7 +131,8 @@ class LSTMCell(Cell):
         self, x: Float[Tensor, "time batch input"], initial: Mapping[Signal, Tensor], keep: tuple[Signal, ...]
     ) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor]]:
         """Run free from an initial state, in Python; see `Cell.run`."""
-        if torch.is_grad_enabled() or not self.plain or set(PREACTIVATIONS) & set(keep):
+        bare = not (torch.is_grad_enabled() or transformed((x, self.weights.W)) or autocast_type(self.weights.W))
+        if not bare or not self.plain or set(PREACTIVATIONS) & set(keep):
             return super().run(x, initial, keep)
         if narrow.fits(self, x):
             signals, last = narrow.run(self, x, initial, keep=set(keep) != {HIDDEN})
