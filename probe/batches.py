@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from .errors import ProbeError
 from .layers import OwnModule
 
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -94,15 +95,25 @@ class Batch:
         return self.each(lambda tensor, axis: torch.cat([tensor] * times, dim=axis))
 
 
-def batch_of(model: nn.Module, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Batch:
-    """Return where the batch is in a model's inputs: axis 0, or 1 where the model is a time-first recurrent module.
+def batch_of(
+    model: nn.Module, arguments: Sequence[Any], keywords: Mapping[str, Any], batch_axis: int | None = None
+) -> Batch:
+    """Return where the batch is in a model's inputs.
+
+    Args:
+        model: the model.
+        arguments: its positional arguments.
+        keywords: its keyword arguments.
+        batch_axis: the batch's axis of the first tensor; None for axis 0, or for what a recurrent module itself says.
 
     Raises:
-        ProbeError: no input is a tensor, or one is a PackedSequence.
+        ProbeError: no input is a tensor, one is a PackedSequence, or the first has no such axis.
     """
     tensors: list[Tensor] = []
 
     def note(tensor: Tensor) -> Tensor:
+        if tensor.is_nested:
+            raise ProbeError("A nested tensor cannot be taken apart along the batch; give padded tensors.")
         tensors.append(tensor)
         return tensor
 
@@ -114,7 +125,82 @@ def batch_of(model: nn.Module, arguments: Sequence[Any], keywords: Mapping[str, 
     if bare and tensors[0].dim() != 3:
         raise ProbeError("The input has no batch axis; give one of three axes.")
     axis = 1 if bare and not getattr(model, "batch_first", False) else 0
+    if batch_axis is not None:
+        axes = tensors[0].dim()
+        if isinstance(batch_axis, bool) or not isinstance(batch_axis, int) or not 0 <= batch_axis < axes:
+            raise ProbeError(
+                f"batch_axis={batch_axis!r} must be an axis of the first input, which has shape "
+                f"{tuple(tensors[0].shape)}: 0 to {axes - 1}."
+            )
+        if bare and batch_axis != axis:
+            raise ProbeError(
+                f"batch_axis={batch_axis} contradicts the {type(model).__name__}, whose batch_first= says {axis}. "
+                "Leave it out."
+            )
+        axis = batch_axis
     return Batch(tuple(arguments), keywords, tensors[0].shape[axis], axis, bare)
+
+
+def apart(natural: Any, together: Any, blocks: int, rows: int, doubled: Callable[[], Any]) -> Any:
+    """Return the output of a run of several blocks of rows, with one axis more at each tensor's front: (block, ...).
+
+    Args:
+        natural: the output of one block.
+        together: the output of all.
+        blocks: how many there are.
+        rows: how many rows a block has.
+        doubled: gives the output of the natural block twice. It is asked for where an output has an axis of other
+            things than rows, such as steps x rows, to see how they lie in it.
+
+    Raises:
+        ProbeError: an output does not grow with the batch, or its rows are in no order that can be told.
+    """
+    sizes: set[int] = set()
+
+    def note(one: Tensor, many: Tensor) -> None:
+        axis = grown_axis(one, many, (1, blocks))
+        if axis is None:
+            raise ProbeError(
+                f"The model's output of shape {tuple(many.shape)} does not grow with the batch, so it mixes rows: "
+                "edits cannot share a run. Use probe.record(edits=[...]) for each."
+            )
+        sizes.add(one.shape[axis])
+
+    def split(one: Tensor, many: Tensor, two: Tensor | None = None) -> Tensor:
+        axis = grown_axis(one, many, (1, blocks)) or 0
+        size = one.shape[axis]
+        for outer in [1] if two is None else [number for number in range(1, size + 1) if size % number == 0]:
+            if two is None or all(close(part, one) for part in _blocks(two, axis, 2, outer)):
+                return _blocks(many, axis, blocks, outer)
+        raise ProbeError(
+            f"The model's output of shape {tuple(one.shape)} has other numbers when its {rows} rows are there twice: "
+            "its batch cannot be found. Wrap the model so that its outputs have one batch axis."
+        )
+
+    map_tensors(note, natural, together)
+    return map_tensors(split, natural, together, *([] if sizes <= {rows} else [doubled()]))
+
+
+def _blocks(values: Tensor, axis: int, blocks: int, outer: int) -> Tensor:
+    """Return values whose axis holds (outer, block, rest) as (block, ...), the axis being (outer, rest)."""
+    rest = values.shape[axis] // (outer * blocks)
+    return values.unflatten(axis, (outer, blocks, rest)).movedim(axis + 1, 0).flatten(axis + 1, axis + 2)
+
+
+def _allowed(values: Tensor) -> float:
+    """Return how far values may lie from those of a run with another number of rows, which rounds otherwise."""
+    finite = values[values.isfinite()] if values.is_floating_point() else values[:0]
+    scale = float(finite.abs().max()) if finite.numel() else 1.0
+    return _TOLERANCE.get(values.dtype, 5e-2) * max(1.0, scale)
+
+
+def close(one: Tensor, other: Tensor) -> bool:
+    """Return whether values are those of a run with another number of rows, to rounding; they may broadcast."""
+    if one.dim() != other.dim() or any(a not in (1, b) for a, b in zip(one.shape, other.shape, strict=True)):
+        return False
+    if not (one.is_floating_point() or one.is_complex()):
+        return bool((one == other).all())
+    return torch.allclose(one, other, rtol=0, atol=_allowed(one), equal_nan=True)
 
 
 def grown_axis(one: Tensor, other: Tensor, ratio: tuple[int, int]) -> int | None:

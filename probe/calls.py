@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from .errors import ProbeError
 from .layers import Layer, OwnModule, levels
 from .signals import Signal
+from .tensors import check_call, check_types
 
 _h, _c = Signal.HIDDEN_STATE, Signal.CELL_STATE
 #: The states of a layer by signal, (batch, unit) each.
@@ -49,10 +50,21 @@ class Call:
 
 def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
     """Return what a call `module(*arguments, **keywords)` gave the layers of a module; a missing state is zero, or
-    what a module of this library has learned."""
-    module: Any = layers[0].module
+    what a module of this library has learned.
+
+    Raises:
+        ProbeError: the call holds no dense numbers of the weights' type, or is made to trace or transform the model.
+    """
     given = dict(zip(("input", "hx"), arguments, strict=False)) | dict(keywords)
     x, state = given["input"], given.get("hx")
+    states = state if isinstance(state, (tuple, list)) else (state,)
+    check_call(layers[0], (x.data if isinstance(x, PackedSequence) else x, *states))
+    return as_called(layers, x, state)
+
+
+def as_called(layers: Sequence[Layer], x: Any, state: Any) -> Call:
+    """Return what a call gave the layers of a module, whatever kind of tensors that were."""
+    module: Any = layers[0].module
     lengths = packed = None
     if isinstance(module, OwnModule):
         module.check_call(x, state)
@@ -90,13 +102,18 @@ def _initial(layer: Layer, x: Tensor, state: Any, *, batched: bool) -> dict[Sign
 
 
 def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tensor, tuple[States, ...]]:
-    """Return the hidden states of the top layer, (time, batch, direction x unit), and each layer's last states."""
+    """Return the hidden states of the top layer, (time, batch, direction x unit), and each layer's last states.
+
+    Raises:
+        ProbeError: they have another type than the layer's weights.
+    """
     signals = layers[0].states
     if layers[0].is_cell:
         parts = output if len(signals) > 1 else (output,)
         last = {
             signal: part if call.batched else part.unsqueeze(0) for signal, part in zip(signals, parts, strict=True)
         }
+        check_types(layers[0], last.values(), returned=True)
         return last[_h].unsqueeze(0), (last,)
     h, final = output
     if call.packed is not None:
@@ -106,6 +123,7 @@ def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tenso
     elif _batch_first(layers[0].module):
         h = h.transpose(0, 1)
     parts = final if len(signals) > 1 else (final,)
+    check_types(layers[0], (h, *parts), returned=True)
     return h, tuple(
         {
             signal: part[place] if call.batched else part[place].unsqueeze(0)

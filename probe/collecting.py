@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import traces
-from .calls import own_order
+from . import memory, traces
+from .calls import Call, own_order
+from .edit_kinds import Edit
 from .engine import Changes
 from .errors import ProbeError
 from .layers import Layer
 from .recording import LayerRecording, Recording, errors_together
-from .sessions import Session, Visit, refuse_own_forward
+from .sessions import Session
 from .signals import Signal, within
 from .traces import Opened, Run, Trace
-
-#: From how many bytes on the free memory is looked up.
-ASK_FROM = 50_000_000
+from .visits import Visit, refuse_own_forward
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,6 @@ class Collector(Session):
     def read(self, visit: Visit, number: int, step: int | None) -> None:
         """Keep what a call of a module computed."""
         wanted = self.modules[visit.layers[0].module]
-        self._refuse_what_does_not_fit(visit, wanted)
         taps = {}
         if self.needs_graph:
             self.refuse_checkpoint(wanted[0], "" if self._differentiates else ", or watch it with detach=True")
@@ -110,22 +107,27 @@ class Collector(Session):
             for layer in wanted:
                 self._take(layer, number, visit.run, taps.get(layer, {}))
 
-    def _refuse_what_does_not_fit(self, visit: Visit, layers: Sequence[Layer]) -> None:
-        """Raise ProbeError where the values of a call would not fit into memory."""
-        x = visit.natural.call.x
-        size = (self._options.dtype or x.dtype).itemsize
-        chosen = None if layers[0].is_cell else self._options.steps
-        steps = x.shape[0] if chosen is None else len(chosen)
-        units = sum(layer.size(signal) for layer in layers for signal in self._options.keep[layer])
-        # What earlier calls took is no longer free.
-        expected = steps * x.shape[1] * units * size * (2 if self._differentiates else 1)
-        # What is small is not worth asking the system about.
-        free = _free_memory(self._options.device or x.device) if expected > ASK_FROM else None
-        if free is not None and expected > free:
-            raise ProbeError(
-                f"The recording would take {expected / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. Keep less with "
-                "signals=, layers= or steps=, choose dtype= or device=, or stream it to disk with out=."
-            )
+    def given(self, layers: tuple[Layer, ...], call: Call) -> None:
+        """Raise ProbeError where the values of a call would not fit into memory, before the module runs."""
+        self._check_fits(layers, call, {})
+
+    def expect(self, visit: Visit, number: int, edits: Mapping[Layer, Sequence[Edit]]) -> None:
+        """Raise ProbeError where the values of a call would not fit into memory, with those of an edited run."""
+        self._check_fits(visit.layers, visit.natural.call, edits)
+
+    def _check_fits(self, layers: tuple[Layer, ...], call: Call, edits: Mapping[Layer, Sequence[Edit]]) -> None:
+        options, wanted = self._options, self.modules[layers[0].module]
+        asked = memory.Asked(
+            {layer: options.keep[layer] for layer in wanted},
+            None if options.steps is None or wanted[0].is_cell else len(options.steps),
+            options.dtype,
+            options.device,
+            options.check,
+            self._differentiates,
+            memory.first_steps(edits, call),
+        )
+        kept = [len(part.signals) for part in self._parts.values() if part.layer == wanted[0]]
+        memory.check_fits(layers, call, asked, earlier=kept[-1] if kept and wanted[0].is_cell else 0)
 
     def _take(self, layer: Layer, number: int, run: Run, taps: Mapping[Signal, Tensor]) -> None:
         trace = run.traces[layer.place]
@@ -264,16 +266,3 @@ def _detached(output: Any) -> Any:
     if isinstance(output, dict):
         return {key: _detached(item) for key, item in output.items()}
     return output
-
-
-def _free_memory(device: torch.device | str) -> int | None:
-    """Return how many bytes can be had on a device, or None where nobody says."""
-    device = torch.device(device)
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return found[0] if found else None

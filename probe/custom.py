@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .calls import read_call, write_output
+from .calls import as_called, write_output
 from .cells.activations import ACTIVATIONS, Activations, check_activation
 from .cells.cell import HIDDEN, Cell, Weights
 from .cells.gru import GRUCell
@@ -105,7 +105,7 @@ class CustomModule(OwnModule):
             ProbeError: the input is packed, or the input or hx has another shape.
         """
         layers = (Layer("[0]", self),)
-        call = read_call(layers, (input, hx), {})
+        call = as_called(layers, input, hx)
         signals, final = self.make_cell().run(call.x, call.initial[0], (HIDDEN,))
         return write_output(layers, signals[HIDDEN], [final], call)
 

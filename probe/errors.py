@@ -13,6 +13,12 @@ class ProbeError(Exception):
     """
 
 
+#: The end of each refusal of a recurrence that is none of torch's.
+ANOTHER_CELL = (
+    "For another kind of cell (a loop of your own, Mamba, xLSTM), docs/howto/cell.md says how to write its formulas."
+)
+
+
 def unknown(kind: str, given: object, allowed: Iterable[object]) -> str:
     """Return the sentence for a name that does not exist: what was given, what exists, the nearest name.
 

@@ -15,7 +15,8 @@ from .edit_kinds import Edit
 from .errors import ProbeError
 from .layers import Layer
 from .placing import Placed, place, place_in_model
-from .sessions import Session, Visit, refuse_own_forward
+from .sessions import Session
+from .visits import Visit, refuse_own_forward
 
 
 @contextmanager

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from .cells.cell import Cell, Weights
+from .cells.checking import check_cell
 from .cells.gru import GRUCell
 from .cells.lstm import LSTMCell
 from .cells.rnn import RNNCell
-from .errors import ProbeError, unknown
+from .errors import ANOTHER_CELL, ProbeError, unknown
 from .signals import Signal
 
-#: Prefixes that torch.compile and DataParallel put before the names of a wrapped model's modules.
-_WRAPPERS = ("_orig_mod.", "module.")
 _FAMILIES: dict[type[nn.Module], Any] = {
     nn.LSTM: LSTMCell,
     nn.GRU: GRUCell,
@@ -29,6 +30,8 @@ _FAMILIES: dict[type[nn.Module], Any] = {
     nn.GRUCell: GRUCell,
     nn.RNNCell: RNNCell,
 }
+#: Somebody's own modules whose formulas were tried.
+_CHECKED: WeakSet[nn.Module] = WeakSet()
 _ACTIVATIONS: dict[str, Any] = {"tanh": torch.tanh, "relu": torch.relu}
 
 
@@ -87,7 +90,9 @@ class Layer:
             if isinstance(self.module, kind):
                 options = [_ACTIVATIONS[module.nonlinearity]] if family is RNNCell else []
                 return family(weights, *options)
-        raise ProbeError(f"Layer {self.name!r} is a {type(module).__name__}, which is of no known kind.")
+        raise ProbeError(
+            f"Layer {self.name!r} is a {type(module).__name__}, which is of no known kind. {ANOTHER_CELL}"
+        )
 
     def _weights(self, module: Any) -> Weights:
         # By attribute, so that a parametrized weight is computed as the module computes it.
@@ -205,27 +210,77 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     if not isinstance(model, nn.Module):
         raise ProbeError(f"A model must be a torch.nn.Module; this is a {type(model).__name__}.")
     found: dict[str, Layer] = {}
-    for path, module in model.named_modules():
+    for path, module in _unwrapped(model).named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ProbeError(
                 f"{path or 'The model'!r} is a {type(module).__name__}, which torch lets nobody look into. "
                 "Give the Python module that it was made from."
             )
-        layers = _layers_of(_unwrapped(path), module)
-        if any(layer.name in found for layer in layers):
-            layers = _layers_of(path, module)
-        found |= {layer.name: layer for layer in layers}
+        for layer in _layers_of(path, module):
+            if layer.name in found:
+                raise ProbeError(
+                    f"Two layers of {type(model).__name__} would both be called {layer.name!r}. Rename the module "
+                    f"{path!r}: a name that holds brackets reads like a layer's."
+                )
+            found[layer.name] = layer
     if not found:
         raise ProbeError(
             f"{type(model).__name__} contains no recurrent layer (torch.nn.LSTM, GRU, RNN, or one of their cells; "
             "or probe.CustomLSTM, CustomGRU, CustomRNN). Give the module that holds the layer itself; a quantized "
-            "one must be opened before it was quantized."
+            f"one must be opened before it was quantized. {ANOTHER_CELL}"
         )
     wanted = list(found) if names is None else list(names)
     for name in wanted:
         if name not in found:
             raise ProbeError(unknown("layer", name, found))
-    return tuple(layer for name, layer in found.items() if name in wanted)
+    chosen = tuple(layer for name, layer in found.items() if name in wanted)
+    for layer in chosen:
+        _check_own(layer)
+    return chosen
+
+
+def _check_own(layer: Layer) -> None:
+    """Try the formulas of somebody's own module when it is first looked at; those of this library are tested.
+
+    They are tried with other weights too: the module's own may hide what a formula reads, as zeros do.
+    """
+    module = layer.module
+    if not isinstance(module, OwnModule) or module.make_cell.__module__ == "probe.custom" or module in _CHECKED:
+        return
+    if any(parameter.is_meta for parameter in module.parameters()):
+        return  # there are no numbers to try them with
+    for tried in (layer, replace(layer, module=_redrawn(module, torch.Generator().manual_seed(0)))):
+        cell = tried.cell
+        sizes = {cell.size(signal) for signal in cell.states}
+        if sizes != {module.hidden_size} or getattr(module, "states", len(cell.states)) != len(cell.states):
+            raise ProbeError(
+                f"{type(module).__name__} of layer {layer.name!r} has hidden_size {module.hidden_size} and states = "
+                f"{getattr(module, 'states', len(cell.states))}; its cell hands on {', '.join(cell.states)}, of "
+                f"{', '.join(map(str, sorted(sizes)))} units. Both must say the same."
+            )
+        check_cell(cell, layer.name, cell.weights.W.shape[1], tried.learned)
+    _CHECKED.add(module)
+
+
+@torch.no_grad()
+def _redrawn(module: nn.Module, generator: torch.Generator) -> Any:
+    """Return a module with other weights, which shares everything else with the one given."""
+    drawn = object.__new__(type(module))  # copy.copy refuses a parametrized module
+    own = vars(drawn)
+    own.update(vars(module))
+    own["_modules"] = {name: part and _redrawn(part, generator) for name, part in module._modules.items()}
+    own["_parameters"] = {
+        name: one if one is None or not one.is_floating_point() else _drawn(one, generator)
+        for name, one in module._parameters.items()
+    }
+    return drawn
+
+
+def _drawn(parameter: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a parameter with half to one and a half of each number, and of zeros what a new layer could have."""
+    drawn = (torch.rand(parameter.shape, generator=generator, dtype=torch.float64) * 2 - 1).to(parameter)
+    usual = drawn / max(1, parameter.shape[-1] if parameter.dim() > 1 else 1) ** 0.5
+    return torch.where(parameter == 0, usual, parameter * (1 + drawn / 2))
 
 
 def _layers_of(path: str, module: nn.Module) -> list[Layer]:
@@ -242,13 +297,18 @@ def _layers_of(path: str, module: nn.Module) -> list[Layer]:
 
 def whole_module(layer: Layer) -> tuple[Layer, ...]:
     """Return every layer of the module that a layer belongs to, in torch's order of h_n."""
-    path = layer.name if layer.is_cell else layer.name.removesuffix(".reverse").rpartition("[")[0]
-    return tuple(_layers_of(path, layer.module))
+    end = "" if layer.is_cell else f"[{layer.level}]" + (".reverse" if layer.reverse else "")
+    return tuple(_layers_of(layer.name.removesuffix(end), layer.module))
 
 
-def _unwrapped(path: str) -> str:
-    for wrapper in _WRAPPERS:
-        path = path.removeprefix(wrapper)
-        if path == wrapper.rstrip("."):
-            return ""
-    return path
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module inside torch.compile's wrapper, DataParallel or DistributedDataParallel, which adds nothing.
+
+    The type decides, not the name of the attribute: a model of one's own may call a part `module` and have others.
+    """
+    compiler = sys.modules.get("torch._dynamo.eval_frame")  # asking for the type would load the compiler
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    kinds = wrappers if compiler is None else (*wrappers, compiler.OptimizedModule)
+    while isinstance(model, kinds) and len(parts := list(model.children())) == 1:
+        (model,) = parts
+    return model

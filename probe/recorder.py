@@ -10,6 +10,7 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor, nn
 
+from .batches import Batch, batch_of
 from .collecting import Collector, Options
 from .edit_kinds import Edit
 from .errors import ProbeError
@@ -17,8 +18,8 @@ from .free_running import running_free
 from .interventions import eager, intervene
 from .layers import Layer, find_layers
 from .recording import Recording
-from .sessions import Visit
 from .signals import Signal, as_indices, as_signal
+from .visits import Visit
 
 
 def record(
@@ -35,12 +36,12 @@ def record(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     out: str | os.PathLike[str] | None = None,
+    batch_axis: int | None = None,
 ) -> Recording:
     """Call a model once and record every gate and state of its recurrent layers at every step.
 
-    The model is called as it is, under no_grad, and its output is the bare call's, bit for bit (of a bare call under
-    no_grad: torch's float32 kernels round otherwise under autograd). Hidden states are the module's own; the rest is
-    recomputed from them, and the result is checked against the module.
+    The model is called as it is, and its output is the bare call's under no_grad, bit for bit. Hidden states are the
+    module's own; the rest is recomputed from them, and the result is checked against the module.
 
     Args:
         model: any module that contains recurrent layers; left as found.
@@ -61,6 +62,7 @@ def record(
         dtype: in which type to keep the values; None for the model's own.
         out: a new folder to stream the values into, one .npy file a site, read back memory-mapped. The model is
             called on one stretch of the batch after the other, so its rows must not depend on each other.
+        batch_axis: with out=, the batch's axis of the first input; see `sweep`.
 
     Returns:
         A frozen value; its arrays are (batch, time, unit) whatever `batch_first` says.
@@ -72,26 +74,25 @@ def record(
     options = _options(
         model, edits, signals, layers, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
     )
+    if batch_axis is not None and out is None:
+        raise ProbeError(f"batch_axis={batch_axis} says how out= takes the batch apart, and there is no out=.")
+    if out is not None and gradient_of is not None:
+        raise ProbeError("gradient_of= cannot be streamed: give no out=, and record fewer rows at a time.")
     if out is not None:
-        return _streamed(out, model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of)
+        batch = batch_of(model, inputs, kwargs or {}, batch_axis)
+        return _streamed(out, model, batch, edits=edits, options=options)
+    if batch_axis is not None:
+        raise ProbeError(
+            f"batch_axis={batch_axis} says how out= takes the batch apart: give out=, or no batch_axis=."
+        )
     return _once(model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of)
 
 
 def _streamed(
-    out: str | os.PathLike[str],
-    model: nn.Module,
-    arguments: Sequence[Any],
-    keywords: Mapping[str, Any],
-    *,
-    edits: Sequence[Edit],
-    options: Options,
-    gradient_of: Callable[[Any], Tensor] | None,
+    out: str | os.PathLike[str], model: nn.Module, batch: Batch, *, edits: Sequence[Edit], options: Options
 ) -> Recording:
-    from .batches import batch_of
     from .streaming import stream
 
-    if gradient_of is not None:
-        raise ProbeError("gradient_of= cannot be streamed: give no out=, and record fewer rows at a time.")
     by_row = [edit for edit in edits if edit.by_row]
     if by_row:
         raise ProbeError(f"{by_row[0]!r} speaks of rows of the batch, which out= takes apart: give no out=.")
@@ -99,7 +100,7 @@ def _streamed(
     def of_rows(given: Sequence[Any], named: Mapping[str, Any]) -> Recording:
         return _once(model, given, named, edits=edits, options=options, gradient_of=None)
 
-    return stream(out, batch_of(model, arguments, keywords), of_rows)
+    return stream(out, batch, of_rows)
 
 
 def _once(

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import cached_property
 from types import MethodType, TracebackType
 from typing import Any
 from weakref import ReferenceType, ref
@@ -21,64 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torchs
 
-from . import traces
-from .calls import drops_out
-from .engine import Changes, run_again
+from .calls import Call, drops_out, read_call
+from .edit_kinds import Edit
 from .errors import ProbeError
-from .layers import Layer, own_forward, whole_module
+from .layers import Layer, whole_module
 from .placing import Placed, by_place
 from .sequences import Sequences
-from .traces import Run, open_call
-
-
-class Visit:
-    """One call of a recurrent module that has returned, and what sessions make of it.
-
-    Attributes:
-        layers: every layer of the module.
-        changes: what happens to each layer, by its place in the module; nothing where nobody changes anything.
-        output: what the module's caller gets.
-        tolerance: how far recomputed values may lie from the module's, see `traces.check`.
-    """
-
-    def __init__(
-        self,
-        layers: tuple[Layer, ...],
-        arguments: tuple[Any, ...],
-        keywords: Mapping[str, Any],
-        output: Any,
-        generator_state: Tensor | None,
-    ) -> None:
-        self.layers, self.output = layers, output
-        self.changes: Mapping[int, Changes] = {}
-        self.tolerance: float | None = None
-        self._given = arguments, keywords, output, generator_state
-        self._changed: Run | None = None
-
-    @cached_property
-    def natural(self) -> Run:
-        """The call as the module ran it."""
-        return open_call(self.layers, *self._given)
-
-    @property
-    def run(self) -> Run:
-        """The call with all changes so far."""
-        return self._changed or self.natural
-
-    def change(self, changes: Mapping[int, Changes]) -> None:
-        """Run the call again with changes, in place of those so far.
-
-        Raises:
-            ProbeError: the module computes something else than its weights say, so that nobody knows what it would
-                have made of the changes.
-        """
-        lowest = min(self.layers[place].level for place in changes)
-        for trace in self.natural.traces:
-            if trace.layer.level >= lowest:
-                traces.check(trace.layer, trace.opened, trace.h.dtype, self.tolerance)
-        self.changes = changes
-        self._changed = run_again(self.natural, changes)
-        self.output = self._changed.output
+from .traces import Run
+from .visits import Visit, refusal
 
 
 class Session:
@@ -132,6 +81,12 @@ class Session:
         """
         return ()
 
+    def given(self, layers: tuple[Layer, ...], call: Call) -> None:
+        """Note what a module is called with; not where only its own hooks or keywords say that."""
+
+    def expect(self, visit: Visit, number: int, edits: Mapping[Layer, Sequence[Edit]]) -> None:
+        """Note that a call is about to be run again with edits, and then read; raise where that cannot be done."""
+
     def read(self, visit: Visit, number: int, step: int | None) -> None:
         """Read a call after all sessions have changed it."""
 
@@ -150,7 +105,7 @@ class Session:
             module: Sequences() for module in self.modules if isinstance(module, nn.RNNCellBase)
         }
 
-    def before(self, module: nn.Module) -> None:
+    def before(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Note that a module is called."""
         if module is self.model and not self.of_a_cell:
             if self._passes and not _runs(module):
@@ -162,6 +117,10 @@ class Session:
                 self._under_autograd = torch.is_grad_enabled()
                 self.begin()
         if module in self.modules:
+            if arguments and not module._forward_pre_hooks:
+                # What cannot be opened is said before the module itself fails on it.
+                whole = whole_module(self.modules[module][0])
+                self.given(whole, read_call(whole, arguments, {}))
             self._states.pop(module, None)
             if drops_out(module):
                 self._states[module] = torch.get_rng_state()
@@ -271,22 +230,6 @@ def sessions() -> list[Session]:
     return [session for one in _open_here.get() if (session := _alive(one)) is not None]
 
 
-def refusal(name: str, module: nn.Module) -> str:
-    """Return why a layer with a forward of its own can neither be edited nor run again."""
-    return (
-        f"Layer {name!r} has a forward of its own ({own_forward(module)}), and an edited run would pass "
-        "over what that adds. Leave torch's module as it is and put what you add around it, in a module that holds "
-        "it: self.rnn = torch.nn.LSTM(...)."
-    )
-
-
-def refuse_own_forward(layers: Iterable[Layer]) -> None:
-    """Raise ProbeError where a layer's module does not run its kind's own forward."""
-    for layer in layers:
-        if own_forward(layer.module):
-            raise ProbeError(refusal(layer.name, layer.module))
-
-
 def _alive(one: ReferenceType[Session]) -> Session | None:
     session = one()
     return session if session is not None and session._alive else None
@@ -341,10 +284,10 @@ def _remove() -> None:
             torchs._global_forward_hooks_always_called.pop(number, None)
 
 
-def _before(module: nn.Module, _arguments: Any) -> None:
+def _before(module: nn.Module, arguments: Any) -> None:
     here = sessions()
     for session in here:
-        session.before(module)
+        session.before(module, arguments)
     if len(_everywhere) > len(here):
         for one in list(_everywhere):
             session = _alive(one)
@@ -370,6 +313,11 @@ def _after(module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any
 def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
     places = [(session, *session.locate(visit)) for session in seeing]
     placed = [one for session, number, step in places for one in session.acting(visit, number, step)]
+    edits: dict[Layer, list[Edit]] = {}
+    for layer, one in placed:
+        edits.setdefault(layer, []).append(one.edit)
+    for session, number, _ in places:
+        session.expect(visit, number, edits)
     if placed:
         visit.change(by_place(placed))
     for session, number, step in places:

@@ -29,8 +29,8 @@ class _Array:
 
     def __init__(self, path: Path, first: Tensor, rows: int) -> None:
         self._shape = tuple(first.shape[1:])
-        self._path = path
         self._file: BinaryIO = path.open("wb")
+        self._length, self._written = rows, 0
         _write_header(self._file, first, (rows, *self._shape))
 
     def append(self, values: Tensor) -> None:
@@ -39,7 +39,16 @@ class _Array:
                 f"A stretch of rows gave values of shape {tuple(values.shape[1:])} and an earlier one {self._shape}: "
                 "the rows of the batch depend on each other. Record them without out=."
             )
+        self._written += len(values)
         self._file.write(values.contiguous().numpy().data)
+
+    def check_whole(self) -> None:
+        """Raise where another number of rows was written than the file says."""
+        if self._written != self._length:
+            raise ProbeError(
+                f"The stretches gave {self._written} rows where {self._length} were due: the model's output does not "
+                "grow with the batch. Record without out=, or wrap the model so that its outputs have a batch axis."
+            )
 
     def close(self) -> None:
         self._file.close()
@@ -92,7 +101,8 @@ def _stretches(batch: Batch, record: Callable[..., Recording]) -> Any:
         recording = record(*batch.rows(start, stop))
         yield recording, stop - start
         if start == 0 and stop < batch.size:
-            _check_rows(recording, record(*batch.rows(0, (stop + 1) // 2)))
+            fewer = (stop + 1) // 2
+            _check_rows(recording, stop, record(*batch.rows(0, fewer)), fewer)
         if start == 0:
             taken = sum(v.numel() * v.element_size() for part in recording.parts for v in part.signals.values())
             # Another number of rows than at first, so that the batch can be told from the output's other axes.
@@ -100,16 +110,40 @@ def _stretches(batch: Batch, record: Callable[..., Recording]) -> Any:
         start = max(stop, 1)
 
 
-def _check_rows(recording: Recording, half: Recording) -> None:
-    """Raise where half of the rows alone give other values: then the rows of a batch are not independent."""
-    for part, alone in zip(recording.parts, half.parts, strict=False):
-        for signal, values in alone.signals.items():
-            together = part.signals[signal][: len(values)]
-            if not torch.allclose(values, together, rtol=3e-2, atol=3e-2, equal_nan=True):
+def _check_rows(recording: Recording, rows: int, alone: Recording, fewer: int) -> None:
+    """Raise where some rows alone give other values: then the rows of a batch are not independent.
+
+    Args:
+        recording: of the first stretch.
+        rows: how many rows that has.
+        alone: of its first rows alone.
+        fewer: how many these are.
+    """
+    for part, own in zip(recording.parts, alone.parts, strict=False):
+        for signal, values in own.signals.items():
+            if not _close(part.signals[signal][: len(values)], values):
                 raise ProbeError(
                     f"Layer {part.layer!r} gives other values for a row when other rows stand beside it: the model "
                     "mixes the rows of a batch. Call model.eval(), or record without out=."
                 )
+    outputs: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
+    if flatten(alone.output, outputs[0]) != flatten(recording.output, outputs[1]):
+        return  # a later stretch says so
+    for name, values in outputs[0].items():
+        together = outputs[1][name]
+        axis = grown_axis(values, together, (fewer, rows))
+        if axis is not None and not _close(together.narrow(axis, 0, values.shape[axis]), values):
+            raise ProbeError(
+                f"The model's output of shape {tuple(together.shape)} for {rows} rows does not begin with that for "
+                f"the first {fewer}: they lie in another order, or depend on each other. Wrap the model so that its "
+                "outputs have a batch axis, or record without out=."
+            )
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if not (one.is_floating_point() or one.is_complex()):
+        return torch.equal(one, other)
+    return torch.allclose(one, other, rtol=3e-2, atol=3e-2, equal_nan=True)
 
 
 class _Stream:
@@ -149,8 +183,8 @@ class _Stream:
         for name, values in named.items():
             if len(values) != rows:
                 raise ProbeError(
-                    f"A layer read {len(values)} rows when the first axis of the model's inputs had {rows}. out= "
-                    "needs the batch on axis 0 of the inputs; wrap the model so that it is there, or give no out=."
+                    f"A layer read {len(values)} rows when the batch of the model's inputs had {rows}. Name the axis "
+                    "of the first input that is the batch with batch_axis= (0 unless you say so), or give no out=."
                 )
             self._append(name, values)
         self._errors.append(recording.max_error)
@@ -163,18 +197,19 @@ class _Stream:
         if name in self._arrays:
             self._append(name, values)
         elif held and grown_axis(held[0], values, (self._rows, rows)) == 0:
-            self._append(name, held[0])
+            self._append(name, held[0], self._size * len(held[0]) // self._rows)
             self._append(name, values)
         else:
             held.append(values)
 
-    def _append(self, name: str, values: Tensor) -> None:
+    def _append(self, name: str, values: Tensor, length: int | None = None) -> None:
+        """Write values at the end of an array, which gets as long as the batch unless `length` says otherwise."""
         values = values.detach().cpu()
         if values.dtype == torch.bfloat16 and ".signals." in name:
             raise ProbeError("numpy's files have no bfloat16; stream it with dtype=torch.float32.")
         values = _in_numpy(values)
         if name not in self._arrays:
-            self._arrays[name] = _Array(self._folder / f"{name}.npy", values, self._size)
+            self._arrays[name] = _Array(self._folder / f"{name}.npy", values, length or self._size)
         self._arrays[name].append(values)
 
     def describe(self) -> None:
@@ -184,6 +219,8 @@ class _Stream:
         for name, held in self._held.items():
             if name not in self._arrays:
                 _write_joined(self._folder / f"{name}.npy", [values.detach().cpu() for values in held])
+        for array in self._arrays.values():
+            array.check_whole()
         errors = [error for error in self._errors if error is not None]
         described = self._description | {"output": self._output, "max_error": max(errors) if errors else None}
         (self._folder / DESCRIPTION).write_text(json.dumps(described), encoding="utf-8")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .batches import Batch, batch_of, grown_axis, map_tensors
+from .batches import Batch, apart, batch_of, close, map_tensors
 from .calls import Call, drops_out, read_call, write_output
 from .edit_kinds import Edit
 from .engine import Changes, run_again
@@ -18,14 +19,14 @@ from .errors import ProbeError
 from .interventions import acts, eager
 from .layers import Layer, whole_module
 from .placing import Placed, at_step, by_place, layers_for, place_in_run, span
-from .sessions import Session, Visit, refuse_own_forward
-from .tiling import tiled
+from .sessions import Session
+from .tiling import check_blocks, repeats, rows_of_block, tiled
 from .traces import Run, check, join, open_call
+from .visits import Visit, refuse_own_forward
 
 #: How many bytes of states and outputs one run may hold, unless the caller says otherwise. Measured: a run that stays
 #: in the cache is faster than one that holds more edits.
 MEMORY = 16_000_000
-_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
 def sweep(
@@ -33,6 +34,7 @@ def sweep(
     *inputs: Any,
     edits: Sequence[Edit],
     kwargs: Mapping[str, Any] | None = None,
+    batch_axis: int | None = None,
     memory: int = MEMORY,
 ) -> Any:
     """Return the model's output under each of many edits, each alone, in as few runs as memory allows.
@@ -47,14 +49,17 @@ def sweep(
         *inputs: what the model is called with; tensors with a batch axis.
         edits: what to change, one after the other, each in a run of its own.
         kwargs: the model's own keyword arguments.
+        batch_axis: the batch's axis of the first input, such as 1 where a model reads (time, batch, ...); None for
+            axis 0, or for what a recurrent module says itself with `batch_first`.
         memory: about how many bytes one run may hold; more edits than fit are run in turns.
 
     Returns:
         What the model returns, each tensor with one axis more at the front: (edit, ...).
 
     Raises:
-        ProbeError: an edit does not fit the model, a row of the output depends on other rows of the batch (found by
-            comparing the first and the last edit with runs of their own), or a module draws random numbers.
+        ProbeError: an edit does not fit the model, the batch is another axis (found by what the edited layers read),
+            a row of the output depends on other rows of the batch (found by comparing the first and the last edit
+            with runs of their own), or a module draws random numbers.
 
     Reference:
         Interchange over all sites: Geiger et al. 2021, section 3; resuming from a cached state is exact, since the
@@ -62,7 +67,7 @@ def sweep(
     """
     listed = _checked(edits, memory)
     placed = layers_for(model, listed)
-    batch = batch_of(model, inputs, kwargs or {})
+    batch = batch_of(model, inputs, kwargs or {}, batch_axis)
     with torch.no_grad(), eager():
         natural = _natural(model, batch, placed)
         _check_calls(listed, placed, natural)
@@ -98,12 +103,14 @@ class _Natural:
         runs: for each edited module, its calls in their order.
         batch: how many rows each of them had.
         bytes: about how much one more edit takes.
+        doubled: gives what the model returns for all rows twice.
     """
 
     output: Any
     runs: dict[nn.Module, list[Run]]
     batch: int
     bytes: int
+    doubled: Callable[[], Any]
 
 
 def _natural(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Natural:
@@ -131,7 +138,12 @@ def _natural(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Natura
     for trace in (trace for calls in runs.values() for run in calls for trace in run.traces):
         # The input, the hidden states twice (before and after they are put together), and a step's working space.
         taken += (trace.x.numel() + 3 * trace.h.numel()) * trace.h.element_size()
-    return _Natural(output, runs, batch.size, taken)
+
+    def doubled() -> Any:
+        arguments, keywords = batch.repeated(2)
+        return model(*arguments, **keywords)
+
+    return _Natural(output, runs, batch.size, taken, cache(doubled))
 
 
 class _Reading(Session):
@@ -178,19 +190,9 @@ def _turn(model: nn.Module, batch: Batch, natural: _Natural, edits: Sequence[tup
     arguments, keywords = batch.repeated(len(edits))
     with _edits_in_rows(model, edits, natural):
         output = model(*arguments, **keywords)
-
-    def split(one: Tensor, many: Tensor) -> Tensor:
-        axis = grown_axis(one, many, (batch.size, batch.size * len(edits))) if len(edits) > 1 else 0
-        if axis is None:
-            raise ProbeError(
-                f"The model's output of shape {tuple(many.shape)} does not grow with the batch, so it mixes rows: "
-                "edits cannot share a run. Use probe.record(edits=[...]) for each."
-            )
-        if len(edits) == 1:
-            return many.unsqueeze(0)
-        return many.unflatten(axis, (len(edits), batch.size)).movedim(axis, 0)
-
-    return map_tensors(split, natural.output, output)
+    if len(edits) == 1:
+        return map_tensors(lambda _, one: one.unsqueeze(0), natural.output, output)
+    return apart(natural.output, output, len(edits), batch.size, natural.doubled)
 
 
 @contextmanager
@@ -223,9 +225,12 @@ class _Turn(Session):
 
     def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
         """Return the edits that act in a call of a cell."""
-        module, call = visit.layers[0].module, visit.natural.call
-        batch = _rows_of_block(visit.layers[0], call.x.shape[1], next(self._calls[module], None), self._blocks)
-        active = [(block, edit, layer) for block, edit, layer in self._edits[module] if acts(edit, number, step)]
+        layer, call = visit.layers[0], visit.natural.call
+        edits, before = self._edits[layer.module], next(self._calls[layer.module], None)
+        batch = rows_of_block(layer, call.x.shape[1], before, self._blocks)
+        reached = {block for block, _ in self._acted}
+        check_blocks(layer, before, call, [block for block, *_ in edits if block not in reached], self._blocks)
+        active = [(block, edit, layer) for block, edit, layer in edits if acts(edit, number, step)]
         self._acted.update((block, step) for block, _, _ in active)
         return [
             (layer, at_step(edit, layer, step or 0, batch, offset=block * batch)) for block, edit, layer in active
@@ -249,22 +254,12 @@ def _check_steps(edits: Sequence[tuple[int, Edit, Layer]], acted: set[tuple[int,
             )
 
 
-def _rows_of_block(layer: Layer, rows: int, natural: Run | None, blocks: int) -> int:
-    """Return how many rows of a call belong to one edit."""
-    if natural is not None and rows != blocks * natural.call.x.shape[1]:
-        raise ProbeError(
-            f"Layer {layer.name!r} read {natural.call.x.shape[1]} rows, and {rows} when the first axis of the "
-            f"model's inputs was repeated for {blocks} edits. A sweep needs the batch on axis 0 of the inputs; wrap "
-            "the model so that it is there, or use probe.record(edits=[...]) for each edit."
-        )
-    return rows // blocks
-
-
 def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], natural: _Natural, blocks: int) -> Any:
     """Return a forward that computes what the edits change, from where they begin to change it."""
     layers = whole_module(edits[0][2])
     calls = iter(natural.runs[module])
     number = -1
+    reached: set[int] = set()
 
     def forward(*arguments: Any, **keywords: Any) -> Any:
         nonlocal number
@@ -272,9 +267,12 @@ def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], natur
         call = read_call(layers, arguments, keywords)
         active = [(block, edit, layer) for block, edit, layer in edits if acts(edit, number, None)]
         run = next(calls, None)
-        batch = _rows_of_block(layers[0], call.x.shape[1], run, blocks)
-        if run is not None and _repeats(run, call, blocks):
+        batch = rows_of_block(layers[0], call.x.shape[1], run, blocks)
+        if run is not None and repeats(run, call, blocks):
+            reached.update(block for block, *_ in active)
             return _resumed(run, call, active, blocks)
+        check_blocks(layers[0], run, call, [block for block, *_ in edits if block not in reached], blocks)
+        reached.update(block for block, *_ in active)
         run = open_call(layers, arguments, keywords, type(module).forward(module, *arguments, **keywords))
         placed = [(block, _placed(run, edit, layer, batch), layer) for block, edit, layer in active]
         return run_again(run, _changes(placed, batch)).output
@@ -352,26 +350,9 @@ def _fill(finals: Sequence[Any], where: Any, lasts: Sequence[Any]) -> None:
             final[signal][where] = value
 
 
-def _repeats(run: Run, call: Call, blocks: int) -> bool:
-    """Return whether a call was given what the natural run was given, once for each block of rows."""
-    x = run.call.x
-    if call.x.shape != (x.shape[0], blocks * x.shape[1], x.shape[2]):
-        return False
-    given = call.x.unflatten(1, (blocks, x.shape[1]))
-    states = zip(run.call.initial, call.initial, strict=True)
-    return bool((given == x.unsqueeze(1)).all()) and all(
-        bool((two[signal].unflatten(0, (blocks, -1)) == value).all())
-        for one, two in states
-        for signal, value in one.items()
-    )
-
-
 def _compare(edit: Edit, alone: Tensor, together: Tensor) -> None:
     """Raise where an edit gives another output in a run of its own: then the rows of a batch are not independent."""
-    finite = alone[alone.isfinite()] if alone.is_floating_point() else alone[:0]
-    scale = float(finite.abs().max()) if finite.numel() else 1.0
-    allowed = _TOLERANCE.get(alone.dtype, 5e-2) * max(1.0, scale)
-    if not torch.allclose(alone, together, rtol=0, atol=allowed, equal_nan=True):
+    if not close(alone, together):
         wide = torch.complex128 if alone.is_complex() else torch.float64
         difference = (alone.to(wide) - together.to(wide)).abs().nan_to_num(0.0).max()
         raise ProbeError(

@@ -6,6 +6,38 @@ from .mutation import Mutation, of
 
 CELLS: tuple[Mutation, ...] = (
     *of(
+        "probe.cells.checking",
+        "tests/wheel/test_own_cells.py",
+        ("own cells: units are not tried", "_check_numbers", "not formula.mixes", "formula.mixes"),
+        ("own cells: what is given may be read anywhere", "_run", "{formula.signal}", "set(cell.signals)"),
+    ),
+    *of(
+        "probe.layers",
+        "tests/wheel/test_own_cells.py",
+        (
+            "own cells: tried with their own weights alone",
+            "_check_own",
+            "_redrawn(module, torch.Generator().manual_seed(0))",
+            "module",
+        ),
+    ),
+    *of(
+        "probe.tiling",
+        "tests/wheel/test_batch_axis.py",
+        ("sweep: a block may read anything", "check_blocks", "run is None or not places", "True"),
+    ),
+    *of(
+        "probe.memory",
+        "tests/wheel/test_memory.py",
+        ("memory: the system's limit alone", "free", "max(0, min(found))", "max(0, max(found))"),
+        ("memory: files that are cached are in use", "_left", "min(cached, used)", "0"),
+    ),
+    *of(
+        "probe.tensors",
+        "tests/wheel/test_call_kinds.py",
+        ("calls: autocast is passed over", "_check_surroundings", "computed is not None", "False"),
+    ),
+    *of(
         "probe.cells.lstm",
         "tests/wheel/test_recording.py",
         (
@@ -212,7 +244,7 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.sessions",
+        "probe.visits",
         "tests/wheel/test_own_forwards.py",
         (
             "sessions: a forward of its own is run by torch's equations",

@@ -200,8 +200,17 @@ class Cell(ABC):
 
     def _open(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
         """Return every signal of a stretch, the hidden state recomputed, given the previous hidden states."""
-        moment = Moment(lambda: self.given(self.inputs(x), previous), {HIDDEN: previous})
-        return self.step(moment)
+        given = self.given(self.inputs(x), previous)
+        if self.states == (HIDDEN,):
+            return self.step(Moment(lambda: given, {HIDDEN: previous}))
+        # Other states are known only when the step before is computed.
+        steps: list[dict[Signal, Tensor]] = []
+        others = {signal: state[signal] for signal in self.states if signal != HIDDEN}
+        for t in range(len(x)):
+            now = {signal: value[t] for signal, value in given.items()}
+            steps.append(self.step(Moment(lambda now=now: now, {HIDDEN: previous[t], **others})))
+            others = {signal: steps[-1][signal] for signal in others}
+        return {signal: torch.stack([after[signal] for after in steps]) for signal in self.signals}
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = None) -> Tensor:

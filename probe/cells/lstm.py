@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..signals import Signal
+from ..tensors import autocast_type, transformed
 from . import narrow
 from .activations import STANDARD, Activations
 from .cell import HIDDEN, Cell, Formula, Moment, Weights, affine
@@ -130,7 +131,8 @@ class LSTMCell(Cell):
         self, x: Float[Tensor, "time batch input"], initial: Mapping[Signal, Tensor], keep: tuple[Signal, ...]
     ) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor]]:
         """Run free from an initial state, in Python; see `Cell.run`."""
-        if torch.is_grad_enabled() or not self.plain or set(PREACTIVATIONS) & set(keep):
+        bare = not (torch.is_grad_enabled() or transformed((x, self.weights.W)) or autocast_type(self.weights.W))
+        if not bare or not self.plain or set(PREACTIVATIONS) & set(keep):
             return super().run(x, initial, keep)
         if narrow.fits(self, x):
             signals, last = narrow.run(self, x, initial, keep=set(keep) != {HIDDEN})
@@ -155,7 +157,7 @@ class LSTMCell(Cell):
 
     def _open(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
         if self._peepholes:
-            return self._open_by_step(x, previous, state)
+            return super()._open(x, previous, state)
         after = self.given(self.inputs(x), previous)
         moment = Moment(lambda: after, {})
         for formula in self.formulas[4:]:
@@ -164,17 +166,6 @@ class LSTMCell(Cell):
             else:
                 after[formula.signal] = formula.compute(moment, *(after[source] for source in formula.sources))
         return after
-
-    def _open_by_step(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
-        """Open a stretch whose gates depend on the cell state, which nobody knows before the step is computed."""
-        given, c = self.given(self.inputs(x), previous), state[_c]
-        steps: list[dict[Signal, Tensor]] = []
-        for t in range(len(x)):
-            now = {a: value[t] for a, value in given.items()}
-            moment = Moment(lambda now=now: now, {_c: c})
-            steps.append(self.step(moment))
-            c = steps[-1][_c]
-        return {signal: torch.stack([after[signal] for after in steps]) for signal in self.signals}
 
 
 def _quick_tanh(z: Tensor, out: Tensor) -> Tensor:

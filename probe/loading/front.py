@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import ProbeError
+from ..errors import ANOTHER_CELL, ProbeError
 from .checkpoint import Checkpoint, Source
 from .choices import Choices, Open
 from .finders import finders
@@ -132,7 +132,8 @@ def _loaded(
             f"There are no weights of a recurrent network in {what}. {_likely(contents)}Known are torch's names "
             "(NETWORK.weight_ih_l0 and NETWORK.weight_hh_l0), Keras's (LAYER/kernel and LAYER/recurrent_kernel) and "
             f"TensorFlow 1's (basic_lstm_cell/kernel); there is {listed(contents.tensors)}. Say with names= what "
-            "they are called there, such as names={'my_array': 'encoder.weight_ih_l0'}."
+            "they are called there, such as names={'my_array': 'encoder.weight_ih_l0'}. "
+            f"{ANOTHER_CELL}"
         )
     choices.check_all_taken(what)
     checkpoint = _checkpoint(contents, called, found, choices)

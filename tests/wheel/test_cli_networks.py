@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import probe
+from probe import ProbeError
 from probe.network_files import write_recording
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
@@ -179,7 +180,7 @@ def test_csv_is_the_tidy_table(weights: Path, inputs: Path, capsys: pytest.Captu
 
 
 def test_a_network_is_named(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of several one must be named, as the file names it; a wrapper's `module.` is left out of its layers' names."""
+    """Of several one must be named, as the file names it, and so are its layers."""
     file, out = inputs.with_name("w.pt"), inputs.with_name("out.safetensors")
     named = {"module.low": nn.LSTM(3, 5), "module.train": nn.GRU(3, 4)}
     torch.save({f"{n}.{key}": value for n, m in named.items() for key, value in m.state_dict().items()}, file)
@@ -188,7 +189,7 @@ def test_a_network_is_named(inputs: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "no network 'module.lo'" in refused(capsys, *words, "--network", "module.lo")
     assert not out.exists()
     _ = ran(capsys, *words, "--network", "module.train")
-    assert probe.load_recording(out).layers == ("train[0]",)
+    assert probe.load_recording(out).layers == ("module.train[0]",)
 
 
 def test_what_exists_is_kept(weights: Path, inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -296,3 +297,26 @@ def test_no_warning_of_torch_reaches_the_terminal(inputs: Path) -> None:
     words = ["record", str(file), str(inputs), "-o", str(inputs.with_name("out.npz"))]
     done = subprocess.run([sys.executable, "-m", "probe.cli", *words], capture_output=True, check=True, timeout=60)
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("command", ["inspect", "convert", "record", "new-study"])
+@pytest.mark.parametrize(
+    "prefix", ["loop.i2h", "layers.0.mixer.A_log", "blocks.0.xlstm.slstm_cell._recurrent_kernel_"]
+)
+def test_a_refusal_names_the_page_about_other_cells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], prefix: str, command: str
+) -> None:
+    """Weights of a hand-written loop, of Mamba or of xLSTM are refused with the page that says what can be done."""
+    file = tmp_path / "weights.safetensors"
+    save_file({f"{prefix}.weight": torch.zeros(8, 4)}, file)
+    words = {"convert": ["-o", tmp_path / "out"], "record": [file, "-o", tmp_path / "out.npz"]}
+    assert "(a loop of your own, Mamba, xLSTM), docs/howto/cell.md says how" in refused(
+        capsys, command, file, *words.get(command, [])
+    )
+
+
+def test_a_model_without_a_known_layer_names_the_page_about_other_cells() -> None:
+    """So does a model in memory, and a cell of torch's base class that computes something else."""
+    for model in (nn.Linear(2, 2), nn.RNNCellBase(2, 2, bias=True, num_chunks=1)):
+        with pytest.raises(ProbeError, match=r"docs/howto/cell\.md says how to write its formulas\."):
+            _ = probe.inspect(model)

@@ -12,7 +12,7 @@ from comparing import distance, farthest, flat, gates_swapped, same
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Signal
+from probe import ProbeError, Signal, memory
 
 INPUTS, UNITS, BATCH, TIME = 3, 4, 2, 5
 KINDS = ("LSTM", "projected", "GRU", "tanh", "relu")
@@ -207,32 +207,40 @@ def test_the_step_engine_does_not_pass_over_what_it_cannot_do() -> None:
 def test_a_run_that_would_not_fit_is_refused_before_it(
     tagger: Any, x: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The estimate counts what is kept, no more: with fewer steps or signals the same call fits."""
-    from probe import collecting
-
-    needed = x.shape[0] * x.shape[1] * 6 * 5 * 4  # rows, steps, signals, units, bytes
+    """What is kept decides: with fewer signals the same call fits, with derivatives it takes more."""
     ran: list[int] = []
     tagger.lstm.register_forward_hook(lambda *_: ran.append(1))
-    monkeypatch.setattr(collecting, "ASK_FROM", 0)
-    monkeypatch.setattr(collecting, "ASK_FROM", 0, raising=False)  # so that so few bytes are asked about
-    monkeypatch.setattr(collecting, "_free_memory", lambda _device: needed - 1)
+    monkeypatch.setattr(memory, "ASK_FROM", 0)  # so that so few bytes are asked about
+    monkeypatch.setattr(memory, "free", lambda _device: 0)
     with pytest.raises(ProbeError, match=r"GB are free. Keep less"):
         _ = probe.record(tagger, x)
     assert ran == []
-    assert not tagger.lstm._forward_pre_hooks
-    assert probe.record(tagger, x, steps=[0, 1]).steps == (0, 1)
-    assert probe.record(tagger, x, dtype=torch.float16)["cell_state"].dtype == torch.float16
-    monkeypatch.setattr(collecting, "_free_memory", lambda _device: needed)
+    least = _least_that_fits(monkeypatch, lambda: probe.record(tagger, x))
+    fewer = _least_that_fits(monkeypatch, lambda: probe.record(tagger, x, signals=["cell_state"]))
+    more = _least_that_fits(monkeypatch, lambda: probe.record(tagger, x, gradient_of=lambda scores: scores.sum()))
+    edited = _least_that_fits(monkeypatch, lambda: probe.record(tagger, x, edits=[probe.ablate("cell_state")]))
+    assert fewer < least < edited < more
+    monkeypatch.setattr(memory, "free", lambda _device: None)
     assert probe.record(tagger, x).layers == ("lstm[0]",)
-    with pytest.raises(ProbeError, match=r"GB are free"):  # a derivative for every value doubles it
-        _ = probe.record(tagger, x, gradient_of=lambda scores: scores.sum())
-    monkeypatch.setattr(collecting, "_free_memory", lambda _device: None)
-    assert probe.record(tagger, x).layers == ("lstm[0]",)
+
+
+def _least_that_fits(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Any]) -> int:
+    """Return with how many free bytes a recording is made, and with one fewer is refused."""
+    few, enough = 0, 10**9
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        monkeypatch.setattr(memory, "free", lambda _device, size=middle: size)
+        try:
+            run()
+        except ProbeError:
+            few = middle
+        else:
+            enough = middle
+    return enough
 
 
 def test_a_loop_of_cells_is_estimated_call_by_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cell's call keeps one step, whatever steps= says, and what earlier calls took is no longer free."""
-    from probe import collecting
+    """A cell's call keeps one step, and what earlier calls took is no longer free: a longer loop takes more."""
 
     class Loop(nn.Module):
         def __init__(self) -> None:
@@ -245,14 +253,10 @@ def test_a_loop_of_cells_is_estimated_call_by_call(monkeypatch: pytest.MonkeyPat
                 h = self.cell(step, h)
             return h
 
-    monkeypatch.setattr(collecting, "ASK_FROM", 0)
-    monkeypatch.setattr(collecting, "ASK_FROM", 0, raising=False)
-    monkeypatch.setattr(collecting, "_free_memory", lambda _device: BATCH * UNITS * 4)
-    recording = probe.record(Loop(), torch.randn(TIME, BATCH, INPUTS), steps=[1, 2, 3])
-    assert recording["hidden_state"].shape == (BATCH, 3, UNITS)
-    monkeypatch.setattr(collecting, "_free_memory", lambda _device: BATCH * UNITS * 4 - 1)
-    with pytest.raises(ProbeError, match=r"GB are free"):
-        _ = probe.record(Loop(), torch.randn(TIME, BATCH, INPUTS))
+    monkeypatch.setattr(memory, "ASK_FROM", 0)
+    model, x = Loop(), torch.randn(TIME, BATCH, INPUTS)
+    short, long = (_least_that_fits(monkeypatch, lambda y=y: probe.record(model, y)) for y in (x[:2], x))
+    assert short < long
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
@@ -327,18 +331,46 @@ def test_parametrized_modules_are_recorded(kind: Callable[..., nn.RNNBase]) -> N
     assert farthest(recorded(module, run), recorded(module, recording)) > 1e-3
 
 
-def test_names_that_a_wrapper_would_hide_stay_apart() -> None:
-    """A child that is called `module` is no wrapper where its layer's name is taken: both layers are there."""
+class _TwoParts(nn.Module):
+    """Two layers, one of them in a part of another name; the parts are registered in the order given."""
 
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lstm, self.module = nn.LSTM(INPUTS, INPUTS), nn.ModuleDict({"lstm": nn.LSTM(INPUTS, UNITS)})
+    def __init__(self, part: str, *, first: bool) -> None:
+        super().__init__()
+        parts = {part: nn.ModuleDict({"lstm": nn.LSTM(INPUTS, UNITS)}), "lstm": nn.LSTM(INPUTS, INPUTS)}
+        for name in (part, "lstm") if first else ("lstm", part):
+            setattr(self, name, parts[name])
+        self.part = part
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.module["lstm"](self.lstm(x)[0])[0]
+    def forward(self, x: Tensor) -> Tensor:
+        model: Any = self
+        return getattr(model, self.part)["lstm"](model.lstm(x)[0])[0]
 
-    model, x = Model(), torch.randn(TIME, BATCH, INPUTS)
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("part", ["module", "_orig_mod", "backbone"])
+def test_each_layer_is_listed_once_by_its_full_path(part: str, first: bool) -> None:
+    """A part of a model that is called as torch's wrappers call theirs is no wrapper: both layers are there."""
+    model, x = _TwoParts(part, first=first), torch.randn(TIME, BATCH, INPUTS)
+    names = {f"{part}.lstm[0]", "lstm[0]"}
     recording = probe.record(model, x)
-    assert recording.layers == ("lstm[0]", "module.lstm[0]")
-    assert torch.equal(recording["module.lstm[0]", "hidden_state"].transpose(0, 1), recording.output)
+    assert set(recording.layers) == names == {layer.name for layer in probe.inspect(model).layers}
+    assert recording.not_called == ()
+    assert torch.equal(recording[f"{part}.lstm[0]", "hidden_state"].transpose(0, 1), recording.output)
+    moved = probe.record(model, x, edits=[probe.clamp("hidden_state", 0.0, layer="lstm[0]")])
+    assert not torch.equal(moved.output, recording.output)
+
+
+def test_a_wrapper_with_a_layer_of_its_own_is_a_model() -> None:
+    """A subclass of DataParallel that adds a layer keeps full names, so that neither layer hides the other."""
+    wrapped = nn.DataParallel(nn.ModuleDict({"lstm": nn.LSTM(INPUTS, UNITS)}))
+    wrapped.lstm = nn.LSTM(INPUTS, UNITS)
+    assert {layer.name for layer in probe.inspect(wrapped).layers} == {"module.lstm[0]", "lstm[0]"}
+
+
+def test_two_layers_of_one_name_are_refused() -> None:
+    """A module whose own name ends as a layer's would be mistaken for one: renaming it is asked for."""
+    model = nn.Module()
+    model.add_module("rnn", nn.LSTM(INPUTS, UNITS, 2))
+    model.add_module("rnn[1]", nn.LSTMCell(INPUTS, UNITS))
+    with pytest.raises(ProbeError, match=r"Two layers of Module would both be called 'rnn\[1\]'. Rename"):
+        _ = probe.inspect(model)

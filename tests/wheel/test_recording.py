@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -319,14 +319,18 @@ def test_two_threads_record_two_models(make_tagger: Callable[[], nn.Module], x: 
         assert all(torch.equal(result, alone[number]) for result in results[number])
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
 def test_wrapped_models_keep_their_names(tagger: nn.Module, x: Tensor) -> None:
-    """The prefixes of torch.compile and DataParallel are dropped."""
-    wrapped = nn.Module()
-    wrapped.module = tagger
-    assert [layer.name for layer in probe.inspect(wrapped).layers] == ["lstm[0]"]
-    compiled = nn.Module()
-    compiled._orig_mod = nn.LSTM(3, 5)
-    assert [layer.name for layer in probe.inspect(compiled).layers] == ["[0]"]
+    """What torch.compile and DataParallel put around a model is not part of its layers' names, in any order."""
+    for wrapped in (
+        nn.DataParallel(tagger),
+        torch.compile(tagger),
+        torch.compile(nn.DataParallel(tagger)),
+        nn.DataParallel(cast("nn.Module", torch.compile(tagger))),
+    ):
+        assert isinstance(wrapped, nn.Module)
+        assert [layer.name for layer in probe.inspect(wrapped).layers] == ["lstm[0]"]
+    assert [layer.name for layer in probe.inspect(nn.DataParallel(nn.LSTM(3, 5))).layers] == ["[0]"]
     assert probe.record(tagger, x).layers == ("lstm[0]",)
 
 

@@ -239,7 +239,7 @@ def failing(output: Any) -> Any:
 BROKEN: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "failing": (lambda: Model(failing), "the model failed"),
     "packs": (Packs, "packs its input"),
-    "time first": (lambda: Model(batch_first=False), "batch on axis 0"),
+    "time first": (lambda: Model(batch_first=False), "batch_axis="),
     "loss": (lambda: Model(lambda output: output["top"].mean()), "does not grow with the batch"),
     "number": (lambda: Model(lambda output: float(output["top"].mean())), "something else than tensors"),
     "object": (lambda: Model(lambda output: object()), "cannot be saved"),

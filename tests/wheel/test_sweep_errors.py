@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "number": (lambda: hidden(lambda h: (h, float(h.mean()))), "float that is not the same"),
     "other form": (lambda: hidden(lambda h: (h,) * len(h)), "tuple that is not the same"),
     "object": (lambda: hidden(Opaque), "Opaque"),
-    "time first": (lambda: Around(lambda m, x: m.rnn(x)[0], rnn=nn.LSTM(INPUTS, UNITS)), "batch on axis 0"),
+    "time first": (lambda: Around(lambda m, x: m.rnn(x)[0], rnn=nn.LSTM(INPUTS, UNITS)), "batch is another axis"),
     "own forward": (
         lambda: Doubled(INPUTS, UNITS, batch_first=True),
         r"has a forward of its own \(.*Doubled\.forward\)",

@@ -1,0 +1,318 @@
+"""Cells that somebody writes: right ones are recorded and edited, and what would be silently wrong is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from custom_by_hand import GRUS, LSTMS, RNNS, Kind
+from torch import Tensor, nn
+
+import probe
+from probe import ProbeError, Signal
+from probe.cells.cell import Cell, Formula
+from probe.cells.checking import check_cell
+from probe.custom import CustomModule
+from probe.layers import find_layers
+
+A_Z, Z = Signal.UPDATE_GATE_PREACTIVATION, Signal.UPDATE_GATE
+A_N, N, H = Signal.CANDIDATE_PREACTIVATION, Signal.CANDIDATE, Signal.HIDDEN_STATE
+C = Signal.CELL_STATE
+INPUTS, UNITS, BATCH, TIME = 2, 6, 8, 5
+
+
+class OneGate(Cell):
+    """The cell of docs/howto/cell.md: one gate decides how much of the old state is kept."""
+
+    def __init__(self, weights: Any) -> None:
+        self.weights = weights
+        self.units = len(weights.W) // 2
+        self.formulas = (
+            Formula(A_Z, (), lambda moment: moment.given[A_Z]),
+            Formula(Z, (A_Z,), lambda _, a: a.sigmoid()),
+            Formula(A_N, (), lambda moment: moment.given[A_N]),
+            Formula(N, (A_N,), lambda _, a: a.tanh()),
+            Formula(H, (Z, N), lambda moment, z, n: (1 - z) * n + z * moment.previous[H]),
+        )
+
+    def size(self, signal: Signal) -> int:
+        """Return how many units a signal has."""
+        return self.units
+
+    def given(self, inputs: Tensor, previous: Tensor) -> dict[Signal, Tensor]:
+        """Return the two pre-activations."""
+        z, n = (inputs + self.recurrent(previous)).chunk(2, dim=-1)
+        return {A_Z: z, A_N: n}
+
+    def change(self, *formulas: Formula) -> OneGate:
+        """Put other formulas in the places of those with the same signals."""
+        named = {formula.signal: formula for formula in formulas}
+        self.formulas = tuple(named.get(formula.signal, formula) for formula in self.formulas)
+        return self
+
+
+class Module(CustomModule):
+    """A module whose cell a function makes of its weights."""
+
+    rows, states = 2, 1
+
+    def __init__(self, make: Callable[[Any], Cell], *, states: int = 1) -> None:
+        super().__init__(INPUTS, UNITS, {}, learned_initial_state=False, bias=True, batch_first=True)
+        self._make, self.states = make, states
+        self.mix = nn.Parameter(torch.zeros(UNITS, UNITS))
+
+    def make_cell(self) -> Cell:
+        """Return its cell."""
+        return self._make(self)
+
+
+def _one_gate(module: Any) -> OneGate:
+    return OneGate(module._weights())
+
+
+def _two_states(module: Any) -> Cell:
+    """Return a cell that hands on a second state, which its formulas read."""
+    cell = _one_gate(module)
+    cell.states = (H, C)
+    formulas = list(cell.formulas[:-1])
+    formulas.append(Formula(C, (Z, N), lambda moment, z, n: (1 - z) * n + z * moment.previous[C]))
+    cell.formulas = (*formulas, Formula(H, (C,), lambda _, c: c.tanh()))
+    return cell
+
+
+def _normalised(module: Any, *, mixes: bool) -> Cell:
+    """Return a cell that normalises its gate over the units."""
+    return _one_gate(module).change(Formula(Z, (A_Z,), lambda _, a: a.softmax(-1), mixes=mixes))
+
+
+def test_a_mixing_formula_without_mixes_is_refused() -> None:
+    """Where the gate is a softmax over the units, an edit of one unit moves all: said, or else refused."""
+    wrong = Module(lambda module: _normalised(module, mixes=False))
+    for use in (
+        lambda: probe.record(wrong, torch.randn(BATCH, TIME, INPUTS)),
+        lambda: probe.inspect(wrong),
+        lambda: probe.sweep(wrong, torch.randn(BATCH, TIME, INPUTS), edits=[probe.clamp("candidate", 0.0)]),
+    ):
+        with pytest.raises(ProbeError, match=r"moves units of 'update_gate' when other units of .* mixes=True"):
+            _ = use()
+
+
+def _turned(module: Any) -> Cell:
+    """Return a cell that reads other units of the state before the step, which no edit of the step changes."""
+    turned = Formula(H, (Z, N), lambda moment, z, n: (1 - z) * n + z * moment.previous[H].flip(-1))
+    return _one_gate(module).change(turned)
+
+
+@pytest.mark.parametrize("make", [_one_gate, _two_states, _turned, lambda module: _normalised(module, mixes=True)])
+def test_edits_of_own_cells_equal_a_loop(make: Callable[[Any], Cell]) -> None:
+    """A right cell passes, and an edit of one unit has the effect that stepping the formulas by hand has."""
+    torch.manual_seed(0)
+    model = Module(make, states=len(make(Module(make)).states)).double()
+    x = torch.randn(BATCH, TIME, INPUTS, dtype=torch.float64)
+    cell = make(model)
+    edited = probe.record(model, x, edits=[probe.clamp("update_gate_preactivation", 2.0, units=1, steps=2)])
+    state = {signal: torch.zeros(BATCH, UNITS, dtype=torch.float64) for signal in cell.states}
+    found = []
+    with torch.no_grad():
+        for t in range(TIME):
+            moment = cell.moment_at(x[:, t], state)
+            after: dict[Signal, Tensor] = {}
+            for formula in cell.formulas:
+                value = formula.compute(moment, *(after[source] for source in formula.sources)).clone()
+                if formula.signal == A_Z and t == 2:
+                    value[:, 1] = 2.0
+                after[formula.signal] = value
+            state = {signal: after[signal] for signal in cell.states}
+            found.append(after)
+    for signal in (Z, N, H):
+        expected = torch.stack([after[signal] for after in found], 1)
+        torch.testing.assert_close(edited[signal], expected, rtol=0, atol=1e-12)
+    assert edited.max_error is not None
+
+
+class _Counting:
+    """Something that a formula remembers from step to step."""
+
+    def __init__(self) -> None:
+        self.count, self.kept = 0, torch.zeros(())
+
+    def later(self, value: Tensor) -> Tensor:
+        """Return a value that depends on how often it was asked for."""
+        self.count += 1
+        return value * (1 + 0.1 * self.count)
+
+    def keep(self, value: Tensor) -> Tensor:
+        """Return a value, and remember it."""
+        self.kept = value
+        return value
+
+
+_COUNTING = _Counting()
+
+
+def _remembered(module: Any) -> Cell:
+    """Return a cell whose last formula reads the gate behind the back of its sources."""
+    memory = _Counting()
+    return _one_gate(module).change(
+        Formula(Z, (A_Z,), lambda _, a: memory.keep(a.sigmoid())),
+        Formula(N, (A_N, Z), lambda _, a, z: a.tanh() + 0 * z),
+        Formula(H, (N,), lambda moment, n: (1 - memory.kept) * n + memory.kept * moment.previous[H]),
+    )
+
+
+def _sized(module: Any, **sizes: int) -> Cell:
+    cell = _one_gate(module)
+    cell.size = lambda signal: sizes.get(str(signal), UNITS)
+    return cell
+
+
+def _without_order(module: Any) -> Cell:
+    cell = _one_gate(module)
+    cell.formulas = cell.formulas[::-1]
+    return cell
+
+
+def _states(module: Any, *states: Signal) -> Cell:
+    cell = _one_gate(module)
+    cell.states = states
+    return cell
+
+
+def _mixing(compute: Callable[..., Any], signal: Signal = N, source: Signal = A_N) -> Callable[[Any], Cell]:
+    return lambda module: _one_gate(module).change(Formula(signal, (source,), compute))
+
+
+def _hidden(compute: Callable[..., Any], *sources: Signal) -> Callable[[Any], Cell]:
+    return lambda module: _one_gate(module).change(Formula(H, sources, compute))
+
+
+WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "reads a neighbour": (_mixing(lambda _, a: a.tanh() + 0.1 * a.roll(1, -1)), "mixes=True"),
+    "reads one far unit": (_mixing(lambda _, a: a.tanh() + a[..., -1:] * torch.eye(UNITS)[0]), "mixes=True"),
+    "subtracts the mean": (_mixing(lambda _, a: (a - a.mean(-1, keepdim=True)).tanh()), "mixes=True"),
+    "mixes by weights that are zero now": (
+        lambda module: _mixing(lambda _, a: a.tanh() + a @ module.mix)(module),
+        "mixes=True",
+    ),
+    "mixes the second source": (
+        _hidden(lambda moment, z, n: (1 - z) * n.flip(-1) + z * moment.previous[H], Z, N),
+        "units of 'candidate' change",
+    ),
+    "normalises over the batch": (_mixing(lambda _, a: (a - a.mean(0, keepdim=True)).tanh()), "other rows stand"),
+    "sorts the batch": (_mixing(lambda _, a: a.tanh().sort(0).values), "other rows stand|other units"),
+    "draws random numbers": (_mixing(lambda _, a: nn.functional.dropout(a.tanh())), "same step is computed again"),
+    "counts its calls": (_mixing(lambda _, a: _COUNTING.later(a.tanh())), "same step is computed again"),
+    "remembers another signal": (_remembered, "reads more for 'hidden_state' than its Formula's sources"),
+    "reads what is given for another": (
+        _hidden(lambda moment, z, n: (1 - z) * moment.given[A_N].tanh() + z * moment.previous[H] + 0 * n, Z, N),
+        "reads what is given for 'candidate_preactivation' in the formula of 'hidden_state'",
+    ),
+    "names a source too few": (
+        _hidden(lambda moment, z: (1 - z) * moment.given[A_N].tanh() + z * moment.previous[H], Z),
+        "computes 'candidate', which is no state and which no formula names",
+    ),
+    "changes a source in place": (_mixing(lambda _, a: a.tanh_()), "changes in place what it was given"),
+    "changes the previous state in place": (
+        _hidden(lambda moment, z, n: moment.previous[H].mul_(z).add_((1 - z) * n), Z, N),
+        "changes in place",
+    ),
+    "counts axes from the front": (_mixing(lambda _, a: a.cumsum(1), Z, A_Z), "mixes=True|stretch of steps"),
+    "reads a state that it does not hand on": (
+        _hidden(lambda moment, z, n: (1 - z) * n + z * moment.previous[C], Z, N),
+        "cannot compute a step: KeyError",
+    ),
+    "is given nothing of that name": (
+        lambda module: _one_gate(module).change(Formula(A_N, (), lambda moment: moment.given[C])),
+        "cannot compute a step: KeyError",
+    ),
+    "has the order backwards": (_without_order, "which no earlier formula gives"),
+    "says another size": (
+        lambda module: _sized(module, candidate=3),
+        "of 3 units, from 'candidate_preactivation', which has 6",
+    ),
+    "says another size of a pre-activation": (
+        lambda module: _sized(module, update_gate_preactivation=3, update_gate=3, hidden_state=UNITS),
+        "mixes=True|where size",
+    ),
+    "says another size of its state": (lambda module: _sized(module, hidden_state=3), "hidden_size 6"),
+    "hands on nothing": (_states, "hands on|hidden_size 6"),
+    "hands on what it does not compute": (lambda module: _states(module, H, C), "hands on|hidden_size 6"),
+    "has a state that is not the hidden one": (lambda module: _states(module, Z), "hidden_state' first"),
+    "gives another type": (_mixing(lambda _, a: a.double().tanh()), r"torch\.float64 where size\(\) says"),
+    "gives no tensor": (_mixing(lambda _, a: None), "NoneType where size"),
+    "takes other arguments": (_mixing(lambda a: a.tanh()), "cannot compute a step: TypeError"),
+    "computes a signal twice": (
+        lambda module: _twice(_one_gate(module)),
+        "two formulas of 'candidate'",
+    ),
+    "has a run() of its own": (lambda module: _with_run(_one_gate(module)), r"in its run\(\)"),
+    "has two states and says one": (_two_states, "states = 1; its cell hands on hidden_state, cell_state"),
+}
+
+
+def _twice(cell: OneGate) -> Cell:
+    cell.formulas = (*cell.formulas[:4], cell.formulas[3], cell.formulas[4])
+    return cell
+
+
+def _with_run(cell: OneGate) -> Cell:
+    usual = cell.run
+
+    def run(x: Tensor, initial: Any, keep: Any) -> Any:
+        signals, state = usual(x, initial, keep)
+        return {signal: value + (signal == N) * 0.1 for signal, value in signals.items()}, state
+
+    cell.run = run
+    return cell
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_cell_that_does_not_say_what_it_reads_is_refused(kind: str) -> None:
+    """What an edit would carry on wrongly, or not at all, is found before anything is recorded."""
+    make, message = WRONG[kind]
+    torch.manual_seed(0)
+    with pytest.raises(ProbeError, match=message):
+        _ = probe.record(Module(make), torch.randn(BATCH, TIME, INPUTS))
+
+
+@pytest.mark.parametrize("units", [1, 2, 3, 33])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_right_cell_passes_in_any_type_and_size(units: int, dtype: torch.dtype) -> None:
+    """Rounding is no difference, and neither is one unit; global random numbers are left as they were."""
+    model = Module(_one_gate)
+    CustomModule.__init__(model, INPUTS, units, {}, learned_initial_state=True, bias=False, batch_first=True)
+    model.to(dtype)
+    before = torch.get_rng_state()
+    assert probe.inspect(model).layers[0].units == units
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("kind", [*LSTMS, *GRUS, *RNNS], ids=str)
+def test_the_cells_of_this_library_pass(kind: Kind) -> None:
+    """They are not tried at run time, so they are tried here: with weights that reach every bend."""
+    torch.manual_seed(0)
+    (layer,) = find_layers(kind.make())
+    check_cell(layer.cell, layer.name, layer.inputs, layer.learned)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.LSTM(3, 5, 2, bidirectional=True),
+        nn.LSTM(3, 5, proj_size=2),
+        nn.LSTM(3, 5, bias=False).double(),
+        nn.GRU(3, 20),
+        nn.RNN(3, 5, nonlinearity="relu"),
+        nn.LSTMCell(1, 1),
+        nn.GRUCell(3, 5).bfloat16(),
+        nn.LSTM(3, 300),
+    ],
+    ids=str,
+)
+def test_the_cells_of_torch_pass(module: nn.Module) -> None:
+    """Torch's own cells say what they read."""
+    for layer in find_layers(module):
+        check_cell(layer.cell, layer.name, layer.inputs, layer.learned)
