@@ -71,6 +71,11 @@ class Known:
         return self.kind == CATEGORICAL
 
     @property
+    def is_named(self) -> bool:
+        """Whether it is told as categories are: its values are some, or two, which no spelling makes a quantity."""
+        return self.is_categorical or len(self.levels) == 2
+
+    @property
     def levels(self) -> np.ndarray:
         """The different values that are defined, ascending."""
         return np.unique(self.values[np.isfinite(self.values)])

@@ -56,7 +56,7 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
     rows = table[table["metric"].isin(["score", "score_low", "score_high"])]
     own = rows[rows["subject"] == NETWORK]
     every, places = _places(own)
-    measure = "share named right" if target.concept.is_categorical else "R²"
+    measure = "balanced accuracy" if target.concept.is_named else "R²"
     with drawing():
         figure, axes = new_figure(height=3.6)
         ax = axes[0, 0]
@@ -163,7 +163,7 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
         figure.supxlabel(axis, fontsize="medium")
         figure.supylabel(f"mean {best[1].replace('_', ' ')}", fontsize="medium")
         first = next(iter(how))
-        measure = "correlation ratio" if target.concept.is_categorical else "|r|"
+        measure = "correlation ratio" if target.concept.is_named else "|r|"
         alt = (
             f"{len(how)} units of {best[0]} over the values of “{target.concept.name}”; unit {first} follows it "
             f"most, with {measure} {said(how[first])} within steps."

@@ -129,7 +129,7 @@ def test_scores_are_compared_on_the_same_sequences() -> None:
     """A difference that every sequence shows has a narrow interval, however far sequences lie apart."""
     rng = np.random.default_rng(0)
     lost, scale = rng.uniform(0, 1, 60), np.full(60, 2.0)
-    worse, better = Score(lost + 0.2, scale), Score(lost, scale)
+    worse, better = (Score(one[:, None], scale[:, None]) for one in (lost + 0.2, lost))
     low, high = better.above(worse, 0)
     assert low == pytest.approx(0.1, abs=1e-9)
     assert high == pytest.approx(0.1, abs=1e-9)
