@@ -17,10 +17,9 @@ from ..measurements import tabulate
 from . import tail
 from .answering import wrong_in
 from .drawing import drawing, drawn, shortened
-from .prepared import Prepared
+from .prepared import LEAST_SEQUENCES, Prepared
 from .probing import Target, detrended, follows, within_steps
 from .reading import why_not as nothing_to_read
-from .sample import LEAST_SEQUENCES
 from .sightings import Sightings
 from .tables import listed, row, said, several
 

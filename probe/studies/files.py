@@ -31,8 +31,19 @@ CHOICES: Mapping[str, tuple[tuple[type, ...], str]] = {
 KEYS = {
     "": ("title", "seed", "network", "inputs", "concepts", "readout", "programs"),
     "network": ("file", "name", "layers", *CHOICES),
-    "inputs": ("file", "key", "lengths", "fixed"),
-    "readout": ("concept", "weight", "bias", "transposed", "function", "kind", "answers", "layer", "combine"),
+    "inputs": ("file", "key", "lengths", "valid", "fixed"),
+    "readout": (
+        "concept",
+        "weight",
+        "bias",
+        "transposed",
+        "function",
+        "kind",
+        "answers",
+        "layer",
+        "combine",
+        "exchange_step",
+    ),
 }
 CONCEPT = ("file", "key", "function", "kind", "description")
 
@@ -83,11 +94,13 @@ def _of_toml(path: Path) -> Study:
         _check(content if not name else _table(content, name), keys, name)
     network, inputs = _table(content, "network"), _table(content, "inputs")
     given, lengths = _inputs(folder, inputs)
+    valid = _optional(inputs, "inputs", "valid")
     return Study(
         network=load(folder / _text(network, "network", "file"), **_choices(network)),
         inputs=given,
         concepts={name: _concept(folder, name, one, lengths) for name, one in _table(content, "concepts").items()},
         lengths=lengths,
+        valid=None if valid is None else load_function(valid, folder, "inputs.valid"),
         name=_optional(network, "network", "name"),
         layers=_names(network, "network", "layers"),
         readout=_readout(folder, _table(content, "readout")) if "readout" in content else None,
@@ -237,4 +250,5 @@ def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
         answers=answers,
         layer=_optional(table, "readout", "layer"),
         combine=combine,
+        exchange_step=table.get("exchange_step"),
     )

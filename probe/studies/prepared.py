@@ -18,9 +18,14 @@ from ..input_files import check_axes, check_features, check_finite, check_length
 from ..layers import Layer, find_layers
 from . import readouts
 from .concepts import Known, resolve
+from .functions import calling
 from .loading import Opened, open_network
 from .readouts import Head, Readout
 from .study import Study
+from .tables import several
+
+#: With fewer sequences nothing can be held out; a category that stands in fewer is left out.
+LEAST_SEQUENCES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +78,17 @@ class Prepared:
         """Which steps are data, (batch, time)."""
         return np.arange(self.x.shape[1]) < self.lengths[:, None]
 
+    def allows(self, x: np.ndarray) -> bool:
+        """Return whether a sequence can occur, as far as the study says.
+
+        Args:
+            x: its inputs, (time, feature).
+
+        Raises:
+            ProbeError: the study's function fails, or returns something that is neither true nor false.
+        """
+        return _allows(self.study, x, "a spliced sequence")
+
     @property
     def ragged(self) -> bool:
         """Whether sequences differ in length."""
@@ -101,8 +117,43 @@ def prepare(study: Study) -> Prepared:
     concepts = {name: resolve(name, one, values, lengths) for name, one in study.concepts.items()}
     if study.fixed_inputs is not None:
         _ = fixed_of(study.fixed_inputs, given.shape[2])
+    for row, length in enumerate(lengths if study.valid is not None else ()):
+        if not _allows(study, values[row, :length], f"sequence {row}"):
+            raise ProbeError(f"valid says that sequence {row} of the inputs cannot occur; one of the two is wrong.")
     read, head = _readout(study, opened, layers, concepts, len(given))
+    _check_exchange(study, concepts, lengths)
     return Prepared(study, opened, torch.as_tensor(values).to(dtype), lengths, concepts, layers, read, head)
+
+
+def _allows(study: Study, x: np.ndarray, where: str) -> bool:
+    if study.valid is None:
+        return True
+    wants = (
+        "It is called with the inputs of one sequence, a numpy array (time, feature), and must return True or False."
+    )
+    with calling(f"The function valid on {where}", wants):
+        found: Any = study.valid(x.copy())
+    if not isinstance(found, (bool, np.bool_)):
+        raise ProbeError(f"The function valid returned {str(found)[:60]} on {where}. {wants}")
+    return bool(found)
+
+
+def _check_exchange(study: Study, concepts: dict[str, Known], lengths: np.ndarray) -> None:
+    """Raise where states cannot be exchanged after the step that the readout names."""
+    readout = study.readout
+    if readout is None or readout.exchange_step is None:
+        return
+    step, long = readout.exchange_step, int((lengths >= -readout.exchange_step).sum())
+    if long < LEAST_SEQUENCES:
+        raise ProbeError(
+            f"exchange_step={step}: {several(long, 'sequence')} have so many steps; at least {LEAST_SEQUENCES} must. "
+            f"The longest has {lengths.max()}."
+        )
+    if step < -1 and concepts[readout.concept].function is None and readout.combine is None:
+        raise ProbeError(
+            f"exchange_step={step}: nothing says what becomes of {readout.concept!r} when more is read, as it was "
+            "given as an array. Give combine, or the concept as a function, or exchange_step=-1."
+        )
 
 
 def _readout(

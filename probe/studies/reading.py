@@ -13,9 +13,10 @@ from ..measurements import tabulate
 from . import reading_figures, reading_words
 from .concepts import Known
 from .observed import Place
+from .prepared import LEAST_SEQUENCES
 from .probing import Target, clock, detrended, follows, last_inputs, next_inputs, sums_of_inputs, within_steps
 from .reading_words import CLOCK, CONSTANT, SHUFFLED
-from .sample import LEAST_SEQUENCES, reads_ahead
+from .sample import reads_ahead
 from .scores import Score, of_categories
 from .sightings import Sightings
 from .tables import NULL, TWIN, row, several

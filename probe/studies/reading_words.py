@@ -10,8 +10,8 @@ import pandas as pd
 
 from .drawing import shortened
 from .fitting import MOST_FEATURES
+from .prepared import LEAST_SEQUENCES
 from .probing import MEMORIES, Target
-from .sample import LEAST_SEQUENCES
 from .tables import NETWORK, NULL, TWIN, between, listed, one, only, place, said, several
 
 #: What is no network: the step, the concept in another order, one value for all.

@@ -12,7 +12,7 @@ from ..errors import ProbeError
 from ..layers import find_layers, whole_module
 from ..loading.modules import turned_layers
 from .concepts import Known
-from .prepared import Prepared
+from .prepared import LEAST_SEQUENCES, Prepared
 from .tables import listed, several
 
 #: The most steps that are recorded, over all sequences, and the most sequences.
@@ -21,8 +21,6 @@ POINTS, SEQUENCES = 40_000, 2_000
 STATES, STATES_OF_CATEGORIES = 4_000, 2_000
 #: Parts of the sequences: each is scored on a fit of the others.
 FOLDS = 4
-#: With fewer sequences nothing can be held out; a category that stands in fewer is left out.
-LEAST_SEQUENCES = 8
 #: Beyond so many steps, neighbouring ones are one bin.
 MOST_BINS = 64
 

@@ -17,9 +17,8 @@ from ..layers import Layer, whole_module
 from ..loading.modules import turned_layers
 from ..signals import Signal
 from .observed import packed, run
-from .prepared import Prepared
+from .prepared import LEAST_SEQUENCES, Prepared
 from .readouts import copied
-from .sample import LEAST_SEQUENCES
 from .sightings import flops
 from .stack import StackMachine
 from .tables import listed, several
@@ -138,7 +137,8 @@ def build(prepared: Prepared) -> Tail:
     defined = np.flatnonzero(np.isfinite(_at_end(prepared.answered.values, lengths)))
     # Three quarters of the sequences are this long or longer.
     usual = int(np.quantile(lengths[defined], 0.25, method="lower"))
-    steps = int(np.clip(BUDGET / (one * FEWEST_SEQUENCES), min(FEWEST_STEPS, usual), usual))
+    wanted = -(prepared.readout.exchange_step or 0)
+    steps = max(wanted, int(np.clip(BUDGET / (one * FEWEST_SEQUENCES), min(FEWEST_STEPS, usual), usual)))
     most = int(np.clip(BUDGET / (one * steps), FEWEST_SEQUENCES, min(MOST_SEQUENCES, MOST_POINTS // steps)))
     long = defined[lengths[defined] >= steps]
     rows = long

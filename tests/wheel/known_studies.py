@@ -68,3 +68,44 @@ def language_model() -> nn.LSTM:
 def head_of_unit_0() -> tuple[np.ndarray, np.ndarray]:
     """Return weight and bias of a logit that is above 0 where unit 0 of the language model says quoted."""
     return np.array([[20.0] + [0.0] * (QUOTING_UNITS - 1)]), np.array([-1.0])
+
+
+def brackets(count: int = 300, seed: int = 0, time: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Return sequences of 6 to 12 brackets, (sequence, step, 2), of depth 0 to 3, and their lengths."""
+    rng = np.random.default_rng(seed)
+    lengths, x = rng.integers(6, time + 1, count), np.zeros((count, time, 2), np.float32)
+    for row, length in enumerate(lengths):
+        now = 0
+        for step in range(length):
+            opens = now == 0 or (now < 3 and rng.random() < 0.5)
+            now += 1 if opens else -1
+            x[row, step, int(not opens)] = 1
+    return x, lengths
+
+
+def depth(x: np.ndarray) -> np.ndarray:
+    """Return how many brackets are open."""
+    return np.cumsum(x[:, 0] - x[:, 1])
+
+
+def can_occur(x: np.ndarray) -> bool:
+    """Return whether brackets never close what is not open, and never go below three."""
+    open_ones = depth(x)
+    return bool(((open_ones >= 0) & (open_ones <= 3)).all())
+
+
+class Brackets(nn.Module):
+    """A GRU and a head on its last hidden state, trained to say how many brackets are open."""
+
+    def __init__(self, x: np.ndarray, lengths: np.ndarray) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder, self.head = nn.GRU(2, 12, batch_first=True), nn.Linear(12, 4)
+        right = torch.tensor([depth(one[:length])[-1] for one, length in zip(x, lengths, strict=True)]).long()
+        adam = torch.optim.Adam(self.parameters(), 1e-2)
+        for _ in range(200):
+            h = self.encoder(torch.tensor(x))[0][torch.arange(len(x)), torch.as_tensor(lengths - 1)]
+            loss = nn.functional.cross_entropy(self.head(h), right)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
