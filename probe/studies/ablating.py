@@ -14,6 +14,7 @@ from ..figures import BLUE, ORANGE, new_figure
 from ..findings import DataFigure, Finding
 from ..machines import Answers
 from ..measurements import tabulate
+from ..words import several
 from . import tail
 from .answering import wrong_in
 from .drawing import drawing, drawn, shortened
@@ -21,7 +22,7 @@ from .prepared import LEAST_SEQUENCES, Prepared
 from .probing import Target, detrended, follows, within_steps
 from .reading import why_not as nothing_to_read
 from .sightings import Sightings
-from .tables import listed, row, said, several
+from .tables import listed, row, said
 
 TITLE = "Which units does the answer need?"
 #: Among the units that are ablated where not all are, so many follow the concept most; the others are drawn.

@@ -15,13 +15,14 @@ from ..findings import Finding
 from ..measurements import tabulate
 from ..signals import Signal
 from ..statistics import share_interval
+from ..words import several
 from .functions import calling
 from .observed import run
 from .prepared import Prepared
 from .readouts import NUMBER
 from .sample import POINTS, SEQUENCES
 from .sightings import Sightings
-from .tables import NULL, row, said, several
+from .tables import NULL, row, said
 
 TITLE = "Are its answers right?"
 #: An answer that is a number agrees with another one that is nearer than this.

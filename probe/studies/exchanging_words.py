@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..words import several
 from . import tail
 from .prepared import Prepared
 from .splices import LEAST, Exchanged
-from .tables import listed, one, only, said, several
+from .tables import listed, one, only, said
 
 if TYPE_CHECKING:
     from .exchanging import Plan

@@ -31,7 +31,7 @@ CHOICES: Mapping[str, tuple[tuple[type, ...], str]] = {
 KEYS = {
     "": ("title", "seed", "network", "inputs", "concepts", "readout", "programs"),
     "network": ("file", "name", "layers", *CHOICES),
-    "inputs": ("file", "key", "lengths", "valid", "fixed"),
+    "inputs": ("file", "key", "lengths", "valid", "symbols", "fixed"),
     "readout": (
         "concept",
         "weight",
@@ -100,6 +100,7 @@ def _of_toml(path: Path) -> Study:
         inputs=given,
         concepts={name: _concept(folder, name, one, lengths) for name, one in _table(content, "concepts").items()},
         lengths=lengths,
+        symbols=inputs.get("symbols"),
         valid=None if valid is None else load_function(valid, folder, "inputs.valid"),
         name=_optional(network, "network", "name"),
         layers=_names(network, "network", "layers"),

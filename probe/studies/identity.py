@@ -30,7 +30,7 @@ def parts(prepared: Prepared) -> dict[str, str]:
     study, lengths = prepared.study, prepared.lengths
     found = {
         "weights": digest(*_state(prepared)),
-        "inputs": digest(prepared.x.numpy(), lengths, *_valid(prepared)),
+        "inputs": digest(prepared.x.numpy(), lengths, *prepared.symbols.items(), *_valid(prepared)),
         "concepts": digest(*_concepts(prepared)),
         "layers": digest([layer.name for layer in prepared.layers]),
         "readout": digest(*_readout(prepared)),

@@ -9,10 +9,11 @@ import pandas as pd
 
 from ..findings import Finding
 from ..report import Block, Code, Details, Figure, Link, Page, Points, Section, Sentence, Strong, Table, Text
+from ..words import several
 from . import asking, card, exchanging, explored
 from .identity import VERSION
 from .prepared import Prepared
-from .tables import listed, one, only, said, several
+from .tables import listed, one, only, said
 
 #: How many rows of the table behind a figure are shown, where the file behind it has all.
 SHOWN_ROWS = 6
@@ -187,7 +188,7 @@ def _explorer(prepared: Prepared) -> list[Block]:
     found = explored.explorer(prepared)
     if isinstance(found, str):
         return [Text(found)]
-    letters = _letters(found.alphabet or {})
+    letters = "" if prepared.symbols else _letters(found.alphabet or {})
     return [Text(letters), found] if letters else [found]
 
 

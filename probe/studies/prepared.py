@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from torch import Tensor
 from ..errors import ProbeError
 from ..input_files import check_axes, check_features, check_finite, check_lengths, read_array
 from ..layers import Layer, find_layers
+from ..words import several
 from . import readouts
 from .concepts import Known, resolve
 from .functions import calling
 from .loading import Opened, open_network
 from .readouts import Head, Readout
 from .study import Study
-from .tables import several
+from .symbols import floats, symbols_of
 
 #: With fewer sequences nothing can be held out; a category that stands in fewer is left out.
 LEAST_SEQUENCES = 8
@@ -41,6 +42,7 @@ class Prepared:
         layers: the layers that are looked at.
         read: the layer that the readout reads, or None.
         head: the readout's head, or None.
+        symbols: what the author writes for each input that occurs, (feature,) each in the network's type; or empty.
     """
 
     study: Study
@@ -51,6 +53,7 @@ class Prepared:
     layers: tuple[Layer, ...]
     read: Layer | None
     head: Head | None
+    symbols: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -122,7 +125,9 @@ def prepare(study: Study) -> Prepared:
             raise ProbeError(f"valid says that sequence {row} of the inputs cannot occur; one of the two is wrong.")
     read, head = _readout(study, opened, layers, concepts, len(given))
     _check_exchange(study, concepts, lengths)
-    return Prepared(study, opened, torch.as_tensor(values).to(dtype), lengths, concepts, layers, read, head)
+    x = torch.as_tensor(values).to(dtype)
+    symbols = symbols_of(study.symbols, x, lengths)
+    return Prepared(study, opened, x, lengths, concepts, layers, read, head, symbols)
 
 
 def _allows(study: Study, x: np.ndarray, where: str) -> bool:
@@ -176,7 +181,7 @@ def fixed_of(given: Any, features: int) -> np.ndarray:
     Raises:
         ProbeError: they are something else.
     """
-    values = np.asarray(given, dtype=float)
+    values = floats(given)
     if values.ndim != 2 or values.shape[1] != features or not np.isfinite(values).all() or not len(values):
         raise ProbeError(
             f"The fixed inputs have shape {values.shape}; they must be finite numbers, (symbol, {features}), as a "

@@ -10,6 +10,7 @@ import numpy as np
 from ..claims import Control, Range, Rule, judge
 from ..findings import Finding
 from ..measurements import tabulate
+from ..words import several
 from . import reading_figures, reading_words
 from .concepts import Known
 from .observed import Place
@@ -19,7 +20,7 @@ from .reading_words import CLOCK, CONSTANT, SHUFFLED
 from .sample import reads_ahead
 from .scores import Score, of_categories
 from .sightings import Sightings
-from .tables import NULL, TWIN, row, several
+from .tables import NULL, TWIN, row
 
 #: How many networks a verdict about a recipe needs.
 NEEDS = 20

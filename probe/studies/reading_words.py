@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..words import several
 from .drawing import shortened
 from .fitting import MOST_FEATURES
 from .prepared import LEAST_SEQUENCES
 from .probing import MEMORIES, Target
-from .tables import NETWORK, NULL, TWIN, between, listed, one, only, place, said, several
+from .tables import NETWORK, NULL, TWIN, between, listed, one, only, place, said
 
 #: What is no network: the step, the concept in another order, one value for all.
 CLOCK, SHUFFLED, CONSTANT = "the step alone", "shuffled", "naming one value for all"

@@ -11,9 +11,10 @@ from torch import nn
 from ..errors import ProbeError
 from ..layers import find_layers, whole_module
 from ..loading.modules import turned_layers
+from ..words import several
 from .concepts import Known
 from .prepared import LEAST_SEQUENCES, Prepared
-from .tables import listed, several
+from .tables import listed
 
 #: The most steps that are recorded, over all sequences, and the most sequences.
 POINTS, SEQUENCES = 40_000, 2_000

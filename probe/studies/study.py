@@ -50,6 +50,8 @@ class Study:
             beyond is padding, and never data.
         valid: a function of one sequence's inputs, (time, feature), to whether such a sequence can occur; None where
             any can. Of states that are exchanged only those count whose spliced sequence can.
+        symbols: symbol -> what the network reads for it, (feature,) or a number: one character for each input that
+            occurs, which the page writes for it. A text names the features of one-hot inputs, in their order.
         name: which network of a file that holds several.
         layers: which layers are looked at, by name; None for all.
         readout: what it answers, or None where that is not known: then nothing causal can be said.
@@ -66,6 +68,7 @@ class Study:
     concepts: Mapping[str, Any]
     lengths: Any = None
     valid: Callable[[np.ndarray], bool] | None = None
+    symbols: Mapping[str, Any] | str | None = None
     name: str | None = None
     layers: Sequence[str] | None = None
     readout: Readout | None = None

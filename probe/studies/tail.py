@@ -16,12 +16,13 @@ from ..errors import ProbeError
 from ..layers import Layer, whole_module
 from ..loading.modules import turned_layers
 from ..signals import Signal
+from ..words import several
 from .observed import packed, run
 from .prepared import LEAST_SEQUENCES, Prepared
 from .readouts import copied
 from .sightings import flops
 from .stack import StackMachine
-from .tables import listed, several
+from .tables import listed
 
 #: About how many operations the ablations may take: what is left of each sequence, and how many, follow from it.
 BUDGET = 1.2e11
