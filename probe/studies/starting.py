@@ -84,7 +84,7 @@ def text(path: Path, out: Path, given: Mapping[str, Any]) -> str:
         "#                            or .csv, with the columns sequence, step and one for each feature",
         '# lengths = "lengths.npy"  # whole numbers (batch,), where sequences are shorter than the time axis',
         '# valid = "study.py:valid"  # which sequences can occur: from one (time, feature) to True or False',
-        '# symbols = {"a" = [...]}  # one character for each input that occurs; of one-hot inputs a text, "abc"',
+        '# symbols = "abc"          # a character for each feature of one-hot inputs; for others {a = [1.0, 0.5]}',
         *_fixed(features),
         "",
         "[concepts.NAME]            # FILL IN: what its states may hold; as many as you like, a table each",
