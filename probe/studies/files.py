@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,14 @@ KEYS = {
         "exchange_step",
     ),
 }
+#: Where a message says an argument as Python does: the table and the key that say it in a study file.
+SAID = {
+    **dict.fromkeys(("name", "layers", *CHOICES), "network"),
+    **dict.fromkeys(("lengths", "valid", "symbols", "fixed_inputs"), "inputs"),
+    **dict.fromkeys(KEYS["readout"], "readout"),
+    "programs": "programs",
+    "key": "",
+}
 CONCEPT = ("file", "key", "function", "kind", "description")
 
 
@@ -70,6 +79,27 @@ def read_study(path: Path, seed: int | None = None) -> Study:
     import dataclasses
 
     return dataclasses.replace(study, seed=seed)
+
+
+def in_the_file(message: str) -> str:
+    """Return how the arguments of Python that a message names are said in a study's TOML file; empty if it does so.
+
+    Args:
+        message: of an error.
+    """
+    named = [name for name in SAID if re.search(rf"\b{name}=", message)]
+    if not named or "under [" in message:
+        return ""
+    # A file's own table is what the message begins with.
+    own = re.match(r"(inputs|concepts\.[^:,]+)[:,]", message)
+    parts = []
+    for name in named:
+        table = (own[1] if own else "") if name == "key" else SAID[name]
+        if table:
+            parts.append(f"{name.removesuffix('_inputs')} = ..., under [{table}]")
+    if not parts:
+        return " In the study's file no key says which: give a .npy file, or an archive of one array."
+    return f" In the study's file: {'; '.join(parts)}."
 
 
 def _of_python(path: Path) -> Study:
