@@ -136,7 +136,8 @@ def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
         array = _aligned(name, raw, x.shape[:2])
     valid = np.arange(x.shape[1]) < lengths[:, None]
     if array.dtype.kind == "O":
-        array = np.where(valid, array, None)
+        array = array.copy()
+        array[~valid] = None
     _check_real(name, array[valid])
     _check_alike(name, array[valid])
     kind = concept.kind or _kind(array[valid])
