@@ -101,7 +101,8 @@ def _setup(target: Target, distinct: int, units: int) -> str:
     rare = [shortened(known.said(value), 20) for value in known.levels if value not in scored]
     balanced = (
         " Balanced accuracy is the share of a value's states that is named right, the mean over the values: how rare "
-        "one is does not matter, and whoever names one value for all gets 1 divided by the number of values."
+        "one is does not matter, and whoever names one value for all gets 1 divided by the number of values. The "
+        "claim about the recipe is on how far it lies above that."
     )
     few = (
         f" Left out: {several(len(rare), 'value')} with states in fewer than {LEAST_SEQUENCES} sequences "
