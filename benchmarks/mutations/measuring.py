@@ -192,6 +192,10 @@ MACHINES: tuple[Mutation, ...] = (
         "probe.studies.splices",
         "tests/wheel/test_studies_splices.py::test_what_is_exchanged_is_what_the_module_answers_to_the_splice",
         ("studies: a splice one step off", "inputs", "to_come < left", "to_come <= left"),
+    ),
+    *of(
+        "probe.studies.splices",
+        "tests/wheel/test_studies_splices.py::test_the_scale_ends_at_the_networks_own_answers",
         ("studies: pairs that the network answers wrong count", "exchanged", "_only(rest, right)", "rest"),
     ),
     *of(
