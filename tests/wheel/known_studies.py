@@ -49,9 +49,8 @@ def language_model() -> nn.LSTM:
     """Return an LSTM whose unit 0 is positive within quotation marks, negative after them; the others are random."""
     torch.manual_seed(0)
     lstm: Any = nn.LSTM(len(SYMBOLS), QUOTING_UNITS, batch_first=True)
-    gate = dict(
-        zip(("input", "forget", "candidate", "output"), range(0, 4 * QUOTING_UNITS, QUOTING_UNITS), strict=True)
-    )
+    names: tuple[str, ...] = ("input", "forget", "candidate", "output")
+    gate = {name: place * QUOTING_UNITS for place, name in enumerate(names)}
     with torch.no_grad():
         for parameter in lstm.parameters():
             for row in gate.values():
