@@ -161,6 +161,26 @@ def of_rule(table: pd.DataFrame, rule: probe.Rule) -> pd.DataFrame:
     return rows[rows["signal"] == rule.signal] if rule.signal else rows
 
 
+def easily_beaten(networks: Sequence[Network]) -> str:
+    """Return the sentence that a readout of an untrained network is a weak control; empty where there is none.
+
+    Its head is least squares without a penalty: nothing keeps its weights small.
+    """
+    heads = [
+        module.weight.detach().norm().item()
+        for network in pick(networks, "readout")
+        for module in network.model.modules()
+        if isinstance(module, nn.Linear)
+    ]
+    if not heads:
+        return ""
+    return (
+        " This control is easily beaten. Its head is a least-squares line without a penalty, whose weights have a "
+        f"norm of {pd.Series(heads).median():.0f} (median). So a little change of a state moves its answer far, and "
+        "the difference from it may be that of the head, and not that of training."
+    )
+
+
 def in_detail(networks: Sequence[Network]) -> Network:
     """Return the trained network that figures of a single one show: the one so marked, else the first.
 

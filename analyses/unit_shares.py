@@ -70,7 +70,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             data=drawn[drawn["metric"] == "unit_share"][["subject", "network", "seed", "units", "value"]],
         )
     title = "Is the count carried by one unit?"
-    notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
+    notes = {"answer": _answer(table) + common.easily_beaten(networks), "otherwise": _otherwise(table)}
     return common.finding("unit_shares", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from .claim_checks import check_judging, check_pairing, check_range, check_rule, check_values
 from .errors import ProbeError, unknown
 from .statistics import median_interval, share_interval
+from .words import several
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -266,12 +267,16 @@ def _verdict(
 ) -> tuple[Verdict, str]:
     if rule.check:
         failing = sum(value not in rule.established_if for value in numbers)
-        return ("failed", f"{failing} of {len(numbers)} networks fail") if failing else ("passed", "in every network")
+        return (
+            ("failed", f"{failing} of {several(len(numbers), 'network')} fail")
+            if failing
+            else ("passed", "in every network")
+        )
     if len(numbers) < rule.needs:
-        return "undecided", f"{len(numbers)} networks; a verdict about the recipe needs {rule.needs}"
+        return "undecided", f"{several(len(numbers), 'network')}; a verdict about the recipe needs {rule.needs}"
     interval = _interval(rule, numbers, level)
     if interval is None:
-        return "undecided", f"{len(numbers)} networks are too few for an interval at {level:.2%}"
+        return "undecided", f"{several(len(numbers), 'network')}: too few for an interval at {level:.2%}"
     shown = f"interval {interval[0]:.3g} to {interval[1]:.3g} at {level:.2%}"
     if rule.refuted_if.covers(interval):
         return "refuted", f"{shown} lies in the range {rule.refuted_if}"
@@ -288,10 +293,13 @@ def _against_controls(
         if not pairs:
             return "undecided", f"the control {control.subject!r} was not measured"
         if len(pairs) < rule.needs:
-            return "undecided", f"{len(pairs)} pairs with {control.subject!r}; a verdict needs {rule.needs}"
+            return (
+                "undecided",
+                f"{several(len(pairs), 'pair')} with {control.subject!r}; a verdict needs {rule.needs}",
+            )
         difference = median_interval([_gap(control, *pair) for pair in pairs], level)
         if difference is None:
-            return "undecided", f"{len(pairs)} pairs with {control.subject!r} are too few at {level:.2%}"
+            return "undecided", f"{several(len(pairs), 'pair')} with {control.subject!r}: too few at {level:.2%}"
         if difference[0] <= control.margin:
             return "decoration", f"the difference to {control.subject!r} does not exceed {control.margin:g}"
     return None

@@ -78,8 +78,8 @@ class Choices:
 
 #: Where nothing was chosen.
 NONE = Choices()
-#: What messages call as Python does, by the table of a study's file where it is said there.
-_ARGUMENTS = {**dict.fromkeys(Choices.__dataclass_fields__, "network"), "key": "inputs", "lengths": "inputs"}
+#: What messages call as Python does, and the command line has options for.
+_ARGUMENTS = (*Choices.__dataclass_fields__, "key", "lengths")
 #: What says to torch's and numpy's libraries how many threads they may use, once, when they are imported.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -272,7 +272,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _complain(" ".join(str(error).split()))
         return USAGE
     except ProbeError as error:
-        _complain(str(error) + _where_said(str(error), words[0]))
+        _complain(str(error) + _where_said(str(error), words))
         return FAILED
     except KeyboardInterrupt:
         _complain("interrupted")
@@ -284,12 +284,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _where_said(message: str, command: str) -> str:
+def _where_said(message: str, words: Sequence[str]) -> str:
     """Return how the arguments of Python that a message names are said here: as options, or in a study's file."""
+    if words[0] == "report":
+        from .studies.files import in_the_file
+
+        # A study that is Python says them as Python does.
+        return in_the_file(message) if any(word.endswith(".toml") for word in words) else ""
     named = [name for name in _ARGUMENTS if re.search(rf"\b{name}=", message)]
-    if command == "report":
-        tables = [f"{name} = ..., under [{_ARGUMENTS[name]}]" for name in named]
-        return f" In the study's file: {'; '.join(tables)}." if named else ""
     options = [f"--{name.replace('_', '-')}{' OLD=NEW' * (name == 'names')}" for name in named]
     return f" At the command line: {', '.join(options)}." if named else ""
 

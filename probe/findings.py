@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .claims import Claim
 from .errors import ProbeError
 from .files import write_atomically
+from .words import several
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ class DataFigure:
     png: bytes | None = None
 
     def __repr__(self) -> str:
-        return f"DataFigure {self.name!r}: {self.title} ({len(self.data)} rows behind it)"
+        return f"DataFigure {self.name!r}: {self.title} ({several(len(self.data), 'row')} behind it)"
 
     @classmethod
     def from_figure(

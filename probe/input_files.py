@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ProbeError, unknown
+from .words import several
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,8 +75,8 @@ def check_features(values: np.ndarray, features: int, what: str = "The inputs") 
     """Raise ProbeError where a network reads another number of features at a step."""
     if values.shape[2] != features:
         raise ProbeError(
-            f"{what} have shape {values.shape}; the network reads {features} features a step, so they must be "
-            f"(batch, time, {features})."
+            f"{what} have shape {values.shape}; the network reads {several(features, 'feature')} a step, so they "
+            f"must be (batch, time, {features})."
         )
 
 
@@ -106,8 +107,8 @@ def check_finite(values: np.ndarray, lengths: np.ndarray, what: str = "The input
         row, step = wrong[0]
         value = values[row, step][~np.isfinite(values[row, step])][0]
         raise ProbeError(
-            f"{what} are {value} at sequence {row}, step {step} ({len(wrong)} steps in all). Give finite numbers; "
-            "where shorter sequences are padded, give their lengths."
+            f"{what} are {value} at sequence {row}, step {step} ({several(len(wrong), 'step')} in all). Give finite "
+            "numbers; where shorter sequences are padded, give their lengths."
         )
 
 
@@ -157,7 +158,7 @@ def _of_table(path: Path, keys: Sequence[str] | None, what: str) -> Given:
         raise ProbeError(f"{what}, in {str(path)!r}: " + unknown("column", wrong[0], columns))
     columns = columns if keys is None else list(keys)
     if not columns or table.empty:
-        raise ProbeError(f"{what}: {str(path)!r} has {len(table)} rows and no feature in them. {_ADVICE}.")
+        raise ProbeError(f"{what}: {str(path)!r} has {several(len(table), 'row')} and no feature in them. {_ADVICE}.")
     rows, lengths = _places(path, table, what)
     values: Any = table[columns].to_numpy()
     if values.dtype == object:

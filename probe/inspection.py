@@ -8,6 +8,7 @@ from torch import nn
 
 from .layers import Layer, find_layers
 from .signals import Signal
+from .words import several
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class LayerDescription:
     def __str__(self) -> str:
         projected = "" if self.projected is None else f" projected to {self.projected}"
         return (
-            f"{self.name}: {self.cell}, {self.inputs} inputs, {self.units} units{projected}, {self.parameters} "
-            f"parameters; signals {', '.join(self.signals)}"
+            f"{self.name}: {self.cell}, {several(self.inputs, 'input')}, {several(self.units, 'unit')}{projected}, "
+            f"{self.parameters} parameters; signals {', '.join(self.signals)}"
         )
 
 

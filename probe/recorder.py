@@ -81,10 +81,6 @@ def record(
     if out is not None:
         batch = batch_of(model, inputs, kwargs or {}, batch_axis)
         return _streamed(out, model, batch, edits=edits, options=options)
-    if batch_axis is not None:
-        raise ProbeError(
-            f"batch_axis={batch_axis} says how out= takes the batch apart: give out=, or no batch_axis=."
-        )
     return _once(model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of)
 
 

@@ -10,6 +10,7 @@ import cyclopts
 
 from probe import ProbeError
 from probe.report import Block, Link, Page, Points, Section, Strong, Text
+from probe.words import several
 
 #: A study's first page; the others follow in the order of their names.
 FIRST = "index.html"
@@ -64,7 +65,7 @@ def build(reports: Path) -> Page:
         raise ProbeError(f"No study in {str(reports)!r}: a folder with an {FIRST} was expected. Build one first.")
     pages = sum(len(list(study.glob("*.html"))) for study in studies)
     lead = [
-        Strong(f"{pages} pages."),
+        Strong(f"{several(pages, 'page')}."),
         " Each is one file: save it, send it, open it without a network. What stands on it was computed, and it says "
         "how to compute it again.",
     ]

@@ -62,7 +62,11 @@ function networkOf(network: Network): string {
   if (relu) options.push('nonlinearity="relu"');
   const module = `torch.nn.${MODULES[family]}(${options.join(", ")})`;
   const path = pathOf(network);
-  const wrapped = path ? inside(path, module, head && head.W.length / units, units, embedded.head_bias) : "";
+  const linear = head ? `torch.nn.Linear(${units}, ${head.W.length / units}, bias=${embedded.head_bias ? "True" : "False"})` : "";
+  const wrapped = path ? inside(path, module, linear) : "";
+  // A recurrent module alone keeps the names that its layers have alone: its head stands beside it.
+  const beside = !path && head ? `head = ${linear}.double()\n` : "";
+  const filled = beside ? "[*model.parameters(), *head.parameters()]" : "model.parameters()";
   const lines = embedded.weights.match(new RegExp(`.{1,${WIDTH}}`, "g")) ?? [];
   return `import base64
 
@@ -75,34 +79,33 @@ weights = base64.b64decode(
 ${lines.map((line) => `    "${line}"\n`).join("")})
 numbers = torch.frombuffer(bytearray(weights), dtype=torch.${embedded.dtype}).double()
 model.double().eval()
-torch.nn.utils.vector_to_parameters(numbers, model.parameters())
+${beside}torch.nn.utils.vector_to_parameters(numbers, ${filled})
 `;
 }
 
-function inside(path: string, module: string, scores: number | null, units: number, bias: boolean): string {
+function inside(path: string, module: string, linear: string): string {
   const names = path.split(".");
-  const holders = names.slice(0, -1).map((name, depth) => {
-    const holder = depth ? `self.get_submodule(${quoted(names.slice(0, depth).join("."))})` : "self";
-    return `        ${holder}.add_module(${quoted(name)}, torch.nn.Module())\n`;
-  });
-  const parent = names.length > 1 ? `self.get_submodule(${quoted(names.slice(0, -1).join("."))})` : "self";
+  // The submodule "" is the module itself.
+  const added = (depth: number, made: string) =>
+    `        self.get_submodule(${quoted(names.slice(0, depth).join("."))}).add_module(${quoted(names[depth])}, ${made})\n`;
+  const holders = names.slice(0, -1).map((_, depth) => added(depth, "torch.nn.Module()"));
   const head = names[0] === "readout" ? "readout_" : "readout";
   const hidden = `self.get_submodule(${quoted(path)})(x)[0][:, -1]`;
-  const line = scores ? `        self.${head} = torch.nn.Linear(${units}, ${scores}, bias=${bias ? "True" : "False"})\n` : "";
+  const line = linear ? `        self.${head} = ${linear}\n` : "";
   return `
 class Network(torch.nn.Module):
     def __init__(self):
         super().__init__()
-${holders.join("")}        ${parent}.add_module(${quoted(names[names.length - 1])}, ${module})
-${line}
+${holders.join("")}${added(names.length - 1, module)}${line}
     def forward(self, x):
-        return ${scores ? `self.${head}(${hidden})` : hidden}
+        return ${linear ? `self.${head}(${hidden})` : hidden}
 
 `;
 }
 
-function outputOf({ layers, embedded }: Network): string {
+function outputOf({ layers, head, embedded }: Network): string {
   const last = layers[layers.length - 1].name;
-  const output = last.startsWith("[") ? `run[${quoted(last)}, "hidden_state"][0, -1]` : "run.output[0]";
+  const hidden = `run[${quoted(last)}, "hidden_state"][0, -1]`;
+  const output = !last.startsWith("[") ? "run.output[0]" : head ? `head(${hidden})` : hidden;
   return embedded.softmax ? `${output}.softmax(0)` : output;
 }

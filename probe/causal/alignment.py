@@ -34,6 +34,8 @@ class Search:
         rank: how many directions.
         task: what they should carry.
         rows: the rows of the natural run that bases and sources are drawn from.
+        pairs: bases and sources that are drawn from, rows of the natural run, (pair,) each; None for any two of
+            `rows` that differ in the concept.
         standardised: whether directions are orthonormal in units of each number's spread over these rows, and not
             in the state's own.
     """
@@ -42,6 +44,7 @@ class Search:
     task: Task
     rows: Int64[Tensor, " row"]
     standardised: bool = False
+    pairs: tuple[Int64[Tensor, " pair"], Int64[Tensor, " pair"]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +123,11 @@ class _Batch:
                 for one, spread in zip(wanted, spreads, strict=True)
             ]
         )
-        drawn: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        drawn: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
         for one in wanted:
-            key = id(one.task), id(one.rows)
-            if key not in drawn:
-                drawn[key] = _changed_pairs(one.task, one.rows, step, draws, seed)
-        own = [drawn[id(one.task), id(one.rows)] for one in wanted]
+            if _key(one) not in drawn:
+                drawn[_key(one)] = _drawn_pairs(one, step, draws, seed)
+        own = [drawn[_key(one)] for one in wanted]
         self._base, self._source = (torch.stack([pair[side] for pair in own]) for side in (0, 1))
         targets = [one.task.target(*pair, step) for one, pair in zip(wanted, own, strict=True)]
         self._target = torch.stack(targets)
@@ -181,6 +183,21 @@ class _Batch:
         whole = (at_along @ difference).transpose(1, 2) / scale + at_states @ along.transpose(1, 2) * scale
         across = whole - q @ (q.transpose(1, 2) @ whole)
         return torch.linalg.solve_triangular(r.transpose(1, 2), across, upper=False, left=False)
+
+
+def _key(one: Search) -> tuple[int, int, int]:
+    """Return what tells searches apart that see different pairs."""
+    return id(one.task), id(one.rows), id(one.pairs)
+
+
+def _drawn_pairs(one: Search, step: int, draws: int, seed: int) -> tuple[Tensor, Tensor]:
+    if one.pairs is None:
+        return _changed_pairs(one.task, one.rows, step, draws, seed)
+    base, source = one.pairs
+    if not len(base):
+        raise ProbeError("A search was given no pairs to draw from; give some, or None for any that differ.")
+    chosen = torch.as_tensor(np.random.default_rng([seed, step]).integers(0, len(base), draws))
+    return base[chosen], source[chosen]
 
 
 def _changed_pairs(task: Task, rows: Tensor, step: int, draws: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -46,8 +46,9 @@ class ExplorerNetwork:
         module: a stack of torch's LSTM, GRU or RNN in one direction, alone or inside a model whose output is one
             linear head's, read from the last hidden state.
         role: what it is there for, in a sentence.
-        head: the name of the head among the model's modules; None takes the only `nn.Linear`, or none where the
-            model has none: then the last hidden state is the output.
+        head: the name of the head among the model's modules, or a linear layer of its own that reads the last hidden
+            state of `module`, so that the layers keep their names; None takes the only `nn.Linear`, or none where
+            the model has none: then the last hidden state is the output.
         softmax: whether the head's scores are read as probabilities of classes.
         alphabet: what this network reads for each symbol, where it differs from the explorer's.
         trained_lengths: how long the sequences of its training were, where that differs from the explorer's.
@@ -58,7 +59,7 @@ class ExplorerNetwork:
     name: str
     module: nn.Module = field(repr=False)
     role: str = ""
-    head: str | None = None
+    head: str | nn.Linear | None = None
     softmax: bool = True
     alphabet: Alphabet | None = None
     trained_lengths: Sequence[int] | None = None
@@ -116,6 +117,8 @@ def find_head(network: ExplorerNetwork) -> nn.Linear | None:
     """
     from torch import nn
 
+    if isinstance(network.head, nn.Linear):
+        return network.head
     linear = {name: module for name, module in network.module.named_modules() if isinstance(module, nn.Linear)}
     if network.head is not None:
         if network.head not in linear:
@@ -193,7 +196,8 @@ def check_output(network: ExplorerNetwork, output: object, x: Tensor) -> None:
 
     Args:
         network: the network.
-        output: what its module, in float64, returned for `x`.
+        output: what its module, in float64, returned for `x`; where its head is a layer of its own, the last hidden
+            states.
         x: a batch of one sequence, as the module takes it.
 
     Raises:
@@ -204,9 +208,10 @@ def check_output(network: ExplorerNetwork, output: object, x: Tensor) -> None:
     if network.module is network.layers[0].module:
         return
     head, layers = find_head(network), copy.deepcopy(network.layers[0].module).double().eval()
+    apart = head is network.head
     with torch.no_grad():
         hidden = layers(x)[0].flatten(0, 1)
-        scores = hidden[-1] if head is None else copy.deepcopy(head).double()(hidden[-1])
+        scores = hidden[-1] if apart or head is None else copy.deepcopy(head).double()(hidden[-1])
     found = output.flatten()[-len(scores) :] if isinstance(output, torch.Tensor) else hidden.new_empty(0)
     if not any(
         found.shape == one.shape and torch.allclose(found, one, rtol=0, atol=_TOLERANCE)

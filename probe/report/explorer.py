@@ -12,6 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ProbeError, unknown
+from ..words import several
 from .embedded import (
     Alphabet,
     Array,
@@ -245,7 +246,9 @@ class Explorer:
             rows = _steps(sequence)
         width = network.layers[0].inputs
         if any(len(row) != width for row in rows):
-            raise ProbeError(f"Network {network.name!r} reads {width} features at a step; the {what} has other rows.")
+            raise ProbeError(
+                f"Network {network.name!r} reads {several(width, 'feature')} at a step; the {what} has other rows."
+            )
         return rows
 
     def _recorded(self, network: ExplorerNetwork) -> tuple[Any, Tensor]:
@@ -257,7 +260,9 @@ class Explorer:
         recording = record(double_of(network), x)
         hidden = recording[network.layers[-1].name, "hidden_state"][0]
         if network.why_not is None:
-            check_output(network, recording.output, x)
+            # Where the head stands apart, or there is none and several things come out, what it reads is compared.
+            whole = isinstance(network.head, str | None) and not isinstance(recording.output, tuple)
+            check_output(network, recording.output if whole else hidden, x)
         return recording, hidden
 
     def _table(self, network: ExplorerNetwork) -> Table:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..errors import ProbeError
+from ..words import several
 from .blocks import Block, Details, Figure, Points, Text
 from .fragments import shortened
 from .inline import CodeSpan, Strong
@@ -55,7 +56,7 @@ def _lead(finding: Finding) -> str:
     if not counts:
         return f"{len(finding.measurements):,} measurements, and no claim was judged on them."
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    return f"Of {len(finding.claims)} claim{'' if len(finding.claims) == 1 else 's'}: {told}."
+    return f"Of {several(len(finding.claims), 'claim')}: {told}."
 
 
 def _row(claim: Claim) -> list[Cell]:
@@ -79,7 +80,7 @@ def _figures(figures: tuple[DataFigure, ...]) -> list[Block]:
         alt = " ".join(shortened(figure.alt, LETTERS).split())
         # A page refuses words that tell nothing of the data, or that two pictures share; here both are shown.
         if not any(letter.isdigit() for letter in alt) or alt in (figure.title, figure.caption):
-            alt = f"{alt} ({len(figure.data)} rows of data)".strip()
+            alt = f"{alt} ({several(len(figure.data), 'row')} of data)".strip()
         alt = f"{alt} (figure {len(blocks) + 1})" if alt in alts else alt
         alts.add(alt)
         blocks.append(_figure(figure, alt))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from ..words import several
 from .inline import CodeSpan, Sentence, Strong, pieces
 from .maps import STEPS, UNITS, Map, draw_map
 from .render import render_template, style_of
@@ -47,7 +48,7 @@ def show_recording(recording: Recording) -> str:
         budget -= size if pictures else 0
         folded.append(Folded(shown.summary, shown.table, pictures, open=not folded))
     count = len(recording.parts)
-    title = f"Recording of {count} call{'' if count == 1 else 's'}"
+    title = f"Recording of {several(count, 'call')}"
     return _fragment(title, _about(recording, numbers), folded)
 
 
@@ -71,9 +72,9 @@ def show_model(description: ModelDescription) -> str:
         columns.remove("projected to")
         rows = [[*row[:4], *row[5:]] for row in rows]
     parameters = sum(layer.parameters for layer in layers)
-    count = f"{len(layers)} recurrent layer{'' if len(layers) == 1 else 's'}"
+    count = several(len(layers), "recurrent layer")
     table = Table(columns, rows, f"The {count} of {shortened(description.model)}", digits=12, max_rows=LAYERS)
-    summary = f"{count} with {parameters:,} parameters in all"
+    summary = f"{count} with {several(parameters, 'parameter')} in all"
     return _fragment(shortened(description.model), [], [Folded(summary, table, open=True)])
 
 

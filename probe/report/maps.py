@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..words import several
+
 #: How many units and steps a picture shows; so many it takes at most 2 kB.
 UNITS, STEPS = 32, 64
 #: Shades on either side of 0.
@@ -50,7 +52,7 @@ def draw_map(values: np.ndarray) -> Map | None:
     share = np.nan_to_num(np.clip(drawn / largest, -1, 1), nan=0.0)
     shades = (np.rint(share * _SHADES).astype(int) + _SHADES).astype(np.uint8)
     units, steps = shades.shape
-    alt = f"{units} units by {steps} steps: from {numbers.min():.3g} to {numbers.max():.3g}"
+    alt = f"{several(units, 'unit')} by {several(steps, 'step')}: from {numbers.min():.3g} to {numbers.max():.3g}"
     return Map(_png(shades), alt, steps * min(max(256 // steps, 1), 24), units * min(max(72 // units, 2), 8))
 
 

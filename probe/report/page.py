@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from ..errors import ProbeError, unknown
 from ..files import write_atomically
+from ..words import several
 from .blocks import Block, Figure, Points, Text, walk
 from .explorer import Explorer
 from .explorer import script as explorer_script
@@ -22,6 +23,8 @@ from .tables import Table
 _KEY = re.compile(r"[a-z][a-z0-9-]*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 RESERVED_KEYS = ("main", "made", "contents")
+#: What one block and several are called, where that is not its kind and an s.
+_SEVERAL = {"points": ("list", "lists"), "details": ("fold", "folds")}
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ class Page:
 
     def __repr__(self) -> str:
         kinds = Counter(block.kind for block in walk(self.sections))
-        held = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items())
+        held = ", ".join(several(count, *_SEVERAL.get(kind, (kind,))) for kind, count in kinds.items())
         return f"Page {self.title!r}: {held or 'nothing below its lead'}"
 
     def _repr_html_(self) -> str:

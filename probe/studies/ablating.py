@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,15 @@ from ..figures import BLUE, ORANGE, new_figure
 from ..findings import DataFigure, Finding
 from ..machines import Answers
 from ..measurements import tabulate
+from ..words import several
 from . import tail
 from .answering import wrong_in
 from .drawing import drawing, drawn, shortened
-from .prepared import Prepared
-from .probing import Target, detrended, follows
+from .prepared import LEAST_SEQUENCES, Prepared
+from .probing import Target, detrended, follows, within_steps
 from .reading import why_not as nothing_to_read
 from .sightings import Sightings
-from .tables import listed, row, said, several
+from .tables import listed, row, said
 
 TITLE = "Which units does the answer need?"
 #: Among the units that are ablated where not all are, so many follow the concept most; the others are drawn.
@@ -31,27 +33,48 @@ COSTLY = 0.05
 
 @dataclass(frozen=True)
 class Loss:
-    """How wrong answers are: the share that is wrong, or of a number without levels the error over its spread."""
+    """How wrong answers are: the share that is wrong, or of a number without levels the error over its spread.
+
+    Of answers with levels it is the mean over the right answers' values, so that a rare one weighs as much; those of
+    fewer than `LEAST_SEQUENCES` sequences are counted together.
+    """
 
     right: np.ndarray
     levels: bool
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """What each sequence weighs, (sequence,); their sum is 1."""
+        if not self.levels:
+            return np.full(len(self.right), 1 / len(self.right))
+        _, value, counts = np.unique(self.right, return_inverse=True, return_counts=True)
+        _, group, sizes = np.unique(
+            np.where(counts >= LEAST_SEQUENCES, np.arange(len(counts)), -1)[value],
+            return_inverse=True,
+            return_counts=True,
+        )
+        return 1 / (len(sizes) * sizes[group])
+
+    def _mean(self, values: torch.Tensor) -> float:
+        """Return the mean of numbers, those of a row one after the other."""
+        return float(values.double().view(len(self.right), -1).mean(1) @ torch.as_tensor(self.weights))
 
     def of(self, found: Answers) -> float:
         """Return it for answers, those of a row one after the other."""
         count = len(found.chosen) // len(self.right)
         wanted = torch.as_tensor(np.repeat(self.right, count))
         if self.levels:
-            return float((~torch.isclose(found.chosen.double(), wanted)).double().mean())
+            return self._mean(~torch.isclose(found.chosen.double(), wanted))
         spread = float(np.std(self.right)) or 1.0
-        return float((found.expected - wanted).abs().mean()) / spread
+        return self._mean((found.expected - wanted).abs()) / spread
 
     def moved(self, found: Answers, own: Answers) -> float:
         """Return how many answers are others than the network's own, or how far they are from these, in spreads."""
         count = len(found.chosen) // len(self.right)
         if self.levels:
-            return float((~torch.isclose(found.chosen, own.chosen.repeat_interleave(count))).double().mean())
+            return self._mean(~torch.isclose(found.chosen, own.chosen.repeat_interleave(count)))
         spread = float(np.std(self.right)) or 1.0
-        return float((found.expected - own.expected.repeat_interleave(count)).abs().mean()) / spread
+        return self._mean((found.expected - own.expected.repeat_interleave(count)).abs()) / spread
 
 
 def ask(sightings: Sightings, question: str) -> Finding:
@@ -91,7 +114,7 @@ def ask(sightings: Sightings, question: str) -> Finding:
     table = tabulate(rows)
     wrong = wrong_in(machine.natural.chosen.numpy(), loss.right) if loss.levels else ""
     answer = words(table, prepared.answered.name, loss.levels, bool(drawn), wrong)
-    notes = {"answer": answer, "setup": _setup(end, units, picked, drawn)}
+    notes = {"answer": answer, "setup": _setup(end, units, picked, drawn, levels=loss.levels)}
     return Finding(question, TITLE, table, (), (_figure(question, table, loss.levels),), notes=notes)
 
 
@@ -108,7 +131,7 @@ def following(sightings: Sightings, end: tail.Tail) -> np.ndarray | None:
         return None
     sample = sightings.sample
     target = Target.of(concept, sample, prepared)
-    values = target.values if concept.is_categorical else detrended(target.values[:, None], target)[:, 0]
+    values = within_steps(target.values, target)
     everywhere, found = np.ones(len(values), dtype=bool), []
     for layer in end.stack:
         own = [states for (name, _), states in sightings.own.states.items() if name == layer.name]
@@ -191,7 +214,7 @@ def _costs(table: pd.DataFrame, concept: str, what: str, drawn: bool) -> str:
     return text
 
 
-def _setup(end: tail.Tail, units: int, picked: list[int], drawn: set[int]) -> str:
+def _setup(end: tail.Tail, units: int, picked: list[int], drawn: set[int], *, levels: bool) -> str:
     which = "Every unit was ablated alone"
     if drawn:
         named = [end.name(unit) for unit in sorted(drawn)]
@@ -203,6 +226,7 @@ def _setup(end: tail.Tail, units: int, picked: list[int], drawn: set[int]) -> st
         f"{which}, on {end.said}: after every step its state is that of another sequence at the same distance from "
         f"the end, {tail.DRAWS} others for each (resample ablation; Chan et al. 2022). The rest is computed by the "
         "network itself."
+        + " Each right answer's value counts alike, however rare it is." * levels
         + " Exact shares of all units would take 2 to the power of their number runs, and were not computed."
         * bool(drawn)
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..abstraction.programs import as_tuples
 from ..errors import ProbeError
@@ -14,13 +15,14 @@ from ..findings import Finding
 from ..measurements import tabulate
 from ..signals import Signal
 from ..statistics import share_interval
+from ..words import several
 from .functions import calling
 from .observed import run
 from .prepared import Prepared
 from .readouts import NUMBER
 from .sample import POINTS, SEQUENCES
 from .sightings import Sightings
-from .tables import NULL, row, said, several
+from .tables import NULL, row, said
 
 TITLE = "Are its answers right?"
 #: An answer that is a number agrees with another one that is nearer than this.
@@ -50,13 +52,19 @@ def told(name: str, program: Callable[[tuple], Any], sequences: Sequence[tuple])
     return found
 
 
-@torch.no_grad()
 def answers(prepared: Prepared, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the network's answers to sequences as the concept's numbers, and the raw number of each.
+    """Return the network's answers to sequences of a study; see `answers_to`."""
+    return answers_to(prepared, prepared.x[rows], prepared.lengths[rows])
+
+
+@torch.no_grad()
+def answers_to(prepared: Prepared, x: Tensor, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the network's answers to any sequences as the concept's numbers, and the raw number of each.
 
     Args:
         prepared: the study.
-        rows: which sequences.
+        x: the sequences, (sequence, time, feature).
+        lengths: how many steps each has, (sequence,).
 
     Raises:
         ProbeError: there is no readout.
@@ -66,9 +74,8 @@ def answers(prepared: Prepared, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
         raise ProbeError("The study has no readout, and so no answers.")
     import copy
 
-    lengths = prepared.lengths[rows]
-    recording = run(prepared.opened.model, prepared.x[rows], lengths, read.name, [Signal.HIDDEN_STATE])
-    last = recording[read.name, Signal.HIDDEN_STATE][torch.arange(len(rows)), torch.as_tensor(lengths - 1)]
+    recording = run(prepared.opened.model, x, lengths, read.name, [Signal.HIDDEN_STATE])
+    last = recording[read.name, Signal.HIDDEN_STATE][torch.arange(len(x)), torch.as_tensor(lengths - 1)]
     output = copy.deepcopy(head).double()(last.double())
     return head.answer(output).numpy(), head.expected(output).numpy()
 

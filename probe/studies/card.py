@@ -7,9 +7,10 @@ import pandas as pd
 from ..findings import DataFigure, Finding
 from ..inspection import inspect
 from ..measurements import tabulate
+from ..words import several
 from .prepared import Prepared
 from .sightings import Sightings
-from .tables import row, several
+from .tables import row
 
 
 def ask(sightings: Sightings, question: str) -> Finding:

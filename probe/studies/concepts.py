@@ -19,6 +19,8 @@ KINDS = (NUMERIC, CATEGORICAL)
 #: A categorical concept has at most so many values: beyond, a probe has too few states of each to learn from.
 MOST_CATEGORIES = 50
 _NO_REALS = (complex, np.complexfloating, np.void)
+#: Types of numbers that stand in lists.
+_NUMBERS = ("int", "float", *(name for name in np.sctypeDict if isinstance(name, str)))
 _WANTS = (
     "It is called with the inputs of one sequence, a numpy array (time, feature) without padding, and must return "
     "one value a step."
@@ -69,6 +71,11 @@ class Known:
     def is_categorical(self) -> bool:
         """Whether its values are places of categories."""
         return self.kind == CATEGORICAL
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is told as categories are: its values are some, or two, which no spelling makes a quantity."""
+        return self.is_categorical or len(self.levels) == 2
 
     @property
     def levels(self) -> np.ndarray:
@@ -128,7 +135,11 @@ def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
     else:
         array = _aligned(name, raw, x.shape[:2])
     valid = np.arange(x.shape[1]) < lengths[:, None]
+    if array.dtype.kind == "O":
+        array = array.copy()
+        array[~valid] = None
     _check_real(name, array[valid])
+    _check_alike(name, array[valid])
     kind = concept.kind or _kind(array[valid])
     if kind == NUMERIC:
         values, categories = _numbers(name, array, valid), ()
@@ -147,7 +158,7 @@ def _called(name: str, function: Callable[..., Any], x: np.ndarray, where: str) 
     with calling(f"The concept {name!r} on {where}", _WANTS):
         found = function(x.copy())
         found = found.detach().cpu().numpy() if isinstance(found, Tensor) else found
-        values = np.array(found, dtype=object) if isinstance(found, (list, tuple)) else np.asarray(found)
+        values = _as_given(found)
     if values.shape != (len(x),):
         raise ProbeError(
             f"The concept {name!r} returned shape {values.shape} on {where}, of {len(x)} steps. {_WANTS}"
@@ -156,7 +167,7 @@ def _called(name: str, function: Callable[..., Any], x: np.ndarray, where: str) 
 
 
 def _aligned(name: str, raw: Any, shape: tuple[int, ...]) -> np.ndarray:
-    array = raw.detach().cpu().numpy() if isinstance(raw, torch.Tensor) else np.asarray(raw)
+    array = raw.detach().cpu().numpy() if isinstance(raw, torch.Tensor) else _as_given(raw)
     if array.shape != shape:
         batch, time = shape
         which = (
@@ -174,6 +185,31 @@ def _aligned(name: str, raw: Any, shape: tuple[int, ...]) -> np.ndarray:
             f"({batch}, {time}): one value for each sequence and step.{differs} Put NaN where it is not defined."
         )
     return array
+
+
+def _as_given(values: Any) -> np.ndarray:
+    """Return values as an array; those of a list stay what they are, where numpy would turn all into texts."""
+    if hasattr(values, "dtype"):
+        return np.asarray(values)
+    array = np.array(values, dtype=object)
+    flat = array.reshape(-1)
+    for place, one in enumerate(flat):
+        flat[place] = one.item() if isinstance(one, (np.generic, Tensor)) else one
+    return array
+
+
+def _check_alike(name: str, values: np.ndarray) -> None:
+    """Raise where values are of several sorts, of which none can be meant to be another."""
+    if values.dtype.kind != "O":
+        return
+    found: dict[str, Any] = {}
+    for one in values:
+        if not _missing(one):
+            sort = "a text" if isinstance(one, str) else "a truth" if _is_bool(one) else type(one).__name__
+            found.setdefault("a number" if sort in _NUMBERS else sort, one)
+    if len(found) > 1:
+        listed = " and ".join(f"{sort} ({str(one)[:40]!r})" for sort, one in found.items())
+        raise ProbeError(f"The concept {name!r} holds {listed}; give texts, numbers or truths, one sort of them.")
 
 
 def _check_real(name: str, values: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from ..causal.alignment import Alignment, Search, search
-from ..causal.alignment_controls import halves, pairs_among, random_bases
+from ..causal.alignment_controls import halves, random_bases
 from ..causal.class_means import classes_at
 from ..causal.interchange import Interchange, Scores
 from ..causal.pairs import Pairs, Put, along, columns
@@ -23,7 +23,7 @@ from ..findings import DataFigure, Finding
 from ..machines import Machine
 from ..measurements import tabulate
 from ..signals import Signal
-from . import exchanging_words, tail
+from . import exchanging_words, splices, tail
 from .ablating import following
 from .answering import wrong_in
 from .drawing import drawing, drawn, labels, spread
@@ -43,6 +43,8 @@ RANKS, SEARCHED, ITERATIONS, FEWEST_ITERATIONS = (1, 2), 48, 300, 60
 RANDOM, LEAST_HELD_OUT, FEWEST_DEFINED = 5, 64, 64
 #: Of more parts of the state (a layer each, in a stack) some are drawn.
 MOST_PARTS = 12
+#: What is known of the spliced sequences that the pairs make, by the names of `splices.Exchanged`.
+COUNTED = ("impossible", "drawn", "unanswerable", "right", "before")
 _SHORT = {
     "directions searched for relabelled values": "the same for relabelled values",
     "directions in a re-initialised network with a fitted head": "the same in a re-initialised network",
@@ -59,13 +61,39 @@ class Plan:
         place: after which step of the machine's.
         left: how many steps follow.
         pairs: how many pairs are run.
+        asked: about how many of them the network itself is asked, on whole spliced sequences.
         iterations: of the search; 0 where it would cost too much.
     """
 
     place: int
     left: int
     pairs: int
+    asked: int
     iterations: int
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What directions are searched on.
+
+    Attributes:
+        rows: of the machine, (row,).
+        pairs: among these, whatever they differ in, that the network itself answers right.
+    """
+
+    rows: torch.Tensor
+    pairs: Pairs
+
+    def differing(self, task: Task, source: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return bases and sources that differ in a concept.
+
+        Args:
+            task: the concept.
+            source: other sources, a row of the machine for each pair.
+        """
+        base, source = self.pairs.base, self.pairs.source if source is None else source
+        differ = task.so_far(base, self.pairs.step) != task.so_far(source, self.pairs.step)
+        return base[differ], source[differ]
 
 
 def ask(sightings: Sightings, question: str) -> Finding:
@@ -73,56 +101,51 @@ def ask(sightings: Sightings, question: str) -> Finding:
     prepared = sightings.prepared
     reason = tail.why_not(prepared)
     if reason is not None:
-        return Finding(question, TITLE, tabulate([]), notes={"answer": f"Nothing was exchanged. {reason}"})
+        return _nothing(question, f"Nothing was exchanged. {reason}")
     end = tail.build(prepared)
+    levels = prepared.head is not None and len(prepared.head.values) > 0
+    wrong = wrong_in(end.machine.natural.chosen.numpy(), end.values[:, -1]) if levels else ""
     chosen = plan(prepared, end)
     if tail.alike(end, chosen.place):
-        note = exchanging_words.all_alike(end, chosen)
-        return Finding(question, TITLE, tabulate([]), notes={"answer": note})
+        return _nothing(question, exchanging_words.all_alike(end, chosen))
+    if wrong:
+        return _nothing(question, f"{wrong} With such answers nothing can be said on what they follow.")
     task, how = task_of(prepared, end)
     ways = halves(end.machine, chosen.place, least=LEAST_HELD_OUT, seed=prepared.seed)
     defined = torch.as_tensor(np.isfinite(end.values[:, chosen.place]))
     train, test = (rows[defined[rows]] for rows in (ways[0].train, ways[0].test))
-    pairs = pairs_among(end.machine, chosen.place, test, most=chosen.pairs, seed=prepared.seed)
-    pairs = _answerable(prepared, pairs, task)
-    if not len(pairs):
-        note = "Nothing was exchanged: after no exchange the right answer is one that the readout can give."
-        return Finding(question, TITLE, tabulate([]), notes={"answer": note})
-    experiment = Interchange(pairs, task)
+    own = splices.exchanged(prepared, end, task, chosen.place, test, most=chosen.asked)
+    told = splices.depends(prepared, end, task, chosen.left)
+    reason = exchanging_words.too_few(own, prepared.answered.name, chosen, levels=levels)
+    if reason is not None:
+        return _nothing(question, reason)
+    # Whatever they differ in: relabelled values are searched for as well.
+    most = chosen.asked if chosen.iterations else 0
+    fit = Fit(train, splices.exchanged(prepared, end, task, chosen.place, train, most=most, every=True).pairs)
+    experiment = Interchange(own.pairs, task)
     first = experiment.scores(columns(end.machine.columns(Signal.HIDDEN_STATE)))
-    if not first.changed or (first.whole == first.unpatched and first.whole_shift != first.whole_shift):
-        name = prepared.answered.name
-        note = f"Nothing was exchanged: “{name}” is the same in all sequences {chosen.left} steps before their end."
-        return Finding(question, TITLE, tabulate([]), notes={"answer": note})
     ordered = not prepared.answered.is_categorical and bool(defined.all())
-    support = _support(pairs, task, prepared.seed) if ordered else None
+    support = _support(own.pairs, task, prepared.seed) if ordered else None
     rows: list[dict[str, Any]] = []
-    for name, units, put, kind in _puts(sightings, end, task, chosen, train):
+    for name, units, put, kind in _puts(sightings, end, task, chosen, fit):
         scores = experiment.scores(put)
         far = float("nan") if support is None else support.distance(put)
-        rows += _rows(question, name, units, kind, scores=scores, far=far)
-    rows = [*_ends(question, first), *rows, *_of_twin(question, prepared, chosen, train, pairs)]
+        rows += _rows(question, name, units, kind, scores=scores, way=own.way, far=far)
+    rows = [*_ends(question, first, own.way), *rows, *_of_twin(question, prepared, chosen, fit, own)]
+    rows += [table_row(question, name, getattr(own, name)) for name in COUNTED]
+    rows.append(table_row(question, "pairs", len(own.pairs)))
+    rows += [table_row(question, "depends", share, units=str(left)) for left, share in told]
     if support is not None:
         usual = apart(end.machine, task, chosen.place)
         rows.append(table_row(question, "apart", usual, network="states that occur", signal="support"))
     table = tabulate(rows)
     held_out = len(ways) > 1
-    levels = prepared.head is not None and len(prepared.head.values) > 0
-    wrong = wrong_in(end.machine.natural.chosen.numpy(), end.values[:, -1]) if levels else ""
-    notes = exchanging_words.notes(
-        table, prepared, end, chosen, how, levels=levels, held_out=held_out, pairs=len(pairs), wrong=wrong
-    )
+    notes = exchanging_words.notes(table, prepared, end, chosen, how, levels=levels, held_out=held_out)
     return Finding(question, TITLE, table, (), (_figure(question, table, levels),), notes=notes)
 
 
-def _answerable(prepared: Prepared, pairs: Pairs, task: Task) -> Pairs:
-    """Return the pairs whose right answer the readout can give."""
-    head = prepared.head
-    if head is None or not len(head.values):
-        return pairs
-    target = task.target(pairs.base, pairs.source, pairs.step)
-    kept = torch.isclose(target[:, None], head.values[None]).any(1)
-    return Pairs(pairs.machine, pairs.step, pairs.base[kept], pairs.source[kept], exhaustive=False)
+def _nothing(question: str, reason: str) -> Finding:
+    return Finding(question, TITLE, tabulate([]), notes={"lead": reason, "answer": reason})
 
 
 def _support(pairs: Pairs, task: Task, seed: int) -> OffSupport | None:
@@ -155,25 +178,27 @@ def apart(machine: Machine, task: Task, place: int) -> float:
 def plan(prepared: Prepared, end: tail.Tail) -> Plan:
     """Return where states are exchanged: in the middle of what is run, or later where that would cost too much."""
     one, read = tail.cost(end.stack), tail.cost_of_head(prepared)
-    left = 0 if only_last(prepared) else (end.steps - 1) // 2
+    wanted = prepared.readout.exchange_step
+    left = 0 if only_last(prepared) else (end.steps - 1) // 2 if wanted is None else -1 - wanted
     searches = len(RANKS) + 1
     step_of_search = one * SEARCHED * searches * BACK
-    if left:
+    if left and wanted is None:
         left = int(np.clip(BUDGET_OF_SEARCH / (step_of_search * FEWEST_ITERATIONS), 1, left))
         left = int(np.clip(BUDGET_OF_PAIRS / (one * FEWEST_PAIRS * 14), 1, left))
     # Where the concept is not defined so early in enough sequences, later.
-    enough = min(FEWEST_DEFINED, len(end.rows))
+    enough = min(FEWEST_DEFINED, len(end.rows)) * (wanted is None)
     left = next(
         k for k in range(left, -1, -1) if not k or np.isfinite(end.values[:, end.steps - 1 - k]).sum() >= enough
     )
     whole = one * max(left, 1) + read
     iterations = int(min(ITERATIONS, BUDGET_OF_SEARCH / (whole * SEARCHED * searches * BACK)))
     pairs = int(np.clip(BUDGET_OF_PAIRS / (whole * 14), FEWEST_PAIRS, MOST_PAIRS))
-    return Plan(end.steps - 1 - left, left, pairs, iterations if iterations >= FEWEST_ITERATIONS else 0)
+    asked = int(np.clip(splices.BUDGET / (one * prepared.x.shape[1] + read), splices.FEWEST, pairs))
+    return Plan(end.steps - 1 - left, left, pairs, asked, iterations if iterations >= FEWEST_ITERATIONS else 0)
 
 
 def _puts(
-    sightings: Sightings, end: tail.Tail, task: Task, chosen: Plan, train: torch.Tensor
+    sightings: Sightings, end: tail.Tail, task: Task, chosen: Plan, fit: Fit
 ) -> Iterator[tuple[str, str, Put, str]]:
     """Yield what is put in: its name, which units or how many directions, how, and whether it is a control."""
     machine, prepared = end.machine, sightings.prepared
@@ -200,19 +225,24 @@ def _puts(
     ):
         yield f"random directions {number + 1}", str(basis.shape[1]), along(basis), "random"
     if chosen.iterations:
-        yield from _searched(prepared, end, task, chosen, train)
+        yield from _searched(prepared, end, task, chosen, fit)
 
 
 def _searched(
-    prepared: Prepared, end: tail.Tail, task: Task, chosen: Plan, train: torch.Tensor
+    prepared: Prepared, end: tail.Tail, task: Task, chosen: Plan, fit: Fit
 ) -> Iterator[tuple[str, str, Put, str]]:
     machine, head = end.machine, prepared.head
-    if head is None:
-        return
-    order = torch.as_tensor(np.random.default_rng([prepared.seed, 8]).permutation(len(machine.inputs)))
+    # Values of other rows of the same part, so that nothing of the held-out ones is seen.
+    order, rows = torch.arange(len(machine.inputs)), fit.rows
+    order[rows] = rows[torch.as_tensor(np.random.default_rng([prepared.seed, 8]).permutation(len(rows)))]
     mixed = Relabelled(task.concept, task.combine, inner=task, order=order)
     ranks = [rank for rank in RANKS if rank <= machine.size]
-    wanted = [Search(rank, task, train) for rank in ranks] + [Search(ranks[-1], mixed, train)]
+    # The row that is given the source's value, so that the answers to be found are those of the same splices.
+    own, other = fit.differing(task), fit.differing(mixed, torch.argsort(order)[fit.pairs.source])
+    if head is None or min(len(own[0]), len(other[0])) < splices.LEAST:
+        return
+    wanted = [Search(rank, task, rows, pairs=own) for rank in ranks]
+    wanted.append(Search(ranks[-1], mixed, rows, pairs=other))
     found: list[Alignment] = search(
         machine,
         chosen.place,
@@ -228,42 +258,54 @@ def _searched(
 
 
 def _of_twin(
-    question: str, prepared: Prepared, chosen: Plan, train: torch.Tensor, pairs: Pairs
+    question: str, prepared: Prepared, chosen: Plan, fit: Fit, own: splices.Exchanged
 ) -> Iterator[dict[str, Any]]:
-    """Yield what the same search finds in a re-initialised network with a fitted head, and how right that is."""
+    """Yield what the same search finds in a re-initialised network with a fitted head, and how right that is.
+
+    It is searched and scored on the pairs that the network answers right: what its whole state reaches stands beside.
+    """
     twin = refitted(prepared) if chosen.iterations else None
     if twin is None or twin.head is None:
         return
     end = tail.build(twin)
     task, _ = task_of(twin, end)
+    searched = fit.differing(task)
+    if len(searched[0]) < splices.LEAST:
+        return
     rank = min(RANKS[-1], end.machine.size)
     (found,) = search(
         end.machine,
         chosen.place,
-        [Search(rank, task, train)],
+        [Search(rank, task, fit.rows, pairs=searched)],
         loss=twin.head.loss,
         iterations=chosen.iterations,
         pairs=SEARCHED,
         seed=prepared.seed,
     )
-    own = Pairs(end.machine, pairs.step, pairs.base, pairs.source, exhaustive=False)
-    scores = Interchange(own, task).scores(found.put)
+    pairs = Pairs(end.machine, chosen.place, own.pairs.base, own.pairs.source, exhaustive=False)
+    scores = Interchange(pairs, task).scores(found.put)
     name = "directions in a re-initialised network with a fitted head"
-    yield from _rows(question, name, str(rank), "twin", scores=scores, far=float("nan"))
+    yield from _rows(question, name, str(rank), "twin", scores=scores, way=own.way, far=float("nan"))
     right = float(np.isclose(end.machine.natural.chosen.numpy(), end.values[:, -1]).mean())
     yield table_row(question, "accuracy", right, network=name, units=str(rank), signal="twin")
+    for metric, value in (("whole_followed", scores.whole), ("whole_shift", scores.whole_shift / own.way)):
+        yield table_row(question, metric, value, network=name, units=str(rank), signal="twin")
 
 
-def _rows(question: str, name: str, units: str, kind: str, *, scores: Scores, far: float) -> list[dict[str, Any]]:
-    numbers = {"followed": scores.iia, "shift": scores.shift, "off_support": far}
+def _rows(
+    question: str, name: str, units: str, kind: str, *, scores: Scores, way: float, far: float
+) -> list[dict[str, Any]]:
+    """Return the scores of what was put in; a shift ends, at 1, where the network's own answers do."""
+    numbers = {"followed": scores.iia, "shift": scores.shift / way, "off_support": far}
     return [
         table_row(question, metric, value, network=name, units=units, signal=kind)
         for metric, value in numbers.items()
     ]
 
 
-def _ends(question: str, scores: Scores) -> list[dict[str, Any]]:
-    numbers = {"nothing": (scores.unpatched, 0.0), "the whole state": (scores.whole, scores.whole_shift)}
+def _ends(question: str, scores: Scores, way: float) -> list[dict[str, Any]]:
+    numbers = {"nothing": (scores.unpatched, 0.0), "the whole state": (scores.whole, scores.whole_shift / way)}
+    numbers["the spliced sequence, read as it is"] = 1.0, 1.0
     found = []
     for name, (followed, shift) in numbers.items():
         for metric, value in (("followed", followed), ("shift", shift)):
@@ -322,7 +364,10 @@ def _figure(question: str, table: pd.DataFrame, levels: bool) -> DataFigure:
             f"answers follow, with the whole state {said(float(found[column].iloc[1]))}, with the best part "
             f"{said(value)}."
         )
-        caption = "Diamonds: nothing and the whole state, the two ends of the scale. Crosses: controls."
+        caption = (
+            "Diamonds: nothing, the whole state, and the spliced sequences read as they are, where the scale ends. "
+            "Crosses: controls."
+        )
         if len(found) < len(every):
             caption += f" {MOST_PARTS} of {len(parts)} parts of the state are drawn; the table behind has all."
         return drawn(

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ProbeError
 from ..loading.held import Held
@@ -21,23 +20,6 @@ PARAMETERS = 25_000
 STEPS, LETTERS = 12, 10
 
 
-class Answering(nn.Module):
-    """A recurrent module with the linear head that reads its last hidden state.
-
-    Args:
-        rnn: the module, batch first.
-        head: the head.
-    """
-
-    def __init__(self, rnn: nn.Module, head: nn.Linear) -> None:
-        super().__init__()
-        self.rnn, self.head = rnn, head
-
-    def forward(self, x: Float[Tensor, "row step feature"]) -> Tensor:
-        """Return the head's scores."""
-        return self.head(self.rnn(x)[0][:, -1])
-
-
 def explorer(prepared: Prepared) -> Explorer | str:
     """Return the explorer, or the sentence why the page has none."""
     inner: Any = prepared.opened.model
@@ -48,8 +30,10 @@ def explorer(prepared: Prepared) -> Explorer | str:
             f"The page does not run the network: it is a {type(inner).__name__}, and the explorer runs torch's own "
             "LSTM, GRU and RNN."
         )
-    module, softmax = _with_head(inner, prepared)
-    network = ExplorerNetwork(prepared.opened.name, module, "the network of this study", softmax=softmax)
+    head, softmax = _head(inner, prepared)
+    network = ExplorerNetwork(
+        prepared.opened.name, prepared.opened.model, "the network of this study", head=head, softmax=softmax
+    )
     reason = network.why_not
     if reason is None and network.parameters > PARAMETERS:
         reason = (
@@ -66,13 +50,14 @@ def explorer(prepared: Prepared) -> Explorer | str:
         return f"The page does not run the network: {error}"
 
 
-def _with_head(inner: nn.RNNBase, prepared: Prepared) -> tuple[nn.Module, bool]:
+def _head(inner: nn.RNNBase, prepared: Prepared) -> tuple[nn.Linear | None, bool]:
+    """Return the head that the page runs on the last hidden state, and whether its scores are those of classes."""
     head = prepared.head
     linear = _linear(head)
     last = prepared.read is not None and prepared.read.module is inner and prepared.read.level == inner.num_layers - 1
     if head is None or linear is None or not last or inner.bidirectional:
-        return inner, False
-    return Answering(inner, linear), head.kind != NUMBER and linear.out_features > 1
+        return None, False
+    return linear, head.kind != NUMBER and linear.out_features > 1
 
 
 def _linear(head: Head | None) -> nn.Linear | None:
@@ -92,13 +77,15 @@ def _classes(prepared: Prepared, softmax: bool) -> list[str]:
 
 
 def _example(prepared: Prepared) -> tuple[Any, dict[str, list[float]] | None]:
-    """Return the first steps of the first sequence, as letters where few different inputs occur."""
+    """Return the first steps of the first sequence, in the author's symbols, or letters of few inputs."""
     first = prepared.x[0, : min(STEPS, int(prepared.lengths[0]))].double().numpy()
-    seen = np.unique(prepared.x[torch.as_tensor(prepared.valid)].double().numpy()[:100_000], axis=0)
-    if len(seen) > LETTERS:
-        return first.tolist(), None
-    letters = _letters(seen)
-    names = {tuple(value.tolist()): letter for letter, value in zip(letters, seen, strict=True)}
+    named = dict(prepared.symbols)
+    if not named:
+        seen = np.unique(prepared.x[torch.as_tensor(prepared.valid)].double().numpy()[:100_000], axis=0)
+        if len(seen) > LETTERS:
+            return first.tolist(), None
+        named = dict(zip(_letters(seen), seen, strict=True))
+    names = {tuple(value.tolist()): letter for letter, value in named.items()}
     read = [names.get(tuple(step.tolist())) for step in first]
     if None in read:
         return first.tolist(), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,8 +32,27 @@ CHOICES: Mapping[str, tuple[tuple[type, ...], str]] = {
 KEYS = {
     "": ("title", "seed", "network", "inputs", "concepts", "readout", "programs"),
     "network": ("file", "name", "layers", *CHOICES),
-    "inputs": ("file", "key", "lengths", "fixed"),
-    "readout": ("concept", "weight", "bias", "transposed", "function", "kind", "answers", "layer", "combine"),
+    "inputs": ("file", "key", "lengths", "valid", "symbols", "fixed"),
+    "readout": (
+        "concept",
+        "weight",
+        "bias",
+        "transposed",
+        "function",
+        "kind",
+        "answers",
+        "layer",
+        "combine",
+        "exchange_step",
+    ),
+}
+#: Where a message says an argument as Python does: the table and the key that say it in a study file.
+SAID = {
+    **dict.fromkeys(("name", "layers", *CHOICES), "network"),
+    **dict.fromkeys(("lengths", "valid", "symbols", "fixed_inputs"), "inputs"),
+    **dict.fromkeys(KEYS["readout"], "readout"),
+    "programs": "programs",
+    "key": "",
 }
 CONCEPT = ("file", "key", "function", "kind", "description")
 
@@ -61,6 +81,27 @@ def read_study(path: Path, seed: int | None = None) -> Study:
     return dataclasses.replace(study, seed=seed)
 
 
+def in_the_file(message: str) -> str:
+    """Return how the arguments of Python that a message names are said in a study's TOML file; empty if it does so.
+
+    Args:
+        message: of an error.
+    """
+    named = [name for name in SAID if re.search(rf"\b{name}=", message)]
+    if not named or "under [" in message:
+        return ""
+    # A file's own table is what the message begins with.
+    own = re.match(r"(inputs|concepts\.[^:,]+)[:,]", message)
+    parts = []
+    for name in named:
+        table = (own[1] if own else "") if name == "key" else SAID[name]
+        if table:
+            parts.append(f"{name.removesuffix('_inputs')} = ..., under [{table}]")
+    if not parts:
+        return " In the study's file no key says which: give a .npy file, or an archive of one array."
+    return f" In the study's file: {'; '.join(parts)}."
+
+
 def _of_python(path: Path) -> Study:
     found = vars(load_file(path)).get("study")
     if not isinstance(found, Study):
@@ -83,11 +124,14 @@ def _of_toml(path: Path) -> Study:
         _check(content if not name else _table(content, name), keys, name)
     network, inputs = _table(content, "network"), _table(content, "inputs")
     given, lengths = _inputs(folder, inputs)
+    valid = _optional(inputs, "inputs", "valid")
     return Study(
         network=load(folder / _text(network, "network", "file"), **_choices(network)),
         inputs=given,
         concepts={name: _concept(folder, name, one, lengths) for name, one in _table(content, "concepts").items()},
         lengths=lengths,
+        symbols=inputs.get("symbols"),
+        valid=None if valid is None else load_function(valid, folder, "inputs.valid"),
         name=_optional(network, "network", "name"),
         layers=_names(network, "network", "layers"),
         readout=_readout(folder, _table(content, "readout")) if "readout" in content else None,
@@ -237,4 +281,5 @@ def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
         answers=answers,
         layer=_optional(table, "readout", "layer"),
         combine=combine,
+        exchange_step=table.get("exchange_step"),
     )

@@ -103,26 +103,30 @@ def _joined(sums: list[_Sums]) -> _Sums:
 def told_categories(features: Float[np.ndarray, "state number"], target: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Return the category that a logistic probe says of each state, fitted on the states of other folds.
 
+    Each category weighs the same in the fit, however few states it has: a probe that counts states alike would
+    leave out a rare one.
+
     Args:
         features: what is read from.
-        target: the place of each state's category, (state,).
+        target: the number of each state's category, (state,).
         fold: which part each state is in.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     z, told = features_of(features), np.zeros(len(target))
+    levels, place = np.unique(target, return_inverse=True)
     for number in np.unique(fold):
         part = fold == number
-        seen = np.unique(target[~part])
+        seen = np.unique(place[~part])
         if len(seen) < 2:
-            told[part] = seen[0] if len(seen) else -1
+            told[part] = levels[seen[0]] if len(seen) else np.nan
             continue
         with warnings.catch_warnings():
             # A probe that is stopped early is a weaker probe, and its held-out score says so.
             warnings.simplefilter("ignore", ConvergenceWarning)
             # So is one that has seen few states of each category.
             warnings.filterwarnings("ignore", "The number of unique classes")
-            model = LogisticRegression(C=1.0, max_iter=200).fit(z[~part], target[~part])
-        told[part] = model.predict(z[part])
+            model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=200).fit(z[~part], place[~part])
+        told[part] = levels[model.predict(z[part])]
     return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,13 +83,14 @@ def calling(what: str, wants: str) -> Iterator[None]:
 
 
 def _told(error: Exception) -> str:
-    """Return an error's own words on one line, without the full stop at their end."""
-    return " ".join(str(error).split())[:200].rstrip(".") or "without a message"
+    """Return an error's own words on one line, without the full stop at their end; only a stranger's are cut."""
+    words = " ".join(str(error).split())
+    return (words if isinstance(error, ProbeError) else words[:200]).rstrip(".") or "without a message"
 
 
 def _where(error: Exception) -> str:
     """Return the sentence on relative paths where a file was not found."""
-    missing = isinstance(error, ProbeError) and any(words in str(error) for words in ("not exist", "no file"))
+    missing = isinstance(error, ProbeError) and re.search(r"not exist|[Tt]here is no file", str(error))
     if not missing and not isinstance(error, FileNotFoundError):
         return ""
     return (

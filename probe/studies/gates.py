@@ -8,10 +8,11 @@ import pandas as pd
 from ..figures import BLUE, GREEN, ORANGE, new_figure
 from ..findings import DataFigure, Finding
 from ..measurements import tabulate
+from ..words import several
 from .drawing import drawing, drawn, shortened, spread
 from .observed import HIGH, LOW, Gate
 from .sightings import Sightings
-from .tables import row, said, several
+from .tables import row, said
 
 _LOOKS = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, ":", "^"))
 #: Of more layers some are drawn, the lowest and the highest among them.

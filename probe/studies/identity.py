@@ -30,7 +30,7 @@ def parts(prepared: Prepared) -> dict[str, str]:
     study, lengths = prepared.study, prepared.lengths
     found = {
         "weights": digest(*_state(prepared)),
-        "inputs": digest(prepared.x.numpy(), lengths),
+        "inputs": digest(prepared.x.numpy(), lengths, *prepared.symbols.items(), *_valid(prepared)),
         "concepts": digest(*_concepts(prepared)),
         "layers": digest([layer.name for layer in prepared.layers]),
         "readout": digest(*_readout(prepared)),
@@ -84,7 +84,28 @@ def _readout(prepared: Prepared) -> list[Any]:
         values = np.resize(prepared.answered.levels, 64)
         with calling("The function combine", "It is called with three arrays, and must return one."):
             combine = np.asarray(combine(values, np.roll(values, 1), np.roll(values, 2)))
-    return [readout.concept, head.kind, head.values.numpy(), read.name, scores.numpy(), combine]
+    return [
+        readout.concept,
+        head.kind,
+        head.values.numpy(),
+        read.name,
+        scores.numpy(),
+        combine,
+        readout.exchange_step,
+    ]
+
+
+def _valid(prepared: Prepared) -> list[Any]:
+    """Return what the study says of sequences spliced of its own: of each with the next one, cut in the middle."""
+    if prepared.study.valid is None:
+        return []
+    x, lengths = prepared.x.double().numpy(), prepared.lengths
+    rows = range(min(len(x), 4 * _TRIED))
+    spliced = [
+        np.concatenate([x[row - 1, : lengths[row - 1] // 2], x[row, lengths[row] // 2 : lengths[row]]])
+        for row in rows
+    ]
+    return [prepared.allows(one) for one in spliced]
 
 
 def _programs(prepared: Prepared) -> list[Any]:

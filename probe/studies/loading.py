@@ -54,7 +54,7 @@ def open_network(network: Any, name: str | None, *, lengths_said: bool = False) 
         if name is not None:
             raise ProbeError("name= speaks of a file of weights; a module was given. Leave it out.")
         model = without_mask(network, lengths_said=lengths_said)
-        return Opened(model, type(network).__name__, {}, {"network": f"a {type(network).__name__} in Python"})
+        return Opened(model, type(network).__name__, {}, {"network": f"{type(network).__name__}, given in Python"})
     if not isinstance(network, (Checkpoint, str, os.PathLike)):
         raise ProbeError(
             f"The network is a {type(network).__name__}; give a torch module, what probe.load returned, or the path "

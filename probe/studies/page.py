@@ -9,10 +9,11 @@ import pandas as pd
 
 from ..findings import Finding
 from ..report import Block, Code, Details, Figure, Link, Page, Points, Section, Sentence, Strong, Table, Text
+from ..words import several
 from . import asking, card, exchanging, explored
 from .identity import VERSION
 from .prepared import Prepared
-from .tables import listed, one, said, several
+from .tables import listed, one, only, said
 
 #: How many rows of the table behind a figure are shown, where the file behind it has all.
 SHOWN_ROWS = 6
@@ -140,7 +141,7 @@ def _causal(prepared: Prepared, found: Mapping[str, Finding]) -> list[Section]:
         )
     parts = _blocks(exchange, ("answer", "search"), ("setup",))
     if len(exchange.measurements):
-        parts.insert(1, _exchanged(exchange))
+        parts[1:1] = [_exchanged(exchange), *_told_anew(prepared, exchange)]
     return [
         Section(answers.title, blocks, key="answers"),
         Section(found["ablation"].title, _blocks(found["ablation"], ("answer",), ("setup",)), key="ablation"),
@@ -168,11 +169,26 @@ def _exchanged(exchange: Finding) -> Table:
     return Table(columns, rows, caption, name="exchange", digits=3)
 
 
+def _told_anew(prepared: Prepared, exchange: Finding) -> list[Table]:
+    """Return in how many pairs the state decides the answer, by how many steps follow the exchange."""
+    found = only(exchange.measurements, metric="depends")
+    if found.empty:
+        return []
+    whose = "right answer" if prepared.answered.function is not None else "answer by the network"
+    rows = sorted(zip(found["units"].astype(int), found["value"].round(3), strict=True))
+    columns = ("steps that follow", "pairs whose answer the state decides")
+    caption = (
+        f"When do later inputs tell “{prepared.answered.name}” anew? The share of pairs that differ in it whose "
+        f"{whose} changes with the state that is put in."
+    )
+    return [Table(columns, rows, caption, name="exchange-later", digits=3)]
+
+
 def _explorer(prepared: Prepared) -> list[Block]:
     found = explored.explorer(prepared)
     if isinstance(found, str):
         return [Text(found)]
-    letters = _letters(found.alphabet or {})
+    letters = "" if prepared.symbols else _letters(found.alphabet or {})
     return [Text(letters), found] if letters else [found]
 
 

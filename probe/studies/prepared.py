@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,17 @@ from torch import Tensor
 from ..errors import ProbeError
 from ..input_files import check_axes, check_features, check_finite, check_lengths, read_array
 from ..layers import Layer, find_layers
+from ..words import several
 from . import readouts
 from .concepts import Known, resolve
+from .functions import calling
 from .loading import Opened, open_network
 from .readouts import Head, Readout
 from .study import Study
+from .symbols import floats, symbols_of
+
+#: With fewer sequences nothing can be held out; a category that stands in fewer is left out.
+LEAST_SEQUENCES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +42,7 @@ class Prepared:
         layers: the layers that are looked at.
         read: the layer that the readout reads, or None.
         head: the readout's head, or None.
+        symbols: what the author writes for each input that occurs, (feature,) each in the network's type; or empty.
     """
 
     study: Study
@@ -46,6 +53,7 @@ class Prepared:
     layers: tuple[Layer, ...]
     read: Layer | None
     head: Head | None
+    symbols: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -72,6 +80,17 @@ class Prepared:
     def valid(self) -> np.ndarray:
         """Which steps are data, (batch, time)."""
         return np.arange(self.x.shape[1]) < self.lengths[:, None]
+
+    def allows(self, x: np.ndarray) -> bool:
+        """Return whether a sequence can occur, as far as the study says.
+
+        Args:
+            x: its inputs, (time, feature).
+
+        Raises:
+            ProbeError: the study's function fails, or returns something that is neither true nor false.
+        """
+        return _allows(self.study, x, "a spliced sequence")
 
     @property
     def ragged(self) -> bool:
@@ -101,8 +120,45 @@ def prepare(study: Study) -> Prepared:
     concepts = {name: resolve(name, one, values, lengths) for name, one in study.concepts.items()}
     if study.fixed_inputs is not None:
         _ = fixed_of(study.fixed_inputs, given.shape[2])
+    for row, length in enumerate(lengths if study.valid is not None else ()):
+        if not _allows(study, values[row, :length], f"sequence {row}"):
+            raise ProbeError(f"valid says that sequence {row} of the inputs cannot occur; one of the two is wrong.")
     read, head = _readout(study, opened, layers, concepts, len(given))
-    return Prepared(study, opened, torch.as_tensor(values).to(dtype), lengths, concepts, layers, read, head)
+    _check_exchange(study, concepts, lengths)
+    x = torch.as_tensor(values).to(dtype)
+    symbols = symbols_of(study.symbols, x, lengths)
+    return Prepared(study, opened, x, lengths, concepts, layers, read, head, symbols)
+
+
+def _allows(study: Study, x: np.ndarray, where: str) -> bool:
+    if study.valid is None:
+        return True
+    wants = (
+        "It is called with the inputs of one sequence, a numpy array (time, feature), and must return True or False."
+    )
+    with calling(f"The function valid on {where}", wants):
+        found: Any = study.valid(x.copy())
+    if not isinstance(found, (bool, np.bool_)):
+        raise ProbeError(f"The function valid returned {str(found)[:60]} on {where}. {wants}")
+    return bool(found)
+
+
+def _check_exchange(study: Study, concepts: dict[str, Known], lengths: np.ndarray) -> None:
+    """Raise where states cannot be exchanged after the step that the readout names."""
+    readout = study.readout
+    if readout is None or readout.exchange_step is None:
+        return
+    step, long = readout.exchange_step, int((lengths >= -readout.exchange_step).sum())
+    if long < LEAST_SEQUENCES:
+        raise ProbeError(
+            f"exchange_step={step}: {several(long, 'sequence')} have so many steps; at least {LEAST_SEQUENCES} must. "
+            f"The longest has {lengths.max()}."
+        )
+    if step < -1 and concepts[readout.concept].function is None and readout.combine is None:
+        raise ProbeError(
+            f"exchange_step={step}: nothing says what becomes of {readout.concept!r} when more is read, as it was "
+            "given as an array. Give combine, or the concept as a function, or exchange_step=-1."
+        )
 
 
 def _readout(
@@ -125,7 +181,7 @@ def fixed_of(given: Any, features: int) -> np.ndarray:
     Raises:
         ProbeError: they are something else.
     """
-    values = np.asarray(given, dtype=float)
+    values = floats(given)
     if values.ndim != 2 or values.shape[1] != features or not np.isfinite(values).all() or not len(values):
         raise ProbeError(
             f"The fixed inputs have shape {values.shape}; they must be finite numbers, (symbol, {features}), as a "

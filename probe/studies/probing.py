@@ -56,7 +56,7 @@ class Target:
 
     def score(self, features: Float[np.ndarray, "state number"]) -> Score:
         """Return how well the concept is told from features, held out."""
-        if self.concept.is_categorical:
+        if self.concept.is_named:
             return of_categories(
                 self.values, told_categories(features, self.values, self.fold), self.sequence, self.count
             )
@@ -67,7 +67,7 @@ class Target:
         """Return the values in other orders: those of one bin of steps among each other, so that the clock stays."""
         rng = np.random.default_rng([seed, 3])
         found = []
-        for _ in range(ORDERS_OF_CATEGORIES if self.concept.is_categorical else ORDERS):
+        for _ in range(ORDERS_OF_CATEGORIES if self.concept.is_named else ORDERS):
             # A random order, then a stable one by bin: within each bin the values stand at random.
             mixed = rng.permutation(len(self.values))
             mixed = mixed[np.argsort(self.bin[mixed], kind="stable")]
@@ -79,7 +79,7 @@ class Target:
     def shuffled(self, features: Float[np.ndarray, "state number"], seed: int) -> list[Score]:
         """Return how well the concept in other orders is told from features."""
         orders = self.orders(seed)
-        if self.concept.is_categorical:
+        if self.concept.is_named:
             told = [told_categories(features, values, self.fold) for values in orders]
             pairs = zip(orders, told, strict=True)
             return [of_categories(values, said, self.sequence, self.count) for values, said in pairs]
@@ -178,6 +178,11 @@ def detrended(values: Float[np.ndarray, "state number"], target: Target) -> Floa
     return left
 
 
+def within_steps(values: Float[np.ndarray, " state"], target: Target) -> Float[np.ndarray, " state"]:
+    """Return a concept's values less what the step tells of them; categories as they are."""
+    return values if target.concept.is_named else detrended(values[:, None], target)[:, 0]
+
+
 def follows(
     states: Float[np.ndarray, "state unit"], values: np.ndarray, target: Target, picked: np.ndarray
 ) -> Float[np.ndarray, " unit"]:
@@ -185,14 +190,14 @@ def follows(
 
     Args:
         states: of the units, detrended.
-        values: of the concept at them.
+        values: of the concept at them, see `within_steps`.
         target: its kind and steps.
         picked: over which states.
     """
     own, given = states[picked], values[picked]
     own = own - own.mean(0)
     total = (own**2).sum(0)
-    if target.concept.is_categorical:
+    if target.concept.is_named:
         explained = np.zeros(own.shape[1])
         for category in np.unique(given):
             members = own[given == category]
@@ -212,4 +217,5 @@ __all__ = [
     "last_inputs",
     "next_inputs",
     "sums_of_inputs",
+    "within_steps",
 ]

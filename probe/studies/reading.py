@@ -10,15 +10,17 @@ import numpy as np
 from ..claims import Control, Range, Rule, judge
 from ..findings import Finding
 from ..measurements import tabulate
+from ..words import several
 from . import reading_figures, reading_words
 from .concepts import Known
 from .observed import Place
-from .probing import Target, clock, detrended, follows, last_inputs, next_inputs, sums_of_inputs
-from .reading_words import CLOCK, FREQUENT, SHUFFLED
-from .sample import LEAST_SEQUENCES, reads_ahead
-from .scores import Score
+from .prepared import LEAST_SEQUENCES
+from .probing import Target, clock, detrended, follows, last_inputs, next_inputs, sums_of_inputs, within_steps
+from .reading_words import CLOCK, CONSTANT, SHUFFLED
+from .sample import reads_ahead
+from .scores import Score, of_categories
 from .sightings import Sightings
-from .tables import NULL, TWIN, row, several
+from .tables import NULL, TWIN, row
 
 #: How many networks a verdict about a recipe needs.
 NEEDS = 20
@@ -34,7 +36,7 @@ class Scores:
     Attributes:
         own: from the network, by place.
         twins: from each twin, by place.
-        others: by what is no network: the step, the last inputs, the most frequent value.
+        others: by what is no network: the step, the last inputs, one value for all.
         shuffled: the concept in other orders, from the network's best place.
     """
 
@@ -87,6 +89,12 @@ def why_not(concept: Known, sightings: Sightings) -> str | None:
             f"“{concept.name}” is defined nowhere in the sequences that were looked at, so nothing was asked about "
             "it."
         )
+    if float(np.ptp(values)) == 0 and concept.is_named and len(concept.levels) > 1:
+        return (
+            f"Of the values of “{concept.name}” only “{concept.said(values[0])}” has states in at least "
+            f"{LEAST_SEQUENCES} of the sequences that were looked at: of another value nothing can be held out, so "
+            "that nothing was asked about it."
+        )
     if float(np.ptp(values)) == 0:
         known = f"“{concept.said(values[0])}”" if concept.is_categorical else concept.said(values[0])
         return (
@@ -133,8 +141,9 @@ def ask(sightings: Sightings, name: str, question: str) -> Finding:
         inputs = np.column_stack([inputs, next_inputs(sightings.inputs, target, steps)])
         recent = f"the last {steps} and the next {steps} inputs"
     others = {CLOCK: target.score(clock(target)), recent: target.score(inputs)}
-    if concept.is_categorical:
-        others[FREQUENT] = target.score(np.zeros((len(target.values), 1)))
+    if concept.is_named:
+        always = np.full(len(target.values), target.values[0])
+        others[CONSTANT] = of_categories(target.values, always, target.sequence, target.count)
     shuffled = target.shuffled(sightings.own.states[best][picked], seed)
     scores = Scores(own, twins, others, shuffled)
     rows = _rows(question, scores, seed)
@@ -156,7 +165,8 @@ def rule(name: str, question: str) -> Rule:
         key=question,
         statement=f"“{name}” can be read from networks trained so, better than from re-initialised ones",
         metric="best_score",
-        definition="Held-out score of a linear probe at the network's best place, and at that of its best twin.",
+        definition="Held-out score of a linear probe at the network's best place, and at that of its best twin; of "
+        "categories less what naming one value for all gives.",
         source="this study",
         established_if=Range.above(reading_words.MARGIN),
         refuted_if=Range.at_most(reading_words.MARGIN),
@@ -167,9 +177,10 @@ def rule(name: str, question: str) -> Rule:
 
 def _recipe(question: str, scores: Scores, seed: int) -> Rows:
     """Return the values that the rule about the recipe compares, of the network and its best twin, as a pair."""
-    found = [row(question, "best_score", scores.own[scores.best].value)]
+    nothing = scores.others[CONSTANT].value if CONSTANT in scores.others else 0.0
+    found = [row(question, "best_score", scores.own[scores.best].value - nothing)]
     if scores.twins:
-        best = scores.controls[TWIN].value
+        best = scores.controls[TWIN].value - nothing
         found.append(row(question, "best_score", best, subject=TWIN, network="the best re-initialised network"))
     return [one | {"seed": seed} for one in found]
 
@@ -203,7 +214,7 @@ def _rows(question: str, scores: Scores, seed: int) -> Rows:
 def _units(question: str, sightings: Sightings, target: Target, picked: np.ndarray) -> Rows:
     """Return how closely each unit follows, and what the best ones do on sequences that did not choose them."""
     rows: Rows = []
-    values = target.values if target.concept.is_categorical else detrended(target.values[:, None], target)[:, 0]
+    values = within_steps(target.values, target)
     everywhere = np.ones(len(values), dtype=bool)
     for at, states in sightings.own.states.items():
         own = detrended(states[picked], target)
@@ -212,8 +223,7 @@ def _units(question: str, sightings: Sightings, target: Target, picked: np.ndarr
         value, units = held_out_unit(own, values, target)
         rows.append(_row(question, "best_unit", value, at, units=units))
         for number, order in enumerate(target.orders(sightings.prepared.seed), start=1):
-            mixed = order if target.concept.is_categorical else detrended(order[:, None], target)[:, 0]
-            value, units = held_out_unit(own, mixed, target)
+            value, units = held_out_unit(own, within_steps(order, target), target)
             network = f"{SHUFFLED} {number}"
             rows.append(_row(question, "best_unit", value, at, subject=NULL, network=network, units=units))
     for twin, seen in sightings.of_twins.items():

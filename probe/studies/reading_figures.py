@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 
 from ..figures import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, new_figure
 from ..findings import DataFigure
+from ..words import several
 from .drawing import drawing, drawn, shortened
 from .observed import Place
 from .probing import Target
 from .reading_words import unit_follows
 from .sightings import Sightings
-from .tables import NETWORK, NULL, TWIN, only, said, several
+from .tables import NETWORK, NULL, TWIN, only, said
 
 #: How many units are drawn, in how many bins of a number's values, and how many over time.
 UNITS, BINS, OVER_TIME = 6, 8, 3
@@ -56,7 +57,7 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
     rows = table[table["metric"].isin(["score", "score_low", "score_high"])]
     own = rows[rows["subject"] == NETWORK]
     every, places = _places(own)
-    measure = "share named right" if target.concept.is_categorical else "R²"
+    measure = "balanced accuracy" if target.concept.is_named else "R²"
     with drawing():
         figure, axes = new_figure(height=3.6)
         ax = axes[0, 0]
@@ -163,10 +164,10 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
         figure.supxlabel(axis, fontsize="medium")
         figure.supylabel(f"mean {best[1].replace('_', ' ')}", fontsize="medium")
         first = next(iter(how))
-        measure = "correlation ratio" if target.concept.is_categorical else "|r|"
+        measure = "correlation ratio" if target.concept.is_named else "|r|"
         alt = (
-            f"{len(how)} units of {best[0]} over the values of “{target.concept.name}”; unit {first} follows it "
-            f"most, with {measure} {said(how[first])} within steps."
+            f"{several(len(how), 'unit')} of {best[0]} over the values of “{target.concept.name}”; unit {first} "
+            f"follows it most, with {measure} {said(how[first])} within steps."
         )
         caption = (
             f"Mean and one standard deviation over states. In each title: {measure} after what the step tells was "
@@ -216,7 +217,8 @@ def over_time(question: str, sightings: Sightings, target: Target, units: list[i
         axes[1, 0].set_xlabel("step")
         axes[1, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=OVER_TIME, borderaxespad=0.1)
         alt = (
-            f"Sequence {row}, {length} steps: “{target.concept.name}” above, and below it {len(units)} units of "
+            f"Sequence {row}, {several(length, 'step')}: “{target.concept.name}” above, and below it "
+            f"{several(len(units), 'unit')} of "
             f"{best[0]}; unit {units[0]} lies between {said(float(series[:length, 0].min()))} and "
             f"{said(float(series[:length, 0].max()))}."
         )

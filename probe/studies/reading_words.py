@@ -8,18 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..words import several
+from .drawing import shortened
 from .fitting import MOST_FEATURES
+from .prepared import LEAST_SEQUENCES
 from .probing import MEMORIES, Target
-from .tables import NETWORK, NULL, TWIN, between, listed, one, only, place, said, several
+from .tables import NETWORK, NULL, TWIN, between, listed, one, only, place, said
 
 #: What is no network: the step, the concept in another order, one value for all.
-CLOCK, SHUFFLED, FREQUENT = "the step alone", "shuffled", "the most frequent value"
+CLOCK, SHUFFLED, CONSTANT = "the step alone", "shuffled", "naming one value for all"
 #: What is said of a layer that reads from the end, or reads one that does.
 AHEAD = (
     "{} has read the sequence from its end, or reads a layer that has: it has seen what comes next, and nothing here "
     "is a prediction."
 )
-#: Below this, at the lower end of its interval, a score is nothing that can be read.
+#: What the lower end of a score's interval must be above nothing (0, of categories `CONSTANT`) to be called readable.
 READABLE = 0.05
 #: How far a score must lie above a control's to be called more, at the lower end of the interval.
 MARGIN = 0.05
@@ -63,12 +66,12 @@ def notes(target: Target, table: pd.DataFrame, distinct: int, *, ahead: bool = F
     ends = one(table, metric="score_low", **where), one(table, metric="score_high", **where)
     controls = _controls(table, where)
     twins = len(set(only(table, subject=TWIN, metric="score")["network"]))
-    measure = "share of states named right" if known.is_categorical else "R²"
+    measure = "balanced accuracy" if known.is_named else "R²"
     value = float(best["value"])
     found = f"held-out {measure} {said(value)} ({between(ends)})"
     at = place(where["layer"], where["signal"])
     verdict = f"“{known.name}” {_verdict(controls, value, ends[0], twins)}"
-    if ahead and " can be read" in verdict:
+    if ahead and " be read" in verdict:
         verdict += f" {AHEAD.format(where['layer'])}"
     which = f"The best of {len(own)} places is {at}" if len(own) > 1 else f"It was read from {at}"
     measured = f"{which}, {found}; {_beside(controls, twins)}."
@@ -77,16 +80,17 @@ def notes(target: Target, table: pd.DataFrame, distinct: int, *, ahead: bool = F
         "measured": measured,
         "answer": f"{verdict} {measured}",
         "selectivity": _selectivity(
-            one(table, metric="memories", **where), value, controls, categorical=known.is_categorical, ahead=ahead
+            one(table, metric="memories", **where), value, controls, categorical=known.is_named, ahead=ahead
         ),
-        "unit": _unit(table, known.is_categorical),
+        "unit": _unit(table, known.is_named),
         "setup": _setup(target, distinct, int(only(table, metric="follows", **where)["value"].size)),
     }
 
 
 def _setup(target: Target, distinct: int, units: int) -> str:
     known = target.concept
-    number, categories = "a number, ridge probe", f"categorical, {len(known.levels)} values, logistic probe"
+    scored = set(target.values.tolist())
+    number, categories = "a number, ridge probe", f"categorical, {len(scored)} values, logistic probe"
     described = f" ({known.description})" if known.description else ""
     sequences = several(len(np.unique(target.sequence)), "sequence")
     rest = "" if target.left is None else " and before another rest"
@@ -94,14 +98,27 @@ def _setup(target: Target, distinct: int, units: int) -> str:
         f" Of the {units:,} units' values the {MOST_FEATURES} largest principal components were read: a probe on "
         "all would take too long, and what the others hold was not seen."
     )
+    rare = [shortened(known.said(value), 20) for value in known.levels if value not in scored]
+    balanced = (
+        " Balanced accuracy is the share of a value's states that is named right, the mean over the values: how rare "
+        "one is does not matter, and whoever names one value for all gets 1 divided by the number of values. The "
+        "claim about the recipe is on how far it lies above that."
+    )
+    few = (
+        f" Left out: {several(len(rare), 'value')} with states in fewer than {LEAST_SEQUENCES} sequences "
+        f"({listed(rare[:8])}{' and others' * (len(rare) > 8)})."
+    )
     return (
-        f"“{known.name}”{described} was taken as {categories if known.is_categorical else number}. The probe is "
+        f"“{known.name}”{described} was taken as {categories if known.is_named else number}. The probe is "
         f"linear; it was fitted and scored on {several(len(target.values), 'state')} of {sequences} (of {distinct:,} "
         f"distinct prefixes in the recorded sequences), each state after another prefix{rest}, and no sequence on "
         "both sides. “More than a control” means here: the 95 % interval of the difference, over sequences, lies "
         "above 0.05. Re-initialised networks must besides leave more of it unexplained (1 less the score), by a "
         "larger factor than lies between the "
-        "best and the worst of them: else this network is like one more of them." + reduced * (units > MOST_FEATURES)
+        "best and the worst of them: else this network is like one more of them."
+        + balanced * known.is_named
+        + few * bool(known.is_named and rare)
+        + reduced * (units > MOST_FEATURES)
     )
 
 
@@ -154,16 +171,18 @@ def _objections(controls: dict[str, Beside], score: float, low: float, twins: in
     """Yield every objection, the strongest first, and at last what is said where there is none."""
     lost = {name: one for name, one in controls.items() if not one.beaten}
     recent = [name for name in controls if name.startswith("the last")]
-    if FREQUENT in lost:
-        yield "was not found: a linear probe names it right no more often than always naming one value does."
-    if FREQUENT not in controls and low <= READABLE:
-        yield "was not found: that a linear probe reads any of it is not shown."
+    above, nothing = (controls[CONSTANT].low, f"what {CONSTANT} gives") if CONSTANT in controls else (low, "0")
+    # Compared as the page shows it: an end that reads as 0.00 is not called above 0.
+    if round(above, 2) <= 0:
+        yield f"was not found: the interval of a linear probe's score reaches {nothing}."
+    if above <= READABLE:
+        yield f"can hardly be read: a linear probe's score is above {nothing}, but not shown to be by {READABLE}."
     if CLOCK in lost:
         yield f"can be read, but {CLOCK} tells {_as_much(lost[CLOCK], score)}: nothing beyond a clock is shown."
     if SHUFFLED in lost:
         yield (
-            "can be read, but the values of other sequences at the same step can be read as well: that the states "
-            "hold their own sequence's value is not shown."
+            "can be read, but the values of other sequences at the same step can be read "
+            f"{_as_well(lost[SHUFFLED], score)}: that the states hold their own sequence's value is not shown."
         )
     if lost.keys() & recent:
         single = recent[0].endswith("input")
@@ -177,7 +196,7 @@ def _objections(controls: dict[str, Beside], score: float, low: float, twins: in
             "that training put it there is not shown."
         )
     if TWIN in lost:
-        how = "better" if lost[TWIN].value - score > MARGIN else "about as well"
+        how = _as_well(lost[TWIN], score)
         yield f"can be read, and {how} from re-initialised networks: that is no evidence that training put it there."
     more = "than from any re-initialised network, and " if twins else ""
     near = "the inputs around it" if any("next" in name for name in recent) else "the last inputs"
@@ -185,7 +204,17 @@ def _objections(controls: dict[str, Beside], score: float, low: float, twins: in
 
 
 def _as_much(control: Beside, score: float) -> str:
-    return "more" if control.value - score > MARGIN else "about as much"
+    """Return how much a control tells that is not clearly beaten, as the two numbers on the page compare."""
+    return _compared(control, score, "more", "about as much", "not clearly less")
+
+
+def _as_well(control: Beside, score: float) -> str:
+    return _compared(control, score, "better", "about as well", "not clearly worse")
+
+
+def _compared(control: Beside, score: float, more: str, alike: str, less: str) -> str:
+    gap = control.value - score
+    return more if gap > MARGIN else alike if gap >= -MARGIN else less
 
 
 def _selectivity(
@@ -198,7 +227,7 @@ def _selectivity(
     )
     if categorical:
         return (
-            text + "; that is not on the scale of a share named right, and only says how much of all inputs is kept."
+            text + "; that is not on the scale of a balanced accuracy, and only says how much of all inputs is kept."
         )
     gap = value - memories
     if value <= READABLE:

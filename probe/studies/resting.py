@@ -17,10 +17,11 @@ from ..loading.modules import turned_layers
 from ..machines import Machine
 from ..measurements import tabulate
 from ..signals import Signal
+from ..words import several
 from .observed import run
 from .prepared import Prepared, fixed_of
 from .sightings import Sightings, flops
-from .tables import place, row, said, several
+from .tables import place, row, said
 from .tail import alone
 
 TITLE = "Where does it rest?"
@@ -170,7 +171,13 @@ def inputs_of(prepared: Prepared) -> tuple[list[_Held], str]:
         else:
             values, which = seen.mean(0, keepdims=True), "the mean of all inputs, since many different ones occur"
     mean = given is None and which.startswith("the mean")
-    names = [_name(value, place, len(values), mean) for place, value in enumerate(values, start=1)]
+    known = {tuple(value.tolist()): symbol for symbol, value in prepared.symbols.items()}
+    names = [
+        f"the input “{known[tuple(value.tolist())]}”"
+        if tuple(value.tolist()) in known
+        else _name(value, place, len(values), mean)
+        for place, value in enumerate(values, start=1)
+    ]
     return [_Held(name, torch.as_tensor(value)) for name, value in zip(names, values, strict=True)], which
 
 

@@ -11,18 +11,17 @@ from torch import nn
 from ..errors import ProbeError
 from ..layers import find_layers, whole_module
 from ..loading.modules import turned_layers
+from ..words import several
 from .concepts import Known
-from .prepared import Prepared
-from .tables import listed, several
+from .prepared import LEAST_SEQUENCES, Prepared
+from .tables import listed
 
 #: The most steps that are recorded, over all sequences, and the most sequences.
 POINTS, SEQUENCES = 40_000, 2_000
-#: The most states that a probe of a number, and of categories, is fitted and scored on.
+#: The most states that a probe of a number, and of categories (as many of each), is fitted and scored on.
 STATES, STATES_OF_CATEGORIES = 4_000, 2_000
 #: Parts of the sequences: each is scored on a fit of the others.
 FOLDS = 4
-#: With fewer sequences nothing can be held out.
-LEAST_SEQUENCES = 8
 #: Beyond so many steps, neighbouring ones are one bin.
 MOST_BINS = 64
 
@@ -68,8 +67,7 @@ def draw(prepared: Prepared) -> Sample:
     if reads_back(prepared):
         first &= _turned(first_of_prefix(_turned(prepared.x[rows].float().numpy(), lengths), lengths), lengths)
     every = np.argwhere(first)
-    rng = np.random.default_rng([prepared.seed, 1])
-    of = {name: _of_concept(concept, rows, every, rng) for name, concept in prepared.concepts.items()}
+    of = {name: _of_concept(concept, rows, every, prepared.seed) for name, concept in prepared.concepts.items()}
     kept = np.unique(np.concatenate(list(of.values())))
     fold = np.random.default_rng([prepared.seed, 2]).permutation(len(rows)) % FOLDS
     places = {name: np.searchsorted(kept, picked) for name, picked in of.items()}
@@ -147,7 +145,31 @@ def first_of_prefix(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return found
 
 
-def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    defined = np.flatnonzero(np.isfinite(concept.values[rows][every[:, 0], every[:, 1]]))
-    most = STATES_OF_CATEGORIES if concept.is_categorical else STATES
-    return defined if len(defined) <= most else np.sort(rng.choice(defined, most, replace=False))
+def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, seed: int) -> np.ndarray:
+    """Return which states are those of a concept's probes: the same ones, however its values are spelled."""
+    rng = np.random.default_rng([seed, 1])
+    values = concept.values[rows][every[:, 0], every[:, 1]]
+    defined = np.flatnonzero(np.isfinite(values))
+    if concept.is_named:
+        often = defined[_often(values[defined], every[defined, 0])]
+        defined = often if len(often) else defined
+        return defined[_evenly(values[defined], STATES_OF_CATEGORIES, rng)]
+    return defined if len(defined) <= STATES else np.sort(rng.choice(defined, STATES, replace=False))
+
+
+def _often(codes: np.ndarray, sequence: np.ndarray) -> np.ndarray:
+    """Return which states are of a category that stands in enough sequences for each fit to see and be scored on."""
+    pairs = np.unique(np.column_stack([codes, sequence]), axis=0)
+    found, counts = np.unique(pairs[:, 0], return_counts=True)
+    return np.isin(codes, found[counts >= LEAST_SEQUENCES])
+
+
+def _evenly(codes: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Return which states are drawn: at most so many, of each category as many, and all of a rare one."""
+    found, counts = np.unique(codes, return_counts=True)
+    order, picked = np.argsort(counts, kind="stable"), list[np.ndarray]()
+    for place, which in enumerate(order):
+        share = (most - sum(map(len, picked))) // (len(order) - place)
+        mine = np.flatnonzero(codes == found[which])
+        picked.append(mine if len(mine) <= share else rng.choice(mine, share, replace=False))
+    return np.sort(np.concatenate(picked)) if picked else np.empty(0, dtype=int)

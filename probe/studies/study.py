@@ -12,6 +12,8 @@ from .concepts import Concept
 from .readouts import Readout
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..report import Page
 
 __all__ = ["Concept", "Progress", "Readout", "Study"]
@@ -46,6 +48,10 @@ class Study:
             sequence's inputs, or a `Concept`.
         lengths: how many steps each sequence has, (batch,); None where all have the whole time axis. What lies
             beyond is padding, and never data.
+        valid: a function of one sequence's inputs, (time, feature), to whether such a sequence can occur; None where
+            any can. Of states that are exchanged only those count whose spliced sequence can.
+        symbols: symbol -> what the network reads for it, (feature,) or a number: one character for each input that
+            occurs, which the page writes for it. A text names the features of one-hot inputs, in their order.
         name: which network of a file that holds several.
         layers: which layers are looked at, by name; None for all.
         readout: what it answers, or None where that is not known: then nothing causal can be said.
@@ -61,6 +67,8 @@ class Study:
     inputs: Any
     concepts: Mapping[str, Any]
     lengths: Any = None
+    valid: Callable[[np.ndarray], bool] | None = None
+    symbols: Mapping[str, Any] | str | None = None
     name: str | None = None
     layers: Sequence[str] | None = None
     readout: Readout | None = None
@@ -83,6 +91,10 @@ class Study:
                 raise ProbeError(
                     f"The program {name!r} is a {type(program).__name__}; give a function of a sequence."
                 )
+        if self.valid is not None and not callable(self.valid):
+            raise ProbeError(
+                f"valid is a {type(self.valid).__name__}; give a function of one sequence's inputs to True or False."
+            )
         if self.readout is not None and self.readout.concept not in self.concepts:
             from ..errors import unknown
 

@@ -67,11 +67,6 @@ def place(layer: str, signal: str) -> str:
     return f"the {signal.replace('_', ' ')} of {layer}"
 
 
-def several(count: int, one_of: str, many: str | None = None) -> str:
-    """Return a count with its noun: `1 sequence`, `2,000 sequences`."""
-    return f"{count:,} {one_of if count == 1 else many or one_of + 's'}"
-
-
 def listed(names: Sequence[str]) -> str:
     """Return names as a list in a sentence."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else "none"

@@ -16,13 +16,13 @@ from ..errors import ProbeError
 from ..layers import Layer, whole_module
 from ..loading.modules import turned_layers
 from ..signals import Signal
+from ..words import several
 from .observed import packed, run
-from .prepared import Prepared
+from .prepared import LEAST_SEQUENCES, Prepared
 from .readouts import copied
-from .sample import LEAST_SEQUENCES
 from .sightings import flops
 from .stack import StackMachine
-from .tables import listed, several
+from .tables import listed
 
 #: About how many operations the ablations may take: what is left of each sequence, and how many, follow from it.
 BUDGET = 1.2e11
@@ -138,7 +138,8 @@ def build(prepared: Prepared) -> Tail:
     defined = np.flatnonzero(np.isfinite(_at_end(prepared.answered.values, lengths)))
     # Three quarters of the sequences are this long or longer.
     usual = int(np.quantile(lengths[defined], 0.25, method="lower"))
-    steps = int(np.clip(BUDGET / (one * FEWEST_SEQUENCES), min(FEWEST_STEPS, usual), usual))
+    wanted = -(prepared.readout.exchange_step or 0)
+    steps = max(wanted, int(np.clip(BUDGET / (one * FEWEST_SEQUENCES), min(FEWEST_STEPS, usual), usual)))
     most = int(np.clip(BUDGET / (one * steps), FEWEST_SEQUENCES, min(MOST_SEQUENCES, MOST_POINTS // steps)))
     long = defined[lengths[defined] >= steps]
     rows = long

@@ -112,8 +112,8 @@ def _splice(prepared: Prepared, end: Tail) -> Splice:
             if not np.isfinite(last):
                 raise ProbeError(
                     f"The concept {concept.name!r} is not defined at the last step of sequence {s} spliced with "
-                    f"{b}; a concept that is a readout's answer must be defined there for any inputs, or give "
-                    "combine=."
+                    f"{b}; a concept that is a readout's answer must be defined there for any inputs. Say with "
+                    "valid= which sequences can occur, or give combine=."
                 )
             known[key] = last
         return known[key]

@@ -140,3 +140,12 @@ def test_every_drift_has_the_same_shares() -> None:
     counted: dict[str, Any] = {"answer": answer, "expected": expected_answer}
     table = questions.measure(drifting, common.STRINGS, common.COUNTS, **counted)
     assert table[table["metric"] == "unit_share"]["value"].tolist() == pytest.approx([1, 0, 0] * 5, abs=1e-6)
+
+
+def test_a_control_that_is_easily_beaten_is_said_to_be(findings: Mapping[str, probe.Finding]) -> None:
+    """Claims 5b and 5c are held against a head without a penalty: the norm of its weights stands beside them."""
+    for name in ("noise_margin", "unit_shares"):
+        said = findings[name].notes["answer"]
+        (norm,) = re.findall(r"This control is easily beaten\..* have a norm of (\d+) \(median\)", said)
+        assert int(norm) > 50
+    assert not common.easily_beaten([Network("planted/ones", "planted", planted.ones_counter())])

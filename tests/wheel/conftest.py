@@ -41,6 +41,7 @@ for shared in (
     "known_machines",
     "counters_by_hand",
     "studied",
+    "known_studies",
     "commands",
     "called",
 ):

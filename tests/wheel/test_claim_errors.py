@@ -67,7 +67,7 @@ def test_too_few_control_pairs_decide_nothing() -> None:
     assert judged(CONTROLLED, table(SPREAD), table(LOW[:10], "untrained")).verdict == "established"
     few = rule(controls=CONTROLLED.controls, needs=3)
     claim = judged(few, table(SPREAD), table(LOW[:3], "untrained"))
-    assert (claim.verdict, claim.reason) == ("undecided", "3 pairs with 'untrained' are too few at 95.00%")
+    assert (claim.verdict, claim.reason) == ("undecided", "3 pairs with 'untrained': too few at 95.00%")
 
 
 def test_two_controls_of_one_seed_are_refused() -> None:

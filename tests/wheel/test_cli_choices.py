@@ -84,6 +84,65 @@ def test_a_study_is_told_in_its_own_words(file: Path, capsys: pytest.CaptureFixt
     assert "--forget-bias" not in told
 
 
+@pytest.mark.parametrize(
+    ("lines", "hint"),
+    [
+        (
+            {"concepts.c": 'file = "two.npz"'},
+            "key=. In the study's file: key = ..., under [concepts.c].",
+        ),
+        (
+            {"inputs": 'file = "two.npz"'},
+            "key=. In the study's file: key = ..., under [inputs].",
+        ),
+        (
+            {"inputs": 'file = "x.npy"\nlengths = "two.npz"'},
+            "no key says which: give a .npy file",
+        ),
+        ({"inputs": 'file = "x.npy"\nsymbols = "abc"'}, "In the study's file: symbols = ..., under [inputs]."),
+        ({"inputs": 'file = "x.npy"\nvalid = "f.py:never"'}, "valid says that sequence 0 of the inputs cannot occur"),
+        (
+            {"readout": 'concept = "c"\nfunction = "f.py:head"\nexchange_step = 3'},
+            "exchange_step = ..., under [readout].",
+        ),
+        (
+            {"readout": 'concept = "c"\nfunction = "f.py:head"\nexchange_step = -3'},
+            "exchange_step = ..., under [readout].",
+        ),
+    ],
+)
+def test_a_key_of_a_study_is_hinted_at_in_its_own_table(
+    lines: dict[str, str], hint: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each argument that a message names, under the table that has it, and never as an option."""
+    x = np.load(file.with_name("x.npy")).repeat(8, 0)
+    np.save(file.with_name("x.npy"), x)
+    np.save(file.with_name("c.npy"), x[:, :, 0])
+    np.savez(file.with_name("two.npz"), allow_pickle=True, a=x, b=x)
+    _ = file.with_name("f.py").write_text("def never(x):\n    return False\ndef head(h):\n    return h[:, 0]\n")
+    tables = {
+        "network": 'file = "a.npz"\nforget_bias = 1.0',
+        "inputs": 'file = "x.npy"',
+        "concepts.c": 'file = "c.npy"',
+    }
+    study = file.with_name("s.toml")
+    _ = study.write_text("\n".join(f"[{name}]\n{text}" for name, text in (tables | lines).items()))
+    told = ran(capsys, "report", study, "-o", file.with_name("out"), code=1)
+    assert hint in told
+    assert "At the command line" not in told
+
+
+def test_a_study_in_python_is_told_as_python_says_it(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole sentence, and no hint at keys of a file that there is not, nor at where paths begin."""
+    study = file.with_name("s.py")
+    _ = study.write_text(f"import probe\nstudy = probe.Study(probe.load({str(file)!r}), 'x.npy', {{'c': len}})\n")
+    told = ran(capsys, "report", study, "-o", file.with_name("out"), code=1)
+    assert "Say which with forget_bias=; usual are 1.0 (the default of BasicLSTMCell and LSTMCell) and 0.0." in told
+    assert "In the study's file" not in told
+    assert "At the command line" not in told
+    assert "Paths inside" not in told
+
+
 def test_arrays_are_renamed_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As ARRAY=NAME, an equals sign in ARRAY included; what is neither is refused."""
     state = nn.GRU(2, 3).state_dict()

@@ -107,7 +107,7 @@ def test_a_table_of_sequences_of_several_lengths_is_what_packed_sequences_are(
         ([*mixed, mixed[3]], "are not one after the other"),
         ([{**one, "step": 0.5} for one in mixed], "a whole number, in every row; the column step is of float64"),
         ([{"sequence": 1, "a": 1.0}], "has no column 'step'; it has 'sequence', 'a'"),
-        ([{"sequence": 1, "step": 1}], "has 1 rows and no feature in them"),
+        ([{"sequence": 1, "step": 1}], "has 1 row and no feature in them"),
         ([{**one, "c": "x"} for one in mixed], "are <U12 of shape (4, 7, 3); they must be numbers"),
     ):
         pd.DataFrame(wrong).to_csv(table, index=False)

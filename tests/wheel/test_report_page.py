@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+import probe
 from probe.errors import ProbeError
+from probe.measurements import tabulate
 from probe.report import Code, CodeSpan, Details, Figure, Link, Page, Points, Section, Strong, Table, Text, Verdict
+from probe.studies.tables import row
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"><rect width="5" height="5"/></svg>'
 HOSTILE = [
@@ -270,3 +273,14 @@ def test_a_link_is_followed_and_what_is_no_file_is_left(tmp_path: Path) -> None:
         with pytest.raises(ProbeError, match="it is there and is no file"):
             _ = page().write(tmp_path / name)
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_counts_of_a_page_have_the_right_plural() -> None:
+    """One and several of every kind of block, and networks and pairs of a claim."""
+    one = Page("t", "l", [Section("a", [Points(["x"]), Details("d", [Text("e")])], "a")])
+    assert repr(one) == "Page 't': 1 section, 1 list, 1 fold, 1 text"
+    twice = Page("t", "l", [Section("a", [Points(["x"]), Points(["y"])], "a"), Section("b", [Text("z")], "b")])
+    assert repr(twice) == "Page 't': 2 sections, 2 lists, 1 text"
+    rule = probe.Rule("r", "s", "m", "d", "o", probe.Range.above(0), probe.Range.at_most(0), needs=2)
+    (claim,) = probe.judge(tabulate([row("q", "m", 1.0)]), [rule], family=1)
+    assert claim.reason == "1 network; a verdict about the recipe needs 2"

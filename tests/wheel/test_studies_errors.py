@@ -51,7 +51,7 @@ def sentence(text: str) -> bool:
         ({"concepts": {"ones": lambda x: None}}, r"returned shape \(\)"),
         ({"inputs": np.where(X > 2, 0, np.nan)}, r"inputs are nan at sequence 0, step 0 \(96 steps in all\)"),
         ({"inputs": X[:, :, 0]}, r"make x\[:, :, None\]"),
-        ({"inputs": np.zeros((12, 8, 3))}, r"reads 1 features a step.*\(batch, time, 1\)"),
+        ({"inputs": np.zeros((12, 8, 3))}, r"reads 1 feature a step.*\(batch, time, 1\)"),
         ({"inputs": X.astype(str)}, "must be numbers"),
         ({"inputs": "no/such/inputs.npy"}, "there is no file"),
         ({"lengths": np.ones(11, int)}, "one for each of the 12 sequences"),

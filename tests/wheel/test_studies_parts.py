@@ -129,7 +129,7 @@ def test_scores_are_compared_on_the_same_sequences() -> None:
     """A difference that every sequence shows has a narrow interval, however far sequences lie apart."""
     rng = np.random.default_rng(0)
     lost, scale = rng.uniform(0, 1, 60), np.full(60, 2.0)
-    worse, better = Score(lost + 0.2, scale), Score(lost, scale)
+    worse, better = (Score(one[:, None], scale[:, None]) for one in (lost + 0.2, lost))
     low, high = better.above(worse, 0)
     assert low == pytest.approx(0.1, abs=1e-9)
     assert high == pytest.approx(0.1, abs=1e-9)
@@ -294,3 +294,35 @@ def test_layers_that_have_seen_what_comes_next_are_known() -> None:
     for at, (row, step) in enumerate(zip(goal.sequence, goal.step, strict=True)):
         rest = [*x[row, step + 1 : step + 3, 0].tolist(), 0.0, 0.0][:2]
         assert found[at].tolist() == rest
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([[1, "a", 2], ["b", 3, "c"]], r"holds a number \('1'\) and a text \('a'\)"),
+        (lambda x: [1, "a", 2][: len(x)], r"holds a number \('1'\) and a text \('a'\)"),
+        (np.array([[1, "a", 2], ["b", 3, "c"]], dtype=object), r"a number \('1'\) and a text"),
+        (Concept([["1", 1, "1"], [1, 1, 1]], "categorical"), r"a text \('1'\) and a number \('1'\)"),
+        ([[True, 2, 3], [4, 5, 6]], r"a truth \('True'\) and a number \('2'\)"),
+        ([[True, "yes", "no"], ["yes", "no", "no"]], r"a truth \('True'\) and a text \('yes'\)"),
+    ],
+)
+def test_values_of_several_sorts_are_refused(values: Any, said: str) -> None:
+    """Where numpy would make texts of numbers, or numbers of truths, nobody knows what was meant."""
+    with pytest.raises(ProbeError, match=said):
+        _ = resolve("c", values, np.zeros((2, 3, 1)), np.array([3, 2]))
+
+
+def test_a_list_is_what_its_values_are() -> None:
+    """Gaps are no sort, numbers of numpy and torch are numbers, and what lies beyond a sequence is not looked at."""
+    x, lengths = np.zeros((2, 3, 1)), np.array([3, 2])
+    for values in (
+        [[1.0, None, 3], [np.float32(4), 5, "padding"]],
+        [[torch.tensor(1.0), None, torch.tensor(3)], [4, 5, 6]],
+        [torch.tensor([1.0, torch.nan, 3.0]), np.array([4.0, 5.0, 6.0])],
+    ):
+        found = resolve("c", values, x, lengths)
+        assert found.kind == "numeric"
+        np.testing.assert_array_equal(found.values, [[1, np.nan, 3], [4, 5, np.nan]])
+    texts = resolve("c", [["a", None, "b"], ["", "a", 7]], x, lengths)
+    assert (texts.kind, texts.categories) == ("categorical", ("a", "b"))

@@ -187,7 +187,7 @@ def test_a_first_study_file_says_what_is_in_the_checkpoint_and_runs_once_filled_
     assert cli.run(["new-study", "weights.safetensors"]) == 0
     assert capsys.readouterr().out == f"study.toml {os.path.getsize('study.toml')} bytes\n"
     text = Path("study.toml").read_text()
-    assert "[0]: LSTM, 1 inputs, 6 units" in text
+    assert "[0]: LSTM, 1 input, 6 units" in text
     assert '# weight = "head.weight"   # could be: (score, unit) = (9, 6)' in text
     assert tomllib.loads(text)["network"]["file"] == "weights.safetensors"
     assert cli.run(["new-study", "weights.safetensors"]) == 1

@@ -1,0 +1,263 @@
+"""What is said of exchanged states ends at the network's own answers to the spliced sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from known_studies import (
+    CLOSES,
+    OPENS,
+    Brackets,
+    brackets,
+    can_occur,
+    depth,
+    head_of_unit_0,
+    language_model,
+    one_hot,
+    quoted,
+    texts,
+)
+from studied import answer, bits, ones, planted, study_of
+from torch import nn
+
+from probe import Finding, ProbeError, Readout, Study
+from probe.causal.pairs import Pairs
+from probe.studies import exchanging, exchanging_words, splices, tail
+from probe.studies.identity import parts
+from probe.studies.prepared import prepare
+from probe.studies.tasks import task_of
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Brackets, np.ndarray, np.ndarray]:
+    """Return a GRU that was trained on brackets of depth 0 to 3, with these."""
+    x, lengths = brackets()
+    return Brackets(x, lengths).eval(), x, lengths
+
+
+def study_of_brackets(trained: tuple[Brackets, np.ndarray, np.ndarray], **more: Any) -> Study:
+    """Return a study of the depth."""
+    model, x, lengths = trained
+    given: dict[str, Any] = {"readout": Readout("depth", function=model.head)}
+    return Study(model.encoder, x, {"depth": depth}, lengths=lengths, **(given | more))
+
+
+def study_of_quotes(**more: Any) -> Study:
+    """Return a study of what is quoted in the texts of the language model."""
+    weight, bias = head_of_unit_0()
+    readout = Readout("quoted", weight=weight, bias=bias, kind="logit", **more)
+    return Study(language_model(), one_hot(texts()), {"quoted": quoted}, readout=readout)
+
+
+def followed(finding: Finding) -> dict[str, float]:
+    """Return the share of answers that follow by what was put in."""
+    rows = finding.measurements.query("metric == 'followed'")
+    return dict(zip(rows["network"], rows["value"], strict=True))
+
+
+def count(finding: Finding, metric: str) -> float:
+    """Return the only value of a metric."""
+    (found,) = finding.measurements.query("metric == @metric")["value"]
+    return float(found)
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("said", [True, False])
+def test_the_scale_ends_at_the_networks_own_answers(said: bool, trained: Any) -> None:
+    """All answers follow the whole state: what cannot occur, or is answered wrong as it is, does not count."""
+    found = answer(study_of_brackets(trained, valid=can_occur if said else None), "exchange")
+    shares = followed(found)
+    assert shares["the whole state"] == shares["the spliced sequence, read as it is"] == 1
+    assert shares["nothing"] == 0
+    assert (count(found, "impossible") > 0) is said
+    assert (count(found, "right") > 0.98) is said
+    assert (count(found, "unanswerable") == 0) is said
+    words = found.notes["answer"]
+    assert words.startswith("With the whole state of another sequence 1.00 of the answers follow (of the spliced seq")
+    assert f"the {count(found, 'right'):.0%} that the network itself answers right)" in words
+    assert ("Nothing says which sequences can occur" in found.notes["setup"]) is not said
+    assert ("left out that do not, as valid says" in found.notes["setup"]) is said
+
+
+def test_what_is_exchanged_is_what_the_module_answers_to_the_splice(trained: Any) -> None:
+    """Spliced by hand: the sequence, whether it can occur, and the module's own answer."""
+    prepared = prepare(study_of_brackets(trained, valid=can_occur))
+    end = tail.build(prepared)
+    task, _ = task_of(prepared, end)
+    step = end.steps - 4
+    found = splices.exchanged(prepared, end, task, step, torch.arange(len(end.rows)), most=400)
+    x, lengths = splices.inputs(prepared, end, found.pairs.base, found.pairs.source, step)
+    model, given, ends = trained
+    assert 300 < len(found.pairs) <= 400
+    for pair, (base, source) in enumerate(zip(found.pairs.base.tolist(), found.pairs.source.tolist(), strict=True)):
+        b, s = end.rows[base], end.rows[source]
+        whole = np.concatenate([given[s, : ends[s] - 3], given[b, ends[b] - 3 : ends[b]]])
+        np.testing.assert_array_equal(x[pair, : lengths[pair]].numpy(), whole)
+        assert lengths[pair] == len(whole)
+        assert can_occur(whole)
+        assert depth(whole)[-1] != depth(given[b, : ends[b]])[-1]
+        with torch.no_grad():
+            own = int(model.head(model.encoder(torch.tensor(whole)[None])[0][0, -1]).argmax())
+        assert own == depth(whole)[-1]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_later_inputs_that_tell_the_value_anew_are_said_and_the_step_can_be_chosen() -> None:
+    """In the middle of a text most exchanges are undone by the quotation marks that follow; at the end none is."""
+    middle, last = (answer(study_of_quotes(exchange_step=step), "exchange") for step in (None, -1))
+    for found in (middle, last):
+        assert followed(found)["the unit that follows it most"] == 1
+        assert "with unit 0 alone 1.00" in found.notes["answer"]
+        rows = found.measurements.query("metric == 'depends'")
+        told = dict(zip(rows["units"].astype(int), rows["value"], strict=True))
+        assert told[0] == 1
+        assert told[16] < told[8] < told[2]
+    assert followed(middle)["all hidden states"] == 0
+    x = one_hot(texts())
+    share = middle.measurements.query("metric == 'depends' and units == '15'")["value"].iloc[0]
+    # By hand: no quotation mark among the last 15 letters of the base, which is quoted in half of the pairs.
+    kept = (x[:, -15:, [OPENS, CLOSES]] == 0).reshape(len(x), -1).all(axis=1).astype(float)
+    within = np.array([quoted(one)[-16] for one in x])
+    assert share == pytest.approx((kept[within == 0].mean() + kept[within == 1].mean()) / 2, abs=0.12)
+    assert (
+        f"In {1 - share:.0%} of the pairs that differ in “quoted” the right answer is the base's own"
+        in (middle.notes["answer"])
+    )
+    assert "anew" not in last.notes["answer"]
+    assert "after the last step" in last.notes["setup"]
+    assert "Nothing says what becomes of a value" not in last.notes["setup"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_value_that_later_inputs_tell_anew_is_not_called_one_that_the_answer_ignores() -> None:
+    """As an array that `replaced` says is kept: what is told anew does not count, and the others follow the state."""
+    x = one_hot(texts())
+    values = np.array([quoted(one) for one in x])
+    weight, bias = head_of_unit_0()
+    readout = Readout("quoted", weight=weight, bias=bias, kind="logit", combine="replaced", exchange_step=-9)
+    found = answer(Study(language_model(), x, {"quoted": values}, readout=readout), "exchange")
+    assert count(found, "right") > 0.95
+    assert followed(found)["the whole state"] == 1
+    assert f"the {count(found, 'right'):.0%} that the network itself answers right" in found.notes["answer"]
+    assert "the answer stays whatever the state" in found.notes["answer"]
+
+
+class Twice(nn.Module):
+    """A layer that hands on what it reads, above one that counts: the memory is not in the layer that is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.high = planted(), nn.RNN(6, 6, batch_first=True, nonlinearity="relu")
+        with torch.no_grad():
+            for parameter in self.high.parameters():
+                parameter.zero_()
+            self.high.get_parameter("weight_ih_l0").copy_(torch.eye(6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the upper layer's states."""
+        return self.high(self.low(x)[0])[0]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_memory_that_lies_elsewhere_is_not_said_to_be_followed() -> None:
+    """The network answers the spliced sequences right, and the state that is exchanged is not why."""
+    given = study_of(planted()).readout
+    assert given is not None
+    readout = Readout("ones", weight=given.weight, bias=given.bias, layer="high[0]")
+    found = answer(Study(Twice(), bits(), {"ones": ones}, readout=readout), "exchange")
+    assert count(found, "right") == 1
+    assert followed(found)["the whole state"] < 0.3
+    assert "the answer does not follow this state" in found.notes["answer"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        (
+            (0, 900, 0, 0, 0.0, 0.0, 0.0),
+            "of 900 pairs 3 steps before the end none splices to a sequence",
+        ),
+        (
+            (0, 0, 0, 0, 0.0, 0.0, 0.0),
+            "“x” is the same in all sequences 3 steps before the end, or",
+        ),
+        ((0, 0, 90, 90, 0.0, 0.0, 0.0), "after no exchange the right answer is one that the readout can give"),
+        ((40, 0, 90, 0, 0.5, 0.45, 1.0), "is the network's own in 50%, and what it answered to the base in 45%"),
+        (
+            (20, 0, 90, 0, 0.9, 0.1, 1.0),
+            "20 pairs of 90 splice 3 steps before the end to a sequence that",
+        ),
+        ((40, 0, 90, 0, 0.9, 0.1, 1.0), None),
+    ],
+)
+def test_why_nothing_is_exchanged_is_said(numbers: tuple[Any, ...], said: str | None) -> None:
+    """Which pairs were left out decides the sentence, and of enough that count there is none."""
+    machine = tail.build(prepare(study_of(planted()))).machine
+    rows = torch.zeros(numbers[0]).long()
+    pairs = Pairs(machine, 4, rows, rows)
+    plan = exchanging.Plan(4, 3, 4_096, 256, 300)
+    found = exchanging_words.too_few(splices.Exchanged(pairs, *numbers[1:]), "x", plan, levels=True)
+    assert found is None if said is None else said in str(found)
+    far = splices.Exchanged(pairs, 0, 90, 0, 1.0, 0.0, 0.04)
+    assert "go 0.04 of the way" in str(exchanging_words.too_few(far, "x", plan, levels=False))
+
+
+@pytest.mark.parametrize("step", [0, 3, True, 1.5, "-1"])
+def test_a_step_is_counted_from_the_end(step: Any) -> None:
+    """Anything but a whole number below 0 is refused."""
+    with pytest.raises(ProbeError, match=r"must be a whole number below 0, counted from each sequence's end"):
+        _ = Readout("ones", function=len, exchange_step=step)
+
+
+def test_a_step_that_cannot_be_is_refused() -> None:
+    """Where sequences are shorter, and where nothing says what becomes of an array later."""
+    given = study_of(planted()).readout
+    assert given is not None
+    readout = Readout("ones", weight=given.weight, bias=given.bias, exchange_step=-9)
+    with pytest.raises(ProbeError, match=r"exchange_step=-9: 0 sequences have so many steps; at least 8 must"):
+        _ = prepare(study_of(planted(), readout=readout))
+    readout = Readout("ones", weight=given.weight, bias=given.bias, exchange_step=-2)
+    values = np.cumsum(bits()[:, :, 0], axis=1)
+    with pytest.raises(ProbeError, match=r"exchange_step=-2: nothing says what becomes of 'ones'"):
+        _ = prepare(study_of(planted(), readout=readout, concepts={"ones": values}))
+
+
+def test_what_says_that_a_sequence_can_occur_must_be_right_about_those_that_do() -> None:
+    """No function, one that raises, answers something else, or refuses a sequence of the inputs."""
+    with pytest.raises(ProbeError, match=r"valid is a str; give a function"):
+        _ = study_of(planted(), valid="always")
+    for valid, said in (
+        (lambda x: 1 / 0, r"The function valid on sequence 0 raised ZeroDivisionError"),
+        (lambda x: "yes", r"The function valid returned yes on sequence 0"),
+        (lambda x: x[0, 0] == 1, r"valid says that sequence \d+ of the inputs cannot occur"),
+    ):
+        with pytest.raises(ProbeError, match=said):
+            _ = prepare(study_of(planted(), valid=valid))
+
+
+def test_answers_of_another_step_or_other_sequences_are_not_taken_up() -> None:
+    """Both are part of what a study is."""
+    given = study_of(planted()).readout
+    assert given is not None
+    readout = Readout("ones", weight=given.weight, bias=given.bias, exchange_step=-2)
+    own = parts(prepare(study_of(planted())))
+    step = parts(prepare(study_of(planted(), readout=readout)))
+    valid = parts(prepare(study_of(planted(), valid=lambda x: True)))
+    assert {name for name in own if own[name] != step[name]} == {"readout"}
+    assert {name for name in own if own[name] != valid[name]} == {"inputs"}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_planted_unit_is_what_the_answer_needs() -> None:
+    """Every other unit can go; without it the rare answer is lost, which is half of what there is to answer."""
+    study = study_of_quotes()
+    found = answer(study, "ablation")
+    assert "Unit 0 costs most: without it the share of wrong answers rises from 0.00 to 0.4" in found.notes["answer"]
+    assert (
+        "1 unit costs more than 0.05. With unit 0 alone it is 0.00: that unit alone is enough here."
+        in (found.notes["answer"])
+    )
+    assert "right on 100.0% of 200 sequences" in answer(study, "answers").notes["lead"]
