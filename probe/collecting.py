@@ -22,6 +22,10 @@ from .signals import Signal, within
 from .traces import Opened, Run, Trace
 from .visits import Visit, refuse_own_forward
 
+#: More bytes than any mode takes for a unit or input of a layer at a step of a row; less than `memory.ASK_FROM` in
+#: all is not worth a closer look.
+_BY_UNIT = 2_000
+
 
 @dataclass(frozen=True)
 class Options:
@@ -76,6 +80,7 @@ class Collector(Session):
         self._options = options
         self._differentiates = differentiate
         self._detaches = detach or differentiate
+        self._asked = False
         self.clear()
 
     def clear(self) -> None:
@@ -109,14 +114,22 @@ class Collector(Session):
 
     def given(self, layers: tuple[Layer, ...], call: Call) -> None:
         """Raise ProbeError where the values of a call would not fit into memory, before the module runs."""
+        self._asked = True
         self._check_fits(layers, call, {})
 
     def expect(self, visit: Visit, number: int, edits: Mapping[Layer, Sequence[Edit]]) -> None:
         """Raise ProbeError where the values of a call would not fit into memory, with those of an edited run."""
-        self._check_fits(visit.layers, visit.natural.call, edits)
+        if edits or not self._asked:
+            self._check_fits(visit.layers, visit.call, edits)
+        self._asked = False
 
     def _check_fits(self, layers: tuple[Layer, ...], call: Call, edits: Mapping[Layer, Sequence[Edit]]) -> None:
         options, wanted = self._options, self.modules[layers[0].module]
+        kept = [len(part.signals) for part in self._parts.values() if part.layer == wanted[0]]
+        earlier = kept[-1] if kept and wanted[0].is_cell else 0
+        time, batch, inputs = call.x.shape
+        if _BY_UNIT * time * batch * len(layers) * (layers[0].units + inputs) * (1 + earlier) < memory.ASK_FROM:
+            return
         asked = memory.Asked(
             {layer: options.keep[layer] for layer in wanted},
             None if options.steps is None or wanted[0].is_cell else len(options.steps),
@@ -126,8 +139,7 @@ class Collector(Session):
             self._differentiates,
             memory.first_steps(edits, call),
         )
-        kept = [len(part.signals) for part in self._parts.values() if part.layer == wanted[0]]
-        memory.check_fits(layers, call, asked, earlier=kept[-1] if kept and wanted[0].is_cell else 0)
+        memory.check_fits(layers, call, asked, earlier=earlier)
 
     def _take(self, layer: Layer, number: int, run: Run, taps: Mapping[Signal, Tensor]) -> None:
         trace = run.traces[layer.place]
@@ -227,7 +239,7 @@ def _tapped(
     """Return changes that add a zero to every value of a call, and these zeros: their derivatives are the values'."""
     taps: dict[Layer, dict[Signal, Tensor]] = {}
     tapped = dict(visit.changes)
-    time, batch = visit.natural.call.x.shape[:2]
+    time, batch = visit.call.x.shape[:2]
     for layer in wanted:
         trace = visit.natural.traces[layer.place]
         taps[layer] = {

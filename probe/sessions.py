@@ -48,6 +48,8 @@ class Session:
         self.modules: dict[nn.Module, tuple[Layer, ...]] = {}
         for layer in layers:
             self.modules[layer.module] = (*self.modules.get(layer.module, ()), layer)
+        self._whole = {module: whole_module(layers[0]) for module, layers in self.modules.items()}
+        self._read: dict[nn.Module, tuple[tuple[Any, ...], Call]] = {}
         self.elsewhere = 0
         # A bare cell has no forward pass: each of its calls is a step.
         self.of_a_cell = isinstance(model, nn.RNNCellBase) and model in self.modules
@@ -119,8 +121,8 @@ class Session:
         if module in self.modules:
             if arguments and not module._forward_pre_hooks:
                 # What cannot be opened is said before the module itself fails on it.
-                whole = whole_module(self.modules[module][0])
-                self.given(whole, read_call(whole, arguments, {}))
+                self._read[module] = arguments, read_call(self._whole[module], arguments, {})
+                self.given(self._whole[module], self._read[module][1])
             self._states.pop(module, None)
             if drops_out(module):
                 self._states[module] = torch.get_rng_state()
@@ -143,7 +145,7 @@ class Session:
         """Return the number of a call within the forward pass, and of a cell the step in its sequence."""
         module = visit.layers[0].module
         if module in self._sequences:
-            return self._sequences[module].locate(visit.layers[0], visit.natural.call, visit.output)
+            return self._sequences[module].locate(visit.layers[0], visit.call, visit.output)
         number = self._counts.get(module, 0)
         self._counts[module] = number + 1
         return number, None
@@ -152,7 +154,7 @@ class Session:
         """Note what a cell's caller gets, which it hands on to the next step."""
         module = visit.layers[0].module
         if module in self._sequences:
-            self._sequences[module].replace(visit.layers[0], visit.natural.call, visit.output)
+            self._sequences[module].replace(visit.layers[0], visit.call, visit.output)
 
     @property
     def needs_graph(self) -> bool:
@@ -177,7 +179,9 @@ class Session:
 
     def visit(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Visit:
         """Return a call of one of its modules."""
-        visit = Visit(whole_module(self.modules[module][0]), arguments, keywords, output, self._states.get(module))
+        given, call = self._read.pop(module, ((), None))
+        call = call if given is arguments and not keywords else None
+        visit = Visit(self._whole[module], arguments, keywords, output, self._states.get(module), call=call)
         if module in self._free:
             visit.natural = self._free.pop(module)
         return visit
@@ -279,9 +283,10 @@ def _installed() -> bool:
 def _remove() -> None:
     for table in _tables():
         for number in [number for number, hook in table.items() if hook in _HOOKS]:
-            del table[number]
+            # The hook last: where an interrupt comes between, it is found again.
             torchs._global_forward_hooks_with_kwargs.pop(number, None)
             torchs._global_forward_hooks_always_called.pop(number, None)
+            del table[number]
 
 
 def _before(module: nn.Module, arguments: Any) -> None:
@@ -295,8 +300,11 @@ def _before(module: nn.Module, arguments: Any) -> None:
                 session.elsewhere += 1
 
 
-def _after(module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
+def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
     here = sessions()
+    if not here:  # a hook that an interrupt left may have lost its keywords
+        return None
+    keywords, output = rest
     seeing = [session for session in here if module in session.modules]
     result = None
     # In a backward pass a checkpoint runs its part again: that is no call of the user's.

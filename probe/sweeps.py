@@ -225,7 +225,7 @@ class _Turn(Session):
 
     def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
         """Return the edits that act in a call of a cell."""
-        layer, call = visit.layers[0], visit.natural.call
+        layer, call = visit.layers[0], visit.call
         edits, before = self._edits[layer.module], next(self._calls[layer.module], None)
         batch = rows_of_block(layer, call.x.shape[1], before, self._blocks)
         reached = {block for block, _ in self._acted}

@@ -188,6 +188,8 @@ def open_call(
     keywords: Mapping[str, Any],
     output: Any,
     generator_state: Tensor | None = None,
+    *,
+    call: Call | None = None,
 ) -> Run:
     """Open the call `module(*arguments, **keywords)` that returned `output`.
 
@@ -199,8 +201,9 @@ def open_call(
         keywords: its keyword arguments.
         output: what it returned.
         generator_state: torch's generator before the call, where the module drops out between layers.
+        call: what the arguments were read as, where somebody has done that.
     """
-    call = read_call(layers, arguments, keywords)
+    call = read_call(layers, arguments, keywords) if call is None else call
     top, finals = read_output(layers, output, call)
     masks = dropout_masks(layers, call, generator_state, top)
     traces: list[Trace] = []

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from . import traces
+from .calls import Call, read_call
 from .engine import Changes, run_again
 from .errors import ProbeError
 from .layers import Layer, own_forward
@@ -20,6 +21,7 @@ class Visit:
 
     Attributes:
         layers: every layer of the module.
+        call: what it was given.
         changes: what happens to each layer, by its place in the module; nothing where nobody changes anything.
         output: what the module's caller gets.
         tolerance: how far recomputed values may lie from the module's, see `traces.check`.
@@ -32,8 +34,11 @@ class Visit:
         keywords: Mapping[str, Any],
         output: Any,
         generator_state: Tensor | None,
+        *,
+        call: Call | None = None,
     ) -> None:
         self.layers, self.output = layers, output
+        self.call = read_call(layers, arguments, keywords) if call is None else call
         self.changes: Mapping[int, Changes] = {}
         self.tolerance: float | None = None
         self._given = arguments, keywords, output, generator_state
@@ -42,7 +47,7 @@ class Visit:
     @cached_property
     def natural(self) -> Run:
         """The call as the module ran it."""
-        return open_call(self.layers, *self._given)
+        return open_call(self.layers, *self._given, call=self.call)
 
     @property
     def run(self) -> Run:
