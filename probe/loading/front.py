@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ProbeError
 from .checkpoint import Checkpoint, Source
@@ -27,6 +27,7 @@ from .opening import open_path
 from .own import fill, unwrapped
 from .plans import Found
 from .reading import ERRORS, Contents, listed
+from .unusable import check_usable
 
 #: The most bytes that the arrays of a file may take, unless more are asked for.
 MEMORY = 4_000_000_000
@@ -112,19 +113,27 @@ def _load(
         raise ProbeError(f"memory={memory!r} must be a number of bytes, 1 or more, such as {MEMORY}.")
     contents = open_path(path, memory)
     what = f"{str(path)!r}, a file of the kind {contents.format!r}"
-    called, skipped = _renamed(contents.tensors, names)
+    called, skipped = _renamed(contents, names)
     if into is not None:
         choices.check_all_taken(what + " loaded into a module")
-        found = _filled(contents, called, into)
+        found = _filled(contents, called, into, skipped)
     else:
-        found = _loaded(contents, called, choices, None if any(names.values()) else skipped, what)
+        found = _loaded(contents, called, choices, skipped, what, renamed=any(names.values()))
     return replace(found, source=replace(found.source, path=path))
 
 
 def _loaded(
-    contents: Contents, called: Mapping[str, str], choices: Choices, skipped: frozenset[str] | None, what: str
+    contents: Contents,
+    called: Mapping[str, str],
+    choices: Choices,
+    skipped: frozenset[str],
+    what: str,
+    *,
+    renamed: bool,
 ) -> Checkpoint:
-    found = _found(contents, called, choices, skipped)
+    found = _found(contents, called, choices, None if renamed else skipped)
+    layers = [tuple(called.get(name, name) for name in one.arrays) for one in found]
+    check_usable(layers, contents.left_out, skipped)
     if not found and contents.refusal:
         raise ProbeError(contents.refusal)
     if not found:
@@ -205,18 +214,19 @@ def _asked(find: Callable[..., list[Found]], *given: Any) -> list[Found]:
         ) from error
 
 
-def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str | None]) -> tuple[dict[str, str], frozenset[str]]:
+def _renamed(contents: Contents, names: Mapping[str, str | None]) -> tuple[dict[str, str], frozenset[str]]:
     """Return the file's names by those that a caller gave, without what is left out; and the names left out."""
-    called: dict[str, str] = {name: name for name in tensors}
+    called: dict[str, str] = {name: name for name in contents.tensors}
     skipped: set[str] = set()
     for pattern, new in names.items():
-        matching = [name for name in tensors if name == pattern or fnmatch.fnmatchcase(name, pattern)]
+        every = [*contents.tensors, *contents.left_out]
+        matching = [name for name in every if name == pattern or fnmatch.fnmatchcase(name, pattern)]
         if new is None:
             skipped |= {pattern, *matching}
-        elif matching != [pattern]:
-            raise ProbeError(
-                f"names= calls {pattern!r} {new!r}, and the file has no array of that name; it has {listed(tensors)}."
-            )
+        elif matching != [pattern] or pattern not in contents.tensors:
+            held = contents.left_out.get(pattern)
+            found = f"that holds {held}" if held else "the file has no array of that name"
+            raise ProbeError(f"names= calls {pattern!r} {new!r}, and {found}; it has {listed(contents.tensors)}.")
         for name in matching:
             called.pop(name, None)
             if new is not None:
@@ -247,10 +257,11 @@ def _checkpoint(contents: Contents, called: Mapping[str, str], found: list[Found
     rest = {name: tensor for name, tensor in contents.tensors.items() if name not in used}
     if isinstance(contents.description, Converted):
         rest = {contents.description.arrays.get(name, name): tensor for name, tensor in rest.items()}
-    return Checkpoint({one.name: one.module for one in found}, rest, source, arrays, contents.left_out)
+    return Checkpoint({one.name: one.module for one in found}, rest, source, arrays, tuple(contents.left_out))
 
 
-def _filled(contents: Contents, called: Mapping[str, str], into: nn.Module) -> Checkpoint:
+def _filled(contents: Contents, called: Mapping[str, str], into: nn.Module, skipped: frozenset[str]) -> Checkpoint:
+    check_usable([tuple(called.values())], contents.left_out, skipped)
     tensors = unwrapped({new: contents.tensors[old] for new, old in called.items()})
     modules = fill(into, tensors)
     arrays = {

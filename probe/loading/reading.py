@@ -8,7 +8,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,9 @@ BOMB_BYTES, BOMB_RATIO = 50_000_000, 50
 MOST_VALUES, DEEPEST = 200_000, 50
 #: The record at the end of a zip archive, and the count in it that stands for more.
 _END_BYTES, _MANY = 22, 0xFFFF
+_MOST_AXES = 64
+#: What a list of Python's numbers is called, which is an array only where its name says so.
+LIST = "a list of Python's numbers"
 #: So many names a message lists.
 SHOWN = 8
 
@@ -90,7 +93,8 @@ class Contents:
         framework: who wrote it, such as `PyTorch`; `unknown` for numpy's files.
         format: what the file is, such as `TensorFlow checkpoint`.
         description: what the file itself says about its layers, for the layouts that read it; or None.
-        left_out: names of what is no array of numbers.
+        left_out: what was not read, by name: what it holds, where it is an array of what torch has no numbers for;
+            "" of what is no array.
         version: the framework's version, where the file says it.
         refusal: what is said if no recurrent network is found, where more is known than that.
     """
@@ -99,7 +103,7 @@ class Contents:
     framework: str
     format: str
     description: Any = None
-    left_out: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
     refusal: str = ""
 
@@ -130,19 +134,45 @@ def tensor_of(array: np.ndarray) -> Tensor | None:
     return torch.from_numpy(native)
 
 
-def collect(budget: Budget, arrays: Iterable[tuple[str, Any]]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Return named numpy arrays as tensors, and the names of those that hold no numbers."""
+def collect(budget: Budget, arrays: Iterable[tuple[str, Any]]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return named numpy arrays as tensors, and what the others hold, for which torch has no numbers.
+
+    Args:
+        budget: of the file, for messages.
+        arrays: by name, each an array, or a text that says what it holds.
+
+    Raises:
+        ProbeError: two have one name.
+    """
     tensors: dict[str, Tensor] = {}
-    left_out: list[str] = []
+    left_out: dict[str, str] = {}
     for name, array in arrays:
-        tensor = tensor_of(array)
-        if tensor is None:
-            left_out.append(name)
-        elif name in tensors:
+        if name in tensors or name in left_out:
             raise ProbeError(f"{str(budget.path)!r} holds two arrays of the name {name!r}. The file is damaged.")
+        tensor = None if isinstance(array, str) else tensor_of(array)
+        if tensor is None:
+            left_out[name] = array if isinstance(array, str) else no_numbers(array.dtype)
         else:
             tensors[name] = tensor
-    return tensors, tuple(left_out)
+    return tensors, left_out
+
+
+def is_list(value: Any) -> bool:
+    """Return whether a value is a list of Python's numbers, or of such lists."""
+    # Not deeper than any array: a list may hold itself.
+    for _ in range(_MOST_AXES):
+        if not isinstance(value, (list, tuple)) or not value:
+            return False
+        value = value[0]
+        if isinstance(value, (bool, int, float)):
+            return True
+    return False
+
+
+def no_numbers(dtype: np.dtype[Any]) -> str:
+    """Return in words what an array holds whose dtype is none of torch's."""
+    kinds = {"O": "Python's objects", "U": "text", "S": "text", "V": f"raw bytes ({dtype.str}, as of a bfloat16)"}
+    return kinds.get(dtype.kind, f"numbers of the kind {dtype.name}")
 
 
 @dataclass

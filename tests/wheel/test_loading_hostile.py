@@ -62,7 +62,7 @@ def test_an_object_array_is_not_opened(tmp_path: Path) -> None:
         _ = probe.load(tmp_path / "a.npz")
     named: dict[str, Any] = {name: value.numpy() for name, value in nn.GRU(1, 2).state_dict().items()}
     np.savez(tmp_path / "b.npz", allow_pickle=True, w=harmful, **named)
-    assert probe.load(tmp_path / "b.npz").not_understood == ("w",)
+    assert probe.load(tmp_path / "b.npz", names={"w": None}).not_understood == ("w",)
     _ = (tmp_path / "a.pkl").write_bytes(pickle.dumps({"w": np.array([{}, []], dtype=object)}))
     with pytest.raises(
         ProbeError, match=r"cannot be read as a pickle of arrays \(an array of 'O8', which are no numbers\)"

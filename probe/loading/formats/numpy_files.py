@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
-from ..reading import MOST_VALUES, Budget, Contents, check_archive, collect, count, reading
+from ..reading import MOST_VALUES, Budget, Contents, check_archive, collect, count, no_numbers, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ def read_archive(path: Path, budget: Budget) -> Contents:
         tensors, left_out = collect(
             budget, ((name.removesuffix(_ENDING), _array(archive.read(name), name, budget)) for name in names)
         )
-    return Contents(tensors, "unknown", "npz archive", left_out=(*left_out, *other))
+    return Contents(tensors, "unknown", "npz archive", left_out=left_out | dict.fromkeys(other, ""))
 
 
 def read_folder(path: Path, budget: Budget) -> Contents:
@@ -67,7 +67,7 @@ def _parts(content: bytes) -> list[bytes]:
     return [*parts, content[start:]]
 
 
-def _in_folder(path: Path, budget: Budget) -> Iterator[tuple[str, np.ndarray]]:
+def _in_folder(path: Path, budget: Budget) -> Iterator[tuple[str, Any]]:
     for file in sorted(path.rglob(f"*{_ENDING}")):
         # A link could lead to any file of the machine.
         if file.is_symlink() or not file.resolve().is_relative_to(path.resolve()):
@@ -93,8 +93,8 @@ def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return header(stream)
 
 
-def _array(content: bytes, name: str, budget: Budget) -> np.ndarray:
-    """Return the array of an .npy file's bytes; one of objects comes back without them.
+def _array(content: bytes, name: str, budget: Budget) -> np.ndarray | str:
+    """Return the array of an .npy file's bytes; of objects a text that says so.
 
     numpy.load makes room for the shape that a header claims before it looks for the numbers.
     """
@@ -103,7 +103,7 @@ def _array(content: bytes, name: str, budget: Budget) -> np.ndarray:
     stream = io.BytesIO(content)
     shape, fortran, dtype = _header(stream)
     if dtype.hasobject:
-        return np.empty(0, dtype=object)
+        return no_numbers(dtype)
     data = content[stream.tell() :]
     if count(shape) * dtype.itemsize != len(data):
         raise ValueError(f"{name!r} has {len(data)} bytes for an array of shape {shape} of {dtype}")

@@ -67,7 +67,7 @@ def read(path: Path, budget: Budget) -> Contents:
             tensors |= {start + name: tensor for name, tensor in own.items() if tensor.dim() or name in kept}
     version = f"{model.producer_name} {model.producer_version}".strip()
     described = OnnxModel(path, model.graph, constants)
-    return Contents(tensors, "ONNX", "ONNX model", described, tuple(left_out), version)
+    return Contents(tensors, "ONNX", "ONNX model", described, dict.fromkeys(left_out, ""), version)
 
 
 def graphs(graph: Any, start: str, depth: int) -> Iterator[tuple[str, Any]]:
