@@ -67,7 +67,8 @@ def load(
             ...
         activation: of a plain RNN's state, or of a gated layer's candidate, where the file does not say it.
         reset: where a GRU without biases resets, `before` or `after` the product.
-        gate_order: of arrays with torch's names, where it is not torch's, such as `i o f g` or `z r n`.
+        gate_order: how the gates follow each other in arrays with torch's names, such as `i o f g` or `z r n`:
+            where it is not torch's order, and wherever `names=` gave them these names.
         memory: the most bytes that the arrays may take.
 
     Returns:
@@ -84,7 +85,7 @@ def load(
         "reset": reset,
         "gate_order": gate_order,
     }
-    choices = Choices(given)
+    choices = Choices(given, _renames(names))
     return _load(Path(path), into, names or {}, choices, memory)
 
 
@@ -102,7 +103,7 @@ def survey(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple[Chec
     """
     more = dict(given)
     names, memory = more.pop("names", None), more.pop("memory", MEMORY)
-    choices = Choices(more, survey=True)
+    choices = Choices(more, _renames(names), survey=True)
     return _load(Path(path), None, names or {}, choices, memory), tuple(choices.open)
 
 
@@ -116,7 +117,7 @@ def _load(
     called, skipped = _renamed(contents, names)
     if into is not None:
         choices.check_all_taken(what + " loaded into a module")
-        found = _filled(contents, called, into, skipped)
+        found = _filled(contents, called, into, choices, skipped)
     else:
         found = _loaded(contents, called, choices, skipped, what, renamed=any(names.values()))
     return replace(found, source=replace(found.source, path=path))
@@ -134,6 +135,13 @@ def _loaded(
     found = _found(contents, called, choices, None if renamed else skipped)
     layers = [tuple(called.get(name, name) for name in one.arrays) for one in found]
     check_usable(layers, contents.left_out, skipped)
+    for one in found:
+        if not choices.renamed.keys().isdisjoint(one.arrays):
+            order = f" and the gates in the order {one.gate_order}" if one.gate_order else ""
+            choices.assume(
+                f"{one.name or 'the network'}: it computes what a {one.layout} computes, with arrays in its "
+                f"layout{order}, as names= calls them"
+            )
     if not found and contents.refusal:
         raise ProbeError(contents.refusal)
     if not found:
@@ -141,7 +149,8 @@ def _loaded(
             f"There are no weights of a recurrent network in {what}. {_likely(contents)}Known are torch's names "
             "(NETWORK.weight_ih_l0 and NETWORK.weight_hh_l0), Keras's (LAYER/kernel and LAYER/recurrent_kernel) and "
             f"TensorFlow 1's (basic_lstm_cell/kernel); there is {listed(contents.tensors)}. Say with names= what "
-            "they are called there, such as names={'my_array': 'encoder.weight_ih_l0'}."
+            "they are called there, such as names={'my_array': 'encoder.weight_ih_l0'}, and with gate_order= how the "
+            "gates of a cell written by hand follow each other in them."
         )
     choices.check_all_taken(what)
     checkpoint = _checkpoint(contents, called, found, choices)
@@ -214,6 +223,15 @@ def _asked(find: Callable[..., list[Found]], *given: Any) -> list[Found]:
         ) from error
 
 
+def _renames(names: Mapping[str, str | None] | None) -> dict[str, str]:
+    """Return the file's names by those that a caller gave, of arrays whose own names say nothing of what they are."""
+    return {new: old for old, new in (names or {}).items() if new and _last(new) != _last(old)}
+
+
+def _last(name: str) -> str:
+    return re.split(r"[./]", name)[-1]
+
+
 def _renamed(contents: Contents, names: Mapping[str, str | None]) -> tuple[dict[str, str], frozenset[str]]:
     """Return the file's names by those that a caller gave, without what is left out; and the names left out."""
     called: dict[str, str] = {name: name for name in contents.tensors}
@@ -260,7 +278,9 @@ def _checkpoint(contents: Contents, called: Mapping[str, str], found: list[Found
     return Checkpoint({one.name: one.module for one in found}, rest, source, arrays, tuple(contents.left_out))
 
 
-def _filled(contents: Contents, called: Mapping[str, str], into: nn.Module, skipped: frozenset[str]) -> Checkpoint:
+def _filled(
+    contents: Contents, called: Mapping[str, str], into: nn.Module, choices: Choices, skipped: frozenset[str]
+) -> Checkpoint:
     check_usable([tuple(called.values())], contents.left_out, skipped)
     tensors = unwrapped({new: contents.tensors[old] for new, old in called.items()})
     modules = fill(into, tensors)
@@ -270,4 +290,8 @@ def _filled(contents: Contents, called: Mapping[str, str], into: nn.Module, skip
     }
     used = {name for every in arrays.values() for name in every}
     rest = {name: tensor for name, tensor in tensors.items() if name not in used}
-    return Checkpoint(modules, rest, Source(contents.framework, contents.format, version=contents.version), arrays)
+    for name, every in arrays.items():
+        if not choices.renamed.keys().isdisjoint(every):
+            choices.assume(f"{name or 'the module'}: arrays that names= renamed are in the layout of the module")
+    source = Source(contents.framework, contents.format, assumed=tuple(choices.assumed), version=contents.version)
+    return Checkpoint(modules, rest, source, arrays)
