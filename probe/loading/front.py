@@ -16,11 +16,11 @@ from ..errors import ProbeError
 from .checkpoint import Checkpoint, Source
 from .choices import Choices, Open
 from .finders import finders
-from .formats.converted_folder import Converted
 from .formats.graph_def import FrozenGraph
 from .formats.inert import Objects
 from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
+from .formats.safetensors_file import Converted
 from .initial import check_initial
 from .layouts import converted, gate_objects, keras_layers, onnx_nodes, tf1_graph
 from .opening import open_path

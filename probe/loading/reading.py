@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import math
-import pickle
-import struct
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,32 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..damaged import ERRORS
 from ..errors import ProbeError
 
 if TYPE_CHECKING:
     import numpy as np
 
-#: What libraries raise on damaged or hostile files.
-ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    pickle.PickleError,
-    struct.error,
-    tokenize.TokenError,  # of an .npy file's header
-    zipfile.BadZipFile,
-    zlib.error,
-)
 #: An archive that unpacks to more than this is refused if it also unpacks to more than so many times its size.
 BOMB_BYTES, BOMB_RATIO = 50_000_000, 50
 #: So many values, one inside another or beside each other, a file may hold.
