@@ -10,8 +10,10 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -281,22 +283,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if sys.stdout is None:
+        _complain("standard output is closed, and results go there; give it a file, or /dev/null")
+        return FAILED
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal's encoding has no letter for is written as its number.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    code = 0
     try:
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
-        _complain(" ".join(str(error).split()))
-        return USAGE
+        code = _failed(" ".join(str(error).split()), USAGE)
     except ProbeError as error:
-        _complain(str(error) + _where_said(str(error), words[0]))
-        return FAILED
+        code = _failed(str(error) + _where_said(str(error), words[0]))
+    except SystemExit as error:
+        code = _failed(
+            f"code that was run asked to exit ({error.code!r}) before the command was done. Take that out."
+        )
     except KeyboardInterrupt:
-        _complain("interrupted")
-        return INTERRUPTED
+        code = _failed("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # The reader left (`rnn-probe ... | head`): nothing is wrong, and the last flush must not say so.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return 0
+        # The reader left (`rnn-probe ... | head`): nothing is wrong.
+        _drop_output()
+    except OSError as error:
+        what = repr(error.filename) if error.filename else "standard output"
+        code = _failed(f"{what} cannot be read or written: {error.strerror or error}. Give a place with room.")
+        _drop_output()
+    return code
+
+
+def _failed(message: str, code: int = FAILED) -> int:
+    _complain(message)
+    return code
 
 
 def _where_said(message: str, command: str) -> str:
@@ -329,8 +349,15 @@ def _emit(text: str) -> None:
     sys.stdout.flush()
 
 
+def _drop_output() -> None:
+    """Send what is still to be written nowhere, so that the last flush has nothing to say."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _complain(message: str) -> None:
-    sys.stderr.write("rnn-probe: " + " ".join(message.split("\n")) + "\n")
+    # Where nobody listens the exit code says it.
+    with suppress(OSError, AttributeError):
+        sys.stderr.write("rnn-probe: " + " ".join(message.split("\n")) + "\n")
 
 
 if __name__ == "__main__":

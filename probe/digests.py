@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .files import check_regular
+
 #: What a digest is called in a file of JSON.
 KEY = "sha256"
 
@@ -27,6 +29,7 @@ def of_bytes(*contents: bytes | memoryview) -> str:
 
 def of_file(path: Path) -> str:
     """Return the SHA-256 of a file, which is read piece by piece."""
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .errors import ProbeError
 
@@ -19,6 +22,40 @@ except ImportError:  # Windows
 
 #: What the names of unfinished files and folders end in, which begin with a dot and the name that they will have.
 _UNFINISHED = ".rnn-probe-unfinished"
+
+
+def as_path(given: Any, what: str = "The path") -> Path:
+    """Return what somebody gave as a path.
+
+    Args:
+        given: a text or a `pathlib.Path`.
+        what: it is, for the message.
+
+    Raises:
+        ProbeError: it is of another type, empty, or holds a character that no path has.
+    """
+    named = given.__fspath__() if isinstance(given, os.PathLike) else given
+    if not isinstance(named, str):
+        raise ProbeError(f"{what} {str(given)[:80]!r} is a {type(given).__name__}; give a text or a pathlib.Path.")
+    if not named or "\0" in named:
+        raise ProbeError(f"{what} {named[:80]!r} is the path of nothing. Give the path of a file or a folder.")
+    return Path(given)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a regular file: of a pipe or device nobody knows whether it ever ends.
+
+    Raises:
+        OSError: it is none, or cannot be read.
+    """
+    check_regular(path)
+    return path.read_bytes()
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError where a path is that of no regular file."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, f"{path.name!r} is no regular file")
 
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> Path:
@@ -37,7 +74,7 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> Path
     Raises:
         ProbeError: the file cannot be written; nothing is left behind.
     """
-    path = Path(path)
+    path = as_path(path)
     # Names of files may hold what no UTF-8 has.
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with unfinished(path) as temporary:

@@ -14,7 +14,7 @@ from . import digests
 from .claims import Claim
 from .damaged import ERRORS
 from .errors import ProbeError
-from .files import write_atomically
+from .files import as_path, read_bytes, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ class Finding:
         Raises:
             ProbeError: a file cannot be written.
         """
-        folder = Path(folder)
+        folder = as_path(folder)
         files: dict[str, str | bytes] = {
             "measurements.csv": to_csv(self.measurements),
             "claims.json": _json([_rounded(claim.to_dict()) for claim in self.claims]),
@@ -138,7 +138,7 @@ class Finding:
         """
         import pandas as pd
 
-        folder = Path(folder)
+        folder = as_path(folder)
         try:
             about = _about(folder)
             content = {name: _content(folder, name, digest) for name, digest in about["files"].items()}
@@ -186,7 +186,7 @@ def _about(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: it was changed after it was written, or is no finding.
     """
-    about = json.loads((folder / "finding.json").read_text(encoding="utf-8"))
+    about = json.loads(read_bytes(folder / "finding.json"))
     digests.check_seal(about)
     kinds = {"question": str, "title": str, "provenance": dict, "notes": dict, "files": dict}
     for name, kind in kinds.items():
@@ -199,7 +199,7 @@ def _content(folder: Path, name: str, digest: str) -> bytes:
     file = folder / name
     if not file.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{name[:60]!r} is no file of the folder")
-    content = file.read_bytes()
+    content = read_bytes(file)
     if digests.of_bytes(content) != digest:
         raise ValueError(f"{name!r} was damaged or changed after it was written: its digest differs")
     return content

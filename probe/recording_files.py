@@ -15,7 +15,7 @@ from torch import Tensor
 from . import digests, tensor_files
 from .damaged import ERRORS
 from .errors import ProbeError
-from .files import write_atomically
+from .files import as_path, check_regular, read_bytes, write_atomically
 from .nested import flatten, unflatten
 from .recording import LayerRecording, Recording
 from .signals import as_signal
@@ -85,7 +85,7 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
     Raises:
         ProbeError: the file is missing, damaged, changed since it was written, or no recording.
     """
-    return opened(Path(path), check=True)
+    return opened(as_path(path), check=True)
 
 
 def opened(path: Path, *, check: bool) -> Recording:
@@ -97,7 +97,7 @@ def opened(path: Path, *, check: bool) -> Recording:
     """
     try:
         if path.is_dir():
-            described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+            described = json.loads(read_bytes(path / DESCRIPTION))
             _check_format(described)
             digests.check_seal(described)
             tensors = {name: _mapped(path, name, digest, check=check) for name, digest in described["files"].items()}
@@ -125,6 +125,7 @@ def _mapped(folder: Path, name: str, digest: str, *, check: bool) -> Tensor:
         raise ValueError(f"{name[:60]!r} is no file of the folder")
     if check and digests.of_file(file) != digest:
         raise ValueError(f"{file.name!r} was damaged or changed after it was written: its digest differs")
+    check_regular(file)
     # Copy-on-write: torch warns about arrays that cannot be written.
     array = np.load(file, mmap_mode="c", allow_pickle=False)
     return torch.from_numpy(array) if array.size else torch.from_numpy(np.array(array))

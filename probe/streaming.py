@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .batches import Batch, grown_axis
 from .errors import ProbeError
-from .files import unfinished
+from .files import as_path, unfinished
 from .nested import flatten
 from .recording import Recording
 from .recording_files import describe, opened, tensor_names, write_description
@@ -78,7 +78,7 @@ def stream(out: str | os.PathLike[str], batch: Batch, record: Callable[..., Reco
     Raises:
         ProbeError: the folder exists or cannot be written, or the rows depend on each other.
     """
-    folder = Path(out)
+    folder = as_path(out, "out=")
     if folder.exists():
         raise ProbeError(f"out={os.fspath(out)!r} exists; give a new folder, or remove it first.")
     with unfinished(folder, folder=True) as partial:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from .digests import KEY, canonical, of_bytes
+from .files import check_regular
 
 #: Who says something about a file in its metadata.
 OURS = "rnn-probe"
@@ -86,6 +87,7 @@ def read(path: Path, take: Callable[[str, int], None] = lambda *_: None) -> Tens
         OSError: the file cannot be read.
         ValueError: it is damaged, or no such file; or it is ours, and not as it was written.
     """
+    check_regular(path)
     with path.open("rb") as file:
         header, room = _header(file, path.stat().st_size, take)
         about = _about(header)
@@ -114,6 +116,7 @@ def about_of(path: Path) -> Any:
     Raises:
         OSError, ValueError: as of `read`.
     """
+    check_regular(path)
     with path.open("rb") as file:
         return _about(_header(file, path.stat().st_size, lambda *_: None)[0])
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def to_json(value: Any) -> str:
     """Return values as JSON."""
-    return json.dumps(_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(_jsonable(value), indent=2, allow_nan=False)
 
 
 def _jsonable(value: Any) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from . import tensor_files
 from .damaged import ERRORS
 from .errors import ProbeError
+from .files import as_path
 from .findings import Finding
 from .loading.front import load
 from .recording_files import DESCRIPTION, load_recording
@@ -41,7 +42,7 @@ def verify(path: str | os.PathLike[str]) -> tuple[Verified, ...]:
     Raises:
         ProbeError: there is nothing of the kind.
     """
-    path = Path(path)
+    path = as_path(path)
     if not os.path.lexists(path):
         raise ProbeError(f"{str(path)!r} does not exist. Give a recording, a finding, or a folder with some of them.")
     found = tuple(_verified(kind, at) for kind, at in _below(path))

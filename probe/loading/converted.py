@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ..errors import ProbeError
-from ..files import is_unfinished, remove, write_atomically
+from ..files import as_path, is_unfinished, remove, write_atomically
 from ..inspection import inspect
 from ..tensor_files import OURS, about_of, as_bytes
 from .checkpoint import Checkpoint
@@ -127,7 +127,7 @@ def convert(checkpoint: Checkpoint, folder: str | os.PathLike[str], *, overwrite
         ProbeError: a network is of a class that has no description, the folder holds something else, or a file cannot
             be written.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     recurrent, tensors = checkpoint.recurrent, checkpoint.tensors
     keys = iter(keys_of([*recurrent, *tensors]))
     networks = {name: {"key": next(keys), **describe(module)} for name, module in recurrent.items()}

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import ProbeError
+from ..files import as_path
 from .checkpoint import Checkpoint, Source
 from .choices import Choices, Open
 from .finders import finders
@@ -86,7 +87,7 @@ def load(
         "gate_order": gate_order,
     }
     choices = Choices(given, _renames(names))
-    return _load(Path(path), into, names or {}, choices, memory)
+    return _load(as_path(path), into, names or {}, choices, memory)
 
 
 def survey(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple[Checkpoint, tuple[Open, ...]]:
@@ -104,7 +105,7 @@ def survey(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple[Chec
     more = dict(given)
     names, memory = more.pop("names", None), more.pop("memory", MEMORY)
     choices = Choices(more, _renames(names), survey=True)
-    return _load(Path(path), None, names or {}, choices, memory), tuple(choices.open)
+    return _load(as_path(path), None, names or {}, choices, memory), tuple(choices.open)
 
 
 def _load(
@@ -112,6 +113,8 @@ def _load(
 ) -> Checkpoint:
     if isinstance(memory, bool) or not isinstance(memory, int) or memory < 1:
         raise ProbeError(f"memory={memory!r} must be a number of bytes, 1 or more, such as {MEMORY}.")
+    if not isinstance(into, nn.Module | None):
+        raise ProbeError(f"into= is a {type(into).__name__}; give a torch.nn.Module, which takes the file's arrays.")
     contents = open_path(path, memory)
     what = f"{str(path)!r}, a file of the kind {contents.format!r}"
     called, skipped = _renamed(contents, names)
@@ -224,7 +227,17 @@ def _asked(find: Callable[..., list[Found]], *given: Any) -> list[Found]:
 
 
 def _renames(names: Mapping[str, str | None] | None) -> dict[str, str]:
-    """Return the file's names by those that a caller gave, of arrays whose own names say nothing of what they are."""
+    """Return the file's names by those that a caller gave, of arrays whose own names say nothing of what they are.
+
+    Raises:
+        ProbeError: names= is no dict of texts.
+    """
+    pairs = names.items() if isinstance(names, Mapping) else [] if names is None else [(None, names)]
+    if not all(isinstance(old, str) and isinstance(new, str | None) for old, new in pairs):
+        raise ProbeError(
+            f"names={str(names)[:80]} must be a dict: what each array is to be called by its name in the file, or "
+            "None to leave it out, such as {'my_array': 'encoder.weight_ih_l0'}."
+        )
     return {new: old for old, new in (names or {}).items() if new and _last(new) != _last(old)}
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..damaged import ERRORS
 from ..errors import ProbeError
+from ..files import check_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -239,6 +240,7 @@ def not_installed(path: Path, what: str, package: str, extra: str) -> ProbeError
 
 def file_bytes(path: Path, budget: Budget) -> bytes:
     """Return the bytes of a file that is not too large."""
+    check_regular(path)
     budget.take(path.name, path.stat().st_size)
     return path.read_bytes()
 

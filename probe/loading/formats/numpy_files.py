@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
+from ...files import check_regular
 from ..reading import MOST_VALUES, Budget, Contents, check_archive, collect, count, no_numbers, reading
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def _in_folder(path: Path, budget: Budget) -> Iterator[tuple[str, Any]]:
 
 
 def _bytes(file: Path, budget: Budget) -> bytes:
+    check_regular(file)
     if file.stat().st_size > budget.memory:
         budget.take(file.name, file.stat().st_size)
     return file.read_bytes()
