@@ -59,7 +59,7 @@ class Plan:
         place: after which step of the machine's.
         left: how many steps follow.
         pairs: how many pairs are run.
-        iterations: of the search; 0 where it would cost too much.
+        iterations: of the search; 0 where it would cost too much, or the readout has no gradient.
     """
 
     place: int
@@ -169,7 +169,8 @@ def plan(prepared: Prepared, end: tail.Tail) -> Plan:
     whole = one * max(left, 1) + read
     iterations = int(min(ITERATIONS, BUDGET_OF_SEARCH / (whole * SEARCHED * searches * BACK)))
     pairs = int(np.clip(BUDGET_OF_PAIRS / (whole * 14), FEWEST_PAIRS, MOST_PAIRS))
-    return Plan(end.steps - 1 - left, left, pairs, iterations if iterations >= FEWEST_ITERATIONS else 0)
+    searched = iterations >= FEWEST_ITERATIONS and prepared.head is not None and prepared.head.differentiable
+    return Plan(end.steps - 1 - left, left, pairs, iterations if searched else 0)
 
 
 def _puts(

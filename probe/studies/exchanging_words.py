@@ -69,6 +69,12 @@ def notes(
     found = {"lead": words, "answer": words, "setup": setup}
     if not wrong:
         found["search"] = _search(table, plan, levels=levels, held_out=held_out)
+        if prepared.head is not None and not prepared.head.differentiable:
+            found["search"] = (
+                "Directions were not searched for: the search follows the gradient of the readout, and the readout's "
+                "function has none (it goes through numpy, or a part of it does not hand gradients on). Write it in "
+                "torch, or give an nn.Module, to have them searched for."
+            )
     return found
 
 
