@@ -49,7 +49,7 @@ class Choices:
         reset: where a GRU resets, before or after the product.
         gate_order: of arrays with torch's names, such as "i o f g".
         names: OLD=NEW, what an array is to be called that is not recognised; OLD= leaves it out.
-        memory: the most bytes that the arrays may take.
+        memory: the most bytes that loading may take at its peak, three times those of the arrays.
     """
 
     forget_bias: float | None = None

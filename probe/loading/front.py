@@ -30,8 +30,8 @@ from .plans import Found
 from .reading import ERRORS, Contents, listed
 from .unusable import check_usable
 
-#: The most bytes that the arrays of a file may take, unless more are asked for.
-MEMORY = 4_000_000_000
+#: The most bytes that loading a file may take at its peak, unless more are asked for.
+MEMORY = 8_000_000_000
 
 
 def load(
@@ -70,7 +70,8 @@ def load(
         reset: where a GRU without biases resets, `before` or `after` the product.
         gate_order: how the gates follow each other in arrays with torch's names, such as `i o f g` or `z r n`:
             where it is not torch's order, and wherever `names=` gave them these names.
-        memory: the most bytes that the arrays may take.
+        memory: the most bytes that loading may take at its peak. Numbers lie in memory up to three times: as they
+            were read, in torch's order, and in their module.
 
     Returns:
         The modules by name, all other arrays, and where they came from.

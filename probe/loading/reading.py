@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: An archive that unpacks to more than this is refused if it also unpacks to more than so many times its size.
 BOMB_BYTES, BOMB_RATIO = 50_000_000, 50
+#: How often an array lies in memory at the same time at most: as it was read, in torch's order, and in its module.
+COPIES = 3
 #: So many values, one inside another or beside each other, a file may hold.
 MOST_VALUES, DEEPEST = 200_000, 50
 #: The record at the end of a zip archive, and the count in it that stands for more.
@@ -35,29 +37,54 @@ SHOWN = 8
 
 @dataclass
 class Budget:
-    """How much memory the arrays of a file may take together.
+    """How much memory reading a file may take at its peak.
 
     Attributes:
         path: the file, for messages.
-        memory: bytes.
-        taken: bytes of the arrays that were read.
+        memory: the most bytes.
+        taken: bytes of what was read, each as often as it may lie in memory at the same time.
+        held: bytes of the arrays, each once.
+        stored: bytes of the files that they were read from.
     """
 
     path: Path
     memory: int
     taken: int = 0
+    held: int = 0
+    stored: int = 0
 
-    def take(self, name: str, size: int) -> None:
-        """Count an array before it is read.
+    def __post_init__(self) -> None:
+        if not self.stored and self.path.is_file():
+            self.stored = self.path.stat().st_size
+
+    def take(self, name: str, size: int, *, copies: int = COPIES) -> None:
+        """Count what is read before it is.
+
+        Args:
+            name: of it, for the message.
+            size: in bytes.
+            copies: how often it may lie in memory at the same time.
 
         Raises:
-            ProbeError: it is negative in size, or too large together with those before it.
+            ProbeError: it is negative in size, too large together with what came before it, or much larger than the
+                files that it comes from.
         """
-        self.taken += size
-        if size < 0 or self.taken > self.memory:
+        self.held += size
+        self.taken += copies * size
+        self.check(name, size)
+        if self.held > BOMB_BYTES and self.held > BOMB_RATIO * self.stored:
             raise ProbeError(
-                f"{str(self.path)!r} needs more than {self.memory:,} bytes (at {name!r}, which takes {size:,}). If "
-                "the file is meant to be that large, give memory=, the most bytes that its arrays may take."
+                f"{str(self.path)!r} holds {self.stored:,} bytes and claims arrays of {self.held:,} (at {name!r}), "
+                "more than a file of weights does. Write the arrays out, or leave them out of the file."
+            )
+
+    def check(self, name: str, size: int) -> None:
+        """Raise ProbeError where there is no room for so many bytes, or none for what was taken."""
+        if size < 0 or max(size, self.taken) > self.memory:
+            raise ProbeError(
+                f"{str(self.path)!r} needs more than {self.memory:,} bytes (at {name!r}, which takes {size:,}; read, "
+                f"put into another order and into a module, numbers lie in memory {COPIES} times). If the file is "
+                "meant to be that large, give memory=, the most bytes that loading it may take."
             )
 
 
@@ -102,11 +129,14 @@ def reading(path: Path, kind: str, advice: str) -> Iterator[None]:
 
 
 def tensor_of(array: np.ndarray) -> Tensor | None:
-    """Return a copy of a numpy array as a tensor of its own, or None where torch has no such numbers."""
+    """Return a numpy array as a tensor with memory of its own, or None where torch has no such numbers."""
     import numpy as np
 
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         return None
+    flags = array.flags
+    if flags.owndata and flags.writeable and flags.c_contiguous and array.dtype.isnative:
+        return torch.from_numpy(array)
     native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
     return torch.from_numpy(native)
 
@@ -241,7 +271,9 @@ def not_installed(path: Path, what: str, package: str, extra: str) -> ProbeError
 def file_bytes(path: Path, budget: Budget) -> bytes:
     """Return the bytes of a file that is not too large."""
     check_regular(path)
-    budget.take(path.name, path.stat().st_size)
+    size = path.stat().st_size
+    budget.stored += size if path != budget.path else 0
+    budget.take(path.name, size, copies=1)
     return path.read_bytes()
 
 

@@ -364,7 +364,7 @@ def test_dynets_text_is_read(tmp_path: Path) -> None:
         (b"#Parameter# /a {2,2} 9 ZERO_GRAD\n1 2 3\n", r"'/a' has 3 numbers for the shape \(2, 2\)"),
         (b"#Parameter# /a {2} 9 ZERO_GRAD\n1 x\n", r"cannot be read as a file of DyNet \("),
         (b"#Parameter# /a {2,2}\n1 2 3 4\n", r"line 1 is no parameter's"),
-        (b"#Parameter# /a {1000000000000,9} 9 ZERO_GRAD\n1 2\n", r"needs more than 4,000,000,000 bytes"),
+        (b"#Parameter# /a {1000000000000,9} 9 ZERO_GRAD\n1 2\n", r"needs more than 8,000,000,000 bytes"),
     ],
 )
 def test_what_is_no_file_of_dynet_is_refused(content: bytes, message: str, tmp_path: Path) -> None:

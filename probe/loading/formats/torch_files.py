@@ -42,6 +42,8 @@ def read(path: Path, budget: Budget) -> Contents:
     if is_archive:
         with reading(path, "a state_dict", ADVICE), zipfile.ZipFile(path) as archive:
             check_archive(archive, budget)
+    # An archive says how large it is; of an older file it is known when it was read.
+    budget.check(path.name, path.stat().st_size)
     arrays, format_ = _state_dict(path, _unpickled(path))
     tensors = {name: value for name, value in arrays.items() if isinstance(value, Tensor)}
     for name, tensor in tensors.items():
