@@ -56,6 +56,17 @@ class OwnModule(nn.Module, ABC):
         """Raise ProbeError where it cannot be called with an input and an initial state (or None)."""
 
 
+class Turning(nn.Module, ABC):
+    """A module around others that gives some of them each sequence from its end.
+
+    A step of their layers is an index of the wrapper's input all the same.
+    """
+
+    @abstractmethod
+    def turned(self) -> nn.Module:
+        """Return the module that is given the sequences from their end."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """One recurrent layer of one direction inside a module.
@@ -65,13 +76,20 @@ class Layer:
             `encoder.rnn[0].reverse`; a cell that is called in a loop has its module's name alone.
         module: the torch module that runs it.
         level: which layer of a stack.
-        reverse: whether it reads its input from the end.
+        reverse: whether it is the second direction of its module.
+        turned: whether a wrapper gives its module each sequence from the end; see `Turning`.
     """
 
     name: str
     module: nn.Module
     level: int = 0
     reverse: bool = False
+    turned: bool = False
+
+    @property
+    def reads_back(self) -> bool:
+        """Whether the layer reads the input from its end."""
+        return self.reverse != self.turned
 
     @property
     def cell(self) -> Cell:
@@ -187,15 +205,16 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     if not isinstance(model, nn.Module):
         raise ProbeError(f"A model must be a torch.nn.Module; this is a {type(model).__name__}.")
     found: dict[str, Layer] = {}
+    turned = {inner for one in model.modules() if isinstance(one, Turning) for inner in one.turned().modules()}
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ProbeError(
                 f"{path or 'The model'!r} is a {type(module).__name__}, which torch lets nobody look into. "
                 "Give the Python module that it was made from."
             )
-        layers = _layers_of(_unwrapped(path), module)
+        layers = _layers_of(_unwrapped(path), module, module in turned)
         if any(layer.name in found for layer in layers):
-            layers = _layers_of(path, module)
+            layers = _layers_of(path, module, module in turned)
         found |= {layer.name: layer for layer in layers}
     if not found:
         raise ProbeError(
@@ -210,13 +229,13 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     return tuple(layer for name, layer in found.items() if name in wanted)
 
 
-def _layers_of(path: str, module: nn.Module) -> list[Layer]:
+def _layers_of(path: str, module: nn.Module, turned: bool) -> list[Layer]:
     if isinstance(module, nn.RNNCellBase):
         return [Layer(path or "[0]", module)]
     if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, OwnModule)):
         return []
     return [
-        Layer(f"{path}[{level}]" + (".reverse" if reverse else ""), module, level, reverse)
+        Layer(f"{path}[{level}]" + (".reverse" if reverse != turned else ""), module, level, reverse, turned)
         for level in range(levels(module))
         for reverse in (False, True)[: directions(module)]
     ]
@@ -225,7 +244,7 @@ def _layers_of(path: str, module: nn.Module) -> list[Layer]:
 def whole_module(layer: Layer) -> tuple[Layer, ...]:
     """Return every layer of the module that a layer belongs to, in torch's order of h_n."""
     path = layer.name if layer.is_cell else layer.name.removesuffix(".reverse").rpartition("[")[0]
-    return tuple(_layers_of(path, layer.module))
+    return tuple(_layers_of(path, layer.module, layer.turned))
 
 
 def _unwrapped(path: str) -> str:

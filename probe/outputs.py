@@ -99,14 +99,14 @@ def narrow_kernel(layer: Layer) -> Iterator[None]:
     """
     layers, module, cell = whole_module(layer), layer.module, layer.cell
     own = vars(module)
-    if not isinstance(module, nn.LSTM) or len(layers) > 1 or not isinstance(cell, LSTMCell) or "forward" in own:
+    if len(layers) > 1 or layer.turned or not isinstance(module, nn.LSTM) or "forward" in own:
         yield
         return
     usual = module.forward
 
     def forward(*arguments: Any, **keywords: Any) -> Any:
         call = read_call(layers, arguments, keywords)
-        if call.packed is not None or not narrow.suits(cell, call.x):
+        if call.packed is not None or not isinstance(cell, LSTMCell) or not narrow.suits(cell, call.x):
             return usual(*arguments, **keywords)
         signals, last = narrow.run(cell, call.x, call.initial[0], keep=False)
         return write_output(layers, signals[HIDDEN], [last], call)
