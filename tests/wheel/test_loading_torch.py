@@ -151,6 +151,16 @@ def test_a_checkpoint_of_several_networks_is_read(tmp_path: Path) -> None:
     assert str(checkpoint.source) == "PyTorch checkpoint, state_dicts under 'encoder', 'decoder'"
 
 
+def test_networks_lie_deep_in_a_checkpoint_and_an_optimizers_numbers_do_not(tmp_path: Path) -> None:
+    """At any depth and in lists; what an optimizer or scheduler keeps under the names of weights is no network."""
+    state = nn.LSTM(3, 5).state_dict()
+    content = {"run": {"nets": [{"encoder": state}, {"decoder": state}], "optimizer": {"exp_avg": state}}}
+    content |= {"scheduler": {"last": {"rnn": state}}, "lr_find": state}
+    checkpoint = probe.load(saved(tmp_path / "a.pt", content))
+    assert list(checkpoint.recurrent) == ["run.nets.0.encoder", "run.nets.1.decoder"]
+    assert checkpoint.tensors == {}
+
+
 def test_safetensors_files_are_read(tmp_path: Path) -> None:
     """They hold tensors by name and nothing else."""
     model = Model()
