@@ -103,7 +103,7 @@ def opened(path: Path, *, check: bool) -> Recording:
             tensors = {name: _mapped(path, name, digest, check=check) for name, digest in described["files"].items()}
         else:
             found = tensor_files.read(path)
-            described: Any = found.about.get("recording") if isinstance(found.about, dict) else None
+            described: Any = (found.about or {}).get("recording")
             tensors = found.tensors
             _check_format(described)
         recording = _rebuilt(described, tensors)
@@ -127,7 +127,7 @@ def _mapped(folder: Path, name: str, digest: str, *, check: bool) -> Tensor:
         raise ValueError(f"{file.name!r} was damaged or changed after it was written: its digest differs")
     check_regular(file)
     # Copy-on-write: torch warns about arrays that cannot be written.
-    array = np.load(file, mmap_mode="c", allow_pickle=False)
+    array = np.load(file, mmap_mode="c")
     return torch.from_numpy(array) if array.size else torch.from_numpy(np.array(array))
 
 

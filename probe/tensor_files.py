@@ -51,7 +51,7 @@ class TensorFile:
     """
 
     tensors: dict[str, Tensor]
-    about: Any
+    about: dict[str, Any] | None
     other: dict[str, str]
 
 
@@ -110,7 +110,7 @@ def read(path: Path, take: Callable[[str, int], None] = lambda *_: None) -> Tens
     return TensorFile(dict(sorted(tensors.items())), about, other)
 
 
-def about_of(path: Path) -> Any:
+def about_of(path: Path) -> dict[str, Any] | None:
     """Return what this library says about a safetensors file, or None; its tensors are not looked at.
 
     Raises:
@@ -130,7 +130,7 @@ def _header(file: BinaryIO, size: int, take: Callable[[str, int], None]) -> tupl
     return _parsed(file.read(length)), size - 8 - length
 
 
-def _about(header: Mapping[str, Any]) -> Any:
+def _about(header: Mapping[str, Any]) -> dict[str, Any] | None:
     told = header.get(_METADATA)
     if not isinstance(told, dict) or not isinstance(told.get(OURS), str):
         return None

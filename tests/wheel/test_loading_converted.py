@@ -126,7 +126,7 @@ def folder(tmp_path: Path) -> Path:
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change what the weights of a folder say of themselves, and its config.json, as one who wants it so would."""
-    found = tensor_files.read(folder / "model.safetensors")
+    found: Any = tensor_files.read(folder / "model.safetensors")
     change(found.about)
     _ = (folder / "model.safetensors").write_bytes(tensor_files.as_bytes(found.tensors, found.about))
     config = {"library_name": "rnn-probe"} | found.about
@@ -195,7 +195,7 @@ def test_weights_that_were_replaced_or_damaged_are_refused(folder: Path) -> None
             with pytest.raises(ProbeError, match=r"digest differs|has room for|header"):
                 _ = probe.load(path)
     _ = weights.write_bytes(data)
-    found = tensor_files.read(weights)
+    found: Any = tensor_files.read(weights)
     found.tensors["enc.weight_hh_l0"][0, 0] = torch.nan
     _ = weights.write_bytes(tensor_files.as_bytes(found.tensors, found.about))
     with pytest.raises(ProbeError, match="not finite"):

@@ -13,6 +13,7 @@ from torch import nn
 
 import probe
 from probe import ProbeError
+from probe.loading.unusable import check_usable
 
 KINDS: dict[str, Any] = {
     "a bfloat16 as numpy writes it": "V2",
@@ -64,6 +65,17 @@ def test_beside_a_layer_no_array_is_passed_over(tmp_path: Path) -> None:
         np.savez(tmp_path / "a.npz", **arrays(**other))
         with pytest.raises(ProbeError, match=rf"'{name}' holds numbers of the kind"):
             _ = probe.load(tmp_path / "a.npz")
+
+
+def test_below_a_layers_arrays_no_array_is_passed_over() -> None:
+    """Names that begin as all of a layer's do belong to it, whichever word comes next; others may be anything."""
+    layers = [("enc.hf.kernel", "enc.hi.kernel"), ("m_l0_i2h_w", "m_l0_h2h_w")]
+    for name in ("enc.ho.bias", "enc.scale", "m_l0_scale"):
+        with pytest.raises(ProbeError, match=rf"'{name}' holds text"):
+            check_usable(layers, {name: "text"}, ())
+        check_usable(layers, {name: "text"}, (name,))
+        check_usable(layers, {name: ""}, ())
+    check_usable(layers, {"encoding.kind": "text", "dec.ho.bias": "text"}, ())
 
 
 def test_a_list_of_numbers_is_no_array_and_is_not_passed_over(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_a_changed_description_is_refused(
     """Reading raises with what is wrong, and the command line says it in one line and exits with 1."""
     path = tmp_path / "run.safetensors"
     probe.record(nn.LSTM(3, 5), x).save(path)
-    found = tensor_files.read(path)
+    found: Any = tensor_files.read(path)
     described = found.about["recording"] | change
     _ = path.write_bytes(tensor_files.as_bytes(found.tensors, {"recording": described}))
     with pytest.raises(ProbeError, match=rf"cannot be read as a recording \(.*{message}"):

@@ -125,6 +125,28 @@ def test_a_masked_recording_keeps_its_rows(kind: Any, x: Tensor) -> None:
     assert moved.int().tolist() == [[1, 1, 0, 0, 0, 0]] * 4
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("zeros", [False, True])
+def test_a_masked_module_in_both_directions_is_run_as_each_row_alone(kind: Any, zeros: bool, x: Tensor) -> None:
+    """Outputs and last states are those of the steps that are read; a hidden step shows what came before, or zero."""
+    module: Any = kind(2, 3, batch_first=True, bidirectional=True).double()
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 1, 1, 0, 1, 0], [1, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0]]).bool()
+    with torch.no_grad():
+        h, last = Masked(module, by="Masking", zeros=zeros)(x, mask=mask)
+        for row in range(4):
+            alone, state = module(x[row : row + 1][:, mask[row]])
+            assert torch.allclose(h[row, mask[row]], alone[0], rtol=0, atol=1e-12)
+            for whole, own in zip(*(one if isinstance(one, tuple) else (one,) for one in (last, state)), strict=True):
+                assert torch.allclose(whole[:, row], own[:, 0], rtol=0, atol=1e-12)
+            before, after = torch.zeros(3).double(), torch.zeros(3).double()
+            for step in range(6):
+                before = h[row, step, :3] if mask[row, step] else before * (not zeros)
+                back = 5 - step
+                after = h[row, back, 3:] if mask[row, back] else after * (not zeros)
+                assert torch.equal(h[row, step, :3], before)
+                assert torch.equal(h[row, back, 3:], after)
+
+
 def test_what_cannot_be_followed_below_a_mask_is_refused(x: Tensor) -> None:
     """Hidden steps in between, and rows of several lengths of a module that reads no packed ones; both still run."""
     _, wrapped = pair()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def test_every_byte_of_a_recording_is_checked(tmp_path: Path) -> None:
 
 def resealed(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change what a recording's file says, with a digest that is right."""
-    read = tensor_files.read(path)
+    read: Any = tensor_files.read(path)
     change(read.about["recording"])
     _ = path.write_bytes(tensor_files.as_bytes(read.tensors, read.about))
 
@@ -111,7 +112,7 @@ def test_what_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     """Shapes are compared with each other before anybody uses them."""
     file, _ = recorded(tmp_path)
-    read = tensor_files.read(file)
+    read: Any = tensor_files.read(file)
     for name, value in (
         ("0.signals.cell_state", torch.zeros(2, 4)),
         ("0.signals.cell_state", torch.zeros(2, 3, 3)),
@@ -139,6 +140,27 @@ def test_a_damaged_header_of_an_array_is_refused(tmp_path: Path) -> None:
     _ = (folder / "recording.json").write_text(json.dumps(digests.sealed(described)), encoding="utf-8")
     with pytest.raises(ProbeError, match="is no file of the folder"):
         _ = probe.load_recording(folder)
+
+
+def test_a_folders_arrays_stay_on_the_disk(tmp_path: Path) -> None:
+    """They are read once, piece by piece, and mapped: a recording may be larger than memory."""
+    _ = probe.record(nn.RNN(1, 200, batch_first=True), torch.randn(50, 100, 1), out=tmp_path / "run")
+    tracemalloc.start()
+    recording = probe.load_recording(tmp_path / "run")
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert recording["hidden_state"].numel() * 4 == 4_000_000
+    assert taken < 1_000_000
+    nothing = probe.record(nn.RNN(1, 2, batch_first=True), torch.randn(0, 3, 1), out=tmp_path / "nothing")
+    assert nothing["hidden_state"].shape == (0, 3, 2)
+
+
+@pytest.mark.parametrize("value", [[], {}, {"sha256": "0"}, {"a": 1, "sha256": digests.sealed({"a": 2})["sha256"]}])
+def test_a_seal_that_is_none_is_refused(value: Any) -> None:
+    """What says no digest, or another one, is not as it was written."""
+    with pytest.raises(ValueError, match="digest"):
+        digests.check_seal(value)
+    digests.check_seal(digests.sealed({"a": 2}))
 
 
 def test_a_folder_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,19 +46,19 @@ def read(path: Path, budget: Budget) -> Contents:
     contents = Contents(found.tensors, "PyTorch", "safetensors", left_out=left_out)
     if found.about is None:
         return contents
-    if isinstance(found.about, dict) and "recording" in found.about:
+    if "recording" in found.about:
         raise ProbeError(f"{str(path)!r} is a recording, and holds no weights. Open it with probe.load_recording.")
     with reading(path, "the weights of a converted network", "Convert the original anew."):
         return converted(contents, found.about)
 
 
-def converted(contents: Contents, about: Any) -> Contents:
+def converted(contents: Contents, about: Mapping[str, Any]) -> Contents:
     """Return arrays with what is said of them.
 
     Raises:
         ValueError: it is no description of networks.
     """
-    if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in KINDS.items()):
+    if not all(isinstance(about.get(name), kind) for name, kind in KINDS.items()):
         raise ValueError(f"its metadata must hold {', '.join(KINDS)}")
     described = [*about["networks"].values(), *about["arrays"].values()]
     if not all(isinstance(one, dict) and isinstance(one.get("key"), str) for one in described):
