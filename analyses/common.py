@@ -253,7 +253,7 @@ def rules_first_used() -> dict[str, str]:
     The file was written before that and is not written again: where a rule's digest differs from it, or it is not in
     there, the rule was made or changed after measuring, and the page says so.
     """
-    return json.loads((Path(__file__).parent / "rules_first_used.json").read_text())
+    return json.loads((Path(__file__).parent / "rules_first_used.json").read_text(encoding="utf-8"))
 
 
 def provenance(question: str, studied: Sequence[Network]) -> dict[str, object]:

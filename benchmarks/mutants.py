@@ -50,7 +50,7 @@ def written(mutations: Sequence[Mutation]) -> list[Defect]:
     defects, problems = [], []
     for mutation in mutations:
         try:
-            changed = mutation.applied((ROOT / mutation.file).read_text())
+            changed = mutation.applied((ROOT / mutation.file).read_text(encoding="utf-8"))
         except (MutationError, OSError) as error:
             problems.append(str(error))
         else:
@@ -72,7 +72,7 @@ def generated(files: Sequence[str], draws: random.Random, tests: Sequence[str] =
         MutationError: nothing says which tests should notice.
     """
     named = {file: tuple(tests) or _tests_of(file) for file in files}
-    found = {file: mutants_of((ROOT / file).read_text(), draws) for file in files}
+    found = {file: mutants_of((ROOT / file).read_text(encoding="utf-8"), draws) for file in files}
     while found:
         for file in draws.sample(sorted(found), len(found)):
             name, changed = next(found[file], ("", None))
@@ -94,7 +94,7 @@ def _tests_of(file: str) -> tuple[str, ...]:
 
 def difference(defect: Defect) -> str:
     """Return what a defect changes, as a unified diff."""
-    whole = (ROOT / defect.file).read_text()
+    whole = (ROOT / defect.file).read_text(encoding="utf-8")
     lines = difflib.unified_diff(
         whole.splitlines(keepends=True), defect.source.splitlines(keepends=True), defect.file, defect.name, n=1
     )

@@ -145,7 +145,7 @@ def measure(tools: list[Runner], parts: list[str], rounds: int, pairs: int, resu
 def save(results: dict[str, Any]) -> None:
     """Keep what has been measured so far."""
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results))
+    RESULTS.write_text(json.dumps(results), encoding="utf-8")
 
 
 def main() -> int:
@@ -160,7 +160,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=3, help="pairs of a round")
     parser.add_argument("--keep", action="store_true", help="keep what was measured of other tools and parts before")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if options.keep and RESULTS.is_file() else {}
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if options.keep and RESULTS.is_file() else {}
     tools = [tool for tool in every if tool.name in options.tools]
     measure(tools, options.only, options.rounds, options.pairs, results)
     save(results)
@@ -168,7 +168,7 @@ def main() -> int:
     page = speed_page.page(results, scripts)
     sys.stdout.write(page)
     if options.out:
-        options.out.write_text(page)
+        options.out.write_text(page, encoding="utf-8")
     return 0
 
 

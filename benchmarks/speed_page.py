@@ -156,7 +156,7 @@ def rewrites(results: Mapping[str, Any], scripts: Mapping[str, Path]) -> str:
     """Return what of the model each tool needs rewritten, as its script says it."""
     lines = ["\n## What each tool needs rewritten\n"]
     for name, path in scripts.items():
-        words = ast.get_docstring(ast.parse(path.read_text())) or ""
+        words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         if name in results:
             text = " ".join(words.split("\n\n", 1)[-1].removeprefix("Rewrite: ").split())
             lines.append(f"- **{name}** (`benchmarks/peers/{path.name}`): {text}")

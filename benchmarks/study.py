@@ -63,8 +63,8 @@ def write(folder: Path, sequences: int, steps: int, units: int, layers: int) -> 
     x = np.random.default_rng(0).normal(size=(sequences, steps, FEATURES)).astype(np.float32)
     np.save(folder / "inputs.npy", x)
     np.save(folder / "loudest.npy", np.array(["low", "middle", "high", "top"])[x[:, :, :4].argmax(2)])
-    (folder / "study.toml").write_text(STUDY)
-    (folder / "functions.py").write_text(FUNCTIONS)
+    (folder / "study.toml").write_text(STUDY, encoding="utf-8")
+    (folder / "functions.py").write_text(FUNCTIONS, encoding="utf-8")
 
 
 def main() -> int:

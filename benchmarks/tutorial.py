@@ -46,7 +46,7 @@ def follow(text: str, wheel: Path, folder: Path) -> list[tuple[str, float]]:
     times: list[tuple[str, float]] = []
     for block in blocks(text):
         if block.title:
-            (folder / block.title).write_text(block.code)
+            (folder / block.title).write_text(block.code, encoding="utf-8")
         if block.language != "sh":
             continue
         code = block.code.replace(INSTALL, f"pip install --quiet {wheel}")
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("wheel", type=Path)
     wheel = parser.parse_args().wheel.resolve()
-    text = (ROOT / "docs/tutorial.md").read_text()
+    text = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
     if not re.search(rf"^{INSTALL}$", text, flags=re.MULTILINE):
         raise SystemExit(f"docs/tutorial.md has no line {INSTALL!r}")
     with tempfile.TemporaryDirectory() as folder:

@@ -101,7 +101,7 @@ class Workshop:
         """
         path, start = self.folder / defect.file, time.monotonic()
         whole, status = path.read_bytes(), path.stat()
-        path.write_text(defect.source)
+        path.write_text(defect.source, encoding="utf-8")
         # Python tells by size and time, in whole seconds, whether a compiled module is this source's.
         os.utime(path, (status.st_atime, status.st_mtime - 10))
         try:
@@ -113,7 +113,7 @@ class Workshop:
 
     def log(self) -> str:
         """Return the end of what the last run of tests said."""
-        return (self.folder / "log").read_text(errors="replace")[-3000:]
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")[-3000:]
 
 
 def _run(folder: str, tests: Sequence[str], keep: bool) -> None:

@@ -84,6 +84,7 @@ def as_called(layers: Sequence[Layer], x: Any, state: Any) -> Call:
         raise ProbeError(
             f"Layer {layers[0].name!r} was called with a {type(x).__name__}; it reads a tensor or a PackedSequence."
         )
+    x = in_order(x, layers[0], lengths)
     initial = tuple(_initial(layer, x, state, batched=batched) for layer in layers)
     if state is None or layers[0].is_cell:
         return Call(x, initial, lengths, batched, packed, has_state=state is not None)
@@ -122,6 +123,7 @@ def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tenso
         h = h.unsqueeze(1)
     elif _batch_first(layers[0].module):
         h = h.transpose(0, 1)
+    h = in_order(h, layers[0], call.lengths)
     parts = final if len(signals) > 1 else (final,)
     check_types(layers[0], (h, *parts), returned=True)
     return h, tuple(
@@ -139,6 +141,7 @@ def write_output(layers: Sequence[Layer], h: Tensor, finals: Sequence[States], c
     if layers[0].is_cell:
         parts = [finals[0][signal] if call.batched else finals[0][signal][0] for signal in signals]
         return tuple(parts) if len(parts) > 1 else parts[0]
+    h = in_order(h, layers[0], call.lengths)
     lasts = [torch.stack([final[signal] for final in finals]) for signal in signals]
     if not call.batched:
         h, lasts = h[:, 0], [last[:, 0] for last in lasts]
@@ -164,18 +167,26 @@ def own_order(value: Tensor, layer: Layer, lengths: Tensor | None) -> Tensor:
 
     A reverse layer begins at each row's last valid step; padding stays at the end.
     """
-    if not layer.reverse:
-        return value
+    return _from_end(value, lengths) if layer.reads_back else value
+
+
+def in_order(value: Tensor, layer: Layer, lengths: Tensor | None) -> Tensor:
+    """Turn values (time, batch, unit) from the order in which a module is given them into the input's, or back."""
+    return _from_end(value, lengths) if layer.turned else value
+
+
+def _from_end(value: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return value.flip(0)
-    places = own_steps(len(value), layer, lengths).to(value.device)
+    steps = torch.arange(len(value)).unsqueeze(1).expand(len(value), len(lengths))
+    places = torch.where(steps < lengths, lengths - 1 - steps, steps).to(value.device)
     return value.gather(0, places.unsqueeze(-1).expand_as(value))
 
 
 def own_steps(time: int, layer: Layer, lengths: Tensor) -> Tensor:
     """Return for each step of the input and each row, (time, batch), where a layer reaches it in its own order."""
     steps = torch.arange(time).unsqueeze(1).expand(time, len(lengths))
-    return torch.where(steps < lengths, lengths - 1 - steps, steps) if layer.reverse else steps
+    return torch.where(steps < lengths, lengths - 1 - steps, steps) if layer.reads_back else steps
 
 
 def dropout_masks(
@@ -210,9 +221,9 @@ def dropout_masks(
     masks = [like.new_zeros(size) for _ in range(between)]
     if keep:
         masks = [mask.bernoulli_(keep, generator=generator).div_(keep) for mask in masks]
-    if call.packed is None:
-        return list(masks)
-    return [pad_packed_sequence(call.packed._replace(data=mask))[0] for mask in masks]
+    if call.packed is not None:
+        masks = [pad_packed_sequence(call.packed._replace(data=mask))[0] for mask in masks]
+    return [in_order(mask, layers[0], call.lengths) for mask in masks]
 
 
 def drops_out(module: Any) -> bool:

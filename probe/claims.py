@@ -201,6 +201,7 @@ class Claim:
             Difference(**(item | {"interval": _pair(item["interval"])})) for item in content["differences"]
         )
         fields["interval"] = _pair(content["interval"])
+        fields["value"] = float(content["value"])
         return cls(**fields)
 
 

@@ -9,19 +9,18 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from . import told
 from .errors import ProbeError
-
-if TYPE_CHECKING:
-    from .claims import Claim
-    from .recording import Recording
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -50,7 +49,7 @@ class Choices:
         reset: where a GRU resets, before or after the product.
         gate_order: of arrays with torch's names, such as "i o f g".
         names: OLD=NEW, what an array is to be called that is not recognised; OLD= leaves it out.
-        memory: the most bytes that the arrays may take.
+        memory: the most bytes that loading may take at its peak, three times those of the arrays.
     """
 
     forget_bias: float | None = None
@@ -94,8 +93,8 @@ def show(file: Path, /, *, as_json: AsJson = False) -> None:
     """
     from .recording_files import load_recording
 
-    described = _describe(load_recording(file))
-    _emit(_to_json(described) if as_json else _recording_text(described))
+    described = told.describe(load_recording(file))
+    _emit(told.to_json(described) if as_json else told.recording_text(described))
 
 
 @app.command
@@ -109,7 +108,25 @@ def claims(folder: Path, /, *, as_json: AsJson = False) -> None:
     from .findings import Finding
 
     judged = Finding.read(folder).claims
-    _emit(_to_json([claim.to_dict() for claim in judged]) if as_json else _claims_text(judged))
+    _emit(told.to_json([claim.to_dict() for claim in judged]) if as_json else told.claims_text(judged))
+
+
+@app.command
+def verify(path: Path, /, *, as_json: AsJson = False) -> None:
+    """Read recordings, findings and converted networks whole, and compare them with the digests of what was written.
+
+    Args:
+        path: one of them, or a folder with some of them.
+        as_json: print JSON instead of a line each.
+    """
+    from .verifying import verify as verified
+
+    found = verified(path)
+    damaged = [one for one in found if one.damage]
+    lines = [f"{'damaged' if one.damage else 'whole  '}  {one.kind}  {one.path}" for one in found]
+    _emit(told.to_json([vars(one) for one in found]) if as_json else "\n".join(lines))
+    if damaged:
+        raise ProbeError(f"{len(damaged)} of {len(found)} are damaged, first of all: {damaged[0].damage}")
 
 
 @app.command
@@ -124,7 +141,7 @@ def inspect(file: Path, /, *, choices: Choices = NONE, as_json: AsJson = False) 
     from .network_files import describe_networks, networks_text
 
     found = survey(file, choices.given())
-    _emit(_to_json(describe_networks(*found)) if as_json else networks_text(*found))
+    _emit(told.to_json(describe_networks(*found)) if as_json else networks_text(*found))
 
 
 @app.command
@@ -199,7 +216,7 @@ def record(
         steps=steps,
         overwrite=overwrite,
     )
-    _emit(_recording_text(_describe(recording)) + f"\nwritten: {out}")
+    _emit(told.recording_text(told.describe(recording)) + f"\nwritten: {out}")
 
 
 @app.command
@@ -266,22 +283,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if sys.stdout is None:
+        _complain("standard output is closed, and results go there; give it a file, or /dev/null")
+        return FAILED
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal's encoding has no letter for is written as its number.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    code = 0
     try:
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
-        _complain(" ".join(str(error).split()))
-        return USAGE
+        code = _failed(" ".join(str(error).split()), USAGE)
     except ProbeError as error:
-        _complain(str(error) + _where_said(str(error), words))
-        return FAILED
+        code = _failed(str(error) + _where_said(str(error), words))
+    except SystemExit as error:
+        code = _failed(
+            f"code that was run asked to exit ({error.code!r}) before the command was done. Take that out."
+        )
     except KeyboardInterrupt:
-        _complain("interrupted")
-        return INTERRUPTED
+        code = _failed("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # The reader left (`rnn-probe ... | head`): nothing is wrong, and the last flush must not say so.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return 0
+        # The reader left (`rnn-probe ... | head`): nothing is wrong.
+        _drop_output()
+    except OSError as error:
+        what = repr(error.filename) if error.filename else "standard output"
+        code = _failed(f"{what} cannot be read or written: {error.strerror or error}. Give a place with room.")
+        _drop_output()
+    return code
+
+
+def _failed(message: str, code: int = FAILED) -> int:
+    _complain(message)
+    return code
 
 
 def _where_said(message: str, words: Sequence[str]) -> str:
@@ -316,70 +351,15 @@ def _emit(text: str) -> None:
     sys.stdout.flush()
 
 
+def _drop_output() -> None:
+    """Send what is still to be written nowhere, so that the last flush has nothing to say."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _complain(message: str) -> None:
-    sys.stderr.write("rnn-probe: " + " ".join(message.split("\n")) + "\n")
-
-
-def _to_json(value: Any) -> str:
-    import json
-
-    return json.dumps(_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _jsonable(value: Any) -> Any:
-    """Return plain JSON values: JSON has no infinity and no NaN, so these become words."""
-    import math
-
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    return value
-
-
-def _describe(recording: Recording) -> dict[str, Any]:
-    parts = [
-        {
-            "layer": part.layer,
-            "call": part.call,
-            "signals": {str(signal): list(value.shape) for signal, value in part.signals.items()},
-        }
-        for part in recording.parts
-    ]
-    return {
-        "parts": parts,
-        "steps": None if recording.steps is None else list(recording.steps),
-        "not_called": list(recording.not_called),
-        "max_error": recording.max_error,
-    }
-
-
-def _recording_text(described: Mapping[str, Any]) -> str:
-    lines = []
-    for part in described["parts"]:
-        lines.append(f"layer {part['layer']}, call {part['call']}")
-        width = max(map(len, part["signals"]), default=0)
-        for signal, shape in part["signals"].items():
-            lines.append(f"  {signal:<{width}}  {' x '.join(map(str, shape))}")
-    steps = described["steps"]
-    lines.append("steps: " + ("all" if steps is None else " ".join(map(str, steps))))
-    if described["not_called"]:
-        lines.append("not called: " + ", ".join(described["not_called"]))
-    lines.append(f"largest error: {described['max_error']:.3g}")
-    return "\n".join(lines)
-
-
-def _claims_text(judged: Sequence[Claim]) -> str:
-    rows = [("rule", "verdict", "value", "interval", "n", "statement")]
-    for claim in judged:
-        ends = "" if claim.interval is None else f"{claim.interval[0]:.3g} to {claim.interval[1]:.3g}"
-        rows.append((claim.rule.key, claim.verdict, f"{claim.value:.3g}", ends, str(claim.n), claim.rule.statement))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    # Where nobody listens the exit code says it.
+    with suppress(OSError, AttributeError):
+        sys.stderr.write("rnn-probe: " + " ".join(message.split("\n")) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import digests
 from .claims import Claim
+from .damaged import ERRORS
 from .errors import ProbeError
-from .files import write_atomically
+from .files import as_path, read_bytes, write_atomically
 from .words import several
 
 if TYPE_CHECKING:
@@ -101,51 +103,53 @@ class Finding:
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write the finding as a folder and return its path.
 
-        Each file is written whole or not at all; `finding.json` comes last and lists the others.
+        Each file is written whole or not at all; `finding.json` comes last and lists the others with their digests.
 
         Raises:
             ProbeError: a file cannot be written.
         """
-        folder = Path(folder)
-        write_atomically(folder / "measurements.csv", to_csv(self.measurements))
-        write_atomically(folder / "claims.json", _json([_rounded(claim.to_dict()) for claim in self.claims]))
+        folder = as_path(folder)
+        files: dict[str, str | bytes] = {
+            "measurements.csv": to_csv(self.measurements),
+            "claims.json": _json([_rounded(claim.to_dict()) for claim in self.claims]),
+        }
         entries = []
         for figure in self.figures:
-            base = folder / "figures" / figure.name
-            write_atomically(base.with_suffix(".svg"), figure.svg)
-            write_atomically(base.with_suffix(".csv"), to_csv(figure.data))
+            base = f"figures/{figure.name}"
+            files |= {f"{base}.svg": figure.svg, f"{base}.csv": to_csv(figure.data)}
             if figure.png is not None:
-                write_atomically(base.with_suffix(".png"), figure.png)
+                files[f"{base}.png"] = figure.png
             entries.append(
                 {"name": figure.name, "title": figure.title, "alt": figure.alt, "caption": figure.caption}
                 | {"data": f"figures/{figure.name}.csv", "svg": f"figures/{figure.name}.svg"}
             )
-        write_atomically(folder / "figures.json", _json(entries))
+        files["figures.json"] = _json(entries)
+        written = {name: digests.of_file(write_atomically(folder / name, content)) for name, content in files.items()}
         about = {"question": self.question, "title": self.title}
-        about |= {"provenance": dict(self.provenance), "notes": dict(self.notes)}
-        write_atomically(folder / "finding.json", _json(about))
+        about |= {"provenance": dict(self.provenance), "notes": dict(self.notes), "files": written}
+        write_atomically(folder / "finding.json", _json(digests.sealed(about)))
         return folder
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Finding:
-        """Return the finding that `write` left in a folder.
+        """Return the finding that `write` left in a folder; every file in it is compared with its digest.
 
         Raises:
-            ProbeError: a file is missing or damaged.
+            ProbeError: a file is missing, damaged, or was changed after it was written.
         """
         import pandas as pd
 
-        folder = Path(folder)
+        folder = as_path(folder)
         try:
-            about = json.loads((folder / "finding.json").read_text())
-            claims = json.loads((folder / "claims.json").read_text())
-            figures = json.loads((folder / "figures.json").read_text())
-            for name, content in (("claims", claims), ("figures", figures)):
-                if not isinstance(content, list):
-                    raise ValueError(f"{name}.json holds a {type(content).__name__}, not a list")
+            about = _about(folder)
+            content = {name: _content(folder, name, digest) for name, digest in about["files"].items()}
+            claims, figures = (json.loads(content[f"{name}.json"]) for name in ("claims", "figures"))
+            for name, value in (("claims", claims), ("figures", figures)):
+                if not isinstance(value, list):
+                    raise ValueError(f"{name}.json holds a {type(value).__name__}, not a list")
             types = {"seed": "Int64", "step": "Int64", "units": str, "layer": str, "signal": str}
             table = pd.read_csv(
-                folder / "measurements.csv",
+                io.BytesIO(content["measurements.csv"]),
                 dtype=types,
                 keep_default_na=False,
                 na_values={"seed": [""], "step": [""], "value": ["", "nan"]},
@@ -161,19 +165,45 @@ class Finding:
                         entry["title"],
                         entry["alt"],
                         entry["caption"],
-                        pd.read_csv(folder / entry["data"]),
-                        (folder / entry["svg"]).read_text(),
+                        pd.read_csv(io.BytesIO(content[entry["data"]])),
+                        content[entry["svg"]].decode("utf-8"),
                     )
                     for entry in figures
                 ),
                 about["provenance"],
                 about["notes"],
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (*ERRORS, ProbeError) as error:
+            reason = str(error).partition("\n")[0][:300] or type(error).__name__
             raise ProbeError(
-                f"{str(folder)!r} cannot be read as a finding ({error}). Give a folder that an analysis "
+                f"{str(folder)!r} cannot be read as a finding ({reason}). Give a folder that an analysis "
                 "wrote, or run the analysis again."
             ) from error
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """Return what a finding says of itself.
+
+    Raises:
+        ValueError: it was changed after it was written, or is no finding.
+    """
+    about = json.loads(read_bytes(folder / "finding.json"))
+    digests.check_seal(about)
+    kinds = {"question": str, "title": str, "provenance": dict, "notes": dict, "files": dict}
+    for name, kind in kinds.items():
+        if not isinstance(about.get(name), kind):
+            raise ValueError(f"finding.json has no {name}, or one that is no {kind.__name__}")
+    return about
+
+
+def _content(folder: Path, name: str, digest: str) -> bytes:
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{name[:60]!r} is no file of the folder")
+    content = read_bytes(file)
+    if digests.of_bytes(content) != digest:
+        raise ValueError(f"{name!r} was damaged or changed after it was written: its digest differs")
+    return content
 
 
 def _rounded(value: Any) -> Any:

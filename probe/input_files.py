@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tokenize
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .damaged import ERRORS
 from .errors import ProbeError, unknown
 from .words import several
 
@@ -116,15 +115,15 @@ def _of_numpy(path: Path, key: str | None, what: str) -> Given:
     import numpy as np
 
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
+        # Opened here: of a damaged file numpy would leave it open.
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            if not isinstance(found, np.ndarray):
+                return Given(found[_chosen(path, key, list(found.files), what)])
             if key is not None:
                 raise ProbeError(f"{what}: {str(path)!r} is one array without names; leave out {key!r}.")
             return Given(found)
-        with found:
-            return Given(found[_chosen(path, key, list(found.files), what)])
-    # numpy asks Python's tokenizer about a header, and lets its error through.
-    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, KeyError, zipfile.BadZipFile) as error:
+    except ERRORS as error:
         raise ProbeError(f"{what}: {str(path)!r} cannot be read ({error}). {_ADVICE}.") from error
 
 
@@ -144,7 +143,7 @@ def _of_table(path: Path, keys: Sequence[str] | None, what: str) -> Given:
 
     try:
         table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
+    except ERRORS as error:
         raise ProbeError(f"{what}: {str(path)!r} cannot be read ({error}). {_ADVICE}.") from error
     missing = [name for name in PLACES if name not in table.columns]
     if missing:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_packed_sequence
 
-from .calls import Call, States, repack
+from .calls import Call, States, in_order, repack
 from .cells import narrow
 from .cells.cell import HIDDEN, Cell
 from .cells.lstm import LSTMCell
@@ -62,12 +62,14 @@ def run_level(layers: Sequence[Layer], x: Tensor, call: Call) -> Tensor:
     module: Any = layers[0].module
     parameters = _parameters([layer.cell for layer in layers])
     options = (module.bias, 1, 0.0, module.training, len(layers) > 1)
+    x = in_order(x, layers[0], call.lengths)
     if call.packed is None:
-        return _kernel(module)(x, _level_states(layers, call, None), parameters, *options, False)[0]
+        h = _kernel(module)(x, _level_states(layers, call, None), parameters, *options, False)[0]
+        return in_order(h, layers[0], None)
     packed = repack(x, call)
     states = _level_states(layers, call, packed.sorted_indices)
     data = _kernel(module)(packed.data, packed.batch_sizes, states, parameters, *options)[0]
-    return pad_packed_sequence(packed._replace(data=data))[0]
+    return in_order(pad_packed_sequence(packed._replace(data=data))[0], layers[0], call.lengths)
 
 
 def run_layer(layer: Layer, cell: Cell, x: Tensor, state: States) -> tuple[Tensor, dict[Signal, Tensor]]:

@@ -59,6 +59,17 @@ class OwnModule(nn.Module, ABC):
         """Raise ProbeError where it cannot be called with an input and an initial state (or None)."""
 
 
+class Turning(nn.Module, ABC):
+    """A module around others that gives some of them each sequence from its end.
+
+    A step of their layers is an index of the wrapper's input all the same.
+    """
+
+    @abstractmethod
+    def turned(self) -> nn.Module:
+        """Return the module that is given the sequences from their end."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """One recurrent layer of one direction inside a module.
@@ -68,13 +79,20 @@ class Layer:
             `encoder.rnn[0].reverse`; a cell that is called in a loop has its module's name alone.
         module: the torch module that runs it.
         level: which layer of a stack.
-        reverse: whether it reads its input from the end.
+        reverse: whether it is the second direction of its module.
+        turned: whether a wrapper gives its module each sequence from the end; see `Turning`.
     """
 
     name: str
     module: nn.Module
     level: int = 0
     reverse: bool = False
+    turned: bool = False
+
+    @property
+    def reads_back(self) -> bool:
+        """Whether the layer reads the input from its end."""
+        return self.reverse != self.turned
 
     @property
     def cell(self) -> Cell:
@@ -210,13 +228,14 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     if not isinstance(model, nn.Module):
         raise ProbeError(f"A model must be a torch.nn.Module; this is a {type(model).__name__}.")
     found: dict[str, Layer] = {}
+    turned = {inner for one in model.modules() if isinstance(one, Turning) for inner in one.turned().modules()}
     for path, module in _unwrapped(model).named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ProbeError(
                 f"{path or 'The model'!r} is a {type(module).__name__}, which torch lets nobody look into. "
                 "Give the Python module that it was made from."
             )
-        for layer in _layers_of(path, module):
+        for layer in _layers_of(path, module, module in turned):
             if layer.name in found:
                 raise ProbeError(
                     f"Two layers of {type(model).__name__} would both be called {layer.name!r}. Rename the module "
@@ -283,13 +302,13 @@ def _drawn(parameter: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(parameter == 0, usual, parameter * (1 + drawn / 2))
 
 
-def _layers_of(path: str, module: nn.Module) -> list[Layer]:
+def _layers_of(path: str, module: nn.Module, turned: bool) -> list[Layer]:
     if isinstance(module, nn.RNNCellBase):
         return [Layer(path or "[0]", module)]
     if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, OwnModule)):
         return []
     return [
-        Layer(f"{path}[{level}]" + (".reverse" if reverse else ""), module, level, reverse)
+        Layer(f"{path}[{level}]" + (".reverse" if reverse != turned else ""), module, level, reverse, turned)
         for level in range(levels(module))
         for reverse in (False, True)[: directions(module)]
     ]
@@ -297,8 +316,9 @@ def _layers_of(path: str, module: nn.Module) -> list[Layer]:
 
 def whole_module(layer: Layer) -> tuple[Layer, ...]:
     """Return every layer of the module that a layer belongs to, in torch's order of h_n."""
-    end = "" if layer.is_cell else f"[{layer.level}]" + (".reverse" if layer.reverse else "")
-    return tuple(_layers_of(layer.name.removesuffix(end), layer.module))
+    reverse = ".reverse" if layer.reverse or layer.turned else ""
+    end = "" if layer.is_cell else f"[{layer.level}]{reverse}"
+    return tuple(_layers_of(layer.name.removesuffix(end), layer.module, layer.turned))
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

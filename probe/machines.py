@@ -312,11 +312,11 @@ def _only_layer(model: nn.Module, name: str | None) -> Layer:
         names = ", ".join(repr(layer.name) for layer in layers)
         raise ProbeError(f"The model has several layers: {names}. Choose one with layer=.")
     layer = layers[0]
-    if layer.is_cell or len(whole_module(layer)) > 1 or own_forward(layer.module):
+    if layer.is_cell or layer.turned or len(whole_module(layer)) > 1 or own_forward(layer.module):
         raise ProbeError(
-            f"Layer {layer.name!r} is a cell in a loop, one of several layers of its module, or has a forward of its "
-            "own; a Machine needs a module of one level and one direction. probe.questions.state_patching runs such "
-            "a model whole."
+            f"Layer {layer.name!r} is a cell in a loop, one of several layers of its module, reads its input from "
+            "the end, or has a forward of its own; a Machine needs a module of one level and one direction. "
+            "probe.questions.state_patching runs such a model whole."
         )
     return layer
 

@@ -99,14 +99,15 @@ def narrow_kernel(layer: Layer) -> Iterator[None]:
     """
     layers, module, cell = whole_module(layer), layer.module, layer.cell
     own = vars(module)
-    if not isinstance(module, nn.LSTM) or len(layers) > 1 or not isinstance(cell, LSTMCell) or own_forward(module):
+    usual_kind = isinstance(module, nn.LSTM) and isinstance(cell, LSTMCell)
+    if not usual_kind or len(layers) > 1 or layer.turned or own_forward(module):
         yield
         return
     usual = module.forward
 
     def forward(*arguments: Any, **keywords: Any) -> Any:
         call = read_call(layers, arguments, keywords)
-        if call.packed is not None or not narrow.suits(cell, call.x):
+        if call.packed is not None or not isinstance(cell, LSTMCell) or not narrow.suits(cell, call.x):
             return usual(*arguments, **keywords)
         signals, last = narrow.run(cell, call.x, call.initial[0], keep=False)
         return write_output(layers, signals[HIDDEN], [last], call)

@@ -132,7 +132,7 @@ def place_in_run(edit: Edit, layer: Layer, time: int, batch: int, *, lengths: Te
     if lengths is None:
         steps = within("steps", site.steps, time, f"the input of layer {layer.name!r}")
         places = {
-            time - 1 - step if layer.reverse else step: Place(
+            time - 1 - step if layer.reads_back else step: Place(
                 every, numbers, torch.full_like(every, position), torch.full_like(every, step)
             )
             for position, step in enumerate(steps)

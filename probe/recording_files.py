@@ -1,34 +1,35 @@
-"""Recordings on disk: one safetensors file, or a folder with one .npy file a site."""
+"""Recordings on disk: one safetensors file, or a folder with one .npy file a site. Both say their own digest."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from . import digests, tensor_files
+from .damaged import ERRORS
 from .errors import ProbeError
-from .files import write_atomically
+from .files import as_path, check_regular, read_bytes, write_atomically
 from .nested import flatten, unflatten
 from .recording import LayerRecording, Recording
 from .signals import as_signal
 
-_FORMAT = "rnn-probe recording 2"
+_FORMAT = "rnn-probe recording 3"
 #: What a folder of .npy files holds beside them.
 DESCRIPTION = "recording.json"
 
 
 def save(recording: Recording, path: str | os.PathLike[str]) -> None:
     """Write a recording to one safetensors file; see `Recording.save`."""
-    from safetensors.torch import save as as_bytes
-
     tensors = tensor_names(recording)
-    description = describe(recording) | {"output": flatten(recording.output, tensors)}
-    contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomically(path, as_bytes(contiguous, {"recording": json.dumps(description)}))
+    described = describe(recording) | {"output": flatten(recording.output, tensors)}
+    write_atomically(path, tensor_files.as_bytes(tensors, {"recording": described}))
 
 
 def tensor_names(recording: Recording) -> dict[str, Tensor]:
@@ -60,45 +61,77 @@ def describe(recording: Recording) -> dict[str, Any]:
     }
 
 
+def write_description(folder: Path, described: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    """Write what the arrays of a folder are.
+
+    Args:
+        folder: where they lie.
+        described: the recording.
+        files: their digests by their names without the ending.
+    """
+    text = json.dumps(digests.sealed({**described, "files": dict(files)}))
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
 def load_recording(path: str | os.PathLike[str]) -> Recording:
     """Return the recording that `Recording.save` wrote, or that `probe.record` streamed into a folder.
 
-    Of a folder, the arrays stay on disk and are memory-mapped; changing them changes no file.
+    All of it is read once, and compared with the digest of what was written. Of a folder, the arrays stay on disk and
+    are memory-mapped; changing them changes no file.
 
     Args:
         path: the file, or the folder.
 
     Raises:
-        ProbeError: the file is missing, damaged, or no recording.
+        ProbeError: the file is missing, damaged, changed since it was written, or no recording.
     """
-    from safetensors import SafetensorError, safe_open
+    return opened(as_path(path), check=True)
 
+
+def opened(path: Path, *, check: bool) -> Recording:
+    """Return the recording of a file or folder; see `load_recording`.
+
+    Args:
+        path: which.
+        check: whether the arrays of a folder are compared with their digests.
+    """
     try:
-        if Path(path).is_dir():
-            description = json.loads((Path(path) / DESCRIPTION).read_text(encoding="utf-8"))
-            tensors = {file.stem: _mapped(file) for file in Path(path).glob("*.npy")}
+        if path.is_dir():
+            described = json.loads(read_bytes(path / DESCRIPTION))
+            _check_format(described)
+            digests.check_seal(described)
+            tensors = {name: _mapped(path, name, digest, check=check) for name, digest in described["files"].items()}
         else:
-            with safe_open(os.fspath(path), "pt") as file:
-                description = json.loads((file.metadata() or {}).get("recording", "{}"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        _check_description(description)
-        return _rebuilt(description, tensors)
-    except (OSError, EOFError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            found = tensor_files.read(path)
+            described: Any = (found.about or {}).get("recording")
+            tensors = found.tensors
+            _check_format(described)
+        recording = _rebuilt(described, tensors)
+        _check(recording)
+        return recording
+    except (*ERRORS, ProbeError) as error:
+        reason = str(error).partition("\n")[0][:300] or type(error).__name__
         raise ProbeError(
-            f"{os.fspath(path)!r} cannot be read as a recording ({error}). Give a file that Recording.save wrote, "
+            f"{str(path)!r} cannot be read as a recording ({reason}). Give a file that Recording.save wrote, "
             "or a folder that record(out=) wrote."
         ) from error
 
 
-def _mapped(file: Path) -> Tensor:
+def _mapped(folder: Path, name: str, digest: str, *, check: bool) -> Tensor:
     import numpy as np
 
+    file = folder / f"{name}.npy"
+    if file.parent != folder:
+        raise ValueError(f"{name[:60]!r} is no file of the folder")
+    if check and digests.of_file(file) != digest:
+        raise ValueError(f"{file.name!r} was damaged or changed after it was written: its digest differs")
+    check_regular(file)
     # Copy-on-write: torch warns about arrays that cannot be written.
-    array = np.load(file, mmap_mode="c", allow_pickle=False)
+    array = np.load(file, mmap_mode="c")
     return torch.from_numpy(array) if array.size else torch.from_numpy(np.array(array))
 
 
-def _rebuilt(description: dict[str, Any], tensors: dict[str, Tensor]) -> Recording:
+def _rebuilt(description: dict[str, Any], tensors: Mapping[str, Tensor]) -> Recording:
     parts = tuple(
         LayerRecording(
             part["layer"],
@@ -120,7 +153,7 @@ def _rebuilt(description: dict[str, Any], tensors: dict[str, Tensor]) -> Recordi
     )
 
 
-def _check_description(description: Any) -> None:
+def _check_format(description: Any) -> None:
     """Raise ValueError where a file's description is not what `Recording.save` writes."""
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise ValueError(f"it is not of the format {_FORMAT!r}")
@@ -139,5 +172,33 @@ def _check_description(description: Any) -> None:
     for part in description["parts"]:
         if not isinstance(part, dict) or any(not isinstance(part.get(name), kind) for name, kind in of_part.items()):
             raise ValueError(f"a part of it is {part!r}")
-    if any(not isinstance(step, int) for step in description["steps"] or ()):
+    if any(type(step) is not int for step in description["steps"] or ()):
         raise ValueError(f"its steps are {description['steps']!r}")
+
+
+def _check(recording: Recording) -> None:
+    """Raise ValueError where a recording is none that `record` could have made."""
+    error, names = recording.max_error, [(part.layer, part.call) for part in recording.parts]
+    if error is not None and not (math.isfinite(error) and error >= 0):
+        raise ValueError(f"its max_error is {error}")
+    if len(set(names)) < len(names) or not all(isinstance(name, str) for name in recording.not_called):
+        raise ValueError("it names one call of a layer twice, or as not called what is no name")
+    for part in recording.parts:
+        values = [*part.signals.values(), *part.gradients.values()]
+        places = {tuple(value.shape[:2]) for value in values}
+        whole = all(value.dim() == 3 and value.is_floating_point() for value in values)
+        if not part.signals or not whole or len(places) != 1 or part.call < 0:
+            raise ValueError(f"the signals of layer {part.layer!r} do not fit together")
+        ((batch, time),) = places
+        if any(part.signals[name].shape != value.shape for name, value in part.gradients.items()):
+            raise ValueError(f"the gradients of layer {part.layer!r} have other shapes than its signals")
+        if any(state.dim() != 2 or len(state) != batch for state in part.initial.values()):
+            raise ValueError(f"the initial states of layer {part.layer!r} are not of {batch} rows")
+        if recording.steps is not None and len(recording.steps) != time:
+            raise ValueError(f"layer {part.layer!r} has {time} steps, and {len(recording.steps)} were kept")
+        longest = math.inf if recording.steps is not None else time
+        lengths = part.lengths
+        if lengths is not None and not (
+            len(lengths) == batch and all(type(one) is int and 0 < one <= longest for one in lengths)
+        ):
+            raise ValueError(f"the lengths of layer {part.layer!r} are not those of {batch} rows of {time} steps")

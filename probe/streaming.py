@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,12 +14,33 @@ from torch import Tensor
 
 from .batches import Batch, grown_axis
 from .errors import ProbeError
+from .files import as_path, unfinished
 from .nested import flatten
 from .recording import Recording
-from .recording_files import DESCRIPTION, describe, load_recording, tensor_names
+from .recording_files import describe, opened, tensor_names, write_description
 
 #: The first stretch shows how much a row takes; the others take about so many bytes.
 _FIRST_ROWS, _BYTES = 1024, 16_000_000
+
+
+class _Hashed:
+    """A file that is written once, and the digest of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("wb")
+        self._digest = hashlib.sha256()
+
+    def write(self, data: Any) -> None:
+        self._digest.update(data)
+        self._file.write(data)
+
+    def write_values(self, values: Tensor) -> None:
+        self.write(values.contiguous().numpy().tobytes())
+
+    def close(self) -> str:
+        """Close the file, and return the digest of what was written."""
+        self._file.close()
+        return self._digest.hexdigest()
 
 
 class _Array:
@@ -29,7 +48,7 @@ class _Array:
 
     def __init__(self, path: Path, first: Tensor, rows: int) -> None:
         self._shape = tuple(first.shape[1:])
-        self._file: BinaryIO = path.open("wb")
+        self._file = _Hashed(path)
         self._length, self._written = rows, 0
         _write_header(self._file, first, (rows, *self._shape))
 
@@ -40,7 +59,7 @@ class _Array:
                 "the rows of the batch depend on each other. Record them without out=."
             )
         self._written += len(values)
-        self._file.write(values.contiguous().numpy().data)
+        self._file.write_values(values)
 
     def check_whole(self) -> None:
         """Raise where another number of rows was written than the file says."""
@@ -50,8 +69,9 @@ class _Array:
                 "grow with the batch. Record without out=, or wrap the model so that its outputs have a batch axis."
             )
 
-    def close(self) -> None:
-        self._file.close()
+    def close(self) -> str:
+        """Close the file, and return the digest of what was written."""
+        return self._file.close()
 
 
 def stream(out: str | os.PathLike[str], batch: Batch, record: Callable[..., Recording]) -> Recording:
@@ -68,28 +88,18 @@ def stream(out: str | os.PathLike[str], batch: Batch, record: Callable[..., Reco
     Raises:
         ProbeError: the folder exists or cannot be written, or the rows depend on each other.
     """
-    folder = Path(out)
+    folder = as_path(out, "out=")
     if folder.exists():
         raise ProbeError(f"out={os.fspath(out)!r} exists; give a new folder, or remove it first.")
-    partial: str | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)
-        with _Stream(Path(partial), batch.size) as written:
+    with unfinished(folder, folder=True) as partial:
+        with _Stream(partial, batch.size) as written:
             for recording, rows in _stretches(batch, record):
                 written.add(recording, rows)
             written.describe()
         os.chmod(partial, 0o755)
         os.rename(partial, folder)
-        partial = None
-    except OSError as error:
-        raise ProbeError(
-            f"Cannot write {str(folder)!r}: {error.strerror or error}. Give a folder on a disk that has space left."
-        ) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-    return load_recording(folder)
+    # What was just written is not read once more.
+    return opened(folder, check=False)
 
 
 def _stretches(batch: Batch, record: Callable[..., Recording]) -> Any:
@@ -152,6 +162,7 @@ class _Stream:
     def __init__(self, folder: Path, size: int) -> None:
         self._folder, self._size = folder, size
         self._arrays: dict[str, _Array] = {}
+        self._digests: dict[str, str] = {}
         self._description: dict[str, Any] | None = None
         self._rows = 0
         self._names: list[str] | None = None
@@ -218,12 +229,14 @@ class _Stream:
             return
         for name, held in self._held.items():
             if name not in self._arrays:
-                _write_joined(self._folder / f"{name}.npy", [values.detach().cpu() for values in held])
+                joined = [values.detach().cpu() for values in held]
+                self._digests[name] = _write_joined(self._folder / f"{name}.npy", joined)
         for array in self._arrays.values():
             array.check_whole()
         errors = [error for error in self._errors if error is not None]
         described = self._description | {"output": self._output, "max_error": max(errors) if errors else None}
-        (self._folder / DESCRIPTION).write_text(json.dumps(described), encoding="utf-8")
+        self._digests |= {name: array.close() for name, array in self._arrays.items()}
+        write_description(self._folder, described, self._digests)
 
 
 def _in_numpy(values: Tensor) -> Tensor:
@@ -231,8 +244,12 @@ def _in_numpy(values: Tensor) -> Tensor:
     return values.float() if values.dtype == torch.bfloat16 else values
 
 
-def _write_joined(path: Path, held: list[Tensor]) -> None:
-    """Write what grows along another axis than the first, piece by piece: joined, it would be there twice."""
+def _write_joined(path: Path, held: list[Tensor]) -> str:
+    """Write what grows along another axis than the first, piece by piece: joined, it would be there twice.
+
+    Returns:
+        The digest of what was written.
+    """
     first = held[0]
     if len(held) == 1 or first.shape == held[1].shape:
         if any(not torch.equal(first, piece) for piece in held):
@@ -240,18 +257,22 @@ def _write_joined(path: Path, held: list[Tensor]) -> None:
                 f"An output of shape {tuple(first.shape)} does not grow with the batch and is another one for other "
                 "rows, as a loss is. Record without out=, or wrap the model so that it returns one value a row."
             )
-        np.save(path, first.contiguous().numpy())
-        return
-    (axis,) = (axis for axis, size in enumerate(first.shape) if size != held[1].shape[axis])
-    shape = (*first.shape[:axis], sum(piece.shape[axis] for piece in held), *first.shape[axis + 1 :])
-    with path.open("wb") as file:
+        held, axis, shape = [first], 0, tuple(first.shape)
+    else:
+        (axis,) = (axis for axis, size in enumerate(first.shape) if size != held[1].shape[axis])
+        shape = (*first.shape[:axis], sum(piece.shape[axis] for piece in held), *first.shape[axis + 1 :])
+    file = _Hashed(path)
+    try:
         _write_header(file, first, shape)
         for place in np.ndindex(*first.shape[:axis]):
             for piece in held:
-                file.write(piece[place].contiguous().numpy().data)
+                file.write_values(piece[place])
+    finally:
+        digest = file.close()
+    return digest
 
 
-def _write_header(file: BinaryIO, like: Tensor, shape: tuple[int, ...]) -> None:
-    described = np.lib.format.dtype_to_descr(like[:0].numpy().dtype)
+def _write_header(file: Any, like: Tensor, shape: tuple[int, ...]) -> None:
+    described = np.lib.format.dtype_to_descr(like.new_empty(0).numpy().dtype)
     header = {"descr": described, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)

@@ -311,7 +311,7 @@ def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blo
         placed = _placed(run, edit, layer, batch)
         groups.setdefault((layer.place, min(placed.places, default=0)), []).append((block, placed, layer))
     # Only a run of one direction, without padding, looks the same from the middle.
-    whole = run.call.lengths is not None or any(layer.reverse for layer in run.layers)
+    whole = run.call.lengths is not None or any(layer.reads_back for layer in run.layers)
     natural = join(run.level(run.layers[-1].level)).unsqueeze(1)
     hidden = natural.new_empty(len(natural), blocks, *natural.shape[2:])
     finals = [
@@ -329,7 +329,7 @@ def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blo
         where = span(torch.tensor([block for block, _, _ in members]))
         hidden[:cut, where] = natural[:cut]
         top = changed.level(run.layers[-1].level)
-        pieces = top[0].pieces if len(top) == 1 else (join(top),)
+        pieces = (join(top),) if whole else top[0].pieces
         every = [
             {signal: value.unflatten(0, (len(members), batch)) for signal, value in trace.final.items()}
             for trace in changed.traces

@@ -48,7 +48,7 @@ def read(folder: Path) -> tuple[Explorer, list[str]]:
     path = folder / "explorer.json"
     if not path.is_file():
         raise ProbeError(f"The explorer's networks are missing at {str(path)!r}; run `python -m analyses` again.")
-    described: dict[str, Any] = json.loads(path.read_text())
+    described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     networks = [
         ExplorerNetwork(
             one["name"],

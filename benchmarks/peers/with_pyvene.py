@@ -20,7 +20,7 @@ from .batched import put, rows, start_of
 from .harness import Tool, main
 from .loop import POINTS, Loop
 
-with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # it greets on stdout
+with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # it greets on stdout
     import pyvene  # pyright: ignore[reportMissingImports]
 
 

@@ -83,7 +83,7 @@ def recorded_contributions(
         )
     values = [part.signals[signal] for signal in kind]
     backwards = part.layer.endswith(".reverse")
-    length = values[0].shape[1]
+    length = max(value.shape[1] for value in values)
     last = (0 if backwards else length - 1) if step is None else within("step", (step,), length, "the recording")[0]
     if part.lengths is not None and (backwards or last >= min(part.lengths)):
         raise ProbeError(

@@ -14,7 +14,13 @@ MERGES = ("concat", "sum", "mul", "ave")
 #: The words of an order of gates, by how many gates there are.
 LETTERS = {4: "ifgo", 3: "rzn"}
 #: What a survey goes on with where a choice was not made, so that it finds the others too.
-_STAND_INS = {"forget_bias": 0.0, "gate_activation": "sigmoid", "activation": "tanh", "reset": "after"}
+_STAND_INS = {
+    "gate_order": None,
+    "forget_bias": 0.0,
+    "gate_activation": "sigmoid",
+    "activation": "tanh",
+    "reset": "after",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Choices:
 
     Attributes:
         given: by the name of the argument, None where it was not given.
+        renamed: what arrays are called in the file, by the names that the caller gave them.
         survey: whether choices that were not made are noted in `open` instead of demanded; what is loaded then is not
             the network, and only its names and sizes may be told.
         open: what a survey found open.
@@ -59,6 +66,7 @@ class Choices:
     """
 
     given: Mapping[str, Any]
+    renamed: Mapping[str, str] = field(default_factory=dict)
     survey: bool = False
     open: list[Open] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)

@@ -1,7 +1,8 @@
 """Writes a folder with model.safetensors and config.json that leaves nothing open.
 
-model.safetensors   the networks' weights by torch's names, gates in torch's order, and all other arrays
-config.json         class and options of each network, and where it came from: the keyword arguments of `Networks`
+model.safetensors   the networks' weights by torch's names, gates in torch's order, and all other arrays; its metadata
+                    say class and options of each network, and where it came from
+config.json         the same once more, for the hub: the keyword arguments of `Networks`
 README.md           a model card
 
 `probe.load` reads the folder, and the Hugging Face hub shows it.
@@ -9,23 +10,22 @@ README.md           a model card
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import nn
 
 from ..errors import ProbeError
-from ..files import write_atomically
+from ..files import as_path, is_unfinished, remove, write_atomically
 from ..inspection import inspect
+from ..tensor_files import OURS, about_of, as_bytes
 from .checkpoint import Checkpoint
 from .described import blank, describe
-from .formats.converted_folder import CARD, CONFIG, LIBRARY, WEIGHTS, read_config
+from .formats.converted_folder import CARD, CONFIG, WEIGHTS, read_config
 from .held import held
 from .reading import Budget
 
@@ -46,7 +46,6 @@ class Networks(nn.Module):
         networks: by name, what `described.describe` returned.
         arrays: shape and dtype of every other array by name.
         source: where they came from.
-        sha256: of the weights; `probe.load` compares it, and this module does not.
         library_name: who wrote the folder.
 
     Raises:
@@ -58,8 +57,7 @@ class Networks(nn.Module):
         networks: Mapping[str, Any],
         arrays: Mapping[str, Any],
         source: Mapping[str, Any],
-        sha256: str = "",
-        library_name: str = LIBRARY,
+        library_name: str = OURS,
     ) -> None:
         super().__init__()
         self.source = dict(source)
@@ -129,8 +127,7 @@ def convert(checkpoint: Checkpoint, folder: str | os.PathLike[str], *, overwrite
         ProbeError: a network is of a class that has no description, the folder holds something else, or a file cannot
             be written.
     """
-    folder = Path(folder)
-    _check_folder(folder, overwrite)
+    folder = as_path(folder)
     recurrent, tensors = checkpoint.recurrent, checkpoint.tensors
     keys = iter(keys_of([*recurrent, *tensors]))
     networks = {name: {"key": next(keys), **describe(module)} for name, module in recurrent.items()}
@@ -150,43 +147,50 @@ def convert(checkpoint: Checkpoint, folder: str | os.PathLike[str], *, overwrite
         "layouts": dict(source.layouts),
         "gate_orders": dict(source.gate_orders),
     }
-    # A copy each: safetensors takes no tensors that share memory.
-    data = safetensors.torch.save({name: one.detach().cpu().contiguous().clone() for name, one in state.items()})
-    config = {
-        "library_name": LIBRARY,
-        "networks": networks,
-        "arrays": arrays,
-        "source": told,
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
+    about = {"networks": networks, "arrays": arrays, "source": told}
     # What the hub's own reader would refuse is not written.
-    _ = Networks(**{key: config[key] for key in ("networks", "arrays", "source")})
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    # config.json comes last: where it exists, the weights that it describes are there.
-    (folder / CONFIG).unlink(missing_ok=True)
+    _ = Networks(**about)
+    text = json.dumps({"library_name": OURS} | about, indent=2, ensure_ascii=False) + "\n"
+    data = as_bytes(state, about)
+    _check_folder(folder, data, overwrite=overwrite)
+    # config.json goes first and comes last: where it exists, the weights that it describes are there.
+    remove(folder / CONFIG)
     path = write_atomically(folder / WEIGHTS, data)
     write_atomically(folder / CARD, _card(checkpoint))
     write_atomically(folder / CONFIG, text)
     return path
 
 
-def _check_folder(folder: Path, overwrite: bool) -> None:
-    if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+def _check_folder(folder: Path, data: bytes, *, overwrite: bool) -> None:
+    """Raise ProbeError where weights may not be written into a folder."""
+    if not os.path.lexists(folder):
         return
     if not folder.is_dir():
         raise ProbeError(f"{str(folder)!r} is a file. Give a folder.")
-    if read_config(folder, Budget(folder / CONFIG, _CONFIG_BYTES)) is None:
+    names = {file.name for file in folder.iterdir() if not is_unfinished(file)}
+    weights = folder / WEIGHTS
+    # What the same conversion left that was killed, or whose disk was full, is taken up.
+    if not names or (names <= {WEIGHTS, CARD} and weights.is_file() and weights.read_bytes() == data):
+        return
+    if read_config(folder, Budget(folder / CONFIG, _CONFIG_BYTES)) is None and not _is_ours(weights):
         raise ProbeError(f"{str(folder)!r} is a folder with other things in it. Give a new one.")
     if not overwrite:
         raise ProbeError(f"{str(folder)!r} holds a converted network. Give another folder, or --overwrite.")
 
 
+def _is_ours(weights: Path) -> bool:
+    try:
+        return "networks" in (about_of(weights) or ())
+    except (OSError, ValueError):
+        return False
+
+
 def _card(checkpoint: Checkpoint) -> str:
     """Return a model card: the hub's lines at the top, then what is in the folder."""
     source = checkpoint.source
-    lines = ["---", f"library_name: {LIBRARY}", "tags:", "- recurrent-neural-network", "---", ""]
+    lines = ["---", f"library_name: {OURS}", "tags:", "- recurrent-neural-network", "---", ""]
     of = "" if source.path is None else f" of `{source.path.name}`"
-    lines += [f"Recurrent networks{of} ({source.format}), converted by {LIBRARY}.", ""]
+    lines += [f"Recurrent networks{of} ({source.format}), converted by {OURS}.", ""]
     for name, module in checkpoint.recurrent.items():
         lines += [f"- `{name or ALONE}`: {type(module).__name__}"]
         lines += [f"    - `{layer}`" for layer in inspect(held(name, module)).layers]

@@ -10,26 +10,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ANOTHER_CELL, ProbeError
+from ..files import as_path
 from .checkpoint import Checkpoint, Source
 from .choices import Choices, Open
 from .finders import finders
-from .formats.converted_folder import Converted
 from .formats.graph_def import FrozenGraph
 from .formats.inert import Objects
 from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
+from .formats.safetensors_file import Converted
 from .initial import check_initial
 from .layouts import converted, gate_objects, keras_layers, onnx_nodes, tf1_graph
 from .opening import open_path
 from .own import fill, unwrapped
 from .plans import Found
 from .reading import ERRORS, Contents, listed
+from .unusable import check_usable
 
-#: The most bytes that the arrays of a file may take, unless more are asked for.
-MEMORY = 4_000_000_000
+#: The most bytes that loading a file may take at its peak, unless more are asked for.
+MEMORY = 8_000_000_000
 
 
 def load(
@@ -66,8 +68,10 @@ def load(
             ...
         activation: of a plain RNN's state, or of a gated layer's candidate, where the file does not say it.
         reset: where a GRU without biases resets, `before` or `after` the product.
-        gate_order: of arrays with torch's names, where it is not torch's, such as `i o f g` or `z r n`.
-        memory: the most bytes that the arrays may take.
+        gate_order: how the gates follow each other in arrays with torch's names, such as `i o f g` or `z r n`:
+            where it is not torch's order, and wherever `names=` gave them these names.
+        memory: the most bytes that loading may take at its peak. Numbers lie in memory up to three times: as they
+            were read, in torch's order, and in their module.
 
     Returns:
         The modules by name, all other arrays, and where they came from.
@@ -83,8 +87,8 @@ def load(
         "reset": reset,
         "gate_order": gate_order,
     }
-    choices = Choices(given)
-    return _load(Path(path), into, names or {}, choices, memory)
+    choices = Choices(given, _renames(names))
+    return _load(as_path(path), into, names or {}, choices, memory)
 
 
 def survey(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple[Checkpoint, tuple[Open, ...]]:
@@ -101,8 +105,8 @@ def survey(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple[Chec
     """
     more = dict(given)
     names, memory = more.pop("names", None), more.pop("memory", MEMORY)
-    choices = Choices(more, survey=True)
-    return _load(Path(path), None, names or {}, choices, memory), tuple(choices.open)
+    choices = Choices(more, _renames(names), survey=True)
+    return _load(as_path(path), None, names or {}, choices, memory), tuple(choices.open)
 
 
 def _load(
@@ -110,21 +114,38 @@ def _load(
 ) -> Checkpoint:
     if isinstance(memory, bool) or not isinstance(memory, int) or memory < 1:
         raise ProbeError(f"memory={memory!r} must be a number of bytes, 1 or more, such as {MEMORY}.")
+    if not isinstance(into, nn.Module | None):
+        raise ProbeError(f"into= is a {type(into).__name__}; give a torch.nn.Module, which takes the file's arrays.")
     contents = open_path(path, memory)
     what = f"{str(path)!r}, a file of the kind {contents.format!r}"
-    called, skipped = _renamed(contents.tensors, names)
+    called, skipped = _renamed(contents, names)
     if into is not None:
         choices.check_all_taken(what + " loaded into a module")
-        found = _filled(contents, called, into)
+        found = _filled(contents, called, into, choices, skipped)
     else:
-        found = _loaded(contents, called, choices, None if any(names.values()) else skipped, what)
+        found = _loaded(contents, called, choices, skipped, what, renamed=any(names.values()))
     return replace(found, source=replace(found.source, path=path))
 
 
 def _loaded(
-    contents: Contents, called: Mapping[str, str], choices: Choices, skipped: frozenset[str] | None, what: str
+    contents: Contents,
+    called: Mapping[str, str],
+    choices: Choices,
+    skipped: frozenset[str],
+    what: str,
+    *,
+    renamed: bool,
 ) -> Checkpoint:
-    found = _found(contents, called, choices, skipped)
+    found = _found(contents, called, choices, None if renamed else skipped)
+    layers = [tuple(called.get(name, name) for name in one.arrays) for one in found]
+    check_usable(layers, contents.left_out, skipped)
+    for one in found:
+        if not choices.renamed.keys().isdisjoint(one.arrays):
+            order = f" and the gates in the order {one.gate_order}" if one.gate_order else ""
+            choices.assume(
+                f"{one.name or 'the network'}: it computes what a {one.layout} computes, with arrays in its "
+                f"layout{order}, as names= calls them"
+            )
     if not found and contents.refusal:
         raise ProbeError(contents.refusal)
     if not found:
@@ -132,8 +153,8 @@ def _loaded(
             f"There are no weights of a recurrent network in {what}. {_likely(contents)}Known are torch's names "
             "(NETWORK.weight_ih_l0 and NETWORK.weight_hh_l0), Keras's (LAYER/kernel and LAYER/recurrent_kernel) and "
             f"TensorFlow 1's (basic_lstm_cell/kernel); there is {listed(contents.tensors)}. Say with names= what "
-            "they are called there, such as names={'my_array': 'encoder.weight_ih_l0'}. "
-            f"{ANOTHER_CELL}"
+            "they are called there, such as names={'my_array': 'encoder.weight_ih_l0'}, and with gate_order= how the "
+            f"gates of a cell written by hand follow each other in them. {ANOTHER_CELL}"
         )
     choices.check_all_taken(what)
     checkpoint = _checkpoint(contents, called, found, choices)
@@ -206,18 +227,38 @@ def _asked(find: Callable[..., list[Found]], *given: Any) -> list[Found]:
         ) from error
 
 
-def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str | None]) -> tuple[dict[str, str], frozenset[str]]:
+def _renames(names: Mapping[str, str | None] | None) -> dict[str, str]:
+    """Return the file's names by those that a caller gave, of arrays whose own names say nothing of what they are.
+
+    Raises:
+        ProbeError: names= is no dict of texts.
+    """
+    pairs = names.items() if isinstance(names, Mapping) else [] if names is None else [(None, names)]
+    if not all(isinstance(old, str) and isinstance(new, str | None) for old, new in pairs):
+        raise ProbeError(
+            f"names={str(names)[:80]} must be a dict: what each array is to be called by its name in the file, or "
+            "None to leave it out, such as {'my_array': 'encoder.weight_ih_l0'}."
+        )
+    return {new: old for old, new in (names or {}).items() if new and _last(new) != _last(old)}
+
+
+def _last(name: str) -> str:
+    return re.split(r"[./]", name)[-1]
+
+
+def _renamed(contents: Contents, names: Mapping[str, str | None]) -> tuple[dict[str, str], frozenset[str]]:
     """Return the file's names by those that a caller gave, without what is left out; and the names left out."""
-    called: dict[str, str] = {name: name for name in tensors}
+    called: dict[str, str] = {name: name for name in contents.tensors}
     skipped: set[str] = set()
     for pattern, new in names.items():
-        matching = [name for name in tensors if name == pattern or fnmatch.fnmatchcase(name, pattern)]
+        every = [*contents.tensors, *contents.left_out]
+        matching = [name for name in every if name == pattern or fnmatch.fnmatchcase(name, pattern)]
         if new is None:
             skipped |= {pattern, *matching}
-        elif matching != [pattern]:
-            raise ProbeError(
-                f"names= calls {pattern!r} {new!r}, and the file has no array of that name; it has {listed(tensors)}."
-            )
+        elif matching != [pattern] or pattern not in contents.tensors:
+            held = contents.left_out.get(pattern)
+            found = f"that holds {held}" if held else "the file has no array of that name"
+            raise ProbeError(f"names= calls {pattern!r} {new!r}, and {found}; it has {listed(contents.tensors)}.")
         for name in matching:
             called.pop(name, None)
             if new is not None:
@@ -248,10 +289,13 @@ def _checkpoint(contents: Contents, called: Mapping[str, str], found: list[Found
     rest = {name: tensor for name, tensor in contents.tensors.items() if name not in used}
     if isinstance(contents.description, Converted):
         rest = {contents.description.arrays.get(name, name): tensor for name, tensor in rest.items()}
-    return Checkpoint({one.name: one.module for one in found}, rest, source, arrays, contents.left_out)
+    return Checkpoint({one.name: one.module for one in found}, rest, source, arrays, tuple(contents.left_out))
 
 
-def _filled(contents: Contents, called: Mapping[str, str], into: nn.Module) -> Checkpoint:
+def _filled(
+    contents: Contents, called: Mapping[str, str], into: nn.Module, choices: Choices, skipped: frozenset[str]
+) -> Checkpoint:
+    check_usable([tuple(called.values())], contents.left_out, skipped)
     tensors = unwrapped({new: contents.tensors[old] for new, old in called.items()})
     modules = fill(into, tensors)
     arrays = {
@@ -260,4 +304,8 @@ def _filled(contents: Contents, called: Mapping[str, str], into: nn.Module) -> C
     }
     used = {name for every in arrays.values() for name in every}
     rest = {name: tensor for name, tensor in tensors.items() if name not in used}
-    return Checkpoint(modules, rest, Source(contents.framework, contents.format, version=contents.version), arrays)
+    for name, every in arrays.items():
+        if not choices.renamed.keys().isdisjoint(every):
+            choices.assume(f"{name or 'the module'}: arrays that names= renamed are in the layout of the module")
+    source = Source(contents.framework, contents.format, assumed=tuple(choices.assumed), version=contents.version)
+    return Checkpoint(modules, rest, source, arrays)

@@ -33,7 +33,7 @@ def check_initial(recurrent: Mapping[str, nn.Module], tensors: Mapping[str, Tens
     named = [
         name
         for name, tensor in tensors.items()
-        if _NAMED.fullmatch(re.split(r"[./]", name)[-1])
+        if looks_initial(name)
         and tensor.dim()
         and tensor.shape[-1] in sizes
         and tensor.is_floating_point()
@@ -46,6 +46,11 @@ def check_initial(recurrent: Mapping[str, nn.Module], tensors: Mapping[str, Tens
             f"file would begin with zeros. If the network does not use them, leave them out: names={{{left_out}}}. "
             "If it does, leave them out as well, and hand them to the module: module(x, state)."
         )
+
+
+def looks_initial(name: str) -> bool:
+    """Return whether an array's name is that of a state that a network begins with."""
+    return _NAMED.fullmatch(re.split(r"[./]", name)[-1]) is not None
 
 
 def _sizes(module: nn.Module) -> set[int]:

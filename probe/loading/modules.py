@@ -6,15 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
 from ..errors import ProbeError
-from ..layers import find_layers
+from ..layers import OwnModule, Turning
+from ..sessions import sessions
 
 AXES = "(batch, time, input)"
 
 
-class Backwards(nn.Module):
+class Backwards(Turning):
     """A recurrent module that reads each sequence from its end, batch first.
 
     Args:
@@ -27,6 +28,10 @@ class Backwards(nn.Module):
         super().__init__()
         self.module, self.restored = module, restored
 
+    def turned(self) -> nn.Module:
+        """Return the module."""
+        return self.module
+
     def forward(self, x: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Return the hidden states at every step and the last states, as the module does."""
         check_input(self, x)
@@ -38,7 +43,7 @@ class Backwards(nn.Module):
         return f"restored={self.restored}"
 
 
-class BothWays(nn.Module):
+class BothWays(Turning):
     """Two recurrent modules, one of which reads each sequence from its end, batch first.
 
     Args:
@@ -50,6 +55,10 @@ class BothWays(nn.Module):
     def __init__(self, forward_module: nn.Module, backward_module: nn.Module, *, merge: str) -> None:
         super().__init__()
         self.forward_module, self.backward_module, self.merge = forward_module, backward_module, merge
+
+    def turned(self) -> nn.Module:
+        """Return the module that reads from the end."""
+        return self.backward_module
 
     def forward(self, x: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Return the merged hidden states at every step, and the last states of the two, a pair.
@@ -117,51 +126,84 @@ class Masked(nn.Module):
             )
         if hx is not None:
             raise ProbeError("With a mask the module starts from its own initial states. Leave hx out.")
+        if not bool(mask.any()):
+            raise ProbeError("Every step of every row is hidden. Give a mask that is True somewhere.")
         inner = self.module
+        self._check_followed(mask)
         if isinstance(inner, BothWays):
-            h, last = self._of(inner.forward_module, x, mask)
-            other, other_last = self._of(inner.backward_module, x.flip(1), mask.flip(1))
+            h, last = self._rows(inner.forward_module, x, mask)
+            other, other_last = self._rows(inner.backward_module, x.flip(1), mask.flip(1))
             return merged(h, other.flip(1), inner.merge), (last, other_last)
         if isinstance(inner, Backwards):
-            h, last = self._of(inner.module, x.flip(1), mask.flip(1))
+            h, last = self._rows(inner.module, x.flip(1), mask.flip(1))
             return (h.flip(1) if inner.restored else h), last
-        return self._rows(x, mask)
+        return self._rows(inner, x, mask)
 
-    def _of(self, module: nn.Module, x: Tensor, mask: Tensor) -> tuple[Any, Any]:
-        return Masked(module, by=self.by, zeros=self.zeros)(x, mask=mask)
+    def _check_followed(self, mask: Tensor) -> None:
+        """Raise where a module inside is recorded or edited, and its steps or rows would not be those of the input.
 
-    def _rows(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Any]:
-        """Run the rows of each length together, without their hidden steps."""
+        Its hidden steps are left out, so that it is called with fewer: only where they come last are the others still
+        the steps of the input, and only as packed sequences do rows of several lengths keep their numbers.
+        """
+        here = sessions()
+        followed = [
+            one
+            for one in self.module.modules()
+            if "forward" in vars(one) or any(one in session.modules for session in here)
+        ]
+        if not followed:
+            return
         lengths = mask.sum(1)
+        read_first = torch.arange(mask.shape[1], device=mask.device) < lengths[:, None]
+        if bool((mask != read_first).any()) or bool((lengths == 0).any()):
+            raise ProbeError(
+                f"Steps in between, before the others or all of a row are hidden by {self.by}. A recording or edit "
+                "could not say which input a step is: leave the hidden steps out, so that they come last."
+            )
+        alone = [one for one in followed if isinstance(one, OwnModule)]
+        if alone and len(set(lengths.tolist())) > 1:
+            raise ProbeError(
+                f"The rows read {int(lengths.min())} to {int(lengths.max())} steps, and a {type(alone[0]).__name__} "
+                "reads no packed sequences. Record or edit the rows of each length by themselves."
+            )
+
+    def _rows(self, module: nn.Module, x: Tensor, mask: Tensor) -> tuple[Tensor, Any]:
+        """Run rows without their hidden steps: packed, or, by modules of our own, those of each length together."""
+        lengths = mask.sum(1)
+        some = [(lengths > 0).nonzero()[:, 0]]
+        if not isinstance(module, nn.RNNBase):
+            some = [(lengths == length).nonzero()[:, 0] for length in lengths.unique().tolist() if length]
         out: Tensor | None = None
         last: list[Tensor] = []
-        for length in sorted(set(lengths.tolist())):
-            rows = (lengths == length).nonzero()[:, 0]
-            if length == 0:
-                continue
-            read = x[rows][mask[rows]].view(len(rows), length, x.shape[2])
-            h, states = self.module(read)
+        for rows in some:
+            h, states = self._run(module, [x[row][mask[row]] for row in rows.tolist()])
             states = _flat(states)
             if out is None:
                 out = x.new_zeros(*x.shape[:2], h.shape[2])
                 last = [state.new_zeros(state.shape[0], len(x), state.shape[2]) for state in states]
-            out[rows] = self._spread(h, mask[rows])
+            out[rows] = self._spread(h, mask[rows], both=getattr(module, "bidirectional", False))
             for whole, state in zip(last, states, strict=True):
                 whole[:, rows] = state
-        if out is None:
-            raise ProbeError("Every step of every row is hidden. Give a mask that is True somewhere.")
-        return out, last[0] if len(last) == 1 else tuple(last)
+        return out if out is not None else x, last[0] if len(last) == 1 else tuple(last)
 
-    def _spread(self, h: Tensor, mask: Tensor) -> Tensor:
+    @staticmethod
+    def _run(module: nn.Module, read: list[Tensor]) -> tuple[Tensor, Any]:
+        """Return hidden states, padded to the longest row, and last states."""
+        if len({len(one) for one in read}) == 1:
+            return module(torch.stack(read))
+        h, states = module(pack_sequence(read, enforce_sorted=False))
+        return pad_packed_sequence(h, batch_first=True)[0], states
+
+    def _spread(self, h: Tensor, mask: Tensor, *, both: bool) -> Tensor:
         """Put outputs at the steps that were read, and at hidden steps what stood there before."""
-        parts = h.chunk(2, 2) if getattr(self.module, "bidirectional", False) else (h,)
+        parts = h.chunk(2, 2) if both else (h,)
         # One direction after the other: what came before lies after, in the reverse one.
         places = [(mask.cumsum(1) - 1), (mask.flip(1).cumsum(1) - 1)]
         pieces = []
         for way, part in enumerate(parts):
-            source = part.flip(1) if way else part
             place = places[way]
-            taken = source.gather(1, place.clamp(min=0)[:, :, None].expand(-1, -1, part.shape[2]))
+            read = mask.sum(1, keepdim=True) - 1 - place if way else place
+            taken = part.gather(1, read.clamp(0, part.shape[1] - 1)[:, :, None].expand(-1, -1, part.shape[2]))
             hidden = place < 0 if not self.zeros else ~(mask.flip(1) if way else mask)
             taken = taken.masked_fill(hidden[:, :, None], 0)
             pieces.append(taken.flip(1) if way else taken)
@@ -191,20 +233,6 @@ def without_mask(module: nn.Module, *, lengths_said: bool) -> nn.Module:
             "be run so."
         )
     return module.module
-
-
-def turned_layers(model: nn.Module) -> frozenset[str]:
-    """Return the names of the layers that a module of this file gives each sequence from its end.
-
-    They are recorded in the order in which they read: their step t is the input's step T - 1 - t.
-    """
-    inside: set[nn.Module] = set()
-    for module in model.modules():
-        if isinstance(module, Backwards):
-            inside.update(module.module.modules())
-        elif isinstance(module, BothWays):
-            inside.update(module.backward_module.modules())
-    return frozenset(layer.name for layer in find_layers(model) if layer.module in inside)
 
 
 def _flat(states: Any) -> list[Tensor]:

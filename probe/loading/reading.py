@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import pickle
-import struct
-import tokenize
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,67 +13,78 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..damaged import ERRORS
 from ..errors import ProbeError
+from ..files import check_regular
 
 if TYPE_CHECKING:
     import numpy as np
 
-#: What libraries raise on damaged or hostile files.
-ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    pickle.PickleError,
-    struct.error,
-    tokenize.TokenError,  # of an .npy file's header
-    zipfile.BadZipFile,
-    zlib.error,
-)
 #: An archive that unpacks to more than this is refused if it also unpacks to more than so many times its size.
 BOMB_BYTES, BOMB_RATIO = 50_000_000, 50
+#: How often an array lies in memory at the same time at most: as it was read, in torch's order, and in its module.
+COPIES = 3
 #: So many values, one inside another or beside each other, a file may hold.
 MOST_VALUES, DEEPEST = 200_000, 50
 #: The record at the end of a zip archive, and the count in it that stands for more.
 _END_BYTES, _MANY = 22, 0xFFFF
+_MOST_AXES = 64
+#: What a list of Python's numbers is called, which is an array only where its name says so.
+LIST = "a list of Python's numbers"
 #: So many names a message lists.
 SHOWN = 8
 
 
 @dataclass
 class Budget:
-    """How much memory the arrays of a file may take together.
+    """How much memory reading a file may take at its peak.
 
     Attributes:
         path: the file, for messages.
-        memory: bytes.
-        taken: bytes of the arrays that were read.
+        memory: the most bytes.
+        taken: bytes of what was read, each as often as it may lie in memory at the same time.
+        held: bytes of the arrays, each once.
+        stored: bytes of the files that they were read from.
     """
 
     path: Path
     memory: int
     taken: int = 0
+    held: int = 0
+    stored: int = 0
 
-    def take(self, name: str, size: int) -> None:
-        """Count an array before it is read.
+    def __post_init__(self) -> None:
+        if not self.stored and self.path.is_file():
+            self.stored = self.path.stat().st_size
+
+    def take(self, name: str, size: int, *, copies: int = COPIES) -> None:
+        """Count what is read before it is.
+
+        Args:
+            name: of it, for the message.
+            size: in bytes.
+            copies: how often it may lie in memory at the same time.
 
         Raises:
-            ProbeError: it is negative in size, or too large together with those before it.
+            ProbeError: it is negative in size, too large together with what came before it, or much larger than the
+                files that it comes from.
         """
-        self.taken += size
-        if size < 0 or self.taken > self.memory:
+        self.held += size
+        self.taken += copies * size
+        self.check(name, size)
+        if self.held > BOMB_BYTES and self.held > BOMB_RATIO * self.stored:
             raise ProbeError(
-                f"{str(self.path)!r} needs more than {self.memory:,} bytes (at {name!r}, which takes {size:,}). If "
-                "the file is meant to be that large, give memory=, the most bytes that its arrays may take."
+                f"{str(self.path)!r} holds {self.stored:,} bytes and claims arrays of {self.held:,} (at {name!r}), "
+                "more than a file of weights does. Write the arrays out, or leave them out of the file."
+            )
+
+    def check(self, name: str, size: int) -> None:
+        """Raise ProbeError where there is no room for so many bytes, or none for what was taken."""
+        if size < 0 or max(size, self.taken) > self.memory:
+            raise ProbeError(
+                f"{str(self.path)!r} needs more than {self.memory:,} bytes (at {name!r}, which takes {size:,}; read, "
+                f"put into another order and into a module, numbers lie in memory {COPIES} times). If the file is "
+                "meant to be that large, give memory=, the most bytes that loading it may take."
             )
 
 
@@ -90,7 +97,8 @@ class Contents:
         framework: who wrote it, such as `PyTorch`; `unknown` for numpy's files.
         format: what the file is, such as `TensorFlow checkpoint`.
         description: what the file itself says about its layers, for the layouts that read it; or None.
-        left_out: names of what is no array of numbers.
+        left_out: what was not read, by name: what it holds, where it is an array of what torch has no numbers for;
+            "" of what is no array.
         version: the framework's version, where the file says it.
         refusal: what is said if no recurrent network is found, where more is known than that.
     """
@@ -99,7 +107,7 @@ class Contents:
     framework: str
     format: str
     description: Any = None
-    left_out: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
     refusal: str = ""
 
@@ -121,28 +129,57 @@ def reading(path: Path, kind: str, advice: str) -> Iterator[None]:
 
 
 def tensor_of(array: np.ndarray) -> Tensor | None:
-    """Return a copy of a numpy array as a tensor of its own, or None where torch has no such numbers."""
+    """Return a numpy array as a tensor with memory of its own, or None where torch has no such numbers."""
     import numpy as np
 
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         return None
+    flags = array.flags
+    if flags.owndata and flags.writeable and flags.c_contiguous and array.dtype.isnative:
+        return torch.from_numpy(array)
     native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
     return torch.from_numpy(native)
 
 
-def collect(budget: Budget, arrays: Iterable[tuple[str, Any]]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Return named numpy arrays as tensors, and the names of those that hold no numbers."""
+def collect(budget: Budget, arrays: Iterable[tuple[str, Any]]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return named numpy arrays as tensors, and what the others hold, for which torch has no numbers.
+
+    Args:
+        budget: of the file, for messages.
+        arrays: by name, each an array, or a text that says what it holds.
+
+    Raises:
+        ProbeError: two have one name.
+    """
     tensors: dict[str, Tensor] = {}
-    left_out: list[str] = []
+    left_out: dict[str, str] = {}
     for name, array in arrays:
-        tensor = tensor_of(array)
-        if tensor is None:
-            left_out.append(name)
-        elif name in tensors:
+        if name in tensors or name in left_out:
             raise ProbeError(f"{str(budget.path)!r} holds two arrays of the name {name!r}. The file is damaged.")
+        tensor = None if isinstance(array, str) else tensor_of(array)
+        if tensor is None:
+            left_out[name] = array if isinstance(array, str) else no_numbers(array.dtype)
         else:
             tensors[name] = tensor
-    return tensors, tuple(left_out)
+    return tensors, left_out
+
+
+def is_list(value: Any) -> bool:
+    """Return whether a value is a list of Python's numbers, or of such lists."""
+    # Not deeper than any array: a list may hold itself.
+    for _ in range(_MOST_AXES):
+        if not isinstance(value, (list, tuple)) or not value:
+            return False
+        value = value[0]
+        if isinstance(value, (bool, int, float)):
+            return True
+    return False
+
+
+def no_numbers(dtype: np.dtype[Any]) -> str:
+    """Return in words what an array holds whose dtype is none of torch's."""
+    kinds = {"O": "Python's objects", "U": "text", "S": "text", "V": f"raw bytes ({dtype.str}, as of a bfloat16)"}
+    return kinds.get(dtype.kind, f"numbers of the kind {dtype.name}")
 
 
 @dataclass
@@ -233,7 +270,10 @@ def not_installed(path: Path, what: str, package: str, extra: str) -> ProbeError
 
 def file_bytes(path: Path, budget: Budget) -> bytes:
     """Return the bytes of a file that is not too large."""
-    budget.take(path.name, path.stat().st_size)
+    check_regular(path)
+    size = path.stat().st_size
+    budget.stored += size if path != budget.path else 0
+    budget.take(path.name, size, copies=1)
     return path.read_bytes()
 
 

@@ -109,7 +109,7 @@ def _found(
                 continue
             yield "effect_at_step", here.mean(), {"units": units, "step": step}
             yield "effect_sd_at_step", here.std(), {"units": units, "step": step}
-            parts.append((here, np.full(len(here), 1 / len(change))))
+            parts.append((here, np.full(len(here), np.reciprocal(float(len(change))))))
         values, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
         mean = np.average(values, weights=weight)
         spreads.append(float(np.sqrt(np.average((values - mean) ** 2, weights=weight))))

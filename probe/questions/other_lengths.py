@@ -191,7 +191,6 @@ def draw(
             (6, 0),
             textcoords="offset points",
             va="center",
-            annotation_clip=False,
         )
     ax.set_xticks(lengths)
     ax.set_xlabel("length of the sequence")

@@ -97,7 +97,7 @@ class ExplorerNetwork:
         name = type(kind).__name__
         if name not in ("LSTM", "GRU", "RNN") or not type(kind).__module__.startswith("torch."):
             return f"{self.name} is a {name}, and the explorer runs torch's own LSTM, GRU and RNN."
-        if any(layer.reverse for layer in self.layers):
+        if any(layer.reads_back for layer in self.layers):
             return f"{self.name} reads its input in both directions, and the explorer runs one direction."
         if getattr(kind, "proj_size", 0):
             return f"{self.name} projects its hidden state, which the explorer does not run."

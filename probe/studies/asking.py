@@ -121,7 +121,7 @@ def _claim(folder: Path, parts: dict[str, str], *, overwrite: bool) -> None:
         raise ProbeError(f"{str(folder)!r} is a file; the report is a folder. Give another path.")
     if mark.is_file():
         try:
-            before = json.loads(mark.read_text())
+            before = json.loads(mark.read_text(encoding="utf-8"))
         except ValueError:
             before = {}
         changed = [name for name in parts if not isinstance(before, dict) or before.get(name) != parts[name]]

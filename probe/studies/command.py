@@ -26,7 +26,7 @@ def report(study: Path, out: Path, *, seed: int | None = None, overwrite: bool =
         probe.ProbeError: something that was given does not fit.
     """
     given = read_study(study, seed)
-    with shown(quiet=quiet or not sys.stderr.isatty()) as progress:
+    with shown(quiet=quiet or sys.stderr is None or not sys.stderr.isatty()) as progress:
         _ = given.run(out, overwrite=overwrite, progress=progress)
     page = out / PAGE
     return f"{page} {page.stat().st_size} bytes"

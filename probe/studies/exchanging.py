@@ -62,7 +62,7 @@ class Plan:
         left: how many steps follow.
         pairs: how many pairs are run.
         asked: about how many of them the network itself is asked, on whole spliced sequences.
-        iterations: of the search; 0 where it would cost too much.
+        iterations: of the search; 0 where it would cost too much, or the readout has no gradient.
     """
 
     place: int
@@ -194,7 +194,8 @@ def plan(prepared: Prepared, end: tail.Tail) -> Plan:
     iterations = int(min(ITERATIONS, BUDGET_OF_SEARCH / (whole * SEARCHED * searches * BACK)))
     pairs = int(np.clip(BUDGET_OF_PAIRS / (whole * 14), FEWEST_PAIRS, MOST_PAIRS))
     asked = int(np.clip(splices.BUDGET / (one * prepared.x.shape[1] + read), splices.FEWEST, pairs))
-    return Plan(end.steps - 1 - left, left, pairs, asked, iterations if iterations >= FEWEST_ITERATIONS else 0)
+    searched = iterations >= FEWEST_ITERATIONS and prepared.head is not None and prepared.head.differentiable
+    return Plan(end.steps - 1 - left, left, pairs, asked, iterations if searched else 0)
 
 
 def _puts(

@@ -68,6 +68,12 @@ def notes(
     words = answer(table, prepared.answered.name, levels=levels)
     found = {"lead": words, "answer": f"{words} {later}".strip(), "setup": setup}
     found["search"] = _search(table, plan, levels=levels, held_out=held_out)
+    if prepared.head is not None and not prepared.head.differentiable:
+        found["search"] = (
+            "Directions were not searched for: the search follows the gradient of the readout, and the readout's "
+            "function has none (it goes through numpy, or a part of it does not hand gradients on). Write it in "
+            "torch, or give an nn.Module, to have them searched for."
+        )
     return found
 
 

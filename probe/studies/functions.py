@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import ProbeError, unknown
+
+#: Where the code of this library lies.
+_LIBRARY = Path(__file__).parents[1]
 
 
 def load_file(path: Path) -> Any:
@@ -29,9 +34,9 @@ def load_file(path: Path) -> Any:
     sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ProbeError(
-            f"{str(path)!r} cannot be run: {type(error).__name__}: {_told(error)}. Mend it first.{_where(error)}"
+            f"{str(path)!r} cannot be run: {_raised(error)}{_line(error)}. Mend it first.{_where(error)}"
         ) from error
     finally:
         sys.path.remove(folder)
@@ -78,17 +83,36 @@ def calling(what: str, wants: str) -> Iterator[None]:
         yield
     except ProbeError:
         raise
-    except Exception as error:
-        raise ProbeError(f"{what} raised {type(error).__name__} ({_told(error)}). {wants}{_where(error)}") from error
+    except (Exception, SystemExit) as error:
+        told = f"{type(error).__name__} ({_told(error)}{_line(error)})"
+        raise ProbeError(f"{what} raised {told}. {wants}{_where(error)}") from error
 
 
-def _told(error: Exception) -> str:
+def _raised(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_told(error)}"
+
+
+def _told(error: BaseException) -> str:
     """Return an error's own words on one line, without the full stop at their end; only a stranger's are cut."""
+    if isinstance(error, SystemExit):
+        return f"it asks to exit, with the code {error.code!r}, before the study is done"
     words = " ".join(str(error).split())
     return (words if isinstance(error, ProbeError) else words[:200]).rstrip(".") or "without a message"
 
 
-def _where(error: Exception) -> str:
+def _line(error: BaseException) -> str:
+    """Return where in somebody's own code an error was raised, or "" where that is nowhere."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
+    # A library's own lines say nothing to who called it.
+    own = [frame for frame in frames if not Path(frame.filename).is_relative_to(_LIBRARY) and not _of_package(frame)]
+    return f", {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
+
+
+def _of_package(frame: traceback.FrameSummary) -> bool:
+    return "site-packages" in frame.filename or Path(frame.filename).is_relative_to(sysconfig.get_path("stdlib"))
+
+
+def _where(error: BaseException) -> str:
     """Return the sentence on relative paths where a file was not found."""
     missing = isinstance(error, ProbeError) and re.search(r"not exist|[Tt]here is no file", str(error))
     if not missing and not isinstance(error, FileNotFoundError):

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from ..errors import ProbeError
-from ..layers import Layer
+from ..layers import Layer, find_layers
 from ..loading.held import Held
-from ..loading.modules import turned_layers
 from ..recorder import record
 from ..recording import LayerRecording, Recording
 from ..signals import Signal
@@ -110,7 +109,7 @@ def run(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: I
         ProbeError: the layer read other sequences and steps than the inputs', more than once, or from the end of
             padded ones.
     """
-    if layer in turned_layers(model):
+    if find_layers(model, [layer])[0].turned:
         return _from_end(model, x, lengths, layer, signals)
     given = packed(model, x, lengths)
     if given is x and layer.endswith(".reverse") and (lengths < x.shape[1]).any():
@@ -152,7 +151,7 @@ def _from_end(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, sign
         errors.append(recording.max_error or 0.0)
         for signal, value in recording.parts[0].signals.items():
             whole = found.setdefault(signal, value.new_full((len(x), x.shape[1], value.shape[2]), torch.nan))
-            whole[rows, :length] = value.flip(1)
+            whole[rows, :length] = value
     part = LayerRecording(layer, 0, found, {}, tuple(lengths.tolist()))
     return Recording(None, (part,), None, (), max(errors))
 

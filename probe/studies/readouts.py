@@ -25,6 +25,8 @@ _WANTS = (
     "It is called with the last hidden states as a float64 tensor, (sequence, unit), and must return scores as a "
     "tensor, (sequence, class), or one number a sequence. Let it take any floating type, or give an nn.Module."
 )
+#: By how much what a readout reads is moved to see its gradient, and how near to torch's it must be.
+_STEP, _CLOSE = 1e-4, 1e-2
 #: A number is read as the nearest of the concept's values where these are so few, and as it is otherwise.
 MOST_LEVELS = 50
 
@@ -91,17 +93,28 @@ class Head(nn.Module):
         kind: how they are read.
         values: the number that each class stands for, (class,); of a number the values that it is rounded to, or
             empty for none.
+        differentiable: whether torch's gradients run through it, as they do not through numpy.
     """
 
-    def __init__(self, scores: nn.Module | Callable[[Tensor], Tensor], kind: str, values: np.ndarray) -> None:
+    def __init__(
+        self,
+        scores: nn.Module | Callable[[Tensor], Tensor],
+        kind: str,
+        values: np.ndarray,
+        *,
+        differentiable: bool = True,
+    ) -> None:
         super().__init__()
         if isinstance(scores, nn.Module):
             self.inner = scores
         self._scores, self.kind, self.values = scores, kind, torch.as_tensor(values, dtype=torch.float64)
+        self.differentiable = differentiable
 
     def forward(self, h: Float[Tensor, "row unit"]) -> Tensor:
         """Return scores, (row, class), or one number a row."""
-        found = self.inner(h) if hasattr(self, "inner") else self._scores(h)
+        h = h if self.differentiable else h.detach()
+        with calling("The readout's function", _WANTS):
+            found = self.inner(h) if hasattr(self, "inner") else self._scores(h)
         if self.kind == CLASSES:
             return found
         one = found.reshape(len(h))
@@ -131,7 +144,7 @@ class Head(nn.Module):
         import copy
 
         inner = copy.deepcopy(self.inner, memo) if hasattr(self, "inner") else self._scores
-        return Head(inner, self.kind, self.values.numpy())
+        return Head(inner, self.kind, self.values.numpy(), differentiable=self.differentiable)
 
 
 def build(readout: Readout, concept: Known, opened: Opened, units: int, rows: int) -> Head:
@@ -157,14 +170,38 @@ def build(readout: Readout, concept: Known, opened: Opened, units: int, rows: in
     width = 1 if found.dim() == 1 else found.shape[1]
     kind = readout.kind or (CLASSES if width > 1 else NUMBER)
     _check_kind(readout, kind, width, concept)
-    return Head(scores, kind, _values(readout, kind, width, concept))
+    values = _values(readout, kind, width, concept)
+    return Head(scores, kind, values, differentiable=_is_differentiable(copied(scores), tried))
 
 
 def copied(scores: Any) -> Any:
-    """Return a module in float64 as a copy, and a plain function as it is."""
+    """Return a module in float64 and in evaluation mode as a copy, and a plain function as it is."""
     import copy
 
-    return copy.deepcopy(scores).double() if isinstance(scores, nn.Module) else scores
+    return copy.deepcopy(scores).double().eval() if isinstance(scores, nn.Module) else scores
+
+
+def _is_differentiable(scores: Any, tried: Tensor) -> bool:
+    """Return whether the gradient that torch gives of a function is the one that small steps show.
+
+    Through numpy there is none, and of a function that takes a part of its way without it, a wrong one.
+    """
+    generator = torch.Generator().manual_seed(1)
+    along = torch.randn(tried.shape, generator=generator, dtype=torch.float64)
+    weights: Tensor | None = None
+    try:
+        with torch.enable_grad():
+            at = tried.clone().requires_grad_()
+            found = scores(at)
+            weights = torch.randn(found.shape, generator=generator, dtype=torch.float64)
+            (gradient,) = torch.autograd.grad((found * weights).sum(), at)
+        with torch.no_grad():
+            ahead, back = (scores(tried + side * _STEP * along) for side in (1, -1))
+    except (RuntimeError, TypeError, ValueError):
+        return False
+    by_steps = float(((ahead - back) * weights).sum()) / (2 * _STEP)
+    by_torch = float((gradient * along).sum())
+    return abs(by_steps - by_torch) <= _CLOSE * (abs(by_steps) + abs(by_torch)) + _CLOSE**2
 
 
 def _check_kind(readout: Readout, kind: str, width: int, concept: Known) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from .. import dynamics
 from ..findings import Finding
 from ..layers import Layer
-from ..loading.modules import turned_layers
 from ..machines import Machine
 from ..measurements import tabulate
 from ..signals import Signal
@@ -94,11 +93,10 @@ def ask(sightings: Sightings, question: str) -> Finding:
 
 def _why_not(prepared: Prepared, layer: Layer) -> str | None:
     known = isinstance(layer.module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase))
-    turned = layer.reverse or layer.name in turned_layers(prepared.opened.model)
     reason = None
     if not known:
         reason = f"is a {type(layer.module).__name__}, which is no layer of torch"
-    elif turned:
+    elif layer.reads_back:
         reason = "reads from the end"
     elif getattr(layer.module, "proj_size", 0):
         reason = "has a hidden state that is projected (proj_size)"

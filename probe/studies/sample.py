@@ -10,7 +10,6 @@ from torch import nn
 
 from ..errors import ProbeError
 from ..layers import find_layers, whole_module
-from ..loading.modules import turned_layers
 from ..words import several
 from .concepts import Known
 from .prepared import LEAST_SEQUENCES, Prepared
@@ -92,10 +91,10 @@ def reads_ahead(prepared: Prepared) -> frozenset[str]:
     Args:
         prepared: the study; its layers stand from the inputs up, those of one level side by side.
     """
-    turned, found = turned_layers(prepared.opened.model), set[str]()
+    found = set[str]()
     for layer in find_layers(prepared.opened.model):
         below = [one for one in whole_module(layer) if one.level < layer.level]
-        if layer.reverse or layer.name in turned or any(one.reverse for one in below):
+        if layer.reads_back or any(one.reads_back for one in below):
             found.add(layer.name)
     for wrapper in (one for one in prepared.opened.model.modules() if isinstance(one, nn.Sequential)):
         seen = False

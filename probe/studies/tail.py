@@ -14,7 +14,6 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ..errors import ProbeError
 from ..layers import Layer, whole_module
-from ..loading.modules import turned_layers
 from ..signals import Signal
 from ..words import several
 from .observed import packed, run
@@ -106,7 +105,7 @@ def why_not(prepared: Prepared) -> str | None:
             f"The readout reads {read.name}, a {name} that torch does not have; only torch's own layers are run "
             "from their states here."
         )
-    if getattr(module, "bidirectional", False) or read.name in turned_layers(prepared.opened.model):
+    if getattr(module, "bidirectional", False) or read.reads_back:
         return (
             f"The readout reads {read.name} of a network that reads from the end, or both ways; only networks "
             "that read from the beginning are run from their states here."

@@ -136,6 +136,40 @@ def test_the_library_neither_prints_nor_asserts() -> None:
     assert wrong == []
 
 
+def unencoded(tree: ast.Module) -> list[int]:
+    """Return the lines that open a text file without saying its encoding."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or any(word.arg == "encoding" for word in node.keywords):
+            continue
+        if "'/proc/" in ast.dump(node.func):  # which the system writes
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        modes = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        builtin = name == "open" and isinstance(node.func, ast.Name) and not any("b" in mode for mode in modes[-1:])
+        if name in ("read_text", "write_text") or builtin:
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "benchmarks"])
+def test_text_files_are_opened_with_their_encoding(package: str) -> None:
+    """Without one a file is another one where the locale is not UTF-8: a finding could not be read back."""
+    found = {str(file): lines for file in sources(package) if (lines := unencoded(parsed(file)))}
+    assert found == {}
+
+
+def test_the_encoding_rule_would_notice() -> None:
+    """The control arm: what names no encoding is found, bytes and what names one are not."""
+    code = """
+a.read_text()
+a.write_text("x", encoding="utf-8")
+open("a", "rb")
+open("a", "w")
+"""
+    assert unencoded(ast.parse(code)) == [2, 5]
+
+
 def test_every_comparison_in_a_test_is_asserted() -> None:
     """A comparison without `assert` tests nothing and always passes."""
     found = [

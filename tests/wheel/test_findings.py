@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import probe
-from probe import DataFigure, Finding, ProbeError, Range, Rule
+from probe import DataFigure, Finding, ProbeError, Range, Rule, digests
 from probe.figures import new_figure
 from probe.measurements import COLUMNS, Network, measurement, tabulate
 
@@ -96,8 +96,10 @@ def test_a_written_finding_reads_back(tmp_path: Path) -> None:
     assert back.figures[0].svg == written.figures[0].svg
     assert back.measurements["units"].tolist() == ["3"] * 9
     assert list(back.measurements["seed"].isna()) == [False] * 8 + [True]
-    again = files(back.write(tmp_path / "b"))
-    assert again == {name: data for name, data in files(folder).items() if not name.endswith(".png")}
+    again, before = files(back.write(tmp_path / "b")), files(folder)
+    # What finding.json lists is one file less.
+    assert (again.pop("finding.json"), again) != (before.pop("finding.json"), before)
+    assert again == {name: data for name, data in before.items() if not name.endswith(".png")}
 
 
 @pytest.mark.parametrize(
@@ -127,11 +129,34 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, name: str, content: str | N
 def test_a_rule_changed_on_disk_is_refused(tmp_path: Path) -> None:
     """A threshold edited after the verdict is noticed by its digest."""
     folder = finding().write(tmp_path / "a")
-    claims: Any = json.loads((folder / "claims.json").read_text())
+    claims: Any = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
     claims[0]["rule"]["needs"] = 3
-    _ = (folder / "claims.json").write_text(json.dumps(claims))
+    _ = (folder / "claims.json").write_text(json.dumps(claims), encoding="utf-8")
+    with pytest.raises(ProbeError, match=r"'claims\.json' was damaged or changed after it was written"):
+        _ = Finding.read(folder)
+    about: Any = json.loads((folder / "finding.json").read_text(encoding="utf-8"))
+    about["files"]["claims.json"] = digests.of_file(folder / "claims.json")
+    _ = (folder / "finding.json").write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(ProbeError, match=r"it was changed after it was written: its digest differs"):
+        _ = Finding.read(folder)
+    del about["sha256"]
+    _ = (folder / "finding.json").write_text(json.dumps(digests.sealed(about)), encoding="utf-8")
     with pytest.raises(ProbeError, match="was changed after it was judged"):
         _ = Finding.read(folder)
+
+
+def test_every_byte_of_a_finding_is_checked(tmp_path: Path) -> None:
+    """A damaged number would be another result: whatever file of the folder is damaged, it is not opened."""
+    folder = finding().write(tmp_path / "a")
+    for name, content in files(folder).items():
+        for place in {0, len(content) // 3, len(content) // 2, len(content) - 3}:
+            damaged = bytearray(content)
+            damaged[place] ^= 4
+            _ = (folder / name).write_bytes(bytes(damaged))
+            with pytest.raises(ProbeError, match=r"a' cannot be read as a finding"):
+                _ = Finding.read(folder)
+        _ = (folder / name).write_bytes(content)
+    assert Finding.read(folder).question == "counting"
 
 
 def test_every_row_has_the_same_columns() -> None:

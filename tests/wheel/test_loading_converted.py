@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import probe
-from probe import Checkpoint, ProbeError, cli
+from probe import Checkpoint, CustomGRU, ProbeError, cli, files, tensor_files
 from probe.loading.checkpoint import Source, run
 from probe.loading.converted import Networks, convert, keys_of
 from probe.loading.modules import Backwards, BothWays, Masked
@@ -96,7 +95,7 @@ def test_every_kind_of_module_and_array_comes_back(tmp_path: Path) -> None:
     assert (after.source.framework, after.source.version) == ("Keras", "3.1")
     assert (after.source.chosen, after.source.assumed) == (("this.",), ("that.",))
     assert (after.source.layouts["a"], after.source.gate_orders["a"]) == ("Keras GRU", "z r h")
-    assert after.source.format == "rnn-probe folder, converted from a file"
+    assert after.source.format == "rnn-probe weights, converted from a file"
 
 
 def test_the_hubs_own_reader_takes_the_folder(tmp_path: Path) -> None:
@@ -126,10 +125,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Change what config.json of a folder says."""
-    config = json.loads((folder / "config.json").read_text())
-    change(config)
-    _ = (folder / "config.json").write_text(json.dumps(config))
+    """Change what the weights of a folder say of themselves, and its config.json, as one who wants it so would."""
+    found: Any = tensor_files.read(folder / "model.safetensors")
+    change(found.about)
+    _ = (folder / "model.safetensors").write_bytes(tensor_files.as_bytes(found.tensors, found.about))
+    config = {"library_name": "rnn-probe"} | found.about
+    _ = (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,6 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
         (lambda c: c["networks"].update(enc=3), "a network or an array has no key"),
         (lambda c: c["networks"]["enc"].update(options=[]), "must have a class and options"),
         (lambda c: c.update(networks=[]), "'networks' is missing, or no dict"),
-        (lambda c: c.pop("sha256"), "'sha256' is missing"),
         (lambda c: c.update(networks={}), "no weights of a recurrent network|holds no recurrent"),
         (
             lambda c: c["networks"].update(enc={"key": "enc", "class": "Masked", "options": {}, "modules": {}}),
@@ -178,24 +178,84 @@ def test_options_decide_what_is_computed_and_are_not_guessed(folder: Path) -> No
 
 
 def test_weights_that_were_replaced_or_damaged_are_refused(folder: Path) -> None:
-    """config.json says the digest of the weights that it was written for."""
+    """The weights say their own digest, and config.json is compared with what they say."""
     weights = folder / "model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
-    _ = weights.write_bytes(bytes(data))
-    with pytest.raises(ProbeError, match="were damaged or replaced"):
-        _ = probe.load(folder)
-    broken = load_file(weights)
-    broken["enc.weight_hh_l0"][0, 0] = torch.nan
-    save_file(broken, weights)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    changed(folder, lambda c: c.update(sha256=digest))
+    data = weights.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    for place in (
+        *range(start, len(data), 97),
+        len(data) - 1,
+        data.index(b"weight_hh_l0"),
+        data.index(b"hidden_size"),
+    ):
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        _ = weights.write_bytes(bytes(damaged))
+        for path in (folder, weights):
+            with pytest.raises(ProbeError, match=r"digest differs|has room for|header"):
+                _ = probe.load(path)
+    _ = weights.write_bytes(data)
+    found: Any = tensor_files.read(weights)
+    found.tensors["enc.weight_hh_l0"][0, 0] = torch.nan
+    _ = weights.write_bytes(tensor_files.as_bytes(found.tensors, found.about))
     with pytest.raises(ProbeError, match="not finite"):
         _ = probe.load(folder)
+    save_file(found.tensors, weights)
+    with pytest.raises(ProbeError, match="not finite"):
+        _ = probe.load(folder)
+    found.tensors["enc.weight_hh_l0"][0, 0] = 0
+    _ = weights.write_bytes(tensor_files.as_bytes(found.tensors, found.about | {"source": {}}))
+    with pytest.raises(ProbeError, match=r"config\.json' was written for other weights"):
+        _ = probe.load(folder)
+
+
+def test_the_weights_alone_are_the_same_network(tmp_path: Path) -> None:
+    """Moved out of their folder, or left by a kill before config.json, they are no other network of torch's names."""
+    module = CustomGRU(2, 3, reset="before", batch_first=True).eval()
+    path = convert(checkpoint(tmp_path / "w.pt", recurrent={"enc": module}, tensors={}), tmp_path / "out")
+    moved = (path.rename(tmp_path / "moved.safetensors"), tmp_path / "out2")
+    moved[1].mkdir()
+    _ = (moved[1] / "model.safetensors").write_bytes(moved[0].read_bytes())
+    for where in moved:
+        found = probe.load(where)
+        assert torch.equal(outputs(found.recurrent["enc"]), outputs(module))
+        assert found.source.format.startswith("rnn-probe weights")
+
+
+def test_a_conversion_that_was_killed_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At no moment a folder shows another network, and the same conversion goes on where it was stopped."""
+    one = checkpoint(tmp_path / "w.pt", recurrent={"enc": nn.GRU(2, 3, batch_first=True).eval()}, tensors={})
+    two = checkpoint(
+        tmp_path / "w.pt", recurrent={"enc": CustomGRU(2, 3, reset="before", batch_first=True)}, tensors={}
+    )
+    real = files.write_atomically
+    for survives in range(3):
+        for before in (None, one):
+            folder = tmp_path / f"out {survives} {before is None}"
+            if before is not None:
+                _ = convert(before, folder)
+            calls = iter(range(3))
+
+            def stopped(path: Any, content: Any, left: Any = calls, last: int = survives) -> Path:
+                if next(left) == last:
+                    raise ProbeError("No space left on device")
+                return real(path, content)
+
+            monkeypatch.setattr("probe.loading.converted.write_atomically", stopped)
+            with pytest.raises(ProbeError, match="No space"):
+                _ = convert(two, folder, overwrite=before is not None)
+            monkeypatch.undo()
+            if (folder / "model.safetensors").exists():
+                shown = outputs(probe.load(folder).recurrent["enc"])
+                expected = one if survives == 0 else two
+                assert torch.equal(shown, outputs(expected.recurrent["enc"]))
+            _ = convert(two, folder, overwrite=survives == 0 and before is not None)
+            assert torch.equal(outputs(probe.load(folder).recurrent["enc"]), outputs(two.recurrent["enc"]))
 
 
 def test_another_folder_with_safetensors_is_read_by_its_names(folder: Path) -> None:
-    """Without a configuration of ours the file is what it is, whoever wrote it."""
+    """Without a configuration and metadata of ours the file is what it is, whoever wrote it."""
+    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
     for text in ('{"model_type": "x"}', "[1]", None):
         (folder / "config.json").unlink()
         if text is not None:
@@ -223,6 +283,9 @@ def test_what_is_there_is_kept(tmp_path: Path, folder: Path) -> None:
         _ = convert(one, folder)
     (tmp_path / "mine").mkdir()
     _ = (tmp_path / "mine" / "model.safetensors").write_bytes(before)
+    with pytest.raises(ProbeError, match="holds a converted network"):
+        _ = convert(one, tmp_path / "mine")
+    save_file({"a": torch.zeros(2)}, tmp_path / "mine" / "model.safetensors")
     with pytest.raises(ProbeError, match="a folder with other things in it"):
         _ = convert(one, tmp_path / "mine", overwrite=True)
     with pytest.raises(ProbeError, match="is a file"):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import probe
@@ -62,7 +63,7 @@ def test_an_object_array_is_not_opened(tmp_path: Path) -> None:
         _ = probe.load(tmp_path / "a.npz")
     named: dict[str, Any] = {name: value.numpy() for name, value in nn.GRU(1, 2).state_dict().items()}
     np.savez(tmp_path / "b.npz", allow_pickle=True, w=harmful, **named)
-    assert probe.load(tmp_path / "b.npz").not_understood == ("w",)
+    assert probe.load(tmp_path / "b.npz", names={"w": None}).not_understood == ("w",)
     _ = (tmp_path / "a.pkl").write_bytes(pickle.dumps({"w": np.array([{}, []], dtype=object)}))
     with pytest.raises(
         ProbeError, match=r"cannot be read as a pickle of arrays \(an array of 'O8', which are no numbers\)"
@@ -136,7 +137,7 @@ def test_a_view_of_one_number_is_not_spread_out(tmp_path: Path) -> None:
     """A tensor of four bytes can claim to be of any shape."""
     torch.save({"w": torch.zeros(1).expand(1_000_000, 1_000_000)}, tmp_path / "a.pt")
     with pytest.raises(
-        ProbeError, match=r"needs more than 4,000,000,000 bytes \(at 'w', which takes 4,000,000,000,000"
+        ProbeError, match=r"needs more than 8,000,000,000 bytes \(at 'w', which takes 4,000,000,000,000"
     ):
         _ = probe.load(tmp_path / "a.pt")
 
@@ -243,3 +244,63 @@ def test_a_missing_extra_is_named_with_its_command(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert f"{module}" in done.stdout
     assert done.stdout.strip().endswith(f"not installed: {command}.")
+
+
+CLAIMS = 1_000_000_000
+
+
+def test_arrays_that_are_not_in_the_file_are_refused(tmp_path: Path) -> None:
+    """A file of four kilobytes can claim gigabytes of zeros, in one array or many: what is stored counts."""
+    h5py = pytest.importorskip("h5py")
+    for name, count in (("one", 1), ("many", 40), ("linked", 40)):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            for number in range(count):
+                if name == "linked" and number:
+                    file[f"{number}"] = file["0"]
+                else:
+                    file.create_dataset(str(number), (CLAIMS // 4 // count,), "f4", chunks=(1 << 20,), fillvalue=1)
+        assert (tmp_path / f"{name}.h5").stat().st_size < 100_000
+        tracemalloc.start()
+        with pytest.raises(ProbeError, match=r"bytes and claims arrays of .* more than a file of weights does"):
+            _ = probe.load(tmp_path / f"{name}.h5")
+        assert tracemalloc.get_traced_memory()[1] < CLAIMS / 8
+        tracemalloc.stop()
+
+
+MEASURED = """
+import resource, sys
+import probe, torch
+from probe.loading.formats import numpy_files, safetensors_file, torch_files, inert, packed
+torch.save(torch.nn.LSTM(2, 3).state_dict(), sys.argv[2])
+_ = probe.load(sys.argv[2])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    _ = probe.load(sys.argv[1], memory=int(sys.argv[3]))
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+except probe.ProbeError as error:
+    assert "give memory=" in str(error) or "memory= is" in str(error)
+    print("refused", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss counts kilobytes on Linux")
+@pytest.mark.parametrize("name", ["a.pt", "a.safetensors", "a.npz", "a.pkl", "compressed.npz"])
+def test_memory_bounds_the_peak(name: str, tmp_path: Path) -> None:
+    """What memory= says is never exceeded, neither by a file that is loaded nor by one that is refused."""
+    state = {f"rnn.{name}": value for name, value in nn.LSTM(1000, 1000).state_dict().items()}
+    size = sum(value.numel() * value.element_size() for value in state.values())
+    named: dict[str, Any] = {name: value.numpy() for name, value in state.items()}
+    write: dict[str, Any] = {
+        "a.pt": lambda path: torch.save(state, path),
+        "a.safetensors": lambda path: save_file(state, path),
+        "a.npz": lambda path: np.savez(path, **named),
+        "compressed.npz": lambda path: np.savez_compressed(path, **named),
+        "a.pkl": lambda path: path.write_bytes(pickle.dumps(named)),
+    }
+    write[name](tmp_path / name)
+    for memory in (5 * size, int(1.5 * size)):
+        words = [sys.executable, "-c", MEASURED, str(tmp_path / name), str(tmp_path / "small.pt"), str(memory)]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=100)
+        # The interpreter's own changes are a few megabytes.
+        assert int(done.stdout.split()[-1]) < memory + 8_000_000
+        assert done.stdout.startswith("refused") == (memory < 2 * size)

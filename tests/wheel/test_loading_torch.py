@@ -151,6 +151,16 @@ def test_a_checkpoint_of_several_networks_is_read(tmp_path: Path) -> None:
     assert str(checkpoint.source) == "PyTorch checkpoint, state_dicts under 'encoder', 'decoder'"
 
 
+def test_networks_lie_deep_in_a_checkpoint_and_an_optimizers_numbers_do_not(tmp_path: Path) -> None:
+    """At any depth and in lists; what an optimizer or scheduler keeps under the names of weights is no network."""
+    state = nn.LSTM(3, 5).state_dict()
+    content = {"run": {"nets": [{"encoder": state}, {"decoder": state}], "optimizer": {"exp_avg": state}}}
+    content |= {"scheduler": {"last": {"rnn": state}}, "lr_find": state}
+    checkpoint = probe.load(saved(tmp_path / "a.pt", content))
+    assert list(checkpoint.recurrent) == ["run.nets.0.encoder", "run.nets.1.decoder"]
+    assert checkpoint.tensors == {}
+
+
 def test_safetensors_files_are_read(tmp_path: Path) -> None:
     """They hold tensors by name and nothing else."""
     model = Model()
@@ -368,10 +378,9 @@ def test_a_state_that_looks_learned_is_not_dropped_in_silence(tmp_path: Path) ->
 def test_a_name_that_ends_as_another_format_is_read_by_what_is_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file of torch.save called .safetensors is one of torch.save, and a folder without a name is a folder."""
+    """A file of torch.save called .safetensors is one of torch.save, and the current folder is a folder."""
     torch.save(nn.LSTM(2, 3).state_dict(), tmp_path / "w.safetensors")
     assert list(probe.load(tmp_path / "w.safetensors").recurrent) == [""]
     monkeypatch.chdir(tmp_path)
-    for folder in (".", ""):
-        with pytest.raises(ProbeError, match="is a folder without a checkpoint"):
-            _ = probe.load(folder)
+    with pytest.raises(ProbeError, match="is a folder without a checkpoint"):
+        _ = probe.load(".")

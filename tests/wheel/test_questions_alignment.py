@@ -190,8 +190,14 @@ def test_the_figures_show_every_subject_with_its_own_look(table: Any):
         ]
         figure = alignment.draw_steps(table)
     assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == ["rank 1", "rank 2"]
-    line = next(line for line in figure.axes[1].lines if line.get_label() == "planted")
-    assert np.asarray(line.get_xdata()).tolist() == [1, 3]
+    for rank, panel in enumerate(figure.axes, start=1):
+        for subject in ("trained", "planted"):
+            line = next(line for line in panel.lines if line.get_label() == subject)
+            assert np.asarray(line.get_xdata()).tolist() == [1, 3]
+            rows = table[(table["metric"] == "alignment_score") & (table["signal"] == alignment.RAW)]
+            rows = rows[(rows["units"] == str(rank)) & (rows["subject"] == subject)]
+            medians = rows.groupby("step")["value"].median()
+            assert np.asarray(line.get_ydata()).tolist() == pytest.approx(medians.tolist(), nan_ok=True)
 
 
 def test_what_does_not_fit_is_refused():

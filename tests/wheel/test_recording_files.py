@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Signal, cli
+from probe import ProbeError, Signal, cli, tensor_files
 
 
 def test_a_saved_recording_comes_back_whole(pair: nn.Module, x: Tensor, tmp_path: Any) -> None:
@@ -109,7 +107,7 @@ def test_keys_that_are_no_names_are_refused_before_writing(x: Tensor, tmp_path: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "rnn-probe recording 1"}, "not of the format 'rnn-probe recording 2'"),
+        ({"format": "rnn-probe recording 1"}, "not of the format 'rnn-probe recording 3'"),
         ({"parts": "abc"}, "its parts is a str"),
         ({"parts": [3]}, "a part of it is 3"),
         ({"max_error": "small"}, "its max_error is a str"),
@@ -125,10 +123,9 @@ def test_a_changed_description_is_refused(
     """Reading raises with what is wrong, and the command line says it in one line and exits with 1."""
     path = tmp_path / "run.safetensors"
     probe.record(nn.LSTM(3, 5), x).save(path)
-    with safe_open(path, "pt") as file:
-        description = json.loads(file.metadata()["recording"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    save_file(tensors, path, {"recording": json.dumps(description | change)})
+    found: Any = tensor_files.read(path)
+    described = found.about["recording"] | change
+    _ = path.write_bytes(tensor_files.as_bytes(found.tensors, {"recording": described}))
     with pytest.raises(ProbeError, match=rf"cannot be read as a recording \(.*{message}"):
         _ = probe.load_recording(path)
     assert cli.run(["show", str(path)]) == 1

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from probe.errors import ProbeError
-from probe.report import Link, Table, Verdict
+from probe.report import Link, Table, Verdict, tables
 from probe.report.tables import format_cell
 
 FRAME = pd.DataFrame(
@@ -96,6 +96,10 @@ def test_a_long_download_is_compressed() -> None:
     assert (head, table.download.name) == ("data:application/x-bzip2;base64", "rows.csv.bz2")
     assert bz2.decompress(base64.b64decode(body)).decode() == table.to_csv()
     assert Table(["n"], [[index] for index in range(10_000)], "x").download is None
+    for spare in (0, -1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tables, "MOST_COMPRESSED", len(table.download.href) + spare)
+            assert (table.download is None) == (spare < 0)
     noise = np.random.default_rng(0).random(20_000).tolist()
     assert Table(["n"], [[value] for value in noise], "x", name="rows").download is None
 

@@ -93,7 +93,8 @@ def test_names_in_a_study_file_rename_and_leave_out(tmp_path: Path) -> None:
     save_file({**arrays, "other.weight_ih_l0": torch.zeros(3, 3)}, tmp_path / "weights.safetensors")
     old = [f'w{number} = "enc.{name}"' for number, name in enumerate(planted().state_dict())]
     names = ", ".join([*old, '"other.*" = ""'])
-    text = STUDY.partition("[readout]")[0].replace("[network]", f"[network]\nnames = {{{names}}}")
+    choices = f'[network]\ngate_order = "i f g o"\nnames = {{{names}}}'
+    text = STUDY.partition("[readout]")[0].replace("[network]", choices)
     _ = path.write_text(text)
     study = read_study(path)
     assert open_network(study.network, study.name).name == "enc"

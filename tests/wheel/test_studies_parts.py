@@ -261,7 +261,7 @@ def test_a_layer_that_a_wrapper_turns_is_recorded_in_the_inputs_order(kind: Any,
     x, lengths = torch.randn(6, 5, 2), np.array([5, 3, 1, 3, 5, 2] if ragged else [5] * 6)
     valid = torch.as_tensor(np.arange(5) < lengths[:, None])
     model = Held("rnn", BothWays(forward, backward, merge="sum"))
-    names = {"rnn.forward_module[0]": "[0]", "rnn.backward_module[0]": "[0].reverse"}
+    names = {"rnn.forward_module[0]": "[0]", "rnn.backward_module[0].reverse": "[0].reverse"}
     for own, of_torch in names.items():
         for signal in find_layers(model, [own])[0].signals:
             found, expected = run(model, x, lengths, own, [signal]), run(both, x, lengths, of_torch, [signal])

@@ -197,3 +197,21 @@ message(lambda: probe.Readout("ones", weight="w", transposed=1))
         "forget_bias=True is a bool; it must be a number, such as 1.0.",
         "transposed=1 must be True or False, and speaks of weight.",
     ]
+
+
+def test_what_is_no_path_and_no_names_is_named(printed: Printed) -> None:
+    """A path is a text or a Path, and names= are a dict of texts, whatever takes them."""
+    code = """
+from probe import Finding
+for path in (b"w.pt", 3, ["w.pt"], None):
+    for take in (probe.load, probe.load_recording, Finding.read, own.save):
+        message(lambda: take(path))
+for names in (["a"], "a", {1: "a"}, {"a": 1}, 3):
+    message(lambda: probe.load("w.pt", names=names))
+message(lambda: probe.load("w.pt", into={}))
+"""
+    said = printed(code).splitlines()
+    assert len(said) == 4 * 4 + 6
+    assert all("give a text or a pathlib.Path" in one for one in said[:16])
+    assert all("must be a dict" in one for one in said[16:21])
+    assert said[21] == "into= is a dict; give a torch.nn.Module, which takes the file's arrays."

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ProbeError
-from ..reading import DEEPEST, MOST_VALUES, Budget, count, not_installed
+from ..reading import DEEPEST, MOST_VALUES, Budget, count, no_numbers, not_installed
 
 #: How a heap of strings begins; the bytes of its header, of an object's header, of the smallest; the most objects.
 _HEAP, _HEADER, _OBJECT, _LEAST, _MOST = b"GCOL\x01", 16, 16, 4096, 1_000_000
@@ -25,7 +25,8 @@ class Hierarchy:
     """What an HDF5 file holds.
 
     Attributes:
-        arrays: numpy's arrays by path, such as `model_weights/lstm/kernel:0`; of strings, too.
+        arrays: numpy's arrays by path, such as `model_weights/lstm/kernel:0`; of what is no numbers a text that
+            says what it is.
         attributes: those in `READ` of each group by its path, `""` for the file: text, or lists of text.
     """
 
@@ -124,7 +125,7 @@ def _array(name: str, item: Any, budget: Budget) -> Any:
             f"{str(budget.path)!r} keeps {name!r} in another file, which is not opened. Copy the array into the file."
         )
     if item.shape is None or item.dtype.kind not in "fiub":
-        return np.empty(0, dtype=object)
+        return "nothing" if item.shape is None else no_numbers(item.dtype)
     budget.take(name, count(item.shape) * item.dtype.itemsize)
     return np.asarray(item[()])
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..reading import DEEPEST, MOST_VALUES, SHOWN, Budget, Contents, collect, file_bytes, reading
+from ..reading import DEEPEST, LIST, MOST_VALUES, SHOWN, Budget, Contents, collect, file_bytes, is_list, reading
 from .pickled import NUMPY, Array, Reader
 
 ADVICE = "Give a pickle of numpy arrays in dicts and lists, or save them with numpy.savez."
@@ -80,6 +80,7 @@ class Objects:
         functions: names of classes and functions.
         classes: of the objects.
         other: names of all else.
+        lists: what lists of Python's numbers hold, in words, by name.
         seen: how many values were walked through.
     """
 
@@ -87,6 +88,7 @@ class Objects:
     functions: dict[str, str] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
     other: list[str] = field(default_factory=list)
+    lists: dict[str, str] = field(default_factory=dict)
     seen: int = 0
 
 
@@ -147,7 +149,7 @@ class InertReader(Reader):
 def read(path: Path, budget: Budget) -> Contents:
     """Return the arrays of a pickle, by the keys, positions and attributes under which they lie."""
     content = file_bytes(path, budget)
-    refusal = ""
+    refusal, left_out = "", dict[str, str]()
     with reading(path, "a pickle of arrays", ADVICE):
         reader = InertReader(content)
         value = reader.load()
@@ -155,20 +157,21 @@ def read(path: Path, budget: Budget) -> Contents:
         other = list(found.other)
         if reader.asked:
             # Beside objects there may lie arrays of anything.
-            other += [name for name, array in found.arrays.items() if not array.of_numbers]
+            left_out = {name: "what are no numbers" for name, array in found.arrays.items() if not array.of_numbers}
             found.arrays = {name: array for name, array in found.arrays.items() if array.of_numbers}
             refusal = (
                 f"{str(path)!r} is a pickle that asks for {reader.asked[0]!r}, which is not opened because opening "
                 f"it can run any code, and no recurrent network that is known lies among its arrays. {ADVICE}"
             )
         arrays = ((name, array.get(budget, name)) for name, array in found.arrays.items())
-        tensors, left_out = collect(budget, arrays)
+        tensors, more = collect(budget, arrays)
     what = "pickle of objects" if reader.asked else "pickle of arrays"
     framework, described = "unknown", found if found.classes else None
     if any(name.startswith(_PADDLE) for name in other):
         framework, what = "PaddlePaddle", "PaddlePaddle state"
         other = [name for name in other if not name.startswith(_PADDLE)]
-    return Contents(tensors, framework, what, described, (*left_out, *other, *found.functions), refusal=refusal)
+    left_out = left_out | more | dict.fromkeys([*other, *found.functions], "") | found.lists
+    return Contents(tensors, framework, what, described, left_out, refusal=refusal)
 
 
 def objects_of(value: Any) -> Objects:
@@ -198,6 +201,8 @@ def _visit(value: Any, name: str, depth: int, found: Objects) -> None:
     if isinstance(value, Record):
         found.classes[name] = value.of
         found.other += [f"{name} ({value.of})"] if value.unread else []
+    if is_list(value):
+        found.lists[name] = LIST
     inside = (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
     )

@@ -41,12 +41,12 @@ class _Parameter:
     dtype: str
     pieces: list[bytes] = field(default_factory=list)
 
-    def get(self, name: str, budget: Budget) -> np.ndarray:
+    def get(self, name: str, budget: Budget) -> np.ndarray | str:
         import numpy as np
 
         data = b"".join(self.pieces)
         if self.dtype not in _DTYPES:
-            return np.empty(0, dtype=object)
+            return f"numbers of the kind {self.dtype[:20]!r}"
         dtype = np.dtype(_DTYPES[self.dtype]).newbyteorder("<")
         # A scalar is written with one axis of no size.
         shape = [] if self.dims == [0] and len(data) == dtype.itemsize else self.dims

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
-from ..reading import MOST_VALUES, Budget, Contents, check_archive, collect, count, reading
+from ...files import check_regular
+from ..reading import MOST_VALUES, Budget, Contents, check_archive, collect, count, no_numbers, reading
 
 if TYPE_CHECKING:
     import numpy as np
 
 ADVICE = "Give what numpy.save or numpy.savez wrote of arrays of numbers."
-_ENDING, _MAGIC = ".npy", b"\x93NUMPY"
-#: So many bytes a header may have; numpy itself refuses one of more than 10,000.
-_MOST_HEADER = 20_000
+_ENDING = ".npy"
+#: So many bytes are read at a time.
+_PIECE = 1 << 20
 
 
 def read_archive(path: Path, budget: Budget) -> Contents:
@@ -28,10 +28,8 @@ def read_archive(path: Path, budget: Budget) -> Contents:
         if len(set(names)) < len(names):
             raise ProbeError(f"{str(path)!r} holds two arrays of one name. The file is damaged.")
         other = tuple(name for name in archive.namelist() if not name.endswith(_ENDING))
-        tensors, left_out = collect(
-            budget, ((name.removesuffix(_ENDING), _array(archive.read(name), name, budget)) for name in names)
-        )
-    return Contents(tensors, "unknown", "npz archive", left_out=(*left_out, *other))
+        tensors, left_out = collect(budget, _in_archive(archive, names, budget))
+    return Contents(tensors, "unknown", "npz archive", left_out=left_out | dict.fromkeys(other, ""))
 
 
 def read_folder(path: Path, budget: Budget) -> Contents:
@@ -47,42 +45,42 @@ def read_array(path: Path, budget: Budget) -> Contents:
     Equinox's `tree_serialise_leaves` writes several, and what they are called is in no file.
     """
     with reading(path, "an .npy file", ADVICE):
-        parts = _parts(_bytes(path, budget))
+        parts = _in_file(path, budget)
         named = [(path.stem if len(parts) == 1 else str(number), part) for number, part in enumerate(parts)]
-        tensors, left_out = collect(budget, ((name, _array(part, name, budget)) for name, part in named))
+        tensors, left_out = collect(budget, named)
     return Contents(tensors, "unknown", "npy file" if len(parts) == 1 else "npy arrays in a row", left_out=left_out)
 
 
-def _parts(content: bytes) -> list[bytes]:
-    """Return the bytes of each array of a file; of one only, unless its numbers end where another begins."""
-    parts, start = [], 0
-    while len(parts) < MOST_VALUES:
-        stream = io.BytesIO(content[start : start + _MOST_HEADER])
-        shape, _, dtype = _header(stream)
-        end = start + stream.tell() + count(shape) * dtype.itemsize
-        if dtype.hasobject or content[end : end + len(_MAGIC)] != _MAGIC:
-            break
-        parts.append(content[start:end])
-        start = end
-    return [*parts, content[start:]]
+def _in_archive(archive: zipfile.ZipFile, names: Iterable[str], budget: Budget) -> Iterator[tuple[str, Any]]:
+    for name in names:
+        with archive.open(name) as stream:
+            yield name.removesuffix(_ENDING), _array(stream, archive.getinfo(name).file_size, name, budget)
 
 
-def _in_folder(path: Path, budget: Budget) -> Iterator[tuple[str, np.ndarray]]:
+def _in_folder(path: Path, budget: Budget) -> Iterator[tuple[str, Any]]:
     for file in sorted(path.rglob(f"*{_ENDING}")):
         # A link could lead to any file of the machine.
         if file.is_symlink() or not file.resolve().is_relative_to(path.resolve()):
             raise ProbeError(f"{str(file)!r} is a link out of its folder. Copy the file itself there.")
+        check_regular(file)
+        size = file.stat().st_size
+        budget.stored += size
         name = ".".join(file.relative_to(path).with_suffix("").parts)
-        yield name, _array(_bytes(file, budget), name, budget)
+        with file.open("rb") as stream:
+            yield name, _array(stream, size, name, budget)
 
 
-def _bytes(file: Path, budget: Budget) -> bytes:
-    if file.stat().st_size > budget.memory:
-        budget.take(file.name, file.stat().st_size)
-    return file.read_bytes()
+def _in_file(path: Path, budget: Budget) -> list[Any]:
+    """Return each array of a file; of one only, unless its numbers end where another begins."""
+    parts: list[Any] = []
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        while not parts or (len(parts) < MOST_VALUES and not isinstance(parts[-1], str) and file.tell() < size):
+            parts.append(_array(file, size - file.tell(), str(len(parts)), budget, alone=False))
+    return parts
 
 
-def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return shape, order and dtype, which stand before an array's numbers."""
     import numpy as np
 
@@ -93,19 +91,31 @@ def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return header(stream)
 
 
-def _array(content: bytes, name: str, budget: Budget) -> np.ndarray:
-    """Return the array of an .npy file's bytes; one of objects comes back without them.
+def _array(stream: Any, size: int, name: str, budget: Budget, *, alone: bool = True) -> np.ndarray | str:
+    """Return an array, read straight into its own memory; of objects a text that says so.
 
-    numpy.load makes room for the shape that a header claims before it looks for the numbers.
+    Args:
+        stream: stands at its header.
+        size: how many bytes are left in it.
+        name: of the array, for messages.
+        budget: of the file.
+        alone: whether nothing may follow its numbers.
     """
     import numpy as np
 
-    stream = io.BytesIO(content)
+    start = stream.tell()
     shape, fortran, dtype = _header(stream)
     if dtype.hasobject:
-        return np.empty(0, dtype=object)
-    data = content[stream.tell() :]
-    if count(shape) * dtype.itemsize != len(data):
-        raise ValueError(f"{name!r} has {len(data)} bytes for an array of shape {shape} of {dtype}")
-    budget.take(name, len(data))
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+        return no_numbers(dtype)
+    left, wanted = size - (stream.tell() - start), count(shape) * dtype.itemsize
+    if left < wanted or (alone and left > wanted):
+        raise ValueError(f"{name!r} has {left} bytes for an array of shape {shape} of {dtype}")
+    budget.take(name, wanted)
+    array = np.empty(shape, dtype, order="F" if fortran else "C")
+    view, at = array.reshape(-1, order="A").view(np.uint8).data if wanted else memoryview(b""), 0
+    while at < wanted:
+        read = stream.readinto(view[at : at + _PIECE])
+        if not read:
+            raise ValueError(f"{name!r} ends after {at} of {wanted} bytes")
+        at += read
+    return array

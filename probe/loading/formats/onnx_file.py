@@ -47,6 +47,8 @@ def read(path: Path, budget: Budget) -> Contents:
             model = onnx.ModelProto.FromString(content)
         except protobuf.DecodeError as error:
             raise ValueError(str(error)) from error
+        # What was parsed holds all numbers once more.
+        budget.take("its graph", len(content), copies=1)
         if not model.graph.node and not model.graph.initializer:
             raise ValueError("it has no graph")
         reader = _Tensors(path, budget)
@@ -67,7 +69,7 @@ def read(path: Path, budget: Budget) -> Contents:
             tensors |= {start + name: tensor for name, tensor in own.items() if tensor.dim() or name in kept}
     version = f"{model.producer_name} {model.producer_version}".strip()
     described = OnnxModel(path, model.graph, constants)
-    return Contents(tensors, "ONNX", "ONNX model", described, tuple(left_out), version)
+    return Contents(tensors, "ONNX", "ONNX model", described, dict.fromkeys(left_out, ""), version)
 
 
 def graphs(graph: Any, start: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -150,6 +152,7 @@ class _Tensors:
             return None
         kind, shape = np.dtype(types[proto.data_type]), tuple(proto.dims)
         size = count(shape) * kind.itemsize
+        self._budget.stored += size if proto.data_location == TensorProto.EXTERNAL else 0
         self._budget.take(proto.name, size)
         if proto.data_location == TensorProto.EXTERNAL:
             raw: bytes | None = self._beside(proto, size)

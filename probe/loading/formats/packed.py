@@ -132,7 +132,8 @@ def _only(path: Path, folder: Path, memory: int) -> Contents:
         )
     if held:
         name, contents = held[0]
-        left = (*contents.left_out, *(other for other, _ in (*refused, *read_) if other != name))
+        others = dict.fromkeys((other for other, _ in (*refused, *read_) if other != name), "")
+        left = {**others, **contents.left_out}
         return replace(contents, format=f"{contents.format}, of {name!r} in an archive", left_out=left)
     likely = [error for name, error in refused if PurePosixPath(name).suffix in BY_NAME or len(refused) == 1]
     if likely:

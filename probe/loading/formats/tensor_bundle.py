@@ -59,7 +59,7 @@ def read(path: Path, budget: Budget) -> Contents:
         entries = dict(_table(file_bytes(path, budget)))
         shards = _shards(entries.pop(b"", None))
         tensors: dict[str, Tensor] = {}
-        left_out: list[str] = []
+        left_out: dict[str, str] = {}
         files: dict[int, bytes] = {}
         names: dict[str, str] = {}
         for key, value in entries.items():
@@ -72,13 +72,18 @@ def read(path: Path, budget: Budget) -> Contents:
             if name == OBJECTS and entry.dtype == _STRING:
                 names = _full_names(files[entry.shard][entry.offset : entry.offset + entry.size])
             elif entry.dtype not in DTYPES or entry.sliced:
-                left_out.append(name)
+                left_out[name] = "a slice of a partitioned variable" if entry.sliced else _word(entry.dtype)
             else:
                 tensors[name] = _tensor(name, entry, files[entry.shard], budget)
         called = [names.get(name, name) for name in tensors]
         if len(set(called)) == len(called):
             tensors = dict(zip(called, tensors.values(), strict=True))
-    return Contents(tensors, "TensorFlow", "TensorFlow checkpoint", left_out=tuple(left_out))
+            left_out = {names.get(name, name): what for name, what in left_out.items()}
+    return Contents(tensors, "TensorFlow", "TensorFlow checkpoint", left_out=left_out)
+
+
+def _word(dtype: int) -> str:
+    return "text" if dtype == _STRING else f"numbers of TensorFlow's dtype {dtype}"
 
 
 def _tensor(name: str, entry: Entry, data: bytes, budget: Budget) -> Tensor:

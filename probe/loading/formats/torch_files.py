@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ProbeError
-from ..reading import DEEPEST, ERRORS, MOST_VALUES, Budget, Contents, check_archive, listed, reading
+from ..reading import DEEPEST, ERRORS, LIST, MOST_VALUES, Budget, Contents, check_archive, is_list, listed, reading
 
 ADVICE = "Give a file that torch.save(model.state_dict(), path) wrote."
 #: What a checkpoint holds besides networks.
@@ -42,7 +42,10 @@ def read(path: Path, budget: Budget) -> Contents:
     if is_archive:
         with reading(path, "a state_dict", ADVICE), zipfile.ZipFile(path) as archive:
             check_archive(archive, budget)
-    tensors, format_ = _state_dict(path, _unpickled(path))
+    # An archive says how large it is; of an older file it is known when it was read.
+    budget.check(path.name, path.stat().st_size)
+    arrays, format_ = _state_dict(path, _unpickled(path))
+    tensors = {name: value for name, value in arrays.items() if isinstance(value, Tensor)}
     for name, tensor in tensors.items():
         if tensor.is_quantized or tensor.layout != torch.strided or tensor.device.type != "cpu":
             raise ProbeError(
@@ -51,7 +54,7 @@ def read(path: Path, budget: Budget) -> Contents:
             )
         # A view of few numbers can claim to be of any shape.
         budget.take(name, tensor.numel() * tensor.element_size())
-    return Contents(dict(tensors), "PyTorch", format_)
+    return Contents(tensors, "PyTorch", format_, left_out={name: LIST for name in arrays if name not in tensors})
 
 
 def _unpickled(path: Path) -> Any:
@@ -79,12 +82,12 @@ def _unpickled(path: Path) -> Any:
         ) from error
 
 
-def _state_dict(path: Path, content: Any) -> tuple[Mapping[str, Tensor], str]:
-    """Return the tensors of a loaded file, and what it is."""
+def _state_dict(path: Path, content: Any) -> tuple[Mapping[str, Any], str]:
+    """Return the tensors of a loaded file with the lists of numbers beside them, and what the file is."""
     by_name = content if isinstance(content, Mapping) else {}
-    nested = [key for key in NESTED if isinstance(by_name.get(key), Mapping) and _tensors(by_name[key])]
+    nested = [key for key in NESTED if isinstance(by_name.get(key), Mapping) and _arrays(by_name[key])]
     if len(nested) == 1:
-        return _tensors(by_name[nested[0]]), f"PyTorch checkpoint, state_dict under {nested[0]!r}"
+        return _arrays(by_name[nested[0]]), f"PyTorch checkpoint, state_dict under {nested[0]!r}"
     with reading(path, "a state_dict", ADVICE):
         parts = {} if nested else dict(_parts(content))
     if not parts and not isinstance(content, Mapping):
@@ -103,7 +106,7 @@ def _state_dict(path: Path, content: Any) -> tuple[Mapping[str, Tensor], str]:
     return named, f"PyTorch checkpoint, state_dicts under {listed(place for place in parts if place)}"
 
 
-def _parts(content: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _parts(content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the dicts and lists that hold tensors, at any depth, by the dotted place where they lie.
 
     Raises:
@@ -118,11 +121,13 @@ def _parts(content: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
         seen += len(held)
         if seen > MOST_VALUES or depth > DEEPEST:
             raise ValueError(f"more than {MOST_VALUES} values, or values more than {DEEPEST} deep")
-        if tensors := _tensors(held):
-            yield place, tensors
+        if arrays := _arrays(held):
+            yield place, arrays
         kept = ((str(key), one) for key, one in held.items() if not str(key).startswith(_NO_PART))
         below += [(f"{place}.{key}" if place else key, one, depth + 1) for key, one in kept]
 
 
-def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+def _arrays(content: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the tensors among some values, and the lists of numbers beside them; without a tensor nothing."""
+    kept = {str(name): value for name, value in content.items() if isinstance(value, Tensor) or is_list(value)}
+    return kept if any(isinstance(value, Tensor) for value in kept.values()) else {}

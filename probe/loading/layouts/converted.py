@@ -1,4 +1,4 @@
-"""Networks that a configuration of ours describes whole."""
+"""Networks that the metadata of weights of ours describe whole."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from torch import Tensor
 from ...errors import ProbeError
 from ..choices import Choices
 from ..described import build
-from ..formats.converted_folder import Converted
+from ..formats.safetensors_file import Converted
 from ..plans import Found
 
 
 def find(
     description: Converted, tensors: Mapping[str, Tensor], choices: Choices, skipped: frozenset[str]
 ) -> list[Found]:
-    """Return the networks of a converted folder.
+    """Return the networks of converted weights.
 
     Args:
-        description: what its configuration says.
+        description: what the weights say of themselves.
         tensors: all of its arrays.
         choices: the caller's, none of which decides anything here; what the original's loading chose is noted.
         skipped: names of networks that the caller leaves out.
 
     Raises:
-        ProbeError: configuration and arrays do not belong together.
+        ProbeError: description and arrays do not belong together.
     """
     layouts, orders = (_texts(description.source.get(key)) for key in ("layouts", "gate_orders"))
     found: list[Found] = []

@@ -52,10 +52,10 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
     found = []
     for network in networks:
         own = {name: tensors[at] for name, at in renamed.items() if name.rpartition(".")[0] == network}
-        order = "torch"
         if any(written.get(name, name) != name for name in own):
             choices.assume(f"{network or 'the network'}: arrays named w_ih, w_hh are in torch's layout")
-        module, order = _built(network, own, choices)
+        by_hand = any(renamed[name] in choices.renamed for name in own)
+        module, order = _built(network, own, choices, by_hand=by_hand)
         _check_alone(network, type(module).__name__, [name for name in renamed if name not in own])
         arrays = tuple(renamed[name] for name in own)
         found.append(Found(network, module, arrays, f"torch {type(module).__name__}", order))
@@ -111,8 +111,15 @@ def _undropped(full: dict[str, str], choices: Choices) -> dict[str, str]:
     return kept
 
 
-def _built(network: str, tensors: Mapping[str, Tensor], choices: Choices) -> tuple[nn.Module, str]:
-    """Return the module that has just these tensors, and its order of gates; they are named in full."""
+def _built(network: str, tensors: Mapping[str, Tensor], choices: Choices, *, by_hand: bool) -> tuple[nn.Module, str]:
+    """Return the module that has just these tensors, and its order of gates.
+
+    Args:
+        network: its name.
+        tensors: named in full.
+        choices: the caller's.
+        by_hand: whether the caller named some of them.
+    """
     matches = {name: _NAME.fullmatch(name) for name in tensors}
     for name, match in matches.items():
         if match is None:
@@ -147,7 +154,7 @@ def _built(network: str, tensors: Mapping[str, Tensor], choices: Choices) -> tup
         )
     gates = short[next(name for name in short if name.startswith("weight_ih"))].shape[0] // made.hidden_size
     written = " ".join(LETTERS.get(gates, ""))
-    order = choices.get("gate_order", network or "the network") if gates > 1 else None
+    order = _order(network or "the network", gates, choices, by_hand=by_hand) if gates > 1 else None
     if order is not None:
         written, places = order, order_of(order, gates)
         short = {name: tensor if "hr" in name else rows(tensor, places, gates) for name, tensor in short.items()}
@@ -155,6 +162,15 @@ def _built(network: str, tensors: Mapping[str, Tensor], choices: Choices) -> tup
     made = made.to_empty(device="cpu")
     made.load_state_dict(short, strict=True)
     return made.eval(), written
+
+
+def _order(where: str, gates: int, choices: Choices, *, by_hand: bool) -> str | None:
+    """Return how the gates follow each other in a network's arrays, or None where they do as torch has them."""
+    if not by_hand:
+        return choices.get("gate_order", where)
+    why = "names= gave its arrays torch's names, and no file says how the gates follow each other in them"
+    others = "'i f c o' (Keras's) and 'i o f g'" if gates == 4 else "'z r n' (Keras's)"
+    return choices.need("gate_order", where, why, f"{' '.join(LETTERS[gates])!r} (torch's), {others}")
 
 
 def _dtype(tensors: Mapping[str, Tensor]) -> torch.dtype:

@@ -1,0 +1,180 @@
+"""A layer that a wrapper gives its sequences from the end: a step is the index of the input, everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import probe
+from probe import CustomLSTM, ProbeError
+from probe.loading.modules import Backwards, BothWays, Masked
+
+FORWARD, BACKWARD = "forward_module[0]", "backward_module[0].reverse"
+OF_TORCH = {FORWARD: "[0]", BACKWARD: "[0].reverse"}
+
+
+def pair(kind: Any = nn.LSTM, made: Any = None) -> tuple[Any, BothWays]:
+    """Return torch's own module in both directions, and the same network as two modules in a wrapper."""
+    both: Any = kind(2, 3, batch_first=True, bidirectional=True).double()
+    state, halves = both.state_dict(), []
+    for reverse in (False, True):
+        half = (made or kind)(2, 3, batch_first=True).double()
+        own = {name: one for name, one in state.items() if name.endswith("_reverse") == reverse}
+        half.load_state_dict({name.removesuffix("_reverse"): one for name, one in own.items()})
+        halves.append(half)
+    return both.eval(), BothWays(*halves, merge="concat").eval()
+
+
+@pytest.fixture
+def x() -> Tensor:
+    """Return inputs, (batch, time, input)."""
+    return torch.randn(4, 6, 2, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("made", [None, CustomLSTM])
+@pytest.mark.parametrize("check", [True, False])
+def test_a_recording_is_in_the_inputs_order(made: Any, check: bool, x: Tensor, tmp_path: Path) -> None:
+    """Every signal, gradient and initial state is that of torch's own reverse direction, also on disk."""
+    both, wrapped = pair(made=made)
+    kept: Any = probe.Signal
+    expected = probe.record(both, x, signals=kept)
+    found = probe.record(wrapped, x, signals=kept, check=check)
+    assert found.layers == (FORWARD, BACKWARD)
+    streamed = probe.record(wrapped, x, signals=kept, out=tmp_path / "run")
+    for own, of_torch in OF_TORCH.items():
+        for signal in expected.parts[0].signals:
+            for recording in (found, streamed):
+                assert torch.allclose(recording[own, signal], expected[of_torch, signal], rtol=0, atol=1e-12)
+    some = probe.record(wrapped, x, steps=[1, -1])
+    assert torch.allclose(some[BACKWARD, "cell_state"], expected["[0].reverse", "cell_state"][:, [1, -1]])
+
+    def answer(output: Any) -> Tensor:
+        return output[0][:, 2].sum()
+
+    one = probe.record(both, x, gradient_of=answer).gradient
+    two = probe.record(wrapped, x, gradient_of=answer).gradient
+    for own, of_torch in OF_TORCH.items():
+        assert torch.allclose(two[own, "cell_state"], one[of_torch, "cell_state"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("made", [None, CustomLSTM])
+@pytest.mark.parametrize("step", [0, 2, -1, None])
+def test_an_edit_acts_at_the_inputs_step(made: Any, step: int | None, x: Tensor) -> None:
+    """Clamps, patches and sweeps change what they change in torch's own reverse direction."""
+    both, wrapped = pair(made=made)
+    source = probe.record(both, x.flip(0))
+    for own, of_torch in OF_TORCH.items():
+        for signal in ("input_gate", "cell_state"):
+            clamps = [probe.clamp(signal, 0.7, layer=name, steps=step, units=1) for name in (own, of_torch)]
+            values = source[of_torch, signal] if step is None else source[of_torch, signal][:, [step]]
+            patches = [
+                probe.edit(signal, lambda _value, _site, new=values: new[:, 0], layer=name, steps=step)
+                if step is not None
+                else clamp
+                for name, clamp in zip((own, of_torch), clamps, strict=True)
+            ]
+            for edits in (clamps, patches):
+                with torch.no_grad(), probe.intervene(wrapped, edits[0]):
+                    found = wrapped(x)[0]
+                with torch.no_grad(), probe.intervene(both, edits[1]):
+                    expected = both(x)[0]
+                assert not torch.allclose(found, both(x)[0])
+                assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+            swept = probe.sweep(wrapped, x, edits=[clamps[0]] * 2)
+            assert torch.allclose(swept[0][1], probe.sweep(both, x, edits=[clamps[1]] * 2)[0][1], atol=1e-12)
+
+
+def test_a_module_alone_and_one_turned_twice(x: Tensor) -> None:
+    """The module inside, given alone, is a forward layer; a stack in both directions is turned as a whole."""
+    _, wrapped = pair()
+    alone: Any = wrapped.backward_module
+    assert probe.record(alone, x).layers == ("[0]",)
+    stack: Any = nn.GRU(2, 3, 2, batch_first=True, bidirectional=True).double()
+    turned = probe.record(Backwards(stack, restored=True), x)
+    plain = probe.record(stack, x.flip(1))
+    assert turned.layers == ("module[0].reverse", "module[0]", "module[1].reverse", "module[1]")
+    names = dict(zip(turned.layers, plain.layers, strict=True))
+    for own, inside in names.items():
+        assert torch.allclose(turned[own, "hidden_state"], plain[inside, "hidden_state"].flip(1), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_masked_recording_keeps_its_rows(kind: Any, x: Tensor) -> None:
+    """One call, rows as they came, padding as NaN: as the packed sequences of torch's own module."""
+    both, wrapped = pair(kind)
+    lengths = torch.tensor([6, 2, 5, 2])
+    mask = torch.arange(6) < lengths[:, None]
+    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    expected = probe.record(both, packed)
+    recording = probe.record(Masked(wrapped, by="Masking"), x, kwargs={"mask": mask})
+    for inside, of_torch in OF_TORCH.items():
+        own = f"module.{inside}"
+        assert recording.calls[own] == 1
+        assert recording.lengths(own) == (6, 2, 5, 2)
+        found = recording[own, "hidden_state"]
+        assert torch.allclose(found, expected[of_torch, "hidden_state"], rtol=0, atol=1e-12, equal_nan=True)
+    edits = [probe.clamp("hidden_state", 0.3, layer=f"module.{BACKWARD}", steps=1)]
+    with torch.no_grad():
+        usual = Masked(wrapped, by="Masking")(x, mask=mask)[0]
+        changed = probe.record(Masked(wrapped, by="Masking"), x, kwargs={"mask": mask}, edits=edits).output[0]
+    moved = (usual - changed).abs().amax(2) > 0
+    assert moved.int().tolist() == [[1, 1, 0, 0, 0, 0]] * 4
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("zeros", [False, True])
+def test_a_masked_module_in_both_directions_is_run_as_each_row_alone(kind: Any, zeros: bool, x: Tensor) -> None:
+    """Outputs and last states are those of the steps that are read; a hidden step shows what came before, or zero."""
+    module: Any = kind(2, 3, batch_first=True, bidirectional=True).double()
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 1, 1, 0, 1, 0], [1, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0]]).bool()
+    with torch.no_grad():
+        h, last = Masked(module, by="Masking", zeros=zeros)(x, mask=mask)
+        for row in range(4):
+            alone, state = module(x[row : row + 1][:, mask[row]])
+            assert torch.allclose(h[row, mask[row]], alone[0], rtol=0, atol=1e-12)
+            for whole, own in zip(*(one if isinstance(one, tuple) else (one,) for one in (last, state)), strict=True):
+                assert torch.allclose(whole[:, row], own[:, 0], rtol=0, atol=1e-12)
+            before, after = torch.zeros(3).double(), torch.zeros(3).double()
+            for step in range(6):
+                before = h[row, step, :3] if mask[row, step] else before * (not zeros)
+                back = 5 - step
+                after = h[row, back, 3:] if mask[row, back] else after * (not zeros)
+                assert torch.equal(h[row, step, :3], before)
+                assert torch.equal(h[row, back, 3:], after)
+
+
+def test_what_cannot_be_followed_below_a_mask_is_refused(x: Tensor) -> None:
+    """Hidden steps in between, and rows of several lengths of a module that reads no packed ones; both still run."""
+    _, wrapped = pair()
+    mask = torch.ones(4, 6, dtype=torch.bool)
+    for places in ((0, 2), (1, 0), (2, slice(None))):
+        hidden = mask.clone()
+        hidden[places] = False
+        masked = Masked(wrapped, by="Masking")
+        assert masked(x, mask=hidden)[0].shape == (4, 6, 6)
+        with pytest.raises(ProbeError, match=r"Steps in between, before the others or all of a row are hidden"):
+            _ = probe.record(masked, x, kwargs={"mask": hidden})
+    own = Masked(CustomLSTM(2, 3, batch_first=True).double(), by="Masking")
+    ragged = torch.arange(6) < torch.tensor([6, 2, 5, 2])[:, None]
+    assert own(x, mask=ragged)[0].shape == (4, 6, 3)
+    with pytest.raises(ProbeError, match=r"The rows read 2 to 6 steps, and a CustomLSTM reads no packed"):
+        _ = probe.record(own, x, kwargs={"mask": ragged})
+    assert probe.record(own, x, kwargs={"mask": mask}).calls == {"module[0]": 1}
+
+
+def test_a_machine_of_a_turned_layer_is_refused(x: Tensor) -> None:
+    """Its steps would be those of the reversed input."""
+    from probe.machines import Machine
+
+    _, wrapped = pair()
+
+    def answer(output: Any) -> Tensor:
+        return output[0][:, 0, 0]
+
+    with pytest.raises(ProbeError, match="reads its input from the end"):
+        _ = Machine(wrapped, x, layer=BACKWARD, answer=answer, expected=answer)

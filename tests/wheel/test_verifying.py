@@ -1,0 +1,299 @@
+"""What is written says its own digest: whatever was damaged or changed since then is found when it is opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import probe
+from probe import Finding, ProbeError, cli, digests, tensor_files
+from probe.files import write_atomically
+from probe.loading.converted import convert
+from probe.measurements import Network, measurement, tabulate
+from probe.verifying import verify
+
+
+def recorded(folder: Path) -> tuple[Path, Path]:
+    """Return a recording's file and a recording's folder."""
+    model, x = nn.LSTM(2, 3, batch_first=True), torch.randn(2, 4, 2)
+    probe.record(model, x).save(folder / "run.safetensors")
+    _ = probe.record(model, x, out=folder / "run")
+    return folder / "run.safetensors", folder / "run"
+
+
+def found(folder: Path) -> Path:
+    """Write a finding and return its folder."""
+    network = Network("a", "trained", nn.LSTM(1, 1), seed=0)
+    table = tabulate([measurement("q", "m", network, 1.0)])
+    return Finding("q", "What?", table).write(folder / "finding")
+
+
+def test_every_byte_of_a_recording_is_checked(tmp_path: Path) -> None:
+    """A flipped bit in a value, a name, a shape or a description is found, in a file and in a folder."""
+    file, folder = recorded(tmp_path)
+    for path in (file, *sorted(folder.iterdir())):
+        content = path.read_bytes()
+        for place in range(0, len(content), max(1, len(content) // 40)):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << place % 8
+            _ = path.write_bytes(bytes(damaged))
+            with pytest.raises(ProbeError, match="cannot be read as a recording"):
+                _ = probe.load_recording(folder if path.parent == folder else file)
+        _ = path.write_bytes(content)
+    assert probe.load_recording(file).layers == probe.load_recording(folder).layers == ("[0]",)
+
+
+def resealed(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change what a recording's file says, with a digest that is right."""
+    read: Any = tensor_files.read(path)
+    change(read.about["recording"])
+    _ = path.write_bytes(tensor_files.as_bytes(read.tensors, read.about))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r.update(steps=[0, 1, 2]),
+        lambda r: r.update(steps=[True]),
+        lambda r: r.update(not_called=[3]),
+        lambda r: r.update(max_error=float("nan")),
+        lambda r: r.update(max_error=-1.0),
+        lambda r: r["parts"][0].update(call=-1),
+        lambda r: r["parts"][0].update(lengths=[4]),
+        lambda r: r["parts"][0].update(lengths=[4, 5]),
+        lambda r: r["parts"][0].update(lengths=["a", 4]),
+        lambda r: r["parts"][0].update(signals=[]),
+        lambda r: r["parts"][0].update(signals=["nonsense"]),
+        lambda r: r["parts"][0].update(signals=[[]]),
+        lambda r: r["parts"][0].update(gradients=["hidden_state"]),
+        lambda r: r.update(parts=r["parts"] * 2),
+        lambda r: r.update(output={"packed": [{"value": 1}]}),
+        lambda r: r.update(output={"dict": [1]}),
+        lambda r: r.update(output={"tensor": []}),
+    ],
+)
+def test_a_recording_that_record_would_not_have_made_is_refused(change: Any, tmp_path: Path) -> None:
+    """It fails when it is opened, and not with an error of Python's when it is used."""
+    file, _ = recorded(tmp_path)
+    resealed(file, change)
+    with pytest.raises(ProbeError, match="cannot be read as a recording"):
+        _ = probe.load_recording(file)
+
+
+def test_what_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    """Python's own reader of JSON gives up with a RecursionError."""
+    deep = "[" * 100_000 + "]" * 100_000
+    text = json.dumps({"__metadata__": {"rnn-probe": deep}}).encode()
+    _ = (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    (tmp_path / "run").mkdir()
+    _ = (tmp_path / "run" / "recording.json").write_text(deep)
+    for path in (tmp_path / "a.safetensors", tmp_path / "run"):
+        with pytest.raises(ProbeError, match="cannot be read as a recording"):
+            _ = probe.load_recording(path)
+    folder = found(tmp_path)
+    _ = (folder / "finding.json").write_text(deep)
+    with pytest.raises(ProbeError, match="cannot be read as a finding"):
+        _ = Finding.read(folder)
+
+
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    """Shapes are compared with each other before anybody uses them."""
+    file, _ = recorded(tmp_path)
+    read: Any = tensor_files.read(file)
+    for name, value in (
+        ("0.signals.cell_state", torch.zeros(2, 4)),
+        ("0.signals.cell_state", torch.zeros(2, 3, 3)),
+        ("0.signals.cell_state", torch.zeros(2, 4, 3, dtype=torch.int64)),
+        ("0.initial.cell_state", torch.zeros(5, 3)),
+    ):
+        _ = file.write_bytes(tensor_files.as_bytes(read.tensors | {name: value}, read.about))
+        with pytest.raises(ProbeError, match=r"do not fit together|are not of 2 rows"):
+            _ = probe.load_recording(file)
+
+
+def test_a_damaged_header_of_an_array_is_refused(tmp_path: Path) -> None:
+    """numpy asks Python's tokenizer about a header, which raises an error of its own."""
+    _, folder = recorded(tmp_path)
+    array = next(folder.glob("0.signals.*.npy"))
+    content = array.read_bytes()
+    _ = array.write_bytes(content.replace(b"'shape': (", b"'shape': (((", 1)[: len(content)])
+    described = json.loads((folder / "recording.json").read_text(encoding="utf-8"))
+    described["files"][array.stem] = digests.of_file(array)
+    del described["sha256"]
+    _ = (folder / "recording.json").write_text(json.dumps(digests.sealed(described)), encoding="utf-8")
+    with pytest.raises(ProbeError, match="cannot be read as a recording"):
+        _ = probe.load_recording(folder)
+    described["files"] = {"../run": "0"}
+    _ = (folder / "recording.json").write_text(json.dumps(digests.sealed(described)), encoding="utf-8")
+    with pytest.raises(ProbeError, match="is no file of the folder"):
+        _ = probe.load_recording(folder)
+
+
+def test_a_folders_arrays_stay_on_the_disk(tmp_path: Path) -> None:
+    """They are read once, piece by piece, and mapped: a recording may be larger than memory."""
+    _ = probe.record(nn.RNN(1, 200, batch_first=True), torch.randn(50, 100, 1), out=tmp_path / "run")
+    tracemalloc.start()
+    recording = probe.load_recording(tmp_path / "run")
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert recording["hidden_state"].numel() * 4 == 4_000_000
+    assert taken < 1_000_000
+    nothing = probe.record(nn.RNN(1, 2, batch_first=True), torch.randn(0, 3, 1), out=tmp_path / "nothing")
+    assert nothing["hidden_state"].shape == (0, 3, 2)
+
+
+@pytest.mark.parametrize("value", [[], {}, {"sha256": "0"}, {"a": 1, "sha256": digests.sealed({"a": 2})["sha256"]}])
+def test_a_seal_that_is_none_is_refused(value: Any) -> None:
+    """What says no digest, or another one, is not as it was written."""
+    with pytest.raises(ValueError, match="digest"):
+        digests.check_seal(value)
+    digests.check_seal(digests.sealed({"a": 2}))
+
+
+def test_a_folder_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Recordings, findings and converted networks below it are read whole; what is damaged is named, and exits 1."""
+    torch.save(nn.GRU(2, 3).state_dict(), tmp_path / "w.pt")
+    _ = convert(probe.load(tmp_path / "w.pt"), tmp_path / "out")
+    file, folder = recorded(tmp_path)
+    finding = found(tmp_path)
+    everything = verify(tmp_path)
+    assert [(one.kind, Path(one.path).name) for one in everything] == [
+        ("finding", "finding"),
+        ("networks", "model.safetensors"),
+        ("recording", "run"),
+        ("recording", "run.safetensors"),
+    ]
+    assert not any(one.damage for one in everything)
+    assert cli.run(["verify", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"whole    finding  {finding}"
+    for path in (next(folder.glob("*.npy")), finding / "measurements.csv", file, tmp_path / "out" / "config.json"):
+        content = path.read_bytes()
+        _ = path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+        assert cli.run(["verify", str(tmp_path), "--json"]) == 1
+        out, err = capsys.readouterr()
+        assert sum(bool(one["damage"]) for one in json.loads(out)) == 1
+        assert "1 of 4 are damaged" in err
+        _ = path.write_bytes(content)
+    assert verify(file)[0].kind == "recording"
+    (tmp_path / "empty").mkdir()
+    for nothing in (tmp_path / "empty", tmp_path / "w.pt", tmp_path / "missing"):
+        with pytest.raises(ProbeError, match=r"nothing that says its own digest|does not exist"):
+            _ = verify(nothing)
+
+
+def test_a_recording_is_no_file_of_weights(tmp_path: Path) -> None:
+    """Its tensors have other names than a network's, and the message says how it is opened."""
+    file, _ = recorded(tmp_path)
+    with pytest.raises(ProbeError, match=r"is a recording, and holds no weights. Open it with probe.load_recording"):
+        _ = probe.load(file)
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from probe.files import unfinished
+with unfinished(Path(sys.argv[1]), folder=sys.argv[2] == "folder") as path:
+    if path.is_dir():
+        (path / "a.npy").write_bytes(b"0" * 1000)
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_a_killed_run_left_is_removed_by_the_next(kind: str, tmp_path: Path) -> None:
+    """What a process that lives is writing stays, and so does a file of somebody else with a name like it."""
+    words = [sys.executable, "-c", HOLDS, str(tmp_path / "run"), kind]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        others = {".run.original", ".run.safetensors.abc.rnn-probe-unfinished"}
+        for name in others:
+            _ = (tmp_path / name).write_text("mine")
+        held = {path.name for path in tmp_path.iterdir()} - others
+
+        def write() -> set[str]:
+            if kind == "folder":
+                _ = probe.record(nn.LSTM(2, 3, batch_first=True), torch.randn(2, 4, 2), out=tmp_path / "run")
+            else:
+                _ = write_atomically(tmp_path / "run", "text")
+            names = {path.name for path in tmp_path.iterdir()}
+            for path in tmp_path.iterdir():
+                if path.name == "run":
+                    _ = path.rename(tmp_path.parent / f"{kind}{time.monotonic_ns()}")
+            return names
+
+        assert write() == {*held, *others, "run"}
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        _ = process.wait()
+        process.stdout.close() if process.stdout else None
+    assert write() == {*others, "run"}
+
+
+def test_numbers_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """Types, empty arrays and arrays without an axis come back, and two writings have the same bytes."""
+    tensors = {
+        "a": torch.randn(2, 3).T,
+        "b": torch.tensor(1.5, dtype=torch.bfloat16),
+        "c": torch.zeros(0, 3, dtype=torch.int64),
+        "d": torch.tensor([True, False]),
+        "e": torch.randn(3, dtype=torch.float16),
+    }
+    content = tensor_files.as_bytes(tensors, {"x": [1, "ä"]})
+    assert content == tensor_files.as_bytes(dict(reversed(tensors.items())), {"x": [1, "ä"]})
+    _ = (tmp_path / "a").write_bytes(content)
+    back = tensor_files.read(tmp_path / "a")
+    assert back.about == {"x": [1, "ä"]}
+    for name, value in tensors.items():
+        assert back.tensors[name].dtype == value.dtype
+        assert torch.equal(back.tensors[name], value)
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "message"),
+    [
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 9, "room for 9"),
+        ({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}, 8, "8 bytes for the shape"),
+        ({"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, 8, "describes 'a'"),
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}}, 16, "begins at 8"),
+        ({"a": 3}, 0, "describes 'a'"),
+        ([], 0, "its header is a list"),
+    ],
+)
+def test_a_header_that_lies_is_refused(header: Any, body: int, message: str, tmp_path: Path) -> None:
+    """Sizes are compared with the file before there is memory for them."""
+    text = json.dumps(header).encode()
+    _ = (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(body))
+    with pytest.raises(ProbeError, match=rf"cannot be read as safetensors.*{message}"):
+        _ = probe.load(tmp_path / "a.safetensors")
+
+
+def test_inputs_of_a_damaged_archive_are_refused(tmp_path: Path) -> None:
+    """Whatever byte of a compressed archive is damaged, the error is one sentence."""
+    np.savez_compressed(tmp_path / "a.npz", x=np.random.default_rng(0).random((3, 4, 2)))
+    content = (tmp_path / "a.npz").read_bytes()
+    from probe.input_files import read_array
+
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        _ = (tmp_path / "a.npz").write_bytes(bytes(damaged))
+        try:
+            _ = read_array(tmp_path / "a.npz")
+        except ProbeError:
+            continue
