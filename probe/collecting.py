@@ -106,6 +106,11 @@ class Collector(Session):
             self.refuse_checkpoint(wanted[0], "" if self._differentiates else ", or watch it with detach=True")
         if self._differentiates:
             refuse_own_forward(visit.layers[:1])
+            if not torch.is_grad_enabled():
+                raise ProbeError(
+                    f"Layer {wanted[0].name!r} runs without autograd (torch.no_grad, or a checkpoint by hand), so "
+                    "that gradient_of= has no derivative of its values. Take that out, or choose others with layers=."
+                )
             changes, taps = _tapped(visit, wanted, self._options.keep)
             visit.change(changes)
         with nullcontext() if self.needs_graph else torch.no_grad():
@@ -148,7 +153,7 @@ class Collector(Session):
             traces.check(layer, opened, trace.h.dtype, self._options.tolerance)
         self._errors.append(opened.error if self._options.check else None)
         part = self._parts.setdefault(
-            (layer.name, number), _Part(layer, number, dict(trace.initial), trace.lengths, [], [])
+            (layer.name, number), _Part(layer, number, _copied(trace.initial), trace.lengths, [], [])
         )
         part.signals.append(self._kept(trace, opened))
         part.taps.append(taps)
@@ -214,6 +219,17 @@ class Collector(Session):
             output = _detached(output)
         return Recording(output, parts, self._options.steps, missing, errors_together(self._errors))
 
+    def refuse_calls_elsewhere(self) -> None:
+        """Raise ProbeError where a layer was not seen, and another thread or task called it."""
+        seen = {part.layer for part in self._parts.values()}
+        for layer in self._options.layers:
+            if layer not in seen and self.elsewhere[layer.module]:
+                raise ProbeError(
+                    f"Layer {layer.name!r} was not seen: another thread or asyncio task called it "
+                    f"{self.elsewhere[layer.module]} times. A recording sees the one that it was asked in; record "
+                    "where the layers are called."
+                )
+
     def _finished(self, part: _Part) -> LayerRecording:
         joined = [
             {signal: torch.cat([piece[signal] for piece in pieces]) for signal in pieces[0]}
@@ -228,9 +244,8 @@ class Collector(Session):
         signals, gradients = (
             {signal: value.transpose(0, 1) for signal, value in values.items()} for values in joined
         )
-        initial = {signal: value.detach().clone() for signal, value in part.initial.items()}
         lengths = None if part.lengths is None else tuple(part.lengths.tolist())
-        return LayerRecording(part.layer.name, part.number, signals, initial, lengths, gradients)
+        return LayerRecording(part.layer.name, part.number, signals, part.initial, lengths, gradients)
 
 
 def _tapped(
@@ -261,6 +276,11 @@ def _with_taps(changes: Changes | None, taps: Mapping[Signal, Tensor], time: int
         return value, own
 
     return Changes({step: frozenset(taps) | edited.get(step, frozenset()) for step in range(time)}, change)
+
+
+def _copied(states: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
+    """Return states that nobody else can change: a model may keep its state in place."""
+    return {signal: value.detach().clone() for signal, value in states.items()}
 
 
 def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:

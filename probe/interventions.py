@@ -59,13 +59,23 @@ class _Intervention(Session):
         """Return the edits that act in a call, and note that they have acted."""
         own = self.modules[visit.layers[0].module]
         self._calls[own[0].module] = self._calls.get(own[0].module, 0) + 1
+        self._check_followed(own[0])
         active = [(layer, edit) for layer in own for edit in self._placed[layer] if acts(edit, number, step)]
         if active:
             self.refuse_checkpoint(own[0])
-            visit.tolerance = self._tolerance
+            visit.tolerances.add(self._tolerance)
         self._acted += [(edit, step) for _, edit in active]
         self._ever |= {id(edit) for _, edit in active}
         return [(layer, place(edit, layer, visit.natural, step)) for layer, edit in active]
+
+    def _check_followed(self, layer: Layer) -> None:
+        """Raise where an edit names a step or call of a cell whose sequence cannot be followed."""
+        named = [edit for edit in self._placed[layer] if edit.site.steps is not None or edit.site.call is not None]
+        if named and self.lost(layer):
+            raise ProbeError(
+                f"{named[0]!r}: cell {layer.name!r} was called with a state that no earlier call returned, so that "
+                "its steps cannot be counted. Hand on the state that the cell returned, or edit all steps."
+            )
 
     def end(self, output: Any) -> None:
         """Note that a forward pass of the model has returned."""
@@ -103,10 +113,10 @@ class _Intervention(Session):
                     raise ProbeError(f"{edit!r} changed nothing: {self._why(layer)}")
 
     def _why(self, layer: Layer) -> str:
-        if self.elsewhere:
+        if self.elsewhere[layer.module]:
             return (
-                f"another thread or asyncio task called layer {layer.name!r} {self.elsewhere} times. A context acts "
-                "in the one that entered it; enter it where the model is called."
+                f"another thread or asyncio task called layer {layer.name!r} {self.elsewhere[layer.module]} times. A "
+                "context acts in the one that entered it; enter it where the model is called."
             )
         return (
             f"layer {layer.name!r} was not called while the context was open. Call the model inside it; a layer run "

@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import rnn as torchs
 
 from .cells.cell import Cell, Weights
 from .cells.checking import check_cell
@@ -194,13 +195,17 @@ _CALLED_BY_FORWARD = ("check_forward_args", "permute_hidden")
 
 def own_forward(module: nn.Module) -> str:
     """Return what runs in place of the forward of a module's kind, in words; nothing where that itself runs."""
-    if "forward" in vars(module):
+    own = getattr(vars(module).get("forward"), "__func__", None)
+    if "forward" in vars(module) and not getattr(own, "of_a_session", False):
         return f"the forward of this {type(module).__name__} was replaced"
     names = ("forward", *_CALLED_BY_FORWARD) if isinstance(module, nn.RNNBase) else ("forward",)
     for name in names:
         kind = next(kind for kind in type(module).__mro__ if name in vars(kind))
-        where = getattr(vars(kind)[name], "__module__", "")
-        if where not in _KNOWN or kind.__module__ not in _KNOWN:
+        function = vars(kind)[name]
+        where = getattr(function, "__module__", "")
+        # A wrapper may call itself like what it wraps; its code lies elsewhere.
+        wrapped = where == torchs.__name__ and function.__code__.co_filename != torchs.__file__
+        if where not in _KNOWN or kind.__module__ not in _KNOWN or wrapped:
             return f"{kind.__module__}.{kind.__qualname__}.{name}"
     return ""
 

@@ -120,6 +120,7 @@ def _once(
         output = model(*arguments, **keywords)
         if gradient_of is not None:
             collector.differentiate(gradient_of, output)
+        collector.refuse_calls_elsewhere()
         return collector.finish(output)
 
 
@@ -180,10 +181,12 @@ class _Watcher(Collector):
 
     def read(self, visit: Visit, number: int, step: int | None) -> None:
         """Keep what a call of a module computed."""
+        if self.of_a_cell:
+            self.begin()
         if not self._skips:
             super().read(visit, number, step)
-            if self.of_a_cell:
-                self.end(visit.output)
+        if self.of_a_cell:
+            self.end(visit.output)
 
     def end(self, output: Any) -> None:
         """Note that a forward pass of the model has returned."""
@@ -200,11 +203,8 @@ class _Watcher(Collector):
     def close(self) -> None:
         """Make a recording of what is left, or raise where everything happened elsewhere."""
         self._add_calls_outside()
-        if self.elsewhere and not self.recordings:
-            raise ProbeError(
-                f"Nothing was recorded: another thread or asyncio task called the model's layers {self.elsewhere} "
-                "times. A context sees the one that entered it; enter it where the model is called."
-            )
+        if not self.recordings:
+            self.refuse_calls_elsewhere()
 
     def _add_calls_outside(self) -> None:
         if self.saw_something:

@@ -25,10 +25,13 @@ class Sequences:
 
     def __init__(self) -> None:
         self._last: list[States] = []
+        self._first: list[States] = []
+        self._first_versions: list[dict[Signal, int | None]] = []
         self._versions: list[dict[Signal, int | None]] = []
         self._steps: list[int] = []
         self._current = -1
-        self._warned = False
+        #: Whether a call's state came from nobody knows where, so that steps are not known.
+        self.lost = False
 
     def locate(self, layer: Layer, call: Call, output: Any) -> tuple[int, int]:
         """Return the sequence and the step of a call that returned `output`.
@@ -39,6 +42,9 @@ class Sequences:
         number = self._continued(layer, call)
         if number is None:
             number = len(self._last)
+            first = {signal: value.detach() for signal, value in call.initial[0].items()} if call.has_state else {}
+            self._first.append(first)
+            self._first_versions.append(_versions(first))
             self._last.append({})
             self._versions.append({})
             self._steps.append(-1)
@@ -50,8 +56,9 @@ class Sequences:
     def replace(self, layer: Layer, call: Call, output: Any) -> None:
         """Note what the caller of the latest call gets."""
         _, (last,) = read_output((layer,), output, call)
-        self._last[self._current] = last
-        self._versions[self._current] = {signal: _version(value) for signal, value in last.items()}
+        # Without its graph, which an open context must not keep.
+        self._last[self._current] = {signal: value.detach() for signal, value in last.items()}
+        self._versions[self._current] = _versions(last)
 
     def _continued(self, layer: Layer, call: Call) -> int | None:
         if not call.has_state:
@@ -62,38 +69,59 @@ class Sequences:
             # What a call returned is kept here, so that no other tensor can have its memory.
             if all(self._is_handed_on(number, signal, value) for signal, value in state.items()):
                 return number
+        if any(self._started(number, state) for number in latest_first):
+            return None
         equal = [
             number
             for number in latest_first
             if all(_equal(value, self._last[number][signal]) for signal, value in state.items())
         ]
-        if any(bool(value.any()) for value in state.values()):
-            if equal:
-                return equal[0]
-            self._warn(layer)
-        elif equal:
+        zero = not any(bool(value.any()) for value in state.values())
+        if equal and (zero or len(equal) > 1):
+            what = "zeros, and an earlier call returned zeros" if zero else "one that several calls returned"
             raise ProbeError(
-                f"Cell {layer.name!r} was called with a zero state, and an earlier call returned zeros: whether the "
-                "call goes on or starts a sequence cannot be told. Start a sequence with no state, and hand on the "
-                "very tensor that the cell returned."
+                f"The state that cell {layer.name!r} was called with is {what}: whether the call goes on, or where, "
+                "cannot be told. Start a sequence with no state, and hand on the very tensor that the cell returned."
             )
-        return None
+        if not equal and not zero:
+            self._lose(layer)
+        return equal[0] if equal else None
+
+    def _started(self, number: int, state: States) -> bool:
+        """Return whether a sequence started with a state that is as it was then: a learned one, for instance."""
+        first, versions = self._first[number], self._first_versions[number]
+        return bool(first) and all(
+            _same_memory(value, first[signal])
+            and versions[signal] is not None
+            and versions[signal] == _version(value)
+            for signal, value in state.items()
+        )
 
     def _is_handed_on(self, number: int, signal: Signal, value: Tensor) -> bool:
         """Return whether a state is what an earlier call returned, unless it was set to zero in place since."""
-        last = self._last[number][signal]
-        same = value.shape == last.shape and value.stride() == last.stride() and value.data_ptr() == last.data_ptr()
         known = self._versions[number][signal]
-        return same and ((known is not None and known == _version(value)) or bool(value.any()))
+        unchanged = known is not None and known == _version(value)
+        return _same_memory(value, self._last[number][signal]) and (unchanged or bool(value.any()))
 
-    def _warn(self, layer: Layer) -> None:
-        if self._last and not self._warned:
-            self._warned = True
+    def _lose(self, layer: Layer) -> None:
+        """Note that a call stands alone though its state says that it belongs to something."""
+        if self._last and not self.lost:
+            self.lost = True
             warnings.warn(
                 f"Cell {layer.name!r} was called with a state that no earlier call returned and that is not zero, so "
                 "the call starts a sequence of its own. Hand on the state that the cell returned to get one.",
                 stacklevel=2,
             )
+
+
+def _same_memory(one: Tensor, two: Tensor) -> bool:
+    """Return whether a state is another one, or its first rows: those of the sequences that go on."""
+    fits = one.shape[1:] == two.shape[1:] and len(one) <= len(two) and one.stride() == two.stride()
+    return fits and one.data_ptr() == two.data_ptr()
+
+
+def _versions(states: States) -> dict[Signal, int | None]:
+    return {signal: _version(value) for signal, value in states.items()}
 
 
 def _version(value: Tensor) -> int | None:

@@ -7,6 +7,7 @@ gone does not answer.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ class Session:
         layers: whose modules' calls it sees.
 
     Attributes:
-        elsewhere: how many calls of its modules came from other threads or tasks.
+        elsewhere: how many calls of each of its modules came from other threads or tasks.
     """
 
     def __init__(self, model: nn.Module, layers: Iterable[Layer]) -> None:
@@ -50,17 +51,19 @@ class Session:
             self.modules[layer.module] = (*self.modules.get(layer.module, ()), layer)
         self._whole = {module: whole_module(layers[0]) for module, layers in self.modules.items()}
         self._read: dict[nn.Module, tuple[tuple[Any, ...], Call]] = {}
-        self.elsewhere = 0
+        self.elsewhere: dict[nn.Module, int] = dict.fromkeys(self.modules, 0)
         # A bare cell has no forward pass: each of its calls is a step.
         self.of_a_cell = isinstance(model, nn.RNNCellBase) and model in self.modules
         self._passes = 0
         self._states: dict[nn.Module, Tensor] = {}
         self._free: dict[nn.Module, Run] = {}
         self._alive = False
+        self.thread = threading.get_ident()
         self._renumber()
 
     def __enter__(self) -> Session:
         self._under_autograd = torch.is_grad_enabled()
+        self.thread = threading.get_ident()
         _add(self)
         _open_here.set((*_open_here.get(), ref(self)))
         self._alive = True  # last: until here an interrupt leaves a session that never answers
@@ -139,6 +142,7 @@ class Session:
         if module is self.model and self._passes:
             self._passes -= 1
             if not self._passes and not self._returned:
+                self._renumber()
                 self.failed()
 
     def locate(self, visit: Visit) -> tuple[int, int | None]:
@@ -149,6 +153,10 @@ class Session:
         number = self._counts.get(module, 0)
         self._counts[module] = number + 1
         return number, None
+
+    def lost(self, layer: Layer) -> bool:
+        """Return whether a cell was called with a state that came from nobody knows where."""
+        return layer.module in self._sequences and self._sequences[layer.module].lost
 
     def hand_on(self, visit: Visit) -> None:
         """Note what a cell's caller gets, which it hands on to the next step."""
@@ -168,7 +176,7 @@ class Session:
             layer: the layer called.
             advice: what else can be done.
         """
-        frame = sys._getframe() if self._under_autograd else None
+        frame = sys._getframe() if self._under_autograd or torch.is_grad_enabled() else None
         while frame is not None:
             if frame.f_globals.get("__name__") == "torch.utils.checkpoint":
                 raise ProbeError(
@@ -213,6 +221,7 @@ class Session:
                 return forward(*arguments, **keywords)
             return type(one).forward(one, *arguments, **keywords)  # of a copy, in another thread, or too late
 
+        vars(instead)["of_a_session"] = True
         return instead
 
     def ran(self, module: nn.Module, run: Run) -> None:
@@ -227,11 +236,16 @@ _everywhere: list[ReferenceType[Session]] = []
 #: Whose sessions replaced the forward of which modules.
 _replaced: list[tuple[ReferenceType[Session], ReferenceType[nn.Module]]] = []
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child that was forked while another thread held the lock would wait for ever.
+    os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
 
 
 def sessions() -> list[Session]:
     """Return the sessions that answer in this thread or task, the outermost first."""
-    return [session for one in _open_here.get() if (session := _alive(one)) is not None]
+    # What copies a context into another thread (asyncio.to_thread) does not take its sessions along.
+    here = threading.get_ident()
+    return [one for each in _open_here.get() if (one := _alive(each)) is not None and one.thread == here]
 
 
 def _alive(one: ReferenceType[Session]) -> Session | None:
@@ -289,7 +303,14 @@ def _remove() -> None:
             del table[number]
 
 
+def _in_backward() -> bool:
+    """Return whether a backward pass is under way, in which checkpoints run their part again: nobody's call."""
+    return torch._C._current_graph_task_id() != -1
+
+
 def _before(module: nn.Module, arguments: Any) -> None:
+    if _in_backward():
+        return
     here = sessions()
     for session in here:
         session.before(module, arguments)
@@ -297,18 +318,17 @@ def _before(module: nn.Module, arguments: Any) -> None:
         for one in list(_everywhere):
             session = _alive(one)
             if session is not None and session not in here and module in session.modules:
-                session.elsewhere += 1
+                session.elsewhere[module] += 1
 
 
 def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
-    here = sessions()
+    here = [] if _in_backward() else sessions()
     if not here:  # a hook that an interrupt left may have lost its keywords
         return None
     keywords, output = rest
     seeing = [session for session in here if module in session.modules]
     result = None
-    # In a backward pass a checkpoint runs its part again: that is no call of the user's.
-    if seeing and torch._C._current_graph_task_id() == -1:
+    if seeing:
         visit = seeing[0].visit(module, arguments, keywords, output)
         with nullcontext() if any(session.needs_graph for session in seeing) else torch.no_grad():
             _go_through(visit, seeing)
@@ -335,7 +355,7 @@ def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
 
 
 def _left(module: nn.Module, *_: Any) -> None:
-    for session in reversed(sessions()):
+    for session in [] if _in_backward() else reversed(sessions()):
         session.left(module)
 
 

@@ -19,7 +19,7 @@ from .errors import ProbeError
 from .interventions import acts, eager
 from .layers import Layer, whole_module
 from .placing import Placed, at_step, by_place, layers_for, place_in_run, span
-from .sessions import Session
+from .sessions import Session, sessions
 from .tiling import check_blocks, repeats, rows_of_block, tiled
 from .traces import Run, check, join, open_call
 from .visits import Visit, refuse_own_forward
@@ -205,6 +205,12 @@ def _edits_in_rows(model: nn.Module, edits: Sequence[tuple[Edit, Layer]], natura
         for module, own in by_module.items()
         if not isinstance(module, nn.RNNCellBase)
     }
+    for layer in (own[0][2] for module, own in by_module.items() if module in forwards):
+        if any(layer.module in one.modules for one in sessions()):
+            raise ProbeError(
+                f"Layer {layer.name!r} is watched or edited by another context that is open here, which would take "
+                "what a sweep puts in for the layer's own run. Close it first, or use probe.record(edits=[...])."
+            )
     session = _Turn(model, by_module, natural, len(edits))
     with session, session.replacing(forwards):
         yield

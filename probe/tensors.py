@@ -28,7 +28,7 @@ def check_call(layer: Layer, given: Iterable[object]) -> None:
     """
     tensors = [value for value in given if isinstance(value, Tensor)]
     weight = next((one for one in layer.module.parameters() if one.is_floating_point()), None)
-    _check_surroundings(layer, tensors if weight is None else [*tensors, weight])
+    _check_surroundings(layer, [*tensors, *layer.module.parameters()])
     for tensor in tensors:
         kind = _kind(tensor)
         if kind is not None:

@@ -24,7 +24,7 @@ class Visit:
         call: what it was given.
         changes: what happens to each layer, by its place in the module; nothing where nobody changes anything.
         output: what the module's caller gets.
-        tolerance: how far recomputed values may lie from the module's, see `traces.check`.
+        tolerances: how far recomputed values may lie from the module's, see `traces.check`; all must hold.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Visit:
         self.layers, self.output = layers, output
         self.call = read_call(layers, arguments, keywords) if call is None else call
         self.changes: Mapping[int, Changes] = {}
-        self.tolerance: float | None = None
+        self.tolerances: set[float | None] = set()
         self._given = arguments, keywords, output, generator_state
         self._changed: Run | None = None
 
@@ -64,10 +64,14 @@ class Visit:
         lowest = min(self.layers[place].level for place in changes)
         for trace in self.natural.traces:
             if trace.layer.level >= lowest:
-                traces.check(trace.layer, trace.opened, trace.h.dtype, self.tolerance)
+                self._check(trace)
         self.changes = changes
         self._changed = run_again(self.natural, changes)
         self.output = self._changed.output
+
+    def _check(self, trace: traces.Trace) -> None:
+        for tolerance in self.tolerances or {None}:
+            traces.check(trace.layer, trace.opened, trace.h.dtype, tolerance)
 
 
 def refusal(name: str, module: nn.Module) -> str:

@@ -231,7 +231,7 @@ RUNS: tuple[Mutation, ...] = (
         "tests/wheel/test_sessions.py",
         ("sessions: hooks stay", "_remove_the_dead", "not _everywhere", "False"),
         ("sessions: every thread's calls are edited", "sessions", "_open_here.get()", "tuple(_everywhere)"),
-        ("sessions: a backward pass is a call", "_after", "torch._C._current_graph_task_id() == -1", "True"),
+        ("sessions: a backward pass is a call", "_in_backward", "torch._C._current_graph_task_id() != -1", "False"),
     ),
     *of(
         "probe.sessions",

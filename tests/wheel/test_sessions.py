@@ -231,7 +231,7 @@ def test_a_context_around_calls_of_another_thread_says_so(model: Reader, x: Tens
         thread.start()
         thread.join()
 
-    message = r"another thread or asyncio task called .* 1 times"
+    message = r"another thread or asyncio task called .*1 times"
     with pytest.raises(ProbeError, match=message), probe.intervene(model, EDIT):
         elsewhere()
     with pytest.raises(ProbeError, match=message), probe.watch(model):
@@ -339,3 +339,50 @@ def test_a_watched_call_keeps_its_graph_unless_told_otherwise(model: Reader, x: 
         model(x)
     recordings[0]["rnn[0]", "update_gate"].sum().backward()
     assert model.rnn.weight_ih_l0.grad is not None
+
+
+def test_a_branch_that_another_thread_runs_is_no_silent_gap(model: Reader, x: Tensor) -> None:
+    """A recording that misses a layer since a thread of the model's own called it is refused."""
+
+    class Threaded(Reader):
+        def forward(self, x: Tensor) -> Tensor:
+            """Run the layer in a thread."""
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(lambda: self.head(self.rnn(x)[0][:, -1])).result()
+
+    with pytest.raises(ProbeError, match=r"'rnn\[0\]' was not seen: another thread"):
+        probe.record(Threaded(), x)
+
+
+def test_a_context_stays_in_its_thread_also_where_a_thread_copies_variables(model: Reader, x: Tensor) -> None:
+    """asyncio.to_thread hands context variables on; its calls are another thread's all the same."""
+    plain = model(x)
+
+    async def main() -> None:
+        with probe.intervene(model, EDIT):
+            assert torch.equal(await asyncio.to_thread(model, x), plain)
+            assert torch.equal(model(x), edited(model, x))
+
+    asyncio.run(main())
+
+
+def test_calls_are_numbered_anew_after_a_pass_that_failed(model: Reader, x: Tensor) -> None:
+    """The first call after an error is call 0."""
+    first = probe.clamp("hidden_state", 2.0, layer="rnn[0]", steps=1, call=0)
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    wanted = edited(model, x)
+    with torch.no_grad(), probe.intervene(model, first):
+        handle = model.head.register_forward_hook(fail)
+        with pytest.raises(ZeroDivisionError):
+            model(x)
+        handle.remove()
+        assert torch.equal(model.predict(x), wanted)
+
+
+def test_a_sweep_inside_another_context_on_its_layer_is_refused(model: Reader, x: Tensor) -> None:
+    """The other context would take what the sweep puts in for the layer's own run."""
+    with probe.watch(model), pytest.raises(ProbeError, match="watched or edited by another context"):
+        probe.sweep(model, x, edits=[EDIT])

@@ -140,8 +140,12 @@ def test_an_error_of_the_users_file_reads_as_a_sentence(tmp_path: Path) -> None:
     """One full stop at its end, and of a file that was not found where paths begin."""
     path = written(tmp_path)
     for body, expected, hint in (
-        ("raise ValueError('Wrong.')", "ValueError: Wrong. Mend it first.", False),
-        ("open('nowhere.txt')", "nowhere.txt'. Mend it first. Paths inside a Python file are relative", True),
+        ("raise ValueError('Wrong.')", "ValueError: Wrong, functions.py, line 1. Mend it first.", False),
+        (
+            "open('nowhere.txt')",
+            "nowhere.txt', functions.py, line 1. Mend it first. Paths inside a Python file are relative",
+            True,
+        ),
         ("import probe; probe.load('nowhere.npz')", "Paths inside a Python file are relative", True),
     ):
         (tmp_path / "functions.py").write_text(body)
