@@ -157,7 +157,7 @@ def test_an_initial_state_is_what_the_call_was_given() -> None:
             return output
 
     x = torch.randn(BATCH, TIME, INPUTS)
-    assert torch.equal(probe.record(Keeps(), x).initial["hidden_state"], torch.ones(BATCH, UNITS))
+    assert torch.equal(probe.record(Keeps(), x).initial[probe.Signal.HIDDEN_STATE], torch.ones(BATCH, UNITS))
 
 
 def test_every_counts_the_calls_of_a_bare_cell() -> None:
