@@ -137,10 +137,8 @@ def test_a_study_in_python_is_told_as_python_says_it(file: Path, capsys: pytest.
     study = file.with_name("s.py")
     _ = study.write_text(f"import probe\nstudy = probe.Study(probe.load({str(file)!r}), 'x.npy', {{'c': len}})\n")
     told = ran(capsys, "report", study, "-o", file.with_name("out"), code=1)
-    assert (
-        "Say which with forget_bias=; usual are 1.0 (the default of BasicLSTMCell and LSTMCell) and 0.0, s.py, line 2."
-        in told
-    )
+    assert "Say which with forget_bias=; usual are 1.0" in told
+    assert " and 0.0, s.py, line 2." in told
     assert "In the study's file" not in told
     assert "At the command line" not in told
     assert "Paths inside" not in told
