@@ -37,6 +37,11 @@ def acts(edit: Edit, number: int, step: int | None) -> bool:
     return site.call in (None, number) and (step is None or site.steps is None or step in site.steps)
 
 
+def counts(edit: Edit) -> bool:
+    """Return whether where an edit acts, or with what, depends on the numbers of calls and steps."""
+    return edit.site.call is not None or edit.site.steps is not None or edit.steps_held is not None
+
+
 class _Intervention(Session):
     """The edits of one context, and which of them have acted."""
 
@@ -54,6 +59,10 @@ class _Intervention(Session):
         """Note that a forward pass of the model begins."""
         self._acted: list[tuple[Edit, int | None]] = []
         self._calls: dict[nn.Module, int] = {}
+
+    def counts(self, module: nn.Module) -> bool:
+        """Return whether an edit of a cell names steps or sequences, or brings values for them."""
+        return any(counts(edit) for layer in self.modules[module] for edit in self._placed[layer])
 
     def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
         """Return the edits that act in a call, and note that they have acted."""

@@ -21,9 +21,13 @@ class Sequences:
     view or a detached one, too), or else equal numbers that are not all zero. An absent state starts a new sequence,
     and so does a zero state, but for one that an earlier call may have returned. Where nothing of this holds, a call
     after the first stands alone, with a warning.
+
+    Args:
+        strict: whether such a call is an error, since steps or sequences of the cell are named by their numbers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
+        self._strict = strict
         self._last: list[States] = []
         self._versions: list[dict[Signal, int | None]] = []
         self._steps: list[int] = []
@@ -34,7 +38,8 @@ class Sequences:
         """Return the sequence and the step of a call that returned `output`.
 
         Raises:
-            ProbeError: the incoming state is zero, and so is what an earlier call returned.
+            ProbeError: the incoming state is zero, and so is what an earlier call returned; or, where that is strict,
+                nothing tells which sequence the call continues.
         """
         number = self._continued(layer, call)
         if number is None:
@@ -87,13 +92,16 @@ class Sequences:
         return same and ((known is not None and known == _version(value)) or bool(value.any()))
 
     def _warn(self, layer: Layer) -> None:
-        if self._last and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"Cell {layer.name!r} was called with a state that no earlier call returned and that is not zero, so "
-                "the call starts a sequence of its own. Hand on the state that the cell returned to get one.",
-                stacklevel=2,
-            )
+        if not self._last or self._warned:
+            return
+        found = (
+            f"Cell {layer.name!r} was called with a state that no earlier call returned and that is not zero, so the "
+            "call starts a sequence of its own. Hand on the state that the cell returned to get one"
+        )
+        if self._strict:
+            raise ProbeError(f"{found}, or name neither steps= nor call= in an edit.")
+        self._warned = True
+        warnings.warn(f"{found}.", stacklevel=2)
 
 
 def _version(value: Tensor) -> int | None:
