@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from .calls import Call, own_order
 from .edit_kinds import Edit
 from .engine import Changes
 from .errors import ProbeError
-from .layers import Layer
+from .layers import Layer, own_forward
 from .recording import LayerRecording, Recording, errors_together
 from .sessions import Session
 from .signals import Signal, within
@@ -151,6 +152,7 @@ class Collector(Session):
         opened = trace.open(self._options.keep[layer])
         if self._options.check:
             traces.check(layer, opened, trace.h.dtype, self._options.tolerance)
+            _refuse_what_a_check_cannot_see(layer, self._options.keep[layer])
         self._errors.append(opened.error if self._options.check else None)
         part = self._parts.setdefault(
             (layer.name, number), _Part(layer, number, _copied(trace.initial), trace.lengths, [], [])
@@ -160,10 +162,11 @@ class Collector(Session):
 
     def _kept(self, trace: Trace, opened: Opened) -> Mapping[Signal, Tensor]:
         values = {}
+        returned = {_memory(value) for value in (trace.h, *trace.final.values())}
         for signal, value in opened.signals.items():
             found = value.detach() if self._detaches else value
             values[signal] = self._arranged(trace.layer, found, trace.lengths)
-            if values[signal].data_ptr() == trace.h.data_ptr():
+            if _memory(values[signal]) in returned:
                 # The module's own output, which the caller may change in place.
                 values[signal] = values[signal].clone()
         return values
@@ -215,8 +218,8 @@ class Collector(Session):
         parts = tuple(self._finished(part) for part in self._parts.values())
         called = {part.layer for part in parts}
         missing = tuple(layer.name for layer in self._options.layers if layer.name not in called)
-        if self._detaches:
-            output = _detached(output)
+        if self._detaches and torch.is_grad_enabled():
+            output = mapped(Tensor.detach, output)
         return Recording(output, parts, self._options.steps, missing, errors_together(self._errors))
 
     def refuse_calls_elsewhere(self) -> None:
@@ -246,6 +249,17 @@ class Collector(Session):
         )
         lengths = None if part.lengths is None else tuple(part.lengths.tolist())
         return LayerRecording(part.layer.name, part.number, signals, part.initial, lengths, gradients)
+
+
+def _refuse_what_a_check_cannot_see(layer: Layer, keep: Sequence[Signal]) -> None:
+    """Raise ProbeError for a pre-activation of a forward of its own: a function that is flat there hides another."""
+    hidden = [signal for signal in keep if signal.endswith("_preactivation")]
+    if hidden and own_forward(layer.module):
+        raise ProbeError(
+            f"Layer {layer.name!r} has a forward of its own ({own_forward(layer.module)}). Its states were compared, "
+            f"which says nothing about {str(hidden[0])!r} where a gate is full or a unit is at 0. Record it without "
+            "pre-activations, or put what you add around torch's module, in a module that holds it."
+        )
 
 
 def _tapped(
@@ -283,18 +297,26 @@ def _copied(states: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
     return {signal: value.detach().clone() for signal, value in states.items()}
 
 
+def _memory(value: Tensor) -> int:
+    return value.untyped_storage().data_ptr()
+
+
 def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if gradient is None else gradient
 
 
-def _detached(output: Any) -> Any:
+def mapped(function: Callable[[Tensor], Tensor], output: Any) -> Any:
+    """Return a model's output with a function of each tensor in its place, in containers of the same types."""
     if isinstance(output, Tensor):
-        return output.detach()
+        return function(output)
     if isinstance(output, torch.nn.utils.rnn.PackedSequence):
-        return output._replace(data=output.data.detach())
+        return output._replace(data=function(output.data))
     if isinstance(output, (tuple, list)):
-        items = [_detached(item) for item in output]
+        items = [mapped(function, item) for item in output]
         return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)
     if isinstance(output, dict):
-        return {key: _detached(item) for key, item in output.items()}
+        same = copy.copy(output)
+        for key, item in output.items():
+            same[key] = mapped(function, item)
+        return same
     return output

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from .calls import drops_out, own_order, read_call
@@ -43,8 +44,9 @@ def run_free(
             if call.lengths is not None:
                 final = {signal: last_valid(signals[signal], call.lengths) for signal in cell.states}
             opened = Opened(signals, 0.0, 0)
-            # The module's caller may take views of its output, as of a module's own.
-            h = signals[Signal.HIDDEN_STATE].contiguous()
+            # The module's caller gets copies, of which it may take views and which it may change in place.
+            h = signals[Signal.HIDDEN_STATE].clone(memory_format=torch.contiguous_format)
+            final = {signal: value.clone() for signal, value in final.items()}
             initial = call.initial[layer.place]
             sides.append(Trace(layer, cell, own, initial, (h,), final, call.lengths, lambda opened=opened: opened))
         traces.extend(sides)

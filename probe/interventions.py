@@ -37,6 +37,11 @@ def acts(edit: Edit, number: int, step: int | None) -> bool:
     return site.call in (None, number) and (step is None or site.steps is None or step in site.steps)
 
 
+def counts(edit: Edit) -> bool:
+    """Return whether where an edit acts, or with what, depends on the numbers of calls and steps."""
+    return edit.site.call is not None or edit.site.steps is not None or edit.steps_held is not None
+
+
 class _Intervention(Session):
     """The edits of one context, and which of them have acted."""
 
@@ -55,11 +60,14 @@ class _Intervention(Session):
         self._acted: list[tuple[Edit, int | None]] = []
         self._calls: dict[nn.Module, int] = {}
 
+    def counts(self, module: nn.Module) -> bool:
+        """Return whether an edit of a cell names steps or sequences, or brings values for them."""
+        return any(counts(edit) for layer in self.modules[module] for edit in self._placed[layer])
+
     def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
         """Return the edits that act in a call, and note that they have acted."""
         own = self.modules[visit.layers[0].module]
         self._calls[own[0].module] = self._calls.get(own[0].module, 0) + 1
-        self._check_followed(own[0])
         active = [(layer, edit) for layer in own for edit in self._placed[layer] if acts(edit, number, step)]
         if active:
             self.refuse_checkpoint(own[0])
@@ -67,15 +75,6 @@ class _Intervention(Session):
         self._acted += [(edit, step) for _, edit in active]
         self._ever |= {id(edit) for _, edit in active}
         return [(layer, place(edit, layer, visit.natural, step)) for layer, edit in active]
-
-    def _check_followed(self, layer: Layer) -> None:
-        """Raise where an edit names a step or call of a cell whose sequence cannot be followed."""
-        named = [edit for edit in self._placed[layer] if edit.site.steps is not None or edit.site.call is not None]
-        if named and self.lost(layer):
-            raise ProbeError(
-                f"{named[0]!r}: cell {layer.name!r} was called with a state that no earlier call returned, so that "
-                "its steps cannot be counted. Hand on the state that the cell returned, or edit all steps."
-            )
 
     def end(self, output: Any) -> None:
         """Note that a forward pass of the model has returned."""

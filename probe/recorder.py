@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .batches import Batch, batch_of
-from .collecting import Collector, Options
+from .collecting import Collector, Options, mapped
 from .edit_kinds import Edit
 from .errors import ProbeError
 from .free_running import running_free
@@ -108,7 +108,7 @@ def _once(
     options: Options,
     gradient_of: Callable[[Any], Tensor] | None,
 ) -> Recording:
-    collector = Collector(model, options, differentiate=gradient_of is not None)
+    collector = Collector(model, options, differentiate=gradient_of is not None, detach=True)
     free = not edits and not options.check and gradient_of is None
     with (
         torch.no_grad() if gradient_of is None else torch.enable_grad(),
@@ -148,7 +148,8 @@ def watch(
 
     Yields:
         A list that gets one frozen Recording for each call of the model that ended without an error. Its output is
-        what the model's forward returned, before forward hooks on the model. Layers that are called in another way,
+        what the model's forward returned, before forward hooks on the model (but after hooks for all of torch that
+        were there before the context). Layers that are called in another way,
         as in `policy.predict(x)`, get a Recording without an output: one of all such calls up to the next call of
         the model, or to the end of the context.
 
@@ -191,7 +192,8 @@ class _Watcher(Collector):
     def end(self, output: Any) -> None:
         """Note that a forward pass of the model has returned."""
         if not self._skips:
-            self.recordings.append(self.finish(output))
+            # A copy: the caller, or a hook on the model, may change its own in place.
+            self.recordings.append(self.finish(mapped(Tensor.clone, output)))
         self._skips = False
         self.clear()
 

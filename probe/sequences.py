@@ -21,23 +21,27 @@ class Sequences:
     view or a detached one, too), or else equal numbers that are not all zero. An absent state starts a new sequence,
     and so does a zero state, but for one that an earlier call may have returned. Where nothing of this holds, a call
     after the first stands alone, with a warning.
+
+    Args:
+        strict: whether such a call is an error, since steps or sequences of the cell are named by their numbers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
+        self._strict = strict
         self._last: list[States] = []
         self._first: list[States] = []
         self._first_versions: list[dict[Signal, int | None]] = []
         self._versions: list[dict[Signal, int | None]] = []
         self._steps: list[int] = []
         self._current = -1
-        #: Whether a call's state came from nobody knows where, so that steps are not known.
-        self.lost = False
+        self._warned = False
 
     def locate(self, layer: Layer, call: Call, output: Any) -> tuple[int, int]:
         """Return the sequence and the step of a call that returned `output`.
 
         Raises:
-            ProbeError: the incoming state is zero, and so is what an earlier call returned.
+            ProbeError: the incoming state is zero, and so is what an earlier call returned; or, where that is strict,
+                nothing tells which sequence the call continues.
         """
         number = self._continued(layer, call)
         if number is None:
@@ -84,7 +88,7 @@ class Sequences:
                 "cannot be told. Start a sequence with no state, and hand on the very tensor that the cell returned."
             )
         if not equal and not zero:
-            self._lose(layer)
+            self._warn(layer)
         return equal[0] if equal else None
 
     def _started(self, number: int, state: States) -> bool:
@@ -103,15 +107,17 @@ class Sequences:
         unchanged = known is not None and known == _version(value)
         return _same_memory(value, self._last[number][signal]) and (unchanged or bool(value.any()))
 
-    def _lose(self, layer: Layer) -> None:
-        """Note that a call stands alone though its state says that it belongs to something."""
-        if self._last and not self.lost:
-            self.lost = True
-            warnings.warn(
-                f"Cell {layer.name!r} was called with a state that no earlier call returned and that is not zero, so "
-                "the call starts a sequence of its own. Hand on the state that the cell returned to get one.",
-                stacklevel=2,
-            )
+    def _warn(self, layer: Layer) -> None:
+        if not self._last or self._warned:
+            return
+        found = (
+            f"Cell {layer.name!r} was called with a state that no earlier call returned and that is not zero, so the "
+            "call starts a sequence of its own. Hand on the state that the cell returned to get one"
+        )
+        if self._strict:
+            raise ProbeError(f"{found}, or name neither steps= nor call= in an edit.")
+        self._warned = True
+        warnings.warn(f"{found}.", stacklevel=2)
 
 
 def _same_memory(one: Tensor, two: Tensor) -> bool:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from types import MethodType, TracebackType
+from types import FrameType, MethodType, TracebackType
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -86,6 +86,10 @@ class Session:
         """
         return ()
 
+    def counts(self, module: nn.Module) -> bool:
+        """Return whether what it does to a cell depends on the numbers of sequences and steps."""
+        return False
+
     def given(self, layers: tuple[Layer, ...], call: Call) -> None:
         """Note what a module is called with; not where only its own hooks or keywords say that."""
 
@@ -107,7 +111,9 @@ class Session:
     def _renumber(self) -> None:
         self._counts: dict[nn.Module, int] = {}
         self._sequences: dict[nn.Module, Sequences] = {
-            module: Sequences() for module in self.modules if isinstance(module, nn.RNNCellBase)
+            module: Sequences(strict=self.counts(module))
+            for module in self.modules
+            if isinstance(module, nn.RNNCellBase)
         }
 
     def before(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -119,7 +125,7 @@ class Session:
             if self._passes == 1:
                 self._renumber()
                 self._returned = False
-                self._under_autograd = torch.is_grad_enabled()
+                self._under_autograd = torch.is_grad_enabled() or _inside_a_function()
                 self.begin()
         if module in self.modules:
             if arguments and not module._forward_pre_hooks:
@@ -154,10 +160,6 @@ class Session:
         self._counts[module] = number + 1
         return number, None
 
-    def lost(self, layer: Layer) -> bool:
-        """Return whether a cell was called with a state that came from nobody knows where."""
-        return layer.module in self._sequences and self._sequences[layer.module].lost
-
     def hand_on(self, visit: Visit) -> None:
         """Note what a cell's caller gets, which it hands on to the next step."""
         module = visit.layers[0].module
@@ -176,14 +178,14 @@ class Session:
             layer: the layer called.
             advice: what else can be done.
         """
-        frame = sys._getframe() if self._under_autograd or torch.is_grad_enabled() else None
-        while frame is not None:
-            if frame.f_globals.get("__name__") == "torch.utils.checkpoint":
-                raise ProbeError(
-                    f"Layer {layer.name!r} runs inside torch.utils.checkpoint, which runs it again in the backward "
-                    f"pass, as it is. Turn checkpointing off, or call the model under torch.no_grad(){advice}."
-                )
-            frame = frame.f_back
+        under_autograd = self._under_autograd or torch.is_grad_enabled()
+        what = _checkpointed() if under_autograd else ""
+        if what or ((under_autograd or not self._passes) and _inside_a_function()):
+            raise ProbeError(
+                f"Layer {layer.name!r} runs inside {what or 'a torch.autograd.Function'}, which runs it again in the "
+                "backward pass, as it is. Turn that off, or call the model under torch.no_grad(), on inputs that "
+                f"require no gradient{advice}."
+            )
 
     def visit(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Visit:
         """Return a call of one of its modules."""
@@ -362,10 +364,33 @@ def _left(module: nn.Module, *_: Any) -> None:
 _HOOKS = (_before, _after, _left)
 
 
+def _checkpointed() -> str:
+    """Return the name of torch's checkpoints where one is running, somewhere below on the stack."""
+    name = "torch.utils.checkpoint"
+    return name if any(frame.f_globals.get("__name__") == name for frame in _frames()) else ""
+
+
+def _inside_a_function() -> bool:
+    """Return whether a function of autograd's is running that may have a backward pass.
+
+    Inside it autograd is off, whatever the mode of its caller: what it was given tells.
+    """
+    for frame in _frames():
+        if frame.f_code.co_name == "apply" and frame.f_globals.get("__name__") == "torch.autograd.function":
+            given = [*frame.f_locals["args"], *frame.f_locals["kwargs"].values()]
+            if any(isinstance(one, Tensor) and one.requires_grad for one in given):
+                return True
+    return False
+
+
+def _frames() -> Iterator[FrameType]:
+    frame = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
 def _runs(module: nn.Module) -> bool:
     """Return whether a module is being called, somewhere below on the stack, apart from the call that begins now."""
-    frame, found = sys._getframe(), 0
-    while frame is not None:
-        found += frame.f_code.co_name == "_call_impl" and frame.f_locals.get("self") is module
-        frame = frame.f_back
-    return found > 1
+    calls = (frame for frame in _frames() if frame.f_code.co_name == "_call_impl")
+    return sum(frame.f_locals.get("self") is module for frame in calls) > 1

@@ -16,7 +16,7 @@ from .calls import Call, drops_out, read_call, write_output
 from .edit_kinds import Edit
 from .engine import Changes, run_again
 from .errors import ProbeError
-from .interventions import acts, eager
+from .interventions import acts, counts, eager
 from .layers import Layer, whole_module
 from .placing import Placed, at_step, by_place, layers_for, place_in_run, span
 from .sessions import Session, sessions
@@ -224,10 +224,14 @@ class _Turn(Session):
         cells: dict[nn.Module, Any] = {
             module: own for module, own in edits.items() if isinstance(module, nn.RNNCellBase)
         }
-        super().__init__(model, [layer for own in cells.values() for _, _, layer in own])
         self._edits, self._blocks = cells, blocks
+        super().__init__(model, [layer for own in cells.values() for _, _, layer in own])
         self._calls = {module: iter(natural.runs[module]) for module in cells}
         self._acted: set[tuple[int, int | None]] = set()
+
+    def counts(self, module: nn.Module) -> bool:
+        """Return whether an edit of a cell names steps or sequences, or brings values for them."""
+        return any(counts(edit) for _, edit, _ in self._edits[module])
 
     def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
         """Return the edits that act in a call of a cell."""

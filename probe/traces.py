@@ -217,7 +217,7 @@ def open_call(
                     layer,
                     layer.cell,
                     own_order(x, layer, call.lengths),
-                    call.initial[layer.place],
+                    _own(call.initial[layer.place]),
                     (own_order(own, layer, call.lengths),),
                     finals[layer.place],
                     call.lengths,
@@ -226,6 +226,13 @@ def open_call(
         if level < layers[-1].level:
             x = dropped(h, masks[level])
     return Run(layers, call, tuple(traces), masks)
+
+
+def _own(states: States) -> States:
+    """Return states of their own where autograd keeps them, since the caller may change its own in place later."""
+    if not torch.is_grad_enabled():
+        return states
+    return {signal: value.clone() for signal, value in states.items()}
 
 
 def dropped(h: Tensor, mask: Tensor | None) -> Tensor:

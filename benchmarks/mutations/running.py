@@ -231,6 +231,10 @@ RUNS: tuple[Mutation, ...] = (
         "tests/wheel/test_sessions.py",
         ("sessions: hooks stay", "_remove_the_dead", "not _everywhere", "False"),
         ("sessions: every thread's calls are edited", "sessions", "_open_here.get()", "tuple(_everywhere)"),
+    ),
+    *of(
+        "probe.sessions",
+        "tests/wheel/test_backward_passes.py",
         ("sessions: a backward pass is a call", "_in_backward", "torch._C._current_graph_task_id() != -1", "False"),
     ),
     *of(

@@ -44,6 +44,9 @@ for shared in (
     "known_studies",
     "commands",
     "called",
+    "wrapped",
+    "wrapped_by_hand",
+    "wrapped_drawn",
 ):
     _share(shared)
 

@@ -116,6 +116,36 @@ def test_a_state_is_known_by_its_value(kind: Any, hand_on: Any, steps: Tensor) -
     assert all(recording.call(number)["hidden_state"].shape == (BATCH, 1, UNITS) for number in range(TIME))
 
 
+@pytest.mark.filterwarnings("ignore:Cell 'cell' was called with a state:UserWarning")
+@pytest.mark.parametrize("where", [{"steps": 0}, {"call": 0}, {"steps": [0, 2], "units": 1}])
+def test_an_edit_that_counts_steps_is_refused_where_nobody_can_count(where: dict[str, Any], steps: Tensor) -> None:
+    """A loop that scales its state hands on what no call returned: step 0 would be every step."""
+    model = Loop(nn.GRUCell)
+    model.hand_on = lambda state: state * 0.5
+    edit = probe.clamp("hidden_state", 1.0, **where)
+    message = "starts a sequence of its own.*or name neither steps= nor call="
+    with pytest.raises(ProbeError, match=message), probe.intervene(model, edit):
+        model(steps)
+    for call in (
+        lambda: probe.record(model, steps, edits=[edit]),
+        lambda: probe.sweep(model, steps, edits=[edit, edit], batch_axis=1),
+    ):
+        with pytest.raises(ProbeError, match=message):
+            call()
+    everywhere = probe.clamp("update_gate", 0.5)
+    with pytest.warns(UserWarning, match="starts a sequence of its own"), probe.intervene(model, everywhere):
+        found = model(steps)
+    with torch.no_grad():
+        h, expected = steps.new_zeros(BATCH, UNITS), []
+        for x in steps:
+            W, U, b_x, b_h = model.cell.parameters()
+            i, r = x @ W.T + b_x, h @ U.T + b_h
+            reset = torch.sigmoid(i[:, :UNITS] + r[:, :UNITS])
+            h = 0.5 * (0.5 * torch.tanh(i[:, 2 * UNITS :] + reset * r[:, 2 * UNITS :]) + 0.5 * h)
+            expected.append(h)
+    assert distance(found, torch.stack(expected)) < 1e-12
+
+
 def test_a_zero_or_absent_state_starts_a_new_sequence(steps: Tensor) -> None:
     """Two loops over one cell are two calls, whether the second begins with nothing or with zeros."""
 

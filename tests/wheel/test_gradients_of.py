@@ -203,3 +203,27 @@ def test_a_recording_without_gradients_says_so(tagger: Any, x: Tensor) -> None:
     """Asking for the gradient of a recording that was made without gradient_of= raises with what to do."""
     with pytest.raises(ProbeError, match=r"holds no gradients; record it with gradient_of="):
         _ = probe.record(tagger, x).gradient
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_state_that_is_changed_in_place_afterwards_is_no_error(kind: Any) -> None:
+    """Torch's module allows it for packed sequences; the run that is made again has the same derivatives."""
+
+    class Model(nn.Module):
+        def __init__(self, *, in_place: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.rnn, self.in_place = kind(INPUTS, UNITS, bidirectional=True).double(), in_place
+
+        def forward(self, x: Tensor) -> Tensor:
+            given = packed(self.rnn, x, LENGTHS)
+            _, final = self.rnn(given)
+            h, _ = self.rnn(given, final)
+            parts = [part.mul_(2) if self.in_place else 2 * part for part in flat(final)]
+            return h.data.sin().sum() + torch.stack([part.cos().sum() for part in parts]).sum()
+
+    x = torch.randn(TIME, BATCH, INPUTS, dtype=torch.float64)
+    Model(in_place=True)(x).backward()
+    one, two = (probe.record(Model(in_place=each), x, gradient_of=lambda output: output) for each in (True, False))
+    for first, second in zip(one.parts, two.parts, strict=True):
+        assert all(same(first.gradients[signal], second.gradients[signal]) for signal in second.gradients)

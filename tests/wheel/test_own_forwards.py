@@ -125,3 +125,23 @@ def test_a_reading_of_a_forward_of_its_own_is_compared(x: Tensor) -> None:
     assert (probe.record(model, x).max_error or 0) < 1e-5
     with pytest.raises(ProbeError, match="does not compute what its weights say"):
         probe.record(Packs(INPUTS, UNITS, batch_first=True), x)
+
+
+def test_pre_activations_of_a_forward_of_its_own_are_not_given(x: Tensor) -> None:
+    """Its states are compared, and a unit that rests at 0 has the same state whatever its pre-activation was."""
+
+    class Doubles(nn.RNN):
+        def forward(self, input: Any, hx: Any = None) -> Any:
+            """Run on other inputs."""
+            return super().forward(2 * input, hx)
+
+    model = Doubles(INPUTS, UNITS, nonlinearity="relu", bias=True, batch_first=True)
+    with torch.no_grad():
+        model.get_parameter("bias_ih_l0").fill_(-100.0)
+    assert not probe.record(model, x)["hidden_state"].any()
+    for call in (
+        lambda: probe.record(model, x, signals=probe.Signal),
+        lambda: probe.record(model, x, signals=["hidden_state_preactivation"]),
+    ):
+        with pytest.raises(ProbeError, match=r"Doubles\.forward.*nothing about 'hidden_state_preactivation'"):
+            call()

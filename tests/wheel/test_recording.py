@@ -9,7 +9,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from comparing import flat
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 import probe
 from probe import ProbeError, Signal
@@ -360,3 +362,35 @@ def test_a_free_run_starts_from_the_given_states(lstm: nn.LSTM, x: Tensor, signa
 def test_an_empty_batch_is_recorded(lstm: nn.LSTM) -> None:
     """No rows are no error."""
     assert probe.record(lstm, torch.zeros(0, 7, 3))["cell_state"].shape == (0, 7, 5)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.LSTM])
+def test_an_unchecked_recording_is_not_changed_by_whoever_gets_the_output(kind: Any) -> None:
+    """A hook on all modules and the model's own code change what a layer returned in place; its signals stay."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = kind(3, 5)
+
+        def forward(self, x: Tensor) -> Any:
+            output = self.rnn(x)
+            for part in flat(output):
+                part.mul_(0.5)
+            return output
+
+    def double(module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(module, kind):
+            for part in flat(output):
+                part.mul_(3)
+
+    model, x = Model(), torch.randn(4, 3)
+    x = x if isinstance(model.rnn, nn.RNNCellBase) else x[:, None].repeat(2, 1, 1)
+    expected = probe.record(model.rnn, x)
+    handle = register_module_forward_hook(double)
+    try:
+        found = probe.record(model, x, check=False)
+    finally:
+        handle.remove()
+    for signal, value in expected.parts[0].signals.items():
+        torch.testing.assert_close(found[signal], value)

@@ -8,7 +8,6 @@ import io
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ import torch
 from called import BATCH, EDIT, INPUTS, TIME, Reader, edited
 from torch import Tensor, nn
 from torch.nn.modules import module as torchs
-from torch.utils.checkpoint import checkpoint
 
 import probe
 from probe import ProbeError
@@ -253,64 +251,6 @@ def test_two_threads_cannot_replace_one_forward(model: Reader, x: Tensor) -> Non
     probe.sweep(model, x, edits=[EDIT])
     handle.remove()
     assert torch.equal(found[1], plain)
-
-
-# Backward passes.
-
-
-class Checkpointed(Reader):
-    """Runs its recurrent layer inside a checkpoint."""
-
-    def __init__(self, *, reentrant: bool) -> None:
-        super().__init__()
-        self.reentrant = reentrant
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return two numbers a row."""
-        h = checkpoint(lambda x: self.rnn(x)[0], x, use_reentrant=self.reentrant)
-        assert isinstance(h, Tensor)
-        return self.head(h[:, -1])
-
-
-@pytest.mark.parametrize("reentrant", [True, False])
-def test_what_a_backward_pass_runs_again_is_refused(reentrant: bool, x: Tensor) -> None:
-    """There no edit would act, so derivatives would be another run's; without derivatives nothing is run again."""
-    model = Checkpointed(reentrant=reentrant)
-    x = x.requires_grad_()
-    message = "runs inside torch.utils.checkpoint"
-    with pytest.raises(ProbeError, match=message):
-        probe.record(model, x, gradient_of=lambda output: output.sum())
-    with pytest.raises(ProbeError, match=message), probe.intervene(model, EDIT):
-        model(x)
-    plain = Reader()
-    plain.load_state_dict(model.state_dict())
-    assert torch.equal(edited(model, x), edited(plain, x))
-    with pytest.raises(ProbeError, match=f"{message}.*detach=True"), probe.watch(model):
-        model(x)
-    with probe.watch(model, detach=True) as recordings:
-        model(x).sum().backward()
-    assert [recording.calls["rnn[0]"] for recording in recordings] == [1]
-    gradient = model.rnn.weight_hh_l0.grad
-    plain(x).sum().backward()
-    torch.testing.assert_close(gradient, plain.rnn.weight_hh_l0.grad)
-
-
-@pytest.mark.parametrize("reentrant", [True, False])
-def test_a_backward_pass_inside_a_context_is_that_of_the_run_before_it(reentrant: bool, x: Tensor) -> None:
-    """A context that is entered between a forward and its backward pass changes no gradient."""
-    model = Checkpointed(reentrant=reentrant)
-    gradients = []
-    for inside in (False, True):
-        model.zero_grad()
-        output = model(x.requires_grad_()).sum()
-        with ExitStack() as stack:
-            if inside:
-                stack.enter_context(probe.intervene(model, EDIT))
-                with torch.no_grad():
-                    model(x)  # so that the edit acts
-            output.backward()
-        gradients.append({name: each.grad for name, each in model.named_parameters() if each.grad is not None})
-    assert all(torch.equal(value, gradients[1][name]) for name, value in gradients[0].items())
 
 
 # Training under watch.

@@ -89,7 +89,9 @@ def test_values_are_on_the_graph_of_the_caller(tagger: Any, x: Tensor) -> None:
         with torch.no_grad():
             _ = tagger(x)
     on_graph, off_graph = recordings
-    assert on_graph.output is scores
+    assert torch.equal(
+        torch.autograd.grad(on_graph.output.sum(), scores, retain_graph=True)[0], torch.ones(4, 3).double()
+    )
     assert not any(value.requires_grad for value in off_graph.parts[0].signals.values())
     assert all(value.requires_grad for value in on_graph.parts[0].signals.values())
     step, weight = 3, tagger.lstm.weight_hh_l0
@@ -102,6 +104,17 @@ def test_values_are_on_the_graph_of_the_caller(tagger: Any, x: Tensor) -> None:
     assert distance(gate[5:10], (f * (1 - f)).sum(0)) < 1e-12
     scores.sum().backward()
     assert weight.grad is not None
+
+
+def test_a_recorded_output_is_a_value(tagger: Any, x: Tensor) -> None:
+    """A hook on the model, or the caller, changes the output in place: the recording keeps what forward returned."""
+    with torch.no_grad():
+        expected = tagger(x)
+        tagger.register_forward_hook(lambda _model, _inputs, output: output.mul_(2))
+        with probe.watch(tagger) as recordings:
+            changed = tagger(x).add_(1)
+    assert torch.equal(recordings[0].output, expected)
+    assert torch.equal(changed, 2 * expected + 1)
 
 
 def test_other_peoples_hooks_are_untouched(tagger: Any, x: Tensor) -> None:
