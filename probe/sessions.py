@@ -190,7 +190,8 @@ class Session:
     def visit(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Visit:
         """Return a call of one of its modules."""
         given, call = self._read.pop(module, ((), None))
-        call = call if given is arguments and not keywords else None
+        # Of packed sequences it holds a copy, and a hook may have changed them in place since.
+        call = call if given is arguments and not keywords and call is not None and call.packed is None else None
         visit = Visit(self._whole[module], arguments, keywords, output, self._states.get(module), call=call)
         if module in self._free:
             visit.natural = self._free.pop(module)
