@@ -39,7 +39,7 @@ class Score:
         """Return the score of sequences that are drawn anew, the same ones for every score of the same seed."""
         count = len(self.lost)
         weights = np.random.default_rng([seed, count]).multinomial(count, np.full(count, 1 / count), DRAWS)
-        return _mean_kept(weights @ self.lost, weights @ self.scale)
+        return np.asarray(_mean_kept(weights @ self.lost, weights @ self.scale))
 
     def interval(self, seed: int) -> tuple[float, float]:
         """Return the 95 % interval over sequences (percentiles of drawing them anew).
@@ -54,7 +54,7 @@ class Score:
         return _ends(self.draws(seed) - other.draws(seed))
 
 
-def _mean_kept(lost: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _mean_kept(lost: np.ndarray, scale: np.ndarray) -> np.ndarray | np.floating:
     """Return what is kept, 1 - lost / scale, the mean over the classes that have something to lose; 0 if none has."""
     there = scale > 0
     kept = np.where(there, 1 - lost / np.where(there, scale, 1), 0)
