@@ -64,7 +64,7 @@ class Readout:
     answers: Sequence[Any] | None = None
     layer: str | None = None
     combine: Any = None
-    exchange_step: int | None = None
+    exchange_step: Any = None
 
     def __post_init__(self) -> None:
         if (self.weight is None) == (self.function is None):

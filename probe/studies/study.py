@@ -68,7 +68,7 @@ class Study:
     concepts: Mapping[str, Any]
     lengths: Any = None
     valid: Callable[[np.ndarray], bool] | None = None
-    symbols: Mapping[str, Any] | str | None = None
+    symbols: Any = None
     name: str | None = None
     layers: Sequence[str] | None = None
     readout: Readout | None = None
