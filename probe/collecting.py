@@ -112,6 +112,7 @@ class Collector(Session):
                     f"Layer {wanted[0].name!r} runs without autograd (torch.no_grad, or a checkpoint by hand), so "
                     "that gradient_of= has no derivative of its values. Take that out, or choose others with layers=."
                 )
+            visit.tolerances.add(self._options.tolerance)
             changes, taps = _tapped(visit, wanted, self._options.keep)
             visit.change(changes)
         with nullcontext() if self.needs_graph else torch.no_grad():
@@ -123,7 +124,7 @@ class Collector(Session):
         self._asked = True
         self._check_fits(layers, call, {})
 
-    def expect(self, visit: Visit, number: int, edits: Mapping[Layer, Sequence[Edit]]) -> None:
+    def expect(self, visit: Visit, edits: Mapping[Layer, Sequence[Edit]]) -> None:
         """Raise ProbeError where the values of a call would not fit into memory, with those of an edited run."""
         if edits or not self._asked:
             self._check_fits(visit.layers, visit.call, edits)

@@ -82,6 +82,10 @@ class _Intervention(Session):
         self._check()
         self.begin()
 
+    def failed(self) -> None:
+        """Note that a forward pass of the model has raised."""
+        self.begin()
+
     def _check(self) -> None:
         """Raise where calls, or the steps of a cell, ended before the one that an edit waited for."""
         for layer, edits in self._placed.items():

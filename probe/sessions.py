@@ -24,7 +24,7 @@ from torch.nn.modules import module as torchs
 from .calls import Call, drops_out, read_call
 from .edit_kinds import Edit
 from .errors import ProbeError
-from .layers import Layer, whole_module
+from .layers import Layer, own_forward, whole_module
 from .placing import Placed, by_place
 from .sequences import Sequences
 from .traces import Run
@@ -57,8 +57,7 @@ class Session:
         self._passes = 0
         self._states: dict[nn.Module, Tensor] = {}
         self._free: dict[nn.Module, Run] = {}
-        self._alive = False
-        self.thread = threading.get_ident()
+        self._alive = self._over = False
         self._renumber()
 
     def __enter__(self) -> Session:
@@ -72,7 +71,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._alive = False
+        self._alive, self._over = False, True
         _open_here.set(tuple(one for one in _open_here.get() if _alive(one)))
         _remove_the_dead()
 
@@ -93,7 +92,7 @@ class Session:
     def given(self, layers: tuple[Layer, ...], call: Call) -> None:
         """Note what a module is called with; not where only its own hooks or keywords say that."""
 
-    def expect(self, visit: Visit, number: int, edits: Mapping[Layer, Sequence[Edit]]) -> None:
+    def expect(self, visit: Visit, edits: Mapping[Layer, Sequence[Edit]]) -> None:
         """Note that a call is about to be run again with edits, and then read; raise where that cannot be done."""
 
     def read(self, visit: Visit, number: int, step: int | None) -> None:
@@ -208,8 +207,13 @@ class Session:
             ProbeError: a forward was replaced by somebody else.
         """
         for module in forwards:
-            if "forward" in vars(module):
+            if own_forward(module):
                 raise ProbeError(refusal(type(module).__name__, module))
+            if "forward" in vars(module):
+                what = f"a {type(module).__name__}, under way in another thread for instance"
+                raise ProbeError(
+                    f"A sweep or check=False runs in place of {what}. Wait for its end, or copy the model."
+                )
         _replaced.extend((ref(self), ref(module)) for module in forwards)
         try:
             for module, forward in forwards.items():
@@ -269,7 +273,8 @@ def _add(session: Session) -> None:
 
 def _remove_the_dead() -> None:
     with _lock:
-        _everywhere[:] = [one for one in _everywhere if _alive(one)]
+        # One that another thread is just entering does not answer yet, and must keep the hooks.
+        _everywhere[:] = [one for one in _everywhere if (session := one()) is not None and not session._over]
         _put_back([module for one, whose in _replaced if not _alive(one) and (module := whose()) is not None])
         if not _everywhere:
             _remove()
@@ -347,8 +352,8 @@ def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
     edits: dict[Layer, list[Edit]] = {}
     for layer, one in placed:
         edits.setdefault(layer, []).append(one.edit)
-    for session, number, _ in places:
-        session.expect(visit, number, edits)
+    for session in seeing:
+        session.expect(visit, edits)
     if placed:
         visit.change(by_place(placed))
     for session, number, step in places:

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torchs
 
 import probe
-from probe import ProbeError
+from probe import ProbeError, sessions
+from probe.layers import find_layers
+from probe.sessions import Session
 
 
 @pytest.fixture
@@ -326,3 +328,29 @@ def test_a_sweep_inside_another_context_on_its_layer_is_refused(model: Reader, x
     """The other context would take what the sweep puts in for the layer's own run."""
     with probe.watch(model), pytest.raises(ProbeError, match="watched or edited by another context"):
         probe.sweep(model, x, edits=[EDIT])
+
+
+def test_a_context_that_another_thread_is_entering_keeps_its_hooks(model: Reader, x: Tensor) -> None:
+    """What ends meanwhile in this thread takes none of them away."""
+    entering = Session(model, find_layers(model))
+    sessions._add(entering)  # as far as __enter__ has come in the other thread
+    probe.record(model, x)
+    assert sessions._installed()
+    entering.__exit__(None, None, None)
+    assert not torchs._has_any_global_hook()
+
+
+def test_a_tolerance_holds_for_derivatives_too(x: Tensor) -> None:
+    """A layer that was changed a little is differentiated where the caller allows that."""
+    model = Reader()
+
+    def changed(module: nn.Module, _arguments: Any, output: Any) -> Any:
+        return (output[0] + 1e-4, output[1] + 1e-4) if module is model.rnn else None
+
+    handle = torchs.register_module_forward_hook(changed)
+    try:
+        with pytest.raises(ProbeError, match="does not compute what its weights say"):
+            probe.record(model, x, gradient_of=lambda output: output.sum())
+        assert probe.record(model, x, gradient_of=lambda output: output.sum(), tolerance=0.1).calls == {"rnn[0]": 1}
+    finally:
+        handle.remove()
