@@ -243,6 +243,7 @@ _everywhere: list[ReferenceType[Session]] = []
 #: Whose sessions replaced the forward of which modules.
 _replaced: list[tuple[ReferenceType[Session], ReferenceType[nn.Module]]] = []
 _lock = threading.RLock()
+_TABLES: list[dict[int, Any]] = [torchs._global_forward_pre_hooks, torchs._global_forward_hooks]
 if hasattr(os, "register_at_fork"):
     # A child that was forked while another thread held the lock would wait for ever.
     os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
@@ -286,13 +287,9 @@ def _put_back(modules: Iterable[nn.Module]) -> None:
     _replaced[:] = [pair for pair in _replaced if pair[1]() is not None and pair[1]() not in list(modules)]
 
 
-def _tables() -> list[dict[int, Any]]:
-    return [torchs._global_forward_pre_hooks, torchs._global_forward_hooks]
-
-
 def _installed() -> bool:
     """Return whether each hook is there once and whole: an interrupt may have left a part of them."""
-    found = [hook for table in _tables() for hook in table.values() if hook in _HOOKS]
+    found = [hook for table in _TABLES for hook in table.values() if hook in _HOOKS]
     after = [number for number, hook in torchs._global_forward_hooks.items() if hook is _after]
     left = [number for number, hook in torchs._global_forward_hooks.items() if hook is _left]
     return (
@@ -303,7 +300,7 @@ def _installed() -> bool:
 
 
 def _remove() -> None:
-    for table in _tables():
+    for table in _TABLES:
         for number in [number for number, hook in table.items() if hook in _HOOKS]:
             # The hook last: where an interrupt comes between, it is found again.
             torchs._global_forward_hooks_with_kwargs.pop(number, None)
