@@ -41,7 +41,10 @@ LOCKED = ("probe.sessions._add", "probe.sessions._remove_the_dead")
 
 
 def interrupted(work: Callable[[], Any], at: int) -> bool:
-    """Run work with a KeyboardInterrupt at an operation of this library's sessions, or return False at its end."""
+    """Run work with a KeyboardInterrupt at an operation of this library's sessions, or return False at its end.
+
+    Where Python is just closing a generator that nobody waits for, it drops the interrupt and goes on.
+    """
     count = 0
 
     def trace(frame: Any, event: str, _: Any) -> Any:
@@ -62,10 +65,10 @@ def interrupted(work: Callable[[], Any], at: int) -> bool:
     try:
         work()
     except KeyboardInterrupt:
-        return True
+        pass
     finally:
         sys.settrace(before)
-    return False
+    return count >= at
 
 
 @pytest.fixture
@@ -91,6 +94,7 @@ WORK: dict[str, tuple[Callable[[Any, Tensor], Any], int]] = {
 
 
 @pytest.mark.usefixtures("_uncovered")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt that Python dropped
 @pytest.mark.parametrize("every", [31, pytest.param(1, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("name", WORK)
 def test_an_interrupt_at_any_moment_leaves_a_plain_model(name: str, every: int, model: Reader, x: Tensor) -> None:
