@@ -68,7 +68,7 @@ $(BROWSER)/node_modules/.installed: $(BROWSER)/package-lock.json
 	touch $@
 
 # The page's script and the licence of what it contains; both are committed, so that nobody else needs Node.js.
-explorer:  ## build the page's explorer from js/ (Node.js): probe/report/explorer.js
+explorer:  ## build the page's explorer from js/ (Node.js): probe/explorer/explorer.js
 	npm ci --silent --no-audit --no-fund --prefix js
 	npm run --silent --prefix js build
 	npm test --silent --prefix js

@@ -12,10 +12,10 @@ from models.counter import answer
 from models.recipes import recipe
 from models.tasks import format_bits
 from probe import DataFigure, Finding, Range, Rule, inspect
-from probe.abstraction.automata import automaton_of
-from probe.figures import new_figure, style
-from probe.measurements import Network, measurement, tabulate
-from probe.questions import accuracy
+from probe.evidence.measurements import Network, measurement, tabulate
+from probe.methods.abstraction.automata import automaton_of
+from probe.plots.style import new_figure, style
+from probe.questions.answers import accuracy
 
 from . import common
 

@@ -9,9 +9,9 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import Control, DataFigure, Finding, Range, Rule
-from probe.figures import new_figure, style
-from probe.measurements import Network, tabulate
-from probe.questions import alignment
+from probe.evidence.measurements import Network, tabulate
+from probe.plots.style import new_figure, style
+from probe.questions.interventions import alignment
 
 from . import common
 

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from models.parallel import parallel
 from probe import Finding, ProbeError
-from probe.measurements import Network
+from probe.evidence.measurements import Network
 
 from . import (
     QUESTIONS,

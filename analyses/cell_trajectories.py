@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from probe import DataFigure, Finding, Rule
-from probe.figures import style
-from probe.measurements import Network
-from probe.questions import cell_trajectories
+from probe.evidence.measurements import Network
+from probe.plots.style import style
+from probe.questions.states import cell_trajectories
 
 from . import common
 

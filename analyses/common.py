@@ -24,7 +24,7 @@ from models.counter import Coded
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
-from probe.measurements import Network
+from probe.evidence.measurements import Network
 
 from . import POPULATION_QUESTIONS, QUESTIONS
 

@@ -9,10 +9,10 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import DataFigure, Finding, Range, Rule
-from probe.causal.support import FAR
-from probe.figures import new_figure, style
-from probe.measurements import Network
-from probe.questions import directions
+from probe.evidence.measurements import Network
+from probe.methods.causal.support import FAR
+from probe.plots.style import new_figure, style
+from probe.questions.interventions import directions
 
 from . import common
 

@@ -10,9 +10,9 @@ import torch
 
 from models.counter import answer, expected_answer
 from probe import DataFigure, Finding, Range, Rule
-from probe.figures import new_figure, style
-from probe.measurements import Network
-from probe.questions import dynamics
+from probe.evidence.measurements import Network
+from probe.plots.style import new_figure, style
+from probe.questions.states import dynamics
 
 from . import common
 

@@ -17,8 +17,8 @@ from models.counter import Coded, answer
 from models.tasks import parse_bits
 from models.twins import Readout
 from probe import Finding
-from probe.files import write_atomically
-from probe.measurements import Network
+from probe.evidence.measurements import Network
+from probe.storage.files import write_atomically
 
 from . import common
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from probe import Control, DataFigure, Finding, Range, Rule, Signal
-from probe.figures import new_figure, style
-from probe.measurements import Network
-from probe.questions import linear_readout
+from probe.evidence.measurements import Network
+from probe.plots.style import new_figure, style
+from probe.questions.states import linear_readout
 
 from . import common
 

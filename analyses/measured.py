@@ -37,8 +37,8 @@ from models.checkpoints import weights_digest
 from models.counter import Coded
 from models.locks import locked
 from probe import ProbeError
-from probe.files import write_atomically
-from probe.measurements import COLUMNS, Network
+from probe.evidence.measurements import COLUMNS, Network
+from probe.storage.files import write_atomically
 
 from . import QUESTIONS, common
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from probe import DataFigure, Finding
-from probe.figures import new_figure, style
-from probe.questions import gate_shares, routes, unit_shares
+from probe.plots.style import new_figure, style
+from probe.questions.interventions import gate_shares, routes, unit_shares
 
 from . import noise_margin
 from .summaries import Findings, median, rows_of, summary

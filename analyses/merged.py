@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from probe import Claim, Finding
-from probe.files import write_atomically
+from probe.storage.files import write_atomically
 
 from . import common
 

@@ -10,9 +10,9 @@ import pandas as pd
 from models.counter import expected_answer
 from models.tasks import bit_strings, running_count
 from probe import DataFigure, Finding, Range, Rule
-from probe.figures import new_figure, style
-from probe.measurements import Network
-from probe.questions import other_lengths
+from probe.evidence.measurements import Network
+from probe.plots.style import new_figure, style
+from probe.questions.answers import other_lengths
 
 from . import common
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from probe import DataFigure, Finding, ProbeError, Range, Rule
-from probe.figures import GREEN, GREY, ORANGE, new_figure, style
+from probe.plots.style import GREEN, GREY, ORANGE, new_figure, style
 
 from .expected import EXPECTED, Expected
 from .summaries import Findings, rows_of, summary

@@ -10,7 +10,7 @@ import pandas as pd
 
 from models.recipes import CODES, DOSES, experiment_recipe
 from probe import ProbeError, Range, Rule
-from probe.statistics import median_interval
+from probe.evidence.intervals import median_interval
 
 SOURCE = "the experiment of docs/science.md; Suzgun et al. 2019"
 #: Claim 23. Both metrics are of the network with the same seed, which is what a pair shares.

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from models.counter import answer, expected_answer
 from probe import DataFigure, Finding, Rule
-from probe.abstraction.programs import MOST, Drifting
-from probe.figures import new_figure, style
-from probe.measurements import Network
-from probe.questions import programs
+from probe.evidence.measurements import Network
+from probe.methods.abstraction.programs import MOST, Drifting
+from probe.plots.style import new_figure, style
+from probe.questions.answers import programs
 
 from . import common
 

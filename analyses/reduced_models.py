@@ -10,9 +10,10 @@ import pandas as pd
 from models.counter import answer, expected_answer
 from models.tasks import bit_strings, running_count
 from probe import Control, DataFigure, Finding, Range, Rule
-from probe.figures import new_figure, style
-from probe.measurements import Network
-from probe.questions import programs, reduced_models
+from probe.evidence.measurements import Network
+from probe.plots.style import new_figure, style
+from probe.questions.answers import programs
+from probe.questions.states import reduced_models
 
 from . import common
 from .programs import askable

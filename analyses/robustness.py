@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.colors import ListedColormap
 
 from probe import Claim, DataFigure, Finding, Range, Rule, judge
-from probe.figures import BLUE, GREY, ORANGE, PURPLE, new_figure, style
-from probe.measurements import tabulate
+from probe.evidence.measurements import tabulate
+from probe.plots.style import BLUE, GREY, ORANGE, PURPLE, new_figure, style
 
 from . import common
 from .summaries import Findings, judged, summary

@@ -9,9 +9,9 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import DataFigure, Finding, Range, Rule
-from probe.figures import new_figure, style
-from probe.measurements import Network
-from probe.questions import routes
+from probe.evidence.measurements import Network
+from probe.plots.style import new_figure, style
+from probe.questions.interventions import routes
 
 from . import common
 

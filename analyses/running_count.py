@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from probe import DataFigure, Finding, Rule
-from probe.figures import ROLE_STYLE, new_figure, style
+from probe.plots.style import ROLE_STYLE, new_figure, style
 
 from .summaries import Findings, judged, rows_of, summary
 

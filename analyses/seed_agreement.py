@@ -10,10 +10,10 @@ import torch
 from models.counter import answer, expected_answer
 from models.tasks import bit_strings, running_count
 from probe import DataFigure, Finding, Rule
-from probe.figures import new_figure, style
-from probe.measurements import Network, tabulate
-from probe.questions import agreement
-from probe.questions.alignment import RAW
+from probe.evidence.measurements import Network, tabulate
+from probe.plots.style import new_figure, style
+from probe.questions.answers import agreement
+from probe.questions.interventions.alignment import RAW
 
 from . import common
 from .alignment import CARRIED, STEP

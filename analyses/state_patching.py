@@ -10,10 +10,10 @@ import pandas as pd
 from models.counter import answer, expected_answer
 from models.tasks import format_bits
 from probe import DataFigure, Finding, Range, Rule
-from probe.causal.support import FAR
-from probe.figures import style
-from probe.measurements import Network
-from probe.questions import state_patching
+from probe.evidence.measurements import Network
+from probe.methods.causal.support import FAR
+from probe.plots.style import style
+from probe.questions.interventions import state_patching
 
 from . import common
 

@@ -13,7 +13,7 @@ import pandas as pd
 from models import planted, zoo
 from models.populations import CELLS, CONFIRMING, EXPLORING, POPULATIONS, TEMPLATE, Population, population
 from probe import ProbeError
-from probe.measurements import Network
+from probe.evidence.measurements import Network
 
 from . import QUESTIONS, common, measured
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from models import zoo
 from probe import DataFigure, Finding, ProbeError, Rule
-from probe.figures import BLUE, GREY, new_figure, style
-from probe.measurements import Network, tabulate
+from probe.evidence.measurements import Network, tabulate
+from probe.plots.style import BLUE, GREY, new_figure, style
 
 from . import QUESTIONS, alignment, common, study
 

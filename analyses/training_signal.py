@@ -9,9 +9,9 @@ import pandas as pd
 from models.populations import CELLS, CONFIRMING
 from models.recipes import CODES, DOSES
 from probe import DataFigure, Finding, judge
-from probe.figures import GREEN, ORANGE, PALETTE, new_figure, style
-from probe.measurements import tabulate
-from probe.statistics import median_interval
+from probe.evidence.intervals import median_interval
+from probe.evidence.measurements import tabulate
+from probe.plots.style import GREEN, ORANGE, PALETTE, new_figure, style
 
 from . import common, study
 from .predictions import PREDICTIONS, RULES, Cells

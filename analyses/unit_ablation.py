@@ -9,10 +9,10 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import DataFigure, Finding, Range, Rule
-from probe.figures import new_figure, style
-from probe.measurements import Network
-from probe.questions import unit_ablation
-from probe.questions.unit_ablation import COSTLY
+from probe.evidence.measurements import Network
+from probe.plots.style import new_figure, style
+from probe.questions.interventions import unit_ablation
+from probe.questions.interventions.unit_ablation import COSTLY
 
 from . import common
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from probe import Claim, DataFigure, Finding, judge
-from probe.figures import SEQUENTIAL, new_figure, style
-from probe.measurements import tabulate
+from probe.evidence.measurements import tabulate
+from probe.plots.style import SEQUENTIAL, new_figure, style
 
 from . import common
 from .summaries import Findings, judged, summary

@@ -22,7 +22,7 @@ import torch
 from models.parallel import parallel
 from models.train import Flag, Whole
 from probe import ProbeError
-from probe.measurements import COLUMNS, Network
+from probe.evidence.measurements import COLUMNS, Network
 
 from . import common, measured, study
 

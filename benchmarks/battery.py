@@ -16,7 +16,7 @@ from importlib import import_module
 from statistics import median
 
 from analyses import QUESTIONS, common, study
-from probe.measurements import Network
+from probe.evidence.measurements import Network
 
 SEARCH = "alignment"
 WANTED, WANTED_WITH_SEARCH = 6.0, 30.0

@@ -20,10 +20,10 @@ import torch
 from models import zoo
 from models.counter import answer, expected_answer
 from models.tasks import bit_strings, running_count
-from probe.causal.interchange import interchange
-from probe.causal.pairs import Put, all_pairs, columns, whole
-from probe.causal.task import Task
-from probe.machines import Machine
+from probe.methods.causal.interchange import interchange
+from probe.methods.causal.pairs import Put, all_pairs, columns, whole
+from probe.methods.causal.task import Task
+from probe.methods.machines import Machine
 
 WANTED = 2.0
 REPEATS = 3

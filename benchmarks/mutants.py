@@ -3,7 +3,7 @@
     python -m benchmarks.mutants                                              # all that are written by hand
     python -m benchmarks.mutants --only lstm                                  # those with this in their name
     python -m benchmarks.mutants --sample 12 --generate 8 --seed HASH         # some of both, which the seed chooses
-    python -m benchmarks.mutants --sample 0 --generate 40 --of probe/engine.py        # one module in depth
+    python -m benchmarks.mutants --sample 0 --generate 40 --of probe/recurrent/engine.py        # one module in depth
 
 A test that passes on broken code measures nothing; this is the control arm of the test suite. The defects of
 `benchmarks/mutations/` encode theorems and contracts: one that survives, or that matches nothing any more, fails.
@@ -29,15 +29,15 @@ from .workshop import ROOT, Defect, Workshop, workshop
 
 #: Modules of which CI generates defects: small, at the heart of things, and with tests that are quick.
 CORE = (
-    "probe/abstraction/automata.py",
-    "probe/causal/erasure.py",
-    "probe/causal/interchange.py",
-    "probe/cells/gru.py",
-    "probe/claims.py",
-    "probe/decomposition/shapley.py",
-    "probe/dynamics.py",
-    "probe/engine.py",
-    "probe/statistics.py",
+    "probe/methods/abstraction/automata.py",
+    "probe/methods/causal/erasure.py",
+    "probe/methods/causal/interchange.py",
+    "probe/recurrent/cells/gru.py",
+    "probe/evidence/claims.py",
+    "probe/methods/decomposition/shapley.py",
+    "probe/methods/fixed_points.py",
+    "probe/recurrent/engine.py",
+    "probe/evidence/intervals.py",
 )
 
 

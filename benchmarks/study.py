@@ -80,7 +80,7 @@ def main() -> int:
         words = ["report", str(folder / "study.toml"), "-o", str(folder / "report")]
         start = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", "probe.cli", *words],
+            [sys.executable, "-m", "probe.command_line.main", *words],
             env={**os.environ, **dict.fromkeys(threads, "1")},
             check=False,
         )

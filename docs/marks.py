@@ -48,7 +48,7 @@ def loaded(text: str) -> list[str]:
 
 
 def _help() -> str:
-    from probe.cli import app
+    from probe.command_line.main import app
 
     names = [name for name in app if not name.startswith("-")]
     parts = [f"```text\n{_printed('--help')}\n```\n"]
@@ -57,6 +57,6 @@ def _help() -> str:
 
 
 def _printed(*words: str) -> str:
-    command = [sys.executable, "-c", "from probe.cli import main; main()", *words]
+    command = [sys.executable, "-c", "from probe.command_line.main import main; main()", *words]
     environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "90"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()

@@ -4,7 +4,7 @@ import { build } from "esbuild";
 
 const LARGEST = 40_000;
 const here = (path) => new URL(path, import.meta.url).pathname;
-const out = here("../probe/report/explorer.js");
+const out = here("../probe/explorer/explorer.js");
 const { outputFiles } = await build({
   entryPoints: [here("src/main.tsx")],
   absWorkingDir: here("."),
@@ -27,7 +27,7 @@ writeFileSync(out, text);
 const { version } = JSON.parse(readFileSync(here("node_modules/preact/package.json"), "utf8"));
 const licence = readFileSync(here("node_modules/preact/LICENSE"), "utf8");
 writeFileSync(
-  here("../probe/report/explorer.licences.txt"),
+  here("../probe/explorer/explorer.licences.txt"),
   `explorer.js contains preact ${version} (https://preactjs.com), under this licence:\n\n${licence.trim()}\n`,
 );
-console.log(`probe/report/explorer.js ${text.length} bytes`);
+console.log(`probe/explorer/explorer.js ${text.length} bytes`);

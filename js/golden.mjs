@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 
 export const TOLERANCE = 1e-12;
-const script = readFileSync(new URL("../probe/report/explorer.js", import.meta.url), "utf8");
+const script = readFileSync(new URL("../probe/explorer/explorer.js", import.meta.url), "utf8");
 /** The engine in the very file that pages carry. */
 export const engine = new Function(`${script}\nreturn rnnProbe;`)();
 

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from probe.errors import ProbeError
-from probe.files import write_atomically
+from probe.storage.files import write_atomically
 
 from . import zoo
 from .recipes import RECIPES, Recipe

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from probe.errors import ProbeError, unknown
-from probe.files import write_atomically
+from probe.storage.files import write_atomically
 
 from .counter import Counter, blank_counter, freeze_second_bias
 from .recipes import Recipe

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from probe.errors import ProbeError
-from probe.files import write_atomically
+from probe.storage.files import write_atomically
 
 from . import zoo
 from .checkpoints import CONFIG, save, weights_digest

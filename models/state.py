@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 
 from probe.errors import ProbeError
-from probe.files import write_atomically
+from probe.storage.files import write_atomically
 
 from .checkpoints import fill, read, read_tensors
 from .counter import Counter

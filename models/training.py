@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import ProbeError
-from probe.files import write_atomically
+from probe.storage.files import write_atomically
 
 from . import checkpoints
 from .counter import Counter, blank_counter, freeze_second_bias
@@ -256,7 +256,7 @@ def _finish(run: Run, folder: Path, config: dict[str, Any]) -> None:
     lines = [json.dumps(asdict(line)) + "\n" for line in run.metrics]
     write_atomically(folder / checkpoints.METRICS, "".join(lines))
     checkpoints.save(folder, model=run.model, untrained=initialise(run.recipe, run.seed), config=config)
-    # What a kill in the middle of writing left under a temporary name, see probe.files.
+    # What a kill in the middle of writing left under a temporary name, see probe.storage.files.
     leftovers = [path.name for name in OUTPUTS for path in folder.glob(f".{name}.*")]
     # The state goes last: a kill before this line leaves it, and the same files are written again.
     _remove(folder, [*leftovers, STATE])

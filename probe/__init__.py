@@ -9,40 +9,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .claims import Claim, Control, Range, Rule, judge
-    from .custom import CustomGRU, CustomLSTM, CustomRNN
-    from .edit_kinds import Edit
-    from .edits import ablate, clamp, edit, patch, steer
+    from .edits.constructors import ablate, clamp, edit, patch, steer
+    from .edits.kinds import Edit
     from .errors import ProbeError
-    from .findings import DataFigure, Finding
-    from .inspection import inspect
-    from .interventions import intervene
+    from .evidence.claims import Claim, Control, Range, Rule, judge
+    from .evidence.findings import DataFigure, Finding
+    from .hooks.intervene import intervene
+    from .hooks.record import record, watch
+    from .hooks.sweep import sweep
     from .loading.checkpoint import Checkpoint
-    from .loading.front import load
-    from .recorder import record, watch
-    from .recording import Recording
-    from .recording_files import load_recording
-    from .signals import Signal, Site
+    from .loading.load import load
+    from .recording.reading import load_recording
+    from .recording.recording import Recording
+    from .recurrent.custom import CustomGRU, CustomLSTM, CustomRNN
+    from .recurrent.inspection import inspect
+    from .recurrent.signals import Signal, Site
     from .studies.study import Concept, Readout, Study
-    from .sweeps import sweep
 
 _HOMES = {
-    "claims": ("Claim", "Control", "Range", "Rule", "judge"),
-    "custom": ("CustomGRU", "CustomLSTM", "CustomRNN"),
-    "edit_kinds": ("Edit",),
-    "edits": ("ablate", "clamp", "edit", "patch", "steer"),
+    "evidence.claims": ("Claim", "Control", "Range", "Rule", "judge"),
+    "recurrent.custom": ("CustomGRU", "CustomLSTM", "CustomRNN"),
+    "edits.kinds": ("Edit",),
+    "edits.constructors": ("ablate", "clamp", "edit", "patch", "steer"),
     "errors": ("ProbeError",),
-    "findings": ("DataFigure", "Finding"),
-    "inspection": ("inspect",),
-    "interventions": ("intervene",),
+    "evidence.findings": ("DataFigure", "Finding"),
+    "recurrent.inspection": ("inspect",),
+    "hooks.intervene": ("intervene",),
     "loading.checkpoint": ("Checkpoint",),
-    "loading.front": ("load",),
-    "recorder": ("record", "watch"),
-    "recording": ("Recording",),
-    "recording_files": ("load_recording",),
-    "signals": ("Signal", "Site"),
+    "loading.load": ("load",),
+    "hooks.record": ("record", "watch"),
+    "recording.recording": ("Recording",),
+    "recording.reading": ("load_recording",),
+    "recurrent.signals": ("Signal", "Site"),
     "studies.study": ("Concept", "Readout", "Study"),
-    "sweeps": ("sweep",),
+    "hooks.sweep": ("sweep",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 

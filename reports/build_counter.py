@@ -9,7 +9,8 @@ from pathlib import Path
 import cyclopts
 
 from probe import Finding, ProbeError
-from probe.report import Block, Code, Details, Explorer, Figure, Link, Page, Points, Section, Table, Text
+from probe.explorer import Explorer
+from probe.report import Block, Code, Details, Figure, Link, Page, Points, Section, Table, Text
 
 from . import explored, story
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.report import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
+from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
 
 #: Recurrent layers by their name in a network's file.
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}

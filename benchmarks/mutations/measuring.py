@@ -6,14 +6,14 @@ from .mutation import Mutation, of
 
 JUDGING: tuple[Mutation, ...] = (
     *of(
-        "probe.statistics",
+        "probe.evidence.intervals",
         "tests/wheel/test_statistics.py",
         ("statistics: another quantile for the median", "median_interval", "0.5", "0.4"),
         ("statistics: a level that few networks do not reach", "median_interval", "np.isfinite(ends).all()", "True"),
         ("statistics: a share by Wilson", "share_interval", '"exact"', '"wilson"'),
     ),
     *of(
-        "probe.claims",
+        "probe.evidence.claims",
         "tests/wheel/test_claims.py",
         (
             "claims: the difference to a control unpaired",
@@ -37,7 +37,7 @@ JUDGING: tuple[Mutation, ...] = (
         ("claims: a changed rule is read", "Claim.from_dict", "rule.digest != digest", "False"),
     ),
     *of(
-        "probe.decomposition.shapley",
+        "probe.methods.decomposition.shapley",
         "tests/wheel/test_decomposition_shapley.py",
         (
             "shapley: weights off by one",
@@ -53,7 +53,7 @@ JUDGING: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.decomposition.gates",
+        "probe.methods.decomposition.gates",
         "tests/wheel/test_decomposition_tables.py",
         (
             "gates: frozen at another step's mean",
@@ -63,19 +63,19 @@ JUDGING: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.decomposition.algebra",
+        "probe.methods.decomposition.algebra",
         "tests/wheel/test_decomposition_algebra_and_noise.py",
         ("algebra: a GRU writes z n", "recorded_contributions", "(1 - z) * n", "z * n"),
     ),
 )
 CAUSES: tuple[Mutation, ...] = (
     *of(
-        "probe.probing.splits",
+        "probe.methods.probing.splits",
         "tests/wheel/test_probing.py",
         ("probing: scored on what it was fitted on", "training_rows", "number != held_out", "True"),
     ),
     *of(
-        "probe.probing.controls",
+        "probe.methods.probing.controls",
         "tests/wheel/test_probing.py",
         (
             "probing: a code fitted on what it sends",
@@ -85,7 +85,7 @@ CAUSES: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.causal.task",
+        "probe.methods.causal.task",
         "tests/wheel/test_causal_interchange.py",
         (
             "interchange: base and source swapped",
@@ -95,7 +95,7 @@ CAUSES: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.causal.pairs",
+        "probe.methods.causal.pairs",
         "tests/wheel/test_causal_interchange.py",
         (
             "interchange: h stale beside a patched c",
@@ -105,7 +105,7 @@ CAUSES: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.causal.interchange",
+        "probe.methods.causal.interchange",
         "tests/wheel/test_causal_interchange.py",
         (
             "interchange: pairs counted that ask for no change",
@@ -116,7 +116,7 @@ CAUSES: tuple[Mutation, ...] = (
         ("interchange: no patch not subtracted", "Scores.score", "self.iia - self.unpatched", "self.iia"),
     ),
     *of(
-        "probe.questions.patched_runs",
+        "probe.questions.interventions.patched_runs",
         "tests/wheel/test_questions_state_patching.py::test_splice_takes_the_source_up_to_and_including_the_step",
         (
             "interchange: spliced one step late",
@@ -126,7 +126,7 @@ CAUSES: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.causal.erasure",
+        "probe.methods.causal.erasure",
         "tests/wheel/test_causal_erasure.py",
         (
             "leace: no whitening",
@@ -142,7 +142,7 @@ CAUSES: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.causal.alignment",
+        "probe.methods.causal.alignment",
         "tests/wheel/test_causal_alignment.py::test_a_patch_in_standardised_units_is_an_orthogonal_one_there",
         (
             "alignment: base and source swapped",
@@ -152,14 +152,14 @@ CAUSES: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.causal.alignment_controls",
+        "probe.methods.causal.alignment_controls",
         "tests/wheel/test_causal_alignment.py::test_halves_split_prefixes_and_not_rows",
         ("alignment: held-out prefixes leak into training", "halves", "Half(*parts)", "Half(rows, parts[1])"),
     ),
 )
 MACHINES: tuple[Mutation, ...] = (
     *of(
-        "probe.abstraction.automata",
+        "probe.methods.abstraction.automata",
         "tests/wheel/test_abstraction_automata.py",
         (
             "automata: states merged that a suffix tells apart",
@@ -169,7 +169,7 @@ MACHINES: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.dynamics",
+        "probe.methods.fixed_points",
         "tests/wheel/test_dynamics.py",
         (
             "dynamics: the Jacobian's rows are its columns",
@@ -179,27 +179,27 @@ MACHINES: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.studies.sample",
+        "probe.studies.sampling.sample",
         "tests/wheel/test_studies_parts.py::test_each_prefix_stands_once_and_padding_never",
         ("studies: padding is data", "first_of_prefix", "np.flatnonzero(lengths > step)", "np.arange(len(x))"),
     ),
     *of(
-        "probe.studies.fitting",
+        "probe.studies.sampling.fits",
         "tests/wheel/test_studies_rare.py::test_the_score_of_a_category_does_not_depend_on_how_rare_it_is",
         ("studies: a rare category weighs less in the fit", "told_categories", '"balanced"', "None"),
     ),
     *of(
-        "probe.studies.splices",
+        "probe.studies.sampling.splices",
         "tests/wheel/test_studies_splices.py::test_what_is_exchanged_is_what_the_module_answers_to_the_splice",
         ("studies: a splice one step off", "inputs", "to_come < left", "to_come <= left"),
     ),
     *of(
-        "probe.studies.splices",
+        "probe.studies.sampling.splices",
         "tests/wheel/test_studies_splices.py::test_the_scale_ends_at_the_networks_own_answers",
         ("studies: pairs that the network answers wrong count", "exchanged", "_only(rest, right)", "rest"),
     ),
     *of(
-        "probe.studies.twins",
+        "probe.studies.sampling.random_weights",
         "tests/wheel/test_studies_parts.py::test_shuffled_twins_keep_each_gates_numbers_and_fresh_ones_torchs_bounds",
         ("studies: a twin's gates are mixed", "_shuffle", "parameter.split(units)", "(parameter,)"),
     ),

@@ -19,7 +19,7 @@ class Mutation:
 
     Attributes:
         name: what goes wrong.
-        module: the module that is changed, such as `probe.cells.lstm`.
+        module: the module that is changed, such as `probe.recurrent.cells.lstm`.
         function: the function or class in it, such as `LSTMCell.given`. A class stands for its own lines without its
             methods, the empty string for the module's own lines.
         old: a Python expression, or one statement, that stands there at exactly one place; comments, line breaks and

@@ -6,13 +6,13 @@ from .mutation import Mutation, of
 
 CELLS: tuple[Mutation, ...] = (
     *of(
-        "probe.cells.checking",
+        "probe.recurrent.cells.checking",
         "tests/wheel/test_own_cells.py",
         ("own cells: units are not tried", "_check_numbers", "not formula.mixes", "formula.mixes"),
         ("own cells: what is given may be read anywhere", "_run", "{formula.signal}", "set(cell.signals)"),
     ),
     *of(
-        "probe.layers",
+        "probe.recurrent.layers",
         "tests/wheel/test_own_cells.py",
         (
             "own cells: tried with their own weights alone",
@@ -22,23 +22,23 @@ CELLS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.tiling",
+        "probe.recurrent.repeat",
         "tests/wheel/test_batch_axis.py",
         ("sweep: a block may read anything", "check_blocks", "run is None or not places", "True"),
     ),
     *of(
-        "probe.memory",
+        "probe.hooks.memory",
         "tests/wheel/test_memory.py",
         ("memory: the system's limit alone", "free", "max(0, min(found))", "max(0, max(found))"),
         ("memory: files that are cached are in use", "_left", "min(cached, used)", "0"),
     ),
     *of(
-        "probe.tensors",
+        "probe.recurrent.refusals",
         "tests/wheel/test_call_kinds.py",
         ("calls: autocast is passed over", "_check_surroundings", "computed is not None", "False"),
     ),
     *of(
-        "probe.cells.lstm",
+        "probe.recurrent.cells.lstm",
         "tests/wheel/test_recording.py",
         (
             "lstm: i and f exchanged",
@@ -54,17 +54,17 @@ CELLS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.cells.lstm",
+        "probe.recurrent.cells.lstm",
         "tests/wheel/test_edit_kinds.py",
         ("lstm: c = c + i g", "LSTMCell.formulas", "f * moment.previous[_c] + i * g", "moment.previous[_c] + i * g"),
     ),
     *of(
-        "probe.cells.lstm",
+        "probe.recurrent.cells.lstm",
         "tests/wheel/test_edits.py::test_a_patched_cell_state_enters_the_recurrence",
         ("lstm: h = o c", "LSTMCell.formulas", "o * output(c)", "o * c"),
     ),
     *of(
-        "probe.cells.lstm",
+        "probe.recurrent.cells.lstm",
         "tests/wheel/test_layers_of_every_kind.py",
         (
             "lstm: projection left out",
@@ -74,7 +74,7 @@ CELLS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.cells.lstm",
+        "probe.recurrent.cells.lstm",
         "tests/wheel/test_custom_cells.py",
         (
             "peepholes: o sees the previous cell state",
@@ -84,7 +84,7 @@ CELLS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.cells.cell",
+        "probe.recurrent.cells.cell",
         "tests/wheel/test_recording.py",
         (
             "cells: a step starts from its own h",
@@ -94,12 +94,12 @@ CELLS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.cells.cell",
+        "probe.recurrent.cells.cell",
         "tests/wheel/test_traps.py::test_a_replaced_forward_makes_max_error_raise",
         ("cells: max_error compares h with itself", "Cell._open_part", "signals[HIDDEN].detach()", "h.detach()"),
     ),
     *of(
-        "probe.cells.gru",
+        "probe.recurrent.cells.gru",
         "tests/wheel/test_layers_of_every_kind.py",
         (
             "gru: the whole candidate is reset",
@@ -115,7 +115,7 @@ CELLS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.cells.gru",
+        "probe.recurrent.cells.gru",
         "tests/wheel/test_custom_cells.py",
         (
             "gru: nothing is reset before the product",
@@ -125,29 +125,29 @@ CELLS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.cells.rnn",
+        "probe.recurrent.cells.rnn",
         "tests/wheel/test_layers_of_every_kind.py",
         ("rnn: h left out", "RNNCell.given", "inputs + self.recurrent(previous)", "inputs"),
     ),
 )
 RUNS: tuple[Mutation, ...] = (
     *of(
-        "probe.traces",
+        "probe.recurrent.runs",
         "tests/wheel/test_recording_errors.py",
         ("traces: the error of NaN is small", "_worst", 'float("inf")', "0.0"),
     ),
     *of(
-        "probe.traces",
+        "probe.recurrent.runs",
         "tests/wheel/test_packed.py",
         ("traces: padding compared", "_worst", "errors.masked_fill(~valid.to(errors.device), 0)", "errors"),
     ),
     *of(
-        "probe.traces",
+        "probe.recurrent.runs",
         "tests/wheel/test_layers_of_every_kind.py",
         ("traces: a reverse layer reads forwards", "open_call", "own_order(x, layer, call.lengths)", "x"),
     ),
     *of(
-        "probe.calls",
+        "probe.recurrent.calls",
         "tests/wheel/test_recording.py",
         (
             "calls: h and c exchanged",
@@ -157,12 +157,12 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.calls",
+        "probe.recurrent.calls",
         "tests/wheel/test_packed.py",
         ("calls: a reverse row begins in the padding", "own_steps", "lengths - 1 - steps", "lengths - steps"),
     ),
     *of(
-        "probe.engine",
+        "probe.recurrent.engine",
         "tests/wheel/test_edits.py::test_a_patched_cell_state_enters_the_recurrence",
         (
             "engine: h stale after a patch of c",
@@ -172,7 +172,7 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.engine",
+        "probe.recurrent.engine",
         "tests/wheel/test_edits.py::test_patching_with_the_runs_own_values_changes_no_bit",
         (
             "engine: a patch with itself changes bits",
@@ -182,22 +182,22 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.engine",
+        "probe.recurrent.engine",
         "tests/wheel/test_edits.py::test_a_later_edit_starts_from_the_earlier_ones_run",
         ("engine: a second edit starts from the natural run", "rerun", "step != steps[0]", "False"),
     ),
     *of(
-        "probe.engine",
+        "probe.recurrent.engine",
         "tests/wheel/test_edit_kinds.py",
         ("engine: resumes from the first state", "rerun", "natural.before(steps[0])", "natural.initial"),
     ),
     *of(
-        "probe.engine",
+        "probe.recurrent.engine",
         "tests/wheel/test_edit_gradients.py",
         ("engine: the natural run's gradient", "_SameValue.backward", "(None, gradients[0])", "(gradients[0], None)"),
     ),
     *of(
-        "probe.placing",
+        "probe.edits.resolve",
         "tests/wheel/test_edit_kinds.py",
         (
             "edits: a later one does not see the earlier one's",
@@ -207,7 +207,7 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.edits",
+        "probe.edits.constructors",
         "tests/wheel/test_edit_kinds.py",
         (
             "edits: a mean over steps and not over rows",
@@ -217,7 +217,7 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.edit_kinds",
+        "probe.edits.kinds",
         "tests/wheel/test_edits.py::test_several_steps_each_take_their_own_values",
         (
             "edits: the source's first step at every step",
@@ -227,18 +227,18 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.sessions",
+        "probe.hooks.sessions",
         "tests/wheel/test_sessions.py",
         ("sessions: hooks stay", "_remove_the_dead", "not _everywhere", "False"),
         ("sessions: every thread's calls are edited", "sessions", "_open_here.get()", "tuple(_everywhere)"),
     ),
     *of(
-        "probe.sessions",
+        "probe.hooks.sessions",
         "tests/wheel/test_backward_passes.py",
         ("sessions: a backward pass is a call", "_in_backward", "torch._C._current_graph_task_id() != -1", "False"),
     ),
     *of(
-        "probe.sessions",
+        "probe.hooks.sessions",
         "tests/wheel/test_interrupts.py",
         (
             "sessions: one that is over answers",
@@ -248,7 +248,7 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.visits",
+        "probe.hooks.visits",
         "tests/wheel/test_own_forwards.py",
         (
             "sessions: a forward of its own is run by torch's equations",
@@ -258,7 +258,7 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.collecting",
+        "probe.hooks.collector",
         "tests/wheel/test_packed.py",
         (
             "recording: padding holds numbers",
@@ -268,12 +268,12 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.collecting",
+        "probe.hooks.collector",
         "tests/wheel/test_gradients_of.py",
         ("gradients: taps off the path", "_with_taps.change", "torch.ones_like(own)", "own"),
     ),
     *of(
-        "probe.machines",
+        "probe.methods.machines",
         "tests/wheel/test_machines.py",
         (
             "machine: goes on with the step that was read",
@@ -283,7 +283,7 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.files",
+        "probe.storage.files",
         "tests/wheel/test_files.py",
         ("files: written in place", "write_atomically", "os.replace(temporary, path)", "path.write_bytes(data)"),
     ),

@@ -1,4 +1,4 @@
-// One step of an LSTM, a GRU and a plain RNN in float64, in the order of computation of probe/cells/*.py.
+// One step of an LSTM, a GRU and a plain RNN in float64, in the order of computation of probe/recurrent/cells/*.py.
 
 import type { Family } from "./signals";
 

@@ -4,7 +4,7 @@ import { type Layer, STEPS } from "./cells";
 import { type Edit, layerOf, numbers, placed, ProbeError, type Put, type Row } from "./edits";
 import { type Family, ROWS, SIGNALS } from "./signals";
 
-/** What probe/report/embedded.py writes. */
+/** What probe/explorer/networks.py writes. */
 export interface Embedded {
   readonly name: string;
   readonly role: string;

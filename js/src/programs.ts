@@ -1,6 +1,6 @@
 // Programs that a network may be thought to run: a number that each symbol read changes. ExplorerProgram in Python.
 
-/** What probe/report/programs.py writes. */
+/** What probe/explorer/rival_programs.py writes. */
 export interface Program {
   readonly name: string;
   readonly role: string;

@@ -5,7 +5,7 @@ import type { Embedded, Network, Run } from "./network";
 import type { Program } from "./programs";
 import { SIGNALS } from "./signals";
 
-/** What probe/report/explorer.py writes into the page. */
+/** What probe/explorer/explorer.py writes into the page. */
 export interface Data {
   readonly networks: readonly (Embedded & {
     /** For each symbol its features, or null where the input is a table of numbers. */

@@ -152,7 +152,7 @@ test("numbers are short, and zero has no sign", () => {
 });
 
 test("the script is small, and the licence of what it contains lies beside it", () => {
-  const read = (name) => readFileSync(new URL(`../../probe/report/${name}`, import.meta.url), "utf8");
+  const read = (name) => readFileSync(new URL(`../../probe/explorer/${name}`, import.meta.url), "utf8");
   assert.ok(read("explorer.js").length <= 40_000);
   assert.match(read("explorer.licences.txt"), /preact \d+\.\d+\.\d+[\s\S]*The MIT License[\s\S]*Copyright/);
 });

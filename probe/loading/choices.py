@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..cells.activations import check_activation
 from ..errors import ProbeError, unknown
+from ..recurrent.cells.activations import check_activation
 
 RESETS = ("before", "after")
 MERGES = ("concat", "sum", "mul", "ave")

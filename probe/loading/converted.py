@@ -20,13 +20,13 @@ import torch
 from torch import nn
 
 from ..errors import ProbeError
-from ..files import as_path, is_unfinished, remove, write_atomically
-from ..inspection import inspect
-from ..tensor_files import OURS, about_of, as_bytes
+from ..recurrent.inspection import inspect
+from ..storage.files import as_path, is_unfinished, remove, write_atomically
+from ..storage.tensor_files import OURS, about_of, as_bytes
 from .checkpoint import Checkpoint
 from .described import blank, describe
 from .formats.converted_folder import CARD, CONFIG, WEIGHTS, read_config
-from .held import held
+from .named_network import held
 from .reading import Budget
 
 #: What a network that was saved alone is called in the folder.

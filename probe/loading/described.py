@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..custom import CustomGRU, CustomLSTM, CustomModule, CustomRNN
 from ..errors import ProbeError, unknown
+from ..recurrent.custom import CustomGRU, CustomLSTM, CustomModule, CustomRNN
+from .layer_spec import DTYPES
 from .modules import Backwards, BothWays, Masked
-from .plans import DTYPES
 
 _STACKS = (nn.LSTM, nn.GRU, nn.RNN)
 _CELLS = (nn.LSTMCell, nn.GRUCell, nn.RNNCell)

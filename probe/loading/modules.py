@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
 from ..errors import ProbeError
-from ..layers import OwnModule, Turning
-from ..sessions import sessions
+from ..hooks.sessions import sessions
+from ..recurrent.layers import OwnModule, Turning
 
 AXES = "(batch, time, input)"
 

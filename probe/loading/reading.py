@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..damaged import ERRORS
 from ..errors import ProbeError
-from ..files import check_regular
+from ..storage.damaged import ERRORS
+from ..storage.files import check_regular
 
 if TYPE_CHECKING:
     import numpy as np

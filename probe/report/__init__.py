@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .blocks import Block, Code, Details, Figure, Points, Text
-from .embedded import ExplorerNetwork
-from .experiments import ExplorerEdit, ExplorerExperiment
-from .explorer import Explorer
+from .blocks import Block, Code, Details, Figure, LiveBlock, Points, Text
 from .inline import CodeSpan, Link, Sentence, Strong, Verdict
 from .inlining import inline_svg
 from .page import Page, Section
-from .programs import ExplorerProgram
 from .tables import Table
 
 if TYPE_CHECKING:
@@ -25,13 +21,9 @@ __all__ = [
     "Code",
     "CodeSpan",
     "Details",
-    "Explorer",
-    "ExplorerEdit",
-    "ExplorerExperiment",
-    "ExplorerNetwork",
-    "ExplorerProgram",
     "Figure",
     "Link",
+    "LiveBlock",
     "Page",
     "Points",
     "Section",

@@ -18,6 +18,29 @@ class Block(Protocol):
     kind: ClassVar[str]
 
 
+@runtime_checkable
+class LiveBlock(Protocol):
+    """A block from outside this room, which brings what shows it: template, style, script and height.
+
+    Attributes:
+        kind: its name.
+        template: the Jinja2 source that renders it, with the value as `block`.
+        style: what it adds to the page's style sheet.
+        script: the script that the page runs for it, or None.
+        height: how many pixels it is tall.
+    """
+
+    kind: ClassVar[str]
+    height: ClassVar[int]
+
+    @property
+    def template(self) -> str: ...  # noqa: D102
+    @property
+    def style(self) -> str: ...  # noqa: D102
+    @property
+    def script(self) -> str | None: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Text:
     """Paragraphs.

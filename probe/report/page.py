@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..errors import ProbeError, unknown
-from ..files import write_atomically
+from ..storage.files import write_atomically
 from ..words import several
-from .blocks import Block, Figure, Points, Text, walk
-from .explorer import Explorer
-from .explorer import script as explorer_script
+from .blocks import Block, Figure, LiveBlock, Points, Text, walk
 from .inline import Link, Sentence, pieces
 from .render import render_page
 from .tables import Table
@@ -104,8 +102,8 @@ class Page:
         alts = [" ".join(block.alt.split()) for block in blocks if isinstance(block, Figure)]
         if twice := _repeated(alts):
             raise ProbeError(f"Two figures have the alt text {twice[:80]!r}; say what differs between them.")
-        explorers = sum(isinstance(block, Explorer) for block in blocks)
-        if explorers > 1 or (explorers and self.script is not None):
+        live = sum(isinstance(block, LiveBlock) for block in blocks)
+        if live > 1 or (live and self.script is not None):
             raise ProbeError(
                 "A page runs one script: give it one Explorer with all networks, and no script beside it."
             )
@@ -114,16 +112,14 @@ class Page:
                 raise ProbeError(unknown("section", link.target[1:], keys))
 
     @property
-    def explorer(self) -> Explorer | None:
-        """The page's explorer, if it has one."""
-        return next((block for block in walk(self.sections) if isinstance(block, Explorer)), None)
+    def live(self) -> LiveBlock | None:
+        """The block that brings a script of its own, such as an `Explorer`, if there is one."""
+        return next((block for block in walk(self.sections) if isinstance(block, LiveBlock)), None)
 
     @property
     def running(self) -> str | None:
-        """The script that the page runs: its explorer's, or the one that was given."""
-        if self.explorer is not None:
-            return None if self.explorer.data is None else explorer_script()
-        return self.script
+        """The script that the page runs: its live block's, or the one that was given."""
+        return self.script if self.live is None else self.live.script
 
     def render(self) -> str:
         """Return the page as HTML text; the same page gives the same text."""
@@ -156,7 +152,7 @@ class Page:
 
     def _repr_html_(self) -> str:
         """Show the page in a notebook, in a frame that can reach nothing outside itself."""
-        from .frames import frame
+        from ..notebook.frames import frame
 
         return frame(self)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import explorer
+from .blocks import LiveBlock
 from .inlining import inline_svg
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ class Renderer:
 
     def block(self, block: object) -> Markup:
         """Return a block as HTML, by the template that its `kind` names."""
-        template = _environment().get_template(f"{getattr(block, 'kind')}.html.j2")  # noqa: B009 - any block
+        if isinstance(block, LiveBlock):
+            template = _environment().from_string(block.template)
+        else:
+            template = _environment().get_template(f"{getattr(block, 'kind')}.html.j2")  # noqa: B009 - any block
         return Markup(template.render(block=block, page=self))
 
     def below(self, blocks: tuple[object, ...]) -> Markup:
@@ -86,7 +89,7 @@ class Renderer:
 
 def render_page(page: Page) -> str:
     """Return a page as HTML text."""
-    style = style_of("page.css") + (_lean(explorer.style()) if page.explorer is not None else "")
+    style = style_of("page.css") + (_lean(page.live.style) if page.live is not None else "")
     style += style_of("contents.css") if len(page.sections) > MANY_SECTIONS else ""
     script = page.running
     policy = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from ..errors import ProbeError
-from ..loading.held import Held
-from ..report import Explorer, ExplorerNetwork
-from .prepared import Prepared
-from .readouts import NUMBER, Head
+from ..explorer import Explorer, ExplorerNetwork
+from ..loading.named_network import Held
+from .definition.prepared import Prepared
+from .definition.readouts import NUMBER, Head
 
 #: A page of a study carries networks of so many parameters, so that it stays below 400 kB with its figures.
 PARAMETERS = 25_000

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..findings import Finding
+from ..evidence.findings import Finding
 from ..report import Block, Code, Details, Figure, Link, Page, Points, Section, Sentence, Strong, Table, Text
 from ..words import several
-from . import asking, card, exchanging, explored
-from .identity import VERSION
-from .prepared import Prepared
+from . import explored
+from .definition.identity import VERSION
+from .definition.prepared import Prepared
+from .questions import card, interchange_words, reading
 from .tables import listed, one, only, said
 
 #: How many rows of the table behind a figure are shown, where the file behind it has all.
@@ -38,7 +39,7 @@ def build(prepared: Prepared, found: Mapping[str, Finding]) -> Page:
         prepared: the study.
         found: its findings by question.
     """
-    readings = [found[question] for question in asking.reading_names(prepared).values()]
+    readings = [found[question] for question in reading.question_names(prepared).values()]
     sections = [
         Section("In short", [Points(_points(prepared, found, readings))], key="in-short"),
         Section("The network", _card(found["network"]), key="network"),
@@ -150,7 +151,7 @@ def _causal(prepared: Prepared, found: Mapping[str, Finding]) -> list[Section]:
 
 
 def _exchanged(exchange: Finding) -> Table:
-    found = exchanging.summary(exchange.measurements)
+    found = interchange_words.summary(exchange.measurements)
     kinds = {"units": "", "part": "", "end": ""}
     names = [
         f"{name} ({units})" if kinds.get(kind) == "" and units else f"{name} ({units} of them)" if units else name

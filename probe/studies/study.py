@@ -8,32 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
-from .concepts import Concept
-from .readouts import Readout
+from .definition.concepts import Concept
+from .definition.readouts import Readout
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..report import Page
+    from .run import Progress
 
-__all__ = ["Concept", "Progress", "Readout", "Study"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run of a study stands.
-
-    Attributes:
-        question: which question, such as `reading-depth`.
-        number: which one it is, from 1.
-        of: how many there are.
-        state: `started`, `kept` (it was answered before, of the same study) or `answered`.
-    """
-
-    question: str
-    number: int
-    of: int
-    state: str
+__all__ = ["Concept", "Readout", "Study"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +111,6 @@ class Study:
         Raises:
             ProbeError: something that was given does not fit, or the folder holds another study's answers.
         """
-        from .asking import run
+        from .run import run
 
         return run(self, folder, overwrite=overwrite, progress=progress)

@@ -23,7 +23,7 @@ def row(
     units: str = "",
     step: int | None = None,
 ) -> dict[str, Any]:
-    """Return one row of a question's table; for the columns see `probe.measurements.measurement`."""
+    """Return one row of a question's table; for the columns see `probe.evidence.measurements.measurement`."""
     return {
         "question": question,
         "metric": metric,

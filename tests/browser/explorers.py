@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import probe
 from models.zoo import networks
-from probe.report import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram, Page, Section
+from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
+from probe.report import Page, Section
 from tests.repo.golden_runs import encoded
 
 ATTACK = "<img src=x onerror=alert(1)>"

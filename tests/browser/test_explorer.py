@@ -13,7 +13,7 @@ from torch import nn
 
 import probe
 from models.zoo import networks
-from probe.report import Explorer, ExplorerNetwork
+from probe.explorer import Explorer, ExplorerNetwork
 from tests.browser.explorers import ATTACK, EXPERIMENTS, OTHERS, PROGRAMS, THIRTEEN, answer, counters, page_of
 from tests.browser.tools import need, run
 from tests.repo.golden_runs import COMMITTED, encoded

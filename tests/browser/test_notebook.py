@@ -22,7 +22,8 @@ import torch
 from torch import nn
 
 import probe
-from probe.report import Explorer, ExplorerNetwork, Page, Section, Table
+from probe.explorer import Explorer, ExplorerNetwork
+from probe.report import Page, Section, Table
 
 _ = torch.manual_seed(0)
 model = nn.Sequential()
@@ -32,7 +33,7 @@ recording
 """,
     "probe.inspect(model)",
     """
-from probe.figures import new_figure
+from probe.plots.style import new_figure
 
 figure, axes = new_figure()
 _ = axes[0, 0].plot([0, 1, 2], [0, 1, 4])

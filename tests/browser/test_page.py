@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from probe.figures import ROLE_STYLE, new_figure, style
+from probe.plots.style import ROLE_STYLE, new_figure, style
 from probe.report import (
     Code,
     CodeSpan,

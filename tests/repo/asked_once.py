@@ -27,9 +27,9 @@ from analyses.summaries import SUMMARIES
 from models import planted
 from models.packing import unpack
 from probe import Finding
-from probe.causal.alignment import search
-from probe.measurements import Network
-from probe.questions import alignment, erasure
+from probe.evidence.measurements import Network
+from probe.methods.causal.alignment import search
+from probe.questions.interventions import alignment, erasure
 
 REPOSITORY = Path(__file__).parents[2]
 #: Searches have 400 steps; what these tests ask of them shows after as few.

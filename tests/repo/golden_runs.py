@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import probe
 from models.zoo import networks
-from probe.report.embedded import ExplorerNetwork, double_of, embed
+from probe.explorer.networks import ExplorerNetwork, double_of, embed
 
 COMMITTED = Path(__file__).resolve().parents[1] / "data" / "explorer"
 LENGTH = 10

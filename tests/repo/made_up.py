@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from probe import Control, Finding, Range, Rule, judge
-from probe.measurements import tabulate
+from probe.evidence.measurements import tabulate
 
 
 def judged(values: Mapping[str, Sequence[float]], rule: Rule) -> Finding:

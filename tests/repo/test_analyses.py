@@ -19,8 +19,8 @@ from models import planted, zoo
 from models.checkpoints import load_config, weights_digest
 from models.counter import answer
 from models.packing import unpack
-from probe.findings import to_csv
-from probe.measurements import COLUMNS
+from probe.evidence.findings import to_csv
+from probe.evidence.measurements import COLUMNS
 from tests.repo import asked_once
 
 REPOSITORY = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from jaxtyping import TypeCheckError
 import probe
 from analyses import accuracy, common, dynamics, other_lengths, programs, quantised_states, reduced_models
 from models.tasks import bit_strings
-from probe.abstraction.automata import automaton_of
+from probe.methods.abstraction.automata import automaton_of
 from tests.repo import asked_once
 
 MODULES = {

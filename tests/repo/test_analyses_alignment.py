@@ -8,11 +8,11 @@ import torch
 from analyses import alignment, common
 from models import planted
 from models.counter import answer, expected_answer
-from probe.causal.alignment_controls import halves, pairs_among
-from probe.causal.interchange import interchange
-from probe.causal.pairs import along
-from probe.causal.task import Task
-from probe.machines import Machine
+from probe.methods.causal.alignment_controls import halves, pairs_among
+from probe.methods.causal.interchange import interchange
+from probe.methods.causal.pairs import along
+from probe.methods.causal.task import Task
+from probe.methods.machines import Machine
 from tests.repo import asked_once
 
 

@@ -10,11 +10,11 @@ import pytest
 from analyses import common, directions, steering
 from models.counter import answer, expected_answer
 from probe import Finding
-from probe.questions import class_means as means_question
-from probe.questions import directions as directions_question
-from probe.questions import state_patching as patching_question
-from probe.questions import steering as steering_question
-from probe.questions import unit_ablation as ablation_question
+from probe.questions.interventions import class_means as means_question
+from probe.questions.interventions import directions as directions_question
+from probe.questions.interventions import state_patching as patching_question
+from probe.questions.interventions import steering as steering_question
+from probe.questions.interventions import unit_ablation as ablation_question
 from tests.repo import asked_once
 
 PLANTED = ("ones", "ones-alone", "balance", "rotated", "geometric", "decoy", "illusion", "delay-line")

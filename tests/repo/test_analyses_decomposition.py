@@ -13,8 +13,8 @@ import probe
 from analyses import bit_effects, common, gate_shares, noise_margin, routes, unit_shares
 from models import planted
 from models.counter import answer, expected_answer
-from probe.measurements import Network
-from probe.questions import unit_shares as questions
+from probe.evidence.measurements import Network
+from probe.questions.interventions import unit_shares as questions
 from tests.repo import asked_once
 
 ANALYSES = (unit_shares, routes, gate_shares, bit_effects, noise_margin)

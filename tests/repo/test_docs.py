@@ -16,6 +16,7 @@ from types import ModuleType
 import pytest
 
 import probe
+import probe.explorer
 import probe.report
 from tests.repo.docs_blocks import ROOT, blocks, run, undecided
 
@@ -110,8 +111,16 @@ def test_code_that_is_left_out_would_be_noticed() -> None:
 
 
 #: Rooms of the library whose modules the reference has all of, and the parts of them that only draw or only help.
-ROOMS = ("abstraction", "causal", "decomposition", "probing", "questions")
-HELPERS = {"dots", "lines", "subject_lines", "patched_runs"}
+ROOMS = (
+    "methods.abstraction",
+    "methods.causal",
+    "methods.decomposition",
+    "methods.probing",
+    "questions.answers",
+    "questions.states",
+    "questions.interventions",
+)
+HELPERS = {"patched_runs"}
 
 
 def test_the_reference_has_everything_that_is_public() -> None:
@@ -119,9 +128,10 @@ def test_the_reference_has_everything_that_is_public() -> None:
     pages = (page.read_text() for page in (ROOT / "docs/reference").glob("*.md"))
     found = {name for text in pages for name in re.findall(r"^::: (\S+)$", text, flags=re.MULTILINE)}
     wanted = {f"probe.{name}" for name in probe.__all__}
-    wanted |= {f"probe.report.{name}" for name in probe.report.__all__}
+    for room in (probe.report, probe.explorer):
+        wanted |= {f"{room.__name__}.{name}" for name in room.__all__}
     for room in ROOMS:
-        modules = pkgutil.iter_modules([str(ROOT / "probe" / room)])
+        modules = pkgutil.iter_modules([str(ROOT / "probe" / room.replace(".", "/"))])
         wanted |= {f"probe.{room}.{module.name}" for module in modules if module.name not in HELPERS}
     assert wanted - found == set()
 

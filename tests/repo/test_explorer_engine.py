@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import probe
-from probe.report.embedded import double_of, embed
+from probe.explorer.networks import double_of, embed
 from tests.repo import golden_runs
 
 ROOT = Path(__file__).resolve().parents[2]

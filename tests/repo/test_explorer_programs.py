@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from analyses.programs import REFERENCE, balance, ones, zeros_backwards
-from probe.abstraction.programs import agreement, as_tuples
-from probe.report import ExplorerProgram
-from probe.report.programs import described
+from probe.explorer import ExplorerProgram
+from probe.explorer.rival_programs import described
+from probe.methods.abstraction.programs import agreement, as_tuples
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = "01a<\U0001d7d8"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import probe
 from models.zoo import networks
-from probe.report import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork
+from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork
 from tests.repo.golden_runs import drawn, encoded
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -217,7 +217,7 @@ def test_no_public_function_shares_its_name_with_a_module() -> None:
     """`probe.name` would be the function or the module, depending on what was imported first."""
     modules = {module.name for module in pkgutil.iter_modules(probe.__path__)}
     assert modules & set(probe.__all__) == set()
-    assert {"recording", "engine"} <= modules
+    assert {"recording", "loading"} <= modules
 
 
 # Spelt in pieces, so that this file does not find itself.

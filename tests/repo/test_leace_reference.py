@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probe.causal.erasure import leace
+from probe.methods.causal.erasure import leace
 
 STORED = np.load(Path(__file__).parents[1] / "data" / "leace.npz")
 

@@ -16,10 +16,10 @@ from torch import nn
 
 import probe
 from probe import CustomGRU, CustomLSTM, ProbeError
+from probe.loading.detect import open_path
 from probe.loading.formats.crc32c import crc32c
 from probe.loading.formats.graph_def import GraphNode
 from probe.loading.layouts.tf1_graph import facts
-from probe.loading.opening import open_path
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
 CHOICES: dict[str, Any] = {"forget_bias": 1.0, "activation": "tanh"}

@@ -22,7 +22,7 @@ from models.checkpoints import weights_digest
 from models.counter import Coded
 from models.locks import locked
 from probe import ProbeError
-from probe.measurements import COLUMNS, Network, measurement, tabulate
+from probe.evidence.measurements import COLUMNS, Network, measurement, tabulate
 
 REPOSITORY = Path(__file__).parents[2]
 NETWORKS = {"counter/seed-0": "a" * 16 + "+" + "b" * 16}

@@ -19,12 +19,13 @@ from models.recipes import RECIPES, Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
 from probe import Signal
-from probe.causal.interchange import Scores, interchange
-from probe.causal.pairs import all_pairs, along, columns
-from probe.causal.task import Task
-from probe.machines import Machine
-from probe.measurements import Network
-from probe.questions import linear_readout, other_lengths, single_units
+from probe.evidence.measurements import Network
+from probe.methods.causal.interchange import Scores, interchange
+from probe.methods.causal.pairs import all_pairs, along, columns
+from probe.methods.causal.task import Task
+from probe.methods.machines import Machine
+from probe.questions.answers import other_lengths
+from probe.questions.states import linear_readout, single_units
 
 COUNTER = RECIPES["counter"]
 X = bit_strings(10)

@@ -13,7 +13,7 @@ from models.recipes import RECIPES
 from models.tasks import bit_strings, running_count
 from models.training import initialise
 from models.twins import Readout, readout_twin
-from probe.machines import Machine
+from probe.methods.machines import Machine
 
 X = bit_strings(10)
 COUNTS = running_count(X)

@@ -119,7 +119,9 @@ def test_what_matches_nothing_or_too_much_is_refused_by_name(function: str, old:
 
 def test_every_misfit_is_named_at_once() -> None:
     """One that matches nothing fails a run of all the others, and hides no second one."""
-    lost = [Mutation(name, "probe.statistics", "median_interval", "0.123", "0", "") for name in ("one", "two")]
+    lost = [
+        Mutation(name, "probe.evidence.intervals", "median_interval", "0.123", "0", "") for name in ("one", "two")
+    ]
     with pytest.raises(MutationError, match=r"'one'(?s:.*)'two'"):
         _ = written([*MUTATIONS[:3], *lost])
 
@@ -138,16 +140,16 @@ def test_generated_mutants_are_drawn_by_the_seed_and_change_what_runs() -> None:
 
 def test_generated_mutants_are_of_each_module_in_turn_and_judged_by_its_tests() -> None:
     """The files of tests are those that the module's mutations by hand name; of another module they must be given."""
-    files = ["probe/statistics.py", "probe/claims.py"]
+    files = ["probe/evidence/intervals.py", "probe/evidence/claims.py"]
     found = list(islice(generated(files, random.Random(0)), 4))
     assert sorted(defect.file for defect in found) == sorted(files * 2)
     assert {defect.file: defect.tests for defect in found} == {
-        "probe/statistics.py": ("tests/wheel/test_statistics.py",),
-        "probe/claims.py": ("tests/wheel/test_claims.py",),
+        "probe/evidence/intervals.py": ("tests/wheel/test_statistics.py",),
+        "probe/evidence/claims.py": ("tests/wheel/test_claims.py",),
     }
     with pytest.raises(MutationError, match=r"probe/errors.py: .*--tests"):
         _ = next(generated(["probe/errors.py"], random.Random(0)))
-    given = next(generated(["probe/free_running.py"], random.Random(0), ["tests/wheel/test_recording.py"]))
+    given = next(generated(["probe/hooks/free_running.py"], random.Random(0), ["tests/wheel/test_recording.py"]))
     assert given.tests == ("tests/wheel/test_recording.py",)
 
 

@@ -13,14 +13,14 @@ from models import planted
 from models.counter import Counter, answer, expected_answer
 from models.planted.counting import rotated_direction
 from models.tasks import bit_strings, running_count
-from probe.causal.interchange import Scores, interchange
-from probe.causal.pairs import Put, all_pairs, along, columns
-from probe.causal.task import Task
 from probe.errors import ProbeError
-from probe.machines import Machine
-from probe.measurements import Network
-from probe.probing.controls import signed_sums, variance_shares
-from probe.questions import other_lengths
+from probe.evidence.measurements import Network
+from probe.methods.causal.interchange import Scores, interchange
+from probe.methods.causal.pairs import Put, all_pairs, along, columns
+from probe.methods.causal.task import Task
+from probe.methods.machines import Machine
+from probe.methods.probing.controls import signed_sums, variance_shares
+from probe.questions.answers import other_lengths
 
 X = bit_strings(10).double()
 COUNTS = running_count(X)

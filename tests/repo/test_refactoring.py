@@ -77,13 +77,15 @@ def test_a_refactoring_makes_no_measurement_stale(copy: Path, tmp_path: Path) ->
     first = run(copy, REPORT, report).splitlines()[0].split()
     assert "answered" in first
     assert "kept" not in first
-    change(copy / "probe" / "streaming.py", "gave values of shape", "had values of shape")
-    (copy / "probe" / "nested.py").rename(copy / "probe" / "nests.py")
-    for name in ("recording_files.py", "streaming.py"):
-        change(copy / "probe" / name, "from .nested import", "from .nests import")
+    change(copy / "probe/hooks/streaming.py", "gave values of shape", "had values of shape")
+    (copy / "probe/storage/nested.py").rename(copy / "probe/storage/nests.py")
+    for name in ("recording/reading.py", "recording/writing.py", "hooks/streaming.py"):
+        change(copy / "probe" / name, "from ..storage.nested import", "from ..storage.nests import")
     old = "indices = as_numbers(name, value)\n    if not indices or len(set(indices)) != len(indices):"
-    change(copy / "probe" / "signals.py", old, old.replace("indices", "places"))
-    change(copy / "probe" / "signals.py", 'them twice.")\n    return indices', 'them twice.")\n    return places')
+    change(copy / "probe/recurrent/signals.py", old, old.replace("indices", "places"))
+    change(
+        copy / "probe/recurrent/signals.py", 'them twice.")\n    return indices', 'them twice.")\n    return places'
+    )
     again, missing = run(copy, REPORT + MISSING, report).splitlines()
     assert set(map(tuple, json.loads(missing).values())) == {()}
     assert "kept" in again.split()
@@ -92,7 +94,7 @@ def test_a_refactoring_makes_no_measurement_stale(copy: Path, tmp_path: Path) ->
 
 def test_a_formula_that_changed_is_named_until_its_version_is_raised(copy: Path) -> None:
     """One question's formula moves by 1 %: measuring again names it; with a new version it alone is asked for."""
-    formula = copy / "probe" / "questions" / "class_means.py"
+    formula = copy / "probe/questions/interventions/class_means.py"
     change(formula, "float(hits.mean() / own.mean())", "float(hits.mean() / own.mean() * 1.01)")
     values, fault, *others = run(copy, AGAIN).split("\n")
     assert int(values) > 200

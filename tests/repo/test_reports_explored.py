@@ -17,7 +17,7 @@ from models.counter import answer
 from models.packing import unpack
 from models.tasks import bit_strings, parse_bits
 from probe import ProbeError
-from probe.measurements import Network
+from probe.evidence.measurements import Network
 from reports import explored as read
 
 SEED = 1000

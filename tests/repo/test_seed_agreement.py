@@ -6,7 +6,7 @@ from torch import nn
 
 from analyses import seed_agreement
 from analyses.alignment import STEP
-from probe.measurements import Network, measurement, tabulate
+from probe.evidence.measurements import Network, measurement, tabulate
 
 
 def test_the_directions_that_are_needed_are_the_fewest_that_go_far_enough() -> None:

@@ -16,7 +16,7 @@ from analyses.predictions import PREDICTIONS
 from models import planted
 from models.populations import CELLS, CONFIRMING, EXPLORING, Population
 from models.recipes import CODES, DOSES, experiment_recipe
-from probe.measurements import Network, measurement, tabulate
+from probe.evidence.measurements import Network, measurement, tabulate
 
 DRIFT = {"": 0.8, "reversed": 0.2, "signed": 0.5, "half-signed": 0.5, "shifted": 0.95}
 BATTERY = {"linear_readout": "last_step_r_squared", "class_means": "worst_class_mean_ratio"}

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from analyses import accuracy, common, measured, study, verify
-from probe.measurements import Network, measurement, tabulate
+from probe.evidence.measurements import Network, measurement, tabulate
 
 NETWORK = common.planted_networks(("ones-alone",))[0]
 KEY_STEP = verify.KEY.index("step")

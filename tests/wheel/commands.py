@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from probe import cli
+from probe.command_line import main
 
 
 def ran(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
     """Run the command line without an error, and return what it printed."""
-    assert cli.run(list(map(str, words))) == 0
+    assert main.run(list(map(str, words))) == 0
     out, err = capsys.readouterr()
     assert err == ""
     return out
@@ -19,7 +19,7 @@ def ran(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 1) -> str:
     """Run the command line with an error, and return its one line."""
-    assert cli.run(list(map(str, words))) == code
+    assert main.run(list(map(str, words))) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("rnn-probe: ")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probe.machines import Machine
+from probe.methods.machines import Machine
 
 LENGTH = 5
 CLASSES = LENGTH + 1

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
-from probe import memory
-from probe.calls import read_call
-from probe.layers import find_layers, whole_module
+from probe.hooks import memory
+from probe.recurrent.calls import read_call
+from probe.recurrent.layers import find_layers, whole_module
 
 INPUTS, UNITS = 16, 128
 

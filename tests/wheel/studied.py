@@ -144,9 +144,9 @@ def without_pictures() -> Iterator[None]:
 
 def answer(study: Study, question: str) -> Finding:
     """Return what a study answers to one of its questions; the others are not asked."""
-    from probe.studies.asking import questions
-    from probe.studies.prepared import prepare
-    from probe.studies.sightings import Sightings
+    from probe.studies.definition.prepared import prepare
+    from probe.studies.run import questions
+    from probe.studies.sampling.activations import Sightings
 
     return dict(questions(Sightings(prepare(study))))[question]()
 

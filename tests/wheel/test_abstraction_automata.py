@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from probe import ProbeError
-from probe.abstraction.automata import as_symbols, automaton_of, minimal_automaton
+from probe.methods.abstraction.automata import as_symbols, automaton_of, minimal_automaton
 
 
 def words(length: int, symbols: int = 2) -> np.ndarray:

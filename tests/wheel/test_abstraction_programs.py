@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from probe import ProbeError
-from probe.abstraction.programs import Drifting, agreement, as_tuples, run_program, sequences
+from probe.methods.abstraction.programs import Drifting, agreement, as_tuples, run_program, sequences
 
 BITS = torch.tensor([[0.0], [1.0]])
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.abstraction.quantised import class_means, quantised_run, share_equal
-from probe.machines import Machine
+from probe.methods.abstraction.quantised import class_means, quantised_run, share_equal
+from probe.methods.machines import Machine
 
 LENGTH = 4
 READ: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.abstraction.reduced import AffineModel, fit_affine
-from probe.machines import Machine
-from probe.probing.linear import r_squared
+from probe.methods.abstraction.reduced import AffineModel, fit_affine
+from probe.methods.machines import Machine
+from probe.methods.probing.linear import r_squared
 
 READ: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}
 WIN, LOSS, TIE = [1.0, 0.0], [0.0, 1.0], [0.5, 0.5]

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, streaming
-from probe.batches import batch_of, map_tensors
-from probe.streaming import stream
+from probe import ProbeError
+from probe.hooks import streaming
+from probe.hooks.streaming import stream
+from probe.recurrent.batches import batch_of, map_tensors
 
 BATCH, TIME, INPUTS, UNITS = 4, 7, 3, 5
 

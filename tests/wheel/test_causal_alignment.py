@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.causal.alignment import Alignment, Search, _Batch, _changed_pairs, answer_loss, search
-from probe.causal.alignment_controls import (
+from probe.methods.causal.alignment import Alignment, Search, _Batch, _changed_pairs, answer_loss, search
+from probe.methods.causal.alignment_controls import (
     WrongVariable,
     halves,
     mean_gradient,
@@ -19,12 +19,12 @@ from probe.causal.alignment_controls import (
     random_bases,
     relabelled,
 )
-from probe.causal.alignment_loss import LinearOutput, Suffixes
-from probe.causal.alignment_lstm import Stretch, suits
-from probe.causal.interchange import interchange
-from probe.causal.pairs import all_pairs
-from probe.causal.task import Task
-from probe.machines import Machine
+from probe.methods.causal.alignment_loss import LinearOutput, Suffixes
+from probe.methods.causal.alignment_lstm import Stretch, suits
+from probe.methods.causal.interchange import interchange
+from probe.methods.causal.pairs import all_pairs
+from probe.methods.causal.task import Task
+from probe.methods.machines import Machine
 
 LENGTH, HELD, IDLE = 5, 4, 2
 V = torch.tensor([0.5, -0.1, -0.7, 0.5], dtype=torch.float64)

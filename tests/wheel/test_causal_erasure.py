@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import fractional_matrix_power
 
 from probe import ProbeError
-from probe.causal.erasure import leace, one_hot, projected_out
+from probe.methods.causal.erasure import leace, one_hot, projected_out
 
 
 def drawn(rows: int = 50, size: int = 6):

@@ -12,11 +12,11 @@ from known_machines import LEAD, LENGTH, READ, WINS, Reader, Tally, X, machine_o
 from torch import Tensor
 
 from probe import ProbeError, Signal
-from probe.causal.interchange import Scores, interchange
-from probe.causal.pairs import Pairs, Put, all_pairs, along, cell_with_its_hidden, columns, whole
-from probe.causal.runs import answers_of, pieces
-from probe.causal.task import Task, added
-from probe.machines import Machine
+from probe.methods.causal.interchange import Scores, interchange
+from probe.methods.causal.pairs import Pairs, Put, all_pairs, along, cell_with_its_hidden, columns, whole
+from probe.methods.causal.runs import answers_of, pieces
+from probe.methods.causal.task import Task, added
+from probe.methods.machines import Machine
 
 TASK = Task(WINS)
 STEPS = range(LENGTH)

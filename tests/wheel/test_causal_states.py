@@ -10,8 +10,8 @@ import torch
 from known_machines import LEAD, LENGTH, WINS, Reader, Tally, X, machine_of
 
 from probe import ProbeError
-from probe.causal.class_means import Classes, classes_at
-from probe.causal.directions import (
+from probe.methods.causal.class_means import Classes, classes_at
+from probe.methods.causal.directions import (
     DIRECTIONS,
     PENALTIES,
     encoding_slope,
@@ -19,9 +19,9 @@ from probe.causal.directions import (
     ridge_weight,
     shift_by_one,
 )
-from probe.causal.pairs import Pairs, all_pairs, columns, whole
-from probe.causal.support import Support, median_distance, off_support_distance
-from probe.causal.task import Task
+from probe.methods.causal.pairs import Pairs, all_pairs, columns, whole
+from probe.methods.causal.support import Support, median_distance, off_support_distance
+from probe.methods.causal.task import Task
 
 TASK = Task(WINS)
 

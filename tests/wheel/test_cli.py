@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 import probe
-from probe import Finding, Range, Rule, cli
-from probe.measurements import Network, measurement, tabulate
+from probe import Finding, Range, Rule
+from probe.command_line import main
+from probe.evidence.measurements import Network, measurement, tabulate
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_show_describes_a_recording(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Layers, calls, signals, shapes, steps, layers not called and the largest error, on stdout."""
-    assert cli.run(["show", str(saved)]) == 0
+    assert main.run(["show", str(saved)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
@@ -55,7 +56,7 @@ def test_show_describes_a_recording(saved: Path, capsys: pytest.CaptureFixture[s
 
 def test_show_describes_it_in_json(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--json` says the same for programs."""
-    assert cli.run(["show", str(saved), "--json"]) == 0
+    assert main.run(["show", str(saved), "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
     assert described["parts"][2] == {"layer": "high[0]", "call": 1, "signals": {"cell_state": [4, 2, 5]}}
     assert described["steps"] == [1, 2]
@@ -65,7 +66,7 @@ def test_show_describes_it_in_json(saved: Path, capsys: pytest.CaptureFixture[st
 
 def test_claims_are_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line a claim, columns aligned, under a heading."""
-    assert cli.run(["claims", str(folder)]) == 0
+    assert main.run(["claims", str(folder)]) == 0
     heading, first, second = capsys.readouterr().out.splitlines()
     assert heading.split() == ["rule", "verdict", "value", "interval", "n", "statement"]
     assert first.split(maxsplit=1)[0] == "1"
@@ -77,7 +78,7 @@ def test_claims_are_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_claims_are_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--json` prints strict JSON: an infinite bound is a word, because JSON has no infinity."""
-    assert cli.run(["claims", str(folder), "--json"]) == 0
+    assert main.run(["claims", str(folder), "--json"]) == 0
 
     def refuse(word: str) -> None:
         raise ValueError(word)
@@ -96,7 +97,7 @@ def test_claims_are_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
 )
 def test_failed_work_exits_with_1(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The error is one line on stderr, without a traceback; stdout stays empty."""
-    assert cli.run(words) == 1
+    assert main.run(words) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("rnn-probe: ")
@@ -116,7 +117,7 @@ def test_failed_work_exits_with_1(words: list[str], message: str, capsys: pytest
 )
 def test_wrong_usage_exits_with_2(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The nearest command or option is named, in one line on stderr."""
-    assert cli.run(words) == 2
+    assert main.run(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err
@@ -129,38 +130,38 @@ def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: py
     def interrupt(*_words: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", interrupt)
-    assert cli.run(["show", "x"]) == 130
+    monkeypatch.setattr(main, "app", interrupt)
+    assert main.run(["show", "x"]) == 130
     assert capsys.readouterr().err == "rnn-probe: interrupted\n"
 
 
 def test_main_exits_with_the_code(capsys: pytest.CaptureFixture[str]) -> None:
     """The console script ends the process with the code; without words it prints help."""
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["show", "missing"])
+        main.main(["show", "missing"])
     assert exit_.value.code == 1
     with pytest.raises(SystemExit) as exit_:
-        cli.main([])
+        main.main([])
     assert exit_.value.code == 0
     assert "Usage: rnn-probe COMMAND" in capsys.readouterr().out
 
 
 def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
     """`--version` prints the installed version alone."""
-    assert cli.run(["--version"]) == 0
+    assert main.run(["--version"]) == 0
     assert capsys.readouterr().out == version("rnn-probe") + "\n"
 
 
 def test_the_console_script_is_installed() -> None:
     """`rnn-probe` is a console script that leads to `main`."""
     (script,) = entry_points(group="console_scripts", name="rnn-probe")
-    assert script.load() is cli.main
+    assert script.load() is main.main
 
 
 def test_no_colour_reaches_the_terminal() -> None:
     """With NO_COLOR set no escape sequence is printed, even where colour is forced."""
     done = subprocess.run(
-        [sys.executable, "-m", "probe.cli", "--help"],
+        [sys.executable, "-m", "probe.command_line.main", "--help"],
         capture_output=True,
         env=os.environ | {"NO_COLOR": "1", "FORCE_COLOR": "1"},
         check=True,
@@ -178,7 +179,7 @@ def test_a_reader_that_leaves_is_no_error(saved: Path) -> None:
     os.close(read)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "probe.cli", "show", str(saved)],
+            [sys.executable, "-m", "probe.command_line.main", "show", str(saved)],
             stdout=write,
             stderr=subprocess.PIPE,
             check=False,
@@ -202,8 +203,8 @@ def test_one_thread_is_used_unless_asked(words: list[str], environment: dict[str
     """Small recurrent networks are slower on several; what the environment or an option says is kept."""
     code = f"""
 import sys
-from probe import cli
-assert cli.run(["record", "none.pt", "none.npy", "-o", "out.npz", *{words!r}]) == 1
+from probe.command_line import main
+assert main.run(["record", "none.pt", "none.npy", "-o", "out.npz", *{words!r}]) == 1
 import torch
 print(torch.get_num_threads())
 """
@@ -216,5 +217,5 @@ print(torch.get_num_threads())
 
 def test_no_threads_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """The option must be a number of threads."""
-    assert cli.run(["record", "none.pt", "none.npy", "-o", "out.npz", "--threads", "0"]) == 1
+    assert main.run(["record", "none.pt", "none.npy", "-o", "out.npz", "--threads", "0"]) == 1
     assert "--threads 0 must be 1 or more" in capsys.readouterr().err

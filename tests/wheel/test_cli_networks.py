@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import probe
 from probe import ProbeError
-from probe.network_files import write_recording
+from probe.command_line.network_files import write_recording
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
 
@@ -283,7 +283,7 @@ def test_inspect_describes_them_in_json(inputs: Path, capsys: pytest.CaptureFixt
 def test_help_needs_nothing_heavy(command: str) -> None:
     """`rnn-probe inspect --help` and `record --help` answer without torch and numpy."""
     code = (
-        f"import sys, probe.cli; probe.cli.run([{command!r}, '--help']); "
+        f"import sys, probe.command_line.main; probe.command_line.main.run([{command!r}, '--help']); "
         "print([name for name in ('torch', 'numpy', 'pandas', 'safetensors') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
@@ -295,7 +295,9 @@ def test_no_warning_of_torch_reaches_the_terminal(inputs: Path) -> None:
     file = inputs.with_name("w.pt")
     torch.save(NETWORKS["lstm"].state_dict(), file)
     words = ["record", str(file), str(inputs), "-o", str(inputs.with_name("out.npz"))]
-    done = subprocess.run([sys.executable, "-m", "probe.cli", *words], capture_output=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "probe.command_line.main", *words], capture_output=True, check=True, timeout=60
+    )
     assert done.stderr == b""
 
 

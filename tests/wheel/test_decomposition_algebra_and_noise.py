@@ -12,8 +12,8 @@ from torch import nn
 
 import probe
 from probe import ProbeError
-from probe.decomposition.algebra import kept_to_the_end, recorded_contributions
-from probe.decomposition.noise import noisy_accuracy
+from probe.methods.decomposition.algebra import kept_to_the_end, recorded_contributions
+from probe.methods.decomposition.noise import noisy_accuracy
 
 
 def drawn(*shape: int) -> torch.Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from probe import ProbeError
-from probe.decomposition.shapley import participation, pooled_shares, shapley_values, subsets
+from probe.methods.decomposition.shapley import participation, pooled_shares, shapley_values, subsets
 
 
 def by_definition(table: np.ndarray) -> np.ndarray:

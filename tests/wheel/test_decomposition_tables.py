@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 import probe
 from probe import ProbeError, Signal
-from probe.cells.cell import Cell
-from probe.decomposition.contexts import RowPairs, changed_at
-from probe.decomposition.gates import gate_table, gates_of, input_places, with_constant_gates
-from probe.decomposition.routes import route_table, routes_of
-from probe.decomposition.shapley import subsets
-from probe.decomposition.units import unit_table
-from probe.machines import Machine
+from probe.methods.decomposition.contexts import RowPairs, changed_at
+from probe.methods.decomposition.gates import gate_table, gates_of, input_places, with_constant_gates
+from probe.methods.decomposition.routes import route_table, routes_of
+from probe.methods.decomposition.shapley import subsets
+from probe.methods.decomposition.units import unit_table
+from probe.methods.machines import Machine
+from probe.recurrent.cells.cell import Cell
 
 STEP = 2
 #: Sequences that are not all there are, so that prefixes go on in unequal ways.
@@ -95,8 +95,8 @@ def test_many_rows_in_pieces_give_the_same_table(monkeypatch: pytest.MonkeyPatch
     """Contexts and subsets are run in pieces; their size does not matter."""
     model = machine("lstm")
     whole = unit_table(model, pairs(0), STEP, expected=expected)
-    monkeypatch.setattr("probe.decomposition.contexts._ROWS", 5)
-    monkeypatch.setattr("probe.decomposition.contexts._SUBSETS", 3)
+    monkeypatch.setattr("probe.methods.decomposition.contexts._ROWS", 5)
+    monkeypatch.setattr("probe.methods.decomposition.contexts._SUBSETS", 3)
     pieces = unit_table(model, pairs(0), STEP, expected=expected)
     np.testing.assert_allclose(pieces[0], whole[0], atol=1e-13)
 

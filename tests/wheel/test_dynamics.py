@@ -13,15 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.dynamics import (
-    eigenvalues,
-    find_points,
-    jacobians,
-    path_jacobians,
-    step,
-    visited_states,
-)
-from probe.machines import Machine
+from probe.methods.fixed_points import eigenvalues, find_points, jacobians, path_jacobians, step, visited_states
+from probe.methods.machines import Machine
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 READ: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 import probe
 from probe import Edit, ProbeError
-from probe.edit_files import INLINE
-from probe.edit_kinds import Clamp, Patch
-from probe.signals import Signal, Site
+from probe.edits.edit_files import INLINE
+from probe.edits.kinds import Clamp, Patch
+from probe.recurrent.signals import Signal, Site
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from probe import ProbeError
-from probe.files import write_atomically
+from probe.storage.files import write_atomically
 
 
 def test_text_and_bytes_are_written(tmp_path: Path) -> None:

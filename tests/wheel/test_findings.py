@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 import probe
-from probe import DataFigure, Finding, ProbeError, Range, Rule, digests
-from probe.figures import new_figure
-from probe.measurements import COLUMNS, Network, measurement, tabulate
+from probe import DataFigure, Finding, ProbeError, Range, Rule
+from probe.evidence.measurements import COLUMNS, Network, measurement, tabulate
+from probe.plots.style import new_figure
+from probe.storage import digests
 
 RULE = Rule("1", "It counts.", "accuracy", "share", "a test", Range.at_least(8 / 9), Range.at_most(0.5), needs=6)
 

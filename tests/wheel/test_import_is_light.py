@@ -43,8 +43,8 @@ def test_the_measurement_would_notice() -> None:
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["show", "--help"], ["shwo"]])
 def test_the_command_line_answers_without_anything_heavy(words: list[str]) -> None:
     """Help, version and usage errors need no torch."""
-    quietly = "import contextlib, io, probe.cli\nwith contextlib.redirect_stdout(io.StringIO()):"
-    code = f"{quietly}\n    probe.cli.run({words!r})"
+    quietly = "import contextlib, io, probe.command_line.main\nwith contextlib.redirect_stdout(io.StringIO()):"
+    code = f"{quietly}\n    probe.command_line.main.run({words!r})"
     assert printed(f"{code}\n{LIST_LOADED}") == "[]"
 
 
@@ -53,7 +53,9 @@ def test_help_takes_less_than_a_third_of_a_second() -> None:
     """CPU time of the process, the least of up to 15 runs: other work on the machine inflates it."""
     spent = []
     for _ in range(15):
-        child = subprocess.Popen([sys.executable, "-m", "probe.cli", "--help"], stdout=subprocess.DEVNULL, cwd=os.sep)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "probe.command_line.main", "--help"], stdout=subprocess.DEVNULL, cwd=os.sep
+        )
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         assert child.returncode == 0

@@ -37,7 +37,7 @@ def ours() -> list[Any]:
     return [hook for hook in hooks if hook.__module__.startswith("probe.")]
 
 
-LOCKED = ("probe.sessions._add", "probe.sessions._remove_the_dead")
+LOCKED = ("probe.hooks.sessions._add", "probe.hooks.sessions._remove_the_dead")
 
 
 def interrupted(work: Callable[[], Any], at: int) -> bool:
@@ -51,7 +51,7 @@ def interrupted(work: Callable[[], Any], at: int) -> bool:
         nonlocal count
         place = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}"
         # Python takes an interrupt when a call ends, so never between a lock and the block under it.
-        if not place.startswith(("probe.sessions", "probe.interventions", "contextlib")) or place in LOCKED:
+        if not place.startswith(("probe.hooks.sessions", "probe.hooks.intervene", "contextlib")) or place in LOCKED:
             return None
         frame.f_trace_opcodes = True
         count += 1

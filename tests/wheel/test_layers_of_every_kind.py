@@ -12,7 +12,8 @@ from comparing import distance, farthest, flat, gates_swapped, same
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Signal, memory
+from probe import ProbeError, Signal
+from probe.hooks import memory
 
 INPUTS, UNITS, BATCH, TIME = 3, 4, 2, 5
 KINDS = ("LSTM", "projected", "GRU", "tanh", "relu")

@@ -13,10 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import probe
-from probe import Checkpoint, CustomGRU, ProbeError, cli, files, tensor_files
+from probe import Checkpoint, CustomGRU, ProbeError
+from probe.command_line import main
 from probe.loading.checkpoint import Source, run
 from probe.loading.converted import Networks, convert, keys_of
 from probe.loading.modules import Backwards, BothWays, Masked
+from probe.storage import files, tensor_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
 
@@ -310,10 +312,10 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     """A choice that is made once is made for good: what was converted is recorded without it, to the bit."""
     torch.save(nn.RNN(2, 3, nonlinearity="relu").state_dict(), tmp_path / "w.pt")
     words = ["convert", str(tmp_path / "w.pt"), "-o", str(tmp_path / "out")]
-    assert cli.run(words) == 1
+    assert main.run(words) == 1
     assert not (tmp_path / "out").exists()
     _ = capsys.readouterr()
-    assert cli.run([*words, "--activation", "relu"]) == 0
+    assert main.run([*words, "--activation", "relu"]) == 0
     size = (tmp_path / "out" / "model.safetensors").stat().st_size
     assert capsys.readouterr().out == f"{tmp_path / 'out' / 'model.safetensors'} {size} bytes\n"
     (module,) = probe.load(tmp_path / "out").recurrent.values()

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError, Signal
-from probe.cells import narrow
-from probe.machines import Machine
+from probe.methods.machines import Machine
+from probe.recurrent.cells import narrow
 
 LENGTH, CLASSES = 5, 4
 

@@ -15,9 +15,10 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
-from probe import ProbeError, memory
-from probe.calls import Call, read_call
-from probe.layers import Layer, find_layers
+from probe import ProbeError
+from probe.hooks import memory
+from probe.recurrent.calls import Call, read_call
+from probe.recurrent.layers import Layer, find_layers
 
 GB = 1_000_000_000
 SCRIPT = Path(__file__).with_name("memory_peaks.py")
@@ -282,7 +283,7 @@ def test_limits_of_the_process_are_read() -> None:
     """A process with a limit of its own is told what that leaves; without one, what the system has."""
     code = (
         "import resource, sys\n"
-        "from probe import memory\n"
+        "from probe.hooks import memory\n"
         "before = memory.free('cpu')\n"
         "taken = next(memory._numbers(memory.Path('/proc/self/status'), 'VmSize:', 1024))\n"
         "resource.setrlimit(resource.RLIMIT_AS, (taken + 100_000_000, resource.RLIM_INFINITY))\n"

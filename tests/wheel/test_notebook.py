@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 import probe
 from probe import DataFigure, Finding, ProbeError, Range, Rule, Signal
-from probe.recording import LayerRecording, Recording
-from probe.report import Explorer, ExplorerNetwork, Figure, Page, Section
-from probe.report.fragments import described
-from probe.report.maps import draw_map
+from probe.explorer import Explorer, ExplorerNetwork
+from probe.notebook.fragments import described
+from probe.notebook.maps import draw_map
+from probe.recording.recording import LayerRecording, Recording
+from probe.report import Figure, Page, Section
 
 HOSTILE = [
     "</script><img src=x onerror=alert(1)>",

@@ -10,8 +10,8 @@ from known_machines import READ, Reader
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from probe.cells import narrow
-from probe.outputs import answers_by_length
+from probe.methods.outputs import answers_by_length
+from probe.recurrent.cells import narrow
 
 GENERATOR = torch.Generator().manual_seed(3)
 ASKED = {length: torch.randn(300, length, 2, generator=GENERATOR) for length in (4, 6)}

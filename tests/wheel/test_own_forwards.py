@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import probe
 from probe import ProbeError
-from probe.machines import Machine
+from probe.methods.machines import Machine
 
 
 @pytest.fixture

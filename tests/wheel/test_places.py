@@ -17,7 +17,7 @@ from torch import nn
 
 import probe
 from probe import Finding, ProbeError
-from probe.verifying import verify
+from probe.command_line.verify import verify
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
 TAKE: dict[str, Callable[[Any], object]] = {
@@ -75,7 +75,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 def command(*words: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run the command line through a shell, with what stands behind it there."""
-    quoted = " ".join(f"'{word}'" for word in (sys.executable, "-m", "probe.cli", *words))
+    quoted = " ".join(f"'{word}'" for word in (sys.executable, "-m", "probe.command_line.main", *words))
     return subprocess.run(
         f"{quoted} {shell}", shell=True, capture_output=True, check=False, timeout=120, env=os.environ | environment
     )
@@ -129,7 +129,7 @@ WRITES = """
 import sys
 import probe
 from probe import Finding, Range, Rule
-from probe.measurements import Network, measurement, tabulate
+from probe.evidence.measurements import Network, measurement, tabulate
 import torch
 network = Network("netz ä", "trained", torch.nn.LSTM(1, 1), seed=0)
 table = tabulate([measurement("q", "m", network, 1.0)])

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from probe import ProbeError, Signal
-from probe.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
-from probe.probing.linear import fit_linear, held_out_score, r_squared
-from probe.probing.monotone import monotone_score, within_step_correlation
-from probe.probing.prefixes import distinct_prefixes, pool, states_by_step
-from probe.probing.splits import folds, training_rows
+from probe.methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
+from probe.methods.probing.linear import fit_linear, held_out_score, r_squared
+from probe.methods.probing.monotone import monotone_score, within_step_correlation
+from probe.methods.probing.prefixes import distinct_prefixes, pool, states_by_step
+from probe.methods.probing.splits import folds, training_rows
 
 
 def strings(length: int) -> torch.Tensor:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.measurements import Network
-from probe.questions import accuracy
+from probe.evidence.measurements import Network
+from probe.questions.answers import accuracy
 
 LABELS = torch.tensor([0, 1, 1, 2, 2, 2, 2, 3])
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.measurements import Network
-from probe.questions import agreement
+from probe.evidence.measurements import Network
+from probe.questions.answers import agreement
 
 
 class Summing(nn.Module):

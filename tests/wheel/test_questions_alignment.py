@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.causal.alignment import Search, search
-from probe.causal.alignment_controls import halves, mean_gradient, pairs_among
-from probe.causal.interchange import interchange
-from probe.causal.pairs import along
-from probe.causal.support import off_support_distance
-from probe.causal.task import Task
-from probe.figures import style
-from probe.machines import Machine
-from probe.measurements import Network
-from probe.questions import alignment
+from probe.evidence.measurements import Network
+from probe.methods.causal.alignment import Search, search
+from probe.methods.causal.alignment_controls import halves, mean_gradient, pairs_among
+from probe.methods.causal.interchange import interchange
+from probe.methods.causal.pairs import along
+from probe.methods.causal.support import off_support_distance
+from probe.methods.causal.task import Task
+from probe.methods.machines import Machine
+from probe.plots.style import style
+from probe.questions.interventions import alignment
 
 LENGTH = 5
 BITS = (torch.arange(4**LENGTH)[:, None] >> torch.arange(2 * LENGTH - 1, -1, -1)) & 1

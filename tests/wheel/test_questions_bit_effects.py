@@ -12,9 +12,9 @@ from known_machines import LEAD, READ, WINS, Reader, Tally, X, expected
 from torch import nn
 
 from probe import ProbeError
-from probe.figures import style
-from probe.measurements import Network
-from probe.questions import bit_effects
+from probe.evidence.measurements import Network
+from probe.plots.style import style
+from probe.questions.answers import bit_effects
 
 
 def measured(model: nn.Module, concept: torch.Tensor = WINS, **options: Any) -> pd.DataFrame:

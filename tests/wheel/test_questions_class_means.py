@@ -10,11 +10,11 @@ from known_machines import LENGTH, READ, WINS, Reader, Tally, X, machine_of
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.causal.class_means import classes_at
-from probe.causal.task import Task
-from probe.figures import style
-from probe.measurements import Network
-from probe.questions import class_means
+from probe.evidence.measurements import Network
+from probe.methods.causal.class_means import classes_at
+from probe.methods.causal.task import Task
+from probe.plots.style import style
+from probe.questions.interventions import class_means
 
 ALL = list(range(LENGTH - 1))
 

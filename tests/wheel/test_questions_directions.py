@@ -12,16 +12,16 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from probe import ProbeError
-from probe.causal.class_means import classes_at
-from probe.causal.directions import DIRECTIONS
-from probe.causal.interchange import interchange
-from probe.causal.pairs import all_pairs, along, columns
-from probe.causal.support import off_support_distance
-from probe.causal.task import Task
-from probe.figures import style
-from probe.machines import Machine
-from probe.measurements import Network
-from probe.questions import directions
+from probe.evidence.measurements import Network
+from probe.methods.causal.class_means import classes_at
+from probe.methods.causal.directions import DIRECTIONS
+from probe.methods.causal.interchange import interchange
+from probe.methods.causal.pairs import all_pairs, along, columns
+from probe.methods.causal.support import off_support_distance
+from probe.methods.causal.task import Task
+from probe.methods.machines import Machine
+from probe.plots.style import style
+from probe.questions.interventions import directions
 
 
 def lead(scores: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.figures import style
-from probe.measurements import Network
-from probe.questions import dynamics
+from probe.evidence.measurements import Network
+from probe.plots.style import style
+from probe.questions.states import dynamics
 
 LENGTH = 5
 BITS = (torch.arange(2**LENGTH)[:, None] >> torch.arange(LENGTH - 1, -1, -1)) & 1

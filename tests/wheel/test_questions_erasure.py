@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.causal.alignment import Search, search
-from probe.causal.alignment_controls import halves
-from probe.causal.erasure import leace, one_hot, projected_out
-from probe.causal.task import Task
-from probe.figures import style
-from probe.machines import Machine
-from probe.measurements import Network
-from probe.questions import erasure
+from probe.evidence.measurements import Network
+from probe.methods.causal.alignment import Search, search
+from probe.methods.causal.alignment_controls import halves
+from probe.methods.causal.erasure import leace, one_hot, projected_out
+from probe.methods.causal.task import Task
+from probe.methods.machines import Machine
+from probe.plots.style import style
+from probe.questions.interventions import erasure
 
 LENGTH = 5
 BITS = (torch.arange(4**LENGTH)[:, None] >> torch.arange(2 * LENGTH - 1, -1, -1)) & 1

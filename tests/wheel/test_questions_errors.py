@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.measurements import Network
-from probe.outputs import per_row
-from probe.questions import accuracy, cell_trajectories, linear_readout, other_lengths, single_units, state_patching
+from probe.evidence.measurements import Network
+from probe.methods.outputs import per_row
+from probe.questions.answers import accuracy, other_lengths
+from probe.questions.interventions import state_patching
+from probe.questions.states import cell_trajectories, linear_readout, single_units
 
 X = torch.randn(6, 5, 2, generator=torch.Generator().manual_seed(0))
 CONCEPT = (X[:, :, 0] > X[:, :, 1]).cumsum(1)

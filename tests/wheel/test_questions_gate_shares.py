@@ -13,12 +13,12 @@ from known_machines import LEAD, READ, WINS, Reader, Tally, X, expected, machine
 from torch import nn
 
 from probe import ProbeError
-from probe.decomposition.contexts import changed_at
-from probe.decomposition.gates import gate_table
-from probe.decomposition.shapley import pooled_shares
-from probe.figures import style
-from probe.measurements import Network
-from probe.questions import gate_shares
+from probe.evidence.measurements import Network
+from probe.methods.decomposition.contexts import changed_at
+from probe.methods.decomposition.gates import gate_table
+from probe.methods.decomposition.shapley import pooled_shares
+from probe.plots.style import style
+from probe.questions.interventions import gate_shares
 
 
 def measured(model: nn.Module, concept: torch.Tensor = WINS, **options: Any) -> pd.DataFrame:

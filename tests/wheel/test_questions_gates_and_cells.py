@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from probe import ProbeError, record
-from probe.figures import style
-from probe.measurements import Network
-from probe.questions import cell_trajectories, gate_activity
+from probe.evidence.measurements import Network
+from probe.plots.style import style
+from probe.questions.states import cell_trajectories, gate_activity
 
 LENGTH = 5
 

@@ -12,10 +12,10 @@ from known_machines import LEAD, READ, WINS, Reader, Tally, X, answer, machine_o
 from torch import nn
 
 from probe import ProbeError
-from probe.decomposition.noise import noisy_accuracy
-from probe.figures import style
-from probe.measurements import Network
-from probe.questions import noise_margin
+from probe.evidence.measurements import Network
+from probe.methods.decomposition.noise import noisy_accuracy
+from probe.plots.style import style
+from probe.questions.states import noise_margin
 
 
 def measured(model: nn.Module, concept: torch.Tensor = WINS, **options: Any) -> pd.DataFrame:

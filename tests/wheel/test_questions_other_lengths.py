@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.measurements import Network
-from probe.questions import other_lengths
+from probe.evidence.measurements import Network
+from probe.questions.answers import other_lengths
 
 REFERENCE, LENGTHS = 6, range(4, 9)
 

@@ -6,13 +6,13 @@ import torch
 from torch import nn
 
 from probe import ProbeError
-from probe.figures import style
-from probe.measurements import Network
-from probe.probing.controls import signed_sums
-from probe.probing.linear import held_out_score
-from probe.probing.prefixes import states_by_step
-from probe.probing.splits import folds
-from probe.questions import linear_readout, single_units
+from probe.evidence.measurements import Network
+from probe.methods.probing.controls import signed_sums
+from probe.methods.probing.linear import held_out_score
+from probe.methods.probing.prefixes import states_by_step
+from probe.methods.probing.splits import folds
+from probe.plots.style import style
+from probe.questions.states import linear_readout, single_units
 
 Data = tuple[torch.Tensor, torch.Tensor]
 

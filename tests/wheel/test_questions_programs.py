@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.abstraction.programs import Drifting
-from probe.measurements import Network
-from probe.questions import programs
+from probe.evidence.measurements import Network
+from probe.methods.abstraction.programs import Drifting
+from probe.questions.answers import programs
 
 REFERENCE = 6
 ALPHABET = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # a win, a loss

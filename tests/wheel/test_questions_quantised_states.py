@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.abstraction.quantised import class_means, quantised_run
-from probe.figures import style
-from probe.machines import Machine
-from probe.measurements import Network
-from probe.questions import quantised_states
+from probe.evidence.measurements import Network
+from probe.methods.abstraction.quantised import class_means, quantised_run
+from probe.methods.machines import Machine
+from probe.plots.style import style
+from probe.questions.states import quantised_states
 
 LENGTH = 5
 BITS = (torch.arange(2**LENGTH)[:, None] >> torch.arange(LENGTH - 1, -1, -1)) & 1

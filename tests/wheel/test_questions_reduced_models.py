@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.abstraction.reduced import fit_affine
-from probe.figures import style
-from probe.machines import Machine
-from probe.measurements import Network
-from probe.questions import reduced_models
+from probe.evidence.measurements import Network
+from probe.methods.abstraction.reduced import fit_affine
+from probe.methods.machines import Machine
+from probe.plots.style import style
+from probe.questions.states import reduced_models
 
 REFERENCE = 5
 

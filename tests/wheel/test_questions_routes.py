@@ -13,12 +13,12 @@ from known_machines import LEAD, READ, WINS, Reader, Tally, X, answer, expected,
 from torch import Tensor
 
 from probe import ProbeError
-from probe.decomposition.contexts import changed_at
-from probe.decomposition.routes import route_table
-from probe.decomposition.shapley import pooled_shares
-from probe.figures import style
-from probe.measurements import Network
-from probe.questions import routes
+from probe.evidence.measurements import Network
+from probe.methods.decomposition.contexts import changed_at
+from probe.methods.decomposition.routes import route_table
+from probe.methods.decomposition.shapley import pooled_shares
+from probe.plots.style import style
+from probe.questions.interventions import routes
 
 
 def shares(table: pd.DataFrame) -> dict[str, float]:

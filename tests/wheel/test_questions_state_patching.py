@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError, Signal
-from probe.causal.interchange import interchange
-from probe.causal.pairs import all_pairs, columns
-from probe.causal.task import Task
-from probe.machines import Machine
-from probe.measurements import Network
-from probe.questions import patched_runs, state_patching
+from probe.evidence.measurements import Network
+from probe.methods.causal.interchange import interchange
+from probe.methods.causal.pairs import all_pairs, columns
+from probe.methods.causal.task import Task
+from probe.methods.machines import Machine
+from probe.questions.interventions import patched_runs, state_patching
 
 LENGTH, CLASSES = 6, 7
 
@@ -175,7 +175,7 @@ class Gru(nn.Module):
 
 
 def test_a_gru_has_its_whole_state_and_no_part():
-    """All pairs, as `probe.causal` runs them; another concept and layer; the check holds."""
+    """All pairs, as `probe.methods.causal` runs them; another concept and layer; the check holds."""
     lead = 2 * WINS - torch.arange(1, LENGTH + 1)
     options: dict[str, Any] = {"layer": "rnn[0]", "answer": lambda s: 2 * answer(s) - LENGTH, "expected": expected}
     model = Gru()

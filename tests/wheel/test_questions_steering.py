@@ -9,13 +9,13 @@ import torch
 from known_machines import LEAD, READ, WINS, Reader, Tally, X, machine_of
 
 from probe import ProbeError
-from probe.causal.class_means import classes_at
-from probe.causal.directions import shift_by_one
-from probe.causal.support import Support
-from probe.causal.task import Task
-from probe.figures import style
-from probe.measurements import Network
-from probe.questions import steering
+from probe.evidence.measurements import Network
+from probe.methods.causal.class_means import classes_at
+from probe.methods.causal.directions import shift_by_one
+from probe.methods.causal.support import Support
+from probe.methods.causal.task import Task
+from probe.plots.style import style
+from probe.questions.interventions import steering
 
 
 def value(table: pd.DataFrame, metric: str, kind: str, dose: str = "") -> float:

@@ -9,11 +9,11 @@ import torch
 from known_machines import LENGTH, READ, WINS, Reader, Tally, X, machine_of
 
 from probe import ProbeError
-from probe.causal.ablation import Resampling
-from probe.figures import style
-from probe.machines import Machine
-from probe.measurements import Network
-from probe.questions import unit_ablation
+from probe.evidence.measurements import Network
+from probe.methods.causal.ablation import Resampling
+from probe.methods.machines import Machine
+from probe.plots.style import style
+from probe.questions.interventions import unit_ablation
 
 
 def by_hand(machine: Machine, resampling: Resampling, columns: list[int], draw: int) -> tuple[list[int], list[float]]:
@@ -69,7 +69,7 @@ def test_draws_can_be_fewer_and_are_run_in_pieces(monkeypatch: pytest.MonkeyPatc
     own = machine.unit(0)
     every = resampling.answers(own).expected.view(32, 7)
     assert torch.allclose(resampling.answers(own, draws=2).expected.view(32, 2), every[:, :2], atol=1e-12)
-    monkeypatch.setattr("probe.causal.ablation._ROWS", 64)
+    monkeypatch.setattr("probe.methods.causal.ablation._ROWS", 64)
     assert torch.allclose(resampling.answers(own).expected.view(32, 7), every, atol=1e-12)
 
 

@@ -11,12 +11,12 @@ from known_machines import LEAD, READ, WINS, Reader, Tally, X, expected, machine
 from torch import nn
 
 from probe import ProbeError
-from probe.decomposition.contexts import changed_at
-from probe.decomposition.shapley import pooled_shares
-from probe.decomposition.units import unit_table
-from probe.figures import style
-from probe.measurements import Network
-from probe.questions import unit_shares
+from probe.evidence.measurements import Network
+from probe.methods.decomposition.contexts import changed_at
+from probe.methods.decomposition.shapley import pooled_shares
+from probe.methods.decomposition.units import unit_table
+from probe.plots.style import style
+from probe.questions.interventions import unit_shares
 
 
 def measured(model: nn.Module, concept: torch.Tensor = WINS, **options: object) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def test_a_gru_with_another_concept_shares_what_its_tables_say() -> None:
 
 def test_the_correlated_unit_is_that_of_single_units() -> None:
     """The unit of claim 1a: the largest absolute correlation within steps."""
-    from probe.questions import single_units
+    from probe.questions.states import single_units
 
     network = [Network("it", "trained", Reader("lstm", 4))]
     found = single_units.measure(network, X, LEAD)

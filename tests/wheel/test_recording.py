@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 import probe
 from probe import ProbeError, Signal
-from probe.cells import cell
+from probe.recurrent.cells import cell
 
 SIGMOID = {"input_gate", "forget_gate", "output_gate"}
 #: torch's documentation of nn.LSTM: rows of weight_ih_l0 are W_ii, W_if, W_ig, W_io.

@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Signal, cli, tensor_files
+from probe import ProbeError, Signal
+from probe.command_line import main
+from probe.storage import tensor_files
 
 
 def test_a_saved_recording_comes_back_whole(pair: nn.Module, x: Tensor, tmp_path: Any) -> None:
@@ -128,6 +130,6 @@ def test_a_changed_description_is_refused(
     _ = path.write_bytes(tensor_files.as_bytes(found.tensors, {"recording": described}))
     with pytest.raises(ProbeError, match=rf"cannot be read as a recording \(.*{message}"):
         _ = probe.load_recording(path)
-    assert cli.run(["show", str(path)]) == 1
+    assert main.run(["show", str(path)]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 import probe
 from probe.errors import ProbeError
-from probe.report import Details, Explorer, ExplorerNetwork, Page, Section, Text
-from probe.report.embedded import LIMIT
+from probe.explorer import Explorer, ExplorerNetwork
+from probe.explorer.networks import LIMIT
+from probe.report import Details, Page, Section, Text
 
 BITS = {"a": [0.0, 1.0, 2.0], "b": [1.0, 0.0, 0.5], "c": [1.0, 1.0, 1.0]}
 HOSTILE = "</script><img src=x onerror=alert(1)><!-- \u2028 \ud800 & \x00"

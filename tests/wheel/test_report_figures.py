@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from probe.errors import ProbeError
-from probe.figures import PALETTE, ROLE_STYLE, axes_or_new, new_figure, role_style, style
+from probe.plots.style import PALETTE, ROLE_STYLE, axes_or_new, new_figure, role_style, style
 
 WHITE, DARK_PAGE = "#ffffff", "#14171a"
 

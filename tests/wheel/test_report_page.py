@@ -16,7 +16,7 @@ import pytest
 
 import probe
 from probe.errors import ProbeError
-from probe.measurements import tabulate
+from probe.evidence.measurements import tabulate
 from probe.report import Code, CodeSpan, Details, Figure, Link, Page, Points, Section, Strong, Table, Text, Verdict
 from probe.studies.tables import row
 

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 import probe
-from probe.abstraction.programs import as_tuples, run_program
 from probe.errors import ProbeError
-from probe.report import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram, Page, Section
+from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
+from probe.methods.abstraction.programs import as_tuples, run_program
+from probe.report import Page, Section
 
 BITS = {"a": [0.0, 1.0, 2.0], "b": [1.0, 0.0, 0.5], "c": [1.0, 1.0, 1.0]}
 FLAT = dict.fromkeys("abc", 0)

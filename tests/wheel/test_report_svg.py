@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from probe.errors import ProbeError
-from probe.figures import BLUE, new_figure, style
+from probe.plots.style import BLUE, new_figure, style
 from probe.report import figure_to_svg, inline_svg
 from probe.report.svg import MAX_BYTES
 

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torchs
 
 import probe
-from probe import ProbeError, sessions
-from probe.layers import find_layers
-from probe.sessions import Session
+from probe import ProbeError
+from probe.hooks import sessions
+from probe.hooks.sessions import Session
+from probe.recurrent.layers import find_layers
 
 
 @pytest.fixture

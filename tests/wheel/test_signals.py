@@ -6,7 +6,7 @@ import pytest
 
 from probe import ProbeError, Signal
 from probe.errors import unknown
-from probe.signals import as_indices, as_signal, within
+from probe.recurrent.signals import as_indices, as_signal, within
 
 
 def test_a_member_and_its_value_are_the_same_name() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from probe.statistics import median_interval, share_interval
+from probe.evidence.intervals import median_interval, share_interval
 
 
 def test_the_medians_interval_is_conovers() -> None:

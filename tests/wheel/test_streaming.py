@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import probe
-from probe import ProbeError, Signal, streaming
-from probe.batches import map_tensors
+from probe import ProbeError, Signal
+from probe.hooks import streaming
+from probe.recurrent.batches import map_tensors
 
 TIME, INPUTS, UNITS = 5, 3, 4
 
@@ -304,7 +305,7 @@ def test_a_broken_folder_is_refused(name: str, x: Tensor, tmp_path: Path) -> Non
 
 def test_rows_that_depend_on_each_other_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A model that centres its batch says other things in stretches; in one stretch it is recorded."""
-    from probe import streaming
+    from probe.hooks import streaming
 
     class Centred(nn.Module):
         def __init__(self) -> None:

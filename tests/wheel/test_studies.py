@@ -13,6 +13,7 @@ from studied import Report, answer, bits, ones, planted, report_of, study_of, wi
 from torch import nn
 
 from probe import Concept, Finding, Readout, Study
+from probe.explorer import Explorer
 from probe.report.inline import plain
 
 
@@ -255,8 +256,8 @@ def test_few_sequences_and_constant_concepts_are_said(tmp_path: Path) -> None:
 
 def test_the_explorer_runs_the_network_with_its_head(of_planted: Report) -> None:
     """A small network is on the page, with the head's answers as classes."""
-    explorer = of_planted.page.explorer
-    assert explorer is not None
+    explorer = of_planted.page.live
+    assert isinstance(explorer, Explorer)
     assert explorer.data is not None
     described = json.loads(explorer.data)
     assert described["classes"] == [str(answer) for answer in range(9)]

@@ -11,10 +11,10 @@ from studied import bits, planted, study_of
 from torch import nn
 
 from probe import ProbeError
-from probe.studies import exchanging
-from probe.studies.prepared import prepare
-from probe.studies.sample import chosen_rows, draw
-from probe.studies.sightings import Sightings
+from probe.studies.definition.prepared import prepare
+from probe.studies.questions import interchange
+from probe.studies.sampling.activations import Sightings
+from probe.studies.sampling.sample import chosen_rows, draw
 
 
 def test_values_only_where_nothing_is_looked_at_are_refused() -> None:
@@ -40,7 +40,7 @@ def test_states_that_do_not_differ_are_not_exchanged(kind: Any) -> None:
             model.weight_ih_l0[6:12] = 0
             model.bias_ih_l0[6:12] = -800
     for network, middle in ((model, x), (zeroed(kind), bits(40))):
-        found = exchanging.ask(Sightings(prepare(study_of(network, inputs=middle))), "exchange")
+        found = interchange.ask(Sightings(prepare(study_of(network, inputs=middle))), "exchange")
         assert "3 steps before their end all sequences have the same state of [0], so" in found.notes["answer"]
         assert not len(found.measurements)
 

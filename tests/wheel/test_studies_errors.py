@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from probe.studies.study_file import read_study
 from safetensors.torch import save_file
 from studied import STUDY, bits, head, ones, planted, study_of, written
 from torch import nn
 
-from probe import Concept, ProbeError, Readout, Study, cli
-from probe.studies.files import read_study
-from probe.studies.prepared import prepare
+from probe import Concept, ProbeError, Readout, Study
+from probe.command_line import main
+from probe.studies.definition.prepared import prepare
 
 WEIGHT, BIAS = head()
 X = bits(12)
@@ -167,12 +168,12 @@ def test_what_is_no_study_is_told(name: str, text: str | None, message: str, tmp
 def test_the_command_line_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1 for a study that does not fit, 2 for wrong usage; one line on stderr, nothing on stdout."""
     path = written(tmp_path, STUDY.replace("functions.py:ones", "functions.py:broken"))
-    assert cli.run(["report", str(path), "-o", str(tmp_path / "report")]) == 1
+    assert main.run(["report", str(path), "-o", str(tmp_path / "report")]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"rnn-probe: The concept 'ones' .*\n", err)
-    assert cli.run(["report", str(path)]) == 2
-    assert cli.run(["report", str(path), "-o", str(tmp_path), "--bogus"]) == 2
+    assert main.run(["report", str(path)]) == 2
+    assert main.run(["report", str(path), "-o", str(tmp_path), "--bogus"]) == 2
 
 
 def test_two_networks_in_a_file_must_be_chosen_from(tmp_path: Path) -> None:

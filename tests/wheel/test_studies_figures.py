@@ -14,19 +14,19 @@ from studied import answer, bits, planted, report_of, study_of
 from torch import nn
 
 from probe import Concept, Readout, Study
-from probe.findings import DataFigure
-from probe.measurements import tabulate
+from probe.evidence.findings import DataFigure
+from probe.evidence.measurements import tabulate
+from probe.plots.study_figures import drawing, drawn, labels, shortened, spread
+from probe.recurrent.signals import Signal
 from probe.report.svg import MAX_BYTES
-from probe.signals import Signal
-from probe.studies import ablating, exchanging, gates, reading_figures
-from probe.studies.asking import reading_names
-from probe.studies.concepts import MOST_CATEGORIES
-from probe.studies.drawing import drawing, drawn, labels, shortened, spread
-from probe.studies.observed import Gate
-from probe.studies.prepared import prepare
-from probe.studies.probing import Target
-from probe.studies.sample import draw
-from probe.studies.sightings import Sightings
+from probe.studies.definition.concepts import MOST_CATEGORIES
+from probe.studies.definition.prepared import prepare
+from probe.studies.questions import ablation, gates, interchange, reading_figures
+from probe.studies.questions.reading import question_names
+from probe.studies.sampling.activations import Sightings
+from probe.studies.sampling.network_states import Gate
+from probe.studies.sampling.probes import Target
+from probe.studies.sampling.sample import draw
 from probe.studies.tables import NULL, TWIN, row
 
 HOSTILE = "$x_{$ \\frac <b>&amp; \x07\n" + "a very long name " * 40
@@ -66,7 +66,7 @@ def test_a_concept_of_many_values_is_drawn(count: int) -> None:
     picked = np.where(ones, RNG.integers(half, count, (120, 9)), RNG.integers(0, half, (120, 9)))
     values = np.array(texts(count), dtype=object)[picked]
     study = study_with(values)
-    (name,) = reading_names(prepare(study)).values()
+    (name,) = question_names(prepare(study)).values()
     found = answer(study, name)
     assert len(found.figures) == 3
     for figure in found.figures:
@@ -137,7 +137,7 @@ def test_gates_of_many_layers_units_and_steps_are_drawn(count: int, units: int, 
 def test_units_of_layers_with_long_names_are_drawn() -> None:
     """24 ablated units of a stack, each named by its layer."""
     rows = [row("a", "unit_drop", RNG.random(), units=f"{HOSTILE}[{unit}]:{unit}") for unit in range(24)]
-    fits(ablating._figure("ablation", tabulate(rows), True))
+    fits(ablation._figure("ablation", tabulate(rows), True))
 
 
 @pytest.mark.parametrize("count", [0, 3, 40])
@@ -153,7 +153,7 @@ def test_many_parts_put_into_a_run_are_drawn(count: int) -> None:
         for name, units, kind in kinds
         for metric in ("followed", "shift", "off_support")
     ]
-    figure = exchanging._figure("exchange", tabulate(rows), True)
+    figure = interchange._figure("exchange", tabulate(rows), True)
     fits(figure)
     assert ("12 of 40 parts of the state are drawn" in figure.caption) is (count == 40)
 

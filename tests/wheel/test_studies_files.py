@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from probe.studies.study_file import read_study
 from safetensors.torch import save_file
 from studied import STUDY, UNITS, bits, head, planted, study_of, written
 from torch import nn
 
 import probe
-from probe import ProbeError, cli
+from probe import ProbeError
+from probe.command_line import main
 from probe.loading.checkpoint import Source
-from probe.studies.files import read_study
-from probe.studies.loading import open_network
-from probe.studies.prepared import prepare
+from probe.studies.definition.network import open_network
+from probe.studies.definition.prepared import prepare
 
 
 def of_tensorflow(folder: Path, forget_bias: float) -> Path:
@@ -198,20 +199,20 @@ def test_a_first_study_file_names_what_is_open_and_what_was_said(
     monkeypatch.chdir(tmp_path)
     _ = written(tmp_path)
     _ = of_tensorflow(tmp_path, 1.0)
-    assert cli.run(["new-study", "weights.npz", "-o", "open.toml"]) == 0
+    assert main.run(["new-study", "weights.npz", "-o", "open.toml"]) == 0
     text = Path("open.toml").read_text()
     assert "# forget_bias = ...   # FILL IN, without the #; usual are 1.0" in text
     assert '# weight = "softmax_w"   # could be: (unit, score) = (6, 9)' in text
     assert '# bias = "softmax_b"' in text
-    assert cli.run(["report", "open.toml", "-o", "report"]) == 1
+    assert main.run(["report", "open.toml", "-o", "report"]) == 1
     assert "In the study's file: forget_bias = ..., under [network]." in capsys.readouterr().err
     words = ["--forget-bias", "1", "--names", "softmax_b=", "-o", "said.toml"]
-    assert cli.run(["new-study", "weights.npz", *words]) == 0
+    assert main.run(["new-study", "weights.npz", *words]) == 0
     text = Path("said.toml").read_text()
     assert "forget_bias = 1.0\n" in text
     assert 'names = {"softmax_b" = ""}' in text
     np.save("concept.npy", np.cumsum(bits()[:, :, 0], axis=1))
     assert prepare(read_study(Path("said.toml"))).opened.name == "rnn/basic_lstm_cell"
-    assert cli.run(["inspect", "weights.npz", "--json"]) == 0
+    assert main.run(["inspect", "weights.npz", "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out.split("bytes\n")[-1])["open"]
     assert (one["argument"], one["option"], one["layer"]) == ("forget_bias", "--forget-bias", "rnn/basic_lstm_cell")

@@ -14,8 +14,9 @@ import torch
 from studied import answer, bits, head, ones, planted, report_of, study_of, without_pictures, written
 from torch import Tensor
 
-from probe import ProbeError, Readout, cli
-from probe.studies.prepared import prepare
+from probe import ProbeError, Readout
+from probe.command_line import main
+from probe.studies.definition.prepared import prepare
 
 QUITS = """
 import sys
@@ -53,7 +54,7 @@ def test_code_that_ends_the_process_is_an_error(
     study = written(tmp_path)
     parts = {"top": "", "concept": "", "program": ""} | {place: "sys.exit(0)"}
     _ = (tmp_path / "functions.py").write_text(QUITS.format(**parts), encoding="utf-8")
-    assert cli.run(["report", str(study), "-o", str(tmp_path / "report"), "--quiet"]) == 1
+    assert main.run(["report", str(study), "-o", str(tmp_path / "report"), "--quiet"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -63,7 +64,7 @@ def test_code_that_ends_the_process_is_an_error(
 def test_a_python_study_that_exits_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """So is what a script does at its end, and what a command does that nobody foresaw."""
     _ = (tmp_path / "study.py").write_text("import sys\nsys.exit()\n", encoding="utf-8")
-    assert cli.run(["report", str(tmp_path / "study.py"), "-o", str(tmp_path / "report")]) == 1
+    assert main.run(["report", str(tmp_path / "study.py"), "-o", str(tmp_path / "report")]) == 1
     assert "study.py, line 2" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
 
@@ -72,8 +73,8 @@ def test_what_exits_somewhere_else_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The exit code never says that all went well where the command was not done."""
-    monkeypatch.setattr(cli, "app", lambda *_words, **_options: sys.exit(0))
-    assert cli.run(["show", "x"]) == 1
+    monkeypatch.setattr(main, "app", lambda *_words, **_options: sys.exit(0))
+    assert main.run(["show", "x"]) == 1
     assert "asked to exit (0) before the command was done" in capsys.readouterr().err
 
 

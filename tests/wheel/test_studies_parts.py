@@ -13,29 +13,21 @@ from torch import nn
 
 import probe
 from probe import Checkpoint, Concept, ProbeError, Readout, Study
-from probe.layers import find_layers
 from probe.loading.checkpoint import Source
-from probe.loading.held import Held
 from probe.loading.modules import BothWays, Masked
-from probe.probing.prefixes import distinct_prefixes
-from probe.studies import tail
-from probe.studies.concepts import resolve
-from probe.studies.fitting import MOST_FEATURES, features_of, told_categories, told_numbers
-from probe.studies.observed import run
-from probe.studies.prepared import prepare
-from probe.studies.probing import (
-    Target,
-    clock,
-    detrended,
-    follows,
-    last_inputs,
-    next_inputs,
-    sums_of_inputs,
-)
-from probe.studies.sample import draw, first_of_prefix, reads_ahead
-from probe.studies.scores import Score, of_categories, of_numbers
-from probe.studies.tasks import task_of
-from probe.studies.twins import FRESH, SHUFFLED, twins
+from probe.loading.named_network import Held
+from probe.methods.probing.prefixes import distinct_prefixes
+from probe.recurrent.layers import find_layers
+from probe.studies.definition.concepts import resolve
+from probe.studies.definition.prepared import prepare
+from probe.studies.sampling import tail
+from probe.studies.sampling.fits import MOST_FEATURES, features_of, told_categories, told_numbers
+from probe.studies.sampling.network_states import run
+from probe.studies.sampling.probes import Target, clock, detrended, follows, last_inputs, next_inputs, sums_of_inputs
+from probe.studies.sampling.random_weights import FRESH, SHUFFLED, twins
+from probe.studies.sampling.sample import draw, first_of_prefix, reads_ahead
+from probe.studies.sampling.scores import Score, of_categories, of_numbers
+from probe.studies.sampling.tasks import task_of
 
 X = bits(40)
 LENGTHS = np.arange(40) % 8 + 1

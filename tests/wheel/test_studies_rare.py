@@ -11,12 +11,12 @@ from studied import answer, bits
 from torch import nn
 
 from probe import Concept, Finding, Study
-from probe.machines import Answers
-from probe.studies.ablating import Loss
-from probe.studies.fitting import told_categories
-from probe.studies.prepared import prepare
-from probe.studies.sample import draw
-from probe.studies.scores import of_categories
+from probe.methods.machines import Answers
+from probe.studies.definition.prepared import prepare
+from probe.studies.questions.ablation import Loss
+from probe.studies.sampling.fits import told_categories
+from probe.studies.sampling.sample import draw
+from probe.studies.sampling.scores import of_categories
 
 SPELLINGS = {
     "as numbers": quoted,

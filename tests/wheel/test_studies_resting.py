@@ -11,12 +11,12 @@ from studied import bits, ones, study_of
 from torch import nn
 
 from probe import Finding, Study
-from probe.layers import find_layers
 from probe.loading.modules import BothWays
-from probe.machines import Machine
-from probe.studies import resting
-from probe.studies.prepared import prepare
-from probe.studies.sightings import Sightings
+from probe.methods.machines import Machine
+from probe.recurrent.layers import find_layers
+from probe.studies.definition.prepared import prepare
+from probe.studies.questions import resting
+from probe.studies.sampling.activations import Sightings
 
 
 def latch() -> nn.GRU:

@@ -19,8 +19,9 @@ from safetensors.torch import save_file
 from studied import FUNCTIONS, STUDY, bits, planted, study_of, written
 from torch import nn
 
-from probe import ProbeError, cli
-from probe.studies.study import Progress
+from probe import ProbeError
+from probe.command_line import main
+from probe.studies.run import Progress
 
 SMALL = STUDY.partition("[readout]")[0]
 
@@ -62,7 +63,7 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
 def test_a_killed_command_goes_on(tmp_path: Path) -> None:
     """A process that is killed leaves whole answers; the command run again keeps them and writes the page."""
     path, folder = written(tmp_path, SMALL), tmp_path / "report"
-    command = [sys.executable, "-m", "probe.cli", "report", str(path), "-o", str(folder)]
+    command = [sys.executable, "-m", "probe.command_line.main", "report", str(path), "-o", str(folder)]
     done = folder / "findings" / "network" / "finding.json"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 120
@@ -116,7 +117,7 @@ def test_another_study_is_refused(more: dict[str, object], changed: str, report:
 
 def test_a_report_of_another_version_is_refused(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a question computes may have changed between two versions."""
-    monkeypatch.setattr("probe.studies.identity.version", lambda name: "99.0")
+    monkeypatch.setattr("probe.studies.definition.identity.version", lambda name: "99.0")
     with pytest.raises(ProbeError, match=r"another study: version of rnn-probe differ.*--overwrite"):
         study_of(planted(), **FEW).run(report)
 
@@ -143,21 +144,21 @@ def test_an_interrupt_is_told_and_nothing_is_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C gives exit code 130 and leaves what was answered."""
-    from probe.studies import gates
+    from probe.studies.questions import gates
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(gates, "ask", interrupted)
     path = written(tmp_path, SMALL)
-    assert cli.run(["report", str(path), "-o", str(tmp_path / "report")]) == 130
+    assert main.run(["report", str(path), "-o", str(tmp_path / "report")]) == 130
     assert capsys.readouterr().err == "rnn-probe: interrupted\n"
     assert (tmp_path / "report" / "findings" / "reading-ones" / "finding.json").is_file()
 
 
 def test_the_seed_of_the_command_line_is_that_of_the_study(tmp_path: Path) -> None:
     """`--seed` takes the place of the file's own."""
-    from probe.studies.files import read_study
+    from probe.studies.study_file import read_study
 
     path = written(tmp_path, SMALL.replace("[network]", "seed = 5\n[network]", 1))
     assert (read_study(path).seed, read_study(path, 7).seed) == (5, 7)
@@ -172,7 +173,7 @@ def test_a_python_file_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[
         "study = probe.Study(here / 'weights.safetensors', here / 'inputs.npy', {'ones': ones})\n"
     )
     (tmp_path / "functions.py").write_text(FUNCTIONS)
-    assert cli.run(["report", str(tmp_path / "mine.py"), "-o", str(tmp_path / "report"), "--quiet"]) == 0
+    assert main.run(["report", str(tmp_path / "mine.py"), "-o", str(tmp_path / "report"), "--quiet"]) == 0
     page = tmp_path / "report" / "index.html"
     assert capsys.readouterr().out == f"{page} {page.stat().st_size} bytes\n"
 
@@ -184,23 +185,23 @@ def test_a_first_study_file_says_what_is_in_the_checkpoint_and_runs_once_filled_
     monkeypatch.chdir(tmp_path)
     _ = written(tmp_path)
     (tmp_path / "study.toml").unlink()
-    assert cli.run(["new-study", "weights.safetensors"]) == 0
+    assert main.run(["new-study", "weights.safetensors"]) == 0
     assert capsys.readouterr().out == f"study.toml {os.path.getsize('study.toml')} bytes\n"
     text = Path("study.toml").read_text()
     assert "[0]: LSTM, 1 input, 6 units" in text
     assert '# weight = "head.weight"   # could be: (score, unit) = (9, 6)' in text
     assert tomllib.loads(text)["network"]["file"] == "weights.safetensors"
-    assert cli.run(["new-study", "weights.safetensors"]) == 1
+    assert main.run(["new-study", "weights.safetensors"]) == 1
     assert "exists" in capsys.readouterr().err
     np.save("concept.npy", np.cumsum(bits()[:, :, 0], axis=1))
-    assert cli.run(["report", "study.toml", "-o", "report"]) == 0
+    assert main.run(["report", "study.toml", "-o", "report"]) == 0
 
 
 def test_a_first_study_file_of_several_networks_asks_which(tmp_path: Path) -> None:
     """Both are listed with their layers, and the line to be filled in is no comment."""
     tensors = {f"{name}.{key}": value for name in ("a", "b") for key, value in nn.GRU(2, 3).state_dict().items()}
     save_file({**tensors, "more": torch.zeros(3)}, tmp_path / "two.safetensors")
-    assert cli.run(["new-study", str(tmp_path / "two.safetensors"), "-o", str(tmp_path / "s.toml")]) == 0
+    assert main.run(["new-study", str(tmp_path / "two.safetensors"), "-o", str(tmp_path / "s.toml")]) == 0
     text = (tmp_path / "s.toml").read_text()
     assert '\nname = "a"   # FILL IN which of them' in text
     assert "b[0]: GRU, 2 inputs, 3 units" in text
@@ -223,7 +224,7 @@ def test_a_first_study_file_offers_what_sounds_like_a_head_first(
     tensors = {f"rnn.{key}": value for key, value in nn.GRU(7, 5).state_dict().items()}
     tensors |= {name: torch.zeros(9, 5) for name in names}
     save_file(tensors, tmp_path / "one.safetensors")
-    assert cli.run(["new-study", str(tmp_path / "one.safetensors"), "-o", str(tmp_path / "s.toml")]) == 0
+    assert main.run(["new-study", str(tmp_path / "one.safetensors"), "-o", str(tmp_path / "s.toml")]) == 0
     text = (tmp_path / "s.toml").read_text()
     assert f'# weight = "{first}"   # could be: (score, unit) = (9, 5)' in text
     # Uncommented, every line that is written as one of TOML is one.

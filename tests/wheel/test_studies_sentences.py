@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from probe.measurements import tabulate
-from probe.studies import ablating, answering, exchanging_words
+from probe.evidence.measurements import tabulate
 from probe.studies.page import _letters
-from probe.studies.reading_words import CLOCK, Beside, _selectivity, _unit, _verdict
+from probe.studies.questions import ablation, answering, interchange_words
+from probe.studies.questions.reading_words import CLOCK, Beside, _selectivity, _unit, _verdict
 from probe.studies.tables import NULL, TWIN, row
 
 
@@ -20,7 +20,7 @@ def test_answers_in_another_order_are_said_to_be_wrong_first() -> None:
     assert wrong.startswith("The answers are mostly wrong: right on 0.0%, where always giving")
     assert "20.0%. Are the scores (or answers=) in another order" in wrong
     assert not answering.wrong_in(np.zeros(400), right)
-    said = ablating.words(ablated(1.0, 0.8, 1.0, 0.0), "x", True, False, wrong)
+    said = ablation.words(ablated(1.0, 0.8, 1.0, 0.0), "x", True, False, wrong)
     assert said.startswith(wrong)
     assert "does not" not in said
 
@@ -51,7 +51,7 @@ def exchanged(nothing: float, whole: float, units: float, twin: float) -> pd.Dat
 )
 def test_the_highest_control_is_the_highest_that_is_shown(units: float, twin: float, said: str) -> None:
     """A re-initialised network with a fitted head is a control as random directions are, each by itself."""
-    assert said in exchanging_words.answer(exchanged(0.05, 1.0, units, twin), "x", levels=True)
+    assert said in interchange_words.answer(exchanged(0.05, 1.0, units, twin), "x", levels=True)
 
 
 def ablated(own: float, every: float, moved: float, drop: float) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def ablated(own: float, every: float, moved: float, drop: float) -> pd.DataFrame
 )
 def test_what_ablations_come_to_is_said_first(numbers: tuple[float, ...], begins: str, has: str) -> None:
     """Answers that change depend on the states, right or wrong; and a unit that costs little does not lead."""
-    said = ablating.words(ablated(*numbers), "x", True, False)
+    said = ablation.words(ablated(*numbers), "x", True, False)
     assert said.startswith(begins)
     assert has in said
 

@@ -24,11 +24,12 @@ from studied import answer, bits, ones, planted, study_of
 from torch import nn
 
 from probe import Finding, ProbeError, Readout, Study
-from probe.causal.pairs import Pairs
-from probe.studies import exchanging, exchanging_words, splices, tail
-from probe.studies.identity import parts
-from probe.studies.prepared import prepare
-from probe.studies.tasks import task_of
+from probe.methods.causal.pairs import Pairs
+from probe.studies.definition.identity import parts
+from probe.studies.definition.prepared import prepare
+from probe.studies.questions import interchange, interchange_words
+from probe.studies.sampling import splices, tail
+from probe.studies.sampling.tasks import task_of
 
 
 @pytest.fixture(scope="module")
@@ -198,11 +199,11 @@ def test_why_nothing_is_exchanged_is_said(numbers: tuple[Any, ...], said: str | 
     machine = tail.build(prepare(study_of(planted()))).machine
     rows = torch.zeros(numbers[0]).long()
     pairs = Pairs(machine, 4, rows, rows)
-    plan = exchanging.Plan(4, 3, 4_096, 256, 300)
-    found = exchanging_words.too_few(splices.Exchanged(pairs, *numbers[1:]), "x", plan, levels=True)
+    plan = interchange.Plan(4, 3, 4_096, 256, 300)
+    found = interchange_words.too_few(splices.Exchanged(pairs, *numbers[1:]), "x", plan, levels=True)
     assert found is None if said is None else said in str(found)
     far = splices.Exchanged(pairs, 0, 90, 0, 1.0, 0.0, 0.04)
-    assert "go 0.04 of the way" in str(exchanging_words.too_few(far, "x", plan, levels=False))
+    assert "go 0.04 of the way" in str(interchange_words.too_few(far, "x", plan, levels=False))
 
 
 @pytest.mark.parametrize("step", [0, 3, True, 1.5, "-1"])

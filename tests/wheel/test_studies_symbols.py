@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import torch
 from known_studies import SYMBOLS, Brackets, brackets, depth, language_model, one_hot, quoted, texts
+from probe.studies.study_file import read_study
 from safetensors.torch import save_file
 from studied import bits, planted, report_of, study_of
 from torch import nn
 
 from probe import ProbeError, Readout, Study, load
-from probe.studies import explored, resting
-from probe.studies.files import read_study
-from probe.studies.identity import parts
+from probe.studies import explored
+from probe.studies.definition.identity import parts
+from probe.studies.definition.prepared import prepare
 from probe.studies.page import _explorer
-from probe.studies.prepared import prepare
+from probe.studies.questions import resting
 
 
 def shown(study: Study) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from torch import nn
 from probe import Concept, ProbeError, Readout, Study
 from probe.report import Page, Points, Section, Text
 from probe.report.inline import plain
-from probe.studies import exchanging, resting, tail
-from probe.studies.files import read_study
-from probe.studies.prepared import prepare
-from probe.studies.reading_words import CLOCK, CONSTANT, SHUFFLED, Beside, _verdict
+from probe.studies.definition.prepared import prepare
+from probe.studies.questions import interchange, resting
+from probe.studies.questions.reading_words import CLOCK, CONSTANT, SHUFFLED, Beside, _verdict
+from probe.studies.sampling import tail
+from probe.studies.study_file import read_study
 from probe.studies.tables import TWIN
 
 LAST, LAST_4 = "the last input", "the last 4 inputs"
@@ -168,7 +169,7 @@ def test_a_function_that_opens_a_file_is_told_where_paths_begin(tmp_path: Path) 
 
 def test_what_was_decided_is_told_apart(tmp_path: Path) -> None:
     """Several choices are parts of one text, with a mark between them."""
-    from probe.studies.loading import _joined
+    from probe.studies.definition.network import _joined
 
     assert _joined(["a=1 for x", "b=2 for y."]) == "a=1 for x; b=2 for y"
     assert _joined([]) == "nothing"
@@ -292,12 +293,12 @@ def test_a_readout_that_takes_long_is_counted() -> None:
         prepared = prepare(study_of(planted(), inputs=x, readout=Readout("ones", function=Slow(times))))
         counted = tail.cost_of_head(prepared)
         assert counted == pytest.approx(2 * (6 * 400 + 400 * 9 + times * 400 * 400))
-        plans.append(exchanging.plan(prepared, tail.build(prepared)))
+        plans.append(interchange.plan(prepared, tail.build(prepared)))
     cheap, dear, too_dear = plans
-    assert (cheap.pairs, cheap.iterations) == (exchanging.MOST_PAIRS, exchanging.ITERATIONS)
-    assert exchanging.FEWEST_PAIRS <= dear.pairs < cheap.pairs
+    assert (cheap.pairs, cheap.iterations) == (interchange.MOST_PAIRS, interchange.ITERATIONS)
+    assert interchange.FEWEST_PAIRS <= dear.pairs < cheap.pairs
     assert 0 < dear.iterations < cheap.iterations
-    assert (too_dear.pairs, too_dear.iterations) == (exchanging.FEWEST_PAIRS, 0)
+    assert (too_dear.pairs, too_dear.iterations) == (interchange.FEWEST_PAIRS, 0)
 
 
 def test_a_readout_outside_of_torch_costs_nothing_that_is_counted() -> None:

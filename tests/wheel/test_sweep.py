@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import probe
-from probe.batches import map_tensors
-from probe.cells import narrow
+from probe.recurrent.batches import map_tensors
+from probe.recurrent.cells import narrow
 
 BATCH, TIME, INPUTS, UNITS = 4, 7, 3, 5
 

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
 from probe import ProbeError
-from probe.layers import find_layers
+from probe.recurrent.layers import find_layers
 
 BATCH, TIME, INPUTS, UNITS = 4, 7, 3, 5
 

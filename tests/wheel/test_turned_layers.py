@@ -169,7 +169,7 @@ def test_what_cannot_be_followed_below_a_mask_is_refused(x: Tensor) -> None:
 
 def test_a_machine_of_a_turned_layer_is_refused(x: Tensor) -> None:
     """Its steps would be those of the reversed input."""
-    from probe.machines import Machine
+    from probe.methods.machines import Machine
 
     _, wrapped = pair()
 

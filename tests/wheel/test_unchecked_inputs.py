@@ -132,9 +132,9 @@ message(lambda: probe.Range(high="1"))
 def test_what_is_no_network_or_input_is_named(printed: Printed) -> None:
     """One network instead of several, a bare module among them, and inputs that are no tensors are refused."""
     code = """
-from probe.measurements import Network
-from probe.questions import single_units
-from probe.probing.prefixes import states_by_step
+from probe.evidence.measurements import Network
+from probe.questions.states import single_units
+from probe.methods.probing.prefixes import states_by_step
 network, concept = Network("net", "trained", lstm), torch.zeros(4, 7)
 message(lambda: Network("net", "trained", "lstm"))
 message(lambda: single_units.measure(network, x, concept))

@@ -19,11 +19,13 @@ import torch
 from torch import nn
 
 import probe
-from probe import Finding, ProbeError, cli, digests, tensor_files
-from probe.files import write_atomically
+from probe import Finding, ProbeError
+from probe.command_line import main
+from probe.command_line.verify import verify
+from probe.evidence.measurements import Network, measurement, tabulate
 from probe.loading.converted import convert
-from probe.measurements import Network, measurement, tabulate
-from probe.verifying import verify
+from probe.storage import digests, tensor_files
+from probe.storage.files import write_atomically
 
 
 def recorded(folder: Path) -> tuple[Path, Path]:
@@ -177,12 +179,12 @@ def test_a_folder_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ("recording", "run.safetensors"),
     ]
     assert not any(one.damage for one in everything)
-    assert cli.run(["verify", str(tmp_path)]) == 0
+    assert main.run(["verify", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[0] == f"whole    finding  {finding}"
     for path in (next(folder.glob("*.npy")), finding / "measurements.csv", file, tmp_path / "out" / "config.json"):
         content = path.read_bytes()
         _ = path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
-        assert cli.run(["verify", str(tmp_path), "--json"]) == 1
+        assert main.run(["verify", str(tmp_path), "--json"]) == 1
         out, err = capsys.readouterr()
         assert sum(bool(one["damage"]) for one in json.loads(out)) == 1
         assert "1 of 4 are damaged" in err
@@ -204,7 +206,7 @@ def test_a_recording_is_no_file_of_weights(tmp_path: Path) -> None:
 HOLDS = """
 import sys, time
 from pathlib import Path
-from probe.files import unfinished
+from probe.storage.files import unfinished
 with unfinished(Path(sys.argv[1]), folder=sys.argv[2] == "folder") as path:
     if path.is_dir():
         (path / "a.npy").write_bytes(b"0" * 1000)
@@ -287,7 +289,7 @@ def test_inputs_of_a_damaged_archive_are_refused(tmp_path: Path) -> None:
     """Whatever byte of a compressed archive is damaged, the error is one sentence."""
     np.savez_compressed(tmp_path / "a.npz", x=np.random.default_rng(0).random((3, 4, 2)))
     content = (tmp_path / "a.npz").read_bytes()
-    from probe.input_files import read_array
+    from probe.storage.input_files import read_array
 
     for place in range(len(content)):
         damaged = bytearray(content)

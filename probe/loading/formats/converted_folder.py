@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ProbeError
-from ...tensor_files import OURS
+from ...storage.tensor_files import OURS
 from ..reading import Budget, Contents, file_bytes, reading
 from . import safetensors_file
 from .safetensors_file import KINDS, Converted

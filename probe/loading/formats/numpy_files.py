@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
-from ...files import check_regular
+from ...storage.files import check_regular
 from ..reading import MOST_VALUES, Budget, Contents, check_archive, collect, count, no_numbers, reading
 
 if TYPE_CHECKING:

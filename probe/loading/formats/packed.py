@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...errors import ProbeError
-from ..opening import BY_NAME, COMPRESSED, FORMATS, open_path
+from ..detect import BY_NAME, COMPRESSED, FORMATS, open_path
 from ..reading import BOMB_BYTES, BOMB_RATIO, Budget, Contents, check_archive, listed, reading
 from .tensor_bundle import SUFFIX
 

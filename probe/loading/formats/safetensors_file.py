@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ... import tensor_files
 from ...errors import ProbeError
-from ...tensor_files import OURS
+from ...storage import tensor_files
+from ...storage.tensor_files import OURS
 from ..reading import Budget, Contents, reading
 
 ADVICE = "Give a file that safetensors.torch.save_file wrote."

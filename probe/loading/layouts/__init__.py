@@ -1,0 +1,1 @@
+"""Readers of arrays, one module a framework: arrays by name become recurrent layers in torch's order."""

@@ -11,7 +11,7 @@ from ...errors import ProbeError
 from ..choices import Choices
 from ..described import build
 from ..formats.safetensors_file import Converted
-from ..plans import Found
+from ..layer_spec import Found
 
 
 def find(

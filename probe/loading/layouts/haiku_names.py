@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..plans import Found, Plan, module_of, rows
+from ..layer_spec import Found, Plan, module_of, rows
 from ..reading import listed
 from .jax_names import TRAINING
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..plans import GATES, Found, Plan, module_of, pair_of
+from ..layer_spec import GATES, Found, Plan, module_of, pair_of
 from ..reading import listed
 
 _FLAX = re.compile(

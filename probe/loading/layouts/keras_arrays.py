@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...cells.activations import ACTIVATIONS
 from ...errors import ProbeError
-from ..plans import GATES, Plan, rows
+from ...recurrent.cells.activations import ACTIVATIONS
+from ..layer_spec import GATES, Plan, rows
 
 #: Where torch's gates stand in Keras's order.
 ORDERS = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "RNN": (0,)}

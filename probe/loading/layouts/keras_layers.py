@@ -11,10 +11,11 @@ from torch import nn
 from ...errors import ProbeError
 from ..choices import MERGES, Choices
 from ..formats.keras_files import KerasModel
+from ..layer_spec import Found, Plan, module_of, pair_of, reversed_module
 from ..modules import Masked
-from ..plans import Found, Plan, module_of, pair_of, reversed_module
+from ..rare import keras1_arrays
 from ..reading import Contents, listed
-from . import keras1_arrays, keras_weights
+from . import keras_weights
 from .keras_arrays import WRITTEN, Arrays, function_of, split
 from .keras_config import Described, class_of, described, is_recurrent
 

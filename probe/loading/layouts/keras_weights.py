@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..plans import Found, Plan, module_of, pair_of
+from ..layer_spec import Found, Plan, module_of, pair_of
 from ..reading import listed
 from .keras_arrays import WRITTEN, Arrays, kind_of
 

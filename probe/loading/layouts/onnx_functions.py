@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...cells.activations import ACTIVATIONS
 from ...errors import ProbeError
+from ...recurrent.cells.activations import ACTIVATIONS
 
 _DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 _ARGUMENTS = {"LSTM": ("gate", "activation", "output"), "GRU": ("gate", "activation"), "RNN": ("activation",)}

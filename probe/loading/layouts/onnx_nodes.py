@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...errors import ProbeError
 from ..choices import Choices
 from ..formats.onnx_file import OnnxModel, inner_graphs, name_of
-from ..plans import GATES, Found, Plan, module_of, pair_of, reversed_module, rows
+from ..layer_spec import GATES, Found, Plan, module_of, pair_of, reversed_module, rows
 from ..reading import DEEPEST, SHOWN, reading
 from .onnx_constants import Scope, attributes, constant
 from .onnx_functions import functions_of

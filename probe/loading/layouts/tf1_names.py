@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..plans import Found, Plan, module_of, pair_of, rows
+from ..layer_spec import Found, Plan, module_of, pair_of, rows
 from ..reading import listed
 
 _KERNEL, _BIAS = r"(?:kernel|weights|Matrix|Linear/Matrix)", r"(?:bias|biases|Bias|Linear/Bias)"

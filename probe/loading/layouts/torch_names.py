@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...cells.activations import ACTIVATIONS
-from ...custom import CustomRNN
 from ...errors import ProbeError
+from ...recurrent.cells.activations import ACTIVATIONS
+from ...recurrent.custom import CustomRNN
 from ..choices import LETTERS, Choices, order_of
-from ..plans import DTYPES, Found, rows
+from ..layer_spec import DTYPES, Found, rows
 from ..reading import listed
 
 NONLINEARITIES = ("tanh", "relu")

@@ -1,0 +1,1 @@
+"""The command `rnn-probe`: a thin shell over the library's functions."""

@@ -1,0 +1,366 @@
+"""The command line: a thin shell over the library's functions.
+
+Results go to stdout, errors to stderr. Exit codes: 0, 1 for failed work, 2 for wrong usage, 130 when interrupted.
+Everything heavy is imported inside a command, so that `rnn-probe --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from ..errors import ProbeError
+from . import output
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+app = App(
+    name="rnn-probe",
+    help="Look at recordings and claims about recurrent networks.",
+    version=lambda: version("rnn-probe"),
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # `run` says that it was interrupted, and with which code
+    help_formatter="plain",  # no boxes and no colour: NO_COLOR holds, and pipes get what a terminal gets
+)
+
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+Several = Parameter(consume_multiple=True, negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Choices:
+    """What a file of weights may leave open, see `probe.load`; `inspect` says what a file does.
+
+    Attributes:
+        forget_bias: what an LSTM cell of TensorFlow 1 or DyNet adds to its forget gate at run time.
+        gate_activation: of gates, such as sigmoid or hard_sigmoid_keras2.
+        activation: of a plain RNN, or of a gated layer's candidate, such as tanh or relu.
+        reset: where a GRU resets, before or after the product.
+        gate_order: of arrays with torch's names, such as "i o f g".
+        names: OLD=NEW, what an array is to be called that is not recognised; OLD= leaves it out.
+        memory: the most bytes that loading may take at its peak, three times those of the arrays.
+    """
+
+    forget_bias: float | None = None
+    gate_activation: str | None = None
+    activation: str | None = None
+    reset: Literal["before", "after"] | None = None
+    gate_order: str | None = None
+    names: Annotated[list[str] | None, Several] = None
+    memory: int | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return those that were made, as arguments of `probe.load`.
+
+        Raises:
+            ProbeError: a name is not of the form OLD=NEW.
+        """
+        found = {name: value for name, value in vars(self).items() if value is not None}
+        for one in found.pop("names", ()):
+            old, between, new = one.rpartition("=")
+            if not between or not old:
+                raise ProbeError(f"--names {one!r} must be OLD=NEW, or OLD= to leave an array out.")
+            found.setdefault("names", {})[old] = new or None
+        return found
+
+
+#: Where nothing was chosen.
+NONE = Choices()
+#: What messages call as Python does, and the command line has options for.
+_ARGUMENTS = (*Choices.__dataclass_fields__, "key", "lengths")
+#: What says to torch's and numpy's libraries how many threads they may use, once, when they are imported.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+@app.command
+def show(file: Path, /, *, as_json: AsJson = False) -> None:
+    """Describe a saved recording: layers, calls, signals, shapes, largest error.
+
+    Args:
+        file: what `Recording.save` wrote.
+        as_json: print JSON instead of text.
+    """
+    from ..recording.reading import load_recording
+
+    described = output.describe(load_recording(file))
+    _emit(output.to_json(described) if as_json else output.recording_text(described))
+
+
+@app.command
+def claims(folder: Path, /, *, as_json: AsJson = False) -> None:
+    """Print what a finding's folder claims, one line a claim.
+
+    Args:
+        folder: a folder that an analysis wrote.
+        as_json: print JSON instead of a table.
+    """
+    from ..evidence.findings import Finding
+
+    judged = Finding.read(folder).claims
+    _emit(output.to_json([claim.to_dict() for claim in judged]) if as_json else output.claims_text(judged))
+
+
+@app.command
+def verify(path: Path, /, *, as_json: AsJson = False) -> None:
+    """Read recordings, findings and converted networks whole, and compare them with the digests of what was written.
+
+    Args:
+        path: one of them, or a folder with some of them.
+        as_json: print JSON instead of a line each.
+    """
+    from .verify import verify as verified
+
+    found = verified(path)
+    damaged = [one for one in found if one.damage]
+    lines = [f"{'damaged' if one.damage else 'whole  '}  {one.kind}  {one.path}" for one in found]
+    _emit(output.to_json([vars(one) for one in found]) if as_json else "\n".join(lines))
+    if damaged:
+        raise ProbeError(f"{len(damaged)} of {len(found)} are damaged, first of all: {damaged[0].damage}")
+
+
+@app.command
+def inspect(file: Path, /, *, choices: Choices = NONE, as_json: AsJson = False) -> None:
+    """Describe the recurrent networks in a file of weights, and the choices that it leaves open.
+
+    Args:
+        file: weights of PyTorch, Keras, TensorFlow, ONNX, numpy and others, see probe.load.
+        as_json: print JSON instead of text.
+    """
+    from ..loading.load import survey
+    from .network_files import describe_networks, networks_text
+
+    found = survey(file, choices.given())
+    _emit(output.to_json(describe_networks(*found)) if as_json else networks_text(*found))
+
+
+@app.command
+def convert(
+    file: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    choices: Choices = NONE,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Write the networks of a file of weights as model.safetensors and config.json, which leave nothing open.
+
+    The folder can be read by probe.load and uploaded to the Hugging Face hub as it is.
+
+    Args:
+        file: weights of PyTorch, Keras, TensorFlow, ONNX, numpy and others, see probe.load.
+        out: the folder.
+        overwrite: replace what an earlier conversion wrote there.
+    """
+    from ..loading.converted import convert as written
+    from ..loading.load import load
+
+    path = written(load(file, **choices.given()), out, overwrite=overwrite)
+    _emit(f"{path} {path.stat().st_size} bytes")
+
+
+@app.command
+def record(
+    file: Path,
+    inputs: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    network: str | None = None,
+    key: str | None = None,
+    lengths: Path | None = None,
+    signals: Annotated[list[str] | None, Several] = None,
+    steps: Annotated[list[int] | None, Several] = None,
+    choices: Choices = NONE,
+    threads: int | None = None,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Run a network of a file of weights, and write every gate and state at every step.
+
+    Args:
+        file: weights of PyTorch, Keras, TensorFlow, ONNX, numpy and others, see probe.load.
+        inputs: floats, (batch, time, input), in a .npy or .npz file; or a .csv file with the columns sequence and
+            step, and one for each feature.
+        out: where the recording goes: .safetensors, .npz or .csv; or .npy, of one signal of one layer.
+        network: which network of the file, where it holds several.
+        key: which array of an .npz file, where it holds several.
+        lengths: a .npy file of how many steps each sequence has, where they differ; a .csv file says it itself.
+        signals: which signals to keep, such as cell_state; all but the pre-activations unless given.
+        steps: which steps to keep, from 0; negative ones count from the end.
+        threads: how many threads to use; one unless given, or as OMP_NUM_THREADS says: a step of a small network is
+            too little to share.
+        overwrite: replace the file that the recording goes to.
+    """
+    _use(threads)
+    from .network_files import record_file
+
+    recording = record_file(
+        file,
+        inputs,
+        out,
+        given=choices.given(),
+        network=network,
+        key=key,
+        lengths=lengths,
+        signals=signals,
+        steps=steps,
+        overwrite=overwrite,
+    )
+    _emit(output.recording_text(output.describe(recording)) + f"\nwritten: {out}")
+
+
+@app.command
+def report(
+    study: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    seed: int | None = None,
+    threads: int | None = None,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Ask everything about a network of your own, and write the page that says what came out.
+
+    An interrupted run goes on where it stopped: each answer is kept as soon as it is known.
+
+    Args:
+        study: a .toml file, as new-study writes one, or a .py file that defines study = probe.Study(...).
+        out: the folder that gets index.html, and findings/ with the numbers.
+        seed: of everything that is drawn, instead of the study's own.
+        threads: how many threads to use; one unless given, or as OMP_NUM_THREADS says: a step of a small network is
+            too little to share.
+        overwrite: replace the report of another study in that folder.
+        quiet: show no progress on stderr.
+    """
+    _use(threads)
+    from .report_command import report as written
+
+    _emit(written(study, out, seed=seed, overwrite=overwrite, quiet=quiet))
+
+
+@app.command
+def new_study(
+    file: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("study.toml"),
+    choices: Choices = NONE,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Write a commented study file for a file of weights: what is in it, and what is to be filled in.
+
+    Args:
+        file: weights of PyTorch, Keras, TensorFlow, ONNX, numpy and others, see probe.load.
+        out: where the study file goes.
+        overwrite: replace a study file that is there.
+    """
+    from .new_study import new_study as write
+
+    path = write(file, out, given=choices.given(), overwrite=overwrite)
+    _emit(f"{path} {path.stat().st_size} bytes")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: the words after the program's name; None for those that the process was started with.
+    """
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if sys.stdout is None:
+        _complain("standard output is closed, and results go there; give it a file, or /dev/null")
+        return FAILED
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal's encoding has no letter for is written as its number.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    code = 0
+    try:
+        app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except CycloptsError as error:
+        code = _failed(" ".join(str(error).split()), USAGE)
+    except ProbeError as error:
+        code = _failed(str(error) + _where_said(str(error), words))
+    except SystemExit as error:
+        code = _failed(
+            f"code that was run asked to exit ({error.code!r}) before the command was done. Take that out."
+        )
+    except KeyboardInterrupt:
+        code = _failed("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader left (`rnn-probe ... | head`): nothing is wrong.
+        _drop_output()
+    except OSError as error:
+        what = repr(error.filename) if error.filename else "standard output"
+        code = _failed(f"{what} cannot be read or written: {error.strerror or error}. Give a place with room.")
+        _drop_output()
+    return code
+
+
+def _failed(message: str, code: int = FAILED) -> int:
+    _complain(message)
+    return code
+
+
+def _where_said(message: str, words: Sequence[str]) -> str:
+    """Return how the arguments of Python that a message names are said here: as options, or in a study's file."""
+    if words[0] == "report":
+        from ..studies.study_file import in_the_file
+
+        # A study that is Python says them as Python does.
+        return in_the_file(message) if any(word.endswith(".toml") for word in words) else ""
+    named = [name for name in _ARGUMENTS if re.search(rf"\b{name}=", message)]
+    options = [f"--{name.replace('_', '-')}{' OLD=NEW' * (name == 'names')}" for name in named]
+    return f" At the command line: {', '.join(options)}." if named else ""
+
+
+def _use(threads: int | None) -> None:
+    """Set how many threads the libraries use that are imported after this.
+
+    Raises:
+        ProbeError: it is no number of threads.
+    """
+    if threads is not None and threads < 1:
+        raise ProbeError(f"--threads {threads} must be 1 or more.")
+    for name in _THREADS:
+        if threads is not None:
+            os.environ[name] = str(threads)
+        else:
+            os.environ.setdefault(name, os.environ.get(_THREADS[0], "1"))
+
+
+def _emit(text: str) -> None:
+    sys.stdout.write(text.rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+def _drop_output() -> None:
+    """Send what is still to be written nowhere, so that the last flush has nothing to say."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(message: str) -> None:
+    # Where nobody listens the exit code says it.
+    with suppress(OSError, AttributeError):
+        sys.stderr.write("rnn-probe: " + " ".join(message.split("\n")) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What the command line prints, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..evidence.claims import Claim
+    from ..recording.recording import Recording
+
+
+def to_json(value: Any) -> str:
+    """Return values as JSON."""
+    return json.dumps(_jsonable(value), indent=2, allow_nan=False)
+
+
+def _jsonable(value: Any) -> Any:
+    """Return plain JSON values: JSON has no infinity and no NaN, so these become words."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    return value
+
+
+def describe(recording: Recording) -> dict[str, Any]:
+    """Return what `rnn-probe show` prints of a recording, as plain values."""
+    parts = [
+        {
+            "layer": part.layer,
+            "call": part.call,
+            "signals": {str(signal): list(value.shape) for signal, value in part.signals.items()},
+        }
+        for part in recording.parts
+    ]
+    return {
+        "parts": parts,
+        "steps": None if recording.steps is None else list(recording.steps),
+        "not_called": list(recording.not_called),
+        "max_error": recording.max_error,
+    }
+
+
+def recording_text(described: Mapping[str, Any]) -> str:
+    """Return what `describe` returned as text."""
+    lines = []
+    for part in described["parts"]:
+        lines.append(f"layer {part['layer']}, call {part['call']}")
+        width = max(map(len, part["signals"]), default=0)
+        for signal, shape in part["signals"].items():
+            lines.append(f"  {signal:<{width}}  {' x '.join(map(str, shape))}")
+    steps = described["steps"]
+    lines.append("steps: " + ("all" if steps is None else " ".join(map(str, steps))))
+    if described["not_called"]:
+        lines.append("not called: " + ", ".join(described["not_called"]))
+    lines.append(f"largest error: {described['max_error']:.3g}")
+    return "\n".join(lines)
+
+
+def claims_text(judged: Sequence[Claim]) -> str:
+    """Return claims as a table, a line each."""
+    rows = [("rule", "verdict", "value", "interval", "n", "statement")]
+    for claim in judged:
+        ends = "" if claim.interval is None else f"{claim.interval[0]:.3g} to {claim.interval[1]:.3g}"
+        rows.append((claim.rule.key, claim.verdict, f"{claim.value:.3g}", ends, str(claim.n), claim.rule.statement))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

@@ -1,0 +1,267 @@
+"""Edits inside a recurrence, made: clamp, ablate, patch, steer, edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import torch
+from torch import Tensor
+
+from ..errors import ProbeError, unknown
+from ..recurrent.signals import Site, as_indices, as_numbers, as_signal, counted, within
+from .kinds import Ablate, Clamp, Edit, FunctionEdit, Patch, Steer
+
+if TYPE_CHECKING:
+    from ..recording.recording import Recording
+
+Indices = SupportsIndex | Iterable[SupportsIndex] | None
+
+
+def _site(signal: str, layer: str | None, *, units: Indices, steps: Indices, rows: Indices, call: int | None) -> Site:
+    if call is not None and (isinstance(call, bool) or not isinstance(call, int) or call < 0):
+        raise ProbeError(f"call={call!r} must be the number of a call, the first being 0, or None for every call.")
+    return Site(
+        as_signal(signal),
+        layer,
+        as_indices("units", units),
+        as_indices("steps", steps),
+        as_indices("rows", rows),
+        call,
+    )
+
+
+def _as_values(name: str, value: Any) -> Tensor:
+    try:
+        # A Python number is a float64; torch would round it to float32 first.
+        values = value.detach().clone() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ProbeError(f"{name}={value!r} must be a number or an array of numbers ({error}).") from None
+    return values if values.is_floating_point() else values.to(torch.float64)
+
+
+def clamp(
+    signal: str,
+    value: float | Sequence[float] | Tensor,
+    *,
+    layer: str | None = None,
+    units: Indices = None,
+    steps: Indices = None,
+    rows: Indices = None,
+    call: int | None = None,
+) -> Edit:
+    """Return the edit that holds a signal at a fixed value.
+
+    Args:
+        signal: any signal of the layer, such as `forget_gate`.
+        value: one number for all units, or one for each unit that is edited, (unit,).
+        layer: the layer's name, or None for the only one that has the signal.
+        units: which units, or None for all.
+        steps: at which steps, or None for all; negative ones count from each row's last step.
+        rows: which rows of the batch are changed, or None for all.
+        call: which call of the layer in a forward pass, or None for every call.
+
+    Raises:
+        ProbeError: there is no such signal, or the value is no number or no array of one axis.
+    """
+    values = _as_values("value", value)
+    if values.dim() > 1:
+        raise ProbeError(f"value has shape {tuple(values.shape)}; give one number, or one for each unit.")
+    return Clamp(_site(signal, layer, units=units, steps=steps, rows=rows, call=call), values)
+
+
+def ablate(
+    signal: str,
+    *,
+    kind: str = "zero",
+    reference: Recording | None = None,
+    seed: int = 0,
+    layer: str | None = None,
+    units: Indices = None,
+    steps: Indices = None,
+    rows: Indices = None,
+    call: int | None = None,
+) -> Edit:
+    """Return the edit that takes away what a signal says.
+
+    A zero is a value that the network may never have seen; a mean keeps what is the same for every row (and the
+    clock, since it is taken at each step); a resample keeps the values possible, but says another row's.
+
+    Args:
+        signal: any signal of the layer.
+        kind: `zero`; `mean`, the reference's mean over its rows at the same step; or `resample`, for each row of the
+            batch a row of the reference drawn at random, the same at every step.
+        reference: the recording that means and rows are taken from.
+        seed: of the drawing.
+        layer: the layer's name in both models, or None for the only one that has the signal.
+        units: which units, or None for all.
+        steps: at which steps, or None for all.
+        rows: which rows of the batch are changed, or None for all.
+        call: which call of the layer in a forward pass, or None for every call.
+
+    Raises:
+        ProbeError: there is no such signal or kind, or the reference lacks what is asked of it.
+
+    Reference:
+        Wang et al. 2023 (mean ablation); Chan et al. 2022, Causal scrubbing (resampling).
+    """
+    kinds = ("zero", "mean", "resample")
+    if kind not in kinds:
+        raise ProbeError(unknown("kind of ablation", kind, kinds))
+    site = _site(signal, layer, units=units, steps=steps, rows=rows, call=call)
+    if (reference is None) != (kind == "zero"):
+        raise ProbeError(
+            f"kind={kind!r} needs reference=, the recording that its values are taken from."
+            if reference is None
+            else "kind='zero' takes no reference=; choose kind='mean' or kind='resample'."
+        )
+    if reference is None:
+        return Ablate(site, kind, None)
+    values = _values_of(reference, "reference", site)
+    if kind == "mean":
+        return Ablate(site, kind, values.nanmean(0, keepdim=True))
+    return Ablate(site, kind, values, seed)
+
+
+def patch(
+    signal: str,
+    source: Recording,
+    *,
+    layer: str | None = None,
+    units: Indices = None,
+    steps: Indices = None,
+    rows: Indices = None,
+    source_rows: SupportsIndex | Iterable[SupportsIndex] | None = None,
+    call: int | None = None,
+) -> Edit:
+    """Return the edit that puts another run's values into this one (activation patching, interchange).
+
+    A patch of a gate or of the cell state recomputes what follows from it at that step, such as h = o tanh(c). To
+    keep h as it was, patch it too, with the run's own recording.
+
+    Args:
+        signal: any signal of the layer, such as `cell_state`.
+        source: the recording that the values are taken from.
+        layer: the layer's name in both models, or None for the only one that has the signal.
+        units: which units, or None for all.
+        steps: at which steps, or None for all; step 0 is the first input, and the state at a step is the one
+            after reading that input.
+        rows: which rows of the batch are changed, or None for all.
+        source_rows: for each changed row, the row of the source; None takes the same row.
+        call: which call of the layer in a forward pass, or None for every call.
+
+    Raises:
+        ProbeError: there is no such signal, or the source lacks it, the layer, a unit, a step or a row.
+
+    Reference:
+        Vig et al. 2020 (causal mediation); Geiger et al. 2021 (interchange intervention), section 3.
+    """
+    site = _site(signal, layer, units=units, steps=steps, rows=rows, call=call)
+    values = _values_of(source, "source", site)
+    chosen: tuple[int, ...] | None = None
+    if source_rows is not None:
+        # Repeats are meant here: many rows may take the state of one source.
+        rows_of_source = as_numbers("source_rows", source_rows)
+        chosen = tuple(counted("source_rows", rows_of_source, len(values), "the source's batch axis"))
+    return Patch(site, values, chosen)
+
+
+def steer(
+    signal: str,
+    direction: Sequence[float] | Tensor,
+    *,
+    scale: float = 1.0,
+    layer: str | None = None,
+    units: Indices = None,
+    steps: Indices = None,
+    rows: Indices = None,
+    call: int | None = None,
+) -> Edit:
+    """Return the edit that adds a direction to a signal (activation steering).
+
+    Args:
+        signal: any signal of the layer.
+        direction: one number for each unit that is edited, (unit,).
+        scale: how many times the direction is added.
+        layer: the layer's name, or None for the only one that has the signal.
+        units: which units, or None for all.
+        steps: at which steps, or None for all.
+        rows: which rows of the batch are changed, or None for all.
+        call: which call of the layer in a forward pass, or None for every call.
+
+    Raises:
+        ProbeError: there is no such signal, or the direction is no array of one axis.
+
+    Reference:
+        Turner et al. 2023, Activation addition.
+    """
+    values = _as_values("direction", direction)
+    if values.dim() != 1:
+        raise ProbeError(f"direction has shape {tuple(values.shape)}; give one number for each unit that is edited.")
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)):
+        raise ProbeError(f"scale={scale!r} must be a number.")
+    return Steer(_site(signal, layer, units=units, steps=steps, rows=rows, call=call), values, float(scale))
+
+
+def edit(
+    signal: str,
+    function: Callable[[Tensor, Site], Tensor],
+    *,
+    layer: str | None = None,
+    units: Indices = None,
+    steps: Indices = None,
+    rows: Indices = None,
+    call: int | None = None,
+) -> Edit:
+    """Return the edit that a function makes, which gradients run through where torch can differentiate it.
+
+    Args:
+        signal: any signal of the layer.
+        function: `function(value, site) -> value` is called once for each edited step, with the values of the edited
+            rows and units at that step, (row, unit); `site.steps` holds the step.
+        layer: the layer's name, or None for the only one that has the signal.
+        units: which units, or None for all.
+        steps: at which steps, or None for all.
+        rows: which rows of the batch are changed, or None for all.
+        call: which call of the layer in a forward pass, or None for every call.
+
+    Raises:
+        ProbeError: there is no such signal, or the function cannot be called.
+    """
+    if not callable(function):
+        raise ProbeError(f"function must be callable as function(value, site); this is a {type(function).__name__}.")
+    return FunctionEdit(_site(signal, layer, units=units, steps=steps, rows=rows, call=call), function)
+
+
+def _values_of(source: Recording, name: str, site: Site) -> Tensor:
+    """Return what a recording holds at a site, (row, step, unit); the site's rows are those of the batch."""
+    if not hasattr(source, "parts"):
+        raise ProbeError(
+            f"{name} must be a recording, as probe.record returns it; this is a {type(source).__name__}."
+        )
+    values = source[site.signal] if site.layer is None else source[site.layer, site.signal]
+    picked = torch.tensor(_picked(source, site.steps, values.shape[1])).expand(len(values), -1)
+    lengths = next(
+        part.lengths for part in source.parts if site.signal in part.signals and site.layer in (None, part.layer)
+    )
+    if site.steps is not None and source.steps is None and lengths is not None:
+        # A negative step counts from each row's own end.
+        given, ends = torch.tensor(site.steps).expand(len(values), -1), torch.tensor(lengths).unsqueeze(1)
+        picked = torch.where(given < 0, given + ends, given)
+    rows = torch.arange(len(values)).unsqueeze(1)
+    values = values[rows, picked.clamp(min=0)].masked_fill((picked < 0).unsqueeze(2).to(values.device), float("nan"))
+    values = values[:, :, within("units", site.units, values.shape[2], "the layer's unit axis")]
+    return values.detach().clone()
+
+
+def _picked(source: Recording, steps: tuple[int, ...] | None, length: int) -> list[int]:
+    """Return where the steps stand on the source's time axis, which may hold some steps only."""
+    kept = source.steps
+    if kept is None:
+        return within("steps", steps, length, "the source's time axis")
+    if steps is None:
+        raise ProbeError(f"The source holds steps {kept} only; name some of them with steps=.")
+    missing = [step for step in steps if step not in kept]
+    if missing:
+        raise ProbeError(f"steps={missing} are not in the source, which holds steps {kept}.")
+    return [kept.index(step) for step in steps]

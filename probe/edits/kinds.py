@@ -1,0 +1,325 @@
+"""The kinds of edits, as values: what each of them puts at a site."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import ProbeError
+from ..recurrent.signals import Site, within
+from . import edit_files
+from .edit_files import digest_of
+
+#: Arrays up to this length are printed in full.
+_SHORT = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where in a run values are changed.
+
+    Attributes:
+        rows: the rows of the batch, one for each row of the values.
+        numbers: for each row, which of the edit's rows it is.
+        positions: for each row, the place of its step among the edit's steps.
+        steps: for each row, its step of the input.
+    """
+
+    rows: Tensor
+    numbers: Tensor
+    positions: Tensor
+    steps: Tensor
+
+
+@dataclass(frozen=True)
+class Edit(ABC):
+    """A change at a site: a value that can be printed, compared, hashed and saved as JSON.
+
+    Attributes:
+        site: where.
+    """
+
+    site: Site
+
+    @property
+    def content(self) -> str:
+        """The SHA-256 of the numbers that the edit brings; empty where it brings none."""
+        return getattr(self, "digest", "")
+
+    @abstractmethod
+    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+        """Return what stands at the site instead of `value`: the site's units, of the rows that are changed."""
+
+    @property
+    def steps_held(self) -> int | None:
+        """For how many steps the edit brings values, or None where it brings none of its own."""
+        return None
+
+    @property
+    def units_held(self) -> int | None:
+        """For how many units the edit brings values, or None where it fits any number."""
+        return None
+
+    @property
+    def by_row(self) -> bool:
+        """Whether the edit speaks of rows of the batch by their numbers."""
+        return self.site.rows is not None
+
+    def fit(self, batch: int, rows: Sequence[int]) -> None:  # noqa: B027 (most kinds fit any batch)
+        """Raise ProbeError where the edit does not fit a batch."""
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the edit as JSON, with the array that it brings.
+
+        Args:
+            path: a file that the array is written to; the JSON then holds its path and its hash. None puts the array
+                into the JSON, up to 1 MB.
+
+        Raises:
+            ProbeError: the edit is made by a function, or its array is larger than 1 MB and no path is given.
+        """
+        return edit_files.to_json(self, path)
+
+    @staticmethod
+    def from_json(text: str) -> Edit:
+        """Return the edit that `to_json` wrote; it equals the first one.
+
+        Raises:
+            ProbeError: the text is none, or the file of its array is missing or was changed.
+        """
+        return edit_files.from_json(text, _KINDS)
+
+    def __repr__(self) -> str:
+        function, given, options = self._call()
+        options |= {name: getattr(self.site, name) for name in ("layer", "units", "steps", "rows", "call")}
+        words = [repr(str(self.site.signal)), *map(_written, given)]
+        words += [f"{name}={_written(value)}" for name, value in options.items() if value is not None]
+        return f"{function}({', '.join(words)})"
+
+    @abstractmethod
+    def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
+        """Return the function that makes the edit, its positional arguments, and its options."""
+
+
+@dataclass(frozen=True, repr=False)
+class Clamp(Edit):
+    """Puts a fixed value at a site."""
+
+    value: Float[Tensor, "*unit"] = field(compare=False)
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", digest_of(self.value))
+
+    @property
+    def units_held(self) -> int | None:
+        """For how many units the edit brings values."""
+        return len(self.value) if self.value.dim() else None
+
+    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+        """Return the fixed value for every row."""
+        return self.value.to(value).expand_as(value)
+
+    def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
+        return "clamp", [self.value], {}
+
+
+@dataclass(frozen=True, repr=False)
+class Ablate(Edit):
+    """Takes away what a site says: by zeros, by a mean, or by another row's values."""
+
+    kind: str
+    values: Float[Tensor, "row step unit"] | None = field(compare=False)
+    seed: int | None = None
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", "" if self.values is None else digest_of(self.values))
+
+    @property
+    def steps_held(self) -> int | None:
+        """For how many steps the edit brings values."""
+        return None if self.values is None else self.values.shape[1]
+
+    @property
+    def units_held(self) -> int | None:
+        """For how many units the edit brings values."""
+        return None if self.values is None else self.values.shape[2]
+
+    @property
+    def by_row(self) -> bool:
+        """Whether the edit speaks of rows of the batch by their numbers."""
+        return self.site.rows is not None or self.kind == "resample"
+
+    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+        """Return zeros, the reference's mean at the same step, or a drawn row of the reference."""
+        if self.values is None:
+            return torch.zeros_like(value)
+        if self.kind == "mean":
+            return self.values[0, place.positions].to(value)
+        generator = torch.Generator().manual_seed(self.seed or 0)
+        # Drawn for the whole batch at once, so that a row takes the same other row at every step.
+        drawn = torch.randint(len(self.values), (int(place.rows.max()) + 1,), generator=generator)
+        return _numbers(self.values[drawn[place.rows], place.positions], self).to(value)
+
+    def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
+        given: dict[str, Any] = {"kind": self.kind}
+        if self.values is not None:
+            given["reference"] = _Described(self.values, self.digest)
+        return "ablate", [], given | {"seed": self.seed}
+
+
+@dataclass(frozen=True, repr=False)
+class Patch(Edit):
+    """Puts another run's values at a site.
+
+    Attributes:
+        values: what is put there, (row, step, unit); a row of the batch takes the row that `source_rows` names.
+        source_rows: for each changed row the row of `values`, or None for the same row.
+    """
+
+    values: Float[Tensor, "row step unit"] = field(compare=False)
+    source_rows: tuple[int, ...] | None = None
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", digest_of(self.values))
+
+    @property
+    def steps_held(self) -> int:
+        """For how many steps the edit brings values."""
+        return self.values.shape[1]
+
+    @property
+    def units_held(self) -> int:
+        """For how many units the edit brings values."""
+        return self.values.shape[2]
+
+    @property
+    def by_row(self) -> bool:
+        """Whether the edit speaks of rows of the batch by their numbers: it takes them from its source."""
+        return True
+
+    def fit(self, batch: int, rows: Sequence[int]) -> None:
+        """Raise where a changed row has no row of the source."""
+        if self.source_rows is not None:
+            if len(self.source_rows) != len(rows):
+                raise ProbeError(
+                    f"source_rows names {len(self.source_rows)} rows for the {len(rows)} rows of the batch."
+                )
+        elif self.site.rows is None and len(self.values) != batch:
+            raise ProbeError(
+                f"The source has {len(self.values)} rows and the batch {batch}. Give a source of the same "
+                "batch, or say with source_rows= which row each one takes."
+            )
+        elif self.site.rows is not None:
+            within("rows", tuple(rows), len(self.values), "the source")
+
+    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+        """Return the source's values."""
+        rows = place.rows if self.source_rows is None else torch.tensor(self.source_rows)[place.numbers]
+        return _numbers(self.values[rows, place.positions], self).to(value)
+
+    def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
+        return "patch", [], {"source": _Described(self.values, self.digest), "source_rows": self.source_rows}
+
+
+@dataclass(frozen=True, repr=False)
+class Steer(Edit):
+    """Adds a direction to what stands at a site."""
+
+    direction: Float[Tensor, " unit"] = field(compare=False)
+    scale: float = 1.0
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", digest_of(self.direction))
+
+    @property
+    def units_held(self) -> int:
+        """For how many units the edit brings values."""
+        return len(self.direction)
+
+    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+        """Return the value moved along the direction."""
+        return value + self.scale * self.direction.to(value)
+
+    def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
+        return "steer", [self.direction], {"scale": self.scale}
+
+
+@dataclass(frozen=True, repr=False)
+class FunctionEdit(Edit):
+    """Puts what a function makes of a value in its place."""
+
+    function: Callable[[Tensor, Site], Tensor]
+
+    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+        """Return what the function makes of the value, once for each step of the input."""
+        result = torch.zeros_like(value)
+        for step in place.steps.unique().tolist():
+            rows = (place.steps == step).nonzero().flatten()
+            site = Site(
+                self.site.signal,
+                self.site.layer,
+                self.site.units,
+                (step,),
+                tuple(place.rows[rows].tolist()) if self.site.rows is not None else None,
+                self.site.call,
+            )
+            # A copy, which the function may change in place.
+            given = value[rows]
+            made = self.function(given, site)
+            if not isinstance(made, Tensor) or made.shape != given.shape:
+                found = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+                raise ProbeError(
+                    f"{self!r}: the function was given a tensor of shape {tuple(given.shape)} and returned {found}. "
+                    "Return a tensor of the same shape: (row, unit) at one step."
+                )
+            if len(rows) == len(value):
+                return made.to(value)
+            result = result.index_put((rows,), made.to(value))
+        return result
+
+    def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
+        return "edit", [self.function], {}
+
+
+class _Described:
+    """An array in a repr: its shape and the beginning of its hash."""
+
+    def __init__(self, values: Tensor, digest: str) -> None:
+        rows, steps, units = values.shape
+        self.text = f"<{rows} rows x {steps} steps x {units} units, sha256 {digest[:8]}>"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, _Described):
+        return value.text
+    if callable(value):
+        return getattr(value, "__qualname__", repr(value))
+    if not isinstance(value, Tensor):
+        return repr(value)
+    if value.numel() <= _SHORT:
+        return repr(value.tolist())
+    return f"<{value.numel()} units, sha256 {digest_of(value)[:8]}>"
+
+
+def _numbers(values: Tensor, edit: Edit) -> Tensor:
+    if bool(values.isnan().any()):
+        raise ProbeError(
+            f"{edit!r}: its source holds no number at a place that is put into the run: padding after a short row or "
+            "a NaN of its own run. Choose steps= and rows= that the source has."
+        )
+    return values
+
+
+#: The kinds that JSON can hold, by the names of the functions that make them.
+_KINDS: dict[str, type[Edit]] = {kind.__name__.lower(): kind for kind in (Clamp, Ablate, Patch, Steer)}

@@ -1,0 +1,235 @@
+"""Puts edits in their places: which layer, and in a run which rows at which step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ProbeError, unknown
+from ..recurrent.calls import own_steps
+from ..recurrent.engine import Changes
+from ..recurrent.layers import Layer, find_layers
+from ..recurrent.runs import Run
+from ..recurrent.signals import Signal, within
+from .kinds import Edit, Place
+
+
+def layers_for(model: nn.Module, edits: Sequence[Edit]) -> list[Layer]:
+    """Return the layer that each edit is for, or raise before anything runs.
+
+    Raises:
+        ProbeError: a layer, signal or unit does not exist, or an edit names no layer and several have its signal.
+    """
+    for edit in edits:
+        if not isinstance(edit, Edit):
+            raise ProbeError(
+                f"An edit is made by probe.clamp, ablate, patch, steer or edit; this is a {type(edit).__name__}."
+            )
+    found = find_layers(model)
+    return [_layer_for(found, edit) for edit in edits]
+
+
+def place_in_model(model: nn.Module, edits: Sequence[Edit]) -> dict[Layer, tuple[Edit, ...]]:
+    """Return the edits of each layer that is edited; raises as `layers_for` does."""
+    placed: dict[Layer, tuple[Edit, ...]] = {}
+    for edit, layer in zip(edits, layers_for(model, edits), strict=True):
+        placed[layer] = (*placed.get(layer, ()), edit)
+    return placed
+
+
+def _layer_for(found: Sequence[Layer], edit: Edit) -> Layer:
+    site = edit.site
+    layers = [layer for layer in found if site.layer in (None, layer.name)]
+    if not layers:
+        raise ProbeError(unknown("layer", site.layer, [layer.name for layer in found]))
+    having = [layer for layer in layers if site.signal in layer.signals]
+    if not having:
+        listed = "; ".join(f"{layer.name!r} has {', '.join(layer.signals)}" for layer in layers)
+        raise ProbeError(f"{edit!r}: no such layer computes {str(site.signal)!r}: {listed}.")
+    if len(having) > 1:
+        raise ProbeError(
+            f"{edit!r} names no layer, and the model has several: "
+            f"{', '.join(repr(layer.name) for layer in having)}. Choose one with layer=."
+        )
+    (layer,) = having
+    size = layer.size(site.signal)
+    units = within("units", site.units, size, f"the {site.signal} of layer {layer.name!r}")
+    held = edit.units_held
+    if held is not None and held != len(units):
+        raise ProbeError(
+            f"{edit!r} brings values of {held} units for {len(units)} units of layer {layer.name!r}; "
+            "choose units= that both have."
+        )
+    return layer
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """An edit in a run.
+
+    Attributes:
+        edit: the edit.
+        units: its units.
+        places: where it acts, by the layer's own step.
+        offset: the run's row at which the edit's first row stands.
+    """
+
+    edit: Edit
+    units: Tensor
+    places: Mapping[int, Place]
+    offset: int
+
+    def where(self, step: int) -> tuple[Any, Any]:
+        """Return the index of the rows and units that are changed at a step."""
+        rows, units = span(self.places[step].rows + self.offset), span(self.units)
+        if isinstance(rows, Tensor) and isinstance(units, Tensor):
+            rows = rows.unsqueeze(1)
+        return rows, units
+
+    def put(self, value: Tensor, step: int) -> Tensor:
+        """Return what stands at the edit's place instead of `value`, (row, unit)."""
+        return self.edit.put(value, self.places[step])
+
+
+def span(numbers: Tensor) -> Any:
+    """Return ascending numbers without a gap as a slice, which torch indexes without a copy."""
+    count = len(numbers)
+    if not count:
+        return slice(0, 0)
+    first = int(numbers[0])
+    gapless = count == 1 or (int(numbers[-1]) - first == count - 1 and bool((numbers.diff() == 1).all()))
+    return slice(first, first + count) if gapless else numbers
+
+
+def place_in_run(edit: Edit, layer: Layer, time: int, batch: int, *, lengths: Tensor | None = None) -> Placed:
+    """Return where an edit acts in a run of a layer.
+
+    Args:
+        edit: the edit.
+        layer: its layer.
+        time: how many steps the input has.
+        batch: how many rows the input has.
+        lengths: how many steps each row has, or None where all have the same.
+
+    Raises:
+        ProbeError: a step or a row lies beyond the input, or the edit does not fit the batch.
+    """
+    site = edit.site
+    every = _rows(edit, layer, batch)
+    held = edit.steps_held
+    count = time if site.steps is None else len(site.steps)
+    if held is not None and held != count:
+        raise ProbeError(
+            f"The {type(edit).__name__.lower()} holds {held} steps and the input of layer {layer.name!r} has "
+            f"{count}. Name the steps to edit with steps=."
+        )
+    units = torch.tensor(within("units", site.units, layer.size(site.signal), f"layer {layer.name!r}"))
+    numbers = torch.arange(len(every))
+    if lengths is None:
+        steps = within("steps", site.steps, time, f"the input of layer {layer.name!r}")
+        places = {
+            time - 1 - step if layer.reads_back else step: Place(
+                every, numbers, torch.full_like(every, position), torch.full_like(every, step)
+            )
+            for position, step in enumerate(steps)
+        }
+    else:
+        places = _ragged(edit, layer, time, every, lengths)
+    return Placed(edit, units, places, 0)
+
+
+def _rows(edit: Edit, layer: Layer, batch: int) -> Tensor:
+    """Return the rows that an edit changes, or raise where it does not fit the batch."""
+    given = edit.site.rows
+    rows = range(batch) if given is None else within("rows", given, batch, f"the batch of layer {layer.name!r}")
+    edit.fit(batch, rows)
+    return torch.arange(batch) if given is None else torch.tensor(rows)
+
+
+def _ragged(edit: Edit, layer: Layer, time: int, rows: Tensor, lengths: Tensor) -> dict[int, Place]:
+    """Return where an edit acts where rows end at different steps: a negative step counts from a row's own end."""
+    given = torch.arange(time) if edit.site.steps is None else torch.tensor(edit.site.steps)
+    steps = given.unsqueeze(1).expand(len(given), len(rows))
+    steps = torch.where(steps < 0, steps + lengths[rows], steps)
+    valid = (steps >= 0) & (steps < lengths[rows])
+    if edit.site.steps is not None and not bool(valid.all()):
+        position, row = (~valid).nonzero()[0].tolist()
+        raise ProbeError(
+            f"steps={edit.site.steps[position]} lies outside row {int(rows[row])} of the input of layer "
+            f"{layer.name!r}, which has {int(lengths[rows[row]])} steps. Choose with rows= those that have it."
+        )
+    own = own_steps(time, layer, lengths)[steps.clamp(0, time - 1), rows]
+    places = {}
+    for step in own[valid].unique().tolist():
+        positions, which = (valid & (own == step)).nonzero(as_tuple=True)
+        if len(which.unique()) != len(which):
+            raise ProbeError(f"steps={edit.site.steps!r} names one step of a row twice.")
+        places[step] = Place(rows[which], which, positions, steps[positions, which])
+    return places
+
+
+def changes_of(placed: Sequence[Placed]) -> Changes:
+    """Return what several edits, in their order, do to one run."""
+
+    by_step: dict[int, dict[Signal, list[Placed]]] = {}
+    for one in placed:
+        for step in one.places:
+            by_step.setdefault(step, {}).setdefault(one.edit.site.signal, []).append(one)
+
+    def change(signal: Signal, step: int, value: Tensor) -> tuple[Tensor, Tensor]:
+        changed, own = value.clone(), torch.zeros_like(value, dtype=torch.bool)
+        for one in by_step[step][signal]:
+            where = one.where(step)
+            # Of the clone, so that an edit sees what an earlier one has put in.
+            changed[where] = one.put(changed[where].clone(), step)
+            own[where] = True
+        return changed, own
+
+    return Changes({step: frozenset(signals) for step, signals in by_step.items()}, change)
+
+
+def at_step(edit: Edit, layer: Layer, step: int, batch: int, *, offset: int = 0) -> Placed:
+    """Return where an edit acts in one step of a cell that is called in a loop.
+
+    Args:
+        edit: an edit that acts at this step.
+        layer: the cell.
+        step: which step of its sequence this call is.
+        batch: how many rows it has.
+        offset: the row of a larger batch at which these rows stand.
+    """
+    position = step if edit.site.steps is None else edit.site.steps.index(step)
+    if edit.steps_held is not None and position >= edit.steps_held:
+        raise ProbeError(f"{edit!r} holds {edit.steps_held} steps; cell {layer.name!r} was called for step {step}.")
+    every = _rows(edit, layer, batch)
+    units = torch.tensor(within("units", edit.site.units, layer.size(edit.site.signal), f"cell {layer.name!r}"))
+    numbers = torch.arange(len(every))
+    place = Place(every, numbers, torch.full_like(every, position), torch.full_like(every, step))
+    return Placed(edit, units, {0: place}, offset)
+
+
+def place(edit: Edit, layer: Layer, run: Run, step: int | None) -> Placed:
+    """Return where an edit acts in a call, or raise.
+
+    Args:
+        edit: what to change.
+        layer: the layer that it is for.
+        run: the call.
+        step: of a cell, which step of its sequence the call is; None of a module that reads sequences.
+    """
+    time, batch = run.call.x.shape[:2]
+    if step is None:
+        return place_in_run(edit, layer, time, batch, lengths=run.call.lengths)
+    return at_step(edit, layer, step, batch)
+
+
+def by_place(placed: Iterable[tuple[Layer, Placed]]) -> dict[int, Changes]:
+    """Return what edits do to each layer of a run, by the layer's place in its module."""
+    found: dict[int, list[Placed]] = {}
+    for layer, one in placed:
+        found.setdefault(layer.place, []).append(one)
+    return {number: changes_of(every) for number, every in found.items()}

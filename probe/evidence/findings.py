@@ -1,0 +1,221 @@
+"""The answer to one question as a folder: measurements, claims, figures and the tables behind them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProbeError
+from ..storage import digests
+from ..storage.damaged import ERRORS
+from ..storage.files import as_path, read_bytes, write_atomically
+from ..words import several
+from .claims import Claim
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """Return a table as CSV with six significant digits, so that reruns on one machine give the same bytes."""
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+@dataclass(frozen=True, eq=False)
+class DataFigure:
+    """A picture with the table behind it.
+
+    Attributes:
+        name: file name without an ending.
+        title: what it shows, in a few words.
+        alt: what a reader who cannot see it needs to know, with numbers.
+        caption: how to read it.
+        data: the numbers drawn.
+        svg: the picture as SVG.
+        png: the picture as PNG, or None where it was read from disk.
+    """
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+    data: pd.DataFrame
+    svg: str
+    png: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"DataFigure {self.name!r}: {self.title} ({several(len(self.data), 'row')} behind it)"
+
+    @classmethod
+    def from_figure(
+        cls, figure: Figure, *, name: str, title: str, alt: str, caption: str, data: pd.DataFrame
+    ) -> DataFigure:
+        """Return a matplotlib figure as SVG and PNG, deterministic to the byte."""
+        from ..report.svg import figure_to_svg, settled
+
+        buffer = io.BytesIO()
+        with settled(figure):
+            figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+            svg = figure_to_svg(figure, name=name)
+        return cls(name, title, alt, caption, data, svg, buffer.getvalue())
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What an analysis found.
+
+    Attributes:
+        question: the question's name, which is its folder's name.
+        title: the question in words.
+        measurements: the tidy table.
+        claims: the judged rules.
+        figures: the pictures.
+        provenance: what it was made from and how: code, weights, versions, command.
+        notes: sentences computed from the measurements that a page prints as they are.
+    """
+
+    question: str
+    title: str
+    measurements: pd.DataFrame
+    claims: tuple[Claim, ...] = ()
+    figures: tuple[DataFigure, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        lines = [f"Finding {self.question!r}: {self.title}"]
+        lines += [f"  {claim.rule.key}: {claim.verdict}, {claim.rule.statement}" for claim in self.claims]
+        lines += [f"  {figure!r}" for figure in self.figures]
+        return "\n".join([*lines, f"  {len(self.measurements)} measurements"])
+
+    def _repr_html_(self) -> str:
+        """Show the finding in a notebook, as a page in a frame that can reach nothing outside itself."""
+        from ..notebook.finding_page import page_of
+
+        return page_of(self)._repr_html_()
+
+    def write(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the finding as a folder and return its path.
+
+        Each file is written whole or not at all; `finding.json` comes last and lists the others with their digests.
+
+        Raises:
+            ProbeError: a file cannot be written.
+        """
+        folder = as_path(folder)
+        files: dict[str, str | bytes] = {
+            "measurements.csv": to_csv(self.measurements),
+            "claims.json": _json([_rounded(claim.to_dict()) for claim in self.claims]),
+        }
+        entries = []
+        for figure in self.figures:
+            base = f"figures/{figure.name}"
+            files |= {f"{base}.svg": figure.svg, f"{base}.csv": to_csv(figure.data)}
+            if figure.png is not None:
+                files[f"{base}.png"] = figure.png
+            entries.append(
+                {"name": figure.name, "title": figure.title, "alt": figure.alt, "caption": figure.caption}
+                | {"data": f"figures/{figure.name}.csv", "svg": f"figures/{figure.name}.svg"}
+            )
+        files["figures.json"] = _json(entries)
+        written = {name: digests.of_file(write_atomically(folder / name, content)) for name, content in files.items()}
+        about = {"question": self.question, "title": self.title}
+        about |= {"provenance": dict(self.provenance), "notes": dict(self.notes), "files": written}
+        write_atomically(folder / "finding.json", _json(digests.sealed(about)))
+        return folder
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> Finding:
+        """Return the finding that `write` left in a folder; every file in it is compared with its digest.
+
+        Raises:
+            ProbeError: a file is missing, damaged, or was changed after it was written.
+        """
+        import pandas as pd
+
+        folder = as_path(folder)
+        try:
+            about = _about(folder)
+            content = {name: _content(folder, name, digest) for name, digest in about["files"].items()}
+            claims, figures = (json.loads(content[f"{name}.json"]) for name in ("claims", "figures"))
+            for name, value in (("claims", claims), ("figures", figures)):
+                if not isinstance(value, list):
+                    raise ValueError(f"{name}.json holds a {type(value).__name__}, not a list")
+            types = {"seed": "Int64", "step": "Int64", "units": str, "layer": str, "signal": str}
+            table = pd.read_csv(
+                io.BytesIO(content["measurements.csv"]),
+                dtype=types,
+                keep_default_na=False,
+                na_values={"seed": [""], "step": [""], "value": ["", "nan"]},
+            )
+            return cls(
+                about["question"],
+                about["title"],
+                table,
+                tuple(Claim.from_dict(claim) for claim in claims),
+                tuple(
+                    DataFigure(
+                        entry["name"],
+                        entry["title"],
+                        entry["alt"],
+                        entry["caption"],
+                        pd.read_csv(io.BytesIO(content[entry["data"]])),
+                        content[entry["svg"]].decode("utf-8"),
+                    )
+                    for entry in figures
+                ),
+                about["provenance"],
+                about["notes"],
+            )
+        except (*ERRORS, ProbeError) as error:
+            reason = str(error).partition("\n")[0][:300] or type(error).__name__
+            raise ProbeError(
+                f"{str(folder)!r} cannot be read as a finding ({reason}). Give a folder that an analysis "
+                "wrote, or run the analysis again."
+            ) from error
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """Return what a finding says of itself.
+
+    Raises:
+        ValueError: it was changed after it was written, or is no finding.
+    """
+    about = json.loads(read_bytes(folder / "finding.json"))
+    digests.check_seal(about)
+    kinds = {"question": str, "title": str, "provenance": dict, "notes": dict, "files": dict}
+    for name, kind in kinds.items():
+        if not isinstance(about.get(name), kind):
+            raise ValueError(f"finding.json has no {name}, or one that is no {kind.__name__}")
+    return about
+
+
+def _content(folder: Path, name: str, digest: str) -> bytes:
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{name[:60]!r} is no file of the folder")
+    content = read_bytes(file)
+    if digests.of_bytes(content) != digest:
+        raise ValueError(f"{name!r} was damaged or changed after it was written: its digest differs")
+    return content
+
+
+def _rounded(value: Any) -> Any:
+    """Return JSON values with floats at six significant digits; infinite bounds of a range stay as they are."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: item if key == "rule" else _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,143 @@
+"""What a page's author suggests to try in the explorer: a button's words, and what it sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProbeError, unknown
+from .networks import Array
+from .rival_programs import Number
+
+if TYPE_CHECKING:
+    from ..edits.kinds import Edit
+    from ..recording.recording import Recording
+
+#: What an edit of the explorer's form does; `ablate` puts zero.
+KINDS = ("clamp", "ablate", "mean", "resample", "patch", "steer")
+#: How the tables show a run with edits: as it was before them, after them, or what changed.
+VIEWS = ("before", "after", "difference")
+#: A sequence as a reader types it: symbols, or rows of numbers (time, feature).
+Typed = str | Sequence[Sequence[float]] | Array
+
+
+@dataclass(frozen=True)
+class ExplorerEdit:
+    """One edit as the explorer's form holds it, where the reader can change it.
+
+    Args:
+        kind: `clamp` holds the signal at `value`, `steer` adds it, `ablate` puts zero. Of the second sequences `mean`
+            puts the mean at the same step, `resample` one that is drawn, and `patch` the first.
+        signal: any signal of the layer.
+        value: what a clamp puts or a steering adds to every unit, or the seed of a resampling.
+        units: which units, or None for all.
+        steps: at which steps, or None for all.
+        layer: the layer's name, or None for the first.
+
+    Raises:
+        ProbeError: there is no such kind, or the value is not finite, or no seed.
+    """
+
+    kind: str
+    signal: str
+    value: Number = 0.0
+    units: Sequence[int] | None = None
+    steps: Sequence[int] | None = None
+    layer: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ProbeError(unknown("kind of edit in the explorer", self.kind, KINDS))
+        seed = self.kind == "resample"
+        if not math.isfinite(self.value) or (seed and (self.value < 0 or self.value != int(self.value))):
+            raise ProbeError(
+                f"value={self.value!r} must be {'a whole number from 0 on: the seed' if seed else 'a finite number'}."
+            )
+
+    def made(self, layer: str, units: int, source: Recording | None) -> Edit:
+        """Return the edit that it is for `probe.intervene`.
+
+        Args:
+            layer: the name of the layer.
+            units: how many units that layer has.
+            source: the recording of the second sequences, where there are any.
+
+        Raises:
+            ProbeError: the signal does not exist, the value is no number, or second sequences are missing.
+        """
+        from ..edits.constructors import ablate, clamp, patch, steer
+
+        site: dict[str, Any] = {"layer": layer, "units": self.units, "steps": self.steps}
+        if self.kind == "clamp":
+            return clamp(self.signal, float(self.value), **site)
+        if self.kind == "steer":
+            return steer(
+                self.signal, [float(self.value)] * (units if self.units is None else len(self.units)), **site
+            )
+        if self.kind == "ablate":
+            return ablate(self.signal, **site)
+        if source is None:
+            raise ProbeError(
+                f"An edit of kind {self.kind!r} takes values from second sequences; give them by second=."
+            )
+        if self.kind == "patch":
+            return patch(self.signal, source, source_rows=[0], **site)
+        seed = {} if self.kind == "mean" else {"seed": int(self.value)}
+        return ablate(self.signal, kind=self.kind, reference=source, **seed, **site)
+
+    def draft(self, layers: Sequence[str]) -> dict[str, Any]:
+        """Return the edit as the form's fields, ready for JSON.
+
+        Args:
+            layers: the names of the network's layers.
+        """
+        value = int(self.value) if float(self.value).is_integer() else float(self.value)
+        return {
+            "kind": self.kind,
+            "layer": 0 if self.layer is None else layers.index(self.layer),
+            "signal": str(self.signal),
+            "units": _listed(self.units),
+            "steps": _listed(self.steps),
+            "value": str(value),
+        }
+
+
+@dataclass(frozen=True)
+class ExplorerExperiment:
+    """Something to try: a button of the explorer that sets a sequence and edits.
+
+    Args:
+        label: what stands on the button.
+        sequence: what is run, or None for the explorer's example.
+        second: what edits take values from: sequences of one length.
+        edits: in the order in which they are made.
+        network: the name of the network, or None for the first.
+        view: what the table of signals shows.
+
+    Raises:
+        ProbeError: the label or a sequence is empty, or there is no such view.
+    """
+
+    label: str
+    sequence: Typed | None = None
+    second: Sequence[Typed] = ()
+    edits: Sequence[ExplorerEdit] = ()
+    network: str | None = None
+    view: str = "after"
+
+    def __post_init__(self) -> None:
+        if not self.label.strip():
+            raise ProbeError("An experiment needs a label: it stands on its button.")
+        if self.view not in VIEWS:
+            raise ProbeError(unknown("view", self.view, VIEWS))
+        if isinstance(self.second, str):
+            object.__setattr__(self, "second", (self.second,))
+        given = [*self.second, *([] if self.sequence is None else [self.sequence])]
+        if not all(len(one.tolist() if isinstance(one, Array) else one) for one in given):
+            raise ProbeError(f"The experiment {self.label!r} has an empty sequence; give at least one step.")
+
+
+def _listed(indices: Sequence[int] | None) -> str:
+    return "all" if indices is None else " ".join(str(int(index)) for index in indices)

@@ -1,0 +1,328 @@
+"""The live explorer as a block of a page: networks that the page itself runs, and a table for who runs no script."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import ProbeError, unknown
+from ..report.page import Page, Section
+from ..report.tables import Table
+from ..words import several
+from .experiments import ExplorerExperiment, Typed
+from .networks import (
+    Alphabet,
+    Array,
+    ExplorerNetwork,
+    Features,
+    batch_of,
+    check_output,
+    check_weights,
+    double_of,
+    embed,
+    find_head,
+    has_classes,
+)
+from .rival_programs import ExplorerProgram, described, merged
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: The table before the script runs shows so many units and steps.
+_UNITS, _STEPS = 12, 20
+#: The script runs sequences of so many steps.
+MOST_STEPS = 2000
+#: In JSON, the characters that turn the direction of the text behind them.
+_TURNING = re.compile(r"\\u(202[a-e]|206[6-9])")
+_LETTERS = {
+    "input_gate": "i",
+    "forget_gate": "f",
+    "cell_candidate": "g",
+    "output_gate": "o",
+    "cell_state": "c",
+    "reset_gate": "r",
+    "update_gate": "z",
+    "candidate_recurrent": "v",
+    "candidate": "n",
+    "hidden_state": "h",
+    "unprojected_hidden_state": "u",
+}
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Networks that a reader runs in the page: types a sequence, edits any signal, sees what follows.
+
+    The weights are read when the value is made; what becomes of the modules later changes no page. Everything is
+    computed in float64. A network that a page cannot run is named in a sentence that says why; a page has one
+    explorer at most.
+
+    Args:
+        networks: what the reader chooses between; the first one is shown.
+        example: what is shown at first: symbols of the alphabet, or without one the numbers, (time, feature).
+        alphabet: for each symbol, one character, the number or the features that the networks read for it; None
+            lets the reader type numbers into a table.
+        classes: the names of the head's classes, in order; empty numbers them.
+        trained_lengths: how long the sequences of the training were; a note says where one lies outside. Empty
+            says nothing.
+        programs: rival programs, whose answers stand beside the network's; they need an alphabet and classes.
+        experiments: what the reader is invited to try, a button each.
+
+    Raises:
+        ProbeError: no network or no example is given, two networks share a name, a symbol is no single character
+            or has another number of features than a network reads, the example has an unknown symbol, a network's
+            output is not that of its head on its last hidden state, a program reads other symbols than a network or
+            stands beside one without classes, or an experiment cannot be run.
+    """
+
+    networks: Sequence[ExplorerNetwork]
+    example: Typed
+    alphabet: Alphabet | None = None
+    classes: Sequence[str] = ()
+    trained_lengths: Sequence[int] = ()
+    programs: Sequence[ExplorerProgram] = ()
+    experiments: Sequence[ExplorerExperiment] = ()
+    #: What the script reads, as JSON; None where it can run none of the networks.
+    data: str | None = field(init=False, repr=False)
+    #: For each network that the page cannot run, why.
+    refused: tuple[str, ...] = field(init=False, repr=False)
+    #: What the first network does with the example.
+    table: Table = field(init=False, repr=False)
+    kind: ClassVar[str] = "explorer"
+    height: ClassVar[int] = 860
+
+    @property
+    def template(self) -> str:
+        """The Jinja2 template that shows it in a page."""
+        return _file("templates/explorer.html.j2")
+
+    @property
+    def style(self) -> str:
+        """What it adds to a page's style sheet."""
+        return _file("templates/explorer.css")
+
+    @property
+    def script(self) -> str | None:
+        """What runs it in a page, made of js/; None where the page can run none of the networks."""
+        return None if self.data is None else _file("explorer.js")
+
+    def __post_init__(self) -> None:
+        names = [network.name for network in self.networks]
+        if not names or len(set(names)) != len(names):
+            raise ProbeError(f"An explorer needs networks with different names; {names!r} were given.")
+        length = len(self.example if isinstance(self.example, str) else _steps(self.example))
+        if not 0 < length <= MOST_STEPS:
+            raise ProbeError(
+                f"An explorer needs an example, the sequence that is shown at first, of 1 to {MOST_STEPS:,} steps; "
+                f"{length:,} were given."
+            )
+        reasons = [network.why_not for network in self.networks]
+        live = [network for network, reason in zip(self.networks, reasons, strict=True) if reason is None]
+        object.__setattr__(self, "refused", tuple(reason for reason in reasons if reason is not None))
+        object.__setattr__(self, "table", self._table((live or list(self.networks))[0]))
+        for network in live[1:]:
+            _ = self._recorded(network)
+        programs = [merged(self.programs, network.programs) for network in self.networks]
+        beside = [listed for listed, reason in zip(programs, reasons, strict=True) if reason is None]
+        written = {
+            "networks": [
+                {**embed(network), **self._read_by(network), "programs": self._answering(network, listed)}
+                for network, listed in zip(live, beside, strict=True)
+            ],
+            "example": _typed(self.example),
+            "classes": [str(name) for name in self.classes],
+            "experiments": [self._tried(experiment, live) for experiment in self.experiments] if live else [],
+        }
+        self._check_classes(live)
+        # In a sentence, text that turns the direction of writing would turn the numbers beside it.
+        text = _TURNING.sub(r"\\ufffd", json.dumps(written, allow_nan=False))
+        object.__setattr__(self, "data", text if live else None)
+
+    def _check_classes(self, live: Sequence[ExplorerNetwork]) -> None:
+        heads = [head for network in live if has_classes(network) and (head := find_head(network)) is not None]
+        counts = sorted({head.out_features for head in heads})
+        names = [str(name) for name in self.classes]
+        if names and (len(names) not in counts or not all(name.strip() for name in names)):
+            raise ProbeError(
+                f"classes={names[:12]!r} are {len(names)} names, and the networks that the page runs have {counts} "
+                "classes. Give each class of a head a name, or leave classes= out."
+            )
+
+    def _repr_html_(self) -> str:
+        """Show the explorer in a notebook, as a page of its own in a frame."""
+        names = ", ".join(network.name for network in self.networks)
+        section = Section("Run it", [self], "run")
+        return Page(
+            "Live explorer", f"Type a sequence and edit what happens inside: {names}.", [section]
+        )._repr_html_()
+
+    def _alphabet(self, network: ExplorerNetwork) -> dict[str, list[float]] | None:
+        """Return the features that a network reads for each symbol, or None where it reads a table of numbers."""
+        given = self.alphabet if network.alphabet is None else network.alphabet
+        if given is None:
+            return None
+        width = network.layers[0].inputs
+        features = {symbol: _features(value) for symbol, value in given.items()}
+        for symbol, row in features.items():
+            readable = len(symbol) == 1 and (symbol == " " or symbol.isprintable())
+            if not readable or len(row) != width or not all(map(math.isfinite, row)):
+                raise ProbeError(
+                    f"Symbol {symbol[:20]!r} is {row!r} to network {network.name!r}. A symbol is one character (one "
+                    f"code point) that can be typed, and stands for the {width} finite features that the network "
+                    "reads at a step."
+                )
+        return features
+
+    def _read_by(self, network: ExplorerNetwork) -> dict[str, Any]:
+        lengths = self.trained_lengths if network.trained_lengths is None else network.trained_lengths
+        return {
+            "alphabet": self._alphabet(network),
+            "trained_lengths": sorted({int(length) for length in lengths}),
+        }
+
+    def _answering(self, network: ExplorerNetwork, programs: Sequence[ExplorerProgram]) -> list[dict[str, Any]]:
+        """Return the programs that stand beside a network, as the script reads them."""
+        alphabet = self._alphabet(network)
+        if programs and (alphabet is None or not has_classes(network)):
+            lacks = "symbols to read" if alphabet is None else "classes to answer with"
+            raise ProbeError(
+                f"Programs {[program.name for program in programs]!r} cannot stand beside network {network.name!r}, "
+                f"which has no {lacks}. A program reads symbols and says a class: leave programs= out, or give them "
+                "to the networks that have both, by ExplorerNetwork(programs=)."
+            )
+        for program in programs:
+            program.check(alphabet or (), network.name)
+        return [described(program) for program in programs]
+
+    def _tried(self, experiment: ExplorerExperiment, live: Sequence[ExplorerNetwork]) -> dict[str, Any]:
+        """Return an experiment as the script reads it; it is run here, so that no button leads to an error."""
+        from ..hooks.record import record
+        from ..recurrent.signals import Signal
+
+        names = [network.name for network in live]
+        try:
+            if experiment.network is not None and experiment.network not in names:
+                raise ProbeError(unknown("network that the page runs", experiment.network, names))
+            place = 0 if experiment.network is None else names.index(experiment.network)
+            network = live[place]
+            layers = {layer.name: layer for layer in network.layers}
+            given = self.example if experiment.sequence is None else experiment.sequence
+            second = [self._rows(network, sequence) for sequence in experiment.second]
+            state = {"network": place, "x": _typed(given), "view": experiment.view}
+            if second:
+                state["y"] = self._joined(network, experiment.second)
+            model = double_of(network)
+            source = record(model, batch_of(network, second), signals=Signal) if second else None
+            edits = []
+            for edit in experiment.edits:
+                name = next(iter(layers)) if edit.layer is None else edit.layer
+                if name not in layers:
+                    raise ProbeError(unknown("layer", name, layers))
+                edits.append(edit.made(name, layers[name].units, source))
+            _ = record(model, batch_of(network, [self._rows(network, given)]), edits=edits)
+        except ProbeError as error:
+            raise ProbeError(f"The experiment {experiment.label!r} cannot be run. {error}") from None
+        drafts = [edit.draft(list(layers)) for edit in experiment.edits]
+        return {"label": experiment.label, "state": {**state, "edits": drafts}}
+
+    def _joined(self, network: ExplorerNetwork, sequences: Sequence[Typed]) -> str:
+        """Return sequences as the reader types several of one length: with a space or a comma between them."""
+        alphabet = self._alphabet(network)
+        between = [mark for mark in " ," if alphabet is not None and mark not in alphabet]
+        lengths = [len(one if isinstance(one, str) else _steps(one)) for one in sequences]
+        if len(set(lengths)) > 1 or (len(sequences) > 1 and not between):
+            raise ProbeError(
+                f"Second sequences of {lengths} steps were given. Several must "
+                "have one length, and an alphabet that leaves the space or the comma to stand between them."
+            )
+        return (between or [""])[0].join(map(_typed, sequences))
+
+    def _rows(self, network: ExplorerNetwork, sequence: Typed, what: str = "sequence") -> list[list[float]]:
+        """Return what a network reads of a sequence, (time, feature)."""
+        alphabet = self._alphabet(network)
+        if isinstance(sequence, str) != (alphabet is not None):
+            raise ProbeError(
+                f"The {what} must be a text where there is an alphabet, and rows of numbers where there is none; "
+                f"it is a {type(sequence).__name__}."
+            )
+        if isinstance(sequence, str):
+            known = alphabet or {}
+            missing = sorted(set(sequence) - set(known))
+            if missing:
+                raise ProbeError(f"The {what} has {missing!r}, which the alphabet of {network.name!r} lacks.")
+            rows = [known[symbol] for symbol in sequence]
+        else:
+            rows = _steps(sequence)
+        width = network.layers[0].inputs
+        if any(len(row) != width for row in rows):
+            raise ProbeError(
+                f"Network {network.name!r} reads {several(width, 'feature')} at a step; the {what} has other rows."
+            )
+        return rows
+
+    def _recorded(self, network: ExplorerNetwork) -> tuple[Any, Tensor]:
+        """Return a network's recording of the example in float64, and the hidden states of its last layer."""
+        from ..hooks.record import record
+
+        check_weights(network)
+        x = batch_of(network, [self._rows(network, self.example, "example")])
+        recording = record(double_of(network), x)
+        hidden = recording[network.layers[-1].name, "hidden_state"][0]
+        if network.why_not is None:
+            # Where the head stands apart, or there is none and several things come out, what it reads is compared.
+            whole = isinstance(network.head, str | None) and not isinstance(recording.output, tuple)
+            check_output(network, recording.output if whole else hidden, x)
+        return recording, hidden
+
+    def _table(self, network: ExplorerNetwork) -> Table:
+        recording, hidden = self._recorded(network)
+        layer = network.layers[-1]
+        steps = min(len(hidden), _STEPS)
+        rows: list[list[Any]] = []
+        for signal in layer.signals:
+            if signal in _LETTERS:
+                values = recording[layer.name, signal][0, :steps, :_UNITS].T.tolist()
+                rows += [
+                    [f"{_LETTERS[signal]} {unit}", *(round(value, 2) for value in row)]
+                    for unit, row in enumerate(values)
+                ]
+        read = f" {self.example[:80]}" if isinstance(self.example, str) else ""
+        caption = (
+            f"What {network.name} computes on the example{read}: layer {layer.name}, a row a unit, step by step."
+        )
+        if layer.units > _UNITS or len(hidden) > _STEPS:
+            caption += (
+                f" The first {min(layer.units, _UNITS)} of {layer.units} units, {steps} of {len(hidden)} steps."
+            )
+        columns = ["unit", *(f"step {step}" for step in range(steps))]
+        return Table(columns, rows, caption, digits=3, max_rows=len(rows))
+
+
+def _typed(sequence: Typed) -> str:
+    """Return a sequence as the script reads it: symbols, or numbers with `;` between steps."""
+    if isinstance(sequence, str):
+        return sequence
+    return ";".join(" ".join(repr(number) for number in row) for row in _steps(sequence))
+
+
+def _steps(sequence: Sequence[Sequence[float]] | Array) -> list[list[float]]:
+    """Return a sequence of numbers as lists, (time, feature)."""
+    return [_features(row) for row in (sequence.tolist() if isinstance(sequence, Array) else sequence)]
+
+
+def _features(value: Features) -> list[float]:
+    """Return what stands for one step as a list of numbers."""
+    listed = value.tolist() if isinstance(value, Array) else value
+    given = list(listed) if isinstance(listed, Sequence) else [listed]
+    return [float(number) for number in given]
+
+
+@functools.cache
+def _file(name: str) -> str:
+    return resources.files("probe.explorer").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Runs a model with hooks on its recurrent layers: record, watch, intervene, sweep."""

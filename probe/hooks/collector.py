@@ -1,0 +1,324 @@
+"""Collects what the layers of a model compute during one forward pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..edits.kinds import Edit
+from ..errors import ProbeError
+from ..recording.recording import LayerRecording, Recording, errors_together
+from ..recurrent import runs
+from ..recurrent.calls import Call, own_order
+from ..recurrent.engine import Changes
+from ..recurrent.layers import Layer, own_forward
+from ..recurrent.runs import Opened, Run, Trace
+from ..recurrent.signals import Signal, within
+from . import memory
+from .sessions import Session
+from .visits import Visit, refuse_own_forward
+
+#: More bytes than any mode takes for a unit or input of a layer at a step of a row; less than `memory.ASK_FROM` in
+#: all is not worth a closer look.
+_BY_UNIT = 2_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a recording keeps, and where.
+
+    Attributes:
+        keep: the signals of each layer.
+        steps: the steps, or None for all.
+        check: whether to compare with the module.
+        tolerance: the largest difference allowed, or None for the type's own.
+        device: where values are kept, or None.
+        dtype: in which type, or None.
+    """
+
+    keep: Mapping[Layer, tuple[Signal, ...]]
+    steps: tuple[int, ...] | None
+    check: bool
+    tolerance: float | None
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers recorded."""
+        return tuple(self.keep)
+
+
+@dataclass(eq=False)
+class _Part:
+    """One call of a layer, or the calls of a cell that make one sequence, while they come in."""
+
+    layer: Layer
+    number: int
+    initial: Mapping[Signal, Tensor]
+    lengths: Tensor | None
+    signals: list[Mapping[Signal, Tensor]]
+    taps: list[Mapping[Signal, Tensor]]
+
+
+class Collector(Session):
+    """What the layers of a model compute, from one call to the next.
+
+    Args:
+        model: the model.
+        options: what to keep.
+        differentiate: whether each value kept gets a derivative.
+        detach: whether values are kept without what autograd needs.
+    """
+
+    def __init__(self, model: nn.Module, options: Options, *, differentiate: bool, detach: bool = False) -> None:
+        super().__init__(model, options.layers)
+        self._options = options
+        self._differentiates = differentiate
+        self._detaches = detach or differentiate
+        self._asked = False
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was seen."""
+        self._parts: dict[tuple[str, int], _Part] = {}
+        self._errors: list[float | None] = []
+
+    @property
+    def needs_graph(self) -> bool:
+        """Whether values are kept on the graph, or differentiated."""
+        return self._differentiates or not self._detaches
+
+    @property
+    def saw_something(self) -> bool:
+        """Whether a layer was called since the last recording."""
+        return bool(self._parts)
+
+    def read(self, visit: Visit, number: int, step: int | None) -> None:
+        """Keep what a call of a module computed."""
+        wanted = self.modules[visit.layers[0].module]
+        taps = {}
+        if self.needs_graph:
+            self.refuse_checkpoint(wanted[0], "" if self._differentiates else ", or watch it with detach=True")
+        if self._differentiates:
+            refuse_own_forward(visit.layers[:1])
+            if not torch.is_grad_enabled():
+                raise ProbeError(
+                    f"Layer {wanted[0].name!r} runs without autograd (torch.no_grad, or a checkpoint by hand), so "
+                    "that gradient_of= has no derivative of its values. Take that out, or choose others with layers=."
+                )
+            visit.tolerances.add(self._options.tolerance)
+            changes, taps = _tapped(visit, wanted, self._options.keep)
+            visit.change(changes)
+        with nullcontext() if self.needs_graph else torch.no_grad():
+            for layer in wanted:
+                self._take(layer, number, visit.run, taps.get(layer, {}))
+
+    def given(self, layers: tuple[Layer, ...], call: Call) -> None:
+        """Raise ProbeError where the values of a call would not fit into memory, before the module runs."""
+        self._asked = True
+        self._check_fits(layers, call, {})
+
+    def expect(self, visit: Visit, edits: Mapping[Layer, Sequence[Edit]]) -> None:
+        """Raise ProbeError where the values of a call would not fit into memory, with those of an edited run."""
+        if edits or not self._asked:
+            self._check_fits(visit.layers, visit.call, edits)
+        self._asked = False
+
+    def _check_fits(self, layers: tuple[Layer, ...], call: Call, edits: Mapping[Layer, Sequence[Edit]]) -> None:
+        options, wanted = self._options, self.modules[layers[0].module]
+        kept = [len(part.signals) for part in self._parts.values() if part.layer == wanted[0]]
+        earlier = kept[-1] if kept and wanted[0].is_cell else 0
+        time, batch, inputs = call.x.shape
+        if _BY_UNIT * time * batch * len(layers) * (layers[0].units + inputs) * (1 + earlier) < memory.ASK_FROM:
+            return
+        asked = memory.Asked(
+            {layer: options.keep[layer] for layer in wanted},
+            None if options.steps is None or wanted[0].is_cell else len(options.steps),
+            options.dtype,
+            options.device,
+            options.check,
+            self._differentiates,
+            memory.first_steps(edits, call),
+        )
+        memory.check_fits(layers, call, asked, earlier=earlier)
+
+    def _take(self, layer: Layer, number: int, run: Run, taps: Mapping[Signal, Tensor]) -> None:
+        trace = run.traces[layer.place]
+        opened = trace.open(self._options.keep[layer])
+        if self._options.check:
+            runs.check(layer, opened, trace.h.dtype, self._options.tolerance)
+            _refuse_what_a_check_cannot_see(layer, self._options.keep[layer])
+        self._errors.append(opened.error if self._options.check else None)
+        part = self._parts.setdefault(
+            (layer.name, number), _Part(layer, number, _copied(trace.initial), trace.lengths, [], [])
+        )
+        part.signals.append(self._kept(trace, opened))
+        part.taps.append(taps)
+
+    def _kept(self, trace: Trace, opened: Opened) -> Mapping[Signal, Tensor]:
+        values = {}
+        returned = {_memory(value) for value in (trace.h, *trace.final.values())}
+        for signal, value in opened.signals.items():
+            found = value.detach() if self._detaches else value
+            values[signal] = self._arranged(trace.layer, found, trace.lengths)
+            if _memory(values[signal]) in returned:
+                # The module's own output, which the caller may change in place.
+                values[signal] = values[signal].clone()
+        return values
+
+    def _arranged(self, layer: Layer, value: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return values of the layer's own order (time, batch, unit) in the input's order, padding as NaN."""
+        value = own_order(value, layer, lengths)
+        time = len(value)
+        if lengths is not None:
+            valid = (torch.arange(time).unsqueeze(1) < lengths).to(value.device)
+            value = value.masked_fill(~valid.unsqueeze(-1), float("nan"))
+        steps = self._options.steps
+        if steps is not None and not layer.is_cell:
+            places = torch.tensor(within("steps", steps, time, f"the input of layer {layer.name!r}"))
+            if lengths is None:
+                value = value[places]
+            else:
+                ends = torch.tensor(steps).unsqueeze(1).expand(len(steps), len(lengths))
+                rows = torch.where(ends < 0, ends + lengths, ends).to(value.device)
+                chosen = value.gather(0, rows.clamp(min=0).unsqueeze(-1).expand(*rows.shape, value.shape[2]))
+                value = chosen.masked_fill((rows < 0).unsqueeze(-1), float("nan"))
+        return value.to(device=self._options.device, dtype=self._options.dtype)
+
+    def differentiate(self, function: Callable[[Any], Tensor], output: Any) -> None:
+        """Keep the derivative of a scalar of the output with respect to every signal kept."""
+        scalar = function(output)
+        if not isinstance(scalar, Tensor) or scalar.numel() != 1 or not scalar.requires_grad:
+            found = f"{tuple(scalar.shape)} tensor" if isinstance(scalar, Tensor) else type(scalar).__name__
+            raise ProbeError(
+                f"gradient_of must return a scalar that depends on the model's output, such as output.sum(); it "
+                f"returned a {found}."
+            )
+        parts = list(self._parts.values())
+        taps = [tap for part in parts for taps in part.taps for tap in taps.values()]
+        if not taps:
+            return
+        found = iter(torch.autograd.grad(scalar.sum(), taps, allow_unused=True))
+        for part in parts:
+            part.taps = [
+                {
+                    signal: self._arranged(part.layer, _or_zeros(next(found), tap), part.lengths)
+                    for signal, tap in taps.items()
+                }
+                for taps in part.taps
+            ]
+
+    def finish(self, output: Any) -> Recording:
+        """Return what was seen."""
+        parts = tuple(self._finished(part) for part in self._parts.values())
+        called = {part.layer for part in parts}
+        missing = tuple(layer.name for layer in self._options.layers if layer.name not in called)
+        if self._detaches and torch.is_grad_enabled():
+            output = mapped(Tensor.detach, output)
+        return Recording(output, parts, self._options.steps, missing, errors_together(self._errors))
+
+    def refuse_calls_elsewhere(self) -> None:
+        """Raise ProbeError where a layer was not seen, and another thread or task called it."""
+        seen = {part.layer for part in self._parts.values()}
+        for layer in self._options.layers:
+            if layer not in seen and self.elsewhere[layer.module]:
+                raise ProbeError(
+                    f"Layer {layer.name!r} was not seen: another thread or asyncio task called it "
+                    f"{self.elsewhere[layer.module]} times. A recording sees the one that it was asked in; record "
+                    "where the layers are called."
+                )
+
+    def _finished(self, part: _Part) -> LayerRecording:
+        joined = [
+            {signal: torch.cat([piece[signal] for piece in pieces]) for signal in pieces[0]}
+            if len(pieces) > 1
+            else pieces[0]
+            for pieces in (part.signals, part.taps)
+        ]
+        if part.layer.is_cell and self._options.steps is not None:
+            time = len(part.signals)
+            places = within("steps", self._options.steps, time, f"the calls of cell {part.layer.name!r}")
+            joined = [{signal: value[places] for signal, value in values.items()} for values in joined]
+        signals, gradients = (
+            {signal: value.transpose(0, 1) for signal, value in values.items()} for values in joined
+        )
+        lengths = None if part.lengths is None else tuple(part.lengths.tolist())
+        return LayerRecording(part.layer.name, part.number, signals, part.initial, lengths, gradients)
+
+
+def _refuse_what_a_check_cannot_see(layer: Layer, keep: Sequence[Signal]) -> None:
+    """Raise ProbeError for a pre-activation of a forward of its own: a function that is flat there hides another."""
+    hidden = [signal for signal in keep if signal.endswith("_preactivation")]
+    if hidden and own_forward(layer.module):
+        raise ProbeError(
+            f"Layer {layer.name!r} has a forward of its own ({own_forward(layer.module)}). Its states were compared, "
+            f"which says nothing about {str(hidden[0])!r} where a gate is full or a unit is at 0. Record it without "
+            "pre-activations, or put what you add around torch's module, in a module that holds it."
+        )
+
+
+def _tapped(
+    visit: Visit, wanted: Sequence[Layer], keep: Mapping[Layer, tuple[Signal, ...]]
+) -> tuple[dict[int, Changes], dict[Layer, dict[Signal, Tensor]]]:
+    """Return changes that add a zero to every value of a call, and these zeros: their derivatives are the values'."""
+    taps: dict[Layer, dict[Signal, Tensor]] = {}
+    tapped = dict(visit.changes)
+    time, batch = visit.call.x.shape[:2]
+    for layer in wanted:
+        trace = visit.natural.traces[layer.place]
+        taps[layer] = {
+            signal: trace.h.new_zeros(time, batch, trace.cell.size(signal)).requires_grad_() for signal in keep[layer]
+        }
+        tapped[layer.place] = _with_taps(tapped.get(layer.place), taps[layer], time)
+    return tapped, taps
+
+
+def _with_taps(changes: Changes | None, taps: Mapping[Signal, Tensor], time: int) -> Changes:
+    edited = {} if changes is None else changes.signals
+
+    def change(signal: Signal, step: int, value: Tensor) -> tuple[Tensor, Tensor]:
+        own = torch.zeros_like(value, dtype=torch.bool)
+        if changes is not None and signal in edited.get(step, ()):
+            value, own = changes.change(signal, step, value)
+        if signal in taps:
+            value, own = value + taps[signal][step], torch.ones_like(own)
+        return value, own
+
+    return Changes({step: frozenset(taps) | edited.get(step, frozenset()) for step in range(time)}, change)
+
+
+def _copied(states: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
+    """Return states that nobody else can change: a model may keep its state in place."""
+    return {signal: value.detach().clone() for signal, value in states.items()}
+
+
+def _memory(value: Tensor) -> int:
+    return value.untyped_storage().data_ptr()
+
+
+def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if gradient is None else gradient
+
+
+def mapped(function: Callable[[Tensor], Tensor], output: Any) -> Any:
+    """Return a model's output with a function of each tensor in its place, in containers of the same types."""
+    if isinstance(output, Tensor):
+        return function(output)
+    if isinstance(output, torch.nn.utils.rnn.PackedSequence):
+        return output._replace(data=function(output.data))
+    if isinstance(output, (tuple, list)):
+        items = [mapped(function, item) for item in output]
+        return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)
+    if isinstance(output, dict):
+        same = copy.copy(output)
+        for key, item in output.items():
+            same[key] = mapped(function, item)
+        return same
+    return output

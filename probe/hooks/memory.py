@@ -1,0 +1,348 @@
+"""How much memory a recording will take at most, and how much there is: asked before a layer runs.
+
+The terms of `peak` follow what is held at once while a call is opened (`collecting.py`, `traces.py`, `engine.py`,
+`cells/cell.py`); tests/wheel/test_memory.py measures them in processes of their own. n stands for one number for each
+step and row.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..edits.kinds import Edit
+from ..errors import ProbeError
+from ..recurrent.calls import Call
+from ..recurrent.cells.cell import CHUNK, HIDDEN
+from ..recurrent.cells.lstm import PREACTIVATIONS, LSTMCell
+from ..recurrent.layers import Layer, OwnModule, directions, levels
+from ..recurrent.signals import Signal
+
+#: From how many bytes on the system is asked: what is small is not worth it.
+ASK_FROM = 50_000_000
+#: What a cgroup without a limit says, or more.
+_UNLIMITED = 2**60
+#: Numbers that a run with derivatives holds for each number that a formula reads or gives, for each that is kept, and
+#: for each of a hidden state: in any layer, in one of a stack, and where rows are padded. Measured.
+_BY_EDGE, _BY_TAP, _BY_LAYER, _BY_STACK, _BY_PADDING = 3.0, 4.0, 6.5, 12.0, 12.0
+#: The part of it that a call of a cell holds, whose run is opened one step at a time.
+_IN_LOOP = 0.5
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The files in which a version of cgroups says its limits and what is used, and the lines about cached files."""
+
+    limits: tuple[str, ...]
+    used: str
+    cached: tuple[str, ...]
+
+
+_VERSION_1 = _Names(("memory.limit_in_bytes",), "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
+_VERSION_2 = _Names(("memory.max", "memory.high"), "memory.current", ("inactive_file", "active_file"))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a recording, as far as it decides how much memory that takes.
+
+    Attributes:
+        keep: the signals kept of each layer.
+        steps: how many steps are kept, or None for all.
+        dtype: in which type, or None for the run's.
+        device: where, or None for where the run is.
+        check: whether the module runs; without it the step engine runs in its place.
+        differentiate: whether derivatives are kept too.
+        edited: the first step that is edited of each edited layer, in the layer's own order.
+    """
+
+    keep: Mapping[Layer, tuple[Signal, ...]]
+    steps: int | None = None
+    dtype: torch.dtype | None = None
+    device: torch.device | str | None = None
+    check: bool = True
+    differentiate: bool = False
+    edited: Mapping[Layer, int] = field(default_factory=dict)
+
+
+def check_fits(layers: Sequence[Layer], call: Call, asked: Asked, *, earlier: int = 0) -> None:
+    """Raise where opening a call would take more memory than there is.
+
+    Args:
+        layers: every layer of the module called.
+        call: what it was given.
+        asked: what is recorded.
+        earlier: of a cell in a loop, how many steps of its sequence are kept already.
+
+    Raises:
+        ProbeError: it would not fit; the message names both numbers and what takes less.
+    """
+    for device, needed in peak(layers, call, asked, earlier=earlier).items():
+        available = free(device) if needed > ASK_FROM else None
+        if available is not None and needed > available:
+            raise ProbeError(
+                f"The recording would take about {needed / 1e9:.1f} GB on {device} and {available / 1e9:.1f} GB are "
+                f"free. {_advice(asked)}"
+            )
+
+
+def first_steps(edits: Mapping[Layer, Sequence[Edit]], call: Call) -> dict[Layer, int]:
+    """Return the first step that is edited of each layer, in the layer's own order; 0 where rows differ in it."""
+    last = len(call.x) - 1
+    found: dict[Layer, int] = {}
+    for layer, given in edits.items():
+        named = [step for edit in given for step in edit.site.steps or (0, last)]
+        steps = [min(max(step + last + 1 if step < 0 else step, 0), last) for step in named]
+        found[layer] = (
+            0 if call.packed is not None or not steps else last - max(steps) if layer.reverse else min(steps)
+        )
+    return found
+
+
+def _advice(asked: Asked) -> str:
+    if asked.differentiate:
+        return "Record fewer rows at a time, or fewer layers and signals with layers= and signals=."
+    if asked.edited:
+        return "Record fewer rows at a time: an edited run holds every signal of each layer that it reaches."
+    return "Keep less with signals= or layers=, record fewer rows at a time, or stream to disk with out=."
+
+
+def peak(layers: Sequence[Layer], call: Call, asked: Asked, *, earlier: int = 0) -> dict[torch.device, int]:
+    """Return how many bytes more than before a recorded call holds at most, the module's own run among them.
+
+    Args:
+        layers: every layer of the module called.
+        call: what it was given.
+        asked: what is recorded.
+        earlier: of a cell in a loop, how many steps of its sequence are kept already. At the end they are joined, and
+            so are, by most models, the hidden states.
+    """
+    run = call.x.device
+    kept = run if asked.device is None else torch.device(asked.device)
+    held = _Held(layers, call, asked)
+    if layers[0].is_cell:
+        kept_now, hidden = held.kept(layers[0], 1), held.hidden(layers[0])
+        working = held.every(layers[0]) + 3 * held.gates(layers[0])
+        if asked.differentiate:
+            working = int(_IN_LOOP * held.graph(layers[0]))
+        needed = [(run, working + (1 + earlier) * hidden), (kept, (2 + earlier) * kept_now)]
+    elif asked.differentiate:
+        needed = [(run, held.differentiated()), (kept, held.beside_graphs(apart=run != kept))]
+    else:
+        needed = [(run, held.opened(apart=run != kept)), (kept, held.all_kept() if run != kept else 0)]
+    total: dict[torch.device, int] = {}
+    for device, size in needed:
+        total[device] = total.get(device, 0) + size
+    return {device: size for device, size in total.items() if size}
+
+
+class _Held:
+    """Sizes in bytes of what one call holds."""
+
+    def __init__(self, layers: Sequence[Layer], call: Call, asked: Asked) -> None:
+        self.layers, self.call, self.asked = layers, call, asked
+        self.time, self.rows = call.x.shape[:2]
+        self.number = call.x.element_size()
+        self.kept_number = (asked.dtype or call.x.dtype).itemsize
+        self.ways, self.levels = directions(layers[0].module), levels(layers[0].module)
+        # Values that are not left as they are opened are there twice for a while.
+        other = asked.dtype not in (None, call.x.dtype) or asked.steps is not None
+        self.packed = call.packed is not None
+        self.copies = other or self.packed
+        self.free_running = not asked.check and not asked.edited
+
+    def n(self, numbers: int) -> int:
+        """Return the bytes of so many numbers for each step and row, in the run's type."""
+        return numbers * self.time * self.rows * self.number
+
+    def hidden(self, layer: Layer) -> int:
+        """Return the bytes of a layer's hidden states."""
+        return self.n(layer.size(HIDDEN))
+
+    def gates(self, layer: Layer) -> int:
+        """Return the bytes of the products that its gates are computed from."""
+        return self.n(len(layer.cell.weights.W))
+
+    def every(self, layer: Layer) -> int:
+        """Return the bytes of all of its signals."""
+        return self.n(sum(layer.size(signal) for signal in layer.signals))
+
+    def signals(self, layer: Layer, *, hidden: bool) -> int:
+        """Return the bytes of the signals kept, before anything is chosen of them."""
+        wanted = self.asked.keep.get(layer, ())
+        return self.n(sum(layer.size(signal) for signal in wanted if hidden or signal != HIDDEN))
+
+    def kept(self, layer: Layer, steps: int | None = None) -> int:
+        """Return the bytes of the values kept in the end."""
+        count = (self.time if self.asked.steps is None else self.asked.steps) if steps is None else steps
+        numbers = sum(layer.size(signal) for signal in self.asked.keep.get(layer, ()))
+        return numbers * count * self.rows * self.kept_number
+
+    def all_kept(self) -> int:
+        """Return the bytes kept of all layers."""
+        return sum(self.kept(layer) for layer in self.layers)
+
+    def forward(self) -> int:
+        """Return the bytes of the module's own run on torch's kernels, its output among them."""
+        first = self.layers[0]
+        one = int(2.5 * self.n(first.units)) + (0 if self._in_one_piece() else self.gates(first))
+        return self.ways * (one + self.hidden(first) * ((self.ways > 1) + (self.levels > 1)))
+
+    def _in_one_piece(self) -> bool:
+        """Return whether a module's own run needs no products of all steps, and no small arrays for each."""
+        first = self.layers[0]
+        if isinstance(first.module, OwnModule):
+            return isinstance(first.cell, LSTMCell) and first.cell.plain
+        projected = first.size(HIDDEN) != first.units
+        return isinstance(first.module, nn.LSTM) and not projected and not self.packed and self.number <= 4
+
+    def opened(self, *, apart: bool) -> int:
+        """Return the most that is held while the layers are opened one after the other, without derivatives.
+
+        Args:
+            apart: whether values are kept on another device.
+        """
+        first = self.layers[0]
+        # The output of each level; the step engine's is what is kept, unless two directions are joined.
+        states = 0 if self.free_running and self.ways == 1 else self.levels * self.ways * self.hidden(first)
+        states += self.ways * self.hidden(first) + self.n(first.inputs) if self.packed else 0
+        states += sum(self.hidden(layer) + self.n(layer.inputs) for layer in self.layers if layer.reverse)
+        step = self.rows * len(first.cell.weights.W)
+        working = 6 * max(min(step * self.time, CHUNK), step) * self.number
+        most = 0
+        for layer in self.layers:
+            brief, steady = self._of_layer(layer, apart=apart)
+            most, states = max(most, states + brief + steady), states + steady
+        if self.free_running:
+            return most + working + max(self._pieces(layer) for layer in self.layers)
+        # What small arrays took is not all given back to the system.
+        loose = 0 if self._in_one_piece() else int(0.35 * (self.forward() - self.hidden(first)))
+        return max(self.forward(), most + working + loose)
+
+    def _of_layer(self, layer: Layer, *, apart: bool) -> tuple[int, int]:
+        """Return how many bytes a layer takes while it is opened, and how many from then on."""
+        keep, edited = self.asked.keep.get(layer, ()), self.asked.edited
+        converted = self.kept(layer) if self.copies and not apart else 0
+        if layer in edited or layer.level > min((one.level for one in edited), default=self.levels):
+            # All signals of the run as it was and of the changed one, whose pieces are put together.
+            pieces = self.every(layer) * (self.time - edited[layer]) // self.time if layer in edited else 0
+            return max(pieces, converted), 2 * self.every(layer) + self.hidden(layer) + converted
+        if not keep:
+            return 0, 0
+        values = self.signals(layer, hidden=False)
+        if self.free_running:
+            turned = self.signals(layer, hidden=True) if layer.reverse and not self.copies else 0
+            return 0, values + self.hidden(layer) + turned + (converted if self.copies else self.hidden(layer))
+        if self.packed:
+            values += self.n(sum(layer.size(state) for state in layer.states[1:] if state not in keep))
+        return values if self.copies or layer.reverse or apart else 0, 0 if apart else self.kept(layer)
+
+    def _pieces(self, layer: Layer) -> int:
+        """Return the bytes of a run step by step in Python, whose pieces are put together at the end."""
+        keep = set(self.asked.keep.get(layer, ()))
+        if not keep or (isinstance(layer.cell, LSTMCell) and layer.cell.plain and not keep & set(PREACTIVATIONS)):
+            return 0
+        return self.signals(layer, hidden=False) + 2 * self.gates(layer) - self.hidden(layer)
+
+    def differentiated(self) -> int:
+        """Return the most that is held with derivatives: the graphs of the module's run and of a run with taps."""
+        graphs = sum(self.graph(layer) for layer in self.layers)
+        more = (_BY_STACK if self.levels > 1 else 0) + (_BY_PADDING if self.packed else 0)
+        return graphs + int(more * self.hidden(self.layers[0]) * len(self.layers))
+
+    def graph(self, layer: Layer) -> int:
+        """Return the bytes of a layer's graphs."""
+        edges = sum(layer.size(formula.signal) * (1 + len(formula.sources)) for formula in layer.cell.formulas)
+        taps = self.signals(layer, hidden=True)
+        return int(_BY_EDGE * self.n(edges) + _BY_TAP * taps + _BY_LAYER * self.hidden(layer))
+
+    def beside_graphs(self, *, apart: bool) -> int:
+        """Return what values kept and their derivatives take elsewhere, or here in a wider type than the run's."""
+        own = sum(self.signals(layer, hidden=True) for layer in self.layers)
+        return 2 * self.all_kept() if apart else max(0, 2 * (self.all_kept() - own))
+
+
+def free(device: torch.device | str, root: Path = Path("/")) -> int | None:
+    """Return how many bytes can be had on a device, or None where nobody says.
+
+    On the CPU the least of what the system has (MemAvailable), what is left under the memory limits of the process's
+    cgroups (version 1 and 2, those around them too) and under its own limits (RLIMIT_AS, RLIMIT_DATA).
+
+    Args:
+        device: the device.
+        root: where /proc and /sys are.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    if device.type != "cpu":
+        return None
+    found = [*_numbers(root / "proc/meminfo", "MemAvailable:", 1024), *_of_cgroups(root), *_of_process(root)]
+    return max(0, min(found)) if found else None
+
+
+def _of_cgroups(root: Path) -> Iterator[int]:
+    """Yield what is left under each limit of the cgroups that the process is in, and of those around them."""
+    of_process = {}
+    for line in _lines(root / "proc/self/cgroup"):
+        number, controllers, path = (*line.split(":", 2), "", "")[:3]
+        of_process["memory" if "memory" in controllers.split(",") else number + controllers] = path
+    for line in _lines(root / "proc/self/mountinfo"):
+        mount, _, filesystem = line.partition(" - ")
+        inside, point, kind, options = (*mount.split()[3:5], *filesystem.split()[::2], "", "", "", "")[:4]
+        if kind == "cgroup2":
+            path, names = of_process.get("0"), _VERSION_2
+        elif kind == "cgroup" and "memory" in options.split(","):
+            path, names = of_process.get("memory"), _VERSION_1
+        else:
+            continue
+        # In a container the process's path may be the host's, which is not mounted: then the mount is its own.
+        own = path.removeprefix(inside) if path is not None and path.startswith(inside) else ""
+        places = [place for place in own.split("/") if place not in ("", "..")]
+        for depth in range(len(places), -1, -1):
+            yield from _left(root / point.lstrip("/") / "/".join(places[:depth]), names)
+
+
+def _left(folder: Path, names: _Names) -> Iterator[int]:
+    """Yield what is left under each limit of one cgroup; files that it caches are let go when memory is needed."""
+    used = next(_numbers(folder / names.used), None)
+    cached = sum(sum(_numbers(folder / "memory.stat", name)) for name in names.cached)
+    for limit in (number for name in names.limits for number in _numbers(folder / name)):
+        if used is not None and limit < _UNLIMITED:
+            yield limit - used + min(cached, used)
+
+
+def _of_process(root: Path) -> Iterator[int]:
+    """Yield what is left under each limit of the process itself."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    for limit, used in ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:")):
+        most = resource.getrlimit(limit)[0]
+        if most != resource.RLIM_INFINITY:
+            yield from (most - taken for taken in _numbers(root / "proc/self/status", used, 1024))
+
+
+def _numbers(path: Path, name: str | None = None, unit: int = 1) -> Iterator[int]:
+    """Yield the numbers of a file of the system: the first of each line, or of lines that begin with a name."""
+    for line in _lines(path):
+        words = line.split()
+        if name is not None and words[:1] != [name]:
+            continue
+        value = words[0 if name is None else 1] if len(words) > (name is not None) else ""
+        if value.isdigit():
+            yield int(value) * unit
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines() if os.path.isfile(path) else []
+    except (OSError, ValueError):
+        return []

@@ -1,0 +1,255 @@
+"""Records what the recurrent layers of a model compute: one call of it, or every call that somebody else makes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, SupportsIndex
+
+import torch
+from torch import Tensor, nn
+
+from ..edits.kinds import Edit
+from ..errors import ProbeError
+from ..recording.recording import Recording
+from ..recurrent.batches import Batch, batch_of
+from ..recurrent.layers import Layer, find_layers
+from ..recurrent.signals import Signal, as_indices, as_signal
+from .collector import Collector, Options, mapped
+from .free_running import running_free
+from .intervene import eager, intervene
+from .visits import Visit
+
+
+def record(
+    model: nn.Module,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    edits: Sequence[Edit] = (),
+    signals: Iterable[str] | None = None,
+    layers: Iterable[str] | None = None,
+    steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
+    gradient_of: Callable[[Any], Tensor] | None = None,
+    check: bool = True,
+    tolerance: float | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    out: str | os.PathLike[str] | None = None,
+    batch_axis: int | None = None,
+) -> Recording:
+    """Call a model once and record every gate and state of its recurrent layers at every step.
+
+    The model is called as it is, and its output is the bare call's under no_grad, bit for bit. Hidden states are the
+    module's own; the rest is recomputed from them, and the result is checked against the module.
+
+    Args:
+        model: any module that contains recurrent layers; left as found.
+        *inputs: what the model is called with.
+        kwargs: the model's own keyword arguments.
+        edits: what to change during the call; the recording is that of the edited run.
+        signals: which signals to keep; None keeps all but the pre-activations, the enumeration `probe.Signal` itself
+            keeps all.
+        layers: which layers, by name; None keeps all.
+        steps: which steps to keep; None keeps all. Negative ones count from each row's last step.
+        gradient_of: takes the model's output and returns a scalar; `recording.gradient[...]` then holds its
+            derivative with respect to every signal kept. The run is several times slower.
+        check: compare the recomputed run with the module's. Without it the step engine runs in place of the module,
+            which is faster, and nothing says whether it does what the module does.
+        tolerance: largest difference allowed, relative to max(1, |value|); None for 1e-5 in float32, 1e-10 in
+            float64 and 2e-2 in half precision.
+        device: where to keep the values; None where the model computes them.
+        dtype: in which type to keep the values; None for the model's own.
+        out: a new folder to stream the values into, one .npy file a site, read back memory-mapped. The model is
+            called on one stretch of the batch after the other, so its rows must not depend on each other.
+        batch_axis: with out=, the batch's axis of the first input; see `sweep`.
+
+    Returns:
+        A frozen value; its arrays are (batch, time, unit) whatever `batch_first` says.
+
+    Raises:
+        ProbeError: a layer or signal does not exist (before the model is called), a step lies beyond the
+            input, the values would not fit into memory, or the recomputed run differs from the module's.
+    """
+    options = _options(
+        model, edits, signals, layers, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
+    )
+    if batch_axis is not None and out is None:
+        raise ProbeError(f"batch_axis={batch_axis} says how out= takes the batch apart, and there is no out=.")
+    if out is not None and gradient_of is not None:
+        raise ProbeError("gradient_of= cannot be streamed: give no out=, and record fewer rows at a time.")
+    if out is not None:
+        batch = batch_of(model, inputs, kwargs or {}, batch_axis)
+        return _streamed(out, model, batch, edits=edits, options=options)
+    return _once(model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of)
+
+
+def _streamed(
+    out: str | os.PathLike[str], model: nn.Module, batch: Batch, *, edits: Sequence[Edit], options: Options
+) -> Recording:
+    from .streaming import stream
+
+    by_row = [edit for edit in edits if edit.by_row]
+    if by_row:
+        raise ProbeError(f"{by_row[0]!r} speaks of rows of the batch, which out= takes apart: give no out=.")
+
+    def of_rows(given: Sequence[Any], named: Mapping[str, Any]) -> Recording:
+        return _once(model, given, named, edits=edits, options=options, gradient_of=None)
+
+    return stream(out, batch, of_rows)
+
+
+def _once(
+    model: nn.Module,
+    arguments: Sequence[Any],
+    keywords: Mapping[str, Any],
+    *,
+    edits: Sequence[Edit],
+    options: Options,
+    gradient_of: Callable[[Any], Tensor] | None,
+) -> Recording:
+    collector = Collector(model, options, differentiate=gradient_of is not None, detach=True)
+    free = not edits and not options.check and gradient_of is None
+    with (
+        torch.no_grad() if gradient_of is None else torch.enable_grad(),
+        eager(),
+        intervene(model, *edits, tolerance=options.tolerance) if edits else nullcontext(),
+        collector,
+        running_free(collector, options.keep) if free else nullcontext(),
+    ):
+        output = model(*arguments, **keywords)
+        if gradient_of is not None:
+            collector.differentiate(gradient_of, output)
+        collector.refuse_calls_elsewhere()
+        return collector.finish(output)
+
+
+@contextmanager
+def watch(
+    model: nn.Module,
+    *,
+    signals: Iterable[str] | None = None,
+    layers: Iterable[str] | None = None,
+    steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
+    tolerance: float | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    every: int = 1,
+    detach: bool = False,
+) -> Iterator[list[Recording]]:
+    """Record every call of a model that something else makes, such as a trainer.
+
+    Follows the caller's grad mode: under autograd, recorded values are on the graph, which they keep in memory;
+    `detach=True` takes them off it. For the other arguments, see `record`.
+
+    Args:
+        every: record one call in so many, the first one first.
+        detach: keep values without their graph.
+
+    Yields:
+        A list that gets one frozen Recording for each call of the model that ended without an error. Its output is
+        what the model's forward returned, before forward hooks on the model (but after hooks for all of torch that
+        were there before the context). Layers that are called in another way,
+        as in `policy.predict(x)`, get a Recording without an output: one of all such calls up to the next call of
+        the model, or to the end of the context.
+
+    Raises:
+        ProbeError: a layer or signal does not exist, or every= is no whole number above 0; in a call, what `record`
+            raises; at the end, that only other threads or asyncio tasks called the model, whose calls are not seen.
+    """
+    options = _options(model, (), signals, layers, steps, check=True, tolerance=tolerance, device=device, dtype=dtype)
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ProbeError(f"every={every!r} must be a whole number, 1 or more: record one call in so many.")
+    watcher = _Watcher(model, options, every=every, detach=detach)
+    with eager(), watcher:
+        yield watcher.recordings
+        watcher.close()
+
+
+class _Watcher(Collector):
+    """A collector that makes a recording of each forward pass."""
+
+    def __init__(self, model: nn.Module, options: Options, *, every: int, detach: bool) -> None:
+        super().__init__(model, options, differentiate=False, detach=detach)
+        self.recordings: list[Recording] = []
+        self._every, self._passed, self._skips = every, 0, False
+
+    def begin(self) -> None:
+        """Note that a forward pass of the model begins."""
+        self._add_calls_outside()
+        self._skips = bool(self._passed % self._every)
+        self._passed += 1
+
+    def read(self, visit: Visit, number: int, step: int | None) -> None:
+        """Keep what a call of a module computed."""
+        if self.of_a_cell:
+            self.begin()
+        if not self._skips:
+            super().read(visit, number, step)
+        if self.of_a_cell:
+            self.end(visit.output)
+
+    def end(self, output: Any) -> None:
+        """Note that a forward pass of the model has returned."""
+        if not self._skips:
+            # A copy: the caller, or a hook on the model, may change its own in place.
+            self.recordings.append(self.finish(mapped(Tensor.clone, output)))
+        self._skips = False
+        self.clear()
+
+    def failed(self) -> None:
+        """Note that a forward pass of the model has raised."""
+        self._skips = False
+        self.clear()
+
+    def close(self) -> None:
+        """Make a recording of what is left, or raise where everything happened elsewhere."""
+        self._add_calls_outside()
+        if not self.recordings:
+            self.refuse_calls_elsewhere()
+
+    def _add_calls_outside(self) -> None:
+        if self.saw_something:
+            self.recordings.append(self.finish(None))
+            self.clear()
+
+
+def _options(
+    model: nn.Module,
+    edits: Any,
+    signals: Iterable[str] | None,
+    layers: Iterable[str] | None,
+    steps: SupportsIndex | Iterable[SupportsIndex] | None,
+    *,
+    check: bool,
+    tolerance: float | None,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> Options:
+    if isinstance(layers, str):
+        raise ProbeError(f"layers={layers!r} must be several names: layers=[{layers!r}].")
+    if isinstance(edits, Edit) or not isinstance(edits, Sequence):
+        raise ProbeError(f"edits is a {type(edits).__name__} and must be several edits: edits=[probe.patch(...)].")
+    if tolerance is not None and not isinstance(tolerance, (int, float)):
+        raise ProbeError(f"tolerance={tolerance!r} must be a number such as 1e-5, or None.")
+    chosen = find_layers(model, layers)
+    wanted = _wanted(chosen, signals)
+    keep = {layer: tuple(signal for signal in layer.signals if signal in wanted) for layer in chosen}
+    if signals is not None:
+        # A layer that has none of the named signals has nothing to keep.
+        keep = {layer: kept for layer, kept in keep.items() if kept}
+    return Options(keep, as_indices("steps", steps), check, tolerance, device, dtype)
+
+
+def _wanted(layers: Sequence[Layer], signals: Iterable[str] | None) -> set[Signal]:
+    available = tuple(dict.fromkeys(signal for layer in layers for signal in layer.signals))
+    if signals is None:
+        return {signal for signal in available if not signal.endswith("_preactivation")}
+    if signals is Signal:
+        return set(available)
+    if isinstance(signals, str):
+        raise ProbeError(f"signals={str(signals)!r} must be several names: signals=[{str(signals)!r}].")
+    chosen = {as_signal(signal, available) for signal in signals}
+    if not chosen:
+        raise ProbeError(f"signals=[] names no signal; name at least one of {', '.join(available)}, or give None.")
+    return chosen

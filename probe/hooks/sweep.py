@@ -1,0 +1,373 @@
+"""Many edits of one model in few runs: every edit is a stretch of rows of one larger batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..edits.kinds import Edit
+from ..edits.resolve import Placed, at_step, by_place, layers_for, place_in_run, span
+from ..errors import ProbeError
+from ..recurrent.batches import Batch, apart, batch_of, close, map_tensors
+from ..recurrent.calls import Call, drops_out, read_call, write_output
+from ..recurrent.engine import Changes, run_again
+from ..recurrent.layers import Layer, whole_module
+from ..recurrent.repeat import check_blocks, repeats, rows_of_block, tiled
+from ..recurrent.runs import Run, check, join, open_call
+from .intervene import acts, counts, eager
+from .sessions import Session, sessions
+from .visits import Visit, refuse_own_forward
+
+#: How many bytes of states and outputs one run may hold, unless the caller says otherwise. Measured: a run that stays
+#: in the cache is faster than one that holds more edits.
+MEMORY = 16_000_000
+
+
+def sweep(
+    model: nn.Module,
+    *inputs: Any,
+    edits: Sequence[Edit],
+    kwargs: Mapping[str, Any] | None = None,
+    batch_axis: int | None = None,
+    memory: int = MEMORY,
+) -> Any:
+    """Return the model's output under each of many edits, each alone, in as few runs as memory allows.
+
+    Inside an edited layer, a run resumes from the state that the unedited run reached at the edit's first step; the
+    layers of a stack above it run in full. Outside, the model sees its inputs repeated, edits x batch rows, so that
+    residual paths and second inputs stay right, and runs in full. A module whose input an earlier edit changed, and a
+    cell in a loop, run in full too. Works under no_grad.
+
+    Args:
+        model: any module that contains recurrent layers, whose rows do not depend on each other.
+        *inputs: what the model is called with; tensors with a batch axis.
+        edits: what to change, one after the other, each in a run of its own.
+        kwargs: the model's own keyword arguments.
+        batch_axis: the batch's axis of the first input, such as 1 where a model reads (time, batch, ...); None for
+            axis 0, or for what a recurrent module says itself with `batch_first`.
+        memory: about how many bytes one run may hold; more edits than fit are run in turns.
+
+    Returns:
+        What the model returns, each tensor with one axis more at the front: (edit, ...).
+
+    Raises:
+        ProbeError: an edit does not fit the model, the batch is another axis (found by what the edited layers read),
+            a row of the output depends on other rows of the batch (found by comparing the first and the last edit
+            with runs of their own), or a module draws random numbers.
+
+    Reference:
+        Interchange over all sites: Geiger et al. 2021, section 3; resuming from a cached state is exact, since the
+        state is all that a recurrent layer hands on.
+    """
+    listed = _checked(edits, memory)
+    placed = layers_for(model, listed)
+    batch = batch_of(model, inputs, kwargs or {}, batch_axis)
+    with torch.no_grad(), eager():
+        natural = _natural(model, batch, placed)
+        _check_calls(listed, placed, natural)
+        most = max(1, memory // max(1, natural.bytes))
+        turns = [range(start, min(start + most, len(listed))) for start in range(0, len(listed), most)]
+        pieces = [
+            _turn(model, batch, natural, [(listed[number], placed[number]) for number in turn]) for turn in turns
+        ]
+        result = map_tensors(lambda *parts: torch.cat(parts), *pieces)
+        for number in dict.fromkeys((0, len(listed) - 1)):
+            alone = _turn(model, batch, natural, [(listed[number], placed[number])])
+            together = map_tensors(lambda values, at=number: values[at : at + 1], result)
+            map_tensors(lambda one, other, edit=listed[number]: _compare(edit, one, other), alone, together)
+    return result
+
+
+def _checked(edits: Any, memory: int) -> list[Edit]:
+    if isinstance(edits, Edit) or not isinstance(edits, Sequence):
+        raise ProbeError(f"edits is a {type(edits).__name__} and must be several edits: edits=[probe.clamp(...)].")
+    if not edits:
+        raise ProbeError("edits=[] names no edit; give at least one.")
+    if isinstance(memory, bool) or not isinstance(memory, int) or memory < 1:
+        raise ProbeError(f"memory={memory!r} must be a number of bytes, such as 1_000_000_000.")
+    return list(edits)
+
+
+@dataclass(eq=False)
+class _Natural:
+    """The run without edits.
+
+    Attributes:
+        output: what the model returned.
+        runs: for each edited module, its calls in their order.
+        batch: how many rows each of them had.
+        bytes: about how much one more edit takes.
+        doubled: gives what the model returns for all rows twice.
+    """
+
+    output: Any
+    runs: dict[nn.Module, list[Run]]
+    batch: int
+    bytes: int
+    doubled: Callable[[], Any]
+
+
+def _natural(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Natural:
+    runs: dict[nn.Module, list[Run]] = {layer.module: [] for layer in layers}
+    for layer in layers:
+        if drops_out(layer.module):
+            raise ProbeError(
+                f"Layer {layer.name!r} drops out between its layers, other units for each edit. Call model.eval() "
+                "first."
+            )
+
+    refuse_own_forward(layers)
+    with _Reading(model, layers, runs):
+        arguments, keywords = batch.repeated(1)
+        output = model(*arguments, **keywords)
+    taken = 0
+
+    def add(tensor: Tensor) -> Tensor:
+        nonlocal taken
+        taken += tensor.numel() * tensor.element_size()
+        return tensor
+
+    for given in (batch.arguments, dict(batch.keywords), output):
+        map_tensors(add, given)
+    for trace in (trace for calls in runs.values() for run in calls for trace in run.traces):
+        # The input, the hidden states twice (before and after they are put together), and a step's working space.
+        taken += (trace.x.numel() + 3 * trace.h.numel()) * trace.h.element_size()
+
+    def doubled() -> Any:
+        arguments, keywords = batch.repeated(2)
+        return model(*arguments, **keywords)
+
+    return _Natural(output, runs, batch.size, taken, cache(doubled))
+
+
+class _Reading(Session):
+    """Keeps the calls of edited modules."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[Layer], runs: dict[nn.Module, list[Run]]) -> None:
+        super().__init__(model, layers)
+        self._runs = runs
+
+    def read(self, visit: Visit, number: int, step: int | None) -> None:
+        """Keep a call."""
+        run, module = _copied(visit.natural), visit.layers[0].module
+        for trace in (run.traces[layer.place] for layer in self.modules[module]):
+            check(trace.layer, trace.opened, trace.h.dtype, None)
+        self._runs[module].append(run)
+
+
+def _copied(run: Run) -> Run:
+    """Return a run of its own, since a model may overwrite in place what a layer read or returned."""
+
+    def copied(states: Any) -> Any:
+        return {signal: value.clone() for signal, value in states.items()}
+
+    traces = tuple(
+        replace(t, x=t.x.clone(), pieces=(t.h.clone(),), initial=copied(t.initial), final=copied(t.final))
+        for t in run.traces
+    )
+    call = replace(run.call, x=run.call.x.clone(), initial=tuple(trace.initial for trace in traces))
+    return replace(run, call=call, traces=traces)
+
+
+def _check_calls(edits: Sequence[Edit], layers: Sequence[Layer], natural: _Natural) -> None:
+    for edit, layer in zip(edits, layers, strict=True):
+        calls = len(natural.runs[layer.module])
+        if not calls or (not layer.is_cell and (edit.site.call or 0) >= calls):
+            raise ProbeError(
+                f"{edit!r} would change nothing: the model called layer {layer.name!r} {calls} times in its forward "
+                "pass. Choose a layer and a call= that happen."
+            )
+
+
+def _turn(model: nn.Module, batch: Batch, natural: _Natural, edits: Sequence[tuple[Edit, Layer]]) -> Any:
+    """Run a model once with several edits, each on rows of its own."""
+    arguments, keywords = batch.repeated(len(edits))
+    with _edits_in_rows(model, edits, natural):
+        output = model(*arguments, **keywords)
+    if len(edits) == 1:
+        return map_tensors(lambda _, one: one.unsqueeze(0), natural.output, output)
+    return apart(natural.output, output, len(edits), batch.size, natural.doubled)
+
+
+@contextmanager
+def _edits_in_rows(model: nn.Module, edits: Sequence[tuple[Edit, Layer]], natural: _Natural) -> Iterator[None]:
+    by_module: dict[nn.Module, list[tuple[int, Edit, Layer]]] = {}
+    for number, (edit, layer) in enumerate(edits):
+        by_module.setdefault(layer.module, []).append((number, edit, layer))
+    forwards = {
+        module: _resuming(module, own, natural, len(edits))
+        for module, own in by_module.items()
+        if not isinstance(module, nn.RNNCellBase)
+    }
+    for layer in (own[0][2] for module, own in by_module.items() if module in forwards):
+        if any(layer.module in one.modules for one in sessions()):
+            raise ProbeError(
+                f"Layer {layer.name!r} is watched or edited by another context that is open here, which would take "
+                "what a sweep puts in for the layer's own run. Close it first, or use probe.record(edits=[...])."
+            )
+    session = _Turn(model, by_module, natural, len(edits))
+    with session, session.replacing(forwards):
+        yield
+        session.check()
+
+
+class _Turn(Session):
+    """Edits cells, each edit in its own rows, and notes when it did."""
+
+    def __init__(self, model: nn.Module, edits: Mapping[nn.Module, Any], natural: _Natural, blocks: int) -> None:
+        cells: dict[nn.Module, Any] = {
+            module: own for module, own in edits.items() if isinstance(module, nn.RNNCellBase)
+        }
+        self._edits, self._blocks = cells, blocks
+        super().__init__(model, [layer for own in cells.values() for _, _, layer in own])
+        self._calls = {module: iter(natural.runs[module]) for module in cells}
+        self._acted: set[tuple[int, int | None]] = set()
+
+    def counts(self, module: nn.Module) -> bool:
+        """Return whether an edit of a cell names steps or sequences, or brings values for them."""
+        return any(counts(edit) for _, edit, _ in self._edits[module])
+
+    def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
+        """Return the edits that act in a call of a cell."""
+        layer, call = visit.layers[0], visit.call
+        edits, before = self._edits[layer.module], next(self._calls[layer.module], None)
+        batch = rows_of_block(layer, call.x.shape[1], before, self._blocks)
+        reached = {block for block, _ in self._acted}
+        check_blocks(layer, before, call, [block for block, *_ in edits if block not in reached], self._blocks)
+        active = [(block, edit, layer) for block, edit, layer in edits if acts(edit, number, step)]
+        self._acted.update((block, step) for block, _, _ in active)
+        return [
+            (layer, at_step(edit, layer, step or 0, batch, offset=block * batch)) for block, edit, layer in active
+        ]
+
+    def check(self) -> None:
+        """Raise where an edit of a cell waited for a step that did not come."""
+        for own in self._edits.values():
+            _check_steps(own, self._acted)
+
+
+def _check_steps(edits: Sequence[tuple[int, Edit, Layer]], acted: set[tuple[int, int | None]]) -> None:
+    """Raise where an edit of a cell waited for a step that did not come."""
+    for place, edit, layer in edits:
+        steps = {step for one, step in acted if one == place}
+        missing = [step for step in edit.site.steps or () if step not in steps]
+        if missing or not steps:
+            raise ProbeError(
+                f"{edit!r} waits for {f'steps {missing}' if missing else 'a call'} of cell {layer.name!r}, which "
+                "never came. Choose a call= and steps= that happen, counted from the first one, 0."
+            )
+
+
+def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], natural: _Natural, blocks: int) -> Any:
+    """Return a forward that computes what the edits change, from where they begin to change it."""
+    layers = whole_module(edits[0][2])
+    calls = iter(natural.runs[module])
+    number = -1
+    reached: set[int] = set()
+
+    def forward(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal number
+        number += 1
+        call = read_call(layers, arguments, keywords)
+        active = [(block, edit, layer) for block, edit, layer in edits if acts(edit, number, None)]
+        run = next(calls, None)
+        batch = rows_of_block(layers[0], call.x.shape[1], run, blocks)
+        if run is not None and repeats(run, call, blocks):
+            reached.update(block for block, *_ in active)
+            return _resumed(run, call, active, blocks)
+        check_blocks(layers[0], run, call, [block for block, *_ in edits if block not in reached], blocks)
+        reached.update(block for block, *_ in active)
+        run = open_call(layers, arguments, keywords, type(module).forward(module, *arguments, **keywords))
+        placed = [(block, _placed(run, edit, layer, batch), layer) for block, edit, layer in active]
+        return run_again(run, _changes(placed, batch)).output
+
+    return forward
+
+
+def _placed(run: Run, edit: Edit, layer: Layer, batch: int) -> Placed:
+    lengths = None if run.call.lengths is None else run.call.lengths[:batch]
+    return place_in_run(edit, layer, len(run.call.x), batch, lengths=lengths)
+
+
+def _changes(placed: Sequence[tuple[int, Placed, Layer]], batch: int, cut: int = 0) -> dict[int, Changes]:
+    """Return what edits do to a run in which the edit of block n has rows n x batch to (n + 1) x batch.
+
+    Args:
+        placed: for each edit its block, where it acts in one block, and its layer.
+        batch: how many rows a block has.
+        cut: how many steps were cut off the run's beginning.
+    """
+    moved = []
+    for block, one, layer in placed:
+        places = {step - cut: place for step, place in one.places.items()}
+        moved.append((layer, replace(one, places=places, offset=block * batch)))
+    return by_place(moved)
+
+
+def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blocks: int) -> Any:
+    """Return a module's output for blocks of rows that all begin as the natural run does.
+
+    Edits that begin at the same step of the same layer share one run, which starts there.
+    """
+    batch = run.call.x.shape[1]
+    groups: dict[tuple[int, int], list[tuple[int, Placed, Layer]]] = {}
+    for block, edit, layer in edits:
+        placed = _placed(run, edit, layer, batch)
+        groups.setdefault((layer.place, min(placed.places, default=0)), []).append((block, placed, layer))
+    # Only a run of one direction, without padding, looks the same from the middle.
+    whole = run.call.lengths is not None or any(layer.reads_back for layer in run.layers)
+    natural = join(run.level(run.layers[-1].level)).unsqueeze(1)
+    hidden = natural.new_empty(len(natural), blocks, *natural.shape[2:])
+    finals = [
+        {signal: value.new_empty(blocks, *value.shape) for signal, value in trace.final.items()}
+        for trace in run.traces
+    ]
+    edited = {block for block, _, _ in edits}
+    untouched = span(torch.tensor([block for block in range(blocks) if block not in edited], dtype=torch.long))
+    hidden[:, untouched] = natural
+    _fill(finals, untouched, [trace.final for trace in run.traces])
+    for (_, first), members in groups.items():
+        cut = 0 if whole else first
+        together = [(place, placed, layer) for place, (_, placed, layer) in enumerate(members)]
+        changed = run_again(tiled(run, len(members), cut), _changes(together, batch, cut))
+        where = span(torch.tensor([block for block, _, _ in members]))
+        hidden[:cut, where] = natural[:cut]
+        top = changed.level(run.layers[-1].level)
+        pieces = (join(top),) if whole else top[0].pieces
+        every = [
+            {signal: value.unflatten(0, (len(members), batch)) for signal, value in trace.final.items()}
+            for trace in changed.traces
+        ]
+        start = cut
+        for piece in pieces:
+            hidden[start : start + len(piece), where] = piece.unflatten(1, (len(members), batch))
+            start += len(piece)
+        _fill(finals, where, every)
+    flat = [{signal: value.flatten(0, 1) for signal, value in final.items()} for final in finals]
+    return write_output(run.layers, hidden.flatten(1, 2), flat, call)
+
+
+def _fill(finals: Sequence[Any], where: Any, lasts: Sequence[Any]) -> None:
+    """Put last states into their blocks of rows."""
+    for final, last in zip(finals, lasts, strict=True):
+        for signal, value in last.items():
+            final[signal][where] = value
+
+
+def _compare(edit: Edit, alone: Tensor, together: Tensor) -> None:
+    """Raise where an edit gives another output in a run of its own: then the rows of a batch are not independent."""
+    if not close(alone, together):
+        wide = torch.complex128 if alone.is_complex() else torch.float64
+        difference = (alone.to(wide) - together.to(wide)).abs().nan_to_num(0.0).max()
+        raise ProbeError(
+            f"{edit!r} gives another output in a run of its own than beside other edits (largest difference "
+            f"{float(difference):.3g}): the model mixes the rows of a batch, as batch "
+            "normalisation in training mode does, or draws random numbers. Call model.eval(), or use "
+            "probe.record(edits=[...]) for each edit."
+        )

@@ -1,0 +1,90 @@
+"""One call of a recurrent module that sessions look at, and what they make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import ProbeError
+from ..recurrent import runs
+from ..recurrent.calls import Call, read_call
+from ..recurrent.engine import Changes, run_again
+from ..recurrent.layers import Layer, own_forward
+from ..recurrent.runs import Run, open_call
+
+
+class Visit:
+    """One call of a recurrent module that has returned, and what sessions make of it.
+
+    Attributes:
+        layers: every layer of the module.
+        call: what it was given.
+        changes: what happens to each layer, by its place in the module; nothing where nobody changes anything.
+        output: what the module's caller gets.
+        tolerances: how far recomputed values may lie from the module's, see `traces.check`; all must hold.
+    """
+
+    def __init__(
+        self,
+        layers: tuple[Layer, ...],
+        arguments: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+        output: Any,
+        generator_state: Tensor | None,
+        *,
+        call: Call | None = None,
+    ) -> None:
+        self.layers, self.output = layers, output
+        self.call = read_call(layers, arguments, keywords) if call is None else call
+        self.changes: Mapping[int, Changes] = {}
+        self.tolerances: set[float | None] = set()
+        self._given = arguments, keywords, output, generator_state
+        self._changed: Run | None = None
+
+    @cached_property
+    def natural(self) -> Run:
+        """The call as the module ran it."""
+        return open_call(self.layers, *self._given, call=self.call)
+
+    @property
+    def run(self) -> Run:
+        """The call with all changes so far."""
+        return self._changed or self.natural
+
+    def change(self, changes: Mapping[int, Changes]) -> None:
+        """Run the call again with changes, in place of those so far.
+
+        Raises:
+            ProbeError: the module computes something else than its weights say, so that nobody knows what it would
+                have made of the changes.
+        """
+        lowest = min(self.layers[place].level for place in changes)
+        for trace in self.natural.traces:
+            if trace.layer.level >= lowest:
+                self._check(trace)
+        self.changes = changes
+        self._changed = run_again(self.natural, changes)
+        self.output = self._changed.output
+
+    def _check(self, trace: runs.Trace) -> None:
+        for tolerance in self.tolerances or {None}:
+            runs.check(trace.layer, trace.opened, trace.h.dtype, tolerance)
+
+
+def refusal(name: str, module: nn.Module) -> str:
+    """Return why a layer with a forward of its own can neither be edited nor run again."""
+    return (
+        f"Layer {name!r} has a forward of its own ({own_forward(module)}), and an edited run would pass "
+        "over what that adds. Leave torch's module as it is and put what you add around it, in a module that holds "
+        "it: self.rnn = torch.nn.LSTM(...)."
+    )
+
+
+def refuse_own_forward(layers: Iterable[Layer]) -> None:
+    """Raise ProbeError where a layer's module does not run its kind's own forward."""
+    for layer in layers:
+        if own_forward(layer.module):
+            raise ProbeError(refusal(layer.name, layer.module))

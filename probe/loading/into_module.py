@@ -1,0 +1,64 @@
+"""Arrays into a module that the caller built: all of them by name, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ProbeError
+from ..recurrent.layers import OwnModule
+from .reading import listed
+
+#: What wrappers put before every name.
+_WRAPPED = ("module.", "_orig_mod.")
+
+
+def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return arrays without the `module.` or `_orig_mod.` that all names begin with."""
+    for start in _WRAPPED:
+        if tensors and all(name.startswith(start) for name in tensors):
+            tensors = {name.removeprefix(start): tensor for name, tensor in tensors.items()}
+    return dict(tensors)
+
+
+@torch.no_grad()
+def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, nn.Module]:
+    """Copy arrays into a module's parameters and buffers of the same names.
+
+    Args:
+        model: changed in place, if everything fits.
+        tensors: by the names of its state_dict.
+
+    Returns:
+        Its recurrent modules by name.
+
+    Raises:
+        ProbeError: names are missing or too many, or an array has another shape or kind of number; the module is then
+            unchanged.
+    """
+    state = model.state_dict()
+    missing, extra = [name for name in state if name not in tensors], [name for name in tensors if name not in state]
+    if missing or extra:
+        raise ProbeError(
+            f"The file and {type(model).__name__} hold different arrays. Missing in the file: {listed(missing)}. "
+            f"Not in the module: {listed(extra)}. Say with names= what the file's arrays are called in the module, "
+            "or leave them out with None."
+        )
+    for name, tensor in tensors.items():
+        wanted = state[name]
+        if tensor.shape != wanted.shape or tensor.is_floating_point() != wanted.is_floating_point():
+            raise ProbeError(
+                f"{name!r} has shape {tuple(tensor.shape)} and dtype {tensor.dtype} in the file; "
+                f"{type(model).__name__} has {tuple(wanted.shape)} of {wanted.dtype}. The file is of another network."
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all() and not torch.isinf(tensor).any():
+            raise ProbeError(
+                f"{name!r} holds values that are no numbers (NaN). The training broke, or the file is damaged."
+            )
+    for name, tensor in tensors.items():
+        # copy_, not assign=True: tensors of a file lie at any address, and a kernel may sum in another order there.
+        state[name].copy_(tensor)
+    kinds = (nn.RNNBase, nn.RNNCellBase, OwnModule)
+    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}

@@ -1,0 +1,201 @@
+"""Rival programs: plain functions of a sequence, scored by how often a network answers as they do."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from ...errors import ProbeError
+from ...evidence.intervals import share_interval
+
+#: Takes one sequence, a tuple with a number a step (or a tuple of its features), of any length; returns the answer.
+Program = Callable[[tuple], float]
+#: The most sequences of one length that are all asked; beyond that they are drawn.
+MOST = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Sequences of one length.
+
+    Attributes:
+        x: the sequences, (batch, time, input).
+        exhaustive: whether these are all there are, and not drawn.
+    """
+
+    x: Float[Tensor, "batch time input"]
+    exhaustive: bool
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def sequences(
+    alphabet: Float[Tensor, "symbol input"],
+    length: int,
+    *,
+    most: int = MOST,
+    allowed: Callable[[Tensor], Tensor] | None = None,
+    seed: int = 0,
+) -> Sequences:
+    """Return all sequences of a length over a finite alphabet, or so many that are drawn with replacement.
+
+    Args:
+        alphabet: what a step may read, one symbol a row.
+        length: steps, at least 1.
+        most: how many sequences at most; where there are more, that many are drawn.
+        allowed: from sequences (batch, time, input) to which of them are asked, (batch,); None for all.
+        seed: of the drawing; each length draws on its own.
+
+    Raises:
+        ProbeError: the alphabet or the length is empty, or hardly any sequence is allowed.
+    """
+    if alphabet.dim() != 2 or not len(alphabet) or length < 1 or most < 1:
+        raise ProbeError(
+            f"An alphabet of shape {tuple(alphabet.shape)}, length={length} and most={most} were given; the alphabet "
+            "must be (symbol, input) and not empty, the others at least 1."
+        )
+    total = len(alphabet) ** length
+    if total <= most:
+        codes = np.array(list(itertools.product(range(len(alphabet)), repeat=length)))
+        x = alphabet[torch.as_tensor(codes)]
+        return Sequences(x if allowed is None else x[allowed(x)], True)
+    generator = np.random.default_rng([seed, length])
+    kept: list[Tensor] = []
+    for _ in range(100):
+        x = alphabet[torch.as_tensor(generator.integers(0, len(alphabet), (most, length)))]
+        kept.append(x if allowed is None else x[allowed(x)])
+        if sum(map(len, kept)) >= most:
+            return Sequences(torch.cat(kept)[:most], False)
+    raise ProbeError(
+        f"Of sequences of length {length} fewer than 1 in 100 are allowed; loosen allowed=, or leave the length out."
+    )
+
+
+def as_tuples(x: Shaped[Tensor, "batch time *input"]) -> list[tuple]:
+    """Return sequences as programs take them: a number for each step, or a tuple where a step has several features.
+
+    Whole numbers come as `int`.
+    """
+    values = x.detach().cpu()
+    flat = values.squeeze(2) if values.dim() == 3 and values.shape[2] == 1 else values
+    whole = flat.long() if bool((flat == flat.round()).all()) else flat
+    rows = whole.tolist()
+    return [tuple(map(tuple, row)) if flat.dim() == 3 else tuple(row) for row in rows]
+
+
+def run_program(
+    name: str, program: Program, x: Shaped[Tensor, "batch time *input"] | list[tuple]
+) -> Float[np.ndarray, " batch"]:
+    """Return a program's answers.
+
+    Args:
+        name: what it is called, for the message.
+        program: the function.
+        x: the sequences, or what `as_tuples` made of them.
+
+    Raises:
+        ProbeError: an answer is no finite number.
+    """
+    answers = [program(row) for row in (as_tuples(x) if isinstance(x, Tensor) else x)]
+    try:
+        found = np.array(answers, dtype=float)
+    except (TypeError, ValueError):
+        found = np.array([np.nan])
+    if found.shape != (len(x),) or not np.isfinite(found).all():
+        raise ProbeError(f"The program {name!r} must return one finite number for each sequence; it did not.")
+    return found
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often a network answers as a program does.
+
+    Attributes:
+        share: the share of sequences whose answer is a whole number nearest to the program's.
+        interval: its interval at 95 % over drawn sequences (Clopper-Pearson); where all were asked, the value itself.
+        sequences: how many were asked.
+    """
+
+    share: float
+    interval: tuple[float, float]
+    sequences: int
+
+
+def agreement(answers: np.ndarray, program: Float[np.ndarray, " batch"], *, exhaustive: bool = True) -> Agreement:
+    """Return how often answers are the program's.
+
+    An answer agrees where it is within half of the program's: where a program says 3.5, both 3 and 4 are nearest.
+
+    Args:
+        answers: the network's, (batch,).
+        program: the program's, (batch,).
+        exhaustive: whether these are all sequences, and not drawn ones.
+
+    Raises:
+        ProbeError: nothing was asked, or the two have other lengths.
+    """
+    given = np.asarray(answers, dtype=float)
+    if given.shape != program.shape or not given.size:
+        raise ProbeError(
+            f"Answers of shape {given.shape} and {program.shape} cannot be compared; give one a sequence."
+        )
+    hits = int((np.abs(given - program) <= 0.5 + 1e-9).sum())
+    share = hits / given.size
+    interval = (share, share) if exhaustive else share_interval(hits, given.size, 0.95)
+    return Agreement(share, interval or (share, share), given.size)
+
+
+@dataclass(frozen=True)
+class Drifting:
+    """A program plus so much for each step that is missing, the slope fitted to a network: P + d (R - L).
+
+    Attributes:
+        program: P.
+        reference: R, the length at which the network was trained.
+        fitted_on: the lengths whose expected answers d is fitted to; they need not be the ones that are scored.
+    """
+
+    program: Program
+    reference: int
+    fitted_on: Sequence[int]
+
+    def drift(self, expected: Mapping[int, np.ndarray], own: Mapping[int, np.ndarray]) -> float:
+        """Return d of mean(y - P) = d (R - L), by least squares over the lengths.
+
+        Args:
+            expected: length -> the network's expected answers, (batch,).
+            own: length -> P's answers, (batch,).
+
+        Raises:
+            ProbeError: a length is missing, or none differs from the reference.
+
+        Reference:
+            docs/science.md, "Drift".
+        """
+        missing = sorted(set(self.fitted_on) - set(own))
+        weight = sum((self.reference - length) ** 2 for length in self.fitted_on)
+        if missing or not weight:
+            raise ProbeError(
+                f"A drift is to be fitted on lengths {tuple(self.fitted_on)} against {self.reference}; it needs a "
+                f"length other than that, and lengths {missing} are not among those asked."
+            )
+        total = 0.0
+        for length in self.fitted_on:
+            total += float((expected[length] - own[length]).mean()) * (self.reference - length)
+        return total / weight
+
+    def at(self, drift: float, own: Mapping[int, np.ndarray]) -> dict[int, Float[np.ndarray, " batch"]]:
+        """Return the answers with a given d by length, (batch,) each.
+
+        Args:
+            drift: d.
+            own: length -> P's answers, (batch,).
+        """
+        return {length: answers + drift * (self.reference - length) for length, answers in own.items()}

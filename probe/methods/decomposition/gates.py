@@ -1,0 +1,162 @@
+"""How what an input changes is shared among the gates that see it.
+
+A gate story told from averages or correlations is decoration: all gates see the input at once. Here another input is
+delivered to every subset of them, and the run goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ...errors import ProbeError
+from ...recurrent.cells.cell import Cell, Moment
+from ...recurrent.cells.gru import GRUCell
+from ...recurrent.cells.lstm import LSTMCell
+from ...recurrent.cells.rnn import RNNCell
+from ...recurrent.signals import Signal
+from ..machines import Answers, Machine
+from .contexts import Contexts, RowPairs
+from .shapley import subsets
+
+Value = TypeVar("Value")
+#: What reads the input, by the signal that it makes -> the formula in which it does.
+Places = Mapping[Signal, Signal]
+
+_READ_INPUT: dict[type[Cell], Places] = {
+    LSTMCell: {
+        Signal.INPUT_GATE: Signal.INPUT_GATE_PREACTIVATION,
+        Signal.FORGET_GATE: Signal.FORGET_GATE_PREACTIVATION,
+        Signal.CELL_CANDIDATE: Signal.CELL_CANDIDATE_PREACTIVATION,
+        Signal.OUTPUT_GATE: Signal.OUTPUT_GATE_PREACTIVATION,
+    },
+    GRUCell: {
+        Signal.RESET_GATE: Signal.RESET_GATE_PREACTIVATION,
+        Signal.UPDATE_GATE: Signal.UPDATE_GATE_PREACTIVATION,
+        Signal.CANDIDATE: Signal.CANDIDATE_PREACTIVATION,
+    },
+    RNNCell: {Signal.HIDDEN_STATE: Signal.HIDDEN_STATE_PREACTIVATION},
+}
+#: The gates proper: what opens and shuts, and writes nothing itself.
+_GATES: dict[type[Cell], tuple[Signal, ...]] = {
+    LSTMCell: (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.OUTPUT_GATE),
+    GRUCell: (Signal.RESET_GATE, Signal.UPDATE_GATE),
+    RNNCell: (),
+}
+
+
+def known(cell: Cell, table: Mapping[type[Cell], Value], what: str) -> Value:
+    """Return what a table holds for a kind of cell.
+
+    Args:
+        cell: the cell.
+        table: by the kind of cell.
+        what: what the table holds, for the message.
+
+    Raises:
+        ProbeError: the kind of cell is unknown.
+    """
+    for kind, value in table.items():
+        if isinstance(cell, kind):
+            return value
+    kinds = ", ".join(kind.__name__ for kind in table)
+    raise ProbeError(f"A {type(cell).__name__} has no known {what}; they are known of {kinds}.")
+
+
+def input_places(cell: Cell) -> Places:
+    """Return what sees the input in a cell: for an LSTM i, f, g and o.
+
+    Raises:
+        ProbeError: the kind of cell is unknown.
+    """
+    return known(cell, _READ_INPUT, "gates that see the input")
+
+
+def gates_of(cell: Cell) -> tuple[Signal, ...]:
+    """Return a cell's gates, which write nothing themselves: for an LSTM i, f and o; a plain RNN has none.
+
+    Raises:
+        ProbeError: the kind of cell is unknown.
+    """
+    return known(cell, _GATES, "gates")
+
+
+def delivered(
+    machine: Machine,
+    moments: tuple[Moment, Moment],
+    places: Sequence[Signal],
+    members: Bool[np.ndarray, "subset place"],
+) -> Float[Tensor, "size row subset"]:
+    """Return the states after a step of which some formulas see another moment.
+
+    Args:
+        machine: the model.
+        moments: what the base's step starts from, and the source's.
+        places: the formulas that may see the source's.
+        members: which of them do, in every subset.
+    """
+    base, source = moments
+    found = []
+    for chosen in members:
+        given = {place for place, member in zip(places, chosen, strict=True) if member}
+        after: dict[Signal, Tensor] = {}
+        for formula in machine.cell.formulas:
+            moment = source if formula.signal in given else base
+            after[formula.signal] = formula.compute(moment, *(after[needed] for needed in formula.sources))
+        found.append(torch.cat([after[signal] for signal in machine.signals], dim=1).T)
+    return torch.stack(found, dim=2)
+
+
+@torch.no_grad()
+def gate_table(
+    machine: Machine, pairs: RowPairs, step: int, *, expected: Callable[[Tensor], Tensor]
+) -> tuple[Float[np.ndarray, "context subset"], Float[np.ndarray, " context"]]:
+    """Return the expected answer with the source's input delivered to every subset of what sees it.
+
+    Args:
+        machine: the model.
+        pairs: rows of the natural run, bases and their sources, the same up to the step.
+        step: the step whose input differs.
+        expected: from the model's output to expected answers, (batch).
+
+    Returns:
+        The table, its players in the order of `input_places`, and the weight of each context.
+    """
+    places = tuple(input_places(machine.cell).values())
+    members = subsets(len(places))
+    contexts = Contexts(machine, pairs, source_step=step, step=step)
+    before = machine.states[contexts.base, step - 1] if step else machine.initial[contexts.base]
+    previous = machine.parts(before)
+    base, source = (machine.inputs[rows, step] for rows in (contexts.base, contexts.source))
+    moments = machine.cell.moment_at(base, previous), machine.cell.moment_at(source, previous)
+    states = delivered(machine, moments, places, members)
+    table = contexts.table(lambda part, chosen: states[:, part, chosen], len(members), expected)
+    return table, contexts.weight
+
+
+@torch.no_grad()
+def with_constant_gates(machine: Machine, gates: Sequence[Signal]) -> Answers:
+    """Return the answers where gates are frozen at their mean over the natural run, by unit and step.
+
+    Args:
+        machine: the model.
+        gates: which gates.
+
+    Raises:
+        ProbeError: the layer does not have such a signal.
+    """
+    means = {gate: machine.recorded(gate).mean(0) for gate in gates}
+    state = machine.parts(machine.initial)
+    for step in range(machine.inputs.shape[1]):
+
+        def freeze(signal: Signal, value: Tensor, step: int = step) -> Tensor:
+            return means[signal][step].expand_as(value) if signal in means else value
+
+        after = machine.cell.step(machine.cell.moment_at(machine.inputs[:, step], state), freeze)
+        state = {signal: after[signal] for signal in machine.signals}
+    return machine.answers(machine.joined(state))

@@ -1,0 +1,55 @@
+"""How much noise in its state a model's answers survive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import ProbeError
+from ..machines import Machine
+
+
+@torch.no_grad()
+def noisy_accuracy(
+    machine: Machine, correct: Tensor, doses: Mapping[float, int], *, seed: int = 0
+) -> Mapping[float, float]:
+    """Return the share of right answers where every number of the state is disturbed after every step.
+
+    The noise is Gaussian, independent for every number, step, row and draw; its sd is the dose times the number's own
+    sd over the rows at that step, so that a number which never varies stays as it is. All doses share one noise.
+
+    Args:
+        machine: the model.
+        correct: the right answers, (batch,).
+        doses: a dose in units of the sd -> how often every row runs at it.
+        seed: of the noise.
+
+    Raises:
+        ProbeError: a dose is negative, there is none, or one has no draw.
+
+    Reference:
+        docs/science.md, claim 5b; Sussillo & Barak 2013, Opening the black box, for the stability it asks about.
+    """
+    if not doses or not all(0 <= dose < float("inf") and draws >= 1 for dose, draws in doses.items()):
+        raise ProbeError(f"doses={dict(doses)} was given; doses must be 0 or more and draws at least 1.")
+    rows, length = len(machine.inputs), machine.inputs.shape[1]
+    spread = machine.states.std(0, correction=0)
+    hits = dict.fromkeys(doses, 0)
+    generator = np.random.default_rng(seed)
+    for draw in range(max(doses.values())):
+        noise = torch.as_tensor(generator.standard_normal((length, machine.size, rows))) * spread[:, :, None]
+        wanted = [dose for dose, draws in doses.items() if draw < draws]
+        amounts = torch.tensor(wanted, dtype=torch.float64)[:, None]
+        # The doses of a draw run together, one after the other.
+        states = machine.repeated(machine.states[:, 0], torch.arange(rows), times=len(wanted))
+        for step in range(length):
+            if step:
+                states = machine.advance(states, machine.inputs[:, step : step + 1].repeat(len(wanted), 1, 1))
+            states = states + (noise[step, :, None] * amounts).flatten(1).T
+        right = machine.answers(states).chosen.double().view(len(wanted), -1) == correct.double()
+        for dose, count in zip(wanted, right.sum(1).tolist(), strict=True):
+            hits[dose] += count
+    return {dose: count / (doses[dose] * rows) for dose, count in hits.items()}

@@ -1,0 +1,68 @@
+"""How a difference between two states is shared among the units that hold it.
+
+All subsets of the units are taken from the source, the rest from the base, and the run goes on: no unit is looked at
+alone, and none in the company of all others only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...recurrent.signals import as_indices, within
+from ..machines import Machine
+from .contexts import Contexts, RowPairs
+from .shapley import subsets
+
+
+def unit_table(
+    machine: Machine,
+    pairs: RowPairs,
+    step: int,
+    *,
+    expected: Callable[[Tensor], Tensor],
+    groups: Sequence[Sequence[int]] | None = None,
+) -> tuple[Float[np.ndarray, "context subset"], Float[np.ndarray, " context"]]:
+    """Return the expected answer with every subset of the units taken from the source, mean over what follows.
+
+    A unit is all its numbers: for an LSTM the pair (c_u, h_u).
+
+    Args:
+        machine: the model.
+        pairs: rows of the natural run, bases and their sources.
+        step: after which step the units are put in.
+        expected: from the model's output to expected answers, (batch).
+        groups: the units of each player; None makes every unit one.
+
+    Returns:
+        The table, and the weight of each context: how many pairs have its two prefixes.
+
+    Raises:
+        ProbeError: there are more than 16 players, a unit does not exist, or it belongs to two of them.
+    """
+    members = subsets(machine.units if groups is None else len(groups))
+    taken = torch.zeros(machine.size, len(members), dtype=torch.bool)
+    for player, units in enumerate(_checked(machine, groups)):
+        for unit in units:
+            taken[machine.unit(unit)] = torch.as_tensor(members[:, player])
+    contexts = Contexts(machine, pairs, source_step=step, step=step)
+    bases, sources = (machine.states[rows, step].T.contiguous() for rows in (contexts.base, contexts.source))
+
+    def put(part: slice, chosen: slice) -> Tensor:
+        mask = taken[:, None, chosen]
+        return torch.where(mask, sources[:, part, None], bases[:, part, None])
+
+    return contexts.table(put, len(members), expected), contexts.weight
+
+
+def _checked(machine: Machine, groups: Sequence[Sequence[int]] | None) -> list[list[int]]:
+    """Return the units of each player; units of none stay the base's."""
+    if groups is None:
+        return [[unit] for unit in range(machine.units)]
+    flat = as_indices("groups", [unit for group in groups for unit in group])
+    found = iter(within("groups", flat, machine.units, "the layer's units"))
+    return [[next(found) for _ in group] for group in groups]

@@ -1,0 +1,205 @@
+"""A recurrent layer as a dynamical system: where it rests under a fixed input, and how it moves around there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Complex128, Float, Float64
+from torch import Tensor
+
+from ..errors import ProbeError
+from .machines import Machine
+
+#: q below which a point is fixed, and slow; how near two points are one (docs/science.md, claim 19).
+FIXED, SLOW, MERGED = 1e-10, 1e-6, 0.01
+_EXACT, _SHORT, _LEAST, _MOST = 1e-30, 1e-14, 1e-10, 1e8
+_FAR, _LITTLE = 1e-5, 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Where a layer stands still, or nearly so, under a fixed input; the slowest first.
+
+    Attributes:
+        states: the points, (point, size).
+        q: |F(s) - s|^2 / 2 of each, (point,).
+        jacobians: dF/ds of each, (point, size, size).
+        fixed: which of them are fixed points, (point,); the others are slow points.
+        reached: the share of starts that ended at a fixed or slow point; the others ended where q is smallest nearby
+            and nothing stands still.
+    """
+
+    states: Float64[np.ndarray, "point size"]
+    q: Float64[np.ndarray, " point"]
+    jacobians: Float64[np.ndarray, "point size size"]
+    fixed: np.ndarray
+    reached: float
+
+    @property
+    def eigenvalues(self) -> Complex128[np.ndarray, "point size"]:
+        """The eigenvalues of each Jacobian, the largest modulus first."""
+        return eigenvalues(self.jacobians)
+
+    @property
+    def stable(self) -> np.ndarray:
+        """Which points draw their surroundings in: every modulus is below 1, (point,); none on a line of points."""
+        return np.abs(self.eigenvalues).max(axis=1, initial=0) < 1
+
+    def __len__(self) -> int:
+        return len(self.q)
+
+
+def step(
+    machine: Machine, states: Float[Tensor, "row size"], fixed_input: Float[Tensor, " input"]
+) -> Float[Tensor, "row size"]:
+    """Return the states after reading one input, the same for all: F(s).
+
+    Raises:
+        ProbeError: the input has not as many numbers as the layer reads.
+    """
+    wanted = machine.inputs.shape[2]
+    if tuple(fixed_input.shape) != (wanted,):
+        raise ProbeError(
+            f"The fixed input has shape {tuple(fixed_input.shape)}; the layer reads {wanted} numbers a step, so it "
+            f"must have shape ({wanted},)."
+        )
+    return machine.advance(states, fixed_input.double().expand(len(states), 1, wanted))
+
+
+def jacobians(
+    machine: Machine, states: Float[Tensor, "row size"], fixed_input: Float[Tensor, " input"]
+) -> Float64[np.ndarray, "row size size"]:
+    """Return dF/ds at states: entry (j, k) says how much number j after the step follows number k before it.
+
+    Args:
+        machine: the model.
+        states: where.
+        fixed_input: what is read.
+
+    Reference:
+        Sussillo & Barak 2013, Opening the black box, equation 5 (the linear part of F at a point).
+    """
+    rows, size = states.shape
+    with torch.enable_grad():
+        wide = states.detach().repeat_interleave(size, 0).requires_grad_()
+        after = step(machine, wide, fixed_input)
+        # Copy j of a row asks for the derivative of number j.
+        (found,) = torch.autograd.grad(after, wide, torch.eye(size, dtype=after.dtype).repeat(rows, 1))
+    return found.view(rows, size, size).numpy()
+
+
+def path_jacobians(machine: Machine, row: int) -> Float64[np.ndarray, "step size size"]:
+    """Return dF/ds along one sequence of the natural run: how each state follows the one before it.
+
+    The product of the last k of them, latest first, says how the last state follows the one k steps earlier.
+
+    Args:
+        machine: the model and its natural run.
+        row: which sequence; there is one Jacobian for each of its steps but the first.
+    """
+    pairs = range(1, machine.inputs.shape[1])
+    found = [jacobians(machine, machine.states[[row], t - 1], machine.inputs[row, t]) for t in pairs]
+    return np.concatenate([np.empty((0, machine.size, machine.size)), *found])
+
+
+def eigenvalues(matrices: Float64[np.ndarray, "row size size"]) -> Complex128[np.ndarray, "row size"]:
+    """Return the eigenvalues of each matrix, the largest modulus first."""
+    values: np.ndarray = np.asarray(np.linalg.eigvals(matrices), dtype=complex)
+    # Of a conjugate pair the modulus is the same up to rounding, which must not choose the order.
+    order = np.lexsort((np.imag(values), np.real(values), -np.abs(values).round(12)), axis=-1)
+    return np.take_along_axis(values, order, axis=-1)
+
+
+def visited_states(machine: Machine, most: int = 100, *, seed: int = 0) -> Float[Tensor, "row size"]:
+    """Return states of the natural run, one for each distinct prefix, or so many of them drawn without replacement.
+
+    Args:
+        machine: the model and its natural run.
+        most: how many at most.
+        seed: of the drawing.
+    """
+    kept = [(row, time) for time, one in enumerate(machine.prefixes) for row in one.rows.tolist()]
+    chosen = np.array(kept)
+    if len(chosen) > most:
+        chosen = chosen[np.sort(np.random.default_rng(seed).choice(len(chosen), most, replace=False))]
+    return machine.states[torch.as_tensor(chosen[:, 0]), torch.as_tensor(chosen[:, 1])].detach()
+
+
+def find_points(
+    machine: Machine,
+    fixed_input: Float[Tensor, " input"],
+    starts: Float[Tensor, "row size"],
+    *,
+    fixed: float = FIXED,
+    slow: float = SLOW,
+    merged: float = MERGED,
+    iterations: int = 200,
+) -> Points:
+    """Return the fixed and slow points that are reached from given states under a fixed input.
+
+    q(s) = |F(s) - s|^2 / 2 is made small from every start by Levenberg-Marquardt steps on F(s) - s. What is found
+    depends on the starts: points that none of them leads to are missing.
+
+    Args:
+        machine: the model.
+        fixed_input: what is read at every step.
+        starts: where to start, such as `visited_states(machine)`.
+        fixed: q below which a point is a fixed one.
+        slow: q below which it is a slow one; others are left out.
+        merged: distance within which two points are one; the one with the smaller q stays.
+        iterations: steps from each start, at most.
+
+    Reference:
+        Sussillo & Barak 2013, Opening the black box, equation 3 and section 2; Golub & Sussillo 2018,
+        FixedPointFinder (many starts at once, merging).
+    """
+    states, q = _descend(machine, fixed_input, starts.detach().double().clone(), iterations)
+    order = [int(row) for row in np.argsort(q, kind="stable") if q[row] < slow]
+    kept: list[int] = []
+    for row in order:
+        if not kept or np.linalg.norm(states[kept] - states[row], axis=1).min() > merged:
+            kept.append(row)
+    found = states[kept]
+    at = jacobians(machine, torch.as_tensor(found), fixed_input)
+    return Points(found, q[kept], at, q[kept] < fixed, len(order) / max(len(q), 1))
+
+
+def _descend(
+    machine: Machine, fixed_input: Tensor, states: Tensor, iterations: int
+) -> tuple[Float64[np.ndarray, "row size"], Float64[np.ndarray, " row"]]:
+    """Return where q is smallest on the way from each state, and q there."""
+    s = states.numpy()
+    r = _moved(machine, s, fixed_input)
+    q = (r**2).sum(1) / 2
+    damping = np.full(len(s), 1e-3)
+    active = np.flatnonzero(q > _EXACT)
+    identity = np.eye(s.shape[1])
+    for _ in range(iterations):
+        if not len(active):
+            break
+        slope = jacobians(machine, torch.as_tensor(s[active]), fixed_input) - identity
+        across = slope.transpose(0, 2, 1)
+        gradient = across @ r[active][:, :, None]
+        step_taken = -np.linalg.solve(across @ slope + damping[active][:, None, None] * identity, gradient)[:, :, 0]
+        there = s[active] + step_taken
+        moved = _moved(machine, there, fixed_input)
+        reached = (moved**2).sum(1) / 2
+        better = reached < q[active]
+        # At a smallest q that is far from 0 the way ends: nothing stands still there.
+        ended = better & (reached > _FAR) & (q[active] - reached < _LITTLE * q[active])
+        taken, refused = active[better], active[~better]
+        s[taken], r[taken], q[taken] = there[better], moved[better], reached[better]
+        damping[taken] = np.maximum(damping[taken] / 10, _LEAST)
+        damping[refused] *= 10
+        size = np.linalg.norm(step_taken, axis=1)
+        active = active[(q[active] > _EXACT) & (size > _SHORT) & (damping[active] < _MOST) & ~ended]
+    return s, q
+
+
+@torch.no_grad()
+def _moved(machine: Machine, states: np.ndarray, fixed_input: Tensor) -> np.ndarray:
+    """Return F(s) - s."""
+    before = torch.as_tensor(states)
+    return (step(machine, before, fixed_input) - before).numpy()

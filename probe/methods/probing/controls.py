@@ -1,0 +1,157 @@
+"""What else a probe could be reading: the clock, other memories of the input, and how the variance splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from ...errors import ProbeError
+
+
+def clock_r_squared(
+    step: np.ndarray, concept: Float[np.ndarray, " state"], weight: Float[np.ndarray, " state"]
+) -> float:
+    """Return the share of the concept's variance that the step alone explains (0.6 for ones in ten bits)."""
+    mean = np.average(concept, weights=weight)
+    by_step = np.zeros_like(concept)
+    for value in np.unique(step):
+        rows = step == value
+        by_step[rows] = np.average(concept[rows], weights=weight[rows])
+    total = np.average((concept - mean) ** 2, weights=weight)
+    return float(np.average((by_step - mean) ** 2, weights=weight) / total) if total > 0 else 0.0
+
+
+def signed_sums(
+    x: Float[Tensor, "batch time input"], *, count: int = 200, largest: int = 2, seed: int = 0
+) -> Float[np.ndarray, "batch sum"]:
+    """Return other memories of the input: sums of its values with random signs that nearly cancel.
+
+    Labels at random cannot tell a trained network from an untrained one here; sums that no training asked for
+    can: a reservoir holds them about as well as the count.
+
+    Args:
+        x: inputs.
+        count: how many sums.
+        largest: the signs of a sum add up to at most this, so that no sum is nearly the count itself.
+        seed: of the signs.
+
+    Raises:
+        ProbeError: fewer than two inputs in a sequence, so that no signs cancel.
+
+    Reference:
+        Hewitt & Liang 2019, Designing and interpreting probes with control tasks, section 2.
+    """
+    flat = x.detach().cpu().numpy().reshape(len(x), -1).astype(float)
+    if flat.shape[1] < 2:
+        raise ProbeError(f"Signed sums need at least two inputs in a sequence; given {flat.shape[1]}.")
+    generator = np.random.default_rng(seed)
+    signs: list[np.ndarray] = []
+    while len(signs) < count:
+        drawn = generator.choice([-1.0, 1.0], size=flat.shape[1])
+        if abs(drawn.sum()) <= largest and abs(drawn.sum()) < len(drawn):
+            signs.append(drawn)
+    return flat @ np.array(signs).T
+
+
+@dataclass(frozen=True)
+class VarianceShares:
+    """How the variance of states splits; the four shares sum to 1.
+
+    Attributes:
+        clock: between steps.
+        linear: within steps, along the concept linearly.
+        curved: within steps, between concept values, beyond the line.
+        other: within concept values.
+    """
+
+    clock: float
+    linear: float
+    curved: float
+    other: float
+
+
+def variance_shares(
+    step: np.ndarray,
+    concept: Float[np.ndarray, " state"],
+    states: Float[np.ndarray, "state unit"],
+    weight: Float[np.ndarray, " state"],
+) -> VarianceShares:
+    """Split the total variance of states (summed over units) by step and concept value.
+
+    Args:
+        step: the step of each state; the same number everywhere splits one step.
+        concept: the concept's value at each.
+        states: the states.
+        weight: their weights.
+    """
+    weights = weight / weight.sum()
+    mean = weights @ states
+    total = float((weights @ (states - mean) ** 2).sum())
+    if total <= 0:
+        return VarianceShares(0.0, 0.0, 0.0, 1.0)
+    clock = linear = between = 0.0
+    for value in np.unique(step):
+        rows = step == value
+        share = weights[rows].sum()
+        own = weights[rows] / share
+        centre = own @ states[rows]
+        clock += share * float(((centre - mean) ** 2).sum())
+        offset = concept[rows] - own @ concept[rows]
+        spread = float(own @ offset**2)
+        if spread > 0:
+            slope = (own * offset) @ (states[rows] - centre) / spread
+            linear += share * spread * float((slope**2).sum())
+        for level in np.unique(concept[rows]):
+            picked = concept[rows] == level
+            mass = own[picked].sum()
+            level_mean = own[picked] @ states[rows][picked] / mass
+            between += share * mass * float(((level_mean - centre) ** 2).sum())
+    clock, linear, between = clock / total, linear / total, between / total
+    return VarianceShares(clock, linear, between - linear, 1 - clock - between)
+
+
+def online_codelength(
+    states: Float[np.ndarray, "state unit"],
+    concept: Float[np.ndarray, " state"],
+    *,
+    classes: int,
+    blocks: tuple[float, ...] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0),
+    seed: int = 0,
+) -> float:
+    """Return the bits a state that it takes to transmit the concept given the states, block by block.
+
+    The first block is sent with a uniform code; each later one with a logistic probe fitted on all before it.
+
+    Args:
+        states: distinct states.
+        concept: whole numbers from 0 to classes - 1.
+        classes: how many values the concept can take.
+        blocks: where blocks end, as shares of the states.
+        seed: of the one order in which they are sent.
+
+    Reference:
+        Voita & Titov 2020, Information-theoretic probing with minimum description length, equation 3.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    order = np.random.default_rng(seed).permutation(len(concept))
+    inputs, labels = states[order], concept[order].astype(int)
+    scale = inputs.std(0)
+    inputs = (inputs - inputs.mean(0)) / np.where(scale > 0, scale, 1)
+    ends = [round(share * len(labels)) for share in blocks]
+    bits = ends[0] * np.log2(classes)
+    for start, end in pairwise(ends):
+        seen = np.unique(labels[:start])
+        probabilities = np.full((end - start, classes), 1e-3 / classes)
+        if len(seen) > 1:
+            model = LogisticRegression(C=1.0, solver="newton-cholesky").fit(inputs[:start], labels[:start])
+            # A label not seen yet must keep a price that can be paid, or one string costs infinitely many bits.
+            probabilities[:, model.classes_] += (1 - 1e-3) * model.predict_proba(inputs[start:end])
+        else:
+            probabilities[:, seen] += 1 - 1e-3
+        bits -= np.log2(probabilities[np.arange(end - start), labels[start:end]]).sum()
+    return float(bits / len(labels))

@@ -1,0 +1,168 @@
+"""The distinct states of a network: a state depends on the prefix read so far, and strings share prefixes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...errors import ProbeError
+from ...hooks.record import record
+from ...recurrent.signals import Signal
+
+
+def distinct_prefixes(x: Float[Tensor, "batch time input"]) -> list[np.ndarray]:
+    """Return for each step the rows that hold each distinct prefix once, the first that has it.
+
+    All 1,024 strings of ten bits have 2 prefixes after one bit. Counting 1,024 points there would repeat two
+    states 512 times each, and a split by row would put the same state into both halves.
+
+    Args:
+        x: inputs.
+
+    Returns:
+        A list over steps of row indices, ascending.
+    """
+    return [rows for rows, _ in grouped_prefixes(x)]
+
+
+def grouped_prefixes(x: Float[Tensor, "batch time input"]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each step the first row that holds each distinct prefix, ascending, and each row's prefix by number.
+
+    Args:
+        x: inputs.
+    """
+    values = x.detach().cpu().numpy()
+    group = np.zeros(len(values), dtype=np.int64)
+    found = []
+    for step in range(values.shape[1]):
+        keyed = np.column_stack([group, values[:, step]])
+        _, first, inverse = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        group = np.argsort(order)[inverse.ravel()]
+        found.append((first[order], group))
+    return found
+
+
+def check_aligned(x: object, concept: object) -> None:
+    """Refuse inputs and concepts that do not fit each other.
+
+    Raises:
+        ProbeError: the input is no tensor (batch, time, input) or empty, or the concept no tensor (batch, time)
+            of numbers.
+    """
+    if not isinstance(x, Tensor) or x.dim() != 3 or not x.shape[0] or not x.shape[1]:
+        raise ProbeError(f"x is {_described(x)}; it must be a tensor (batch, time, input) with at least one of each.")
+    if not isinstance(concept, Tensor) or concept.shape != x.shape[:2]:
+        raise ProbeError(
+            f"The concept is {_described(concept)}; it must be a tensor with one value for each sequence and step "
+            f"of the input, {tuple(x.shape[:2])}."
+        )
+    wrong = (~torch.isfinite(concept)).nonzero().tolist()
+    if wrong:
+        row, step = wrong[0]
+        raise ProbeError(
+            f"The concept is {concept[row, step].item()} at row {row}, step {step}; every value must be finite. "
+            "Leave such sequences out."
+        )
+
+
+def _described(value: object) -> str:
+    kind = type(value).__name__
+    return f"a {kind} of shape {tuple(value.shape)}" if isinstance(value, (Tensor, np.ndarray)) else f"a {kind}"
+
+
+@dataclass(frozen=True, eq=False)
+class StepStates:
+    """The distinct states at one step.
+
+    Attributes:
+        step: which step, the first being 0.
+        rows: a row of the batch for each distinct prefix.
+        concept: the concept's value at each, (prefix,).
+        states: each signal at each, (prefix, unit), float64.
+    """
+
+    step: int
+    rows: np.ndarray
+    concept: np.ndarray
+    states: Mapping[Signal, np.ndarray]
+
+
+def states_by_step(
+    model: nn.Module,
+    x: Float[Tensor, "batch time input"],
+    concept: Tensor,
+    *,
+    layer: str | None = None,
+    signals: Iterable[Signal] = (Signal.CELL_STATE, Signal.HIDDEN_STATE),
+) -> list[StepStates]:
+    """Record a model in float64 and return its distinct states at every step.
+
+    Args:
+        model: the model; a float64 copy of it runs.
+        x: inputs of equal length.
+        concept: what to look for, (batch, time), such as the count of ones read so far.
+        layer: the layer's name, or None for the only one.
+        signals: which signals to keep.
+
+    Raises:
+        ProbeError: the concept is not aligned to (batch, time), the layer does not exist, or it read other
+            sequences and steps than the input's.
+    """
+    check_aligned(x, concept)
+    wanted = tuple(signals)
+    recording = record(
+        copy.deepcopy(model).double(),
+        x.double(),
+        signals=wanted,
+        layers=None if layer is None else [layer],
+    )
+    values = {signal: recording[signal].cpu().numpy() for signal in wanted}
+    for value in values.values():
+        if value.shape[:2] != tuple(x.shape[:2]):
+            raise ProbeError(
+                f"The layer read (batch, time) = {value.shape[:2]} and the input has {tuple(x.shape[:2])}; "
+                "give a model that takes batch-first inputs (batch_first=True) and reads every step once."
+            )
+    target = concept.detach().cpu().numpy().astype(float)
+    return [
+        StepStates(step, rows, target[rows, step], {signal: value[rows, step] for signal, value in values.items()})
+        for step, rows in enumerate(distinct_prefixes(x))
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Pooled:
+    """The distinct states of all steps together; every step has the same total weight.
+
+    Attributes:
+        step: the step of each state, (state,).
+        concept: the concept's value at each, (state,).
+        states: each signal at each, (state, unit).
+        weight: weight of each, (state,); they sum to 1.
+    """
+
+    step: np.ndarray
+    concept: np.ndarray
+    states: Mapping[Signal, np.ndarray]
+    weight: np.ndarray
+
+
+def pool(steps: list[StepStates]) -> Pooled:
+    """Return the states of all steps together."""
+    sizes = [len(item.rows) for item in steps]
+    return Pooled(
+        np.repeat([item.step for item in steps], sizes),
+        np.concatenate([item.concept for item in steps]),
+        {
+            signal: np.concatenate([item.states[signal] for item in steps])
+            for signal in (steps[0].states if steps else {})
+        },
+        np.repeat([1 / (size * len(sizes)) for size in sizes], sizes),
+    )

@@ -1,0 +1,28 @@
+"""Which states a probe is fitted on and which it is scored on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: The fewest distinct states that half can be held out of: fewer than some five a weight of a probe on the 24
+#: numbers of a 12-unit state, and a held-out score says more about the split than about the network.
+LEAST_STATES = 128
+
+
+def folds(size: int, parts: int, *, seed: int = 0) -> list[np.ndarray]:
+    """Return one seeded permutation of `size` points cut into parts, for scoring each on a fit of the others.
+
+    The points must be distinct states (`probe.methods.probing.prefixes`): a state that stands in two parts is scored
+    on its own training example.
+
+    Args:
+        size: how many points.
+        parts: how many parts; 2 gives halves.
+        seed: of the permutation.
+    """
+    return np.array_split(np.random.default_rng(seed).permutation(size), parts)
+
+
+def training_rows(parts: list[np.ndarray], held_out: int) -> np.ndarray:
+    """Return the points of all parts but one."""
+    return np.concatenate([part for number, part in enumerate(parts) if number != held_out])

@@ -1,0 +1,1 @@
+"""How recordings, models, findings and pages show themselves in a notebook."""

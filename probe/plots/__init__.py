@@ -1,0 +1,1 @@
+"""How figures look, and the pictures that several questions share."""

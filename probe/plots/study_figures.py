@@ -1,0 +1,97 @@
+"""Figures of a study: names are texts whatever they hold, and no picture is too large for the page."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ..errors import ProbeError
+from ..evidence.findings import DataFigure
+from ..report.svg import MAX_BYTES
+from .style import style
+
+#: Resolutions of a picture that is too large in any other way, and how many colours it keeps.
+PIXELS, COLOURS = (110, 80, 60, 40, 25, 12), 16
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in the project's style; names that somebody gave are texts as they stand, `$` included, in any script."""
+    settings: dict[Any, Any] = {"text.parse_math": False}
+    with style(), matplotlib.rc_context(settings), warnings.catch_warnings():
+        # The PNG beside the finding has boxes there; the page has the letters.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")
+        warnings.filterwarnings("ignore", r"Matplotlib currently does not support \w+ natively")
+        yield
+
+
+def drawn(figure: Figure, *, name: str, title: str, alt: str, caption: str, data: pd.DataFrame) -> DataFigure:
+    """Return a figure with its words and data; one that would be too large as SVG is a picture of pixels.
+
+    Args:
+        figure: the figure.
+        name: of its files, and of the SVG.
+        title: a short name.
+        alt: what it shows, with a number.
+        caption: the line below it.
+        data: the numbers behind it.
+    """
+    try:
+        return DataFigure.from_figure(figure, name=name, title=title, alt=alt, caption=caption, data=data)
+    except ProbeError:
+        svg, png = _pixels(figure, name)
+        return DataFigure(name, title, alt, caption, data, svg, png)
+
+
+def _pixels(figure: Figure, name: str) -> tuple[str, bytes]:
+    """Return a figure as SVG with nothing but a picture in it, as fine as fits, and as PNG."""
+    import base64
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    svg, (width, height) = "", figure.get_size_inches() * 72
+    for dpi in PIXELS:
+        small = io.BytesIO()
+        figure.savefig(small, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+        with Image.open(small) as picture:
+            few = picture.convert("RGB").quantize(colors=COLOURS, method=Image.Quantize.MEDIANCUT)
+        small = io.BytesIO()
+        few.save(small, format="PNG", optimize=True)
+        code = base64.b64encode(small.getvalue()).decode()
+        svg = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" id="{name}" '
+            f'width="{width:g}pt" height="{height:g}pt" viewBox="0 0 {width:g} {height:g}" version="1.1">\n'
+            f'<image x="0" y="0" width="{width:g}" height="{height:g}" xlink:href="data:image/png;base64,{code}"/>\n'
+            "</svg>\n"
+        )
+        if len(svg) <= MAX_BYTES:
+            break
+    return svg, buffer.getvalue()
+
+
+def shortened(name: str, most: int) -> str:
+    """Return a name of any length on one line, cut in the middle where it has more letters than so many."""
+    text = " ".join("".join(one if one.isprintable() else " " for one in str(name)).split())
+    if len(text) <= most:
+        return text
+    return f"{text[: (most - 1) // 2]}…{text[len(text) - most // 2 :]}"
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Return at most so many of `count` places, the first and the last among them, evenly between."""
+    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))})
+
+
+def labels(names: Sequence[str], most: int) -> list[str]:
+    """Return names cut to so many letters; those that would read alike are numbered."""
+    found = [shortened(name, most) for name in names]
+    return [f"{one} ({place})" if found.count(one) > 1 else one for place, one in enumerate(found, start=1)]

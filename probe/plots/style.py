@@ -1,0 +1,154 @@
+"""How every figure of the project looks: one style, applied in a context, and one look for each role.
+
+No global setting of matplotlib is touched: a library that restyles its user's own plots is not wanted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+import seaborn as sns
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..errors import ProbeError, unknown
+
+# Each has a contrast of at least 3:1 on white and on the dark page, which rules out the yellows and sky blue
+# of the palettes (Okabe-Ito, petroff10) that these come from.
+BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY = "#3f90da", "#e76300", "#009e73", "#c06aa8", "#a96b59", "#7d828c"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY)
+DIVERGING = "vlag"
+SEQUENTIAL = "viridis"
+FONT_SIZE = 11.0
+#: Of more networks than this none is named, and each is a small or thin mark below their median.
+MANY = 30
+COLUMN_WIDTH = 5.6
+ROW_HEIGHT = 3.5
+
+
+@dataclass(frozen=True)
+class RoleStyle:
+    """How one role is drawn: colour, line and marker together, so that it reads without colour."""
+
+    color: str
+    linestyle: Literal["-", "--", ":", "-."] | tuple[int, tuple[float, ...]]
+    marker: Literal["o", "s", "^", "D", "v", "X"]
+
+    def line(self) -> dict[str, Any]:
+        """Return the keywords for `Axes.plot` and `seaborn.lineplot`."""
+        return {"color": self.color, "linestyle": self.linestyle, "marker": self.marker}
+
+
+ROLE_STYLE = {
+    "trained": RoleStyle(BLUE, "-", "o"),
+    "untrained": RoleStyle(ORANGE, "--", "s"),
+    "planted": RoleStyle(GREEN, ":", "^"),
+    "readout": RoleStyle(PURPLE, "-.", "D"),
+    "template": RoleStyle(GREY, (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)), "v"),
+}
+
+
+def role_style(role: str) -> RoleStyle:
+    """Return a role's look.
+
+    Raises:
+        ProbeError: there is no such role.
+    """
+    if role not in ROLE_STYLE:
+        raise ProbeError(unknown("role", role, ROLE_STYLE))
+    return ROLE_STYLE[role]
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Draw in the project's style; matplotlib's settings are as before afterwards.
+
+    Ink is pure black, because black is what the report turns into the page's own text colour.
+    """
+    settings: dict[Any, Any] = {
+        **sns.axes_style("ticks"),
+        "font.family": ["sans-serif"],
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": FONT_SIZE,
+        "axes.titlesize": FONT_SIZE,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.labelsize": FONT_SIZE,
+        "xtick.labelsize": FONT_SIZE - 1,
+        "ytick.labelsize": FONT_SIZE - 1,
+        "legend.fontsize": FONT_SIZE - 1,
+        # seaborn outlines bars in white, which glares on a dark page.
+        "patch.force_edgecolor": False,
+        "patch.edgecolor": "black",
+        "legend.frameon": False,
+        "legend.handlelength": 2.6,
+        "lines.linewidth": 2.0,
+        "lines.markersize": 6.0,
+        "lines.solid_capstyle": "round",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": cycler(color=list(PALETTE)),
+        "axes.unicode_minus": True,
+        "image.cmap": SEQUENTIAL,
+        "svg.hashsalt": "probe",
+        "svg.fonttype": "none",
+    }
+    ink = (
+        "text.color",
+        "axes.edgecolor",
+        "axes.labelcolor",
+        "axes.titlecolor",
+        "xtick.color",
+        "ytick.color",
+    )
+    with matplotlib.rc_context({**settings, **dict.fromkeys(ink, "black")}):
+        yield
+
+
+def new_figure(
+    columns: int = 1,
+    rows: int = 1,
+    *,
+    width: float | int = COLUMN_WIDTH,
+    height: float | int = ROW_HEIGHT,
+    sharex: bool = False,
+    sharey: bool = False,
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its axes, without pyplot, which would keep every figure alive.
+
+    Args:
+        columns: axes side by side.
+        rows: axes one above the other.
+        width: inches of the whole figure; wider than 5.6 reads small on a phone.
+        height: inches of one row.
+        sharex: whether all axes share their x axis.
+        sharey: whether all axes share their y axis.
+
+    Returns:
+        The figure, and its axes as an array of shape (rows, columns).
+
+    Raises:
+        ProbeError: a count or a size is not positive.
+    """
+    if columns < 1 or rows < 1 or width <= 0 or height <= 0:
+        raise ProbeError(
+            f"A figure needs at least one column and row and a positive size; {columns} columns, {rows} rows, "
+            f"{width} x {height} inches were asked for."
+        )
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    return figure, axes
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """Return the axes given, or those of a new figure: the first line of every `plot_x(data, *, ax=None)`."""
+    if ax is not None:
+        return ax
+    _, axes = new_figure()
+    return axes[0, 0]

@@ -1,0 +1,215 @@
+"""Is the concept needed? It is erased from the state, and the run goes on: is the answer still right?
+
+What is erased is fitted on the states of half of the distinct prefixes, each of the same weight, and taken out of
+those of the other half; accuracy is over all sequences that begin with these, and the mean over both ways. With
+fewer than 128 prefixes it is in-sample.
+
+`floor`: the accuracy of the best constant answer given the suffix: for each distinct rest of the input the share
+of the most frequent right answer, over all sequences. `own_accuracy`: nothing erased. `erased_accuracy`: one-hot
+LEACE; `erased_rank`, its rank fitted on all prefixes; `in_sample_erased_accuracy`, fitted and scored on all.
+`scalar_erased_accuracy`: LEACE of the number, which leaves what is curved. `shuffled_accuracy`: one-hot LEACE of
+labels in another order, the mean of 20. `projected_accuracy`: the subspace that an alignment search finds, the
+mean put in; `random_projected_accuracy`, the mean of 50 random ones. `erased_excess`, `shuffled_excess` and
+`projected_excess`: how far these lie above the floor, 0 for those below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...errors import ProbeError
+from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...methods.causal.alignment import Loss, Search, answer_loss, search
+from ...methods.causal.alignment_controls import halves, random_bases
+from ...methods.causal.erasure import Eraser, leace, one_hot, projected_out
+from ...methods.causal.task import Task
+from ...methods.machines import CHUNK, Machine
+from ...plots.dots import draw_dots
+from ...recurrent.signals import within
+from .alignment import headline_step
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+QUESTION = "erasure"
+#: Orders of labels that the shuffled control is the mean of, and random subspaces.
+SHUFFLES, RANDOM = 20, 50
+#: What is erased -> its label on the axis.
+COLUMNS = {
+    "own_accuracy": "nothing",
+    "erased_accuracy": "concept,\none-hot",
+    "scalar_erased_accuracy": "concept,\nlinear",
+    "shuffled_accuracy": "shuffled\nlabels",
+    "projected_accuracy": "directions\nthat carry it",
+    "random_projected_accuracy": "random\ndirections",
+}
+Make = Callable[[np.ndarray, np.ndarray], Eraser]
+
+
+def measure(
+    networks: Sequence[Network],
+    x: Float[Tensor, "batch time input"],
+    concept: Tensor,
+    *,
+    answer: Callable[[Any], Tensor],
+    expected: Callable[[Any], Tensor],
+    loss: Loss = answer_loss,
+    layer: str | None = None,
+    step: int | None = None,
+    rank: int = 2,
+    iterations: int = 400,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Measure how often a run that goes on from a state without the concept still answers rightly.
+
+    The metrics stand at the head of this module, one value a network each.
+
+    Args:
+        networks: the networks.
+        x: inputs of equal length.
+        concept: what is erased, (batch, time); the right answer is its last value.
+        answer: from the model's output to answers, (batch,).
+        expected: from the model's output to expected answers, (batch,).
+        loss: what the alignment search minimises.
+        layer: the layer's name, or None for the only one.
+        step: at which step; None takes the first with at least 128 distinct prefixes, or the last but one.
+        rank: dimensions of the subspace that is projected out.
+        iterations: of the alignment search.
+        seed: of halves, shuffles, the search and random subspaces.
+
+    Returns:
+        The tidy table.
+
+    Raises:
+        ProbeError: the step or layer does not exist, the rank is none of the state's, the concept is not aligned to
+            (batch, time) or constant at the step, or the model is no machine.
+
+    Reference:
+        Belrose et al. 2023, LEACE, theorem 4.3; Elazar et al. 2021, Amnesic probing, section 2 (random directions).
+    """
+    (at,) = within("step", (headline_step(x) if step is None else step,), x.shape[1], "the input's time axis")
+    rows: list[dict[str, Any]] = []
+    for network in as_networks(networks):
+        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        ground = _Ground.of(machine, Task(concept), at, seed)
+        searches = [Search(rank, ground.task, way) for way, _ in ground.ways]
+        found = search(machine, at, searches, loss=loss, iterations=iterations, seed=seed)
+        values = dict(_values(ground, [one.basis.numpy() for one in found]))
+        for name in ("erased", "shuffled", "projected"):
+            values[f"{name}_excess"] = max(values[f"{name}_accuracy"] - values["floor"], 0.0)
+        rows += [
+            measurement(QUESTION, metric, network, value, layer=layer or "", step=at)
+            for metric, value in values.items()
+        ]
+    return tabulate(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """Where something is erased, and how the run that goes on from there is judged."""
+
+    machine: Machine
+    task: Task
+    step: int
+    seed: int
+    ways: tuple[tuple[Tensor, Tensor], ...]
+
+    @classmethod
+    def of(cls, machine: Machine, task: Task, step: int, seed: int) -> _Ground:
+        task.check_fits(machine.inputs)
+        if not bool((task.concept[:, step] != task.concept[0, step]).any()):
+            raise ProbeError(f"The concept is the same in every row at step {step}; there is nothing to erase.")
+        ways = tuple((half.train, half.test) for half in halves(machine, step, seed=seed))
+        return cls(machine, task, step, seed, ways)
+
+    def states(self, rows: Tensor) -> np.ndarray:
+        return self.machine.states[rows, self.step].detach().numpy()
+
+    def distinct(self, rows: Tensor) -> Tensor:
+        """Return a row for each distinct prefix among rows."""
+        first = self.machine.prefixes[self.step].rows
+        return first[torch.isin(first, rows)]
+
+    def accuracy(self, erasers: Sequence[Eraser], rows: Tensor) -> float:
+        """Return how often rows are answered rightly that go on from their erased states, the mean over erasers."""
+        states, final, right = self.states(rows), self.task.final(rows), 0
+        many = max(1, CHUNK // len(rows))
+        for start in range(0, len(erasers), many):
+            erased = torch.as_tensor(np.stack([eraser(states) for eraser in erasers[start : start + many]]))
+            found = self.machine.answers(erased.flatten(0, 1), rows.repeat(len(erased)), self.step)
+            right += int((found.chosen.double().view(len(erased), -1) == final).sum())
+        return right / (len(erasers) * len(rows))
+
+    def held_out(self, makes: Iterable[Make]) -> float:
+        """Return the mean accuracy on held-out prefixes of all that is made of the states and concept of others."""
+        fitted = [self.distinct(train) for train, _ in self.ways]
+        given = [(self.states(rows), self.task.so_far(rows, self.step).numpy()) for rows in fitted]
+        by_way = zip(*([make(states, values) for states, values in given] for make in makes), strict=True)
+        return _mean(self.accuracy(own, test) for own, (_, test) in zip(by_way, self.ways, strict=True))
+
+
+def _values(ground: _Ground, bases: Sequence[np.ndarray]) -> Iterator[tuple[str, float]]:
+    machine, task = ground.machine, ground.task
+    every = torch.arange(len(machine.inputs))
+    final = task.final(every)
+    yield "floor", _floor(machine.inputs[:, ground.step + 1 :].detach(), final)
+    yield "own_accuracy", float((machine.natural.chosen.double() == final).double().mean())
+    yield "erased_accuracy", ground.held_out([lambda states, values: leace(states, one_hot(values))])
+    distinct = ground.distinct(every)
+    whole = leace(ground.states(distinct), one_hot(task.so_far(distinct, ground.step).numpy()))
+    yield "erased_rank", float(whole.rank)
+    yield "in_sample_erased_accuracy", ground.accuracy([whole], every)
+    yield "scalar_erased_accuracy", ground.held_out([leace])
+    generator = np.random.default_rng(ground.seed)
+
+    def shuffled(states: np.ndarray, values: np.ndarray) -> Eraser:
+        return leace(states, one_hot(generator.permutation(values)))
+
+    yield "shuffled_accuracy", ground.held_out([shuffled] * SHUFFLES)
+    found = iter(bases)
+    yield "projected_accuracy", ground.held_out([lambda states, _: projected_out(states, next(found))])
+    drawn = random_bases(machine.size, bases[0].shape[1], RANDOM, seed=ground.seed)
+    random = [lambda states, _, q=basis: projected_out(states, q) for basis in drawn]
+    yield "random_projected_accuracy", ground.held_out(random)
+
+
+def _floor(suffixes: Tensor, final: Tensor) -> float:
+    """Return the share of rows that have the most frequent right answer among those of the same suffix."""
+    flat = suffixes.flatten(1).numpy()
+    if flat.shape[1]:
+        _, group = np.unique(flat, axis=0, return_inverse=True)
+    else:
+        group = np.zeros(len(flat), dtype=int)
+    _, answers = np.unique(final.numpy(), return_inverse=True)
+    table = np.zeros((group.max() + 1, answers.max() + 1))
+    np.add.at(table, (group.ravel(), answers.ravel()), 1)
+    return float(table.max(1).sum() / len(final))
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how often answers are right after something was erased, a dot a network, and the floor as a line.
+
+    Args:
+        frame: what `measure` returned.
+        ax: where to draw, or None for new axes.
+    """
+    ax = draw_dots(frame, COLUMNS, ax=ax)
+    floor = float(frame[frame["metric"] == "floor"]["value"].median())
+    ax.axhline(floor, color="black", linewidth=1)
+    ax.annotate("the suffix alone", (-0.45, floor - 0.01), ha="left", va="top", fontsize="small")
+    ax.set_ylim(-0.02, 1.03)
+    ax.set_xlabel("what is erased from the state")
+    ax.set_ylabel("share of right answers")
+    return ax

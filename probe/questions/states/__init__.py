@@ -1,0 +1,1 @@
+"""Questions about what the states hold, and how they move."""

@@ -1,0 +1,258 @@
+"""The values at sites for one call of a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ProbeError, unknown
+from ..recurrent.signals import Signal, as_signal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import xarray as xr
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRecording:
+    """What one call of one layer computed.
+
+    Attributes:
+        layer: the layer's name.
+        call: which call of the layer in the forward pass, from 0; of a cell, which sequence.
+        signals: the values kept, (batch, time, unit) each, in the input's order; NaN where a row has ended.
+        initial: the states before the first step, (batch, unit) each.
+        lengths: how many steps each row has, or None where all have the same.
+        gradients: what `gradient_of=` gave, (batch, time, unit) each.
+    """
+
+    layer: str
+    call: int
+    signals: Mapping[Signal, Tensor]
+    initial: Mapping[Signal, Tensor]
+    lengths: tuple[int, ...] | None = None
+    gradients: Mapping[Signal, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The values at sites for one call of a model: a value, never a handle on the model.
+
+    Attributes:
+        output: what the model returned.
+        parts: what each call of each layer computed, in the order of the calls.
+        steps: the steps kept, or None for all of them.
+        not_called: layers that the model did not call.
+        max_error: the largest difference between the recomputed states and the module's own, relative to
+            max(1, |value|), over all layers, calls and steps; None where nothing was compared (`check=False`).
+    """
+
+    output: Any = field(repr=False)
+    parts: tuple[LayerRecording, ...] = field(repr=False)
+    steps: tuple[int, ...] | None
+    not_called: tuple[str, ...]
+    max_error: float | None
+
+    def __repr__(self) -> str:
+        lines = [f"Recording of {len(self.parts)} call{'' if len(self.parts) == 1 else 's'}, {self._error()}"]
+        for part in self.parts:
+            shapes: dict[tuple[int, ...], list[str]] = {}
+            for signal, value in part.signals.items():
+                shapes.setdefault(tuple(value.shape), []).append(str(signal))
+            call = f", call {part.call}" if self.calls[part.layer] > 1 else ""
+            ragged = f"; rows of {min(part.lengths)} to {max(part.lengths)} steps" if part.lengths else ""
+            lines += [
+                f"  {part.layer}{call}: {' x '.join(map(str, shape))} (batch, time, unit): {', '.join(names)}{ragged}"
+                for shape, names in shapes.items()
+            ]
+        lines += [f"  steps kept: {', '.join(map(str, self.steps))}"] if self.steps is not None else []
+        lines += [f"  not called: {', '.join(self.not_called)}"] if self.not_called else []
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Show the recording in a notebook, in its own colours: what was kept, in numbers and small pictures."""
+        from ..notebook.fragments import show_recording
+
+        return show_recording(self)
+
+    def _error(self) -> str:
+        return "not compared with the module" if self.max_error is None else f"largest error {self.max_error:.3g}"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers recorded, in the order in which they were first called."""
+        return tuple(dict.fromkeys(part.layer for part in self.parts))
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """How often each layer was called."""
+        return {name: sum(part.layer == name for part in self.parts) for name in self.layers}
+
+    def call(self, number: int) -> Recording:
+        """Return the recording of one call of each layer.
+
+        Args:
+            number: which call, from 0.
+
+        Raises:
+            ProbeError: no layer was called that often.
+        """
+        parts = tuple(part for part in self.parts if part.call == number)
+        if not parts:
+            raise ProbeError(f"There is no call {number}; the layers were called {self.calls} times.")
+        return replace(self, parts=parts)
+
+    @property
+    def gradient(self) -> Recording:
+        """What `gradient_of=` gave, as a recording: `recording.gradient[layer, signal]`, (batch, time, unit).
+
+        It is the total derivative of the scalar: through everything that the value led to, later steps included.
+
+        Raises:
+            ProbeError: the recording was made without `gradient_of=`.
+        """
+        if not any(part.gradients for part in self.parts):
+            raise ProbeError(
+                "The recording holds no gradients; record it with gradient_of=, from the output to a scalar."
+            )
+        return replace(self, parts=tuple(replace(part, signals=part.gradients, gradients={}) for part in self.parts))
+
+    def __getitem__(self, key: str | tuple[str, str]) -> Tensor:
+        """Return a signal, (batch, time, unit): `recording[signal]`, or `recording[layer, signal]`."""
+        words = key if isinstance(key, tuple) else (key,)
+        if len(words) not in (1, 2) or not all(isinstance(word, str) for word in words):
+            raise ProbeError(f"A recording has no {key!r}; ask for recording[signal] or recording[layer, signal].")
+        signal = words[-1]
+        part = self._part(words[0]) if len(words) == 2 else self._part(None, signal)
+        if signal not in part.signals and signal in tuple(Signal):
+            raise ProbeError(
+                f"The signal {str(signal)!r} was not kept; record it with signals=[{str(signal)!r}]. "
+                f"The recording holds {', '.join(map(repr, map(str, part.signals)))}."
+            )
+        return part.signals[as_signal(signal, part.signals)]
+
+    @property
+    def initial(self) -> Mapping[Signal, Tensor]:
+        """The states before the first step, (batch, unit) each, of the only layer."""
+        return _Initial(self._part(None).initial)
+
+    def lengths(self, layer: str | None = None) -> tuple[int, ...] | None:
+        """Return how many steps each row of a layer has, or None where all have the same."""
+        return self._part(layer).lengths
+
+    def _part(self, layer: str | None, signal: str | None = None) -> LayerRecording:
+        self._require_parts()
+        if layer is None:
+            # Of several layers, one may be the only one that has the signal.
+            having = dict.fromkeys(part.layer for part in self.parts if signal in part.signals)
+            chosen = list(having) if len(having) == 1 else self.layers
+            if len(chosen) != 1:
+                raise ProbeError(
+                    f"The recording holds {len(self.layers)} layers ({', '.join(map(repr, self.layers))}); "
+                    "name one: recording[layer, signal]."
+                )
+            layer = chosen[0]
+        parts = [part for part in self.parts if part.layer == layer]
+        if not parts:
+            raise ProbeError(unknown("recorded layer", layer, self.layers))
+        if len(parts) > 1:
+            raise ProbeError(
+                f"Layer {layer!r} was called {len(parts)} times; choose a call with recording.call(number)."
+            )
+        return parts[0]
+
+    def _require_parts(self) -> None:
+        if not self.parts:
+            raise ProbeError(
+                f"The recording holds no layer: the model called none of {', '.join(map(repr, self.not_called))}. "
+                "Record a call that runs one of them."
+            )
+
+    def to_xarray(self) -> xr.DataTree:
+        """Return a DataTree with a node a layer (`layer/call`, where a layer was called several times).
+
+        Each node holds its signals with dims (batch, time, unit); `time` carries the step's index. A signal of
+        another width than the first one (a projected hidden state) has a unit axis of its own.
+        """
+        import xarray as xr
+
+        self._require_parts()
+        nodes = {}
+        for part in self.parts:
+            widths = list(dict.fromkeys(value.shape[2] for value in part.signals.values()))
+            axes = {width: "unit" if place == 0 else f"unit_{width}" for place, width in enumerate(widths)}
+            arrays = {
+                str(signal): (("batch", "time", axes[value.shape[2]]), as_array(value))
+                for signal, value in part.signals.items()
+            }
+            coordinates: dict[str, Any] = {"time": self._times(part)}
+            if part.lengths is not None:
+                coordinates["length"] = ("batch", list(part.lengths))
+            name = part.layer if self.calls[part.layer] == 1 else f"{part.layer}/{part.call}"
+            nodes[name] = xr.Dataset(arrays, coords=coordinates)
+        return xr.DataTree.from_dict(nodes)
+
+    def _times(self, part: LayerRecording) -> list[int]:
+        return list(self.steps or range(next(iter(part.signals.values())).shape[1]))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a tidy table: layer, call, batch, step, unit and a column a signal; padding is left out."""
+        import pandas as pd
+
+        self._require_parts()
+        return pd.concat([self._frame(part) for part in self.parts], ignore_index=True)
+
+    def _frame(self, part: LayerRecording) -> pd.DataFrame:
+        import numpy as np
+        import pandas as pd
+
+        values = {str(signal): as_array(value) for signal, value in part.signals.items()}
+        widest = max(value.shape[2] for value in values.values())
+        shape = (*next(iter(values.values())).shape[:2], widest)
+        batch, time, unit = (axis.ravel() for axis in np.indices(shape))
+        steps = np.asarray(self._times(part))[time]
+        table = {"layer": part.layer, "call": part.call, "batch": batch, "step": steps, "unit": unit}
+        for name, value in values.items():
+            # A projected hidden state has fewer units than its layer's other signals.
+            filled = np.pad(value, ((0, 0), (0, 0), (0, widest - value.shape[2])), constant_values=np.nan)
+            table[name] = filled.ravel()
+        frame = pd.DataFrame(table)
+        if part.lengths is None:
+            return frame
+        lengths = np.asarray(part.lengths)[batch]
+        return frame[(steps < lengths) & (steps >= -lengths)]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the recording to one safetensors file; `probe.load_recording` reads it back.
+
+        Raises:
+            ProbeError: the output is no tensor, nor tuples, lists and dicts of tensors, or the file cannot
+                be written.
+        """
+        from .writing import save
+
+        save(self, path)
+
+
+class _Initial(dict[Signal, Tensor]):
+    """Initial states by signal; an unknown name is told which there are."""
+
+    def __missing__(self, name: object) -> Tensor:
+        raise ProbeError(unknown("initial state", name, self))
+
+
+def as_array(value: Tensor) -> np.ndarray:
+    """Return a tensor as numpy; bfloat16, which numpy lacks, becomes float32."""
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+
+
+def errors_together(errors: Sequence[float | None]) -> float | None:
+    """Return the largest error, or None where nothing was compared."""
+    return max((error for error in errors if error is not None), default=None)

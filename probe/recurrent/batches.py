@@ -1,0 +1,224 @@
+"""Takes the inputs of a model apart along the batch, and puts its outputs together again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from ..errors import ProbeError
+from .layers import OwnModule
+
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def map_tensors(function: Callable[..., Any], value: Any, *others: Any) -> Any:
+    """Return nested tuples, lists and dicts with a function of each tensor in its place.
+
+    Args:
+        function: takes a tensor of `value`, and those at the same place of `others`.
+        value: nested tensors; whatever is no tensor stays.
+        *others: values nested alike.
+
+    Raises:
+        ProbeError: the others are nested in another way, or something in them is neither a tensor nor the same value.
+    """
+    if others and not all(_alike(value, other) for other in others):
+        raise ProbeError(
+            f"The model's output holds a {type(value).__name__} that is not the same in every run, or that cannot be "
+            "looked into. Wrap the model so that it returns tensors, in tuples, lists or dicts."
+        )
+    if isinstance(value, PackedSequence):
+        raise ProbeError("A PackedSequence cannot be taken apart along the batch; give padded tensors.")
+    if isinstance(value, Tensor):
+        return function(value, *others)
+    if isinstance(value, (tuple, list)):
+        items = [map_tensors(function, item, *(other[place] for other in others)) for place, item in enumerate(value)]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(function, item, *(other[key] for other in others)) for key, item in value.items()}
+    return value
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor)
+    if isinstance(one, Mapping):
+        return isinstance(other, Mapping) and one.keys() == other.keys()
+    if isinstance(one, (tuple, list)):
+        return type(one) is type(other) and len(one) == len(other)
+    return isinstance(one, (bool, int, float, str, type(None))) and one == other
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The inputs of a model, and where their batch is.
+
+    Attributes:
+        arguments: its positional arguments.
+        keywords: its keyword arguments.
+        size: how many rows there are.
+        axis: the batch's axis of the first tensor.
+        states_on_axis_1: whether the tensors after the first are states, (layer, batch, unit).
+    """
+
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    size: int
+    axis: int
+    states_on_axis_1: bool
+
+    def each(self, function: Callable[[Tensor, int], Tensor]) -> Inputs:
+        """Return the inputs with a function of each tensor that has a batch, and of its axis."""
+        seen = 0
+
+        def change(tensor: Tensor) -> Tensor:
+            nonlocal seen
+            seen += 1
+            first = self.axis if seen == 1 or not self.states_on_axis_1 else 1
+            axes = [axis for axis in (first, 0, 1) if axis < tensor.dim() and tensor.shape[axis] == self.size]
+            return function(tensor, axes[0]) if axes else tensor
+
+        return map_tensors(change, self.arguments), map_tensors(change, dict(self.keywords))
+
+    def rows(self, start: int, stop: int) -> Inputs:
+        """Return the inputs of some rows."""
+        return self.each(lambda tensor, axis: tensor.narrow(axis, start, min(stop, self.size) - start))
+
+    def repeated(self, times: int) -> Inputs:
+        """Return the inputs with all rows repeated, one repetition after the other."""
+        return self.each(lambda tensor, axis: torch.cat([tensor] * times, dim=axis))
+
+
+def batch_of(
+    model: nn.Module, arguments: Sequence[Any], keywords: Mapping[str, Any], batch_axis: int | None = None
+) -> Batch:
+    """Return where the batch is in a model's inputs.
+
+    Args:
+        model: the model.
+        arguments: its positional arguments.
+        keywords: its keyword arguments.
+        batch_axis: the batch's axis of the first tensor; None for axis 0, or for what a recurrent module itself says.
+
+    Raises:
+        ProbeError: no input is a tensor, one is a PackedSequence, or the first has no such axis.
+    """
+    tensors: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.is_nested:
+            raise ProbeError("A nested tensor cannot be taken apart along the batch; give padded tensors.")
+        tensors.append(tensor)
+        return tensor
+
+    map_tensors(note, tuple(arguments))
+    map_tensors(note, dict(keywords))
+    if not tensors or not tensors[0].dim():
+        raise ProbeError("The model's inputs hold no tensor with a batch; give at least one.")
+    bare = isinstance(model, (nn.RNNBase, OwnModule))
+    if bare and tensors[0].dim() != 3:
+        raise ProbeError("The input has no batch axis; give one of three axes.")
+    axis = 1 if bare and not getattr(model, "batch_first", False) else 0
+    if batch_axis is not None:
+        axes = tensors[0].dim()
+        if isinstance(batch_axis, bool) or not isinstance(batch_axis, int) or not 0 <= batch_axis < axes:
+            raise ProbeError(
+                f"batch_axis={batch_axis!r} must be an axis of the first input, which has shape "
+                f"{tuple(tensors[0].shape)}: 0 to {axes - 1}."
+            )
+        if bare and batch_axis != axis:
+            raise ProbeError(
+                f"batch_axis={batch_axis} contradicts the {type(model).__name__}, whose batch_first= says {axis}. "
+                "Leave it out."
+            )
+        axis = batch_axis
+    return Batch(tuple(arguments), keywords, tensors[0].shape[axis], axis, bare)
+
+
+def apart(natural: Any, together: Any, blocks: int, rows: int, doubled: Callable[[], Any]) -> Any:
+    """Return the output of a run of several blocks of rows, with one axis more at each tensor's front: (block, ...).
+
+    Args:
+        natural: the output of one block.
+        together: the output of all.
+        blocks: how many there are.
+        rows: how many rows a block has.
+        doubled: gives the output of the natural block twice. It is asked for where an output has an axis of other
+            things than rows, such as steps x rows, to see how they lie in it.
+
+    Raises:
+        ProbeError: an output does not grow with the batch, or its rows are in no order that can be told.
+    """
+    sizes: set[int] = set()
+
+    def note(one: Tensor, many: Tensor) -> None:
+        axis = grown_axis(one, many, (1, blocks))
+        if axis is None:
+            raise ProbeError(
+                f"The model's output of shape {tuple(many.shape)} does not grow with the batch, so it mixes rows: "
+                "edits cannot share a run. Use probe.record(edits=[...]) for each."
+            )
+        sizes.add(one.shape[axis])
+
+    def split(one: Tensor, many: Tensor, two: Tensor | None = None) -> Tensor:
+        axis = grown_axis(one, many, (1, blocks)) or 0
+        size = one.shape[axis]
+        for outer in [1] if two is None else [number for number in range(1, size + 1) if size % number == 0]:
+            if two is None or all(close(part, one) for part in _blocks(two, axis, 2, outer)):
+                return _blocks(many, axis, blocks, outer)
+        raise ProbeError(
+            f"The model's output of shape {tuple(one.shape)} has other numbers when its {rows} rows are there twice: "
+            "its batch cannot be found. Wrap the model so that its outputs have one batch axis."
+        )
+
+    map_tensors(note, natural, together)
+    return map_tensors(split, natural, together, *([] if sizes <= {rows} else [doubled()]))
+
+
+def _blocks(values: Tensor, axis: int, blocks: int, outer: int) -> Tensor:
+    """Return values whose axis holds (outer, block, rest) as (block, ...), the axis being (outer, rest)."""
+    rest = values.shape[axis] // (outer * blocks)
+    return values.unflatten(axis, (outer, blocks, rest)).movedim(axis + 1, 0).flatten(axis + 1, axis + 2)
+
+
+def _allowed(values: Tensor) -> float:
+    """Return how far values may lie from those of a run with another number of rows, which rounds otherwise."""
+    finite = values[values.isfinite()] if values.is_floating_point() else values[:0]
+    scale = float(finite.abs().max()) if finite.numel() else 1.0
+    return _TOLERANCE.get(values.dtype, 5e-2) * max(1.0, scale)
+
+
+def close(one: Tensor, other: Tensor) -> bool:
+    """Return whether values are those of a run with another number of rows, to rounding; they may broadcast."""
+    if one.dim() != other.dim() or any(a not in (1, b) for a, b in zip(one.shape, other.shape, strict=True)):
+        return False
+    if not (one.is_floating_point() or one.is_complex()):
+        return bool((one == other).all())
+    return torch.allclose(one, other, rtol=0, atol=_allowed(one), equal_nan=True)
+
+
+def grown_axis(one: Tensor, other: Tensor, ratio: tuple[int, int]) -> int | None:
+    """Return the axis along which an output grew with the batch, from `ratio[0]` to `ratio[1]` rows; None if none.
+
+    Raises:
+        ProbeError: the output changed in another way.
+    """
+    if one.shape == other.shape:
+        return None
+    axes = [axis for axis, (a, b) in enumerate(zip(one.shape, other.shape, strict=False)) if a != b]
+    if (
+        one.dim() != other.dim()
+        or len(axes) != 1
+        or (one.shape[axes[0]] * ratio[1] != other.shape[axes[0]] * ratio[0])
+    ):
+        raise ProbeError(
+            f"The model's output has shape {tuple(one.shape)} for {ratio[0]} rows and {tuple(other.shape)} for "
+            f"{ratio[1]}: its batch cannot be found. Wrap the model so that its outputs have one batch axis."
+        )
+    return axes[0]

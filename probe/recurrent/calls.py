@@ -1,0 +1,235 @@
+"""Reads what one call of a recurrent module was given and returned, and writes outputs as the module would.
+
+Whatever form the caller used (batch first or not, unbatched, packed), the library sees arrays of (time, batch, unit)
+with the rows in the caller's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from ..errors import ProbeError
+from .layers import Layer, OwnModule, levels
+from .refusals import check_call, check_types
+from .signals import Signal
+
+_h, _c = Signal.HIDDEN_STATE, Signal.CELL_STATE
+#: The states of a layer by signal, (batch, unit) each.
+States = Mapping[Signal, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What one call of a module was given.
+
+    Attributes:
+        x: inputs, (time, batch, input); zero at padding.
+        initial: for each layer in torch's order of h_n, the states before the first step.
+        lengths: how many steps each row has, (batch,), or None where all have the same.
+        batched: whether the caller's input had a batch axis.
+        packed: the caller's PackedSequence, or None.
+        state: the states of all layers, (layer, batch, unit) each, as the caller gave them, or None where none were
+            and of a cell.
+        has_state: whether the caller gave states.
+    """
+
+    x: Tensor
+    initial: tuple[States, ...]
+    lengths: Tensor | None
+    batched: bool
+    packed: PackedSequence | None
+    state: tuple[Tensor, ...] | None = None
+    has_state: bool = False
+
+
+def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
+    """Return what a call `module(*arguments, **keywords)` gave the layers of a module; a missing state is zero, or
+    what a module of this library has learned.
+
+    Raises:
+        ProbeError: the call holds no dense numbers of the weights' type, or is made to trace or transform the model.
+    """
+    given = dict(zip(("input", "hx"), arguments, strict=False)) | dict(keywords)
+    x, state = given["input"], given.get("hx")
+    states = state if isinstance(state, (tuple, list)) else (state,)
+    check_call(layers[0], (x.data if isinstance(x, PackedSequence) else x, *states))
+    return as_called(layers, x, state)
+
+
+def as_called(layers: Sequence[Layer], x: Any, state: Any) -> Call:
+    """Return what a call gave the layers of a module, whatever kind of tensors that were."""
+    module: Any = layers[0].module
+    lengths = packed = None
+    if isinstance(module, OwnModule):
+        module.check_call(x, state)
+    if isinstance(x, PackedSequence):
+        packed = x
+        x, lengths = pad_packed_sequence(x)
+        batched = True
+    elif isinstance(x, Tensor):
+        batched = x.dim() == (2 if layers[0].is_cell else 3)
+        if layers[0].is_cell:
+            x = x.unsqueeze(0) if batched else x[None, None]
+        elif not batched:
+            x = x.unsqueeze(1)
+        elif module.batch_first:
+            x = x.transpose(0, 1)
+    else:
+        raise ProbeError(
+            f"Layer {layers[0].name!r} was called with a {type(x).__name__}; it reads a tensor or a PackedSequence."
+        )
+    x = in_order(x, layers[0], lengths)
+    initial = tuple(_initial(layer, x, state, batched=batched) for layer in layers)
+    if state is None or layers[0].is_cell:
+        return Call(x, initial, lengths, batched, packed, has_state=state is not None)
+    parts = state if len(layers[0].states) > 1 else (state,)
+    return Call(x, initial, lengths, batched, packed, tuple(p if batched else p.unsqueeze(1) for p in parts), True)
+
+
+def _initial(layer: Layer, x: Tensor, state: Any, *, batched: bool) -> dict[Signal, Tensor]:
+    if state is None:
+        zeros = {signal: x.new_zeros(x.shape[1], layer.size(signal)) for signal in layer.states}
+        return zeros | {signal: value.expand(x.shape[1], -1) for signal, value in layer.learned.items()}
+    parts = state if len(layer.states) > 1 else (state,)
+    if not layer.is_cell:
+        parts = [part[layer.place] for part in parts]
+    return {signal: part if batched else part.unsqueeze(0) for signal, part in zip(layer.states, parts, strict=True)}
+
+
+def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tensor, tuple[States, ...]]:
+    """Return the hidden states of the top layer, (time, batch, direction x unit), and each layer's last states.
+
+    Raises:
+        ProbeError: they have another type than the layer's weights.
+    """
+    signals = layers[0].states
+    if layers[0].is_cell:
+        parts = output if len(signals) > 1 else (output,)
+        last = {
+            signal: part if call.batched else part.unsqueeze(0) for signal, part in zip(signals, parts, strict=True)
+        }
+        check_types(layers[0], last.values(), returned=True)
+        return last[_h].unsqueeze(0), (last,)
+    h, final = output
+    if call.packed is not None:
+        h, _ = pad_packed_sequence(h)
+    elif not call.batched:
+        h = h.unsqueeze(1)
+    elif _batch_first(layers[0].module):
+        h = h.transpose(0, 1)
+    h = in_order(h, layers[0], call.lengths)
+    parts = final if len(signals) > 1 else (final,)
+    check_types(layers[0], (h, *parts), returned=True)
+    return h, tuple(
+        {
+            signal: part[place] if call.batched else part[place].unsqueeze(0)
+            for signal, part in zip(signals, parts, strict=True)
+        }
+        for place in range(len(layers))
+    )
+
+
+def write_output(layers: Sequence[Layer], h: Tensor, finals: Sequence[States], call: Call) -> Any:
+    """Return the hidden states of the top layer and the last states of all layers as the module would."""
+    signals = layers[0].states
+    if layers[0].is_cell:
+        parts = [finals[0][signal] if call.batched else finals[0][signal][0] for signal in signals]
+        return tuple(parts) if len(parts) > 1 else parts[0]
+    h = in_order(h, layers[0], call.lengths)
+    lasts = [torch.stack([final[signal] for final in finals]) for signal in signals]
+    if not call.batched:
+        h, lasts = h[:, 0], [last[:, 0] for last in lasts]
+    state = tuple(lasts) if len(lasts) > 1 else lasts[0]
+    if call.packed is not None:
+        return repack(h, call), state
+    return (h.transpose(0, 1) if call.batched and _batch_first(layers[0].module) else h), state
+
+
+def repack(value: Tensor, call: Call) -> PackedSequence:
+    """Return padded values (time, batch, unit) packed as the caller's input was."""
+    packed, lengths = call.packed, call.lengths
+    if packed is None or lengths is None:
+        raise ProbeError("The call was given no PackedSequence.")
+    if packed.sorted_indices is not None:
+        value, lengths = value.index_select(1, packed.sorted_indices), lengths[packed.sorted_indices.cpu()]
+    data = pack_padded_sequence(value, lengths, enforce_sorted=True).data
+    return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+
+
+def own_order(value: Tensor, layer: Layer, lengths: Tensor | None) -> Tensor:
+    """Turn values (time, batch, unit) from the input's order into the layer's own, or back.
+
+    A reverse layer begins at each row's last valid step; padding stays at the end.
+    """
+    return _from_end(value, lengths) if layer.reads_back else value
+
+
+def in_order(value: Tensor, layer: Layer, lengths: Tensor | None) -> Tensor:
+    """Turn values (time, batch, unit) from the order in which a module is given them into the input's, or back."""
+    return _from_end(value, lengths) if layer.turned else value
+
+
+def _from_end(value: Tensor, lengths: Tensor | None) -> Tensor:
+    if lengths is None:
+        return value.flip(0)
+    steps = torch.arange(len(value)).unsqueeze(1).expand(len(value), len(lengths))
+    places = torch.where(steps < lengths, lengths - 1 - steps, steps).to(value.device)
+    return value.gather(0, places.unsqueeze(-1).expand_as(value))
+
+
+def own_steps(time: int, layer: Layer, lengths: Tensor) -> Tensor:
+    """Return for each step of the input and each row, (time, batch), where a layer reaches it in its own order."""
+    steps = torch.arange(time).unsqueeze(1).expand(time, len(lengths))
+    return torch.where(steps < lengths, lengths - 1 - steps, steps) if layer.reads_back else steps
+
+
+def dropout_masks(
+    layers: Sequence[Layer], call: Call, generator_state: Tensor | None, like: Tensor
+) -> list[Tensor | None]:
+    """Return what a run in training mode multiplied the output of each layer below the top by.
+
+    torch draws the masks over time-major outputs, one layer after the other, from its global generator.
+
+    Args:
+        layers: the layers of the module.
+        call: what it was given.
+        generator_state: the state of torch's generator before the run, or None where it was not needed.
+        like: the top layer's hidden states, for shape and dtype.
+
+    Raises:
+        ProbeError: the run was on a device whose masks cannot be drawn again.
+    """
+    module: Any = layers[0].module
+    between = levels(module) - 1
+    if generator_state is None:
+        return [None] * between
+    if like.device.type != "cpu":
+        raise ProbeError(
+            f"Layer {layers[0].name!r} drops out between its layers on {like.device}, where the masks cannot be "
+            "drawn again. Call model.eval() first, or run it on the CPU."
+        )
+    # A generator of its own: torch's is shared with other threads. At 1 torch draws nothing.
+    generator, keep = torch.Generator(), 1 - module.dropout
+    _ = generator.set_state(generator_state)
+    size = like.shape if call.packed is None else (len(call.packed.data), like.shape[-1])
+    masks = [like.new_zeros(size) for _ in range(between)]
+    if keep:
+        masks = [mask.bernoulli_(keep, generator=generator).div_(keep) for mask in masks]
+    if call.packed is not None:
+        masks = [pad_packed_sequence(call.packed._replace(data=mask))[0] for mask in masks]
+    return [in_order(mask, layers[0], call.lengths) for mask in masks]
+
+
+def drops_out(module: Any) -> bool:
+    """Return whether a module drops out between its layers."""
+    return bool(levels(module) > 1 and getattr(module, "dropout", 0) and module.training)
+
+
+def _batch_first(module: Any) -> bool:
+    return bool(getattr(module, "batch_first", False))

@@ -1,0 +1,132 @@
+"""Refuses calls whose numbers cannot be read and set as they are: other types, no numbers, a graph being made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from ..errors import ProbeError
+
+if TYPE_CHECKING:
+    from .layers import Layer
+
+_functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+
+_DENSE = "It reads dense tensors of floating-point numbers."
+
+
+def check_call(layer: Layer, given: Iterable[object]) -> None:
+    """Raise ProbeError where a layer was called with tensors, or in surroundings, in which its run cannot be opened.
+
+    Args:
+        layer: any layer of the module called.
+        given: its input and states; whatever is no tensor is passed over.
+    """
+    tensors = [value for value in given if isinstance(value, Tensor)]
+    weight = next((one for one in layer.module.parameters() if one.is_floating_point()), None)
+    _check_surroundings(layer, [*tensors, *layer.module.parameters()])
+    for tensor in tensors:
+        kind = _kind(tensor)
+        if kind is not None:
+            raise ProbeError(f"Layer {layer.name!r} was called with {kind}. {_DENSE}")
+        if weight is not None and tensor.device != weight.device:
+            raise ProbeError(
+                f"Layer {layer.name!r} was called with numbers on {tensor.device}; its weights are on "
+                f"{weight.device}. Move the model or its input with .to(device)."
+            )
+    check_types(layer, tensors, returned=False)
+
+
+def check_types(layer: Layer, tensors: Iterable[Tensor], *, returned: bool) -> None:
+    """Raise ProbeError where tensors have another type than the layer's weights.
+
+    Args:
+        layer: any layer of the module called.
+        tensors: what it was called with, or what it returned.
+        returned: which of the two.
+    """
+    weight = next((one for one in layer.module.parameters() if one.is_floating_point()), None)
+    other = [tensor.dtype for tensor in tensors if weight is not None and tensor.dtype != weight.dtype]
+    if weight is None or not other:
+        return
+    if returned:
+        raise ProbeError(
+            f"Layer {layer.name!r} returned {_name(other[0])} numbers; its weights are {_name(weight.dtype)}. Take "
+            "away what changes the type of its output, such as a hook."
+        )
+    raise ProbeError(
+        f"Layer {layer.name!r} was called with {_name(other[0])} numbers; its weights are {_name(weight.dtype)}. "
+        f"Give the model and its input one type: model.to(torch.{_name(other[0])})."
+    )
+
+
+def transformed(tensors: Sequence[Tensor]) -> bool:
+    """Return whether tensors carry more than numbers, as in vmap, torch.func.grad and forward-mode derivatives."""
+    if any(_functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):
+        return True
+    return forward_ad._current_level >= 0 and any(
+        forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors
+    )
+
+
+def autocast_type(tensor: Tensor) -> torch.dtype | None:
+    """Return the type in which torch.autocast computes with a tensor of another type, or None."""
+    device = tensor.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return None
+    computed = torch.get_autocast_dtype(device)
+    return computed if tensor.is_floating_point() and tensor.dtype != computed else None
+
+
+def _check_surroundings(layer: Layer, tensors: Sequence[Tensor]) -> None:
+    """Raise where torch does something else with the numbers than a module's call does by itself."""
+    if transformed(tensors):
+        raise ProbeError(
+            f"Layer {layer.name!r} was called inside a transform of torch.func or forward-mode differentiation, "
+            "where tensors carry more than numbers. Call the model outside; gradient_of= gives derivatives."
+        )
+    if torch._C._get_tracing_state() is not None or any(map(_holds_no_numbers, tensors)):
+        raise ProbeError(
+            f"Layer {layer.name!r} was called to make a graph of the model (torch.jit.trace, torch.export, fake "
+            "tensors), where there are no numbers to read or edit. Call the model itself."
+        )
+    if any(tensor.is_meta for tensor in tensors):
+        raise ProbeError(
+            f"Layer {layer.name!r} is on the meta device, where there are no numbers to read or edit. Give the model "
+            "its weights, and its input, on a real device."
+        )
+    for tensor in tensors:
+        computed = autocast_type(tensor)
+        if computed is not None:
+            raise ProbeError(
+                f"Layer {layer.name!r} was called under torch.autocast, which computes some operations in "
+                f"{_name(computed)} where numbers are {_name(tensor.dtype)}. Record and edit outside it, or in one "
+                f"type: model.to(torch.{_name(computed)})."
+            )
+
+
+def _holds_no_numbers(tensor: Tensor) -> bool:
+    """Return whether a tensor stands for one that is elsewhere or not there: a fake one, a traced one, a DTensor."""
+    kinds: list[Any] = [type(tensor), Tensor]
+    return kinds[0].__torch_dispatch__ is not kinds[1].__torch_dispatch__
+
+
+def _kind(tensor: Tensor) -> str | None:
+    """Return what is unusual about a tensor, after "with", or None."""
+    if tensor.is_nested:
+        return "a nested tensor"
+    if tensor.is_quantized:
+        return "a quantized tensor"
+    if tensor.layout != torch.strided:
+        return f"a sparse tensor ({tensor.layout})"
+    if not tensor.is_floating_point():
+        return f"{_name(tensor.dtype)} numbers"
+    return None
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,240 @@
+"""Opens one call of a recurrent module: a `Run`, with a `Trace` for each of its layers.
+
+The hidden states of a trace are the module's own, at every step; everything else is recomputed from them. A
+free-running copy would drift away from a chaotic network within a few steps; values computed from the module's own
+previous hidden state stay within rounding of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ProbeError
+from . import kernels
+from .calls import Call, States, dropout_masks, own_order, read_call, read_output, write_output
+from .cells.cell import HIDDEN, Cell
+from .layers import Layer, levels
+from .signals import Signal
+
+_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10, torch.float16: 2e-2, torch.bfloat16: 2e-2}
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """Signals of one layer, and how far recomputing them is from what the module did.
+
+    Attributes:
+        signals: (time, batch, unit) each, in the layer's own order.
+        error: the largest difference, relative to max(1, |value|), over steps and last states.
+        step: the step, in the layer's own order, at which it occurs.
+    """
+
+    signals: Mapping[Signal, Tensor]
+    error: float
+    step: int
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One call of one layer, in the layer's own order: a reverse layer's first step is the last input.
+
+    Attributes:
+        layer: which layer.
+        cell: its cell, with the weights that it ran with.
+        x: inputs, (time, batch, input).
+        initial: the states before the first step.
+        pieces: its hidden states, (time, batch, unit), in stretches of steps.
+        final: the module's own last states; an LSTM's cell state is an ulp away from the recomputed one.
+        lengths: how many steps each row has, or None where all have the same.
+        compute: gives every signal, where it is not simply recomputed from h.
+    """
+
+    layer: Layer
+    cell: Cell
+    x: Tensor
+    initial: States
+    pieces: tuple[Tensor, ...]
+    final: States
+    lengths: Tensor | None
+    compute: Callable[[], Opened] | None = None
+
+    @cached_property
+    def h(self) -> Tensor:
+        """The hidden states, (time, batch, unit)."""
+        return self.pieces[0] if len(self.pieces) == 1 else torch.cat(self.pieces)
+
+    @cached_property
+    def opened(self) -> Opened:
+        """Every signal."""
+        return self.open(self.cell.signals) if self.compute is None else self.compute()
+
+    @property
+    def signals(self) -> Mapping[Signal, Tensor]:
+        """Every signal, (time, batch, unit) each."""
+        return self.opened.signals
+
+    def open(self, keep: Sequence[Signal]) -> Opened:
+        """Return some signals, computed with no more memory than they need."""
+        if self.compute is not None:
+            return Opened({signal: self.signals[signal] for signal in keep}, self.opened.error, self.opened.step)
+        # Where rows end at different steps, their last states are found among all of them.
+        needed = tuple(keep) if self.lengths is None else (*keep, *(s for s in self.cell.states if s not in keep))
+        signals, errors, state = self.cell.open(self.x, self.h, self.initial, needed)
+        if self.lengths is not None:
+            state = {signal: last_valid(signals[signal], self.lengths) for signal in self.cell.states}
+        worst = _worst(errors, state, self.final, self.lengths)
+        return Opened({signal: signals[signal] for signal in keep}, *worst)
+
+    def at(self, step: int) -> Mapping[Signal, Tensor]:
+        """Return every signal of one step, (batch, unit) each."""
+        return {signal: value[step] for signal, value in self.signals.items()}
+
+    def before(self, step: int) -> States:
+        """Return the states before a step."""
+        if step == 0:
+            return self.initial
+        return {
+            signal: self.h[step - 1] if signal == HIDDEN else self.signals[signal][step - 1]
+            for signal in self.cell.states
+        }
+
+
+def last_valid(values: Tensor, lengths: Tensor) -> Tensor:
+    """Return each row's value at its last step, (batch, unit), from values (time, batch, unit) in own order."""
+    places = (lengths - 1).to(values.device).view(1, -1, 1).expand(1, -1, values.shape[2])
+    return values.gather(0, places)[0]
+
+
+@torch.no_grad()
+def _worst(errors: Tensor, state: States, final: States, lengths: Tensor | None) -> tuple[float, int]:
+    if not errors.numel():
+        return 0.0, 0
+    if lengths is not None:
+        valid = torch.arange(len(errors)).unsqueeze(1) < lengths
+        errors = errors.masked_fill(~valid.to(errors.device), 0)
+    by_step = errors.amax(1)
+    for signal, value in final.items():
+        last = ((state[signal] - value).abs() / value.abs().clamp(min=1)).amax()
+        by_step[-1] = torch.maximum(by_step[-1], last)
+    by_step = by_step.nan_to_num(nan=float("inf"))
+    worst = int(by_step.argmax())
+    return float(by_step[worst]), worst
+
+
+def check(layer: Layer, opened: Opened, dtype: torch.dtype, tolerance: float | None) -> None:
+    """Raise where the recomputed run and the module's run disagree.
+
+    Args:
+        layer: the layer that ran.
+        opened: its run.
+        dtype: the type of its numbers.
+        tolerance: largest relative difference allowed; None for 1e-5 (float32), 1e-10 (float64) or 2e-2
+            (half precision).
+
+    Raises:
+        ProbeError: they disagree; the message says by how much and at which step.
+    """
+    allowed = _TOLERANCE.get(dtype, 1e-5) if tolerance is None else tolerance
+    if not opened.error <= allowed:  # a NaN fails too
+        raise ProbeError(
+            f"Layer {layer.name!r} does not compute what its weights say: recomputed states differ from the "
+            f"module's by {opened.error:.3g} at step {opened.step} (allowed: {allowed:.3g}). Was its "
+            "forward replaced, or does the input hold NaN? tolerance= sets another bound."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One call of one recurrent module, opened.
+
+    Attributes:
+        layers: the module's layers, in torch's order of h_n.
+        call: what the module was given.
+        traces: one for each layer.
+        masks: what the output of each layer below the top was multiplied by (dropout), or None.
+    """
+
+    layers: tuple[Layer, ...]
+    call: Call
+    traces: tuple[Trace, ...]
+    masks: Sequence[Tensor | None]
+
+    def level(self, number: int) -> tuple[Trace, ...]:
+        """Return the traces of one level of the stack: one, or one for each direction."""
+        return tuple(trace for trace in self.traces if trace.layer.level == number)
+
+    @property
+    def output(self) -> Any:
+        """What the module would have returned for this run."""
+        top = join(self.level(levels(self.layers[0].module) - 1))
+        return write_output(self.layers, top, [trace.final for trace in self.traces], self.call)
+
+
+def join(traces: Sequence[Trace]) -> Tensor:
+    """Return the hidden states of one level in the input's order, (time, batch, direction x unit)."""
+    sides = [own_order(trace.h, trace.layer, trace.lengths) for trace in traces]
+    return sides[0] if len(sides) == 1 else torch.cat(sides, dim=-1)
+
+
+def open_call(
+    layers: tuple[Layer, ...],
+    arguments: tuple[Any, ...],
+    keywords: Mapping[str, Any],
+    output: Any,
+    generator_state: Tensor | None = None,
+    *,
+    call: Call | None = None,
+) -> Run:
+    """Open the call `module(*arguments, **keywords)` that returned `output`.
+
+    Of a stack, each layer below the top is run again alone on the fused kernel, which gives the same bits.
+
+    Args:
+        layers: every layer of the module.
+        arguments: its positional arguments.
+        keywords: its keyword arguments.
+        output: what it returned.
+        generator_state: torch's generator before the call, where the module drops out between layers.
+        call: what the arguments were read as, where somebody has done that.
+    """
+    call = read_call(layers, arguments, keywords) if call is None else call
+    top, finals = read_output(layers, output, call)
+    masks = dropout_masks(layers, call, generator_state, top)
+    traces: list[Trace] = []
+    x = call.x
+    for level in range(levels(layers[0].module)):
+        sides = [layer for layer in layers if layer.level == level]
+        h = top if level == layers[-1].level else kernels.run_level(sides, x, call)
+        for layer, own in zip(sides, h.chunk(len(sides), dim=-1), strict=True):
+            traces.append(
+                Trace(
+                    layer,
+                    layer.cell,
+                    own_order(x, layer, call.lengths),
+                    _own(call.initial[layer.place]),
+                    (own_order(own, layer, call.lengths),),
+                    finals[layer.place],
+                    call.lengths,
+                )
+            )
+        if level < layers[-1].level:
+            x = dropped(h, masks[level])
+    return Run(layers, call, tuple(traces), masks)
+
+
+def _own(states: States) -> States:
+    """Return states of their own where autograd keeps them, since the caller may change its own in place later."""
+    if not torch.is_grad_enabled():
+        return states
+    return {signal: value.clone() for signal, value in states.items()}
+
+
+def dropped(h: Tensor, mask: Tensor | None) -> Tensor:
+    """Return what the layer above reads of a layer's hidden states."""
+    return h if mask is None else h * mask

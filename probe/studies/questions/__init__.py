@@ -1,0 +1,1 @@
+"""What a study asks, one module a question: a finding with its figures and sentences."""

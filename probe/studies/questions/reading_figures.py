@@ -1,0 +1,231 @@
+"""The pictures of what can be read: scores beside their controls, how the best units move, one sequence over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ...evidence.findings import DataFigure
+from ...plots.study_figures import drawing, drawn, shortened
+from ...plots.style import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, new_figure
+from ...words import several
+from ..sampling.activations import Sightings
+from ..sampling.network_states import Place
+from ..sampling.probes import Target
+from ..tables import NETWORK, NULL, TWIN, only, said
+from .reading_words import unit_follows
+
+#: How many units are drawn, in how many bins of a number's values, and how many over time.
+UNITS, BINS, OVER_TIME = 6, 8, 3
+#: Of more places only the best are drawn; of more values neither marks nor names are, and of more only the names.
+PLACES, MARKED, NAMED = 8, 12, 6
+#: Scores below this are not drawn; a probe that is worse than the mean has found nothing.
+LOWEST = -0.2
+_LINES = (BLUE, ORANGE, GREEN)
+
+
+def draw(
+    question: str, sightings: Sightings, target: Target, table: pd.DataFrame, best: Place
+) -> tuple[DataFigure, ...]:
+    """Return the figures of a concept.
+
+    Args:
+        question: the finding's name.
+        sightings: the recordings.
+        target: the concept at its states.
+        table: what was measured.
+        best: the place that tells it best.
+    """
+    found = [scores(question, target, table)]
+    rows = only(table, metric="follows", layer=best[0], signal=str(best[1])).sort_values(
+        "value", ascending=False, kind="stable"
+    )
+    units = [int(unit) for unit in rows["units"].iloc[:UNITS]]
+    how = dict(zip(units, rows["value"].iloc[:UNITS], strict=True))
+    states = sightings.own.states[best][sightings.sample.of[target.concept.name]]
+    if unit_follows(table) and unit_follows(only(table, layer=best[0], signal=str(best[1]))):
+        found.append(moves(question, target, states, how, best))
+    found.append(over_time(question, sightings, target, units[:OVER_TIME], best))
+    return tuple(found)
+
+
+def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
+    """Return the scores of every place, with the controls in the same axes."""
+    rows = table[table["metric"].isin(["score", "score_low", "score_high"])]
+    own = rows[rows["subject"] == NETWORK]
+    every, places = _places(own)
+    measure = "balanced accuracy" if target.concept.is_named else "R²"
+    with drawing():
+        figure, axes = new_figure(height=3.6)
+        ax = axes[0, 0]
+        for at, (layer, signal) in enumerate(places):
+            here = only(rows, layer=layer, signal=signal)
+            value, low, high = (
+                float(only(here, metric=metric, subject=NETWORK)["value"].iloc[0])
+                for metric in ("score", "score_low", "score_high")
+            )
+            ax.plot([at, at], [low, high], color=BLUE, linewidth=5, alpha=0.3, solid_capstyle="butt")
+            ax.plot(at, value, "o", color=BLUE, label="this network" if at == 0 else None)
+            twins = only(here, metric="score", subject=TWIN)["value"].to_numpy(float)
+            spread = at + 0.18 + np.linspace(-0.06, 0.06, max(len(twins), 1))[: len(twins)]
+            ax.plot(spread, twins, "s", color=ORANGE, markersize=4, label="re-initialised" if at == 0 else None)
+            mixed = only(here, metric="score", subject=NULL)["value"].to_numpy(float)
+            if len(mixed):
+                ax.plot(
+                    np.full(len(mixed), at - 0.18), mixed, "X", color=PURPLE, markersize=5, label="shuffled concept"
+                )
+        nulls = only(only(rows, subject=NULL, metric="score"), layer="")
+        for look, (name, value) in zip(
+            ((0, (4, 2)), (0, (1, 1.5)), "-."), zip(nulls["network"], nulls["value"], strict=True), strict=False
+        ):
+            ax.axhline(value, color=GREY, linestyle=look, linewidth=1.6, label=name)
+        ax.axhline(0, color="black", linewidth=0.8)
+        short = [f"{shortened(layer, 20)}\n{signal.replace('_', ' ')}" for layer, signal in places]
+        turned: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(places) > 4 else {}
+        ax.set_xticks(range(len(places)), short, **turned)
+        ax.set_xlim(-0.5, len(places) - 0.5)
+        ax.set_ylim(min(-0.05, max(LOWEST, ax.get_ylim()[0])), 1.04)
+        ax.set_ylabel(f"held-out {measure}")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.2)
+        best = own[own["metric"] == "score"].sort_values("value", ascending=False, kind="stable").iloc[0]
+        twins = only(rows, metric="score", subject=TWIN)["value"]
+        beside = f", the best re-initialised network {said(float(twins.max()))}" if len(twins) else ""
+        alt = (
+            f"Held-out {measure} of “{target.concept.name}” at {several(every, 'place')}: best "
+            f"{said(float(best['value']))} at {best['layer']}, {best['signal'].replace('_', ' ')}{beside}."
+        )
+        caption = (
+            "A linear probe fitted on three quarters of the sequences and scored on the rest, each quarter in turn; "
+            "bars are 95 % intervals over sequences. Lines and small marks are controls."
+            + f" Of {every} places the {len(places)} best are drawn."
+            * (every > len(places))
+        )
+        return drawn(
+            figure,
+            name=f"{question}-scores",
+            title="Where it can be read",
+            alt=alt,
+            caption=caption,
+            data=rows[["metric", "subject", "network", "layer", "signal", "value"]].reset_index(drop=True),
+        )
+
+
+def _places(own: pd.DataFrame) -> tuple[int, list[tuple[str, str]]]:
+    """Return how many places there are, and those that are drawn, in their order: the best where there are many."""
+    rows = only(own, metric="score")
+    best = set(rows.sort_values("value", ascending=False, kind="stable").index[:PLACES])
+    kept = [index in best for index in rows.index]
+    return len(rows), list(zip(rows["layer"][kept], rows["signal"][kept], strict=True))
+
+
+def groups(target: Target) -> tuple[np.ndarray, list[float], list[str]]:
+    """Return which group of values each state is in, where each group is drawn, and what it is called."""
+    levels = np.unique(target.values)
+    if target.concept.is_categorical or len(levels) <= 12:
+        group = np.searchsorted(levels, target.values)
+        places: list[float] = (
+            np.arange(float(len(levels))).tolist() if target.concept.is_categorical else levels.tolist()
+        )
+        return group, places, [target.concept.said(level) for level in levels]
+    ends = np.unique(np.quantile(target.values, np.linspace(0, 1, BINS + 1)[1:-1]))
+    group = np.searchsorted(ends, target.values, side="right")
+    places = [float(target.values[group == number].mean()) for number in np.unique(group)]
+    return np.unique(group, return_inverse=True)[1], places, [f"{place:.3g}" for place in places]
+
+
+def moves(question: str, target: Target, states: np.ndarray, how: dict[int, float], best: Place) -> DataFigure:
+    """Return the mean of the units that follow the concept most, over its values."""
+    group, places, names = groups(target)
+    data = []
+    with drawing():
+        columns = min(3, len(how))
+        figure, axes = new_figure(columns, -(-len(how) // columns), height=1.9, sharex=True)
+        panels = axes.ravel()
+        for panel, (unit, value) in zip(panels, how.items(), strict=False):
+            for number in range(len(places)):
+                members = states[group == number, unit]
+                data.append((unit, names[number], members.mean(), members.std(), len(members)))
+            mine = [one for one in data if one[0] == unit]
+            mean, sd = (np.array([one[column] for one in mine]) for column in (2, 3))
+            panel.fill_between(places, mean - sd, mean + sd, color=BLUE, alpha=0.2, linewidth=0)
+            panel.plot(places, mean, "o-" if len(places) <= MARKED else "-", color=BLUE, markersize=4)
+            panel.set_title(f"unit {unit}: {said(value)}", fontweight="normal")
+            if target.concept.is_categorical:
+                shown = len(places) <= NAMED
+                panel.set_xticks(places if shown else [], [shortened(name, 8) for name in names] if shown else [])
+            panel.locator_params(axis="y", nbins=4)
+        for panel in panels[len(how) :]:
+            panel.set_axis_off()
+        unnamed = target.concept.is_categorical and len(places) > NAMED
+        axis = shortened(target.concept.name, 40) + f", {len(places)} values" * unnamed
+        figure.supxlabel(axis, fontsize="medium")
+        figure.supylabel(f"mean {best[1].replace('_', ' ')}", fontsize="medium")
+        first = next(iter(how))
+        measure = "correlation ratio" if target.concept.is_named else "|r|"
+        alt = (
+            f"{several(len(how), 'unit')} of {best[0]} over the values of “{target.concept.name}”; unit {first} "
+            f"follows it most, with {measure} {said(how[first])} within steps."
+        )
+        caption = (
+            f"Mean and one standard deviation over states. In each title: {measure} after what the step tells was "
+            "taken off, on all states; the units were chosen by it, so that it flatters them."
+        )
+        if unnamed:
+            ends = shortened(names[0], 20), shortened(names[-1], 20)
+            caption += (
+                f" The {len(places)} values stand in the order of the table behind, from “{ends[0]}” to “{ends[1]}”."
+            )
+        table = pd.DataFrame(data, columns=["unit", "value", "mean", "sd", "states"])
+        return drawn(
+            figure,
+            name=f"{question}-units",
+            title="The units that follow it most",
+            alt=alt,
+            caption=caption,
+            data=table,
+        )
+
+
+def over_time(question: str, sightings: Sightings, target: Target, units: list[int], best: Place) -> DataFigure:
+    """Return the concept and the units that follow it most along one sequence."""
+    series = sightings.own.examples[best][0][:, units]
+    sample = sightings.sample
+    row = int(sample.rows[sightings.examples[0]])
+    length = int(sightings.prepared.lengths[row])
+    concept = target.concept.values[row, :length]
+    table = pd.DataFrame({"step": np.arange(length), "concept": concept})
+    with drawing():
+        figure: Figure
+        figure, axes = new_figure(1, 2, height=1.75, sharex=True)
+        axes[0, 0].plot(np.arange(length), concept, color=BROWN, drawstyle="steps-mid", linewidth=1.6)
+        axes[0, 0].set_ylabel(shortened(target.concept.name, 16))
+        if target.concept.is_categorical:
+            levels = target.concept.levels
+            shown = levels if len(levels) <= NAMED else levels[:0]
+            axes[0, 0].set_yticks(shown, [shortened(target.concept.said(level), 10) for level in shown])
+        for number, unit in enumerate(units):
+            values = series[:length, number]
+            table[f"unit {unit}"] = values
+            line = ("-", "--", ":")[number]
+            axes[1, 0].plot(
+                np.arange(length), values, line, color=_LINES[number], linewidth=1.6, label=f"unit {unit}"
+            )
+        axes[1, 0].set_ylabel(best[1].replace("_", " "))
+        axes[1, 0].set_xlabel("step")
+        axes[1, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=OVER_TIME, borderaxespad=0.1)
+        alt = (
+            f"Sequence {row}, {several(length, 'step')}: “{target.concept.name}” above, and below it "
+            f"{several(len(units), 'unit')} of "
+            f"{best[0]}; unit {units[0]} lies between {said(float(series[:length, 0].min()))} and "
+            f"{said(float(series[:length, 0].max()))}."
+        )
+        caption = (
+            f"Sequence {row} of the inputs, of median length. One sequence shows what to look for, and proves "
+            "nothing."
+        )
+        return drawn(
+            figure, name=f"{question}-time", title="One sequence over time", alt=alt, caption=caption, data=table
+        )

@@ -1,0 +1,175 @@
+"""What a network computes on the inputs of a study: the sampled states of each layer, and what its gates do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from ...errors import ProbeError
+from ...hooks.record import record
+from ...loading.named_network import Held
+from ...recording.recording import LayerRecording, Recording
+from ...recurrent.layers import Layer, find_layers
+from ...recurrent.signals import Signal
+from .sample import Sample
+
+STATES = (Signal.CELL_STATE, Signal.HIDDEN_STATE)
+#: A gate below is nearly closed, above it is nearly open (Karpathy et al. 2015).
+LOW, HIGH = 0.1, 0.9
+Place = tuple[str, Signal]
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """What one gate of a layer does, over all steps that are data.
+
+    Attributes:
+        layer: whose.
+        signal: which.
+        low: share of values below .1, (unit,).
+        high: share of values above .9, (unit,).
+        by_step: mean over sequences and units, (step,).
+    """
+
+    layer: str
+    signal: Signal
+    low: np.ndarray
+    high: np.ndarray
+    by_step: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What was kept of a network's recordings.
+
+    Attributes:
+        states: the sampled states by layer and signal, (state, unit), float64.
+        max_error: the largest difference between the recomputed states and the module's own.
+        gates: what the gates do; empty where they were not asked for.
+        examples: by layer and signal the states of a few whole sequences, (example, time, unit).
+    """
+
+    states: dict[Place, np.ndarray] = field(default_factory=dict)
+    max_error: float = 0.0
+    gates: list[Gate] = field(default_factory=list)
+    examples: dict[Place, np.ndarray] = field(default_factory=dict)
+
+
+def observe(
+    model: nn.Module,
+    x: Tensor,
+    lengths: np.ndarray,
+    sample: Sample,
+    layers: Iterable[Layer],
+    *,
+    examples: Iterable[int] | None = None,
+) -> Observed:
+    """Record a network and keep what the questions need.
+
+    Args:
+        model: what is called.
+        x: inputs, (batch, time, feature).
+        lengths: of the sequences.
+        sample: which sequences and states.
+        layers: which layers.
+        examples: whole sequences to keep, by their place among the sampled ones; None keeps neither these nor gates.
+
+    Raises:
+        ProbeError: the model does not read (batch, time, feature), or calls a layer more than once.
+    """
+    own, steps = x[sample.rows], lengths[sample.rows]
+    found, errors = Observed(), [0.0]
+    valid = np.arange(x.shape[1]) < steps[:, None]
+    for layer in layers:
+        gates = tuple(signal for signal in layer.signals if signal.endswith("_gate"))
+        signals = tuple(signal for signal in STATES if signal in layer.signals)
+        # One layer at a time: all signals of a wide stack at once would take gigabytes.
+        recording = run(model, own, steps, layer.name, signals if examples is None else (*signals, *gates))
+        errors.append(recording.max_error or 0.0)
+        for signal in signals:
+            value = recording[layer.name, signal]
+            found.states[layer.name, signal] = value[sample.sequence, sample.step].double().numpy()
+            if examples is not None:
+                found.examples[layer.name, signal] = value[list(examples)].double().numpy()
+        if examples is not None:
+            found.gates.extend(_gate(recording, layer.name, gate, valid) for gate in gates)
+    return Observed(found.states, max(errors), found.gates, found.examples)
+
+
+def run(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: Iterable[Signal]) -> Recording:
+    """Record one layer, sequences of several lengths packed where the module takes them so.
+
+    Raises:
+        ProbeError: the layer read other sequences and steps than the inputs', more than once, or from the end of
+            padded ones.
+    """
+    if find_layers(model, [layer])[0].turned:
+        return _from_end(model, x, lengths, layer, signals)
+    given = packed(model, x, lengths)
+    if given is x and layer.endswith(".reverse") and (lengths < x.shape[1]).any():
+        raise ProbeError(
+            f"Layer {layer!r} reads its input from the end, and sequences of several lengths can only be packed for "
+            "a module of torch that is given alone. Give sequences of one length, or the recurrent module."
+        )
+    recording = _recorded(model, given, layer, signals)
+    shape = tuple(recording.parts[0].signals[next(iter(recording.parts[0].signals))].shape[:2])
+    if shape[0] != x.shape[0] or shape[1] < int(lengths.max()):
+        raise ProbeError(
+            f"Layer {layer!r} read (batch, time) = {shape} and the inputs are {tuple(x.shape[:2])}; give a model "
+            "that takes batch-first inputs (batch_first=True) and reads every step once."
+        )
+    return recording
+
+
+def _recorded(model: nn.Module, given: object, layer: str, signals: Iterable[Signal]) -> Recording:
+    with warnings.catch_warnings():
+        # Which of torch's kernels runs a projected LSTM is nothing that a reader of the page can change.
+        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
+        recording = record(model, given, layers=[layer], signals=list(signals))
+    calls = recording.calls.get(layer, 0)
+    if calls != 1:
+        raise ProbeError(f"The model called layer {layer!r} {calls} times on the inputs; a study needs one call.")
+    return recording
+
+
+def _from_end(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: Iterable[Signal]) -> Recording:
+    """Record a layer that a model gives its sequences from their end, in the input's order; NaN at padding.
+
+    Padding would come first, so that the sequences of each length are run by themselves.
+    """
+    kept, errors = list(signals), []
+    found: dict[Signal, Tensor] = {}
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        recording = _recorded(model, x[rows, :length], layer, kept)
+        errors.append(recording.max_error or 0.0)
+        for signal, value in recording.parts[0].signals.items():
+            whole = found.setdefault(signal, value.new_full((len(x), x.shape[1], value.shape[2]), torch.nan))
+            whole[rows, :length] = value
+    part = LayerRecording(layer, 0, found, {}, tuple(lengths.tolist()))
+    return Recording(None, (part,), None, (), max(errors))
+
+
+def packed(model: nn.Module, x: Tensor, lengths: np.ndarray) -> object:
+    """Return inputs as a model is called with them: packed where lengths differ and it is torch's own module."""
+    inner = model
+    while isinstance(inner, Held):
+        (inner,) = inner.children()
+    if not isinstance(inner, nn.RNNBase) or not (lengths < x.shape[1]).any():
+        return x
+    return pack_padded_sequence(x, torch.as_tensor(lengths), batch_first=True, enforce_sorted=False)
+
+
+def _gate(recording: Recording, layer: str, signal: Signal, valid: np.ndarray) -> Gate:
+    value = recording[layer, signal]
+    inside = torch.as_tensor(valid[:, : value.shape[1]])
+    data = value[inside]
+    low, high = (mask.double().mean(0).numpy() for mask in (data < LOW, data > HIGH))
+    by_step = torch.where(inside, value.mean(2), 0).sum(0) / inside.sum(0)
+    return Gate(layer, signal, low, high, by_step.double().numpy())

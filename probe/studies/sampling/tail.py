@@ -1,0 +1,248 @@
+"""The end of each sequence as a machine: the layers up to the one that the readout reads, run from any state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from ...errors import ProbeError
+from ...recurrent.layers import Layer, whole_module
+from ...recurrent.signals import Signal
+from ...words import several
+from ..definition.prepared import LEAST_SEQUENCES, Prepared
+from ..definition.readouts import copied
+from ..tables import listed
+from .activations import flops
+from .network_states import packed, run
+from .stack import StackMachine
+
+#: About how many operations the ablations may take: what is left of each sequence, and how many, follow from it.
+BUDGET = 1.2e11
+#: Of so many units at most each is ablated, its state replaced by that of so many other sequences.
+UNITS, DRAWS = 24, 4
+MOST_SEQUENCES, FEWEST_SEQUENCES, FEWEST_STEPS, MOST_POINTS = 512, 64, 4, 60_000
+#: Numbers that differ by no more, relative to their size, are the same but for rounding.
+SAME = 1e-13
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """The last steps of some sequences.
+
+    Attributes:
+        machine: runs them from any state.
+        stack: the layers that it runs, the lowest first.
+        rows: which sequences, (sequence,).
+        steps: how many steps of each.
+        values: the concept that the readout answers, (sequence, step); NaN where undefined.
+        whole: whether these are whole sequences.
+        among: of how many sequences of the study, and which of them these are, in words; empty where they are all.
+    """
+
+    machine: StackMachine
+    stack: tuple[Layer, ...]
+    rows: np.ndarray
+    steps: int
+    values: np.ndarray
+    whole: bool
+    among: str = ""
+
+    @property
+    def said(self) -> str:
+        """Return which part of the inputs this is, in words."""
+        part = "their whole length" if self.whole else f"the last {several(self.steps, 'step')} of each"
+        return f"{len(self.rows):,} sequences{self.among}, {part}"
+
+    def name(self, unit: int) -> str:
+        """Return a unit's name: its number, and of a stack its layer's too."""
+        width = self.stack[0].units
+        return str(unit) if len(self.stack) == 1 else f"{self.stack[unit // width].name}:{unit % width}"
+
+
+def stack_of(read: Layer) -> list[Layer]:
+    """Return a layer and those below it in its module, the lowest first."""
+    return [layer for layer in whole_module(read) if layer.level <= read.level]
+
+
+def cost(stack: Sequence[Layer]) -> float:
+    """Return about how many operations layers take for one step of one sequence."""
+    return sum(flops(layer) for layer in stack)
+
+
+def cost_of_head(prepared: Prepared) -> float:
+    """Return about how many operations the readout takes for one sequence: those of its products of matrices.
+
+    They are counted, and not timed, so that the same study does the same; a readout may be a network of its own.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if prepared.head is None or prepared.read is None:
+        return 0.0
+    units = prepared.read.size(Signal.HIDDEN_STATE)
+    tried = torch.randn(8, units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    # It was run before, without the counter: what goes wrong now is the counter's, and leaves a part uncounted.
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), suppress(Exception):
+        copied(prepared.head)(tried)
+    return counter.get_total_flops() / len(tried)
+
+
+def why_not(prepared: Prepared) -> str | None:
+    """Return the sentence why the layer that the readout reads cannot be run from its states, or None."""
+    read = prepared.read
+    if read is None:
+        return "There is no readout."
+    module: Any = read.module
+    name = type(module).__name__
+    if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
+        return (
+            f"The readout reads {read.name}, a {name} that torch does not have; only torch's own layers are run "
+            "from their states here."
+        )
+    if getattr(module, "bidirectional", False) or read.reads_back:
+        return (
+            f"The readout reads {read.name} of a network that reads from the end, or both ways; only networks "
+            "that read from the beginning are run from their states here."
+        )
+    if getattr(module, "proj_size", 0):
+        return (
+            f"The readout reads {read.name}, whose hidden state is projected, which is not run from its states here."
+        )
+    last = np.isfinite(_at_end(prepared.answered.values, prepared.lengths))
+    if last.sum() < LEAST_SEQUENCES:
+        return (
+            f"“{prepared.answered.name}” is defined at the last step of {last.sum()} sequences; at least "
+            f"{LEAST_SEQUENCES} are needed to put one's state into another's run."
+        )
+    return None
+
+
+def build(prepared: Prepared) -> Tail:
+    """Return the last steps as a machine; how many, and of how many sequences, follows from what a step costs.
+
+    Raises:
+        ProbeError: `why_not` says why not.
+    """
+    reason, read, head = why_not(prepared), prepared.read, prepared.head
+    if reason is not None or read is None or head is None:
+        raise ProbeError(reason or "There is no readout.")
+    stack = stack_of(read)
+    lengths, one = prepared.lengths, cost(stack) * DRAWS * min(read.units * len(stack), UNITS)
+    defined = np.flatnonzero(np.isfinite(_at_end(prepared.answered.values, lengths)))
+    # Three quarters of the sequences are this long or longer.
+    usual = int(np.quantile(lengths[defined], 0.25, method="lower"))
+    wanted = -(prepared.readout.exchange_step or 0)
+    steps = max(wanted, int(np.clip(BUDGET / (one * FEWEST_SEQUENCES), min(FEWEST_STEPS, usual), usual)))
+    most = int(np.clip(BUDGET / (one * steps), FEWEST_SEQUENCES, min(MOST_SEQUENCES, MOST_POINTS // steps)))
+    long = defined[lengths[defined] >= steps]
+    rows = long
+    if len(long) > most:
+        rows = np.sort(np.random.default_rng([prepared.seed, 5]).choice(long, most, replace=False))
+    read_by, begin, whole = _inputs(prepared, stack, rows, steps)
+    machine = StackMachine(alone(stack), copied(head), read_by, begin)
+    values = _last(prepared.answered.values[rows][:, :, None], lengths[rows], steps)[:, :, 0]
+    among = _among(len(lengths), len(defined), len(long), len(rows), steps)
+    return Tail(machine, tuple(stack), rows, steps, values, whole, among)
+
+
+def alike(end: Tail, place: int) -> bool:
+    """Return whether all sequences have the same state after a step, but for rounding."""
+    states = end.machine.states[:, place]
+    apart = states.amax(0) - states.amin(0)
+    return bool((apart <= SAME * states.abs().amax(0).clamp(min=1)).all())
+
+
+def _among(every: int, defined: int, long: int, taken: int, steps: int) -> str:
+    """Return why these sequences and no others, in words."""
+    parts = []
+    if defined < every:
+        parts.append(f"{defined:,} have a right answer")
+    if long < defined:
+        parts.append(f"{long:,}{' of these' * bool(parts)} have at least {several(steps, 'step')}")
+    if taken < long:
+        parts.append(f"{taken:,}{' of these' * bool(parts)} were drawn, as many as the budget allows")
+    return f" (of the study's {every:,}, {listed(parts)})" if parts else ""
+
+
+def _at_end(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    return values[np.arange(len(values)), lengths - 1]
+
+
+def _last(values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:
+    """Return the last steps of each row, (row, step, number)."""
+    places = lengths[:, None] - steps + np.arange(steps)
+    return values[np.arange(len(values))[:, None], places]
+
+
+def _inputs(prepared: Prepared, stack: list[Layer], rows: np.ndarray, steps: int) -> tuple[Tensor, Tensor, bool]:
+    """Return what the lowest layer reads, the states before, and whether all rows begin at their first step."""
+    x, lengths = prepared.x[rows], prepared.lengths[rows]
+    values = layer_inputs(prepared.opened.model, x, lengths, stack[0])
+    whole = bool((lengths == steps).all())
+    # Rows that go on alike from different states are different: without a number of their own they would be one.
+    apart = np.zeros((len(rows), steps, 1)) if whole else np.tile(np.arange(len(rows))[:, None, None], (1, steps, 1))
+    read = np.concatenate([_last(values, lengths, steps), apart], axis=2)
+    signals = tuple(reversed(stack[0].states))
+    begin = np.zeros((len(rows), len(signals), len(stack), stack[0].units))
+    if not whole:
+        later = np.flatnonzero(lengths > steps)
+        for number, layer in enumerate(stack):
+            recording = run(prepared.opened.model, x, lengths, layer.name, signals)
+            for place, signal in enumerate(signals):
+                states = recording[layer.name, signal].double().numpy()
+                begin[later, place, number] = states[later, lengths[later] - steps - 1]
+    return torch.as_tensor(read), torch.as_tensor(begin).flatten(1), whole
+
+
+@torch.no_grad()
+def layer_inputs(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: Layer) -> np.ndarray:
+    """Return what the lowest layer of a module reads at each step, (sequence, time, number), float64."""
+    kept: list[Any] = []
+
+    def hook(_module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        kept.append(arguments[0] if arguments else keywords["input"])
+
+    handle = layer.module.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        model(packed(model, x, lengths))
+    finally:
+        handle.remove()
+    if layer.is_cell:
+        return torch.stack(kept, 1).double().numpy()
+    (given,) = kept
+    given = pad_packed_sequence(given, batch_first=True)[0] if isinstance(given, PackedSequence) else given
+    return given.double().numpy()
+
+
+def alone(stack: Sequence[Layer]) -> nn.RNNBase:
+    """Return layers on top of each other as one module in float64, which reads one number more, of weight 0."""
+    module = stack[0].module
+    kinds: dict[Any, Any] = {
+        nn.LSTM: nn.LSTM,
+        nn.GRU: nn.GRU,
+        nn.RNN: nn.RNN,
+        nn.LSTMCell: nn.LSTM,
+        nn.GRUCell: nn.GRU,
+        nn.RNNCell: nn.RNN,
+    }
+    kind = next(made for own, made in kinds.items() if isinstance(module, own))
+    options: dict[str, Any] = {"nonlinearity": getattr(module, "nonlinearity")} if kind is nn.RNN else {}  # noqa: B009 - torch's
+    bias = stack[0].cell.weights.b_ih is not None
+    options |= {"num_layers": len(stack), "bias": bias, "batch_first": True, "dtype": torch.float64}
+    found = kind(stack[0].inputs + 1, stack[0].units, **options)
+    with torch.no_grad():
+        for level, layer in enumerate(stack):
+            weights = layer.cell.weights
+            spare = [weights.W.new_zeros(len(weights.W), 1)] if level == 0 else []
+            getattr(found, f"weight_ih_l{level}").copy_(torch.cat([weights.W, *spare], 1))
+            getattr(found, f"weight_hh_l{level}").copy_(weights.U)
+            if weights.b_ih is not None and weights.b_hh is not None:
+                getattr(found, f"bias_ih_l{level}").copy_(weights.b_ih)
+                getattr(found, f"bias_hh_l{level}").copy_(weights.b_hh)
+    return found.eval()

@@ -1,0 +1,285 @@
+"""A study from a file: a TOML file that names everything, or a Python file that defines `study`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ProbeError, unknown
+from ..loading.load import load
+from ..storage.input_files import Given, read_array
+from .definition.concepts import Concept
+from .definition.functions import load_file, load_function
+from .definition.readouts import COMBINES, Readout
+from .study import Study
+
+#: Arguments of `probe.load`, where a file leaves a choice open, and what each must be.
+CHOICES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "forget_bias": ((int, float), "a number, such as 1.0"),
+    "gate_activation": ((str,), "a text, such as 'sigmoid'"),
+    "activation": ((str,), "a text, such as 'tanh'"),
+    "reset": ((str,), "a text, 'before' or 'after'"),
+    "gate_order": ((str,), "a text, such as 'i o f g'"),
+    "names": ((dict,), 'texts, such as {"old" = "new", "left_out" = ""}'),
+    "memory": ((int,), "a whole number of bytes"),
+}
+#: What each table of a study file may have.
+KEYS = {
+    "": ("title", "seed", "network", "inputs", "concepts", "readout", "programs"),
+    "network": ("file", "name", "layers", *CHOICES),
+    "inputs": ("file", "key", "lengths", "valid", "symbols", "fixed"),
+    "readout": (
+        "concept",
+        "weight",
+        "bias",
+        "transposed",
+        "function",
+        "kind",
+        "answers",
+        "layer",
+        "combine",
+        "exchange_step",
+    ),
+}
+#: Where a message says an argument as Python does: the table and the key that say it in a study file.
+SAID = {
+    **dict.fromkeys(("name", "layers", *CHOICES), "network"),
+    **dict.fromkeys(("lengths", "valid", "symbols", "fixed_inputs"), "inputs"),
+    **dict.fromkeys(KEYS["readout"], "readout"),
+    "programs": "programs",
+    "key": "",
+}
+CONCEPT = ("file", "key", "function", "kind", "description")
+
+
+def read_study(path: Path, seed: int | None = None) -> Study:
+    """Return the study in a file; paths in it are relative to its folder.
+
+    Args:
+        path: a .toml file, or a .py file that defines `study`, which is run.
+        seed: instead of the file's own, or None.
+
+    Raises:
+        ProbeError: the file is missing, damaged or names what does not exist.
+    """
+    if path.suffix not in (".toml", ".py"):
+        raise ProbeError(
+            f"{str(path)!r} ends in {path.suffix!r}; a study is a .toml file, or a .py file that defines study."
+        )
+    if not path.is_file():
+        raise ProbeError(f"There is no study {str(path)!r}. Give the path of one; rnn-probe new-study writes one.")
+    study = _of_python(path) if path.suffix == ".py" else _of_toml(path)
+    if seed is None:
+        return study
+    import dataclasses
+
+    return dataclasses.replace(study, seed=seed)
+
+
+def in_the_file(message: str) -> str:
+    """Return how the arguments of Python that a message names are said in a study's TOML file; empty if it does so.
+
+    Args:
+        message: of an error.
+    """
+    named = [name for name in SAID if re.search(rf"\b{name}=", message)]
+    if not named or "under [" in message:
+        return ""
+    # A file's own table is what the message begins with.
+    own = re.match(r"(inputs|concepts\.[^:,]+)[:,]", message)
+    parts = []
+    for name in named:
+        table = (own[1] if own else "") if name == "key" else SAID[name]
+        if table:
+            parts.append(f"{name.removesuffix('_inputs')} = ..., under [{table}]")
+    if not parts:
+        return " In the study's file no key says which: give a .npy file, or an archive of one array."
+    return f" In the study's file: {'; '.join(parts)}."
+
+
+def _of_python(path: Path) -> Study:
+    found = vars(load_file(path)).get("study")
+    if not isinstance(found, Study):
+        raise ProbeError(
+            f"{str(path)!r} defines {'no study' if found is None else f'study as a {type(found).__name__}'}; it "
+            "must hold study = probe.Study(...)."
+        )
+    return found
+
+
+def _of_toml(path: Path) -> Study:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ProbeError(
+            f"{str(path)!r} is no TOML ({error}). Mend the line, or write a new one: rnn-probe new-study."
+        ) from error
+    folder = path.parent
+    for name, keys in KEYS.items():
+        _check(content if not name else _table(content, name), keys, name)
+    network, inputs = _table(content, "network"), _table(content, "inputs")
+    given, lengths = _inputs(folder, inputs)
+    valid = _optional(inputs, "inputs", "valid")
+    return Study(
+        network=load(folder / _text(network, "network", "file"), **_choices(network)),
+        inputs=given,
+        concepts={name: _concept(folder, name, one, lengths) for name, one in _table(content, "concepts").items()},
+        lengths=lengths,
+        symbols=inputs.get("symbols"),
+        valid=None if valid is None else load_function(valid, folder, "inputs.valid"),
+        name=_optional(network, "network", "name"),
+        layers=_names(network, "network", "layers"),
+        readout=_readout(folder, _table(content, "readout")) if "readout" in content else None,
+        programs={
+            name: load_function(_text({name: one}, "programs", name), folder, f"programs.{name}")
+            for name, one in _table(content, "programs").items()
+        },
+        fixed_inputs=inputs.get("fixed"),
+        title=str(content.get("title", "")),
+        seed=content.get("seed", 0),
+    )
+
+
+def _table(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = content.get(name, {})
+    if not isinstance(found, Mapping):
+        raise ProbeError(f"{name} is a {type(found).__name__}; it must be a table: [{name}] on a line of its own.")
+    return found
+
+
+def _check(table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in keys:
+            raise ProbeError((f"Under [{where}]: " if where else "The study: ") + unknown("key", key, keys))
+
+
+def _text(table: Mapping[str, Any], where: str, key: str) -> str:
+    found = table.get(key)
+    if not isinstance(found, str) or not found.strip():
+        given = "is missing" if found is None else f"is {str(found)[:60]!r}"
+        raise ProbeError(f"{key} under [{where}] {given}; it must be a text, such as a file's path.")
+    return found
+
+
+def _optional(table: Mapping[str, Any], where: str, key: str) -> str | None:
+    if key not in table:
+        return None
+    if not isinstance(table[key], str):
+        raise ProbeError(f"{key} under [{where}] is {str(table[key])[:60]!r}; it must be a text.")
+    return table[key]
+
+
+def _names(table: Mapping[str, Any], where: str, key: str) -> list[str] | None:
+    found = table.get(key)
+    if found is None:
+        return None
+    if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
+        raise ProbeError(
+            f'{key} under [{where}] is {str(found)[:60]!r}; it must be names in brackets: {key} = ["rnn[0]"].'
+        )
+    return found
+
+
+def _choices(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `probe.load` under [network]; an empty name leaves an array out."""
+    given = {name: network[name] for name in CHOICES if name in network}
+    for name, value in given.items():
+        kinds, wanted = CHOICES[name]
+        inside = value.values() if isinstance(value, dict) else ()
+        right = isinstance(value, kinds) and not isinstance(value, bool)
+        if not right or not all(isinstance(new, str) for new in inside):
+            raise ProbeError(f"{name} under [network] is {str(value)[:60]!r}; it must be {wanted}.")
+    if "forget_bias" in given:
+        given["forget_bias"] = float(given["forget_bias"])
+    if "names" in given:
+        given["names"] = {old: new or None for old, new in given["names"].items()}
+    return given
+
+
+def _inputs(folder: Path, table: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the inputs, and how many steps each sequence has where that is said."""
+    given = _given(folder, table, "inputs")
+    if "lengths" not in table:
+        return given.values, given.lengths
+    if given.lengths is not None:
+        raise ProbeError("lengths under [inputs] is said by the .csv file itself. Leave it out.")
+    return given.values, read_array(folder / _text(table, "inputs", "lengths"), what="inputs.lengths").values
+
+
+def _key(table: Mapping[str, Any], where: str) -> str | list[str] | None:
+    return _names(table, where, "key") if isinstance(table.get("key"), list) else _optional(table, where, "key")
+
+
+def _given(folder: Path, table: Mapping[str, Any], where: str) -> Given:
+    """Return the array that a table's `file` names, and `key` in an archive or a table of columns.
+
+    Raises:
+        ProbeError: there is none, or it cannot be read.
+    """
+    path = folder / _text(table, where, "file")
+    if not path.is_file():
+        raise ProbeError(f"{where}: there is no file {str(path)!r}. Paths in a study are relative to its own folder.")
+    return read_array(path, _key(table, where), where)
+
+
+def _concept(folder: Path, name: str, table: Any, lengths: np.ndarray | None) -> Concept:
+    if not isinstance(table, Mapping):
+        raise ProbeError(
+            f"concepts.{name} is a {type(table).__name__}; it must be a table: [concepts.{name}] with file or "
+            "function."
+        )
+    _check(table, CONCEPT, f"concepts.{name}")
+    where = f"concepts.{name}"
+    if ("file" in table) == ("function" in table):
+        raise ProbeError(f"[{where}] must have either file (an array (batch, time)) or function ('study.py:{name}').")
+    if "file" in table:
+        values: Any = _aligned(_given(folder, table, where), lengths, where)
+    else:
+        values = load_function(_text(table, where, "function"), folder, where)
+    return Concept(values, _optional(table, where, "kind"), str(table.get("description", "")))
+
+
+def _aligned(given: Given, lengths: np.ndarray | None, where: str) -> np.ndarray:
+    """Return the values of a concept, (batch, time), once they are known to be of the inputs' sequences."""
+    if given.lengths is None:
+        return given.values
+    if len(given.columns) > 1:
+        raise ProbeError(f"{where}: the file has the columns {', '.join(given.columns)}; say which with key =.")
+    ends = np.full(len(given.lengths), given.values.shape[1]) if lengths is None else np.asarray(lengths)
+    if ends.shape != given.lengths.shape or (ends != given.lengths).any():
+        raise ProbeError(
+            f"{where}: the file has {len(given.lengths)} sequences of {given.lengths.min()} to {given.lengths.max()} "
+            f"steps, and the inputs have {len(ends)} of {ends.min()} to {ends.max()}. Give a row for each step of "
+            "the inputs, sequences in the same order."
+        )
+    return given.values[:, :, 0]
+
+
+def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
+    combine = _optional(table, "readout", "combine")
+    if combine is not None and combine not in COMBINES:
+        combine = load_function(combine, folder, "readout.combine") if ":" in combine else combine
+    function = _optional(table, "readout", "function")
+    answers = table.get("answers")
+    if answers is not None and not isinstance(answers, list):
+        raise ProbeError(f"answers under [readout] is {str(answers)[:60]!r}; it must be a list, one for each score.")
+    transposed = table.get("transposed")
+    if transposed is not None and not isinstance(transposed, bool):
+        raise ProbeError(f"transposed under [readout] is {str(transposed)[:60]!r}; it must be true or false.")
+    return Readout(
+        concept=_text(table, "readout", "concept"),
+        weight=_optional(table, "readout", "weight"),
+        bias=_optional(table, "readout", "bias"),
+        transposed=transposed,
+        function=None if function is None else load_function(function, folder, "readout.function"),
+        kind=_optional(table, "readout", "kind"),
+        answers=answers,
+        layer=_optional(table, "readout", "layer"),
+        combine=combine,
+        exchange_step=table.get("exchange_step"),
+    )
