@@ -1,4 +1,4 @@
-"""What is asked of the counter: one question, one module, each bound to the committed networks.
+"""Our own study of the counter: one module asks one question of the committed networks.
 
 Run all of them with `python -m analyses`, one with `python -m analyses.NAME`. Not part of the wheel.
 """

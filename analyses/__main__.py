@@ -1,4 +1,4 @@
-"""Answers every question: `python -m analyses`."""
+"""`python -m analyses`: answers every question about the counter."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Does the counter count? Its errors on the strings that it never saw, by count, and the floor."""
+"""Does the counter count? Its errors on held-out strings, by count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do two dimensions of the state carry the count, and does the same search find what is not there?"""
+"""Do two directions of the counter's state carry the count? An alignment search (DAS) beside its controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring and answering: what the command line of the analyses does."""
+"""Measures the networks and writes the findings: what the command line of the analyses does."""
 
 from __future__ import annotations
 

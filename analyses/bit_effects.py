@@ -1,4 +1,4 @@
-"""What does a 1 do to the answer, what does a 0 do, and is it the same wherever it comes?"""
+"""What does a 1 do to the counter's answer, what does a 0 do, and is it the same at every step?"""
 
 from __future__ import annotations
 

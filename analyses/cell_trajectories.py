@@ -1,4 +1,4 @@
-"""How does each cell of the counter move with the number of ones read so far, and each cell of its twin?"""
+"""How does each cell of the counter move with the number of ones, and each cell of its own initialisation?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every analysis of the counter shares: the networks, the strings, provenance, and the judging."""
+"""What every analysis shares: the networks, the strings, the provenance and the judging of rules."""
 
 from __future__ import annotations
 

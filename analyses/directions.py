@@ -1,4 +1,4 @@
-"""Is there one direction of the state, or one unit, that the answer follows?"""
+"""Does the counter's answer follow one direction of the state, or one unit?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do a zero and a one do to the counter's answer, and does the state rest while zeros come?"""
+"""What do a zero and a one do to the counter's answer, and where are its fixed points under zeros?"""
 
 from __future__ import annotations
 

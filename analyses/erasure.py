@@ -1,4 +1,4 @@
-"""Is the count needed for the answer? It is erased from the state after seven bits, and the run goes on."""
+"""Does the counter need the count? It is erased from the state after seven bits (LEACE), and the run goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What planted networks must give, and why: docs/science.md, planted networks."""
+"""What each planted network must give, and why; docs/science.md derives it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page runs itself: one network of each kind, as files, and the programs that it is held against."""
+"""Writes the networks and programs that the counter's page runs in the browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the counter's gates do after a one and after a zero? A description; a gate story needs more."""
+"""What do the counter's gates do after a one and after a zero? A description without a verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where does a bit enter: through the input gate, the candidate, or by what the other gates do?"""
+"""Through which gate of the counter does a bit act?"""
 
 from __future__ import annotations
 

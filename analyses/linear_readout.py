@@ -1,4 +1,4 @@
-"""Can the count be read out linearly, and is that more than any network of this size offers?"""
+"""Can a linear probe read the count, and better than from any network of this size?"""
 
 from __future__ import annotations
 

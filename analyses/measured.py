@@ -1,4 +1,4 @@
-"""Measurements on disk: one file a population, each measurement tied to its question, version, weights and inputs.
+"""The stored measurements: one file a population, each row tied to question, version, weights and inputs.
 
 A file `RECIPE.csv.xz` is a line of JSON, and below it the table of all its networks turned on its side: a line a
 column, so that what is alike stands together and the file is small. While networks are measured, each group of them

@@ -1,4 +1,4 @@
-"""How does the counter do it? One picture and one paragraph, computed from the answers to all questions."""
+"""How does the counter do it? One picture and one paragraph, computed from all other findings."""
 
 from __future__ import annotations
 

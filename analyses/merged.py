@@ -1,4 +1,4 @@
-"""All claims of a battery in one file, `findings.json`: what a reader or a program looks up first."""
+"""Writes all claims into one file, `findings.json`."""
 
 from __future__ import annotations
 

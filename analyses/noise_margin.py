@@ -1,4 +1,4 @@
-"""Is the count held with a margin: how much noise in the state do the answers survive?"""
+"""How much noise in its state do the counter's answers survive?"""
 
 from __future__ import annotations
 

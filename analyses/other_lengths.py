@@ -1,4 +1,4 @@
-"""Does the counter count ones, or something that agrees with it at ten bits? Only other lengths can tell."""
+"""Does the counter count ones, or follow a rule that agrees with counting at ten bits only?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the instruments find what is known to be there? Expected and measured values of the planted networks."""
+"""Do the methods find what was planted? Expected and measured values of the networks built by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the experiment, input code x dose of shorter strings, should show: committed before its training."""
+"""What shorter strings and other input codes should change in training, committed before that training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which program does the counter run? Four that agree on ten bits, held against its answers at other lengths."""
+"""Which program does the counter run? Four rivals that agree at ten bits are compared at other lengths."""
 
 from __future__ import annotations
 

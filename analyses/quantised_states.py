@@ -1,4 +1,4 @@
-"""Do 66 states suffice, one for each step and count? The counter runs on its class means alone."""
+"""Are 66 states enough, one for each step and count? The counter runs on its class means alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How few numbers say what the counter answers, at lengths that nothing was fitted on?"""
+"""How few numbers predict the counter's answers at lengths that the fit has not seen?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Would the verdicts be others, had the rules or the networks been chosen otherwise? Every claim judged again."""
+"""Would the verdicts change under other bounds of the rules, or on other networks? Every claim is judged again."""
 
 from __future__ import annotations
 

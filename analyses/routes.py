@@ -1,4 +1,4 @@
-"""Where does the sum live from step to step: in the cell, or in what the gates read of the hidden state?"""
+"""Where does the counter keep its sum between steps: in the cell, or in what the gates read of the hidden state?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does some cell dimension encode a running count? The seven tests that together would say so, on every network."""
+"""Does some cell keep a running count? Seven tests that together would show it, on every network."""
 
 from __future__ import annotations
 

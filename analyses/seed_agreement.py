@@ -1,4 +1,4 @@
-"""How alike are counters that differ only in their seed? Description: claim 21 has no rule."""
+"""How alike are counters that differ only in their seed? A description without a verdict."""
 
 from __future__ import annotations
 

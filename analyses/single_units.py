@@ -1,4 +1,4 @@
-"""Does one cell unit hold the count? Correlation, and reading the count off one unit exactly."""
+"""Does one cell unit of the counter hold the count?"""
 
 from __future__ import annotations
 

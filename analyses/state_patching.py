@@ -1,4 +1,4 @@
-"""Does the counter's answer follow its state when one string's state is put into another's run?"""
+"""Does the counter's answer follow its state when one string's state is patched into another's run?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the answer go where the state is pushed?"""
+"""Does the counter's answer move when its state is pushed by one count?"""
 
 from __future__ import annotations
 

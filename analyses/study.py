@@ -1,4 +1,4 @@
-"""The study: what each network of each population is asked, where that is kept, and reading it back."""
+"""What the study asks of each network of each population, where the measurements are kept, and how to read them."""
 
 from __future__ import annotations
 

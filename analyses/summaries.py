@@ -1,4 +1,4 @@
-"""What is read across the findings of several questions, when all of them are there."""
+"""The summaries that read the findings of several questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where does the network that was trained on this machine stand among those of the study?"""
+"""Where does the network that `make report` trained on this machine stand among those of the study?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What in training sets the drift? Every network of every recipe, and the experiment held against its predictions."""
+"""What in training sets the drift? All recipes side by side, and the experiment beside its predictions."""
 
 from __future__ import annotations
 

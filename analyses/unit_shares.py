@@ -1,4 +1,4 @@
-"""Is the count carried by one unit, or by many that pull together? Exact shares of a difference of one."""
+"""Does one unit of the counter carry the count, or do many together?"""
 
 from __future__ import annotations
 

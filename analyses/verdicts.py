@@ -1,4 +1,4 @@
-"""What do the same rules say of networks that did not learn to count? Every rule on every population, alone."""
+"""What do the same rules say of networks that did not learn to count? Every rule on every population."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure again and compare: `python -m analyses.verify`. A value that moved without a new version is an error.
+"""`python -m analyses.verify`: measures again, and fails where a value moved without a new version.
 
 The panel is the same each time: networks of each kind, asked all that the study asks them. Beside it one in a
 hundred of the other groups is measured, chosen by the commit, so that each comes in turn.

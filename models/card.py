@@ -1,4 +1,4 @@
-"""Write the card of the zoo: `python -m models.card`. Every number comes from the tables beside the weights."""
+"""`python -m models.card`: writes the zoo's README.md from the tables beside the weights."""
 
 from __future__ import annotations
 

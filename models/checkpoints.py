@@ -1,4 +1,4 @@
-"""The folder of one trained network: what is written into it, and a careful way back.
+"""Writes and reads the folder of one trained network.
 
 model.safetensors      the trained weights
 untrained.safetensors  the twin: the same initialisation, no step taken

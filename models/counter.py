@@ -1,4 +1,4 @@
-"""The counter: an unmodified `nn.LSTM` (or `nn.GRU`) whose last hidden state is read by one linear head."""
+"""The counter: an unmodified `nn.LSTM` or `nn.GRU` with one linear head on its last hidden state."""
 
 from __future__ import annotations
 

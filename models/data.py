@@ -1,4 +1,4 @@
-"""What a network is trained on: the split, and the strings and labels of a recipe."""
+"""The strings and labels that a recipe trains on, and those that it holds out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `config.json` says of a network: how it was made, and which strings it misreads."""
+"""Writes `config.json` of a trained network: how it was made, and which strings it misreads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Take the network that TensorFlow trained into the zoo: `python -m models.import_tf1 FOLDER OUT`."""
+"""`python -m models.import_tf1 FOLDER OUT`: puts a network that TensorFlow 1 trained into the zoo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One step of the recipe: the loss, TensorFlow 1's Adam, and the errors that a network makes."""
+"""One training step: the loss, TensorFlow 1's Adam, and the errors of a network."""
 
 from __future__ import annotations
 

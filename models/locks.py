@@ -1,4 +1,4 @@
-"""A folder that one process at a time may work in."""
+"""Locks a folder, so that one process at a time works in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put trained networks into the zoo, and take one out: `python -m models.packing`."""
+"""`python -m models.packing`: puts trained networks into the zoo, and takes one out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which networks make the study: recipes with their seeds, fixed before the networks are trained.
+"""Which networks the study has: recipes with their seeds, fixed before training.
 
 Seeds 0 to 99 are for exploring: rules are written while looking at them. All other populations begin at seed 1000,
 which nobody has looked at when the rules are committed (docs/science.md, "Order").

@@ -1,4 +1,4 @@
-"""What a training shows on stderr while it runs."""
+"""Prints the progress of a training on stderr."""
 
 from __future__ import annotations
 

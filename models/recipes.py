@@ -1,4 +1,4 @@
-"""How a network is trained, as a value: every number that shapes the result, and nothing else."""
+"""`Recipe`: every number that decides how a network is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a training, whole in one file, so that a killed run goes on to the same bits."""
+"""Saves the state of a training in one file, so that a killed run resumes to the same bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The counting task: strings of bits as tensors, and the count that the network has to learn."""
+"""The counting task: strings of bits as tensors, and the count of their ones."""
 
 from __future__ import annotations
 

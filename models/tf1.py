@@ -1,4 +1,4 @@
-"""From the arrays of TensorFlow 1's `BasicLSTMCell` to a counter that computes the same."""
+"""Turns the arrays of TensorFlow 1's `BasicLSTMCell` into a counter that computes the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train networks: `python -m models.train --recipe counter --seed 0 --out DIR`."""
+"""`python -m models.train --recipe counter --seed 0 --out DIR`: trains networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training a counter from a seed: initialisation, split, and a run that survives being killed.
+"""Trains a counter from a seed, and resumes a run that was killed.
 
 Everything random comes from generators made from the seed, one for each purpose, so that another hidden
 size leaves the split as it was. The global generator is neither read nor moved.

@@ -1,4 +1,4 @@
-"""The readout twin: an untrained network read by the best line, which is the fair control for answers."""
+"""The fitted head: an untrained network whose head alone is fitted to the task, a control for answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trained networks that come with the project: one file of weights a recipe, and a table beside it.
+"""Reads the trained networks that come with the project: one file of weights a recipe, with a table beside it.
 
 RECIPE.safetensors  the weights of all networks of a recipe, stacked along a first axis; `seed` says which is which
 RECIPE.json         the recipe, and a line a network: its errors, and the digests of its weights and of its split

@@ -1,4 +1,4 @@
-"""Counts with their nouns, as they read in a sentence."""
+"""Writes a count with its noun, such as "1 layer" and "2,000 layers", for messages and pages."""
 
 from __future__ import annotations
 

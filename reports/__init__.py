@@ -1,1 +1,1 @@
-"""Builders of pages: each reads the folders that analyses wrote, recomputes nothing, and writes one file."""
+"""Builders of pages: each reads the folders that the analyses wrote, computes nothing, and writes HTML."""

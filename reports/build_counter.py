@@ -1,4 +1,4 @@
-"""The counter's pages: `python -m reports.build_counter --findings DIR --out DIR`."""
+"""`python -m reports.build_counter --findings DIR --out DIR`: builds the counter's pages."""
 
 from __future__ import annotations
 

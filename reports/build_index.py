@@ -1,4 +1,4 @@
-"""The index of the pages that were built: `python -m reports.build_index --reports DIR`."""
+"""`python -m reports.build_index --reports DIR`: builds the index of all pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The explorer of a page, from the files of networks that lie beside its findings."""
+"""Builds the explorer of the counter's page from the network files beside its findings."""
 
 from __future__ import annotations
 

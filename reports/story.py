@@ -1,4 +1,4 @@
-"""Sentences and tables computed from findings: what a page says before it shows anything."""
+"""The sentences and tables of the counter's pages, computed from the findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counters whose mechanism is known because it was written down: what every metric is tested on."""
+"""Counters built by hand, whose mechanism is therefore known: every metric is tested on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What planted networks are built of: held units, what a bit writes, idle units, and a head that reads levels."""
+"""The parts of planted networks: units that hold a value, idle units, and a head that reads levels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planted networks that sum in held cells: what their answers drift by is chosen, and where the sum lies."""
+"""Planted networks that count in cells, with a chosen drift, and with the sum in a chosen place."""
 
 from __future__ import annotations
 

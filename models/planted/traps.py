@@ -1,4 +1,4 @@
-"""Planted networks on which a method goes wrong: a curved code, a decoy, an illusion, a memory without a count."""
+"""Planted networks that mislead a method: a curved code, a decoy, an illusion, a memory without a count."""
 
 from __future__ import annotations
 

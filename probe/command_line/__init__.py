@@ -1,1 +1,1 @@
-"""The command `rnn-probe`: a thin shell over the library's functions."""
+"""The command `rnn-probe`: inspect, record, convert, new-study, report, verify."""

@@ -1,4 +1,4 @@
-"""The command line: a thin shell over the library's functions.
+"""Declares the commands of `rnn-probe` and their options; each calls a function of the library.
 
 Results go to stdout, errors to stderr. Exit codes: 0, 1 for failed work, 2 for wrong usage, 130 when interrupted.
 Everything heavy is imported inside a command, so that `rnn-probe --help` answers at once.

@@ -1,4 +1,4 @@
-"""What the command line does with files: networks described and run, inputs read, recordings written."""
+"""What `rnn-probe inspect`, `record` and `convert` do with a file of weights and a file of inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A first study file for a checkpoint: what is in it, and what only its owner knows."""
+"""Writes a first study file (TOML) for a file of weights, with comments for what only its owner knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line prints, as text and as JSON."""
+"""Formats what the commands print, as text or as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `rnn-probe report` and `rnn-probe new-study` do: progress on stderr, the path and its size on stdout."""
+"""What `rnn-probe report` and `rnn-probe new-study` do, with progress on stderr and the written path on stdout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what was written is still whole: recordings, findings and converted networks, alone or below a folder."""
+"""`rnn-probe verify`: checks files that the library wrote against the digests stored in them."""
 
 from __future__ import annotations
 

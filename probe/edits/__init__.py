@@ -1,1 +1,1 @@
-"""Changes inside a recurrence as values: clamp, ablate, patch, steer, edit; and where they act in a run."""
+"""Edits as values (clamp, ablate, patch, steer, edit), their files, and where each one acts in a run."""

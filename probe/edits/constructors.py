@@ -1,4 +1,4 @@
-"""Edits inside a recurrence, made: clamp, ablate, patch, steer, edit."""
+"""`clamp`, `ablate`, `patch`, `steer`, `edit`: the functions that make an edit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edits as JSON, and back."""
+"""Writes edits as JSON and reads them back."""
 
 from __future__ import annotations
 

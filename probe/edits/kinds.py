@@ -1,4 +1,4 @@
-"""The kinds of edits, as values: what each of them puts at a site."""
+"""The class of each kind of edit, with the value that it gives a signal at a step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts edits in their places: which layer, and in a run which rows at which step."""
+"""Finds where an edit acts: which layer of a model, and which rows and steps of a run."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Tables of measurements, intervals over networks, rules that are fixed before results, and verdicts."""
+"""The table of measurements, intervals over networks, rules and their verdicts, findings as folders."""

@@ -1,4 +1,4 @@
-"""What rules and tables must be like before anything is judged by them."""
+"""Refuses a rule or a table that cannot be judged, and says why."""
 
 from __future__ import annotations
 

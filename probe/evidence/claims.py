@@ -1,4 +1,4 @@
-"""Rules that are fixed before their results, and the claims that come of judging them."""
+"""`Rule`, `judge`, `Claim`: rules fixed before the results, and the verdict that measurements give each one."""
 
 from __future__ import annotations
 

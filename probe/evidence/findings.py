@@ -1,4 +1,4 @@
-"""The answer to one question as a folder: measurements, claims, figures and the tables behind them."""
+"""`Finding`: the answer to one question as a folder of measurements, claims, figures and their tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals over networks: the unit is the network, never the point."""
+"""The confidence interval over networks: a network is one sample, however many strings it read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tidy table that every question writes: one row a value."""
+"""The table that every question returns, one row a value, and `Network`: a model and its role in the comparison."""
 
 from __future__ import annotations
 

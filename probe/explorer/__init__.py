@@ -1,4 +1,4 @@
-"""A block of a page that runs networks: the script, the networks it carries, and what a reader is invited to try."""
+"""`Explorer`, the part of a page that runs networks in the browser, with the programs and experiments it offers."""
 
 from __future__ import annotations
 

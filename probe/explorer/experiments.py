@@ -1,4 +1,4 @@
-"""What a page's author suggests to try in the explorer: a button's words, and what it sets."""
+"""`ExplorerExperiment`: a button of the explorer, and the inputs and edits that it sets."""
 
 from __future__ import annotations
 

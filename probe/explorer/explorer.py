@@ -1,4 +1,4 @@
-"""The live explorer as a block of a page: networks that the page itself runs, and a table for who runs no script."""
+"""`Explorer`: a block of a page with networks that its reader can run and edit in the browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network as a page carries it: the weights of a stack and of its head, in base64, for the live explorer."""
+"""`ExplorerNetwork`: a network's weights packed into the page, as base64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rival programs as a page carries them: a number that each symbol changes, since a page runs no Python."""
+"""`ExplorerProgram`: a program as data (each symbol changes a number), which the page runs beside the networks."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Runs a model with hooks on its recurrent layers: record, watch, intervene, sweep."""
+"""`record`, `watch`, `intervene`, `sweep`: run a model with hooks on its recurrent layers."""

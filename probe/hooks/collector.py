@@ -1,4 +1,4 @@
-"""Collects what the layers of a model compute during one forward pass."""
+"""Keeps the signals of each recurrent layer while a model runs, for `record` and `watch`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a module's layers by the step engine in place of the module, for recordings that need no comparison."""
+"""Runs layers by our own equations in place of torch's kernel: `record(check=False)`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Applies edits inside the recurrence of an unmodified module."""
+"""`intervene`: runs a model with edits inside its recurrence, and leaves the model as it was."""
 
 from __future__ import annotations
 

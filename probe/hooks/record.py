@@ -1,4 +1,4 @@
-"""Records what the recurrent layers of a model compute: one call of it, or every call that somebody else makes."""
+"""`record` and `watch`: the signals of one call of a model, or of every call that other code makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where contexts listen: hooks for all of torch, and a session for each open context.
+"""Sets torch's forward hooks, and tells each open record, watch or intervene context which calls are its own.
 
 Nothing is put into a model. So a copy of it, a file of it and another thread's call of it know nothing of a context,
 and what an interrupted context leaves behind cannot act: the hooks ask the sessions, and a session that is over or

@@ -1,4 +1,4 @@
-"""Records a batch that does not fit into memory: rows in stretches, values straight to disk."""
+"""`record(out=...)`: records a batch larger than memory, a few rows at a time, straight to disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many edits of one model in few runs: every edit is a stretch of rows of one larger batch."""
+"""`sweep`: runs many edits of one model in few passes, each edit a block of rows of one larger batch."""
 
 from __future__ import annotations
 

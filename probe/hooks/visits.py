@@ -1,4 +1,4 @@
-"""One call of a recurrent module that sessions look at, and what they make of it."""
+"""Handles one call of a recurrent module inside a context: records it, edits it, compares it."""
 
 from __future__ import annotations
 

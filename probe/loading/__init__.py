@@ -1,1 +1,1 @@
-"""Other people's trained networks: a file becomes arrays (formats/), and these become modules (layouts/)."""
+"""Loads networks of other frameworks: a file becomes arrays (formats/), arrays become modules (layouts/)."""

@@ -1,4 +1,4 @@
-"""What `probe.load` returns: modules, the other arrays, and where all of it came from."""
+"""`Checkpoint`, which `probe.load` returns: modules, the remaining arrays, and where each came from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller decided where a file leaves it open; nothing that was given is ignored in silence."""
+"""The arguments of `probe.load` that decide what a file leaves open; one that decides nothing is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes a folder with model.safetensors and config.json that leaves nothing open.
+"""Writes a converted network: a folder of model.safetensors and config.json that leaves nothing open.
 
 model.safetensors   the networks' weights by torch's names, gates in torch's order, and all other arrays; its metadata
                     say class and options of each network, and where it came from

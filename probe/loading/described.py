@@ -1,4 +1,4 @@
-"""Recurrent modules as plain values, so that a file can name them without any code in it, and back."""
+"""Writes a recurrent module as JSON values (class and options, no code) and builds it again from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which reader a path gets: by what is in it, and by its name only where that says nothing."""
+"""Detects which format a file has: by its content first, by its name only where that says nothing."""
 
 from __future__ import annotations
 

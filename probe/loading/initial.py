@@ -1,4 +1,4 @@
-"""Arrays that look like an initial state that was learned, which the modules of a file do not begin with."""
+"""Refuses arrays that look like a learned initial state, since a loaded module would begin with zeros instead."""
 
 from __future__ import annotations
 

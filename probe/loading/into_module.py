@@ -1,4 +1,4 @@
-"""Arrays into a module that the caller built: all of them by name, or none."""
+"""`load(into=model)`: puts the arrays of a file into a module of the caller, all of them by name or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One recurrent layer of one direction as a file describes it, and the module that computes the same."""
+"""One recurrent layer as a file describes it, and the torch module that computes the same."""
 
 from __future__ import annotations
 

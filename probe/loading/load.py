@@ -1,4 +1,4 @@
-"""`probe.load`: a file of weights of any framework becomes recurrent modules."""
+"""`probe.load`: opens a file of weights of any known framework and returns its recurrent modules."""
 
 from __future__ import annotations
 

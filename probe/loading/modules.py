@@ -1,4 +1,4 @@
-"""Ways of running a recurrent module that torch has none for: backwards, both ways with another merge, masked."""
+"""Modules for what torch's layers cannot do: run backwards, merge two directions otherwise, skip masked steps."""
 
 from __future__ import annotations
 

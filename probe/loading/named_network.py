@@ -1,4 +1,4 @@
-"""A network of a file as a model of its own, whose layers have the names that they have in the file."""
+"""Wraps the layers of a loaded network, so that they keep the names that they have in the file."""
 
 from __future__ import annotations
 

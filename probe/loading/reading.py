@@ -1,4 +1,4 @@
-"""What every reader of a file keeps to: bounded memory, one kind of error, arrays as tensors."""
+"""What every reader of a file shares: a memory limit, one kind of error, arrays as tensors."""
 
 from __future__ import annotations
 

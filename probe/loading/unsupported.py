@@ -1,4 +1,4 @@
-"""Files of weights that are not read, by what they begin with or how they are called, and what to do about each."""
+"""Recognises files that we do not read (TensorFlow Lite, Core ML, ...), and says what to give instead."""
 
 from __future__ import annotations
 

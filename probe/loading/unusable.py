@@ -1,4 +1,4 @@
-"""Arrays of a file that cannot be used, and belong to a layer all the same: without them it is another network."""
+"""Refuses a file in which an array of a recurrent layer cannot be used: without it, it is another network."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What can be computed on states: interchange, probes, exact shares, fixed points, automata. No prose, no drawing."""
+"""What is computed on states: interchange, probes, exact shares, fixed points, automata. No prose, no drawing."""

@@ -1,4 +1,4 @@
-"""A recurrent layer as a dynamical system: where it rests under a fixed input, and how it moves around there."""
+"""Finds fixed and slow points of a recurrent layer under a constant input, and its Jacobian there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a question reads off a model's output: one finite number for each row of the batch."""
+"""Checks what a question reads off a model's output: one finite number for each row of the batch."""
 
 from __future__ import annotations
 

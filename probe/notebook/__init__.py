@@ -1,1 +1,1 @@
-"""How recordings, models, findings and pages show themselves in a notebook."""
+"""How recordings, models, findings and pages are shown in a notebook."""

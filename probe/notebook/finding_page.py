@@ -1,4 +1,4 @@
-"""A finding as a page of its own: its claims, its figures, its notes, and how it was made."""
+"""Shows a finding in a notebook: its claims, figures, notes and provenance as one page."""
 
 from __future__ import annotations
 

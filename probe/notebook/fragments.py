@@ -1,4 +1,4 @@
-"""A recording and a model's layers as they show themselves in a notebook: tables in the notebook's own colours."""
+"""Shows a recording or a model's layers in a notebook, as HTML tables."""
 
 from __future__ import annotations
 

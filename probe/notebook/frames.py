@@ -1,4 +1,4 @@
-"""A page inside a notebook: a frame that can reach nothing outside itself, about as tall as what it shows."""
+"""Shows a page inside a notebook, in a sandboxed frame that can load nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A signal of one row as a small picture: units down, steps across, see-through at 0, so that it suits any theme."""
+"""Draws a signal of one row as a small picture for a notebook: units down, steps across."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How figures look, and the pictures that several questions share."""
+"""The style of all figures, and the pictures that several questions share."""

@@ -1,4 +1,4 @@
-"""A picture that several questions share: every network a dot, its controls beside it in the same axes."""
+"""A picture that several questions share: one dot for each network, the controls beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A line that several questions share: the median over networks by step, with its interval as a band."""
+"""A picture that several questions share: the median over networks by step, with its interval as a band."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture that several questions share: a line for each subject, trained networks beside their controls."""
+"""A picture that several questions share: one line for each role, trained networks beside their controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of a study: names are texts whatever they hold, and no picture is too large for the page."""
+"""The pictures of a study's page, for any number of layers, names and values."""
 
 from __future__ import annotations
 

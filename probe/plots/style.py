@@ -1,4 +1,4 @@
-"""How every figure of the project looks: one style, applied in a context, and one look for each role.
+"""The style of every figure: fonts, sizes, and one colour and marker for each role.
 
 No global setting of matplotlib is touched: a library that restyles its user's own plots is not wanted.
 """

@@ -1,1 +1,1 @@
-"""The values of a run as one frozen value: `Recording`, its tables, and its files."""
+"""`Recording`, the values of a run; its tables, and its files."""

@@ -1,4 +1,4 @@
-"""Reads recordings from disk, and refuses what is damaged, changed or none."""
+"""`load_recording`: reads a recording from disk, and refuses a damaged or changed one."""
 
 from __future__ import annotations
 

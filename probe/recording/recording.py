@@ -1,4 +1,4 @@
-"""The values at sites for one call of a model."""
+"""`Recording`: the value of every kept signal, for one call of a model."""
 
 from __future__ import annotations
 

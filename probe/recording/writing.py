@@ -1,4 +1,4 @@
-"""Writes recordings: one safetensors file, or a folder with one .npy file a site. Both say their own digest."""
+"""Saves a recording as one safetensors file, or as a folder of .npy files, with a digest."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a recurrent layer is, one run of it, and the same run again with changes."""
+"""Recurrent layers: what they compute, one run of them, and the same run again with changes."""

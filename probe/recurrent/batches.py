@@ -1,4 +1,4 @@
-"""Takes the inputs of a model apart along the batch, and puts its outputs together again."""
+"""Repeats a model's inputs along the batch axis, and splits its outputs again."""
 
 from __future__ import annotations
 

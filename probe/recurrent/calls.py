@@ -1,4 +1,4 @@
-"""Reads what one call of a recurrent module was given and returned, and writes outputs as the module would.
+"""Reads the inputs and outputs of one call of a recurrent module: batch first or not, packed or not.
 
 Whatever form the caller used (batch first or not, unbatched, packed), the library sees arrays of (time, batch, unit)
 with the rows in the caller's order.

@@ -1,4 +1,4 @@
-"""Recurrent modules for what torch's cannot express: peepholes, another reset gate, other functions, learned states.
+"""`CustomLSTM`, `CustomGRU`, `CustomRNN`: modules with peepholes, other functions or learned initial states.
 
 They are called and return as torch's modules, have torch's names for their parameters, and are recorded and edited
 like them. Each is one layer in one direction; stack them in a model of your own.

@@ -1,4 +1,4 @@
-"""Runs an opened call again with changes, from the first changed step on.
+"""Runs a layer again with edits, from the first step that they change.
 
 Everything before the first changed step is kept. From there the run resumes from the states that the module reached:
 a changed step is computed in Python, the stretch up to the next one on torch's fused kernel, and the layers above run

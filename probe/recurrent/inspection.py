@@ -1,4 +1,4 @@
-"""Says what can be read inside a model before anything is run."""
+"""`inspect`: lists the recurrent layers of a model and their signals, before anything runs."""
 
 from __future__ import annotations
 

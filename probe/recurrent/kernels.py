@@ -1,4 +1,4 @@
-"""Runs a part of a recurrent module on torch's own fused kernels."""
+"""Runs some steps of a recurrent module on torch's own fused kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the recurrent layers inside any module."""
+"""Finds the recurrent layers inside any module, and names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refuses calls whose numbers cannot be read and set as they are: other types, no numbers, a graph being made."""
+"""Refuses calls that cannot be recorded or edited: unusual dtypes, meta tensors, tracing, compiling."""
 
 from __future__ import annotations
 

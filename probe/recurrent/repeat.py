@@ -1,4 +1,4 @@
-"""Repeats an opened run for blocks of rows, from some step on, with no more copies than are asked for.
+"""Repeats a reconstructed run for many blocks of rows, from a given step on, with few copies.
 
 And tells whether a call was given such blocks: whoever repeats a model's inputs does not see what the model makes of
 them before a layer reads it.

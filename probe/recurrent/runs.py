@@ -1,4 +1,4 @@
-"""Opens one call of a recurrent module: a `Run`, with a `Trace` for each of its layers.
+"""Reconstructs one call of a recurrent module: all signals of each layer, from the module's own states.
 
 The hidden states of a trace are the module's own, at every step; everything else is recomputed from them. A
 free-running copy would drift away from a chaotic network within a few steps; values computed from the module's own

@@ -1,4 +1,4 @@
-"""Puts the calls of a cell, one step each, together into the sequences that they belong to."""
+"""Joins the calls of a cell in a loop, one step each, into the sequences that they belong to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be read and written inside a recurrent layer."""
+"""`Signal` and `Site`: the names of what can be read and edited inside a recurrent layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report page as a value: build a `Page` of typed blocks, render it, write it.
+"""HTML pages: build a `Page` of typed blocks, render it, write it as one file.
 
 `figure_to_svg` is loaded on first use, because it alone needs matplotlib.
 """

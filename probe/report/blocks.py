@@ -1,4 +1,4 @@
-"""The blocks that a section is made of; each is a frozen value with a template of the same kind."""
+"""The blocks of a page's section (text, figure, table, ...); each has an HTML template."""
 
 from __future__ import annotations
 

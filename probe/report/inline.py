@@ -1,4 +1,4 @@
-"""What a sentence may hold besides plain text: typed pieces, so that no string is ever read as markup."""
+"""The typed pieces of a sentence (emphasis, code, links, verdicts), so that no text is read as HTML."""
 
 from __future__ import annotations
 

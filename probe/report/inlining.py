@@ -1,4 +1,4 @@
-"""Makes any SVG safe to stand inside a page: a whitelist of elements and attributes, and no style but ours.
+"""Cleans an SVG so that it can stand inside a page: only allowed elements and attributes, no foreign styles.
 
 A page with a strict Content-Security-Policy ignores `style="..."` and `<style>`, so that matplotlib's figures
 turn black; here each declaration becomes a presentation attribute, which no policy forbids. Black becomes

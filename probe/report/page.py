@@ -1,4 +1,4 @@
-"""The page: title, verdict, sections, provenance, as one value that renders to one file."""
+"""`Page` and `Section`: a page as one value that is written as one HTML file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a page to HTML: Jinja2 with everything escaped, and a security policy that names what may run."""
+"""Renders a page to HTML with Jinja2: all text escaped, and a content security policy."""
 
 from __future__ import annotations
 

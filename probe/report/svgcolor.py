@@ -1,4 +1,4 @@
-"""Which colours of a matplotlib SVG belong to the page (ink and paper) and which to the data.
+"""Recolours an SVG for a page: ink and paper follow the theme of the page, colours of data stay.
 
 matplotlib names its groups (`axes_1`, `patch_2`, `QuadMesh_1`, `text_7`), and that tells them apart.
 """

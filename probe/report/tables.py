@@ -1,4 +1,4 @@
-"""Tables of a page: rows of plain cells, how a number reads, and the same rows as CSV."""
+"""`Table`: a table of a page, how its numbers are written, and the same rows as CSV."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all, and that say their own digest."""
+"""Reads and writes files safely: written whole or not at all, with a digest inside."""

@@ -1,4 +1,4 @@
-"""What libraries raise on damaged or hostile files, whatever their kind."""
+"""The exceptions that libraries raise on damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests of what was written, so that what was damaged or changed since then is found when it is opened."""
+"""Computes and checks the digest that a written file carries of itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves either the old file or the new one, never half of one."""
+"""Writes a file or a folder whole or not at all, also if the process is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays that somebody made for a network: .npy, an array of an .npz, or a .csv with a row for each step."""
+"""Reads a network's inputs: .npy, one array of an .npz, or a .csv with one row for each step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nested tensors of a model's output, described in JSON beside the tensors themselves."""
+"""Writes nested tuples and dicts of tensors as JSON and tensors, and reads them back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""safetensors files, read with no more memory than their tensors take; our own say what they hold, and its digest.
+"""Reads and writes safetensors files, without a second copy in memory.
 
 Reference: https://github.com/huggingface/safetensors: eight bytes for the length of a header of JSON, the header, and
 the tensors' bytes without a gap. What this library says about a file lies in the header's `__metadata__`.

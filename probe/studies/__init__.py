@@ -1,1 +1,1 @@
-"""Somebody's own network: what it is given, what is asked of it, and the page that says what came out."""
+"""A study asks all questions of one network that somebody brings, and writes the page."""

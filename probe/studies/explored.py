@@ -1,4 +1,4 @@
-"""The network as the page runs it, where it is small enough for a page; otherwise the sentence why not."""
+"""Puts a study's network into the page's explorer, or says why it is too large."""
 
 from __future__ import annotations
 

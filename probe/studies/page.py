@@ -1,4 +1,4 @@
-"""The page of a study, from its findings: what can be read, beside every control, and what cannot be concluded."""
+"""Builds the page of a study from its findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a study: which questions there are, each written as a folder as soon as it is answered, and taken up again."""
+"""Runs a study: answers each question, saves it as a folder, and reuses the answers that are already there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study as a value: a network, its inputs, what its states are thought to hold, what it answers."""
+"""`Study`, `Concept`, `Readout`: a network, its inputs, what its states may hold, and what it answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study from a file: a TOML file that names everything, or a Python file that defines `study`."""
+"""The TOML reader of a study file; a Python file that defines `study` is read too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of the questions' tables, and how numbers and names read in a sentence."""
+"""The rows of a study's tables, and how numbers and names are written in a sentence."""
 
 from __future__ import annotations
 

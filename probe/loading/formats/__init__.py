@@ -1,1 +1,1 @@
-"""Readers of files, one module a format: a file becomes arrays by name."""
+"""Readers of file formats, one module each: a file becomes arrays by name."""

@@ -1,4 +1,4 @@
-"""A folder that `rnn-probe convert` wrote, or another one with model.safetensors in it."""
+"""Reads a folder that `rnn-probe convert` wrote, or another folder that holds model.safetensors."""
 
 from __future__ import annotations
 

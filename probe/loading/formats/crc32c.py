@@ -1,4 +1,4 @@
-"""CRC-32C (Castagnoli), which TensorFlow stores beside each array, over many megabytes in numpy.
+"""Computes CRC-32C, the checksum that TensorFlow stores beside each array.
 
 A checksum is linear, so a long text is cut into pieces that are summed side by side, a byte of each at a time; what a
 piece adds to the whole is then its own sum, moved past the bytes behind it.

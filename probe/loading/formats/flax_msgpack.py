@@ -1,4 +1,4 @@
-"""What Flax's `serialization.to_bytes` wrote: nested maps with arrays, in msgpack.
+"""Reads what Flax's `serialization.to_bytes` wrote: nested maps of arrays, in msgpack.
 
 Reference: flax/serialization.py: an array is the extension 1 with shape, dtype's name and bytes; a large one is a map
 of chunks.

@@ -1,4 +1,4 @@
-"""TensorFlow's frozen graphs (GraphDef), without TensorFlow: the constants, and the nodes that say what is computed.
+"""Reads TensorFlow's frozen graphs (GraphDef) without TensorFlow: their constants and their nodes.
 
 Reference: TensorFlow, core/framework/graph.proto, node_def.proto, function.proto, tensor.proto.
 """

@@ -1,4 +1,4 @@
-"""HDF5 files: every array by its path, with the attributes of the groups; nothing outside the file is followed."""
+"""Reads HDF5 files: every array by its path, with the attributes; links out of the file are not followed."""
 
 from __future__ import annotations
 

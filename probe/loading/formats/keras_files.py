@@ -1,4 +1,4 @@
-"""Keras's files: .keras archives, .h5 with or without the model's configuration, .weights.h5."""
+"""Reads Keras's files: .keras archives, .h5 with or without a model configuration, .weights.h5."""
 
 from __future__ import annotations
 

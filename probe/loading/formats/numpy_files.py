@@ -1,4 +1,4 @@
-"""numpy's files: an .npz archive, one .npy array, a folder of .npy arrays. Nothing pickled is opened."""
+"""Reads numpy's files: an .npz archive, one .npy array, a folder of .npy arrays; pickles inside are refused."""
 
 from __future__ import annotations
 

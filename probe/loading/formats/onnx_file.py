@@ -1,4 +1,4 @@
-"""ONNX models: the constants of their graphs, and the graphs themselves, nested ones included. Nothing is run."""
+"""Reads ONNX models: the constants of their graphs and the graphs themselves, without running them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file of weights inside an archive or a compressed file: unpacked into a folder of its own, and read there.
+"""Unpacks the one file of weights inside an archive or a compressed file, and reads it.
 
 Nothing of an archive is written outside of that folder, links are not followed, and how much is unpacked is bounded.
 """

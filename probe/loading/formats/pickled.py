@@ -1,4 +1,4 @@
-"""Pickles: their opcodes are followed, and no function of a file is ever called.
+"""Reads pickles by following their opcodes; it never calls a function of the file.
 
 A pickle is a program that names functions and calls them. Here the few names that numpy's arrays need stand for
 functions of this module, which note what they are given; any other name ends the reading (`inert` reads it as data).

@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers: fields by number, read without knowing their names.
+"""Reads the wire format of protocol buffers: fields by number, without a schema.
 
 Reference: "Encoding", the protocol buffers' own documentation.
 """

@@ -1,4 +1,4 @@
-"""safetensors: tensors by name; in a file that `rnn-probe convert` wrote, what networks they are besides."""
+"""Reads safetensors: tensors by name, and the networks that `rnn-probe convert` describes in the metadata."""
 
 from __future__ import annotations
 

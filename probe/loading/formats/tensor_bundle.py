@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoints and the variables of a SavedModel, without TensorFlow: an index, and raw arrays.
+"""Reads TensorFlow's checkpoints and SavedModel variables without TensorFlow: an index and raw arrays.
 
 The index is a sorted table of blocks, each entry the array's name with its dtype, shape, file, offset, size and
 checksum. Every checksum is checked, so a flipped bit is an error and never another network.

@@ -1,4 +1,4 @@
-"""What torch.save wrote of a state_dict, or of a checkpoint that holds one; opened with `weights_only=True`."""
+"""Reads what torch.save wrote: a state_dict, or a checkpoint that holds one, with `weights_only=True`."""
 
 from __future__ import annotations
 

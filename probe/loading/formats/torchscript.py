@@ -1,4 +1,4 @@
-"""TorchScript archives: the tensors of the modules in them, read without running or compiling their code."""
+"""Reads the tensors of TorchScript archives without running or compiling their code."""
 
 from __future__ import annotations
 

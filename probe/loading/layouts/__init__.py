@@ -1,1 +1,1 @@
-"""Readers of arrays, one module a framework: arrays by name become recurrent layers in torch's order."""
+"""Readers of weight layouts, one module a framework: arrays by name become recurrent layers in torch's order."""

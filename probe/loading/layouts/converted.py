@@ -1,4 +1,4 @@
-"""Networks that the metadata of weights of ours describe whole."""
+"""Rebuilds the networks that `rnn-probe convert` described in a file's metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recurrent modules by the names of Haiku's cores: `lstm/linear`, `gru`, `vanilla_rnn/linear` and `linear_1`.
+"""Finds recurrent layers by Haiku's names: `lstm/linear`, `gru`, `vanilla_rnn/linear`.
 
 An LSTM has one matrix (input + units, 4 x units) with gates i g f o, and always adds 1 to its forget gate; a GRU has
 `w_i`, `w_h` and `b` with gates z r a, resets before the product, and gives h = (1 - z) h + z a; a plain core is relu.

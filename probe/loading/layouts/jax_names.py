@@ -1,4 +1,4 @@
-"""Recurrent modules by the names of JAX's libraries: Flax's cells, Haiku's cores, Equinox's cells.
+"""Finds recurrent layers by the names of JAX's libraries: Flax's cells, Haiku's cores, Equinox's cells.
 
 Flax: a gate has `kernel` (input, units) and maybe `bias`, called `ii` for the input gate's input, `hf` for the forget
 gate's state; fused cells have `dense_i` and `dense_h`, gates in torch's order. Equinox: torch's arrays with one bias,

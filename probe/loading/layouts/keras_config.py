@@ -1,4 +1,4 @@
-"""The layers that a Keras model's configuration describes, nested models and wrappers included."""
+"""Lists the layers in a Keras model's configuration, those of nested models and wrappers included."""
 
 from __future__ import annotations
 

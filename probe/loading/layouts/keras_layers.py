@@ -1,4 +1,4 @@
-"""Recurrent modules of a Keras model, of which the file has the configuration."""
+"""Builds the recurrent layers of a Keras model whose file holds its configuration."""
 
 from __future__ import annotations
 

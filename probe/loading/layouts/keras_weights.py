@@ -1,4 +1,4 @@
-"""Recurrent modules out of Keras's arrays alone: a .weights.h5, weights in .h5, a checkpoint of TensorFlow 2.
+"""Builds recurrent layers from Keras's arrays alone: .weights.h5, weights in .h5, TensorFlow 2 checkpoints.
 
 The arrays are found by their names and shapes. What they do not say, the caller must: the gates' function, the
 function of a plain RNN, and where a GRU without biases resets.

@@ -1,4 +1,4 @@
-"""What in an ONNX graph is known before it runs: constants, and what exporters compute of constants alone."""
+"""Computes which values of an ONNX graph are constant before it runs."""
 
 from __future__ import annotations
 

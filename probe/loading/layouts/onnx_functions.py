@@ -1,4 +1,4 @@
-"""The functions that an ONNX node names, with their parameters, by the names that they have here."""
+"""Translates the activation functions of an ONNX node, with their parameters, into our names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recurrent modules out of the LSTM, GRU and RNN nodes of an ONNX graph, those in nested graphs included.
+"""Builds recurrent layers from the LSTM, GRU and RNN nodes of an ONNX graph, nested graphs included.
 
 Reference: the ONNX operators LSTM, GRU and RNN. Matrices are (directions, gates x units, input), the gates of an LSTM
 i o f c, of a GRU z r h; what a node is given besides (peepholes, functions, clip) decides what it computes.

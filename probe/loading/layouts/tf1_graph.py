@@ -1,4 +1,4 @@
-"""What a frozen graph of TensorFlow says of its cells: the forget bias that is added, the functions that are applied.
+"""Reads from a frozen TensorFlow graph what its cells add to the forget gate and which functions they apply.
 
 A variable's file does not say it; a graph does, where its nodes are those that TensorFlow's own cells make.
 """

@@ -1,4 +1,4 @@
-"""Recurrent modules by the names of TensorFlow 1's variables, such as `rnn/basic_lstm_cell/kernel`.
+"""Finds recurrent layers by TensorFlow 1's variable names, such as `rnn/basic_lstm_cell/kernel`.
 
 A cell has one matrix for input and state, (input + units, gates x units), and what the class adds at run time, such
 as an LSTM's forget bias, is in no variable. Reference: TensorFlow 1.15, python/ops/rnn_cell_impl.py and

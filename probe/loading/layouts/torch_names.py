@@ -1,4 +1,4 @@
-"""Recurrent modules by torch's names: `encoder.rnn.weight_ih_l0_reverse`, or shorter, as in `enc_w_ih`."""
+"""Finds recurrent layers by torch's names, `encoder.rnn.weight_ih_l0_reverse` or shorter ones like `enc_w_ih`."""
 
 from __future__ import annotations
 

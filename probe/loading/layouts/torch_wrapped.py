@@ -1,4 +1,4 @@
-"""torch's recurrent modules whose weights stand under another name, from which an evaluation computes them.
+"""Computes the weights of torch layers under weight norm, spectral norm or weight dropout, as eval() does.
 
 Weight norm keeps `_g` and `_v` (`parametrizations.weight_hh_l0.original0` and `original1`), spectral norm `_orig`,
 `_u` and `_v`, pruning `_orig` and `_mask`. Reference: torch/nn/utils.

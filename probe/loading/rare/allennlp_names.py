@@ -1,4 +1,4 @@
-"""Recurrent modules by the names of AllenNLP's `AugmentedLstm`: `input_linearity` and `state_linearity`.
+"""Finds AllenNLP's `AugmentedLstm` by its names: `input_linearity` and `state_linearity`.
 
 Gates are torch's, i f g o; the bias stands at the state. With a highway there are two more blocks for the input and
 one for the state, and with a projection a clip, which no cell here has; ELMo's weights are of the second kind.

@@ -1,4 +1,4 @@
-"""Recurrent modules by the names of Chainer's links: `upward` and `lateral`, `W_r` and `U_r`, `0/w0`.
+"""Finds recurrent layers by the names of Chainer's links: `upward` and `lateral`, `W_r` and `U_r`, `0/w0`.
 
 `LSTM`: (4 units, input) and (4 units, units), the gates a i f o of each unit beside each other. `GRU`: a linear layer
 for each gate and side; it resets before the product and gives h = (1 - z) h + z n. `NStepLSTM`, `NStepGRU`,

@@ -1,4 +1,4 @@
-"""Recurrent modules by the names of DyNet's builders: `/birnn/vanilla-lstm-builder_1/_0`.
+"""Finds recurrent layers by DyNet's names, such as `/birnn/vanilla-lstm-builder_1/_0`.
 
 A layer has three parameters: (4 units, input), (4 units, units), (4 units); gates are i f o g, and the forget bias
 is added at run time. Of a BiRNN, every second builder reads from the end. Reference: DyNet 2.1, dynet/lstm.cc,

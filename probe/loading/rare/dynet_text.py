@@ -1,4 +1,4 @@
-"""DyNet's files of text: a line that says a parameter's name and shape, and a line of its numbers, column by column.
+"""Reads DyNet's text files: a line with a parameter's name and shape, then a line of its numbers.
 
 Reference: DyNet 2.1, dynet/io.cc, `TextFileSaver`.
 """

@@ -1,4 +1,4 @@
-"""Recurrent layers of pickled objects with one object a gate, each with its own arrays, as madmom's are.
+"""Builds layers from pickled objects that hold one object for each gate, as madmom's do.
 
 A gate has `weights` (input, units), `recurrent_weights`, `bias`, maybe `peephole_weights`, and names its function.
 What a layer makes of its gates is in its class, so that only classes that are known are read. Reference: madmom 0.16,

@@ -1,4 +1,4 @@
-"""What Keras 1 wrote otherwise: one array a gate, such as `lstm_1_W_i`, and other words for the same options.
+"""Reads Keras 1: one array for each gate, such as `lstm_1_W_i`, and older names of the same options.
 
 Its layers have no `use_bias` and no `reset_after`: a GRU resets before the product. With `consume_less="gpu"` the
 gates stand in one array, in the order of Keras 2. Reference: Keras 1.2.2, keras/layers/recurrent.py.

@@ -1,4 +1,4 @@
-"""MindSpore's `.ckpt` files: arrays by name, in a protocol buffer.
+"""Reads MindSpore's `.ckpt` files: arrays by name, in a protocol buffer.
 
 Reference: MindSpore 2.10, mindspore/ccsrc/utils/checkpoint.proto: a Checkpoint has values (1), each a tag (1) and a
 tensor (2) of dims (1), the name of its dtype (2) and bytes (3). A large array is written in several pieces.

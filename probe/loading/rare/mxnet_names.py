@@ -1,4 +1,4 @@
-"""Recurrent modules by the names of MXNet's gluon: `lstm0_l0_i2h_weight`, `lstm._unfused.0.l_cell.h2h_bias`.
+"""Finds recurrent layers by MXNet gluon's names, such as `lstm0_l0_i2h_weight`.
 
 Arrays, gates and cells are torch's under other names. Reference: MXNet 1.9, gluon/rnn/rnn_layer.py and rnn_cell.py.
 """

@@ -1,4 +1,4 @@
-"""MXNet's `.params` files: arrays by name.
+"""Reads MXNet's `.params` files: arrays by name.
 
 Reference: MXNet 1.9, src/ndarray/ndarray.cc, `NDArray::Save` and `NDArray::Load`: a list of arrays, each with a
 number for its version, a kind of storage, its shape, a device and a dtype; then a list of names.

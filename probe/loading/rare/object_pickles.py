@@ -1,4 +1,4 @@
-"""Pickles of objects as data: what they would build, with nothing imported and nothing called.
+"""Reads pickles of objects as records of their attributes, without importing or calling anything.
 
 A pickle names classes and functions, and says with what to call them. Here every name but those of numpy's arrays is
 a `Name`, and every object of a class a `Record` of its attributes. What a function would have made of its arguments

@@ -1,4 +1,4 @@
-"""Recurrent modules of PaddlePaddle: torch's names, and every weight of a layer once more in a cell.
+"""Finds the recurrent layers of PaddlePaddle, which stores every weight of a layer twice.
 
 `lstm.weight_ih_l0_reverse` stands there again as `lstm.0.cell_bw.weight_ih`. Gates and cells are torch's.
 Reference: PaddlePaddle 2.6, python/paddle/nn/layer/rnn.py.

@@ -1,4 +1,4 @@
-"""TensorFlow.js: model.json, which describes a Keras model and its weights, and the files of bytes beside it.
+"""Reads TensorFlow.js: model.json, which describes a Keras model, and the files of its weights.
 
 Reference: tensorflowjs 4, converters/read_weights.py: the bytes of all paths of a group follow each other, and in
 them the weights.

@@ -1,1 +1,1 @@
-"""What a network's behaviour and states come down to: automata, programs, laws of a few numbers."""
+"""Simpler systems that answer as a network does: automata, programs, recurrences of a few numbers."""

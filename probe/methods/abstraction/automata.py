@@ -1,4 +1,4 @@
-"""The smallest automaton that gives a table of answers: how many things must be told apart on the way."""
+"""Finds the smallest automaton that gives a table of answers."""
 
 from __future__ import annotations
 

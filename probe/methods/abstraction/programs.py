@@ -1,4 +1,4 @@
-"""Rival programs: plain functions of a sequence, scored by how often a network answers as they do."""
+"""Rival programs (plain functions of a sequence), scored by how often a network answers as they do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network run on a few states: after every step the state is replaced by the nearest of given ones."""
+"""Runs a network on a few states: after each step the state becomes the nearest of a given list."""
 
 from __future__ import annotations
 

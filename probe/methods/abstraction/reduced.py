@@ -1,4 +1,4 @@
-"""A network as a law of a few numbers: an affine recurrence with a map for each symbol."""
+"""Fits a small affine recurrence, with one map for each symbol, to a network's answers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Interventions on states: what the model answers when a state, or a part of one, is another."""
+"""Interventions on states: what a model answers when its state, or a part of it, is replaced."""

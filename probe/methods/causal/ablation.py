@@ -1,4 +1,4 @@
-"""Resample ablation: some numbers of the state come from another sequence, after every step."""
+"""Resample ablation: units of the state take another sequence's values after every step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distributed alignment search: the few directions of a state along which a concept can be exchanged.
+"""Distributed alignment search (DAS): finds the few directions of a state along which a concept can be patched.
 
 A search finds something in anything, so it is linear, scored on prefixes that it was not fitted on, and run for wrong
 variables and beside random directions too.

@@ -1,4 +1,4 @@
-"""What a search is held against: other prefixes, wrong variables, random directions, and one in closed form."""
+"""Controls of an alignment search (DAS): wrong variables, other prefixes, random directions, a closed form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search minimises: how wrong the answers are after a patched state, and the gradient of it at that state."""
+"""The loss of an alignment search (DAS) after a patched state, and its gradient at that state."""
 
 from __future__ import annotations
 

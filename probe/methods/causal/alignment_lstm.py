@@ -1,4 +1,4 @@
-"""An LSTM of few units run forward and backward over the same number of rows again and again, the units first.
+"""A fast forward and backward pass of a small LSTM, for alignment search (DAS).
 
 A search goes through one stretch of the recurrence some thousand times. Gradients through the formulas of
 `probe.recurrent.cells` cost three times this: every product allocates, and torch's tanh costs four sigmoids.

@@ -1,4 +1,4 @@
-"""The distinct states at a step by the concept's value, and their means."""
+"""Groups the distinct states at a step by the concept's value, and takes the mean of each group."""
 
 from __future__ import annotations
 

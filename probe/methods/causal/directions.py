@@ -1,4 +1,4 @@
-"""Directions of states along which a concept is written, or is read."""
+"""Finds directions of states along which a concept is written, or can be read."""
 
 from __future__ import annotations
 

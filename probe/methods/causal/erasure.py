@@ -1,4 +1,4 @@
-"""Erasing a concept from states: no linear probe can tell it afterwards, and as little as possible is changed."""
+"""LEACE: changes states as little as possible so that no linear probe can read a concept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interchange: one sequence's state, or a part of it, is put into another's run.
+"""Interchange interventions: one sequence's state, or a part of it, is patched into another sequence's run.
 
 Reference: Geiger et al. 2021, Causal abstractions of neural networks, section 3 (interchange intervention accuracy).
 """

@@ -1,4 +1,4 @@
-"""Pairs of sequences, a base and a source; and what is put into the base's run."""
+"""Pairs of a base and a source sequence, and the part of the source's state that is patched in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running many patched sequences on: what bases have in common is run once."""
+"""Runs many patched sequences to their end, and the steps that they share only once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far patched states lie from all that the network visits."""
+"""Measures how far patched states lie from every state that the network visits."""
 
 from __future__ import annotations
 

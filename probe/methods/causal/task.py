@@ -1,4 +1,4 @@
-"""What a state is thought to hold, and what the answer should be when it holds something else."""
+"""`Task`: the value that a state is thought to hold, and the right answer after it is replaced."""
 
 from __future__ import annotations
 

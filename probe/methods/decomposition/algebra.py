@@ -1,4 +1,4 @@
-"""Gate algebra: a state as the exact sum of what each step wrote, times what later steps kept of it.
+"""Writes a cell state as the exact sum of what each step wrote, times what later forget gates kept of it.
 
 An LSTM's cell state is linear in what is written, given its gates:
 

@@ -1,4 +1,4 @@
-"""Contexts: what two sequences that differ have in common, and all that follows, run once and not for each pair.
+"""Runs what many pairs of sequences have in common once, in place of once for each pair.
 
 A context is a pair of prefixes, a base and a source. After it stands a tree: every continuation that some base of the
 pair has, shared as long as it is the same.

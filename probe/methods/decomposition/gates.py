@@ -1,4 +1,4 @@
-"""How what an input changes is shared among the gates that see it.
+"""Exact shares of an input's effect among the gates that read it.
 
 A gate story told from averages or correlations is decoration: all gates see the input at once. Here another input is
 delivered to every subset of them, and the run goes on.

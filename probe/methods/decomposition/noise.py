@@ -1,4 +1,4 @@
-"""How much noise in its state a model's answers survive."""
+"""Measures how much noise in its state a model's answers survive."""
 
 from __future__ import annotations
 

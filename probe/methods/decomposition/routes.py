@@ -1,4 +1,4 @@
-"""How a difference between two states is shared among the routes by which it reaches the next one.
+"""Exact shares of a state difference among its routes to the next state: through the cell, or through the gates.
 
 For one step the difference is let through every subset of the routes; then the run goes on from there.
 """

@@ -1,4 +1,4 @@
-"""Exact Shapley values of a table with a value for every subset of the players.
+"""Computes exact Shapley values from a table with a value for every subset.
 
 A subset is a whole number: its bit u says whether player u belongs to it, so that a table's last axis has 2^n places,
 the empty subset first and the whole set last.

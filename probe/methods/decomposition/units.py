@@ -1,4 +1,4 @@
-"""How a difference between two states is shared among the units that hold it.
+"""Exact shares of a state difference among the units that hold it.
 
 All subsets of the units are taken from the source, the rest from the base, and the run goes on: no unit is looked at
 alone, and none in the company of all others only.

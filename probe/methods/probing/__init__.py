@@ -1,1 +1,1 @@
-"""Linear and monotone probes with the controls that tell a code from a side effect."""
+"""Linear and monotone probes, with the controls that a probe's score needs."""

@@ -1,4 +1,4 @@
-"""What else a probe could be reading: the clock, other memories of the input, and how the variance splits."""
+"""Controls of a probe: the step alone, other functions of the inputs, and how the variance splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear probes: fitted on some states, scored on others."""
+"""Linear probes: fitted on some states and scored on others."""
 
 from __future__ import annotations
 

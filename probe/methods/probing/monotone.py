@@ -1,4 +1,4 @@
-"""One unit as a code: correlation within a step, and a monotone map fitted on some states, scored on others."""
+"""Monotone probes of one unit: its correlation within a step, and a monotone map scored on held-out states."""
 
 from __future__ import annotations
 

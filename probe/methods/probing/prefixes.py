@@ -1,4 +1,4 @@
-"""The distinct states of a network: a state depends on the prefix read so far, and strings share prefixes."""
+"""The distinct states of a network: sequences that begin alike share the state after their common prefix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which states a probe is fitted on and which it is scored on."""
+"""Splits states into those that a probe is fitted on and those that it is scored on."""
 
 from __future__ import annotations
 

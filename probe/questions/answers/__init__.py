@@ -1,1 +1,1 @@
-"""Questions about what a network answers: how well, at which lengths, and as which program."""
+"""Questions about what a network answers: how well, at which lengths, like which program."""

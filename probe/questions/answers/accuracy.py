@@ -1,4 +1,4 @@
-"""Does the network do its task, on which inputs not, and which of those nobody could have learned?"""
+"""Does the network do its task, on which inputs does it fail, and which of those could nobody have learned?"""
 
 from __future__ import annotations
 

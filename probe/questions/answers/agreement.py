@@ -1,4 +1,4 @@
-"""How alike are networks that differ only in their seed? Their answers to the same inputs, and their states."""
+"""How alike are networks that differ only in their seed, in their answers and in their states?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does one more input do to the answer, and does it do the same wherever it comes?"""
+"""What does one more input do to the answer, and is it the same at every step?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which program does the network run? Its answers are held against those of rivals, at many lengths."""
+"""Which program does the network run? Its answers are compared with those of rivals, at many lengths."""
 
 from __future__ import annotations
 

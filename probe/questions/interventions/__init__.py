@@ -1,1 +1,1 @@
-"""Questions about what follows when a state, or a part of it, is another."""
+"""Questions about what a network answers when its state, or a part of it, is replaced."""

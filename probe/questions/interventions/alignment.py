@@ -1,4 +1,4 @@
-"""Do a few directions of the state carry the concept? A learned alignment, held out, beside what it must not find.
+"""Do a few directions of the state carry the concept? An alignment search (DAS), held out, beside its controls.
 
 Of each rank (`units`) at each step, in the state's own coordinates (`signal` raw) and, for the headline's rank and
 step, in units of each number's spread (`standardised`), the mean over both ways to hold half of the prefixes out,

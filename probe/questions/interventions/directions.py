@@ -1,4 +1,4 @@
-"""Does the answer follow one direction of the state, or one unit, when only that is another sequence's?"""
+"""Does the answer follow one direction of the state, or one unit, when only that is patched?"""
 
 from __future__ import annotations
 

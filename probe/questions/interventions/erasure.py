@@ -1,4 +1,4 @@
-"""Is the concept needed? It is erased from the state, and the run goes on: is the answer still right?
+"""Is the concept needed? It is erased from the state (LEACE), and the run goes on: is the answer still right?
 
 What is erased is fitted on the states of half of the distinct prefixes, each of the same weight, and taken out of
 those of the other half; accuracy is over all sequences that begin with these, and the mean over both ways. With

@@ -1,4 +1,4 @@
-"""Which gate lets an input in? Exact shares of every gate that sees it, and what is left when gates never move."""
+"""Through which gate does an input act? Exact shares of every gate that reads it."""
 
 from __future__ import annotations
 

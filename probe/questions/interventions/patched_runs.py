@@ -1,4 +1,4 @@
-"""A model run whole, with states of one sequence in the run of another, and on the spliced sequence."""
+"""Runs a whole model with one sequence's states patched into another's run, and on the spliced sequence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""By which route does a difference in the state reach the next state? Exact shares of each way through the cell."""
+"""By which route does a difference in the state reach the next state? Exact shares of each route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the answer follow the state? One sequence's state at a step is put into another's run.
+"""Does the answer follow the state? One sequence's state is patched into another sequence's run.
 
 Putting the whole state in is a tautology (the run goes on as if it had read the other prefix), which makes it a
 check of the method: it must equal the bare model on the spliced sequence. The parts of the state are a

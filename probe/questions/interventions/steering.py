@@ -1,4 +1,4 @@
-"""Does the answer go where the state is pushed? States are moved by a step of the concept, in two ways."""
+"""Does the answer move when the state is pushed by one step of the concept?"""
 
 from __future__ import annotations
 

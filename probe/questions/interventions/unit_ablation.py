@@ -1,4 +1,4 @@
-"""Which units does the answer need, and how few are enough? The states of the others are another sequence's."""
+"""Which units does the answer need, and how few are enough? The others take another sequence's values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does each cell move with the concept? A picture of every unit, beside one that has learned nothing."""
+"""How does each cell move with the concept? A picture of every unit, beside an untrained network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does an input do to the answer, and where does the network rest when the same input comes for ever?"""
+"""What does an input do to the answer, and where are the fixed points when the same input is repeated?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the gates do: how far open are they, after which inputs, and how often are they saturated?
+"""How far open are the gates, after which inputs, and how often are they saturated?
 
 Descriptive, without a rule: that a gate correlates with the input says nothing on whether it carries the sum.
 """

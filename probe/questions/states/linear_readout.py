@@ -1,4 +1,4 @@
-"""Can a linear probe read the concept out of the state, and does that mean anything?"""
+"""Can a linear probe read the concept, and better than from untrained networks and for other concepts?"""
 
 from __future__ import annotations
 

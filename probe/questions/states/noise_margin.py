@@ -1,4 +1,4 @@
-"""How much noise in its state do the answers survive? A concept that is held is held with a margin."""
+"""How much noise in its state do the answers survive?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the network an automaton of the concept's values? Its state is replaced by a class mean after every step."""
+"""Is the network an automaton of the concept's values? After each step its state becomes a class mean."""
 
 from __future__ import annotations
 

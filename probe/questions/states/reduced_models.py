@@ -1,4 +1,4 @@
-"""How few numbers give a network's answers? One, the drift; or an affine recurrence in two dimensions."""
+"""How few numbers give a network's answers? One drift, or an affine recurrence in two dimensions."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The cells: LSTM, GRU and plain RNN in the letters of the textbook, and what every cell is."""
+"""The equations of the LSTM, GRU and plain RNN cells, and the base class of all cells."""

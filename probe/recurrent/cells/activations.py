@@ -1,4 +1,4 @@
-"""The functions of gates, candidates and outputs, by exact name.
+"""The activation functions of gates, candidates and outputs, by name.
 
 A bare `hard_sigmoid` is no name here, since Keras 2 and Keras 3 mean two functions by it.
 """

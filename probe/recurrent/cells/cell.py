@@ -1,4 +1,4 @@
-"""What every recurrent cell is here: the signals of a step, in their order, and how each follows from the others."""
+"""`Cell` and `Formula`: which signals a cell computes at a step, in which order, from which others."""
 
 from __future__ import annotations
 

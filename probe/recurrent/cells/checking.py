@@ -1,4 +1,4 @@
-"""Checks, before a cell of somebody's own is used, what recordings and edits take for granted of every cell.
+"""Tries the formulas of a user's own cell before it is used, and refuses one that reads more than it declares.
 
 An edit is carried on by the formulas alone: from the changed signal to the signals that name it as a source, unit by
 unit or, where a formula `mixes`, in whole rows. A formula that reads more than it says gives a wrong effect without

@@ -1,4 +1,4 @@
-"""The gated recurrent unit, in the textbook's letters.
+"""The equations of the GRU (gated recurrent unit), in the textbook's letters.
 
 Cho et al. 2014, with the reset gate after the product, as torch.nn.GRU computes it:
 

@@ -1,4 +1,4 @@
-"""The long short-term memory cell, in the textbook's letters.
+"""The equations of the LSTM (long short-term memory), in the textbook's letters.
 
 Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, as torch.nn.LSTM computes it:
 

@@ -1,4 +1,4 @@
-"""An LSTM of few units over many rows, with the units first: there torch's fused float32 kernel is slow.
+"""A faster LSTM step for few units and many rows, where torch's float32 kernel is slow.
 
 With up to 16 units and some hundred rows the loop below takes less than half of the kernel's time
 (`python -m benchmarks.speed`), since each gate is one stretch of memory.

@@ -1,4 +1,4 @@
-"""The plain recurrent cell of Elman 1990: h' = tanh(W x + U h + b), or relu in place of tanh."""
+"""The equations of the plain RNN (Elman 1990): h' = tanh(W x + U h + b), or relu in place of tanh."""
 
 from __future__ import annotations
 

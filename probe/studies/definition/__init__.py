@@ -1,1 +1,1 @@
-"""What a study is given: network, inputs, concepts, readout; read from a file, and checked."""
+"""What a study is given (network, inputs, concepts, readout), read and checked."""

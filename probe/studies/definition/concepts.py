@@ -1,4 +1,4 @@
-"""What a state is thought to hold: given as an array or a function, checked, and turned into numbers with gaps."""
+"""Checks a concept, given as an array or a function, and turns it into numbers, NaN where undefined."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python functions that a study names: `file.py:name`, called so that what goes wrong is said in a sentence."""
+"""Loads and calls the Python functions that a study names (`file.py:name`), with errors in plain sentences."""
 
 from __future__ import annotations
 

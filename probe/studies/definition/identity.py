@@ -1,4 +1,4 @@
-"""What makes two runs of a study the same: the network, inputs, concepts, readout, programs and version."""
+"""Decides whether two runs are the same study: network, inputs, concepts, readout, programs, version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network of a study: modules and tensors of a file, or a module that is at hand."""
+"""The network of a study: from a file, or a module in memory."""
 
 from __future__ import annotations
 

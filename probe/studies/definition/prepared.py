@@ -1,4 +1,4 @@
-"""A study after everything that was given has been checked: tensors of one shape, concepts as numbers, a head."""
+"""A study after all checks: inputs of one shape, concepts as numbers, a working readout."""
 
 from __future__ import annotations
 

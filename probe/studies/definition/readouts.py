@@ -1,4 +1,4 @@
-"""What a network answers: a head on the hidden states of its last layer, as a function to scores."""
+"""The readout of a study: a head that turns the last layer's hidden states into scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the author of a study writes for each input that occurs."""
+"""The symbols that a study's page writes for the inputs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a study asks, one module a question: a finding with its figures and sentences."""
+"""The questions of a study, one module each; each returns a finding with figures and sentences."""

@@ -1,4 +1,4 @@
-"""What does the answer lose without a unit? Its state is another sequence's, after every step."""
+"""What does the answer lose without a unit? The unit takes another sequence's values after every step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the answers right, and which program gives the same ones?"""
+"""Are the network's answers right, and which program gives the same ones?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network itself: its layers, where it came from, what it read, and how exactly it was recorded."""
+"""Describes the network: layers, origin, inputs, and the error of its recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far open the gates are, and how often they are saturated, over all steps that are data."""
+"""How far open are the gates, and how often are they saturated?"""
 
 from __future__ import annotations
 

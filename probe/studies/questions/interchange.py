@@ -1,4 +1,4 @@
-"""Does the answer follow the state? Parts of one sequence's are put into another's run, and directions searched."""
+"""Does the answer follow the state? Interchange of states and parts of them, and alignment search (DAS)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page says of exchanged states, and what follows from them and what does not."""
+"""The sentences of a study's page about interchange: what follows from it, and what does not."""
 
 from __future__ import annotations
 

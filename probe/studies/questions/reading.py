@@ -1,4 +1,4 @@
-"""What can be read of a concept in the states, by a linear probe and unit by unit, beside every control."""
+"""Can a concept be read from the states, by a linear probe or from one unit, and better than each control?"""
 
 from __future__ import annotations
 

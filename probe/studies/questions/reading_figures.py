@@ -1,4 +1,4 @@
-"""The pictures of what can be read: scores beside their controls, how the best units move, one sequence over time."""
+"""The figures of a study's page about probes: scores beside controls, the best units, one sequence over time."""
 
 from __future__ import annotations
 

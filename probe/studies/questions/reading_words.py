@@ -1,4 +1,4 @@
-"""What a page says of a concept: computed from the table, never more than its controls allow."""
+"""The sentences of a study's page about probes; none says more than the controls allow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where does the network rest when the same input comes for ever? Fixed points of the layer that reads the inputs."""
+"""Where are the fixed points of the layer that reads the inputs, when one input is repeated?"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Which states are looked at, of the network and of its controls, and how well a concept is told from them."""
+"""Which states of the network and of its controls a study looks at, and the probes fitted to them."""

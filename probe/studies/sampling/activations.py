@@ -1,4 +1,4 @@
-"""What the questions look at together: the sampled states of the network and its twins, recorded when needed."""
+"""The sampled states of the network and of its controls, recorded when a question first needs them."""
 
 from __future__ import annotations
 

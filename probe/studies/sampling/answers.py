@@ -1,4 +1,4 @@
-"""What a network answers to sequences, and which sequences it is asked about."""
+"""A network's answers to sequences, and which sequences a study asks about."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear probes on parts of the sequences, and what they say of the others: ridge of numbers, logistic of names."""
+"""Linear probes of a study: ridge for numbers, logistic for categories, held out by sequence."""
 
 from __future__ import annotations
 

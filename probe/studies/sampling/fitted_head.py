@@ -1,4 +1,4 @@
-"""The fair control of a search: a re-initialised network whose head was fitted to the same answers."""
+"""The fitted head: a control with random weights whose head alone was fitted to the network's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network computes on the inputs of a study: the sampled states of each layer, and what its gates do."""
+"""Records a network on a study's inputs: the sampled states of each layer, and its gates."""
 
 from __future__ import annotations
 

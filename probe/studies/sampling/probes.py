@@ -1,4 +1,4 @@
-"""A concept as something to be told, and every way to tell it: from states, from the step, from the last inputs."""
+"""The linear probes of one concept: from states, and for comparison from the step or the last inputs."""
 
 from __future__ import annotations
 

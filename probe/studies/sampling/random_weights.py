@@ -1,4 +1,4 @@
-"""What a network is held against: the same sizes and other weights, so that nothing in it was learned."""
+"""The random-weights controls: networks of the same sizes with redrawn or shuffled weights."""
 
 from __future__ import annotations
 

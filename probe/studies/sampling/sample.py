@@ -1,4 +1,4 @@
-"""Which sequences and which states are looked at: distinct prefixes, drawn with a fixed seed where there are many."""
+"""Which sequences and states a study looks at: each distinct prefix once, drawn by seed where there are many."""
 
 from __future__ import annotations
 

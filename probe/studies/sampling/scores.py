@@ -1,4 +1,4 @@
-"""How well something is told, sequence by sequence, so that two ways to tell it are compared on the same ones."""
+"""Scores a probe sequence by sequence, so that two probes are compared on the same sequences."""
 
 from __future__ import annotations
 

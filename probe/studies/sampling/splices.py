@@ -1,4 +1,4 @@
-"""Sequences spliced of the beginning of one and the rest of another: which count, and what is right then."""
+"""Splices the beginning of one sequence to the rest of another, with the right answer to the result."""
 
 from __future__ import annotations
 

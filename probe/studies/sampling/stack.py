@@ -1,4 +1,4 @@
-"""A stack of layers as a machine: its state is that of all layers, so that nothing below stays as it was."""
+"""Runs a stack of layers from any state of all its layers."""
 
 from __future__ import annotations
 

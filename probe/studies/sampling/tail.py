@@ -1,4 +1,4 @@
-"""The end of each sequence as a machine: the layers up to the one that the readout reads, run from any state."""
+"""Runs the end of each sequence from any state, up to the layer that the readout reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the answer should be after an exchange, where the study's own function says it, and a task that must fail."""
+"""The right answer after an interchange, by the study's own function, and a shuffled control that must fail."""
 
 from __future__ import annotations
 
