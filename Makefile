@@ -18,7 +18,7 @@ BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train analyses report pages study panel verify explorer picture browser check test exhaustive \
-        coverage mutants mutants-sample lint types docs wheel clean
+        coverage mutants mutants-sample lint types map docs wheel clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,8 +73,8 @@ explorer:  ## build the page's explorer from js/ (Node.js): probe/explorer/explo
 	npm run --silent --prefix js build
 	npm test --silent --prefix js
 
-picture: browser  ## take README's picture of the committed page
-	node $(BROWSER)/picture.mjs reports/counter/index.html docs/page.png
+picture: browser  ## take the picture of the running count for the README, from the committed page
+	node $(BROWSER)/picture.mjs reports/counter/index.html#running-count docs/page.png
 
 check: lint types test  ## what a change must pass: style, types, tests
 
@@ -105,6 +105,9 @@ lint: $(VENV)/.installed  ## check style
 
 types: $(VENV)/.installed  ## check types
 	$(PY) -m basedpyright
+
+map: $(VENV)/.installed  ## write docs/map.md: every module with its first line
+	$(PY) -m benchmarks.map
 
 # The variable turns off an announcement of the theme's makers. Not --quiet: it hides warnings, and --strict then counts none.
 docs: $(VENV)/.installed  ## build the documentation into build/docs; a warning is an error

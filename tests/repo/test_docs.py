@@ -1,4 +1,4 @@
-"""The code of the pages in docs/ runs as it stands there, and prints what they say that it prints.
+"""The code of README and of the pages in docs/ runs as it stands there, and prints what they say that it prints.
 
 What a fence says of its block stands in docs_blocks.py. No block of code is left out: each is run, saved as a file
 that another one uses, or names what runs it elsewhere. A page that downloads something is a test marked `packages`:
@@ -20,15 +20,15 @@ import probe.explorer
 import probe.report
 from tests.repo.docs_blocks import ROOT, blocks, run, undecided
 
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Writes the report of a study twice.
 LONG = ("study.md",)
 RUN = [page for page in PAGES if any(block.run for block in blocks(page.read_text()))]
 
 
 def named(page: Path) -> str:
-    """Return a page's path in docs/."""
-    return page.relative_to(ROOT / "docs").as_posix()
+    """Return a page's path in docs/, or that of README in the checkout."""
+    return page.relative_to(ROOT).as_posix().removeprefix("docs/")
 
 
 def marked(page: Path) -> object:
@@ -44,7 +44,7 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
 ) -> None:
     """Every block runs after those before it, its assertions hold, and its output is the page's."""
     monkeypatch.chdir(tmp_path)
-    run(f"docs/{named(page)}", page.read_text(), tmp_path)
+    run(str(page.relative_to(ROOT)), page.read_text(), tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -66,7 +66,14 @@ def test_the_pages_that_run_are_found() -> None:
     """The list that the tests above go through has the pages in folders too."""
     found = {named(page) for page in RUN}
     assert found >= set(LONG)
-    assert found >= {"coming-from.md", "fused-hooks.md", "tutorial.md", "concepts/probing.md", "howto/question.md"}
+    assert found >= {
+        "README.md",
+        "coming-from.md",
+        "fused-hooks.md",
+        "tutorial.md",
+        "concepts/probing.md",
+        "howto/question.md",
+    }
 
 
 @pytest.mark.parametrize(
