@@ -1,4 +1,4 @@
-"""`python -m analyses`: answers every question about the counter."""
+"""Answers every question: `python -m analyses`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Locks a folder, so that one process at a time works in it."""
+"""A folder that one process at a time may work in."""
 
 from __future__ import annotations
 

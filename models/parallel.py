@@ -1,4 +1,4 @@
-"""Calls a function on many arguments: in this process, in worker processes, or on a cluster.
+"""One function over many arguments: here, in worker processes, or on a cluster; one thread each.
 
 The results are the same everywhere: each call stands alone, and a small network is summed on one thread.
 """

@@ -1,4 +1,4 @@
-"""Estimates the peak memory of a recording, and refuses one that does not fit, before the model runs.
+"""How much memory a recording will take at most, and how much there is: asked before a layer runs.
 
 The terms of `peak` follow what is held at once while a call is opened (`collecting.py`, `traces.py`, `engine.py`,
 `cells/cell.py`); tests/wheel/test_memory.py measures them in processes of their own. n stands for one number for each

@@ -1,4 +1,4 @@
-"""The order in which the layouts are tried on arrays known by name and shape alone."""
+"""Which layouts are asked, in this order, for recurrent layers among arrays known by name and shape alone."""
 
 from __future__ import annotations
 

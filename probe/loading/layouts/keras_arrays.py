@@ -1,4 +1,4 @@
-"""Turns the arrays of one Keras layer into torch's order: gates, transposition, biases, the CuDNN layout.
+"""From the arrays of one Keras layer and direction to a plan: order, transposition, biases, CuDNN's layout.
 
 Keras's matrices are (input, gates x units); LSTM's gates are i f c o, a GRU's z r h. Reference: Keras 3, layers/rnn;
 tf_keras 2, saving/legacy/hdf5_format.py, `_convert_rnn_weights`, for CuDNN's.
