@@ -1,4 +1,4 @@
-"""`ProbeError`, the only exception that the library raises, and the sentence for a name that does not exist."""
+"""The one exception that the library raises, and the sentence that its messages share."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The style of all figures, and the pictures that several questions share."""
+"""How figures look, and the pictures that several questions share."""

@@ -1,1 +1,1 @@
-"""Questions about any recurrent network: `measure` returns a table, `draw` makes a picture of it."""
+"""Questions about any recurrent network: `measure` makes the table, `draw` makes the picture from it."""
