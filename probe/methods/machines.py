@@ -1,4 +1,4 @@
-"""`Machine`: runs a model from any state of its recurrent layer, and reads its answer.
+"""A model as a machine: the state that its recurrent layer hands on, what an input does to it, what is read off it.
 
 Where a model's answer depends on the past through one layer's state alone, every experiment on that state can be run
 from the state itself: nothing before it is computed again, and all states of all prefixes can be tried.

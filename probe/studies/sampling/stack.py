@@ -1,4 +1,4 @@
-"""Runs a stack of layers from any state of all its layers."""
+"""A stack of layers as a machine: its state is that of all layers, so that nothing below stays as it was."""
 
 from __future__ import annotations
 

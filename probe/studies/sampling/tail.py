@@ -1,4 +1,4 @@
-"""Runs the end of each sequence from any state, up to the layer that the readout reads."""
+"""The end of each sequence as a machine: the layers up to the one that the readout reads, run from any state."""
 
 from __future__ import annotations
 
