@@ -1,4 +1,4 @@
-"""The command line of the analyses: `python -m analyses` and `python -m analyses.NAME`."""
+"""The command line of the analyses: `python -m analyses`."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from pathlib import Path
 import cyclopts
 
 from models.train import MOST, Whole, parse_seeds
+from probe.errors import unknown
+
+from . import QUESTIONS
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 OUT = Path("build/findings/counter")
 
 
-def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
     """Answer questions about the counter from the command line.
 
     Args:
-        names: modules of `analyses`.
-        program: what the help calls the command.
         arguments: words of the command line, or None for the program's own.
 
     Returns:
         The exit code: 0, 1 where something could not be read or written, 2 for wrong usage, 130 for Ctrl-C.
     """
-    app = cyclopts.App(name=program, help_format="plaintext", version_flags=[])
+    app = cyclopts.App(name="python -m analyses", help_format="plaintext", version_flags=[])
 
     @app.default
     def answer(
-        *,
+        *names: str,
         out: Path | None = None,
         checkpoint: Path | None = None,
         here: Path | None = None,
@@ -44,6 +45,7 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
         Without --checkpoint and --recipe the answers are made from the measurements of the study's networks.
 
         Args:
+            names: questions, such as single-units; default: all.
             out: folder that gets a folder for each question; default build/findings/counter.
             checkpoint: folder of one counter, trained here or elsewhere, which is measured in their place.
             here: folder of a counter that was trained here, to be shown among the study's networks.
@@ -54,6 +56,13 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
             jobs: how many processes measure or answer at a time, each on one thread.
             cluster: with --recipe, address of a dask scheduler whose workers measure; they must see the same folders.
         """
+        asked = [name.replace("-", "_") for name in names]
+        strange = [name for name, question in zip(names, asked, strict=True) if question not in QUESTIONS]
+        if strange:
+            listed = [name.replace("_", "-") for name in QUESTIONS]
+            sys.stderr.write(f"error: {unknown('question', strange[0], listed)}\n")
+            return USAGE
+        questions = [name for name in QUESTIONS if name in asked] or QUESTIONS
         fault = _fault(checkpoint=checkpoint, here=here, recipe=recipe, seeds=seeds, measured=measured)
         fault = fault or _fault_of_workers(jobs, cluster, recipe=recipe, out=out)
         if fault is not None:
@@ -64,9 +73,9 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
 
         if recipe is not None:
             chosen = parse_seeds(seeds or "") or None
-            return _said(lambda: answering.measure(names, recipe, chosen, measured, jobs=jobs, cluster=cluster))
+            return _said(lambda: answering.measure(questions, recipe, chosen, measured, jobs=jobs, cluster=cluster))
         return _said(
-            lambda: answering.answer(names, out or OUT, jobs, measured=measured, checkpoint=checkpoint, here=here)
+            lambda: answering.answer(questions, out or OUT, jobs, measured=measured, checkpoint=checkpoint, here=here)
         )
 
     return _ran(app, arguments)

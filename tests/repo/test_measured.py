@@ -334,7 +334,7 @@ def test_a_damaged_part_is_measured_anew(tmp_path: Path) -> None:
     assert path.read_bytes() == good
 
 
-#: `python -m analyses.accuracy`, which is slow to put its second file into place.
+#: `python -m analyses accuracy`, which is slow to put its second file into place.
 SLOW = """
 import os, sys, time
 from analyses import command
@@ -348,7 +348,7 @@ def slow(*paths):
     placed.append(replace(*paths))
 
 os.replace = slow
-sys.exit(command.run(["accuracy"], "python -m analyses.accuracy", sys.argv[1:]))
+sys.exit(command.run(["accuracy", *sys.argv[1:]]))
 """
 
 
@@ -369,7 +369,7 @@ def test_killed_in_the_middle_and_run_again_it_leaves_what_an_uninterrupted_run_
     assert left.startswith(".seed-1.csv.xz.")
     assert good == "seed-0.csv.xz"
     for folder, done in ((killed, 2), (whole, 3), (killed, 0)):
-        assert command.run(["accuracy"], "test", [*words, str(folder)]) == 0
+        assert command.run(["accuracy", *words, str(folder)]) == 0
         assert capsys.readouterr().out == f"{folder}: {done} of 3 groups of counter measured, {3 - done} were there\n"
     files = [{path.name: path.read_bytes() for path in folder.rglob("*.*")} for folder in (killed, whole)]
     assert files[0] == files[1]
