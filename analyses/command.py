@@ -57,13 +57,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             cluster: with --recipe, address of a dask scheduler whose workers measure; they must see the same folders.
         """
         asked = [name.replace("-", "_") for name in names]
-        strange = [name for name, question in zip(names, asked, strict=True) if question not in QUESTIONS]
-        if strange:
-            listed = [name.replace("_", "-") for name in QUESTIONS]
-            sys.stderr.write(f"error: {unknown('question', strange[0], listed)}\n")
-            return USAGE
         questions = [name for name in QUESTIONS if name in asked] or QUESTIONS
-        fault = _fault(checkpoint=checkpoint, here=here, recipe=recipe, seeds=seeds, measured=measured)
+        fault = _fault_of_names(names)
+        fault = fault or _fault(checkpoint=checkpoint, here=here, recipe=recipe, seeds=seeds, measured=measured)
         fault = fault or _fault_of_workers(jobs, cluster, recipe=recipe, out=out)
         if fault is not None:
             sys.stderr.write(f"error: {fault}\n")
@@ -103,6 +99,12 @@ def _said(work: Callable[[], list[str]]) -> int:
         return FAILED
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
+
+
+def _fault_of_names(names: Sequence[str]) -> str | None:
+    """Return what is wrong with the names of questions, if anything is."""
+    strange = [name for name in names if name.replace("-", "_") not in QUESTIONS]
+    return unknown("question", strange[0], [name.replace("_", "-") for name in QUESTIONS]) if strange else None
 
 
 def _fault(

@@ -87,7 +87,7 @@ def _on_cluster(
     try:
         from distributed import Client, KilledWorker
     except ImportError as error:
-        raise ProbeError("A cluster needs dask. Install it with `pip install 'rnn-probe[cluster]'`.") from error
+        raise ProbeError("A cluster needs dask. Install it with `pip install dask distributed`.") from error
     told = "Give the address that `dask scheduler` prints, such as tcp://host:8786."
     if not address.rpartition(":")[2].isdecimal():  # dask's client would wait a minute over it
         raise ProbeError(f"The cluster's address is {address!r}, which names no port. {told}")
