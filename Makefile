@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml
 	test -f $@ || $(PYTHON) -m venv --clear $(VENV)
 	rm -f $@
 	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
-	$(PY) -m pip install --quiet --editable . --group dev
+	$(PY) -m pip install --quiet --editable '.[all]' --group dev
 	touch $@
 
 train: $(VENV)/.installed  ## train seed 0 of the counter into build/models/counter

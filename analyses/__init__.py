@@ -1,6 +1,6 @@
 """Our own study of the counter: one module asks one question of the committed networks.
 
-Run all of them with `python -m analyses`, one with `python -m analyses.NAME`. Not part of the wheel.
+Run all of them with `python -m analyses`, one with `python -m analyses NAME`. Not part of the wheel.
 """
 
 #: In the order in which a page tells them.

@@ -1,9 +1,8 @@
-"""Answers every question: `python -m analyses`."""
+"""Answers questions: `python -m analyses`."""
 
 import sys
 
-from . import QUESTIONS
 from .command import run
 
 if __name__ == "__main__":
-    sys.exit(run(QUESTIONS, "python -m analyses"))
+    sys.exit(run())

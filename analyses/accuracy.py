@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -154,9 +153,3 @@ def _misread(networks: Sequence[Network], counts: np.ndarray) -> pd.DataFrame:
         for name, row in zip(names, wrong, strict=True):
             rows.append(measurement("accuracy", "misread", network, float(given[row]), units=name))
     return tabulate(rows)
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["accuracy"], "python -m analyses.accuracy"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -163,9 +162,3 @@ EXTENT = (
     "Trained networks are searched at all steps with ranks 1 to 6, the others after seven bits with rank 2. Every "
     "search has 400 steps of 192 pairs. Left out are networks whose answer is no count: untrained heads, templates."
 )
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["alignment"], "python -m analyses.alignment"))

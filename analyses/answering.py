@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -81,7 +82,7 @@ def answer(
     checkpoint: Path | None = None,
     here: Path | None = None,
 ) -> list[str]:
-    """Answer questions about the study's networks or one checkpoint, write the findings, and return what was written.
+    """Answer questions about the study's networks or one checkpoint, write the findings, and return what they say.
 
     Args:
         names: questions; where it is all of them, what is read across them is written too.
@@ -117,14 +118,29 @@ def answer(
         found[name] = import_module(f"analyses.{name}").find(dict(found))
     for name in [name for name in found if name not in names]:
         found[name].write(out / name)
-    written = [*found]
+    lines = [line for finding in found.values() for line in told(finding, out / finding.question)]
     if whole and checkpoint is None:
-        written.append(explored.write(out, networks, explored.drifts_of(found), here).name)
-    lines = [f"{out / name} {_size(out / name)} bytes" for name in written]
+        lines.append(str(explored.write(out, networks, explored.drifts_of(found), here)))
     if len(names) > 1:
-        together = merged.write(out, list(found.values()))
-        lines.append(f"{together} {together.stat().st_size} bytes")
+        lines.append(str(merged.write(out, list(found.values()))))
     return lines
+
+
+def told(finding: Finding, folder: Path) -> list[str]:
+    """Return what a finding says, a line each: its answer, its verdicts, and where its figures lie.
+
+    Args:
+        finding: whose.
+        folder: where it was written.
+    """
+    verdicts = [claim.verdict for claim in finding.claims]
+    counted = ", ".join(f"{number} {verdict}" for verdict, number in Counter(verdicts).items())
+    return [
+        f"{finding.question.replace('_', '-')}: {finding.notes['answer']}",
+        f"  {counted or 'no rule to judge'}",
+        *(f"    {claim.rule.key:<4} {claim.verdict}" for claim in finding.claims),
+        *(f"  {folder / 'figures' / figure.name}.svg" for figure in finding.figures),
+    ]
 
 
 def _find(name: str, networks: Sequence[Network], table: pd.DataFrame | None, folder: Path) -> Finding:
@@ -134,10 +150,6 @@ def _find(name: str, networks: Sequence[Network], table: pd.DataFrame | None, fo
     finding: Finding = module.find(networks, module.measure(networks) if table is None else table)
     finding.write(folder)
     return finding
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _refuse_others(folder: Path) -> None:

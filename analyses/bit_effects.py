@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -94,9 +93,3 @@ def _otherwise(table: pd.DataFrame) -> str:
         else ""
     )
     return f"A counter that adds one each time has the deviation of the planted one: {own:.2f}.{rounded}"
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["bit_effects"], "python -m analyses.bit_effects"))

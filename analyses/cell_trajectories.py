@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -79,9 +78,3 @@ def _largest(correlation: pd.DataFrame) -> str:
     middle = largest.groupby(level="subject").median()
     parts = [f"{middle[subject]:.2f} in {subject} networks" for subject in ("trained", "untrained")]
     return f"The cell that follows the count best has a median |r| within steps of {' and '.join(parts)}."
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["cell_trajectories"], "python -m analyses.cell_trajectories"))

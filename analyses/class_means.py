@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -91,9 +90,3 @@ def _answer(table: pd.DataFrame) -> str:
             else f" Recurrent weights that were never trained, with a fitted readout, keep {twins.median():.1%}."
         )
     return sentence
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["class_means"], "python -m analyses.class_means"))

@@ -1,4 +1,4 @@
-"""The command line of the analyses: `python -m analyses` and `python -m analyses.NAME`."""
+"""The command line of the analyses: `python -m analyses`."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from pathlib import Path
 import cyclopts
 
 from models.train import MOST, Whole, parse_seeds
+from probe.errors import unknown
+
+from . import QUESTIONS
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 OUT = Path("build/findings/counter")
 
 
-def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
     """Answer questions about the counter from the command line.
 
     Args:
-        names: modules of `analyses`.
-        program: what the help calls the command.
         arguments: words of the command line, or None for the program's own.
 
     Returns:
         The exit code: 0, 1 where something could not be read or written, 2 for wrong usage, 130 for Ctrl-C.
     """
-    app = cyclopts.App(name=program, help_format="plaintext", version_flags=[])
+    app = cyclopts.App(name="python -m analyses", help_format="plaintext", version_flags=[])
 
     @app.default
     def answer(
-        *,
+        *names: str,
         out: Path | None = None,
         checkpoint: Path | None = None,
         here: Path | None = None,
@@ -44,6 +45,7 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
         Without --checkpoint and --recipe the answers are made from the measurements of the study's networks.
 
         Args:
+            names: questions, such as single-units; default: all.
             out: folder that gets a folder for each question; default build/findings/counter.
             checkpoint: folder of one counter, trained here or elsewhere, which is measured in their place.
             here: folder of a counter that was trained here, to be shown among the study's networks.
@@ -54,7 +56,10 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
             jobs: how many processes measure or answer at a time, each on one thread.
             cluster: with --recipe, address of a dask scheduler whose workers measure; they must see the same folders.
         """
-        fault = _fault(checkpoint=checkpoint, here=here, recipe=recipe, seeds=seeds, measured=measured)
+        asked = [name.replace("-", "_") for name in names]
+        questions = [name for name in QUESTIONS if name in asked] or QUESTIONS
+        fault = _fault_of_names(names)
+        fault = fault or _fault(checkpoint=checkpoint, here=here, recipe=recipe, seeds=seeds, measured=measured)
         fault = fault or _fault_of_workers(jobs, cluster, recipe=recipe, out=out)
         if fault is not None:
             sys.stderr.write(f"error: {fault}\n")
@@ -64,9 +69,9 @@ def run(names: Sequence[str], program: str, arguments: Sequence[str] | None = No
 
         if recipe is not None:
             chosen = parse_seeds(seeds or "") or None
-            return _said(lambda: answering.measure(names, recipe, chosen, measured, jobs=jobs, cluster=cluster))
+            return _said(lambda: answering.measure(questions, recipe, chosen, measured, jobs=jobs, cluster=cluster))
         return _said(
-            lambda: answering.answer(names, out or OUT, jobs, measured=measured, checkpoint=checkpoint, here=here)
+            lambda: answering.answer(questions, out or OUT, jobs, measured=measured, checkpoint=checkpoint, here=here)
         )
 
     return _ran(app, arguments)
@@ -94,6 +99,12 @@ def _said(work: Callable[[], list[str]]) -> int:
         return FAILED
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
+
+
+def _fault_of_names(names: Sequence[str]) -> str | None:
+    """Return what is wrong with the names of questions, if anything is."""
+    strange = [name for name in names if name.replace("-", "_") not in QUESTIONS]
+    return unknown("question", strange[0], [name.replace("_", "-") for name in QUESTIONS]) if strange else None
 
 
 def _fault(

@@ -259,9 +259,10 @@ def rules_first_used() -> dict[str, str]:
 def provenance(question: str, studied: Sequence[Network]) -> dict[str, object]:
     """Return what a finding was made from: no clock, no path, so that reruns give the same bytes."""
     given = any(network.checkpoint for network in studied if isinstance(network, Studied))
+    name = f" {question.replace('_', '-')}" if question in QUESTIONS else ""
     option = " --checkpoint DIR" if given else ""
     return {
-        "command": f"python -m analyses.{question}{option}",
+        "command": f"python -m analyses{name}{option}",
         "rnn-probe": version("rnn-probe"),
         "weights": {network.name: weights_digest(network.model) for network in studied},
         "rules_first_used": rules_first_used(),

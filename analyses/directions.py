@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -101,9 +100,3 @@ def _support(wide: pd.DataFrame) -> str:
     total = own["network"].nunique()
     listed = ", ".join(f"{_named(kind)} in {far.get(kind, 0)} of {total}" for kind in own["kind"].unique())
     return f"States put in lie more than {FAR:g} count spacings from every natural one, in the median pair: {listed}."
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["directions"], "python -m analyses.directions"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -147,9 +146,3 @@ def _otherwise(table: pd.DataFrame) -> str:
         "for each count among the starts. Holding on a 0 is no sign of counting by itself: "
         f"{(twins <= BOUND).sum()} of {len(twins)} untrained twins do, since their answers hold on everything."
     )
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["dynamics"], "python -m analyses.dynamics"))

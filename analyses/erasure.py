@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -104,9 +103,3 @@ def _answer(medians: pd.DataFrame) -> str:
         f"the count projected out it is {own['projected_accuracy']:.1%}, with two random ones "
         f"{own['random_projected_accuracy']:.1%}.{twin}"
     )
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["erasure"], "python -m analyses.erasure"))

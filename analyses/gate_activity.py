@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -79,9 +78,3 @@ def _alt_saturation(saturation: pd.DataFrame) -> str:
         for subject, gate in dict.fromkeys((key[0], key[1]) for key in means.index)
     ]
     return f"Mean share of saturated values. {'; '.join(parts).capitalize()}."
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["gate_activity"], "python -m analyses.gate_activity"))

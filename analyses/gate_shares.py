@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -142,9 +141,3 @@ def _otherwise(table: pd.DataFrame) -> str:
         "In the planted counter, whose gates stand open whatever comes, the candidate's share is "
         f"{written:.2f} and frozen gates answer {constant:.0%} right."
     )
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["gate_shares"], "python -m analyses.gate_shares"))

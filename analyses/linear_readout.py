@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -159,9 +158,3 @@ def _idle(table: pd.DataFrame) -> str:
         f"{value['between_concept_share', 'planted/ones-alone']:.2f}. A low value therefore does not mean that there "
         "is no counter, only that it is not all there is."
     )
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["linear_readout"], "python -m analyses.linear_readout"))

@@ -35,7 +35,7 @@ import pandas as pd
 
 from models.checkpoints import weights_digest
 from models.counter import Coded
-from models.locks import locked
+from models.parallel import locked
 from probe import ProbeError
 from probe.evidence.measurements import COLUMNS, Network
 from probe.storage.files import write_atomically

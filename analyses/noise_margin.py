@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -82,9 +81,3 @@ def _answer(table: pd.DataFrame) -> str:
 def _otherwise(table: pd.DataFrame) -> str:
     own = table[(table["network"] == "planted/ones") & (table["metric"] == "noisy_accuracy")]["value"].item()
     return f"A sum in a single cell, with nothing to correct it, would answer as the planted counter does: {own:.0%}."
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["noise_margin"], "python -m analyses.noise_margin"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -147,9 +146,3 @@ def _excess(table: pd.DataFrame) -> DataFigure:
         "balance: a drift means something only where the ones explain the answers.",
         data=excess[["subject", "network", "seed", "units", "value"]].rename(columns={"units": "length"}),
     )
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["other_lengths"], "python -m analyses.other_lengths"))

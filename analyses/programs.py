@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -132,9 +131,3 @@ def _otherwise(table: pd.DataFrame) -> str:
         else ""
     )
     return f"The planted counter of ones answers as its program in {shares['planted/ones', 'ones']:.0%}.{fair}"
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["programs"], "python -m analyses.programs"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -97,9 +96,3 @@ def _otherwise(table: pd.DataFrame) -> str:
         "ones that remember the order of the bits pull runs to the wrong count. A low number therefore does not "
         "show that no count is held; a high one shows that nothing else is needed."
     )
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["quantised_states"], "python -m analyses.quantised_states"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -144,9 +143,3 @@ def _otherwise(table: pd.DataFrame) -> str:
         f"The planted counter of ones is its own law ({planted['law_r_squared']:.0%}) and its own recurrence "
         f"({planted['affine_unseen_agreement']:.0%} of its answers on longer strings){fair}."
     )
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["reduced_models"], "python -m analyses.reduced_models"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -92,9 +91,3 @@ def _answer(table: pd.DataFrame) -> str:
 def _otherwise(table: pd.DataFrame) -> str:
     own = table[(table["network"] == "planted/ones") & (table["signal"] == "cell_state")]
     return f"A sum that stays in its cell gives the share of the planted counter: {own['value'].item():.2f}."
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["routes"], "python -m analyses.routes"))

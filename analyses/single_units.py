@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -101,9 +100,3 @@ def _otherwise(drawn: pd.DataFrame) -> str:
     planted = drawn[drawn["network"] == "planted/ones"].set_index("metric")["value"]
     values = ", ".join(f"{planted[rule.metric]:.2f}" for rule in RULES)
     return f"Had a cell held a running count, the three numbers would be those of the planted counter: {values}."
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["single_units"], "python -m analyses.single_units"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -117,9 +116,3 @@ def _example(network: Network) -> str:
         f"answers {found.after_cell:.0f}; with the whole state {found.after_whole:.0f}. The spliced string "
         f"{spliced} has {found.target:.0f} ones; the bare network answers {found.of_spliced:.0f} to it."
     )
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["state_patching"], "python -m analyses.state_patching"))

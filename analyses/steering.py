@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -97,9 +96,3 @@ def _support(table: pd.DataFrame) -> str:
     return (
         f"Pushed states lie this many count spacings from the nearest natural one, in the median: {', '.join(parts)}."
     )
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["steering"], "python -m analyses.steering"))

@@ -45,7 +45,7 @@ def find(
             f"--here places a network by rules, and {', '.join(questions)} has none. Leave --here out, or ask a "
             "question with rules."
         )
-    networks = [network for network in common.networks_of(checkpoint) if network.subject != "planted"]
+    networks = common.pick(common.networks_of(checkpoint), "trained")
     here = {name: import_module(f"analyses.{name}").measure(networks) for name in questions}
     among = among or study.judged_material(questions, folder)[1]
     seed = networks[0].seed

@@ -58,7 +58,7 @@ def find(folder: Path | None = None) -> Finding:
             )
     ready = [rule for rule in RULES if rule.metric in set(judged["metric"])]
     claims = judge(judged, ready, family=common.family())
-    provenance = common.provenance(QUESTION, networks) | {"command": "python -m analyses"}
+    provenance = common.provenance(QUESTION, networks)
     return Finding(QUESTION, TITLE, judged, claims, tuple(figures), provenance, notes)
 
 

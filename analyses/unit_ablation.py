@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -100,9 +99,3 @@ def _answer(table: pd.DataFrame) -> str:
         f"for {costly.median():.0f} units of the median network ({costly.min():.0f} to {costly.max():.0f}), and "
         f"{enough.median():.0f} units, chosen one after the other, are needed for nine answers in ten."
     )
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["unit_ablation"], "python -m analyses.unit_ablation"))

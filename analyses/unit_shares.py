@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -109,9 +108,3 @@ def _readout(table: pd.DataFrame) -> str:
 def _otherwise(table: pd.DataFrame) -> str:
     own = table[(table["network"] == "planted/ones") & (table["metric"] == "largest_unit_share")]
     return f"Had one unit carried the count, its share would be the planted counter's: {own['value'].item():.2f}."
-
-
-if __name__ == "__main__":
-    from .command import run
-
-    sys.exit(run(["unit_shares"], "python -m analyses.unit_shares"))

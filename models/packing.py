@@ -18,7 +18,7 @@ from . import zoo
 from .checkpoints import CONFIG, save, weights_digest
 from .data import described_strings
 from .describe import floor, misread_strings
-from .locks import locked
+from .parallel import locked
 from .recipes import Recipe
 from .recipes import recipe as find_recipe
 from .state import STATE

@@ -1,6 +1,6 @@
-"""One function over many arguments: here, in worker processes, or on a cluster; one thread each.
+"""One function over many arguments: here, in worker processes, or on a cluster; one process a folder.
 
-The results are the same everywhere: each call stands alone, and a small network is summed on one thread.
+The results are the same everywhere: each call stands alone, and sums a small network on one thread.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any, TypeVar, cast
+
+from filelock import FileLock, Timeout
 
 from probe.errors import ProbeError
 
 Result = TypeVar("Result")
 #: Seconds between two looks of a worker at whether its parent lives.
 LOOK_EVERY = 0.2
+#: Seconds to wait for another process: one whose parent was killed lets go within `LOOK_EVERY`.
+PATIENCE = 5.0
 #: Seconds within which a cluster must answer.
 CONNECT_WITHIN = 10
 _watched = threading.Event()
@@ -82,7 +87,7 @@ def _on_cluster(
     try:
         from distributed import Client, KilledWorker
     except ImportError as error:
-        raise ProbeError("A cluster needs dask. Install it with `pip install 'rnn-probe[cluster]'`.") from error
+        raise ProbeError("A cluster needs dask. Install it with `pip install dask distributed`.") from error
     told = "Give the address that `dask scheduler` prints, such as tcp://host:8786."
     if not address.rpartition(":")[2].isdecimal():  # dask's client would wait a minute over it
         raise ProbeError(f"The cluster's address is {address!r}, which names no port. {told}")
@@ -167,3 +172,31 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, doing: str = "training") -> Iterator[None]:
+    """Hold a folder, which is made if it is missing; the system lets go when the process ends, however it ends.
+
+    Two processes in one folder would take away each other's half-written files.
+
+    Args:
+        folder: which; `.lock` in it stays there.
+        doing: what is done in it, for the message to another process.
+
+    Raises:
+        ProbeError: the folder cannot be made or written, or another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder / ".lock").acquire(timeout=PATIENCE)
+    except Timeout as error:
+        raise ProbeError(
+            f"Another process is {doing} in {str(folder)!r}. Wait until it is done, or give another folder."
+        ) from error
+    except OSError as error:
+        raise ProbeError(
+            f"Cannot write {str(folder)!r}: {error.strerror or error}. Give a folder that can be written."
+        ) from error
+    with held:
+        yield

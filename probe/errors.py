@@ -1,9 +1,10 @@
-"""The one exception that the library raises, and the sentence that its messages share."""
+"""The one exception that the library raises, and the sentences that its messages share."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib import import_module
 
 
 class ProbeError(Exception):
@@ -32,3 +33,23 @@ def unknown(kind: str, given: object, allowed: Iterable[object]) -> str:
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     listed = ", ".join(repr(name) for name in names) if names else "none"
     return f"There is no {kind} {str(given)!r}; there is {listed}.{hint}"
+
+
+def require(what: str, extra: str, *libraries: str) -> None:
+    """Import libraries that an extra of this package brings.
+
+    Args:
+        what: needs them, as the beginning of a sentence.
+        extra: brings them, such as `study`.
+        libraries: as code imports them.
+
+    Raises:
+        ProbeError: one of them cannot be imported.
+    """
+    for library in libraries:
+        try:
+            import_module(library)
+        except ImportError as error:
+            raise ProbeError(
+                f"{what} needs {library}, which is not installed: pip install 'rnn-probe[{extra}]'."
+            ) from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError
+from ..errors import ProbeError, require
 from ..storage import digests
 from ..storage.damaged import ERRORS
 from ..storage.files import as_path, read_bytes, write_atomically
@@ -137,6 +137,7 @@ class Finding:
         Raises:
             ProbeError: a file is missing, damaged, or was changed after it was written.
         """
+        require("Finding.read", "study", "pandas")
         import pandas as pd
 
         folder = as_path(folder)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError
+from ..errors import ProbeError, require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +114,7 @@ def measurement(
 
 def tabulate(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return rows as one table with the fixed columns; seed and step are missing where they do not apply."""
+    require("A table of measurements", "study", "pandas")
     import pandas as pd
 
     table = pd.DataFrame(list(rows), columns=list(COLUMNS))

@@ -253,21 +253,6 @@ def _counted(archive: zipfile.ZipFile) -> int | None:
     return None if counted == _MANY else counted
 
 
-def not_installed(path: Path, what: str, package: str, extra: str) -> ProbeError:
-    """Return the error of a file whose reader is not installed.
-
-    Args:
-        path: the file.
-        what: it is, such as `an ONNX model`.
-        package: that reads it.
-        extra: of ours, that brings the package.
-    """
-    return ProbeError(
-        f"{str(path)!r} is {what}, which {package} reads, and {package} is not installed: pip install "
-        f"'rnn-probe[{extra}]'."
-    )
-
-
 def file_bytes(path: Path, budget: Budget) -> bytes:
     """Return the bytes of a file that is not too large."""
     check_regular(path)

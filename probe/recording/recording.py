@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..errors import ProbeError, unknown
+from ..errors import ProbeError, require, unknown
 from ..recurrent.signals import Signal, as_signal
 
 if TYPE_CHECKING:
@@ -179,7 +179,11 @@ class Recording:
 
         Each node holds its signals with dims (batch, time, unit); `time` carries the step's index. A signal of
         another width than the first one (a projected hidden state) has a unit axis of its own.
+
+        Raises:
+            ProbeError: xarray is not installed, or the recording holds no layer.
         """
+        require("Recording.to_xarray", "tables", "xarray", "pandas")
         import xarray as xr
 
         self._require_parts()
@@ -202,7 +206,12 @@ class Recording:
         return list(self.steps or range(next(iter(part.signals.values())).shape[1]))
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a tidy table: layer, call, batch, step, unit and a column a signal; padding is left out."""
+        """Return a tidy table: layer, call, batch, step, unit and a column a signal; padding is left out.
+
+        Raises:
+            ProbeError: pandas is not installed, or the recording holds no layer.
+        """
+        require("Recording.to_frame", "tables", "pandas")
         import pandas as pd
 
         self._require_parts()

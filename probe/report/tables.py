@@ -10,13 +10,14 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from urllib.parse import quote
-
-import pandas as pd
 
 from ..errors import ProbeError, unknown
 from .inline import CodeSpan, Inline, Link, Strong, Verdict, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Cell = str | int | float | bool | None | tuple[float, float] | Strong | CodeSpan | Link | Verdict
 MINUS = "\N{MINUS SIGN}"
@@ -66,7 +67,7 @@ class Table:
     kind: ClassVar[str] = "table"
 
     def __post_init__(self) -> None:
-        if isinstance(self.rows, pd.DataFrame):
+        if hasattr(self.rows, "columns"):
             raise ProbeError(
                 "The rows of a table are rows of cells; a DataFrame's are Table.from_frame(frame, caption)."
             )
@@ -213,6 +214,8 @@ def _cell(value: object) -> Cell:
         if len(value) == 2 and all(isinstance(part, (int, float)) for part in value):
             return (float(value[0]), float(value[1]))
         return str(value)
+    import pandas as pd
+
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     item = getattr(value, "item", None)

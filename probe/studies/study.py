@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError
+from ..errors import ProbeError, require
 from .definition.concepts import Concept
 from .definition.readouts import Readout
 
@@ -111,6 +111,7 @@ class Study:
         Raises:
             ProbeError: something that was given does not fit, or the folder holds another study's answers.
         """
+        require("Study.run", "study", "pandas", "scipy", "sklearn", "matplotlib", "seaborn")
         from .run import run
 
         return run(self, folder, overwrite=overwrite, progress=progress)

@@ -117,7 +117,7 @@ def main(place: Path) -> int:
         import_module(f"analyses.{question}").find(networks(), measured).write(place / "findings" / question)
     checkpoint = unpack("hidden-3", 0, place / "seed-0")
     with short_searches(), mock.patch.object(planted, "battery", return_value={"ones": ONES, "ones-alone": ALONE}):
-        return command.run(QUESTIONS, "battery", ["--checkpoint", str(checkpoint), "--out", str(place / "battery")])
+        return command.run(["--checkpoint", str(checkpoint), "--out", str(place / "battery")])
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def test_provenance_names_version_weights_and_command_without_clock_or_path(find
     """Anyone can rebuild the finding, and two machines' findings do not differ by where they lie."""
     finding = probe.Finding.read(findings / name)
     origin = finding.provenance
-    assert origin["command"] == f"python -m analyses.{name}"
+    assert origin["command"] == f"python -m analyses {name.replace('_', '-')}"
     assert origin["rnn-probe"] == version("rnn-probe")
     digests = zoo.read_table("counter")["networks"][0]["sha256"]
     assert origin["weights"]["counter/seed-0"] == digests["model"]
@@ -235,7 +235,7 @@ def test_one_checkpoint_is_studied_with_its_twins(tmp_path: Path):
         with torch.no_grad():
             wrong = answer(network.model(common.STRINGS)) != common.COUNTS[:, -1]
         assert float(wrong.double().mean()) < most
-    assert common.provenance("accuracy", code)["command"] == "python -m analyses.accuracy --checkpoint DIR"
+    assert common.provenance("accuracy", code)["command"] == "python -m analyses accuracy --checkpoint DIR"
     elsewhere = common.networks_of(folders["tf1"])
     assert [network.subject for network in elsewhere] == ["trained", "untrained", "readout", "planted", "planted"]
     again = common.networks_of(folders["tf1"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from models.recipes import recipe
 from models.training import initialise
 from tests.repo import asked_once
 
+REPOSITORY = Path(__file__).parents[2]
 KEYS = {"key", "statement", "metric", "definition", "source", "rule", "value", "interval", "n", "null", "untrained"}
 KEYS |= {"planted", "verdict", "rule_first_used", "changed_after_measuring"}
 
@@ -36,7 +39,10 @@ def test_a_checkpoint_without_first_weights_is_asked_everything() -> None:
     ]
     for finding in (found[name] for name in QUESTIONS):
         assert {"template", "other"}.isdisjoint(finding.measurements["subject"])
-        assert finding.provenance["command"] == f"python -m analyses.{finding.question} --checkpoint DIR"
+        assert (
+            finding.provenance["command"]
+            == f"python -m analyses {finding.question.replace('_', '-')} --checkpoint DIR"
+        )
 
 
 def test_one_checkpoint_decides_nothing_but_checks() -> None:
@@ -64,7 +70,7 @@ def test_tensorflows_checkpoint_is_studied_alone_by_several_processes(tmp_path: 
     """Its findings are about it, its planted controls and nothing else."""
     checkpoint, out = unpack("tf1", 0, tmp_path / "tf1"), tmp_path / "out"
     words = ["--checkpoint", str(checkpoint), "--out", str(out), "--jobs", "2"]
-    assert command.run(["accuracy", "bit_effects"], "battery", words) == 0
+    assert command.run(["accuracy", "bit-effects", *words]) == 0
     found = probe.Finding.read(out / "bit_effects")
     networks = found.measurements[["subject", "network"]].drop_duplicates()
     assert networks["subject"].tolist() == ["trained", "readout", "planted", "planted"]
@@ -95,12 +101,30 @@ def test_options_that_do_not_go_together_are_wrong_usage(
     words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is said in one line, before anything is computed."""
-    assert command.run(["accuracy"], "battery", [*words, "--out", str(tmp_path / "out")]) == command.USAGE
+    assert command.run(["accuracy", *words, "--out", str(tmp_path / "out")]) == command.USAGE
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_is_no_question_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message lists the questions and the nearest one, before torch is loaded."""
+    assert command.run(["accuracy", "singel-units"]) == command.USAGE
+    error = capsys.readouterr().err
+    assert error.startswith("error: There is no question 'singel-units'; there is 'accuracy', 'single-units', ")
+    assert error.endswith("Did you mean 'single-units'?\n")
+    assert all(repr(name.replace("_", "-")) in error for name in QUESTIONS)
+
+
+@pytest.mark.parametrize("word", ["--help", "singel-units"])
+def test_help_and_wrong_names_need_no_torch(word: str) -> None:
+    """They are answered at once."""
+    code = f"import sys; from analyses.command import run; run([{word!r}]); sys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
+    )
 
 
 def test_the_command_fails_in_one_line_and_leaves_other_peoples_files(
@@ -109,18 +133,18 @@ def test_the_command_fails_in_one_line_and_leaves_other_peoples_files(
     """A folder that is no finding is not written into; a missing network and recipe are named; wrong usage is 2."""
     (tmp_path / "accuracy").mkdir()
     (tmp_path / "accuracy" / "mine.txt").write_text("mine")
-    assert command.run(["accuracy"], "test", ["--out", str(tmp_path)]) == command.FAILED
+    assert command.run(["accuracy", "--out", str(tmp_path)]) == command.FAILED
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert "is no finding" in error
     assert [path.name for path in (tmp_path / "accuracy").iterdir()] == ["mine.txt"]
     gone = ["--checkpoint", str(tmp_path / "gone"), "--out", str(tmp_path / "o")]
-    assert command.run(["accuracy"], "test", gone) == command.FAILED
+    assert command.run(["accuracy", *gone]) == command.FAILED
     assert "gone" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
-    assert command.run(["accuracy"], "test", ["--recipe", "conter", "--measured", str(tmp_path)]) == command.FAILED
+    assert command.run(["accuracy", "--recipe", "conter", "--measured", str(tmp_path)]) == command.FAILED
     assert "Did you mean 'counter'" in capsys.readouterr().err
-    assert command.run(["accuracy"], "test", ["--ouut", "x"]) == command.USAGE
-    assert command.run(["accuracy"], "test", ["--jobs", "1.5"]) == command.USAGE
-    assert command.run(["accuracy"], "test", ["--help"]) == 0
+    assert command.run(["accuracy", "--ouut", "x"]) == command.USAGE
+    assert command.run(["accuracy", "--jobs", "1.5"]) == command.USAGE
+    assert command.run(["accuracy", "--help"]) == 0

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Quick tests that load the package, its data files and its entry point.
-QUICK = ("test_import_is_light.py", "test_files.py", "test_signals.py", "test_edit_errors.py")
+QUICK = ("test_bare.py", "test_import_is_light.py", "test_files.py", "test_signals.py", "test_edit_errors.py")
 
 
 @pytest.fixture(scope="module")

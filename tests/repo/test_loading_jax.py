@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,15 +217,8 @@ def test_a_damaged_file_of_flax_is_refused(content: bytes, tmp_path: Path) -> No
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without msgpack the error says how to get it."""
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **named: Any) -> Any:
-        if name == "msgpack":
-            raise ImportError(name)
-        return real(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ProbeError, match=r"msgpack is not installed: pip install 'rnn-probe\[flax\]'"):
+    monkeypatch.setitem(sys.modules, "msgpack", None)
+    with pytest.raises(ProbeError, match=r"needs msgpack, which is not installed: pip install 'rnn-probe\[flax\]'"):
         _ = probe.load(DATA / "flax.msgpack")
 
 

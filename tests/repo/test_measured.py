@@ -17,10 +17,10 @@ from pandas.testing import assert_frame_equal
 
 from analyses import accuracy, command, common, measured, programs, study
 from analyses.measured import Measured
-from models import locks
+from models import parallel
 from models.checkpoints import weights_digest
 from models.counter import Coded
-from models.locks import locked
+from models.parallel import locked
 from probe import ProbeError
 from probe.evidence.measurements import COLUMNS, Network, measurement, tabulate
 
@@ -130,7 +130,7 @@ def test_what_another_process_wrote_meanwhile_is_kept(tmp_path: Path) -> None:
     assert measured.add(tmp_path, "counter", "seed-0", group(accuracy=rows("accuracy", 0.5))) == path
     assert list(measured.read(path)["seed-0"].tables) == ["accuracy", "programs"]
     with locked(path.parent), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(locks, "PATIENCE", 0.0)
+        patch.setattr(parallel, "PATIENCE", 0.0)
         with pytest.raises(ProbeError, match="Another process is writing measurements in"):
             measured.add(tmp_path, "counter", "seed-0", group(accuracy=rows("accuracy", 0.5)))
         with pytest.raises(ProbeError, match="Another process is writing measurements in"):
@@ -152,7 +152,7 @@ def test_parts_are_packed_beside_what_the_file_holds(tmp_path: Path) -> None:
     assert list(found) == ["seed-0", "seed-2", "seed-5", "seed-10"]
     values = {name: table["value"].tolist() for name, table in found["seed-0"].tables.items()}
     assert values == {"accuracy": [0.5], "routes": [1.0], "programs": [2.0]}
-    assert list((parts / "counter").iterdir()) == [left]
+    assert list((parts / "counter").glob("*.xz")) == [left]
     assert measured.pack(folder, parts, "counter", asked) == 0
 
 
@@ -320,7 +320,7 @@ def test_nothing_is_doubled_when_a_group_is_measured_twice(tmp_path: Path) -> No
     digests = measured.digests(one.networks())
     assert measured.pack(tmp_path, tmp_path / "parts", "hidden-1", {one.member: digests}) == 1
     assert study.measure(one, tmp_path, tmp_path / "parts") == []
-    assert list((tmp_path / "parts" / "hidden-1").iterdir()) == []
+    assert [path.name for path in (tmp_path / "parts" / "hidden-1").iterdir()] == [".lock"]
 
 
 def test_a_damaged_part_is_measured_anew(tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_a_damaged_part_is_measured_anew(tmp_path: Path) -> None:
     assert path.read_bytes() == good
 
 
-#: `python -m analyses.accuracy`, which is slow to put its second file into place.
+#: `python -m analyses accuracy`, which is slow to put its second file into place.
 SLOW = """
 import os, sys, time
 from analyses import command
@@ -348,7 +348,7 @@ def slow(*paths):
     placed.append(replace(*paths))
 
 os.replace = slow
-sys.exit(command.run(["accuracy"], "python -m analyses.accuracy", sys.argv[1:]))
+sys.exit(command.run(["accuracy", *sys.argv[1:]]))
 """
 
 
@@ -365,13 +365,13 @@ def test_killed_in_the_middle_and_run_again_it_leaves_what_an_uninterrupted_run_
         assert process.stdout.readline() == "in the middle\n"
         process.kill()
         assert process.wait() == -signal.SIGKILL
-    left, good = sorted(path.name for path in killed.rglob("*.*"))
+    left, good = sorted(path.name for path in killed.rglob("*.xz*"))
     assert left.startswith(".seed-1.csv.xz.")
     assert good == "seed-0.csv.xz"
     for folder, done in ((killed, 2), (whole, 3), (killed, 0)):
-        assert command.run(["accuracy"], "test", [*words, str(folder)]) == 0
+        assert command.run(["accuracy", *words, str(folder)]) == 0
         assert capsys.readouterr().out == f"{folder}: {done} of 3 groups of counter measured, {3 - done} were there\n"
-    files = [{path.name: path.read_bytes() for path in folder.rglob("*.*")} for folder in (killed, whole)]
+    files = [{path.name: path.read_bytes() for path in folder.rglob("*.xz*")} for folder in (killed, whole)]
     assert files[0] == files[1]
     assert list(files[0]) == ["counter.csv.xz"]
     head = json.loads(lzma.decompress(files[0]["counter.csv.xz"]).decode().partition("\n")[0])

@@ -19,10 +19,10 @@ import pytest
 import torch
 from distributed import LocalCluster
 
-from models import locks, populations
+from models import parallel as workers
+from models import populations
 from models import train as command
-from models.locks import locked
-from models.parallel import parallel
+from models.parallel import locked, parallel
 from models.populations import Population
 from models.recipes import RECIPES
 from models.state import STATE
@@ -151,7 +151,7 @@ def test_a_job_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (found, 0 < error <= 1) == (short, True)
     assert train_job(short) == (short, error)
     assert {path: path.stat().st_mtime_ns for path in job.folder.iterdir()} == before
-    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    monkeypatch.setattr(workers, "PATIENCE", 0.0)
     with locked(job.folder), pytest.raises(ProbeError, match=r"Another process is training in '.*run'\. Wait"):
         train_job(short)
     with pytest.raises(ProbeError, match="seed -1 is negative"):
@@ -351,7 +351,7 @@ def test_impossible_workers_are_refused(
 
 
 def test_a_cluster_without_dask_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra is named."""
+    """The packages are named."""
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ProbeError, match=r"pip install 'rnn-probe\[cluster\]'"):
+    with pytest.raises(ProbeError, match="pip install dask distributed"):
         list(parallel(abs, [(1,)], cluster="tcp://127.0.0.1:9"))

@@ -53,8 +53,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, hidden ones too."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """Every file of a folder, hidden ones too, except the lock."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:

@@ -80,19 +80,23 @@ def test_measured_networks_are_judged_as_if_they_were_measured_now(
     place = ["--measured", str(tmp_path / "measured")]
     names = ["accuracy", "other_lengths"]
     answer = [*place, "--out", str(tmp_path / "out")]
-    assert command.run(names, "test", answer) == command.FAILED
+    assert command.run([*names, *answer]) == command.FAILED
     assert "`make study` does" in capsys.readouterr().err
-    assert command.run(names, "test", ["--recipe", "counter", "--seeds", "0:2", *place]) == 0
-    assert command.run(names, "test", ["--recipe", "planted", *place]) == 0
+    assert command.run([*names, "--recipe", "counter", "--seeds", "0:2", *place]) == 0
+    assert command.run([*names, "--recipe", "planted", *place]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'measured'}: 2 of 2 groups of counter measured")
-    assert command.run(names, "test", answer) == 0
+    assert command.run([*names, *answer]) == 0
     written = capsys.readouterr()
     assert written.err == ""
-    lines = [line.split() for line in written.out.splitlines()]
-    assert [Path(folder).name for folder, *_ in lines] == [*names, "findings.json"]
-    for folder, size, unit in lines:
-        files = [path for path in [Path(folder), *Path(folder).rglob("*")] if path.is_file()]
-        assert (int(size), unit) == (sum(path.stat().st_size for path in files), "bytes")
+    lines = written.out.splitlines()
+    for name in names:
+        found = probe.Finding.read(tmp_path / "out" / name)
+        assert f"{name.replace('_', '-')}: {found.notes['answer']}" in lines
+        assert [line.split() for line in lines].count([found.claims[0].rule.key, found.claims[0].verdict]) == 1
+    assert f"  {len(probe.Finding.read(tmp_path / 'out' / 'other_lengths').claims)} undecided" in lines
+    figures = [Path(line.strip()) for line in lines if line.endswith(".svg")]
+    assert sorted(figures) == sorted((tmp_path / "out").rglob("*.svg"))
+    assert lines[-1] == str(tmp_path / "out" / "findings.json")
     networks, _ = study.judged_material(names, tmp_path / "measured")
     assert [network.name for network in networks] == [one.name for group in groups for one in group.networks()]
     for module in (accuracy, other_lengths):

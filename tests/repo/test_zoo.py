@@ -46,7 +46,7 @@ def edited(name: str, change: Callable[[dict[str, Any]], object]) -> None:
 
 def test_a_network_comes_out_as_it_went_in(small: Path, tmp_path: Path) -> None:
     """Weights, initialisation, split, errors and what follows from them, to the byte; packing again changes none."""
-    assert sorted(path.name for path in small.iterdir()) == ["counter.json", "counter.safetensors"]
+    assert sorted(path.name for path in small.iterdir()) == [".lock", "counter.json", "counter.safetensors"]
     assert zoo.committed_seeds("counter") == [0, 1, 1000]
     before = {path: path.read_bytes() for path in small.iterdir()}
     for seed in (0, 1, 1000):

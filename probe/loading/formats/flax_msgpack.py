@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..reading import MOST_VALUES, Budget, Contents, collect, count, file_bytes, flatten, not_installed, reading
+from ...errors import require
+from ..reading import MOST_VALUES, Budget, Contents, collect, count, file_bytes, flatten, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,10 +27,9 @@ def read(path: Path, budget: Budget) -> Contents:
     Raises:
         ProbeError: msgpack is not installed, or the file is damaged or of another kind.
     """
-    try:
-        import msgpack
-    except ImportError as error:
-        raise not_installed(path, "a file of Flax", "msgpack", "flax") from error
+    require(f"{str(path)!r} is a file of Flax: reading it", "flax", "msgpack")
+    import msgpack
+
     content = file_bytes(path, budget)
     with reading(path, "a file of Flax", ADVICE):
         try:

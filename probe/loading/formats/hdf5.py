@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import ProbeError
-from ..reading import DEEPEST, MOST_VALUES, Budget, count, no_numbers, not_installed
+from ...errors import ProbeError, require
+from ..reading import DEEPEST, MOST_VALUES, Budget, count, no_numbers
 
 #: How a heap of strings begins; the bytes of its header, of an object's header, of the smallest; the most objects.
 _HEAP, _HEADER, _OBJECT, _LEAST, _MOST = b"GCOL\x01", 16, 16, 4096, 1_000_000
@@ -41,10 +41,9 @@ def read(source: Path | bytes, budget: Budget) -> Hierarchy:
         ProbeError: h5py is not installed, or an array lies outside the file or is too large.
         OSError, RuntimeError, KeyError, ValueError: the file is damaged; `reading` turns them into a ProbeError.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise not_installed(budget.path, "an HDF5 file", "h5py", "keras") from error
+    require(f"{str(budget.path)!r} is an HDF5 file: reading it", "keras", "h5py")
+    import h5py
+
     _check_heaps(source)
     found = Hierarchy({}, {})
     with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:

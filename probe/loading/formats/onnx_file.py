@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import ProbeError
-from ..reading import DEEPEST, Budget, Contents, count, file_bytes, not_installed, reading, tensor_of
+from ...errors import ProbeError, require
+from ..reading import DEEPEST, Budget, Contents, count, file_bytes, reading, tensor_of
 
 ADVICE = "Give a file that an exporter to ONNX wrote."
 
@@ -35,12 +35,10 @@ class OnnxModel:
 
 def read(path: Path, budget: Budget) -> Contents:
     """Return the constants of an ONNX model's graphs by name, and the outermost graph."""
-    try:
-        import onnx
+    require(f"{str(path)!r} is an ONNX model: reading it", "onnx", "onnx")
+    import onnx
 
-        protobuf = importlib.import_module("google.protobuf.message")
-    except ImportError as error:
-        raise not_installed(path, "an ONNX model", "onnx", "onnx") from error
+    protobuf = importlib.import_module("google.protobuf.message")
     content = file_bytes(path, budget)
     with reading(path, "an ONNX model", ADVICE):
         try:

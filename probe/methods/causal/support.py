@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...errors import require
 from ..machines import Machine
 from .class_means import Classes, classes_at
 from .pairs import Pairs, Put
@@ -57,6 +58,7 @@ class Support:
         Reference:
             docs/science.md, "Off-support distance".
         """
+        require("The distance from natural states", "study", "scipy")
         from scipy.spatial import KDTree
 
         nearest, _ = KDTree(self.natural).query(states[:, self.kept] / self.scale)

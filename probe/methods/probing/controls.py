@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import ProbeError
+from ...errors import ProbeError, require
 
 
 def clock_r_squared(
@@ -136,6 +136,7 @@ def online_codelength(
     Reference:
         Voita & Titov 2020, Information-theoretic probing with minimum description length, equation 3.
     """
+    require("The description length of a probe", "study", "sklearn")
     from sklearn.linear_model import LogisticRegression
 
     order = np.random.default_rng(seed).permutation(len(concept))

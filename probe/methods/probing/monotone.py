@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ...errors import require
 from .prefixes import Pooled
 from .splits import training_rows
 
@@ -89,6 +90,7 @@ class _Map:
 
 def _fit(unit: np.ndarray, concept: np.ndarray, weight: np.ndarray) -> _Map:
     """Return the isotonic fit in the better direction."""
+    require("An isotonic fit", "study", "scipy")
     from scipy.optimize import isotonic_regression
 
     knots, place = np.unique(unit, return_inverse=True)
