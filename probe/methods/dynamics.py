@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int64
@@ -105,11 +104,7 @@ class CellDynamics(Dynamics):
         fast = cell if isinstance(cell, LSTMCell) and narrow.few_units(cell) else None
         sizes = {signal: cell.size(signal) for signal in reversed(cell.states)}
         super().__init__(name, sizes, cell.weights.W.shape[1], fast)
-        self.cell = cell
-
-    @cached_property
-    def _steps(self) -> narrow.Steps | None:
-        return None if self.narrow_cell is None else narrow.Steps.of(self.narrow_cell)
+        self.cell, self._steps = cell, None if fast is None else narrow.Steps.of(fast)
 
     def _read(self, states: Tensor, inputs: Tensor) -> Tensor:
         x, initial = inputs.transpose(0, 1), self.parts(states)

@@ -12,7 +12,6 @@ from torch import Tensor
 from ..errors import ProbeError
 from .clean_run import CleanRun
 from .dynamics import Dynamics
-from .machines import Machine
 
 #: q below which a point is fixed, and slow; how near two points are one (docs/science.md, claim 19).
 FIXED, SLOW, MERGED = 1e-10, 1e-6, 0.01
@@ -90,21 +89,6 @@ def jacobians(
         # Copy j of a row asks for the derivative of number j.
         (found,) = torch.autograd.grad(after, wide, torch.eye(size, dtype=after.dtype).repeat(rows, 1))
     return found.view(rows, size, size).numpy()
-
-
-def path_jacobians(machine: Machine, row: int) -> Float64[np.ndarray, "step size size"]:
-    """Return dF/ds along one sequence of the clean run: how each state follows the one before it.
-
-    The product of the last k of them, latest first, says how the last state follows the one k steps earlier.
-
-    Args:
-        machine: the model and its clean run.
-        row: which sequence; there is one Jacobian for each of its steps but the first.
-    """
-    clean, dynamics = machine.clean, machine.dynamics
-    later = range(1, clean.inputs.shape[1])
-    found = [jacobians(dynamics, clean.states[[row], t - 1], clean.inputs[row, t]) for t in later]
-    return np.concatenate([np.empty((0, dynamics.size, dynamics.size)), *found])
 
 
 def eigenvalues(matrices: Float64[np.ndarray, "row size size"]) -> Complex128[np.ndarray, "row size"]:

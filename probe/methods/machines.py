@@ -61,8 +61,7 @@ class Machine:
 
         Args:
             model: a module whose output depends on the sequence through one layer's last state alone, in a single
-                call of that layer, which has one level and one direction. A float64 copy of it runs, in evaluation
-                mode.
+                call of that layer, which has one level and one direction. A copy of it runs, in evaluation mode.
             x: the sequences of the clean run, (batch, time, ...), all of one length.
             answer: from the model's output to answers, (batch,).
             expected: from the model's output to expected answers, (batch,).
@@ -85,9 +84,8 @@ class Machine:
         map_tensors(partial(_compare, only), output, readout.read(states[:, -1]))
         initial = dynamics.joined(trace.initial)
         starts = initial.unique(dim=0, return_inverse=True)[1]
-        answers = readout.of_output(output, len(x))
-        clean = CleanRun(trace.x.transpose(0, 1), initial, states, answers, starts, trace.signals)
-        return cls(dynamics, readout, clean)
+        answers, inputs = readout.of_output(output, len(x)), trace.x.transpose(0, 1)
+        return cls(dynamics, readout, CleanRun(inputs, initial, states, answers, starts, trace.signals))
 
     @property
     def cell(self) -> Cell:
@@ -97,9 +95,7 @@ class Machine:
             ProbeError: it has several layers.
         """
         if not isinstance(self.dynamics, CellDynamics):
-            raise ProbeError(
-                "This is asked of one layer's formulas, and the machine is a stack. Give a single layer."
-            )
+            raise ProbeError("The machine is a stack, and its layers have a cell each. Give a machine of one layer.")
         return self.dynamics.cell
 
     def follow(self, states: Float[Tensor, "row size"], step: int) -> Float[Tensor, "next size"]:

@@ -42,11 +42,7 @@ class StateReadout:
     expected: Callable[[Any], Tensor]
 
     def answers(self, states: Float[Tensor, "row size"]) -> Answers:
-        """Return the answers where these are the last states.
-
-        Raises:
-            ProbeError: `answer` or `expected` fails, or does not give one finite number a row.
-        """
+        """Return the answers where these are the last states."""
         return self.of_output(self.read(states), len(states))
 
     def of_output(self, output: Any, rows: int) -> Answers:

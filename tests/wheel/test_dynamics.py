@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.methods.fixed_points import eigenvalues, find_points, jacobians, path_jacobians, step, visited_states
+from probe.methods.fixed_points import eigenvalues, find_points, jacobians, step, visited_states
 from probe.methods.machines import Machine
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -174,22 +174,6 @@ def test_jacobians_are_the_limits_of_differences(kind: str) -> None:
         with torch.no_grad():
             slope = (step(net.dynamics, states + shift, one) - step(net.dynamics, states - shift, one)) / 2e-6
         assert np.allclose(found[:, :, k], slope.numpy(), atol=1e-8)
-
-
-@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
-def test_the_product_along_a_path_is_how_the_last_state_follows_the_first(kind: str) -> None:
-    """Compared with differences of the whole run from its first state."""
-    net = machine(Net(kind, units=2))
-    matrices = path_jacobians(net, 3)
-    assert len(matrices) == 3
-    product = matrices[2] @ matrices[1] @ matrices[0]
-    start, rest = net.clean.states[[3], 0].detach(), net.clean.inputs[[3], 1:]
-    for k in range(net.dynamics.size):
-        shift = torch.zeros(net.dynamics.size, dtype=torch.float64)
-        shift[k] = 1e-6
-        with torch.no_grad():
-            slope = (net.dynamics.advance(start + shift, rest) - net.dynamics.advance(start - shift, rest)) / 2e-6
-        assert np.allclose(product[:, k], slope[0].numpy(), atol=1e-8)
 
 
 def test_eigenvalues_come_largest_first() -> None:

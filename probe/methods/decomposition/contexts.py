@@ -135,9 +135,8 @@ class Contexts:
             read = self.machine.clean.inputs[torch.as_tensor(level.row[low:high]), later]
             x = read.unsqueeze(1).expand(-1, width, -1).reshape(-1, 1, read.shape[1])
             # The numbers of a state come first, as the narrow loop wants them.
-            states = self.machine.dynamics.advance(states.index_select(1, parent).flatten(1).T, x).T.reshape(
-                size, -1, width
-            )
+            before = states.index_select(1, parent).flatten(1).T
+            states = self.machine.dynamics.advance(before, x).T.reshape(size, -1, width)
             start, stop, root = int(low), int(high), root[parent]
         output = self.machine.readout.read(states.reshape(size, -1).T)
         with NumbersFirst():

@@ -109,7 +109,7 @@ def delivered(
         for formula in machine.cell.formulas:
             moment = source if formula.signal in given else base
             after[formula.signal] = formula.compute(moment, *(after[needed] for needed in formula.sources))
-        found.append(torch.cat([after[signal] for signal in machine.dynamics.signals], dim=1).T)
+        found.append(machine.dynamics.joined(after).T)
     return torch.stack(found, dim=2)
 
 

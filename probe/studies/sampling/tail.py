@@ -164,7 +164,6 @@ def build(prepared: Prepared) -> Tail:
 
 @torch.no_grad()
 def _machine(stack: Sequence[Layer], head: Head, inputs: Tensor, begin: Tensor, *, whole: bool) -> Machine:
-    head = head.double()
     dynamics, states = StackDynamics(alone(stack)), [begin]
     for step in range(inputs.shape[1]):
         states.append(dynamics.advance(states[-1], inputs[:, step : step + 1]))
@@ -243,18 +242,15 @@ def layer_inputs(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: Layer)
 
 def alone(stack: Sequence[Layer]) -> nn.RNNBase:
     """Return layers on top of each other as one module in float64."""
-    module = stack[0].module
-    kind: Any = {LSTMCell: nn.LSTM, GRUCell: nn.GRU, RNNCell: nn.RNN}[type(stack[0].cell)]
-    options: dict[str, Any] = {"nonlinearity": getattr(module, "nonlinearity")} if kind is nn.RNN else {}  # noqa: B009 - torch's
-    bias = stack[0].cell.weights.b_ih is not None
-    options |= {"num_layers": len(stack), "bias": bias, "batch_first": True, "dtype": torch.float64}
-    found = kind(stack[0].inputs, stack[0].units, **options)
+    first = stack[0]
+    kind: Any = {LSTMCell: nn.LSTM, GRUCell: nn.GRU, RNNCell: nn.RNN}[type(first.cell)]
+    more: dict[str, Any] = {"nonlinearity": getattr(first.module, "nonlinearity")} if kind is nn.RNN else {}  # noqa: B009 - torch's
+    bias = first.cell.weights.b_ih is not None
+    found = kind(first.inputs, first.units, len(stack), bias=bias, batch_first=True, dtype=torch.float64, **more)
     with torch.no_grad():
-        for level, layer in enumerate(stack):
-            weights = layer.cell.weights
-            getattr(found, f"weight_ih_l{level}").copy_(weights.W)
-            getattr(found, f"weight_hh_l{level}").copy_(weights.U)
-            if weights.b_ih is not None and weights.b_hh is not None:
-                getattr(found, f"bias_ih_l{level}").copy_(weights.b_ih)
-                getattr(found, f"bias_hh_l{level}").copy_(weights.b_hh)
+        for parameters, layer in zip(found.all_weights, stack, strict=True):
+            every = layer.cell.weights
+            weights = [value for value in (every.W, every.U, every.b_ih, every.b_hh) if value is not None]
+            for parameter, value in zip(parameters, weights, strict=True):
+                parameter.copy_(value)
     return found.eval()
