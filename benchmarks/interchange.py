@@ -32,7 +32,7 @@ REPEATS = 3
 def one_site(machine: Machine, task: Task, put: Put) -> list[tuple[int, float]]:
     """Return how many pairs each step has and the CPU seconds that they took."""
     found = []
-    for step in range(machine.inputs.shape[1]):
+    for step in range(machine.clean.inputs.shape[1]):
         start = time.thread_time()
         pairs = interchange(all_pairs(machine, step), task, put).pairs
         found.append((pairs, time.thread_time() - start))
@@ -42,9 +42,9 @@ def one_site(machine: Machine, task: Task, put: Put) -> list[tuple[int, float]]:
 def lines(seed: int, units: list[int]) -> Iterator[str]:
     """Yield the lines of the table."""
     strings = bit_strings(10)
-    machine = Machine(zoo.networks(seeds=[seed])[0].model, strings, answer=answer, expected=expected_answer)
+    machine = Machine.of(zoo.networks(seeds=[seed])[0].model, strings, answer=answer, expected=expected_answer)
     task = Task(running_count(strings))
-    sites = {f"unit {unit}": columns(machine.unit(unit)) for unit in units} | {"whole state": whole}
+    sites = {f"unit {unit}": columns(machine.dynamics.unit(unit)) for unit in units} | {"whole state": whole}
     yield "| what is put in | pairs | CPU seconds | pairs a second | of it at the last three steps |"
     yield "|---|---:|---:|---:|---:|"
     slowest = 0.0

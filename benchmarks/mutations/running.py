@@ -278,9 +278,14 @@ RUNS: tuple[Mutation, ...] = (
         (
             "machine: goes on with the step that was read",
             "Machine.answers",
-            "self.inputs[rows[part], step + 1 :]",
-            "self.inputs[rows[part], step:]",
+            "inputs[rows[part], step + 1 :]",
+            "inputs[rows[part], step:]",
         ),
+    ),
+    *of(
+        "probe.methods.clean_run",
+        "tests/wheel/test_machines.py",
+        ("clean run: rows of other starts share prefixes", "CleanRun.prefixes", "self.starts.numpy()", "None"),
     ),
     *of(
         "probe.storage.files",

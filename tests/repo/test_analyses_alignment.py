@@ -41,7 +41,7 @@ def test_in_the_planted_rotated_network_the_direction_is_not_unique(alone: bool)
     model = planted.rotated_counter(dtype=torch.float64)
     if alone:
         model.lstm.get_parameter("weight_hh_l0").detach().zero_()
-    machine = Machine(model, common.STRINGS, answer=answer, expected=expected_answer)
+    machine = Machine.of(model, common.STRINGS, answer=answer, expected=expected_answer)
     v = planted.counting.rotated_direction()
     directions = torch.cat([v, torch.zeros_like(v)]), torch.cat([v, v]) / 2**0.5
     assert float(directions[0] @ directions[1]) == pytest.approx(0.5**0.5, abs=1e-12)

@@ -127,20 +127,23 @@ def with_clock(name: str) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def machine() -> Machine:
     """A trained counter run from its states."""
-    return Machine(zoo.networks(seeds=[1])[0].model, X, answer=answer, expected=expected_answer)
+    return Machine.of(zoo.networks(seeds=[1])[0].model, X, answer=answer, expected=expected_answer)
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_no_interchange_can_tell_the_count_from_the_count_and_a_clock(machine: Machine, clock: str) -> None:
     """The theorem: at every step every score of n1 + g(t) is that of n1, to the bit."""
     draws = torch.Generator().manual_seed(0)
-    direction = torch.randn(machine.size, generator=draws, dtype=torch.float64)
+    direction = torch.randn(machine.dynamics.size, generator=draws, dtype=torch.float64)
     scores: list[list[Scores]] = []
     for concept in (COUNTS.double(), with_clock(clock)):
         found = []
         for step in range(10):
             pairs = all_pairs(machine, step, most=2**12)
-            found += [interchange(pairs, Task(concept), put) for put in (columns(machine.unit(3)), along(direction))]
+            found += [
+                interchange(pairs, Task(concept), put)
+                for put in (columns(machine.dynamics.unit(3)), along(direction))
+            ]
         scores.append(found)
     assert scores[0] == scores[1]
     assert len({score.shift for score in scores[0]}) > 10

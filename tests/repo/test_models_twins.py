@@ -71,9 +71,9 @@ def test_it_answers_by_the_nearest_count(trained: zoo.Trained, twin: Readout) ->
 
 def test_a_machine_runs_it(twin: Readout) -> None:
     """From any state it gives what the twin gives on the spliced string."""
-    machine = Machine(twin, X, answer=answer, expected=expected_answer)
+    machine = Machine.of(twin, X, answer=answer, expected=expected_answer)
     base, source = torch.arange(1024), torch.arange(1024).flip(0)
-    found = machine.answers(machine.states[source, 4], base, 4).expected
+    found = machine.answers(machine.clean.states[source, 4], base, 4).expected
     with torch.no_grad():
         spliced = twin(torch.cat([X[source, :5], X[base, 5:]], 1))
     np.testing.assert_allclose(found.detach().numpy(), spliced.numpy(), rtol=0, atol=1e-3)

@@ -45,7 +45,7 @@ DRIFTS = {
 @cache
 def machine(name: str) -> Machine:
     """A planted network run from its states."""
-    return Machine(BATTERY[name], X, answer=answer, expected=expected_answer)
+    return Machine.of(BATTERY[name], X, answer=answer, expected=expected_answer)
 
 
 def swapped(name: str, step: int, put: Put, concept: torch.Tensor = COUNTS) -> Scores:
@@ -58,7 +58,7 @@ def direction(name: str, weights: Sequence[float]) -> Put:
 
     Along a single unit this is its pair (c_u, h_u).
     """
-    units = machine(name).units
+    units = machine(name).dynamics.units
     one = np.zeros(units)
     one[: len(weights)] = weights
     return along(np.stack([np.concatenate([one, 0 * one]), np.concatenate([0 * one, one])], axis=1))
@@ -79,7 +79,7 @@ def drift(model: Counter) -> float:
 def cells(name: str, step: int) -> np.ndarray:
     """Cell states after a step of the distinct prefixes."""
     every = 2 ** (9 - step)
-    return machine(name).states[::every, step, : machine(name).units].detach().numpy()
+    return machine(name).clean.states[::every, step, : machine(name).dynamics.units].detach().numpy()
 
 
 def prefix_counts(step: int) -> np.ndarray:
@@ -89,7 +89,7 @@ def prefix_counts(step: int) -> np.ndarray:
 
 def between_counts(name: str) -> float:
     """The share of the variance of h after ten bits that lies between counts."""
-    hidden = machine(name).states[:, -1, machine(name).units :].detach().numpy()
+    hidden = machine(name).clean.states[:, -1, machine(name).dynamics.units :].detach().numpy()
     shares = variance_shares(np.zeros(1024), COUNTS[:, -1].numpy().astype(float), hidden, np.ones(1024))
     return shares.linear + shares.curved
 
@@ -134,7 +134,7 @@ def test_unit_0_is_the_count_at_every_step_whatever_the_drift(name: str) -> None
     for step in range(10):
         r = np.corrcoef(cells(name, step)[:, 0], prefix_counts(step))[0, 1]
         assert r == pytest.approx(1, abs=1e-9)
-        found = swapped(name, step, columns(machine(name).unit(0)))
+        found = swapped(name, step, columns(machine(name).dynamics.unit(0)))
         assert found.iia == 1
         assert found.shift == pytest.approx(1, abs=2e-3)
 
@@ -158,7 +158,7 @@ def test_the_balance_needs_both_of_its_units() -> None:
     """Along e0 - e1 every answer follows; one unit alone moves it half the way, right only by rounding."""
     mean = {}
     for unit in (0, 1):
-        scores = [swapped("balance", step, columns(machine("balance").unit(unit))) for step in range(10)]
+        scores = [swapped("balance", step, columns(machine("balance").dynamics.unit(unit))) for step in range(10)]
         mean[unit] = np.mean([score.iia for score in scores])
         assert np.mean([score.shift for score in scores]) == pytest.approx(0.5, abs=0.01)
     assert mean[0] == pytest.approx(0.29, abs=0.01)
@@ -173,7 +173,7 @@ def test_the_rotated_count_lies_in_no_unit() -> None:
     for step in range(10):
         assert swapped("rotated", step, direction("rotated", v)).iia == 1
     for unit in range(8):
-        assert swapped("rotated", HEADLINE, columns(machine("rotated").unit(unit))).iia == 0
+        assert swapped("rotated", HEADLINE, columns(machine("rotated").dynamics.unit(unit))).iia == 0
     for step in range(10):
         held = cells("rotated", step)[:, :8]
         assert np.abs(held).max() < 0.21
@@ -187,7 +187,7 @@ def test_the_curved_code_is_exact_and_no_line(name: str) -> None:
     for step in range(10):
         zeros = step + 1 - prefix_counts(step)
         assert np.abs(cells(name, step)[:, 0] - 0.9 * 0.8**zeros).max() < 1e-8
-        assert swapped(name, step, columns(machine(name).unit(0))).iia == 1
+        assert swapped(name, step, columns(machine(name).dynamics.unit(0))).iia == 1
     for step in range(2, 10):
         assert 0.965 < np.corrcoef(cells(name, step)[:, 0], prefix_counts(step))[0, 1] < 0.995
 
@@ -197,7 +197,7 @@ def test_a_class_mean_steers_the_curved_code_and_a_line_does_not(change: int, by
     """Moved after seven bits to another count's class mean, every answer follows; by the mean slope many do not."""
     m, ones = machine("geometric"), COUNTS[:, HEADLINE]
     rows = torch.arange(1024)[(ones + change >= 0) & (ones + change <= 7)]
-    states = m.states[rows, HEADLINE].detach()
+    states = m.clean.states[rows, HEADLINE].detach()
     slope = np.polyfit(prefix_counts(HEADLINE), cells("geometric", HEADLINE)[:, 0], 1)[0]
     right = {}
     for how, moved in (("line", states[:, 0] + slope * change), ("mean", states[:, 0] * 0.8**-change)):
@@ -215,7 +215,10 @@ def test_the_decoy_is_found_by_every_probe_and_used_by_nothing() -> None:
     assert np.corrcoef(found[:, 11], counts)[0, 1] == pytest.approx(1, abs=1e-12)
     weights = np.linalg.lstsq(centred, counts - counts.mean(), rcond=None)[0]
     assert weights[11] ** 2 / (weights @ weights) > 0.999
-    for put in (columns(machine("decoy").unit(11)), direction("decoy", (weights / np.linalg.norm(weights)).tolist())):
+    for put in (
+        columns(machine("decoy").dynamics.unit(11)),
+        direction("decoy", (weights / np.linalg.norm(weights)).tolist()),
+    ):
         scores = swapped("decoy", HEADLINE, put)
         assert scores.iia == 0
         assert scores.shift == pytest.approx(0, abs=1e-9)
@@ -231,7 +234,7 @@ def test_the_illusion_works_through_two_dead_parts(weights: list[int], wanted: i
 
 def test_the_delay_line_remembers_all_and_counts_nothing() -> None:
     """Each unit, rescaled by the head, is one bit; states hold any signed sum as well as the count: selectivity 0."""
-    hidden = machine("delay-line-alone").states[:, -1, 10:].detach().numpy()
+    hidden = machine("delay-line-alone").clean.states[:, -1, 10:].detach().numpy()
     rescaled = hidden * BATTERY["delay-line-alone"].head.weight[1].detach().numpy() / 20  # beta: 10 / (1 / 2)
     np.testing.assert_allclose(rescaled, X[:, :, 0].flip(1).numpy(), rtol=0, atol=1e-12)
     others = signed_sums(X, count=20, seed=0)

@@ -86,4 +86,4 @@ READ: dict[str, Any] = {"answer": answer, "expected": expected}
 
 def machine_of(model: nn.Module, x: Tensor = X) -> Machine:
     """Return a model as a machine over every sequence."""
-    return Machine(model, x, **READ)
+    return Machine.of(model, x, **READ)

@@ -46,10 +46,10 @@ COUNT = X[:, :, 0].cumsum(1)
 @pytest.mark.parametrize("by_step", [True, False])
 def test_class_means_are_over_prefixes_and_scaled_by_their_spread(by_step: bool) -> None:
     """Worked out by hand from the recorded states; the sizes count the state before the first input once."""
-    machine = Machine(Sum(), X, **READ)
+    machine = Machine.of(Sum(), X, **READ)
     book = class_means(machine, COUNT, by_step=by_step)
     assert book.size == (1 + 2 + 3 + 4 + 5 if by_step else 5)
-    prefixes = [machine.states[:: 2 ** (LENGTH - step - 1), step] for step in range(LENGTH)]
+    prefixes = [machine.clean.states[:: 2 ** (LENGTH - step - 1), step] for step in range(LENGTH)]
     counts = [COUNT[:: 2 ** (LENGTH - step - 1), step] for step in range(LENGTH)]
     if by_step:
         assert torch.allclose(book.means[2][1], prefixes[2][counts[2] == 1].mean(0), atol=1e-15)
@@ -63,16 +63,16 @@ def test_class_means_are_over_prefixes_and_scaled_by_their_spread(by_step: bool)
 
 def test_a_sum_alone_runs_on_one_state_a_count() -> None:
     """Without another memory the class means are the states themselves, by step and (nearly) over steps."""
-    machine = Machine(Sum(memory=0.0), X, **READ)
+    machine = Machine.of(Sum(memory=0.0), X, **READ)
     for by_step in (True, False):
         run = quantised_run(machine, class_means(machine, COUNT, by_step=by_step))
         assert torch.equal(run.values, COUNT)
-        assert torch.equal(run.answers.chosen, machine.natural.chosen)
+        assert torch.equal(run.answers.chosen, machine.clean.answers.chosen)
 
 
 def test_every_step_goes_on_from_the_mean_and_not_from_the_state() -> None:
     """A step by step run by hand: mean, advance, nearest in units of the spread."""
-    machine = Machine(Sum(), X, **READ)
+    machine = Machine.of(Sum(), X, **READ)
     book = class_means(machine, COUNT)
     run = quantised_run(machine, book)
     for row in range(len(X)):
@@ -89,7 +89,7 @@ def test_every_step_goes_on_from_the_mean_and_not_from_the_state() -> None:
 
 def test_a_number_that_does_not_vary_does_not_decide() -> None:
     """An idle unit that is constant up to rounding gets no weight, however little it varies."""
-    machine = Machine(Sum(memory=1e-17), X, **READ)
+    machine = Machine.of(Sum(memory=1e-17), X, **READ)
     book = class_means(machine, COUNT)
     assert [float(scale[1]) for scale in book.scales] == [math.inf] * LENGTH
     assert torch.equal(quantised_run(machine, book).values, COUNT)
@@ -97,11 +97,11 @@ def test_a_number_that_does_not_vary_does_not_decide() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     """The messages say what was given and what to give."""
-    machine = Machine(Sum(), X, **READ)
+    machine = Machine.of(Sum(), X, **READ)
     with pytest.raises(ProbeError, match=r"shape \(16, 3\)"):
         class_means(machine, COUNT[:, :3])
     shorter = bits(3)
-    book = class_means(Machine(Sum(), shorter, **READ), shorter[:, :, 0].cumsum(1))
+    book = class_means(Machine.of(Sum(), shorter, **READ), shorter[:, :, 0].cumsum(1))
     with pytest.raises(ProbeError, match="states for 3 steps and the sequences have 4"):
         quantised_run(machine, book)
 

@@ -66,7 +66,7 @@ MATRIX = [[0.9, -0.3], [0.4, 0.7]]
 def test_an_affine_network_is_given_back_at_lengths_that_were_not_fitted(alphabet: tuple[list[float], ...]) -> None:
     """Its answers at twice the length follow exactly, and A has the eigenvalues of the network's own matrix."""
     model = Linear(MATRIX, [1.0, 0.5])
-    fitted = fit_affine(Machine(model, every(5, alphabet), **READ), range(1, 6))
+    fitted = fit_affine(Machine.of(model, every(5, alphabet), **READ), range(1, 6))
     assert fitted.error < 1e-7
     longer = every(8, alphabet)[::7]
     with torch.no_grad():
@@ -78,9 +78,9 @@ def test_an_affine_network_is_given_back_at_lengths_that_were_not_fitted(alphabe
 
 def test_one_dimension_is_too_few_for_a_turning_network_and_enough_for_a_sum() -> None:
     """The dimension is used: the error of one number stays, unless one is all that there is."""
-    turning = Machine(Linear(MATRIX, [1.0, 0.5]), every(5), **READ)
+    turning = Machine.of(Linear(MATRIX, [1.0, 0.5]), every(5), **READ)
     assert fit_affine(turning, range(1, 6), dimensions=1).error > 1e-2
-    adding = Machine(Linear([[1.0, 0.0], [0.0, 0.0]], [1.0, 0.0]), every(5), **READ)
+    adding = Machine.of(Linear([[1.0, 0.0], [0.0, 0.0]], [1.0, 0.0]), every(5), **READ)
     one = fit_affine(adding, range(1, 6), dimensions=1)
     assert one.error < 1e-7
     assert one.maps[:, 0, 0] == pytest.approx([1, 1], abs=1e-6)
@@ -91,7 +91,7 @@ def test_one_dimension_is_too_few_for_a_turning_network_and_enough_for_a_sum() -
 def test_the_error_is_of_y_on_the_lengths_that_were_asked_each_of_the_same_weight(kind: Any) -> None:
     """Recomputed from predictions and the bare model; refinement must leave little of the variance."""
     model = Reader(kind).double()
-    fitted = fit_affine(Machine(model, every(6), **READ), (3, 6))
+    fitted = fit_affine(Machine.of(model, every(6), **READ), (3, 6))
     squares, variance = [], []
     for length in (3, 6):
         with torch.no_grad():
@@ -104,11 +104,11 @@ def test_the_error_is_of_y_on_the_lengths_that_were_asked_each_of_the_same_weigh
 
 def test_the_fit_is_the_same_again_and_fits_what_it_was_asked_to_fit() -> None:
     """Two runs agree to the last bit; a fit on one length is better there than a fit on others."""
-    machine = Machine(Reader(), every(6), **READ)
+    machine = Machine.of(Reader(), every(6), **READ)
     first, again = (fit_affine(machine, range(1, 7), seed=3) for _ in range(2))
     assert np.array_equal(first.maps, again.maps)
     assert first.error == again.error
-    y = machine.natural.expected.numpy()
+    y = machine.clean.answers.expected.numpy()
     off = [
         ((fit_affine(machine, lengths).predict(every(6)) - y) ** 2).mean()
         for lengths in ((6,), range(1, 7), (1, 2, 3))
@@ -121,7 +121,7 @@ def test_sequences_need_not_be_all_of_their_length_nor_in_order() -> None:
     model = Linear(MATRIX, [1.0, 0.5])
     order = torch.as_tensor(np.random.default_rng(0).permutation(64))
     whole, mixed, some = (
-        fit_affine(Machine(model, every(6)[rows], **READ), range(1, 7))
+        fit_affine(Machine.of(model, every(6)[rows], **READ), range(1, 7))
         for rows in (torch.arange(64), order, order[:40])
     )
     assert np.abs(mixed.predict(every(6)) - whole.predict(every(6))).max() < 1e-6
@@ -152,7 +152,7 @@ def test_r_squared_is_0_where_there_is_nothing_to_explain() -> None:
 
 def test_lengths_and_dimensions_that_do_not_exist_are_refused() -> None:
     """The messages say what there is."""
-    machine = Machine(Reader(), every(3), **READ)
+    machine = Machine.of(Reader(), every(3), **READ)
     for lengths in ((), (0, 1), (4,)):
         with pytest.raises(ProbeError, match="from 1 to the 3 steps"):
             fit_affine(machine, lengths)

@@ -105,7 +105,7 @@ READ: dict[str, Any] = {"answer": answer, "expected": expected}
 @pytest.fixture(scope="module")
 def rotated():
     """Return the planted network as a machine."""
-    return Machine(Rotated(), X, **READ)
+    return Machine.of(Rotated(), X, **READ)
 
 
 PLANTED = torch.cat([V, torch.zeros(2 * (HELD + IDLE) - HELD)])
@@ -126,11 +126,13 @@ def test_the_search_answers_everything_along_a_direction_near_the_planted_one(ro
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
 def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str, classes: int | None):
     """At the free matrix it is that by autograd through torch.linalg.qr, in raw and other units, at two steps."""
-    machine = Machine(Reader(kind, classes), X, **READ)
+    machine = Machine.of(Reader(kind, classes), X, **READ)
     rows = torch.arange(0, 1024, 3)
     for step, standardised, lean in product((1, LENGTH - 1), (False, True), (False, True)):
         batch = _Batch(machine, step, [Search(2, TASK, rows, standardised), Search(1, TASK, rows)], 40, 0)
-        free = torch.randn(2, machine.size, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        free = torch.randn(
+            2, machine.dynamics.size, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+        )
         mask = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]]], dtype=torch.float64)
         found = batch._gradient(free, slice(0, 40), Suffixes(machine, step, 80, answer_loss, lean=lean))
         free.requires_grad_()
@@ -138,11 +140,14 @@ def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str, cl
         total = torch.zeros((), dtype=torch.float64)
         for number in range(2):
             base, source = batch._base[number], batch._source[number]
-            spread = machine.states[rows, step].detach().std(0, correction=0)
+            spread = machine.clean.states[rows, step].detach().std(0, correction=0)
             scale = spread if standardised and not number else 1.0
-            own, other = machine.states[base, step].detach() / scale, machine.states[source, step].detach() / scale
+            own, other = (
+                machine.clean.states[base, step].detach() / scale,
+                machine.clean.states[source, step].detach() / scale,
+            )
             patched = (own + (other - own) @ basis[number] @ basis[number].T) * scale
-            output = machine.read(machine.advance(patched, machine.inputs[base, step + 1 :]))
+            output = machine.readout.read(machine.dynamics.advance(patched, machine.clean.inputs[base, step + 1 :]))
             total = total + answer_loss(output, TASK.target(base, source, step)).mean()
         (wanted,) = torch.autograd.grad(total, free)
         assert torch.allclose(found, wanted, atol=1e-10, rtol=1e-8)
@@ -151,7 +156,7 @@ def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str, cl
 
 def test_the_steps_are_adams():
     """Ten steps come where torch's own Adam comes with the same gradients."""
-    machine, wanted = Machine(Reader("lstm"), X, **READ), [Search(2, TASK, torch.arange(1024))]
+    machine, wanted = Machine.of(Reader("lstm"), X, **READ), [Search(2, TASK, torch.arange(1024))]
     (found,) = search(machine, 2, wanted, iterations=10, pairs=20)
     batch = _Batch(machine, 2, wanted, 200, 0)
     run = Suffixes(machine, 2, 20, answer_loss)
@@ -165,7 +170,7 @@ def test_the_steps_are_adams():
 
 
 class Bent(Reader):
-    """A reader whose scores bend where its hidden states' sum is low, which they are at few natural states."""
+    """A reader whose scores bend where its hidden states' sum is low, which they are at few clean states."""
 
     def forward(self, x: Tensor):
         """Return scores (batch, class)."""
@@ -174,17 +179,17 @@ class Bent(Reader):
 
 
 def test_only_a_linear_output_is_taken_for_one():
-    """Weights and biases of a head are found; a square and a bend beyond all natural states are seen."""
+    """Weights and biases of a head are found; a square and a bend beyond all clean states are seen."""
     reader = Reader("lstm")
-    linear = LinearOutput.of(Machine(reader, X, **READ))
+    linear = LinearOutput.of(Machine.of(reader, X, **READ))
     assert linear is not None
     assert torch.allclose(linear.weights[:, 3:], reader.head.weight.double(), atol=1e-12)
     assert not bool(linear.weights[:, :3].any())
     assert torch.allclose(linear.bias[:, 0], reader.head.bias.double(), atol=1e-12)
-    bent = Machine(Bent("lstm"), X, **READ)
-    assert float(bent.states[:, -1, 3:].min()) > -1
+    bent = Machine.of(Bent("lstm"), X, **READ)
+    assert float(bent.clean.states[:, -1, 3:].min()) > -1
     assert LinearOutput.of(bent) is None
-    assert LinearOutput.of(Machine(Rotated(), X, **READ)) is None
+    assert LinearOutput.of(Machine.of(Rotated(), X, **READ)) is None
 
 
 @pytest.mark.parametrize(
@@ -193,7 +198,7 @@ def test_only_a_linear_output_is_taken_for_one():
 def test_a_target_that_is_no_class_is_refused_by_a_search(value: float, message: str):
     """So it is whichever way the gradient is computed."""
     for kind in ("lstm", "gru"):
-        machine = Machine(Reader(kind), X, **READ)
+        machine = Machine.of(Reader(kind), X, **READ)
         task = Task(COUNT, combine=lambda source, _base, _final: torch.full_like(source, value))
         with pytest.raises(ProbeError, match=message):
             search(machine, 2, [Search(1, task, torch.arange(1024))], iterations=1)
@@ -202,7 +207,7 @@ def test_a_target_that_is_no_class_is_refused_by_a_search(value: float, message:
 def test_a_loss_that_is_not_finite_is_refused():
     """An output that overflows says so, whether it is read as scores or as one number."""
     for classes in (LENGTH + 1, None):
-        linear = LinearOutput.of(Machine(Reader("lstm", classes), X, **READ))
+        linear = LinearOutput.of(Machine.of(Reader("lstm", classes), X, **READ))
         assert linear is not None
         states = torch.full((6, 4), math.nan, dtype=torch.float64)
         with pytest.raises(ProbeError, match=r"loss\(\.\.\.\) is nan"):
@@ -212,15 +217,15 @@ def test_a_loss_that_is_not_finite_is_refused():
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_lean_lstm_is_the_cells_own_formulas(bias: bool):
     """Values and gradients at the states equal those through the machine to 1e-12, also when it runs again."""
-    machine = Machine(Reader("lstm", bias=bias), X, **READ)
+    machine = Machine.of(Reader("lstm", bias=bias), X, **READ)
     assert suits(machine)
-    assert not suits(Machine(Reader("gru"), X, **READ))
+    assert not suits(Machine.of(Reader("gru"), X, **READ))
     lean = Stretch(machine, 4, 50)
     for rows in (torch.arange(50), torch.arange(500, 550)):
-        states = machine.states[rows, 0].detach().requires_grad_()
-        inputs = machine.inputs[rows, 1:]
+        states = machine.clean.states[rows, 0].detach().requires_grad_()
+        inputs = machine.clean.inputs[rows, 1:]
         weight = torch.linspace(-1, 1, 50 * 6, dtype=torch.float64).view(50, 6)
-        found, wanted = lean(states, inputs), machine.advance(states, inputs)
+        found, wanted = lean(states, inputs), machine.dynamics.advance(states, inputs)
         gradients = [torch.autograd.grad((out * weight).sum(), states)[0] for out in (found, wanted)]
         assert torch.allclose(found, wanted, atol=1e-12, rtol=0)
         assert torch.allclose(*gradients, atol=1e-12, rtol=0)
@@ -263,7 +268,7 @@ def test_pairs_among_rows_are_all_of_them_or_drawn(rotated: Machine):
 
 def test_a_patch_in_standardised_units_is_an_orthogonal_one_there():
     """b + D Q Q^T D^-1 (s - b): along the scaled direction the source's coordinate, across it the base's."""
-    machine = Machine(Reader("lstm"), X, **READ)
+    machine = Machine.of(Reader("lstm"), X, **READ)
     pairs = all_pairs(machine, 1)
     scale = torch.arange(1.0, 7.0, dtype=torch.float64)
     q = torch.as_tensor(np.linalg.qr(np.random.default_rng(0).normal(size=(6, 2)))[0])
@@ -276,7 +281,7 @@ def test_a_patch_in_standardised_units_is_an_orthogonal_one_there():
 
 def test_a_search_is_reproducible_and_its_columns_are_orthonormal():
     """The same seed gives the same bits, another seed others; searches beside it change nothing but rounding."""
-    machine, rows = Machine(Reader("lstm"), X, **READ), torch.arange(1024)
+    machine, rows = Machine.of(Reader("lstm"), X, **READ), torch.arange(1024)
     wanted = [Search(rank, TASK, rows, standardised) for rank in (2, 3) for standardised in (False, True)]
     first, again, other = (search(machine, 2, wanted, iterations=5, seed=seed) for seed in (0, 0, 1))
     for one, two, three in zip(first, again, other, strict=True):
@@ -292,14 +297,16 @@ def test_a_search_is_reproducible_and_its_columns_are_orthonormal():
 def test_the_loss_falls_in_a_gru_and_a_number_is_fitted_too():
     """On a GRU the trained directions lose less than the start, with scores and with one number a row."""
     for classes, target in ((LENGTH + 1, COUNT), (None, COUNT / 10)):
-        machine = Machine(Reader("gru", classes), X, **READ)
+        machine = Machine.of(Reader("gru", classes), X, **READ)
         task, rows = Task(target), torch.arange(1024)
         pairs = all_pairs(machine, 2)
         losses = []
         for iterations in (0, 60):
             (found,) = search(machine, 2, [Search(2, task, rows)], iterations=iterations)
             with torch.no_grad():
-                output = machine.read(machine.advance(found.put(pairs), machine.inputs[pairs.base, 3:]))
+                output = machine.readout.read(
+                    machine.dynamics.advance(found.put(pairs), machine.clean.inputs[pairs.base, 3:])
+                )
                 losses.append(float(answer_loss(output, task.target(pairs.base, pairs.source, 2)).mean()))
         assert losses[1] < losses[0] - 1e-5
 
@@ -339,18 +346,20 @@ def test_a_search_that_cannot_be_made_is_refused(rotated: Machine):
 def test_the_closed_form_of_a_linear_readout():
     """After the last step the gradient of w . h + b is w; before it, the mean of central differences."""
     model = Reader("gru", None).double()
-    machine = Machine(model, X, **READ)
+    machine = Machine.of(model, X, **READ)
     weight = model.head.weight.detach()[0].numpy()
     assert np.allclose(mean_gradient(machine, LENGTH - 1), weight, atol=1e-14)
-    states, rest = machine.states[:, 2].detach(), machine.inputs[:, 3:]
+    states, rest = machine.clean.states[:, 2].detach(), machine.clean.inputs[:, 3:]
     for number in range(3):
         shift = torch.zeros(3, dtype=torch.float64)
         shift[number] = 1e-5
         with torch.no_grad():
-            up, down = (machine.read(machine.advance(states + sign * shift, rest)).mean() for sign in (1, -1))
+            up, down = (
+                machine.readout.read(machine.dynamics.advance(states + sign * shift, rest)).mean() for sign in (1, -1)
+            )
         assert mean_gradient(machine, 2)[number] == pytest.approx(float(up - down) / 2e-5, abs=1e-9)
     with pytest.raises(ProbeError, match="must have shape"):
-        mean_gradient(Machine(Reader("gru"), X, **READ), 2)
+        mean_gradient(Machine.of(Reader("gru"), X, **READ), 2)
 
 
 def test_wrong_variables_have_their_own_targets(rotated: Machine):
@@ -363,7 +372,7 @@ def test_wrong_variables_have_their_own_targets(rotated: Machine):
     assert torch.equal(other.target(base, source, 1), other.values[source] + COUNT[base, -1] - COUNT[base, 1])
     assert torch.equal(other.values.sort().values, COUNT[:, 1].double().sort().values)
     assert not torch.equal(other.values, COUNT[:, 1].double())
-    groups = rotated.prefixes[1].group
+    groups = rotated.clean.prefixes[1].group
     assert all(len(set(other.values[groups == group].tolist())) == 1 for group in range(16))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -22,19 +23,22 @@ TASK = Task(WINS)
 STEPS = range(LENGTH)
 
 
-def by_hand(machine: Machine, step: int, put: Put) -> list[float]:
+def by_hand(model: torch.nn.Module, step: int, put: Put) -> list[float]:
     """Return accuracy, iia, unpatched, whole and shift by the definition: every pair a run of its own."""
     sources = [row for row in range(len(X)) if not row % 2 ** (LENGTH - 1 - step)]
     base = torch.tensor([row for row in range(len(X)) for _ in sources])
     source = torch.tensor(sources * len(X))
+    machine = machine_of(model)
     found = machine.answers(put(Pairs(machine, step, base, source)), base, step)
     target = (WINS[source, step] + WINS[base, -1] - WINS[base, step]).double()
     with torch.no_grad():
-        spliced = READ["answer"](machine.model(torch.cat([X[source, : step + 1], X[base, step + 1 :]], 1).double()))
+        spliced = READ["answer"](
+            copy.deepcopy(model).double()(torch.cat([X[source, : step + 1], X[base, step + 1 :]], 1).double())
+        )
     changed = WINS[source, step] != WINS[base, step]
-    answers = found.chosen, machine.natural.chosen[base], spliced
+    answers = found.chosen, machine.clean.answers.chosen[base], spliced
     shares = [float((one == target)[changed].double().mean()) for one in answers]
-    moved, way = found.expected - machine.natural.expected[base], target - WINS[base, -1]
+    moved, way = found.expected - machine.clean.answers.expected[base], target - WINS[base, -1]
     return [float((found.chosen == target).double().mean()), *shares, float(moved @ way / (way @ way))]
 
 
@@ -49,12 +53,12 @@ def test_a_tally_in_one_unit_follows_its_cell_and_not_its_hidden_state(step: int
     machine = machine_of(Tally())
     pairs = all_pairs(machine, step)
     assert (len(pairs), pairs.exhaustive) == (32 * 2 ** (step + 1), True)
-    unit = interchange(pairs, TASK, columns(machine.unit(0)))
+    unit = interchange(pairs, TASK, columns(machine.dynamics.unit(0)))
     assert numbers(unit) == pytest.approx([1, 1, 0, 1, 1], abs=1e-6)
     assert (unit.score, unit.interval, unit.pairs) == (1, (1, 1), len(pairs))
     last = step == LENGTH - 1
-    cell = interchange(pairs, TASK, columns(machine.columns(Signal.CELL_STATE)))
-    hidden = interchange(pairs, TASK, columns(machine.columns(Signal.HIDDEN_STATE)))
+    cell = interchange(pairs, TASK, columns(machine.dynamics.columns(Signal.CELL_STATE)))
+    hidden = interchange(pairs, TASK, columns(machine.dynamics.columns(Signal.HIDDEN_STATE)))
     assert (cell.iia, hidden.iia) == ((0, 1) if last else (1, 0))
     assert interchange(pairs, TASK, cell_with_its_hidden).iia == 1
 
@@ -70,9 +74,9 @@ def test_how_many_pairs_change_is_counted() -> None:
 def test_a_random_network_gives_what_pairs_run_one_by_one_give(kind: str, step: int) -> None:
     """Sharing prefixes and suffixes changes nothing: five numbers equal those of the definition."""
     machine = machine_of(Reader(kind))
-    for put in (columns([0]), columns(slice(1, 3)), along(np.ones(machine.size))):
+    for put in (columns([0]), columns(slice(1, 3)), along(np.ones(machine.dynamics.size))):
         found = interchange(all_pairs(machine, step), TASK, put)
-        assert numbers(found) == pytest.approx(by_hand(machine, step, put), abs=1e-12)
+        assert numbers(found) == pytest.approx(by_hand(Reader(kind), step, put), abs=1e-12)
 
 
 @pytest.mark.parametrize("model", [Tally(2), Reader("gru"), Reader("lstm", units=4)], ids=["tally", "gru", "lstm"])
@@ -81,7 +85,7 @@ def test_the_whole_state_gives_the_spliced_sequences_accuracy_exactly(model: tor
     """A tautology, to the last pair: every string is spliced equally often, so it is the bare accuracy."""
     machine = machine_of(model)
     scores = interchange(all_pairs(machine, step), TASK, whole)
-    assert scores.accuracy == float((machine.natural.chosen == WINS[:, -1]).double().mean())
+    assert scores.accuracy == float((machine.clean.answers.chosen == WINS[:, -1]).double().mean())
     assert scores.iia == scores.whole
     assert scores.shift == pytest.approx(scores.whole_shift, abs=1e-12)
     if scores.whole != scores.unpatched:
@@ -137,7 +141,7 @@ def test_what_is_put_in_is_what_its_name_says() -> None:
     """Columns are the source's, the others the base's; along a basis only the projection moves."""
     machine = machine_of(Reader("lstm"))
     pairs = Pairs(machine, 2, torch.tensor([3, 4]), torch.tensor([28, 9]))
-    base, source = machine.states[[3, 4], 2], machine.states[[28, 9], 2]
+    base, source = machine.clean.states[[3, 4], 2], machine.clean.states[[28, 9], 2]
     mixed = columns([1, 4])(pairs)
     assert torch.equal(mixed[:, [1, 4]], source[:, [1, 4]])
     assert torch.equal(mixed[:, [0, 2, 3, 5]], base[:, [0, 2, 3, 5]])
@@ -148,8 +152,8 @@ def test_what_is_put_in_is_what_its_name_says() -> None:
     assert torch.allclose(moved @ unit, source @ unit, atol=1e-12)
     assert torch.allclose(moved - (moved @ unit)[:, None] * unit, base - (base @ unit)[:, None] * unit, atol=1e-12)
     assert torch.allclose(along(np.eye(6)[:, [2, 5]])(pairs), columns([2, 5])(pairs), atol=1e-12)
-    parts = machine.parts(cell_with_its_hidden(pairs))
-    gate = machine.recorded(Signal.OUTPUT_GATE)[[3, 4], 2]
+    parts = machine.dynamics.parts(cell_with_its_hidden(pairs))
+    gate = machine.clean.recorded(Signal.OUTPUT_GATE)[[3, 4], 2]
     assert torch.equal(parts[Signal.CELL_STATE], source[:, :3])
     assert torch.equal(parts[Signal.HIDDEN_STATE], gate * source[:, :3].tanh())
 
@@ -207,7 +211,7 @@ def test_the_last_step_can_be_named_from_the_end() -> None:
 def test_a_state_put_in_depends_on_the_sources_prefix_only() -> None:
     """The machine knows which rows share a prefix: 2^t groups after t bits, each with its first row."""
     machine = machine_of(Tally())
-    for step, found in enumerate(machine.prefixes):
+    for step, found in enumerate(machine.clean.prefixes):
         width = 2 ** (LENGTH - 1 - step)
         assert found.rows.tolist() == list(range(0, 32, width))
         assert found.group.tolist() == [row // width for row in range(32)]

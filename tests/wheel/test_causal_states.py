@@ -20,7 +20,7 @@ from probe.methods.causal.directions import (
     shift_by_one,
 )
 from probe.methods.causal.pairs import Pairs, all_pairs, columns, whole
-from probe.methods.causal.support import Support, median_distance, off_support_distance
+from probe.methods.causal.support import OffSupport, Support
 from probe.methods.causal.task import Task
 
 TASK = Task(WINS)
@@ -48,7 +48,7 @@ def test_a_class_mean_is_the_mean_over_distinct_prefixes() -> None:
     machine = machine_of(Reader("gru"))
     found = classes_at(machine, Task(LEAD), 1)
     assert found.values.tolist() == [-2, 0, 2]
-    states = machine.states[:, 1]
+    states = machine.clean.states[:, 1]
     mixed = torch.stack([states[0b01000], states[0b10000]]).mean(0)
     assert found.means[1] == pytest.approx(mixed.numpy())
     weighted = classes_at(machine_of(Reader("gru"), X[[0, 8, 9, 16, 31]]), Task(LEAD[[0, 8, 9, 16, 31]]), 1)
@@ -90,24 +90,25 @@ def test_a_tallys_cell_alone_lies_off_its_states_and_its_unit_on_them(step: int)
     """(c, h) of one unit lie on a curve: the pair swapped stays on it, c beside a stale h leaves it."""
     machine = machine_of(Tally())
     pairs = all_pairs(machine, step)
-    assert off_support_distance(pairs, TASK, columns(machine.unit(0))) == pytest.approx(0, abs=1e-12)
-    assert off_support_distance(pairs, TASK, whole) == 0
+    assert OffSupport(pairs, TASK).distance(columns(machine.dynamics.unit(0))) == pytest.approx(0, abs=1e-12)
+    assert OffSupport(pairs, TASK).distance(whole) == 0
     # One win apart, c moves by half of what both c and h move by between neighbours: 1 / sqrt 2 away, in sd.
-    assert off_support_distance(pairs, TASK, columns([0])) == pytest.approx(math.sqrt(0.5), abs=0.02)
+    assert OffSupport(pairs, TASK).distance(columns([0])) == pytest.approx(math.sqrt(0.5), abs=0.02)
 
 
 def test_pairs_are_drawn_by_seed_among_those_that_change() -> None:
     """The median over few pairs depends on the seed, that over all of them does not."""
     machine = machine_of(Reader("gru"))
     pairs, put = all_pairs(machine, 3), columns([0])
-    few = [off_support_distance(pairs, TASK, put, most=5, seed=seed) for seed in (0, 0, 1)]
+    few = [OffSupport(pairs, TASK, most=5, seed=seed).distance(put) for seed in (0, 0, 1)]
     assert few[0] == few[1] != few[2]
-    exact = [off_support_distance(pairs, TASK, put, most=10**6, seed=seed) for seed in (0, 1)]
+    exact = [OffSupport(pairs, TASK, most=10**6, seed=seed).distance(put) for seed in (0, 1)]
     assert exact[0] == exact[1]
     changed = WINS[pairs.base, 3] != WINS[pairs.source, 3]
     own = Pairs(machine, 3, pairs.base[changed], pairs.source[changed])
-    assert exact[0] == median_distance(machine, TASK, 3, put(own))
-    assert math.isnan(off_support_distance(pairs, Task(torch.zeros_like(WINS)), put))
+    distances = Support.of(classes_at(machine, TASK, 3)).distances(put(own).detach().numpy())
+    assert exact[0] == np.median(distances)
+    assert math.isnan(OffSupport(pairs, Task(torch.zeros_like(WINS))).distance(put))
 
 
 def test_slope_and_weights_are_those_of_the_covariance() -> None:

@@ -78,7 +78,7 @@ def test_what_is_kept_is_the_product_of_the_later_gates() -> None:
     """The tally's unit keeps all; a random GRU keeps the product of its update gates, and all of its last step."""
     assert kept_to_the_end(machine_of(Tally())).flatten().tolist() == [1.0] * 160
     machine = machine_of(Reader("gru"))
-    z, kept = machine.recorded(probe.Signal.UPDATE_GATE), kept_to_the_end(machine)
+    z, kept = machine.clean.recorded(probe.Signal.UPDATE_GATE), kept_to_the_end(machine)
     assert torch.equal(kept[:, -1], torch.ones_like(kept[:, -1]))
     assert torch.allclose(kept[:, 1], z[:, 2] * z[:, 3] * z[:, 4], atol=1e-14, rtol=0)
 
@@ -101,7 +101,7 @@ def test_noise_is_scaled_by_each_numbers_own_sd() -> None:
 
 
 def test_without_noise_answers_are_the_models_own_and_doses_share_one_noise() -> None:
-    """Dose 0 is the natural accuracy; another seed gives another number, the same seed the same."""
+    """Dose 0 is the accuracy of the clean run; another seed gives another number, the same seed the same."""
     machine = machine_of(Tally())
     first = noisy_accuracy(machine, WINS[:, -1], {0.0: 5, 0.3: 20}, seed=1)
     assert first[0.0] == 1

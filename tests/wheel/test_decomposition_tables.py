@@ -62,9 +62,9 @@ def test_units_are_put_in_as_if_each_subset_ran_by_itself(kind: str) -> None:
     model, (base, source) = machine(kind), pairs(0)
     wanted = []
     for members in subsets(3):
-        states = model.states[base, STEP].clone()
+        states = model.clean.states[base, STEP].clone()
         for unit in np.flatnonzero(members).tolist():
-            states[:, model.unit(unit)] = model.states[source, STEP][:, model.unit(unit)]
+            states[:, model.dynamics.unit(unit)] = model.clean.states[source, STEP][:, model.dynamics.unit(unit)]
         wanted.append(run_on(model, states, base, STEP))
     table, weight = unit_table(model, (base, source), STEP, expected=expected)
     assert mean((table, weight)) == pytest.approx(wanted, abs=1e-12)
@@ -76,7 +76,7 @@ def test_any_pairs_may_be_given_and_each_counts_as_often_as_it_stands_there() ->
     """A base with several sources is as many contexts, and a pair that is given twice weighs twice."""
     model = machine("lstm")
     base, source = np.array([0, 0, 0, 1, 5, 5, 20]), np.array([16, 16, 8, 8, 20, 20, 3])
-    states = [model.states[rows, STEP] for rows in (base, source)]
+    states = [model.clean.states[rows, STEP] for rows in (base, source)]
     wanted = []
     for members in subsets(3):
         own = torch.as_tensor([bool(member) for member in members]).repeat(2)
@@ -128,9 +128,9 @@ def lstm_by_hand(layer: Any, x: dict[str, Tensor], h: dict[str, Tensor], c: Tens
 def test_lstm_gates_and_routes_are_those_of_the_formulas() -> None:
     """Written out by hand: i, f, g, o read the source's input; c by f * c and h into each gate, in each subset."""
     model, (base, source) = machine("lstm"), pairs(STEP)
-    layer = model.model.rnn
-    c, h = model.states[base, STEP - 1].chunk(2, 1)
-    x = model.inputs[:, STEP]
+    layer = Reader("lstm").double().rnn
+    c, h = model.clean.states[base, STEP - 1].chunk(2, 1)
+    x = model.clean.inputs[:, STEP]
     wanted = []
     for members in subsets(4):
         read = {name: x[source] if member else x[base] for name, member in zip("ifgo", members, strict=True)}
@@ -142,8 +142,8 @@ def test_lstm_gates_and_routes_are_those_of_the_formulas() -> None:
         "output_gate",
     ]
     assert mean(gate_table(model, (base, source), STEP, expected=expected)) == pytest.approx(wanted, abs=1e-12)
-    (c_b, h_b), (c_s, h_s) = (model.states[rows, STEP].chunk(2, 1) for rows in (base, source))
-    x = model.inputs[base, STEP + 1]
+    (c_b, h_b), (c_s, h_s) = (model.clean.states[rows, STEP].chunk(2, 1) for rows in (base, source))
+    x = model.clean.inputs[base, STEP + 1]
     wanted = []
     for members in subsets(5):
         hidden = {name: h_s if member else h_b for name, member in zip("ifgo", members[1:], strict=True)}
@@ -157,9 +157,9 @@ def test_lstm_gates_and_routes_are_those_of_the_formulas() -> None:
 def test_gru_routes_are_those_of_the_formulas() -> None:
     """Written out by hand: h through z * h, and into r, z and n, in each of 16 subsets."""
     model, (base, source) = machine("gru"), pairs(STEP)
-    layer, x = model.model.rnn, model.inputs[base, STEP + 1]
+    layer, x = Reader("gru").double().rnn, model.clean.inputs[base, STEP + 1]
     W, U, b, d = (getattr(layer, f"{name}_l0").chunk(3) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    before, other = model.states[base, STEP], model.states[source, STEP]
+    before, other = model.clean.states[base, STEP], model.clean.states[source, STEP]
     wanted = []
     for members in subsets(4):
         kept, into_r, into_z, into_n = (other if member else before for member in members)
@@ -172,13 +172,16 @@ def test_gru_routes_are_those_of_the_formulas() -> None:
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("step", [0, STEP])
 def test_nothing_delivered_is_the_base_and_all_of_it_the_source(kind: str, step: int) -> None:
-    """The first and last subset of gates, routes and units are natural runs; the first step starts from zero."""
+    """The first and last subset of gates, routes and units are clean runs; the first step starts from zero."""
     model, (base, source) = machine(kind), pairs(step, step)
-    natural = [float(model.natural.expected[base].mean()), run_on(model, model.states[source, step], base, step)]
+    clean = [
+        float(model.clean.answers.expected[base].mean()),
+        run_on(model, model.clean.states[source, step], base, step),
+    ]
     tables = [gate_table, route_table, unit_table]
     for table in tables:
         found = mean(table(model, (base, source), step, expected=expected))
-        assert [found[0], found[-1]] == pytest.approx(natural, abs=1e-12)
+        assert [found[0], found[-1]] == pytest.approx(clean, abs=1e-12)
 
 
 class Own(nn.Module):
@@ -200,8 +203,8 @@ def test_cells_that_torch_lacks_have_routes_and_gates_too(kind: str) -> None:
         torch.manual_seed(2)
         peeping = probe.CustomLSTM(2, 3, peepholes=True, batch_first=True)
         layer = peeping if kind == "peepholes" else probe.CustomGRU(2, 3, reset="before", batch_first=True)
-    model, (base, source) = Machine(Own(layer), X[SOME], **READ), pairs(STEP)
-    wanted = run_on(model, model.states[source, STEP], base, STEP)
+    model, (base, source) = Machine.of(Own(layer), X[SOME], **READ), pairs(STEP)
+    wanted = run_on(model, model.clean.states[source, STEP], base, STEP)
     for table in (gate_table, route_table):
         assert mean(table(model, (base, source), STEP, expected=expected))[-1] == pytest.approx(wanted, abs=1e-12)
 
@@ -212,13 +215,13 @@ def test_constant_gates_are_the_mean_ablation_of_all_of_them(kind: str) -> None:
     model = machine(kind)
     gates = gates_of(model.cell)
     found = with_constant_gates(model, gates)
-    x = X[SOME].double()
-    recording = probe.record(model.model, x)
+    x, bare = X[SOME].double(), Reader(kind).double()
+    recording = probe.record(bare, x)
     edits = [probe.ablate(gate, kind="mean", reference=recording) for gate in gates]
-    with torch.no_grad(), probe.intervene(model.model, *edits):
-        wanted = model.model(x)
+    with torch.no_grad(), probe.intervene(bare, *edits):
+        wanted = bare(x)
     assert torch.allclose(found.expected, expected(wanted), atol=1e-12, rtol=0)
-    assert not torch.allclose(found.expected, model.natural.expected, atol=1e-3)
+    assert not torch.allclose(found.expected, model.clean.answers.expected, atol=1e-3)
 
 
 class Unknown(Cell):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
-from probe.methods.fixed_points import eigenvalues, find_points, jacobians, path_jacobians, step, visited_states
+from probe.methods.fixed_points import eigenvalues, find_points, jacobians, step, visited_states
 from probe.methods.machines import Machine
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -36,7 +36,7 @@ class Net(nn.Module):
 def machine(model: nn.Module, inputs: int = 2, length: int = 4) -> Machine:
     """Return a machine on random sequences."""
     generator = torch.Generator().manual_seed(0)
-    return Machine(model, torch.randn(30, length, inputs, generator=generator, dtype=torch.float64), **READ)
+    return Machine.of(model, torch.randn(30, length, inputs, generator=generator, dtype=torch.float64), **READ)
 
 
 def diagonal(weights: tuple[float, ...], bias: tuple[float, ...]) -> Net:
@@ -86,7 +86,7 @@ def test_known_fixed_points_are_found_to_1e_8(
 ) -> None:
     """All combinations of the units' own solutions, found by bisection; stability by the slope w (1 - h^2)."""
     net = machine(diagonal(weights, bias))
-    points = find_points(net, torch.zeros(2), grid(2, np.linspace(-1, 1, 7)))
+    points = find_points(net.dynamics, torch.zeros(2), grid(2, np.linspace(-1, 1, 7)))
     wanted = np.array(list(itertools.product(*itertools.starmap(crossings, zip(weights, bias, strict=True)))))
     assert len(points) == len(wanted) == count
     assert points.fixed.all()
@@ -104,7 +104,9 @@ def test_the_fixed_input_is_the_one_that_is_asked_for() -> None:
     with torch.no_grad():
         model.rnn.weight_ih_l0.copy_(torch.eye(2))
     net = machine(model)
-    points = find_points(net, torch.tensor([0.3, -1.0], dtype=torch.float64), grid(2, np.linspace(-0.9, 0.9, 3)))
+    points = find_points(
+        net.dynamics, torch.tensor([0.3, -1.0], dtype=torch.float64), grid(2, np.linspace(-0.9, 0.9, 3))
+    )
     wanted = crossings(0.5, 0.3) + crossings(0.5, -1.0)
     assert np.abs(points.states - np.array([wanted])).max() < 1e-8
 
@@ -119,7 +121,7 @@ def test_an_lstm_of_two_units_rests_where_both_its_states_do() -> None:
         model.rnn.bias_ih_l0.copy_(gates.flatten())
     i, f, o = (torch.sigmoid(gates[row]).numpy() for row in (0, 1, 3))
     c = i * np.tanh(gates[2].numpy()) / (1 - f)
-    points = find_points(machine(model), torch.zeros(2), torch.zeros(1, 4, dtype=torch.float64))
+    points = find_points(machine(model).dynamics, torch.zeros(2), torch.zeros(1, 4, dtype=torch.float64))
     assert np.abs(points.states - np.concatenate([c, o * np.tanh(c)])).max() < 1e-8
     assert np.allclose(np.sort(np.abs(points.eigenvalues[0]))[-2:], np.sort(f), atol=1e-8)
 
@@ -131,15 +133,15 @@ def test_a_place_that_is_slow_and_not_fixed_is_called_so() -> None:
     born = math.atanh(h) - weight * h
     slower, faster = (machine(diagonal((weight,), (born - gap,))) for gap in (1e-3, 1e-2))
     near = torch.tensor([[h + 0.05]], dtype=torch.float64)
-    points = find_points(slower, torch.zeros(2), near)
+    points = find_points(slower.dynamics, torch.zeros(2), near)
     assert points.fixed.tolist() == [False]
     q = (math.tanh(weight * h + born - 1e-3) - h) ** 2 / 2
     assert points.q[0] == pytest.approx(q, rel=1e-2)
     assert 1e-10 < points.q[0] < 1e-6
-    none = find_points(faster, torch.zeros(2), near)
+    none = find_points(faster.dynamics, torch.zeros(2), near)
     assert (len(none), none.reached) == (0, 0)
-    assert len(find_points(faster, torch.zeros(2), near, slow=1e-4)) == 1
-    assert find_points(slower, torch.zeros(2), near, fixed=1e-6).fixed.tolist() == [True]
+    assert len(find_points(faster.dynamics, torch.zeros(2), near, slow=1e-4)) == 1
+    assert find_points(slower.dynamics, torch.zeros(2), near, fixed=1e-6).fixed.tolist() == [True]
 
 
 def test_points_nearer_than_the_given_distance_are_one() -> None:
@@ -153,7 +155,7 @@ def test_points_nearer_than_the_given_distance_are_one() -> None:
     cells = torch.arange(0, 0.1, 0.004, dtype=torch.float64)
     starts = torch.stack([cells, cells.tanh()], 1)
     for merged, count in ((0.05, 3), (0.01, 13), (1e-3, 25)):
-        points = find_points(net, torch.zeros(2), starts, merged=merged)
+        points = find_points(net.dynamics, torch.zeros(2), starts, merged=merged)
         assert len(points) == count
         gaps = np.diff(np.sort(points.states[:, 0]))
         assert (gaps * math.sqrt(2) > merged * 0.99).all()
@@ -164,30 +166,14 @@ def test_points_nearer_than_the_given_distance_are_one() -> None:
 def test_jacobians_are_the_limits_of_differences(kind: str) -> None:
     """Entry (j, k) is how number j after the step changes with number k before it."""
     net = machine(Net(kind, units=3))
-    states, one = net.states[:5, 2].detach(), torch.tensor([0.4, -1.0])
-    found = jacobians(net, states, one)
-    for k in range(net.size):
-        shift = torch.zeros(net.size, dtype=torch.float64)
+    states, one = net.clean.states[:5, 2].detach(), torch.tensor([0.4, -1.0])
+    found = jacobians(net.dynamics, states, one)
+    for k in range(net.dynamics.size):
+        shift = torch.zeros(net.dynamics.size, dtype=torch.float64)
         shift[k] = 1e-6
         with torch.no_grad():
-            slope = (step(net, states + shift, one) - step(net, states - shift, one)) / 2e-6
+            slope = (step(net.dynamics, states + shift, one) - step(net.dynamics, states - shift, one)) / 2e-6
         assert np.allclose(found[:, :, k], slope.numpy(), atol=1e-8)
-
-
-@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
-def test_the_product_along_a_path_is_how_the_last_state_follows_the_first(kind: str) -> None:
-    """Compared with differences of the whole run from its first state."""
-    net = machine(Net(kind, units=2))
-    matrices = path_jacobians(net, 3)
-    assert len(matrices) == 3
-    product = matrices[2] @ matrices[1] @ matrices[0]
-    start, rest = net.states[[3], 0].detach(), net.inputs[[3], 1:]
-    for k in range(net.size):
-        shift = torch.zeros(net.size, dtype=torch.float64)
-        shift[k] = 1e-6
-        with torch.no_grad():
-            slope = (net.advance(start + shift, rest) - net.advance(start - shift, rest)) / 2e-6
-        assert np.allclose(product[:, k], slope[0].numpy(), atol=1e-8)
 
 
 def test_eigenvalues_come_largest_first() -> None:
@@ -199,10 +185,10 @@ def test_eigenvalues_come_largest_first() -> None:
 def test_visited_states_are_distinct_prefixes_drawn_by_the_seed() -> None:
     """All of them where they are few; otherwise as many as are asked for, each once."""
     bits = ((torch.arange(8)[:, None] >> torch.arange(2, -1, -1)) & 1).double()
-    net = Machine(Net(), torch.stack([bits, 1 - bits], -1), **READ)
-    every = visited_states(net)
+    net = Machine.of(Net(), torch.stack([bits, 1 - bits], -1), **READ)
+    every = visited_states(net.clean)
     assert len(every) == 2 + 4 + 8
-    some, again, other = (visited_states(net, 6, seed=seed) for seed in (0, 0, 1))
+    some, again, other = (visited_states(net.clean, 6, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(some, again)
     assert not torch.equal(some, other)
     assert len(some.unique(dim=0)) == 6
@@ -212,4 +198,4 @@ def test_visited_states_are_distinct_prefixes_drawn_by_the_seed() -> None:
 def test_an_input_of_another_width_is_refused() -> None:
     """The message says how many numbers the layer reads."""
     with pytest.raises(ProbeError, match=r"shape \(3,\); the layer reads 2 numbers"):
-        find_points(machine(Net()), torch.zeros(3), torch.zeros(1, 2, dtype=torch.float64))
+        find_points(machine(Net()).dynamics, torch.zeros(3), torch.zeros(1, 2, dtype=torch.float64))

@@ -1,12 +1,17 @@
 """A model as a machine: run from any state it gives what the model gives on the spliced sequence."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from probe import ProbeError, Signal
+from probe.methods.abstraction.reduced import fit_affine
+from probe.methods.decomposition.contexts import Contexts
+from probe.methods.dynamics import StackDynamics
 from probe.methods.machines import Machine
 from probe.recurrent.cells import narrow
 
@@ -60,56 +65,57 @@ READ: dict[str, Any] = {"answer": answer, "expected": expected}
 def test_going_on_from_another_rows_state_is_the_spliced_sequence(kind: str, step: int) -> None:
     """The state is all that is handed on: expected answers equal those of the bare model to 1e-12."""
     model = Reader(kind).double()
-    machine = Machine(model, X, **READ)
+    machine = Machine.of(model, X, **READ)
     base, source = torch.arange(32), torch.arange(32).flip(0)
-    found = machine.answers(machine.states[source, step], base, step)
+    found = machine.answers(machine.clean.states[source, step], base, step)
     with torch.no_grad():
         output = model(torch.cat([X[source, : step + 1], X[base, step + 1 :]], 1).double())
     assert torch.equal(found.chosen, answer(output))
     assert torch.allclose(found.expected, expected(output), atol=1e-12, rtol=0)
-    assert not torch.allclose(found.expected, machine.natural.expected, atol=1e-6)
+    assert not torch.allclose(found.expected, machine.clean.answers.expected, atol=1e-6)
 
 
 def test_a_state_is_cell_then_hidden_and_a_unit_is_the_pair() -> None:
     """The columns of a state are the recorded signals, and the parts go back together."""
-    machine = Machine(Reader("lstm"), X, **READ)
-    assert machine.signals == (Signal.CELL_STATE, Signal.HIDDEN_STATE)
-    assert machine.size == 6
-    assert machine.unit(2) == [2, 5]
-    assert torch.equal(machine.states[:, :, machine.columns(Signal.CELL_STATE)], machine.recorded(Signal.CELL_STATE))
-    states = machine.states[:, 1]
-    assert torch.equal(machine.joined(machine.parts(states)), states)
+    machine = Machine.of(Reader("lstm"), X, **READ)
+    assert machine.dynamics.signals == (Signal.CELL_STATE, Signal.HIDDEN_STATE)
+    assert machine.dynamics.size == 6
+    assert machine.dynamics.unit(2) == [2, 5]
+    assert torch.equal(
+        machine.clean.states[:, :, machine.dynamics.columns(Signal.CELL_STATE)],
+        machine.clean.recorded(Signal.CELL_STATE),
+    )
+    states = machine.clean.states[:, 1]
+    assert torch.equal(machine.dynamics.joined(machine.dynamics.parts(states)), states)
 
 
 def test_many_rows_go_through_the_narrow_loop_with_the_same_answers() -> None:
     """With enough rows the units-first loop runs; it agrees with the textbook loop to 1e-12."""
-    machine = Machine(Reader("lstm"), X, **READ)
+    machine = Machine.of(Reader("lstm"), X, **READ)
     rows = torch.arange(32).repeat(20)
     with torch.no_grad():
-        many = machine.advance(machine.states[rows, 0], machine.inputs[rows, 1:])
+        many = machine.dynamics.advance(machine.clean.states[rows, 0], machine.clean.inputs[rows, 1:])
     assert many.T.is_contiguous()
-    few = torch.cat([machine.advance(machine.states[r, 0], machine.inputs[r, 1:]) for r in rows.split(32)])
+    few = torch.cat(
+        [machine.dynamics.advance(machine.clean.states[r, 0], machine.clean.inputs[r, 1:]) for r in rows.split(32)]
+    )
     assert torch.allclose(many, few, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("kept", [(0, 1, 2), (1,), (0, 2)], ids=str)
 def test_some_units_are_computed_alone_where_the_others_are_given(kept: tuple[int, ...]) -> None:
     """Over several blocks of rows, a step of some units equals those units in the step of all, to 1e-14."""
-    machine = Machine(Reader("lstm"), X, **READ)
+    machine = Machine.of(Reader("lstm"), X, **READ)
     rows = torch.arange(32).repeat(320)
-    before, x = machine.states[rows, 1], machine.inputs[rows, 2].unsqueeze(0)
+    cell = machine.dynamics.narrow_cell
+    assert cell is not None
+    before, x = machine.clean.states[rows, 1], machine.clean.inputs[rows, 2].unsqueeze(0)
     c, h = before.T.split(3)
     given = h[[unit for unit in range(3) if unit not in kept]]
     with torch.no_grad():
-        found = narrow.last(machine.steps_of(kept), x, c[[*kept]], h[[*kept]], given)
-    wanted = machine.states[rows, 2].T[[start + unit for start in (0, 3) for unit in kept]]
+        found = narrow.last(narrow.Steps.of(cell, kept), x, c[[*kept]], h[[*kept]], given)
+    wanted = machine.clean.states[rows, 2].T[[start + unit for start in (0, 3) for unit in kept]]
     assert torch.allclose(found, wanted, atol=1e-14, rtol=0)
-
-
-def test_the_narrow_loop_is_refused_for_another_cell() -> None:
-    """The error names the layer, what it is and what the loop runs."""
-    with pytest.raises(ProbeError, match=r"'rnn\[0\]' is a GRUCell; give an LSTM, which the narrow loop runs"):
-        Machine(Reader("gru"), X, **READ).steps_of(None)
 
 
 def test_small_heads_are_computed_with_the_numbers_first() -> None:
@@ -140,11 +146,14 @@ def test_small_heads_are_computed_with_the_numbers_first() -> None:
 
 
 def test_the_model_is_left_as_it_was() -> None:
-    """A machine is a copy: the model keeps its type of numbers, its mode and its forward."""
-    model = Reader("gru").train()
-    machine = Machine(model, X, **READ)
-    machine.read(torch.zeros(2, 3, dtype=torch.float64))
-    assert "forward" not in vars(dict(machine.model.named_modules())["rnn"])
+    """A machine is a copy, whose forward comes back too: the model keeps its type of numbers, mode and forward."""
+    model, ran = Reader("gru").train(), list[Any]()
+    hook = nn.modules.module.register_module_forward_hook(lambda module, *_: ran.append(module))
+    with hook:
+        Machine.of(model, X, **READ).readout.read(torch.zeros(2, 3, dtype=torch.float64))
+    (copied,) = {id(module): module for module in ran if isinstance(module, Reader)}.values()
+    assert copied is not model
+    assert "forward" not in vars(copied.rnn)
     assert model.training
     assert model.head.weight.dtype == torch.float32
     assert "forward" not in vars(model.rnn)
@@ -162,28 +171,60 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_a_model_that_is_no_machine_is_refused(model: nn.Module, message: str) -> None:
     """What the last state of one layer does not decide cannot be run from it."""
     with pytest.raises(ProbeError, match=message):
-        Machine(model, X, **READ)
+        Machine.of(model, X, **READ)
+
+
+class Started(Reader):
+    """A reader that starts where the first step's third feature says."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return scores, (batch, class)."""
+        return self.head(self.rnn(x[:, :, :2], x[:, 0, 2].expand(1, 3, -1).mT.contiguous())[0][:, -1])
+
+
+def test_rows_that_start_in_other_states_share_no_prefix() -> None:
+    """Two starts make twice the prefixes, and the states that follow are those of the clean run."""
+    x = torch.cat([torch.cat([X, X.new_full((32, LENGTH, 1), start)], 2) for start in (0.0, 0.5)])
+    machine = Machine.of(Started("gru"), x, **READ)
+    clean = machine.clean
+    assert [len(prefixes.rows) for prefixes in clean.prefixes] == [4, 8, 16, 32, 64]
+    states = machine.follow(clean.states[clean.prefixes[0].rows, 0], 0)
+    assert torch.allclose(states, clean.states[clean.prefixes[1].rows, 1], atol=1e-12, rtol=0)
+    found = Contexts(machine, (np.array([0, 32]), np.array([31, 63])), source_step=1, step=1)
+    assert len(found) == 2
+    with pytest.raises(ProbeError, match="start in different states"):
+        fit_affine(machine, [LENGTH])
+
+
+def test_a_stack_has_no_cell_of_its_own() -> None:
+    """What asks for one layer's formulas is told so."""
+    machine = Machine.of(Reader("gru"), X, **READ)
+    stack = StackDynamics(nn.GRU(2, 3, 2, batch_first=True).double())
+    with pytest.raises(ProbeError, match="The machine is a stack"):
+        _ = replace(machine, dynamics=stack).cell
+    with pytest.raises(ProbeError, match="unit=6 does not exist; the stack has 6 units"):
+        stack.unit(6)
 
 
 def test_a_unit_or_signal_that_is_not_there_is_named() -> None:
     """Errors say what was given and what there is."""
-    machine = Machine(Reader("gru"), X, **READ)
+    machine = Machine.of(Reader("gru"), X, **READ)
     with pytest.raises(ProbeError, match="unit=3 does not exist"):
-        machine.unit(3)
+        machine.dynamics.unit(3)
     with pytest.raises(ProbeError, match="holds hidden_state, not cell_state"):
-        machine.columns(Signal.CELL_STATE)
+        machine.dynamics.columns(Signal.CELL_STATE)
     with pytest.raises(ProbeError, match="forget_gate"):
-        machine.recorded(Signal.FORGET_GATE)
+        machine.clean.recorded(Signal.FORGET_GATE)
 
 
 def test_an_answer_that_takes_float32_only_is_named() -> None:
     """A machine runs in float64, and says so where a reading of the output cannot."""
     with pytest.raises(ProbeError, match=r"expected\(...\) failed on the output of the float64 copy"):
-        Machine(Reader("gru"), X, answer=answer, expected=lambda scores: scores @ torch.ones(CLASSES))
+        Machine.of(Reader("gru"), X, answer=answer, expected=lambda scores: scores @ torch.ones(CLASSES))
 
 
 def test_states_and_inputs_carry_no_gradient() -> None:
-    """What is kept of the natural run are numbers, ready for numpy."""
-    machine = Machine(Reader("gru"), X, **READ)
-    assert not machine.states.requires_grad
-    assert not machine.inputs.requires_grad
+    """What is kept of the clean run are numbers, ready for numpy."""
+    machine = Machine.of(Reader("gru"), X, **READ)
+    assert not machine.clean.states.requires_grad
+    assert not machine.clean.inputs.requires_grad

@@ -88,7 +88,7 @@ def test_a_layer_with_a_forward_of_its_own_is_never_run_by_torchs_equations(name
         with pytest.raises(ProbeError, match=named if name != "packs" else f"{named}|does not compute"):
             call()
     with pytest.raises(ProbeError, match="forward of its own"):
-        Machine(model, x, answer=lambda o: o[0][:, -1, 0], expected=lambda o: o[0][:, -1, 0])
+        Machine.of(model, x, answer=lambda o: o[0][:, -1, 0], expected=lambda o: o[0][:, -1, 0])
 
 
 def test_a_cell_with_a_forward_of_its_own_is_refused() -> None:

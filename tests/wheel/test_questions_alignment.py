@@ -14,7 +14,7 @@ from probe.methods.causal.alignment import Search, search
 from probe.methods.causal.alignment_controls import halves, mean_gradient, pairs_among
 from probe.methods.causal.interchange import interchange
 from probe.methods.causal.pairs import along
-from probe.methods.causal.support import off_support_distance
+from probe.methods.causal.support import OffSupport
 from probe.methods.causal.task import Task
 from probe.methods.machines import Machine
 from probe.plots.style import style
@@ -134,13 +134,13 @@ def test_a_tally_is_carried_by_one_direction_and_not_by_random_ones(table: Any):
 
 def test_scores_are_the_mean_over_both_ways_on_prefixes_not_fitted_on(table: Any):
     """Score and distance of the GRU equal those of searches made by hand, each scored on the other half."""
-    machine, task = Machine(Reader(), X, **READ), Task(WINS)
+    machine, task = Machine.of(Reader(), X, **READ), Task(WINS)
     scores, distances = [], []
     for half in halves(machine, 3):
         (found,) = search(machine, 3, [Search(2, task, half.train)], iterations=20)
         pairs = pairs_among(machine, 3, half.test)
         scores.append(interchange(pairs, task, found.put))
-        distances.append(off_support_distance(pairs, task, found.put))
+        distances.append(OffSupport(pairs, task).distance(found.put))
     where: dict[str, Any] = {"step": 3, "units": "2", "signal": "raw"}
     accuracy, shift = (sum(getattr(score, name) for score in scores) / 2 for name in ("iia", "shift"))
     assert value(table, "alignment_accuracy", "gru", **where) == pytest.approx(accuracy, abs=1e-9)
@@ -150,7 +150,7 @@ def test_scores_are_the_mean_over_both_ways_on_prefixes_not_fitted_on(table: Any
 
 def test_a_readout_twin_is_judged_by_its_closed_form(table: Any):
     """Its headline is the score along the mean gradient of its number on both halves; no other network has one."""
-    machine, task = Machine(NETWORKS[2].model, X, **READ), Task(WINS)
+    machine, task = Machine.of(NETWORKS[2].model, X, **READ), Task(WINS)
     put = along(mean_gradient(machine, 3))
     both = [interchange(pairs_among(machine, 3, half.test), task, put).score for half in halves(machine, 3)]
     assert value(table, "few_directions_score", "gru/readout") == pytest.approx(np.mean(both), abs=1e-12)

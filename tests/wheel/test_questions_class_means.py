@@ -95,7 +95,7 @@ def test_on_a_gru_ratios_are_those_of_the_states_put_in_one_by_one() -> None:
             mean = torch.as_tensor(classes.means[value])[None]
             hit = int(machine.answers(mean, torch.tensor([row]), step).chosen) == WINS[row, -1]
             right.append(bool(hit))
-            own.append(bool(machine.natural.chosen[row] == WINS[row, -1]))
+            own.append(bool(machine.clean.answers.chosen[row] == WINS[row, -1]))
             by_value.setdefault(value, []).append((right[-1], own[-1]))
         assert of(table, "class_mean_accuracy")[step] == pytest.approx(np.mean(right))
         ratios[step] = np.mean(right) / np.mean(own)

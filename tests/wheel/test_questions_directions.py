@@ -17,7 +17,7 @@ from probe.methods.causal.class_means import classes_at
 from probe.methods.causal.directions import DIRECTIONS
 from probe.methods.causal.interchange import interchange
 from probe.methods.causal.pairs import all_pairs, along, columns
-from probe.methods.causal.support import off_support_distance
+from probe.methods.causal.support import OffSupport
 from probe.methods.causal.task import Task
 from probe.methods.machines import Machine
 from probe.plots.style import style
@@ -56,7 +56,7 @@ def test_on_a_gru_each_number_is_that_of_the_experiment() -> None:
     model = Reader("gru", units=4)
     network = Network("gru", "trained", model, 0)
     table = directions.measure([network], X, LEAD, layer="rnn[0]", step=3, **LEADS)
-    machine, task = Machine(model, X, **LEADS), Task(LEAD)
+    machine, task = Machine.of(model, X, **LEADS), Task(LEAD)
     pairs = all_pairs(machine, 3)
     classes = classes_at(machine, task, 3)
     for kind in DIRECTIONS:
@@ -66,8 +66,8 @@ def test_on_a_gru_each_number_is_that_of_the_experiment() -> None:
         assert rows["direction_iia"] == scores.iia
         assert rows["direction_score"] == pytest.approx(scores.score)
         assert rows["direction_shift"] == pytest.approx(scores.shift)
-        assert rows["direction_off_support"] == pytest.approx(off_support_distance(pairs, task, put))
-    unit = interchange(pairs, task, columns(machine.unit(2)))
+        assert rows["direction_off_support"] == pytest.approx(OffSupport(pairs, task).distance(put))
+    unit = interchange(pairs, task, columns(machine.dynamics.unit(2)))
     rows = table[table["units"] == "2"].set_index("metric")["value"]
     assert rows["unit_iia"] == unit.iia
     assert rows["unit_off_support"] > 0

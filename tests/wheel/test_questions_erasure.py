@@ -102,18 +102,20 @@ def test_a_sum_answers_at_the_floor_without_its_concept(table: Any):
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
 def test_accuracy_is_that_of_runs_from_held_out_states_erased_by_hand(table: Any, network: Network):
     """Everything is fitted on the distinct prefixes of one half and applied to every row of the other, both ways."""
-    machine, task = Machine(network.model, X, **READ), Task(WINS)
-    ways, first = halves(machine, 3), machine.prefixes[3].rows
+    machine, task = Machine.of(network.model, X, **READ), Task(WINS)
+    ways, first = halves(machine, 3), machine.clean.prefixes[3].rows
     found = search(machine, 3, [Search(1, task, half.train) for half in ways], iterations=60)
     scores: dict[str, list[float]] = {"erased": [], "scalar_erased": [], "projected": []}
     for half, alignment in zip(ways, found, strict=True):
         fitted = first[torch.isin(first, half.train)]
-        states, concept = machine.states[fitted, 3].detach().numpy(), WINS[fitted, 3].double().numpy()
+        states, concept = machine.clean.states[fitted, 3].detach().numpy(), WINS[fitted, 3].double().numpy()
         erasers = leace(states, one_hot(concept)), leace(states, concept)
         for name, eraser in zip(scores, (*erasers, projected_out(states, alignment.basis.numpy())), strict=True):
-            erased = torch.as_tensor(eraser(machine.states[half.test, 3].detach().numpy()))
+            erased = torch.as_tensor(eraser(machine.clean.states[half.test, 3].detach().numpy()))
             with torch.no_grad():
-                chosen = machine.read(machine.advance(erased, machine.inputs[half.test, 4:])).argmax(1)
+                chosen = machine.readout.read(
+                    machine.dynamics.advance(erased, machine.clean.inputs[half.test, 4:])
+                ).argmax(1)
             scores[name].append(float((chosen == WINS[half.test, -1]).double().mean()))
     own = values(table, network.name)
     for name, both in scores.items():

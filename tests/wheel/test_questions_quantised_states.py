@@ -88,8 +88,8 @@ def test_any_recurrent_layer_is_scored_against_its_own_accuracy(kind: type[nn.GR
     """The numbers are those of the run that the library makes; the ratio is over what the network gets itself."""
     model = Reader(kind)
     table = measure(Network("net", "trained", model, 1))
-    machine = Machine(model, X, **READ)
-    own = (machine.natural.chosen == WINS[:, -1]).double().mean().item()
+    machine = Machine.of(model, X, **READ)
+    own = (machine.clean.answers.chosen == WINS[:, -1]).double().mean().item()
     assert 0 < own < 1
     for name in ("by_step", "over_steps"):
         run = quantised_run(machine, class_means(machine, WINS, by_step=name == "by_step"))

@@ -132,7 +132,7 @@ def test_a_gru_is_followed_as_the_library_fits_it() -> None:
     """The numbers are those of `fit_affine` on the longest fitted length, against the bare model's answers."""
     model = Reader()
     table = measure(model)
-    machine = Machine(model, INPUTS[5], answer=OPTIONS["answer"], expected=OPTIONS["expected"])
+    machine = Machine.of(model, INPUTS[5], answer=OPTIONS["answer"], expected=OPTIONS["expected"])
     fitted = fit_affine(machine, range(1, 6))
     with torch.no_grad():
         y = model(INPUTS[7]).numpy()

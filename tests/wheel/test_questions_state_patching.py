@@ -181,9 +181,11 @@ def test_a_gru_has_its_whole_state_and_no_part():
     model = Gru()
     table = state_patching.measure([Network("gru", "trained", model, 0)], X, lead, **options)
     assert set(table["signal"]) == {"none", "whole_state", ""}
-    machine = Machine(model, X, answer=options["answer"], expected=expected)
+    machine = Machine.of(model, X, answer=options["answer"], expected=expected)
     for step in range(LENGTH):
-        scores = interchange(all_pairs(machine, step), Task(lead), columns(machine.columns(Signal.HIDDEN_STATE)))
+        scores = interchange(
+            all_pairs(machine, step), Task(lead), columns(machine.dynamics.columns(Signal.HIDDEN_STATE))
+        )
         assert by_step(table, "interchange_accuracy", "whole_state")[step] == scores.iia
         assert by_step(table, "interchange_accuracy", "none")[step] == scores.unpatched
         assert by_step(table, "shift", "whole_state")[step] == pytest.approx(scores.shift)

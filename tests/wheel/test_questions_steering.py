@@ -63,18 +63,18 @@ def test_on_a_gru_each_number_is_that_of_the_states_pushed_by_hand() -> None:
                 if lead + sign not in means:
                     continue
                 push = means[lead + sign] - means[lead] if kind == "class_mean" else sign * one
-                state = machine.states[row, step] + torch.as_tensor(push)
+                state = machine.clean.states[row, step] + torch.as_tensor(push)
                 found = machine.answers(state[None], torch.tensor([row]), step)
                 hits.append(int(found.chosen) == int(LEAD[row, -1]) + sign)
-                moved.append(sign * float(found.expected - machine.natural.expected[row]))
+                moved.append(sign * float(found.expected - machine.clean.answers.expected[row]))
                 states.append(state.numpy())
         assert value(table, "steered_exact", kind) == pytest.approx(np.mean(hits))
         assert value(table, "steered_shift", kind) == pytest.approx(np.sum(moved) / (4 * len(moved)))
         far = np.median(Support.of(classes).distances(np.array(states)))
         assert value(table, "steered_off_support", kind) == pytest.approx(far)
     rows = torch.tensor([row for row in range(32) if LEAD[row, step] + 1 <= 4])
-    found = machine.answers(machine.states[rows, step] + torch.as_tensor(one), rows, step)
-    change = (found.expected - machine.natural.expected[rows]).mean()
+    found = machine.answers(machine.clean.states[rows, step] + torch.as_tensor(one), rows, step)
+    change = (found.expected - machine.clean.answers.expected[rows]).mean()
     assert value(table, "dose_response", "linear", "0.5") == pytest.approx(float(change))
     assert set(table["units"]) == {"", "1", "0.5"}
     assert set(table["layer"]) == {"rnn[0]"}

@@ -19,12 +19,12 @@ from probe.questions.interventions import unit_ablation
 def by_hand(machine: Machine, resampling: Resampling, columns: list[int], draw: int) -> tuple[list[int], list[float]]:
     """Return answers and expected answers of every row of one draw, each row a run of its own."""
     chosen, expected = [], []
-    for row in range(len(machine.inputs)):
-        state = torch.zeros(1, machine.size, dtype=torch.float64)
-        for step, prefixes in enumerate(machine.prefixes):
-            state = machine.advance(state, machine.inputs[row : row + 1, step : step + 1]).clone()
+    for row in range(len(machine.clean.inputs)):
+        state = torch.zeros(1, machine.dynamics.size, dtype=torch.float64)
+        for step, prefixes in enumerate(machine.clean.prefixes):
+            state = machine.dynamics.advance(state, machine.clean.inputs[row : row + 1, step : step + 1]).clone()
             other = prefixes.rows[resampling.others[step][prefixes.group[row], draw]]
-            state[0, columns] = machine.states[other, step, columns]
+            state[0, columns] = machine.clean.states[other, step, columns]
         found = machine.answers(state)
         chosen.append(int(found.chosen))
         expected.append(float(found.expected))
@@ -37,13 +37,19 @@ def test_answers_are_those_of_each_row_run_alone(kind: str, rows: list[int]) -> 
     """At every step the ablated numbers are another prefix's, and the network goes on from the mixed state."""
     machine = machine_of(Reader(kind), X[rows])
     resampling = Resampling(machine, draws=3, seed=1)
-    for columns in (machine.unit(1), [*machine.unit(0), *machine.unit(2)], [1], [*range(machine.size)], []):
+    for columns in (
+        machine.dynamics.unit(1),
+        [*machine.dynamics.unit(0), *machine.dynamics.unit(2)],
+        [1],
+        [*range(machine.dynamics.size)],
+        [],
+    ):
         found = resampling.answers(columns)
         for draw in range(3):
             chosen, expected = by_hand(machine, resampling, columns, draw)
             assert found.chosen.view(len(rows), 3)[:, draw].tolist() == chosen
             assert found.expected.view(len(rows), 3)[:, draw].tolist() == pytest.approx(expected, abs=1e-12)
-    assert torch.equal(found.chosen.view(len(rows), 3)[:, 0], machine.natural.chosen)
+    assert torch.equal(found.chosen.view(len(rows), 3)[:, 0], machine.clean.answers.chosen)
 
 
 def test_the_other_prefix_is_another_one_each_as_likely() -> None:
@@ -66,7 +72,7 @@ def test_draws_can_be_fewer_and_are_run_in_pieces(monkeypatch: pytest.MonkeyPatc
     """The first draws are the same whether more follow, and whatever is run together."""
     machine = machine_of(Reader(kind))
     resampling = Resampling(machine, draws=7)
-    own = machine.unit(0)
+    own = machine.dynamics.unit(0)
     every = resampling.answers(own).expected.view(32, 7)
     assert torch.allclose(resampling.answers(own, draws=2).expected.view(32, 2), every[:, :2], atol=1e-12)
     monkeypatch.setattr("probe.methods.causal.ablation._ROWS", 64)
@@ -109,7 +115,7 @@ def test_on_a_gru_the_table_holds_what_ablations_one_by_one_give() -> None:
     resampling = Resampling(machine, draws=8)
 
     def accuracy(kept: list[int], draws: int = 8) -> float:
-        columns = [column for unit in range(4) if unit not in kept for column in machine.unit(unit)]
+        columns = [column for unit in range(4) if unit not in kept for column in machine.dynamics.unit(unit)]
         found = resampling.answers(columns, draws).chosen.view(32, -1)
         return float((found == own_answers[:, None]).double().mean())
 

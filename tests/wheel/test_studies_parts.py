@@ -207,12 +207,13 @@ def test_a_stack_is_run_from_any_state_as_the_module_runs(kind: Any, ragged: boo
     prepared = prepare(study)
     end = tail.build(prepared)
     assert end.whole is not ragged
+    assert len(end.machine.clean.prefixes[0].rows) == (len(end.rows) if ragged else 2)
     steps = prepared.lengths[end.rows]
     recording = probe.record(model.double(), torch.tensor(X[end.rows]).double())
     last = recording["[1]", "hidden_state"][torch.arange(len(end.rows)), torch.as_tensor(steps - 1)]
-    torch.testing.assert_close(end.machine.states[:, -1, -5:], last, rtol=0, atol=1e-6)
+    torch.testing.assert_close(end.machine.clean.states[:, -1, -5:], last, rtol=0, atol=1e-6)
     place, base, source = end.steps - 3, torch.tensor([0, 1, 2]), torch.tensor([5, 6, 7])
-    went = end.machine.answers(end.machine.states[source, place], base, place).expected
+    went = end.machine.answers(end.machine.clean.states[source, place], base, place).expected
     parts = zip(base.tolist(), source.tolist(), strict=True)
     spliced = [
         np.concatenate([X[end.rows[s], : steps[s] - 2], X[end.rows[b], steps[b] - 2 : steps[b]]]) for b, s in parts

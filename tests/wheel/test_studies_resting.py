@@ -12,7 +12,7 @@ from torch import nn
 
 from probe import Finding, Study
 from probe.loading.modules import BothWays
-from probe.methods.machines import Machine
+from probe.methods.dynamics import CellDynamics
 from probe.recurrent.layers import find_layers
 from probe.studies.definition.prepared import prepare
 from probe.studies.questions import resting
@@ -30,27 +30,18 @@ def latch() -> nn.GRU:
     return gru.double()
 
 
-def machine_of(module: nn.Module) -> Machine:
-    """Return a layer as a machine."""
-    return Machine(
-        resting._Bare(module),  # pyright: ignore[reportArgumentType]
-        torch.zeros(2, 2, 1),
-        answer=lambda output: output[:, 0],
-        expected=lambda output: output[:, 0],
-    )
-
-
 def test_points_that_the_state_cannot_be_at_are_left_out() -> None:
     """The gate is shut at 4 and 6, where no state of a GRU that began at 0 comes; at 0 it rests."""
-    machine, layer = machine_of(latch()), find_layers(latch())[0]
-    bound = resting.bounds(layer, machine, np.array([0.5]))
+    layer = find_layers(latch())[0]
+    dynamics = CellDynamics("the layer", layer.cell)
+    bound = resting.bounds(layer, dynamics, np.array([0.5]))
     assert bound.tolist() == [1 + resting.ROUNDED]
     starts = torch.tensor([[0.1], [-0.1], [4.0], [6.0]], dtype=torch.float64)
-    found = resting.searched(machine, starts, torch.zeros(1, dtype=torch.float64), bound)
+    found = resting.searched(dynamics, starts, torch.zeros(1, dtype=torch.float64), bound)
     assert (found["fixed_points"], found["stable_points"], found["slow_points"]) == (1, 1, 0)
     assert (found["points_left_out"], found["starts_reached"]) == (2, 0.5)
     assert found["largest_modulus"] < 1
-    none = resting.searched(machine, starts[2:], torch.zeros(1, dtype=torch.float64), bound)
+    none = resting.searched(dynamics, starts[2:], torch.zeros(1, dtype=torch.float64), bound)
     assert (none["fixed_points"], none["starts_reached"], none["points_left_out"]) == (0, 0, 2)
     assert "no fixed point and no slow point that the state can be at" in resting._words("the input (0)", none)
     assert "2 points outside of what the state can be" in resting._words("the input (0)", none)
@@ -68,8 +59,7 @@ def test_points_that_the_state_cannot_be_at_are_left_out() -> None:
 def test_what_a_state_can_be_is_said_of_each_cell(module: Any, bound: list[float], words: str) -> None:
     """A hidden state that tanh makes ends at 1; other numbers are held against the largest that was seen."""
     largest, layer = np.array([3.0, 0.7][-len(bound) :]), find_layers(module)[0]
-    module.batch_first = True
-    found = resting.bounds(layer, machine_of(module), largest)
+    found = resting.bounds(layer, CellDynamics("the layer", layer.cell), largest)
     np.testing.assert_allclose(found, np.array(bound) + resting.ROUNDED)
     assert words in resting._outside(3, layer)
     assert resting._outside(3, layer).startswith("3 points outside of what the state can be were left out")

@@ -177,4 +177,4 @@ def test_a_machine_of_a_turned_layer_is_refused(x: Tensor) -> None:
         return output[0][:, 0, 0]
 
     with pytest.raises(ProbeError, match="reads its input from the end"):
-        _ = Machine(wrapped, x, layer=BACKWARD, answer=answer, expected=answer)
+        _ = Machine.of(wrapped, x, layer=BACKWARD, answer=answer, expected=answer)

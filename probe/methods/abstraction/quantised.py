@@ -9,8 +9,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ...errors import ProbeError
-from ..machines import Answers, Machine
+from ..machines import Machine
 from ..probing.prefixes import check_aligned
+from ..readouts import Answers
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,16 +49,16 @@ def class_means(machine: Machine, concept: Tensor, *, by_step: bool = True) -> C
     apart.
 
     Args:
-        machine: the model and its natural run.
+        machine: the model and its clean run.
         concept: its value after each step of each sequence, (batch, time).
         by_step: whether each step has means of its own, and distances too.
 
     Raises:
         ProbeError: the concept is not aligned to the machine's inputs.
     """
-    check_aligned(machine.inputs, concept)
-    kept = [prefixes.rows for prefixes in machine.prefixes]
-    states = [machine.states[rows, step] for step, rows in enumerate(kept)]
+    check_aligned(machine.clean.inputs, concept)
+    kept = [prefixes.rows for prefixes in machine.clean.prefixes]
+    states = [machine.clean.states[rows, step] for step, rows in enumerate(kept)]
     values = [concept[rows, step].double() for step, rows in enumerate(kept)]
     weights = [torch.full((len(rows),), 1 / len(rows), dtype=torch.float64) for rows in kept]
     if by_step:
@@ -110,17 +111,17 @@ def quantised_run(machine: Machine, codebook: Codebook) -> QuantisedRun:
         Omlin & Giles 1996, Extraction of rules from discrete-time recurrent neural networks, section 3 (states are
         merged, and the merged ones must behave as the network does).
     """
-    time = machine.inputs.shape[1]
+    time = machine.clean.inputs.shape[1]
     if len(codebook.means) != time:
         raise ProbeError(
             f"The codebook has states for {len(codebook.means)} steps and the sequences have {time}; make it of a "
             "machine with sequences of the same length."
         )
-    # The natural run says what one step makes of the state that stands before the first input.
-    states, values = machine.states[:, 0], []
+    # The clean run says what one step makes of the state that stands before the first input.
+    states, values = machine.clean.states[:, 0], []
     for step in range(time):
         if step:
-            states = machine.advance(states, machine.inputs[:, step : step + 1])
+            states = machine.dynamics.advance(states, machine.clean.inputs[:, step : step + 1])
         chosen = codebook.nearest(states, step)
         states = codebook.means[step][chosen]
         values.append(codebook.values[step][chosen])

@@ -66,7 +66,7 @@ def _codes(x: Tensor, alphabet: np.ndarray) -> Int64[np.ndarray, "batch time"]:
 
 @dataclass(frozen=True, eq=False)
 class _Prefixes:
-    """All distinct prefixes of the natural run as a tree, the empty one first.
+    """All distinct prefixes of the clean run as a tree, the empty one first.
 
     Attributes:
         alphabet: the inputs, (symbol, input).
@@ -96,12 +96,15 @@ class _Prefixes:
 
 @torch.no_grad()
 def _prefixes(machine: Machine) -> _Prefixes:
-    symbols = as_symbols(machine.inputs)
-    number = np.zeros(len(machine.inputs), dtype=np.int64)  # each row's prefix; 0 is the empty one
+    clean = machine.clean
+    if bool(clean.starts.any()):
+        raise ProbeError("The sequences start in different states, and the empty prefix has one; give another model.")
+    symbols = as_symbols(clean.inputs)
+    number = np.zeros(len(clean.inputs), dtype=np.int64)  # each row's prefix; 0 is the empty one
     parts: list[tuple[np.ndarray, ...]] = []
     seen = 0
-    for step, prefixes in enumerate(machine.prefixes):
-        states, rows = machine.states[prefixes.rows, step], prefixes.rows.numpy()
+    for step, prefixes in enumerate(clean.prefixes):
+        states, rows = clean.states[prefixes.rows, step], prefixes.rows.numpy()
         y = machine.answers(states).expected.numpy()
         parts.append((number[rows], symbols.codes[rows, step], np.full(len(rows), step + 1), states.numpy(), y))
         key = number * len(symbols.alphabet) + symbols.codes[:, step]
@@ -135,7 +138,7 @@ def fit_affine(machine: Machine, lengths: Iterable[int], *, dimensions: int = 2,
         affine networks, equation 1.
     """
     wanted = sorted(set(lengths))
-    longest = machine.inputs.shape[1]
+    longest = machine.clean.inputs.shape[1]
     if not wanted or wanted[0] < 1 or wanted[-1] > longest:
         raise ProbeError(f"lengths={wanted} must name at least one, from 1 to the {longest} steps of the machine.")
     if dimensions < 1:

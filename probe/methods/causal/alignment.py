@@ -33,8 +33,8 @@ class Search:
     Attributes:
         rank: how many directions.
         task: what they should carry.
-        rows: the rows of the natural run that bases and sources are drawn from.
-        pairs: bases and sources that are drawn from, rows of the natural run, (pair,) each; None for any two of
+        rows: the rows of the clean run that bases and sources are drawn from.
+        pairs: bases and sources that are drawn from, rows of the clean run, (pair,) each; None for any two of
             `rows` that differ in the concept.
         standardised: whether directions are orthonormal in units of each number's spread over these rows, and not
             in the state's own.
@@ -100,9 +100,10 @@ def search(
         Geiger et al. 2024, Finding alignments between interpretable causal variables and distributed
         representations, section 3.
     """
+    size = machine.dynamics.size
     for one in wanted:
-        if not 1 <= one.rank <= machine.size:
-            raise ProbeError(f"rank={one.rank} is no number of directions; a state has {machine.size} numbers.")
+        if not 1 <= one.rank <= size:
+            raise ProbeError(f"rank={one.rank} is no number of directions; a state has {size} numbers.")
     found: list[Alignment] = []
     for start in range(0, len(wanted), _TOGETHER):
         batch = _Batch(machine, step, wanted[start : start + _TOGETHER], pairs * iterations, seed)
@@ -115,7 +116,7 @@ class _Batch:
 
     def __init__(self, machine: Machine, step: int, wanted: Sequence[Search], draws: int, seed: int) -> None:
         self.machine, self.step, self.wanted = machine, step, wanted
-        self._states = machine.states[:, step].detach().contiguous()
+        self._states = machine.clean.states[:, step].detach().contiguous()
         spreads = [self._states[one.rows].std(0, correction=0) for one in wanted]
         self._scale = torch.stack(
             [
@@ -137,7 +138,7 @@ class _Batch:
 
     def _first(self, number: int, seed: int) -> Tensor:
         """Return where a search starts: the encoding slope, then random columns."""
-        one, size = self.wanted[number], self.machine.size
+        one, size = self.wanted[number], self.machine.dynamics.size
         concept = one.task.so_far(one.rows, self.step)
         states = self._states[one.rows] / self._scale[number]
         slope = (concept - concept.mean()) @ (states - states.mean(0)) / len(states)
@@ -170,7 +171,7 @@ class _Batch:
         bases, r = torch.linalg.qr(free)
         q, scale = bases * self._mask, self._scale.unsqueeze(2)
         base, source = (side[:, part].flatten() for side in (self._base, self._source))
-        searches, size = len(q), self.machine.size
+        searches, size = len(q), self.machine.dynamics.size
         own = self._states.index_select(0, base)
         difference = (self._states.index_select(0, source) - own).view(searches, -1, size)
         # As the recurrence wants them, the rows last.

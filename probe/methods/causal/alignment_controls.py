@@ -22,7 +22,7 @@ class WrongVariable(Task):
     """Another variable of the prefix, put where the concept is thought to be: what a search must not find.
 
     Attributes:
-        values: the variable's value at each row of the natural run, (batch,); rows that share a prefix share it.
+        values: the variable's value at each row of the clean run, (batch,); rows that share a prefix share it.
         instead: whether it stands instead of the concept, as a relabelling does, or is a part of it, such as the
             first of the things that are counted.
     """
@@ -49,7 +49,7 @@ def relabelled(machine: Machine, task: Task, step: int, *, seed: int = 0) -> Wro
         step: the prefixes end with this step.
         seed: of the order.
     """
-    prefixes = machine.prefixes[step]
+    prefixes = machine.clean.prefixes[step]
     order = torch.as_tensor(np.random.default_rng(seed).permutation(len(prefixes.rows)))
     values = task.so_far(prefixes.rows[order], step)[prefixes.group]
     return WrongVariable(task.concept, task.combine, values=values, instead=True)
@@ -60,7 +60,7 @@ class Half:
     """Rows to fit on and rows to score on.
 
     Attributes:
-        train: rows of the natural run whose prefix was drawn for fitting.
+        train: rows of the clean run whose prefix was drawn for fitting.
         test: the other rows; the same where nothing is held out.
     """
 
@@ -79,8 +79,8 @@ def halves(machine: Machine, step: int, *, least: int = LEAST_STATES, seed: int 
         least: the fewest distinct prefixes of which half are held out.
         seed: of the permutation.
     """
-    prefixes = machine.prefixes[step]
-    rows = torch.arange(len(machine.inputs))
+    prefixes = machine.clean.prefixes[step]
+    rows = torch.arange(len(machine.clean.inputs))
     if len(prefixes.rows) < least:
         return [Half(rows, rows)]
     first = torch.isin(prefixes.group, torch.as_tensor(folds(len(prefixes.rows), 2, seed=seed)[0]))
@@ -96,12 +96,12 @@ def pairs_among(
     Args:
         machine: the model.
         step: after which step the states stand.
-        rows: rows of the natural run, such as those of held-out prefixes.
+        rows: rows of the clean run, such as those of held-out prefixes.
         most: the most pairs; of more, some are drawn without replacement.
         seed: of the drawing.
     """
     every = all_pairs(machine, step)
-    among = torch.zeros(len(machine.inputs), dtype=torch.bool)
+    among = torch.zeros(len(machine.clean.inputs), dtype=torch.bool)
     among[rows] = True
     kept = (among[every.base] & among[every.source]).nonzero().flatten()
     exhaustive = every.exhaustive and len(kept) <= most
@@ -127,8 +127,8 @@ def mean_gradient(machine: Machine, step: int) -> Float[np.ndarray, " size"]:
         docs/science.md, "Controls": the readout twin's rank-1 direction.
     """
     with torch.enable_grad():
-        states = machine.states[:, step].detach().requires_grad_()
-        output = machine.read(machine.advance(states, machine.inputs[:, step + 1 :]))
+        states = machine.clean.states[:, step].detach().requires_grad_()
+        output = machine.readout.read(machine.dynamics.advance(states, machine.clean.inputs[:, step + 1 :]))
         numbers = per_row("The model's output", output, len(states))
         (gradient,) = torch.autograd.grad(numbers.sum(), states)
     return gradient.mean(0).numpy()

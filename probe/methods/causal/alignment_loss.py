@@ -72,17 +72,17 @@ class LinearOutput:
 
         Args:
             machine: the model. Autograd's record of one reading says whether each operation between the state and
-                the output is linear, and the output at all natural states must agree.
+                the output is linear, and the output at all clean states must agree.
         """
-        states = machine.states[:, -1].detach().requires_grad_()
+        states = machine.clean.states[:, -1].detach().requires_grad_()
         with torch.enable_grad():
-            output = machine.read(states)
+            output = machine.readout.read(states)
         if not isinstance(output, Tensor) or output.dim() not in (1, 2) or not _is_linear(output, states):
             return None
         scores = output.dim() == 2
         with torch.no_grad():
-            points = torch.cat([states.new_zeros(1, machine.size), torch.eye(machine.size, dtype=states.dtype)])
-            bias, *columns = machine.read(points).view(len(points), -1)
+            points = torch.cat([torch.zeros_like(states[:1]), torch.eye(states.shape[1], dtype=states.dtype)])
+            bias, *columns = machine.readout.read(points).view(len(points), -1)
             weights = torch.stack(columns, dim=1) - bias.unsqueeze(1)
             found = torch.addmm(bias, states, weights.T).view_as(output)
         agrees = torch.allclose(found, output, rtol=_ROUNDING, atol=_ROUNDING)
@@ -154,7 +154,7 @@ class Suffixes:
 
     def __init__(self, machine: Machine, step: int, rows: int, loss: Loss, *, lean: bool = True) -> None:
         self._machine, self._loss = machine, loss
-        self._inputs = machine.inputs[:, step + 1 :].detach()
+        self._inputs = machine.clean.inputs[:, step + 1 :].detach()
         steps = self._inputs.shape[1]
         self._stretch = Stretch(machine, steps, rows) if lean and steps and suits(machine) else None
         direct = lean and loss is answer_loss and (self._stretch is not None or not steps)
@@ -184,7 +184,7 @@ class Suffixes:
     def _by_autograd(self, states: Tensor, inputs: Tensor, target: Tensor) -> Tensor:
         rows_first = states.T.requires_grad_()
         with torch.enable_grad():
-            output = self._machine.read((self._stretch or self._machine.advance)(rows_first, inputs))
+            output = self._machine.readout.read((self._stretch or self._machine.dynamics.advance)(rows_first, inputs))
             losses = per_row("loss(...)", self._loss(output, target), len(target))
             (gradient,) = torch.autograd.grad(losses.sum(), rows_first)
         return gradient.T

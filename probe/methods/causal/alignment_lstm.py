@@ -14,15 +14,16 @@ from torch import Tensor
 
 from ...recurrent.cells import narrow
 from ...recurrent.cells.lstm import LSTMCell
+from ..dynamics import CellDynamics
 from ..machines import Machine
 
 _MOST_UNITS = 64
 
 
 def suits(machine: Machine) -> bool:
-    """Return whether a machine's cell is one that this is made for."""
-    cell = machine.cell
-    return isinstance(cell, LSTMCell) and cell.plain and cell.units <= _MOST_UNITS and machine.states.is_cpu
+    """Return whether a machine is one layer whose cell is one that this is made for."""
+    cell = machine.cell if isinstance(machine.dynamics, CellDynamics) else None
+    return isinstance(cell, LSTMCell) and cell.plain and cell.units <= _MOST_UNITS and machine.clean.states.is_cpu
 
 
 class Stretch:
@@ -40,7 +41,7 @@ class Stretch:
 
     def __init__(self, machine: Machine, steps: int, rows: int) -> None:
         matrix, bias = narrow.joined_weights(machine.cell.weights)
-        matrix, units, inputs = matrix.detach(), machine.units, machine.inputs.shape[2]
+        matrix, units, inputs = matrix.detach(), machine.dynamics.units, machine.dynamics.inputs
         self.units, self._inputs = units, inputs
         self._matrix = torch.cat([matrix[:, :inputs], bias.detach(), matrix[:, inputs:]], dim=1)
         kept = matrix.new_tensor([0.5, 0.5, 2.0, 1.0]).repeat_interleave(units)

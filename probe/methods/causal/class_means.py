@@ -25,7 +25,7 @@ class Classes:
         concept: the concept's value at each, (prefix,).
         values: the values that occur, ascending, (class,).
         member: which of them each state has, (prefix,).
-        of_row: which of them each row of the natural run has, (row,).
+        of_row: which of them each row of the clean run has, (row,).
     """
 
     step: int
@@ -62,8 +62,8 @@ def classes_at(machine: Machine, task: Task, step: int) -> Classes:
     Reference:
         docs/science.md, "Class mean at (t, n)".
     """
-    task.check_fits(machine.inputs)
-    prefixes = machine.prefixes[step]
+    task.check_fits(machine.clean.inputs)
+    prefixes = machine.clean.prefixes[step]
     at_rows = task.concept[:, step]
     concept = at_rows[prefixes.rows]
     if not torch.equal(concept[prefixes.group], at_rows):
@@ -73,5 +73,5 @@ def classes_at(machine: Machine, task: Task, step: int) -> Classes:
         )
     values, member = np.unique(concept.numpy(), return_inverse=True)
     member = member.ravel().astype(np.int64)
-    states = machine.states[prefixes.rows, step].numpy()
+    states = machine.clean.states[prefixes.rows, step].numpy()
     return Classes(step, states, concept.numpy(), values, member, torch.as_tensor(member)[prefixes.group])

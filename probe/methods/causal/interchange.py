@@ -96,9 +96,9 @@ class Interchange:
 
     def __init__(self, pairs: Pairs, task: Task) -> None:
         machine, step = pairs.machine, pairs.step
-        task.check_fits(machine.inputs)
-        spliced, natural, so_far = Spliced(pairs), machine.natural, task.concept[:, step]
-        right_before, final = natural.chosen.double(), task.final(torch.arange(len(machine.inputs)))
+        task.check_fits(machine.clean.inputs)
+        spliced, clean, so_far = Spliced(pairs), machine.clean.answers, task.concept[:, step]
+        right_before, final = clean.chosen.double(), task.final(torch.arange(len(machine.clean.inputs)))
         self._pairs, self._goals = pairs, list[_Goal]()
         self._changed, self._way_squared = 0, 0.0
         #: Right answers to the pairs that differ, with nothing put in and with the whole state; how far that moves.
@@ -112,7 +112,7 @@ class Interchange:
             whole = after.chosen.double() == target
             way = target - final[base]
             self._hits += torch.stack([(before & counted).sum(), (whole & counted).sum()])
-            self._whole_moved += float((after.expected - natural.expected[base]) @ way)
+            self._whole_moved += float((after.expected - clean.expected[base]) @ way)
             self._way_squared += float(way @ way)
             self._changed += int(counted.sum())
             self._goals.append(_Goal(target, counted, way))
@@ -123,7 +123,7 @@ class Interchange:
         Args:
             put: what is put in.
         """
-        own, every, of_changed, moved = self._pairs.machine.natural.expected, 0, 0, 0.0
+        own, every, of_changed, moved = self._pairs.machine.clean.answers.expected, 0, 0, 0.0
         for part, goal in zip(pieces(self._pairs), self._goals, strict=True):
             answers = answers_of(part, put)
             right = answers.chosen.double() == goal.target

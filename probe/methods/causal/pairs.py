@@ -23,7 +23,7 @@ _DEPENDENT = 1e-10
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs of rows of the natural run at one step.
+    """Pairs of rows of the clean run at one step.
 
     Attributes:
         machine: the model.
@@ -44,26 +44,26 @@ class Pairs:
     @cached_property
     def base_states(self) -> Float[Tensor, "row size"]:
         """The bases' own states."""
-        return self.of_bases(self.machine.states[:, self.step])
+        return self.of_bases(self.machine.clean.states[:, self.step])
 
     @cached_property
     def source_states(self) -> Float[Tensor, "row size"]:
         """The sources' states."""
         if self.crossed is None:
-            return self.machine.repeated(self.machine.states[:, self.step], self.source)
+            return self.machine.dynamics.repeated(self.machine.clean.states[:, self.step], self.source)
         times = len(self) // max(1, len(self.crossed))
-        return self.machine.repeated(self.machine.states[:, self.step], self.crossed, times=times)
+        return self.machine.dynamics.repeated(self.machine.clean.states[:, self.step], self.crossed, times=times)
 
     def of_bases(self, values: Float[Tensor, "batch number"]) -> Float[Tensor, "row number"]:
         """Return numbers of the bases.
 
         Args:
-            values: of every row of the natural run.
+            values: of every row of the clean run.
         """
         if self.crossed is None:
-            return self.machine.repeated(values, self.base)
+            return self.machine.dynamics.repeated(values, self.base)
         each = len(self.crossed)
-        return self.machine.repeated(values, self.base[:: max(1, each)], each)
+        return self.machine.dynamics.repeated(values, self.base[:: max(1, each)], each)
 
     def __len__(self) -> int:
         return len(self.base)
@@ -95,10 +95,10 @@ def all_pairs(machine: Machine, step: int, *, most: int = MOST_PAIRS, seed: int 
     Raises:
         ProbeError: the step does not exist, or no pair is allowed.
     """
-    (step,) = within("step", (step,), machine.inputs.shape[1], "the input's time axis")
+    (step,) = within("step", (step,), machine.clean.inputs.shape[1], "the input's time axis")
     if most < 1:
         raise ProbeError(f"most={most} allows no pair; give at least 1.")
-    rows = len(machine.inputs)
+    rows = len(machine.clean.inputs)
     sources = _sources(machine, step)
     if rows * len(sources) <= most:
         base = torch.arange(rows).repeat_interleave(len(sources))
@@ -109,9 +109,9 @@ def all_pairs(machine: Machine, step: int, *, most: int = MOST_PAIRS, seed: int 
 
 
 def _sources(machine: Machine, step: int) -> Tensor:
-    prefixes = machine.prefixes[step]
+    prefixes = machine.clean.prefixes[step]
     equal = len(prefixes.group.bincount().unique()) == 1
-    return prefixes.rows if equal else torch.arange(len(machine.inputs))
+    return prefixes.rows if equal else torch.arange(len(machine.clean.inputs))
 
 
 def whole(pairs: Pairs) -> Tensor:
@@ -120,7 +120,7 @@ def whole(pairs: Pairs) -> Tensor:
 
 
 def columns(chosen: Sequence[int] | slice) -> Put:
-    """Return what puts in some numbers of the source's state, such as `machine.unit(3)` or `machine.columns(signal)`.
+    """Return what puts in some numbers of the source's state, such as `machine.dynamics.unit(3)`.
 
     What stands beside them stays the base's: the state may lie far from all that the network visits.
     """
@@ -172,7 +172,7 @@ def along(basis: np.ndarray | Tensor) -> Put:
 def cell_with_its_hidden(pairs: Pairs) -> Tensor:
     """Put in the source's cell state and the hidden state that the base's output gate makes of it: o tanh(c)."""
     machine = pairs.machine
-    parts = machine.parts(pairs.base_states)
-    cell = machine.parts(pairs.source_states)[Signal.CELL_STATE]
-    gate = pairs.of_bases(machine.recorded(Signal.OUTPUT_GATE)[:, pairs.step])
-    return machine.joined(parts | {Signal.CELL_STATE: cell, Signal.HIDDEN_STATE: gate * cell.tanh()})
+    parts = machine.dynamics.parts(pairs.base_states)
+    cell = machine.dynamics.parts(pairs.source_states)[Signal.CELL_STATE]
+    gate = pairs.of_bases(machine.clean.recorded(Signal.OUTPUT_GATE)[:, pairs.step])
+    return machine.dynamics.joined(parts | {Signal.CELL_STATE: cell, Signal.HIDDEN_STATE: gate * cell.tanh()})

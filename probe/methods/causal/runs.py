@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..machines import CHUNK, Answers, Machine
+from ..machines import CHUNK, Machine
+from ..readouts import Answers
 from .pairs import Pairs, Put
 
 
@@ -18,7 +19,7 @@ def pieces(pairs: Pairs) -> Iterator[Pairs]:
     Args:
         pairs: which rows, and after which step.
     """
-    rows = torch.arange(len(pairs.machine.inputs))
+    rows = torch.arange(len(pairs.machine.clean.inputs))
     if pairs.crossed is None or len(pairs) < len(pairs.crossed) * len(rows):
         yield from pairs.chunks()
         return
@@ -41,8 +42,8 @@ def answers_of(piece: Pairs, put: Put) -> Answers:
     machine, step = piece.machine, piece.step
     if piece.crossed is None:
         return machine.answers(put(piece), piece.base, step)
-    states = put(_crossed(piece, machine.prefixes[step].rows, piece.crossed))
-    for now in range(step, machine.inputs.shape[1] - 1):
+    states = put(_crossed(piece, machine.clean.prefixes[step].rows, piece.crossed))
+    for now in range(step, machine.clean.inputs.shape[1] - 1):
         states = machine.follow(states, now)
     return machine.answers_of_rows(states)
 
@@ -61,13 +62,13 @@ class Spliced:
 
     def __init__(self, pairs: Pairs) -> None:
         machine, step = pairs.machine, pairs.step
-        prefixes = machine.prefixes[step]
+        prefixes = machine.clean.prefixes[step]
         first, self._suffix = _suffixes(machine, step)
         self._prefix, self._width = prefixes.group, len(first)
         size = len(prefixes.rows) * self._width
         needed = torch.arange(size) if size <= len(pairs) else self._key(pairs).unique()
         source, base = prefixes.rows[needed // self._width], first[needed % self._width]
-        self._found = machine.answers(machine.states[source, step], base, step)
+        self._found = machine.answers(machine.clean.states[source, step], base, step)
         self._needed = None if size <= len(pairs) else needed
 
     def _key(self, pairs: Pairs) -> Tensor:
@@ -82,7 +83,7 @@ class Spliced:
 
 def _suffixes(machine: Machine, step: int) -> tuple[Tensor, Tensor]:
     """Return a row for each distinct stretch of inputs after a step, and each row's group."""
-    flat = machine.inputs[:, step + 1 :].flatten(1).numpy()
+    flat = machine.clean.inputs[:, step + 1 :].flatten(1).numpy()
     if not flat.shape[1]:
         return torch.zeros(1, dtype=torch.long), torch.zeros(len(flat), dtype=torch.long)
     _, first, group = np.unique(flat, axis=0, return_index=True, return_inverse=True)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from ...errors import require
-from ..machines import Machine
 from .class_means import Classes, classes_at
 from .pairs import Pairs, Put
 from .task import Task
@@ -25,18 +23,18 @@ _CONSTANT = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Support:
-    """The natural states at a step, each unit in units of its sd over the distinct prefixes; constant ones left out.
+    """The clean states at a step, each unit in units of its sd over the distinct prefixes; constant ones left out.
 
     Attributes:
         kept: which numbers of a state vary.
         scale: the sd of those.
-        natural: the distinct states in these units, (prefix, kept).
+        clean: the distinct states in these units, (prefix, kept).
         spacing: median distance between the means of neighbouring values of the concept; NaN of a single value.
     """
 
     kept: np.ndarray
     scale: np.ndarray
-    natural: Float[np.ndarray, "prefix kept"]
+    clean: Float[np.ndarray, "prefix kept"]
     spacing: float
 
     @classmethod
@@ -50,7 +48,7 @@ class Support:
         return cls(kept, scale, classes.states[:, kept] / scale, spacing)
 
     def distances(self, states: Float[np.ndarray, "row size"]) -> Float[np.ndarray, " row"]:
-        """Return how far states lie from the nearest natural one, in spacings of the concept.
+        """Return how far states lie from the nearest clean one, in spacings of the concept.
 
         Args:
             states: any states at the step.
@@ -58,40 +56,24 @@ class Support:
         Reference:
             docs/science.md, "Off-support distance".
         """
-        require("The distance from natural states", "study", "scipy")
+        require("The distance from clean states", "study", "scipy")
         from scipy.spatial import KDTree
 
-        nearest, _ = KDTree(self.natural).query(states[:, self.kept] / self.scale)
+        nearest, _ = KDTree(self.clean).query(states[:, self.kept] / self.scale)
         return nearest / self.spacing
 
 
-def off_support_distance(pairs: Pairs, task: Task, put: Put, *, most: int = DRAWN_PAIRS, seed: int = 0) -> float:
-    """Return the median distance of patched states from the natural ones, over pairs that differ in the concept.
-
-    Args:
-        pairs: which rows, and after which step.
-        task: whose concept.
-        put: what is put in.
-        most: how many pairs are drawn where there are more.
-        seed: of the drawing.
-
-    Returns:
-        The distance in spacings of the concept; NaN where no pair differs.
-
-    Reference:
-        docs/science.md, "Off-support distance".
-    """
-    return OffSupport(pairs, task, most=most, seed=seed).distance(put)
-
-
 class OffSupport:
-    """How far patched states lie from the natural ones, the pairs drawn once for all that is put in.
+    """How far patched states lie from the clean ones, the pairs drawn once for all that is put in.
 
     Args:
         pairs: which rows, and after which step.
         task: whose concept.
         most: how many pairs that differ in the concept are drawn where there are more.
         seed: of the drawing.
+
+    Reference:
+        docs/science.md, "Off-support distance".
     """
 
     def __init__(self, pairs: Pairs, task: Task, *, most: int = DRAWN_PAIRS, seed: int = 0) -> None:
@@ -111,15 +93,3 @@ class OffSupport:
         if self._support is None:
             return float("nan")
         return float(np.median(self._support.distances(put(self._pairs).detach().numpy())))
-
-
-def median_distance(machine: Machine, task: Task, step: int, states: Tensor) -> float:
-    """Return the median distance of states from the natural ones at a step, in spacings of the concept.
-
-    Args:
-        machine: the model.
-        task: whose concept.
-        step: after which step.
-        states: the states, (row, size).
-    """
-    return float(np.median(Support.of(classes_at(machine, task, step)).distances(states.detach().numpy())))

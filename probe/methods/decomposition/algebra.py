@@ -111,7 +111,7 @@ def _only_part(recording: Recording, layer: str | None) -> LayerRecording:
 
 
 def kept_to_the_end(machine: Machine) -> Float[Tensor, "batch time unit"]:
-    """Return how much of what each step leaves in a state is still there at the end of the natural run.
+    """Return how much of what each step leaves in a state is still there at the end of the clean run.
 
     Raises:
         ProbeError: the layer is a plain RNN, which keeps nothing as it is.
@@ -122,4 +122,4 @@ def kept_to_the_end(machine: Machine) -> Float[Tensor, "batch time unit"]:
             "A layer without forget_gate (LSTM) and update_gate (GRU) has no gate algebra; a plain RNN keeps nothing "
             "as it is."
         )
-    return kept(machine.recorded(gate))
+    return kept(machine.clean.recorded(gate))

@@ -20,7 +20,7 @@ from ..machines import Machine
 
 #: How many subsets are run together, and how many rows at the end of the tree: few enough for a cache.
 _SUBSETS, _ROWS = 1024, 8192
-#: Rows of the natural run: bases, and the source of each.
+#: Rows of the clean run: bases, and the source of each.
 RowPairs = tuple[np.ndarray, np.ndarray]
 #: (contexts, subsets), a slice each -> their states, (size, context, subset).
 Put = Callable[[slice, slice], Tensor]
@@ -72,7 +72,7 @@ class Contexts:
 
     Args:
         machine: the model.
-        pairs: rows of the natural run, bases and their sources.
+        pairs: rows of the clean run, bases and their sources.
         source_step: up to which step the source's inputs matter.
         step: after which step states are put in; what the base reads up to it matters too.
 
@@ -85,9 +85,10 @@ class Contexts:
     def __init__(self, machine: Machine, pairs: RowPairs, *, source_step: int, step: int) -> None:
         self.machine, self.step = machine, step
         base, source = (np.asarray(rows) for rows in pairs)
-        inputs = machine.inputs.numpy()
+        inputs = machine.clean.inputs.numpy()
+        starts = [machine.clean.starts.numpy()[rows] for rows in (base, source)]
         read = [inputs[base, : step + 1], inputs[source, : source_step + 1]]
-        keys = np.column_stack([part.reshape(len(base), -1) for part in read])
+        keys = np.column_stack([*starts, *(part.reshape(len(base), -1) for part in read)])
         _, first, group, counts = np.unique(keys, axis=0, return_index=True, return_inverse=True, return_counts=True)
         self.base, self.source = torch.as_tensor(base[first]), torch.as_tensor(source[first])
         self.weight: Float[np.ndarray, " context"] = counts.astype(float)
@@ -131,12 +132,13 @@ class Contexts:
         for later, level in enumerate(self._levels, self.step + 1):
             low, high = np.searchsorted(level.parent, [start, stop])
             parent = torch.as_tensor(level.parent[low:high] - start)
-            read = self.machine.inputs[torch.as_tensor(level.row[low:high]), later]
+            read = self.machine.clean.inputs[torch.as_tensor(level.row[low:high]), later]
             x = read.unsqueeze(1).expand(-1, width, -1).reshape(-1, 1, read.shape[1])
             # The numbers of a state come first, as the narrow loop wants them.
-            states = self.machine.advance(states.index_select(1, parent).flatten(1).T, x).T.reshape(size, -1, width)
+            before = states.index_select(1, parent).flatten(1).T
+            states = self.machine.dynamics.advance(before, x).T.reshape(size, -1, width)
             start, stop, root = int(low), int(high), root[parent]
-        output = self.machine.read(states.reshape(size, -1).T)
+        output = self.machine.readout.read(states.reshape(size, -1).T)
         with NumbersFirst():
             y = expected(output).view(-1, width).double()
         sums = torch.zeros(count, width, dtype=torch.float64)

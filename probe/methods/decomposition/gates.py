@@ -20,7 +20,8 @@ from ...recurrent.cells.gru import GRUCell
 from ...recurrent.cells.lstm import LSTMCell
 from ...recurrent.cells.rnn import RNNCell
 from ...recurrent.signals import Signal
-from ..machines import Answers, Machine
+from ..machines import Machine
+from ..readouts import Answers
 from .contexts import Contexts, RowPairs
 from .shapley import subsets
 
@@ -108,7 +109,7 @@ def delivered(
         for formula in machine.cell.formulas:
             moment = source if formula.signal in given else base
             after[formula.signal] = formula.compute(moment, *(after[needed] for needed in formula.sources))
-        found.append(torch.cat([after[signal] for signal in machine.signals], dim=1).T)
+        found.append(machine.dynamics.joined(after).T)
     return torch.stack(found, dim=2)
 
 
@@ -120,7 +121,7 @@ def gate_table(
 
     Args:
         machine: the model.
-        pairs: rows of the natural run, bases and their sources, the same up to the step.
+        pairs: rows of the clean run, bases and their sources, the same up to the step.
         step: the step whose input differs.
         expected: from the model's output to expected answers, (batch).
 
@@ -130,9 +131,9 @@ def gate_table(
     places = tuple(input_places(machine.cell).values())
     members = subsets(len(places))
     contexts = Contexts(machine, pairs, source_step=step, step=step)
-    before = machine.states[contexts.base, step - 1] if step else machine.initial[contexts.base]
-    previous = machine.parts(before)
-    base, source = (machine.inputs[rows, step] for rows in (contexts.base, contexts.source))
+    before = machine.clean.states[contexts.base, step - 1] if step else machine.clean.initial[contexts.base]
+    previous = machine.dynamics.parts(before)
+    base, source = (machine.clean.inputs[rows, step] for rows in (contexts.base, contexts.source))
     moments = machine.cell.moment_at(base, previous), machine.cell.moment_at(source, previous)
     states = delivered(machine, moments, places, members)
     table = contexts.table(lambda part, chosen: states[:, part, chosen], len(members), expected)
@@ -141,7 +142,7 @@ def gate_table(
 
 @torch.no_grad()
 def with_constant_gates(machine: Machine, gates: Sequence[Signal]) -> Answers:
-    """Return the answers where gates are frozen at their mean over the natural run, by unit and step.
+    """Return the answers where gates are frozen at their mean over the clean run, by unit and step.
 
     Args:
         machine: the model.
@@ -150,13 +151,13 @@ def with_constant_gates(machine: Machine, gates: Sequence[Signal]) -> Answers:
     Raises:
         ProbeError: the layer does not have such a signal.
     """
-    means = {gate: machine.recorded(gate).mean(0) for gate in gates}
-    state = machine.parts(machine.initial)
-    for step in range(machine.inputs.shape[1]):
+    means = {gate: machine.clean.recorded(gate).mean(0) for gate in gates}
+    state = machine.dynamics.parts(machine.clean.initial)
+    for step in range(machine.clean.inputs.shape[1]):
 
         def freeze(signal: Signal, value: Tensor, step: int = step) -> Tensor:
             return means[signal][step].expand_as(value) if signal in means else value
 
-        after = machine.cell.step(machine.cell.moment_at(machine.inputs[:, step], state), freeze)
-        state = {signal: after[signal] for signal in machine.signals}
-    return machine.answers(machine.joined(state))
+        after = machine.cell.step(machine.cell.moment_at(machine.clean.inputs[:, step], state), freeze)
+        state = {signal: after[signal] for signal in machine.dynamics.signals}
+    return machine.answers(machine.dynamics.joined(state))

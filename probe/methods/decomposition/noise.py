@@ -35,19 +35,19 @@ def noisy_accuracy(
     """
     if not doses or not all(0 <= dose < float("inf") and draws >= 1 for dose, draws in doses.items()):
         raise ProbeError(f"doses={dict(doses)} was given; doses must be 0 or more and draws at least 1.")
-    rows, length = len(machine.inputs), machine.inputs.shape[1]
-    spread = machine.states.std(0, correction=0)
+    dynamics, inputs, (rows, length) = machine.dynamics, machine.clean.inputs, machine.clean.inputs.shape[:2]
+    spread = machine.clean.states.std(0, correction=0)
     hits = dict.fromkeys(doses, 0)
     generator = np.random.default_rng(seed)
     for draw in range(max(doses.values())):
-        noise = torch.as_tensor(generator.standard_normal((length, machine.size, rows))) * spread[:, :, None]
+        noise = torch.as_tensor(generator.standard_normal((length, dynamics.size, rows))) * spread[:, :, None]
         wanted = [dose for dose, draws in doses.items() if draw < draws]
         amounts = torch.tensor(wanted, dtype=torch.float64)[:, None]
         # The doses of a draw run together, one after the other.
-        states = machine.repeated(machine.states[:, 0], torch.arange(rows), times=len(wanted))
+        states = dynamics.repeated(machine.clean.states[:, 0], torch.arange(rows), times=len(wanted))
         for step in range(length):
             if step:
-                states = machine.advance(states, machine.inputs[:, step : step + 1].repeat(len(wanted), 1, 1))
+                states = dynamics.advance(states, inputs[:, step : step + 1].repeat(len(wanted), 1, 1))
             states = states + (noise[step, :, None] * amounts).flatten(1).T
         right = machine.answers(states).chosen.double().view(len(wanted), -1) == correct.double()
         for dose, count in zip(wanted, right.sum(1).tolist(), strict=True):

@@ -63,7 +63,7 @@ def route_table(
 
     Args:
         machine: the model.
-        pairs: rows of the natural run, bases and their sources.
+        pairs: rows of the clean run, bases and their sources.
         step: after which step the states stand; the routes lead into the next one.
         expected: from the model's output to expected answers, (batch).
 
@@ -73,7 +73,7 @@ def route_table(
     Raises:
         ProbeError: no step follows.
     """
-    length = machine.inputs.shape[1]
+    length = machine.clean.inputs.shape[1]
     if not 0 <= step < length - 1:
         raise ProbeError(
             f"step={step} has no route out of its state; choose one from 0 to {length - 2}, which another follows."
@@ -81,8 +81,9 @@ def route_table(
     places = tuple(routes_of(machine.cell).values())
     members = subsets(len(places))
     contexts = Contexts(machine, pairs, source_step=step, step=step + 1)
-    base, source = (machine.parts(machine.states[rows, step]) for rows in (contexts.base, contexts.source))
-    x = machine.inputs[contexts.base, step + 1]
+    states = machine.clean.states[:, step]
+    base, source = (machine.dynamics.parts(states[rows]) for rows in (contexts.base, contexts.source))
+    x = machine.clean.inputs[contexts.base, step + 1]
     moments = machine.cell.moment_at(x, base), machine.cell.moment_at(x, source)
     states = delivered(machine, moments, places, members)
     table = contexts.table(lambda part, chosen: states[:, part, chosen], len(members), expected)

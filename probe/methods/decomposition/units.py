@@ -33,7 +33,7 @@ def unit_table(
 
     Args:
         machine: the model.
-        pairs: rows of the natural run, bases and their sources.
+        pairs: rows of the clean run, bases and their sources.
         step: after which step the units are put in.
         expected: from the model's output to expected answers, (batch).
         groups: the units of each player; None makes every unit one.
@@ -44,13 +44,13 @@ def unit_table(
     Raises:
         ProbeError: there are more than 16 players, a unit does not exist, or it belongs to two of them.
     """
-    members = subsets(machine.units if groups is None else len(groups))
-    taken = torch.zeros(machine.size, len(members), dtype=torch.bool)
+    members = subsets(machine.dynamics.units if groups is None else len(groups))
+    taken = torch.zeros(machine.dynamics.size, len(members), dtype=torch.bool)
     for player, units in enumerate(_checked(machine, groups)):
         for unit in units:
-            taken[machine.unit(unit)] = torch.as_tensor(members[:, player])
+            taken[machine.dynamics.unit(unit)] = torch.as_tensor(members[:, player])
     contexts = Contexts(machine, pairs, source_step=step, step=step)
-    bases, sources = (machine.states[rows, step].T.contiguous() for rows in (contexts.base, contexts.source))
+    bases, sources = (machine.clean.states[rows, step].T.contiguous() for rows in (contexts.base, contexts.source))
 
     def put(part: slice, chosen: slice) -> Tensor:
         mask = taken[:, None, chosen]
@@ -62,7 +62,7 @@ def unit_table(
 def _checked(machine: Machine, groups: Sequence[Sequence[int]] | None) -> list[list[int]]:
     """Return the units of each player; units of none stay the base's."""
     if groups is None:
-        return [[unit] for unit in range(machine.units)]
+        return [[unit] for unit in range(machine.dynamics.units)]
     flat = as_indices("groups", [unit for group in groups for unit in group])
-    found = iter(within("groups", flat, machine.units, "the layer's units"))
+    found = iter(within("groups", flat, machine.dynamics.units, "the layer's units"))
     return [[next(found) for _ in group] for group in groups]

@@ -31,14 +31,15 @@ def distinct_prefixes(x: Float[Tensor, "batch time input"]) -> list[np.ndarray]:
     return [rows for rows, _ in grouped_prefixes(x)]
 
 
-def grouped_prefixes(x: Float[Tensor, "batch time input"]) -> list[tuple[np.ndarray, np.ndarray]]:
+def grouped_prefixes(x: Tensor, starts: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return for each step the first row that holds each distinct prefix, ascending, and each row's prefix by number.
 
     Args:
-        x: inputs.
+        x: inputs, (batch, time, input).
+        starts: a number for each row; rows of other numbers share no prefix. None where all start alike.
     """
     values = x.detach().cpu().numpy()
-    group = np.zeros(len(values), dtype=np.int64)
+    group = np.zeros(len(values), dtype=np.int64) if starts is None else starts
     found = []
     for step in range(values.shape[1]):
         keyed = np.column_stack([group, values[:, step]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,10 +61,8 @@ def measure(
         by_subject.setdefault(network.subject, []).append(network)
     for alike in by_subject.values():
         given = [answers_by_length(network.model, x, answer, expected)[0] for network in alike]
-        states = [
-            Machine(network.model, x[reference], answer=answer, expected=expected, layer=layer).states[:, -1].numpy()
-            for network in alike
-        ]
+        build = partial(Machine.of, x=x[reference], answer=answer, expected=expected, layer=layer)
+        states = [build(network.model).clean.states[:, -1].numpy() for network in alike]
         for index, name, value, units in _of_subject(given, states):
             rows.append(measurement(QUESTION, name, alike[index], value, layer=layer or "", units=units))
     return tabulate(rows)

@@ -80,7 +80,7 @@ def measure(
         )
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
         effects = {step: _change(machine, prefixes[step], step) for step in wanted}
         added = {step: grown[prefixes[step], step - 1] for step in wanted}
         for metric, value, place in _found(effects, added, amounts):
@@ -90,7 +90,7 @@ def measure(
 
 def _change(machine: Machine, rows: np.ndarray, step: int) -> np.ndarray:
     """Return how the expected answer changes on a step's input, one number for each distinct prefix."""
-    states = machine.states[torch.as_tensor(rows)]
+    states = machine.clean.states[torch.as_tensor(rows)]
     after, before = (machine.answers(states[:, at]).expected for at in (step, step - 1))
     return (after - before).numpy()
 

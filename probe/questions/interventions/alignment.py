@@ -126,7 +126,7 @@ def measure(
     Reference:
         Geiger et al. 2024, Finding alignments between interpretable causal variables and distributed representations.
     """
-    build = partial(Machine, x=x, answer=answer, expected=expected, layer=layer)
+    build = partial(Machine.of, x=x, answer=answer, expected=expected, layer=layer)
     find = partial(search, loss=loss, iterations=iterations, seed=seed)
     plan = _plan(
         x, Task(concept, combine), step=step, steps=steps, rank=rank, ranks=tuple(ranks), find=find, seed=seed
@@ -163,7 +163,7 @@ def headline_step(x: Float[Tensor, "batch time input"]) -> int:
 
 def _measured(machine: Machine, plan: _Plan, *, closed_form: bool) -> Iterator[_Row]:
     task = plan.task
-    task.check_fits(machine.inputs)
+    task.check_fits(machine.clean.inputs)
     headline = float("nan")
     for step in plan.steps:
         ways = halves(machine, step, seed=plan.seed)
@@ -197,14 +197,14 @@ def _measured(machine: Machine, plan: _Plan, *, closed_form: bool) -> Iterator[_
 
 def _random(machine: Machine, task: Task, ways: Sequence[Half], plan: _Plan) -> float:
     pairs: Pairs = pairs_among(machine, plan.step, ways[0].test, most=RANDOM_PAIRS, seed=plan.seed)
-    bases = random_bases(machine.size, plan.rank, RANDOM, seed=plan.seed)
+    bases = random_bases(machine.dynamics.size, plan.rank, RANDOM, seed=plan.seed)
     experiment = Interchange(pairs, task)
     return _mean(experiment.scores(along(basis)).score for basis in bases)
 
 
 def _wrong(machine: Machine, wrong: Wrong, plan: _Plan) -> Iterator[_Row]:
     """Yield the interchange accuracy that searches for wrong variables reach on held-out prefixes."""
-    task, step, rows = plan.task, plan.step, len(machine.inputs)
+    task, step, rows = plan.task, plan.step, len(machine.clean.inputs)
     tasks: dict[str, Task] = {"relabelled": relabelled(machine, task, step, seed=plan.seed)}
     for name, values in wrong.variables.items():
         if tuple(values.shape) != (rows,):

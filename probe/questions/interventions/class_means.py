@@ -69,7 +69,7 @@ def measure(
     task = Task(concept)
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
         found = [(name, value, step) for step in chosen for name, value in _at_step(machine, task, step)]
         for name in (_RATIO, _BALANCED):
             ratios = [(value, step) for metric, value, step in found if metric == name]
@@ -88,8 +88,8 @@ def _at_step(machine: Machine, task: Task, step: int) -> Iterator[tuple[str, flo
     after = machine.answers(torch.as_tensor(classes.means)[member[rows]], rows, step)
     wanted = task.final(rows)
     hits = (after.chosen.double() == wanted).numpy()
-    own = (machine.natural.chosen[rows].double() == wanted).numpy()
-    changes = (after.expected - machine.natural.expected[rows]).abs()
+    own = (machine.clean.answers.chosen[rows].double() == wanted).numpy()
+    changes = (after.expected - machine.clean.answers.expected[rows]).abs()
     yield "class_mean_accuracy", float(hits.mean())
     yield "class_mean_answer_change", float(changes.mean())
     if own.any():

@@ -91,7 +91,7 @@ def measure(
     task = Task(concept, combine)
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
         along_directions, of_units = (all_pairs(machine, step, most=n, seed=seed) for n in (most, most_of_unit))
         found = _of_directions(along_directions, task, seed) + _of_units(of_units, task, seed)
         for metric, value, place in found:
@@ -113,7 +113,7 @@ def _of_directions(pairs: Pairs, task: Task, seed: int) -> list[_Value]:
 
 def _of_units(pairs: Pairs, task: Task, seed: int) -> list[_Value]:
     machine, scores_of = pairs.machine, _scores_of(pairs, task, seed)
-    by_unit = [scores_of(columns(machine.unit(unit))) for unit in range(machine.units)]
+    by_unit = [scores_of(columns(machine.dynamics.unit(unit))) for unit in range(machine.dynamics.units)]
     found: list[_Value] = []
     for unit, scores in enumerate(by_unit):
         found += [(f"unit_{name}", value, {"units": str(unit)}) for name, value in scores.items()]

@@ -98,7 +98,7 @@ def measure(
     (at,) = within("step", (headline_step(x) if step is None else step,), x.shape[1], "the input's time axis")
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
         ground = _Ground.of(machine, Task(concept), at, seed)
         searches = [Search(rank, ground.task, way) for way, _ in ground.ways]
         found = search(machine, at, searches, loss=loss, iterations=iterations, seed=seed)
@@ -124,18 +124,18 @@ class _Ground:
 
     @classmethod
     def of(cls, machine: Machine, task: Task, step: int, seed: int) -> _Ground:
-        task.check_fits(machine.inputs)
+        task.check_fits(machine.clean.inputs)
         if not bool((task.concept[:, step] != task.concept[0, step]).any()):
             raise ProbeError(f"The concept is the same in every row at step {step}; there is nothing to erase.")
         ways = tuple((half.train, half.test) for half in halves(machine, step, seed=seed))
         return cls(machine, task, step, seed, ways)
 
     def states(self, rows: Tensor) -> np.ndarray:
-        return self.machine.states[rows, self.step].detach().numpy()
+        return self.machine.clean.states[rows, self.step].detach().numpy()
 
     def distinct(self, rows: Tensor) -> Tensor:
         """Return a row for each distinct prefix among rows."""
-        first = self.machine.prefixes[self.step].rows
+        first = self.machine.clean.prefixes[self.step].rows
         return first[torch.isin(first, rows)]
 
     def accuracy(self, erasers: Sequence[Eraser], rows: Tensor) -> float:
@@ -158,10 +158,10 @@ class _Ground:
 
 def _values(ground: _Ground, bases: Sequence[np.ndarray]) -> Iterator[tuple[str, float]]:
     machine, task = ground.machine, ground.task
-    every = torch.arange(len(machine.inputs))
+    every = torch.arange(len(machine.clean.inputs))
     final = task.final(every)
-    yield "floor", _floor(machine.inputs[:, ground.step + 1 :].detach(), final)
-    yield "own_accuracy", float((machine.natural.chosen.double() == final).double().mean())
+    yield "floor", _floor(machine.clean.inputs[:, ground.step + 1 :].detach(), final)
+    yield "own_accuracy", float((machine.clean.answers.chosen.double() == final).double().mean())
     yield "erased_accuracy", ground.held_out([lambda states, values: leace(states, one_hot(values))])
     distinct = ground.distinct(every)
     whole = leace(ground.states(distinct), one_hot(task.so_far(distinct, ground.step).numpy()))
@@ -176,7 +176,7 @@ def _values(ground: _Ground, bases: Sequence[np.ndarray]) -> Iterator[tuple[str,
     yield "shuffled_accuracy", ground.held_out([shuffled] * SHUFFLES)
     found = iter(bases)
     yield "projected_accuracy", ground.held_out([lambda states, _: projected_out(states, next(found))])
-    drawn = random_bases(machine.size, bases[0].shape[1], RANDOM, seed=ground.seed)
+    drawn = random_bases(machine.dynamics.size, bases[0].shape[1], RANDOM, seed=ground.seed)
     random = [lambda states, _, q=basis: projected_out(states, q) for basis in drawn]
     yield "random_projected_accuracy", ground.held_out(random)
 

@@ -72,7 +72,7 @@ def measure(
     pairs = {step: changed_at(x, concept, step, step) for step in wanted}
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
         found = [*_shares(machine, pairs, expected), *_constant(machine, concept), *_kept(machine)]
         for metric, value, place in found:
             rows.append(measurement(QUESTION, metric, network, value, layer=layer or "", **place))

@@ -72,7 +72,7 @@ def measure(
         pairs = changed_at(x, concept, at - 2 if changed is None else changed, at)
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
         shares = pooled_shares(*route_table(machine, pairs, at, expected=expected))
         place: Any = {"layer": layer or "", "step": at}
         for signal, share in zip(routes_of(machine.cell), shares.values, strict=True):

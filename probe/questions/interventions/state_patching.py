@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 QUESTION = "state_patching"
 _PUTS: dict[str, Callable[[Machine], Put]] = {
-    "cell_state_alone": lambda machine: columns(machine.columns(Signal.CELL_STATE)),
+    "cell_state_alone": lambda machine: columns(machine.dynamics.columns(Signal.CELL_STATE)),
     "cell_state": lambda _: cell_with_its_hidden,
-    "hidden_state": lambda machine: columns(machine.columns(Signal.HIDDEN_STATE)),
+    "hidden_state": lambda machine: columns(machine.dynamics.columns(Signal.HIDDEN_STATE)),
 }
 # Not those of trained and planted networks: the panels' titles already tell subjects apart.
 _LOOKS = {
@@ -152,7 +152,7 @@ def _task(x: Tensor, concept: Tensor, combine: Combine, sources: Tensor, step: i
 def _machine(run: PatchedRuns, answer: Callable[[Any], Tensor], expected: Callable[[Any], Tensor]) -> Machine | None:
     """Return the model as a machine, or None where it is none."""
     try:
-        return Machine(run.model, run.x, answer=answer, expected=expected, layer=run.layer)
+        return Machine.of(run.model, run.x, answer=answer, expected=expected, layer=run.layer)
     except ProbeError:
         return None
 

@@ -17,7 +17,8 @@ from ...methods.causal.class_means import Classes, classes_at
 from ...methods.causal.directions import shift_by_one
 from ...methods.causal.support import Support
 from ...methods.causal.task import Combine, Task, added
-from ...methods.machines import Answers, Machine
+from ...methods.machines import Machine
+from ...methods.readouts import Answers
 from ...plots.role_lines import draw_subjects
 from ...plots.style import axes_or_new
 from ...recurrent.signals import within
@@ -78,7 +79,7 @@ def measure(
     task = Task(concept, combine)
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
         push = _Push.of(machine, task, step, float(unit))
         for name, value, place in (*_pushed_by_one(push), *_dose_response(push, doses)):
             rows.append(measurement(QUESTION, name, network, value, layer=layer or "", step=step, **place))
@@ -121,7 +122,7 @@ class _Push:
     def states(self, kind: str, dose: float) -> tuple[Tensor, Tensor]:
         """Return the rows that a dose is given to and their pushed states."""
         rows, new = self.rows(dose, between_values=kind == "class_mean")
-        own = self.machine.states[rows, self.classes.step]
+        own = self.machine.clean.states[rows, self.classes.step]
         if kind == "linear":
             return rows, own + dose * self.one
         means = torch.as_tensor(self.classes.means)
@@ -136,7 +137,7 @@ _Value = tuple[str, float, dict[str, str]]
 
 
 def _pushed_by_one(push: _Push) -> Iterator[_Value]:
-    step, task, natural = push.classes.step, push.task, push.machine.natural
+    step, task, clean = push.classes.step, push.task, push.machine.clean.answers
     support = Support.of(push.classes)
     for kind in ("class_mean", "linear"):
         hits, moved, ways, far = [], [], [], []
@@ -148,7 +149,7 @@ def _pushed_by_one(push: _Push) -> Iterator[_Value]:
             answers = push.answers(rows, states)
             target = task.with_value(task.so_far(rows, step) + dose * push.unit, rows, step)
             hits.append(answers.chosen.double() == target)
-            moved.append(answers.expected - natural.expected[rows])
+            moved.append(answers.expected - clean.expected[rows])
             ways.append(target - task.final(rows))
             far.append(support.distances(states.numpy()))
         hit, way, change = torch.cat(hits), torch.cat(ways), torch.cat(moved)
@@ -169,7 +170,7 @@ def _dose_response(push: _Push, doses: Sequence[float | int]) -> Iterator[_Value
         for dose in doses:
             rows, states = push.states(kind, float(dose))
             if len(rows):
-                change = push.answers(rows, states).expected - push.machine.natural.expected[rows]
+                change = push.answers(rows, states).expected - push.machine.clean.answers.expected[rows]
                 yield "dose_response", float(change.mean()), {"signal": kind, "units": f"{dose:g}"}
 
 

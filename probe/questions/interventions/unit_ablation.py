@@ -75,8 +75,8 @@ def measure(
     task = Task(concept)
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
-        task.check_fits(machine.inputs)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
+        task.check_fits(machine.clean.inputs)
         ablation = _Ablation(Resampling(machine, draws=draws, seed=seed), task.concept[:, -1])
         for name, value, units in _of_network(ablation, search_draws):
             chosen = " ".join(map(str, units))
@@ -93,16 +93,16 @@ class _Ablation:
 
     @property
     def units(self) -> range:
-        return range(self.resampling.machine.units)
+        return range(self.resampling.machine.dynamics.units)
 
     def without(self, units: Sequence[int], draws: int | None = None) -> tuple[float, float]:
         """Return accuracy and mean absolute change of the expected answer without some units."""
         machine = self.resampling.machine
-        columns = [column for unit in units for column in machine.unit(unit)]
+        columns = [column for unit in units for column in machine.dynamics.unit(unit)]
         found = self.resampling.answers(columns, draws)
         count = len(found.chosen) // len(self.wanted)
         hits = found.chosen.double() == self.wanted.repeat_interleave(count)
-        change = found.expected - machine.natural.expected.repeat_interleave(count)
+        change = found.expected - machine.clean.answers.expected.repeat_interleave(count)
         return float(hits.double().mean()), float(change.abs().mean())
 
     def only(self, units: Sequence[int], draws: int | None = None) -> float:
@@ -111,8 +111,8 @@ class _Ablation:
 
 
 def _of_network(ablation: _Ablation, search_draws: int) -> list[tuple[str, float, Sequence[int]]]:
-    natural = ablation.resampling.machine.natural
-    own = float((natural.chosen.double() == ablation.wanted).double().mean())
+    clean = ablation.resampling.machine.clean.answers
+    own = float((clean.chosen.double() == ablation.wanted).double().mean())
     none = ablation.only([])
     found: list[tuple[str, float, Sequence[int]]] = [("own_accuracy", own, []), ("none_kept_accuracy", none, [])]
     drops = []

@@ -77,7 +77,7 @@ def measure(
         pairs = changed_at(x, concept, at - 2 if changed is None else changed, at)
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
         table, weight = unit_table(machine, pairs, at, expected=expected, groups=groups)
         for metric, value, units in _found(machine, concept, table, weight, groups):
             rows.append(measurement(QUESTION, metric, network, value, layer=layer or "", units=units, step=at))
@@ -93,7 +93,7 @@ def _found(
 ) -> Iterator[tuple[str, float, str]]:
     """Yield (metric, value, units)."""
     shares = pooled_shares(table, weight)
-    players = [[unit] for unit in range(machine.units)] if groups is None else groups
+    players = [[unit] for unit in range(machine.dynamics.units)] if groups is None else groups
     names = [" ".join(map(str, units)) for units in players]
     for name, share in zip(names, shares.values, strict=True):
         yield "unit_share", share, name
@@ -109,11 +109,11 @@ def _found(
 
 def _correlated_unit(machine: Machine, concept: Tensor) -> int:
     """Return the unit with the largest absolute correlation with the concept within steps (claim 1a's)."""
-    signal = machine.signals[0]
-    amounts, states = concept.double().numpy(), machine.states[:, :, machine.columns(signal)].numpy()
+    signal = machine.dynamics.signals[0]
+    amounts, states = concept.double().numpy(), machine.clean.states[:, :, machine.dynamics.columns(signal)].numpy()
     steps = [
         StepStates(step, rows, amounts[rows, step], {signal: states[rows, step]})
-        for step, rows in enumerate(one.rows.numpy() for one in machine.prefixes)
+        for step, rows in enumerate(one.rows.numpy() for one in machine.clean.prefixes)
     ]
     pooled = pool(steps)
     return int(np.argmax(np.abs(within_step_correlation(pooled, pooled.states[signal]))))

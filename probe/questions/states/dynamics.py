@@ -79,7 +79,7 @@ def measure(
     inputs = torch.cat([silent.unsqueeze(0), driving]).double()
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
         found = [*_speeds(machine, inputs, chosen), *_points(machine, inputs[0], starts, seed)]
         rows += [
             measurement(QUESTION, metric, network, value, layer=layer or "", units=units, step=step)
@@ -97,10 +97,10 @@ def _speeds(machine: Machine, inputs: Tensor, steps: Sequence[int]) -> list[_Fou
     found: list[_Found] = []
     means = np.zeros((len(inputs), 2, len(steps)))
     for place, step in enumerate(steps):
-        before = machine.states[machine.prefixes[step - 1].rows, step - 1]
+        before = machine.clean.states[machine.clean.prefixes[step - 1].rows, step - 1]
         was = machine.answers(before).expected
         for number, one in enumerate(inputs):
-            after = fixed_points.step(machine, before, one)
+            after = fixed_points.step(machine.dynamics, before, one)
             change = machine.answers(after).expected - was
             length = before.norm(dim=1)
             moved = ((after - before).norm(dim=1) / length)[length > 0]
@@ -116,9 +116,9 @@ def _speeds(machine: Machine, inputs: Tensor, steps: Sequence[int]) -> list[_Fou
 
 
 def _points(machine: Machine, silent: Tensor, starts: int, seed: int) -> list[_Found]:
-    visited = fixed_points.visited_states(machine, starts, seed=seed)
-    points = fixed_points.find_points(machine, silent, visited)
-    around = np.abs(fixed_points.eigenvalues(fixed_points.jacobians(machine, visited, silent)))
+    visited = fixed_points.visited_states(machine.clean, starts, seed=seed)
+    points = fixed_points.find_points(machine.dynamics, silent, visited)
+    around = np.abs(fixed_points.eigenvalues(fixed_points.jacobians(machine.dynamics, visited, silent)))
     found: list[_Found] = [
         ("fixed_points", float(points.fixed.sum()), "", None),
         ("stable_points", float((points.fixed & points.stable).sum()), "", None),

@@ -70,7 +70,7 @@ def measure(
     correct = concept[:, -1]
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
         curve = noisy_accuracy(machine, correct, wanted, seed=seed)
         rows.append(measurement(QUESTION, "noisy_accuracy", network, curve[dose], layer=layer or ""))
         for amount in sorted(curve):

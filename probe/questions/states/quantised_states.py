@@ -60,7 +60,7 @@ def measure(
     """
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, x, answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
         rows += _measure_one(network, machine, concept, layer or "")
     return tabulate(rows)
 
@@ -69,8 +69,8 @@ def _measure_one(network: Network, machine: Machine, concept: Tensor, layer: str
     def row(metric: str, value: float, signal: str = "", step: int | None = None) -> dict[str, Any]:
         return measurement(QUESTION, metric, network, value, layer=layer, signal=signal, step=step)
 
-    check_aligned(machine.inputs, concept)
-    own = share_equal(machine.natural.chosen, concept[:, -1])
+    check_aligned(machine.clean.inputs, concept)
+    own = share_equal(machine.clean.answers.chosen, concept[:, -1])
     rows = [row("own_accuracy", own)]
     for name in CODEBOOKS:
         codebook = class_means(machine, concept, by_step=name == "by_step")
@@ -78,7 +78,7 @@ def _measure_one(network: Network, machine: Machine, concept: Tensor, layer: str
         found = share_equal(run.answers.chosen, concept[:, -1])
         rows.append(row("states", float(codebook.size), name))
         rows.append(row("quantised_accuracy", found, name))
-        rows.append(row("answers_kept", share_equal(run.answers.chosen, machine.natural.chosen), name))
+        rows.append(row("answers_kept", share_equal(run.answers.chosen, machine.clean.answers.chosen), name))
         for step in range(concept.shape[1]):
             rows.append(row("right_class", share_equal(run.values[:, step], concept[:, step]), name, step))
         if own:

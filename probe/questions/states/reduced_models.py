@@ -80,7 +80,7 @@ def measure(
     truth = plan.truth(inputs, concept)
     rows: list[dict[str, Any]] = []
     for network in as_networks(networks):
-        machine = Machine(network.model, inputs[max(plan.fitted)], answer=answer, expected=expected, layer=layer)
+        machine = Machine.of(network.model, inputs[max(plan.fitted)], answer=answer, expected=expected, layer=layer)
         affine = fit_affine(machine, plan.fitted, dimensions=dimensions, seed=seed)
         given, shown = answers_by_length(network.model, plan.asked(inputs), answer, expected)
         found = _found(plan, truth, given, shown, {n: affine.predict(inputs[n]) for n in plan.tested})

@@ -12,7 +12,7 @@ import torch
 from ...evidence.findings import DataFigure, Finding
 from ...evidence.measurements import tabulate
 from ...methods.causal.ablation import Resampling
-from ...methods.machines import Answers
+from ...methods.readouts import Answers
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import BLUE, ORANGE, new_figure
 from ...words import several
@@ -85,16 +85,16 @@ def ask(sightings: Sightings, question: str) -> Finding:
     if reason is not None or head is None or prepared.read is None:
         return Finding(question, TITLE, tabulate([]), notes={"answer": f"Nothing was ablated. {reason}"})
     end = tail.build(prepared)
-    machine, units, how = end.machine, end.machine.units, following(sightings, end)
+    machine, units, how = end.machine, end.machine.dynamics.units, following(sightings, end)
     picked, drawn = _units(units, how, prepared)
     loss = Loss(end.values[:, -1], bool(len(head.values)))
     resampling = Resampling(machine, draws=tail.DRAWS, seed=prepared.seed)
-    own = loss.of(machine.natural)
+    own = loss.of(machine.clean.answers)
 
     def without(some: list[int]) -> tuple[float, float, float]:
-        found = resampling.answers([column for unit in some for column in machine.unit(unit)])
-        change = found.expected - machine.natural.expected.repeat_interleave(tail.DRAWS)
-        return loss.of(found), float(change.abs().mean()), loss.moved(found, machine.natural)
+        found = resampling.answers([column for unit in some for column in machine.dynamics.unit(unit)])
+        change = found.expected - machine.clean.answers.expected.repeat_interleave(tail.DRAWS)
+        return loss.of(found), float(change.abs().mean()), loss.moved(found, machine.clean.answers)
 
     every, _, moved = without(list(range(units)))
     rows = [row(question, "own_loss", own), row(question, "loss_without_all", every)]
@@ -112,7 +112,7 @@ def ask(sightings: Sightings, question: str) -> Finding:
     alone, _, _ = without([unit for unit in range(units) if end.name(unit) != best])
     rows.append(row(question, "loss_of_best_alone", alone, units=best))
     table = tabulate(rows)
-    wrong = wrong_in(machine.natural.chosen.numpy(), loss.right) if loss.levels else ""
+    wrong = wrong_in(machine.clean.answers.chosen.numpy(), loss.right) if loss.levels else ""
     answer = words(table, prepared.answered.name, loss.levels, bool(drawn), wrong)
     notes = {"answer": answer, "setup": _setup(end, units, picked, drawn, levels=loss.levels)}
     return Finding(question, TITLE, table, (), (_figure(question, table, loss.levels),), notes=notes)

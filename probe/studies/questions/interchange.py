@@ -105,7 +105,7 @@ def ask(sightings: Sightings, question: str) -> Finding:
         return _nothing(question, f"Nothing was exchanged. {reason}")
     end = tail.build(prepared)
     levels = prepared.head is not None and len(prepared.head.values) > 0
-    wrong = wrong_in(end.machine.natural.chosen.numpy(), end.values[:, -1]) if levels else ""
+    wrong = wrong_in(end.machine.clean.answers.chosen.numpy(), end.values[:, -1]) if levels else ""
     chosen = plan(prepared, end)
     if tail.alike(end, chosen.place):
         return _nothing(question, interchange_words.all_alike(end, chosen))
@@ -124,7 +124,7 @@ def ask(sightings: Sightings, question: str) -> Finding:
     most = chosen.asked if chosen.iterations else 0
     fit = Fit(train, splices.exchanged(prepared, end, task, chosen.place, train, most=most, every=True).pairs)
     experiment = Interchange(own.pairs, task)
-    first = experiment.scores(columns(end.machine.columns(Signal.HIDDEN_STATE)))
+    first = experiment.scores(columns(end.machine.dynamics.columns(Signal.HIDDEN_STATE)))
     ordered = not prepared.answered.is_categorical and bool(defined.all())
     support = _support(own.pairs, task, prepared.seed) if ordered else None
     rows: list[dict[str, Any]] = []
@@ -170,9 +170,9 @@ def apart(machine: Machine, task: Task, place: int) -> float:
     from scipy.spatial import KDTree
 
     support = Support.of(classes_at(machine, task, place))
-    if len(support.natural) < 2:
+    if len(support.clean) < 2:
         return float("nan")
-    nearest = KDTree(support.natural).query(support.natural, k=2)[0][:, 1]
+    nearest = KDTree(support.clean).query(support.clean, k=2)[0][:, 1]
     return float(np.median(nearest)) / support.spacing
 
 
@@ -205,17 +205,17 @@ def _puts(
     """Yield what is put in: its name, which units or how many directions, how, and whether it is a control."""
     machine, prepared = end.machine, sightings.prepared
     for number, layer in enumerate(end.stack if len(end.stack) > 1 else ()):
-        yield f"all of {layer.name}", "", columns(machine.layer_columns(number)), "part"
-    if Signal.CELL_STATE in machine.signals:
-        yield "all cell states", "", columns(machine.columns(Signal.CELL_STATE)), "part"
-        yield "all hidden states", "", columns(machine.columns(Signal.HIDDEN_STATE)), "part"
+        yield f"all of {layer.name}", "", columns(end.layer_columns(number)), "part"
+    if Signal.CELL_STATE in machine.dynamics.signals:
+        yield "all cell states", "", columns(machine.dynamics.columns(Signal.CELL_STATE)), "part"
+        yield "all hidden states", "", columns(machine.dynamics.columns(Signal.HIDDEN_STATE)), "part"
     how = following(sightings, end)
     if how is not None:
         order = [int(unit) for unit in np.argsort(-how, kind="stable")]
-        for count in sorted({1, min(4, machine.units)}):
+        for count in sorted({1, min(4, machine.dynamics.units)}):
             units = order[:count]
             named = " ".join(map(end.name, units))
-            put = columns([column for unit in units for column in machine.unit(unit)])
+            put = columns([column for unit in units for column in machine.dynamics.unit(unit)])
             yield (
                 f"the {count} units that follow it most" if count > 1 else "the unit that follows it most",
                 named,
@@ -223,7 +223,7 @@ def _puts(
                 "units",
             )
     for number, basis in enumerate(
-        random_bases(machine.size, min(RANKS[-1], machine.size), RANDOM, seed=prepared.seed)
+        random_bases(machine.dynamics.size, min(RANKS[-1], machine.dynamics.size), RANDOM, seed=prepared.seed)
     ):
         yield f"random directions {number + 1}", str(basis.shape[1]), along(basis), "random"
     if chosen.iterations:
@@ -235,10 +235,10 @@ def _searched(
 ) -> Iterator[tuple[str, str, Put, str]]:
     machine, head = end.machine, prepared.head
     # Values of other rows of the same part, so that nothing of the held-out ones is seen.
-    order, rows = torch.arange(len(machine.inputs)), fit.rows
+    order, rows = torch.arange(len(machine.clean.inputs)), fit.rows
     order[rows] = rows[torch.as_tensor(np.random.default_rng([prepared.seed, 8]).permutation(len(rows)))]
     mixed = Relabelled(task.concept, task.combine, inner=task, order=order)
-    ranks = [rank for rank in RANKS if rank <= machine.size]
+    ranks = [rank for rank in RANKS if rank <= machine.dynamics.size]
     # The row that is given the source's value, so that the answers to be found are those of the same splices.
     own, other = fit.differing(task), fit.differing(mixed, torch.argsort(order)[fit.pairs.source])
     if head is None or min(len(own[0]), len(other[0])) < splices.LEAST:
@@ -274,7 +274,7 @@ def _of_twin(
     searched = fit.differing(task)
     if len(searched[0]) < splices.LEAST:
         return
-    rank = min(RANKS[-1], end.machine.size)
+    rank = min(RANKS[-1], end.machine.dynamics.size)
     (found,) = search(
         end.machine,
         chosen.place,
@@ -288,7 +288,7 @@ def _of_twin(
     scores = Interchange(pairs, task).scores(found.put)
     name = "directions in a re-initialised network with a fitted head"
     yield from _rows(question, name, str(rank), "twin", scores=scores, way=own.way, far=float("nan"))
-    right = float(np.isclose(end.machine.natural.chosen.numpy(), end.values[:, -1]).mean())
+    right = float(np.isclose(end.machine.clean.answers.chosen.numpy(), end.values[:, -1]).mean())
     yield table_row(question, "accuracy", right, network=name, units=str(rank), signal="twin")
     for metric, value in (("whole_followed", scores.whole), ("whole_shift", scores.whole_shift / own.way)):
         yield table_row(question, metric, value, network=name, units=str(rank), signal="twin")

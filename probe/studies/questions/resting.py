@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...evidence.findings import Finding
 from ...evidence.measurements import tabulate
 from ...methods import fixed_points
-from ...methods.machines import Machine
-from ...recurrent.layers import Layer
+from ...methods.dynamics import CellDynamics, Dynamics
+from ...recurrent.layers import Layer, find_layers
 from ...recurrent.signals import Signal
 from ...words import several
 from ..definition.prepared import Prepared, fixed_of
@@ -48,18 +47,6 @@ class _Held:
     value: Tensor
 
 
-class _Bare(nn.Module):
-    """A layer alone; its last hidden state is the output."""
-
-    def __init__(self, rnn: nn.RNNBase) -> None:
-        super().__init__()
-        self.rnn = rnn
-
-    def forward(self, x: Float[Tensor, "row step number"]) -> Tensor:
-        """Return the last hidden states."""
-        return self.rnn(x)[0][:, -1]
-
-
 def ask(sightings: Sightings, question: str) -> Finding:
     """Return the fixed and slow points under each input that is held fixed."""
     prepared = sightings.prepared
@@ -67,10 +54,10 @@ def ask(sightings: Sightings, question: str) -> Finding:
     reason = _why_not(prepared, layer)
     if reason is not None:
         return Finding(question, TITLE, tabulate([]), notes={"answer": reason})
-    machine, visited, largest = _machine(sightings, layer)
-    bound = bounds(layer, machine, largest)
+    dynamics, visited, largest = _dynamics(sightings, layer)
+    bound = bounds(layer, dynamics, largest)
     held, which = inputs_of(prepared)
-    size = machine.size
+    size = dynamics.size
     # A Jacobian is a row of the step for each number of a state, there and back, and a system of equations.
     jacobian = 3.0 * flops(layer) * size + size**3
     starts = int(min(STARTS, len(visited), BUDGET / (jacobian * ROUNDS * len(held))))
@@ -78,9 +65,12 @@ def ask(sightings: Sightings, question: str) -> Finding:
     words: list[str] = []
     left_out = 0
     for one in held:
-        fixed = _fixed(machine, one)
         search = starts >= FEWEST
-        found = searched(machine, visited[:starts], fixed, bound) if search else _followed(machine, visited, fixed)
+        found = (
+            searched(dynamics, visited[:starts], one.value, bound)
+            if search
+            else _followed(dynamics, visited, one.value)
+        )
         left_out += round(found.get("points_left_out", 0))
         rows += [row(question, metric, value, layer=layer.name, units=one.name) for metric, value in found.items()]
         words.append(_words(one.name, found))
@@ -113,30 +103,24 @@ def _why_not(prepared: Prepared, layer: Layer) -> str | None:
     return None
 
 
-def _machine(sightings: Sightings, layer: Layer) -> tuple[Machine, Tensor, np.ndarray]:
-    """Return a layer as a machine, drawn states that it visits, and the largest size of each number that was seen."""
+def _dynamics(sightings: Sightings, layer: Layer) -> tuple[CellDynamics, Tensor, np.ndarray]:
+    """Return a layer's dynamics, drawn states that it visits, and the largest size of each number that was seen."""
     prepared, sample = sightings.prepared, sightings.sample
-    x = torch.cat([prepared.x[:8, :2].double(), torch.zeros(len(prepared.x[:8]), min(2, prepared.x.shape[1]), 1)], 2)
-
-    def nothing(output: Tensor) -> Tensor:
-        return output[:, 0]
-
-    machine = Machine(_Bare(alone([layer])), x, answer=nothing, expected=nothing)
+    dynamics = CellDynamics(f"layer {layer.name!r}", find_layers(alone([layer]))[0].cell)
     rows = np.unique(sample.sequence)[:: max(1, len(np.unique(sample.sequence)) // 64)]
     chosen = sample.rows[rows]
     recording = run(prepared.opened.model, prepared.x[chosen], prepared.lengths[chosen], layer.name, layer.states)
-    signals = [Signal(signal) for signal in machine.signals]
-    states = torch.cat([recording[layer.name, signal].double() for signal in signals], dim=2)
+    states = torch.cat([recording[layer.name, signal].double() for signal in dynamics.signals], dim=2)
     every = states[torch.as_tensor(prepared.valid[chosen][:, : states.shape[1]])]
     order = np.random.default_rng([prepared.seed, 9]).permutation(len(every))[: max(STARTS, FOLLOWED_STARTS)]
-    return machine, every[torch.as_tensor(order)], every.abs().amax(0).numpy()
+    return dynamics, every[torch.as_tensor(order)], every.abs().amax(0).numpy()
 
 
 def _is_bounded(layer: Layer, signal: Signal) -> bool:
     return signal == Signal.HIDDEN_STATE and getattr(layer.module, "nonlinearity", "tanh") == "tanh"
 
 
-def bounds(layer: Layer, machine: Machine, largest: np.ndarray) -> np.ndarray:
+def bounds(layer: Layer, dynamics: Dynamics, largest: np.ndarray) -> np.ndarray:
     """Return how large in size each number of a state can be, (size,).
 
     A hidden state that tanh makes stays within -1 and 1 if it began there; what nothing bounds is held against the
@@ -144,12 +128,12 @@ def bounds(layer: Layer, machine: Machine, largest: np.ndarray) -> np.ndarray:
 
     Args:
         layer: whose states.
-        machine: the layer as a machine.
+        dynamics: the layer's.
         largest: the largest size of each number that was seen, (size,).
     """
-    found = np.empty(machine.size)
-    for signal in machine.signals:
-        columns = machine.columns(signal)
+    found = np.empty(dynamics.size)
+    for signal in dynamics.signals:
+        columns = dynamics.columns(signal)
         seen = float(largest[columns].max())
         found[columns] = max(1.0, seen) if _is_bounded(layer, signal) else MARGIN * seen
     return found + ROUNDED
@@ -188,21 +172,17 @@ def _name(value: np.ndarray, place: int, count: int, mean: bool) -> str:
     return f"the mean of all inputs, {numbers}," if mean else f"the input {numbers}"
 
 
-def _fixed(machine: Machine, one: _Held) -> Tensor:
-    return torch.cat([one.value, one.value.new_zeros(machine.inputs.shape[2] - len(one.value))])
-
-
-def searched(machine: Machine, starts: Tensor, fixed: Tensor, bound: np.ndarray) -> dict[str, float]:
+def searched(dynamics: Dynamics, starts: Tensor, fixed: Tensor, bound: np.ndarray) -> dict[str, float]:
     """Return how many points the search finds where the state can be, and of what kind they are.
 
     Args:
-        machine: the layer as a machine.
+        dynamics: the layer's.
         starts: where the search begins, (start, size).
         fixed: the input that is held fixed.
         bound: how large in size each number of a state can be; points beyond are left out.
     """
     # A point for each start: they are merged once it is known which of them can be.
-    ends = fixed_points.find_points(machine, fixed, starts, merged=-1.0)
+    ends = fixed_points.find_points(dynamics, fixed, starts, merged=-1.0)
     inside = (np.abs(ends.states) <= bound).all(axis=1)
     kept = _distinct(ends.states, np.flatnonzero(inside))
     still, moduli = ends.fixed[kept], np.abs(fixed_points.eigenvalues(ends.jacobians[kept])).max(axis=1, initial=0)
@@ -226,11 +206,11 @@ def _distinct(states: np.ndarray, rows: np.ndarray) -> list[int]:
 
 
 @torch.no_grad()
-def _followed(machine: Machine, visited: Tensor, fixed: Tensor) -> dict[str, float]:
+def _followed(dynamics: Dynamics, visited: Tensor, fixed: Tensor) -> dict[str, float]:
     states = visited[:FOLLOWED_STARTS]
     before = states
     for _ in range(FOLLOWED):
-        before, states = states, fixed_points.step(machine, states, fixed)
+        before, states = states, fixed_points.step(dynamics, states, fixed)
     still = (states - before).norm(dim=1) < STILL
     ends: list[Tensor] = []
     for state in states[still]:

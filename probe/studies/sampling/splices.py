@@ -95,7 +95,7 @@ def exchanged(
         most: how many pairs the network is asked about.
         every: whether those count as well whose concept or right answer is the base's.
     """
-    natural = end.machine.natural
+    clean = end.machine.clean.answers
     drawn, target, impossible = _drawn(prepared, end, task, step, rows=rows, most=most, every=every)
     levels = None if prepared.head is None or not len(prepared.head.values) else prepared.head.values
     if levels is not None:
@@ -111,8 +111,8 @@ def exchanged(
     )
     right, before = torch.ones(len(rest)).bool(), torch.zeros(len(rest)).bool()
     if levels is not None:
-        right, before = (torch.isclose(one.double(), target) for one in (chosen, natural.chosen[rest.base]))
-    moved, way = expected - natural.expected[rest.base], target - task.final(rest.base)
+        right, before = (torch.isclose(one.double(), target) for one in (chosen, clean.chosen[rest.base]))
+    moved, way = expected - clean.expected[rest.base], target - task.final(rest.base)
     goes = float(moved[right] @ way[right]) / max(float(way[right] @ way[right]), 1e-12)
     share, unmoved = (float(one.double().mean()) for one in (right, before))
     return Exchanged(_only(rest, right), impossible, len(drawn), unanswerable, share, unmoved, goes)
@@ -186,6 +186,6 @@ def depends(prepared: Prepared, end: Tail, task: Task, left: int) -> list[tuple[
             other = task.target(every.base, every.source, step) != task.final(every.base)
         else:
             answers = end.machine.answers(whole(every), every.base, step)
-            other = answers.chosen != end.machine.natural.chosen[every.base]
+            other = answers.chosen != end.machine.clean.answers.chosen[every.base]
         found.append((following, float(other.double().mean())))
     return found

@@ -13,15 +13,21 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ...errors import ProbeError
+from ...methods.clean_run import CleanRun
+from ...methods.dynamics import StackDynamics
+from ...methods.machines import Machine
+from ...methods.readouts import StateReadout
+from ...recurrent.cells.gru import GRUCell
+from ...recurrent.cells.lstm import LSTMCell
+from ...recurrent.cells.rnn import RNNCell
 from ...recurrent.layers import Layer, whole_module
 from ...recurrent.signals import Signal
 from ...words import several
 from ..definition.prepared import LEAST_SEQUENCES, Prepared
-from ..definition.readouts import copied
+from ..definition.readouts import Head, copied
 from ..tables import listed
 from .activations import flops
 from .network_states import packed, run
-from .stack import StackMachine
 
 #: About how many operations the ablations may take: what is left of each sequence, and how many, follow from it.
 BUDGET = 1.2e11
@@ -46,7 +52,7 @@ class Tail:
         among: of how many sequences of the study, and which of them these are, in words; empty where they are all.
     """
 
-    machine: StackMachine
+    machine: Machine
     stack: tuple[Layer, ...]
     rows: np.ndarray
     steps: int
@@ -64,6 +70,11 @@ class Tail:
         """Return a unit's name: its number, and of a stack its layer's too."""
         width = self.stack[0].units
         return str(unit) if len(self.stack) == 1 else f"{self.stack[unit // width].name}:{unit % width}"
+
+    def layer_columns(self, number: int) -> list[int]:
+        """Return where all numbers of a layer stand in a state; the lowest layer is 0."""
+        units = range(self.stack[0].units * number, self.stack[0].units * (number + 1))
+        return [column for unit in units for column in self.machine.dynamics.unit(unit)]
 
 
 def stack_of(read: Layer) -> list[Layer]:
@@ -144,16 +155,28 @@ def build(prepared: Prepared) -> Tail:
     rows = long
     if len(long) > most:
         rows = np.sort(np.random.default_rng([prepared.seed, 5]).choice(long, most, replace=False))
-    read_by, begin, whole = _inputs(prepared, stack, rows, steps)
-    machine = StackMachine(alone(stack), copied(head), read_by, begin)
+    inputs, begin, whole = _inputs(prepared, stack, rows, steps)
+    machine = _machine(stack, copied(head), inputs, begin, whole=whole)
     values = _last(prepared.answered.values[rows][:, :, None], lengths[rows], steps)[:, :, 0]
     among = _among(len(lengths), len(defined), len(long), len(rows), steps)
     return Tail(machine, tuple(stack), rows, steps, values, whole, among)
 
 
+@torch.no_grad()
+def _machine(stack: Sequence[Layer], head: Head, inputs: Tensor, begin: Tensor, *, whole: bool) -> Machine:
+    dynamics, states = StackDynamics(alone(stack)), [begin]
+    for step in range(inputs.shape[1]):
+        states.append(dynamics.advance(states[-1], inputs[:, step : step + 1]))
+    readout = StateReadout(lambda last: head(last[:, -stack[0].units :]), head.answer, head.expected)
+    # Rows that go on alike from different states are different.
+    starts = torch.zeros(len(inputs), dtype=torch.long) if whole else torch.arange(len(inputs))
+    clean = CleanRun(inputs, begin, torch.stack(states[1:], 1), readout.answers(states[-1]), starts)
+    return Machine(dynamics, readout, clean)
+
+
 def alike(end: Tail, place: int) -> bool:
     """Return whether all sequences have the same state after a step, but for rounding."""
-    states = end.machine.states[:, place]
+    states = end.machine.clean.states[:, place]
     apart = states.amax(0) - states.amin(0)
     return bool((apart <= SAME * states.abs().amax(0).clamp(min=1)).all())
 
@@ -185,9 +208,6 @@ def _inputs(prepared: Prepared, stack: list[Layer], rows: np.ndarray, steps: int
     x, lengths = prepared.x[rows], prepared.lengths[rows]
     values = layer_inputs(prepared.opened.model, x, lengths, stack[0])
     whole = bool((lengths == steps).all())
-    # Rows that go on alike from different states are different: without a number of their own they would be one.
-    apart = np.zeros((len(rows), steps, 1)) if whole else np.tile(np.arange(len(rows))[:, None, None], (1, steps, 1))
-    read = np.concatenate([_last(values, lengths, steps), apart], axis=2)
     signals = tuple(reversed(stack[0].states))
     begin = np.zeros((len(rows), len(signals), len(stack), stack[0].units))
     if not whole:
@@ -197,7 +217,7 @@ def _inputs(prepared: Prepared, stack: list[Layer], rows: np.ndarray, steps: int
             for place, signal in enumerate(signals):
                 states = recording[layer.name, signal].double().numpy()
                 begin[later, place, number] = states[later, lengths[later] - steps - 1]
-    return torch.as_tensor(read), torch.as_tensor(begin).flatten(1), whole
+    return torch.as_tensor(_last(values, lengths, steps)), torch.as_tensor(begin).flatten(1), whole
 
 
 @torch.no_grad()
@@ -221,28 +241,16 @@ def layer_inputs(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: Layer)
 
 
 def alone(stack: Sequence[Layer]) -> nn.RNNBase:
-    """Return layers on top of each other as one module in float64, which reads one number more, of weight 0."""
-    module = stack[0].module
-    kinds: dict[Any, Any] = {
-        nn.LSTM: nn.LSTM,
-        nn.GRU: nn.GRU,
-        nn.RNN: nn.RNN,
-        nn.LSTMCell: nn.LSTM,
-        nn.GRUCell: nn.GRU,
-        nn.RNNCell: nn.RNN,
-    }
-    kind = next(made for own, made in kinds.items() if isinstance(module, own))
-    options: dict[str, Any] = {"nonlinearity": getattr(module, "nonlinearity")} if kind is nn.RNN else {}  # noqa: B009 - torch's
-    bias = stack[0].cell.weights.b_ih is not None
-    options |= {"num_layers": len(stack), "bias": bias, "batch_first": True, "dtype": torch.float64}
-    found = kind(stack[0].inputs + 1, stack[0].units, **options)
+    """Return layers on top of each other as one module in float64."""
+    first = stack[0]
+    kind: Any = {LSTMCell: nn.LSTM, GRUCell: nn.GRU, RNNCell: nn.RNN}[type(first.cell)]
+    more: dict[str, Any] = {"nonlinearity": getattr(first.module, "nonlinearity")} if kind is nn.RNN else {}  # noqa: B009 - torch's
+    bias = first.cell.weights.b_ih is not None
+    found = kind(first.inputs, first.units, len(stack), bias=bias, batch_first=True, dtype=torch.float64, **more)
     with torch.no_grad():
-        for level, layer in enumerate(stack):
-            weights = layer.cell.weights
-            spare = [weights.W.new_zeros(len(weights.W), 1)] if level == 0 else []
-            getattr(found, f"weight_ih_l{level}").copy_(torch.cat([weights.W, *spare], 1))
-            getattr(found, f"weight_hh_l{level}").copy_(weights.U)
-            if weights.b_ih is not None and weights.b_hh is not None:
-                getattr(found, f"bias_ih_l{level}").copy_(weights.b_ih)
-                getattr(found, f"bias_hh_l{level}").copy_(weights.b_hh)
+        for parameters, layer in zip(found.all_weights, stack, strict=True):
+            every = layer.cell.weights
+            weights = [value for value in (every.W, every.U, every.b_ih, every.b_hh) if value is not None]
+            for parameter, value in zip(parameters, weights, strict=True):
+                parameter.copy_(value)
     return found.eval()
