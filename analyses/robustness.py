@@ -20,7 +20,12 @@ QUESTION, TITLE = "robustness", "Would the verdicts be others, had we chosen oth
 #: By how much bounds are moved; those below `SMALL` by a quarter.
 SHIFT, SMALL = 0.05, 0.2
 #: A letter and a colour for each verdict.
-LOOKS = {"established": ("E", BLUE), "refuted": ("R", ORANGE), "decoration": ("D", PURPLE), "undecided": ("u", GREY)}
+LOOKS = {
+    "established": ("E", BLUE),
+    "refuted": ("R", ORANGE),
+    "not specific": ("n", PURPLE),
+    "undecided": ("u", GREY),
+}
 AS_COMMITTED, COUNTING = "as committed", "only networks that count"
 
 
@@ -114,7 +119,7 @@ def _picture(verdicts: pd.DataFrame) -> DataFigure:
         name=QUESTION,
         title="Every verdict, and what it would have been",
         alt=f"A grid of {len(verdicts)} claims by {len(names)} ways to judge them. {said}.",
-        caption="E established, R refuted, D decoration, u undecided; no letter: as committed. Bounds are moved by "
+        caption="E established, R refuted, n not specific, u undecided; no letter: as committed. Bounds are moved by "
         f"{SHIFT:g} (those below {SMALL:g} by a quarter), the controls' margins are left; then a level of 95 % for "
         "each claim in place of one for all together; and only the networks that satisfy claim 0 (empty: of other "
         "networks).",

@@ -101,6 +101,6 @@ def _answer(data: pd.DataFrame, verdicts: dict[str, str]) -> str:
     return (
         f"{_numbers(data)} A rule that is satisfied without learning says nothing about learning by itself. Of the "
         f"claims established of the trained networks, these hold: {shared('established')}; there only a paired "
-        "difference, where the rule names that twin, tells what training added. Of those that came out as decoration "
-        f"these hold: {shared('decoration')}."
+        "difference, where the rule names that twin, tells what training added. Of those that are not specific "
+        f"these hold: {shared('not specific')}."
     )

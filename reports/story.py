@@ -24,7 +24,8 @@ MANY = 4
 VERDICTS = {
     "established": "are established",
     "refuted": "are refuted",
-    "decoration": "are decoration (true, and as true without learning)",
+    "not specific": "are not specific (true of the trained networks, and as true of networks that have not "
+    "learned it)",
     "undecided": "stay undecided",
 }
 #: What stands above the explorer.
@@ -65,8 +66,8 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
     verdicts = (
         f"A verdict is about the recipe and not about one network: it takes {needed} networks, and here are "
         f"{networks}, trained after the rules were committed. Established: the rule holds, and by more than in the "
-        "controls that it names. Refuted: it does not. Decoration: it holds, and as well without learning. "
-        "Undecided: the interval over networks does not say. A check of a method passes or fails, and is no claim. "
+        "controls that it names. Refuted: it does not. Not specific: it is true of the trained networks, and as true "
+        "of networks that have not learned it. Undecided: the interval over networks does not say. A check of a method passes or fails, and is no claim. "
         '"Holds in" counts the networks that satisfy a rule, each taken alone. Template networks were trained to say '
         "how many bits match a fixed pattern, which has the same answers; planted networks were written down."
     )

@@ -17,7 +17,7 @@ from .intervals import median_interval, share_interval
 if TYPE_CHECKING:
     import pandas as pd
 
-Verdict = Literal["established", "refuted", "undecided", "decoration", "passed", "failed"]
+Verdict = Literal["established", "refuted", "undecided", "not specific", "passed", "failed"]
 Statistic = Literal["median", "share"]
 Interval = tuple[float, float]
 
@@ -104,7 +104,7 @@ class Rule:
         source: where the question comes from.
         established_if: the whole interval must lie in this range.
         refuted_if: the whole interval must lie in this range.
-        controls: what the paired difference to each control must exceed, or the claim is decoration.
+        controls: what the paired difference to each control must exceed, or the claim is not specific.
         needs: how many networks a verdict needs.
         signal: which signal's rows of the metric count, or empty for all of them.
         statistic: `median` over networks, or `share` of networks for a metric of 0 and 1.
@@ -302,7 +302,7 @@ def _against_controls(
         if difference is None:
             return "undecided", f"{several(len(pairs), 'pair')} with {control.subject!r}: too few at {level:.2%}"
         if difference[0] <= control.margin:
-            return "decoration", f"the difference to {control.subject!r} does not exceed {control.margin:g}"
+            return "not specific", f"the difference to {control.subject!r} does not exceed {control.margin:g}"
     return None
 
 

@@ -66,11 +66,11 @@ def test_every_rule_is_applied_to_every_population_alone() -> None:
 
 
 def test_a_population_that_satisfies_a_rule_is_told_beside_the_verdict() -> None:
-    """Sixty networks and sixty twins that are as good: established alone, decoration with the control."""
+    """Sixty networks and sixty twins that are as good: established alone, not specific with the control."""
     finding = judged(
         {"trained": [0.95] * 60, "readout": [0.94] * 60, "untrained": [0.2] * 60}, large(Control("readout", 0.05))
     )
-    assert [claim.verdict for claim in finding.claims] == ["decoration"]
+    assert [claim.verdict for claim in finding.claims] == ["not specific"]
     found = verdicts.find({"q": finding})
     data = found.figures[0].data
     assert dict(zip(data["networks"], data["alone"], strict=True)) == {
@@ -78,7 +78,7 @@ def test_a_population_that_satisfies_a_rule_is_told_beside_the_verdict() -> None
         "readout": "established",
         "untrained": "refuted",
     }
-    assert "decoration these hold: of the untrained twins none; of the readout twins k." in found.notes["answer"]
+    assert "not specific these hold: of the untrained twins none; of the readout twins k." in found.notes["answer"]
 
 
 def test_a_verdict_near_its_bound_is_another_with_another_bound() -> None:
