@@ -19,6 +19,8 @@ from .summaries import Findings, judged, summary
 QUESTION, TITLE = "robustness", "Would the verdicts be others, had we chosen otherwise?"
 #: By how much bounds are moved; those below `SMALL` by a quarter.
 SHIFT, SMALL = 0.05, 0.2
+#: So many changed verdicts are named in words; the figure shows all.
+FEW = 2
 #: A letter and a colour for each verdict.
 LOOKS = {
     "established": ("E", BLUE),
@@ -130,11 +132,12 @@ def _picture(verdicts: pd.DataFrame) -> DataFigure:
 def _answer(verdicts: pd.DataFrame, good: int, every: int) -> str:
     def changed(name: str) -> str:
         other, asked = _changed(verdicts, name), (verdicts[name] != "").sum()
-        told = [f"{key} ({verdict})" for key, verdict in zip(other["claim"], other[name], strict=True)]
-        return f"{len(told)} of {asked}" + (f": {', '.join(told)}" if told else "")
+        named = ", ".join(f"{key}: {verdict}" for key, verdict in zip(other["claim"], other[name], strict=True))
+        return f"{len(other)} of {asked} verdicts" + (f" ({named})" if 0 < len(other) <= FEW else "")
 
     return (
-        f"With bounds easier by {SHIFT:g} the verdict is another in {changed('easier bounds')}. With stricter ones "
-        f"in {changed('stricter bounds')}. Without the correction for many claims in {changed('95 % for each')}. On "
-        f"the {good} of {every} networks that satisfy claim 0 alone in {changed(COUNTING)}."
+        f"Stricter bounds would change {changed('stricter bounds')}. Bounds easier by as much ({SHIFT:g}) would "
+        f"change {changed('easier bounds')}. To leave out the correction for many claims would change "
+        f"{changed('95 % for each')}. The {good} of {every} networks that satisfy claim 0, taken alone, would "
+        f"change {changed(COUNTING)}."
     )

@@ -13,6 +13,7 @@ from ..errors import ProbeError, unknown
 from ..words import several
 from .claim_checks import check_judging, check_pairing, check_range, check_rule, check_values
 from .intervals import median_interval, share_interval
+from .measurements import role_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +157,7 @@ class Claim:
         n: how many networks.
         holds_in: how many of them satisfy the rule, each taken alone.
         null: the metric's value without information, where one was measured.
-        untrained: its median over untrained twins, where measured.
+        untrained: its median over the networks' own initialisations, where measured.
         planted: its value in each network whose mechanism is known.
         differences: the paired difference to each of the rule's controls that was measured.
         verdict: the outcome.
@@ -302,7 +303,8 @@ def _against_controls(
         if difference is None:
             return "undecided", f"{several(len(pairs), 'pair')} with {control.subject!r}: too few at {level:.2%}"
         if difference[0] <= control.margin:
-            return "not specific", f"the difference to {control.subject!r} does not exceed {control.margin:g}"
+            named = role_name(control.subject)
+            return "not specific", f"the difference to the {named} does not exceed {control.margin:g}"
     return None
 
 

@@ -162,7 +162,7 @@ def test_every_control_must_be_exceeded() -> None:
         tested = rule(controls=tuple(Control(subject, 0.1) for subject in order))
         claim = judged(tested, table(SPREAD), weak, strong)
         assert claim.verdict == "not specific"
-        assert "'readout'" in claim.reason
+        assert "the fitted head" in claim.reason
 
 
 def test_a_check_passes_only_in_every_network() -> None:
