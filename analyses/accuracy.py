@@ -11,7 +11,7 @@ from models.counter import answer
 from models.recipes import recipe
 from models.tasks import format_bits
 from probe import DataFigure, Finding, Range, Rule, inspect
-from probe.evidence.measurements import Network, measurement, tabulate
+from probe.evidence.measurements import Network, measurement, role_name, tabulate
 from probe.methods.abstraction.automata import automaton_of
 from probe.plots.style import new_figure, style
 from probe.questions.answers import accuracy
@@ -31,7 +31,7 @@ RULES = (
         refuted_if=Range.above(BOUND),
     ),
 )
-NO_TWINS = "these networks came without untrained twins"
+NO_CONTROLS = "these networks came without their own initialisations"
 EVERY = tuple(range(len(common.STRINGS)))
 
 
@@ -78,7 +78,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 def _alt(drawn: pd.DataFrame) -> str:
     errors = drawn[drawn["metric"] == "test_error"].groupby("subject")["value"]
     parts = [
-        f"{subject} networks: {values.min():.2%} to {values.max():.2%}, median {values.median():.2%}"
+        f"{role_name(subject)}: {values.min():.2%} to {values.max():.2%}, median {values.median():.2%}"
         for subject, values in errors
     ]
     return f"Share of test strings misread. {'; '.join(parts).capitalize()}."
@@ -88,58 +88,59 @@ def _setup(networks: Sequence[Network]) -> str:
     plan, seeds = recipe("counter"), len(common.pick(networks, "trained"))
     ones = next(network for network in common.pick(networks, "planted") if network.name == "planted/ones")
     idle = inspect(ones.model).layers[0].units - 1
-    readout = (
-        " A second one, the readout twin, has those weights too and a head that was fitted, by least squares on the "
-        "training strings: the fair opponent where answers are compared, since what it can do was there before "
-        "learning. Its fit has no penalty, so that its answers may rest on large weights that cancel: where noise is "
-        "added or shares are summed, it is easily beaten."
+    fitted = (
+        " The fitted head is a second control. It reads the same untrained weights by a least-squares line to the "
+        "count on the training strings. It is the fair opponent where answers are compared, because all that it can "
+        "do was there before training. Its fit has no penalty, so its weights may be large and cancel. Noise, or a "
+        "sum of shares, therefore beats it easily."
         if common.pick(networks, "readout")
         else ""
     )
     shown = common.in_detail(networks)
     marked = isinstance(shown, common.Studied) and shown.detail
-    detail = f" Where a single network is shown it is {shown.name}, whose drift is the median one." if marked else ""
+    detail = f" Where we show a single network, it is {shown.name}, whose drift is the median one." if marked else ""
     return (
         f"The network reads {plan.length} bits, one at a time, through {plan.hidden_size} LSTM units, and answers "
-        f"how many ones there were. {seeds} networks were trained, each from its own seed, on {plan.train_size} of "
-        f"the {len(EVERY):,} strings. Each has a twin: the same initial weights, never trained, with a random head "
-        "(the layer that turns the last state into an answer). What a twin shows as well is no evidence of learning."
-        f"{readout} The planted counter is built by hand to hold the count in one unit, with {idle} idle units "
-        "beside it that keep their own random memories: it shows what each measurement gives when the answer is "
-        f"known.{detail}"
+        f"how many ones there were. We trained {seeds} networks, each from its own seed, on {plan.train_size} of "
+        f"the {len(EVERY):,} strings. We compare each with its own initialisation: the same network before "
+        "training, with a random head (the layer that turns the last state into an answer). What this control shows "
+        f"as well is no evidence of learning.{fitted} The planted counter is written by hand. One unit holds the "
+        f"count, and {idle} idle units beside it keep random memories. It shows what each measurement gives when "
+        f"the answer is known.{detail}"
     )
 
 
 def _answer(drawn: pd.DataFrame) -> str:
     errors = drawn[(drawn["metric"] == "test_error") & (drawn["subject"] == "trained")].set_index("network")["value"]
     return (
-        f"{(errors <= BOUND).sum()} of {len(errors)} trained networks misread at most {BOUND:.0%} of the strings "
-        f"that they never saw; on average {errors.mean():.2%}, at worst {errors.max():.2%} ({errors.idxmax()})."
+        f"{(errors <= BOUND).sum()} of {len(errors)} trained networks misread at most {BOUND:.0%} of new strings. "
+        f"New strings are those that a network never saw in training. The mean is {errors.mean():.2%}, the worst "
+        f"network ({errors.idxmax()}) misreads {errors.max():.2%}."
     )
 
 
 def _automaton(table: pd.DataFrame) -> str:
     ideal = automaton_of(common.STRINGS, common.COUNTS[:, -1].numpy())
     states = table[table["metric"] == "automaton_states"]
-    own, twins = (states[states["subject"] == subject]["value"] for subject in ("trained", "untrained"))
+    trained, before = (states[states["subject"] == subject]["value"] for subject in ("trained", "untrained"))
     needed = 0 if ideal is None else ideal.size
-    beside = f"the twins' random answers need {twins.min():.0f} to {twins.max():.0f}" if len(twins) else NO_TWINS
+    beside = f"before training it has {before.min():.0f} to {before.max():.0f}" if len(before) else NO_CONTROLS
     return (
-        f"To count ten bits, {needed} states must be told apart, a layer for each bit read. The smallest automaton "
-        f"that answers as a trained network does has {own.min():.0f} to {own.max():.0f}; {(own == needed).sum()} of "
-        f"{len(own)} have exactly those {needed}. The number by itself says little: {beside}."
+        f"An automaton that counts ten bits needs {needed} states. The smallest automaton that answers as a trained "
+        f"network does has {trained.min():.0f} to {trained.max():.0f} states. The number by itself says little: "
+        f"{beside}."
     )
 
 
 def _otherwise(drawn: pd.DataFrame) -> str:
     errors = drawn[drawn["metric"] == "test_error"]
-    twins, fitted = (errors[errors["subject"] == subject]["value"] for subject in ("untrained", "readout"))
-    if not len(twins):
-        return f"What an untrained network gets is not known here: {NO_TWINS}."
-    fair = f" The twins with a fitted head misread {fitted.min():.2%} to {fitted.max():.2%}." if len(fitted) else ""
+    before, fitted = (errors[errors["subject"] == subject]["value"] for subject in ("untrained", "readout"))
+    if not len(before):
+        return f"What an untrained network gets is not known here: {NO_CONTROLS}."
+    fair = f" With a fitted head they misread {fitted.min():.2%} to {fitted.max():.2%}." if len(fitted) else ""
     return (
-        f"Had they learned nothing they would be where their twins are, at {twins.min():.0%} to {twins.max():.0%}: "
-        f"a twin's head is random.{fair}"
+        f"Before training the same networks misread {before.min():.0%} to {before.max():.0%}, because their heads "
+        f"are random.{fair}"
     )
 
 
@@ -147,9 +148,9 @@ def _misread(networks: Sequence[Network], counts: np.ndarray) -> pd.DataFrame:
     """Return a row for each misread string: the string as `units`, the network's answer as `value`."""
     rows = []
     for network in common.pick(networks, "trained"):
-        given = accuracy.answers(network.model, common.STRINGS, answer=answer)
-        wrong = np.flatnonzero(given != counts)
+        answers = accuracy.answers(network.model, common.STRINGS, answer=answer)
+        wrong = np.flatnonzero(answers != counts)
         names = format_bits(common.STRINGS[wrong]) if len(wrong) else []
         for name, row in zip(names, wrong, strict=True):
-            rows.append(measurement("accuracy", "misread", network, float(given[row]), units=name))
+            rows.append(measurement("accuracy", "misread", network, float(answers[row]), units=name))
     return tabulate(rows)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import Control, DataFigure, Finding, Range, Rule
-from probe.evidence.measurements import Network, tabulate
+from probe.evidence.measurements import Network, role_name, tabulate
 from probe.plots.style import new_figure, style
 from probe.questions.interventions import alignment
 
@@ -103,8 +103,8 @@ def _ranks(table: pd.DataFrame) -> DataFigure:
             title="How many directions carry the count after seven bits",
             alt=f"Share of the way to the whole state by rank. {_medians(own)}",
             caption="Each dot is a network, each line a median, scored on prefixes that the search never saw; "
-            "only trained ones were searched with other ranks than 2. Crosses: random subspaces. Triangles: each "
-            "readout twin's direction.",
+            "only trained ones were searched with other ranks than 2. Crosses: random subspaces. Triangles: the "
+            "direction that each fitted head reads.",
             data=own,
         )
 
@@ -112,7 +112,9 @@ def _ranks(table: pd.DataFrame) -> DataFigure:
 def _medians(own: pd.DataFrame) -> str:
     scores = own[(own["metric"] == "alignment_score") & (own["signal"] == alignment.RAW)]
     by_rank = scores.groupby(["subject", "units"])["value"].median().unstack()
-    said = "; ".join(f"{subject} {row['2']:.2f} with two directions" for subject, row in by_rank.iterrows())
+    said = "; ".join(
+        f"{role_name(subject)} {row['2']:.2f} with two directions" for subject, row in by_rank.iterrows()
+    )
     return f"Medians: {said}."
 
 
@@ -139,26 +141,28 @@ def _answer(table: pd.DataFrame) -> str:
     def median(metric: str, subject: str, units: str = "", signal: str = "") -> float:
         return float(at_step.get((metric, subject, units, signal), float("nan")))
 
-    twin = median("few_directions_score", "readout")
     return (
-        f"Exchanging two directions after seven bits goes {median('few_directions_score', 'trained'):.0%} of the way "
-        f"that exchanging the whole state goes (median of trained networks), one direction "
-        f"{median('alignment_score', 'trained', '1', alignment.RAW):.0%}, two random ones "
-        f"{median('random_directions_score', 'trained', '2'):.0%}. In a network that was not trained, with a "
-        f"readout fitted to it, the one direction that the readout uses goes {twin:.0%} of the way. Patched "
-        f"states lie {median('alignment_off_support', 'trained', '2', alignment.RAW):.1f} spacings of the count from "
-        "the nearest state that occurs, in standardised coordinates "
-        f"{median('alignment_off_support', 'trained', '2', alignment.STANDARDISED):.1f}."
+        f"Two directions carry {median('few_directions_score', 'trained'):.0%} of what the whole state carries. We "
+        "take the values along them after seven bits from one string, patch them into the run of another, and ask "
+        "how far the answer goes towards that after patching the whole state (medians). One direction goes "
+        f"{median('alignment_score', 'trained', '1', alignment.RAW):.0%} of that way, two random ones go "
+        f"{median('random_directions_score', 'trained', '2'):.0%}. In untrained weights with a fitted head, the one "
+        f"direction that the head reads goes {median('few_directions_score', 'readout'):.0%}. Patched states lie "
+        f"{median('alignment_off_support', 'trained', '2', alignment.RAW):.1f} spacings between neighbouring counts "
+        "from the nearest state that occurs."
     )
 
 
 def _wrong(table: pd.DataFrame) -> str:
     medians = table[table["metric"] == "wrong_variable_accuracy"].groupby(["signal", "subject"])["value"].median()
     said = [f"{name.replace('_', ' ')}, {subject} {medians[name, subject]:.2f}" for name, subject in medians.index]
-    return f"Interchange accuracy of the search for what is not there, rank 4: {'; '.join(said)}."
+    return (
+        "A search can also find what is not there. We let it look for the first bit and for shuffled labels "
+        f"(relabelled) with four directions. Its interchange accuracies are: {'; '.join(said)}."
+    )
 
 
 EXTENT = (
-    "Trained networks are searched at all steps with ranks 1 to 6, the others after seven bits with rank 2. Every "
-    "search has 400 steps of 192 pairs. Left out are networks whose answer is no count: untrained heads, templates."
+    "We search trained networks at all steps with ranks 1 to 6, the others after seven bits with rank 2. Every "
+    "search has 400 steps of 192 pairs. We leave out networks whose answer is no count: random heads and templates."
 )

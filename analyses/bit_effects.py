@@ -51,7 +51,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             figure,
             name="bit_effects",
             title="What one more bit does to the answer",
-            alt=f"Change of the expected answer on a 1 and on a 0, by bit. {_summary(drawn, 'trained')}",
+            alt=f"Change of the expected answer on a 1 and on a 0, by bit. Median: {_changes(drawn, 'trained')}.",
             caption="Medians over networks of the mean change, with one standard deviation over all contexts as a "
             "bar. A counter of ones adds 1 on a 1 and nothing on a 0, always; a balance takes half off on a 0.",
             data=common.medians(by_step, ["subject", "metric", "units", "step"]),
@@ -61,25 +61,20 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     return common.finding("bit_effects", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
-def _summary(table: pd.DataFrame, subject: str) -> str:
-    own = table[table["subject"] == subject]
-    middle = own[own["metric"].isin(["effect", "effect_sd"])].groupby(["metric", "units"])["value"].median()
-    (low, high), (spread_low, spread_high) = (
-        (middle[metric, "0"], middle[metric, "1"]) for metric in ("effect", "effect_sd")
-    )
-    on_one, on_zero = (f"{change:+.2f}".replace("-0.00", "+0.00") for change in (high, low))
-    return (
-        f"On a 1 the answer changes by {on_one}, on a 0 by {on_zero}, with a standard deviation over contexts of "
-        f"{spread_high:.2f} and {spread_low:.2f} (medians over {subject} networks)."
-    )
+def _changes(table: pd.DataFrame, subject: str) -> str:
+    medians = table[table["subject"] == subject].groupby(["metric", "units"])["value"].median()
+    on_one, on_zero = (f"{medians['effect', bit]:+.2f}".replace("-0.00", "+0.00") for bit in ("1", "0"))
+    return f"a 1 changes the answer by {on_one}, a 0 by {on_zero}"
 
 
 def _answer(table: pd.DataFrame) -> str:
     largest = table[(table["metric"] == "largest_effect_sd") & (table["subject"] == "trained")]["value"]
-    twins = f" {_summary(table, 'readout')}" if (table["subject"] == "readout").any() else ""
+    fitted = f" With a fitted head {_changes(table, 'readout')}." if (table["subject"] == "readout").any() else ""
     return (
-        f"{_summary(table, 'trained')} The larger deviation is {largest.min():.2f} to {largest.max():.2f}, "
-        f"at most {BOUND:g} in {(largest <= BOUND).sum()} of {len(largest)} networks.{twins}"
+        f"In the median network {_changes(table, 'trained')}. A counter of ones would add one on a 1 and nothing on "
+        f"a 0.{fitted} Both changes depend on what was read before: their standard deviations over contexts, the "
+        f"larger of the two, are {largest.min():.2f} to {largest.max():.2f}, and at most {BOUND:g} in "
+        f"{(largest <= BOUND).sum()} of {len(largest)} networks."
     )
 
 

@@ -25,12 +25,12 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Draw every cell's mean by step and count, of one trained network and its twin."""
+    """Draw every cell's mean by step and count, of one trained network, after training and before."""
     trained = common.in_detail(networks)
-    twin = next(each for each in common.pick(networks, "untrained") if each.seed == trained.seed)
-    names = [trained.name, twin.name]
-    pair = cell_trajectories.measure([trained, twin], common.STRINGS, common.COUNTS)
-    best = "The cells that follow the count best, trained and untrained"
+    before = next(each for each in common.pick(networks, "untrained") if each.seed == trained.seed)
+    names = [trained.name, before.name]
+    pair = cell_trajectories.measure([trained, before], common.STRINGS, common.COUNTS)
+    best = "The cells that follow the count best, after training and before"
     with style():
         figures = [_figure(pair, names, columns=3, name="strongest-cells", title=best)]
         for network, name in zip(names, ("every-cell", "every-untrained-cell"), strict=True):
@@ -44,8 +44,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 
 OTHERWISE = (
-    "In a network that keeps a running count in one cell, that cell's lines of all steps lie on one curve, and the "
-    "other cells do not matter."
+    "In a network that keeps a running count in one cell, the lines of that cell lie on one curve at all steps, and "
+    "the other cells do not matter."
 )
 
 
@@ -67,8 +67,8 @@ def _figure(
         title=title,
         alt=f"Mean cell state by number of ones, a line a step. The strongest correlation is {alt}.",
         caption="A panel is one cell, a line one step (the first is step 0): the mean over all prefixes with that "
-        "many ones. A pure count would put all lines of a panel on one curve; where they fan out the cell tells "
-        "time too. r is the correlation with the count after the mean of each step is taken off.",
+        "many ones. A pure count would put all lines of a panel on one curve. Where the lines fan out, the cell "
+        "tells time too. r is the correlation with the count after we subtract the mean of each step.",
         data=pd.concat(curves, ignore_index=True),
     )
 
@@ -76,5 +76,7 @@ def _figure(
 def _largest(correlation: pd.DataFrame) -> str:
     largest = correlation["value"].abs().groupby([correlation["subject"], correlation["network"]]).max()
     middle = largest.groupby(level="subject").median()
-    parts = [f"{middle[subject]:.2f} in {subject} networks" for subject in ("trained", "untrained")]
-    return f"The cell that follows the count best has a median |r| within steps of {' and '.join(parts)}."
+    return (
+        f"The best cell follows the count with |r| = {middle['trained']:.2f} after training and "
+        f"{middle['untrained']:.2f} before. These are medians over networks, and r is the correlation within steps."
+    )

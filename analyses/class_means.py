@@ -8,7 +8,7 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import Control, DataFigure, Finding, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import Network, role_name
 from probe.plots.style import new_figure, style
 from probe.questions.interventions import class_means
 
@@ -68,7 +68,7 @@ def _alt(drawn: pd.DataFrame) -> str:
     parts = []
     for subject, own in drawn.groupby("subject", sort=False):
         by_step = own.groupby("step")["value"].median()
-        parts.append(f"{subject} {by_step.min():.2f} to {by_step.max():.2f}")
+        parts.append(f"{role_name(subject)} {by_step.min():.2f} to {by_step.max():.2f}")
     return f"Accuracy from class means over own accuracy by step, medians over networks: {'; '.join(parts)}."
 
 
@@ -77,16 +77,15 @@ def _answer(table: pd.DataFrame) -> str:
     worst, balanced = _of(table, metric, "trained"), _of(table, "worst_balanced_class_mean_ratio", "trained")
     change = _of(table, "class_mean_answer_change", "trained")
     sentence = (
-        f"From class means the median trained network keeps {worst.median():.1%} of its accuracy at the worst step "
-        f"({balanced.median():.1%} with every count weighing the same), and {(worst >= BOUND).sum()} of {len(worst)} "
-        f"keep at least {BOUND:.0%}; the expected answer changes by {change.median():.3f} counts."
+        f"On the mean state of each count, networks keep {worst.median():.1%} of their accuracy. We replace each "
+        "state by its class mean, the mean state of all strings with the same count, and let the run go on "
+        f"(medians, worst step; {balanced.median():.1%} where every count weighs the same). "
+        f"{(worst >= BOUND).sum()} of {len(worst)} networks keep at least {BOUND:.0%}, and the expected answer "
+        f"changes by {change.median():.3f} counts."
     )
-    twins = _of(table, metric, "readout")
-    if len(twins):
-        sentence += (
-            f" Recurrent weights that were never trained, with a fitted readout, keep {twins.median():.1%}: this is "
-            "no sign of learning."
-            if worst.median() - twins.median() <= RULES[0].controls[0].margin
-            else f" Recurrent weights that were never trained, with a fitted readout, keep {twins.median():.1%}."
-        )
+    fitted = _of(table, metric, "readout")
+    if len(fitted):
+        alike = worst.median() - fitted.median() <= RULES[0].controls[0].margin
+        sentence += f" Untrained weights with a fitted head keep {fitted.median():.1%}"
+        sentence += ": this is no sign of learning." if alike else "."
     return sentence

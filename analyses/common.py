@@ -40,10 +40,10 @@ class Studied(Network):
     """A counter under study.
 
     Attributes:
-        train: rows of `STRINGS` that it, or its trained twin, was trained on; empty for a planted one.
+        train: rows of `STRINGS` that it was trained on, before or after; empty for a planted one.
         test: the other rows.
-        checkpoint: whether it is the one network that the user gave, or its twin.
-        detail: whether it is the network that a figure of one network shows, or its twin.
+        checkpoint: whether it is the one network that the user gave, or a control of it.
+        detail: whether it is the network that a figure of one network shows, or a control of it.
         asked: what it was trained to answer, a key of `models.tasks.QUESTIONS`; all are measured on the ones.
     """
 
@@ -55,7 +55,7 @@ class Studied(Network):
 
 
 def group(recipe: str, seed: int) -> list[Network]:
-    """Return a committed network with what is measured beside it: a counter's two twins.
+    """Return a committed network with what is measured beside it: a counter's two controls.
 
     A counter's subject is `trained`, a template network's `template`, that of all other recipes `other`.
 
@@ -69,7 +69,7 @@ def group(recipe: str, seed: int) -> list[Network]:
     (trained,) = [zoo.tensorflows_network()] if recipe == "tf1" else zoo.networks(recipe, [seed])
     name = f"{recipe}/seed-{seed}"
     if recipe == "counter":
-        return list(_with_twins(trained, name))
+        return list(_with_controls(trained, name))
     if recipe == "template":
         return [_studied(trained, name, "template", seed)]
     # No pair is made with a network of another recipe, so it has no seed in the tables; its name says it.
@@ -77,10 +77,10 @@ def group(recipe: str, seed: int) -> list[Network]:
 
 
 def networks_of(checkpoint: str | Path) -> list[Network]:
-    """Return one counter with its twins, and the planted ones-counters beside it.
+    """Return one counter with its controls, and the planted ones-counters beside it.
 
-    A network that reads another code than 0 and 1 is wrapped so that it can be given bits. Where the checkpoint holds
-    no untrained network, its twins are drawn anew by its recipe: untrained, but not what it began as.
+    A network that reads another code than 0 and 1 is wrapped so that it can be given bits. Where the checkpoint
+    does not hold its own initialisation, random weights are drawn anew by its recipe in their place.
 
     Args:
         checkpoint: a folder that `models.checkpoints.save` wrote, by `python -m models.train` for instance.
@@ -99,8 +99,8 @@ def networks_of(checkpoint: str | Path) -> list[Network]:
     if trained.untrained is None:
         trained = dataclasses.replace(trained, untrained=initialise(recipe, trained.seed).eval())
     name = f"{recipe.name}/seed-{trained.seed}"
-    given = [dataclasses.replace(twin, checkpoint=True) for twin in _with_twins(trained, name)]
-    return [*given, *planted_networks(("ones", "ones-alone"))]
+    networks = [dataclasses.replace(network, checkpoint=True) for network in _with_controls(trained, name)]
+    return [*networks, *planted_networks(("ones", "ones-alone"))]
 
 
 def planted_networks(names: Sequence[str] | None = None) -> list[Network]:
@@ -113,27 +113,26 @@ def planted_networks(names: Sequence[str] | None = None) -> list[Network]:
     return [Studied(f"planted/{name}", "planted", built[name]) for name in (built if names is None else names)]
 
 
-def _with_twins(trained: zoo.Trained, name: str) -> list[Studied]:
-    """Return a trained network and those of its twins that there are."""
-    found = [_studied(trained, name, "trained", trained.seed)]
-    if trained.untrained is not None:
-        found.append(_studied(trained, f"{name}/untrained", "untrained", trained.seed, trained.untrained))
-    readout = trained.readout()
-    if readout is not None:
-        found.append(_studied(trained, f"{name}/readout", "readout", trained.seed, readout))
-    return found
+def _with_controls(trained: zoo.Trained, name: str) -> list[Studied]:
+    """Return a trained network and those of its controls that there are."""
+    controls = {"untrained": trained.untrained, "readout": trained.with_fitted_head()}
+    return [_studied(trained, name, "trained", trained.seed)] + [
+        _studied(trained, f"{name}/{subject}", subject, trained.seed, model)
+        for subject, model in controls.items()
+        if model is not None
+    ]
 
 
 def _studied(
     trained: zoo.Trained, name: str, subject: str, seed: int | None = None, model: nn.Module | None = None
 ) -> Studied:
-    """Return a network of a checkpoint, or a twin of it, with its split and in the code of bits."""
+    """Return a network of a checkpoint, or a control of it, with its split and in the code of bits."""
     recipe = Recipe.from_dict(trained.config["recipe"])
     train, test = (tuple(trained.config["split"][part]) for part in ("train", "test"))
-    chosen = trained.model if model is None else model
+    model = trained.model if model is None else model
     if (recipe.zero, recipe.one) != (0.0, 1.0):
-        chosen = Coded(chosen, zero=recipe.zero, one=recipe.one)
-    return Studied(name, subject, chosen, seed, train, test, asked=recipe.question)
+        model = Coded(model, zero=recipe.zero, one=recipe.one)
+    return Studied(name, subject, model, seed, train, test, asked=recipe.question)
 
 
 #: The subjects whose answers are the count: an untrained head's are random, and a template's are to another question.
@@ -162,9 +161,9 @@ def of_rule(table: pd.DataFrame, rule: probe.Rule) -> pd.DataFrame:
 
 
 def easily_beaten(networks: Sequence[Network]) -> str:
-    """Return the sentence that a readout of an untrained network is a weak control; empty where there is none.
+    """Return the sentence that a fitted head is a weak control where noise counts; empty where there is none.
 
-    Its head is least squares without a penalty: nothing keeps its weights small.
+    It is least squares without a penalty: nothing keeps its weights small.
     """
     heads = [
         module.weight.detach().norm().item()
@@ -175,9 +174,9 @@ def easily_beaten(networks: Sequence[Network]) -> str:
     if not heads:
         return ""
     return (
-        " This control is easily beaten. Its head is a least-squares line without a penalty, whose weights have a "
-        f"norm of {pd.Series(heads).median():.0f} (median). So a little change of a state moves its answer far, and "
-        "the difference from it may be that of the head, and not that of training."
+        " This control is easily beaten. The fitted head is a least-squares line without a penalty, and its weights "
+        f"have a norm of {pd.Series(heads).median():.0f} (median). A little change of a state moves its answer far. "
+        "So the difference from it may come from the head, and not from training."
     )
 
 

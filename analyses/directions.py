@@ -77,7 +77,7 @@ def _named(kind: str) -> str:
 
 def _alt(wide: pd.DataFrame) -> str:
     parts = [f"{_named(str(kind))} {score:.2f}" for kind, score in _medians(wide)["score"].items()]
-    return f"Markers, one a network, by what is put in. Median score of trained networks: {', '.join(parts)}."
+    return f"Markers, one a network, by what is patched. Median score of trained networks: {', '.join(parts)}."
 
 
 def _answer(wide: pd.DataFrame) -> str:
@@ -86,11 +86,11 @@ def _answer(wide: pd.DataFrame) -> str:
     score, shift = middle["score"], middle["shift"]
     best = str(score.drop(["ols", "unit"]).idxmax())
     return (
-        f"Along the weight of the least-squares probe, which reads the count best, the score is "
-        f"{score['ols']:.2f} in the median network and at least {BOUND:g} in {hits.sum()} of "
-        f"{len(hits)}. The same experiment along {_named(best)} scores {score[best]:.2f}, and the "
-        f"expected answer moves by {shift[best]:.2f} of the way; the best single unit scores "
-        f"{score['unit']:.2f}."
+        f"The answer follows the direction of the best probe in {hits.sum()} of {len(hits)} networks. The "
+        "least-squares probe reads the count best. We patch the state along its weight, and score how often the "
+        f"answer follows: {score['ols']:.2f} in the median network, where 1 is as often as with the whole state. "
+        f"Along {_named(best)} the score is {score[best]:.2f}, and the expected answer moves by {shift[best]:.2f} "
+        f"of the way. The best single unit scores {score['unit']:.2f}."
     )
 
 
@@ -98,5 +98,8 @@ def _support(wide: pd.DataFrame) -> str:
     own = wide[wide["subject"] == "trained"]
     far = own[own["off_support"] > FAR].groupby("kind")["network"].nunique()
     total = own["network"].nunique()
-    listed = ", ".join(f"{_named(kind)} in {far.get(kind, 0)} of {total}" for kind in own["kind"].unique())
-    return f"States put in lie more than {FAR:g} count spacings from every natural one, in the median pair: {listed}."
+    listed = " and ".join(f"{_named(kind)} in {far.get(kind, 0)} of {total} networks" for kind in ("ols", "unit"))
+    return (
+        f"Patched states can be states that a network never visits. In the median pair they lie more than {FAR:g} "
+        f"count spacings from every state of a clean run: for {listed}."
+    )

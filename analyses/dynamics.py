@@ -9,7 +9,7 @@ import torch
 
 from models.counter import answer, expected_answer
 from probe import DataFigure, Finding, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import Network, role_name
 from probe.plots.style import new_figure, style
 from probe.questions.states import dynamics
 
@@ -71,7 +71,7 @@ def _speeds(table: pd.DataFrame) -> DataFigure:
     dynamics.draw(drawn, silent="a 0", driving="a 1", threshold=BOUND, ax=axes[0, 0])
     medians = drawn.groupby(["subject", "metric"])["value"].median().unstack()
     parts = [
-        f"{subject} {row['silent_speed']:.2f} on a 0, {row['driven_speed']:.2f} on a 1"
+        f"{role_name(subject)} {row['silent_speed']:.2f} on a 0, {row['driven_speed']:.2f} on a 1"
         for subject, row in medians.iterrows()
     ]
     return DataFigure.from_figure(
@@ -80,8 +80,8 @@ def _speeds(table: pd.DataFrame) -> DataFigure:
         title="How far one more bit moves the answer",
         alt=f"Mean absolute change of the answer by one more bit, medians over networks: {'; '.join(parts)}.",
         caption="Each dot is one network, each bar the 95 % interval of the median. A running count of ones would "
-        f"move by 1 on a one and not at all on a zero. The line is the rules' {BOUND}: below it the answer holds. An "
-        "untrained network's answer hardly moves on anything.",
+        f"move by 1 on a one and not at all on a zero. The line is the rules' {BOUND}: below it the answer holds. "
+        "Before training the answer hardly moves on anything.",
         data=drawn,
     )
 
@@ -92,7 +92,8 @@ def _rest(table: pd.DataFrame) -> DataFigure:
     dynamics.draw_points(drawn, ax=axes[0, 0])
     medians = drawn.groupby(["subject", "metric"])["value"].median().unstack()
     parts = [
-        f"{subject} {row['fixed_points']:g} fixed, {row['slow_points']:g} slow, {row['slow_modes']:g} slow modes"
+        f"{role_name(subject)} {row['fixed_points']:g} fixed, {row['slow_points']:g} slow, {row['slow_modes']:g} "
+        "slow modes"
         for subject, row in medians.iterrows()
     ]
     return DataFigure.from_figure(
@@ -114,12 +115,11 @@ def _answer(table: pd.DataFrame) -> str:
     )
     change = own[own["metric"] == "change"].groupby("units")["value"].median()
     return (
-        f"One more 0 changes the answer of a trained network by {change['0']:+.2f} and one more 1 by "
-        f"{change['1']:+.2f}, each step weighing the same (medians over networks and steps); in absolute value by "
-        f"{silent.median():.2f} and {driven.median():.2f}. {(silent <= BOUND).sum()} of {len(silent)} hold their "
-        f"answer on a 0 (at most {BOUND:g}), {(driven <= BOUND).sum()} on a 1. The state itself moves by "
-        f"{moved_silent.median():.0%} of its length on a 0 and by {moved_driven.median():.0%} on a 1, so an answer "
-        "that holds is not a state that rests."
+        f"{(silent <= BOUND).sum()} of {len(silent)} networks hold their answer when a 0 is read, and "
+        f"{(driven <= BOUND).sum()} when a 1 is read. To hold is to change by at most {BOUND:g}. One more 0 changes "
+        f"the answer by {change['0']:+.2f} and one more 1 by {change['1']:+.2f} (medians over networks and steps). "
+        f"An answer that holds is not a state that rests: the state itself moves by {moved_silent.median():.0%} of "
+        f"its length on a 0 and by {moved_driven.median():.0%} on a 1."
     )
 
 
@@ -130,19 +130,19 @@ def _points(table: pd.DataFrame) -> str:
     )
     modulus = own[own["metric"] == "point_modulus"]["value"]
     return (
-        f"Under zeros a trained network has {fixed.min():.0f} to {fixed.max():.0f} fixed points and "
-        f"{slow.min():.0f} to {slow.max():.0f} slow ones that can be reached from visited states (from "
-        f"{reached.median():.0%} of them, median); their largest modulus is {modulus.min():.2f} to "
-        f"{modulus.max():.2f}. A line of rest would need one for each count."
+        "A line of rest would need a fixed point for each count. Under zeros we find "
+        f"{fixed.min():.0f} to {fixed.max():.0f} fixed points in a trained network, and {slow.min():.0f} to "
+        f"{slow.max():.0f} slow ones. Runs from {reached.median():.0%} of the visited states reach one of them "
+        f"(median). The largest modulus there is {modulus.min():.2f} to {modulus.max():.2f}."
     )
 
 
 def _otherwise(table: pd.DataFrame) -> str:
     planted = table[table["network"] == "planted/ones"].set_index("metric")["value"]
-    twins = table[(table["subject"] == "untrained") & (table["metric"] == "silent_speed")]["value"]
+    before = table[(table["subject"] == "untrained") & (table["metric"] == "silent_speed")]["value"]
     return (
         f"The planted counter of ones moves by {planted['silent_speed']:.2f} on a 0 and "
         f"{planted['driven_speed']:.2f} on a 1, and has {planted['fixed_points']:.0f} fixed points under zeros, one "
-        "for each count among the starts. Holding on a 0 is no sign of counting by itself: "
-        f"{(twins <= BOUND).sum()} of {len(twins)} untrained twins do, since their answers hold on everything."
+        "for each count among the starts. Holding on a 0 is no sign of counting by itself: before training "
+        f"{(before <= BOUND).sum()} of {len(before)} networks do, because their answers hold on everything."
     )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import Control, DataFigure, Finding, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import Network, role_name
 from probe.plots.style import new_figure, style
 from probe.questions.interventions import erasure
 
@@ -63,9 +63,9 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     medians = table.groupby(["subject", "metric"])["value"].median().unstack()
     drawn = table[table["metric"].isin([*erasure.COLUMNS, "floor"])].reset_index(drop=True)
     said = "; ".join(
-        f"{subject} {row['erased_accuracy']:.2f} with the count erased, {row['shuffled_accuracy']:.2f} with shuffled "
-        f"labels, {row['projected_accuracy']:.2f} and {row['random_projected_accuracy']:.2f} with two directions "
-        "found and random projected out"
+        f"{role_name(subject)} {row['erased_accuracy']:.2f} with the count erased, {row['shuffled_accuracy']:.2f} "
+        f"with shuffled labels, {row['projected_accuracy']:.2f} and {row['random_projected_accuracy']:.2f} with two "
+        "directions found and random projected out"
         for subject, row in medians.iterrows()
     )
     with style():
@@ -88,18 +88,18 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 
 def _answer(medians: pd.DataFrame) -> str:
-    own = medians.loc["trained"]
-    twin = (
-        f" In a network that was not trained, with a readout fitted to it, it falls to "
-        f"{medians.loc['readout', 'erased_accuracy']:.1%} as well."
+    trained = medians.loc["trained"]
+    fitted = (
+        f" Untrained weights with a fitted head fall to {medians.loc['readout', 'erased_accuracy']:.1%} as well."
         if "readout" in medians.index
         else ""
     )
     return (
-        f"With the count erased after seven bits (rank {own['erased_rank']:.0f} of the state's numbers), the answer "
-        f"is right in {own['erased_accuracy']:.1%} of strings, median over trained networks; the remaining bits "
-        f"alone allow {own['floor']:.1%}. Erasing shuffled labels leaves {own['shuffled_accuracy']:.1%}, erasing "
-        f"only what is linear in the count {own['scalar_erased_accuracy']:.1%}. With the two directions that carry "
-        f"the count projected out it is {own['projected_accuracy']:.1%}, with two random ones "
-        f"{own['random_projected_accuracy']:.1%}.{twin}"
+        f"Without the count {trained['erased_accuracy']:.1%} of the answers are right; the remaining bits alone "
+        f"allow {trained['floor']:.1%}. We erase the count from the state after seven bits, at rank "
+        f"{trained['erased_rank']:.0f}, and let the run go on (medians over trained networks). Erasing shuffled "
+        f"labels leaves {trained['shuffled_accuracy']:.1%}, and erasing only what is linear in the count leaves "
+        f"{trained['scalar_erased_accuracy']:.1%}. Projecting out the two directions that carry the count leaves "
+        f"{trained['projected_accuracy']:.1%}, and projecting out two random ones "
+        f"{trained['random_projected_accuracy']:.1%}.{fitted}"
     )

@@ -14,8 +14,8 @@ from torch import nn
 
 import probe
 from models.counter import Coded, answer
+from models.fitted_head import FittedHead
 from models.tasks import parse_bits
-from models.twins import Readout
 from probe import Finding
 from probe.evidence.measurements import Network
 from probe.storage.files import write_atomically
@@ -42,11 +42,11 @@ PROGRAMS = (
 )
 COUNTER, PLANTED_ONES, EVERY_STEP = "Trained counter", "Planted ones-counter", "Asked after every step"
 #: Networks beside the counter in detail: by the end of its name, or by their own.
-TWINS = {
-    "/untrained": ("Its untrained twin", "The same network before its first step of training: a random head."),
+CONTROLS = {
+    "/untrained": ("Its own initialisation", "The same network before its first step of training: a random head."),
     "/readout": (
-        "Its readout twin",
-        "The untrained network with a head fitted to the count, a number; its answer is the nearest count.",
+        "With a fitted head",
+        "The network before training, with a head fitted to the count, a number; its answer is the nearest count.",
     ),
 }
 PLANTED = {
@@ -73,7 +73,7 @@ EXPERIMENTS: tuple[dict[str, Any], ...] = (
     {"label": "Six bits", "sequence": SIX},
     {"label": "Six bits, planted counter", "sequence": SIX, "network": PLANTED_ONES},
     {"label": "Six bits, asked after every step", "sequence": SIX, "network": EVERY_STEP},
-    {"label": "The cell state of zeros put in", "second": [NONE], "patch": "cell_state", "steps": [AFTER]},
+    {"label": "The cell state of zeros patched in", "second": [NONE], "patch": "cell_state", "steps": [AFTER]},
     {"label": "Their hidden state alone", "second": [NONE], "patch": "hidden_state", "steps": [AFTER]},
 )
 #: A network with what is said of it: name, role, and its drift where programs are to have it.
@@ -118,9 +118,9 @@ def write(out: Path, networks: Sequence[Network], drifts: pd.Series, here: Path 
     return folder
 
 
-def drifts_of(found: Mapping[str, Finding]) -> pd.Series:
+def drifts_of(findings: Mapping[str, Finding]) -> pd.Series:
     """Return the drift of each network by its name, as two of the questions measured it."""
-    rows = pd.concat([found[name].measurements for name in ("training_signal", "other_lengths")])
+    rows = pd.concat([findings[name].measurements for name in ("training_signal", "other_lengths")])
     drifts = rows[rows["metric"] == "drift"].drop_duplicates("network")
     return drifts.set_index("network")["value"]
 
@@ -131,7 +131,7 @@ def as_classes(model: nn.Module) -> dict[str, torch.Tensor]:
     Of the scores -(y - k)^2, without the y^2 that all share, the largest is that of the count k nearest to y.
     """
     state = dict(model.state_dict())
-    if isinstance(model, Readout):
+    if isinstance(model, FittedHead):
         counts = torch.arange(CLASSES, dtype=state["head.bias"].dtype)
         state["head.weight"] = 2 * counts[:, None] * state["head.weight"]
         state["head.bias"] = 2 * counts * state["head.bias"] - counts**2
@@ -153,7 +153,7 @@ def _chosen(networks: Sequence[Network], drifts: pd.Series, here: Path | None) -
         rows.append(
             (own, "Trained on this machine", f"{own.name}, trained by the command that made this page.", None)
         )
-    beside = {f"{detail.name}{end}": words for end, words in TWINS.items()} | PLANTED
+    beside = {f"{detail.name}{end}": words for end, words in CONTROLS.items()} | PLANTED
     rows += [(named[key], name, role, None) for key, (name, role) in beside.items() if key in named]
     for key, (name, role) in RECIPES.items():
         every = drifts[drifts.index.str.startswith(f"{key}/")].sort_values(kind="stable")
@@ -171,7 +171,7 @@ def _told(models: Mapping[str, nn.Module]) -> list[str]:
     six, example = parse_bits(SIX), parse_bits(EXAMPLE)
     counted, planted, every = (_answered(models[name], six) for name in (COUNTER, PLANTED_ONES, EVERY_STEP))
     source = probe.record(models[COUNTER], parse_bits(NONE))
-    put = [
+    patched = [
         _answered(models[COUNTER], example, probe.patch(one["patch"], source, steps=one["steps"]))
         for one in EXPERIMENTS
         if "patch" in one
@@ -180,9 +180,9 @@ def _told(models: Mapping[str, nn.Module]) -> list[str]:
     return [
         f"Six bits with {SIX.count('1')} ones: the trained counter answers {counted}, the planted one {planted}, the "
         f"one that was asked after every step {every}.",
-        f"Ten bits, {EXAMPLE}, with the cell state of a string of zeros put in after seven of them: it answers "
-        f"{put[0]}, which is what follows, {rest}, counted alone ({rest.count('1')}). With the hidden state alone: "
-        f"{put[1]}.",
+        f"Ten bits, {EXAMPLE}. After seven of them we patch in the cell state of a string of zeros: it answers "
+        f"{patched[0]}, and the remaining bits, {rest}, alone have {rest.count('1')} ones. With the hidden state "
+        f"alone it answers {patched[1]}.",
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from probe import DataFigure, Finding, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import Network, role_name
 from probe.plots.style import style
 from probe.questions.states import gate_activity
 
@@ -49,10 +49,27 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
                 data=saturation[["subject", "network", "signal", "units", "metric", "value"]],
             ),
         ]
-    caveat = "A description, without a claim: a gate that goes with the bit is no mechanism yet."
-    notes = {"answer": f"{caveat} {_alt_steps(by_step)}"}
+    notes = {"answer": _answer(by_step)}
     title = "What do the gates do?"
     return common.finding("gate_activity", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
+
+
+def _answer(by_step: pd.DataFrame) -> str:
+    last = by_step[(by_step["subject"] == "trained") & (by_step["step"] == by_step["step"].max())]
+    means = last.groupby(["signal", "metric"])["value"].median().unstack()
+    after_one, after_zero = means["mean_where_true"], means["mean_where_false"]
+    gate = str((after_one - after_zero).abs().idxmax())
+    return (
+        f"Of the three gates the {gate.replace('_', ' ')} differs most between the bits: {after_one[gate]:.2f} open "
+        f"after a 1, {after_zero[gate]:.2f} after a 0. These are medians at the last step. They describe, and claim "
+        f"nothing: a gate that goes with the bit is no mechanism yet. {_before(by_step)}"
+    )
+
+
+def _before(by_step: pd.DataFrame) -> str:
+    medians = by_step[by_step["subject"] == "untrained"].groupby("signal")["value"].median()
+    still = ", ".join(f"{str(gate).replace('_', ' ')} {value:.2f}" for gate, value in medians.items())
+    return f"Before training the gates stay at {still}."
 
 
 def _alt_steps(by_step: pd.DataFrame) -> str:
@@ -65,15 +82,13 @@ def _alt_steps(by_step: pd.DataFrame) -> str:
             for bit, metric in (("1", "mean_where_true"), ("0", "mean_where_false"))
         ]
         sentences.append(f"{str(gate).replace('_', ' ')} {', '.join(spans)}")
-    flat = by_step[by_step["subject"] == "untrained"].groupby("signal")["value"]
-    still = ", ".join(f"{str(gate).replace('_', ' ')} {value:.2f}" for gate, value in flat.median().items())
-    return f"Trained networks, first to last step: {'; '.join(sentences)}. Untrained networks stay at {still}."
+    return f"Trained networks, first to last step: {'; '.join(sentences)}. {_before(by_step)}"
 
 
 def _alt_saturation(saturation: pd.DataFrame) -> str:
     means = saturation.groupby(["subject", "signal", "metric"])["value"].mean()
     parts = [
-        f"{subject}, {gate.replace('_', ' ')}: {means[subject, gate, 'share_high']:.0%} nearly open, "
+        f"{role_name(subject)}, {gate.replace('_', ' ')}: {means[subject, gate, 'share_high']:.0%} nearly open, "
         f"{means[subject, gate, 'share_low']:.0%} nearly closed"
         for subject, gate in dict.fromkeys((key[0], key[1]) for key in means.index)
     ]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import DataFigure, Finding, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import Network, role_name
 from probe.plots.style import new_figure, style
 from probe.questions.interventions import gate_shares
 
@@ -79,7 +79,7 @@ def _entering(drawn: pd.DataFrame) -> DataFigure:
         name="gate_shares",
         title="Which gate lets a 1 in",
         alt=f"Dots, one a network, in four columns. Median shares of trained networks: {_shares(drawn)}.",
-        caption="A 0 becomes a 1 at one step, and every subset of the four gates is told. What each contributes to "
+        caption="A 0 becomes a 1 at one step, and every subset of the four gates sees it. What each contributes to "
         "the change of the answer, in exact shares that sum to 1, over steps 2 to 10 and all contexts; the lines are "
         f"the rules' {BOUND}.",
         data=drawn[drawn["metric"] == "gate_share"][["subject", "network", "seed", "signal", "value"]],
@@ -107,8 +107,8 @@ def _lasting(drawn: pd.DataFrame) -> DataFigure:
 def _lasts(drawn: pd.DataFrame) -> str:
     first = gate_shares.most_lasting(drawn)
     first = first[first["step"] == 0].groupby("subject", sort=False)["value"].median()
-    parts = ", ".join(f"{left:.2f} in {subject} networks" for subject, left in first.items())
-    return f"Of what the first bit wrote into the most lasting cell there is left at the end (median): {parts}."
+    parts = ", ".join(f"{role_name(subject)} {left:.2f}" for subject, left in first.items())
+    return f"Of what the first bit wrote into the most lasting cell, this share is left at the end (median): {parts}."
 
 
 def _of(table: pd.DataFrame, subject: str) -> pd.DataFrame:
@@ -126,10 +126,10 @@ def _answer(table: pd.DataFrame) -> str:
     written = own[own["signal"] == "cell_candidate"]["value"]
     constant = table[(table["metric"] == "constant_gates_accuracy") & (table["subject"] == "trained")]["value"]
     return (
-        f"What a 1 changes in the answer is shared as {_shares(table)} (medians over {len(written)} trained "
-        f"networks); the candidate's share is {written.min():.0%} to {written.max():.0%}. With the three gates "
-        f"frozen at their means the network answers {constant.min():.0%} to {constant.max():.0%} of the strings "
-        f"right, median {constant.median():.0%}."
+        f"{written.median():.0%} of what a 1 changes in the answer enters through the candidate. That is the median "
+        f"over {len(written)} trained networks; the share runs from {written.min():.0%} to {written.max():.0%}. With "
+        "the three gates frozen at their means, a network answers "
+        f"{constant.min():.0%} to {constant.max():.0%} of the strings right (median {constant.median():.0%})."
     )
 
 

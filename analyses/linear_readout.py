@@ -86,8 +86,8 @@ def _by_step(table: pd.DataFrame) -> DataFigure:
             figure,
             name="readout_by_step",
             title="A probe reads the count, trained or not",
-            alt=f"Lines of held-out R² by step. After the last: trained {last['trained']:.4f}, untrained "
-            f"{last['untrained']:.4f}.",
+            alt=f"Lines of held-out R² by step. After the last: trained {last['trained']:.4f}, before "
+            f"training {last['untrained']:.4f}.",
             caption="Median over networks and its 95 % interval, cell state. Grey: too few prefixes to hold out.",
             data=drawn,
         )
@@ -108,7 +108,7 @@ def _controls(table: pd.DataFrame) -> DataFigure:
             figure,
             name="readout_controls",
             title="What training adds",
-            alt=f"Dots, one a network, in three columns; medians trained against untrained: {pairs}.",
+            alt=f"Dots, one a network, in three columns; medians after training against before: {pairs}.",
             caption="Each dot is a network after its last step, each bar the 95 % interval of the median. First "
             "column: the smaller of c's and h's R²; the others: h.",
             data=drawn,
@@ -117,9 +117,9 @@ def _controls(table: pd.DataFrame) -> DataFigure:
 
 MARGIN = RULES[0].controls[0].margin
 OTHERWISE = (
-    "A probe that finds what training made reads trained states better than those of the twin, by more than the "
-    f"margin of claim 2 ({MARGIN:g}). Where it does not, the count was in the state already, and what training may "
-    "have changed is how little else is kept: selectivity and the share of variance between counts measure that."
+    "A probe that finds what training made reads the trained states better than the states before training, by more "
+    f"than the margin of claim 2 ({MARGIN:g}). Where it does not, the count was in the state already. Training may "
+    "then have changed how little else is kept. Selectivity and the share of variance between counts measure that."
 )
 
 
@@ -130,8 +130,9 @@ def _answer(table: pd.DataFrame) -> str:
     pairs = seeded.pivot(index="seed", columns="subject", values="value").dropna(subset=["trained", "untrained"])
     better = int((pairs["trained"] > pairs["untrained"]).sum())
     return (
-        f"Yes, with a held-out R² of {r2['trained']:.3f} (median) after the last step, and of {r2['untrained']:.3f} "
-        f"without training: the trained network is read better than its own twin in {better} of {len(pairs)} pairs."
+        f"A probe reads the count with R² {r2['trained']:.3f} after training, and with {r2['untrained']:.3f} "
+        "before. We fit it on half of the strings and score it on the others, after the last step (medians). It "
+        f"reads the trained network better than its own initialisation in {better} of {len(pairs)} pairs."
     )
 
 
@@ -140,10 +141,10 @@ def _codelength(table: pd.DataFrame) -> str:
     bits = rows.groupby("subject")["value"].median()
     planted = rows.set_index("network")["value"]
     return (
-        f"Sending the count given h takes {bits['trained']:.2f} bits a string from a trained network (median) and "
-        f"{bits['untrained']:.2f} from an untrained one, but {planted['planted/ones']:.2f} from the planted counter, "
-        "which holds it by construction: it measures how far apart the counts lie as much as whether they are there, "
-        "and carries no verdict."
+        f"To send the count given h takes {bits['trained']:.2f} bits a string after training (median) and "
+        f"{bits['untrained']:.2f} before. But it takes {planted['planted/ones']:.2f} with the planted counter, "
+        "which holds the count by construction. So this codelength measures how far apart the counts lie as much as "
+        "whether they are there, and carries no verdict."
     )
 
 
@@ -155,6 +156,6 @@ def _idle(table: pd.DataFrame) -> str:
         f"remember the input at random, gives {value['selectivity', 'planted/ones']:.2f} and "
         f"{value['between_concept_share', 'planted/ones']:.2f}; the same counter alone "
         f"{value['selectivity', 'planted/ones-alone']:.2f} and "
-        f"{value['between_concept_share', 'planted/ones-alone']:.2f}. A low value therefore does not mean that there "
-        "is no counter, only that it is not all there is."
+        f"{value['between_concept_share', 'planted/ones-alone']:.2f}. So a low value does not mean that there is no "
+        "counter. It means that the counter is not all there is."
     )

@@ -14,6 +14,13 @@ from .summaries import Findings, median, rows_of, summary
 QUESTION, TITLE = "mechanism", "How does the network do it?"
 #: How a gate, or the way into it, is written on an axis.
 _SHORT = {"input_gate": "i", "forget_gate": "f", "cell_candidate": "g", "output_gate": "o", "cell_state": "f c"}
+_GATES = {
+    "the candidate": "cell_candidate",
+    "the input gate": "input_gate",
+    "the forget gate": "forget_gate",
+    "the output gate": "output_gate",
+}
+HALF = 0.5
 SHOWN = (
     ("gate_shares", "gate_share"),
     ("routes", "route_share"),
@@ -45,14 +52,14 @@ def find(findings: Findings) -> Finding:
             name=QUESTION,
             title="The mechanism in one picture",
             alt=_alt(findings),
-            caption="Trained networks. Shares are exact: every subset of gates, routes or units was delivered from "
-            "another string, and the change of the expected answer y divided among them (Shapley). i f g o: the "
+            caption="Trained networks. Shares are exact: we patched every subset of gates, routes or units from "
+            "another string, and divided the change of the expected answer y among them (Shapley). i f g o: the "
             "gates, or from h into them; f c: through the cell itself.",
             data=table,
         )
     notes = {"answer": _enters(findings), "lives": _lives(findings), "does": _does(findings)}
     if "training_signal" in findings:
-        notes["fixed"] = f"What in training fixes it. {findings['training_signal'].notes['answer']}"
+        notes["fixed"] = f"What in training decides it. {findings['training_signal'].notes['answer']}"
     return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
 
 
@@ -60,23 +67,15 @@ def _signals(table: pd.DataFrame, metric: str) -> list[str]:
     return list(dict.fromkeys(table[table["metric"] == metric]["signal"]))
 
 
-def _share(findings: Findings, question: str, metric: str, signal: str) -> str:
-    share = median(findings, question, metric, signal=signal)
-    return f"{round(share, 2) + 0.0:.0%}"
-
-
 def _enters(findings: Findings) -> str:
-    gates = {
-        "the candidate": "cell_candidate",
-        "the input gate": "input_gate",
-        "the forget gate": "forget_gate",
-        "the output gate": "output_gate",
-    }
-    parts = [f"{name} {_share(findings, 'gate_shares', 'gate_share', signal)}" for name, signal in gates.items()]
+    shares = {name: median(findings, "gate_shares", "gate_share", signal=signal) for name, signal in _GATES.items()}
+    most = max(shares, key=lambda name: shares[name])
+    cell = median(findings, "routes", "route_share", signal="cell_state")
     constant = median(findings, "gate_shares", "constant_gates_accuracy")
     return (
-        f"Where a bit enters (medians over networks): of what a 1 changes in the answer, {', '.join(parts)}. With "
-        f"input, forget and output gate frozen at their means {constant:.0%} of the answers are right."
+        f"A 1 enters through {most}, and {'the cell' if cell >= HALF else 'the hidden state'} carries the sum on. "
+        f"Of what a 1 changes in the answer {shares[most]:.0%} comes through {most} (medians over networks). With "
+        f"input, forget and output gate frozen at their means, {constant:.0%} of the answers are right."
     )
 
 
@@ -90,29 +89,28 @@ def _lives(findings: Findings) -> str:
         for part in ("clock", "linear", "curved", "other")
     }
     return (
-        f"Where the sum lives: from one step to the next {cell:.0%} of a one-count difference goes through the cell "
-        "state, scaled by the forget gate (f c), the rest through h and the gates that read it. It is spread like "
-        f"{taking_part:.1f} equal cells; the largest carries {largest:.0%}, and those that work against the rest "
-        f"{against:.0%}. Of the cell states' variance {code['clock']:.0%} says only how many bits were read, "
-        f"{code['linear']:.0%} is linear in the count at a step, {code['curved']:.0%} curved, {code['other']:.0%} "
-        "something else that was read."
+        f"Where the sum lives. From one step to the next {cell:.0%} of a difference of one count goes through the "
+        "cell state, scaled by the forget gate (f c). The rest goes through h and the gates that read it. The sum "
+        f"is spread as over {taking_part:.1f} equal cells. The largest cell carries {largest:.0%} of it, and cells "
+        f"that work against the rest {against:.0%}. Not all that the cells hold is the sum: of their variance "
+        f"{code['clock']:.0%} says only how many bits were read. {code['linear']:.0%} goes with the count on a "
+        f"line, {code['curved']:.0%} on a curve, and {code['other']:.0%} with something else that was read."
     )
 
 
 def _does(findings: Findings) -> str:
     one, zero = (median(findings, "bit_effects", "effect", units=units) for units in ("1", "0"))
-    spread = median(findings, "bit_effects", "largest_effect_sd")
     noisy = median(findings, "noise_margin", "noisy_accuracy")
     drift = median(findings, "other_lengths", "drift")
     law = median(findings, "reduced_models", "law_r_squared")
     fixed = median(findings, "reduced_models", "fixed_r_squared")
     return (
-        f"What a bit does: read off before and after, a 1 moves the expected answer by {one:+.2f} and a 0 by "
-        f"{zero:+.2f} (sd over contexts up to {spread:.2f}); a counter of ones would not move on a 0. "
-        f"With noise of {noise_margin.DOSE:g} sd in each number after every step {noisy:.0%} of answers are right. "
-        f"In one number: the answer to a string of L bits is n1 + d (10 - L) with a drift d of {drift:.2f}, which "
-        f"explains {law:.0%} of the variance at length 12, where it was not fitted; the best of ones, balance and "
-        f"zeros, without a number of the network, explains {fixed:.0%}."
+        f"What a bit does. A 1 moves the expected answer by {one:+.2f} and a 0 by {zero:+.2f} (medians); a counter "
+        "of ones would not move on a 0. The answer to L bits is nearly their number of ones plus d (10 - L). The "
+        f"one number d is the drift, with a median of {drift:.2f}. It explains {law:.0%} of the variance at 12 "
+        "bits, where it was not fitted; the best of ones, balance and zeros, which have no number of the network, "
+        f"explains {fixed:.0%}. With noise of {noise_margin.DOSE:g} "
+        f"standard deviations in each number after every step, {noisy:.0%} of the answers are right."
     )
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import Control, DataFigure, Finding, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import Network, role_name
 from probe.plots.style import new_figure, style
 from probe.questions.states import noise_margin
 
@@ -54,7 +54,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             alt=f"Accuracy falling with the dose of noise. At a dose of {DOSE:g}, medians: {_medians(table)}.",
             caption="Gaussian noise is added to every number of the state after every step. Thin lines are networks, "
             f"thick ones medians; the plain lines are the rule's dose of {DOSE:g} and its {BOUND}. A sum in one cell "
-            "has no redundancy, which is what the planted counter shows.",
+            "has no redundancy, as the planted counter shows.",
             data=curve[["subject", "network", "seed", "units", "value"]].rename(columns={"units": "dose"}),
         )
     title = "Is the count held with a margin?"
@@ -64,17 +64,20 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 def _medians(table: pd.DataFrame) -> str:
     rows = table[(table["metric"] == "noisy_accuracy") & (table["subject"] != "planted")]
-    return ", ".join(f"{subject} {value:.2f}" for subject, value in rows.groupby("subject")["value"].median().items())
+    return ", ".join(
+        f"{role_name(subject)} {value:.2f}" for subject, value in rows.groupby("subject")["value"].median().items()
+    )
 
 
 def _answer(table: pd.DataFrame) -> str:
-    own = table[(table["metric"] == "noisy_accuracy") & (table["subject"] == "trained")]["value"]
-    twins = table[(table["metric"] == "noisy_accuracy") & (table["subject"] == "readout")]["value"]
-    compared = f" Readouts of untrained networks: {twins.median():.0%}." if len(twins) else ""
+    rows = table[table["metric"] == "noisy_accuracy"]
+    trained, fitted = (rows[rows["subject"] == subject]["value"] for subject in ("trained", "readout"))
+    compared = f" Untrained weights with a fitted head answer {fitted.median():.0%} right." if len(fitted) else ""
     return (
-        f"With noise of {DOSE:g} standard deviations in every number after every step, trained networks answer "
-        f"{own.min():.0%} to {own.max():.0%} of the strings right, median {own.median():.0%}; at least {BOUND:.0%} "
-        f"in {(own >= BOUND).sum()} of {len(own)}.{compared}"
+        f"With a little noise trained networks answer {trained.median():.0%} of the strings right. We add noise of "
+        f"{DOSE:g} standard deviations to every number of the state after every step. The worst network then answers "
+        f"{trained.min():.0%} right, and {(trained >= BOUND).sum()} of {len(trained)} answer at least "
+        f"{BOUND:.0%}.{compared}"
     )
 
 

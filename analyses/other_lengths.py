@@ -76,7 +76,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 THEOREM = (
     "On strings of ten bits this cannot be seen. At any one step the ones, and the ones plus something that depends "
-    "on the length alone, differ by a constant, and no answer, probe, class mean or interchange there tells them "
+    "on the length alone, differ by a constant. No answer, probe, class mean or interchange at that step tells them "
     "apart."
 )
 
@@ -84,36 +84,38 @@ THEOREM = (
 def _otherwise(table: pd.DataFrame) -> str:
     drifts = table[table["metric"] == "drift"]
     planted = drifts[drifts["network"] == "planted/ones"]["value"].iloc[0]
-    readout = drifts[drifts["subject"] == "readout"]["value"]
+    fitted = drifts[drifts["subject"] == "readout"]["value"]
     fair = (
-        f" The twins that only a head was fitted to drift by {readout.min():.2f} to {readout.max():.2f}."
-        if len(readout)
+        f" Untrained weights with a fitted head drift by {fitted.min():.2f} to {fitted.max():.2f}."
+        if len(fitted)
         else ""
     )
-    return f"A network that counts ones has drift 0; the planted counter measures {abs(planted):.3f}.{fair}"
+    return f"A network that counts ones has drift 0; that of the planted counter is {abs(planted):.3f}.{fair}"
 
 
 def _summary(table: pd.DataFrame) -> str:
     own = table[table["subject"] == "trained"]
     drifts = own[own["metric"] == "drift"]["value"]
-    near = {name: own[own["metric"] == f"near_{key}"]["value"].sum() for key, name in _NEAR.items()}
-    counted = ", ".join(f"{hits:.0f} within 0.1 of {name}" for name, hits in near.items())
+    ones, balance, zeros, none = (own[own["metric"] == f"near_{key}"]["value"].sum() for key in _NEAR)
     law = own[own["metric"] == "law_r_squared"]["value"]
     return (
-        f"The drift of {len(drifts)} trained networks runs from {drifts.min():.2f} to {drifts.max():.2f}, "
-        f"median {drifts.median():.2f}: {counted}. With the drift fitted on 8 to 10 bits, ones + d (10 - L) "
-        f"explains {law.min():.0%} to {law.max():.0%} of the answers' variance on 12 bits, "
-        f"median {law.median():.0%}."
+        f"At other lengths {ones:.0f} of {len(drifts)} networks count ones. Each missing bit shifts the answer by a "
+        f"drift d, which runs from {drifts.min():.2f} to {drifts.max():.2f} (median {drifts.median():.2f}). A "
+        "counter of ones has drift 0, a balance of ones against zeros a half, and a counter of zeros, taken off "
+        f"ten, 1. {balance:.0f} networks lie near the balance, {zeros:.0f} near the counter of zeros, and "
+        f"{none:.0f} near none of the three. This one number, fitted on 8 to 10 bits, explains {law.median():.0%} "
+        "of the variance of the answers to 12 bits (median)."
     )
 
 
-_NEAR = {"0": "a ones-counter", "0.5": "a balance", "1": "a zeros-counter", "none": "none of them"}
+#: Landmarks of the drift as the metrics name them; a network lies near one within 0.1.
+_NEAR = ("0", "0.5", "1", "none")
 
 
 def _drifts(table: pd.DataFrame) -> DataFigure:
     drifts = table[table["metric"] == "drift"]
-    twins = drifts[drifts["subject"] == "untrained"]["value"]
-    beside = f" Untrained twins: {twins.min():.2f} to {twins.max():.2f}." if len(twins) else ""
+    before = drifts[drifts["subject"] == "untrained"]["value"]
+    beside = f" Before training: {before.min():.2f} to {before.max():.2f}." if len(before) else ""
     figure, axes = new_figure(height=3.4)
     other_lengths.draw_drifts(table, names=NAMES, ax=axes[0, 0])
     return DataFigure.from_figure(
@@ -122,8 +124,9 @@ def _drifts(table: pd.DataFrame) -> DataFigure:
         title="Where each network stands between counting ones and counting zeros",
         alt=f"Drift of each network. {_summary(table)}{beside}",
         caption="Each mark is one network. Drift 0: it counts ones; 1: it counts zeros and subtracts them from "
-        "ten; 0.5: it weighs one against the other. All three programs give the same answers on ten bits. "
-        "A twin stands in its network's row: near 0.5, since it answers about the same whatever it reads.",
+        "ten; 0.5: it weighs one against the other. All three programs give the same answers on ten bits. Its own "
+        "initialisation stands in the row of each network, near 0.5, because it answers about the same whatever it "
+        "reads.",
         data=drifts[["subject", "network", "seed", "value"]],
     )
 
@@ -142,7 +145,7 @@ def _excess(table: pd.DataFrame) -> DataFigure:
         alt=f"Median over trained networks of answer minus ones: {at_six} at 6 bits, "
         f"{at_ten} at 10, {at_fourteen} at 14.",
         caption="Each line is one network; plain lines are what a counter of ones, a balance and a counter of "
-        "zeros would give. An untrained network answers about the same whatever it reads, which runs along the "
-        "balance: a drift means something only where the ones explain the answers.",
+        "zeros would give. Before training a network answers about the same whatever it reads, and so it runs along "
+        "the balance: a drift means something only where the ones explain the answers.",
         data=excess[["subject", "network", "seed", "units", "value"]].rename(columns={"units": "length"}),
     )

@@ -87,7 +87,7 @@ def _agreement(table: pd.DataFrame, subject: str) -> DataFigure:
     )
     rows = table[(table["metric"] == "agreement") & (table["subject"] == subject)]
     medians = common.medians(rows, ["signal", "units"]).rename(columns={"signal": "program", "units": "length"})
-    whose = "trained networks" if subject == "trained" else "untrained recurrent weights with a fitted head"
+    whose = "trained networks" if subject == "trained" else "untrained weights with a fitted head"
     at_twelve = medians[medians["length"] == "12"].set_index("program")["median"]
     parts = ", ".join(f"{name} {value:.2f}" for name, value in at_twelve.items())
     return DataFigure.from_figure(
@@ -107,27 +107,26 @@ def _answer(table: pd.DataFrame) -> str:
     shares = own.pivot_table(index="network", columns="signal", values="value")
     drift = table[(table["subject"] == "trained") & (table["metric"] == "drift")]["value"]
     fixed = shares[[name for name in PROGRAMS if not isinstance(PROGRAMS[name], Drifting)]]
-    best = fixed.idxmax(axis=1).value_counts()
-    counted = ", ".join(f"{name} in {count}" for name, count in best.items())
+    counted = ", ".join(f"{name} in {count}" for name, count in fixed.idxmax(axis=1).value_counts().items())
     beats = (shares["ones with a drift"] > fixed.max(axis=1)).sum()
     return (
-        f"At lengths that nothing was fitted on, the best of the programs without a free number is {counted} of "
-        f"{len(shares)} trained networks, and gives {fixed.max(axis=1).median():.0%} of their answers (median). "
-        f"Ones with a drift of {drift.min():.2f} to {drift.max():.2f}, fitted on 8 to 10 bits, gives "
-        f"{shares['ones with a drift'].median():.0%}, and does better than the best of them in {beats} of "
-        f"{len(shares)}."
+        f"The best of three fixed programs gives {fixed.max(axis=1).median():.0%} of the answers at new lengths. "
+        f"Nothing was fitted there. The best program is {counted} of {len(shares)} trained networks. Ones with a "
+        f"drift has one free number, fitted on 8 to 10 bits ({drift.min():.2f} to {drift.max():.2f}). It gives "
+        f"{shares['ones with a drift'].median():.0%} of the answers (median), and beats the fixed programs in "
+        f"{beats} networks."
     )
 
 
 def _otherwise(table: pd.DataFrame) -> str:
     shares = table[table["metric"] == "unseen_agreement"].set_index(["network", "signal"])["value"]
-    readout = table[
+    fitted = table[
         (table["metric"] == "unseen_agreement") & (table["subject"] == "readout") & (table["signal"] == "ones")
-    ]
+    ]["value"]
     fair = (
-        f" Untrained weights with a fitted head count ones in {readout['value'].min():.0%} to "
-        f"{readout['value'].max():.0%} of these strings."
-        if len(readout)
+        f" Untrained weights with a fitted head count ones in {fitted.min():.0%} to {fitted.max():.0%} of these "
+        "strings."
+        if len(fitted)
         else ""
     )
     return f"The planted counter of ones answers as its program in {shares['planted/ones', 'ones']:.0%}.{fair}"

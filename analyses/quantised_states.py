@@ -8,7 +8,7 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import DataFigure, Finding, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import Network, role_name
 from probe.plots.style import new_figure, style
 from probe.questions.states import quantised_states
 
@@ -52,8 +52,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             title="How much of its accuracy a network keeps on a few states",
             alt=_alt(shown),
             caption="Each dot is a network whose state is replaced after every step by the nearest class mean, each "
-            f"bar the 95 % interval of the median, the line the rule's {BOUND}. Untrained twins are left out: their "
-            "own accuracy is that of their random heads, and a share of it says nothing.",
+            f"bar the 95 % interval of the median, the line the rule's {BOUND}. We leave out own initialisations: "
+            "their accuracy is that of random heads, and a share of it says nothing.",
             data=shown,
         )
     title = "Does the network run on one state for each count?"
@@ -65,7 +65,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 def _alt(shown: pd.DataFrame) -> str:
     parts = [
-        f"{subject} {rows['value'].min():.2f} to {rows['value'].max():.2f}, median {rows['value'].median():.2f}"
+        f"{role_name(subject)} {rows['value'].min():.2f} to {rows['value'].max():.2f}, median "
+        f"{rows['value'].median():.2f}"
         for subject, rows in shown[shown["metric"] == BY_STEP].groupby("subject")
     ]
     over = shown[(shown["metric"] == OVER_STEPS) & (shown["subject"] == "trained")]["value"]
@@ -80,9 +81,9 @@ def _answer(table: pd.DataFrame) -> str:
     kept, few = (own[own["metric"] == metric]["value"] for metric in (BY_STEP, OVER_STEPS))
     sizes = own[own["metric"] == "states"].groupby("signal")["value"].median()
     return (
-        f"On {sizes['by_step']:.0f} states, one for each step and count, {(kept >= BOUND).sum()} of {len(kept)} "
-        f"trained networks keep at least {BOUND:.0%} of their accuracy (median {kept.median():.1%}, least "
-        f"{kept.min():.1%}). On {sizes['over_steps']:.0f} states, one for each count whatever the step, they keep "
+        f"{(kept >= BOUND).sum()} of {len(kept)} networks run on {sizes['by_step']:.0f} states, one for each step "
+        f"and count. That is, they keep at least {BOUND:.0%} of their accuracy; the least that one keeps is "
+        f"{kept.min():.1%}. On {sizes['over_steps']:.0f} states, one for each count whatever the step, they keep "
         f"{few.min():.0%} to {few.max():.0%}: the same count is another state at another step."
     )
 
@@ -92,7 +93,7 @@ def _otherwise(table: pd.DataFrame) -> str:
     values = kept.set_index("network")["value"]
     return (
         f"A planted counter keeps {values['planted/ones-alone']:.0%} where it is alone and "
-        f"{values['planted/ones']:.0%} among idle units: the nearest mean is chosen over all units alike, and idle "
-        "ones that remember the order of the bits pull runs to the wrong count. A low number therefore does not "
-        "show that no count is held; a high one shows that nothing else is needed."
+        f"{values['planted/ones']:.0%} among idle units. The nearest mean is that over all units alike, and idle "
+        "units that remember the order of the bits pull runs to the wrong count. So a high number shows that "
+        "nothing else is needed, and a low number does not show that no count is held."
     )

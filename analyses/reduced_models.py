@@ -9,7 +9,7 @@ import pandas as pd
 from models.counter import answer, expected_answer
 from models.tasks import bit_strings, running_count
 from probe import Control, DataFigure, Finding, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import Network, role_name
 from probe.plots.style import new_figure, style
 from probe.questions.answers import programs
 from probe.questions.states import reduced_models
@@ -70,7 +70,8 @@ def _explained(table: pd.DataFrame) -> DataFigure:
     ax.set_ylabel("R² at 12 bits")
     medians = drawn.groupby(["subject", "metric"])["value"].median().unstack()
     parts = [
-        f"{subject} {row['fixed_r_squared']:.2f}, {row['law_r_squared']:.2f}, {row['affine_r_squared']:.2f}"
+        f"{role_name(subject)} {row['fixed_r_squared']:.2f}, {row['law_r_squared']:.2f}, "
+        f"{row['affine_r_squared']:.2f}"
         for subject, row in medians.iterrows()
     ]
     return DataFigure.from_figure(
@@ -80,7 +81,7 @@ def _explained(table: pd.DataFrame) -> DataFigure:
         alt="R² of the best named program, of one fitted number and of the affine recurrence, medians over networks: "
         f"{'; '.join(parts)}.",
         caption="Each dot is one network, each bar the 95 % interval of the median, the line the rule's "
-        f"{BOUND}. Nothing was fitted on 12 bits. Untrained twins are left out: their answers hardly vary.",
+        f"{BOUND}. Nothing was fitted on 12 bits. We leave out own initialisations: their answers hardly vary.",
         data=drawn,
     )
 
@@ -114,10 +115,10 @@ def _answer(table: pd.DataFrame) -> str:
     own = table[table["subject"] == "trained"].groupby("metric")["value"]
     law, margin, fixed = (own.get_group(name) for name in ("law_r_squared", "law_margin", "fixed_r_squared"))
     return (
-        f"With one number fitted on 8 to 10 bits, ones + d (10 - L) explains {law.min():.0%} to {law.max():.0%} of "
-        f"the variance of a trained network's answers on 12 bits (median {law.median():.0%}; the best of ones, "
-        f"balance and zeros: {fixed.median():.0%}). By this it is better than the best of the three in "
-        f"{(margin > 0).sum()} of {len(margin)}."
+        f"One number, the drift, explains {law.median():.0%} of the answers to longer strings. We fit the d of ones "
+        "+ d (10 - L) on 8 to 10 bits, and ask how much of the variance it explains on 12 bits (median; "
+        f"{law.min():.0%} to {law.max():.0%}). The best of ones, balance and zeros explains {fixed.median():.0%}, "
+        f"and less than the drift in {(margin > 0).sum()} of {len(margin)} networks."
     )
 
 
@@ -128,18 +129,20 @@ def _recurrence(table: pd.DataFrame) -> str:
     unseen = own[own["metric"] == "affine_unseen_agreement"]["value"]
     law = own[own["metric"] == "law_unseen_agreement"]["value"]
     return (
-        "An affine recurrence in two dimensions with one map for each bit, fitted on the prefixes of ten bits, "
-        f"gives the network's own answer on {trained.min():.0%} to {trained.max():.0%} of the ten-bit strings "
-        f"(median {trained.median():.0%}), and on {unseen.median():.0%} of the longer ones (median; the drift's law "
-        f"on {law.median():.0%})."
+        "An affine recurrence has two dimensions and one map for each bit, fitted on the prefixes of ten bits. On "
+        f"the ten-bit strings it gives {trained.median():.0%} of the network's answers (median; the worst: "
+        f"{trained.min():.0%}), and on longer ones {unseen.median():.0%}. The drift gives {law.median():.0%} of "
+        "those."
     )
 
 
 def _otherwise(table: pd.DataFrame) -> str:
     planted = table[table["network"] == "planted/ones"].set_index("metric")["value"]
-    readout = table[(table["subject"] == "readout") & (table["metric"] == "law_r_squared")]["value"]
-    fair = f"; untrained weights with a fitted head reach {readout.median():.0%} (median)" if len(readout) else ""
+    fitted = table[(table["subject"] == "readout") & (table["metric"] == "law_r_squared")]["value"]
+    fair = (
+        f" It explains {fitted.median():.0%} with a fitted head on untrained weights (median)." if len(fitted) else ""
+    )
     return (
-        f"The planted counter of ones is its own law ({planted['law_r_squared']:.0%}) and its own recurrence "
-        f"({planted['affine_unseen_agreement']:.0%} of its answers on longer strings){fair}."
+        f"In the planted counter of ones the drift explains {planted['law_r_squared']:.0%}, and the recurrence gives "
+        f"{planted['affine_unseen_agreement']:.0%} of the answers to longer strings.{fair}"
     )

@@ -19,8 +19,15 @@ from .summaries import Findings, judged, summary
 QUESTION, TITLE = "robustness", "Would the verdicts be others, had we chosen otherwise?"
 #: By how much bounds are moved; those below `SMALL` by a quarter.
 SHIFT, SMALL = 0.05, 0.2
+#: So many changed verdicts are named in words; the figure shows all.
+FEW = 2
 #: A letter and a colour for each verdict.
-LOOKS = {"established": ("E", BLUE), "refuted": ("R", ORANGE), "decoration": ("D", PURPLE), "undecided": ("u", GREY)}
+LOOKS = {
+    "established": ("E", BLUE),
+    "refuted": ("R", ORANGE),
+    "not specific": ("n", PURPLE),
+    "undecided": ("u", GREY),
+}
 AS_COMMITTED, COUNTING = "as committed", "only networks that count"
 
 
@@ -114,7 +121,7 @@ def _picture(verdicts: pd.DataFrame) -> DataFigure:
         name=QUESTION,
         title="Every verdict, and what it would have been",
         alt=f"A grid of {len(verdicts)} claims by {len(names)} ways to judge them. {said}.",
-        caption="E established, R refuted, D decoration, u undecided; no letter: as committed. Bounds are moved by "
+        caption="E established, R refuted, n not specific, u undecided; no letter: as committed. Bounds are moved by "
         f"{SHIFT:g} (those below {SMALL:g} by a quarter), the controls' margins are left; then a level of 95 % for "
         "each claim in place of one for all together; and only the networks that satisfy claim 0 (empty: of other "
         "networks).",
@@ -125,11 +132,12 @@ def _picture(verdicts: pd.DataFrame) -> DataFigure:
 def _answer(verdicts: pd.DataFrame, good: int, every: int) -> str:
     def changed(name: str) -> str:
         other, asked = _changed(verdicts, name), (verdicts[name] != "").sum()
-        told = [f"{key} ({verdict})" for key, verdict in zip(other["claim"], other[name], strict=True)]
-        return f"{len(told)} of {asked}" + (f": {', '.join(told)}" if told else "")
+        named = ", ".join(f"{key}: {verdict}" for key, verdict in zip(other["claim"], other[name], strict=True))
+        return f"{len(other)} of {asked} verdicts" + (f" ({named})" if 0 < len(other) <= FEW else "")
 
     return (
-        f"With bounds easier by {SHIFT:g} the verdict is another in {changed('easier bounds')}. With stricter ones "
-        f"in {changed('stricter bounds')}. Without the correction for many claims in {changed('95 % for each')}. On "
-        f"the {good} of {every} networks that satisfy claim 0 alone in {changed(COUNTING)}."
+        f"Stricter bounds would change {changed('stricter bounds')}. Bounds easier by as much ({SHIFT:g}) would "
+        f"change {changed('easier bounds')}. To leave out the correction for many claims would change "
+        f"{changed('95 % for each')}. The {good} of {every} networks that satisfy claim 0, taken alone, would "
+        f"change {changed(COUNTING)}."
     )

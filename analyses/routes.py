@@ -50,8 +50,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             figure,
             name="routes",
             title="By which route one count reaches the next state",
-            alt="Dots, one a network, in five columns. Median shares of trained networks: "
-            f"{_shares(drawn, cell=True)}.",
+            alt=f"Dots, one a network, in five columns. Median shares of trained networks: {_shares(drawn)}.",
             caption="A difference of one count after seven bits is let through every subset of the five routes for "
             "one step; the shares are exact and sum to 1. Bars are 95 % intervals of the median, the line is the "
             f"rule's {BOUND}. In the planted counter all of it stays in the cell.",
@@ -66,10 +65,10 @@ def _of(table: pd.DataFrame, subject: str) -> pd.DataFrame:
     return table[(table["metric"] == "route_share") & (table["subject"] == subject)]
 
 
-def _shares(table: pd.DataFrame, *, cell: bool) -> str:
+def _shares(table: pd.DataFrame) -> str:
     middle = _of(table, "trained").groupby("signal", sort=False)["value"].median()
     names = {str(signal): routes.LABELS[str(signal)].replace("\n", " ") for signal in middle.index}
-    shares = {names[str(signal)]: share for signal, share in middle.items() if cell or signal != "cell_state"}
+    shares = {names[str(signal)]: share for signal, share in middle.items()}
     return ", ".join(f"{name} {share:.2f}".replace("-0.00", "0.00") for name, share in shares.items())
 
 
@@ -77,14 +76,14 @@ def _answer(table: pd.DataFrame) -> str:
     own = _of(table, "trained")
     cell = own[own["signal"] == "cell_state"]["value"]
     gates = own[own["signal"] != "cell_state"].groupby("network")["value"].sum()
-    twins = _of(table, "readout")
-    twins = twins[twins["signal"] == "cell_state"]["value"]
-    compared = f" In readouts of untrained networks the cell's share is {twins.median():.0%}." if len(twins) else ""
+    fitted = _of(table, "readout")
+    fitted = fitted[fitted["signal"] == "cell_state"]["value"]
+    compared = f" With a fitted head on untrained weights it is {fitted.median():.0%}." if len(fitted) else ""
     return (
-        f"Of one count, {cell.min():.0%} to {cell.max():.0%} goes from step to step through the cell (median "
-        f"{cell.median():.0%}; at least half in {(cell >= BOUND).sum()} of {len(cell)} trained networks). The rest, "
-        f"{gates.median():.0%}, is written again by gates that read the hidden state: {_shares(table, cell=False)} "
-        f"(medians).{compared}"
+        f"{cell.median():.0%} of the sum goes from step to step through the cell. That is the median share of a "
+        f"difference of one count; it is {cell.min():.0%} to {cell.max():.0%}, and at least half in "
+        f"{(cell >= BOUND).sum()} of {len(cell)} trained networks.{compared} Gates that read the hidden state write "
+        f"the rest again ({gates.median():.0%}; the figure shows which)."
     )
 
 

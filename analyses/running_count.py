@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from probe import DataFigure, Finding, Rule
+from probe.evidence.measurements import role_name
 from probe.plots.style import ROLE_STYLE, new_figure, style
 
 from .summaries import Findings, judged, rows_of, summary
@@ -53,13 +54,13 @@ def find(findings: Findings) -> Finding:
             "is no proof: a planted one spread over eight cells (rotated) passes "
             f"{_passed(grid, 'planted/rotated')}, the decoy, whose second counting cell nothing reads, "
             f"{_passed(grid, 'planted/decoy')}. A cell that counts zeros down from ten passes "
-            f"{_passed(grid, 'planted/zeros')}. In 1d the readout twins have shares above 1, which others cancel "
+            f"{_passed(grid, 'planted/zeros')}. In 1d the fitted heads have shares above 1, which others cancel "
             f"(median {_share(tests['1d'][1], 'readout')}). every-step: asked for the count after every step; tf1: "
             "trained by TensorFlow.",
             data=grid,
         )
     verdict, details = _answer(passes, rows_of(findings, "unit_shares", "largest_unit_share", subject="trained"))
-    notes = {"verdict": verdict, "answer": f"{verdict}, {details}"} | _every_step(findings, passes)
+    notes = {"verdict": verdict, "answer": details} | _before(passes) | _every_step(findings, passes)
     notes["otherwise"] = OTHERWISE
     table = pd.concat([rows for _, rows in tests.values()], ignore_index=True)
     return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
@@ -76,15 +77,28 @@ def _passes(tests: Mapping[str, tuple[Rule, pd.DataFrame]]) -> Passes:
 
 def _grid(passes: Passes) -> pd.DataFrame:
     """Return how many networks of each group hold each rule."""
-    groups = {subject: [own for (one, _), own in passes.items() if one == subject] for subject in TOGETHER}
-    groups |= {name: [own for (_, one), own in passes.items() if one == name] for name in ALONE}
-    groups |= {name: [own for (_, one), own in passes.items() if one.startswith(f"{name}/")] for name in RECIPES}
+    groups = {subject: _of(passes, subject) for subject in TOGETHER}
+    groups |= {name: [held for (_, network), held in passes.items() if network == name] for name in ALONE}
+    groups |= {name: list(_of_recipe(passes, name).values()) for name in RECIPES}
     rows = []
     for group, networks in groups.items():
         for key in TESTS if networks else ():
-            held = [own[key] for own in networks if key in own]
+            held = [each[key] for each in networks if key in each]
             rows.append({"networks": group, "claim": key, "test": TESTS[key], "holds_in": sum(held), "of": len(held)})
     return pd.DataFrame(rows)
+
+
+def _of(passes: Passes, subject: str) -> list[dict[str, bool]]:
+    return [held for (part, _), held in passes.items() if part == subject]
+
+
+def _of_recipe(passes: Passes, recipe: str) -> dict[str, dict[str, bool]]:
+    return {network: held for (_, network), held in passes.items() if network.startswith(f"{recipe}/")}
+
+
+def _counts(networks: list[dict[str, bool]]) -> dict[str, int]:
+    """Return how many networks hold each rule."""
+    return {key: sum(held.get(key, False) for held in networks) for key in TESTS}
 
 
 def _draw(grid: pd.DataFrame, ax: Axes) -> None:
@@ -116,7 +130,8 @@ def _draw(grid: pd.DataFrame, ax: Axes) -> None:
 
 
 def _label(group: str, size: int) -> str:
-    return f"{group}\n(of {size})" if size > 1 else group.replace("/", "\n")
+    name = role_name(group).replace(" ", "\n")
+    return f"{name}\n(of {size})" if size > 1 else name.replace("/", "\n")
 
 
 def _share(rows: pd.DataFrame, subject: str) -> str:
@@ -124,59 +139,63 @@ def _share(rows: pd.DataFrame, subject: str) -> str:
 
 
 def _passed(grid: pd.DataFrame, network: str) -> str:
-    own = grid[grid["networks"] == network]
-    return f"{own['holds_in'].sum()} of {own['of'].sum()}"
+    rows = grid[grid["networks"] == network]
+    return f"{rows['holds_in'].sum()} of {rows['of'].sum()}"
 
 
 OTHERWISE = (
-    "What would have said yes: trained networks that pass all seven tests, as the planted counter does, and the "
-    "first four in more of them than of their untrained twins. One alone of the last three would have told of a "
-    "cell, or a direction, that the answer follows."
+    "We would have said yes if trained networks had passed all seven tests, as the planted counter does, and the "
+    "first four in more networks than before training. One alone of the last three tests would have shown a cell, or "
+    "a direction, that the answer follows."
 )
+
+
+def _before(passes: Passes) -> dict[str, str]:
+    """Return what training did to the cells that one map reads at all steps."""
+    trained, untrained = _of(passes, "trained"), _of(passes, "untrained")
+    if not untrained:
+        return {}
+    before, after = _counts(untrained)["1c"], _counts(trained)["1c"]
+    end = ": training takes it away." if after < before else "."
+    sentence = f"Before training one cell gives the count at all steps in {before} of {len(untrained)} networks"
+    return {"before": f"{sentence}, and after training in {after}{end}"}
 
 
 def _answer(passes: Passes, largest: pd.DataFrame) -> tuple[str, str]:
     """Return the verdict, and what it rests on; whatever is counted, a cell that holds it has the largest share."""
-    trained, twins = ([own for (one, _), own in passes.items() if one == part] for part in ("trained", "untrained"))
-    every = sum(all(own.get(key, False) for key in TESTS) for own in trained)
-    counts = {key: sum(own.get(key, False) for own in trained) for key in TESTS}
-    same = f", and in {sum(own['1a'] for own in twins)} of {len(twins)} that were never trained" if twins else ""
-    planted = sum(passes["planted", "planted/ones"].values())
-    found = f"Perhaps, in {every} of {len(trained)} trained networks, which pass all seven tests"
-    verdict = found if every else f"No, in none of the {len(trained)} trained networks"
+    trained = _of(passes, "trained")
+    every = sum(all(held.get(key, False) for key in TESTS) for held in trained)
+    counts, planted = _counts(trained), sum(passes["planted", "planted/ones"].values())
+    perhaps = f"Perhaps, in {every} of {len(trained)} trained networks, which pass all seven tests"
+    verdict = perhaps if every else f"No, in none of the {len(trained)} trained networks"
     return verdict, (
-        "if a running count means that one cell holds the count, that the answer uses it, and that it goes on being "
-        f"a count. Nor a count of anything else: one cell carries half of the answer in {counts['1d']} (the largest "
-        f"share is {largest['value'].min():.0%} to {largest['value'].max():.0%}). A cell follows the count in "
-        f"{counts['1a']} of them{same}; it can be read off it at each late step in {counts['1b']}, by one map at all "
-        f"steps in {counts['1c']}. A linear probe reads the count in {counts['2']}, and the answer follows what it "
-        f"reads in {counts['8']}; at other lengths {counts['17a']} go on counting. The planted counter passes "
-        f"{planted} of the {len(TESTS)}."
+        f"A cell keeps a running count in {every or 'none'} of the {len(trained)} trained networks. By a running "
+        "count we mean that one cell holds the count, that the answer uses it, and that it goes on being a count. "
+        f"The planted counter passes {planted} of the {len(TESTS)} tests. A cell that kept a count of anything else "
+        f"would carry most of the answer: one cell carries half of it in {counts['1d']} networks (the largest share "
+        f"is {largest['value'].min():.0%} to {largest['value'].max():.0%})."
     )
 
 
 def _every_step(findings: Findings, passes: Passes) -> dict[str, str]:
     """Return what becomes of the tests where each step's answer is asked for: a running count is the task."""
-    if not (networks := {one: own for (_, one), own in passes.items() if one.startswith("every-step/")}):
+    if not (networks := _of_recipe(passes, "every-step")):
         return {}
-    every = sum(all(own.get(key, False) for key in TESTS) for own in networks.values())
-    counts = {key: sum(own.get(key, False) for own in networks.values()) for key in TESTS}
+    every = sum(all(held.get(key, False) for key in TESTS) for held in networks.values())
+    counts = _counts(list(networks.values()))
     excess = rows_of(findings, "other_lengths", "mean_excess")
     lengths = excess["units"].astype(int)
     shortest = excess[lengths == lengths.min()]
     off = shortest[shortest["network"].isin(list(networks))]["value"].median()
     trained = shortest[shortest["subject"] == "trained"]["value"].median()
-    read = rows_of(findings, "linear_readout", "last_step_r_squared")
-    probed = read[read["network"].isin(list(networks))]["value"].median()
-    told = (
-        "Asked for the count after every step, networks must keep a running one: the answers to "
-        f"{lengths.min()} bits, which they were trained on, exceed the ones by {off:.2f} (median; trained on the "
-        f"last answer alone: by {trained:.2f}). Yet {every} of {len(networks)} such networks pass all seven tests: "
-        f"a cell follows the count in {counts['1a']}, one map reads it off one cell at all steps in {counts['1c']}, "
-        f"one cell carries half of the answer in {counts['1d']}, a linear probe reads it in {counts['2']} (median "
-        f"R² {probed:.2f}), and over {lengths.min()} to {lengths.max()} bits {counts['17a']} do not drift."
+    sentence = (
+        "We also trained networks to answer after every step, which must keep a running count. Their answers to "
+        f"{lengths.min()} bits exceed the ones by {off:.2f} (median; trained on the last answer alone: by "
+        f"{trained:.2f}), and {counts['17a']} of {len(networks)} do not drift with the length. Yet {every} of them "
+        f"pass all seven tests: a cell follows the count in {counts['1a']}, and a linear probe reads it in "
+        f"{counts['2']}."
     )
-    return {"every_step": told + ("" if every else " A running count need be neither in one cell nor on a line.")}
+    return {"every_step": sentence + ("" if every else " A running count need be neither in one cell nor on a line.")}
 
 
 def _alt(grid: pd.DataFrame) -> str:

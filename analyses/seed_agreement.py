@@ -10,7 +10,7 @@ import torch
 from models.counter import answer, expected_answer
 from models.tasks import bit_strings, running_count
 from probe import DataFigure, Finding, Rule
-from probe.evidence.measurements import Network, tabulate
+from probe.evidence.measurements import Network, role_name, tabulate
 from probe.plots.style import new_figure, style
 from probe.questions.answers import agreement
 from probe.questions.interventions.alignment import RAW
@@ -41,8 +41,8 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Fin
         tables: what was measured of them, by question: all questions of `SPREAD`, and `alignment`.
     """
     strings = {length: _askable(length) for length in LENGTHS}
-    chosen = common.pick(networks, "trained", "untrained", "readout")
-    table = agreement.measure(chosen, strings, answer=answer, expected=expected_answer, reference=REFERENCE)
+    compared = common.pick(networks, "trained", "untrained", "readout")
+    table = agreement.measure(compared, strings, answer=answer, expected=expected_answer, reference=REFERENCE)
     numbers = {said: _values(tables[question], metric) for question, metric, said in SPREAD}
     most, needed = _needed_directions(tables["alignment"])
     numbers[f"directions that go {CARRIED:.0%} of the way ({most + 1}: more than {most})"] = needed
@@ -58,8 +58,8 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Fin
             title="What two seeds have in common",
             alt=_alt(drawn),
             caption="Each dot is a network: the mean over all others of its kind of the share of strings that both "
-            "answer alike, by length, and of the likeness of their states after ten bits (linear CKA). Untrained "
-            "states are as alike as what they were drawn for makes them: CKA says nothing without them beside it.",
+            "answer alike, by length, and of the likeness of their states after ten bits (linear CKA). States are "
+            "alike before training too, because they are drawn in one way: CKA says nothing without them beside it.",
             data=common.medians(drawn, ["metric", "units", "subject"]),
         )
     notes = {"answer": _answer(medians, spread)}
@@ -79,7 +79,8 @@ def _alt(drawn: pd.DataFrame) -> str:
     middle = common.medians(drawn, ["metric", "units", "subject"])
     columns = (middle[name] for name in ("metric", "units", "subject", "median"))
     parts = [
-        f"{metric} {units} {subject} {value:.2f}" for metric, units, subject, value in zip(*columns, strict=True)
+        f"{metric} {units} {role_name(subject)} {value:.2f}"
+        for metric, units, subject, value in zip(*columns, strict=True)
     ]
     return f"Medians over networks: {'; '.join(' '.join(part.split()) for part in parts)}."
 
@@ -108,14 +109,16 @@ def _spread(said: str, values: pd.Series) -> dict[str, object]:
 
 
 def _answer(medians: pd.Series, spread: pd.DataFrame) -> str:
-    alike = ", ".join(
-        f"{medians['equal_answers', str(length), 'trained']:.1%} of strings of {length} bits" for length in LENGTHS
+    alike = {length: medians["equal_answers", str(length), "trained"] for length in LENGTHS}
+    others = " and ".join(
+        f"{share:.0%} of strings of {length} bits" for length, share in alike.items() if length != REFERENCE
     )
-    told = "; ".join(
+    listed = "; ".join(
         f"{row['metric']} {row['median']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for _, row in spread.iterrows()
     )
     return (
-        f"Two trained networks answer alike on {alike} (median). Their states after ten bits are alike by a CKA of "
-        f"{medians['cka', '', 'trained']:.2f}, untrained ones by {medians['cka', '', 'untrained']:.2f}. "
-        f"Median over seeds and middle half: {told}."
+        f"Two trained networks give the same answer to {alike[REFERENCE]:.1%} of ten-bit strings. They do so to "
+        f"{others} (medians). Their states after ten bits are alike by a CKA of "
+        f"{medians['cka', '', 'trained']:.2f}; before training it is {medians['cka', '', 'untrained']:.2f}. Median "
+        f"over seeds, and the middle half: {listed}."
     )

@@ -68,8 +68,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             name="single_units",
             title="One unit as a code",
             alt="Dots, one a network, in three columns. Median correlation of the best unit: "
-            f"{medians['largest_correlation', 'trained']:.2f} trained, "
-            f"{medians['largest_correlation', 'untrained']:.2f} untrained. Read exactly off one unit step by "
+            f"{medians['largest_correlation', 'trained']:.2f} after training, "
+            f"{medians['largest_correlation', 'untrained']:.2f} before. Read exactly off one unit step by "
             f"step: {medians['mean_monotone_accuracy', 'trained']:.2f} and "
             f"{medians['mean_monotone_accuracy', 'untrained']:.2f}; with one map for all steps: "
             f"{medians['lasting_monotone_accuracy', 'trained']:.2f} and "
@@ -85,14 +85,18 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 def _answer(drawn: pd.DataFrame) -> str:
     groups = drawn.groupby(["metric", "subject"])["value"]
-    hits = {key: f"{(values >= BOUND).sum()} of {len(values)}" for key, values in groups}
+    hits = {key: (values >= BOUND).sum() for key, values in groups}
     unit, fixed, lasting = (rule.metric for rule in RULES)
+    nothing = (
+        "So finding one shows nothing about learning. " if hits[unit, "untrained"] >= hits[unit, "trained"] else ""
+    )
     return (
-        f"A cell that follows the count (|r| of at least {BOUND:g}) is in {hits[unit, 'trained']} trained networks "
-        f"and in {hits[unit, 'untrained']} untrained ones, so finding one shows nothing about learning. Reading the "
-        f"count exactly off one cell at a fixed step works in {hits[fixed, 'trained']} trained networks "
-        f"(untrained: {hits[fixed, 'untrained']}); with one cell and one map for all steps, which is what a running "
-        f"count in one cell would give, in {hits[lasting, 'trained']} (untrained: {hits[lasting, 'untrained']})."
+        f"{hits[unit, 'trained']} of {len(groups.get_group((unit, 'trained')))} networks have a cell that follows "
+        f"the count, and {hits[unit, 'untrained']} before training. {nothing}To follow is an |r| of at least "
+        f"{BOUND:g}. We can read the count exactly off one cell at a fixed step in {hits[fixed, 'trained']} "
+        f"networks (before training: {hits[fixed, 'untrained']}). A running count in one cell would let us read it "
+        f"with one map at all steps: that works in {hits[lasting, 'trained']} (before training: "
+        f"{hits[lasting, 'untrained']})."
     )
 
 

@@ -51,7 +51,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         figure = DataFigure.from_figure(
             state_patching.draw_grid(shown),
             name="interchange",
-            title="Answers that follow the state which was put in",
+            title="Answers that follow the patched state",
             alt=_alt(accuracy),
             caption="Share of pairs, among those whose counts differ at the step, that answer as if the "
             "patched run had read the other string's first bits. Lines are medians over networks, bands 95 % "
@@ -77,11 +77,12 @@ def _summary(accuracy: pd.DataFrame) -> str:
     last = by_step.columns.max()
     cell, hidden = by_step.loc["cell_state"], by_step.loc["hidden_state"]
     return (
-        "With the cell state of another string put in, the answer is the spliced string's in "
-        f"{cell.drop(last).min():.0%} to {cell.drop(last).max():.0%} of the pairs whose counts differ (median over "
-        f"networks, by step, all but the last); with the hidden state alone in {hidden.drop(last).min():.0%} to "
-        f"{hidden.drop(last).max():.0%}. The pairs are all strings against all distinct prefixes, or {MOST:,} drawn "
-        "of them where there are more."
+        f"The answer follows the cell state in {cell.drop(last).min():.0%} to {cell.drop(last).max():.0%} of the "
+        "pairs of strings. We patch the cell state of another string into the run, and compare with the answer to "
+        "the spliced string: the first bits of the other, then the bits of this one (medians over networks, by "
+        "step, all but the last, of pairs whose counts differ). Where we patch the hidden state alone, it follows "
+        f"in {hidden.drop(last).min():.0%} to {hidden.drop(last).max():.0%}. The pairs are all strings against all "
+        f"distinct prefixes, or {MOST:,} drawn of them where there are more."
     )
 
 
@@ -95,24 +96,24 @@ def _support(table: pd.DataFrame) -> str:
         parts.append(
             f"{str(part).replace('_', ' ')} {row.min():.2f} to {row.max():.2f}, above {FAR:g} at {beyond} steps"
         )
-    return f"Distance of what was put in from the natural states, in count spacings, by step: {'; '.join(parts)}."
+    return f"Distance of the patched state from the states of clean runs, in count spacings: {'; '.join(parts)}."
 
 
 def _alt(accuracy: pd.DataFrame) -> str:
     middle = accuracy[accuracy["subject"] == "trained"].groupby(["signal", "step"])["value"].median().unstack()
     parts = [f"{str(part).replace('_', ' ')} {row.min():.2f} to {row.max():.2f}" for part, row in middle.iterrows()]
-    return f"Interchange accuracy of trained networks by what is put in, over all steps: {'; '.join(parts)}."
+    return f"Interchange accuracy of trained networks by what is patched, over all steps: {'; '.join(parts)}."
 
 
 def _example(network: Network) -> str:
-    found = state_patching.example(
+    example = state_patching.example(
         network, common.STRINGS, common.COUNTS, base=BASE, source=SOURCE, step=STEP, answer=answer
     )
     base, source = format_bits(common.STRINGS[[BASE, SOURCE]])
     spliced = source[: STEP + 1] + base[STEP + 1 :]
     return (
-        f"{network.name} reads {base} and answers {found.before:.0f}. With the cell state that {source} "
-        f"(answer {found.of_source:.0f}) has after {STEP + 1} bits put in at that point, the rest of the run "
-        f"answers {found.after_cell:.0f}; with the whole state {found.after_whole:.0f}. The spliced string "
-        f"{spliced} has {found.target:.0f} ones; the bare network answers {found.of_spliced:.0f} to it."
+        f"An example: {network.name} reads {base} and answers {example.before:.0f}. After {STEP + 1} bits we patch "
+        f"in the cell state of {source} (answer {example.of_source:.0f}). The run then answers "
+        f"{example.after_cell:.0f}, and {example.after_whole:.0f} with the whole state. The spliced string "
+        f"{spliced} has {example.target:.0f} ones; a clean run answers {example.of_spliced:.0f} to it."
     )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import DataFigure, Finding, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import Network, role_name
 from probe.methods.causal.support import FAR
 from probe.plots.style import new_figure, style
 from probe.questions.interventions import steering
@@ -72,7 +72,7 @@ def _alt(drawn: pd.DataFrame) -> str:
     for subject, own in drawn.groupby("subject", sort=False):
         middle = own.groupby(own["units"].astype(float))["value"].median()
         ends = f"{middle.iloc[0]:.2f} at {middle.index[0]:g} and {middle.iloc[-1]:.2f} at {middle.index[-1]:+g}"
-        parts.append(f"{subject} {ends}")
+        parts.append(f"{role_name(subject)} {ends}")
     return f"Change of the expected answer by push in counts, medians over networks: {'; '.join(parts)}."
 
 
@@ -80,11 +80,11 @@ def _answer(table: pd.DataFrame) -> str:
     exact, linear = _of(table, "steered_exact", "class_mean"), _of(table, "steered_exact", "linear")
     shift, along = _of(table, "steered_shift", "class_mean"), _of(table, "steered_shift", "linear")
     return (
-        f"Moved from the class mean of one count to that of the next, the answer is exactly one more or less in "
-        f"{exact.median():.1%} of the strings (median network; {(exact >= BOUND).sum()} of {len(exact)} networks "
-        f"reach {BOUND:.0%}), and the expected answer goes {shift.median():.2f} of the way. Along the encoding "
-        f"slope, one line for all counts, it is exact in {linear.median():.1%} and goes {along.median():.2f} of the "
-        "way."
+        f"Pushed by one count, the answer moves by exactly one in {exact.median():.1%} of the strings. We push the "
+        f"state from the class mean of one count to that of the next (median network; {(exact >= BOUND).sum()} of "
+        f"{len(exact)} networks reach {BOUND:.0%}). The expected answer goes {shift.median():.2f} of the way. Along "
+        f"the encoding slope, one line for all counts, the answer is exact in {linear.median():.1%} of the strings "
+        f"and goes {along.median():.2f} of the way."
     )
 
 
@@ -93,6 +93,4 @@ def _support(table: pd.DataFrame) -> str:
     for kind, name in (("class_mean", "between class means"), ("linear", "along the slope")):
         far = _of(table, "steered_off_support", kind)
         parts.append(f"{name} {far.median():.2f} (above {FAR:g} in {(far > FAR).sum()} of {len(far)} networks)")
-    return (
-        f"Pushed states lie this many count spacings from the nearest natural one, in the median: {', '.join(parts)}."
-    )
+    return f"Pushed states lie this many count spacings from the nearest state of a clean run: {', '.join(parts)}."

@@ -28,7 +28,7 @@ PLANTED, EVERY = "planted", "all"
 
 @dataclass(frozen=True)
 class Group:
-    """Networks that are measured together: a trained one with its twins, or a planted one.
+    """Networks that are measured together: a trained one with its controls, or a planted one.
 
     Attributes:
         recipe: name of a recipe, or `planted`.

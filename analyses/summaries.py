@@ -36,14 +36,14 @@ def rows_of(
             f"A summary needs the question {question!r}; run `python -m analyses`, which asks all of them."
         )
     table = findings[question].measurements
-    chosen = table[table["metric"] == metric]
+    rows = table[table["metric"] == metric]
     for column, value in (("subject", subject), ("signal", signal), ("units", units)):
-        chosen = chosen if value is None else chosen[chosen[column] == value]
-    if chosen.empty:
+        rows = rows if value is None else rows[rows[column] == value]
+    if rows.empty:
         raise probe.ProbeError(
             f"Question {question!r} measured no {metric!r} (subject {subject}, signal {signal}, units {units})."
         )
-    return chosen
+    return rows
 
 
 def judged(findings: Findings) -> list[tuple[probe.Claim, pd.DataFrame]]:
@@ -66,8 +66,8 @@ def median(
     units: str | None = None,
 ) -> float:
     """Return the median of a metric over the networks of a subject; arguments and errors as of `rows_of`."""
-    found = rows_of(findings, question, metric, subject=subject, signal=signal, units=units)
-    return float(found["value"].median())
+    rows = rows_of(findings, question, metric, subject=subject, signal=signal, units=units)
+    return float(rows["value"].median())
 
 
 def summary(

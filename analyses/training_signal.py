@@ -206,16 +206,21 @@ def _answer(recipes: pd.DataFrame) -> str:
         "truncated": "with strings of all lengths up to ten",
         "every-step": "with the count asked for after every step",
     }
-    numbers = ["median_drift", "median_test_error"]
-    rows = {name: by_name.loc[name, numbers] for name in named if name in by_name.index}
-    parts = "; ".join(f"{named[name]}: {drift:.2f} ({error:.1%})" for name, (drift, error) in rows.items())
-    return f"Median drift by recipe, one thing changed at a time, in brackets the strings misread: {parts}."
+    drifts = by_name.loc[[name for name in named if name in by_name.index], "median_drift"]
+    errors = by_name.loc[drifts.index, "median_test_error"]
+    parts = "; ".join(f"{named[str(name)]}: {drift:.2f}" for name, drift in drifts.items())
+    return (
+        f"What we change in training moves the median drift from {drifts.min():.2f} to "
+        f"{drifts.max():.2f}. The median network of a recipe misreads "
+        f"{errors.min():.1%} to {errors.max():.1%} of new strings. We change one thing at a time, with these median "
+        f"drifts: {parts}."
+    )
 
 
 def _tally(outcome: pd.DataFrame) -> str:
     rows = outcome[outcome["outcome"] == "failed"]
     said = zip(rows["key"], rows["prediction"], rows["number"], rows["held_if"], strict=True)
-    failed = [f"{key} failed: {text} {number:.2g} (wanted {wanted})." for key, text, number, wanted in said]
+    failed = [f"{key} failed: {text} {number:.2g} (predicted: {held_if})." for key, text, number, held_if in said]
     return (
         f"Of {len(outcome)} predictions about the experiment, committed before its networks were trained, "
         f"{' '.join([f'{len(outcome) - len(failed)} held.', *failed])}"

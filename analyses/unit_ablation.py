@@ -94,8 +94,9 @@ def _answer(table: pd.DataFrame) -> str:
     kept = unit_ablation.kept_by_number(own)
     enough = kept[kept["value"] >= 0.9].groupby("network")["kept"].min()
     return (
-        f"Alone, the best unit of the median trained network scores {score.median():.2f}, and more than {BOUND:g} in "
-        f"{(score > BOUND).sum()} of {len(score)}. The loss of one unit costs more than {COSTLY:.0%} of the answers "
-        f"for {costly.median():.0f} units of the median network ({costly.min():.0f} to {costly.max():.0f}), and "
-        f"{enough.median():.0f} units, chosen one after the other, are needed for nine answers in ten."
+        f"One unit alone is enough in {(score > BOUND).sum()} of {len(score)} networks. Enough is more than half of "
+        f"what the network can do; the best unit of the median network does {score.median():.2f} of it. "
+        f"{costly.median():.0f} units cost more than {COSTLY:.0%} of the answers each, where the network loses one "
+        f"of them (median; {costly.min():.0f} to {costly.max():.0f}). Added one after the other, "
+        f"{enough.median():.0f} units are needed for nine answers in ten."
     )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from models.counter import answer, expected_answer
 from probe import Control, DataFigure, Finding, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import Network, role_name
 from probe.plots.style import new_figure, style
 from probe.questions.interventions import unit_shares
 
@@ -79,8 +79,8 @@ def _values(table: pd.DataFrame, metric: str, subject: str) -> pd.Series:
 
 def _medians(table: pd.DataFrame) -> str:
     parts = [
-        f"{subject}: largest {_values(table, 'largest_unit_share', str(subject)).median():.2f}, negative ones "
-        f"{_values(table, 'negative_unit_shares', str(subject)).median():.2f}"
+        f"{role_name(subject)}: largest {_values(table, 'largest_unit_share', str(subject)).median():.2f}, negative "
+        f"ones {_values(table, 'negative_unit_shares', str(subject)).median():.2f}"
         for subject in table["subject"].unique()
     ]
     return f"Medians, {'; '.join(parts)}."
@@ -92,17 +92,17 @@ def _answer(table: pd.DataFrame) -> str:
         for metric in ("largest_unit_share", "negative_unit_shares", "unit_participation", "correlated_unit_share")
     )
     return (
-        f"The unit with the largest share carries {largest.min():.0%} to {largest.max():.0%} of a count (median "
-        f"{largest.median():.0%}; at least half in {(largest >= ONE).sum()} of {len(largest)} trained networks). As "
-        f"many units take part as {taking_part.median():.1f} equal ones would (median). The unit that follows the "
-        f"count best carries {of_1a.min():.0%} to {of_1a.max():.0%}, median {of_1a.median():.0%}. The units that "
-        f"work against the rest take {negative.median():.3f} of a count (median){_readout(table)}."
+        f"One unit carries half of a count in {(largest >= ONE).sum()} of {len(largest)} networks. The largest "
+        f"share is {largest.min():.0%} to {largest.max():.0%} of a count, and the count is spread as over "
+        f"{taking_part.median():.1f} equal units (median). The unit that follows the count best carries "
+        f"{of_1a.median():.0%}. Units that work against the rest take {negative.median():.3f} of a "
+        f"count{_fitted(table)}."
     )
 
 
-def _readout(table: pd.DataFrame) -> str:
-    twins = _values(table, "negative_unit_shares", "readout")
-    return f"; in a readout of an untrained network {twins.median():.2f}" if len(twins) else ""
+def _fitted(table: pd.DataFrame) -> str:
+    shares = _values(table, "negative_unit_shares", "readout")
+    return f"; with a fitted head on untrained weights they take {shares.median():.2f}" if len(shares) else ""
 
 
 def _otherwise(table: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from probe import Claim, DataFigure, Finding, judge
-from probe.evidence.measurements import tabulate
+from probe.evidence.measurements import role_name, tabulate
 from probe.plots.style import SEQUENTIAL, new_figure, style
 
 from . import common
@@ -39,16 +39,17 @@ def find(findings: Findings) -> Finding:
 def _rows(claim: Claim, rows: pd.DataFrame) -> list[tuple[object, ...]]:
     """Return what a rule says of each population and each planted network that it was measured on."""
     rule = dataclasses.replace(claim.rule, controls=())
-    found: list[tuple[object, ...]] = []
+    judged_rows: list[tuple[object, ...]] = []
     for population in POPULATIONS:
         own = rows[rows["subject"] == population]
         if len(own):
             (alone,) = judge(own.assign(subject="trained"), [rule], family=common.family())
-            found.append((rule.key, rule.statement, population, alone.holds_in, alone.n, alone.value, alone.verdict))
+            values = alone.holds_in, alone.n, alone.value, alone.verdict
+            judged_rows.append((rule.key, rule.statement, population, *values))
     for network, own in rows[rows["subject"] == "planted"].groupby("network", sort=False):
         value = own["value"].item()
-        found.append((rule.key, rule.statement, network, int(value in rule.established_if), 1, value, ""))
-    return found
+        judged_rows.append((rule.key, rule.statement, network, int(value in rule.established_if), 1, value, ""))
+    return judged_rows
 
 
 def _picture(data: pd.DataFrame, verdicts: dict[str, str]) -> DataFigure:
@@ -63,7 +64,9 @@ def _picture(data: pd.DataFrame, verdicts: dict[str, str]) -> DataFigure:
             if name in POPULATIONS and 0 < row[name] < 1:
                 color = "black" if row[name] > 0.6 else "white"
                 ax.text(x + 0.5, y + 0.5, f"{100 * row[name]:.0f}", color=color, ha="center", va="center", fontsize=8)
-    ax.set_xticks(np.arange(grid.shape[1]) + 0.5, [str(name).removeprefix("planted/") for name in grid], rotation=90)
+    ax.set_xticks(
+        np.arange(grid.shape[1]) + 0.5, [role_name(name).removeprefix("planted/") for name in grid], rotation=90
+    )
     ax.set_yticks(np.arange(len(grid)) + 0.5, [f"{key} {verdicts[key]}" for key in grid.index], fontsize=8)
     ax.invert_yaxis()
     ax.tick_params(length=0)
@@ -84,23 +87,27 @@ def _numbers(data: pd.DataFrame) -> str:
     parts = []
     for population in POPULATIONS:
         own = data[data["networks"] == population]
-        parts += [f"{population}: {(own['alone'] == 'established').sum()} of {len(own)}"] if len(own) else []
-    return f"Rules established, controls left out: {'; '.join(parts)}."
+        parts += (
+            [f"{role_name(population)} {(own['alone'] == 'established').sum()} of {len(own)}"] if len(own) else []
+        )
+    return f"Rules that hold, controls left out: {', '.join(parts)}."
 
 
 def _answer(data: pd.DataFrame, verdicts: dict[str, str]) -> str:
     def shared(verdict: str) -> str:
-        keys = [key for key, own in verdicts.items() if own == verdict]
+        keys = [key for key, decided in verdicts.items() if decided == verdict]
         parts = []
-        for twin in ("untrained", "readout"):
-            rows = data[(data["networks"] == twin) & (data["alone"] == "established")]
+        for control in ("untrained", "readout"):
+            rows = data[(data["networks"] == control) & (data["alone"] == "established")]
             also = [key for key in keys if key in set(rows["claim"])]
-            parts.append(f"of the {twin} twins {', '.join(also) or 'none'}")
+            parts.append(f"of the {role_name(control)} {', '.join(also) or 'none'}")
         return "; ".join(parts)
 
+    fitted = data[data["networks"] == "readout"]
     return (
-        f"{_numbers(data)} A rule that is satisfied without learning says nothing about learning by itself. Of the "
-        f"claims established of the trained networks, these hold: {shared('established')}; there only a paired "
-        "difference, where the rule names that twin, tells what training added. Of those that came out as decoration "
-        f"these hold: {shared('decoration')}."
+        f"{(fitted['alone'] == 'established').sum()} of {len(fitted)} rules hold without training, with a fitted "
+        f"head. {_numbers(data)} A rule that holds without learning says nothing about learning by itself. Of the "
+        f"claims that are established, these hold of the controls: {shared('established')}. There only a paired "
+        "difference tells what training added, where the rule names that control. Of the claims that are not "
+        f"specific, these hold: {shared('not specific')}."
     )

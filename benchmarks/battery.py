@@ -37,7 +37,7 @@ def seconds(question: str, networks: Sequence[Network]) -> float:
 def lines(seed: int) -> Iterator[str]:
     """Yield the lines of the table."""
     networks = study.Group("counter", f"seed-{seed}").networks()
-    groups = {"the network alone": networks[:1], "with its two twins": networks}
+    groups = {"the network alone": networks[:1], "with its two controls": networks}
     yield "| question | " + " | ".join(groups) + " |"
     yield "|---|" + "---:|" * len(groups)
     seconds("accuracy", networks)  # what the first run loads is no cost of a question

@@ -1,7 +1,7 @@
 """Writes and reads the folder of one trained network.
 
 model.safetensors      the trained weights
-untrained.safetensors  the twin: the same initialisation, no step taken
+untrained.safetensors  its own initialisation: the network before the first step
 config.json            recipe, seed, split, hashes, versions, errors
 metrics.jsonl          loss and errors along the training
 """
@@ -43,7 +43,7 @@ PART_KINDS = {("split", "train"): list, ("split", "test"): list, ("errors", "tes
 
 
 def save(folder: str | Path, *, model: Counter, untrained: Counter | None, config: dict[str, Any]) -> Path:
-    """Write a network, its untrained twin and their description.
+    """Write a network, its own initialisation and their description.
 
     Args:
         folder: made if it is missing.
@@ -112,13 +112,13 @@ def load_config(folder: str | Path) -> dict[str, Any]:
 
 
 def load(folder: str | Path, *, which: str = "model") -> Counter:
-    """Return a trained network or its untrained twin, in evaluation mode.
+    """Return a trained network or its own initialisation, in evaluation mode.
 
     Everything is checked, the hash last: a damaged file that still loads would give wrong findings.
 
     Args:
         folder: one that `save` wrote.
-        which: `"model"`, or `"untrained"` for the same initialisation without a step.
+        which: `"model"`, or `"untrained"` for its own initialisation.
 
     Raises:
         ProbeError: a file is missing, truncated, of another shape or type, not finite, or not the one

@@ -25,9 +25,9 @@ from .checkpoints import WEIGHTS, fill, load, load_config, read, read_tensors, w
 from .counter import Counter, blank_counter, freeze_second_bias
 from .data import described_strings, split, training_strings
 from .describe import described_split
+from .fitted_head import FittedHead, fit_head
 from .recipes import RECIPES, Recipe
 from .recipes import recipe as find_recipe
-from .twins import Readout, readout_twin
 
 ZOO = Path(__file__).parent / "zoo"
 #: The recipe whose own initialisations are kept: they are measured beside the trained networks. Any other network's
@@ -44,7 +44,7 @@ class Trained:
     Attributes:
         seed: what it was trained from.
         model: the network, in evaluation mode.
-        untrained: the same initialisation without a step; None where nobody kept it.
+        untrained: its own initialisation, the network before the first step; None where nobody kept it.
         config: its description, see `models.describe`; of a network of the zoo without what follows from its weights,
             which strings it misreads and the floor of its split.
         path: the file or folder that it was read from.
@@ -56,11 +56,11 @@ class Trained:
     config: dict[str, Any]
     path: Path
 
-    def readout(self) -> Readout | None:
-        """Return the readout twin, see `models.twins`; None without the untrained network."""
+    def with_fitted_head(self) -> FittedHead | None:
+        """Return its own initialisation with a fitted head, see `models.fitted_head`; None where nobody kept it."""
         if self.untrained is None:
             return None
-        return readout_twin(self.untrained, described_strings(self.config))
+        return fit_head(self.untrained, described_strings(self.config))
 
 
 def networks(recipe: str = "counter", seeds: Iterable[int] = range(10)) -> list[Trained]:

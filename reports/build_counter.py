@@ -10,7 +10,7 @@ import cyclopts
 
 from probe import Finding, ProbeError
 from probe.explorer import Explorer
-from probe.report import Block, Code, Details, Figure, Link, Page, Points, Section, Table, Text
+from probe.report import Block, Code, Details, Figure, Link, Page, Points, Section, Strong, Table, Text
 
 from . import explored, story
 
@@ -49,7 +49,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("training_signal", "seed_agreement"),
     ),
     "controls.html": (
-        "Can these tests tell a counter from what is none?",
+        "Can these tests tell a counter from a network that does not count?",
         ("verdicts", "robustness", "planted_networks"),
     ),
 }
@@ -70,15 +70,15 @@ def build(findings: Path) -> dict[str, Page]:
     Raises:
         ProbeError: a finding is missing or damaged, or they were made by different code.
     """
-    pages = PAGES | {name: page for name, page in HERE.items() if all((findings / one).is_dir() for one in page[1])}
-    read = {one: Finding.read(findings / one) for _, questions in pages.values() for one in questions}
+    pages = PAGES | {name: page for name, page in HERE.items() if all((findings / each).is_dir() for each in page[1])}
+    read = {name: Finding.read(findings / name) for _, questions in pages.values() for name in questions}
     provenance = story.versions(list(read.values()))
-    explorer, told = explored.read(findings / "explorer")
+    explorer, sentences = explored.read(findings / "explorer")
     return {
         name: Page(
             title,
-            story.lead(read) if name == "index.html" else story.lead_of([read[one] for one in questions]),
-            _sections(name, questions, read, explorer, told),
+            story.lead(read) if name == "index.html" else story.lead_of([read[question] for question in questions]),
+            _sections(name, questions, read, explorer, sentences),
             provenance=provenance,
         )
         for name, (title, questions) in pages.items()
@@ -86,21 +86,21 @@ def build(findings: Path) -> dict[str, Page]:
 
 
 def _sections(
-    name: str, questions: Sequence[str], read: dict[str, Finding], explorer: Explorer, told: Sequence[str]
+    name: str, questions: Sequence[str], read: dict[str, Finding], explorer: Explorer, sentences: Sequence[str]
 ) -> list[Section]:
-    own = [_section(read[question]) for question in questions]
+    answers = [_section(read[question]) for question in questions]
     if name != "index.html":
-        return own
+        return answers
     every = [claim for finding in read.values() for claim in finding.claims]
     first = read["accuracy"].provenance["rules_first_used"]
     verdicts = sum(not claim.rule.check for claim in every)
     caption = (
-        "Median over networks with its interval by order statistics; each rule was fixed in code before its result. "
-        f"Verdicts are decided at {1 - 0.05 / verdicts:.2%}, which is 1 - 0.05 / {verdicts} for {verdicts} of them. "
-        "A paired difference is trained minus control, seed by seed."
+        "Median over networks with its interval by order statistics. Each rule was fixed in code before its result. "
+        f"We decide each verdict at {1 - 0.05 / verdicts:.2%}, which is 1 - 0.05 / {verdicts}, for there are "
+        f"{verdicts}. A paired difference is trained minus control, seed by seed."
     )
     table = story.claims_table(every, read["verdicts"], first, caption, name="claims")
-    worth = [story.established_of_twins(every, read["verdicts"]), read["robustness"].notes["answer"]]
+    worth = [story.established_of_controls(every, read["verdicts"]), read["robustness"].notes["answer"]]
     how = Details("How each is computed", [story.definitions_table(every, first)])
     rebuild = Code(
         "make pages     # from the committed measurements\n"
@@ -108,13 +108,11 @@ def _sections(
         "make study     # trains and measures every network again: hours; what is there is kept"
     )
     networks = Details("Every network, with the strings that it misreads", [story.networks_table(read["accuracy"])])
-    about = Section(
-        "What was trained, and what it is held against", [Text(story.about(read)), networks], key="set-up"
-    )
+    about = Section("What we trained, and what we compare it with", [Text(story.about(read)), networks], key="set-up")
     return [
-        Section("Run it yourself", [Text([story.EXPLORE, *told]), explorer], key="explore"),
+        Section("Run it yourself", [Text([story.EXPLORE, *sentences]), explorer], key="explore"),
         about,
-        *own,
+        *answers,
         Section("More of the evidence", _more(name, read), key="more"),
         Section("All claims", [Text(worth), table, how], key="claims"),
         Section("Build it again", [rebuild], key="rebuild"),
@@ -133,9 +131,10 @@ def _more(name: str, read: dict[str, Finding]) -> list[Block]:
 
 def _section(finding: Finding) -> Section:
     notes = {name: note for name, note in finding.notes.items() if name not in (story.SETUP, story.VERDICT)}
-    first = [notes.pop(name) for name in story.FIRST_NOTES if name in notes]
+    heading, answer = story.answer_of(finding)
     last = [notes.pop(name) for name in story.LAST_NOTES if name in notes]
-    blocks: list[Block] = [Text([*first, *notes.values()])] if first or notes else []
+    others = [note for name, note in notes.items() if name not in story.FIRST_NOTES]
+    blocks: list[Block] = [Text([[Strong(finding.title)], *[answer] * bool(answer), *others])]
     for figure in finding.figures:
         behind = Table.from_frame(
             figure.data,
@@ -148,7 +147,7 @@ def _section(finding: Finding) -> Section:
         blocks.append(story.claims_brief(finding.claims))
     if last:
         blocks.append(Text(last))
-    return Section(finding.title, blocks, key=_key(finding.question))
+    return Section(heading, blocks, key=_key(finding.question))
 
 
 def _key(question: str) -> str:

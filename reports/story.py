@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from probe import Claim, Finding, ProbeError
+from probe.evidence.measurements import role_name
 from probe.report import CodeSpan, Link, Sentence, Strong, Table, Verdict
+from probe.words import several
 
 #: The notes of a finding that a section tells before its figures, and after its claims.
 FIRST_NOTES = ("answer",)
@@ -17,21 +19,17 @@ VERDICT = "verdict"
 LAST_NOTES = ("otherwise",)
 #: A note that says how the predictions of an experiment came out.
 PREDICTED = "predictions"
-TWINS = ("untrained", "readout")
+CONTROLS = ("untrained", "readout")
 #: From so many networks of a recipe on, the provenance has one line for all of them.
 MANY = 4
-#: What each verdict comes to, in words.
-VERDICTS = {
-    "established": "are established",
-    "refuted": "are refuted",
-    "decoration": "are decoration (true, and as true without learning)",
-    "undecided": "stay undecided",
-}
+#: In the order in which a page counts them.
+VERDICTS = ("established", "refuted", "not specific", "undecided")
 #: What stands above the explorer.
 EXPLORE = (
-    "These are the networks themselves, run by this page: nothing was recorded. The counters were trained on ten "
-    "bits. Type fewer or more, and read beside each answer what simple programs would say (the networks have answers "
-    "from 0 to 10 alone); then hold a gate, or put in a state from another string, and see what the answer follows."
+    "These are the networks themselves: this page runs them, and nothing was recorded. The counters were trained on "
+    "ten bits. Type fewer or more bits, and read beside each answer what simple programs would say. (The networks "
+    "can only answer 0 to 10.) Then hold a gate, or patch in a state from another string, and see what the answer "
+    "follows."
 )
 CHANGED = "rule changed after measuring"
 #: How many digits of a digest are shown; `findings.json` has all.
@@ -59,16 +57,20 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
     needed = max(claim.rule.needs for claim in claims)
     networks = max(claim.n for claim in claims if not claim.rule.check)
     words = (
-        "In what follows c is the cell state and h the hidden state; a prefix is the bits read so far; steps count "
-        "from 0, so the state after seven bits is that of step 6."
+        "We write c for the cell state and h for the hidden state. A prefix is the bits read so far. Steps count "
+        "from 0, so the state after seven bits is that of step 6. To patch is to replace a part of the state during "
+        "a run. An interchange patches the state of another string and asks whether the answer follows. A clean run "
+        "is one without a patch."
     )
     verdicts = (
-        f"A verdict is about the recipe and not about one network: it takes {needed} networks, and here are "
-        f"{networks}, trained after the rules were committed. Established: the rule holds, and by more than in the "
-        "controls that it names. Refuted: it does not. Decoration: it holds, and as well without learning. "
-        "Undecided: the interval over networks does not say. A check of a method passes or fails, and is no claim. "
-        '"Holds in" counts the networks that satisfy a rule, each taken alone. Template networks were trained to say '
-        "how many bits match a fixed pattern, which has the same answers; planted networks were written down."
+        f"A verdict is about the recipe and not about one network. It takes {needed} networks, and here are "
+        f"{networks}, trained after we committed the rules. Established: the rule holds, and by more than in the "
+        "controls that it names. Refuted: the rule does not hold. Not specific: it is true of the trained networks, "
+        "and as true of networks that have not learned it. Undecided: the interval over networks does not say. A "
+        "check of a method passes or fails, and is no claim. "
+        '"Holds in" counts the networks that satisfy a rule, each taken alone. '
+        "Template networks were trained to say how many bits match a fixed pattern, a task with the same answers. "
+        "Planted networks were written by hand."
     )
     return [findings["accuracy"].notes[SETUP], words, verdicts]
 
@@ -76,36 +78,30 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
 def lead(findings: Mapping[str, Finding]) -> Sentence:
     """Return the page's first sentences: what the networks learned, what is no evidence of it, what is open."""
     claims = claims_of(list(findings.values()))
-    counts, drifting = claims["0"], claims["17a"]
+    counts, drifting, running = claims["0"], claims["17a"], findings["running_count"].notes
     learns = {"established": "learns to count", "refuted": "does not learn to count"}
     counting = {"established": "it counts ones", "refuted": "it does not count ones"}
     nine, eleven = (
         _too(_median(findings["other_lengths"], "mean_excess", "trained", units)) for units in ("9", "11")
     )
     return [
-        f"An LSTM trained on strings of ten bits {learns.get(counts.verdict, 'may learn to count')} their ones "
-        f"({counts.holds_in} of {counts.n} networks misread at most {counts.rule.established_if.high:.0%} of the "
-        f"strings they never saw). At other lengths {counting.get(drifting.verdict, 'it may count ones')}: on nine "
-        f"bits it answers {nine}, on eleven {eleven} (median). Does some cell encode a running count? ",
-        Strong(findings["running_count"].notes[VERDICT]),
-        "; seven tests, which stand below beside their controls, would have told. ",
-        _beside(findings),
-        _tally(list(claims.values()), findings["verdicts"]),
+        f"An LSTM trained on strings of ten bits {learns.get(counts.verdict, 'may learn to count')} their ones: "
+        f"{counts.holds_in} of {counts.n} networks misread at most {counts.rule.established_if.high:.0%} of new "
+        f"strings. At other lengths {counting.get(drifting.verdict, 'it may count ones')}: on nine bits it answers "
+        f"{nine}, on eleven {eleven} (medians). Does some cell keep a running count? ",
+        Strong(f"{running[VERDICT]}."),
+        f" {running.get('before', '')} {_beside(findings)}",
+        *_tally(list(claims.values()), findings["verdicts"]),
     ]
 
 
 def _beside(findings: Mapping[str, Finding]) -> str:
-    """Return what the fair twin does as well as the networks."""
-    error, trained_error = (
-        _median(findings["accuracy"], "test_error", subject) for subject in ("readout", "trained")
-    )
-    nine, eleven = (
-        _too(_median(findings["other_lengths"], "mean_excess", "readout", units)) for units in ("9", "11")
-    )
+    """Return what an untrained network with a fitted head does as well as the networks."""
+    fitted, trained = (_median(findings["accuracy"], "test_error", subject) for subject in ("readout", "trained"))
+    also = " just as well" if fitted <= trained else ""
     return (
-        "That the count can be read out of the states is no evidence of learning: an untrained network whose head "
-        f"alone was fitted misreads {error:.2%} (trained: {trained_error:.2%}), and answers {nine} on nine bits "
-        f"and {eleven} on eleven (medians). "
+        f"A probe reads the count from the states, but it reads it from an untrained network{also}: with a fitted "
+        f"head that network misreads {fitted:.2%} (trained: {trained:.2%}). "
     )
 
 
@@ -121,44 +117,48 @@ def _median(finding: Finding, metric: str, subject: str, units: str | None = Non
     return float(chosen["value"].median())
 
 
-def established_of_twins(claims: Sequence[Claim], verdicts: Finding) -> str:
-    """Return how many established claims a twin satisfies that their rules did not name as a control."""
+def established_of_controls(claims: Sequence[Claim], verdicts: Finding) -> str:
+    """Return how many established claims hold of a control that their rules did not name."""
     established = sum(claim.verdict == "established" for claim in claims)
     return (
-        f"Of the {established} claims that are established {_of_twins(claims, verdicts)} hold of an untrained or a "
-        "readout twin too, whom their rules did not name; the last column says of which. They say what the network "
-        "does, and nothing of what training did."
+        f"{_of_controls(claims, verdicts)} of the {established} established claims also hold of a network before "
+        "training, with its random or with a fitted head, which their rules did not name. The last column says of "
+        "which. These claims say what the network does, and nothing of what training did."
     )
 
 
-def _of_twins(claims: Sequence[Claim], verdicts: Finding) -> int:
-    """Return how many claims are established and hold of a twin that their rules did not name as a control."""
-    return sum(claim.verdict == "established" and bool(twins_as_well(claim, verdicts)) for claim in claims)
+def _of_controls(claims: Sequence[Claim], verdicts: Finding) -> int:
+    """Return how many claims are established and hold of a control that their rules did not name."""
+    return sum(claim.verdict == "established" and bool(controls_as_well(claim, verdicts)) for claim in claims)
 
 
-def twins_as_well(claim: Claim, verdicts: Finding) -> list[str]:
-    """Return the twins, no control of the claim's rule, whose population satisfies the rule too."""
+def controls_as_well(claim: Claim, verdicts: Finding) -> list[str]:
+    """Return the controls that the claim's rule does not name, and whose population satisfies the rule too."""
     (figure,) = verdicts.figures
     data, named = figure.data, {control.subject for control in claim.rule.controls}
     if "untrained" in named:
         named.add("readout")  # it has the same states
-    own = data[(data["claim"] == claim.rule.key) & (data["alone"] == "established")]["networks"]
-    return [twin for twin in TWINS if twin in set(own) - named]
+    holds = data[(data["claim"] == claim.rule.key) & (data["alone"] == "established")]["networks"]
+    return [control for control in CONTROLS if control in set(holds) - named]
 
 
-def _tally(claims: Sequence[Claim], verdicts: Finding | None = None) -> str:
-    """Return how many claims came out how, in a sentence; nothing where there is none.
+def _tally(claims: Sequence[Claim], verdicts: Finding | None = None) -> list[str | Verdict]:
+    """Return how many claims have which verdict, as pieces of a sentence; nothing where there is none.
 
-    With what the same rules say of the controls it tells of how many of those established that is true of a twin too.
+    With what the same rules say of the controls it tells of how many of those established that is true of a control.
     """
-    decided = [claim for claim in claims if not claim.rule.check]
+    decided = [claim.verdict for claim in claims if not claim.rule.check]
     if not decided:
-        return ""
-    numbers = {verdict: sum(claim.verdict == verdict for claim in decided) for verdict in VERDICTS}
-    parts = [f"{number} {words}" for (_, words), number in zip(VERDICTS.items(), numbers.values(), strict=True)]
-    if verdicts is not None:
-        parts[0] += f" ({_of_twins(claims, verdicts)} of them of a twin too)"
-    return f"Of {len(decided)} claims with a rule {', '.join(parts)}."
+        return []
+    pieces: list[str | Verdict] = [f"{several(len(decided), 'claim')} with a rule:"]
+    for verdict in VERDICTS:
+        pieces += [f" {decided.count(verdict)} ", Verdict(verdict)]
+        if verdict == "established" and verdicts is not None:
+            pieces.append(f" ({_of_controls(claims, verdicts)} of them hold of a control too)")
+        if verdict == "not specific":
+            pieces.append(" (true of the trained networks, and as true of networks that have not learned it)")
+        pieces.append("." if verdict == VERDICTS[-1] else ",")
+    return pieces
 
 
 def lead_of(findings: Sequence[Finding]) -> Sentence:
@@ -167,25 +167,31 @@ def lead_of(findings: Sequence[Finding]) -> Sentence:
         Strong(f"{len(findings)} questions."),
         " ",
         *_outcome(findings),
-        "What a number is worth depends on the controls beside it. ",
+        "Read each number beside its controls. ",
         Link("Back to the answer in short", "index.html"),
         ".",
     ]
 
 
 def in_short(finding: Finding, target: str) -> Sentence:
-    """Return a question's title as a link, the verdicts of its claims and the first sentence of its answer."""
+    """Return a question's title as a link, the verdicts of its claims and the finding."""
     verdicts = [piece for claim in finding.claims for piece in (f" {claim.rule.key} ", Verdict(claim.verdict))]
-    first, _, _ = finding.notes[FIRST_NOTES[0]].partition(". ")
-    return [Link(finding.title, target), *verdicts, f" {first.rstrip('.')}."]
+    return [Link(finding.title, target), *verdicts, f" {answer_of(finding)[0]}."]
 
 
-def _outcome(findings: Sequence[Finding]) -> list[str]:
+def answer_of(finding: Finding) -> tuple[str, str]:
+    """Return the finding, the first sentence of the answer without its full stop, and the other sentences."""
+    first, _, others = finding.notes[FIRST_NOTES[0]].partition(". ")
+    return first.removesuffix("."), others
+
+
+def _outcome(findings: Sequence[Finding]) -> list[str | Verdict]:
     """Return how claims and predictions came out, or, where there are none, the answers of what was asked."""
     tally = _tally([claim for finding in findings for claim in finding.claims])
-    told = [finding.notes[PREDICTED] for finding in findings if PREDICTED in finding.notes]
-    own = [tally] * bool(tally) + told
-    return [f"{part} " for part in own or [finding.notes[FIRST_NOTES[0]] for finding in findings[-1:]]]
+    sentences = [finding.notes[PREDICTED] for finding in findings if PREDICTED in finding.notes]
+    if not tally and not sentences:
+        sentences = [finding.notes[FIRST_NOTES[0]] for finding in findings[-1:]]
+    return [*tally, *[" "] * bool(tally), *(f"{sentence} " for sentence in sentences)]
 
 
 def _planted(claim: Claim) -> str:
@@ -198,13 +204,16 @@ def _planted(claim: Claim) -> str:
 
 
 def _controls(claim: Claim) -> str:
-    """Return each control's median; where a rule names none, that of the untrained twins."""
-    named = [f"{gap.subject} {gap.control:.3g}" for gap in claim.differences]
-    return "; ".join(named) or ("" if claim.untrained is None else f"untrained {claim.untrained:.3g}")
+    """Return each control's median; where a rule names none, that of the own initialisations."""
+    medians = {gap.subject: gap.control for gap in claim.differences}
+    medians = medians or ({} if claim.untrained is None else {"untrained": claim.untrained})
+    return "; ".join(f"{role_name(subject)} {value:.3g}" for subject, value in medians.items())
 
 
 def _differences(claim: Claim) -> str:
-    return "; ".join(f"{gap.subject} {gap.value:+.3g} (must exceed {gap.margin:g})" for gap in claim.differences)
+    return "; ".join(
+        f"{role_name(gap.subject)} {gap.value:+.3g} (must exceed {gap.margin:g})" for gap in claim.differences
+    )
 
 
 def claims_brief(claims: Sequence[Claim]) -> Table:
@@ -225,15 +234,15 @@ def claims_brief(claims: Sequence[Claim]) -> Table:
     return Table(
         columns,
         rows,
-        "Claims judged here; medians over networks. The interval shown is at 95 %; a verdict is decided at a higher "
-        "level, see all claims. In brackets: the planted counter without idle units.",
+        "Claims judged here; medians over networks. We show the interval at 95 % and decide verdicts at a higher "
+        "level (see all claims). In brackets: the planted counter without idle units.",
         verdict="verdict",
         digits=3,
     )
 
 
-#: Whose values stand in a claim's row beside those of the trained networks: subject, and the column's name.
-BESIDE = {"untrained": "untrained", "readout": "readout twin", "template": "template"}
+#: Whose values stand in a claim's row beside those of the trained networks.
+BESIDE = ("untrained", "readout", "template")
 
 
 def claims_table(
@@ -278,15 +287,15 @@ def claims_table(
             ]
         )
     columns = ["claim", "statement", "verdict", "median", "rule", "holds in", "95 % interval", "null"]
-    columns += [*BESIDE.values(), "planted counter", "paired difference", "why"]
+    columns += [*map(role_name, BESIDE), "planted counter", "paired difference", "why"]
     return Table(columns, rows, caption, verdict="verdict", name=name, digits=3)
 
 
 def _reasons(claim: Claim, verdicts: Finding, first_used: Mapping[str, str]) -> list[str]:
     """Return why a claim has its verdict, and what a reader should know besides."""
     reasons = [claim.reason]
-    if claim.verdict == "established" and (twins := twins_as_well(claim, verdicts)):
-        reasons.append(f"the {' and the '.join(twins)} twin satisfies it too")
+    if claim.verdict == "established" and (controls := controls_as_well(claim, verdicts)):
+        reasons.append(f"the {' and the '.join(map(role_name, controls))} satisfies it too")
     return reasons + [CHANGED] * (first_used.get(claim.rule.key) != claim.rule.digest)
 
 
@@ -329,8 +338,8 @@ def networks_table(accuracy: Finding) -> Table:
         )
     columns = ["network", "test error, %", "floor, %", "error on all 1,024, %", "misread strings of all 1,024"]
     caption = (
-        "Every network as it came, none replaced. The floor: test strings whose label stood nowhere in the training "
-        "strings (0 and 10 have one string each)."
+        "Every network as it came; we replaced none. The floor: test strings whose label no training string has (0 "
+        "and 10 have one string each)."
     )
     return Table(columns, table, caption, name="networks", digits=3, max_rows=max(len(table), 1))
 

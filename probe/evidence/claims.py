@@ -13,11 +13,12 @@ from ..errors import ProbeError, unknown
 from ..words import several
 from .claim_checks import check_judging, check_pairing, check_range, check_rule, check_values
 from .intervals import median_interval, share_interval
+from .measurements import role_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Verdict = Literal["established", "refuted", "undecided", "decoration", "passed", "failed"]
+Verdict = Literal["established", "refuted", "undecided", "not specific", "passed", "failed"]
 Statistic = Literal["median", "share"]
 Interval = tuple[float, float]
 
@@ -104,7 +105,7 @@ class Rule:
         source: where the question comes from.
         established_if: the whole interval must lie in this range.
         refuted_if: the whole interval must lie in this range.
-        controls: what the paired difference to each control must exceed, or the claim is decoration.
+        controls: what the paired difference to each control must exceed, or the claim is not specific.
         needs: how many networks a verdict needs.
         signal: which signal's rows of the metric count, or empty for all of them.
         statistic: `median` over networks, or `share` of networks for a metric of 0 and 1.
@@ -156,7 +157,7 @@ class Claim:
         n: how many networks.
         holds_in: how many of them satisfy the rule, each taken alone.
         null: the metric's value without information, where one was measured.
-        untrained: its median over untrained twins, where measured.
+        untrained: its median over the networks' own initialisations, where measured.
         planted: its value in each network whose mechanism is known.
         differences: the paired difference to each of the rule's controls that was measured.
         verdict: the outcome.
@@ -302,7 +303,8 @@ def _against_controls(
         if difference is None:
             return "undecided", f"{several(len(pairs), 'pair')} with {control.subject!r}: too few at {level:.2%}"
         if difference[0] <= control.margin:
-            return "decoration", f"the difference to {control.subject!r} does not exceed {control.margin:g}"
+            named = role_name(control.subject)
+            return "not specific", f"the difference to the {named} does not exceed {control.margin:g}"
     return None
 
 

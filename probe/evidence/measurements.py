@@ -26,6 +26,8 @@ COLUMNS = (
 )
 #: A network's part in a comparison.
 SUBJECTS = ("trained", "untrained", "readout", "template", "planted", "other", "null")
+#: What a reader is shown where a value alone does not say what was done to the network.
+ROLE_NAMES = {"untrained": "own initialisation", "readout": "fitted head"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Network:
 
     Attributes:
         name: its name in tables, such as `counter/seed-3`.
-        subject: its part: `trained`, or a control such as `untrained`; a twin shares the seed of its network.
+        subject: its part: `trained`, or a control such as `untrained`, which is the network before training; a
+            control of one network shares its seed.
         model: the module.
         seed: what the comparison pairs it by, or None for a network that stands alone.
     """
@@ -53,6 +56,11 @@ class Network:
             raise ProbeError(
                 f"Network {self.name!r} has a {type(self.model).__name__} as its model; give a torch.nn.Module."
             )
+
+
+def role_name(subject: object) -> str:
+    """Return how figures and pages call the networks of a subject."""
+    return ROLE_NAMES.get(str(subject), str(subject))
 
 
 def as_networks(networks: Any) -> tuple[Network, ...]:

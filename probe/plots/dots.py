@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ..evidence.intervals import median_interval
+from ..evidence.measurements import role_name
 from .style import ROLE_STYLE, axes_or_new
 
 
@@ -47,7 +48,7 @@ def draw_dots(
                 color=look.color,
                 markersize=4.5,
                 alpha=0.9,
-                label=subject if column == 0 else None,
+                label=role_name(subject) if column == 0 else None,
             )
     for column, metric in enumerate(metrics):
         if thresholds and metric in thresholds:

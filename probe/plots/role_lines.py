@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ..evidence.measurements import role_name
 from .lines import draw_median_line
 from .style import ROLE_STYLE
 
@@ -25,7 +26,7 @@ def draw_subjects(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
         groups = [rows] if subject != "planted" else [own for _, own in rows.groupby("network", sort=True)]
         for number, own in enumerate(groups):
             if not own.empty:
-                label = subject if number == 0 else "_"
+                label = role_name(subject) if number == 0 else "_"
                 width, size = (1.0, 3.5) if subject == "planted" else (2.0, 4.5)
                 draw_median_line(own, ax=ax, label=label, linewidth=width, markersize=size, **look.line())
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0, columnspacing=1.2)

@@ -15,7 +15,7 @@ VERDICTS = {
     "refuted": ("✗", "bad"),
     "failed": ("✗", "bad"),
     "undecided": ("?", "open"),
-    "decoration": ("○", "idle"),
+    "not specific": ("○", "idle"),
 }
 _KEY = r"#[a-z][a-z0-9-]*"
 _TARGET = re.compile(rf"{_KEY}|(\.\./)*([a-z][a-z0-9_-]*/)*[a-z][a-z0-9_-]*\.html({_KEY})?|https?://[^\s]+")

@@ -29,7 +29,7 @@ def page_of(explorer: Explorer) -> Page:
 
 
 def counters() -> Explorer:
-    """Return an explorer of a trained counter, its untrained twin and a trained GRU."""
+    """Return an explorer of a trained counter, its own initialisation and a trained GRU."""
     lstm, gru = networks(seeds=[0])[0], networks("gru", seeds=[0])[0]
     assert lstm.untrained is not None
     given = {"trained": lstm.model, "untrained": lstm.untrained, "GRU": gru.model}

@@ -68,7 +68,7 @@ def demo() -> Page:
             "value": [0.998, 0.72, 0.94, -0.5, 1.0, np.nan],
             "interval": [(0.99, 1.0), (0.6, 0.8), None, None, None, None],
             **{name: np.arange(6) / 7 for name in ("null", "untrained", "planted", "n", "networks", "margin")},
-            "verdict": ["established", "refuted", "undecided", "decoration", "passed", "failed"],
+            "verdict": ["established", "refuted", "undecided", "not specific", "passed", "failed"],
         }
     )
     steps = Table.from_frame(pd.DataFrame({"step": range(80), "value": np.arange(80) / 3}), "By step", name="steps")

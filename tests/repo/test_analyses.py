@@ -124,7 +124,7 @@ def test_provenance_names_version_weights_and_command_without_clock_or_path(find
     assert origin["rnn-probe"] == version("rnn-probe")
     digests = zoo.read_table("counter")["networks"][0]["sha256"]
     assert origin["weights"]["counter/seed-0"] == digests["model"]
-    # Some questions leave the untrained twins out, whose answers mean nothing.
+    # Some questions leave the own initialisations out, whose answers mean nothing.
     untrained = digests["untrained"]
     assert origin["weights"].get("counter/seed-0/untrained", untrained) == untrained
     assert {"python", "torch", "numpy"} <= set(origin["versions"])
@@ -188,7 +188,7 @@ def test_all_verdicts_are_decided_at_the_level_of_the_whole_family():
     assert accuracy.RULES[0].established_if == probe.Range.at_most(0.01)
 
 
-def test_a_network_comes_with_the_twins_of_its_recipe():
+def test_a_network_comes_with_the_controls_of_its_recipe():
     """A counter with two, of its seed; a template's has a seed to be paired by, and all others have none."""
     names = [(network.name, network.subject, network.seed) for network in common.group("counter", 3)]
     assert names == [
@@ -220,8 +220,8 @@ def test_figures_of_a_single_network_show_the_marked_one():
         common.in_detail(networks[:1])
 
 
-def test_one_checkpoint_is_studied_with_its_twins(tmp_path: Path):
-    """A network of another code is given bits; a missing twin is drawn; a template is refused."""
+def test_one_checkpoint_is_studied_with_its_controls(tmp_path: Path):
+    """A network of another code is given bits; a missing initialisation is drawn; a template is refused."""
     names = ("code-reversed", "tf1", "template")
     folders = {name: unpack(name, 0, tmp_path / name) for name in names}
     code = common.networks_of(folders["code-reversed"])

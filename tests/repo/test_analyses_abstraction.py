@@ -63,8 +63,8 @@ def test_every_finding_says_in_words_what_its_figures_show(findings: dict[str, p
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_one_network_without_twins_can_be_asked_everything(name: str) -> None:
-    """Words and figures do without an untrained twin and without a readout."""
+def test_one_network_without_controls_can_be_asked_everything(name: str) -> None:
+    """Words and figures do without its own initialisation and without a fitted head."""
     few = [network for network in asked_once.networks() if network.subject in ("trained", "planted")]
     table = asked_once.table(name)
     table = table[table["network"].isin([network.name for network in few])].reset_index(drop=True)
@@ -112,11 +112,11 @@ def test_the_planted_counter_has_the_ideal_automaton_and_a_rest_for_each_count(
         assert value(findings["quantised_states"], metric, "planted/ones-alone") == 1
 
 
-def test_the_readout_twin_passes_the_law_and_is_no_drifting_counter(findings: dict[str, probe.Finding]) -> None:
-    """What one number predicts needs no learning: the twin's answers are a law too."""
-    twin = "counter/seed-0/readout"
-    assert value(findings["reduced_models"], "law_r_squared", twin) > 0.9
-    assert abs(value(findings["other_lengths"], "drift", twin)) < 0.1
+def test_a_fitted_head_passes_the_law_and_is_no_drifting_counter(findings: dict[str, probe.Finding]) -> None:
+    """What one number predicts needs no learning: the answers of the fitted head are a law too."""
+    control = "counter/seed-0/readout"
+    assert value(findings["reduced_models"], "law_r_squared", control) > 0.9
+    assert abs(value(findings["other_lengths"], "drift", control)) < 0.1
 
 
 def test_the_laws_rule_is_held_against_the_best_named_program(findings: dict[str, probe.Finding]) -> None:

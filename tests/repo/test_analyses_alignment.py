@@ -17,7 +17,7 @@ from tests.repo import asked_once
 
 
 def test_alignment_judges_both_claims_and_leaves_untrained_heads_out() -> None:
-    """One value a network and rule, the planted counter at 1, its own ceiling at 0, a readout twin in closed form."""
+    """One value a network and rule, the planted counter at 1, its own ceiling at 0, a fitted head in closed form."""
     finding = asked_once.finding("alignment")
     table = finding.measurements
     assert set(table["subject"]) == {"trained", "readout", "planted", "other"}

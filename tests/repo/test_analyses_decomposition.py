@@ -96,7 +96,7 @@ def test_noise_and_effects_are_those_of_the_page_of_science(findings: Mapping[st
 
 
 def test_what_does_not_answer_with_the_count_is_left_out(findings: Mapping[str, probe.Finding]) -> None:
-    """An untrained head has no count to share; the twin that is read by the best line has."""
+    """An untrained head has no count to share; the one that is read by the best line has."""
     for finding in findings.values():
         assert set(finding.measurements["subject"]) == {"trained", "readout", "planted", "other"}
 

@@ -23,7 +23,7 @@ def test_the_running_count_is_answered_from_all_seven_tests() -> None:
     best = correlation[(correlation["metric"] == "largest_correlation") & (correlation["subject"] == "trained")]
     row = grid[(grid["networks"] == "trained") & (grid["claim"] == "1a")]
     assert row["holds_in"].item() == int((best["value"] >= 0.9).sum())
-    assert "The planted counter passes 7 of the 7" in found.notes["answer"]
+    assert "The planted counter passes 7 of the 7 tests" in found.notes["answer"]
 
 
 def test_the_mechanism_is_told_in_numbers_that_were_measured() -> None:
@@ -32,7 +32,7 @@ def test_the_mechanism_is_told_in_numbers_that_were_measured() -> None:
     found = mechanism.find(read)
     shares = read["gate_shares"].measurements
     own = shares[(shares["metric"] == "gate_share") & (shares["subject"] == "trained")].set_index("signal")["value"]
-    assert f"the candidate {own['cell_candidate']:.0%}" in found.notes["answer"]
+    assert f"{own['cell_candidate']:.0%} comes through the candidate" in found.notes["answer"]
     assert set(found.figures[0].data["metric"]) == {metric for _, metric in mechanism.SHOWN}
 
 
@@ -58,19 +58,19 @@ def test_every_rule_is_applied_to_every_population_alone() -> None:
     rules = {claim.rule.key: claim.rule for finding in read.values() for claim in finding.claims}
     assert set(data.index.get_level_values("claim")) == {key for key, rule in rules.items() if not rule.check}
     error = read["accuracy"].measurements
-    twin = error[(error["metric"] == "test_error") & (error["subject"] == "untrained")]["value"].item()
-    assert data.loc[("0", "untrained"), "median"] == twin
-    assert data.loc[("0", "untrained"), "holds_in"] == int(twin <= rules["0"].established_if.high) == 0
+    untrained = error[(error["metric"] == "test_error") & (error["subject"] == "untrained")]["value"].item()
+    assert data.loc[("0", "untrained"), "median"] == untrained
+    assert data.loc[("0", "untrained"), "holds_in"] == int(untrained <= rules["0"].established_if.high) == 0
     assert list(data.loc[("1a", "planted/ones"), ["holds_in", "of"]]) == [1, 1]
     assert set(data["alone"]) == {"undecided", ""}
 
 
 def test_a_population_that_satisfies_a_rule_is_told_beside_the_verdict() -> None:
-    """Sixty networks and sixty twins that are as good: established alone, decoration with the control."""
+    """Sixty networks and sixty controls that are as good: established alone, not specific with the control."""
     finding = judged(
         {"trained": [0.95] * 60, "readout": [0.94] * 60, "untrained": [0.2] * 60}, large(Control("readout", 0.05))
     )
-    assert [claim.verdict for claim in finding.claims] == ["decoration"]
+    assert [claim.verdict for claim in finding.claims] == ["not specific"]
     found = verdicts.find({"q": finding})
     data = found.figures[0].data
     assert dict(zip(data["networks"], data["alone"], strict=True)) == {
@@ -78,7 +78,7 @@ def test_a_population_that_satisfies_a_rule_is_told_beside_the_verdict() -> None
         "readout": "established",
         "untrained": "refuted",
     }
-    assert "decoration these hold: of the untrained twins none; of the readout twins k." in found.notes["answer"]
+    assert "not specific, these hold: of the own initialisation none; of the fitted head k." in found.notes["answer"]
 
 
 def test_a_verdict_near_its_bound_is_another_with_another_bound() -> None:
@@ -88,7 +88,7 @@ def test_a_verdict_near_its_bound_is_another_with_another_bound() -> None:
     data = found.figures[0].data.set_index("claim")
     assert set(data["as committed"]) == set(data["easier bounds"]) == set(data["95 % for each"]) == {"established"}
     assert list(data["stricter bounds"]) == ["refuted", "refuted"]
-    assert "With stricter ones in 2 of 2: 0 (refuted), k (refuted)" in found.notes["answer"]
+    assert "Stricter bounds would change 2 of 2 verdicts (0: refuted, k: refuted)" in found.notes["answer"]
 
 
 def test_a_verdict_that_rests_on_networks_that_do_not_count_is_another_without_them() -> None:
@@ -98,7 +98,7 @@ def test_a_verdict_that_rests_on_networks_that_do_not_count_is_another_without_t
     data = found.figures[0].data.set_index("claim")
     assert data.loc["k", "as committed"] == "established"
     assert data.loc["k", "only networks that count"] == "refuted"
-    assert "On the 40 of 120 networks" in found.notes["answer"]
+    assert "The 40 of 120 networks" in found.notes["answer"]
 
 
 def test_claims_about_other_networks_are_not_asked_of_those_that_count() -> None:
@@ -109,4 +109,4 @@ def test_claims_about_other_networks_are_not_asked_of_those_that_count() -> None
     found = robustness.find({"accuracy": counted, "q": dataclasses.replace(elsewhere, measurements=renamed)})
     data = found.figures[0].data.set_index("claim")
     assert data.loc["k", "only networks that count"] == ""
-    assert found.notes["answer"].endswith("alone in 0 of 1.")
+    assert found.notes["answer"].endswith("would change 0 of 1 verdicts.")

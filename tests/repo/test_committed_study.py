@@ -20,7 +20,7 @@ RULES: dict[str, tuple[str, Rule]] = {
     for name in (*QUESTIONS, *POPULATION_QUESTIONS)
     for rule in import_module(f"analyses.{name}").RULES
 }
-#: What the readout twin, recurrent weights as drawn and one fitted line, passes and fails (docs/science.md).
+#: What the fitted head, recurrent weights before training and one fitted line, passes and fails (docs/science.md).
 PASSES, FAILS = ("2", "5", "9", "12a", "20"), ("4", "5b", "5c")
 
 
@@ -61,7 +61,7 @@ def test_what_an_untrained_network_fails_separates_it_from_a_trained_one(key: st
 
 
 def test_an_untrained_head_does_not_count() -> None:
-    """Claim 0 is about training: the twins' median lies in the range that refutes it."""
+    """Claim 0 is about training: the median of the own initialisations lies in the range that refutes it."""
     assert median("0", "untrained") in RULES["0"][1].refuted_if
 
 

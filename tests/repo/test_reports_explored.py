@@ -74,7 +74,7 @@ def test_the_programs_of_the_page_are_those_of_the_analysis() -> None:
 
 
 def test_the_networks_are_those_of_median_drift(tmp_path: Path) -> None:
-    """The counter in detail first, its twin, planted ones, and of each other recipe the middle one."""
+    """The counter in detail first, its controls, planted ones, and of each other recipe the middle one."""
     described, _ = written(tmp_path)
     assert [one["source"] for one in described] == [
         f"counter/seed-{SEED}",
@@ -94,9 +94,9 @@ def test_the_networks_are_those_of_median_drift(tmp_path: Path) -> None:
 
 
 def test_what_is_told_of_the_experiments_is_what_the_networks_answer(tmp_path: Path) -> None:
-    """Three ones in six bits, and a state put in after seven of ten bits: the numbers are those of runs."""
+    """Three ones in six bits, and a state patched in after seven of ten bits: the numbers are those of runs."""
     _, networks = written(tmp_path)
-    explorer, (six, put) = read.read(tmp_path / "explorer")
+    explorer, (six, patched) = read.read(tmp_path / "explorer")
     assert [one.label for one in explorer.experiments] == [one["label"] for one in explored.EXPERIMENTS]
     bits = parse_bits(explored.SIX)
     counted, planted, every = (int(answer(networks[place].model(bits))) for place in (0, 3, 5))
@@ -104,7 +104,7 @@ def test_what_is_told_of_the_experiments_is_what_the_networks_answer(tmp_path: P
     assert planted == 3
     # From the state of seven zeros on it reads what a string of seven zeros and the same end would have it read.
     spliced = int(answer(networks[0].model(parse_bits("0" * 7 + explored.EXAMPLE[7:]))))
-    assert f"it answers {spliced}, which" in put
+    assert f"it answers {spliced}, and the remaining" in patched
 
 
 def test_a_drifting_program_is_ones_plus_so_much_for_each_missing_bit() -> None:

@@ -14,12 +14,12 @@ from tests.repo.made_up import judged, large
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TRAINED, TWINS = {"trained": [0.95] * 60}, {"untrained": [0.2] * 60, "readout": [0.94] * 60}
+TRAINED, CONTROLS = {"trained": [0.95] * 60}, {"untrained": [0.2] * 60, "readout": [0.94] * 60}
 
 
 def told(*controls: Control) -> tuple[Claim, Finding]:
-    """Return an established claim whose readout twins are nearly as large, and what its rule says of them."""
-    finding = judged(TRAINED | TWINS, large(*controls))
+    """Return an established claim whose fitted heads are nearly as large, and what its rule says of them."""
+    finding = judged(TRAINED | CONTROLS, large(*controls))
     (claim,) = finding.claims
     return claim, verdicts.find({"q": finding})
 
@@ -30,25 +30,30 @@ def row(claim: Claim, said: Finding, first_used: dict[str, str]) -> dict[str, ob
     return dict(zip(table.columns, table.rows[0], strict=True))
 
 
-def test_a_twin_that_satisfies_an_established_rule_is_named_unless_the_rule_named_it() -> None:
-    """With the twin as a control the paired difference has told already; with none, the reader is told."""
+def test_a_control_that_satisfies_an_established_rule_is_named_unless_the_rule_named_it() -> None:
+    """Where the rule names the control, the paired difference says it; where not, the page says it."""
     claim, said = told()
     assert claim.verdict == "established"
-    assert story.twins_as_well(claim, said) == ["readout"]
+    assert story.controls_as_well(claim, said) == ["readout"]
     why = row(claim, said, {claim.rule.key: claim.rule.digest})["why"]
-    assert str(why).endswith("the readout twin satisfies it too")
+    assert str(why).endswith("the fitted head satisfies it too")
     guarded, said = told(Control("readout", 0.005))
     assert guarded.verdict == "established"
-    assert story.twins_as_well(guarded, said) == []
-    # Both twins have the same states, so that a control by the untrained one is one by the other.
-    assert story.twins_as_well(*told(Control("untrained", 0.5))) == []
+    assert story.controls_as_well(guarded, said) == []
+    # Both controls have the same states, so that a control by the untrained one is one by the other.
+    assert story.controls_as_well(*told(Control("untrained", 0.5))) == []
 
 
 def test_a_claim_stands_beside_its_controls() -> None:
-    """Medians of the twins in their columns, a dash where a population was not measured."""
+    """Medians of the controls in their columns, a dash where a population was not measured."""
     claim, said = told()
     cells = row(claim, said, {claim.rule.key: claim.rule.digest})
-    assert (cells["median"], cells["untrained"], cells["readout twin"], cells["template"]) == (0.95, 0.2, 0.94, None)
+    assert (cells["median"], cells["own initialisation"], cells["fitted head"], cells["template"]) == (
+        0.95,
+        0.2,
+        0.94,
+        None,
+    )
     assert cells["verdict"] == "established"
 
 
@@ -82,7 +87,7 @@ def test_what_is_said_of_a_length_was_measured_there() -> None:
 
 
 def test_the_lead_of_the_committed_page_says_nothing_of_noise() -> None:
-    """The readout twin's head has no penalty: that it survives no noise is about that head, and no first sentence."""
+    """The fitted head has no penalty: that it survives no noise is about that head, and no first sentence."""
     _, lead = head_of(ROOT / "reports" / "counter" / "index.html")
     assert "misreads" in lead
     assert "noise" not in lead.lower()

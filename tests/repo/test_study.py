@@ -239,7 +239,7 @@ def test_predictions_that_hold_are_said_to_hold(
     assert set(found.measurements["subject"]) == {"other", "trained"}
     assert not found.measurements["network"].str.endswith("readout").any()
     assert f"{len(PREDICTIONS)} held" in found.notes["predictions"]
-    assert "as 0 and 1: 0.80 (0.2%); as 1 and 0: 0.20 (0.2%); as -1 and +1: 0.50 (0.2%)" in found.notes["answer"]
+    assert "as 0 and 1: 0.80; as 1 and 0: 0.20; as -1 and +1: 0.50" in found.notes["answer"]
     assert all(len(figure.svg.encode()) <= 25_000 for figure in found.figures)
     assert found.provenance["command"] == "python -m analyses"
 

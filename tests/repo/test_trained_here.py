@@ -21,7 +21,7 @@ def measured(*seeds: int) -> dict[str, pd.DataFrame]:
 
 
 def alone(seed: int) -> dict[str, pd.DataFrame]:
-    """Return what was measured of one counter and its twins."""
+    """Return what was measured of one counter and its controls."""
     return study.read(study.groups("counter", [seed]), QUESTIONS)[1]
 
 

@@ -39,7 +39,7 @@ def value(table: pd.DataFrame, metric: str, network: str = "right", units: str =
 
 @pytest.fixture
 def networks():
-    """Return one that is always right, and its twin, which always answers 2."""
+    """Return one that is always right, and its own initialisation, which always answers 2."""
     return [
         Network("right", "trained", Fixed(LABELS), 4),
         Network("twos", "untrained", Fixed(torch.full((8,), 2)), 4),
@@ -139,11 +139,11 @@ def test_draw_puts_each_network_at_its_seed_with_its_floor_and_the_rule(table: p
     """The marks are the table's numbers; trained and untrained differ in more than colour."""
     ax = accuracy.draw(table, bound=0.01)
     lines = {line.get_label(): line for line in ax.get_lines()}
-    assert {"trained", "untrained", "floor", "rule: 1%"} <= set(lines)
+    assert {"trained", "own initialisation", "floor", "rule: 1%"} <= set(lines)
     assert np.asarray(lines["trained"].get_xdata()).tolist() == [4]
     assert np.asarray(lines["trained"].get_ydata()).tolist() == [0]
-    assert np.asarray(lines["untrained"].get_ydata())[0] == pytest.approx(1 / 3)
-    assert lines["trained"].get_marker() != lines["untrained"].get_marker()
+    assert np.asarray(lines["own initialisation"].get_ydata())[0] == pytest.approx(1 / 3)
+    assert lines["trained"].get_marker() != lines["own initialisation"].get_marker()
     assert np.allclose(lines["rule: 1%"].get_ydata(), 0.01)
     assert "rule: 1%" not in [line.get_label() for line in accuracy.draw(table).get_lines()]
     assert accuracy.draw(table, group="train", ax=ax) is ax

@@ -148,7 +148,7 @@ def test_scores_are_the_mean_over_both_ways_on_prefixes_not_fitted_on(table: Any
     assert value(table, "alignment_off_support", "gru", **where) == pytest.approx(sum(distances) / 2, abs=1e-6)
 
 
-def test_a_readout_twin_is_judged_by_its_closed_form(table: Any):
+def test_a_fitted_head_is_judged_by_its_closed_form(table: Any):
     """Its headline is the score along the mean gradient of its number on both halves; no other network has one."""
     machine, task = Machine.of(NETWORKS[2].model, X, **READ), Task(WINS)
     put = along(mean_gradient(machine, 3))
@@ -184,9 +184,9 @@ def test_the_figures_show_every_subject_with_its_own_look(table: Any):
         assert [text.get_text() for text in legend.get_texts()] == [
             "trained",
             "planted",
-            "readout",
+            "fitted head",
             "random directions",
-            "readout, closed form",
+            "fitted head, closed form",
         ]
         figure = alignment.draw_steps(table)
     assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == ["rank 1", "rank 2"]

@@ -112,7 +112,7 @@ def test_the_figure_shows_every_network_and_hollow_where_off_the_support() -> No
         ax: Axes = directions.draw(table, threshold=0.5)
     legend = ax.get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["trained", "readout"]
+    assert [text.get_text() for text in legend.get_texts()] == ["trained", "fitted head"]
     hollow, filled = [], []
     for line in ax.lines:
         values = np.atleast_1d(np.asarray(line.get_ydata(), float)).tolist()

@@ -51,8 +51,8 @@ def random_network(name: str, subject: str, seed: int):
 
 @pytest.fixture
 def pair():
-    """Return a network and its twin."""
-    return [random_network("net", "trained", 1), random_network("net/twin", "untrained", 2)]
+    """Return a network and its own initialisation."""
+    return [random_network("net", "trained", 1), random_network("net/untrained", "untrained", 2)]
 
 
 def values(table: pd.DataFrame, metric: str, **where: Any):
@@ -115,23 +115,23 @@ def test_gate_options_change_what_is_measured(pair: list[Network]):
 
 
 def test_gate_figures_show_the_tables_numbers(pair: list[Network]):
-    """Filled marks where the split holds, hollow ones where not; trained and twin in the same axes."""
+    """Filled marks where the split holds, hollow ones where not; trained and untrained in the same axes."""
     table = gate_activity.measure(pair, X, WON)
     with style():
         ax = gate_activity.draw(table, signal="forget_gate", labels=("won", "lost"))
     lines = {line.get_label(): line for line in ax.get_lines()}
-    assert set(lines) == {"trained, won", "trained, lost", "untrained, won", "untrained, lost"}
+    assert set(lines) == {"trained, won", "trained, lost", "own initialisation, won", "own initialisation, lost"}
     wanted = values(table, "mean_where_true", signal="forget_gate", units="", network="net")
     assert np.asarray(lines["trained, won"].get_ydata()).tolist() == pytest.approx(wanted)
     assert lines["trained, lost"].get_markerfacecolor() == "none"
-    assert lines["trained, won"].get_linestyle() != lines["untrained, won"].get_linestyle()
+    assert lines["trained, won"].get_linestyle() != lines["own initialisation, won"].get_linestyle()
     assert ax.get_xlabel() == "step"
     figure = gate_activity.draw_grid(table)
     assert [ax.get_title() for ax in figure.axes] == ["input gate", "forget gate", "output gate"]
     with pytest.raises(ProbeError, match="no 'cell_candidate' by step"):
         gate_activity.draw(table, signal="cell_candidate")
     plain = gate_activity.draw(gate_activity.measure(pair, X), ax=None)
-    assert [line.get_label() for line in plain.get_lines()] == ["trained", "untrained"]
+    assert [line.get_label() for line in plain.get_lines()] == ["trained", "own initialisation"]
 
 
 def test_the_saturation_figure_has_a_mark_a_unit(pair: list[Network]):
@@ -168,7 +168,7 @@ def test_trajectories_are_the_recordings_class_means(pair: list[Network]):
 def test_curves_names_the_concept_in_a_column(pair: list[Network]):
     """What was in the metric's name becomes a number again, one row a unit, step and value."""
     table = cell_trajectories.measure(pair, X, WINS)
-    own = cell_trajectories.curves(table, "net/twin")
+    own = cell_trajectories.curves(table, "net/untrained")
     assert list(own.columns) == ["unit", "step", "concept", "value", "correlation"]
     assert len(own) == 4 * sum(step + 2 for step in range(LENGTH))
     assert own["concept"].max() == LENGTH
@@ -186,7 +186,7 @@ def test_a_units_lines_are_its_curves(pair: list[Network]):
     assert np.asarray(ax.get_lines()[4].get_xdata()).tolist() == list(range(LENGTH + 1))
     assert np.asarray(ax.get_lines()[4].get_ydata()).tolist() == pytest.approx(wanted["value"].tolist())
     assert ax.get_title().startswith("unit 2, r = ")
-    few = cell_trajectories.draw(table, network="net/twin", unit=2, steps=[1, 3])
+    few = cell_trajectories.draw(table, network="net/untrained", unit=2, steps=[1, 3])
     assert [line.get_label() for line in few.get_lines()] == ["step 1", "step 3"]
     with pytest.raises(ProbeError, match="no unit 4; it has 0 to 3"):
         cell_trajectories.draw(table, unit=4)
@@ -195,13 +195,13 @@ def test_a_units_lines_are_its_curves(pair: list[Network]):
 
 
 def test_the_grid_begins_with_the_unit_that_correlates_most(pair: list[Network]):
-    """One block a network, strongest first, so that trained and twin are compared at their best."""
+    """One block a network, strongest first, so that both are compared at their best."""
     table = cell_trajectories.measure(pair, X, WINS)
     r = table[(table["metric"] == "within_step_correlation") & (table["network"] == "net")]
     best = r["units"].iloc[int(r["value"].abs().to_numpy().argmax())]
     assert str(cell_trajectories.strongest_units(table, "net")[0]) == best
     figure = cell_trajectories.draw_grid(
-        table, networks=["net", "net/twin"], units=3, columns=2, steps=[4], concept="wins"
+        table, networks=["net", "net/untrained"], units=3, columns=2, steps=[4], concept="wins"
     )
     panels = [ax for ax in figure.axes if ax.get_lines()]
     assert len(panels) == 6

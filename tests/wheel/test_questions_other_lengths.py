@@ -160,12 +160,12 @@ def test_draw_shows_a_line_a_network_between_the_named_landmarks():
     assert np.asarray(shifted.get_ydata()).tolist() == [4, 0]
 
 
-def test_draw_drifts_sorts_the_networks_and_marks_each_twin_in_its_networks_row():
+def test_draw_drifts_sorts_the_networks_and_marks_each_control_in_its_networks_row():
     """The smallest drift stands at the bottom, beside its network's name."""
     networks = [
         Network("high", "trained", Program(0.8), 0),
         Network("low", "trained", Program(0.25), 1),
-        Network("low/twin", "untrained", Program(0.5), 1),
+        Network("low/untrained", "untrained", Program(0.5), 1),
         Network("low/readout", "readout", Program(0.125), 1),
         Network("another", "other", Program(0.7)),
     ]
@@ -174,10 +174,10 @@ def test_draw_drifts_sorts_the_networks_and_marks_each_twin_in_its_networks_row(
     assert [label.get_text() for label in ax.get_yticklabels()] == ["low", "high"]
     marks = {line.get_label(): line for line in ax.get_lines()}
     assert np.allclose(marks["trained"].get_xdata(), [0.25, 0.8])
-    assert np.allclose(marks["untrained"].get_xdata(), [0.5])
-    assert np.asarray(marks["untrained"].get_ydata()).tolist() == [0]
-    assert np.allclose(marks["readout"].get_xdata(), [0.125])
-    assert np.asarray(marks["readout"].get_ydata()).tolist() == [0]
+    assert np.allclose(marks["own initialisation"].get_xdata(), [0.5])
+    assert np.asarray(marks["own initialisation"].get_ydata()).tolist() == [0]
+    assert np.allclose(marks["fitted head"].get_xdata(), [0.125])
+    assert np.asarray(marks["fitted head"].get_ydata()).tolist() == [0]
     assert [text.get_text() for text in ax.texts] == ["d = 0", "d = 0.5", "losses"]
 
 

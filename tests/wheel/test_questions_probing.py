@@ -39,13 +39,16 @@ def data():
 
 @pytest.fixture(scope="module")
 def networks():
-    """Return two networks and their twins."""
+    """Return two networks and their own initialisations."""
     return [
         Network(
-            f"reader-{seed}{'/twin' if twin else ''}", "untrained" if twin else "trained", Reader(seed + twin), seed
+            f"reader-{seed}{'/untrained' if untrained else ''}",
+            "untrained" if untrained else "trained",
+            Reader(seed + untrained),
+            seed,
         )
         for seed in (1, 2)
-        for twin in (0, 10)
+        for untrained in (0, 10)
     ]
 
 
@@ -108,12 +111,12 @@ def test_the_figures_show_what_the_table_says(data: Data, networks: list[Network
         legend = ax.get_legend()
         assert legend is not None
         labels = [text.get_text() for text in legend.get_texts()]
-        assert labels == ["trained", "untrained"]
+        assert labels == ["trained", "own initialisation"]
         dots = next(line for line in ax.lines if line.get_label() == "trained")
         expected = units[(units["metric"] == "largest_correlation") & (units["subject"] == "trained")]["value"]
         assert sorted(np.asarray(dots.get_ydata())) == pytest.approx(sorted(expected))
         lines = {line.get_label(): line for line in linear_readout.draw(readout).lines}
         assert np.asarray(lines["trained"].get_xdata()).tolist() == [0, 1, 2, 3, 4, 5]
-        assert lines["trained"].get_marker() != lines["untrained"].get_marker()
+        assert lines["trained"].get_marker() != lines["own initialisation"].get_marker()
         controls = linear_readout.draw_controls(readout)
         assert controls.get_xticklabels()[0].get_text() == "R² of the\nlast state"

@@ -109,7 +109,7 @@ def test_the_figure_shows_every_dose_beside_the_line_it_should_follow() -> None:
     own = table[
         (table["metric"] == "dose_response") & (table["signal"] == "linear") & (table["subject"] == "readout")
     ]
-    assert sorted(np.asarray(lines["readout"].get_ydata())) == pytest.approx(sorted(own["value"]))
+    assert sorted(np.asarray(lines["fitted head"].get_ydata())) == pytest.approx(sorted(own["value"]))
     assert np.asarray(lines["_as far as pushed"].get_ydata()).tolist() == [-3, 3]
     with pytest.raises(ProbeError, match="of kind 'curved'"):
         steering.draw(table, kind="curved")

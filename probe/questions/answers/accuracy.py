@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.abstraction.automata import automaton_of
 from ...methods.outputs import per_row
 from ...plots.style import MANY, axes_or_new, role_style
@@ -106,7 +106,7 @@ def answers(model: nn.Module, x: Tensor, *, answer: Callable[[Tensor], Tensor]) 
 def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None, ax: Axes | None = None) -> Axes:
     """Draw each network's error in one group, its floor, and the bound of a rule.
 
-    The axis is linear up to 1 % and logarithmic above: a trained network and its untrained twin differ by two
+    The axis is linear up to 1 % and logarithmic above: a trained network and its own initialisation differ by two
     orders of magnitude, and an error of exactly 0 must have a place.
 
     Args:
@@ -134,7 +134,7 @@ def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None
             marker=look.marker,
             markersize=3.5 if many else None,
             linestyle="none",
-            label=f"{subject}",
+            label=role_name(subject),
         )
     floors = frame[(frame["metric"] == f"{group}_floor") & (frame["subject"] == "trained")]
     if not floors.empty:

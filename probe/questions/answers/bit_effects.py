@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.machines import Machine
 from ...methods.probing.prefixes import check_aligned, distinct_prefixes
 from ...plots.style import ROLE_STYLE, axes_or_new
@@ -135,7 +135,7 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             tables = rows.pivot_table(index="step", columns="metric", values="value", aggfunc="median")
             at = tables.index.to_numpy(float)
             style: dict[str, Any] = look.line() | {"fillstyle": "none" if number % 2 == 0 else "full"}
-            label = subject if amount == sorted(of_subject["units"].unique())[-1] else None
+            label = role_name(subject) if amount == sorted(of_subject["units"].unique())[-1] else None
             ax.errorbar(
                 at + shift, tables["effect_at_step"], tables["effect_sd_at_step"], **style, linewidth=1.2, label=label
             )

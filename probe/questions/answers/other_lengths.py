@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.outputs import per_row
 from ...methods.probing.linear import r_squared
 from ...plots.style import MANY, ROLE_STYLE, axes_or_new, role_style
@@ -206,8 +206,8 @@ def _name(landmark: float, names: Mapping[float, str] | None) -> str:
 def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None, ax: Axes | None = None) -> Axes:
     """Draw the drift of each trained and planted network, smallest at the bottom, between the landmarks.
 
-    The twins, untrained and with a fitted readout, are marked in their network's row. One that answers about the same
-    whatever it reads stands at the balance, which says nothing about what it counts.
+    A network's own initialisation, with its random and with a fitted head, is marked in the network's row. One that
+    answers about the same whatever it reads stands at the balance, which says nothing about what it counts.
 
     Args:
         frame: what `measure` returned.
@@ -223,15 +223,15 @@ def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None
         for subject in ("trained", "planted")
         if (own := (drifts["subject"] == subject).to_numpy()).any()
     }
-    for twin in ("untrained", "readout"):
-        twins = frame[(frame["metric"] == "drift") & (frame["subject"] == twin)].set_index("seed")["value"]
-        paired = drifts["seed"].isin(twins.index).to_numpy() & (drifts["subject"] == "trained").to_numpy()
+    for control in ("untrained", "readout"):
+        values = frame[(frame["metric"] == "drift") & (frame["subject"] == control)].set_index("seed")["value"]
+        paired = drifts["seed"].isin(values.index).to_numpy() & (drifts["subject"] == "trained").to_numpy()
         if paired.any():
-            marks[twin] = (twins.loc[drifts["seed"][paired]], places[paired])
+            marks[control] = (values.loc[drifts["seed"][paired]], places[paired])
     for subject, (values, rows) in marks.items():
         look = role_style(subject)
         size = 3.5 if many else None
-        ax.plot(values.to_numpy(), rows, look.marker, color=look.color, label=subject, markersize=size)
+        ax.plot(values.to_numpy(), rows, look.marker, color=look.color, label=role_name(subject), markersize=size)
     ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=len(marks), columnspacing=1.0, handletextpad=0.2)
     for landmark in LANDMARKS:
         ax.axvline(landmark, color="black", linewidth=0.8, zorder=0)

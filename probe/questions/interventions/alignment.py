@@ -3,10 +3,10 @@
 Of each rank (`units`) at each step, in the state's own coordinates (`signal` raw) and, for the headline's rank and
 step, in units of each number's spread (`standardised`), the mean over both ways to hold half of the prefixes out,
 with fewer than 128 prefixes in-sample: `alignment_score`, `alignment_accuracy` and `alignment_shift` as
-`probe.methods.causal.interchange` defines them, and `alignment_off_support`, how far patched states lie from natural
-ones in spacings of the concept.
+`probe.methods.causal.interchange` defines them, and `alignment_off_support`, how far patched states lie from those of
+clean runs in spacings of the concept.
 
-One value a network: `few_directions_score`, the headline, which for a readout twin is that of its own direction in
+One value a network: `few_directions_score`, the headline, which for a fitted head is that of its own direction in
 closed form (`gradient_score`); `random_directions_score`, the mean over random subspaces of that rank. Where wrong
 variables are searched for, `wrong_variable_accuracy` of each (`signal`); `with_excess` adds how far it exceeds that
 of a network which holds the concept and nothing else.
@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.causal.alignment import Alignment, Loss, Search, answer_loss, search
 from ...methods.causal.alignment_controls import (
     Half,
@@ -265,9 +265,9 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
         shift = (place - (len(subjects) - 1) / 2) * 0.12
         ax.plot(rows["rank"] + shift, rows["value"], look.marker, color=look.color, markersize=3.5, alpha=0.5)
         line = rows.groupby("rank")["value"].median()
-        ax.plot(line.index.to_numpy() + shift, line, **look.line(), label=subject)
+        ax.plot(line.index.to_numpy() + shift, line, **look.line(), label=role_name(subject))
     for place, (metric, label) in enumerate(
-        {"random_directions_score": "random directions", "gradient_score": "readout, closed form"}.items()
+        {"random_directions_score": "random directions", "gradient_score": "fitted head, closed form"}.items()
     ):
         rows = frame[frame["metric"] == metric]
         if len(rows):
@@ -277,7 +277,7 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
     if threshold is not None:
         ax.axhline(threshold, color="black", linewidth=1)
     ax.set_xticks(sorted(own["rank"].unique()))
-    ax.set_xlabel("directions exchanged")
+    ax.set_xlabel("directions patched")
     ax.set_ylabel("share of the way to the whole state")
     ax.legend(loc="lower right", fontsize="small")
     return ax
@@ -301,7 +301,10 @@ def draw_steps(frame: pd.DataFrame) -> Figure:
             rows = panel[panel["subject"] == subject]
             line = rows.groupby("step")["value"].median()
             ax.plot(
-                line.index.to_numpy(int), line, **role_style(str(subject)).line() | {"markersize": 4}, label=subject
+                line.index.to_numpy(int),
+                line,
+                **role_style(subject).line() | {"markersize": 4},
+                label=role_name(subject),
             )
         ax.set_title(f"rank {rank}")
         ax.set_xlim(-0.5, own["step"].max() + 0.5)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.causal.class_means import classes_at
 from ...methods.causal.directions import DIRECTIONS
 from ...methods.causal.interchange import Interchange
@@ -60,7 +60,7 @@ def measure(
     A direction is found on the distinct states at the step and the source's part along it put into the base's state.
     Metrics, one value for each kind of direction (`signal`): `direction_score` = (IIA - IIA of no patch) / (IIA of
     the whole state - IIA of no patch), `direction_iia`, `direction_shift` of the expected answer, and
-    `direction_off_support`, the median distance of what was put in from the states that occur, in spacings of the
+    `direction_off_support`, the median distance of patched states from the states that occur, in spacings of the
     concept. `unit_score`, `unit_iia`, `unit_shift`, `unit_off_support`: the same of each unit (`units`), all numbers
     of a state that are its own. `best_unit_score`: the largest score of a unit.
 
@@ -168,7 +168,7 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
                     markerfacecolor="none" if hollow else look.color,
                     markersize=4.5,
                 )
-        ax.plot([], [], look.marker, color=look.color, markersize=5, label=subject)
+        ax.plot([], [], look.marker, color=look.color, markersize=5, label=role_name(subject))
     if threshold is not None:
         ax.plot([-0.45, 0.45], [threshold] * 2, color="black", linewidth=1)
     ax.axhline(0, color="black", linewidth=0.8, linestyle=":", zorder=0)

@@ -9,7 +9,7 @@ of the most frequent right answer, over all sequences. `own_accuracy`: nothing e
 LEACE; `erased_rank`, its rank fitted on all prefixes; `in_sample_erased_accuracy`, fitted and scored on all.
 `scalar_erased_accuracy`: LEACE of the number, which leaves what is curved. `shuffled_accuracy`: one-hot LEACE of
 labels in another order, the mean of 20. `projected_accuracy`: the subspace that an alignment search finds, the
-mean put in; `random_projected_accuracy`, the mean of 50 random ones. `erased_excess`, `shuffled_excess` and
+mean in its place; `random_projected_accuracy`, the mean of 50 random ones. `erased_excess`, `shuffled_excess` and
 `projected_excess`: how far these lie above the floor, 0 for those below it.
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.decomposition.algebra import kept_to_the_end
 from ...methods.decomposition.contexts import RowPairs, changed_at
 from ...methods.decomposition.gates import gate_table, gates_of, input_places, with_constant_gates
@@ -139,7 +139,7 @@ def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         steps = [int(step) for step in table.columns]
         if len(table) > 1:
             ax.plot(steps, table.to_numpy(float).T, color=look.color, linewidth=0.7, alpha=0.5)
-        ax.plot(steps, table.median().to_numpy(float), **look.line(), markersize=5, label=subject)
+        ax.plot(steps, table.median().to_numpy(float), **look.line(), markersize=5, label=role_name(subject))
     ax.set_ylim(0, None)
     ax.set_xlabel("step at which it was written")
     ax.set_ylabel("left of it at the end")

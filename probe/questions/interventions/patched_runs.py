@@ -14,14 +14,14 @@ from ...hooks.record import record
 from ...methods.outputs import per_row
 from ...recurrent.signals import Signal
 
-#: What is put in, in the order of drawing. A cell state has the hidden state that it makes beside it, or the base's.
+#: What is patched, in the order of drawing. A cell state has the hidden state that it makes beside it, or the base's.
 PARTS = ("none", "cell_state_alone", "cell_state", "hidden_state", "whole_state")
 #: The same for a cell whose state is the hidden state.
 PARTS_OF_ONE = ("none", "whole_state")
 
 
 class PatchedRuns:
-    """A model's bare run over a batch, from which states are taken and into which they are put.
+    """A model's clean run over a batch, from which states are taken and into which they are patched.
 
     Args:
         model: any model with recurrent layers.
@@ -47,7 +47,7 @@ class PatchedRuns:
         self.recording = record(model, x, layers=None if layer is None else [layer])
         self._read = {"answer(...)": answer, "expected(...)": expected}
         self.answers, self.expected = self._reads(self.recording.output)
-        #: What can be put in.
+        #: What can be patched.
         self.parts = PARTS if Signal.CELL_STATE in self.recording.initial else PARTS_OF_ONE
 
     def _reads(self, output: Any) -> tuple[Tensor, Tensor]:
@@ -85,7 +85,7 @@ class PatchedRuns:
 
     @torch.no_grad()
     def spliced(self, step: int, sources: Tensor) -> Tensor:
-        """Return the bare model's answers on the source's prefix followed by the base's suffix."""
+        """Return the answers of a clean run on the source's prefix followed by the base's suffix."""
         return self._reads(self.model(splice(self.x[sources], self.x, step)))[0]
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.causal.interchange import Interchange
 from ...methods.causal.pairs import MOST_PAIRS, Pairs, Put, all_pairs, cell_with_its_hidden, columns, whole
 from ...methods.causal.support import OffSupport
@@ -64,7 +64,7 @@ def measure(
     most: int = MOST_PAIRS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return how answers follow the part of the state that is put in.
+    """Return how answers follow the part of the state that is patched.
 
     Parts (`signal`) of an LSTM's state: `cell_state` with the hidden state that it makes, o tanh(c), o the base's;
     `cell_state_alone` beside the base's hidden state; `hidden_state`; `whole_state`; `none`. Another cell's state is
@@ -234,8 +234,8 @@ class Example:
         step: at which step.
         before: the base's answer.
         of_source: the source's answer.
-        after_cell: the base's answer with the source's cell state put in at the step.
-        after_whole: the base's answer with cell and hidden state put in.
+        after_cell: the base's answer with the source's cell state patched at the step.
+        after_whole: the base's answer with cell and hidden state patched.
         of_spliced: the bare answer to the source's prefix followed by the base's suffix.
         target: what it should be.
     """
@@ -340,7 +340,7 @@ def draw_grid(frame: pd.DataFrame, *, metric: str = "interchange_accuracy") -> F
     figure, axes = new_figure(len(subjects), height=3.2, sharey=True)
     for subject, ax in zip(subjects, axes[0], strict=True):
         draw(frame, subject=subject, metric=metric, ax=ax)
-        ax.set_title(subject)
+        ax.set_title(role_name(subject))
         if ax is not axes[0, 0]:
             ax.set_ylabel("")
     handles, names = axes[0, 0].get_legend_handles_labels()

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.decomposition.contexts import RowPairs, changed_at
 from ...methods.decomposition.shapley import participation, pooled_shares
 from ...methods.decomposition.units import unit_table
@@ -58,7 +58,7 @@ def measure(
         answer: from a model's output to answers, (batch).
         expected: from a model's output to expected answers, (batch).
         layer: the layer's name, or None for the only one.
-        step: after which step the units are put in.
+        step: after which step the units are patched.
         changed: at which step base and source differ; None for two before `step`.
         pairs: rows of bases and of their sources; None takes all that differ at `changed` alone, and whose source
             has more of the concept.
@@ -146,7 +146,7 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
                 ax.plot(places, values, color=look.color, linewidth=0.7, alpha=alpha, rasterized=pixels)
         common = min(len(values) for values in ranked)
         median = np.median([values[:common] for values in ranked], axis=0)
-        ax.plot(range(1, common + 1), median, **look.line(), markersize=5, label=subject)
+        ax.plot(range(1, common + 1), median, **look.line(), markersize=5, label=role_name(subject))
     if threshold is not None:
         ax.axhline(threshold, color="black", linewidth=1, zorder=0)
     ax.axhline(0, color="black", linewidth=0.6, zorder=0)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.probing.prefixes import StepStates, states_by_step
 from ...plots.lines import draw_median_line
 from ...plots.style import axes_or_new, new_figure, role_style
@@ -139,7 +139,7 @@ def draw(
                 marker=look.marker,
                 markersize=4.5,
                 markerfacecolor="none" if metric == "mean_where_false" else look.color,
-                label=f"{subject}, {name}" if name else str(subject),
+                label=", ".join(filter(None, (role_name(subject), name))),
             )
     ax.set_ylim(0, 1)
     ax.set_xlabel("step")
@@ -186,7 +186,7 @@ def draw_saturation(frame: pd.DataFrame, *, signal: str = Signal.FORGET_GATE, ax
             color=look.color,
             markersize=4,
             alpha=0.6,
-            label=str(subject),
+            label=role_name(subject),
         )
     ax.plot([0, 1], [1, 0], color="black", linewidth=0.8, zorder=0)
     ax.set_xlabel("share of values nearly open")

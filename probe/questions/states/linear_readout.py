@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...evidence.intervals import median_interval
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from ...methods.probing.linear import fit_linear, held_out_score, r_squared
 from ...methods.probing.prefixes import Pooled, StepStates, check_aligned, pool, states_by_step
@@ -144,7 +144,7 @@ def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | Non
         grey = {"color": "#7d828c", "linestyle": look.linestyle, "marker": look.marker}
         ax.plot(in_sample.index.to_numpy(int), in_sample.to_numpy(), alpha=0.6, **grey)
         steps = np.array([int(str(step)) for step, _ in held_out])
-        ax.plot(steps, held_out.median().to_numpy(), label=subject, **look.line())
+        ax.plot(steps, held_out.median().to_numpy(), label=role_name(subject), **look.line())
         intervals = [median_interval(list(values)) for _, values in held_out]
         if all(interval is not None for interval in intervals):
             low, high = np.array(intervals).T

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.decomposition.noise import noisy_accuracy
 from ...methods.machines import Machine
 from ...methods.probing.prefixes import check_aligned
@@ -97,7 +97,7 @@ def draw(frame: pd.DataFrame, *, dose: float | None = None, ax: Axes | None = No
         at = table.columns.to_numpy(float)
         if len(table) > 1:
             ax.plot(at, table.to_numpy(float).T, color=look.color, linewidth=0.7, alpha=0.5)
-        ax.plot(at, np.median(table.to_numpy(float), axis=0), **look.line(), markersize=5, label=subject)
+        ax.plot(at, np.median(table.to_numpy(float), axis=0), **look.line(), markersize=5, label=role_name(subject))
     if dose is not None:
         ax.axvline(dose, color="black", linewidth=1, zorder=0)
     ax.set_xscale("log")

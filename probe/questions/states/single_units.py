@@ -111,7 +111,7 @@ def _measure_one(
 
 
 def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the three readings of "one unit holds it", every network a dot, twins and planted networks beside.
+    """Draw the three readings of "one unit holds it", every network a dot, its controls and planted networks beside.
 
     Args:
         frame: what `measure` returned.

@@ -13,7 +13,7 @@ from .counter import Counter
 from .data import Strings
 
 
-class Readout(nn.Module):
+class FittedHead(nn.Module):
     """A recurrent layer whose last hidden state one line turns into a number: y = v . h + b.
 
     `models.counter.answer` rounds it to the nearest count, `expected_answer` takes it as it is.
@@ -46,15 +46,15 @@ class Readout(nn.Module):
 
 
 @torch.no_grad()
-def readout_twin(untrained: Counter, strings: Strings) -> Readout:
-    """Return the twin of an untrained network: its recurrent weights untouched, its head a least-squares line.
+def fit_head(untrained: Counter, strings: Strings) -> FittedHead:
+    """Return a network before training with a fitted head: its recurrent weights untouched, a least-squares line.
 
     Args:
         untrained: the network before training; its own random head is not used.
-        strings: what its trained twin was trained on; the state is read after each string's own last step.
+        strings: what it was trained on afterwards; the state is read after each string's own last step.
 
     Returns:
-        The twin in evaluation mode, with the weights' type; the line is fitted in float64.
+        The control in evaluation mode, with the weights' type; the line is fitted in float64.
 
     Reference:
         docs/science.md, "Definitions", controls: y = v . h_10 + b by least squares on the 500 training strings.
@@ -65,7 +65,7 @@ def readout_twin(untrained: Counter, strings: Strings) -> Readout:
     # numpy, not torch.linalg: the latter differs between identical processes.
     columns = np.column_stack([states, np.ones(len(states))])
     line = np.linalg.lstsq(columns, strings.last_labels.numpy().astype(float), rcond=None)[0]
-    twin = Readout(untrained.layer, untrained.cell)
-    twin.head.weight.copy_(torch.as_tensor(line[:-1]))
-    twin.head.bias.copy_(torch.as_tensor(line[-1:]))
-    return twin.to(untrained.head.weight.dtype).eval()
+    control = FittedHead(untrained.layer, untrained.cell)
+    control.head.weight.copy_(torch.as_tensor(line[:-1]))
+    control.head.bias.copy_(torch.as_tensor(line[-1:]))
+    return control.to(untrained.head.weight.dtype).eval()
