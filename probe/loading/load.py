@@ -28,7 +28,7 @@ from .layouts import converted, keras_layers, onnx_nodes, tf1_graph
 from .rare import gate_objects
 from .rare.object_pickles import Objects
 from .reading import ERRORS, Contents, listed
-from .registry import finders
+from .registry import layouts
 from .unusable import check_usable
 
 #: The most bytes that loading a file may take at its peak, unless more are asked for.
@@ -207,7 +207,7 @@ def _found(
     facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
     tensors = {new: contents.tensors[old] for new, old in called.items()}
     found: list[Found] = []
-    for find in finders(facts):
+    for find in layouts(facts):
         own = _asked(find, tensors, choices)
         # An array belongs to one layer: torch's `lstm_cell.weight_ih` has a name that TensorFlow's cells could have.
         used = {name for one in own for name in one.arrays}

@@ -23,7 +23,7 @@ from ..recurrent.cells import narrow
 from ..recurrent.cells.cell import HIDDEN, Cell
 from ..recurrent.cells.lstm import LSTMCell
 from ..recurrent.layers import Layer, find_layers, own_forward, whole_module
-from ..recurrent.runs import Run, check, open_call
+from ..recurrent.runs import Run, check, reconstruct
 from ..recurrent.signals import Signal
 from .outputs import per_row
 from .probing.prefixes import grouped_prefixes
@@ -326,7 +326,7 @@ def _natural(model: nn.Module, layer: Layer, x: Tensor) -> tuple[Run, Any]:
     runs: list[Run] = []
 
     def hook(_module: nn.Module, arguments: Any, keywords: Any, output: Any) -> None:
-        runs.append(open_call(whole_module(layer), arguments, keywords, output))
+        runs.append(reconstruct(whole_module(layer), arguments, keywords, output))
 
     handle = layer.module.register_forward_hook(hook, with_kwargs=True, prepend=True)
     try:

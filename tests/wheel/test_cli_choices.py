@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from probe.studies.study_file import CHOICES
 from torch import Tensor, nn
 
 import probe
 from probe import ProbeError
 from probe.command_line.main import Choices, run
 from probe.command_line.network_files import record_file
+from probe.studies.study_file import CHOICES
 
 LSTM = {"cell/basic_lstm_cell/kernel": (5, 12), "cell/basic_lstm_cell/bias": (12,)}
 

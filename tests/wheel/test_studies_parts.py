@@ -15,7 +15,7 @@ import probe
 from probe import Checkpoint, Concept, ProbeError, Readout, Study
 from probe.loading.checkpoint import Source
 from probe.loading.modules import BothWays, Masked
-from probe.loading.named_network import Held
+from probe.loading.named_network import NamedNetwork
 from probe.methods.probing.prefixes import distinct_prefixes
 from probe.recurrent.layers import find_layers
 from probe.studies.definition.concepts import resolve
@@ -252,7 +252,7 @@ def test_a_layer_that_a_wrapper_turns_is_recorded_in_the_inputs_order(kind: Any,
     )
     x, lengths = torch.randn(6, 5, 2), np.array([5, 3, 1, 3, 5, 2] if ragged else [5] * 6)
     valid = torch.as_tensor(np.arange(5) < lengths[:, None])
-    model = Held("rnn", BothWays(forward, backward, merge="sum"))
+    model = NamedNetwork("rnn", BothWays(forward, backward, merge="sum"))
     names = {"rnn.forward_module[0]": "[0]", "rnn.backward_module[0].reverse": "[0].reverse"}
     for own, of_torch in names.items():
         for signal in find_layers(model, [own])[0].signals:

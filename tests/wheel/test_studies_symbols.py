@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from known_studies import SYMBOLS, Brackets, brackets, depth, language_model, one_hot, quoted, texts
-from probe.studies.study_file import read_study
 from safetensors.torch import save_file
 from studied import bits, planted, report_of, study_of
 from torch import nn
@@ -21,6 +20,7 @@ from probe.studies.definition.identity import parts
 from probe.studies.definition.prepared import prepare
 from probe.studies.page import _explorer
 from probe.studies.questions import resting
+from probe.studies.study_file import read_study
 
 
 def shown(study: Study) -> dict[str, Any]:

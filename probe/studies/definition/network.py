@@ -15,7 +15,7 @@ from ...errors import ProbeError
 from ...loading.checkpoint import Checkpoint
 from ...loading.load import load
 from ...loading.modules import Masked, without_mask
-from ...loading.named_network import held
+from ...loading.named_network import named_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def open_network(network: Any, name: str | None, *, lengths_said: bool = False) 
     }
     card = {what: value for what, value in card.items() if value}
     called = chosen or type(module).__name__
-    model = held(chosen, without_mask(module, lengths_said=lengths_said))
+    model = named_network(chosen, without_mask(module, lengths_said=lengths_said))
     return Opened(model, called, found.tensors, card, found.source.framework, found.source.format)
 
 

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from ...errors import ProbeError
 from ...hooks.record import record
-from ...loading.named_network import Held
+from ...loading.named_network import NamedNetwork
 from ...recording.recording import LayerRecording, Recording
 from ...recurrent.layers import Layer, find_layers
 from ...recurrent.signals import Signal
@@ -159,7 +159,7 @@ def _from_end(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, sign
 def packed(model: nn.Module, x: Tensor, lengths: np.ndarray) -> object:
     """Return inputs as a model is called with them: packed where lengths differ and it is torch's own module."""
     inner = model
-    while isinstance(inner, Held):
+    while isinstance(inner, NamedNetwork):
         (inner,) = inner.children()
     if not isinstance(inner, nn.RNNBase) or not (lengths < x.shape[1]).any():
         return x
