@@ -102,12 +102,12 @@ def test_a_study_is_told_in_its_own_words(file: Path, capsys: pytest.CaptureFixt
         ({"inputs": 'file = "x.npy"\nsymbols = "abc"'}, "In the study's file: symbols = ..., under [inputs]."),
         ({"inputs": 'file = "x.npy"\nvalid = "f.py:never"'}, "valid says that sequence 0 of the inputs cannot occur"),
         (
-            {"readout": 'concept = "c"\nfunction = "f.py:head"\nexchange_step = 3'},
-            "exchange_step = ..., under [readout].",
+            {"readout": 'concept = "c"\nfunction = "f.py:head"\ninterchange_step = 3'},
+            "interchange_step = ..., under [readout].",
         ),
         (
-            {"readout": 'concept = "c"\nfunction = "f.py:head"\nexchange_step = -3'},
-            "exchange_step = ..., under [readout].",
+            {"readout": 'concept = "c"\nfunction = "f.py:head"\ninterchange_step = -3'},
+            "interchange_step = ..., under [readout].",
         ),
     ],
 )

@@ -91,7 +91,7 @@ def _readout(prepared: Prepared) -> list[Any]:
         read.name,
         scores.numpy(),
         combine,
-        readout.exchange_step,
+        readout.interchange_step,
     ]
 
 

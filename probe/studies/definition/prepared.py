@@ -148,18 +148,18 @@ def _allows(study: Study, x: np.ndarray, where: str) -> bool:
 def _check_exchange(study: Study, concepts: dict[str, Known], lengths: np.ndarray) -> None:
     """Raise where states cannot be exchanged after the step that the readout names."""
     readout = study.readout
-    if readout is None or readout.exchange_step is None:
+    if readout is None or readout.interchange_step is None:
         return
-    step, long = readout.exchange_step, int((lengths >= -readout.exchange_step).sum())
+    step, long = readout.interchange_step, int((lengths >= -readout.interchange_step).sum())
     if long < LEAST_SEQUENCES:
         raise ProbeError(
-            f"exchange_step={step}: {several(long, 'sequence')} have so many steps; at least {LEAST_SEQUENCES} must. "
-            f"The longest has {lengths.max()}."
+            f"interchange_step={step}: {several(long, 'sequence')} have so many steps; at least {LEAST_SEQUENCES} "
+            f"must. The longest has {lengths.max()}."
         )
     if step < -1 and concepts[readout.concept].function is None and readout.combine is None:
         raise ProbeError(
-            f"exchange_step={step}: nothing says what becomes of {readout.concept!r} when more is read, as it was "
-            "given as an array. Give combine, or the concept as a function, or exchange_step=-1."
+            f"interchange_step={step}: nothing says what becomes of {readout.concept!r} when more is read, as it was "
+            "given as an array. Give combine, or the concept as a function, or interchange_step=-1."
         )
 
 

@@ -51,8 +51,8 @@ class Readout:
         combine: what the answer should be where the state of another sequence is put in, of a concept that is an
             array: `added` (source + whole base - base so far), `replaced` (the source's), or a function
             (source so far, base so far, whole base) -> answers, arrays each. A concept that is a function needs none.
-        exchange_step: after which step states are exchanged, from each sequence's end: -1 is the last step, -4 leaves
-            three steps to read. None takes the middle of what is run.
+        interchange_step: the step after which states are patched, counted from each sequence's end: -1 is the last
+            step, -4 leaves three steps to read. None takes the middle of the steps that are run.
     """
 
     concept: str
@@ -64,7 +64,7 @@ class Readout:
     answers: Sequence[Any] | None = None
     layer: str | None = None
     combine: Any = None
-    exchange_step: Any = None
+    interchange_step: Any = None
 
     def __post_init__(self) -> None:
         if (self.weight is None) == (self.function is None):
@@ -75,11 +75,11 @@ class Readout:
             raise ProbeError(f"transposed={self.transposed!r} must be True or False, and speaks of weight.")
         if self.kind is not None and self.kind not in KINDS:
             raise ProbeError(unknown("kind of readout", self.kind, KINDS))
-        step = self.exchange_step
+        step = self.interchange_step
         if step is not None and (isinstance(step, bool) or not isinstance(step, int) or step >= 0):
             raise ProbeError(
-                f"exchange_step={step!r} must be a whole number below 0, counted from each sequence's end: -1 is its "
-                "last step."
+                f"interchange_step={step!r} must be a whole number below 0, counted from each sequence's end: -1 is "
+                "its last step."
             )
         if isinstance(self.combine, str) and self.combine not in COMBINES:
             raise ProbeError(unknown("combine", self.combine, COMBINES) + " A function is allowed as well.")
