@@ -225,7 +225,7 @@ def test_a_step_that_cannot_be_is_refused() -> None:
         _ = prepare(study_of(planted(), readout=readout))
     readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-2)
     values = np.cumsum(bits()[:, :, 0], axis=1)
-    with pytest.raises(ProbeError, match=r"interchange_step=-2: nothing says what becomes of 'ones'"):
+    with pytest.raises(ProbeError, match=r"interchange_step=-2: nothing says how 'ones' changes"):
         _ = prepare(study_of(planted(), readout=readout, concepts={"ones": values}))
 
 
