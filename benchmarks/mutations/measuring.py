@@ -186,22 +186,22 @@ MACHINES: tuple[Mutation, ...] = (
     *of(
         "probe.studies.sampling.fits",
         "tests/wheel/test_studies_rare.py::test_the_score_of_a_category_does_not_depend_on_how_rare_it_is",
-        ("studies: a rare category weighs less in the fit", "told_categories", '"balanced"', "None"),
+        ("studies: a rare category weighs less in the fit", "predict_categories", '"balanced"', "None"),
     ),
     *of(
         "probe.studies.sampling.splices",
-        "tests/wheel/test_studies_splices.py::test_what_is_exchanged_is_what_the_module_answers_to_the_splice",
+        "tests/wheel/test_studies_splices.py::test_what_is_interchanged_is_what_the_module_answers_to_the_splice",
         ("studies: a splice one step off", "inputs", "to_come < left", "to_come <= left"),
     ),
     *of(
         "probe.studies.sampling.splices",
         "tests/wheel/test_studies_splices.py::test_the_scale_ends_at_the_networks_own_answers",
-        ("studies: pairs that the network answers wrong count", "exchanged", "_only(rest, right)", "rest"),
+        ("studies: pairs that the network answers wrong count", "spliced_pairs", "_only(rest, right)", "rest"),
     ),
     *of(
         "probe.studies.sampling.random_weights",
-        "tests/wheel/test_studies_parts.py::test_shuffled_twins_keep_each_gates_numbers_and_fresh_ones_torchs_bounds",
-        ("studies: a twin's gates are mixed", "_shuffle", "parameter.split(units)", "(parameter,)"),
+        "tests/wheel/test_studies_parts.py::test_shuffled_weights_keep_each_gates_numbers_and_fresh_ones_torchs_bounds",
+        ("studies: the gates of shuffled weights are mixed", "_shuffle", "parameter.split(units)", "(parameter,)"),
     ),
     *of(
         "models.planted.counting",

@@ -144,7 +144,7 @@ RUNS: tuple[Mutation, ...] = (
     *of(
         "probe.recurrent.runs",
         "tests/wheel/test_layers_of_every_kind.py",
-        ("traces: a reverse layer reads forwards", "open_call", "own_order(x, layer, call.lengths)", "x"),
+        ("traces: a reverse layer reads forwards", "reconstruct", "own_order(x, layer, call.lengths)", "x"),
     ),
     *of(
         "probe.recurrent.calls",
@@ -184,17 +184,17 @@ RUNS: tuple[Mutation, ...] = (
     *of(
         "probe.recurrent.engine",
         "tests/wheel/test_edits.py::test_a_later_edit_starts_from_the_earlier_ones_run",
-        ("engine: a second edit starts from the natural run", "rerun", "step != steps[0]", "False"),
+        ("engine: a second edit starts from the clean run", "rerun", "step != steps[0]", "False"),
     ),
     *of(
         "probe.recurrent.engine",
         "tests/wheel/test_edit_kinds.py",
-        ("engine: resumes from the first state", "rerun", "natural.before(steps[0])", "natural.initial"),
+        ("engine: resumes from the first state", "rerun", "clean.before(steps[0])", "clean.initial"),
     ),
     *of(
         "probe.recurrent.engine",
         "tests/wheel/test_edit_gradients.py",
-        ("engine: the natural run's gradient", "_SameValue.backward", "(None, gradients[0])", "(gradients[0], None)"),
+        ("engine: the clean run's gradient", "_SameValue.backward", "(None, gradients[0])", "(gradients[0], None)"),
     ),
     *of(
         "probe.edits.resolve",
@@ -309,7 +309,7 @@ LOADING: tuple[Mutation, ...] = (
         "tests/repo/test_loading_onnx.py",
         (
             "onnx: linear_before_reset turned round",
-            "_plan",
+            "_spec",
             'node.given.get("linear_before_reset", 0)',
             'not node.given.get("linear_before_reset", 0)',
         ),

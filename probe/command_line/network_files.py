@@ -20,7 +20,7 @@ from ..loading.checkpoint import Checkpoint
 from ..loading.choices import Open
 from ..loading.load import load
 from ..loading.modules import without_mask
-from ..loading.named_network import held
+from ..loading.named_network import named_network
 from ..recording.recording import as_array
 from ..recurrent.inspection import inspect
 from ..storage.files import write_atomically
@@ -45,7 +45,8 @@ def describe_networks(found: Checkpoint, left_open: Sequence[Open]) -> dict[str,
     described = []
     for name, module in found.recurrent.items():
         layers = [
-            {**vars(layer), "signals": list(map(str, layer.signals))} for layer in inspect(held(name, module)).layers
+            {**vars(layer), "signals": list(map(str, layer.signals))}
+            for layer in inspect(named_network(name, module)).layers
         ]
         described.append(
             {
@@ -77,7 +78,7 @@ def networks_text(found: Checkpoint, left_open: Sequence[Open]) -> str:
         layout, order = source.layouts.get(name, ""), source.gate_orders.get(name, "")
         told = (f", from {layout}" if layout else "") + (f", gates {order}" if layout and order else "")
         lines.append(f"{name + ': ' if name else ''}{type(module).__name__}, {_dtype(module)}{told}")
-        lines += [f"  {layer}" for layer in inspect(held(name, module)).layers]
+        lines += [f"  {layer}" for layer in inspect(named_network(name, module)).layers]
     lines += [f"chosen: {sentence}" for sentence in source.chosen]
     lines += [f"assumed: {sentence}" for sentence in source.assumed]
     lines += [f"open: {one} At the command line: {one.option}." for one in left_open]
@@ -132,7 +133,7 @@ def record_file(
     check_out(out, [path for path in (file, inputs, lengths) if path is not None], overwrite=overwrite)
     name, module = load(file, **given).choose(network)
     module = without_mask(module, lengths_said=lengths is not None or inputs.suffix.lower() == ".csv")
-    model = held(name, module)
+    model = named_network(name, module)
     x, ends = _inputs(inputs, key, lengths, inspect(model).layers[0].inputs)
     read: Any = torch.from_numpy(x).to(next(module.parameters()).dtype)
     if ends is not None:

@@ -14,7 +14,7 @@ from ..errors import ProbeError
 from ..loading.checkpoint import Checkpoint
 from ..loading.choices import Open
 from ..loading.load import survey
-from ..loading.named_network import held
+from ..loading.named_network import named_network
 from ..recurrent.inspection import inspect
 from ..storage.files import write_atomically
 from ..studies.definition.readouts import KERNELS
@@ -63,7 +63,7 @@ def text(path: Path, out: Path, given: Mapping[str, Any]) -> str:
     found, left_open = survey(path, given)
     relative = Path(os.path.relpath(path.resolve(), out.resolve().parent)).as_posix()
     first = next(iter(found.recurrent))
-    layers = inspect(held(first, found.recurrent[first])).layers
+    layers = inspect(named_network(first, found.recurrent[first])).layers
     features, top = layers[0].inputs, layers[-1]
     units = top.projected or top.units
     lines = [
@@ -97,8 +97,8 @@ def text(path: Path, out: Path, given: Mapping[str, Any]) -> str:
         "# [readout]",
         '# concept = "NAME"         # whose value at the last step is the right answer',
         *_head(found, units),
-        '# combine = "added"        # of a concept that is an array: what exchanged states add; or "replaced"',
-        "# exchange_step = -4       # after which step states are exchanged, -1 the last; else in the middle",
+        '# combine = "added"        # the right answer after a patch, if the concept is an array; or "replaced"',
+        "# interchange_step = -4    # after which step states are patched, -1 the last; else in the middle",
         "",
         "# [programs]               # what it might compute instead: one sequence (a tuple of steps) -> an answer",
         '# rival = "study.py:rival"',
@@ -121,7 +121,7 @@ def _networks(found: Checkpoint) -> list[str]:
     lines = [f"# {found.source}. Networks in it:"]
     for name, module in found.recurrent.items():
         lines.append(f"#   {name or '(saved alone)'}: {type(module).__name__}")
-        lines += [f"#     {layer}" for layer in inspect(held(name, module)).layers]
+        lines += [f"#     {layer}" for layer in inspect(named_network(name, module)).layers]
     first = _quoted(next(iter(found.recurrent)))
     one = len(found.recurrent) == 1
     return [*lines, f"# name = {first}" if one else f"name = {first}   # FILL IN which of them"]

@@ -138,7 +138,7 @@ class Collector(Session):
         time, batch, inputs = call.x.shape
         if _BY_UNIT * time * batch * len(layers) * (layers[0].units + inputs) * (1 + earlier) < memory.ASK_FROM:
             return
-        asked = memory.Asked(
+        request = memory.Request(
             {layer: options.keep[layer] for layer in wanted},
             None if options.steps is None or wanted[0].is_cell else len(options.steps),
             options.dtype,
@@ -147,7 +147,7 @@ class Collector(Session):
             self._differentiates,
             memory.first_steps(edits, call),
         )
-        memory.check_fits(layers, call, asked, earlier=earlier)
+        memory.check_fits(layers, call, request, earlier=earlier)
 
     def _take(self, layer: Layer, number: int, run: Run, taps: Mapping[Signal, Tensor]) -> None:
         trace = run.traces[layer.place]
@@ -272,7 +272,7 @@ def _tapped(
     tapped = dict(visit.changes)
     time, batch = visit.call.x.shape[:2]
     for layer in wanted:
-        trace = visit.natural.traces[layer.place]
+        trace = visit.clean.traces[layer.place]
         taps[layer] = {
             signal: trace.h.new_zeros(time, batch, trace.cell.size(signal)).requires_grad_() for signal in keep[layer]
         }

@@ -74,7 +74,7 @@ class _Intervention(Session):
             visit.tolerances.add(self._tolerance)
         self._acted += [(edit, step) for _, edit in active]
         self._ever |= {id(edit) for _, edit in active}
-        return [(layer, place(edit, layer, visit.natural, step)) for layer, edit in active]
+        return [(layer, place(edit, layer, visit.clean, step)) for layer, edit in active]
 
     def end(self, output: Any) -> None:
         """Note that a forward pass of the model has returned."""

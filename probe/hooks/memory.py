@@ -1,6 +1,6 @@
-"""How much memory a recording will take at most, and how much there is: asked before a layer runs.
+"""How much memory a recording will take at most, and how much there is: computed before a layer runs.
 
-The terms of `peak` follow what is held at once while a call is opened (`collecting.py`, `traces.py`, `engine.py`,
+The terms of `peak` follow what is held at once while a call is reconstructed (`collector.py`, `runs.py`, `engine.py`,
 `cells/cell.py`); tests/wheel/test_memory.py measures them in processes of their own. n stands for one number for each
 step and row.
 """
@@ -23,7 +23,7 @@ from ..recurrent.cells.lstm import PREACTIVATIONS, LSTMCell
 from ..recurrent.layers import Layer, OwnModule, directions, levels
 from ..recurrent.signals import Signal
 
-#: From how many bytes on the system is asked: what is small is not worth it.
+#: Below this many bytes the free memory is not looked up.
 ASK_FROM = 50_000_000
 #: What a cgroup without a limit says, or more.
 _UNLIMITED = 2**60
@@ -48,8 +48,8 @@ _VERSION_2 = _Names(("memory.max", "memory.high"), "memory.current", ("inactive_
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is asked of a recording, as far as it decides how much memory that takes.
+class Request:
+    """What a recording is to keep, as far as it decides how much memory that takes.
 
     Attributes:
         keep: the signals kept of each layer.
@@ -70,24 +70,24 @@ class Asked:
     edited: Mapping[Layer, int] = field(default_factory=dict)
 
 
-def check_fits(layers: Sequence[Layer], call: Call, asked: Asked, *, earlier: int = 0) -> None:
-    """Raise where opening a call would take more memory than there is.
+def check_fits(layers: Sequence[Layer], call: Call, request: Request, *, earlier: int = 0) -> None:
+    """Raise where reconstructing a call would take more memory than there is.
 
     Args:
         layers: every layer of the module called.
         call: what it was given.
-        asked: what is recorded.
+        request: what is to be recorded.
         earlier: of a cell in a loop, how many steps of its sequence are kept already.
 
     Raises:
         ProbeError: it would not fit; the message names both numbers and what takes less.
     """
-    for device, needed in peak(layers, call, asked, earlier=earlier).items():
+    for device, needed in peak(layers, call, request, earlier=earlier).items():
         available = free(device) if needed > ASK_FROM else None
         if available is not None and needed > available:
             raise ProbeError(
                 f"The recording would take about {needed / 1e9:.1f} GB on {device} and {available / 1e9:.1f} GB are "
-                f"free. {_advice(asked)}"
+                f"free. {_advice(request)}"
             )
 
 
@@ -104,57 +104,57 @@ def first_steps(edits: Mapping[Layer, Sequence[Edit]], call: Call) -> dict[Layer
     return found
 
 
-def _advice(asked: Asked) -> str:
-    if asked.differentiate:
+def _advice(request: Request) -> str:
+    if request.differentiate:
         return "Record fewer rows at a time, or fewer layers and signals with layers= and signals=."
-    if asked.edited:
+    if request.edited:
         return "Record fewer rows at a time: an edited run holds every signal of each layer that it reaches."
     return "Keep less with signals= or layers=, record fewer rows at a time, or stream to disk with out=."
 
 
-def peak(layers: Sequence[Layer], call: Call, asked: Asked, *, earlier: int = 0) -> dict[torch.device, int]:
+def peak(layers: Sequence[Layer], call: Call, request: Request, *, earlier: int = 0) -> dict[torch.device, int]:
     """Return how many bytes more than before a recorded call holds at most, the module's own run among them.
 
     Args:
         layers: every layer of the module called.
         call: what it was given.
-        asked: what is recorded.
+        request: what is to be recorded.
         earlier: of a cell in a loop, how many steps of its sequence are kept already. At the end they are joined, and
             so are, by most models, the hidden states.
     """
     run = call.x.device
-    kept = run if asked.device is None else torch.device(asked.device)
-    held = _Held(layers, call, asked)
+    kept = run if request.device is None else torch.device(request.device)
+    sizes = _Sizes(layers, call, request)
     if layers[0].is_cell:
-        kept_now, hidden = held.kept(layers[0], 1), held.hidden(layers[0])
-        working = held.every(layers[0]) + 3 * held.gates(layers[0])
-        if asked.differentiate:
-            working = int(_IN_LOOP * held.graph(layers[0]))
+        kept_now, hidden = sizes.kept(layers[0], 1), sizes.hidden(layers[0])
+        working = sizes.every(layers[0]) + 3 * sizes.gates(layers[0])
+        if request.differentiate:
+            working = int(_IN_LOOP * sizes.graph(layers[0]))
         needed = [(run, working + (1 + earlier) * hidden), (kept, (2 + earlier) * kept_now)]
-    elif asked.differentiate:
-        needed = [(run, held.differentiated()), (kept, held.beside_graphs(apart=run != kept))]
+    elif request.differentiate:
+        needed = [(run, sizes.differentiated()), (kept, sizes.beside_graphs(apart=run != kept))]
     else:
-        needed = [(run, held.opened(apart=run != kept)), (kept, held.all_kept() if run != kept else 0)]
+        needed = [(run, sizes.opened(apart=run != kept)), (kept, sizes.all_kept() if run != kept else 0)]
     total: dict[torch.device, int] = {}
     for device, size in needed:
         total[device] = total.get(device, 0) + size
     return {device: size for device, size in total.items() if size}
 
 
-class _Held:
+class _Sizes:
     """Sizes in bytes of what one call holds."""
 
-    def __init__(self, layers: Sequence[Layer], call: Call, asked: Asked) -> None:
-        self.layers, self.call, self.asked = layers, call, asked
+    def __init__(self, layers: Sequence[Layer], call: Call, request: Request) -> None:
+        self.layers, self.call, self.request = layers, call, request
         self.time, self.rows = call.x.shape[:2]
         self.number = call.x.element_size()
-        self.kept_number = (asked.dtype or call.x.dtype).itemsize
+        self.kept_number = (request.dtype or call.x.dtype).itemsize
         self.ways, self.levels = directions(layers[0].module), levels(layers[0].module)
         # Values that are not left as they are opened are there twice for a while.
-        other = asked.dtype not in (None, call.x.dtype) or asked.steps is not None
+        other = request.dtype not in (None, call.x.dtype) or request.steps is not None
         self.packed = call.packed is not None
         self.copies = other or self.packed
-        self.free_running = not asked.check and not asked.edited
+        self.free_running = not request.check and not request.edited
 
     def n(self, numbers: int) -> int:
         """Return the bytes of so many numbers for each step and row, in the run's type."""
@@ -174,13 +174,13 @@ class _Held:
 
     def signals(self, layer: Layer, *, hidden: bool) -> int:
         """Return the bytes of the signals kept, before anything is chosen of them."""
-        wanted = self.asked.keep.get(layer, ())
+        wanted = self.request.keep.get(layer, ())
         return self.n(sum(layer.size(signal) for signal in wanted if hidden or signal != HIDDEN))
 
     def kept(self, layer: Layer, steps: int | None = None) -> int:
         """Return the bytes of the values kept in the end."""
-        count = (self.time if self.asked.steps is None else self.asked.steps) if steps is None else steps
-        numbers = sum(layer.size(signal) for signal in self.asked.keep.get(layer, ()))
+        count = (self.time if self.request.steps is None else self.request.steps) if steps is None else steps
+        numbers = sum(layer.size(signal) for signal in self.request.keep.get(layer, ()))
         return numbers * count * self.rows * self.kept_number
 
     def all_kept(self) -> int:
@@ -226,7 +226,7 @@ class _Held:
 
     def _of_layer(self, layer: Layer, *, apart: bool) -> tuple[int, int]:
         """Return how many bytes a layer takes while it is opened, and how many from then on."""
-        keep, edited = self.asked.keep.get(layer, ()), self.asked.edited
+        keep, edited = self.request.keep.get(layer, ()), self.request.edited
         converted = self.kept(layer) if self.copies and not apart else 0
         if layer in edited or layer.level > min((one.level for one in edited), default=self.levels):
             # All signals of the run as it was and of the changed one, whose pieces are put together.
@@ -244,7 +244,7 @@ class _Held:
 
     def _pieces(self, layer: Layer) -> int:
         """Return the bytes of a run step by step in Python, whose pieces are put together at the end."""
-        keep = set(self.asked.keep.get(layer, ()))
+        keep = set(self.request.keep.get(layer, ()))
         if not keep or (isinstance(layer.cell, LSTMCell) and layer.cell.plain and not keep & set(PREACTIVATIONS)):
             return 0
         return self.signals(layer, hidden=False) + 2 * self.gates(layer) - self.hidden(layer)

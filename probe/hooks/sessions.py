@@ -193,7 +193,7 @@ class Session:
         call = call if given is arguments and not keywords and call is not None and call.packed is None else None
         visit = Visit(self._whole[module], arguments, keywords, output, self._states.get(module), call=call)
         if module in self._free:
-            visit.natural = self._free.pop(module)
+            visit.clean = self._free.pop(module)
         return visit
 
     @contextmanager

@@ -19,7 +19,7 @@ from ..recurrent.calls import Call, drops_out, read_call, write_output
 from ..recurrent.engine import Changes, run_again
 from ..recurrent.layers import Layer, whole_module
 from ..recurrent.repeat import check_blocks, repeats, rows_of_block, tiled
-from ..recurrent.runs import Run, check, join, open_call
+from ..recurrent.runs import Run, check, join, reconstruct
 from .intervene import acts, counts, eager
 from .sessions import Session, sessions
 from .visits import Visit, refuse_own_forward
@@ -69,16 +69,14 @@ def sweep(
     placed = layers_for(model, listed)
     batch = batch_of(model, inputs, kwargs or {}, batch_axis)
     with torch.no_grad(), eager():
-        natural = _natural(model, batch, placed)
-        _check_calls(listed, placed, natural)
-        most = max(1, memory // max(1, natural.bytes))
+        clean = _clean_run(model, batch, placed)
+        _check_calls(listed, placed, clean)
+        most = max(1, memory // max(1, clean.bytes))
         turns = [range(start, min(start + most, len(listed))) for start in range(0, len(listed), most)]
-        pieces = [
-            _turn(model, batch, natural, [(listed[number], placed[number]) for number in turn]) for turn in turns
-        ]
+        pieces = [_turn(model, batch, clean, [(listed[number], placed[number]) for number in turn]) for turn in turns]
         result = map_tensors(lambda *parts: torch.cat(parts), *pieces)
         for number in dict.fromkeys((0, len(listed) - 1)):
-            alone = _turn(model, batch, natural, [(listed[number], placed[number])])
+            alone = _turn(model, batch, clean, [(listed[number], placed[number])])
             together = map_tensors(lambda values, at=number: values[at : at + 1], result)
             map_tensors(lambda one, other, edit=listed[number]: _compare(edit, one, other), alone, together)
     return result
@@ -95,7 +93,7 @@ def _checked(edits: Any, memory: int) -> list[Edit]:
 
 
 @dataclass(eq=False)
-class _Natural:
+class _CleanRun:
     """The run without edits.
 
     Attributes:
@@ -113,7 +111,7 @@ class _Natural:
     doubled: Callable[[], Any]
 
 
-def _natural(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Natural:
+def _clean_run(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _CleanRun:
     runs: dict[nn.Module, list[Run]] = {layer.module: [] for layer in layers}
     for layer in layers:
         if drops_out(layer.module):
@@ -143,7 +141,7 @@ def _natural(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Natura
         arguments, keywords = batch.repeated(2)
         return model(*arguments, **keywords)
 
-    return _Natural(output, runs, batch.size, taken, cache(doubled))
+    return _CleanRun(output, runs, batch.size, taken, cache(doubled))
 
 
 class _Reading(Session):
@@ -155,7 +153,7 @@ class _Reading(Session):
 
     def read(self, visit: Visit, number: int, step: int | None) -> None:
         """Keep a call."""
-        run, module = _copied(visit.natural), visit.layers[0].module
+        run, module = _copied(visit.clean), visit.layers[0].module
         for trace in (run.traces[layer.place] for layer in self.modules[module]):
             check(trace.layer, trace.opened, trace.h.dtype, None)
         self._runs[module].append(run)
@@ -175,9 +173,9 @@ def _copied(run: Run) -> Run:
     return replace(run, call=call, traces=traces)
 
 
-def _check_calls(edits: Sequence[Edit], layers: Sequence[Layer], natural: _Natural) -> None:
+def _check_calls(edits: Sequence[Edit], layers: Sequence[Layer], clean: _CleanRun) -> None:
     for edit, layer in zip(edits, layers, strict=True):
-        calls = len(natural.runs[layer.module])
+        calls = len(clean.runs[layer.module])
         if not calls or (not layer.is_cell and (edit.site.call or 0) >= calls):
             raise ProbeError(
                 f"{edit!r} would change nothing: the model called layer {layer.name!r} {calls} times in its forward "
@@ -185,23 +183,23 @@ def _check_calls(edits: Sequence[Edit], layers: Sequence[Layer], natural: _Natur
             )
 
 
-def _turn(model: nn.Module, batch: Batch, natural: _Natural, edits: Sequence[tuple[Edit, Layer]]) -> Any:
+def _turn(model: nn.Module, batch: Batch, clean: _CleanRun, edits: Sequence[tuple[Edit, Layer]]) -> Any:
     """Run a model once with several edits, each on rows of its own."""
     arguments, keywords = batch.repeated(len(edits))
-    with _edits_in_rows(model, edits, natural):
+    with _edits_in_rows(model, edits, clean):
         output = model(*arguments, **keywords)
     if len(edits) == 1:
-        return map_tensors(lambda _, one: one.unsqueeze(0), natural.output, output)
-    return apart(natural.output, output, len(edits), batch.size, natural.doubled)
+        return map_tensors(lambda _, one: one.unsqueeze(0), clean.output, output)
+    return apart(clean.output, output, len(edits), batch.size, clean.doubled)
 
 
 @contextmanager
-def _edits_in_rows(model: nn.Module, edits: Sequence[tuple[Edit, Layer]], natural: _Natural) -> Iterator[None]:
+def _edits_in_rows(model: nn.Module, edits: Sequence[tuple[Edit, Layer]], clean: _CleanRun) -> Iterator[None]:
     by_module: dict[nn.Module, list[tuple[int, Edit, Layer]]] = {}
     for number, (edit, layer) in enumerate(edits):
         by_module.setdefault(layer.module, []).append((number, edit, layer))
     forwards = {
-        module: _resuming(module, own, natural, len(edits))
+        module: _resuming(module, own, clean, len(edits))
         for module, own in by_module.items()
         if not isinstance(module, nn.RNNCellBase)
     }
@@ -211,7 +209,7 @@ def _edits_in_rows(model: nn.Module, edits: Sequence[tuple[Edit, Layer]], natura
                 f"Layer {layer.name!r} is watched or edited by another context that is open here, which would take "
                 "what a sweep puts in for the layer's own run. Close it first, or use probe.record(edits=[...])."
             )
-    session = _Turn(model, by_module, natural, len(edits))
+    session = _Turn(model, by_module, clean, len(edits))
     with session, session.replacing(forwards):
         yield
         session.check()
@@ -220,13 +218,13 @@ def _edits_in_rows(model: nn.Module, edits: Sequence[tuple[Edit, Layer]], natura
 class _Turn(Session):
     """Edits cells, each edit in its own rows, and notes when it did."""
 
-    def __init__(self, model: nn.Module, edits: Mapping[nn.Module, Any], natural: _Natural, blocks: int) -> None:
+    def __init__(self, model: nn.Module, edits: Mapping[nn.Module, Any], clean: _CleanRun, blocks: int) -> None:
         cells: dict[nn.Module, Any] = {
             module: own for module, own in edits.items() if isinstance(module, nn.RNNCellBase)
         }
         self._edits, self._blocks = cells, blocks
         super().__init__(model, [layer for own in cells.values() for _, _, layer in own])
-        self._calls = {module: iter(natural.runs[module]) for module in cells}
+        self._calls = {module: iter(clean.runs[module]) for module in cells}
         self._acted: set[tuple[int, int | None]] = set()
 
     def counts(self, module: nn.Module) -> bool:
@@ -264,10 +262,10 @@ def _check_steps(edits: Sequence[tuple[int, Edit, Layer]], acted: set[tuple[int,
             )
 
 
-def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], natural: _Natural, blocks: int) -> Any:
+def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], clean: _CleanRun, blocks: int) -> Any:
     """Return a forward that computes what the edits change, from where they begin to change it."""
     layers = whole_module(edits[0][2])
-    calls = iter(natural.runs[module])
+    calls = iter(clean.runs[module])
     number = -1
     reached: set[int] = set()
 
@@ -283,7 +281,7 @@ def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], natur
             return _resumed(run, call, active, blocks)
         check_blocks(layers[0], run, call, [block for block, *_ in edits if block not in reached], blocks)
         reached.update(block for block, *_ in active)
-        run = open_call(layers, arguments, keywords, type(module).forward(module, *arguments, **keywords))
+        run = reconstruct(layers, arguments, keywords, type(module).forward(module, *arguments, **keywords))
         placed = [(block, _placed(run, edit, layer, batch), layer) for block, edit, layer in active]
         return run_again(run, _changes(placed, batch)).output
 
@@ -311,7 +309,7 @@ def _changes(placed: Sequence[tuple[int, Placed, Layer]], batch: int, cut: int =
 
 
 def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blocks: int) -> Any:
-    """Return a module's output for blocks of rows that all begin as the natural run does.
+    """Return a module's output for blocks of rows that all begin as the clean run does.
 
     Edits that begin at the same step of the same layer share one run, which starts there.
     """
@@ -322,22 +320,22 @@ def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blo
         groups.setdefault((layer.place, min(placed.places, default=0)), []).append((block, placed, layer))
     # Only a run of one direction, without padding, looks the same from the middle.
     whole = run.call.lengths is not None or any(layer.reads_back for layer in run.layers)
-    natural = join(run.level(run.layers[-1].level)).unsqueeze(1)
-    hidden = natural.new_empty(len(natural), blocks, *natural.shape[2:])
+    clean = join(run.level(run.layers[-1].level)).unsqueeze(1)
+    hidden = clean.new_empty(len(clean), blocks, *clean.shape[2:])
     finals = [
         {signal: value.new_empty(blocks, *value.shape) for signal, value in trace.final.items()}
         for trace in run.traces
     ]
     edited = {block for block, _, _ in edits}
     untouched = span(torch.tensor([block for block in range(blocks) if block not in edited], dtype=torch.long))
-    hidden[:, untouched] = natural
+    hidden[:, untouched] = clean
     _fill(finals, untouched, [trace.final for trace in run.traces])
     for (_, first), members in groups.items():
         cut = 0 if whole else first
         together = [(place, placed, layer) for place, (_, placed, layer) in enumerate(members)]
         changed = run_again(tiled(run, len(members), cut), _changes(together, batch, cut))
         where = span(torch.tensor([block for block, _, _ in members]))
-        hidden[:cut, where] = natural[:cut]
+        hidden[:cut, where] = clean[:cut]
         top = changed.level(run.layers[-1].level)
         pieces = (join(top),) if whole else top[0].pieces
         every = [

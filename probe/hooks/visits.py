@@ -13,7 +13,7 @@ from ..recurrent import runs
 from ..recurrent.calls import Call, read_call
 from ..recurrent.engine import Changes, run_again
 from ..recurrent.layers import Layer, own_forward
-from ..recurrent.runs import Run, open_call
+from ..recurrent.runs import Run, reconstruct
 
 
 class Visit:
@@ -24,7 +24,7 @@ class Visit:
         call: what it was given.
         changes: what happens to each layer, by its place in the module; nothing where nobody changes anything.
         output: what the module's caller gets.
-        tolerances: how far recomputed values may lie from the module's, see `traces.check`; all must hold.
+        tolerances: how far recomputed values may lie from the module's, see `runs.check`; all must hold.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Visit:
         self._changed: Run | None = None
 
     @cached_property
-    def natural(self) -> Run:
+    def clean(self) -> Run:
         """The call as the module ran it."""
-        return open_call(self.layers, *self._given, call=self.call)
+        return reconstruct(self.layers, *self._given, call=self.call)
 
     @property
     def run(self) -> Run:
         """The call with all changes so far."""
-        return self._changed or self.natural
+        return self._changed or self.clean
 
     def change(self, changes: Mapping[int, Changes]) -> None:
         """Run the call again with changes, in place of those so far.
@@ -62,11 +62,11 @@ class Visit:
                 have made of the changes.
         """
         lowest = min(self.layers[place].level for place in changes)
-        for trace in self.natural.traces:
+        for trace in self.clean.traces:
             if trace.layer.level >= lowest:
                 self._check(trace)
         self.changes = changes
-        self._changed = run_again(self.natural, changes)
+        self._changed = run_again(self.clean, changes)
         self.output = self._changed.output
 
     def _check(self, trace: runs.Trace) -> None:

@@ -26,7 +26,7 @@ from ..storage.tensor_files import OURS, about_of, as_bytes
 from .checkpoint import Checkpoint
 from .described import blank, describe
 from .formats.converted_folder import CARD, CONFIG, WEIGHTS, read_config
-from .named_network import held
+from .named_network import named_network
 from .reading import Budget
 
 #: What a network that was saved alone is called in the folder.
@@ -193,7 +193,7 @@ def _card(checkpoint: Checkpoint) -> str:
     lines += [f"Recurrent networks{of} ({source.format}), converted by {OURS}.", ""]
     for name, module in checkpoint.recurrent.items():
         lines += [f"- `{name or ALONE}`: {type(module).__name__}"]
-        lines += [f"    - `{layer}`" for layer in inspect(held(name, module)).layers]
+        lines += [f"    - `{layer}`" for layer in inspect(named_network(name, module)).layers]
     notes = [f"- chosen: {sentence}" for sentence in source.chosen]
     notes += [f"- assumed: {sentence}" for sentence in source.assumed]
     lines += ["", *notes] if notes else []

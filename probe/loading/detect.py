@@ -10,7 +10,7 @@ from ..errors import ProbeError
 from .formats import converted_folder, tensor_bundle
 from .rare import dynet_text, mindspore_ckpt, mxnet_params, tfjs_files
 from .reading import ERRORS, Budget, Contents, listed
-from .unsupported import Foreign, check_orbax, foreign, foreign_archive
+from .unsupported import Unsupported, check_orbax, unsupported, unsupported_archive
 
 #: What can be read, for messages.
 FORMATS = (
@@ -93,7 +93,7 @@ def _resolved(path: Path) -> Path:
     if len(indices) > 1:
         raise ProbeError(f"{str(path)!r} holds several checkpoints, {listed(map(str, indices))}. Give one of them.")
     if path.suffix == ".mlpackage":
-        _refuse(path, foreign(b"", path.suffix, by_name=True))
+        _refuse(path, unsupported(b"", path.suffix, by_name=True))
     if not indices and not any(path.rglob("*.npy")):
         check_orbax(path)
         names = (file.name for file in sorted(path.iterdir()))
@@ -132,10 +132,10 @@ def _reader(path: Path) -> tuple[str, str]:
     }
     chosen = next((kind for kind, fits in kinds.items() if fits), None)
     if chosen is None:
-        _refuse(path, foreign(start, path.suffix))
+        _refuse(path, unsupported(start, path.suffix))
         chosen = by_name
     if chosen is None:
-        _refuse(path, foreign(start, path.suffix, by_name=True))
+        _refuse(path, unsupported(start, path.suffix, by_name=True))
         raise ProbeError(
             f"{str(path)!r} ends in {path.suffix!r}, and its contents are of no kind that is known; these can be "
             f"read: {FORMATS}. Save the weights as one of them."
@@ -143,7 +143,7 @@ def _reader(path: Path) -> tuple[str, str]:
     return chosen
 
 
-def _refuse(path: Path, kind: Foreign | None) -> None:
+def _refuse(path: Path, kind: Unsupported | None) -> None:
     if kind is not None:
         raise ProbeError(f"{str(path)!r} is {kind.what}, which is not read here. {kind.advice}")
 
@@ -156,7 +156,7 @@ def _of_archive(path: Path, by_name: tuple[str, str] | None) -> tuple[str, str]:
         if by_name is not None:
             return by_name
         raise ProbeError(f"{str(path)!r} is a damaged archive ({error}). Get the file anew.") from error
-    _refuse(path, foreign_archive(names))
+    _refuse(path, unsupported_archive(names))
     kinds = {
         ("formats.keras_files", "read_archive"): "config.json" in names and "model.weights.h5" in names,
         ("formats.torchscript", "read"): any(name.endswith("/constants.pkl") for name in names),

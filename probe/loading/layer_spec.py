@@ -21,7 +21,7 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class LayerSpec:
     """One layer of one direction, with torch's order of gates (i f g o, r z n) its matrices (gates x units, input).
 
     Attributes:
@@ -96,24 +96,24 @@ class Found:
     gate_order: str
 
 
-def module_of(plan: Plan) -> nn.Module:
+def module_of(spec: LayerSpec) -> nn.Module:
     """Return the module of one layer in one direction.
 
     Raises:
         ProbeError: its arrays do not fit together, are not finite, or no cell computes what is asked for.
     """
-    plan = _checked(plan)
-    if plan.fits_torch:
-        return _torch_module((plan,))
-    if plan.P is not None:
+    spec = _checked(spec)
+    if spec.fits_torch:
+        return _torch_module((spec,))
+    if spec.P is not None:
         raise ProbeError(
-            f"{plan.name!r} has a projection together with peepholes, another function or a learned initial state, "
+            f"{spec.name!r} has a projection together with peepholes, another function or a learned initial state, "
             "and no cell here computes both. It cannot be loaded."
         )
-    return _custom_module(plan)
+    return _custom_module(spec)
 
 
-def pair_of(forward: Plan, backward: Plan, *, merge: str = "concat") -> nn.Module:
+def pair_of(forward: LayerSpec, backward: LayerSpec, *, merge: str = "concat") -> nn.Module:
     """Return the module of one layer in both directions.
 
     Args:
@@ -130,9 +130,9 @@ def pair_of(forward: Plan, backward: Plan, *, merge: str = "concat") -> nn.Modul
     return BothWays(module_of(forward), module_of(backward), merge=merge).eval()
 
 
-def reversed_module(plan: Plan, *, restored: bool) -> nn.Module:
+def reversed_module(spec: LayerSpec, *, restored: bool) -> nn.Module:
     """Return the module of one layer that reads from the end; see `Backwards`."""
-    return Backwards(module_of(plan), restored=restored).eval()
+    return Backwards(module_of(spec), restored=restored).eval()
 
 
 def rows(matrix: Tensor, order: Sequence[int], gates: int) -> Tensor:
@@ -147,62 +147,62 @@ def rows(matrix: Tensor, order: Sequence[int], gates: int) -> Tensor:
     return torch.cat([parts[place] for place in order], 0)
 
 
-def _checked(plan: Plan) -> Plan:
-    """Return the plan with missing halves of the biases as zeros, once everything fits together."""
-    gates, recurrent, inputs = GATES[plan.kind], plan.U, plan.W
+def _checked(spec: LayerSpec) -> LayerSpec:
+    """Return the spec with missing halves of the biases as zeros, once everything fits together."""
+    gates, recurrent, inputs = GATES[spec.kind], spec.U, spec.W
     if recurrent.dim() != 2 or inputs.dim() != 2 or 0 in (*recurrent.shape, *inputs.shape):
-        _wrong(plan, "recurrent and input weights with two axes, none of them 0")
+        _wrong(spec, "recurrent and input weights with two axes, none of them 0")
     units = recurrent.shape[0] // gates
-    state = units if plan.P is None else plan.P.shape[0]
+    state = units if spec.P is None else spec.P.shape[0]
     if recurrent.shape != (gates * units, state) or inputs.shape[0] != gates * units or units == 0:
-        _wrong(plan, f"({gates} x units, units) and ({gates} x units, input)")
-    vectors = {"bias": (plan.b_ih, gates * units), "second bias": (plan.b_hh, gates * units)}
-    vectors |= {f"peephole {number}": (p, units) for number, p in enumerate(plan.peepholes)}
-    vectors |= {f"initial state {number}": (p, units) for number, p in enumerate(plan.initial)}
+        _wrong(spec, f"({gates} x units, units) and ({gates} x units, input)")
+    vectors = {"bias": (spec.b_ih, gates * units), "second bias": (spec.b_hh, gates * units)}
+    vectors |= {f"peephole {number}": (p, units) for number, p in enumerate(spec.peepholes)}
+    vectors |= {f"initial state {number}": (p, units) for number, p in enumerate(spec.initial)}
     for what, (vector, length) in vectors.items():
         if vector is not None and tuple(vector.shape) != (length,):
-            raise ProbeError(f"{plan.name!r} has a {what} of shape {tuple(vector.shape)}; expected ({length},).")
-    if plan.P is not None and not (plan.P.dim() == 2 and 0 < plan.P.shape[0] < plan.P.shape[1] == units):
+            raise ProbeError(f"{spec.name!r} has a {what} of shape {tuple(vector.shape)}; expected ({length},).")
+    if spec.P is not None and not (spec.P.dim() == 2 and 0 < spec.P.shape[0] < spec.P.shape[1] == units):
         raise ProbeError(
-            f"{plan.name!r} has a projection of shape {tuple(plan.P.shape)}; expected fewer than {units} rows, "
+            f"{spec.name!r} has a projection of shape {tuple(spec.P.shape)}; expected fewer than {units} rows, "
             f"{units} columns."
         )
-    _check_numbers(plan)
-    if (plan.b_ih is None) != (plan.b_hh is None):
+    _check_numbers(spec)
+    if (spec.b_ih is None) != (spec.b_hh is None):
         zeros = torch.zeros(gates * units, dtype=inputs.dtype)
-        first, second = (zeros if bias is None else bias for bias in (plan.b_ih, plan.b_hh))
-        return replace(plan, b_ih=first, b_hh=second)
-    return plan
+        first, second = (zeros if bias is None else bias for bias in (spec.b_ih, spec.b_hh))
+        return replace(spec, b_ih=first, b_hh=second)
+    return spec
 
 
-def _wrong(plan: Plan, expected: str) -> None:
+def _wrong(spec: LayerSpec, expected: str) -> None:
     raise ProbeError(
-        f"{plan.name!r} has recurrent weights of shape {tuple(plan.U.shape)} and input weights of shape "
-        f"{tuple(plan.W.shape)}; expected {expected} of this {plan.kind}. The file is damaged, or of another kind."
+        f"{spec.name!r} has recurrent weights of shape {tuple(spec.U.shape)} and input weights of shape "
+        f"{tuple(spec.W.shape)}; expected {expected} of this {spec.kind}. The file is damaged, or of another kind."
     )
 
 
-def _check_numbers(plan: Plan) -> None:
-    values = [getattr(plan, field.name) for field in fields(plan)]
-    arrays = [value for value in (*values, *plan.peepholes, *plan.initial) if isinstance(value, Tensor)]
+def _check_numbers(spec: LayerSpec) -> None:
+    values = [getattr(spec, field.name) for field in fields(spec)]
+    arrays = [value for value in (*values, *spec.peepholes, *spec.initial) if isinstance(value, Tensor)]
     for array in arrays:
-        if array.dtype not in DTYPES or array.dtype != plan.W.dtype:
+        if array.dtype not in DTYPES or array.dtype != spec.W.dtype:
             found = sorted({str(array.dtype).removeprefix("torch.") for array in arrays})
             raise ProbeError(
-                f"The arrays of {plan.name!r} have the dtypes {', '.join(found)}; expected one of float16, bfloat16, "
+                f"The arrays of {spec.name!r} have the dtypes {', '.join(found)}; expected one of float16, bfloat16, "
                 "float32, float64 for all. Convert them, or save the network before it is quantized."
             )
         if not torch.isfinite(array).all():
             bad = int((~torch.isfinite(array)).sum())
             raise ProbeError(
-                f"{plan.name!r} holds {bad} values that are not finite (NaN or infinite) in an array of shape "
+                f"{spec.name!r} holds {bad} values that are not finite (NaN or infinite) in an array of shape "
                 f"{tuple(array.shape)}. The training broke, or the file is damaged."
             )
 
 
-def _torch_module(plans: tuple[Plan, ...]) -> nn.Module:
-    first = plans[0]
-    options: dict[str, Any] = {"bias": first.b_ih is not None, "bidirectional": len(plans) == 2}
+def _torch_module(specs: tuple[LayerSpec, ...]) -> nn.Module:
+    first = specs[0]
+    options: dict[str, Any] = {"bias": first.b_ih is not None, "bidirectional": len(specs) == 2}
     if first.kind == "RNN":
         options["nonlinearity"] = first.activation
     if first.P is not None:
@@ -214,26 +214,26 @@ def _torch_module(plans: tuple[Plan, ...]) -> nn.Module:
     ).to_empty(device="cpu")
     ends = ("_l0", "_l0_reverse")
     state = {
-        name + end: value for plan, end in zip(plans, ends, strict=False) for name, value in plan.tensors().items()
+        name + end: value for spec, end in zip(specs, ends, strict=False) for name, value in spec.tensors().items()
     }
     made.load_state_dict(state, strict=True)
     return made.eval()
 
 
-def _custom_module(plan: Plan) -> nn.Module:
-    options: dict[str, Any] = {"activation": plan.activation, "learned_initial_state": bool(plan.initial)}
-    if plan.kind != "RNN":
-        options["gate_activation"] = plan.gate
-    if plan.kind == "LSTM":
-        options |= {"output_activation": plan.output, "peepholes": bool(plan.peepholes)}
-    if plan.kind == "GRU":
-        options["reset"] = plan.reset
-    units, bias = plan.W.shape[0] // GATES[plan.kind], plan.b_ih is not None
+def _custom_module(spec: LayerSpec) -> nn.Module:
+    options: dict[str, Any] = {"activation": spec.activation, "learned_initial_state": bool(spec.initial)}
+    if spec.kind != "RNN":
+        options["gate_activation"] = spec.gate
+    if spec.kind == "LSTM":
+        options |= {"output_activation": spec.output, "peepholes": bool(spec.peepholes)}
+    if spec.kind == "GRU":
+        options["reset"] = spec.reset
+    units, bias = spec.W.shape[0] // GATES[spec.kind], spec.b_ih is not None
     with torch.random.fork_rng(devices=[]):  # it draws its parameters, which are replaced
-        made = _CUSTOM[plan.kind](plan.W.shape[1], units, bias=bias, batch_first=True, **options)
-    made = made.to(plan.W.dtype)
-    state = {f"{name}_l0": value for name, value in plan.tensors().items()}
-    state |= {f"weight_peephole_{gate}": value for gate, value in zip("ifo", plan.peepholes, strict=False)}
-    state |= dict(zip(("h_0", "c_0"), plan.initial, strict=False))
+        made = _CUSTOM[spec.kind](spec.W.shape[1], units, bias=bias, batch_first=True, **options)
+    made = made.to(spec.W.dtype)
+    state = {f"{name}_l0": value for name, value in spec.tensors().items()}
+    state |= {f"weight_peephole_{gate}": value for gate, value in zip("ifo", spec.peepholes, strict=False)}
+    state |= dict(zip(("h_0", "c_0"), spec.initial, strict=False))
     made.load_state_dict(state, strict=True)
     return made.eval()

@@ -28,7 +28,7 @@ from .layouts import converted, keras_layers, onnx_nodes, tf1_graph
 from .rare import gate_objects
 from .rare.object_pickles import Objects
 from .reading import ERRORS, Contents, listed
-from .registry import finders
+from .registry import layouts
 from .unusable import check_usable
 
 #: The most bytes that loading a file may take at its peak, unless more are asked for.
@@ -201,22 +201,22 @@ def _found(
             return nodes
     if isinstance(description, Objects) and skipped is not None:
         kept = {new: contents.tensors[old] for new, old in called.items()}
-        objects = _asked(gate_objects.find, kept, description, choices)
+        objects = _find(gate_objects.find, kept, description, choices)
         if objects:
             return objects
     facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
     tensors = {new: contents.tensors[old] for new, old in called.items()}
-    found: list[Found] = []
-    for find in finders(facts):
-        own = _asked(find, tensors, choices)
+    layers: list[Found] = []
+    for find in layouts(facts):
+        own = _find(find, tensors, choices)
         # An array belongs to one layer: torch's `lstm_cell.weight_ih` has a name that TensorFlow's cells could have.
         used = {name for one in own for name in one.arrays}
         tensors = {name: tensor for name, tensor in tensors.items() if name not in used}
-        found += own
-    return found
+        layers += own
+    return layers
 
 
-def _asked(find: Callable[..., list[Found]], *given: Any) -> list[Found]:
+def _find(find: Callable[..., list[Found]], *given: Any) -> list[Found]:
     """Return what a layout finds, and its own error where arrays have kinds of numbers or axes that it cannot use."""
     try:
         return find(*given)
@@ -257,9 +257,9 @@ def _renamed(contents: Contents, names: Mapping[str, str | None]) -> tuple[dict[
         if new is None:
             skipped |= {pattern, *matching}
         elif matching != [pattern] or pattern not in contents.tensors:
-            held = contents.left_out.get(pattern)
-            found = f"that holds {held}" if held else "the file has no array of that name"
-            raise ProbeError(f"names= calls {pattern!r} {new!r}, and {found}; it has {listed(contents.tensors)}.")
+            kind = contents.left_out.get(pattern)
+            reason = f"that holds {kind}" if kind else "the file has no array of that name"
+            raise ProbeError(f"names= calls {pattern!r} {new!r}, and {reason}; it has {listed(contents.tensors)}.")
         for name in matching:
             called.pop(name, None)
             if new is not None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 
-class Held(nn.Module):
+class NamedNetwork(nn.Module):
     """A network under the name that it has in its file, so that its layers get the names that they have in its model.
 
     Called with (batch, time, input), or, a stack, with packed sequences. A cell is called once for each step, from a
@@ -20,7 +20,7 @@ class Held(nn.Module):
         super().__init__()
         first, _, rest = name.partition(".")
         # Not as an attribute: a name such as `train` is a method of this class.
-        self._modules[first or "[0]"] = Held(rest, module) if rest else module
+        self._modules[first or "[0]"] = NamedNetwork(rest, module) if rest else module
 
     def forward(self, x: Tensor | PackedSequence) -> Any:
         """Return what the network returns; of a cell, its hidden states, (batch, time, unit)."""
@@ -33,6 +33,6 @@ class Held(nn.Module):
         return torch.stack([state[0] if isinstance(state, tuple) else state for state in states], dim=1)
 
 
-def held(name: str, module: nn.Module) -> nn.Module:
+def named_network(name: str, module: nn.Module) -> nn.Module:
     """Return a model whose only network is the one given, with its layers named as in the file."""
-    return Held(name, module) if name or isinstance(module, nn.RNNCellBase) else module
+    return NamedNetwork(name, module) if name or isinstance(module, nn.RNNCellBase) else module

@@ -1,4 +1,4 @@
-"""Which layouts are asked, in this order, for recurrent layers among arrays known by name and shape alone."""
+"""The layouts, in the order in which they look for recurrent layers among arrays known by name and shape alone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .rare import allennlp_names, chainer_names, dynet_names, keras1_arrays, mxn
 Finder = Callable[[Mapping[str, Tensor], Choices], list[Found]]
 
 
-def finders(facts: Mapping[str, Mapping[str, Any]] | None) -> tuple[Finder, ...]:
-    """Return the layouts.
+def layouts(facts: Mapping[str, Mapping[str, Any]] | None) -> tuple[Finder, ...]:
+    """Return the layouts in the order in which they are tried.
 
     Args:
         facts: what a graph of TensorFlow says of its cells; None where there is none.

@@ -14,7 +14,7 @@ _TORCH = "Load it in Python, and torch.save its state_dict()."
 
 
 @dataclass(frozen=True)
-class Foreign:
+class Unsupported:
     """One kind of file that is not read.
 
     Attributes:
@@ -39,26 +39,29 @@ class Foreign:
 
 
 KINDS = (
-    Foreign("a pointer of Git LFS, which stands for the file", "Get the file itself with `git lfs pull`.", (),
-            b"version https://git-lfs"),
-    Foreign(_PAGE, "Get the file anew.", (), b"<!DOCTYPE"),
-    Foreign(_PAGE, "Get the file anew.", (), b"<!doctype"),
-    Foreign(_PAGE, "Get the file anew.", (), b"<html"),
-    Foreign("a model of TensorFlow Lite, whose layers are fused and often of 8 bits", _TF, (".tflite",), b"TFL3", 4),
-    Foreign("a Core ML model", "Give what it was converted from, such as the .pt, .h5 or .onnx file.",
-            (".mlmodel", ".mlpackage")),
-    Foreign("a model of GGUF", "Give what it was converted from.", (".gguf",), b"GGUF"),
-    Foreign("a file of MATLAB", "Save its arrays with numpy.savez, for example after scipy.io.loadmat.", (".mat",),
-            b"MATLAB 5.0 MAT-file"),
-    Foreign("a file of Lua Torch", "Save its arrays with numpy.savez.", (".t7",)),
-    Foreign("a model of Caffe", "Save its arrays with numpy.savez.", (".caffemodel", ".prototxt")),
-    Foreign("a program of ExecuTorch", "Give the state_dict that it was made from.", (".pte",), b"ET12", 4),
-    Foreign("a network of OpenVINO", "Give what it was converted from, such as the .onnx file.", (".xml",), b"<?xml"),
-    Foreign("an engine of TensorRT", "Give what it was built from, such as the .onnx file.", (".engine", ".plan")),
+    Unsupported("a pointer of Git LFS, which stands for the file", "Get the file itself with `git lfs pull`.", (),
+                b"version https://git-lfs"),
+    Unsupported(_PAGE, "Get the file anew.", (), b"<!DOCTYPE"),
+    Unsupported(_PAGE, "Get the file anew.", (), b"<!doctype"),
+    Unsupported(_PAGE, "Get the file anew.", (), b"<html"),
+    Unsupported("a model of TensorFlow Lite, whose layers are fused and often of 8 bits", _TF, (".tflite",),
+                b"TFL3", 4),
+    Unsupported("a Core ML model", "Give what it was converted from, such as the .pt, .h5 or .onnx file.",
+                (".mlmodel", ".mlpackage")),
+    Unsupported("a model of GGUF", "Give what it was converted from.", (".gguf",), b"GGUF"),
+    Unsupported("a file of MATLAB", "Save its arrays with numpy.savez, for example after scipy.io.loadmat.",
+                (".mat",), b"MATLAB 5.0 MAT-file"),
+    Unsupported("a file of Lua Torch", "Save its arrays with numpy.savez.", (".t7",)),
+    Unsupported("a model of Caffe", "Save its arrays with numpy.savez.", (".caffemodel", ".prototxt")),
+    Unsupported("a program of ExecuTorch", "Give the state_dict that it was made from.", (".pte",), b"ET12", 4),
+    Unsupported("a network of OpenVINO", "Give what it was converted from, such as the .onnx file.", (".xml",),
+                b"<?xml"),
+    Unsupported("an engine of TensorRT", "Give what it was built from, such as the .onnx file.",
+                (".engine", ".plan")),
 )  # fmt: skip
 
 
-def foreign(start: bytes, suffix: str, *, by_name: bool = False) -> Foreign | None:
+def unsupported(start: bytes, suffix: str, *, by_name: bool = False) -> Unsupported | None:
     """Return the kind of a file that is not read, or None of any other.
 
     Args:
@@ -69,15 +72,15 @@ def foreign(start: bytes, suffix: str, *, by_name: bool = False) -> Foreign | No
     return next((kind for kind in KINDS if kind.fits(start, suffix.lower(), by_name=by_name)), None)
 
 
-def foreign_archive(names: Iterable[str]) -> Foreign | None:
+def unsupported_archive(names: Iterable[str]) -> Unsupported | None:
     """Return the kind of a zip archive that is not read, or None of any other."""
     ends = {"/".join(name.split("/")[-2:]) for name in names}
     if ends & {".data/extern_modules", ".data/python_version"}:
-        return Foreign("a package of torch.package, whose tensors lie in pickles of its code", _TORCH)
+        return Unsupported("a package of torch.package, whose tensors lie in pickles of its code", _TORCH)
     if {"weights/model_weights_config.json"} & ends or "serialized_state_dict.pt" in {
         end.rpartition("/")[2] for end in ends
     }:
-        return Foreign("a program of torch.export", _TORCH)
+        return Unsupported("a program of torch.export", _TORCH)
     return None
 
 

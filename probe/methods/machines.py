@@ -22,7 +22,7 @@ from ..recurrent.calls import write_output
 from ..recurrent.cells.cell import HIDDEN, Cell
 from ..recurrent.cells.narrow import NumbersFirst
 from ..recurrent.layers import Layer, find_layers, own_forward, whole_module
-from ..recurrent.runs import Run, check, open_call
+from ..recurrent.runs import Run, check, reconstruct
 from .clean_run import CleanRun
 from .dynamics import CellDynamics, Dynamics
 from .readouts import Answers, StateReadout
@@ -192,7 +192,7 @@ def _clean(model: nn.Module, layer: Layer, x: Tensor) -> tuple[Run, Any]:
     runs: list[Run] = []
 
     def hook(_module: nn.Module, arguments: Any, keywords: Any, output: Any) -> None:
-        runs.append(open_call(whole_module(layer), arguments, keywords, output))
+        runs.append(reconstruct(whole_module(layer), arguments, keywords, output))
 
     handle = layer.module.register_forward_hook(hook, with_kwargs=True, prepend=True)
     try:

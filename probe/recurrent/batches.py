@@ -141,15 +141,15 @@ def batch_of(
     return Batch(tuple(arguments), keywords, tensors[0].shape[axis], axis, bare)
 
 
-def apart(natural: Any, together: Any, blocks: int, rows: int, doubled: Callable[[], Any]) -> Any:
+def apart(clean: Any, together: Any, blocks: int, rows: int, doubled: Callable[[], Any]) -> Any:
     """Return the output of a run of several blocks of rows, with one axis more at each tensor's front: (block, ...).
 
     Args:
-        natural: the output of one block.
+        clean: the output of one block.
         together: the output of all.
         blocks: how many there are.
         rows: how many rows a block has.
-        doubled: gives the output of the natural block twice. It is asked for where an output has an axis of other
+        doubled: gives the output of the clean block twice. It is asked for where an output has an axis of other
             things than rows, such as steps x rows, to see how they lie in it.
 
     Raises:
@@ -177,8 +177,8 @@ def apart(natural: Any, together: Any, blocks: int, rows: int, doubled: Callable
             "its batch cannot be found. Wrap the model so that its outputs have one batch axis."
         )
 
-    map_tensors(note, natural, together)
-    return map_tensors(split, natural, together, *([] if sizes <= {rows} else [doubled()]))
+    map_tensors(note, clean, together)
+    return map_tensors(split, clean, together, *([] if sizes <= {rows} else [doubled()]))
 
 
 def _blocks(values: Tensor, axis: int, blocks: int, outer: int) -> Tensor:

@@ -55,13 +55,13 @@ class _SameValue(torch.autograd.Function):
         return None, gradients[0]
 
 
-def _kept(natural: Tensor, changed: Tensor) -> Tensor:
+def _kept(clean: Tensor, changed: Tensor) -> Tensor:
     """Return the module's own numbers where an edit set what was there already.
 
     The gradient still runs through the edit: what it put in is a constant, whatever its value.
     """
-    on_path = torch.is_grad_enabled() and (changed.requires_grad or natural.requires_grad)
-    return _SameValue.apply(natural, changed) if on_path else natural
+    on_path = torch.is_grad_enabled() and (changed.requires_grad or clean.requires_grad)
+    return _SameValue.apply(clean, changed) if on_path else clean
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,26 +71,26 @@ class _Rows:
     moved: Tensor
     reached: Tensor
 
-    def choose(self, natural: Tensor, changed: Tensor) -> Tensor:
+    def choose(self, clean: Tensor, changed: Tensor) -> Tensor:
         """Return changed rows where they moved, and the module's own elsewhere."""
         if not torch.is_grad_enabled():
             stayed = (~self.moved).nonzero().flatten()
             if len(stayed) * 8 < len(self.moved):  # the usual case: few rows are as they were
-                return changed.index_copy_(-2, stayed, natural.index_select(-2, stayed)) if len(stayed) else changed
-        return _choose(natural, changed, self.moved.unsqueeze(-1), self.reached.unsqueeze(-1))
+                return changed.index_copy_(-2, stayed, clean.index_select(-2, stayed)) if len(stayed) else changed
+        return _choose(clean, changed, self.moved.unsqueeze(-1), self.reached.unsqueeze(-1))
 
-    def choose_each(self, natural: Mapping[Signal, Tensor], changed: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
+    def choose_each(self, clean: Mapping[Signal, Tensor], changed: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
         """Choose for each signal."""
-        return {signal: self.choose(natural[signal], value) for signal, value in changed.items()}
+        return {signal: self.choose(clean[signal], value) for signal, value in changed.items()}
 
     def __or__(self, other: _Rows) -> _Rows:
         return _Rows(self.moved | other.moved, self.reached | other.reached)
 
 
-def _choose(natural: Tensor, changed: Tensor, moved: Tensor, reached: Tensor) -> Tensor:
+def _choose(clean: Tensor, changed: Tensor, moved: Tensor, reached: Tensor) -> Tensor:
     """Return changed values where they moved, and the module's own elsewhere, on the changed path where reached."""
-    kept = _kept(natural, changed)
-    return torch.where(moved, changed, natural if kept is natural else torch.where(reached, kept, natural))
+    kept = _kept(clean, changed)
+    return torch.where(moved, changed, clean if kept is clean else torch.where(reached, kept, clean))
 
 
 def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
@@ -117,59 +117,59 @@ def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
     return replace(run, traces=tuple(traces))
 
 
-def _with_input(natural: Trace, x: Tensor) -> Trace:
+def _with_input(clean: Trace, x: Tensor) -> Trace:
     """Run a layer on another input, in full; rows whose input is unchanged keep the module's own numbers."""
-    moved = (x != natural.x).any(-1).any(0)
+    moved = (x != clean.x).any(-1).any(0)
     rows = _Rows(moved, torch.ones_like(moved) if x.requires_grad else moved)
     if not bool(rows.reached.any()):
-        return natural
-    h, final = kernels.run_layer(natural.layer, natural.cell, x, natural.initial)
-    h = rows.choose(natural.h, h).contiguous()
-    changed = _changed(natural, h, x=x)
+        return clean
+    h, final = kernels.run_layer(clean.layer, clean.cell, x, clean.initial)
+    h = rows.choose(clean.h, h).contiguous()
+    changed = _changed(clean, h, x=x)
 
     def compute() -> Opened:
-        signals = natural.cell.open(x, h, natural.initial, natural.cell.signals)[0]
-        return Opened(rows.choose_each(natural.signals, signals), natural.opened.error, natural.opened.step)
+        signals = clean.cell.open(x, h, clean.initial, clean.cell.signals)[0]
+        return Opened(rows.choose_each(clean.signals, signals), clean.opened.error, clean.opened.step)
 
-    return _ended(natural, changed, compute, final, rows)
-
-
-def _changed(natural: Trace, *pieces: Tensor, x: Tensor | None = None) -> Trace:
-    """Return a plain trace with other values, whatever kind the natural one is."""
-    x = natural.x if x is None else x
-    return Trace(natural.layer, natural.cell, x, natural.initial, pieces, natural.final, natural.lengths)
+    return _ended(clean, changed, compute, final, rows)
 
 
-def _ended(natural: Trace, changed: Trace, compute: Callable[[], Opened], final: States, rows: _Rows) -> Trace:
+def _changed(clean: Trace, *pieces: Tensor, x: Tensor | None = None) -> Trace:
+    """Return a plain trace with other values, whatever kind the clean one is."""
+    x = clean.x if x is None else x
+    return Trace(clean.layer, clean.cell, x, clean.initial, pieces, clean.final, clean.lengths)
+
+
+def _ended(clean: Trace, changed: Trace, compute: Callable[[], Opened], final: States, rows: _Rows) -> Trace:
     """Return a changed run with its last states."""
     changed = replace(changed, compute=compute)
-    if natural.lengths is not None:
+    if clean.lengths is not None:
         # The kernel ran on over the padding; a row's last states are those at its own last step.
         final = {
-            signal: last_valid(changed.h if signal == HIDDEN else changed.signals[signal], natural.lengths)
-            for signal in natural.cell.states
+            signal: last_valid(changed.h if signal == HIDDEN else changed.signals[signal], clean.lengths)
+            for signal in clean.cell.states
         }
-    return replace(changed, final=rows.choose_each(natural.final, final))
+    return replace(changed, final=rows.choose_each(clean.final, final))
 
 
-def rerun(natural: Trace, changes: Changes) -> Trace:
+def rerun(clean: Trace, changes: Changes) -> Trace:
     """Run one layer again with changes at some steps.
 
     Args:
-        natural: its run without changes.
+        clean: its run without changes.
         changes: what happens, in the layer's own order.
 
     Returns:
         The changed run.
     """
-    cell, x, steps = natural.cell, natural.x, changes.steps
-    hidden = [natural.h[: steps[0]]]
-    pieces = [lambda: {signal: value[: steps[0]] for signal, value in natural.signals.items()}]
-    state, none = natural.before(steps[0]), torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
+    cell, x, steps = clean.cell, clean.x, changes.steps
+    hidden = [clean.h[: steps[0]]]
+    pieces = [lambda: {signal: value[: steps[0]] for signal, value in clean.signals.items()}]
+    state, none = clean.before(steps[0]), torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
     rows = _Rows(none, none)
     for step, following in zip(steps, [*steps[1:], len(x)], strict=True):
         moment = cell.moment_at(x[step], state)
-        before = natural.at(step)
+        before = clean.at(step)
         if step != steps[0]:
             before = rows.choose_each(before, cell.step(moment))
         after, own = _changed_step(cell, moment, before, changes, step)
@@ -179,20 +179,20 @@ def rerun(natural: Trace, changes: Changes) -> Trace:
         hidden.append(state[HIDDEN].unsqueeze(0))
         if step + 1 < following:
             stretch = slice(step + 1, following)
-            h, last = kernels.run_layer(natural.layer, cell, x[stretch], state)
-            h = rows.choose(natural.h[stretch], h)
+            h, last = kernels.run_layer(clean.layer, cell, x[stretch], state)
+            h = rows.choose(clean.h[stretch], h)
             hidden.append(h)
-            pieces.append(_stretch(natural, stretch, h, state, rows))
-            kept = natural.before(following) if following < len(x) else natural.final
+            pieces.append(_stretch(clean, stretch, h, state, rows))
+            kept = clean.before(following) if following < len(x) else clean.final
             state = rows.choose_each(kept, last) if following < len(x) else last
-    changed = _changed(natural, *hidden)
+    changed = _changed(clean, *hidden)
 
     def compute() -> Opened:
         parts = [piece() for piece in pieces]
         signals = {signal: torch.cat([part[signal] for part in parts]) for signal in cell.signals}
-        return Opened(signals, natural.opened.error, natural.opened.step)
+        return Opened(signals, clean.opened.error, clean.opened.step)
 
-    return _ended(natural, changed, compute, state, rows)
+    return _ended(clean, changed, compute, state, rows)
 
 
 def _one_step(after: Mapping[Signal, Tensor], before: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
@@ -200,13 +200,13 @@ def _one_step(after: Mapping[Signal, Tensor], before: Mapping[Signal, Tensor]) -
 
 
 def _stretch(
-    natural: Trace, stretch: slice, h: Tensor, state: States, rows: _Rows
+    clean: Trace, stretch: slice, h: Tensor, state: States, rows: _Rows
 ) -> Callable[[], dict[Signal, Tensor]]:
     """Return what gives the signals of a stretch that the kernel ran, if anybody asks for them."""
 
     def compute() -> dict[Signal, Tensor]:
-        signals = natural.cell.open(natural.x[stretch], h, state, natural.cell.signals)[0]
-        return rows.choose_each({signal: value[stretch] for signal, value in natural.signals.items()}, signals)
+        signals = clean.cell.open(clean.x[stretch], h, state, clean.cell.signals)[0]
+        return rows.choose_each({signal: value[stretch] for signal, value in clean.signals.items()}, signals)
 
     return compute
 

@@ -102,22 +102,22 @@ def _tiled(trace: Trace, times: int, cut: int) -> Trace:
     )
 
 
-def rows_of_block(layer: Layer, rows: int, natural: Run | None, blocks: int) -> int:
+def rows_of_block(layer: Layer, rows: int, clean: Run | None, blocks: int) -> int:
     """Return how many rows of a call belong to one block.
 
     Raises:
-        ProbeError: the natural call had another number of rows.
+        ProbeError: the clean call had another number of rows.
     """
-    if natural is not None and rows != blocks * natural.call.x.shape[1]:
+    if clean is not None and rows != blocks * clean.call.x.shape[1]:
         raise ProbeError(
-            f"Layer {layer.name!r} read {natural.call.x.shape[1]} rows, and {rows} when the inputs were repeated for "
+            f"Layer {layer.name!r} read {clean.call.x.shape[1]} rows, and {rows} when the inputs were repeated for "
             f"{blocks} edits: their batch is another axis. {_OTHER_AXIS}"
         )
     return rows // blocks
 
 
 def repeats(run: Run, call: Call, blocks: int) -> bool:
-    """Return whether a call was given what the natural run was given, once for each block of rows."""
+    """Return whether a call was given what the clean run was given, once for each block of rows."""
     x = run.call.x
     if call.x.shape != (x.shape[0], blocks * x.shape[1], x.shape[2]):
         return False
@@ -125,11 +125,11 @@ def repeats(run: Run, call: Call, blocks: int) -> bool:
 
 
 def check_blocks(layer: Layer, run: Run | None, call: Call, places: Sequence[int], blocks: int) -> None:
-    """Raise where some blocks, which no edit has reached yet, are given something else than the natural run was.
+    """Raise where some blocks, which no edit has reached yet, are given something else than the clean run was.
 
     Args:
         layer: any layer of the module called.
-        run: the natural run of the call, or None where there was none.
+        run: the clean run of the call, or None where there was none.
         call: what the module was given now.
         places: which blocks.
         blocks: how many there are.
@@ -147,9 +147,9 @@ def check_blocks(layer: Layer, run: Run | None, call: Call, places: Sequence[int
             )
 
 
-def _given(natural: Call, call: Call, blocks: int) -> list[tuple[Tensor, Tensor]]:
+def _given(clean: Call, call: Call, blocks: int) -> list[tuple[Tensor, Tensor]]:
     """Return what two calls were given, (time, 1, batch, number) and (time, block, batch, number)."""
-    pairs = [(natural.x, call.x)]
-    for one, many in zip(natural.initial, call.initial, strict=True):
+    pairs = [(clean.x, call.x)]
+    for one, many in zip(clean.initial, call.initial, strict=True):
         pairs += [(value.unsqueeze(0), many[signal].unsqueeze(0)) for signal, value in one.items()]
     return [(one.unsqueeze(1), many.unflatten(1, (blocks, -1))) for one, many in pairs]

@@ -182,7 +182,7 @@ def join(traces: Sequence[Trace]) -> Tensor:
     return sides[0] if len(sides) == 1 else torch.cat(sides, dim=-1)
 
 
-def open_call(
+def reconstruct(
     layers: tuple[Layer, ...],
     arguments: tuple[Any, ...],
     keywords: Mapping[str, Any],
@@ -191,7 +191,7 @@ def open_call(
     *,
     call: Call | None = None,
 ) -> Run:
-    """Open the call `module(*arguments, **keywords)` that returned `output`.
+    """Reconstruct every state of the call `module(*arguments, **keywords)` that returned `output`.
 
     Of a stack, each layer below the top is run again alone on the fused kernel, which gives the same bits.
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..errors import ProbeError
 from ..explorer import Explorer, ExplorerNetwork
-from ..loading.named_network import Held
+from ..loading.named_network import NamedNetwork
 from .definition.prepared import Prepared
 from .definition.readouts import NUMBER, Head
 
@@ -23,7 +23,7 @@ STEPS, LETTERS = 12, 10
 def explorer(prepared: Prepared) -> Explorer | str:
     """Return the explorer, or the sentence why the page has none."""
     inner: Any = prepared.opened.model
-    while isinstance(inner, Held):
+    while isinstance(inner, NamedNetwork):
         (inner,) = inner.children()
     if not isinstance(inner, (nn.LSTM, nn.GRU, nn.RNN)):
         return (

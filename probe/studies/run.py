@@ -19,8 +19,8 @@ from ..storage.files import write_atomically
 from .definition import identity
 from .definition.prepared import prepare
 from .page import build
-from .questions import ablation, answering, card, gates, interchange, reading, resting
-from .sampling.activations import Sightings
+from .questions import ablation, answering, card, fixed_points, gates, interchange, reading
+from .sampling.activations import Activations
 
 if TYPE_CHECKING:
     from ..report import Page
@@ -33,13 +33,13 @@ Ask = Callable[[], Finding]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run of a study stands.
+    """How far a run of a study is.
 
     Attributes:
-        question: which question, such as `reading-depth`.
-        number: which one it is, from 1.
-        of: how many there are.
-        state: `started`, `kept` (it was answered before, of the same study) or `answered`.
+        question: the name of the question, such as `reading-depth`.
+        number: its number, from 1.
+        of: how many questions there are.
+        state: `started`, `answered`, or `kept` (an earlier run of the same study has answered it).
     """
 
     question: str
@@ -55,21 +55,20 @@ def run(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Page:
-    """Ask everything about a study and write its page; see `Study.run`."""
+    """Run every question of a study and write its page; see `Study.run`."""
     folder, prepared = Path(folder), prepare(study)
     parts = identity.parts(prepared)
     _claim(folder, parts, overwrite=overwrite)
-    tell = progress or (lambda _: None)
-    sightings = Sightings(prepared)
-    asked = list(questions(sightings))
-    found: list[Finding] = []
-    for number, (question, ask) in enumerate(asked, start=1):
-        there = kept(folder / FINDINGS / question, parts)
-        if there is not None:
-            tell(Progress(question, number, len(asked), "kept"))
-            found.append(there)
+    report = progress or (lambda _: None)
+    every = list(questions(Activations(prepared)))
+    findings: list[Finding] = []
+    for number, (question, ask) in enumerate(every, start=1):
+        earlier = reusable(folder / FINDINGS / question, parts)
+        if earlier is not None:
+            report(Progress(question, number, len(every), "kept"))
+            findings.append(earlier)
             continue
-        tell(Progress(question, number, len(asked), "started"))
+        report(Progress(question, number, len(every), "started"))
         answer = ask()
         written = Finding(
             answer.question,
@@ -80,30 +79,30 @@ def run(
             _provenance(parts),
             answer.notes,
         ).write(folder / FINDINGS / question)
-        # What the page is built from is what lies on disk, so that a run that was taken up again gives the same page.
-        found.append(Finding.read(written))
-        tell(Progress(question, number, len(asked), "answered"))
-    page = build(prepared, {finding.question: finding for finding in found})
+        # The page is built from the files, so a resumed run gives the same page.
+        findings.append(Finding.read(written))
+        report(Progress(question, number, len(every), "answered"))
+    page = build(prepared, {finding.question: finding for finding in findings})
     _ = page.write(folder / PAGE)
     return page
 
 
-def questions(sightings: Sightings) -> Iterator[tuple[str, Ask]]:
-    """Yield the questions of a study in the order of the page, each with what answers it."""
-    prepared = sightings.prepared
-    yield "network", partial(card.ask, sightings, "network")
+def questions(activations: Activations) -> Iterator[tuple[str, Ask]]:
+    """Yield the questions of a study in the order of the page, each with the function that answers it."""
+    prepared = activations.prepared
+    yield "network", partial(card.ask, activations, "network")
     for name, question in reading.question_names(prepared).items():
-        yield question, partial(reading.ask, sightings, name, question)
-    yield "gates", partial(gates.ask, sightings, "gates")
+        yield question, partial(reading.ask, activations, name, question)
+    yield "gates", partial(gates.ask, activations, "gates")
     if prepared.head is not None:
-        yield "answers", partial(answering.ask, sightings, "answers")
-        yield "ablation", partial(ablation.ask, sightings, "ablation")
-        yield "exchange", partial(interchange.ask, sightings, "exchange")
-    yield "rest", partial(resting.ask, sightings, "rest")
+        yield "answers", partial(answering.ask, activations, "answers")
+        yield "ablation", partial(ablation.ask, activations, "ablation")
+        yield "interchange", partial(interchange.ask, activations, "interchange")
+    yield "fixed-points", partial(fixed_points.ask, activations, "fixed-points")
 
 
-def kept(folder: Path, parts: dict[str, str]) -> Finding | None:
-    """Return the finding in a folder where it is whole and of the same study and version; else None."""
+def reusable(folder: Path, parts: dict[str, str]) -> Finding | None:
+    """Return the finding in a folder if it is complete and belongs to the same study and version; else None."""
     if not (folder / "finding.json").is_file():
         return None
     try:
@@ -115,10 +114,10 @@ def kept(folder: Path, parts: dict[str, str]) -> Finding | None:
 
 
 def _claim(folder: Path, parts: dict[str, str], *, overwrite: bool) -> None:
-    """Take a folder for a study, or refuse it where it holds another one's answers.
+    """Mark a folder as a study's, unless it holds the answers of another study.
 
     Raises:
-        ProbeError: it is a file, or holds something that is not to be replaced.
+        ProbeError: it is a file, or holds something that may not be replaced.
     """
     mark = folder / MARK
     if folder.exists() and not folder.is_dir():
@@ -136,8 +135,8 @@ def _claim(folder: Path, parts: dict[str, str], *, overwrite: bool) -> None:
             )
     elif folder.is_dir() and any((folder / name).exists() for name in (PAGE, FINDINGS)) and not overwrite:
         raise ProbeError(
-            f"{str(folder)!r} holds {PAGE!r} or {FINDINGS!r}, and they are not known to be of a study. Give another "
-            "folder, or --overwrite (overwrite=True) to replace them."
+            f"{str(folder)!r} holds {PAGE!r} or {FINDINGS!r}, and we cannot tell whether they belong to a study. "
+            "Give another folder, or --overwrite (overwrite=True) to replace them."
         )
     _ = write_atomically(mark, json.dumps(parts, indent=2) + "\n")
 
@@ -147,5 +146,5 @@ def _provenance(parts: dict[str, str]) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that the numbers come from."""
+    """Return the versions of Python and of the libraries that computed the numbers."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}

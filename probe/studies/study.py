@@ -22,29 +22,29 @@ __all__ = ["Concept", "Readout", "Study"]
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What is asked about one network.
+    """A network with its inputs, concepts and readout: everything that is needed to study it.
 
     Attributes:
-        network: a `torch.nn.Module` that takes (batch, time, feature); or what `probe.load` returned; or the path of
+        network: a `torch.nn.Module` that takes (batch, time, feature); or the result of `probe.load`; or the path of
             a file of weights that leaves no choice open.
-        inputs: what it reads: an array or tensor (batch, time, feature), or the path of a .npy, .npz or .csv file.
-        concepts: name -> what its states are thought to hold, an array aligned to (batch, time), a function of one
-            sequence's inputs, or a `Concept`.
-        lengths: how many steps each sequence has, (batch,); None where all have the whole time axis. What lies
-            beyond is padding, and never data.
-        valid: a function of one sequence's inputs, (time, feature), to whether such a sequence can occur; None where
-            any can. Of states that are exchanged only those count whose spliced sequence can.
-        symbols: symbol -> what the network reads for it, (feature,) or a number: one character for each input that
-            occurs, which the page writes for it. A text names the features of one-hot inputs, in their order.
-        name: which network of a file that holds several.
-        layers: which layers are looked at, by name; None for all.
-        readout: what it answers, or None where that is not known: then nothing causal can be said.
-        programs: name -> what it might compute instead: a function of one sequence (a tuple with a number, or a
-            tuple of features, for each step) to an answer.
-        fixed_inputs: inputs under which fixed points are looked for, (symbol, feature); None takes the inputs that
-            occur where they are few, and their mean otherwise.
-        title: of the page.
-        seed: of everything that is drawn.
+        inputs: an array or tensor (batch, time, feature), or the path of a .npy, .npz or .csv file.
+        concepts: name -> what the states may hold: an array aligned to (batch, time), a function of one sequence's
+            inputs, or a `Concept`.
+        lengths: how many steps each sequence has, (batch,); None if all have the whole time axis. Later steps are
+            padding and are not used.
+        valid: a function that takes one sequence's inputs, (time, feature), and returns whether such a sequence can
+            occur; None if any can. A patched state counts only if its spliced sequence can occur.
+        symbols: symbol -> the input that it stands for, (feature,) or a number. The page writes this character for
+            the input; every input that occurs needs one. A text names the features of one-hot inputs in order.
+        name: the name of the network, if the file holds several.
+        layers: the names of the layers to study; None for all.
+        readout: what the network answers; None if that is not known, and then the page can say nothing causal.
+        programs: name -> a rival program that the network might compute: a function that takes one sequence (a tuple
+            with a number, or a tuple of features, for each step) and returns an answer.
+        fixed_inputs: the inputs under which fixed points are searched, (symbol, feature). With None we take each
+            distinct input if there are at most four, and their mean otherwise.
+        title: the title of the page.
+        seed: the seed of all random numbers.
     """
 
     network: Any
@@ -95,21 +95,21 @@ class Study:
         overwrite: bool = False,
         progress: Callable[[Progress], None] | None = None,
     ) -> Page:
-        """Ask everything, and write the page to `index.html` in a folder.
+        """Answer every question, and write the page to `index.html` in a folder.
 
-        Each answer is written into `findings/` in the folder as soon as it is known. A run that was interrupted goes
-        on there: what was answered about the same network, inputs, concepts, seed and code is not asked again.
+        Each answer is written into `findings/` in the folder at once. If a run was interrupted, the next run reuses
+        the answers that were given for the same network, inputs, concepts, readout, seed and version of rnn-probe.
 
         Args:
-            folder: where the page goes; it is made.
-            overwrite: replace the answers of another study that lie there.
-            progress: called when a question is begun and answered.
+            folder: where the page is written; it is made if it does not exist.
+            overwrite: replace the answers of another study in the folder.
+            progress: called when a question is started and when it is answered.
 
         Returns:
             The page that was written.
 
         Raises:
-            ProbeError: something that was given does not fit, or the folder holds another study's answers.
+            ProbeError: a part of the study does not fit, or the folder holds the answers of another study.
         """
         require("Study.run", "study", "pandas", "scipy", "sklearn", "matplotlib", "seaborn")
         from .run import run

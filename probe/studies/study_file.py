@@ -43,7 +43,7 @@ KEYS = {
         "answers",
         "layer",
         "combine",
-        "exchange_step",
+        "interchange_step",
     ),
 }
 #: Where a message says an argument as Python does: the table and the key that say it in a study file.
@@ -281,5 +281,5 @@ def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
         answers=answers,
         layer=_optional(table, "readout", "layer"),
         combine=combine,
-        exchange_step=table.get("exchange_step"),
+        interchange_step=table.get("interchange_step"),
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-#: Subjects of the tables: the network, its re-initialised twins, and what is no network.
-NETWORK, TWIN, NULL = "trained", "untrained", "null"
+#: The column `subject`: the network, the controls with random weights, and controls that are no network.
+NETWORK, RANDOM_WEIGHTS, NULL = "trained", "untrained", "null"
 
 
 def row(
@@ -38,32 +38,32 @@ def row(
     }
 
 
-def only(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
-    """Return the rows of a table where each of these columns has this value."""
-    for column, value in wanted.items():
+def only(table: pd.DataFrame, **columns: str) -> pd.DataFrame:
+    """Return the rows of a table in which each of these columns has the given value."""
+    for column, value in columns.items():
         table = table[table[column] == value]
     return table
 
 
-def one(table: pd.DataFrame, **wanted: str) -> float:
-    """Return the only value of these rows, NaN where there is none."""
-    values = only(table, **wanted)["value"]
+def one(table: pd.DataFrame, **columns: str) -> float:
+    """Return the value of the only such row; NaN if there is none."""
+    values = only(table, **columns)["value"]
     return float(values.iloc[0]) if len(values) else float("nan")
 
 
 def said(value: float) -> str:
-    """Return a number with two decimals as it reads in a sentence."""
+    """Return a number with two decimals, as it is written in a sentence."""
     text = f"{value:.2f}"
     return "0.00" if text == "-0.00" else text.replace("-", "\N{MINUS SIGN}")
 
 
 def between(ends: tuple[float, float]) -> str:
-    """Return an interval as it reads in a sentence."""
+    """Return an interval as it is written in a sentence."""
     return f"95 % interval {said(ends[0])} to {said(ends[1])}"
 
 
 def place(layer: str, signal: str) -> str:
-    """Return a signal of a layer as it reads in a sentence."""
+    """Return the name of a layer's signal as it is written in a sentence."""
     return f"the {signal.replace('_', ' ')} of {layer}"
 
 

@@ -147,7 +147,7 @@ def _expected(model: nn.Module, mode: Mode, given: Any) -> int:
     whole = whole_module(layers[0])
     call = read_call(whole, (given[0] if in_loop else given,), {})
     edit = None if mode.edit is None else probe.clamp("hidden_state", 0.1, steps=mode.edit or None)
-    asked = memory.Asked(
+    request = memory.Request(
         keep,
         None if steps is None else len(list(steps)),
         options.get("dtype"),
@@ -157,9 +157,9 @@ def _expected(model: nn.Module, mode: Mode, given: Any) -> int:
         {} if edit is None else memory.first_steps({layers[0]: [edit]}, call),
     )
     if not in_loop:
-        return sum(memory.peak(whole, call, asked).values())
-    last = sum(memory.peak(whole, call, asked, earlier=mode.shape[0] - 1).values())
-    one, two = (sum(memory.peak(whole, call, asked, earlier=earlier).values()) for earlier in (0, 1))
+        return sum(memory.peak(whole, call, request).values())
+    last = sum(memory.peak(whole, call, request, earlier=mode.shape[0] - 1).values())
+    one, two = (sum(memory.peak(whole, call, request, earlier=earlier).values()) for earlier in (0, 1))
     # What is held then: of each call what it keeps and the state that the model keeps; or its graph.
     return last + (mode.shape[0] - 1) * (one if "gradient_of" in options else two - one)
 

@@ -146,9 +146,9 @@ def answer(study: Study, question: str) -> Finding:
     """Return what a study answers to one of its questions; the others are not asked."""
     from probe.studies.definition.prepared import prepare
     from probe.studies.run import questions
-    from probe.studies.sampling.activations import Sightings
+    from probe.studies.sampling.activations import Activations
 
-    return dict(questions(Sightings(prepare(study))))[question]()
+    return dict(questions(Activations(prepare(study))))[question]()
 
 
 def written(folder: Path, text: str = STUDY) -> Path:

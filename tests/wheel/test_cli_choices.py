@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from probe.studies.study_file import CHOICES
 from torch import Tensor, nn
 
 import probe
 from probe import ProbeError
 from probe.command_line.main import Choices, run
 from probe.command_line.network_files import record_file
+from probe.studies.study_file import CHOICES
 
 LSTM = {"cell/basic_lstm_cell/kernel": (5, 12), "cell/basic_lstm_cell/bias": (12,)}
 
@@ -102,12 +102,12 @@ def test_a_study_is_told_in_its_own_words(file: Path, capsys: pytest.CaptureFixt
         ({"inputs": 'file = "x.npy"\nsymbols = "abc"'}, "In the study's file: symbols = ..., under [inputs]."),
         ({"inputs": 'file = "x.npy"\nvalid = "f.py:never"'}, "valid says that sequence 0 of the inputs cannot occur"),
         (
-            {"readout": 'concept = "c"\nfunction = "f.py:head"\nexchange_step = 3'},
-            "exchange_step = ..., under [readout].",
+            {"readout": 'concept = "c"\nfunction = "f.py:head"\ninterchange_step = 3'},
+            "interchange_step = ..., under [readout].",
         ),
         (
-            {"readout": 'concept = "c"\nfunction = "f.py:head"\nexchange_step = -3'},
-            "exchange_step = ..., under [readout].",
+            {"readout": 'concept = "c"\nfunction = "f.py:head"\ninterchange_step = -3'},
+            "interchange_step = ..., under [readout].",
         ),
     ],
 )

@@ -87,22 +87,24 @@ def keep(layers: tuple[Layer, ...], *signals: str) -> dict[Layer, Any]:
 def test_less_is_expected_where_less_is_kept() -> None:
     """Fewer signals and layers, and a check that is left out, take less; edits and derivatives take more."""
     layers, call = opened(nn.LSTM(3, 8, 2))
-    every = memory.Asked(keep(layers))
+    every = memory.Request(keep(layers))
 
-    def expected(asked: memory.Asked) -> int:
-        return sum(memory.peak(layers, call, asked).values())
+    def expected(request: memory.Request) -> int:
+        return sum(memory.peak(layers, call, request).values())
 
     plain = expected(every)
-    assert expected(memory.Asked(keep(layers, "cell_state"))) < plain
-    assert expected(memory.Asked(keep(layers[:1]))) < plain
+    assert expected(memory.Request(keep(layers, "cell_state"))) < plain
+    assert expected(memory.Request(keep(layers[:1]))) < plain
     assert (
-        expected(memory.Asked(every.keep, steps=1)) < plain < expected(memory.Asked(every.keep, dtype=torch.float64))
+        expected(memory.Request(every.keep, steps=1))
+        < plain
+        < expected(memory.Request(every.keep, dtype=torch.float64))
     )
     layers, call = opened(nn.LSTM(3, 8))
-    every = memory.Asked(keep(layers))
-    edited = [expected(memory.Asked(every.keep, edited={layers[0]: step})) for step in (0, 500, 999)]
+    every = memory.Request(keep(layers))
+    edited = [expected(memory.Request(every.keep, edited={layers[0]: step})) for step in (0, 500, 999)]
     assert (
-        expected(every) < edited[2] < edited[1] < edited[0] < expected(memory.Asked(every.keep, differentiate=True))
+        expected(every) < edited[2] < edited[1] < edited[0] < expected(memory.Request(every.keep, differentiate=True))
     )
 
 
@@ -110,10 +112,10 @@ def test_what_is_kept_elsewhere_is_expected_there() -> None:
     """With device= the run takes its part where it is, and what is kept takes the other part where it goes."""
     layers, call = opened(nn.LSTM(3, 8))
     numbers = 1000 * 1000 * 8
-    both = memory.peak(layers, call, memory.Asked(keep(layers), device="cuda:0"))
+    both = memory.peak(layers, call, memory.Request(keep(layers), device="cuda:0"))
     assert set(both) == {torch.device("cpu"), torch.device("cuda:0")}
     assert both[torch.device("cuda:0")] == 10 * numbers * 4
-    halved = memory.peak(layers, call, memory.Asked(keep(layers), device="cuda:0", dtype=torch.float16, steps=500))
+    halved = memory.peak(layers, call, memory.Request(keep(layers), device="cuda:0", dtype=torch.float16, steps=500))
     assert halved[torch.device("cuda:0")] == 10 * numbers
 
 
@@ -139,18 +141,18 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free", free)
     every = keep(layers)
     for wanted, message in (
-        (memory.Asked(every), r"about 0\.4 GB on cpu and 0\.2 GB are free\. Keep less with signals= or layers="),
-        (memory.Asked(every, differentiate=True), "GB on cpu.*Record fewer rows at a time, or fewer layers"),
+        (memory.Request(every), r"about 0\.4 GB on cpu and 0\.2 GB are free\. Keep less with signals= or layers="),
+        (memory.Request(every, differentiate=True), "GB on cpu.*Record fewer rows at a time, or fewer layers"),
         (
-            memory.Asked(every, edited={layers[0]: 0}),
+            memory.Request(every, edited={layers[0]: 0}),
             "an edited run holds every signal of each layer that it reaches",
         ),
     ):
         with pytest.raises(ProbeError, match=message):
             memory.check_fits(layers, call, wanted)
-    memory.check_fits(layers, call, memory.Asked(keep(layers, "hidden_state")))
+    memory.check_fits(layers, call, memory.Request(keep(layers, "hidden_state")))
     asked.clear()
-    memory.check_fits(*opened(nn.LSTM(3, 8), 10, 10), memory.Asked(keep(layers)))
+    memory.check_fits(*opened(nn.LSTM(3, 8), 10, 10), memory.Request(keep(layers)))
     assert not asked
 
 

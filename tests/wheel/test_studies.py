@@ -88,13 +88,13 @@ def test_the_planted_unit_is_found(of_planted: Report) -> None:
 def test_the_answer_follows_the_planted_unit_alone(of_planted: Report) -> None:
     """Unit 0 put into another run gives all answers, and controls do not; its ablation alone costs something."""
     found = of_planted.findings
-    exchange = found["exchange"].measurements
-    followed = exchange[exchange["metric"] == "followed"].set_index("network")["value"]
+    patched = found["interchange"].measurements
+    followed = patched[patched["metric"] == "followed"].set_index("network")["value"]
     assert followed["the whole state"] == 1
     assert followed["the unit that follows it most"] == 1
     assert followed["nothing"] == 0
-    assert followed.filter(like="random").max() < 0.3
-    assert "with unit 0 alone 1.00, more than any control" in found["exchange"].notes["answer"]
+    assert followed.filter(like="random directions").max() < 0.3
+    assert "with unit 0 alone 1.00, more than any control" in found["interchange"].notes["answer"]
     drops = found["ablation"].measurements.query("metric == 'unit_drop'").set_index("units")["value"]
     assert drops["0"] > 0.5
     assert drops.drop("0").abs().max() == 0
@@ -108,7 +108,7 @@ def test_answers_and_rival_programs_are_scored(of_planted: Report) -> None:
     assert value(answers, metric="accuracy", subject="trained") == 1
     assert value(answers, metric="agreement", signal="count") == 1
     assert value(answers, metric="agreement", signal="length") < 0.1
-    assert "“count” answers most often as the network does" in answers.notes["programs"]
+    assert "“count” agrees with the network most often" in answers.notes["programs"]
 
 
 def test_one_network_decides_nothing_about_a_recipe(of_planted: Report) -> None:
@@ -132,11 +132,13 @@ def test_an_untrained_network_is_not_said_to_have_learned(of_random: Report) -> 
     """What can be read from it can be read from others like it, which the words say."""
     page, found = of_random.page, of_random.findings
     reading = found["reading-ones"]
-    twins = reading.measurements.query("metric == 'control' and units == 'untrained'")["value"].iloc[0]
-    assert value(reading, metric="best_score", subject="trained") < twins + 0.05
+    best = reading.measurements.query("metric == 'control' and units == 'untrained'")["value"].iloc[0]
+    assert value(reading, metric="best_score", subject="trained") < best + 0.05
     assert "no evidence that training put it there" in plain(page.lead)
-    assert "better than from any re-initialised network" not in page.render()
-    assert "more than any control" not in found["exchange"].notes["answer"].replace("not clearly more than any", "")
+    assert "better than from any network with random weights" not in page.render()
+    assert "more than any control" not in found["interchange"].notes["answer"].replace(
+        "not clearly more than any", ""
+    )
 
 
 def test_where_the_answer_follows_no_state_parts_of_it_say_nothing(
@@ -144,14 +146,14 @@ def test_where_the_answer_follows_no_state_parts_of_it_say_nothing(
 ) -> None:
     """A head on states that it was not made for: neither units nor searched directions are said to carry anything."""
     found = of_random.findings
-    for question in ("exchange", "ablation"):
+    for question in ("interchange", "ablation"):
         assert "The answers are mostly wrong" in found[question].notes["answer"]
-        assert "nothing can be said on" in found[question].notes["answer"]
-    assert "search" not in found["exchange"].notes
+        assert "With such answers we cannot say" in found[question].notes["answer"]
+    assert "search" not in found["interchange"].notes
 
 
 def test_controls_stand_beside_the_score(of_planted: Report) -> None:
-    """The step, the last inputs, shuffled values and eight twins are measured, and shuffled values cannot be read."""
+    """All controls are measured, eight networks with random weights among them; shuffled values cannot be read."""
     table = of_planted.findings["reading-ones"].measurements
     scores = table[table["metric"] == "score"]
     assert {"the step alone", "the last 4 inputs", "shuffled 1"} <= set(scores["network"])
@@ -182,9 +184,9 @@ def test_a_stack_of_several_lengths(drawn: bool, trained: Stacked, tmp_path: Pat
     assert value(found["reading-depth"], metric="best_score", subject="trained") > 0.95
     assert value(found["answers"], metric="accuracy", subject="trained") > 0.95
     last = found["reading-opened"]
-    assert "the last 4 inputs alone tell about as much" in last.notes["answer"]
-    exchange = found["exchange"].measurements
-    followed = exchange[exchange["metric"] == "followed"].set_index("network")["value"]
+    assert "the last 4 inputs alone predict it about as well" in last.notes["answer"]
+    patched = found["interchange"].measurements
+    followed = patched[patched["metric"] == "followed"].set_index("network")["value"]
     assert followed["the whole state"] > followed["nothing"] + 0.3
     assert {"all of rnn[0]", "all of rnn[1]"} <= set(followed.index)
     steps = found["gates"].measurements.query("metric == 'mean'")
@@ -194,24 +196,24 @@ def test_a_stack_of_several_lengths(drawn: bool, trained: Stacked, tmp_path: Pat
 
 
 def test_without_a_readout_nothing_causal_is_said(of_bare: Report) -> None:
-    """The page says why, and asks neither for answers nor for exchanges."""
-    assert set(of_bare.findings) == {"network", "reading-ones", "gates", "rest"}
-    assert "Without a readout nothing causal can be said" in of_bare.page.render()
-    assert "cannot be said without a readout" in plain(of_bare.page.lead)
+    """The page says why, and has neither answers nor patches."""
+    assert set(of_bare.findings) == {"network", "reading-ones", "gates", "fixed-points"}
+    assert "Without a readout we can say nothing causal" in of_bare.page.render()
+    assert "Without a readout we cannot say whether" in plain(of_bare.page.lead)
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_concept_as_an_array_is_exchanged_at_the_last_step_unless_combine_says_more() -> None:
-    """Without combine only last states are exchanged, and the page says so; `added` exchanges earlier ones."""
+def test_a_concept_as_an_array_is_patched_at_the_last_step_unless_combine_says_more() -> None:
+    """Without combine only last states are patched, and the page says so; with `added` earlier ones are."""
     x = bits()
     values = np.cumsum(x[:, :, 0], axis=1)
     given = study_of(planted()).readout
     assert given is not None
     for combine, sentence in ((None, "after the last step"), ("added", "steps before the end")):
         readout = Readout("ones", weight=given.weight, bias=given.bias, combine=combine)
-        exchange = answer(study_of(planted(), concepts={"ones": values}, readout=readout), "exchange")
-        assert sentence in exchange.notes["setup"]
-        assert value(exchange, metric="followed", network="the unit that follows it most") == 1
+        patched = answer(study_of(planted(), concepts={"ones": values}, readout=readout), "interchange")
+        assert sentence in patched.notes["setup"]
+        assert value(patched, metric="followed", network="the unit that follows it most") == 1
 
 
 def test_a_run_gives_the_same_bytes(of_bare: Report, tmp_path: Path) -> None:
@@ -224,7 +226,7 @@ def test_a_run_gives_the_same_bytes(of_bare: Report, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_another_seed_draws_other_things(of_bare: Report) -> None:
-    """Of the same study, twins and shuffled values are others; the tables are as long."""
+    """In the same study, random weights and shuffled values are others; the tables are as long."""
     other = answer(study_of(planted(), readout=None, seed=1), "reading-ones").measurements
     own = of_bare.findings["reading-ones"].measurements
     assert own.shape == other.shape
@@ -240,7 +242,7 @@ def test_a_plain_rnn_has_no_gates(tmp_path: Path) -> None:
     found = report_of(study_of(nn.RNN(1, 6, batch_first=True), readout=None), tmp_path).findings
     assert "A plain RNN has no gates" in found["gates"].notes["answer"]
     assert not found["gates"].figures
-    assert "fixed point" in found["rest"].notes["answer"]
+    assert "fixed point" in found["fixed-points"].notes["answer"]
 
 
 def test_few_sequences_and_constant_concepts_are_said(tmp_path: Path) -> None:
@@ -248,8 +250,8 @@ def test_few_sequences_and_constant_concepts_are_said(tmp_path: Path) -> None:
     constant = np.ones(bits().shape[:2])
     few = report_of(study_of(planted(), inputs=bits(5), readout=None), tmp_path).findings["reading-ones"]
     same = answer(study_of(planted(), concepts={"ones": ones, "same": constant}, readout=None), "reading-same")
-    assert "and these are 5 sequences. With fewer than" in few.notes["answer"]
-    assert "nothing varies" in same.notes["answer"]
+    assert "which gives 5 sequences. With fewer than" in few.notes["answer"]
+    assert "does not vary cannot be read" in same.notes["answer"]
     assert few.measurements.empty
     assert same.measurements.empty
 

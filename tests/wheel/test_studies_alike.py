@@ -13,22 +13,22 @@ from torch import nn
 from probe import ProbeError
 from probe.studies.definition.prepared import prepare
 from probe.studies.questions import interchange
-from probe.studies.sampling.activations import Sightings
-from probe.studies.sampling.sample import chosen_rows, draw
+from probe.studies.sampling.activations import Activations
+from probe.studies.sampling.sample import draw, recorded_rows
 
 
 def test_values_only_where_nothing_is_looked_at_are_refused() -> None:
     """Of many sequences some are drawn; with no value in these there is no state to look at."""
     values = np.full((2_600, 8), np.nan)
-    drawn = set(chosen_rows(2_600, 8, 0).tolist())
+    drawn = set(recorded_rows(2_600, 8, 0).tolist())
     values[next(row for row in range(2_600) if row not in drawn)] = 1
     study = study_of(planted(), inputs=bits(2_600), concepts={"rare": values}, readout=None)
-    with pytest.raises(ProbeError, match=r"\('rare'\) has a value in the 2,000 sequences that were drawn of 2,600"):
+    with pytest.raises(ProbeError, match=r"\('rare'\) has a value in the 2,000 sequences that were drawn from 2,600"):
         _ = draw(prepare(study))
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
-def test_states_that_do_not_differ_are_not_exchanged(kind: Any) -> None:
+def test_states_that_do_not_differ_are_not_patched(kind: Any) -> None:
     """Without recurrent weights, and with the same input in the middle, all states there are the same."""
     model = kind(1, 6, batch_first=True)
     x = bits(40)
@@ -40,8 +40,8 @@ def test_states_that_do_not_differ_are_not_exchanged(kind: Any) -> None:
             model.weight_ih_l0[6:12] = 0
             model.bias_ih_l0[6:12] = -800
     for network, middle in ((model, x), (zeroed(kind), bits(40))):
-        found = interchange.ask(Sightings(prepare(study_of(network, inputs=middle))), "exchange")
-        assert "3 steps before their end all sequences have the same state of [0], so" in found.notes["answer"]
+        found = interchange.ask(Activations(prepare(study_of(network, inputs=middle))), "interchange")
+        assert "3 steps before their end all sequences have the same state of [0]." in found.notes["answer"]
         assert not len(found.measurements)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from probe.studies.study_file import read_study
 from safetensors.torch import save_file
 from studied import STUDY, bits, head, ones, planted, study_of, written
 from torch import nn
@@ -18,6 +17,7 @@ from torch import nn
 from probe import Concept, ProbeError, Readout, Study
 from probe.command_line import main
 from probe.studies.definition.prepared import prepare
+from probe.studies.study_file import read_study
 
 WEIGHT, BIAS = head()
 X = bits(12)

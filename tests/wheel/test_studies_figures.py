@@ -23,11 +23,11 @@ from probe.studies.definition.concepts import MOST_CATEGORIES
 from probe.studies.definition.prepared import prepare
 from probe.studies.questions import ablation, gates, interchange, reading_figures
 from probe.studies.questions.reading import question_names
-from probe.studies.sampling.activations import Sightings
+from probe.studies.sampling.activations import Activations
 from probe.studies.sampling.network_states import Gate
 from probe.studies.sampling.probes import Target
 from probe.studies.sampling.sample import draw
-from probe.studies.tables import NULL, TWIN, row
+from probe.studies.tables import NULL, RANDOM_WEIGHTS, row
 
 HOSTILE = "$x_{$ \\frac <b>&amp; \x07\n" + "a very long name " * 40
 RNG = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def test_a_concept_over_hundreds_of_steps_is_drawn(steps: int) -> None:
         prepared = prepare(study)
         goal = Target.of(next(iter(prepared.concepts.values())), draw(prepared), prepared)
         at = ("[0]", Signal.HIDDEN_STATE)
-        fits(reading_figures.over_time(f"reading-{name}", Sightings(prepared), goal, [0, 3, 15], at))
+        fits(reading_figures.over_time(f"reading-{name}", Activations(prepared), goal, [0, 3, 15], at))
         states = RNG.normal(size=(len(goal.values), 512))
         fits(reading_figures.moves("reading-x", goal, states, dict.fromkeys(range(500, 506), 0.5), at))
 
@@ -100,7 +100,10 @@ def many_places(count: int) -> pd.DataFrame:
             value = 0.5 + 0.4 * RNG.random()
             for metric, shift in (("score", 0), ("score_low", -0.1), ("score_high", 0.1)):
                 rows.append(row("reading-x", metric, value + shift, **at))
-            rows += [row("reading-x", "score", 0.3, subject=TWIN, network=f"twin {one}", **at) for one in range(8)]
+            rows += [
+                row("reading-x", "score", 0.3, subject=RANDOM_WEIGHTS, network=f"fresh weights {one}", **at)
+                for one in range(8)
+            ]
     last = rows[-1]
     rows += [last | {"subject": NULL, "network": f"shuffled {one}", "value": 0.0} for one in range(5)]
     rows += [row("reading-x", "score", 0.1, subject=NULL, network=name) for name in ("the step alone", "inputs")]
@@ -149,11 +152,11 @@ def test_many_parts_put_into_a_run_are_drawn(count: int) -> None:
     kinds += [(f"random directions {one}", "2", "random") for one in range(5)]
     kinds += [("directions that were searched for", "1", "searched")]
     rows = [
-        row("exchange", metric, RNG.random(), network=name, units=units, signal=kind)
+        row("interchange", metric, RNG.random(), network=name, units=units, signal=kind)
         for name, units, kind in kinds
         for metric in ("followed", "shift", "off_support")
     ]
-    figure = interchange._figure("exchange", tabulate(rows), True)
+    figure = interchange._figure("interchange", tabulate(rows), True)
     fits(figure)
     assert ("12 of 40 parts of the state are drawn" in figure.caption) is (count == 40)
 

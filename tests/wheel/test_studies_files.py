@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from probe.studies.study_file import read_study
 from safetensors.torch import save_file
 from studied import STUDY, UNITS, bits, head, planted, study_of, written
 from torch import nn
@@ -21,6 +20,7 @@ from probe.command_line import main
 from probe.loading.checkpoint import Source
 from probe.studies.definition.network import open_network
 from probe.studies.definition.prepared import prepare
+from probe.studies.study_file import read_study
 
 
 def of_tensorflow(folder: Path, forget_bias: float) -> Path:

@@ -109,21 +109,21 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def exchanged(function: Any) -> Any:
+def interchanged(function: Any) -> Any:
     """Return what a study with a readout answers to what follows its states."""
     study = study_of(planted(), inputs=bits(96), readout=Readout("ones", function=function))
     with without_pictures():
-        return answer(study, "exchange")
+        return answer(study, "interchange")
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_readout_without_a_gradient_is_asked_all_but_the_search(name: str) -> None:
     """What needs a gradient is left out and said; all else is what the same readout with a gradient gives."""
-    found, expected = exchanged(FUNCTIONS[name]), exchanged(wholly)
+    found, expected = interchanged(FUNCTIONS[name]), interchanged(wholly)
     assert "Directions were not searched for: the search follows the gradient" in found.notes["search"]
     assert "has none" in found.notes["search"]
     assert "Alignment search" in expected.notes["search"]
-    shared = expected.measurements[~expected.measurements["signal"].isin(["searched", "relabelled", "twin"])]
+    shared = expected.measurements[~expected.measurements["signal"].isin(["searched", "relabelled", "fitted head"])]
     assert found.measurements["value"].to_list() == pytest.approx(shared["value"].to_list(), rel=1e-9, nan_ok=True)
 
 
@@ -143,8 +143,8 @@ def test_a_whole_report_with_a_head_of_scikit_learn(tmp_path: Path) -> None:
     readout = Readout("ones", function=scores, answers=fitted.classes_.tolist())
     with without_pictures():
         report = report_of(study_of(planted(), inputs=x, readout=readout), tmp_path / "report")
-    assert "exchange" in report.findings
-    assert report.findings["exchange"].notes["search"].startswith("Directions were not searched for")
+    assert "interchange" in report.findings
+    assert report.findings["interchange"].notes["search"].startswith("Directions were not searched for")
 
 
 def test_a_readout_in_training_mode_is_run_in_evaluation_mode() -> None:

@@ -1,4 +1,4 @@
-"""The parts that a study stands on: which states, which twins, held-out probes, and a stack run from any state."""
+"""The parts of a study: its states, random weights, held-out probes, and a stack run from any state."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import probe
 from probe import Checkpoint, Concept, ProbeError, Readout, Study
 from probe.loading.checkpoint import Source
 from probe.loading.modules import BothWays, Masked
-from probe.loading.named_network import Held
+from probe.loading.named_network import NamedNetwork
 from probe.methods.probing.prefixes import distinct_prefixes
 from probe.recurrent.layers import find_layers
 from probe.studies.definition.concepts import resolve
 from probe.studies.definition.prepared import prepare
 from probe.studies.sampling import tail
-from probe.studies.sampling.fits import MOST_FEATURES, features_of, told_categories, told_numbers
+from probe.studies.sampling.fits import MOST_FEATURES, features_of, predict_categories, predict_numbers
 from probe.studies.sampling.network_states import run
 from probe.studies.sampling.probes import Target, clock, detrended, follows, last_inputs, next_inputs, sums_of_inputs
-from probe.studies.sampling.random_weights import FRESH, SHUFFLED, twins
+from probe.studies.sampling.random_weights import FRESH, SHUFFLED, random_weights
 from probe.studies.sampling.sample import draw, first_of_prefix, reads_ahead
 from probe.studies.sampling.scores import Score, of_categories, of_numbers
 from probe.studies.sampling.tasks import task_of
@@ -66,7 +66,7 @@ def test_a_layer_that_reads_from_the_end_sees_each_rest_once() -> None:
     assert goal.left is not None
     left = [lengths[row] - 1 - step for row, step in places]
     assert goal.left.tolist() == left
-    told = told_numbers(clock(goal), goal.left[:, None].astype(float), goal.fold)
+    told = predict_numbers(clock(goal), goal.left[:, None].astype(float), goal.fold)
     assert of_numbers(goal.left.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.8
 
 
@@ -77,15 +77,15 @@ def test_many_units_are_read_by_their_largest_components() -> None:
     states = hidden @ rng.normal(size=(4, 600)) + 0.01 * rng.normal(size=(700, 600))
     assert features_of(states).shape == (700, MOST_FEATURES)
     assert features_of(states[:, :30]).shape == (700, 30)
-    told = told_numbers(states, hidden[:, :1], fold)
+    told = predict_numbers(states, hidden[:, :1], fold)
     assert of_numbers(hidden[:, 0], told[:, 0], np.arange(700), 700).value > 0.99
 
 
-def test_shuffled_twins_keep_each_gates_numbers_and_fresh_ones_torchs_bounds() -> None:
+def test_shuffled_weights_keep_each_gates_numbers_and_fresh_ones_torchs_bounds() -> None:
     """Every gate's block keeps its histogram, in another order; fresh weights are torch's; the network stays."""
     lstm = planted()
     before = {name: one.clone() for name, one in lstm.state_dict().items()}
-    made = dict(twins(lstm, 4, seed=0))
+    made = dict(random_weights(lstm, 4, seed=0))
     assert list(made) == [f"{FRESH} 1", f"{SHUFFLED} 1", f"{FRESH} 2", f"{SHUFFLED} 2"]
     for own, other in zip(before.values(), made[f"{SHUFFLED} 1"].state_dict().values(), strict=True):
         assert not torch.equal(own, other)
@@ -95,7 +95,7 @@ def test_shuffled_twins_keep_each_gates_numbers_and_fresh_ones_torchs_bounds() -
         assert float(one.detach().abs().max()) <= 6**-0.5
     assert not torch.equal(*(made[f"{FRESH} {number}"].state_dict()["weight_hh_l0"] for number in (1, 2)))
     assert all(torch.equal(one, before[name]) for name, one in lstm.state_dict().items())
-    assert list(dict(twins(probe.CustomLSTM(1, 3), 2, seed=0))) == [f"{SHUFFLED} 1", f"{SHUFFLED} 2"]
+    assert list(dict(random_weights(probe.CustomLSTM(1, 3), 2, seed=0))) == [f"{SHUFFLED} 1", f"{SHUFFLED} 2"]
 
 
 def test_a_held_out_probe_finds_what_is_there_and_nothing_else() -> None:
@@ -104,15 +104,15 @@ def test_a_held_out_probe_finds_what_is_there_and_nothing_else() -> None:
     states, fold = rng.normal(size=(200, 150)), np.arange(200) % 4
     sequence = np.arange(200)
     there, noise = states @ rng.normal(size=150), rng.normal(size=200)
-    few = told_numbers(states[:, :20], np.column_stack([states[:, :20] @ rng.normal(size=20), noise]), fold)
+    few = predict_numbers(states[:, :20], np.column_stack([states[:, :20] @ rng.normal(size=20), noise]), fold)
     assert of_numbers(noise, few[:, 1], sequence, 200).value < 0.05
-    many = told_numbers(states, np.column_stack([there, noise]), fold)
+    many = predict_numbers(states, np.column_stack([there, noise]), fold)
     assert of_numbers(there, many[:, 0], sequence, 200).value > 0.6
     assert -0.2 < of_numbers(noise, many[:, 1], sequence, 200).value < 0.1
     group = (states[:, 0] > 0).astype(float)
-    right = of_categories(group, told_categories(states[:, :3], group, fold), sequence, 200).value
+    right = of_categories(group, predict_categories(states[:, :3], group, fold), sequence, 200).value
     chance = (noise > 0).astype(float)
-    wrong = of_categories(chance, told_categories(states[:, :100], chance, fold), sequence, 200)
+    wrong = of_categories(chance, predict_categories(states[:, :100], chance, fold), sequence, 200)
     assert right > 0.9
     assert wrong.value < 0.65
 
@@ -190,7 +190,7 @@ def test_what_else_could_be_read_is_what_it_is_called() -> None:
     assert inputs[some].tolist() == x[row, [5, 4, 3, 2], 0].tolist()
     early = int(np.flatnonzero(goal.step == 0)[0])
     assert inputs[early, 1:].tolist() == [0, 0, 0]
-    told = told_numbers(clock(goal), goal.step[:, None].astype(float), goal.fold)
+    told = predict_numbers(clock(goal), goal.step[:, None].astype(float), goal.fold)
     assert of_numbers(goal.step.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.999
     assert sums_of_inputs(x, goal, 0).shape == (len(goal.values), 20)
 
@@ -253,7 +253,7 @@ def test_a_layer_that_a_wrapper_turns_is_recorded_in_the_inputs_order(kind: Any,
     )
     x, lengths = torch.randn(6, 5, 2), np.array([5, 3, 1, 3, 5, 2] if ragged else [5] * 6)
     valid = torch.as_tensor(np.arange(5) < lengths[:, None])
-    model = Held("rnn", BothWays(forward, backward, merge="sum"))
+    model = NamedNetwork("rnn", BothWays(forward, backward, merge="sum"))
     names = {"rnn.forward_module[0]": "[0]", "rnn.backward_module[0].reverse": "[0].reverse"}
     for own, of_torch in names.items():
         for signal in find_layers(model, [own])[0].signals:

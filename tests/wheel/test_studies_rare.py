@@ -14,7 +14,7 @@ from probe import Concept, Finding, Study
 from probe.methods.machines import Answers
 from probe.studies.definition.prepared import prepare
 from probe.studies.questions.ablation import Loss
-from probe.studies.sampling.fits import told_categories
+from probe.studies.sampling.fits import predict_categories
 from probe.studies.sampling.sample import draw
 from probe.studies.sampling.scores import of_categories
 
@@ -35,7 +35,7 @@ def test_the_score_of_a_category_does_not_depend_on_how_rare_it_is(share: float)
     apart = np.sqrt(2) * norm.ppf(0.95)
     states = (rng.normal(size=count) + apart * target)[:, None]
     fold, sequence = rng.permutation(count) % 4, np.arange(count) // 10
-    score = of_categories(target, told_categories(states, target, fold), sequence, count // 10)
+    score = of_categories(target, predict_categories(states, target, fold), sequence, count // 10)
     assert score.value == pytest.approx(norm.cdf(apart / 2), abs=0.03)
     constant = of_categories(target, np.zeros(count), sequence, count // 10)
     assert constant.value == 0.5
@@ -53,7 +53,7 @@ def test_one_verdict_for_every_spelling(readings: dict[str, Finding]) -> None:
     """An eighth of the letters: the planted unit is read, better than from random networks, however it is written."""
     verdicts = {finding.notes["verdict"].partition("”")[2] for finding in readings.values()}
     (said,) = verdicts
-    assert said.startswith(" can be read, better than from any re-initialised network")
+    assert said.startswith(" can be read: better than from any network with random weights")
     tables = [finding.measurements.query("metric == 'score'")["value"].to_numpy() for finding in readings.values()]
     for table in tables[1:]:
         np.testing.assert_allclose(table, tables[0], atol=0.02)
@@ -80,7 +80,7 @@ def test_a_value_of_few_sequences_is_left_out_and_said() -> None:
     notes = answer(Study(model, x, {"kind": once}), "reading-kind").notes
     assert "held-out balanced accuracy 1.00" in notes["measured"]
     assert "1 value with states in fewer than 8 sequences (never seen again)" in notes["setup"]
-    assert "categorical, 2 values" in notes["setup"]
+    assert "categorical (2 values, logistic probe)" in notes["setup"]
     single = np.full(x.shape[:2], "same", object)
     single[:5, 3] = "other"
     assert (

@@ -53,7 +53,7 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
         ("network", "kept"),
         ("reading-ones", "kept"),
         ("gates", "answered"),
-        ("rest", "answered"),
+        ("fixed-points", "answered"),
     ]
     assert (tmp_path / "report" / "findings" / "reading-ones" / "finding.json").stat().st_mtime_ns == before
     study.run(tmp_path / "whole")
@@ -122,7 +122,7 @@ def test_a_report_of_another_version_is_refused(report: Path, monkeypatch: pytes
         study_of(planted(), **FEW).run(report)
 
 
-def test_another_study_is_asked_anew_where_it_may_replace_the_first(report: Path, tmp_path: Path) -> None:
+def test_another_study_is_run_where_it_may_replace_the_first(report: Path, tmp_path: Path) -> None:
     """With overwrite no answer of the first is kept."""
     shutil.copytree(report, tmp_path / "report")
     other = study_of(planted(), **FEW | {"title": "Other"})
@@ -133,7 +133,7 @@ def test_what_is_no_report_is_not_replaced(tmp_path: Path) -> None:
     """A folder with somebody's index.html, and a file, are refused."""
     (tmp_path / "index.html").write_text("mine")
     study = study_of(planted(), readout=None)
-    with pytest.raises(ProbeError, match="not known to be of a study"):
+    with pytest.raises(ProbeError, match="cannot tell whether they belong to a study"):
         study.run(tmp_path)
     with pytest.raises(ProbeError, match="is a file; the report is a folder"):
         study.run(tmp_path / "index.html")

@@ -10,14 +10,14 @@ from probe.evidence.measurements import tabulate
 from probe.studies.page import _letters
 from probe.studies.questions import ablation, answering, interchange_words
 from probe.studies.questions.reading_words import CLOCK, Beside, _selectivity, _unit, _verdict
-from probe.studies.tables import NULL, TWIN, row
+from probe.studies.tables import NULL, RANDOM_WEIGHTS, row
 
 
 def test_answers_in_another_order_are_said_to_be_wrong_first() -> None:
     """Nothing is said of what they follow; near what the most frequent answer gives, there is no such sentence."""
     right = np.arange(400.0) % 5
     wrong = answering.wrong_in((right + 1) % 5, right)
-    assert wrong.startswith("The answers are mostly wrong: right on 0.0%, where always giving")
+    assert wrong.startswith("The answers are mostly wrong: 0.0% are right, and always giving")
     assert "20.0%. Are the scores (or answers=) in another order" in wrong
     assert not answering.wrong_in(np.zeros(400), right)
     said = ablation.words(ablated(1.0, 0.8, 1.0, 0.0), "x", True, False, wrong)
@@ -25,33 +25,33 @@ def test_answers_in_another_order_are_said_to_be_wrong_first() -> None:
     assert "does not" not in said
 
 
-def exchanged(nothing: float, whole: float, units: float, twin: float) -> pd.DataFrame:
-    """Return what exchanges gave; random directions reach .1 and .21, those for relabelled values .2."""
+def interchanged(nothing: float, whole: float, units: float, fitted_head: float) -> pd.DataFrame:
+    """Return what the patches gave; random directions reach .1 and .21, those for relabelled values .2."""
     kinds = [("nothing", "", "end", nothing), ("the whole state", "", "end", whole), ("most", "5 8", "units", units)]
     kinds += [("random directions 1", "2", "random", 0.1), ("random directions 2", "2", "random", 0.21)]
-    kinds += [("relabelled", "2", "relabelled", 0.2), ("in a re-initialised network", "2", "twin", twin)]
+    kinds += [("relabelled", "2", "relabelled", 0.2), ("in another network", "2", "fitted head", fitted_head)]
     return tabulate(
-        row("exchange", metric, value, network=name, units=units, signal=kind)
+        row("interchange", metric, value, network=name, units=units, signal=kind)
         for name, units, kind, value in kinds
         for metric in ("followed", "shift")
     )
 
 
 @pytest.mark.parametrize(
-    ("units", "twin", "said"),
+    ("units", "fitted_head", "said"),
     [
         (0.6, 0.43, "0.60, more than any control (at most 0.43)"),
         (
             0.36,
             0.43,
-            "(at most 0.21), but not clearly more than directions in a re-initialised network with a fitted",
+            "(at most 0.21), but not clearly more than directions in a network with random weights and a fitted",
         ),
         (0.25, 0.32, "0.25, not clearly more than the controls (at most 0.32)"),
     ],
 )
-def test_the_highest_control_is_the_highest_that_is_shown(units: float, twin: float, said: str) -> None:
-    """A re-initialised network with a fitted head is a control as random directions are, each by itself."""
-    assert said in interchange_words.answer(exchanged(0.05, 1.0, units, twin), "x", levels=True)
+def test_the_highest_control_is_the_highest_that_is_shown(units: float, fitted_head: float, said: str) -> None:
+    """A network with random weights and a fitted head is a control, as random directions are."""
+    assert said in interchange_words.answer(interchanged(0.05, 1.0, units, fitted_head), "x", levels=True)
 
 
 def ablated(own: float, every: float, moved: float, drop: float) -> pd.DataFrame:
@@ -69,9 +69,13 @@ def ablated(own: float, every: float, moved: float, drop: float) -> pd.DataFrame
 @pytest.mark.parametrize(
     ("numbers", "begins", "has"),
     [
-        ((0.5, 0.5, 0.0, 0.0), "With all units replaced", "the answer does not depend on these states"),
-        ((0.5, 0.5, 0.6, 0.0), "With all units replaced", "60% of the answers change and are no more wrong for it"),
-        ((0.9, 0.7, 0.0, 0.0), "With all units replaced", "change and are no more wrong for it"),
+        ((0.5, 0.5, 0.0, 0.0), "With all units replaced", "The answer does not depend on these states"),
+        (
+            (0.5, 0.5, 0.6, 0.0),
+            "With all units replaced",
+            "60% of the answers change, but they do not become more wrong",
+        ),
+        ((0.9, 0.7, 0.0, 0.0), "With all units replaced", "change, but they do not become more wrong"),
         (
             (0.0, 0.8, 0.8, 0.04),
             "No single unit is needed: none costs more than 0.05. Unit 9 costs most",
@@ -92,17 +96,22 @@ def test_what_ablations_come_to_is_said_first(numbers: tuple[float, ...], begins
 
 
 def test_nothing_is_singled_out_where_a_control_tells_as_much() -> None:
-    """Selectivity says no more than the headline, which says where re-initialised networks give more."""
-    for twin, cheerful in ((0.99, False), (0.3, True)):
-        controls = {name: Beside(name, value, 0.79 - value) for name, value in ((CLOCK, 0.1), (TWIN, twin))}
+    """Selectivity says no more than the headline, which says if networks with random weights score higher."""
+    for random, cheerful in ((0.99, False), (0.3, True)):
+        controls = {
+            name: Beside(name, value, 0.79 - value) for name, value in ((CLOCK, 0.1), (RANDOM_WEIGHTS, random))
+        }
         found = _selectivity(0.1, 0.79, controls, categorical=False, ahead=False)
-        assert ("kept better than what it could be confused" in found) is cheerful
+        assert ("kept better than other memories" in found) is cheerful
     recent = Beside("the last 4 inputs", 1.0, -0.21)
     found = _verdict(
-        {CLOCK: Beside(CLOCK, 0.1, 0.69), recent.name: recent, TWIN: Beside(TWIN, 0.99, -0.2)}, 0.79, 0.79, 8
+        {CLOCK: Beside(CLOCK, 0.1, 0.69), recent.name: recent, RANDOM_WEIGHTS: Beside(RANDOM_WEIGHTS, 0.99, -0.2)},
+        0.79,
+        0.79,
+        8,
     )
-    assert found.endswith("The best of 8 re-initialised networks gives more (0.99).")
-    assert "of which this layer need not" in _selectivity(0.1, 0.7, controls, categorical=True, ahead=True)
+    assert found.endswith("The best of 8 networks with random weights scores higher (0.99).")
+    assert "which this layer may not have read" in _selectivity(0.1, 0.7, controls, categorical=True, ahead=True)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is said of exchanged states ends at the network's own answers to the spliced sequences."""
+"""What is said of interchanged states ends at the network's own answers to the spliced sequences."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def count(finding: Finding, metric: str) -> float:
 @pytest.mark.parametrize("said", [True, False])
 def test_the_scale_ends_at_the_networks_own_answers(said: bool, trained: Any) -> None:
     """All answers follow the whole state: what cannot occur, or is answered wrong as it is, does not count."""
-    found = answer(study_of_brackets(trained, valid=can_occur if said else None), "exchange")
+    found = answer(study_of_brackets(trained, valid=can_occur if said else None), "interchange")
     shares = followed(found)
     assert shares["the whole state"] == shares["the spliced sequence, read as it is"] == 1
     assert shares["nothing"] == 0
@@ -79,17 +79,17 @@ def test_the_scale_ends_at_the_networks_own_answers(said: bool, trained: Any) ->
     words = found.notes["answer"]
     assert words.startswith("With the whole state of another sequence 1.00 of the answers follow (of the spliced seq")
     assert f"the {count(found, 'right'):.0%} that the network itself answers right)" in words
-    assert ("Nothing says which sequences can occur" in found.notes["setup"]) is not said
-    assert ("left out that do not, as valid says" in found.notes["setup"]) is said
+    assert ("The study does not say which sequences can occur" in found.notes["setup"]) is not said
+    assert ("because their spliced sequence cannot occur, as valid says" in found.notes["setup"]) is said
 
 
-def test_what_is_exchanged_is_what_the_module_answers_to_the_splice(trained: Any) -> None:
+def test_what_is_interchanged_is_what_the_module_answers_to_the_splice(trained: Any) -> None:
     """Spliced by hand: the sequence, whether it can occur, and the module's own answer."""
     prepared = prepare(study_of_brackets(trained, valid=can_occur))
     end = tail.build(prepared)
     task, _ = task_of(prepared, end)
     step = end.steps - 4
-    found = splices.exchanged(prepared, end, task, step, torch.arange(len(end.rows)), most=400)
+    found = splices.spliced_pairs(prepared, end, task, step, torch.arange(len(end.rows)), most=400)
     x, lengths = splices.inputs(prepared, end, found.pairs.base, found.pairs.source, step)
     model, given, ends = trained
     assert 300 < len(found.pairs) <= 400
@@ -106,9 +106,9 @@ def test_what_is_exchanged_is_what_the_module_answers_to_the_splice(trained: Any
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_later_inputs_that_tell_the_value_anew_are_said_and_the_step_can_be_chosen() -> None:
-    """In the middle of a text most exchanges are undone by the quotation marks that follow; at the end none is."""
-    middle, last = (answer(study_of_quotes(exchange_step=step), "exchange") for step in (None, -1))
+def test_later_inputs_that_decide_the_answer_are_said_and_the_step_can_be_chosen() -> None:
+    """In the middle of a text most patches are undone by the quotation marks that follow; at the end none is."""
+    middle, last = (answer(study_of_quotes(interchange_step=step), "interchange") for step in (None, -1))
     for found in (middle, last):
         assert followed(found)["the unit that follows it most"] == 1
         assert "with unit 0 alone 1.00" in found.notes["answer"]
@@ -124,26 +124,26 @@ def test_later_inputs_that_tell_the_value_anew_are_said_and_the_step_can_be_chos
     within = np.array([quoted(one)[-16] for one in x])
     assert share == pytest.approx((kept[within == 0].mean() + kept[within == 1].mean()) / 2, abs=0.12)
     assert (
-        f"In {1 - share:.0%} of the pairs that differ in “quoted” the right answer is the base's own"
+        f"In {1 - share:.0%} of the pairs that differ in “quoted” the right answer is the base's whatever"
         in (middle.notes["answer"])
     )
-    assert "anew" not in last.notes["answer"]
+    assert "decide it" not in last.notes["answer"]
     assert "after the last step" in last.notes["setup"]
-    assert "Nothing says what becomes of a value" not in last.notes["setup"]
+    assert "We patched last states only" not in last.notes["setup"]
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_value_that_later_inputs_tell_anew_is_not_called_one_that_the_answer_ignores() -> None:
-    """As an array that `replaced` says is kept: what is told anew does not count, and the others follow the state."""
+def test_a_value_that_later_inputs_decide_is_not_called_one_that_the_answer_ignores() -> None:
+    """An array with `replaced`: pairs that later inputs decide do not count, and the others follow the state."""
     x = one_hot(texts())
     values = np.array([quoted(one) for one in x])
     weight, bias = head_of_unit_0()
-    readout = Readout("quoted", weight=weight, bias=bias, kind="logit", combine="replaced", exchange_step=-9)
-    found = answer(Study(language_model(), x, {"quoted": values}, readout=readout), "exchange")
+    readout = Readout("quoted", weight=weight, bias=bias, kind="logit", combine="replaced", interchange_step=-9)
+    found = answer(Study(language_model(), x, {"quoted": values}, readout=readout), "interchange")
     assert count(found, "right") > 0.95
     assert followed(found)["the whole state"] == 1
     assert f"the {count(found, 'right'):.0%} that the network itself answers right" in found.notes["answer"]
-    assert "the answer stays whatever the state" in found.notes["answer"]
+    assert "the answer stays the same whatever the state" in found.notes["answer"]
 
 
 class Twice(nn.Module):
@@ -164,11 +164,11 @@ class Twice(nn.Module):
 
 @pytest.mark.usefixtures("undrawn")
 def test_memory_that_lies_elsewhere_is_not_said_to_be_followed() -> None:
-    """The network answers the spliced sequences right, and the state that is exchanged is not why."""
+    """The network answers the spliced sequences right, and the state that is patched is not why."""
     given = study_of(planted()).readout
     assert given is not None
     readout = Readout("ones", weight=given.weight, bias=given.bias, layer="high[0]")
-    found = answer(Study(Twice(), bits(), {"ones": ones}, readout=readout), "exchange")
+    found = answer(Study(Twice(), bits(), {"ones": ones}, readout=readout), "interchange")
     assert count(found, "right") == 1
     assert followed(found)["the whole state"] < 0.3
     assert "the answer does not follow this state" in found.notes["answer"]
@@ -179,30 +179,33 @@ def test_memory_that_lies_elsewhere_is_not_said_to_be_followed() -> None:
     [
         (
             (0, 900, 0, 0, 0.0, 0.0, 0.0),
-            "of 900 pairs 3 steps before the end none splices to a sequence",
+            "none of 900 pairs gives a sequence that can occur",
         ),
         (
             (0, 0, 0, 0, 0.0, 0.0, 0.0),
             "“x” is the same in all sequences 3 steps before the end, or",
         ),
-        ((0, 0, 90, 90, 0.0, 0.0, 0.0), "after no exchange the right answer is one that the readout can give"),
-        ((40, 0, 90, 0, 0.5, 0.45, 1.0), "is the network's own in 50%, and what it answered to the base in 45%"),
+        ((0, 0, 90, 90, 0.0, 0.0, 0.0), "the readout cannot give the right answer after any patch"),
+        (
+            (40, 0, 90, 0, 0.5, 0.45, 1.0),
+            "answers 50% of the sequences that are spliced 3 steps before the end right",
+        ),
         (
             (20, 0, 90, 0, 0.9, 0.1, 1.0),
-            "20 pairs of 90 splice 3 steps before the end to a sequence that",
+            "of 90 pairs spliced 3 steps before the end, the network answers 20 right",
         ),
         ((40, 0, 90, 0, 0.9, 0.1, 1.0), None),
     ],
 )
-def test_why_nothing_is_exchanged_is_said(numbers: tuple[Any, ...], said: str | None) -> None:
+def test_why_nothing_is_interchanged_is_said(numbers: tuple[Any, ...], said: str | None) -> None:
     """Which pairs were left out decides the sentence, and of enough that count there is none."""
     machine = tail.build(prepare(study_of(planted()))).machine
     rows = torch.zeros(numbers[0]).long()
     pairs = Pairs(machine, 4, rows, rows)
     plan = interchange.Plan(4, 3, 4_096, 256, 300)
-    found = interchange_words.too_few(splices.Exchanged(pairs, *numbers[1:]), "x", plan, levels=True)
+    found = interchange_words.too_few(splices.SplicedPairs(pairs, *numbers[1:]), "x", plan, levels=True)
     assert found is None if said is None else said in str(found)
-    far = splices.Exchanged(pairs, 0, 90, 0, 1.0, 0.0, 0.04)
+    far = splices.SplicedPairs(pairs, 0, 90, 0, 1.0, 0.0, 0.04)
     assert "go 0.04 of the way" in str(interchange_words.too_few(far, "x", plan, levels=False))
 
 
@@ -210,19 +213,19 @@ def test_why_nothing_is_exchanged_is_said(numbers: tuple[Any, ...], said: str | 
 def test_a_step_is_counted_from_the_end(step: Any) -> None:
     """Anything but a whole number below 0 is refused."""
     with pytest.raises(ProbeError, match=r"must be a whole number below 0, counted from each sequence's end"):
-        _ = Readout("ones", function=len, exchange_step=step)
+        _ = Readout("ones", function=len, interchange_step=step)
 
 
 def test_a_step_that_cannot_be_is_refused() -> None:
     """Where sequences are shorter, and where nothing says what becomes of an array later."""
     given = study_of(planted()).readout
     assert given is not None
-    readout = Readout("ones", weight=given.weight, bias=given.bias, exchange_step=-9)
-    with pytest.raises(ProbeError, match=r"exchange_step=-9: 0 sequences have so many steps; at least 8 must"):
+    readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-9)
+    with pytest.raises(ProbeError, match=r"interchange_step=-9: 0 sequences have so many steps; at least 8 must"):
         _ = prepare(study_of(planted(), readout=readout))
-    readout = Readout("ones", weight=given.weight, bias=given.bias, exchange_step=-2)
+    readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-2)
     values = np.cumsum(bits()[:, :, 0], axis=1)
-    with pytest.raises(ProbeError, match=r"exchange_step=-2: nothing says what becomes of 'ones'"):
+    with pytest.raises(ProbeError, match=r"interchange_step=-2: nothing says how 'ones' changes"):
         _ = prepare(study_of(planted(), readout=readout, concepts={"ones": values}))
 
 
@@ -243,7 +246,7 @@ def test_answers_of_another_step_or_other_sequences_are_not_taken_up() -> None:
     """Both are part of what a study is."""
     given = study_of(planted()).readout
     assert given is not None
-    readout = Readout("ones", weight=given.weight, bias=given.bias, exchange_step=-2)
+    readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-2)
     own = parts(prepare(study_of(planted())))
     step = parts(prepare(study_of(planted(), readout=readout)))
     valid = parts(prepare(study_of(planted(), valid=lambda x: True)))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from known_studies import SYMBOLS, Brackets, brackets, depth, language_model, one_hot, quoted, texts
-from probe.studies.study_file import read_study
 from safetensors.torch import save_file
 from studied import bits, planted, report_of, study_of
 from torch import nn
@@ -20,7 +19,8 @@ from probe.studies import explored
 from probe.studies.definition.identity import parts
 from probe.studies.definition.prepared import prepare
 from probe.studies.page import _explorer
-from probe.studies.questions import resting
+from probe.studies.questions import fixed_points
+from probe.studies.study_file import read_study
 
 
 def shown(study: Study) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def test_the_authors_symbols_stand_for_inputs(tmp_path: Path) -> None:
         expected = "".join("(" if one[0] else ")" for one in x[0, : min(12, lengths[0])])
         assert data["example"] == expected
         assert data["networks"][0]["alphabet"] == {"(": [1.0, 0.0], ")": [0.0, 1.0]}
-        held, _ = resting.inputs_of(prepared)
+        held, _ = fixed_points.inputs_of(prepared)
         assert [one.name for one in held] == ["the input “)”", "the input “(”"]
         assert len(_explorer(prepared)) == 1
     one, other = (parts(prepare(study)) for study in (studies[0], Study(model.encoder, x, {"depth": depth})))

@@ -14,11 +14,11 @@ from probe import Concept, ProbeError, Readout, Study
 from probe.report import Page, Points, Section, Text
 from probe.report.inline import plain
 from probe.studies.definition.prepared import prepare
-from probe.studies.questions import interchange, resting
+from probe.studies.questions import fixed_points, interchange
 from probe.studies.questions.reading_words import CLOCK, CONSTANT, SHUFFLED, Beside, _verdict
 from probe.studies.sampling import tail
 from probe.studies.study_file import read_study
-from probe.studies.tables import TWIN
+from probe.studies.tables import RANDOM_WEIGHTS
 
 LAST, LAST_4 = "the last input", "the last 4 inputs"
 NONE = (
@@ -32,13 +32,21 @@ NONE = (
 )
 
 
-def verdict(score: float, beside: dict[str, float], twins: int = 8, alike: bool = False) -> str:
+def verdict(score: float, beside: dict[str, float], copies: int = 8, alike: bool = False) -> str:
     """Return the verdict on a score beside controls, whose intervals have no width."""
-    names = {"clock": CLOCK, "last": LAST, "last_4": LAST_4, "always": CONSTANT, "shuffled": SHUFFLED, "twin": TWIN}
-    controls = {
-        names[key]: Beside(names[key], value, score - value, key == "twin" and alike) for key, value in beside.items()
+    names = {
+        "clock": CLOCK,
+        "last": LAST,
+        "last_4": LAST_4,
+        "always": CONSTANT,
+        "shuffled": SHUFFLED,
+        "random": RANDOM_WEIGHTS,
     }
-    return _verdict(controls, score, score, twins)
+    controls = {
+        names[key]: Beside(names[key], value, score - value, key == "random" and alike)
+        for key, value in beside.items()
+    }
+    return _verdict(controls, score, score, copies)
 
 
 @pytest.mark.parametrize(
@@ -46,49 +54,65 @@ def verdict(score: float, beside: dict[str, float], twins: int = 8, alike: bool 
     [
         (
             0.004,
-            {"clock": 0.0, "last": 0.0, "shuffled": 0.0, "twin": 0.0},
+            {"clock": 0.0, "last": 0.0, "shuffled": 0.0, "random": 0.0},
             "was not found: the interval of a linear probe's score reaches 0.",
         ),
         (
             0.02,
-            {"clock": 1.0, "last": 1.0, "shuffled": 0.9, "twin": 0.9},
-            "can hardly be read: a linear probe's score is above 0, but not shown to be by 0.05.",
+            {"clock": 1.0, "last": 1.0, "shuffled": 0.9, "random": 0.9},
+            "can hardly be read: a linear probe's score is above 0, but it is not shown to exceed it by 0.05.",
         ),
         (
             0.5,
             {"clock": 0.5, "last": 0.5, "always": 0.5, "shuffled": 0.5},
-            "reaches what naming one value for all gives.",
+            "reaches the score of naming one value for all.",
         ),
-        (0.52, {"clock": 0.5, "always": 0.5, "shuffled": 0.5}, "all gives, but not shown to be by 0.05"),
-        (0.6, {"clock": 0.57, "shuffled": 0.3}, "the step alone tells about as much"),
+        (0.52, {"clock": 0.5, "always": 0.5, "shuffled": 0.5}, "for all, but it is not shown to exceed it by 0.05"),
+        (0.6, {"clock": 0.57, "shuffled": 0.3}, "the step alone predicts it about as well"),
         (
             0.97,
-            {"clock": 1.0, "last": 0.0, "shuffled": 0.97, "twin": 0.9},
-            "the step alone tells about as much: noth",
+            {"clock": 1.0, "last": 0.0, "shuffled": 0.97, "random": 0.9},
+            "the step alone predicts it about as well: noth",
         ),
         (
             0.94,
-            {"clock": 1.0, "last": 0.0, "shuffled": 0.94, "twin": 0.9},
-            "the step alone tells more: nothing beyon",
+            {"clock": 1.0, "last": 0.0, "shuffled": 0.94, "random": 0.9},
+            "the step alone predicts it better: nothing beyon",
         ),
-        (0.9, {"clock": 0.9, "last": 0.9, "always": 0.5, "shuffled": 0.9}, "the step alone tells about as much"),
+        (
+            0.9,
+            {"clock": 0.9, "last": 0.9, "always": 0.5, "shuffled": 0.9},
+            "the step alone predicts it about as well",
+        ),
         (
             0.6,
-            {"clock": 0.3, "last": 0.6, "shuffled": 0.6, "twin": 0.6},
+            {"clock": 0.3, "last": 0.6, "shuffled": 0.6, "random": 0.6},
             "values of other sequences at the same step",
         ),
-        (0.9, {"clock": 0.3, "last": 0.9, "shuffled": 0.3, "twin": 0.9}, "the last input alone tells about as much"),
+        (
+            0.9,
+            {"clock": 0.3, "last": 0.9, "shuffled": 0.3, "random": 0.9},
+            "the last input alone predicts it about as well",
+        ),
         (
             0.9,
             {"clock": 0.3, "last_4": 1.0, "shuffled": 0.3},
-            "the last 4 inputs alone tell more: no memory beyond t",
+            "the last 4 inputs alone predict it better: no memory beyond t",
         ),
-        (0.9, {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "twin": 0.9}, "and about as well from re-initialised"),
-        (0.8, {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "twin": 0.9}, "and better from re-initialised networks"),
         (
             0.9,
-            {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "twin": 0.3},
-            "better than from any re-initialised network",
+            {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.9},
+            "but about as well from networks with random",
+        ),
+        (
+            0.8,
+            {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.9},
+            "but better from networks with random weights",
+        ),
+        (
+            0.9,
+            {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.3},
+            "better than from any network with random weights",
         ),
     ],
 )
@@ -99,14 +123,14 @@ def test_the_strongest_objection_is_said(score: float, beside: dict[str, float],
     assert sum(words in found for words in NONE) == 1
 
 
-def test_number_and_twins_are_said_right() -> None:
-    """One input is `it`; twins that differ as much are no evidence; without twins none is named."""
+def test_number_and_random_weights_are_said_right() -> None:
+    """One input is `it`; controls that differ as much are no evidence; without random weights none are named."""
     beside = {"clock": 0.3, "shuffled": 0.3}
     assert "no memory beyond it is shown" in verdict(0.9, beside | {"last": 0.9})
     assert "no memory beyond them is shown" in verdict(0.9, beside | {"last_4": 0.9})
-    assert "differ among each other as much" in verdict(0.9, beside | {"last": 0.3, "twin": 0.5}, alike=True)
+    assert "differ among each other as much" in verdict(0.9, beside | {"last": 0.3, "random": 0.5}, alike=True)
     assert verdict(0.9, beside | {"last": 0.3}, 0) == (
-        "can be read, better than the step, the last inputs and shuffled values tell it."
+        "can be read: better than from the step, the last inputs or shuffled values."
     )
 
 
@@ -119,7 +143,7 @@ def test_a_clock_is_said_to_be_a_clock() -> None:
     notes = answer(Study(nn.GRU(1, 12, batch_first=True), x, {"step": clock}), "reading-step").notes
     assert "nothing beyond a clock is shown" in notes["verdict"]
     assert "not found" not in notes["answer"]
-    assert "singles nothing out" in notes["selectivity"]
+    assert "the comparison means nothing" in notes["selectivity"]
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -175,16 +199,15 @@ def test_what_was_decided_is_told_apart(tmp_path: Path) -> None:
     assert _joined([]) == "nothing"
 
 
-def test_distances_off_support_are_held_against_those_of_states_that_occur(of_planted: Report) -> None:
+def test_distances_off_support_stand_beside_those_of_states_that_occur(of_planted: Report) -> None:
     """The distance from a state to the nearest other one stands beside, in the same unit, in words and table."""
-    found = of_planted.findings["exchange"]
+    found = of_planted.findings["interchange"]
     (apart,) = found.measurements.query("metric == 'apart'")["value"]
     assert apart > 0
-    assert "a state that occurs has 0" in found.notes["setup"]
-    assert f"The states that occur lie {apart:.2f} from the nearest other one" in found.notes["setup"]
-    assert f"states that occur have 0, and lie {apart:.2f} from each other" in of_planted.page.render()
+    assert f"from one state that occurs to the nearest other one is {apart:.2f}" in found.notes["setup"]
+    assert f"States that occur lie {apart:.2f} from each other" in of_planted.page.render()
     if "off support" in found.notes["search"]:
-        assert f"to the next, {apart:.2f}" in found.notes["search"]
+        assert f"to the next ({apart:.2f})" in found.notes["search"]
 
 
 def test_which_sequences_were_taken_is_said() -> None:
@@ -211,8 +234,8 @@ def test_short_sequences_are_counted_where_the_end_is_run() -> None:
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [
-        ((0, 0, 0, 0.0), "finds no fixed point and no slow point; 0% of the starts led the search to such a point."),
-        ((1, 1, 0, 1.0), "finds 1 fixed point (stable) and no slow point; 100% of the starts led the search to"),
+        ((0, 0, 0, 0.0), "finds no fixed point and no slow point; 0% of the starts led to such a point."),
+        ((1, 1, 0, 1.0), "finds 1 fixed point (stable) and no slow point; 100% of the starts led to such a point"),
         ((1, 0, 1, 0.5), "finds 1 fixed point (not stable) and 1 slow point; 50%"),
         ((3, 0, 2, 0.5), "finds 3 fixed points (none of them stable) and 2 slow points"),
         ((3, 3, 0, 0.5), "finds 3 fixed points (all of them stable)"),
@@ -223,7 +246,7 @@ def test_fixed_points_are_counted_in_words(numbers: tuple[float, ...], said: str
     """Any number of points makes a sentence, and none says that the network itself ends at a point."""
     names = ("fixed_points", "stable_points", "slow_points", "starts_reached")
     found = dict(zip(names, map(float, numbers), strict=True)) | {"largest_modulus": float("nan")}
-    assert said in resting._words("the input (0)", found)
+    assert said in fixed_points._words("the input (0)", found)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +265,7 @@ def test_inputs_of_many_numbers_are_named_by_what_they_are(features: int, fixed:
         x = x + np.linspace(-0.1, 0.1, 160).reshape(20, 8, 1)
         x = x - x.mean() + 0.5
     study = Study(nn.GRU(features, 4, batch_first=True), x.astype(np.float32), {"ones": ones}, fixed_inputs=fixed)
-    held, _ = resting.inputs_of(prepare(study))
+    held, _ = fixed_points.inputs_of(prepare(study))
     assert [one.name for one in held] == names
 
 

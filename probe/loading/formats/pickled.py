@@ -1,7 +1,8 @@
 """Reads pickles by following their opcodes; it never calls a function of the file.
 
 A pickle is a program that names functions and calls them. Here the few names that numpy's arrays need stand for
-functions of this module, which note what they are given; any other name ends the reading (`inert` reads it as data).
+functions of this module, which note their arguments. Any other name ends the reading; `rare/object_pickles.py` reads
+such a pickle as data.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..layer_spec import Found, Plan, module_of, rows
+from ..layer_spec import Found, LayerSpec, module_of, rows
 from ..reading import listed
 from .jax_names import TRAINING
 
@@ -46,18 +46,18 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
         arrays = {part: tensors[array] for part, array in parts.items()}
         kind, order = "GRU", "z r a"
         if "w_i" in parts or "w_h" in parts:
-            plan = _gru(name, arrays, choices)
+            spec = _gru(name, arrays, choices)
         elif re.search(r"lstm(?:_\d+)?$", name):
             kind, order = "LSTM", "i g f o"
-            plan = _lstm(name, arrays, choices)
+            spec = _lstm(name, arrays, choices)
         elif re.search(r"vanilla_rnn(?:_\d+)?$", name):
             kind, order = "VanillaRNN", ""
-            plan = _plain(name, arrays, choices)
+            spec = _plain(name, arrays, choices)
         else:
             continue  # a bias of anything
         choices.assume(f"{name}: arrays of these names are those of Haiku's {kind}")
         choices.assume(f"{name}: its core reads from the beginning, and begins with zeros")
-        found.append(Found(name, module_of(plan), tuple(parts.values()), f"Haiku {kind}", order))
+        found.append(Found(name, module_of(spec), tuple(parts.values()), f"Haiku {kind}", order))
     return found
 
 
@@ -72,7 +72,7 @@ def _check(name: str, arrays: Mapping[str, Tensor], wanted: tuple[str, ...], sha
         )
 
 
-def _lstm(name: str, arrays: Mapping[str, Tensor], choices: Choices) -> Plan:
+def _lstm(name: str, arrays: Mapping[str, Tensor], choices: Choices) -> LayerSpec:
     shapes = "(input + units, 4 x units) and (4 x units)"
     _check(name, arrays, _LSTM, shapes)
     w, b = arrays["linear/w"], arrays["linear/b"]
@@ -86,10 +86,10 @@ def _lstm(name: str, arrays: Mapping[str, Tensor], choices: Choices) -> Plan:
     W, U, bias = (rows(part, (0, 2, 1, 3), 4) for part in (w[:-units].T, w[-units:].T, b))
     bias = bias.clone()
     bias[units : 2 * units] += FORGET_BIAS
-    return Plan(name, "LSTM", W.contiguous(), U.contiguous(), bias)
+    return LayerSpec(name, "LSTM", W.contiguous(), U.contiguous(), bias)
 
 
-def _gru(name: str, arrays: Mapping[str, Tensor], choices: Choices) -> Plan:
+def _gru(name: str, arrays: Mapping[str, Tensor], choices: Choices) -> LayerSpec:
     shapes = "(input, 3 x units), (units, 3 x units) and (3 x units)"
     _check(name, arrays, ("w_i", "w_h", "b"), shapes)
     w_i, w_h, b = arrays["w_i"], arrays["w_h"], arrays["b"]
@@ -106,12 +106,12 @@ def _gru(name: str, arrays: Mapping[str, Tensor], choices: Choices) -> Plan:
     W, U, bias = (part.clone() for part in (W, U, bias))
     for part in (W, U, bias):
         part[units : 2 * units] *= -1
-    return Plan(name, "GRU", W, U, bias, reset="before")
+    return LayerSpec(name, "GRU", W, U, bias, reset="before")
 
 
-def _plain(name: str, arrays: Mapping[str, Tensor], choices: Choices) -> Plan:
+def _plain(name: str, arrays: Mapping[str, Tensor], choices: Choices) -> LayerSpec:
     wanted = _PLAIN if "linear_1/b" in arrays else _PLAIN[:3]
     _check(name, arrays, wanted, "(input, units) and (units, units), with a bias or two")
     choices.confirm("activation", name, "relu")
     W, U = arrays["linear/w"].T.contiguous(), arrays["linear_1/w"].T.contiguous()
-    return Plan(name, "RNN", W, U, arrays["linear/b"], arrays.get("linear_1/b"), activation="relu")
+    return LayerSpec(name, "RNN", W, U, arrays["linear/b"], arrays.get("linear_1/b"), activation="relu")

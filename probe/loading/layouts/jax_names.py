@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..layer_spec import GATES, Found, Plan, module_of, pair_of
+from ..layer_spec import GATES, Found, LayerSpec, module_of, pair_of
 from ..reading import listed
 
 _FLAX = re.compile(
@@ -87,26 +87,26 @@ def find_flax(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
     Raises:
         ProbeError: the arrays are of no cell that can be loaded, or a choice was not made.
     """
-    plans: dict[str, Plan] = {}
+    specs: dict[str, LayerSpec] = {}
     cells: dict[str, _Cell] = {}
     for cell in _flax_cells(tensors):
         name = re.sub(r"^(?:params[/.])+|[/.]?cell$", "", cell.name) if cell.name != "params" else ""
         if name in cells:
             name = cell.name
-        plans[name], cells[name] = _flax_plan(cell, name, choices), cell
+        specs[name], cells[name] = _flax_spec(cell, name, choices), cell
     found: list[Found] = []
-    for name, plan in plans.items():
+    for name, spec in specs.items():
         match = _WAY.fullmatch(name)
         other = name.replace("forward_rnn", "backward_rnn")
-        if match and match["way"] == "backward" and name.replace("backward_rnn", "forward_rnn") in plans:
+        if match and match["way"] == "backward" and name.replace("backward_rnn", "forward_rnn") in specs:
             continue
-        own = [name, other] if match and match["way"] == "forward" and other in plans else [name]
+        own = [name, other] if match and match["way"] == "forward" and other in specs else [name]
         called = match["start"] if match and len(own) == 2 else name
-        module = module_of(plan) if len(own) == 1 else pair_of(plan, plans[other])
+        module = module_of(spec) if len(own) == 1 else pair_of(spec, specs[other])
         if len(own) == 2:
             choices.assume(f"{called}: the two directions are concatenated, in the input's order")
         arrays = tuple(array for one in own for array in cells[one].parts.values())
-        found.append(Found(called, module, arrays, f"Flax {plan.kind}", _WRITTEN[plan.kind]))
+        found.append(Found(called, module, arrays, f"Flax {spec.kind}", _WRITTEN[spec.kind]))
     return found
 
 
@@ -130,7 +130,7 @@ def _flax_cells(tensors: Mapping[str, Tensor]) -> list[_Cell]:
     return [cell for cell in cells if cell.kind is not None]
 
 
-def _flax_plan(cell: _Cell, name: str, choices: Choices) -> Plan:
+def _flax_spec(cell: _Cell, name: str, choices: Choices) -> LayerSpec:
     kind = cell.kind or ""
     gates = _GATE_NAMES[kind]
     W, U = cell.stacked("i", gates, "kernel"), cell.stacked("h", gates, "kernel")
@@ -143,8 +143,8 @@ def _flax_plan(cell: _Cell, name: str, choices: Choices) -> Plan:
         why = "the arrays are those of a SimpleCell, whose function is in no file"
         activation = choices.need("activation", where, why, "'tanh' (Flax's default) and 'relu'")
         choices.assume(f"{where}: without a residual connection (residual=False), Flax's default")
-        return Plan(where, kind, W, U, *biases, activation=activation)
-    return Plan(where, kind, W, U, *biases, **_functions(kind, where, "Flax", choices))
+        return LayerSpec(where, kind, W, U, *biases, activation=activation)
+    return LayerSpec(where, kind, W, U, *biases, **_functions(kind, where, "Flax", choices))
 
 
 def _functions(kind: str, where: str, library: str, choices: Choices) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def find_equinox(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]
         found.append(
             Found(
                 name,
-                module_of(Plan(where, kind, W, U, bias, b_hh)),
+                module_of(LayerSpec(where, kind, W, U, bias, b_hh)),
                 tuple(parts.values()),
                 f"Equinox {kind}",
                 "torch",

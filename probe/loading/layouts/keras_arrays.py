@@ -1,4 +1,4 @@
-"""From the arrays of one Keras layer and direction to a plan: order, transposition, biases, CuDNN's layout.
+"""From the arrays of one Keras layer and direction to a spec: order, transposition, biases, CuDNN's layout.
 
 Keras's matrices are (input, gates x units); LSTM's gates are i f c o, a GRU's z r h. Reference: Keras 3, layers/rnn;
 tf_keras 2, saving/legacy/hdf5_format.py, `_convert_rnn_weights`, for CuDNN's.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ...recurrent.cells.activations import ACTIVATIONS
-from ..layer_spec import GATES, Plan, rows
+from ..layer_spec import GATES, LayerSpec, rows
 
 #: Where torch's gates stand in Keras's order.
 ORDERS = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "RNN": (0,)}
@@ -79,8 +79,8 @@ class Arrays:
             return None
         return "after" if self.of_cudnn or self.bias.dim() == 2 else "before"
 
-    def plan(self, **functions: Any) -> Plan:
-        """Return the plan with some functions; the reset gate's place is among them."""
+    def spec(self, **functions: Any) -> LayerSpec:
+        """Return the spec with some functions; the reset gate's place is among them."""
         gates = GATES[self.kind]
         order = ORDERS[self.kind]
         kernel, recurrent = self.kernel.T, self.recurrent.T
@@ -89,7 +89,7 @@ class Arrays:
             kernel, recurrent = _from_cudnn(self.kernel, self.recurrent, gates)
         if self.bias is not None and (self.of_cudnn or self.bias.dim() == 2):
             first, second = self.bias.reshape(2, -1)
-        return Plan(
+        return LayerSpec(
             self.where,
             self.kind,
             rows(kernel, order, gates).contiguous(),

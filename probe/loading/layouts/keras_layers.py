@@ -11,7 +11,7 @@ from torch import nn
 from ...errors import ProbeError
 from ..choices import MERGES, Choices
 from ..formats.keras_files import KerasModel
-from ..layer_spec import Found, Plan, module_of, pair_of, reversed_module
+from ..layer_spec import Found, LayerSpec, module_of, pair_of, reversed_module
 from ..modules import Masked
 from ..rare import keras1_arrays
 from ..reading import Contents, listed
@@ -83,8 +83,8 @@ class _Reader:
             )
         ways = layer.wrapped or (layer,)
         arrays = [self._arrays(way, number, len(ways)) for number, way in enumerate(ways)]
-        plans = [self._plan(way, own) for way, own in zip(ways, arrays, strict=True)]
-        module = self._module(layer, ways, plans)
+        specs = [self._spec(way, own) for way, own in zip(ways, arrays, strict=True)]
+        module = self._module(layer, ways, specs)
         if layer.hidden_by:
             # Keras's Bidirectional sets it, whatever its layers say, where they return sequences.
             forced = layer.kind == "Bidirectional" and not keras1_arrays.is_old(ways[0].config)
@@ -92,12 +92,12 @@ class _Reader:
             zeros = bool(forced or _option(ways[0], "zero_output_for_mask", False))
             module = Masked(module, by=layer.hidden_by, zeros=zeros).eval()
         names = tuple(name for own in arrays for name in own.names)
-        return Found(layer.name, module, names, f"Keras {ways[0].kind}", WRITTEN[plans[0].kind])
+        return Found(layer.name, module, names, f"Keras {ways[0].kind}", WRITTEN[specs[0].kind])
 
-    def _module(self, layer: Described, ways: tuple[Described, ...], plans: list[Plan]) -> nn.Module:
+    def _module(self, layer: Described, ways: tuple[Described, ...], specs: list[LayerSpec]) -> nn.Module:
         backwards = [_option(way, "go_backwards", False) for way in ways]
-        if len(plans) == 1:
-            return reversed_module(plans[0], restored=False) if backwards[0] else module_of(plans[0])
+        if len(specs) == 1:
+            return reversed_module(specs[0], restored=False) if backwards[0] else module_of(specs[0])
         merge = layer.config.get("merge_mode")
         if backwards[0] or "merge_mode" not in layer.config or merge not in (*MERGES, None):
             raise ProbeError(
@@ -106,7 +106,7 @@ class _Reader:
             )
         if merge is None:
             self._choices.assume(f"{layer.name}: Keras returns the two directions apart; here they are concatenated")
-        return pair_of(*plans, merge=merge or "concat")
+        return pair_of(*specs, merge=merge or "concat")
 
     def _arrays(self, layer: Described, way: int, ways: int) -> Arrays:
         kind = _kind(layer)
@@ -187,7 +187,7 @@ class _Reader:
         known = [name for name in listed_ if role_of(name) in ROLES]
         return {role_of(name): f"{layer.top}/{name}" for name in split(known, ways)[way]}
 
-    def _plan(self, layer: Described, arrays: Arrays) -> Plan:
+    def _spec(self, layer: Described, arrays: Arrays) -> LayerSpec:
         cudnn = layer.kind.startswith("CuDNN")
         if cudnn != arrays.of_cudnn and arrays.bias is not None:
             raise ProbeError(
@@ -195,7 +195,7 @@ class _Reader:
                 f"{tuple(arrays.bias.shape)} is not one of it. The file is damaged."
             )
         if cudnn:
-            return arrays.plan()
+            return arrays.spec()
         functions: dict[str, Any] = {"activation": self._function(layer, "activation")}
         if arrays.kind != "RNN":
             functions["gate"] = self._function(layer, "recurrent_activation")
@@ -211,7 +211,7 @@ class _Reader:
         for name, argument in (("gate", "gate_activation"), ("activation", "activation"), ("reset", "reset")):
             if name in functions:
                 self._choices.confirm(argument, layer.name, functions[name])
-        return arrays.plan(**functions)
+        return arrays.spec(**functions)
 
     def _reset(self, layer: Described, arrays: Arrays) -> str:
         told = _option(layer, "reset_after", None)

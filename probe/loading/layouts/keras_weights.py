@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..layer_spec import Found, Plan, module_of, pair_of
+from ..layer_spec import Found, LayerSpec, module_of, pair_of
 from ..reading import listed
 from .keras_arrays import WRITTEN, Arrays, kind_of
 
@@ -66,12 +66,12 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
                 "say whether it does. Load the whole model, whose configuration says it; or rename its arrays with "
                 f"names={{{arrays[0].names[0]!r}: ...}} to a name without the word, and reverse its inputs yourself."
             )
-        plans = [plan_of(own, name, choices) for own in arrays]
-        module = module_of(plans[0]) if len(plans) == 1 else pair_of(*plans)
-        if len(plans) == 2:
+        specs = [spec_of(own, name, choices) for own in arrays]
+        module = module_of(specs[0]) if len(specs) == 1 else pair_of(*specs)
+        if len(specs) == 2:
             choices.assume(f"{name}: the two directions are concatenated (merge_mode='concat')")
         used = tuple(array for own in arrays for array in own.names)
-        kind = plans[0].kind
+        kind = specs[0].kind
         found.append(Found(name, module, used, f"Keras {'SimpleRNN' if kind == 'RNN' else kind}", WRITTEN[kind]))
     return found
 
@@ -116,14 +116,14 @@ def _arrays(group: str, roles: Mapping[str, str], tensors: Mapping[str, Tensor])
     return Arrays(group, kind, found["kernel"], found["recurrent_kernel"], found.get("bias"), tuple(roles.values()))
 
 
-def plan_of(arrays: Arrays, name: str, choices: Choices) -> Plan:
-    """Return the plan of a layer's arrays, with the functions that the caller chose or that never differed."""
+def spec_of(arrays: Arrays, name: str, choices: Choices) -> LayerSpec:
+    """Return the spec of a layer's arrays, with the functions that the caller chose or that never differed."""
     choices.assume(f"{name}: no step is hidden by a mask, and the layer does not go backwards")
     if arrays.of_cudnn:
-        return arrays.plan()
+        return arrays.spec()
     if arrays.kind == "RNN":
         why = "the arrays are those of a SimpleRNN, and a file of weights alone does not say its function"
-        return arrays.plan(activation=choices.need("activation", name, why, "'tanh' (Keras's default) and 'relu'"))
+        return arrays.spec(activation=choices.need("activation", name, why, "'tanh' (Keras's default) and 'relu'"))
     functions: dict[str, Any] = {"gate": choices.need("gate_activation", name, GATES_WHY, GATES_USUAL)}
     activation = choices.get("activation", name)
     if activation is None:
@@ -131,9 +131,9 @@ def plan_of(arrays: Arrays, name: str, choices: Choices) -> Plan:
         choices.assume(f"{name}: activation='tanh', Keras's default since its beginning")
     functions["activation"] = activation
     if arrays.kind == "LSTM":
-        return arrays.plan(output=activation, **functions)
+        return arrays.spec(output=activation, **functions)
     reset = arrays.reset
     if reset is None:
         why = "the arrays are those of a GRU without biases, and nothing else says where its reset gate acts"
         reset = choices.need("reset", name, why, "'after' (Keras 3, reset_after=True) and 'before' (older ones)")
-    return arrays.plan(reset=reset, **functions)
+    return arrays.spec(reset=reset, **functions)

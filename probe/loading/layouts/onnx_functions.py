@@ -23,7 +23,7 @@ _PARAMETERS: Mapping[str, tuple[float | None, float | None]] = {
 
 
 def functions_of(name: str, kind: str, given: Mapping[str, Any], way: int, ways: int) -> dict[str, str]:
-    """Return the functions of one direction of a node, by the names of a plan's fields.
+    """Return the functions of one direction of a node, by the names of a spec's fields.
 
     Args:
         name: of the node, for messages.

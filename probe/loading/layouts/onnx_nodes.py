@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...errors import ProbeError
 from ..choices import Choices
 from ..formats.onnx_file import OnnxModel, inner_graphs, name_of
-from ..layer_spec import GATES, Found, Plan, module_of, pair_of, reversed_module, rows
+from ..layer_spec import GATES, Found, LayerSpec, module_of, pair_of, reversed_module, rows
 from ..reading import DEEPEST, SHOWN, reading
 from .onnx_constants import Scope, attributes, constant
 from .onnx_functions import functions_of
@@ -139,15 +139,15 @@ def _found(node: Node, choices: Choices) -> Found:
                 f"{node.name!r} {why} ({name}={node.given[name]}), which no cell here does. It cannot be loaded; "
                 f"leave it out with names={{{node.name!r}: None}}."
             )
-    plans = [_plan(node, way, ways, choices) for way in range(ways)]
+    specs = [_spec(node, way, ways, choices) for way in range(ways)]
     _note_inputs(node, choices)
-    return Found(node.name, _module(plans, direction), _arrays(node), f"ONNX {node.kind}", WRITTEN[node.kind])
+    return Found(node.name, _module(specs, direction), _arrays(node), f"ONNX {node.kind}", WRITTEN[node.kind])
 
 
-def _module(plans: list[Plan], direction: str) -> nn.Module:
-    if len(plans) == 2:
-        return pair_of(*plans)
-    return reversed_module(plans[0], restored=True) if direction == "reverse" else module_of(plans[0])
+def _module(specs: list[LayerSpec], direction: str) -> nn.Module:
+    if len(specs) == 2:
+        return pair_of(*specs)
+    return reversed_module(specs[0], restored=True) if direction == "reverse" else module_of(specs[0])
 
 
 def _arrays(node: Node) -> tuple[str, ...]:
@@ -160,7 +160,7 @@ def _arrays(node: Node) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _plan(node: Node, way: int, ways: int, choices: Choices) -> Plan:
+def _spec(node: Node, way: int, ways: int, choices: Choices) -> LayerSpec:
     gates, order = GATES[node.kind], ORDERS[node.kind]
     weights = {name: _weight(node, place) for name, place in (("W", 1), ("R", 2))}
     W, R = weights["W"], weights["R"]
@@ -181,13 +181,13 @@ def _plan(node: Node, way: int, ways: int, choices: Choices) -> Plan:
         if seen is not None and bool(seen.any()):
             p_i, p_o, p_f = seen[way].chunk(3)
             peepholes = p_i.contiguous(), p_f.contiguous(), p_o.contiguous()
-    plan: dict[str, Any] = functions_of(node.name, node.kind, node.given, way, ways)
+    functions: dict[str, Any] = functions_of(node.name, node.kind, node.given, way, ways)
     if node.kind == "GRU":
-        plan["reset"] = "after" if node.given.get("linear_before_reset", 0) else "before"
+        functions["reset"] = "after" if node.given.get("linear_before_reset", 0) else "before"
     for name, argument in (("gate", "gate_activation"), ("activation", "activation"), ("reset", "reset")):
-        if name in plan:
-            choices.confirm(argument, node.name, plan[name])
-    return Plan(
+        if name in functions:
+            choices.confirm(argument, node.name, functions[name])
+    return LayerSpec(
         node.name,
         node.kind,
         rows(W[way], order, gates),
@@ -196,7 +196,7 @@ def _plan(node: Node, way: int, ways: int, choices: Choices) -> Plan:
         second,
         peepholes=peepholes,
         initial=_initial(node, way, ways, units),
-        **plan,
+        **functions,
     )
 
 

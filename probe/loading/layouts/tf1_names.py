@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..layer_spec import Found, Plan, module_of, pair_of, rows
+from ..layer_spec import Found, LayerSpec, module_of, pair_of, rows
 from ..reading import listed
 
 _KERNEL, _BIAS = r"(?:kernel|weights|Matrix|Linear/Matrix)", r"(?:bias|biases|Bias|Linear/Bias)"
@@ -94,15 +94,15 @@ def find(
     """
     cells = _cells(tensors)
     known = {cell.name: {} if facts is None else {_GRAPH: True, **facts.get(cell.name, {})} for cell in cells}
-    plans = {cell.name: _plan(cell, tensors, choices, known[cell.name]) for cell in cells}
+    specs = {cell.name: _spec(cell, tensors, choices, known[cell.name]) for cell in cells}
     found: list[Found] = []
-    seconds = {_other_way(name, plans) for name in plans}
+    seconds = {_other_way(name, specs) for name in specs}
     for cell in cells:
         if cell.name in seconds:
             continue
-        other = _other_way(cell.name, plans)
+        other = _other_way(cell.name, specs)
         together = [cell] if other is None else [cell, next(one for one in cells if one.name == other)]
-        own = [plans[one.name] for one in together]
+        own = [specs[one.name] for one in together]
         name = cell.name if other is None else _both(cell.name)
         module = module_of(own[0]) if other is None else pair_of(*own)
         if other is not None:
@@ -142,7 +142,7 @@ def _both(name: str) -> str:
     return re.sub(r"(^|[/.])fw[/.].*", "", name) or name
 
 
-def _plan(cell: Cell, tensors: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> Plan:
+def _spec(cell: Cell, tensors: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
     found = {part: tensors[name] for part, name in cell.parts.items()}
     makers = {
         frozenset({"gates kernel", "gates bias", "candidate kernel", "candidate bias"}): _gru,
@@ -197,7 +197,7 @@ def _activation(cell: Cell, choices: Choices, facts: Mapping[str, Any]) -> str:
     return chosen or "tanh"
 
 
-def _lstm(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> Plan:
+def _lstm(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
     kernel, bias, projection = found["kernel"], found["bias"], found.get("projection")
     units = kernel.shape[1] // 4
     if kernel.shape[1] % 4 or len(bias) != kernel.shape[1] or (projection is not None and len(projection) != units):
@@ -222,10 +222,12 @@ def _lstm(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapp
     peepholes = tuple(found[name] for name in ("p_i", "p_f", "p_o") if name in found)
     activation = _activation(cell, choices, facts)
     P = None if projection is None else projection.T.contiguous()
-    return Plan(cell.name, "LSTM", W, U, bias, P=P, peepholes=peepholes, activation=activation, output=activation)
+    return LayerSpec(
+        cell.name, "LSTM", W, U, bias, P=P, peepholes=peepholes, activation=activation, output=activation
+    )
 
 
-def _gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> Plan:
+def _gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
     units = found["candidate kernel"].shape[1]
     pairs = []
     for part, gates in (("gates", 2), ("candidate", 1)):
@@ -239,10 +241,10 @@ def _gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mappi
     if pairs[0][0].shape[1] != pairs[1][0].shape[1]:
         raise ProbeError(f"The gates and the candidate of {cell.name!r} read inputs of different sizes.")
     W, U, bias = (_joined(parts) for parts in zip(*pairs, strict=True))
-    return Plan(cell.name, "GRU", W, U, bias, activation=_activation(cell, choices, facts), reset="before")
+    return LayerSpec(cell.name, "GRU", W, U, bias, activation=_activation(cell, choices, facts), reset="before")
 
 
-def _cudnn_gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> Plan:
+def _cudnn_gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
     units = found["hidden kernel"].shape[1]
     gates_W, gates_U = _split(cell, found["gates kernel"], units)
     if found["gates kernel"].shape[1] != 2 * units:
@@ -253,10 +255,10 @@ def _cudnn_gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts:
     U = _joined((gates_U, found["hidden kernel"].T))
     b_ih = _joined((found["gates bias"], found["input bias"]))
     b_hh = _joined((found["gates bias"] * 0, found["hidden bias"]))
-    return Plan(cell.name, "GRU", W, U, b_ih, b_hh, activation=_activation(cell, choices, facts))
+    return LayerSpec(cell.name, "GRU", W, U, b_ih, b_hh, activation=_activation(cell, choices, facts))
 
 
-def _rnn(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> Plan:
+def _rnn(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
     activation = facts.get("activation")
     if activation is not None:
         choices.confirm("activation", cell.name, activation)
@@ -264,7 +266,7 @@ def _rnn(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mappi
         why = "the arrays are those of a BasicRNNCell, whose function is in no file"
         activation = choices.need("activation", cell.name, why, "'tanh' (the default) and 'relu'")
     W, U = _split(cell, found["kernel"], found["kernel"].shape[1])
-    return Plan(cell.name, "RNN", W, U, found["bias"], activation=activation)
+    return LayerSpec(cell.name, "RNN", W, U, found["bias"], activation=activation)
 
 
 def _joined(parts: Any) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..layer_spec import Found, Plan, module_of, reversed_module
+from ..layer_spec import Found, LayerSpec, module_of, reversed_module
 from ..reading import listed
 
 _NAME = re.compile(
@@ -50,7 +50,7 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
     for name, parts in layers.items():
         if not {_W, _U} <= set(parts):
             continue
-        plan = _plan(name, {part: tensors[array] for part, array in parts.items()})
+        spec = _spec(name, {part: tensors[array] for part, array in parts.items()})
         match = _ALTERNATING.fullmatch(name)
         odd = match is not None and int(match["number"]) % 2 == 1
         backwards = odd or _BACKWARD.fullmatch(name) is not None
@@ -58,12 +58,12 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
             f"{name or 'the layer'}: reads from the {'end' if backwards else 'beginning'}, as its name has it in a "
             "stack of AllenNLP"
         )
-        module = reversed_module(plan, restored=True) if backwards else module_of(plan)
+        module = reversed_module(spec, restored=True) if backwards else module_of(spec)
         found.append(Found(name, module, tuple(parts.values()), "AllenNLP AugmentedLstm", "i f g o"))
     return found
 
 
-def _plan(name: str, arrays: Mapping[str, Tensor]) -> Plan:
+def _spec(name: str, arrays: Mapping[str, Tensor]) -> LayerSpec:
     W, U = arrays[_W], arrays[_U]
     leave_out = f"Leave it out with names={{{name + '.*'!r}: None}}."
     if "state_projection.weight" in arrays:
@@ -84,6 +84,6 @@ def _plan(name: str, arrays: Mapping[str, Tensor]) -> Plan:
             f"{name!r} is named as an LSTM of AllenNLP, and has {shapes}; expected (4 x units, input) and (4 x "
             f"units, units), with biases. {leave_out}"
         )
-    return Plan(
+    return LayerSpec(
         name or "the layer", "LSTM", W, U, arrays.get("input_linearity.bias"), arrays.get("state_linearity.bias")
     )

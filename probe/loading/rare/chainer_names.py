@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..layer_spec import GATES, Found, Plan, module_of, pair_of
+from ..layer_spec import GATES, Found, LayerSpec, module_of, pair_of
 from ..reading import listed
 
 _LSTM = re.compile(r"(?:(?P<link>.*)[/.])?(?P<part>(?:upward|lateral|peep_[ifo])[/.][Wb])")
@@ -79,11 +79,11 @@ def _links(tensors: Mapping[str, Tensor], pattern: re.Pattern[str]) -> list[_Lin
     return [_Link(name, parts, tensors) for name, parts in links.items()]
 
 
-def _found(link: _Link, plan: Plan, kind: str, order: str) -> Found:
-    return Found(link.name, module_of(plan), tuple(link.parts.values()), f"Chainer {kind}", order)
+def _found(link: _Link, spec: LayerSpec, kind: str, order: str) -> Found:
+    return Found(link.name, module_of(spec), tuple(link.parts.values()), f"Chainer {kind}", order)
 
 
-def _lstm(link: _Link, choices: Choices) -> Plan:
+def _lstm(link: _Link, choices: Choices) -> LayerSpec:
     if set(link.parts) != {"upward/W", "upward/b", "lateral/W"}:
         raise link.wrong("upward/W, upward/b and lateral/W (a StatefulPeepholeLSTM's peepholes are whole matrices)")
     W, U, b = link.get("upward/W"), link.get("lateral/W"), link.get("upward/b")
@@ -98,10 +98,10 @@ def _lstm(link: _Link, choices: Choices) -> Plan:
         part.reshape(units, 4, *part.shape[1:])[:, (1, 2, 0, 3)].transpose(0, 1).reshape(part.shape)
         for part in (W, U, b)
     )
-    return Plan(where, "LSTM", W, U, b)
+    return LayerSpec(where, "LSTM", W, U, b)
 
 
-def _gru(link: _Link, choices: Choices) -> Plan:
+def _gru(link: _Link, choices: Choices) -> LayerSpec:
     wanted = {f"{part}/W" for part in _LINEAR}
     if not set(link.parts) - wanted <= {f"{part}/b" for part in _LINEAR}:
         raise link.wrong(f"W and b of {', '.join(_LINEAR)}")
@@ -128,7 +128,7 @@ def _gru(link: _Link, choices: Choices) -> Plan:
         torch.cat([_signed(gate) * arrays[f"{side}{gate}"] for gate in ("_r", "_z", "")], 0)
         for side, arrays in (("W", kernels), ("U", kernels), ("W", biases))
     )
-    return Plan(where, "GRU", W, U, b, reset="before")
+    return LayerSpec(where, "GRU", W, U, b, reset="before")
 
 
 def _signed(gate: str) -> int:
@@ -146,19 +146,19 @@ def _steps(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
     found: list[Found] = []
     for stack, layers in stacks.items():
         links = {number: _Link(f"{stack}/{number}".lstrip("/"), parts, tensors) for number, parts in layers.items()}
-        plans = {number: _step(link, choices) for number, link in sorted(links.items())}
-        ways = _ways(stack, list(plans.values()))
-        numbers = list(plans)
+        specs = {number: _step(link, choices) for number, link in sorted(links.items())}
+        ways = _ways(stack, list(specs.values()))
+        numbers = list(specs)
         for first in range(0, len(numbers), ways):
             own = numbers[first : first + ways]
-            module = module_of(plans[own[0]]) if ways == 1 else pair_of(*(plans[number] for number in own))
+            module = module_of(specs[own[0]]) if ways == 1 else pair_of(*(specs[number] for number in own))
             arrays = tuple(array for number in own for array in links[number].parts.values())
-            kind = plans[own[0]].kind
+            kind = specs[own[0]].kind
             found.append(Found(links[own[0]].name, module, arrays, f"Chainer NStep{kind}", _ORDERS[kind]))
     return found
 
 
-def _step(link: _Link, choices: Choices) -> Plan:
+def _step(link: _Link, choices: Choices) -> LayerSpec:
     count = sum(part.startswith("w") for part in link.parts)
     kind = _KINDS.get(count)
     wanted = {f"{part}{number}" for part in "wb" for number in range(count)}
@@ -179,26 +179,26 @@ def _step(link: _Link, choices: Choices) -> Plan:
     if kind == "RNN":
         why = "the arrays are those of an NStepRNN, and which of its functions it has is in no file"
         activation = choices.need("activation", link.name, why, "'tanh' (NStepRNNTanh) and 'relu' (NStepRNNReLU)")
-        return Plan(link.name, kind, W, U, b_ih, b_hh, activation=activation)
-    return Plan(link.name, kind, W, U, b_ih, b_hh)
+        return LayerSpec(link.name, kind, W, U, b_ih, b_hh, activation=activation)
+    return LayerSpec(link.name, kind, W, U, b_ih, b_hh)
 
 
-def _ways(stack: str, plans: Sequence[Plan]) -> int:
+def _ways(stack: str, specs: Sequence[LayerSpec]) -> int:
     """Return how many directions a stack has, which the sizes of its layers' inputs say.
 
     Raises:
         ProbeError: they do not.
     """
-    sizes = [plan.W.shape[1] for plan in plans]
-    units = plans[0].U.shape[1]
-    one = [sizes[0]] + [units] * (len(plans) - 1)
-    two = [sizes[0]] * 2 + [2 * units] * (len(plans) - 2)
-    if len({(plan.kind, plan.U.shape) for plan in plans}) > 1 or (sizes != one and (sizes != two or len(plans) % 2)):
+    sizes = [spec.W.shape[1] for spec in specs]
+    units = specs[0].U.shape[1]
+    one = [sizes[0]] + [units] * (len(specs) - 1)
+    two = [sizes[0]] * 2 + [2 * units] * (len(specs) - 2)
+    if len({(spec.kind, spec.U.shape) for spec in specs}) > 1 or (sizes != one and (sizes != two or len(specs) % 2)):
         raise ProbeError(
             f"The layers of {stack!r} read inputs of the sizes {sizes} with {units} units, as no stack of Chainer "
             f"does. Leave it out with names={{{stack + '*'!r}: None}}."
         )
-    if len(plans) == 2 and one == two:
+    if len(specs) == 2 and one == two:
         raise ProbeError(
             f"{stack!r} has two layers of {units} units that read inputs of that size: two levels, or two "
             f"directions, which no file of Chainer says. Load one by one: names={{{stack + '/1/*'!r}: None}}, then "

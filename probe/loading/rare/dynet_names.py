@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..choices import Choices
-from ..layer_spec import Found, Plan, module_of, pair_of, rows
+from ..layer_spec import Found, LayerSpec, module_of, pair_of, rows
 from ..reading import listed
 
 _NAME = re.compile(r"(?P<builder>(?P<scope>.*/)?(?P<kind>[a-z-]+-builder)(?:_(?P<number>\d+))?)/_(?P<part>\d+)")
@@ -47,21 +47,23 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
                 )
             part = int(match["part"])
             layers.setdefault(f"{match['builder']}/{part // 3}", {})[part % 3] = name
-    plans = {layer: _plan(layer, parts, tensors, choices) for layer, parts in layers.items()}
-    return _modules(plans, layers, choices)
+    specs = {layer: _spec(layer, parts, tensors, choices) for layer, parts in layers.items()}
+    return _modules(specs, layers, choices)
 
 
-def _modules(plans: Mapping[str, Plan], layers: Mapping[str, Mapping[int, str]], choices: Choices) -> list[Found]:
+def _modules(
+    specs: Mapping[str, LayerSpec], layers: Mapping[str, Mapping[int, str]], choices: Choices
+) -> list[Found]:
     found: list[Found] = []
     done: set[str] = set()
-    for layer, plan in plans.items():
+    for layer, spec in specs.items():
         other = _backward(layer)
         if layer in done:
             continue
-        together = [layer, other] if other in plans else [layer]
+        together = [layer, other] if other in specs else [layer]
         done |= set(together)
         name = layer.removesuffix("/0")
-        module = module_of(plan) if len(together) == 1 else pair_of(plan, plans[other])
+        module = module_of(spec) if len(together) == 1 else pair_of(spec, specs[other])
         if len(together) == 2:
             choices.assume(f"{name}: the builder after it in its BiRNN reads from the end, and is concatenated")
         arrays = tuple(array for one in together for _, array in sorted(layers[one].items()))
@@ -76,7 +78,7 @@ def _backward(layer: str) -> str:
     return f"{match['start']}_{number + 1}{match['end']}" if match and number % 2 == 0 else ""
 
 
-def _plan(layer: str, parts: Mapping[int, str], tensors: Mapping[str, Tensor], choices: Choices) -> Plan:
+def _spec(layer: str, parts: Mapping[int, str], tensors: Mapping[str, Tensor], choices: Choices) -> LayerSpec:
     found = [tensors[name] for _, name in sorted(parts.items())]
     shapes = [tuple(tensor.shape) for tensor in found]
     units = shapes[1][1] if len(shapes) == 3 and len(shapes[1]) == 2 else 0
@@ -88,4 +90,4 @@ def _plan(layer: str, parts: Mapping[int, str], tensors: Mapping[str, Tensor], c
     added = choices.need("forget_bias", layer.removesuffix("/0"), _WHY, _USUAL)
     W, U, bias = (rows(part, (0, 1, 3, 2), 4) for part in found)
     bias[units : 2 * units] += added
-    return Plan(layer, "LSTM", W.contiguous(), U.contiguous(), bias)
+    return LayerSpec(layer, "LSTM", W.contiguous(), U.contiguous(), bias)

@@ -19,7 +19,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ...recurrent.cells.activations import ACTIVATIONS
 from ..choices import Choices
-from ..layer_spec import Found, Plan, module_of, pair_of
+from ..layer_spec import Found, LayerSpec, module_of, pair_of
 from ..reading import listed
 
 _CLASS = re.compile(r"madmom\.ml\.(?:r?nn)(?:\.layers)?\.(?P<kind>LSTM|GRU|Recurrent|Bidirectional)Layer")
@@ -111,7 +111,7 @@ def find(tensors: Mapping[str, Tensor], described: Any, choices: Choices) -> lis
 
     Args:
         tensors: its arrays by dotted name.
-        described: its classes and functions, an `inert.Objects`.
+        described: its classes and functions, an `object_pickles.Objects`.
         choices: with which the file is compared.
 
     Raises:
@@ -126,8 +126,8 @@ def find(tensors: Mapping[str, Tensor], described: Any, choices: Choices) -> lis
             continue
         done |= set(ways)
         kinds = [_kind(way, file) for way in ways]
-        plans = [_plan(way, kind, file, choices) for way, kind in zip(ways, kinds, strict=True)]
-        module = module_of(plans[0]) if len(plans) == 1 else pair_of(*plans)
+        specs = [_spec(way, kind, file, choices) for way, kind in zip(ways, kinds, strict=True)]
+        module = module_of(specs[0]) if len(specs) == 1 else pair_of(*specs)
         arrays = tuple(array for way in ways for array in file.below(way))
         found.append(Found(name, module, arrays, f"{class_.rpartition('.')[2]} of objects", _ORDERS[kinds[0]]))
     return found
@@ -169,12 +169,14 @@ def _joined(name: str, part: str) -> str:
     return f"{name}.{part}" if name else part
 
 
-def _plan(name: str, kind: str, file: _File, choices: Choices) -> Plan:
+def _spec(name: str, kind: str, file: _File, choices: Choices) -> LayerSpec:
     if kind == "RNN":
         gate = file.gate(name)
         _no_peephole(name, gate)
         choices.confirm("activation", name, gate.function)
-        return Plan(name, kind, gate.W, gate.U, gate.b, initial=_initial(name, file, 1), activation=gate.function)
+        return LayerSpec(
+            name, kind, gate.W, gate.U, gate.b, initial=_initial(name, file, 1), activation=gate.function
+        )
     gates = {part: file.gate(_joined(name, part)) for part in _PARTS[kind]}
     candidate = gates["cell"]
     functions = {gate.function for gate in gates.values() if gate is not candidate}
@@ -191,7 +193,7 @@ def _plan(name: str, kind: str, file: _File, choices: Choices) -> Plan:
     options: dict[str, Any] = {"gate": function, "activation": candidate.function, "initial": initial}
     if kind == "LSTM":
         options |= {"output": file.function(_joined(name, "activation_fn")), "peepholes": _peepholes(gates)}
-        return Plan(name, kind, *_stacked([gates[part] for part in _PARTS[kind]]), **options)
+        return LayerSpec(name, kind, *_stacked([gates[part] for part in _PARTS[kind]]), **options)
     for part in _PARTS[kind]:
         _no_peephole(_joined(name, part), gates[part])
     if function not in _ODD_AROUND_HALF:
@@ -203,7 +205,7 @@ def _plan(name: str, kind: str, file: _File, choices: Choices) -> Plan:
     update = gates["update_gate"]
     # u n + (1 - u) h is (1 - z) n + z h with z = 1 - u.
     inverted = replace(update, W=-update.W, U=-update.U, b=-update.b)
-    return Plan(name, kind, *_stacked([gates["reset_gate"], inverted, candidate]), **options)
+    return LayerSpec(name, kind, *_stacked([gates["reset_gate"], inverted, candidate]), **options)
 
 
 def _stacked(gates: Sequence[Gate]) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ from ...errors import ProbeError
 from ..choices import Choices
 from ..layer_spec import Found, module_of, pair_of
 from ..layouts.keras_arrays import WRITTEN, Arrays, kind_of
-from ..layouts.keras_weights import plan_of
+from ..layouts.keras_weights import spec_of
 from ..reading import listed
 
 _NAME = re.compile(r"(?P<group>.+)_(?P<role>[WUb])(?:_(?P<gate>[ifcozrh]))?(?::0)?")
@@ -102,10 +102,10 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
         if sorted(ways) not in ([""], ["backward", "forward"]):
             raise ProbeError(f"{name!r} has arrays of {listed(ways)} only; both directions were expected.")
         own = [ways[way] for way in ("", "forward", "backward") if way in ways]
-        plans = [plan_of(one, name, choices) for one in own]
-        if len(plans) == 2:
+        specs = [spec_of(one, name, choices) for one in own]
+        if len(specs) == 2:
             choices.assume(f"{name}: the two directions are concatenated (merge_mode='concat')")
-        module = module_of(plans[0]) if len(plans) == 1 else pair_of(*plans)
+        module = module_of(specs[0]) if len(specs) == 1 else pair_of(*specs)
         used = tuple(array for one in own for array in one.names)
         kind = own[0].kind
         found.append(Found(name, module, used, f"Keras 1 {'SimpleRNN' if kind == 'RNN' else kind}", WRITTEN[kind]))

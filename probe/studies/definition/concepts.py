@@ -29,13 +29,13 @@ _WANTS = (
 
 @dataclass(frozen=True, eq=False)
 class Concept:
-    """What to look for in the states.
+    """A quantity or category that we look for in the states.
 
     Attributes:
-        values: an array aligned to (batch, time), NaN (or None, or an empty text) where it is not defined; or a
-            function from the inputs of one sequence, (time, feature), to one value a step.
-        kind: `numeric` or `categorical`; None takes texts and booleans as categories and other numbers as numbers.
-        description: what it is, in words, for the page.
+        values: an array aligned to (batch, time), with NaN (or None, or an empty text) where it is not defined; or a
+            function that takes the inputs of one sequence, (time, feature), and returns one value for each step.
+        kind: `numeric` or `categorical`; None takes texts and booleans as categories, and numbers as numbers.
+        description: a description in words, for the page.
     """
 
     values: Any
@@ -74,7 +74,7 @@ class Known:
 
     @property
     def is_named(self) -> bool:
-        """Whether it is told as categories are: its values are some, or two, which no spelling makes a quantity."""
+        """Whether probes treat it as categories: it is categorical, or it has only two values."""
         return self.is_categorical or len(self.levels) == 2
 
     @property
@@ -88,11 +88,11 @@ class Known:
         return ~np.isfinite(self.values)
 
     def said(self, value: float) -> str:
-        """Return a value as it reads on the page."""
+        """Return a value as it is written on the page."""
         return str(self.categories[round(value)]) if self.is_categorical else f"{value:g}"
 
     def codes_of(self, given: Sequence[Any] | np.ndarray) -> np.ndarray:
-        """Return values as numbers; those that are no category of it become NaN."""
+        """Return values as numbers; values that are not a category become NaN."""
         if not self.is_categorical:
             return np.asarray(given, dtype=float)
         places = {category: float(place) for place, category in enumerate(self.categories)}
@@ -156,9 +156,9 @@ def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
 
 def _called(name: str, function: Callable[..., Any], x: np.ndarray, where: str) -> np.ndarray:
     with calling(f"The concept {name!r} on {where}", _WANTS):
-        found = function(x.copy())
-        found = found.detach().cpu().numpy() if isinstance(found, Tensor) else found
-        values = _as_given(found)
+        returned = function(x.copy())
+        returned = returned.detach().cpu().numpy() if isinstance(returned, Tensor) else returned
+        values = _as_given(returned)
     if values.shape != (len(x),):
         raise ProbeError(
             f"The concept {name!r} returned shape {values.shape} on {where}, of {len(x)} steps. {_WANTS}"
@@ -202,13 +202,13 @@ def _check_alike(name: str, values: np.ndarray) -> None:
     """Raise where values are of several sorts, of which none can be meant to be another."""
     if values.dtype.kind != "O":
         return
-    found: dict[str, Any] = {}
+    sorts: dict[str, Any] = {}
     for one in values:
         if not _missing(one):
             sort = "a text" if isinstance(one, str) else "a truth" if _is_bool(one) else type(one).__name__
-            found.setdefault("a number" if sort in _NUMBERS else sort, one)
-    if len(found) > 1:
-        listed = " and ".join(f"{sort} ({str(one)[:40]!r})" for sort, one in found.items())
+            sorts.setdefault("a number" if sort in _NUMBERS else sort, one)
+    if len(sorts) > 1:
+        listed = " and ".join(f"{sort} ({str(one)[:40]!r})" for sort, one in sorts.items())
         raise ProbeError(f"The concept {name!r} holds {listed}; give texts, numbers or truths, one sort of them.")
 
 
@@ -228,8 +228,8 @@ def _kind(values: np.ndarray) -> str:
     if values.dtype.kind in "iuf":
         return NUMERIC
     if values.dtype.kind == "O":
-        kept = [value for value in values if not _missing(value)]
-        numbers = all(isinstance(value, (int, float, np.number)) and not _is_bool(value) for value in kept)
+        defined = [value for value in values if not _missing(value)]
+        numbers = all(isinstance(value, (int, float, np.number)) and not _is_bool(value) for value in defined)
         return NUMERIC if numbers else CATEGORICAL
     return CATEGORICAL
 
@@ -258,19 +258,19 @@ def _numbers(name: str, array: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 def _codes(name: str, array: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
     plain = [[None if _missing(one) else _plain(one) for one in row] for row in array.tolist()]
-    kept = {
+    values = {
         one for row, inside in zip(plain, valid, strict=True) for one in np.array([*row, None], object)[:-1][inside]
     }
-    kept.discard(None)
-    if len(kept) > MOST_CATEGORIES:
+    values.discard(None)
+    if len(values) > MOST_CATEGORIES:
         raise ProbeError(
-            f"The concept {name!r} has {len(kept)} different values; a categorical one has at most "
+            f"The concept {name!r} has {len(values)} different values; a categorical one has at most "
             f'{MOST_CATEGORIES}. Join rare ones, or give numbers and kind = "numeric".'
         )
     try:
-        categories = tuple(sorted(kept))
+        categories = tuple(sorted(values))
     except TypeError:
-        categories = tuple(sorted(kept, key=lambda one: (type(one).__name__, str(one))))
+        categories = tuple(sorted(values, key=lambda one: (type(one).__name__, str(one))))
     places = {category: float(place) for place, category in enumerate(categories)}
     return np.array([[places.get(one, np.nan) for one in row] for row in plain]).reshape(array.shape), categories
 

@@ -84,15 +84,15 @@ def calling(what: str, wants: str) -> Iterator[None]:
     except ProbeError:
         raise
     except (Exception, SystemExit) as error:
-        told = f"{type(error).__name__} ({_told(error)}{_line(error)})"
-        raise ProbeError(f"{what} raised {told}. {wants}{_where(error)}") from error
+        raised = f"{type(error).__name__} ({_message(error)}{_line(error)})"
+        raise ProbeError(f"{what} raised {raised}. {wants}{_where(error)}") from error
 
 
 def _raised(error: BaseException) -> str:
-    return f"{type(error).__name__}: {_told(error)}"
+    return f"{type(error).__name__}: {_message(error)}"
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     """Return an error's own words on one line, without the full stop at their end; only a stranger's are cut."""
     if isinstance(error, SystemExit):
         return f"it asks to exit, with the code {error.code!r}, before the study is done"
@@ -101,9 +101,9 @@ def _told(error: BaseException) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """Return where in somebody's own code an error was raised, or "" where that is nowhere."""
+    """Return the file and line of the study's own code that raised an error; "" if it was other code."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
-    # A library's own lines say nothing to who called it.
+    # The lines of a library do not help the author of a study.
     own = [frame for frame in frames if not Path(frame.filename).is_relative_to(_LIBRARY) and not _of_package(frame)]
     return f", {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
 
@@ -135,12 +135,12 @@ def answers_of(name: str, program: Callable[[tuple], Any], sequences: Sequence[t
     Raises:
         ProbeError: it raises, or returns something that is no single answer.
     """
-    found = []
+    answers = []
     for number, sequence in enumerate(sequences):
         with calling(f"The program {name!r} on sequence {number}", _A_PROGRAM):
             answer = program(sequence)
             answer = answer.item() if hasattr(answer, "item") else answer
         if not isinstance(answer, (int, float, str, bool)) or answer != answer:  # noqa: PLR0124 - NaN
             raise ProbeError(f"The program {name!r} returned {str(answer)[:60]} on sequence {number}. {_A_PROGRAM}")
-        found.append(answer)
-    return found
+        answers.append(answer)
+    return answers

@@ -15,20 +15,19 @@ from .prepared import Prepared
 
 #: What the version is called beside the digests.
 VERSION = "version of rnn-probe"
-#: So many sequences tell what a function does that nothing else is known of.
+#: Functions are compared by their outputs on so many examples.
 _TRIED = 16
 
 
 def parts(prepared: Prepared) -> dict[str, str]:
-    """Return a digest for each thing that a study's answers follow from, by what it is called in a message.
+    """Return a digest of each part of a study, by its name in messages.
 
-    Another build of the same version takes answers up again; which libraries gave them is information beside each.
-
-    What a function does is told by what it returns: on the study's own sequences where it is asked for these, and on
-    random ones otherwise.
+    Finished answers are reused if all digests and the version are the same. The versions of other libraries are only
+    noted. Functions are compared by their outputs: on the study's sequences if they are called with these, otherwise
+    on random inputs.
     """
     study, lengths = prepared.study, prepared.lengths
-    found = {
+    digests = {
         "weights": digest(*_state(prepared)),
         "inputs": digest(prepared.x.numpy(), lengths, *prepared.symbols.items(), *_valid(prepared)),
         "concepts": digest(*_concepts(prepared)),
@@ -39,19 +38,19 @@ def parts(prepared: Prepared) -> dict[str, str]:
         "title and seed": digest(study.title, study.seed),
         VERSION: version("rnn-probe"),
     }
-    return found
+    return digests
 
 
 def digest(*values: Any) -> str:
     """Return the SHA-256 of arrays, texts and numbers."""
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for value in values:
         if isinstance(value, np.ndarray) and value.dtype != object:
-            found.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+            sha.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
         else:
-            found.update(repr(value).encode())
-        found.update(b"\0")
-    return found.hexdigest()
+            sha.update(repr(value).encode())
+        sha.update(b"\0")
+    return sha.hexdigest()
 
 
 def _state(prepared: Prepared) -> list[Any]:
@@ -60,11 +59,11 @@ def _state(prepared: Prepared) -> list[Any]:
 
 
 def _concepts(prepared: Prepared) -> list[Any]:
-    found: list[Any] = []
+    values: list[Any] = []
     for name, concept in prepared.concepts.items():
-        found += [name, concept.kind, concept.description, concept.values, concept.categories]
-        found.append(concept.function is not None)
-    return found
+        values += [name, concept.kind, concept.description, concept.values, concept.categories]
+        values.append(concept.function is not None)
+    return values
 
 
 def _readout(prepared: Prepared) -> list[Any]:
@@ -91,12 +90,12 @@ def _readout(prepared: Prepared) -> list[Any]:
         read.name,
         scores.numpy(),
         combine,
-        readout.exchange_step,
+        readout.interchange_step,
     ]
 
 
 def _valid(prepared: Prepared) -> list[Any]:
-    """Return what the study says of sequences spliced of its own: of each with the next one, cut in the middle."""
+    """Return what `valid` says of spliced sequences: of each sequence with the next one, cut in the middle."""
     if prepared.study.valid is None:
         return []
     x, lengths = prepared.x.double().numpy(), prepared.lengths

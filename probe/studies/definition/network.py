@@ -15,7 +15,7 @@ from ...errors import ProbeError
 from ...loading.checkpoint import Checkpoint
 from ...loading.load import load
 from ...loading.modules import Masked, without_mask
-from ...loading.named_network import held
+from ...loading.named_network import named_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,32 +60,32 @@ def open_network(network: Any, name: str | None, *, lengths_said: bool = False) 
             f"The network is a {type(network).__name__}; give a torch module, what probe.load returned, or the path "
             "of a file of weights."
         )
-    found = network if isinstance(network, Checkpoint) else load(network)
-    path = found.source.path
-    if name is None and len(found.recurrent) > 1:
-        listed = ", ".join(map(repr, found.recurrent))
+    checkpoint = network if isinstance(network, Checkpoint) else load(network)
+    path = checkpoint.source.path
+    if name is None and len(checkpoint.recurrent) > 1:
+        listed = ", ".join(map(repr, checkpoint.recurrent))
         raise ProbeError(
-            f"{'What was loaded' if path is None else repr(path.name)} holds {len(found.recurrent)} networks "
+            f"{'What was loaded' if path is None else repr(path.name)} holds {len(checkpoint.recurrent)} networks "
             f"({listed}); say which with name = under [network] (name= in Python)."
         )
-    chosen, module = found.choose(name)
-    assumed = list(found.source.assumed)
+    chosen, module = checkpoint.choose(name)
+    assumed = list(checkpoint.source.assumed)
     if isinstance(module, Masked):
         assumed.append(f"{chosen}: no step of a sequence is hidden by {module.by}, only what lies beyond its length")
     card = {
         "file": "" if path is None else path.name,
-        "kind of file": found.source.format,
-        "written as": found.source.layouts.get(chosen, ""),
-        "decided by whoever wrote the study": _joined(found.source.chosen),
+        "kind of file": checkpoint.source.format,
+        "written as": checkpoint.source.layouts.get(chosen, ""),
+        "decided by whoever wrote the study": _joined(checkpoint.source.chosen),
         "taken for granted": _joined(assumed),
         "network in it": chosen or "the only one, saved alone",
         "SHA-256 of the file": "" if path is None else _digest(path),
-        "arrays of the file that belong to no recurrent layer": ", ".join(found.tensors) or "none",
+        "arrays of the file that belong to no recurrent layer": ", ".join(checkpoint.tensors) or "none",
     }
     card = {what: value for what, value in card.items() if value}
     called = chosen or type(module).__name__
-    model = held(chosen, without_mask(module, lengths_said=lengths_said))
-    return Opened(model, called, found.tensors, card, found.source.framework, found.source.format)
+    model = named_network(chosen, without_mask(module, lengths_said=lengths_said))
+    return Opened(model, called, checkpoint.tensors, card, checkpoint.source.framework, checkpoint.source.format)
 
 
 def _joined(sentences: Sequence[str]) -> str:
@@ -97,7 +97,7 @@ def _digest(path: Path) -> str:
     # A checkpoint of TensorFlow is named without its endings, of which it has several.
     below = path.rglob("*") if path.is_dir() else path.parent.glob(f"{path.name}.*")
     files = [path] if path.is_file() else sorted(one for one in below if one.is_file())
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for file in files:
-        found.update(file.read_bytes())
-    return found.hexdigest()
+        sha.update(file.read_bytes())
+    return sha.hexdigest()

@@ -33,18 +33,18 @@ LEAST_SEQUENCES = 8
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What the questions are asked of.
+    """A study whose parts have been checked.
 
     Attributes:
-        study: what was given.
+        study: the study as it was given.
         opened: the network.
         x: the inputs in the network's type, (batch, time, feature); zero at padding.
         lengths: how many steps each sequence has, (batch,).
         concepts: by name, in the order given.
-        layers: the layers that are looked at.
+        layers: the layers that are studied.
         read: the layer that the readout reads, or None.
         head: the readout's head, or None.
-        symbols: what the author writes for each input that occurs, (feature,) each in the network's type; or empty.
+        symbols: symbol -> the input that it stands for, (feature,), in the network's type; may be empty.
     """
 
     study: Study
@@ -59,7 +59,7 @@ class Prepared:
 
     @property
     def seed(self) -> int:
-        """Of everything that is drawn."""
+        """The seed of all random numbers."""
         return self.study.seed
 
     @property
@@ -70,7 +70,7 @@ class Prepared:
             ProbeError: there is none.
         """
         if self.study.readout is None:
-            raise ProbeError("The study has no readout; give one to ask what its answers follow.")
+            raise ProbeError("The study has no readout; give one to study what its answers follow.")
         return self.study.readout
 
     @property
@@ -84,10 +84,10 @@ class Prepared:
         return np.arange(self.x.shape[1]) < self.lengths[:, None]
 
     def allows(self, x: np.ndarray) -> bool:
-        """Return whether a sequence can occur, as far as the study says.
+        """Return whether a sequence can occur by the study's function `valid`; True if there is none.
 
         Args:
-            x: its inputs, (time, feature).
+            x: the inputs of the sequence, (time, feature).
 
         Raises:
             ProbeError: the study's function fails, or returns something that is neither true nor false.
@@ -101,31 +101,31 @@ class Prepared:
 
 
 def prepare(study: Study) -> Prepared:
-    """Return a study with everything checked.
+    """Check all parts of a study.
 
     Raises:
-        ProbeError: something that was given does not fit; the sentence says what, and what would.
+        ProbeError: a part does not fit; the message says which, and what would fit.
     """
     read_in = read_array(Path(study.inputs)) if isinstance(study.inputs, (str, os.PathLike)) else None
-    given = _array(study.inputs if read_in is None else read_in.values)
+    inputs = _array(study.inputs if read_in is None else read_in.values)
     ends = read_in.lengths if study.lengths is None and read_in is not None else study.lengths
     opened = open_network(study.network, study.name, lengths_said=ends is not None)
     opened.model.eval()
     layers = find_layers(opened.model, study.layers)
-    lengths = _lengths(ends, given.shape)
+    lengths = _lengths(ends, inputs.shape)
     reads_inputs = study.network is not opened.model or isinstance(opened.model, torch.nn.RNNBase)
     if reads_inputs:
-        check_features(given, find_layers(opened.model)[0].inputs)
-    check_finite(given, lengths)
-    values = np.where((np.arange(given.shape[1]) < lengths[:, None])[:, :, None], given, 0)
+        check_features(inputs, find_layers(opened.model)[0].inputs)
+    check_finite(inputs, lengths)
+    values = np.where((np.arange(inputs.shape[1]) < lengths[:, None])[:, :, None], inputs, 0)
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
     concepts = {name: resolve(name, one, values, lengths) for name, one in study.concepts.items()}
     if study.fixed_inputs is not None:
-        _ = fixed_of(study.fixed_inputs, given.shape[2])
+        _ = fixed_of(study.fixed_inputs, inputs.shape[2])
     for row, length in enumerate(lengths if study.valid is not None else ()):
         if not _allows(study, values[row, :length], f"sequence {row}"):
             raise ProbeError(f"valid says that sequence {row} of the inputs cannot occur; one of the two is wrong.")
-    read, head = _readout(study, opened, layers, concepts, len(given))
+    read, head = _readout(study, opened, layers, concepts, len(inputs))
     _check_exchange(study, concepts, lengths)
     x = torch.as_tensor(values).to(dtype)
     symbols = symbols_of(study.symbols, x, lengths)
@@ -139,27 +139,27 @@ def _allows(study: Study, x: np.ndarray, where: str) -> bool:
         "It is called with the inputs of one sequence, a numpy array (time, feature), and must return True or False."
     )
     with calling(f"The function valid on {where}", wants):
-        found: Any = study.valid(x.copy())
-    if not isinstance(found, (bool, np.bool_)):
-        raise ProbeError(f"The function valid returned {str(found)[:60]} on {where}. {wants}")
-    return bool(found)
+        possible: Any = study.valid(x.copy())
+    if not isinstance(possible, (bool, np.bool_)):
+        raise ProbeError(f"The function valid returned {str(possible)[:60]} on {where}. {wants}")
+    return bool(possible)
 
 
 def _check_exchange(study: Study, concepts: dict[str, Known], lengths: np.ndarray) -> None:
-    """Raise where states cannot be exchanged after the step that the readout names."""
+    """Raise if states cannot be patched after the step that the readout names."""
     readout = study.readout
-    if readout is None or readout.exchange_step is None:
+    if readout is None or readout.interchange_step is None:
         return
-    step, long = readout.exchange_step, int((lengths >= -readout.exchange_step).sum())
+    step, long = readout.interchange_step, int((lengths >= -readout.interchange_step).sum())
     if long < LEAST_SEQUENCES:
         raise ProbeError(
-            f"exchange_step={step}: {several(long, 'sequence')} have so many steps; at least {LEAST_SEQUENCES} must. "
-            f"The longest has {lengths.max()}."
+            f"interchange_step={step}: {several(long, 'sequence')} have so many steps; at least {LEAST_SEQUENCES} "
+            f"must. The longest has {lengths.max()}."
         )
     if step < -1 and concepts[readout.concept].function is None and readout.combine is None:
         raise ProbeError(
-            f"exchange_step={step}: nothing says what becomes of {readout.concept!r} when more is read, as it was "
-            "given as an array. Give combine, or the concept as a function, or exchange_step=-1."
+            f"interchange_step={step}: nothing says how {readout.concept!r} changes when more is read, because it "
+            "is an array. Give combine, or the concept as a function, or interchange_step=-1."
         )
 
 

@@ -33,7 +33,7 @@ MOST_LEVELS = 50
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """A head: what the network answers after a sequence's last step.
+    """The head of a network: it gives the answer after a sequence's last step.
 
     Attributes:
         concept: the name of the concept whose value at the last step is the right answer.
@@ -48,11 +48,12 @@ class Readout:
         answers: the answer that each score stands for, in their order; None takes 0, 1, ..., or a categorical
             concept's categories in order where there are as many.
         layer: the layer whose hidden state is read; None for the last one that is studied.
-        combine: what the answer should be where the state of another sequence is put in, of a concept that is an
-            array: `added` (source + whole base - base so far), `replaced` (the source's), or a function
-            (source so far, base so far, whole base) -> answers, arrays each. A concept that is a function needs none.
-        exchange_step: after which step states are exchanged, from each sequence's end: -1 is the last step, -4 leaves
-            three steps to read. None takes the middle of what is run.
+        combine: the right answer after the state of another sequence (the source) was patched in, if the concept is
+            an array: `added` (source + whole base - base so far), `replaced` (the source's), or a function that takes
+            the arrays (source so far, base so far, whole base) and returns the right answers. A concept that is a
+            function needs none.
+        interchange_step: the step after which states are patched, counted from each sequence's end: -1 is the last
+            step, -4 leaves three steps to read. None takes the middle of the steps that are run.
     """
 
     concept: str
@@ -64,7 +65,7 @@ class Readout:
     answers: Sequence[Any] | None = None
     layer: str | None = None
     combine: Any = None
-    exchange_step: Any = None
+    interchange_step: Any = None
 
     def __post_init__(self) -> None:
         if (self.weight is None) == (self.function is None):
@@ -75,11 +76,11 @@ class Readout:
             raise ProbeError(f"transposed={self.transposed!r} must be True or False, and speaks of weight.")
         if self.kind is not None and self.kind not in KINDS:
             raise ProbeError(unknown("kind of readout", self.kind, KINDS))
-        step = self.exchange_step
+        step = self.interchange_step
         if step is not None and (isinstance(step, bool) or not isinstance(step, int) or step >= 0):
             raise ProbeError(
-                f"exchange_step={step!r} must be a whole number below 0, counted from each sequence's end: -1 is its "
-                "last step."
+                f"interchange_step={step!r} must be a whole number below 0, counted from each sequence's end: -1 is "
+                "its last step."
             )
         if isinstance(self.combine, str) and self.combine not in COMBINES:
             raise ProbeError(unknown("combine", self.combine, COMBINES) + " A function is allowed as well.")
@@ -163,11 +164,11 @@ def build(readout: Readout, concept: Known, opened: Opened, units: int, rows: in
     scores = readout.function if readout.function is not None else _linear(readout, opened, units)
     tried = torch.randn(min(rows, 8), units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad(), calling("The readout's function", _WANTS):
-        found = copied(scores)(tried)
-    if not isinstance(found, Tensor) or len(found.shape) not in (1, 2) or len(found) != len(tried):
-        shape = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        scored = copied(scores)(tried)
+    if not isinstance(scored, Tensor) or len(scored.shape) not in (1, 2) or len(scored) != len(tried):
+        shape = tuple(scored.shape) if isinstance(scored, Tensor) else f"a {type(scored).__name__}"
         raise ProbeError(f"The readout's function returned {shape} for {len(tried)} sequences. {_WANTS}")
-    width = 1 if found.dim() == 1 else found.shape[1]
+    width = 1 if scored.dim() == 1 else scored.shape[1]
     kind = readout.kind or (CLASSES if width > 1 else NUMBER)
     _check_kind(readout, kind, width, concept)
     values = _values(readout, kind, width, concept)
@@ -192,9 +193,9 @@ def _is_differentiable(scores: Any, tried: Tensor) -> bool:
     try:
         with torch.enable_grad():
             at = tried.clone().requires_grad_()
-            found = scores(at)
-            weights = torch.randn(found.shape, generator=generator, dtype=torch.float64)
-            (gradient,) = torch.autograd.grad((found * weights).sum(), at)
+            output = scores(at)
+            weights = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+            (gradient,) = torch.autograd.grad((output * weights).sum(), at)
         with torch.no_grad():
             ahead, back = (scores(tried + side * _STEP * along) for side in (1, -1))
     except (RuntimeError, TypeError, ValueError):

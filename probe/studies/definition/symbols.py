@@ -38,7 +38,7 @@ def symbols_of(given: Any, x: Tensor, lengths: np.ndarray) -> dict[str, np.ndarr
         given = dict(zip(given, np.eye(features).tolist(), strict=True))
     if not isinstance(given, Mapping):
         raise ProbeError(f"symbols is a {type(given).__name__}; give a text, or a table: symbol = numbers.")
-    found: dict[str, np.ndarray] = {}
+    symbols: dict[str, np.ndarray] = {}
     for symbol, value in given.items():
         row = np.atleast_1d(floats(value))
         printed = isinstance(symbol, str) and len(symbol) == 1 and symbol.isprintable()
@@ -47,8 +47,8 @@ def symbols_of(given: Any, x: Tensor, lengths: np.ndarray) -> dict[str, np.ndarr
                 f"The symbol {str(symbol)[:20]!r} stands for {str(value)[:60]}; a symbol is one printed character, "
                 f"and stands for {several(features, 'number')}."
             )
-        found[symbol] = torch.as_tensor(row).to(x.dtype).numpy()
-    rows = [tuple(row.tolist()) for row in found.values()]
+        symbols[symbol] = torch.as_tensor(row).to(x.dtype).numpy()
+    rows = [tuple(row.tolist()) for row in symbols.values()]
     if len(set(rows)) < len(rows):
         raise ProbeError("Two symbols stand for the same input; give each input one.")
     for row, length in enumerate(lengths):
@@ -58,7 +58,7 @@ def symbols_of(given: Any, x: Tensor, lengths: np.ndarray) -> dict[str, np.ndarr
                     f"The input at sequence {row}, step {step} is {str(value)[:60]}, and no symbol stands for it; "
                     "name every input that occurs, or leave symbols out."
                 )
-    return found
+    return symbols
 
 
 def floats(value: Any) -> np.ndarray:

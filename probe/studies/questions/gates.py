@@ -10,21 +10,21 @@ from ...evidence.measurements import tabulate
 from ...plots.study_figures import drawing, drawn, shortened, spread
 from ...plots.style import BLUE, GREEN, ORANGE, new_figure
 from ...words import several
-from ..sampling.activations import Sightings
+from ..sampling.activations import Activations
 from ..sampling.network_states import HIGH, LOW, Gate
 from ..tables import row, said
 
 _LOOKS = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, ":", "^"))
-#: Of more layers some are drawn, the lowest and the highest among them.
+#: With more layers than this only some are drawn, always the lowest and the highest.
 LAYERS = 6
 TITLE = "What do the gates do?"
 
 
-def ask(sightings: Sightings, question: str) -> Finding:
-    """Return what the gates of each layer do; a plain RNN has none."""
-    gates = sightings.own.gates
+def ask(activations: Activations, question: str) -> Finding:
+    """Return how far open the gates of each layer are; a plain RNN has none."""
+    gates = activations.network.gates
     if not gates:
-        note = "A plain RNN has no gates: its hidden state is what its input and its last state make of it."
+        note = "A plain RNN has no gates: its hidden state follows from its input and its last state."
         return Finding(question, TITLE, tabulate([]), notes={"answer": note})
     rows = []
     for gate in gates:
@@ -47,9 +47,8 @@ def _answer(gates: list[Gate]) -> str:
     ]
     return (
         "; ".join(parts)
-        + ". A unit whose forget gate (of a GRU, whose update gate) is nearly always open keeps what it "
-        "has; one whose gates hardly move from the middle mixes at every step. This describes, and is compared "
-        "with nothing."
+        + ". A unit keeps its value if its forget gate (in a GRU, its update gate) is nearly always open. If its "
+        "gates stay near the middle, it mixes old and new at every step. This is a description without a control."
     )
 
 
@@ -58,10 +57,10 @@ def _name(gate: Gate) -> str:
 
 
 def _layers(gates: list[Gate]) -> tuple[list[str], list[str], str]:
-    """Return the layers, those that are drawn, and the sentence that says so where some are not."""
+    """Return the layers, the layers that are drawn, and a sentence if some are not drawn."""
     layers = list(dict.fromkeys(gate.layer for gate in gates))
     shown = [layers[place] for place in spread(len(layers), LAYERS)]
-    note = f" {len(shown)} of {len(layers)} layers are drawn; the table behind has all." if shown != layers else ""
+    note = f" {len(shown)} of {len(layers)} layers are drawn; the table has all." if shown != layers else ""
     return layers, shown, note
 
 
@@ -79,8 +78,8 @@ def _saturation(question: str, gates: list[Gate]) -> DataFigure:
         columns = min(3, len(shown))
         figure, axes = new_figure(columns, -(-len(shown) // columns), height=2.5, sharex=True, sharey=True)
         for ax, layer in zip(axes.ravel(), shown, strict=False):
-            own = [gate for gate in gates if gate.layer == layer]
-            for (color, _, marker), gate in zip(_LOOKS, own, strict=False):
+            of_layer = [gate for gate in gates if gate.layer == layer]
+            for (color, _, marker), gate in zip(_LOOKS, of_layer, strict=False):
                 label = str(gate.signal).replace("_", " ")
                 ax.plot(
                     gate.high, gate.low, marker, color=color, markersize=4, alpha=0.6, linestyle="none", label=label
@@ -96,13 +95,13 @@ def _saturation(question: str, gates: list[Gate]) -> DataFigure:
         figure.legend(handles, names, loc="outside upper center", ncols=3)
         most = data.sort_values("share nearly open", ascending=False, kind="stable").iloc[0]
         alt = (
-            f"{several(len(data), 'gate unit')} of {several(len(layers), 'layer')}; the one that is open most "
-            f"often is unit {most['unit']} of the {most['gate'].replace('_', ' ')} of {most['layer']}, in "
+            f"{several(len(data), 'gate unit')} of {several(len(layers), 'layer')}; the one that is most often open "
+            f"is unit {most['unit']} of the {most['gate'].replace('_', ' ')} of {most['layer']}, in "
             f"{said(float(most['share nearly open']))} of its values."
         )
         caption = (
-            "A mark a unit of a gate: to the right it is nearly always open, at the top nearly always closed, at "
-            f"the lower left between. After Karpathy, Johnson and Li 2015, section 4.2.{left_out}"
+            "One mark for each unit of a gate. At the right the gate is nearly always open, at the top nearly always "
+            f"closed, at the lower left in between. After Karpathy, Johnson and Li 2015, section 4.2.{left_out}"
         )
         return drawn(figure, name=f"{question}-saturation", title="Saturation", alt=alt, caption=caption, data=data)
 
@@ -117,8 +116,8 @@ def _by_step(question: str, gates: list[Gate]) -> DataFigure:
         columns = min(3, len(shown))
         figure, axes = new_figure(columns, -(-len(shown) // columns), height=2.3, sharey=True)
         for ax, layer in zip(axes.ravel(), shown, strict=False):
-            own = [gate for gate in gates if gate.layer == layer]
-            for (color, line, _), gate in zip(_LOOKS, own, strict=False):
+            of_layer = [gate for gate in gates if gate.layer == layer]
+            for (color, line, _), gate in zip(_LOOKS, of_layer, strict=False):
                 label = str(gate.signal).replace("_", " ")
                 ax.plot(np.arange(len(gate.by_step)), gate.by_step, color=color, linestyle=line, label=label)
             ax.set_title(shortened(layer, 24 // columns + 4))

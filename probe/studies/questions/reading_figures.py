@@ -12,51 +12,51 @@ from ...evidence.findings import DataFigure
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, new_figure
 from ...words import several
-from ..sampling.activations import Sightings
+from ..sampling.activations import Activations
 from ..sampling.network_states import Place
 from ..sampling.probes import Target
-from ..tables import NETWORK, NULL, TWIN, only, said
+from ..tables import NETWORK, NULL, RANDOM_WEIGHTS, only, said
 from .reading_words import unit_follows
 
-#: How many units are drawn, in how many bins of a number's values, and how many over time.
+#: How many units are drawn over the values, in how many bins of a number, and how many units over time.
 UNITS, BINS, OVER_TIME = 6, 8, 3
-#: Of more places only the best are drawn; of more values neither marks nor names are, and of more only the names.
+#: The most places that are drawn; with more values than these there are no marks, and no names.
 PLACES, MARKED, NAMED = 8, 12, 6
-#: Scores below this are not drawn; a probe that is worse than the mean has found nothing.
+#: Scores below this are not drawn; a probe that is worse than the mean has read nothing.
 LOWEST = -0.2
 _LINES = (BLUE, ORANGE, GREEN)
 
 
 def draw(
-    question: str, sightings: Sightings, target: Target, table: pd.DataFrame, best: Place
+    question: str, activations: Activations, target: Target, table: pd.DataFrame, best: Place
 ) -> tuple[DataFigure, ...]:
     """Return the figures of a concept.
 
     Args:
-        question: the finding's name.
-        sightings: the recordings.
+        question: the name of the finding.
+        activations: the recordings.
         target: the concept at its states.
         table: what was measured.
-        best: the place that tells it best.
+        best: the place with the best score.
     """
-    found = [scores(question, target, table)]
+    figures = [scores(question, target, table)]
     rows = only(table, metric="follows", layer=best[0], signal=str(best[1])).sort_values(
         "value", ascending=False, kind="stable"
     )
     units = [int(unit) for unit in rows["units"].iloc[:UNITS]]
     how = dict(zip(units, rows["value"].iloc[:UNITS], strict=True))
-    states = sightings.own.states[best][sightings.sample.of[target.concept.name]]
+    states = activations.network.states[best][activations.sample.of[target.concept.name]]
     if unit_follows(table) and unit_follows(only(table, layer=best[0], signal=str(best[1]))):
-        found.append(moves(question, target, states, how, best))
-    found.append(over_time(question, sightings, target, units[:OVER_TIME], best))
-    return tuple(found)
+        figures.append(moves(question, target, states, how, best))
+    figures.append(over_time(question, activations, target, units[:OVER_TIME], best))
+    return tuple(figures)
 
 
 def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
-    """Return the scores of every place, with the controls in the same axes."""
+    """Return the figure of the scores of every place, with the controls in the same axes."""
     rows = table[table["metric"].isin(["score", "score_low", "score_high"])]
-    own = rows[rows["subject"] == NETWORK]
-    every, places = _places(own)
+    of_network = rows[rows["subject"] == NETWORK]
+    every, places = _places(of_network)
     measure = "balanced accuracy" if target.concept.is_named else "R²"
     with drawing():
         figure, axes = new_figure(height=3.6)
@@ -69,9 +69,9 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
             )
             ax.plot([at, at], [low, high], color=BLUE, linewidth=5, alpha=0.3, solid_capstyle="butt")
             ax.plot(at, value, "o", color=BLUE, label="this network" if at == 0 else None)
-            twins = only(here, metric="score", subject=TWIN)["value"].to_numpy(float)
-            spread = at + 0.18 + np.linspace(-0.06, 0.06, max(len(twins), 1))[: len(twins)]
-            ax.plot(spread, twins, "s", color=ORANGE, markersize=4, label="re-initialised" if at == 0 else None)
+            controls = only(here, metric="score", subject=RANDOM_WEIGHTS)["value"].to_numpy(float)
+            spread = at + 0.18 + np.linspace(-0.06, 0.06, max(len(controls), 1))[: len(controls)]
+            ax.plot(spread, controls, "s", color=ORANGE, markersize=4, label="random weights" if at == 0 else None)
             mixed = only(here, metric="score", subject=NULL)["value"].to_numpy(float)
             if len(mixed):
                 ax.plot(
@@ -90,9 +90,9 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
         ax.set_ylim(min(-0.05, max(LOWEST, ax.get_ylim()[0])), 1.04)
         ax.set_ylabel(f"held-out {measure}")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.2)
-        best = own[own["metric"] == "score"].sort_values("value", ascending=False, kind="stable").iloc[0]
-        twins = only(rows, metric="score", subject=TWIN)["value"]
-        beside = f", the best re-initialised network {said(float(twins.max()))}" if len(twins) else ""
+        best = only(of_network, metric="score").sort_values("value", ascending=False, kind="stable").iloc[0]
+        controls = only(rows, metric="score", subject=RANDOM_WEIGHTS)["value"]
+        beside = f", the best network with random weights {said(float(controls.max()))}" if len(controls) else ""
         alt = (
             f"Held-out {measure} of “{target.concept.name}” at {several(every, 'place')}: best "
             f"{said(float(best['value']))} at {best['layer']}, {best['signal'].replace('_', ' ')}{beside}."
@@ -113,16 +113,16 @@ def scores(question: str, target: Target, table: pd.DataFrame) -> DataFigure:
         )
 
 
-def _places(own: pd.DataFrame) -> tuple[int, list[tuple[str, str]]]:
-    """Return how many places there are, and those that are drawn, in their order: the best where there are many."""
-    rows = only(own, metric="score")
+def _places(of_network: pd.DataFrame) -> tuple[int, list[tuple[str, str]]]:
+    """Return how many places there are, and the places that are drawn: the best ones if there are many."""
+    rows = only(of_network, metric="score")
     best = set(rows.sort_values("value", ascending=False, kind="stable").index[:PLACES])
-    kept = [index in best for index in rows.index]
-    return len(rows), list(zip(rows["layer"][kept], rows["signal"][kept], strict=True))
+    drawn_rows = rows[[index in best for index in rows.index]]
+    return len(rows), list(zip(drawn_rows["layer"], drawn_rows["signal"], strict=True))
 
 
 def groups(target: Target) -> tuple[np.ndarray, list[float], list[str]]:
-    """Return which group of values each state is in, where each group is drawn, and what it is called."""
+    """Return the group of values of each state, where each group is drawn, and the names of the groups."""
     levels = np.unique(target.values)
     if target.concept.is_categorical or len(levels) <= 12:
         group = np.searchsorted(levels, target.values)
@@ -137,7 +137,7 @@ def groups(target: Target) -> tuple[np.ndarray, list[float], list[str]]:
 
 
 def moves(question: str, target: Target, states: np.ndarray, how: dict[int, float], best: Place) -> DataFigure:
-    """Return the mean of the units that follow the concept most, over its values."""
+    """Return the figure of the units that follow the concept most: their mean at each of its values."""
     group, places, names = groups(target)
     data = []
     with drawing():
@@ -148,8 +148,8 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
             for number in range(len(places)):
                 members = states[group == number, unit]
                 data.append((unit, names[number], members.mean(), members.std(), len(members)))
-            mine = [one for one in data if one[0] == unit]
-            mean, sd = (np.array([one[column] for one in mine]) for column in (2, 3))
+            of_unit = [line for line in data if line[0] == unit]
+            mean, sd = (np.array([line[column] for line in of_unit]) for column in (2, 3))
             panel.fill_between(places, mean - sd, mean + sd, color=BLUE, alpha=0.2, linewidth=0)
             panel.plot(places, mean, "o-" if len(places) <= MARKED else "-", color=BLUE, markersize=4)
             panel.set_title(f"unit {unit}: {said(value)}", fontweight="normal")
@@ -170,14 +170,12 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
             f"follows it most, with {measure} {said(how[first])} within steps."
         )
         caption = (
-            f"Mean and one standard deviation over states. In each title: {measure} after what the step tells was "
-            "taken off, on all states; the units were chosen by it, so that it flatters them."
+            f"Mean and one standard deviation over states. Each title has {measure} on all states, after removing "
+            "what the step explains. It is too high for these units, because they were selected by it."
         )
         if unnamed:
             ends = shortened(names[0], 20), shortened(names[-1], 20)
-            caption += (
-                f" The {len(places)} values stand in the order of the table behind, from “{ends[0]}” to “{ends[1]}”."
-            )
+            caption += f" The {len(places)} values are in the order of the table, from “{ends[0]}” to “{ends[1]}”."
         table = pd.DataFrame(data, columns=["unit", "value", "mean", "sd", "states"])
         return drawn(
             figure,
@@ -189,12 +187,12 @@ def moves(question: str, target: Target, states: np.ndarray, how: dict[int, floa
         )
 
 
-def over_time(question: str, sightings: Sightings, target: Target, units: list[int], best: Place) -> DataFigure:
-    """Return the concept and the units that follow it most along one sequence."""
-    series = sightings.own.examples[best][0][:, units]
-    sample = sightings.sample
-    row = int(sample.rows[sightings.examples[0]])
-    length = int(sightings.prepared.lengths[row])
+def over_time(question: str, activations: Activations, target: Target, units: list[int], best: Place) -> DataFigure:
+    """Return the figure of the concept and the units that follow it most, along one sequence."""
+    series = activations.network.examples[best][0][:, units]
+    sample = activations.sample
+    row = int(sample.rows[activations.examples[0]])
+    length = int(activations.prepared.lengths[row])
     concept = target.concept.values[row, :length]
     table = pd.DataFrame({"step": np.arange(length), "concept": concept})
     with drawing():
@@ -222,10 +220,7 @@ def over_time(question: str, sightings: Sightings, target: Target, units: list[i
             f"{best[0]}; unit {units[0]} lies between {said(float(series[:length, 0].min()))} and "
             f"{said(float(series[:length, 0].max()))}."
         )
-        caption = (
-            f"Sequence {row} of the inputs, of median length. One sequence shows what to look for, and proves "
-            "nothing."
-        )
+        caption = f"Sequence {row} of the inputs, of median length. One sequence is an example and proves nothing."
         return drawn(
             figure, name=f"{question}-time", title="One sequence over time", alt=alt, caption=caption, data=table
         )

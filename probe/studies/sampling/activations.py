@@ -5,23 +5,23 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...recurrent.layers import Layer
+from ...recurrent.layers import Layer, find_layers
 from ..definition.prepared import Prepared
-from .network_states import Observed, observe
-from .random_weights import twins
+from .network_states import NetworkStates, record_states
+from .random_weights import random_weights
 from .sample import Sample, draw
 
-#: Twins of a network that costs little, and of one whose recordings take more than so many multiplications.
-TWINS, TWINS_OF_LARGE, LARGE = 8, 4, 2e10
-#: Sequences whose states are drawn over time.
+#: How many networks with random weights are recorded; and how many where recording all takes more than `LARGE`
+#: multiplications.
+COPIES, COPIES_OF_LARGE, LARGE = 8, 4, 2e10
+#: How many whole sequences are kept, to be drawn over time.
 EXAMPLES = 1
-_GATES = {"cell_state": 4}
 
 
-class Sightings:
-    """Recordings of a prepared study, each made once.
+class Activations:
+    """The recordings of a study, each made once, when a question first needs it.
 
     Args:
         prepared: the study.
@@ -32,26 +32,26 @@ class Sightings:
 
     @cached_property
     def sample(self) -> Sample:
-        """Which sequences and states are looked at."""
+        """Which sequences and states the questions look at."""
         return draw(self.prepared)
 
     @cached_property
-    def own(self) -> Observed:
-        """What the network itself computes."""
-        return self._observe(self.prepared.opened.model, self.examples)
+    def network(self) -> NetworkStates:
+        """The states of the network under study."""
+        return self._states_of(self.prepared.opened.model, self.examples)
 
     @cached_property
-    def of_twins(self) -> dict[str, Observed]:
-        """What re-initialised networks compute, by name."""
-        made = twins(self.prepared.opened.model, self.count, seed=self.prepared.seed)
-        return {name: self._observe(twin, None) for name, twin in made}
+    def random_weights(self) -> dict[str, NetworkStates]:
+        """The states of networks with random weights, by name."""
+        copies = random_weights(self.prepared.opened.model, self.copies, seed=self.prepared.seed)
+        return {name: self._states_of(copy, None) for name, copy in copies}
 
     @property
-    def count(self) -> int:
-        """How many twins there are: a few where each takes long."""
+    def copies(self) -> int:
+        """How many networks with random weights there are; fewer where each takes long."""
         steps = len(self.sample.rows) * self.prepared.x.shape[1]
         cost = steps * sum(flops(layer) for layer in self.prepared.layers)
-        return TWINS if cost <= LARGE else TWINS_OF_LARGE
+        return COPIES if cost <= LARGE else COPIES_OF_LARGE
 
     @property
     def inputs(self) -> Tensor:
@@ -60,24 +60,15 @@ class Sightings:
 
     @property
     def examples(self) -> list[int]:
-        """Sequences that are drawn over time, by their place in the sample: of those of median length the first."""
+        """The sequences that are drawn over time, as places in the sample: the first ones of about median length."""
         lengths = self.prepared.lengths[self.sample.rows]
         order = np.argsort(np.abs(lengths - np.median(lengths)), kind="stable")
         return [int(place) for place in order[:EXAMPLES]]
 
-    def _observe(self, model: object, examples: list[int] | None) -> Observed:
-        from ...recurrent.layers import find_layers
-
+    def _states_of(self, model: nn.Module, examples: list[int] | None) -> NetworkStates:
         prepared = self.prepared
-        layers = find_layers(model, [layer.name for layer in prepared.layers])  # pyright: ignore[reportArgumentType]
-        return observe(
-            model,  # pyright: ignore[reportArgumentType] - a module, as the twins are
-            prepared.x,
-            prepared.lengths,
-            self.sample,
-            layers,
-            examples=examples,
-        )
+        layers = find_layers(model, [layer.name for layer in prepared.layers])
+        return record_states(model, prepared.x, prepared.lengths, self.sample, layers, examples=examples)
 
 
 def flops(layer: Layer) -> float:

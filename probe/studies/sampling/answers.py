@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from ..definition.prepared import Prepared
 from .network_states import run
 from .sample import POINTS, SEQUENCES
 
-#: However long sequences are, so many are looked at.
+#: At least so many sequences are looked at, however long they are.
 FEWEST = 100
 
 
@@ -23,31 +25,32 @@ def answers(prepared: Prepared, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 @torch.no_grad()
 def answers_to(prepared: Prepared, x: Tensor, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the network's answers to any sequences as the concept's numbers, and the raw number of each.
+    """Return the network's answer to each sequence, as a value of the concept and as the number before rounding.
 
     Args:
         prepared: the study.
         x: the sequences, (sequence, time, feature).
         lengths: how many steps each has, (sequence,).
 
+    Returns:
+        The answers, (sequence,), and the raw numbers, (sequence,).
+
     Raises:
-        ProbeError: there is no readout.
+        ProbeError: the study has no readout.
     """
     read, head = prepared.read, prepared.head
     if read is None or head is None:
         raise ProbeError("The study has no readout, and so no answers.")
-    import copy
-
     recording = run(prepared.opened.model, x, lengths, read.name, [Signal.HIDDEN_STATE])
     last = recording[read.name, Signal.HIDDEN_STATE][torch.arange(len(x)), torch.as_tensor(lengths - 1)]
     output = copy.deepcopy(head).double()(last.double())
     return head.answer(output).numpy(), head.expected(output).numpy()
 
 
-def chosen(prepared: Prepared) -> np.ndarray:
-    """Return the sequences whose answers are looked at: those with a right one, drawn where there are many."""
-    ends = prepared.answered.values[np.arange(len(prepared.x)), prepared.lengths - 1]
-    rows = np.flatnonzero(np.isfinite(ends))
+def answered_rows(prepared: Prepared) -> np.ndarray:
+    """Return the sequences whose answers are looked at: those with a right answer, or a random part of them."""
+    right = prepared.answered.values[np.arange(len(prepared.x)), prepared.lengths - 1]
+    rows = np.flatnonzero(np.isfinite(right))
     most = int(np.clip(2 * POINTS // prepared.x.shape[1], FEWEST, SEQUENCES))
     if len(rows) > most:
         rows = np.sort(np.random.default_rng([prepared.seed, 6]).choice(rows, most, replace=False))

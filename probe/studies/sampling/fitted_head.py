@@ -14,42 +14,41 @@ from ...recurrent.layers import find_layers
 from ...recurrent.signals import Signal
 from ..definition.prepared import Prepared
 from ..definition.readouts import CLASSES, NUMBER, Head
-from .answers import chosen
+from .answers import answered_rows
 from .network_states import run
-from .random_weights import twins
+from .random_weights import random_weights
 
-#: A class that no sequence has gets this bias: it is never the answer.
+#: The bias of a class that no sequence has, so that it is never the answer.
 _NEVER = -50.0
 
 
-def refitted(prepared: Prepared) -> Prepared | None:
-    """Return a study of a re-initialised network with a head fitted to the same answers; None where none can be.
+def fitted_head(prepared: Prepared) -> Prepared | None:
+    """Return the study of a network with random weights and a fitted head; None if no head can be fitted.
 
-    Every state of a random network is some function of what it has read, and a head that is fitted to it may answer
-    well. What a search finds there says nothing of training.
+    The states of a random network are some function of its inputs, and a head that is fitted to them may answer well.
+    What a search finds in such a network was not made by training.
 
     Args:
         prepared: the study, with a readout.
 
     Reference:
-        docs/science.md, "Controls": the readout twin.
+        docs/science.md, "Controls".
     """
     if prepared.read is None or prepared.head is None:
         return None
-    rows, (_, twin) = chosen(prepared), next(twins(prepared.opened.model, 1, seed=prepared.seed))
+    rows, (_, model) = answered_rows(prepared), next(random_weights(prepared.opened.model, 1, seed=prepared.seed))
     right = prepared.answered.values[rows, prepared.lengths[rows] - 1]
     if len(np.unique(right)) < 2:
         return None
     lengths, name = prepared.lengths[rows], prepared.read.name
-    recording = run(twin, prepared.x[rows], lengths, name, [Signal.HIDDEN_STATE])
-    last = (
-        recording[name, Signal.HIDDEN_STATE][torch.arange(len(rows)), torch.as_tensor(lengths - 1)].double().numpy()
-    )
+    recording = run(model, prepared.x[rows], lengths, name, [Signal.HIDDEN_STATE])
+    hidden = recording[name, Signal.HIDDEN_STATE]
+    last = hidden[torch.arange(len(rows)), torch.as_tensor(lengths - 1)].double().numpy()
     numbers = prepared.head.kind == NUMBER
     linear = _line(last, right) if numbers else _classes(last, right, prepared.head.values.numpy())
     head = Head(linear, NUMBER if numbers else CLASSES, prepared.head.values.numpy())
-    opened = dataclasses.replace(prepared.opened, model=twin)
-    return dataclasses.replace(prepared, opened=opened, read=find_layers(twin, [name])[0], head=head)
+    opened = dataclasses.replace(prepared.opened, model=model)
+    return dataclasses.replace(prepared, opened=opened, read=find_layers(model, [name])[0], head=head)
 
 
 def _line(last: np.ndarray, right: np.ndarray) -> nn.Linear:
@@ -58,7 +57,7 @@ def _line(last: np.ndarray, right: np.ndarray) -> nn.Linear:
 
 
 def _classes(last: np.ndarray, right: np.ndarray, values: np.ndarray) -> nn.Linear:
-    """Return a logistic head with a score for each of the readout's answers."""
+    """Return a logistic head with one score for each answer of the readout."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -66,9 +65,9 @@ def _classes(last: np.ndarray, right: np.ndarray, values: np.ndarray) -> nn.Line
     scale = np.where(spread > 1e-12, spread, 1.0)
     places = np.abs(right[:, None] - values).argmin(1)
     with warnings.catch_warnings():
-        # Stopped early it is a worse head, and its answers say so.
+        # A fit that stops early gives a worse head, and its answers show that.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        # So are few sequences of each answer.
+        # The same holds for a fit on few sequences of each answer.
         warnings.filterwarnings("ignore", "The number of unique classes")
         model = LogisticRegression(C=100.0, max_iter=1_000).fit((last - last.mean(0)) / scale, places)
     both = len(model.classes_) == 2

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from ...errors import ProbeError
 from ...hooks.record import record
-from ...loading.named_network import Held
+from ...loading.named_network import NamedNetwork
 from ...recording.recording import LayerRecording, Recording
 from ...recurrent.layers import Layer, find_layers
 from ...recurrent.signals import Signal
@@ -27,11 +27,11 @@ Place = tuple[str, Signal]
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """What one gate of a layer does, over all steps that are data.
+    """How far open one gate of a layer is, over all steps that are data.
 
     Attributes:
-        layer: whose.
-        signal: which.
+        layer: the name of the layer.
+        signal: the gate.
         low: share of values below .1, (unit,).
         high: share of values above .9, (unit,).
         by_step: mean over sequences and units, (step,).
@@ -45,14 +45,14 @@ class Gate:
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
-    """What was kept of a network's recordings.
+class NetworkStates:
+    """The parts of a network's recordings that the questions need.
 
     Attributes:
         states: the sampled states by layer and signal, (state, unit), float64.
         max_error: the largest difference between the recomputed states and the module's own.
-        gates: what the gates do; empty where they were not asked for.
-        examples: by layer and signal the states of a few whole sequences, (example, time, unit).
+        gates: how far open the gates are; empty for controls.
+        examples: the states of a few whole sequences by layer and signal, (example, time, unit).
     """
 
     states: dict[Place, np.ndarray] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Observed:
     examples: dict[Place, np.ndarray] = field(default_factory=dict)
 
 
-def observe(
+def record_states(
     model: nn.Module,
     x: Tensor,
     lengths: np.ndarray,
@@ -69,55 +69,56 @@ def observe(
     layers: Iterable[Layer],
     *,
     examples: Iterable[int] | None = None,
-) -> Observed:
-    """Record a network and keep what the questions need.
+) -> NetworkStates:
+    """Record a network one layer at a time, and keep what the questions need.
 
     Args:
-        model: what is called.
-        x: inputs, (batch, time, feature).
-        lengths: of the sequences.
-        sample: which sequences and states.
-        layers: which layers.
-        examples: whole sequences to keep, by their place among the sampled ones; None keeps neither these nor gates.
+        model: the network.
+        x: the inputs, (batch, time, feature).
+        lengths: how many steps each sequence has, (batch,).
+        sample: which sequences and states are kept.
+        layers: which layers are recorded.
+        examples: the sequences of which every step is kept, as places in the sample; None keeps neither these nor
+            the gates.
 
     Raises:
         ProbeError: the model does not read (batch, time, feature), or calls a layer more than once.
     """
-    own, steps = x[sample.rows], lengths[sample.rows]
-    found, errors = Observed(), [0.0]
+    inputs, steps = x[sample.rows], lengths[sample.rows]
+    kept, errors = NetworkStates(), [0.0]
     valid = np.arange(x.shape[1]) < steps[:, None]
     for layer in layers:
         gates = tuple(signal for signal in layer.signals if signal.endswith("_gate"))
         signals = tuple(signal for signal in STATES if signal in layer.signals)
         # One layer at a time: all signals of a wide stack at once would take gigabytes.
-        recording = run(model, own, steps, layer.name, signals if examples is None else (*signals, *gates))
+        recording = run(model, inputs, steps, layer.name, signals if examples is None else (*signals, *gates))
         errors.append(recording.max_error or 0.0)
         for signal in signals:
             value = recording[layer.name, signal]
-            found.states[layer.name, signal] = value[sample.sequence, sample.step].double().numpy()
+            kept.states[layer.name, signal] = value[sample.sequence, sample.step].double().numpy()
             if examples is not None:
-                found.examples[layer.name, signal] = value[list(examples)].double().numpy()
+                kept.examples[layer.name, signal] = value[list(examples)].double().numpy()
         if examples is not None:
-            found.gates.extend(_gate(recording, layer.name, gate, valid) for gate in gates)
-    return Observed(found.states, max(errors), found.gates, found.examples)
+            kept.gates.extend(_gate(recording, layer.name, gate, valid) for gate in gates)
+    return NetworkStates(kept.states, max(errors), kept.gates, kept.examples)
 
 
 def run(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: Iterable[Signal]) -> Recording:
-    """Record one layer, sequences of several lengths packed where the module takes them so.
+    """Record one layer, with sequences of several lengths packed if the module takes packed sequences.
 
     Raises:
-        ProbeError: the layer read other sequences and steps than the inputs', more than once, or from the end of
-            padded ones.
+        ProbeError: the layer did not read each step of the inputs exactly once, or it reads padded sequences from
+            their end.
     """
     if find_layers(model, [layer])[0].turned:
         return _from_end(model, x, lengths, layer, signals)
-    given = packed(model, x, lengths)
-    if given is x and layer.endswith(".reverse") and (lengths < x.shape[1]).any():
+    arguments = packed(model, x, lengths)
+    if arguments is x and layer.endswith(".reverse") and (lengths < x.shape[1]).any():
         raise ProbeError(
             f"Layer {layer!r} reads its input from the end, and sequences of several lengths can only be packed for "
             "a module of torch that is given alone. Give sequences of one length, or the recurrent module."
         )
-    recording = _recorded(model, given, layer, signals)
+    recording = _recorded(model, arguments, layer, signals)
     shape = tuple(recording.parts[0].signals[next(iter(recording.parts[0].signals))].shape[:2])
     if shape[0] != x.shape[0] or shape[1] < int(lengths.max()):
         raise ProbeError(
@@ -127,11 +128,11 @@ def run(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: I
     return recording
 
 
-def _recorded(model: nn.Module, given: object, layer: str, signals: Iterable[Signal]) -> Recording:
+def _recorded(model: nn.Module, arguments: object, layer: str, signals: Iterable[Signal]) -> Recording:
     with warnings.catch_warnings():
-        # Which of torch's kernels runs a projected LSTM is nothing that a reader of the page can change.
+        # A reader of the page cannot change which of torch's kernels runs a projected LSTM.
         warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
-        recording = record(model, given, layers=[layer], signals=list(signals))
+        recording = record(model, arguments, layers=[layer], signals=list(signals))
     calls = recording.calls.get(layer, 0)
     if calls != 1:
         raise ProbeError(f"The model called layer {layer!r} {calls} times on the inputs; a study needs one call.")
@@ -139,27 +140,27 @@ def _recorded(model: nn.Module, given: object, layer: str, signals: Iterable[Sig
 
 
 def _from_end(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: Iterable[Signal]) -> Recording:
-    """Record a layer that a model gives its sequences from their end, in the input's order; NaN at padding.
+    """Record a layer that reads its sequences from their end. States are in the input's order, NaN at padding.
 
-    Padding would come first, so that the sequences of each length are run by themselves.
+    Such a layer would read the padding first, so the sequences of each length are run by themselves.
     """
-    kept, errors = list(signals), []
-    found: dict[Signal, Tensor] = {}
+    names, errors = list(signals), []
+    values: dict[Signal, Tensor] = {}
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        recording = _recorded(model, x[rows, :length], layer, kept)
+        recording = _recorded(model, x[rows, :length], layer, names)
         errors.append(recording.max_error or 0.0)
         for signal, value in recording.parts[0].signals.items():
-            whole = found.setdefault(signal, value.new_full((len(x), x.shape[1], value.shape[2]), torch.nan))
+            whole = values.setdefault(signal, value.new_full((len(x), x.shape[1], value.shape[2]), torch.nan))
             whole[rows, :length] = value
-    part = LayerRecording(layer, 0, found, {}, tuple(lengths.tolist()))
+    part = LayerRecording(layer, 0, values, {}, tuple(lengths.tolist()))
     return Recording(None, (part,), None, (), max(errors))
 
 
 def packed(model: nn.Module, x: Tensor, lengths: np.ndarray) -> object:
-    """Return inputs as a model is called with them: packed where lengths differ and it is torch's own module."""
+    """Return the inputs packed if lengths differ and the model is torch's own module, otherwise as they are."""
     inner = model
-    while isinstance(inner, Held):
+    while isinstance(inner, NamedNetwork):
         (inner,) = inner.children()
     if not isinstance(inner, nn.RNNBase) or not (lengths < x.shape[1]).any():
         return x

@@ -8,31 +8,31 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-#: What a twin's weights are.
+#: The two kinds of random weights.
 FRESH, SHUFFLED = "fresh weights", "shuffled weights"
 
 
-def twins(model: nn.Module, count: int, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
-    """Yield re-initialised copies of a network with their names, half of each kind.
+def random_weights(model: nn.Module, count: int, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
+    """Yield copies of a network with random weights, with their names, half of each kind.
 
-    `fresh weights`: as torch draws them before training (`reset_parameters`). `shuffled weights`: the network's own
-    numbers in another order within each gate's block of each array, so that their scale and histogram stay. The
-    first forget a scale that training gave, the second keep it; neither alone is a fair control.
+    `fresh weights` are drawn as torch draws them before training (`reset_parameters`). `shuffled weights` are the
+    network's own numbers in another order within each gate's block of each array, so their scale and histogram stay.
+    Fresh weights lose a scale that training gave, shuffled weights keep it: neither alone is a fair control.
 
     Args:
         model: the network.
-        count: how many in all.
-        seed: of the drawing.
+        count: how many copies in all.
+        seed: of the random numbers.
     """
-    made = {FRESH: 0, SHUFFLED: 0}
+    numbers = {FRESH: 0, SHUFFLED: 0}
     for number in range(count):
         generator = torch.Generator().manual_seed(seed * 1_000 + number)
-        twin = copy.deepcopy(model).eval()
-        kind = FRESH if number % 2 == 0 and _reset(twin, generator) else SHUFFLED
+        control = copy.deepcopy(model).eval()
+        kind = FRESH if number % 2 == 0 and _reset(control, generator) else SHUFFLED
         if kind == SHUFFLED:
-            _shuffle(twin, generator)
-        made[kind] += 1
-        yield f"{kind} {made[kind]}", twin
+            _shuffle(control, generator)
+        numbers[kind] += 1
+        yield f"{kind} {numbers[kind]}", control
 
 
 def _recurrent(model: nn.Module) -> list[nn.Module]:
@@ -42,7 +42,7 @@ def _recurrent(model: nn.Module) -> list[nn.Module]:
 
 
 def _reset(model: nn.Module, generator: torch.Generator) -> bool:
-    """Draw the recurrent modules' weights as torch does; False where one of them has no such way."""
+    """Draw the recurrent modules' weights as torch does. Return False if one of them is no module of torch."""
     modules = _recurrent(model)
     if not all(isinstance(module, (nn.RNNBase, nn.RNNCellBase)) for module in modules):
         return False

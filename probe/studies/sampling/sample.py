@@ -15,27 +15,27 @@ from ..definition.concepts import Known
 from ..definition.prepared import LEAST_SEQUENCES, Prepared
 from ..tables import listed
 
-#: The most steps that are recorded, over all sequences, and the most sequences.
+#: The most steps that are recorded (over all sequences), and the most sequences.
 POINTS, SEQUENCES = 40_000, 2_000
-#: The most states that a probe of a number, and of categories (as many of each), is fitted and scored on.
+#: The most states on which the probe of a number, and of categories (as many of each), is fitted and scored.
 STATES, STATES_OF_CATEGORIES = 4_000, 2_000
-#: Parts of the sequences: each is scored on a fit of the others.
+#: The number of folds: each is scored with a probe that was fitted on the others.
 FOLDS = 4
-#: Beyond so many steps, neighbouring ones are one bin.
+#: With more steps than this, neighbouring steps share a bin.
 MOST_BINS = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """States that are looked at, each after another prefix.
+    """The states that the questions look at, each after another prefix.
 
     Attributes:
-        rows: which sequences are recorded, (sequence,), ascending.
-        sequence: of each state, its place among them, (state,).
-        step: after which step each stands, (state,).
-        of: concept -> which states are those of its probes.
-        fold: of each sequence, which part of them it is in, (sequence,).
-        distinct: how many distinct prefixes the recorded sequences have in all.
+        rows: the sequences that are recorded, (sequence,), ascending.
+        sequence: the sequence of each state, as a place in `rows`, (state,).
+        step: the step of each state, (state,).
+        of: concept -> the states of its probes.
+        fold: the fold of each sequence, (sequence,).
+        distinct: how many distinct prefixes the recorded sequences have.
     """
 
     rows: np.ndarray
@@ -46,74 +46,74 @@ class Sample:
     distinct: int
 
     def bins(self, steps: int) -> np.ndarray:
-        """Return each state's bin of steps, (state,): the step itself where there are few."""
+        """Return the bin of steps of each state, (state,): the step itself if there are few steps."""
         return self.step if steps <= MOST_BINS else self.step * MOST_BINS // steps
 
 
 def draw(prepared: Prepared) -> Sample:
-    """Return which states are looked at.
+    """Return the states that the questions look at.
 
-    A state depends on its prefix alone, so each distinct prefix stands once, in the first sequence that has it: a
-    copy of it in another part of the sequences would be scored on its own training example. Where a layer reads from
-    the end, so does each distinct rest.
+    A state depends on its prefix alone. Each distinct prefix is used once, in the first sequence that has it: a copy
+    in another fold would be scored on its own training example. If a layer reads from the end, each distinct rest is
+    used once too.
 
     Raises:
-        ProbeError: no concept has a value in what is looked at.
+        ProbeError: no concept has a value at any of these states.
     """
-    rows = chosen_rows(len(prepared.x), prepared.x.shape[1], prepared.seed)
+    rows = recorded_rows(len(prepared.x), prepared.x.shape[1], prepared.seed)
     lengths = prepared.lengths[rows]
     first = first_of_prefix(prepared.x[rows].float().numpy(), lengths)
     if reads_back(prepared):
         first &= _turned(first_of_prefix(_turned(prepared.x[rows].float().numpy(), lengths), lengths), lengths)
     every = np.argwhere(first)
     of = {name: _of_concept(concept, rows, every, prepared.seed) for name, concept in prepared.concepts.items()}
-    kept = np.unique(np.concatenate(list(of.values())))
+    used = np.unique(np.concatenate(list(of.values())))
     fold = np.random.default_rng([prepared.seed, 2]).permutation(len(rows)) % FOLDS
-    places = {name: np.searchsorted(kept, picked) for name, picked in of.items()}
-    if not len(kept):
+    places = {name: np.searchsorted(used, states) for name, states in of.items()}
+    if not len(used):
         names = listed([repr(name) for name in prepared.concepts])
         raise ProbeError(
-            f"No concept ({names}) has a value in the {several(len(rows), 'sequence')} that were drawn of "
-            f"{len(prepared.x):,}; leave out the sequences in which none is defined, or give values at more steps."
+            f"No concept ({names}) has a value in the {several(len(rows), 'sequence')} that were drawn from "
+            f"{len(prepared.x):,}. Leave out the sequences without a value, or give values at more steps."
         )
-    return Sample(rows, every[kept, 0], every[kept, 1], places, fold, len(every))
+    return Sample(rows, every[used, 0], every[used, 1], places, fold, len(every))
 
 
 def reads_back(prepared: Prepared) -> bool:
-    """Return whether a layer that is looked at has seen later inputs."""
+    """Return whether a layer under study has seen later inputs."""
     ahead = reads_ahead(prepared)
     return any(layer.name in ahead for layer in prepared.layers)
 
 
 def reads_ahead(prepared: Prepared) -> frozenset[str]:
-    """Return the names of the layers that have seen later inputs: they read from the end, or read one that does.
+    """Return the names of the layers that have seen later inputs: layers that read from the end, and those above.
 
     Args:
-        prepared: the study; its layers stand from the inputs up, those of one level side by side.
+        prepared: the study; its layers are sorted from the inputs up.
     """
-    found = set[str]()
+    ahead = set[str]()
     for layer in find_layers(prepared.opened.model):
-        below = [one for one in whole_module(layer) if one.level < layer.level]
-        if layer.reads_back or any(one.reads_back for one in below):
-            found.add(layer.name)
-    for wrapper in (one for one in prepared.opened.model.modules() if isinstance(one, nn.Sequential)):
+        below = [other for other in whole_module(layer) if other.level < layer.level]
+        if layer.reads_back or any(other.reads_back for other in below):
+            ahead.add(layer.name)
+    for wrapper in (module for module in prepared.opened.model.modules() if isinstance(module, nn.Sequential)):
         seen = False
         for part in wrapper:
-            inside = [one for one in find_layers(prepared.opened.model) if one.module in set(part.modules())]
-            found.update(one.name for one in inside if seen)
-            seen = seen or any(one.name in found for one in inside)
-    return frozenset(found)
+            inside = [layer for layer in find_layers(prepared.opened.model) if layer.module in set(part.modules())]
+            ahead.update(layer.name for layer in inside if seen)
+            seen = seen or any(layer.name in ahead for layer in inside)
+    return frozenset(ahead)
 
 
 def _turned(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return sequences from their end, (sequence, step, ...); padding stays where it is."""
+    """Return sequences in reverse order, (sequence, step, ...); padding stays where it is."""
     steps = np.arange(values.shape[1])
     places = np.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
     return values[np.arange(len(values))[:, None], places]
 
 
-def chosen_rows(batch: int, time: int, seed: int) -> np.ndarray:
-    """Return which sequences are recorded: all, or as many drawn ones as `POINTS` steps allow."""
+def recorded_rows(batch: int, time: int, seed: int) -> np.ndarray:
+    """Return which sequences are recorded: all, or a random part with at most `POINTS` steps."""
     most = int(np.clip(POINTS // time, LEAST_SEQUENCES, SEQUENCES))
     if batch <= most:
         return np.arange(batch)
@@ -121,14 +121,14 @@ def chosen_rows(batch: int, time: int, seed: int) -> np.ndarray:
 
 
 def first_of_prefix(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return where a sequence is the first that has read what it has read, (sequence, step); False at padding.
+    """Return where a sequence is the first with its prefix, (sequence, step); False at padding.
 
     Args:
         x: the inputs, (sequence, step, feature).
         lengths: how many steps each sequence has.
     """
     group = np.zeros(len(x), dtype=np.int64)
-    found = np.zeros(x.shape[:2], dtype=bool)
+    is_first = np.zeros(x.shape[:2], dtype=bool)
     for step in range(x.shape[1]):
         here = np.flatnonzero(lengths > step)
         if not len(here):
@@ -136,16 +136,16 @@ def first_of_prefix(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         keyed = np.column_stack([group[here], x[here, step]])
         _, first, inverse = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
         group[here] = inverse.ravel()
-        found[here[first], step] = True
+        is_first[here[first], step] = True
         if len(first) == len(here):
-            # All prefixes differ from here on.
+            # From here on all prefixes differ.
             later = np.arange(x.shape[1]) > step
-            return found | (later & (np.arange(x.shape[1]) < lengths[:, None]))
-    return found
+            return is_first | (later & (np.arange(x.shape[1]) < lengths[:, None]))
+    return is_first
 
 
 def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, seed: int) -> np.ndarray:
-    """Return which states are those of a concept's probes: the same ones, however its values are spelled."""
+    """Return the states of a concept's probes. They do not depend on how its values are spelled."""
     rng = np.random.default_rng([seed, 1])
     values = concept.values[rows][every[:, 0], every[:, 1]]
     defined = np.flatnonzero(np.isfinite(values))
@@ -157,18 +157,18 @@ def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, seed: int) 
 
 
 def _often(codes: np.ndarray, sequence: np.ndarray) -> np.ndarray:
-    """Return which states are of a category that stands in enough sequences for each fit to see and be scored on."""
+    """Return the states whose category occurs in enough sequences to be fitted and scored in each fold."""
     pairs = np.unique(np.column_stack([codes, sequence]), axis=0)
-    found, counts = np.unique(pairs[:, 0], return_counts=True)
-    return np.isin(codes, found[counts >= LEAST_SEQUENCES])
+    categories, counts = np.unique(pairs[:, 0], return_counts=True)
+    return np.isin(codes, categories[counts >= LEAST_SEQUENCES])
 
 
 def _evenly(codes: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Return which states are drawn: at most so many, of each category as many, and all of a rare one."""
-    found, counts = np.unique(codes, return_counts=True)
+    """Return at most so many states, equally many of each category; all of a category that has fewer."""
+    categories, counts = np.unique(codes, return_counts=True)
     order, picked = np.argsort(counts, kind="stable"), list[np.ndarray]()
     for place, which in enumerate(order):
         share = (most - sum(map(len, picked))) // (len(order) - place)
-        mine = np.flatnonzero(codes == found[which])
-        picked.append(mine if len(mine) <= share else rng.choice(mine, share, replace=False))
+        members = np.flatnonzero(codes == categories[which])
+        picked.append(members if len(members) <= share else rng.choice(members, share, replace=False))
     return np.sort(np.concatenate(picked)) if picked else np.empty(0, dtype=int)

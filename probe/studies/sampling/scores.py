@@ -7,42 +7,43 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-#: How often sequences are drawn anew for an interval.
+#: The number of bootstrap samples of an interval.
 DRAWS = 1_000
 LEVEL = 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """How well held-out values are told: 1 - lost / scale, the mean over the classes that are scored apart.
+    """How well held-out values are predicted: the mean of 1 - loss / scale over classes.
 
-    Of a number, one class: squared errors over squared distances from the mean, which makes R². Of categories, a
-    class each: errors over states, which makes balanced accuracy. How rare a category is does not matter to it.
+    A number has one class: squared errors over squared distances from the mean, which gives R². A categorical
+    concept has a class for each category: errors over states, which gives balanced accuracy. A rare category counts
+    as much as the others.
 
     Attributes:
-        lost: what is lost in each sequence, (sequence, class).
-        scale: what there was to lose, (sequence, class).
+        loss: the loss in each sequence, (sequence, class).
+        scale: the largest loss that counts, (sequence, class): that of always predicting the mean, or all states.
 
     Reference:
         Brodersen et al. 2010, The balanced accuracy and its posterior distribution.
     """
 
-    lost: np.ndarray
+    loss: np.ndarray
     scale: np.ndarray
 
     @property
     def value(self) -> float:
-        """The score over all sequences; 0 where there was nothing to lose."""
-        return float(_mean_kept(self.lost.sum(0), self.scale.sum(0)))
+        """The score over all sequences; 0 if the scale is 0."""
+        return float(_mean_score(self.loss.sum(0), self.scale.sum(0)))
 
     def draws(self, seed: int) -> Float[np.ndarray, " draw"]:
-        """Return the score of sequences that are drawn anew, the same ones for every score of the same seed."""
-        count = len(self.lost)
+        """Return the score of each bootstrap sample of sequences; scores with the same seed share the samples."""
+        count = len(self.loss)
         weights = np.random.default_rng([seed, count]).multinomial(count, np.full(count, 1 / count), DRAWS)
-        return np.asarray(_mean_kept(weights @ self.lost, weights @ self.scale))
+        return np.asarray(_mean_score(weights @ self.loss, weights @ self.scale))
 
     def interval(self, seed: int) -> tuple[float, float]:
-        """Return the 95 % interval over sequences (percentiles of drawing them anew).
+        """Return the 95 % interval over sequences, by the percentile bootstrap.
 
         Reference:
             Efron & Tibshirani 1993, An introduction to the bootstrap, chapter 13.
@@ -50,15 +51,15 @@ class Score:
         return _ends(self.draws(seed))
 
     def above(self, other: Score, seed: int) -> tuple[float, float]:
-        """Return the 95 % interval of how far it lies above another score of the same sequences."""
+        """Return the 95 % interval of the difference to another score of the same sequences."""
         return _ends(self.draws(seed) - other.draws(seed))
 
 
-def _mean_kept(lost: np.ndarray, scale: np.ndarray) -> np.ndarray | np.floating:
-    """Return what is kept, 1 - lost / scale, the mean over the classes that have something to lose; 0 if none has."""
-    there = scale > 0
-    kept = np.where(there, 1 - lost / np.where(there, scale, 1), 0)
-    return kept.sum(-1) / np.maximum(there.sum(-1), 1)
+def _mean_score(loss: np.ndarray, scale: np.ndarray) -> np.ndarray | np.floating:
+    """Return the mean of 1 - loss / scale over the classes whose scale is not 0; 0 if there is none."""
+    present = scale > 0
+    scores = np.where(present, 1 - loss / np.where(present, scale, 1), 0)
+    return scores.sum(-1) / np.maximum(present.sum(-1), 1)
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
@@ -67,23 +68,23 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
 
 
 def of_numbers(
-    target: Float[np.ndarray, " state"], told: Float[np.ndarray, " state"], sequence: np.ndarray, count: int
+    target: Float[np.ndarray, " state"], predicted: Float[np.ndarray, " state"], sequence: np.ndarray, count: int
 ) -> Score:
-    """Return how well numbers are told.
+    """Return the score of predicted numbers.
 
     Args:
-        target: the numbers.
-        told: what was said of each.
-        sequence: which sequence each state is of.
+        target: the true numbers.
+        predicted: the predictions.
+        sequence: which sequence each state belongs to.
         count: how many sequences there are.
     """
-    errors, whole = (target - told) ** 2, (target - target.mean()) ** 2
+    errors, whole = (target - predicted) ** 2, (target - target.mean()) ** 2
     return Score(*(np.bincount(sequence, each, count)[:, None] for each in (errors, whole)))
 
 
-def of_categories(target: np.ndarray, told: np.ndarray, sequence: np.ndarray, count: int) -> Score:
-    """Return how well categories are told; for the arguments see `of_numbers`."""
+def of_categories(target: np.ndarray, predicted: np.ndarray, sequence: np.ndarray, count: int) -> Score:
+    """Return the score of predicted categories; for the arguments see `of_numbers`."""
     levels, place = np.unique(target, return_inverse=True)
     cells, shape = sequence * len(levels) + place, (count, len(levels))
-    each = (np.bincount(cells, weights, count * len(levels)) for weights in (target != told, np.ones(len(target))))
-    return Score(*(one.reshape(shape) for one in each))
+    weights = (target != predicted, np.ones(len(target)))
+    return Score(*(np.bincount(cells, weight, count * len(levels)).reshape(shape) for weight in weights))

@@ -17,28 +17,30 @@ from .answers import answers_to
 from .tail import Tail
 from .tasks import Spliced
 
-#: About how many operations the network's own answers to spliced sequences may take, and how few pairs are looked at.
+#: About how many operations the network's answers to spliced sequences may take; at least so many pairs are tried.
 BUDGET, FEWEST = 5e10, 256
-#: With fewer pairs nothing is said on what the answer follows.
+#: With fewer pairs the page does not say what the answer follows.
 LEAST = 32
-#: So many times as many pairs are drawn, since not all count.
+#: So many times as many pairs are drawn, because not all of them count.
 TRIED = 8
-#: How many pairs tell how often later inputs tell the concept anew.
-TOLD = 256
+#: How many pairs are used to see how often later inputs decide the answer.
+PAIRS_BY_STEP = 256
 
 
 @dataclass(frozen=True, eq=False)
-class Exchanged:
-    """Pairs of sequences, and what is known of those that they splice.
+class SplicedPairs:
+    """Pairs of sequences (base and source), and the sequences that are spliced from them.
 
     Attributes:
-        pairs: those that count: where answers have levels, those that the network itself answers right.
-        impossible: how many pairs were looked at that splice to a sequence that cannot occur, as the study says.
-        drawn: how many others there were whose right answer is another than the base's.
+        pairs: the pairs that count. If answers are right or wrong: those whose spliced sequence the network answers
+            right.
+        impossible: how many pairs were left out because the study says that their spliced sequence cannot occur.
+        drawn: how many of the other pairs have a right answer that differs from the base's.
         unanswerable: how many of these have a right answer that the readout cannot give.
-        right: the share of the rest to whose spliced sequences the network's own answer is right.
-        before: the share of the rest to which the base's own answer is.
-        way: how far the network's own answers to the spliced sequences of `pairs` go of the way that they should.
+        right: of the rest, the share whose spliced sequence the network answers right.
+        before: of the rest, the share for which the network's answer to the base is already the right one.
+        way: how far the network's answers move from the base's answer to the right one, on the spliced sequences of
+            `pairs`; 1 is all the way.
     """
 
     pairs: Pairs
@@ -53,14 +55,14 @@ class Exchanged:
 def inputs(
     prepared: Prepared, end: Tail, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int
 ) -> tuple[Float[Tensor, "row time feature"], np.ndarray]:
-    """Return spliced sequences and their lengths, (row,): sources up to a step of the machine's, then bases.
+    """Return spliced sequences and their lengths, (row,): the source up to a step, and then the base.
 
     Args:
         prepared: the study.
-        end: the machine, whose rows and steps these are.
-        base: rows of the machine.
-        source: rows of the machine.
-        step: after which step.
+        end: the ends of the sequences; rows and steps are counted there.
+        base: the rows of the bases.
+        source: the rows of the sources.
+        step: the last step that is read from the source.
     """
     b, s = end.rows[base.numpy()], end.rows[source.numpy()]
     left, lengths = end.steps - 1 - step, prepared.lengths[s]
@@ -71,7 +73,7 @@ def inputs(
     return x, lengths
 
 
-def exchanged(
+def spliced_pairs(
     prepared: Prepared,
     end: Tail,
     task: Task,
@@ -80,106 +82,112 @@ def exchanged(
     *,
     most: int,
     every: bool = False,
-) -> Exchanged:
-    """Return the pairs among some rows that count, at most so many before the network itself is asked.
+) -> SplicedPairs:
+    """Return the pairs among some rows that count.
 
-    A spliced sequence that cannot occur has no right answer, and what the network answers to one that it gets wrong
-    by itself is nothing that its state could be blamed for: the scale of what follows ends at its own right answers.
+    A spliced sequence that cannot occur has no right answer. If the network answers a spliced sequence wrong when it
+    reads it, then a wrong answer after the patch does not speak against the patched state. So neither pair counts,
+    and the best possible score is that of the spliced sequences themselves.
 
     Args:
         prepared: the study.
-        end: the machine.
-        task: what a state is thought to hold.
-        step: after which step of the machine's states are exchanged.
-        rows: which rows of the machine.
-        most: how many pairs the network is asked about.
-        every: whether those count as well whose concept or right answer is the base's.
+        end: the ends of the sequences.
+        task: the concept.
+        step: the step after which states are patched.
+        rows: the rows among which pairs are drawn.
+        most: how many spliced sequences the network reads at most.
+        every: whether pairs count too whose concept or right answer does not change.
     """
     clean = end.machine.clean.answers
     drawn, target, impossible = _drawn(prepared, end, task, step, rows=rows, most=most, every=every)
     levels = None if prepared.head is None or not len(prepared.head.values) else prepared.head.values
     if levels is not None:
-        kept = torch.isclose(target[:, None], levels[None]).any(1)
-        unanswerable = int((~kept).sum())
-        rest, target = _only(drawn, kept), target[kept]
+        answerable = torch.isclose(target[:, None], levels[None]).any(1)
+        unanswerable = int((~answerable).sum())
+        rest, target = _only(drawn, answerable), target[answerable]
     else:
         unanswerable, rest = 0, drawn
     if not len(rest):
-        return Exchanged(rest, impossible, len(drawn), unanswerable, 0.0, 0.0, float("nan"))
-    chosen, expected = map(
+        return SplicedPairs(rest, impossible, len(drawn), unanswerable, 0.0, 0.0, float("nan"))
+    answers, expected = map(
         torch.as_tensor, answers_to(prepared, *inputs(prepared, end, rest.base, rest.source, step))
     )
     right, before = torch.ones(len(rest)).bool(), torch.zeros(len(rest)).bool()
     if levels is not None:
-        right, before = (torch.isclose(one.double(), target) for one in (chosen, clean.chosen[rest.base]))
+        right, before = (torch.isclose(given.double(), target) for given in (answers, clean.chosen[rest.base]))
     moved, way = expected - clean.expected[rest.base], target - task.final(rest.base)
     goes = float(moved[right] @ way[right]) / max(float(way[right] @ way[right]), 1e-12)
-    share, unmoved = (float(one.double().mean()) for one in (right, before))
-    return Exchanged(_only(rest, right), impossible, len(drawn), unanswerable, share, unmoved, goes)
+    share, unmoved = float(right.double().mean()), float(before.double().mean())
+    return SplicedPairs(_only(rest, right), impossible, len(drawn), unanswerable, share, unmoved, goes)
 
 
-def _only(pairs: Pairs, kept: Tensor) -> Pairs:
-    return Pairs(pairs.machine, pairs.step, pairs.base[kept], pairs.source[kept], exhaustive=False)
+def _only(pairs: Pairs, which: Tensor) -> Pairs:
+    return Pairs(pairs.machine, pairs.step, pairs.base[which], pairs.source[which], exhaustive=False)
 
 
 def _drawn(
     prepared: Prepared, end: Tail, task: Task, step: int, *, rows: Tensor, most: int, every: bool
 ) -> tuple[Pairs, Tensor, int]:
-    """Return possible pairs whose right answer is another than the base's, those answers, and how many cannot be."""
-    found = pairs_among(end.machine, step, rows, most=TRIED * most, seed=prepared.seed)
+    """Return pairs whose right answer differs from the base's, the right answers, and how many pairs cannot occur."""
+    pairs = pairs_among(end.machine, step, rows, most=TRIED * most, seed=prepared.seed)
     if not every:
-        found = _only(found, task.so_far(found.base, step) != task.so_far(found.source, step))
-    found = _only(found, torch.as_tensor(np.random.default_rng([prepared.seed, 10]).permutation(len(found))))
-    impossible, kept, targets = 0, list[Tensor](), list[Tensor]()
-    for part in torch.arange(len(found)).split(max(1, most // 4)):
-        possible = part[torch.as_tensor(possible_ones(prepared, end, found.base[part], found.source[part], step))]
+        pairs = _only(pairs, task.so_far(pairs.base, step) != task.so_far(pairs.source, step))
+    pairs = _only(pairs, torch.as_tensor(np.random.default_rng([prepared.seed, 10]).permutation(len(pairs))))
+    impossible, used, targets = 0, list[Tensor](), list[Tensor]()
+    for part in torch.arange(len(pairs)).split(max(1, most // 4)):
+        possible = part[torch.as_tensor(can_occur(prepared, end, pairs.base[part], pairs.source[part], step))]
         impossible += len(part) - len(possible)
-        target = task.target(found.base[possible], found.source[possible], step)
-        other = torch.ones(len(target)).bool() if every else target != task.final(found.base[possible])
-        kept.append(possible[other])
+        target = task.target(pairs.base[possible], pairs.source[possible], step)
+        other = torch.ones(len(target)).bool() if every else target != task.final(pairs.base[possible])
+        used.append(possible[other])
         targets.append(target[other])
-        if sum(map(len, kept)) >= most:
+        if sum(map(len, used)) >= most:
             break
-    if not kept:
-        return found, torch.empty(0).double(), 0
-    return _only(found, torch.cat(kept)[:most]), torch.cat(targets)[:most], impossible
+    if not used:
+        return pairs, torch.empty(0).double(), 0
+    return _only(pairs, torch.cat(used)[:most]), torch.cat(targets)[:most], impossible
 
 
-def possible_ones(
+def can_occur(
     prepared: Prepared, end: Tail, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int
 ) -> np.ndarray:
-    """Return which spliced sequences can occur, as far as the study says, (row,)."""
+    """Return which spliced sequences can occur by the study's function `valid`, (row,); all if there is none."""
     if prepared.study.valid is None:
         return np.ones(len(base), dtype=bool)
     x, lengths = inputs(prepared, end, base, source, step)
     values = x.double().numpy()
-    return np.array([prepared.allows(one[:length]) for one, length in zip(values, lengths, strict=True)], dtype=bool)
+    return np.array([prepared.allows(x[:length]) for x, length in zip(values, lengths, strict=True)], dtype=bool)
 
 
 def depends(prepared: Prepared, end: Tail, task: Task, left: int) -> list[tuple[int, float]]:
-    """Return in how many pairs that differ in the concept the state decides the answer, by how many steps follow.
+    """Return the share of pairs in which the state decides the answer, by how many steps follow the patch.
 
-    What is read later may tell the concept anew: a closing quotation mark ends what was open, whatever was. Where the
-    concept is a function, these are the pairs whose right answer is another than the base's; otherwise those whose
-    answer by the network changes.
+    Only pairs that differ in the concept are used. Later inputs may decide the answer instead: a closing quotation
+    mark ends the quotation in any case. If the concept is a function, the state decides if the right answer differs
+    from the base's; otherwise, if the network's answer changes.
 
     Args:
         prepared: the study.
-        end: the machine.
-        task: what a state is thought to hold.
-        left: how many steps follow the exchange that was chosen.
+        end: the ends of the sequences.
+        task: the concept.
+        left: how many steps follow the patch of the study.
+
+    Returns:
+        Pairs of the number of steps that follow and the share.
     """
-    found, rows = list[tuple[int, float]](), torch.arange(len(end.rows))
+    shares, rows = list[tuple[int, float]](), torch.arange(len(end.rows))
     if prepared.head is not None and not len(prepared.head.values) and not isinstance(task, Spliced):
-        return found
+        return shares
     lefts = {0, left, *(2**power for power in range(10) if 2**power < end.steps)}
     for following in sorted(lefts):
         step = end.steps - 1 - following
         defined = rows[torch.as_tensor(np.isfinite(end.values[:, step]))]
-        every = pairs_among(end.machine, step, defined, most=TRIED * TOLD, seed=prepared.seed)
+        every = pairs_among(end.machine, step, defined, most=TRIED * PAIRS_BY_STEP, seed=prepared.seed)
         every = _only(every, task.so_far(every.base, step) != task.so_far(every.source, step))
-        every = _only(every, torch.as_tensor(np.random.default_rng(prepared.seed).permutation(len(every))[:TOLD]))
-        every = _only(every, torch.as_tensor(possible_ones(prepared, end, every.base, every.source, step)))
+        every = _only(
+            every, torch.as_tensor(np.random.default_rng(prepared.seed).permutation(len(every))[:PAIRS_BY_STEP])
+        )
+        every = _only(every, torch.as_tensor(can_occur(prepared, end, every.base, every.source, step)))
         if not len(every):
             continue
         if isinstance(task, Spliced):
@@ -187,5 +195,5 @@ def depends(prepared: Prepared, end: Tail, task: Task, left: int) -> list[tuple[
         else:
             answers = end.machine.answers(whole(every), every.base, step)
             other = answers.chosen != end.machine.clean.answers.chosen[every.base]
-        found.append((following, float(other.double().mean())))
-    return found
+        shares.append((following, float(other.double().mean())))
+    return shares

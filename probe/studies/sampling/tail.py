@@ -148,7 +148,7 @@ def build(prepared: Prepared) -> Tail:
     defined = np.flatnonzero(np.isfinite(_at_end(prepared.answered.values, lengths)))
     # Three quarters of the sequences are this long or longer.
     usual = int(np.quantile(lengths[defined], 0.25, method="lower"))
-    wanted = -(prepared.readout.exchange_step or 0)
+    wanted = -(prepared.readout.interchange_step or 0)
     steps = max(wanted, int(np.clip(BUDGET / (one * FEWEST_SEQUENCES), min(FEWEST_STEPS, usual), usual)))
     most = int(np.clip(BUDGET / (one * steps), FEWEST_SEQUENCES, min(MOST_SEQUENCES, MOST_POINTS // steps)))
     long = defined[lengths[defined] >= steps]

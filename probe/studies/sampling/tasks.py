@@ -16,48 +16,48 @@ from ..definition.functions import calling
 from ..definition.prepared import Prepared
 from .tail import Tail
 
-#: (base, source, step) -> what the answers should be, (row,) each.
+#: (base, source, step) -> the right answers, all of shape (row,).
 Splice = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Spliced(Task):
-    """A concept that is a function: the right answer is its last value on the source's prefix and the base's rest.
+    """A concept that is a function: the right answer is its last value on the source's beginning and the base's rest.
 
     Attributes:
-        splice: gives it.
+        splice: computes the right answers.
     """
 
     splice: Splice
 
     def target(self, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
-        """Return what the answers should be where base rows go on from what source rows held after a step."""
+        """Return the right answers if base rows go on from the states of source rows after a step."""
         return torch.as_tensor(self.splice(base.numpy(), source.numpy(), step))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Relabelled(Task):
-    """A concept whose values are those of other rows: the same histogram, and nothing to find.
+    """A concept whose values belong to other rows: the same histogram, and nothing to find.
 
     Attributes:
         inner: the concept.
-        order: whose value each row is given, (row,).
+        order: the row from which each row takes its value, (row,).
     """
 
     inner: Task
     order: Tensor = field(repr=False)
 
     def so_far(self, rows: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
-        """Return the concept of the rows' partners after a step."""
+        """Return the concept of the other rows after a step."""
         return self.inner.so_far(self.order[rows], step)
 
     def target(self, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
-        """Return what the answers should be if the source's state held what its partner's does."""
+        """Return the right answers if the source's state held the value of the other row."""
         return self.inner.target(base, self.order[source], step)
 
 
 def task_of(prepared: Prepared, end: Tail) -> tuple[Task, str]:
-    """Return what states are thought to hold, and the sentence how the right answer after an exchange is known.
+    """Return the concept as a task, and in words how the right answer after a patch is known.
 
     Raises:
         ProbeError: the study's own function fails.
@@ -71,30 +71,29 @@ def task_of(prepared: Prepared, end: Tail) -> tuple[Task, str]:
         )
         return Spliced(values, splice=_splice(prepared, end)), words
     if callable(combine):
-        return Task(values, _own(combine)), "what the study's own combine function says"
+        return Task(values, _combined(combine)), "what the study's function combine returns"
     if combine == "added":
-        return Task(
-            values
-        ), "what the source has so far, plus what the base has in all, less what the base has so far"
-    words = "what the source has" if combine == "replaced" else "what the source has at its last step"
+        words = "the source's value so far, plus the base's last value, minus the base's value so far"
+        return Task(values), words
+    words = "the source's value" if combine == "replaced" else "the source's value at its last step"
     return Task(values, lambda source, base, whole: source), words
 
 
 def only_last(prepared: Prepared) -> bool:
-    """Return whether nothing says what becomes of a value later, so that only last states are exchanged."""
+    """Return whether only last states are patched, as nobody says how the value changes when more is read."""
     return prepared.answered.function is None and prepared.readout.combine is None
 
 
-def _own(combine: Callable[..., object]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _combined(combine: Callable[..., object]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     def call(*parts: Tensor) -> Tensor:
         with calling("The function combine", "It is called with three arrays, (row,) each, and must return one."):
-            found = np.asarray(combine(*(part.numpy() for part in parts)), dtype=float)
-        if found.shape != tuple(parts[0].shape) or not np.isfinite(found).all():
+            answers = np.asarray(combine(*(part.numpy() for part in parts)), dtype=float)
+        if answers.shape != tuple(parts[0].shape) or not np.isfinite(answers).all():
             raise ProbeError(
-                f"The function combine returned shape {found.shape}; it must return one finite number for each of "
+                f"The function combine returned shape {answers.shape}; it must return one finite number for each of "
                 f"{len(parts[0])} rows."
             )
-        return torch.as_tensor(found)
+        return torch.as_tensor(answers)
 
     return call
 
@@ -112,8 +111,8 @@ def _splice(prepared: Prepared, end: Tail) -> Splice:
             if not np.isfinite(last):
                 raise ProbeError(
                     f"The concept {concept.name!r} is not defined at the last step of sequence {s} spliced with "
-                    f"{b}; a concept that is a readout's answer must be defined there for any inputs. Say with "
-                    "valid= which sequences can occur, or give combine=."
+                    f"{b}. The concept that a readout answers must be defined there for all inputs that can occur. "
+                    "Say with valid= which sequences can occur, or give combine=."
                 )
             known[key] = last
         return known[key]
