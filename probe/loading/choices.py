@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ProbeError, unknown
-from ..recurrent.cells.activations import check_activation
+from ..recurrent.cells.nonlinearities import check_activation
 
 RESETS = ("before", "after")
 MERGES = ("concat", "sum", "mul", "ave")

@@ -27,7 +27,7 @@ from .checkpoint import Checkpoint
 from .described import blank, describe
 from .formats.converted_folder import CARD, CONFIG, WEIGHTS, read_config
 from .named_network import named_network
-from .reading import Budget
+from .readers import Budget
 
 #: What a network that was saved alone is called in the folder.
 ALONE = "rnn"

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import ProbeError
 from .formats import converted_folder, tensor_bundle
 from .rare import dynet_text, mindspore_ckpt, mxnet_params, tfjs_files
-from .reading import ERRORS, Budget, Contents, listed
+from .readers import ERRORS, Budget, Contents, listed
 from .unsupported import Unsupported, check_orbax, unsupported, unsupported_archive
 
 #: What can be read, for messages.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from .reading import listed
+from .readers import listed
 
 #: The last word of such an array's name: h0, c_0, init_hidden, initial_state, learned_h, state_init, ...
 _NAMED = re.compile(

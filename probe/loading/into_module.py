@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ..recurrent.layers import OwnModule
-from .reading import listed
+from .readers import listed
 
 #: What wrappers put before every name.
 _WRAPPED = ("module.", "_orig_mod.")

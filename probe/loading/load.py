@@ -24,10 +24,10 @@ from .formats.safetensors_file import Converted
 from .initial import check_initial
 from .into_module import fill, unwrapped
 from .layer_spec import Found
-from .layouts import converted, keras_layers, onnx_nodes, tf1_graph
+from .layouts import keras_layers, onnx_nodes, own_metadata, tf1_graph
 from .rare import gate_objects
 from .rare.object_pickles import Objects
-from .reading import ERRORS, Contents, listed
+from .readers import ERRORS, Contents, listed
 from .registry import layouts
 from .unusable import check_usable
 
@@ -192,7 +192,7 @@ def _found(
     """
     description = contents.description
     if isinstance(description, Converted) and skipped is not None:
-        return converted.find(description, contents.tensors, choices, skipped)
+        return own_metadata.find(description, contents.tensors, choices, skipped)
     if isinstance(description, KerasModel) and description.config is not None and skipped is not None:
         return keras_layers.find(contents, choices, skipped)
     if isinstance(description, OnnxModel) and skipped is not None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from ..errors import ProbeError
 from .initial import looks_initial
-from .reading import LIST
+from .readers import LIST
 
 #: What stands in the names of recurrent layers' arrays, whoever wrote them.
 _RECURRENT = re.compile(

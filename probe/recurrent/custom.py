@@ -15,10 +15,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ..errors import ProbeError, unknown
 from .calls import as_called, write_output
-from .cells.activations import ACTIVATIONS, Activations, check_activation
 from .cells.cell import HIDDEN, Cell, Weights
 from .cells.gru import GRUCell
 from .cells.lstm import LSTMCell
+from .cells.nonlinearities import ACTIVATIONS, Activations, check_activation
 from .cells.rnn import RNNCell
 from .layers import Layer, OwnModule
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError, require, unknown
-from ..storage.damaged import ERRORS
 from ..words import several
+from .damaged import ERRORS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,11 +10,11 @@ import pandas as pd
 from ..evidence.findings import Finding
 from ..report import Block, Code, Details, Figure, Link, Page, Points, Section, Sentence, Strong, Table, Text
 from ..words import several
-from . import explored
+from . import live_network
 from .definition.identity import VERSION
 from .definition.prepared import Prepared
-from .questions import card, interchange_words, reading
-from .tables import listed, one, only, said
+from .questions import interchange_words, linear_probes, network_card
+from .rows import listed, one, only, said
 
 #: How many rows of a figure's table the page shows; the file has all.
 SHOWN_ROWS = 6
@@ -39,7 +39,7 @@ def build(prepared: Prepared, findings: Mapping[str, Finding]) -> Page:
         prepared: the study.
         findings: its findings by question.
     """
-    readings = [findings[question] for question in reading.question_names(prepared).values()]
+    readings = [findings[question] for question in linear_probes.question_names(prepared).values()]
     sections = [
         Section("In short", [Points(_points(prepared, findings, readings))], key="in-short"),
         Section("The network", _card(findings["network"]), key="network"),
@@ -101,7 +101,7 @@ def _card(finding: Finding) -> list[Block]:
     facts += [
         (name.removeprefix("card: "), text) for name, text in finding.notes.items() if name.startswith("card: ")
     ]
-    layers = card.layers_table(finding)
+    layers = network_card.layers_table(finding)
     return [
         Text(finding.notes["recording"]),
         Table.from_frame(layers, "Recurrent layers, from the inputs up.", name="layers"),
@@ -191,7 +191,7 @@ def _decided_later(prepared: Prepared, interchange: Finding) -> list[Table]:
 
 
 def _explorer(prepared: Prepared) -> list[Block]:
-    explorer = explored.explorer(prepared)
+    explorer = live_network.explorer(prepared)
     if isinstance(explorer, str):
         return [Text(explorer)]
     letters = "" if prepared.symbols else _letters(explorer.alphabet or {})

@@ -19,7 +19,7 @@ from ..storage.files import write_atomically
 from .definition import identity
 from .definition.prepared import prepare
 from .page import build
-from .questions import ablation, answering, card, fixed_points, gates, interchange, reading
+from .questions import ablation, answering, fixed_points, gates, interchange, linear_probes, network_card
 from .sampling.activations import Activations
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ def run(
 def questions(activations: Activations) -> Iterator[tuple[str, Ask]]:
     """Yield the questions of a study in the order of the page, each with the function that answers it."""
     prepared = activations.prepared
-    yield "network", partial(card.ask, activations, "network")
-    for name, question in reading.question_names(prepared).items():
-        yield question, partial(reading.ask, activations, name, question)
+    yield "network", partial(network_card.ask, activations, "network")
+    for name, question in linear_probes.question_names(prepared).items():
+        yield question, partial(linear_probes.ask, activations, name, question)
     yield "gates", partial(gates.ask, activations, "gates")
     if prepared.head is not None:
         yield "answers", partial(answering.ask, activations, "answers")

@@ -15,7 +15,7 @@ from torch import Tensor
 from probe import ProbeError, Signal
 from probe.methods.causal.interchange import Scores, interchange
 from probe.methods.causal.pairs import Pairs, Put, all_pairs, along, cell_with_its_hidden, columns, whole
-from probe.methods.causal.runs import answers_of, pieces
+from probe.methods.causal.patched_states import answers_of, pieces
 from probe.methods.causal.task import Task, added
 from probe.methods.machines import Machine
 

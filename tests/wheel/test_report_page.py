@@ -18,7 +18,7 @@ import probe
 from probe.errors import ProbeError
 from probe.evidence.measurements import tabulate
 from probe.report import Code, CodeSpan, Details, Figure, Link, Page, Points, Section, Strong, Table, Text, Verdict
-from probe.studies.tables import row
+from probe.studies.rows import row
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"><rect width="5" height="5"/></svg>'
 HOSTILE = [

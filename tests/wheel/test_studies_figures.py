@@ -21,13 +21,13 @@ from probe.recurrent.signals import Signal
 from probe.report.svg import MAX_BYTES
 from probe.studies.definition.concepts import MOST_CATEGORIES
 from probe.studies.definition.prepared import prepare
-from probe.studies.questions import ablation, gates, interchange, reading_figures
-from probe.studies.questions.reading import question_names
+from probe.studies.questions import ablation, gates, interchange, linear_probes_figures
+from probe.studies.questions.linear_probes import question_names
+from probe.studies.rows import NULL, RANDOM_WEIGHTS, row
 from probe.studies.sampling.activations import Activations
 from probe.studies.sampling.network_states import Gate
 from probe.studies.sampling.probes import Target
 from probe.studies.sampling.sample import draw
-from probe.studies.tables import NULL, RANDOM_WEIGHTS, row
 
 HOSTILE = "$x_{$ \\frac <b>&amp; \x07\n" + "a very long name " * 40
 RNG = np.random.default_rng(0)
@@ -86,9 +86,9 @@ def test_a_concept_over_hundreds_of_steps_is_drawn(steps: int) -> None:
         prepared = prepare(study)
         goal = Target.of(next(iter(prepared.concepts.values())), draw(prepared), prepared)
         at = ("[0]", Signal.HIDDEN_STATE)
-        fits(reading_figures.over_time(f"reading-{name}", Activations(prepared), goal, [0, 3, 15], at))
+        fits(linear_probes_figures.over_time(f"reading-{name}", Activations(prepared), goal, [0, 3, 15], at))
         states = RNG.normal(size=(len(goal.values), 512))
-        fits(reading_figures.moves("reading-x", goal, states, dict.fromkeys(range(500, 506), 0.5), at))
+        fits(linear_probes_figures.moves("reading-x", goal, states, dict.fromkeys(range(500, 506), 0.5), at))
 
 
 def many_places(count: int) -> pd.DataFrame:
@@ -116,7 +116,7 @@ def test_of_many_places_the_best_are_drawn(count: int, shown: int) -> None:
     prepared = prepare(study_of(planted()))
     goal = Target.of(prepared.concepts["ones"], draw(prepared), prepared)
     table = many_places(count)
-    figure = reading_figures.scores("reading-x", goal, table)
+    figure = linear_probes_figures.scores("reading-x", goal, table)
     fits(figure)
     assert figure.svg.count("cell state") + figure.svg.count("hidden state") == shown
     assert (f"Of {2 * count} places the 8 best are drawn" in figure.caption) is (2 * count > 8)

@@ -25,9 +25,9 @@ from probe.studies.sampling.fits import MOST_FEATURES, features_of, predict_cate
 from probe.studies.sampling.network_states import run
 from probe.studies.sampling.probes import Target, clock, detrended, follows, last_inputs, next_inputs, sums_of_inputs
 from probe.studies.sampling.random_weights import FRESH, SHUFFLED, random_weights
+from probe.studies.sampling.right_answers import task_of
 from probe.studies.sampling.sample import draw, first_of_prefix, reads_ahead
 from probe.studies.sampling.scores import Score, of_categories, of_numbers
-from probe.studies.sampling.tasks import task_of
 
 X = bits(40)
 LENGTHS = np.arange(40) % 8 + 1

@@ -9,8 +9,8 @@ import pytest
 from probe.evidence.measurements import tabulate
 from probe.studies.page import _letters
 from probe.studies.questions import ablation, answering, interchange_words
-from probe.studies.questions.reading_words import CLOCK, Beside, _selectivity, _unit, _verdict
-from probe.studies.tables import NULL, RANDOM_WEIGHTS, row
+from probe.studies.questions.linear_probes_words import CLOCK, Beside, _selectivity, _unit, _verdict
+from probe.studies.rows import NULL, RANDOM_WEIGHTS, row
 
 
 def test_answers_in_another_order_are_said_to_be_wrong_first() -> None:

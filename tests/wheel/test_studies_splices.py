@@ -29,7 +29,7 @@ from probe.studies.definition.identity import parts
 from probe.studies.definition.prepared import prepare
 from probe.studies.questions import interchange, interchange_words
 from probe.studies.sampling import splices, tail
-from probe.studies.sampling.tasks import task_of
+from probe.studies.sampling.right_answers import task_of
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from studied import bits, planted, report_of, study_of
 from torch import nn
 
 from probe import ProbeError, Readout, Study, load
-from probe.studies import explored
+from probe.studies import live_network
 from probe.studies.definition.identity import parts
 from probe.studies.definition.prepared import prepare
 from probe.studies.page import _explorer
@@ -25,7 +25,7 @@ from probe.studies.study_file import read_study
 
 def shown(study: Study) -> dict[str, Any]:
     """Return what the explorer of a study's page is given."""
-    explorer = explored.explorer(prepare(study))
+    explorer = live_network.explorer(prepare(study))
     assert not isinstance(explorer, str), explorer
     assert explorer.data is not None
     return json.loads(explorer.data)

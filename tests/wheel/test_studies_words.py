@@ -15,10 +15,10 @@ from probe.report import Page, Points, Section, Text
 from probe.report.inline import plain
 from probe.studies.definition.prepared import prepare
 from probe.studies.questions import fixed_points, interchange
-from probe.studies.questions.reading_words import CLOCK, CONSTANT, SHUFFLED, Beside, _verdict
+from probe.studies.questions.linear_probes_words import CLOCK, CONSTANT, SHUFFLED, Beside, _verdict
+from probe.studies.rows import RANDOM_WEIGHTS
 from probe.studies.sampling import tail
 from probe.studies.study_file import read_study
-from probe.studies.tables import RANDOM_WEIGHTS
 
 LAST, LAST_4 = "the last input", "the last 4 inputs"
 NONE = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import ProbeError
 from ...storage.tensor_files import OURS
-from ..reading import Budget, Contents, file_bytes, reading
+from ..readers import Budget, Contents, file_bytes, reading
 from . import safetensors_file
 from .safetensors_file import KINDS, Converted
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import require
-from ..reading import MOST_VALUES, Budget, Contents, collect, count, file_bytes, flatten, reading
+from ..readers import MOST_VALUES, Budget, Contents, collect, count, file_bytes, flatten, reading
 
 if TYPE_CHECKING:
     import numpy as np

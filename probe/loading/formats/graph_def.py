@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..reading import MOST_VALUES, Budget, Contents, count, file_bytes, reading
+from ..readers import MOST_VALUES, Budget, Contents, count, file_bytes, reading
 from .protobuf import decoded, fields, integers, message, number, signed
 from .tensor_bundle import DTYPES
 

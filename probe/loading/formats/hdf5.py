@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ProbeError, require
-from ..reading import DEEPEST, MOST_VALUES, Budget, count, no_numbers
+from ..readers import DEEPEST, MOST_VALUES, Budget, count, no_numbers
 
 #: How a heap of strings begins; the bytes of its header, of an object's header, of the smallest; the most objects.
 _HEAP, _HEADER, _OBJECT, _LEAST, _MOST = b"GCOL\x01", 16, 16, 4096, 1_000_000

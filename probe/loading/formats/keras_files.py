@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..reading import Budget, Contents, check_archive, collect, reading
+from ..readers import Budget, Contents, check_archive, collect, reading
 from . import hdf5
 
 ADVICE = "Give a file that model.save or model.save_weights of Keras wrote."

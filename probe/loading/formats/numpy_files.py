@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
 from ...storage.files import check_regular
-from ..reading import MOST_VALUES, Budget, Contents, check_archive, collect, count, no_numbers, reading
+from ..readers import MOST_VALUES, Budget, Contents, check_archive, collect, count, no_numbers, reading
 
 if TYPE_CHECKING:
     import numpy as np

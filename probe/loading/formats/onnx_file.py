@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ProbeError, require
-from ..reading import DEEPEST, Budget, Contents, count, file_bytes, reading, tensor_of
+from ..readers import DEEPEST, Budget, Contents, count, file_bytes, reading, tensor_of
 
 ADVICE = "Give a file that an exporter to ONNX wrote."
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ...errors import ProbeError
 from ..detect import BY_NAME, COMPRESSED, FORMATS, open_path
-from ..reading import BOMB_BYTES, BOMB_RATIO, Budget, Contents, check_archive, listed, reading
+from ..readers import BOMB_BYTES, BOMB_RATIO, Budget, Contents, check_archive, listed, reading
 from .tensor_bundle import SUFFIX
 
 ADVICE = "Unpack it by hand, and give the file of weights."

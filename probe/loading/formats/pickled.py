@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..reading import Budget, count
+from ..readers import Budget, count
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import ProbeError
 from ...storage import tensor_files
 from ...storage.tensor_files import OURS
-from ..reading import Budget, Contents, reading
+from ..readers import Budget, Contents, reading
 
 ADVICE = "Give a file that safetensors.torch.save_file wrote."
 #: What the metadata of converted weights hold, each of its kind.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ProbeError
-from ..reading import MOST_VALUES, Budget, Contents, count, file_bytes, reading
+from ..readers import MOST_VALUES, Budget, Contents, count, file_bytes, reading
 from .crc32c import masked
 from .protobuf import decoded, fields, message, number, signed, varint
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ProbeError
-from ..reading import DEEPEST, ERRORS, LIST, MOST_VALUES, Budget, Contents, check_archive, is_list, listed, reading
+from ..readers import DEEPEST, ERRORS, LIST, MOST_VALUES, Budget, Contents, check_archive, is_list, listed, reading
 
 ADVICE = "Give a file that torch.save(model.state_dict(), path) wrote."
 #: What a checkpoint holds besides networks.

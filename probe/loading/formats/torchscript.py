@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ProbeError
-from ..reading import Budget, Contents, check_archive, count, flatten, reading
+from ..readers import Budget, Contents, check_archive, count, flatten, reading
 from .pickled import Ordered, Reader, RefusedError
 from .torch_files import QUANTIZED
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ..choices import Choices
 from ..layer_spec import Found, LayerSpec, module_of, rows
-from ..reading import listed
+from ..readers import listed
 from .jax_names import TRAINING
 
 _NAME = re.compile(

@@ -19,7 +19,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ..choices import Choices
 from ..layer_spec import GATES, Found, LayerSpec, module_of, pair_of
-from ..reading import listed
+from ..readers import listed
 
 _FLAX = re.compile(
     r"(?:(?P<cell>.*)[/.])?(?P<gate>[ih][ifgorzn]_?|i|h|dense_i|dense_h)[/.](?P<part>kernel|bias)(?:[/.](?:raw_)?value)?"

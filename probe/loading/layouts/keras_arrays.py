@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...recurrent.cells.activations import ACTIVATIONS
+from ...recurrent.cells.nonlinearities import ACTIVATIONS
 from ..layer_spec import GATES, LayerSpec, rows
 
 #: Where torch's gates stand in Keras's order.

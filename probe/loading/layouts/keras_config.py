@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..reading import DEEPEST
+from ..readers import DEEPEST
 
 MODELS = ("Sequential", "Functional", "Model")
 #: What hides steps from the layers below.

@@ -14,7 +14,7 @@ from ..formats.keras_files import KerasModel
 from ..layer_spec import Found, LayerSpec, module_of, pair_of, reversed_module
 from ..modules import Masked
 from ..rare import keras1_arrays
-from ..reading import Contents, listed
+from ..readers import Contents, listed
 from . import keras_weights
 from .keras_arrays import WRITTEN, Arrays, function_of, split
 from .keras_config import Described, class_of, described, is_recurrent

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ..choices import Choices
 from ..layer_spec import Found, LayerSpec, module_of, pair_of
-from ..reading import listed
+from ..readers import listed
 from .keras_arrays import WRITTEN, Arrays, kind_of
 
 _NUMBERED = re.compile(r"(?P<group>.*/cell|cell)/vars/(?P<number>\d+)")

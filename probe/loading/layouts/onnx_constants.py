@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..formats.onnx_file import OnnxModel
-from ..reading import DEEPEST
+from ..readers import DEEPEST
 
 #: A step of an exporter's arithmetic makes at most so many numbers.
 MOST_NUMBERS = 500_000_000

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import ProbeError
-from ...recurrent.cells.activations import ACTIVATIONS
+from ...recurrent.cells.nonlinearities import ACTIVATIONS
 
 _DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 _ARGUMENTS = {"LSTM": ("gate", "activation", "output"), "GRU": ("gate", "activation"), "RNN": ("activation",)}

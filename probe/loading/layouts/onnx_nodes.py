@@ -17,7 +17,7 @@ from ...errors import ProbeError
 from ..choices import Choices
 from ..formats.onnx_file import OnnxModel, inner_graphs, name_of
 from ..layer_spec import GATES, Found, LayerSpec, module_of, pair_of, reversed_module, rows
-from ..reading import DEEPEST, SHOWN, reading
+from ..readers import DEEPEST, SHOWN, reading
 from .onnx_constants import Scope, attributes, constant
 from .onnx_functions import functions_of
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import ProbeError
 from ..formats.graph_def import FrozenGraph, Graph, GraphNode
-from ..reading import DEEPEST
+from ..readers import DEEPEST
 
 _FUNCTIONS = {"Tanh": "tanh", "Relu": "relu", "Sigmoid": "sigmoid"}
 #: Nodes that hand on what they are given.

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ..choices import Choices
 from ..layer_spec import Found, LayerSpec, module_of, pair_of, rows
-from ..reading import listed
+from ..readers import listed
 
 _KERNEL, _BIAS = r"(?:kernel|weights|Matrix|Linear/Matrix)", r"(?:bias|biases|Bias|Linear/Bias)"
 _CELL = re.compile(

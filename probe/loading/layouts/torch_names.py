@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ProbeError
-from ...recurrent.cells.activations import ACTIVATIONS
+from ...recurrent.cells.nonlinearities import ACTIVATIONS
 from ...recurrent.custom import CustomRNN
 from ..choices import LETTERS, Choices, order_of
 from ..layer_spec import DTYPES, Found, rows
-from ..reading import listed
+from ..readers import listed
 
 NONLINEARITIES = ("tanh", "relu")
 _NAME = re.compile(

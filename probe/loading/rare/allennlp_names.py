@@ -15,7 +15,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ..choices import Choices
 from ..layer_spec import Found, LayerSpec, module_of, reversed_module
-from ..reading import listed
+from ..readers import listed
 
 _NAME = re.compile(
     r"(?:(?P<layer>.*)\.)?(?P<part>(?:(?:input|state|highway)_linearity|state_projection)\.(?:weight|bias))"

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ..choices import Choices
 from ..layer_spec import GATES, Found, LayerSpec, module_of, pair_of
-from ..reading import listed
+from ..readers import listed
 
 _LSTM = re.compile(r"(?:(?P<link>.*)[/.])?(?P<part>(?:upward|lateral|peep_[ifo])[/.][Wb])")
 _GRU = re.compile(r"(?:(?P<link>.*)[/.])?(?P<part>[WU](?:_[rz])?[/.][Wb])")

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ..choices import Choices
 from ..layer_spec import Found, LayerSpec, module_of, pair_of, rows
-from ..reading import listed
+from ..readers import listed
 
 _NAME = re.compile(r"(?P<builder>(?P<scope>.*/)?(?P<kind>[a-z-]+-builder)(?:_(?P<number>\d+))?)/_(?P<part>\d+)")
 _KINDS = ("vanilla-lstm-builder", "compact-vanilla-lstm-builder")

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..reading import MOST_VALUES, Budget, Contents, collect, count, file_bytes, reading
+from ..readers import MOST_VALUES, Budget, Contents, collect, count, file_bytes, reading
 
 if TYPE_CHECKING:
     import numpy as np

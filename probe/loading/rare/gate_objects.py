@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...recurrent.cells.activations import ACTIVATIONS
+from ...recurrent.cells.nonlinearities import ACTIVATIONS
 from ..choices import Choices
 from ..layer_spec import Found, LayerSpec, module_of, pair_of
-from ..reading import listed
+from ..readers import listed
 
 _CLASS = re.compile(r"madmom\.ml\.(?:r?nn)(?:\.layers)?\.(?P<kind>LSTM|GRU|Recurrent|Bidirectional)Layer")
 #: What lies in a layer, and is none itself.

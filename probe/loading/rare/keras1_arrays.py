@@ -18,7 +18,7 @@ from ..choices import Choices
 from ..layer_spec import Found, module_of, pair_of
 from ..layouts.keras_arrays import WRITTEN, Arrays, kind_of
 from ..layouts.keras_weights import spec_of
-from ..reading import listed
+from ..readers import listed
 
 _NAME = re.compile(r"(?P<group>.+)_(?P<role>[WUb])(?:_(?P<gate>[ifcozrh]))?(?::0)?")
 _WAY = re.compile(r"(?P<layer>.*?)/?(?P<way>forward|backward)_[^/]*")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..formats import protobuf
-from ..reading import MOST_VALUES, Budget, Contents, collect, count, file_bytes, reading
+from ..readers import MOST_VALUES, Budget, Contents, collect, count, file_bytes, reading
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
-from ..reading import MOST_VALUES, Budget, Contents, collect, count, file_bytes, reading
+from ..readers import MOST_VALUES, Budget, Contents, collect, count, file_bytes, reading
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..formats.pickled import NUMPY, Array, Reader
-from ..reading import DEEPEST, LIST, MOST_VALUES, SHOWN, Budget, Contents, collect, file_bytes, is_list, reading
+from ..readers import DEEPEST, LIST, MOST_VALUES, SHOWN, Budget, Contents, collect, file_bytes, is_list, reading
 
 ADVICE = "Give a pickle of numpy arrays in dicts and lists, or save them with numpy.savez."
 #: By which objects of old protocols are made: of a class, its base, and the base's state.

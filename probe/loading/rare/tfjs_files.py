@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ProbeError
 from ..formats import hdf5
 from ..formats.keras_files import KerasModel
-from ..reading import MOST_VALUES, Budget, Contents, collect, count, file_bytes, reading
+from ..readers import MOST_VALUES, Budget, Contents, collect, count, file_bytes, reading
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...evidence.intervals import share_interval
 from .pairs import Pairs, Put
-from .runs import Spliced, answers_of, pieces
+from .patched_states import Spliced, answers_of, pieces
 from .task import Task
 
 

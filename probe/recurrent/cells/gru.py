@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..signals import Signal
-from .activations import STANDARD, Activations
 from .cell import HIDDEN, Cell, Formula, Moment, Weights, affine
+from .nonlinearities import STANDARD, Activations
 
 _a_r, _a_z = Signal.RESET_GATE_PREACTIVATION, Signal.UPDATE_GATE_PREACTIVATION
 _r, _z = Signal.RESET_GATE, Signal.UPDATE_GATE

@@ -24,8 +24,8 @@ from torch import Tensor
 from ..refusals import autocast_type, transformed
 from ..signals import Signal
 from . import narrow
-from .activations import STANDARD, Activations
 from .cell import HIDDEN, Cell, Formula, Moment, Weights, affine
+from .nonlinearities import STANDARD, Activations
 
 #: torch's order of the gates in its matrices of 4 x unit rows: i f g o.
 GATES = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)

@@ -17,12 +17,12 @@ from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import BLUE, ORANGE, new_figure
 from ...words import several
 from ..definition.prepared import LEAST_SEQUENCES, Prepared
+from ..rows import listed, row, said
 from ..sampling import tail
 from ..sampling.activations import Activations
 from ..sampling.probes import Target, detrended, follows, within_steps
-from ..tables import listed, row, said
 from .answering import wrong_in
-from .reading import why_not as nothing_to_read
+from .linear_probes import why_not as nothing_to_read
 
 TITLE = "Which units does the answer need?"
 #: If not all units are ablated: so many are those that follow the concept most; the others are random.

@@ -15,9 +15,9 @@ from ...words import several
 from ..definition.functions import answers_of
 from ..definition.prepared import Prepared
 from ..definition.readouts import NUMBER
+from ..rows import NULL, listed, row, said
 from ..sampling.activations import Activations
 from ..sampling.answers import answered_rows, answers
-from ..tables import NULL, listed, row, said
 
 TITLE = "Are its answers right?"
 #: Two answers that are numbers agree if they differ by no more than this.

@@ -17,10 +17,10 @@ from ...recurrent.layers import Layer, find_layers
 from ...recurrent.signals import Signal
 from ...words import several
 from ..definition.prepared import Prepared, fixed_of
+from ..rows import place, row, said
 from ..sampling.activations import Activations, flops
 from ..sampling.network_states import run
 from ..sampling.tail import alone
-from ..tables import place, row, said
 
 TITLE = "Where are its fixed points?"
 #: About how many operations the search may take; the most starts; with fewer than the last there is no search.

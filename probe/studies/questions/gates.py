@@ -10,9 +10,9 @@ from ...evidence.measurements import tabulate
 from ...plots.study_figures import drawing, drawn, shortened, spread
 from ...plots.style import BLUE, GREEN, ORANGE, new_figure
 from ...words import several
+from ..rows import row, said
 from ..sampling.activations import Activations
 from ..sampling.network_states import HIGH, LOW, Gate
-from ..tables import row, said
 
 _LOOKS = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, ":", "^"))
 #: With more layers than this only some are drawn, always the lowest and the highest.

@@ -25,12 +25,12 @@ from ...plots.study_figures import drawing, drawn, labels, spread
 from ...plots.style import BLUE, GREY, new_figure
 from ...recurrent.signals import Signal
 from ..definition.prepared import Prepared
+from ..rows import row as table_row
+from ..rows import said
 from ..sampling import splices, tail
 from ..sampling.activations import Activations
 from ..sampling.fitted_head import fitted_head
-from ..sampling.tasks import Relabelled, only_last, task_of
-from ..tables import row as table_row
-from ..tables import said
+from ..sampling.right_answers import Relabelled, only_last, task_of
 from . import interchange_words
 from .ablation import following
 from .answering import wrong_in

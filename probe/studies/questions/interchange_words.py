@@ -9,9 +9,9 @@ import pandas as pd
 
 from ...words import several
 from ..definition.prepared import Prepared
+from ..rows import listed, one, only, said
 from ..sampling import tail
 from ..sampling.splices import LEAST, SplicedPairs
-from ..tables import listed, one, only, said
 
 if TYPE_CHECKING:
     from .interchange import Plan

@@ -13,7 +13,7 @@ from ...recurrent.layers import find_layers, whole_module
 from ...words import several
 from ..definition.concepts import Known
 from ..definition.prepared import LEAST_SEQUENCES, Prepared
-from ..tables import listed
+from ..rows import listed
 
 #: The most steps that are recorded (over all sequences), and the most sequences.
 POINTS, SEQUENCES = 40_000, 2_000

@@ -14,8 +14,8 @@ from ...methods.causal.pairs import Pairs, whole
 from ...methods.causal.task import Task
 from ..definition.prepared import Prepared
 from .answers import answers_to
+from .right_answers import Spliced
 from .tail import Tail
-from .tasks import Spliced
 
 #: About how many operations the network's answers to spliced sequences may take; at least so many pairs are tried.
 BUDGET, FEWEST = 5e10, 256

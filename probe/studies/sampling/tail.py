@@ -25,7 +25,7 @@ from ...recurrent.signals import Signal
 from ...words import several
 from ..definition.prepared import LEAST_SEQUENCES, Prepared
 from ..definition.readouts import Head, copied
-from ..tables import listed
+from ..rows import listed
 from .activations import flops
 from .network_states import packed, run
 

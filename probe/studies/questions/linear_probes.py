@@ -14,6 +14,7 @@ from ...evidence.measurements import tabulate
 from ...words import several
 from ..definition.concepts import Known
 from ..definition.prepared import LEAST_SEQUENCES, Prepared
+from ..rows import NULL, RANDOM_WEIGHTS, row
 from ..sampling.activations import Activations
 from ..sampling.network_states import Place
 from ..sampling.probes import (
@@ -28,9 +29,8 @@ from ..sampling.probes import (
 )
 from ..sampling.sample import reads_ahead
 from ..sampling.scores import Score, of_categories
-from ..tables import NULL, RANDOM_WEIGHTS, row
-from . import reading_figures, reading_words
-from .reading_words import CLOCK, CONSTANT, SHUFFLED
+from . import linear_probes_figures, linear_probes_words
+from .linear_probes_words import CLOCK, CONSTANT, SHUFFLED
 
 #: A verdict about a recipe needs so many networks.
 NEEDS = 20
@@ -163,8 +163,8 @@ def ask(activations: Activations, name: str, question: str) -> Finding:
     rows += _recipe(question, scores, seed)
     table = tabulate(rows)
     claims = judge(table, [rule(name, question)], family=1)
-    figures = reading_figures.draw(question, activations, target, table, best)
-    notes = reading_words.notes(target, table, sample.distinct, ahead=ahead)
+    figures = linear_probes_figures.draw(question, activations, target, table, best)
+    notes = linear_probes_words.notes(target, table, sample.distinct, ahead=ahead)
     return Finding(question, title, table, tuple(claims), figures, notes=notes)
 
 
@@ -177,9 +177,9 @@ def rule(name: str, question: str) -> Rule:
         definition="Held-out score of a linear probe at the network's best place, and at the best place of the best "
         "network with random weights. For categories, minus the score of naming one value for all.",
         source="this study",
-        established_if=Range.above(reading_words.MARGIN),
-        refuted_if=Range.at_most(reading_words.MARGIN),
-        controls=(Control(RANDOM_WEIGHTS, reading_words.MARGIN),),
+        established_if=Range.above(linear_probes_words.MARGIN),
+        refuted_if=Range.at_most(linear_probes_words.MARGIN),
+        controls=(Control(RANDOM_WEIGHTS, linear_probes_words.MARGIN),),
         needs=NEEDS,
     )
 

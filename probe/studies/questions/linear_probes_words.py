@@ -11,9 +11,9 @@ import pandas as pd
 from ...plots.study_figures import shortened
 from ...words import several
 from ..definition.prepared import LEAST_SEQUENCES
+from ..rows import NETWORK, NULL, RANDOM_WEIGHTS, between, listed, one, only, place, said
 from ..sampling.fits import MOST_FEATURES
 from ..sampling.probes import MEMORIES, Target
-from ..tables import NETWORK, NULL, RANDOM_WEIGHTS, between, listed, one, only, place, said
 
 #: The names of the controls that are no networks.
 CLOCK, SHUFFLED, CONSTANT = "the step alone", "shuffled", "naming one value for all"

@@ -9,8 +9,8 @@ from ...evidence.measurements import tabulate
 from ...recurrent.inspection import inspect
 from ...words import several
 from ..definition.prepared import Prepared
+from ..rows import row
 from ..sampling.activations import Activations
-from ..tables import row
 
 
 def ask(activations: Activations, question: str) -> Finding:

@@ -12,11 +12,11 @@ from ...evidence.findings import DataFigure
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, new_figure
 from ...words import several
+from ..rows import NETWORK, NULL, RANDOM_WEIGHTS, only, said
 from ..sampling.activations import Activations
 from ..sampling.network_states import Place
 from ..sampling.probes import Target
-from ..tables import NETWORK, NULL, RANDOM_WEIGHTS, only, said
-from .reading_words import unit_follows
+from .linear_probes_words import unit_follows
 
 #: How many units are drawn over the values, in how many bins of a number, and how many units over time.
 UNITS, BINS, OVER_TIME = 6, 8, 3
