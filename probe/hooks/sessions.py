@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from types import FrameType, MethodType, TracebackType
 from typing import Any
@@ -24,7 +24,7 @@ from torch.nn.modules import module as torchs
 from ..edits.kinds import Edit
 from ..edits.resolve import Placed, by_place
 from ..errors import ProbeError
-from ..recurrent.calls import Call, drops_out, read_call
+from ..recurrent.calls import Call, drops_out, read_call, replaced_forward
 from ..recurrent.layers import Layer, own_forward, whole_module
 from ..recurrent.runs import Run
 from ..recurrent.sequences import Sequences
@@ -216,9 +216,10 @@ class Session:
                 )
         _replaced.extend((ref(self), ref(module)) for module in forwards)
         try:
-            for module, forward in forwards.items():
-                vars(module)["forward"] = MethodType(self._instead(module, forward), module)  # a copy has its own
-            yield
+            with ExitStack() as stack:
+                for module, forward in forwards.items():  # bound to the module: a copy has its own
+                    stack.enter_context(replaced_forward(module, MethodType(self._instead(module, forward), module)))
+                yield
         finally:
             _put_back(forwards)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ..recurrent.batches import map_tensors
-from ..recurrent.calls import write_output
+from ..recurrent.calls import replaced_forward, write_output
 from ..recurrent.cells.cell import HIDDEN, Cell
 from ..recurrent.cells.narrow import NumbersFirst
 from ..recurrent.layers import Layer, find_layers, own_forward, whole_module
@@ -152,15 +152,12 @@ class Machine:
 
 def _read(model: nn.Module, run: Run, dynamics: Dynamics, blank: Tensor, states: Tensor) -> Any:
     """Return the model's output where these are the layer's last states."""
-    parts, own = dynamics.parts(states), vars(run.layers[0].module)
+    parts = dynamics.parts(states)
     with NumbersFirst():
         # As the clean run's call was answered: the one that comes says no more than how many rows it has.
         output = write_output(run.layers, parts[HIDDEN].unsqueeze(0), [parts], run.call)
-        own["forward"] = lambda *_arguments, **_keywords: output
-        try:
+        with replaced_forward(run.layers[0].module, lambda *_arguments, **_keywords: output):
             return model(blank.expand(len(states), *blank.shape[1:]))
-        finally:
-            own.pop("forward")
 
 
 def _compare(layer: Layer, output: Tensor, read: Tensor) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..recurrent.calls import read_call, write_output
+from ..recurrent.calls import read_call, replaced_forward, write_output
 from ..recurrent.cells import narrow
 from ..recurrent.cells.cell import HIDDEN
 from ..recurrent.cells.lstm import LSTMCell
@@ -98,7 +98,6 @@ def narrow_kernel(layer: Layer) -> Iterator[None]:
         layer: a layer of a module that nobody else calls meanwhile.
     """
     layers, module, cell = whole_module(layer), layer.module, layer.cell
-    own = vars(module)
     usual_kind = isinstance(module, nn.LSTM) and isinstance(cell, LSTMCell)
     if not usual_kind or len(layers) > 1 or layer.turned or own_forward(module):
         yield
@@ -112,8 +111,5 @@ def narrow_kernel(layer: Layer) -> Iterator[None]:
         signals, last = narrow.run(cell, call.x, call.initial[0], keep=False)
         return write_output(layers, signals[HIDDEN], [last], call)
 
-    own["forward"] = forward
-    try:
+    with replaced_forward(module, forward):
         yield
-    finally:
-        own.pop("forward")

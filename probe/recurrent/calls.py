@@ -6,12 +6,13 @@ with the rows in the caller's order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ..errors import ProbeError
@@ -233,3 +234,13 @@ def drops_out(module: Any) -> bool:
 
 def _batch_first(module: Any) -> bool:
     return bool(getattr(module, "batch_first", False))
+
+
+@contextmanager
+def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let a function run in place of the forward of a module; nothing else in the library replaces one."""
+    vars(module)["forward"] = forward
+    try:
+        yield
+    finally:
+        vars(module).pop("forward", None)
