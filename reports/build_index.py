@@ -9,8 +9,8 @@ from pathlib import Path
 import cyclopts
 
 from probe import ProbeError
+from probe.errors import several
 from probe.report import Block, Link, Page, Points, Section, Strong, Text
-from probe.words import several
 
 #: A study's first page; the others follow in the order of their names.
 FIRST = "index.html"

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from probe import Claim, Finding, ProbeError
+from probe.errors import several
 from probe.evidence.measurements import role_name
 from probe.report import CodeSpan, Link, Sentence, Strong, Table, Verdict
-from probe.words import several
 
 #: The notes of a finding that a section tells before its figures, and after its claims.
 FIRST_NOTES = ("answer",)

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ..errors import ProbeError, unknown
-from ..words import several
+from ..errors import ProbeError, several, unknown
 from .claim_checks import check_judging, check_pairing, check_range, check_rule, check_values
 from .intervals import median_interval, share_interval
 from .measurements import role_name

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError, require
+from ..errors import ProbeError, require, several
 from ..storage import digests
 from ..storage.damaged import ERRORS
 from ..storage.files import as_path, read_bytes, write_atomically
-from ..words import several
 from .claims import Claim
 
 if TYPE_CHECKING:

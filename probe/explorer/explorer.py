@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import ProbeError, unknown
+from ..errors import ProbeError, several, unknown
 from ..report.page import Page, Section
 from ..report.tables import Table
-from ..words import several
 from .experiments import ExplorerExperiment, Typed
 from .networks import (
     Alphabet,
@@ -53,6 +52,11 @@ _LETTERS = {
     "hidden_state": "h",
     "unprojected_hidden_state": "u",
 }
+
+
+@functools.cache
+def _file(name: str) -> str:
+    return resources.files("probe.explorer").joinpath(name).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -96,16 +100,8 @@ class Explorer:
     table: Table = field(init=False, repr=False)
     kind: ClassVar[str] = "explorer"
     height: ClassVar[int] = 860
-
-    @property
-    def template(self) -> str:
-        """The Jinja2 template that shows it in a page."""
-        return _file("templates/explorer.html.j2")
-
-    @property
-    def style(self) -> str:
-        """What it adds to a page's style sheet."""
-        return _file("templates/explorer.css")
+    template: ClassVar[str] = _file("templates/explorer.html.j2")
+    style: ClassVar[str] = _file("templates/explorer.css")
 
     @property
     def script(self) -> str | None:
@@ -321,8 +317,3 @@ def _features(value: Features) -> list[float]:
     listed = value.tolist() if isinstance(value, Array) else value
     given = list(listed) if isinstance(listed, Sequence) else [listed]
     return [float(number) for number in given]
-
-
-@functools.cache
-def _file(name: str) -> str:
-    return resources.files("probe.explorer").joinpath(name).read_text(encoding="utf-8")

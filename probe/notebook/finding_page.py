@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ..errors import ProbeError
+from ..errors import ProbeError, several
 from ..report.blocks import Block, Details, Figure, Points, Text
 from ..report.inline import CodeSpan, Strong
 from ..report.inlining import inline_svg
 from ..report.page import Page, Section
 from ..report.tables import Cell, Table
-from ..words import several
 from .fragments import shortened
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from ..errors import several
 from ..report.inline import CodeSpan, Sentence, Strong, pieces
 from ..report.render import render_template, style_of
 from ..report.tables import Cell, Table
-from ..words import several
 from .maps import STEPS, UNITS, Map, draw_map
 
 if TYPE_CHECKING:

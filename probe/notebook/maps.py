@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..words import several
+from ..errors import several
 
 #: How many units and steps a picture shows; so many it takes at most 2 kB.
 UNITS, STEPS = 32, 64

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..words import several
+from ..errors import several
 from .layers import Layer, find_layers
 from .signals import Signal
 

@@ -32,13 +32,9 @@ class LiveBlock(Protocol):
 
     kind: ClassVar[str]
     height: ClassVar[int]
-
-    @property
-    def template(self) -> str: ...  # noqa: D102
-    @property
-    def style(self) -> str: ...  # noqa: D102
-    @property
-    def script(self) -> str | None: ...  # noqa: D102
+    template: str
+    style: str
+    script: str | None
 
 
 @dataclass(frozen=True)

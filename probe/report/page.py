@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ..errors import ProbeError, unknown
+from ..errors import ProbeError, several, unknown
 from ..storage.files import write_atomically
-from ..words import several
 from .blocks import Block, Figure, LiveBlock, Points, Text, walk
 from .inline import Link, Sentence, pieces
 from .render import render_page

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError, require, unknown
-from ..words import several
+from ..errors import ProbeError, require, several, unknown
 from .damaged import ERRORS
 
 if TYPE_CHECKING:

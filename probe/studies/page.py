@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from ..errors import several
 from ..evidence.findings import Finding
 from ..report import Block, Code, Details, Figure, Link, Page, Points, Section, Sentence, Strong, Table, Text
-from ..words import several
 from . import live_network
 from .definition.identity import VERSION
 from .definition.prepared import Prepared

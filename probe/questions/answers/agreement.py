@@ -14,7 +14,7 @@ from ...errors import ProbeError
 from ...evidence.measurements import Network, as_networks, measurement, tabulate
 from ...methods.machines import Machine
 from ...methods.outputs import answers_by_length
-from ...plots.dots import draw_dots
+from ...plots.networks import draw_dots
 from ...plots.style import axes_or_new
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ...evidence.measurements import Network, as_networks, measurement, tabulate
 from ...methods.causal.class_means import classes_at
 from ...methods.causal.task import Task
 from ...methods.machines import Machine
-from ...plots.role_lines import draw_subjects
+from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
 from ...recurrent.signals import within
 
@@ -114,7 +114,7 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
     rows = frame[frame["metric"] == _RATIO]
     if rows.empty:
         raise ProbeError(f"The table has no {_RATIO}; measure the question first.")
-    ax = draw_subjects(rows, ax=axes_or_new(ax), at="step")
+    ax = draw_role_lines(rows, ax=axes_or_new(ax), at="step")
     if threshold is not None:
         ax.axhline(threshold, color="black", linewidth=1, linestyle=":", zorder=0)
     ax.set_ylim(0, max(1.05, ax.get_ylim()[1]))

@@ -31,7 +31,7 @@ from ...methods.causal.alignment_controls import halves, random_bases
 from ...methods.causal.erasure import Eraser, leace, one_hot, projected_out
 from ...methods.causal.task import Task
 from ...methods.machines import CHUNK, Machine
-from ...plots.dots import draw_dots
+from ...plots.networks import draw_dots
 from ...recurrent.signals import within
 from .alignment import headline_step
 

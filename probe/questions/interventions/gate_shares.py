@@ -16,7 +16,7 @@ from ...methods.decomposition.gates import gate_table, gates_of, input_places, w
 from ...methods.decomposition.shapley import pooled_shares
 from ...methods.machines import Machine
 from ...methods.probing.prefixes import check_aligned
-from ...plots.dots import draw_dots
+from ...plots.networks import draw_dots
 from ...plots.style import ROLE_STYLE, axes_or_new
 from ...recurrent.signals import Signal, as_indices, within
 

@@ -14,7 +14,7 @@ from ...methods.decomposition.routes import route_table, routes_of
 from ...methods.decomposition.shapley import pooled_shares
 from ...methods.machines import Machine
 from ...methods.probing.prefixes import check_aligned
-from ...plots.dots import draw_dots
+from ...plots.networks import draw_dots
 from ...recurrent.signals import within
 
 if TYPE_CHECKING:

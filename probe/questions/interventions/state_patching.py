@@ -25,7 +25,7 @@ from ...methods.causal.support import OffSupport
 from ...methods.causal.task import Combine, Task, added
 from ...methods.machines import Machine
 from ...methods.outputs import per_row
-from ...plots.lines import draw_median_line
+from ...plots.networks import draw_median_line
 from ...plots.style import BROWN, GREY, ORANGE, PURPLE, axes_or_new, new_figure
 from ...recurrent.signals import Signal, within
 from .patched_runs import PatchedRuns

@@ -19,7 +19,7 @@ from ...methods.causal.support import Support
 from ...methods.causal.task import Combine, Task, added
 from ...methods.machines import Machine
 from ...methods.readouts import Answers
-from ...plots.role_lines import draw_subjects
+from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
 from ...recurrent.signals import within
 
@@ -192,7 +192,7 @@ def draw(frame: pd.DataFrame, *, kind: str = "linear", ax: Axes | None = None) -
     doses = sorted(rows["units"].astype(float).unique())
     ends = [doses[0], doses[-1]]
     ax.plot(ends, ends, color="black", linewidth=1, linestyle=":", label="_as far as pushed", zorder=0)
-    draw_subjects(rows.assign(dose=rows["units"].astype(float)), ax=ax, at="dose")
+    draw_role_lines(rows.assign(dose=rows["units"].astype(float)), ax=ax, at="dose")
     ax.set_xlabel("push of the state, in steps of the concept")
     ax.set_ylabel("change of the expected answer")
     return ax

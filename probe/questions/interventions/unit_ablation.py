@@ -15,7 +15,7 @@ from ...evidence.measurements import Network, as_networks, measurement, tabulate
 from ...methods.causal.ablation import Resampling
 from ...methods.causal.task import Task
 from ...methods.machines import Machine
-from ...plots.role_lines import draw_subjects
+from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     rows = kept_by_number(frame)
     if rows.empty:
         raise ProbeError("The table has no best_kept_accuracy; measure the question first.")
-    ax = draw_subjects(rows, ax=axes_or_new(ax), at="kept")
+    ax = draw_role_lines(rows, ax=axes_or_new(ax), at="kept")
     ax.set_ylim(0, 1.05)
     ax.set_xlabel("units kept")
     ax.set_ylabel("accuracy")
@@ -169,7 +169,7 @@ def draw_drops(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     rows = sorted_drops(frame)
     if rows.empty:
         raise ProbeError("The table has no unit_drop; measure the question first.")
-    ax = draw_subjects(rows, ax=axes_or_new(ax), at="rank")
+    ax = draw_role_lines(rows, ax=axes_or_new(ax), at="rank")
     ax.axhline(COSTLY, color="black", linewidth=1, linestyle=":", zorder=0)
     ax.set_xlabel("units of a network, the costliest first")
     ax.set_ylabel("accuracy lost without it")

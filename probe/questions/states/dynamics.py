@@ -14,7 +14,7 @@ from ...errors import ProbeError
 from ...evidence.measurements import Network, as_networks, measurement, tabulate
 from ...methods import fixed_points
 from ...methods.machines import Machine
-from ...plots.dots import draw_dots
+from ...plots.networks import draw_dots
 from ...recurrent.signals import as_indices, within
 
 if TYPE_CHECKING:

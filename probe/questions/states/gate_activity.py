@@ -16,7 +16,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
 from ...methods.probing.prefixes import StepStates, states_by_step
-from ...plots.lines import draw_median_line
+from ...plots.networks import draw_median_line
 from ...plots.style import axes_or_new, new_figure, role_style
 from ...recurrent.signals import Signal, as_signal
 

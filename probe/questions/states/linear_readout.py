@@ -18,7 +18,7 @@ from ...methods.probing.controls import clock_r_squared, online_codelength, sign
 from ...methods.probing.linear import fit_linear, held_out_score, r_squared
 from ...methods.probing.prefixes import Pooled, StepStates, check_aligned, pool, states_by_step
 from ...methods.probing.splits import LEAST_STATES, folds
-from ...plots.dots import draw_dots
+from ...plots.networks import draw_dots
 from ...plots.style import ROLE_STYLE, axes_or_new
 from ...recurrent.signals import Signal
 

@@ -13,7 +13,7 @@ from ...evidence.measurements import Network, as_networks, measurement, tabulate
 from ...methods.abstraction.quantised import class_means, quantised_run, share_equal
 from ...methods.machines import Machine
 from ...methods.probing.prefixes import check_aligned
-from ...plots.dots import draw_dots
+from ...plots.networks import draw_dots
 
 if TYPE_CHECKING:
     import pandas as pd

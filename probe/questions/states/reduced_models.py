@@ -16,7 +16,7 @@ from ...methods.abstraction.reduced import fit_affine
 from ...methods.machines import Machine
 from ...methods.outputs import answers_by_length, per_row
 from ...methods.probing.linear import r_squared
-from ...plots.dots import draw_dots
+from ...plots.networks import draw_dots
 from ..answers.other_lengths import LANDMARKS, slope
 
 if TYPE_CHECKING:

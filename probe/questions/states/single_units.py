@@ -16,7 +16,7 @@ from ...evidence.measurements import Network, as_networks, measurement, tabulate
 from ...methods.probing.monotone import monotone_score, within_step_correlation
 from ...methods.probing.prefixes import StepStates, check_aligned, pool, states_by_step
 from ...methods.probing.splits import LEAST_STATES, folds
-from ...plots.dots import draw_dots
+from ...plots.networks import draw_dots
 from ...recurrent.signals import Signal, as_indices, as_signal, within
 
 QUESTION = "single_units"

@@ -82,11 +82,6 @@ class Known:
         """The different values that are defined, ascending."""
         return np.unique(self.values[np.isfinite(self.values)])
 
-    @property
-    def undefined(self) -> np.ndarray:
-        """Where there is no value, (batch, time), padding included."""
-        return ~np.isfinite(self.values)
-
     def said(self, value: float) -> str:
         """Return a value as it is written on the page."""
         return str(self.categories[round(value)]) if self.is_categorical else f"{value:g}"

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import ProbeError
+from ...errors import ProbeError, several
 from ...recurrent.layers import Layer, find_layers
 from ...storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
-from ...words import several
 from . import readouts
 from .concepts import Known, resolve
 from .functions import calling

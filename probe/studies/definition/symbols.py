@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import ProbeError
-from ...words import several
+from ...errors import ProbeError, several
 
 
 def symbols_of(given: Any, x: Tensor, lengths: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ...errors import several
 from ...evidence.findings import DataFigure, Finding
 from ...evidence.measurements import tabulate
 from ...methods.causal.ablation import Resampling
 from ...methods.readouts import Answers
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import BLUE, ORANGE, new_figure
-from ...words import several
 from ..definition.prepared import LEAST_SEQUENCES, Prepared
 from ..rows import listed, row, said
 from ..sampling import tail

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ProbeError
+from ...errors import ProbeError, several
 from ...evidence.findings import Finding
 from ...evidence.intervals import share_interval
 from ...evidence.measurements import tabulate
 from ...methods.abstraction.programs import as_tuples
-from ...words import several
 from ..definition.functions import answers_of
 from ..definition.prepared import Prepared
 from ..definition.readouts import NUMBER

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...errors import several
 from ...evidence.findings import Finding
 from ...evidence.measurements import tabulate
 from ...methods import fixed_points
 from ...methods.dynamics import CellDynamics, Dynamics
 from ...recurrent.layers import Layer, find_layers
 from ...recurrent.signals import Signal
-from ...words import several
 from ..definition.prepared import Prepared, fixed_of
 from ..rows import place, row, said
 from ..sampling.activations import Activations, flops

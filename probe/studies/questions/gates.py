@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ...errors import several
 from ...evidence.findings import DataFigure, Finding
 from ...evidence.measurements import tabulate
 from ...plots.study_figures import drawing, drawn, shortened, spread
 from ...plots.style import BLUE, GREEN, ORANGE, new_figure
-from ...words import several
 from ..rows import row, said
 from ..sampling.activations import Activations
 from ..sampling.network_states import HIGH, LOW, Gate

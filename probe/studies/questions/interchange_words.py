@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ...words import several
+from ...errors import several
 from ..definition.prepared import Prepared
 from ..rows import listed, one, only, said
 from ..sampling import tail

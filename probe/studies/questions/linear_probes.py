@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import several
 from ...evidence.claims import Control, Range, Rule, judge
 from ...evidence.findings import Finding
 from ...evidence.measurements import tabulate
-from ...words import several
 from ..definition.concepts import Known
 from ..definition.prepared import LEAST_SEQUENCES, Prepared
 from ..rows import NULL, RANDOM_WEIGHTS, row

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ...errors import several
 from ...evidence.findings import DataFigure
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, new_figure
-from ...words import several
 from ..rows import NETWORK, NULL, RANDOM_WEIGHTS, only, said
 from ..sampling.activations import Activations
 from ..sampling.network_states import Place

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ...errors import several
 from ...plots.study_figures import shortened
-from ...words import several
 from ..definition.prepared import LEAST_SEQUENCES
 from ..rows import NETWORK, NULL, RANDOM_WEIGHTS, between, listed, one, only, place, said
 from ..sampling.fits import MOST_FEATURES

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ...errors import several
 from ...evidence.findings import Finding
 from ...evidence.measurements import tabulate
 from ...recurrent.inspection import inspect
-from ...words import several
 from ..definition.prepared import Prepared
 from ..rows import row
 from ..sampling.activations import Activations

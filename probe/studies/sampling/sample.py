@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from ...errors import ProbeError
+from ...errors import ProbeError, several
 from ...recurrent.layers import find_layers, whole_module
-from ...words import several
 from ..definition.concepts import Known
 from ..definition.prepared import LEAST_SEQUENCES, Prepared
 from ..rows import listed

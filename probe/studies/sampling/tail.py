@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from ...errors import ProbeError
+from ...errors import ProbeError, several
 from ...methods.clean_run import CleanRun
 from ...methods.dynamics import StackDynamics
 from ...methods.machines import Machine
@@ -22,7 +22,6 @@ from ...recurrent.cells.lstm import LSTMCell
 from ...recurrent.cells.rnn import RNNCell
 from ...recurrent.layers import Layer, whole_module
 from ...recurrent.signals import Signal
-from ...words import several
 from ..definition.prepared import LEAST_SEQUENCES, Prepared
 from ..definition.readouts import Head, copied
 from ..rows import listed

@@ -1,8 +1,9 @@
-"""A picture that several questions share: one dot for each network, the controls beside it."""
+"""Pictures that several questions share: a dot for each network, or a line over steps, each beside its controls."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,4 +58,48 @@ def draw_dots(
     ax.set_xlim(-0.5, len(metrics) - 0.5)
     # Above the axes and at most three abreast: six subjects in one row are wider than a column.
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(max(len(subjects), 1), 3), borderaxespad=0.2)
+    return ax
+
+
+def draw_median_line(frame: pd.DataFrame, *, ax: Axes, color: str, **look: Any) -> None:
+    """Draw the median over networks of one metric by step, and its 95 % interval where there are enough.
+
+    Args:
+        frame: measurements with one value a network and step.
+        ax: where to draw.
+        color: of line and band.
+        **look: keywords for `Axes.plot`.
+    """
+    table = frame.pivot(index="network", columns="step", values="value").sort_index(axis=1)
+    steps = table.columns.astype(float).tolist()
+    ax.plot(steps, table.median().to_numpy(float), color=color, **look)
+    bounds = [median_interval(column) for column in table.to_numpy(float).T.tolist()]
+    known = [bound for bound in bounds if bound is not None]
+    # A band over some of the steps only would look like certainty at the others.
+    if known and len(known) == len(steps):
+        ax.fill_between(
+            steps, [low for low, _ in known], [high for _, high in known], color=color, alpha=0.15, linewidth=0
+        )
+
+
+def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
+    """Draw one metric along a column: medians over networks with their interval, planted networks one by one.
+
+    Planted networks are not draws of one recipe, so that a median over them would mean nothing.
+
+    Args:
+        frame: measurements with one value for each network and place.
+        ax: where to draw.
+        at: the column that the places stand in, such as `step`.
+    """
+    for subject, look in ROLE_STYLE.items():
+        rows = frame[frame["subject"] == subject]
+        rows = rows.assign(step=rows[at])
+        groups = [rows] if subject != "planted" else [own for _, own in rows.groupby("network", sort=True)]
+        for number, own in enumerate(groups):
+            if not own.empty:
+                label = role_name(subject) if number == 0 else "_"
+                width, size = (1.0, 3.5) if subject == "planted" else (2.0, 4.5)
+                draw_median_line(own, ax=ax, label=label, linewidth=width, markersize=size, **look.line())
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0, columnspacing=1.2)
     return ax
