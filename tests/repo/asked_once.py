@@ -58,7 +58,7 @@ def measure(question: str, networks: Sequence[Network]) -> pd.DataFrame:
 
 @cache
 def networks() -> list[Network]:
-    """Return a counter with its twins, one network of every other subject, and planted ones-counters."""
+    """Return a counter with its controls, one network of every other subject, and planted ones-counters."""
     return [
         *common.group("counter", 0),
         *common.group("template", 0),

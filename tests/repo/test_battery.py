@@ -25,7 +25,7 @@ KEYS |= {"planted", "verdict", "rule_first_used", "changed_after_measuring"}
 
 
 def test_a_checkpoint_without_first_weights_is_asked_everything() -> None:
-    """Every question and summary has its finding; the twin is what its recipe and seed begin with."""
+    """Every question and summary has its finding; the control is what its recipe and seed begin with."""
     found, _ = asked_once.battery()
     assert list(found) == [*QUESTIONS, *SUMMARIES]
     assert all(finding.figures and finding.notes["answer"] for finding in found.values())
@@ -33,7 +33,7 @@ def test_a_checkpoint_without_first_weights_is_asked_everything() -> None:
     weights = found["accuracy"].provenance["weights"]
     assert weights["hidden-3/seed-0/untrained"] == begun
     assert list(weights) == [
-        *(f"hidden-3/seed-0{twin}" for twin in ("", "/untrained", "/readout")),
+        *(f"hidden-3/seed-0{control}" for control in ("", "/untrained", "/readout")),
         "planted/ones",
         "planted/ones-alone",
     ]

@@ -219,8 +219,8 @@ def test_what_was_measured_of_other_networks_or_in_another_version_is_refused(
         match=r"counter.csv.xz' holds nothing that was measured of counter/seed-0 with the weights and inputs",
     ):
         measured.gather([(path, "seed-0", {"counter/seed-0": "c"})], ["accuracy"])
-    with pytest.raises(ProbeError, match=r"holds nothing that was measured of counter/seed-0, twin.*`make study`"):
-        measured.gather([(path, "seed-0", {**NETWORKS, "twin": "a"})], ["accuracy"])
+    with pytest.raises(ProbeError, match=r"holds nothing that was measured of counter/seed-0, control.*`make study`"):
+        measured.gather([(path, "seed-0", {**NETWORKS, "control": "a"})], ["accuracy"])
     with pytest.raises(ProbeError, match=r"holds nothing that was measured of counter/seed-0"):
         measured.gather([(path, "seed-1", NETWORKS)], ["accuracy"])
     with pytest.raises(
@@ -284,8 +284,8 @@ def test_a_network_is_known_by_the_code_in_which_it_reads_its_bits() -> None:
 
 def test_computed_weights_may_be_rounded_otherwise_and_others_may_not() -> None:
     """MKL's tanh gives another last bit on another processor, which must be able to read what was measured here."""
-    twins = {network.subject: network for network in common.group("counter", 0)}
-    networks = {"planted": NETWORK, **twins}
+    controls = {network.subject: network for network in common.group("counter", 0)}
+    networks = {"planted": NETWORK, **controls}
     for subject, network in networks.items():
         before, bias = digest(network), network.model.get_parameter("head.bias").detach()
         was = bias.clone()
@@ -377,6 +377,6 @@ def test_killed_in_the_middle_and_run_again_it_leaves_what_an_uninterrupted_run_
     head = json.loads(lzma.decompress(files[0]["counter.csv.xz"]).decode().partition("\n")[0])
     assert list(head["groups"]) == ["seed-0", "seed-1", "seed-2"]
     assert sorted(head["groups"]["seed-2"]["networks"]) == [
-        f"counter/seed-2{twin}" for twin in ("", "/readout", "/untrained")
+        f"counter/seed-2{control}" for control in ("", "/readout", "/untrained")
     ]
     assert {"commit", "torch", "numpy"} <= set(head["made"][0])

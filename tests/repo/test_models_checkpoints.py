@@ -175,7 +175,7 @@ def test_the_zoo_counts() -> None:
     assert sum(error < 0.01 for error in test) >= 8
 
 
-def test_the_untrained_twins_do_not_count() -> None:
+def test_the_own_initialisations_do_not_count() -> None:
     """The control arm: without training most strings are misread."""
     x = bit_strings(10)
     for network in networks():

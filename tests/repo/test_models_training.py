@@ -135,7 +135,7 @@ def test_every_number_of_the_recipe_changes_the_network(tmp_path: Path) -> None:
 
 
 def test_training_learns_and_writes_what_it_promises(finished: Path) -> None:
-    """Weights, twin, description and metrics; the loss falls; no clock and no path in any of them."""
+    """Weights, control, description and metrics; the loss falls; no clock and no path in any of them."""
     assert sorted(contents(finished)) == [
         "config.json",
         "metrics.jsonl",

@@ -116,7 +116,9 @@ Fake = Callable[[study.Group, str], pd.DataFrame]
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[study.Group], Fake], Path]:
     """Return what gives every group one tiny network and writes measurements that were made up."""
-    monkeypatch.setattr(common, "group", lambda recipe, seed: [tiny(recipe, seed, twin) for twin in ("", "readout")])
+    monkeypatch.setattr(
+        common, "group", lambda recipe, seed: [tiny(recipe, seed, control) for control in ("", "readout")]
+    )
 
     def write(groups: list[study.Group], made_up: Fake) -> Path:
         populations: dict[str, dict[str, Measured]] = {}
@@ -133,23 +135,23 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[stud
     return write
 
 
-def tiny(recipe: str, seed: int, twin: str) -> Network:
-    """Return a network by its name, and a twin of it."""
+def tiny(recipe: str, seed: int, control: str) -> Network:
+    """Return a network by its name, and a control of it."""
     name = f"{recipe}/seed-{seed}"
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(model.weight)
     subject = "trained" if recipe == "counter" else "other"
-    return common.Studied(f"{name}/{twin}" if twin else name, twin or subject, model, seed)
+    return common.Studied(f"{name}/{control}" if control else name, control or subject, model, seed)
 
 
 def values(group: study.Group, question: str, **metrics: float) -> pd.DataFrame:
-    """Return metrics of a group's network, and 0 for its twin."""
-    network, twin = group.networks()
+    """Return metrics of a group's network, and 0 for its control."""
+    network, control = group.networks()
     signals = {"direction_score": "ols"}
     return tabulate(
         measurement(question, metric, one, value if one is network else 0.0, signal=signals.get(metric, ""))
         for metric, value in metrics.items()
-        for one in (network, twin)
+        for one in (network, control)
     )
 
 
@@ -168,7 +170,7 @@ def test_the_network_of_median_drift_is_shown_in_detail(
     drifts: dict[int, float],
     middle: int,
 ) -> None:
-    """With its twins and no other (seed 1 is not 10); of an even number the lower one, of equal ones by name."""
+    """With its controls and no other (seed 1 is not 10); of an even number the lower one, of equal ones by name."""
     groups = study.groups("counter", drifts)
     monkeypatch.setattr(study, "judged", lambda: groups)
     folder = fake(
@@ -214,7 +216,7 @@ def populations(monkeypatch: pytest.MonkeyPatch) -> list[study.Group]:
 def test_predictions_that_hold_are_said_to_hold(
     fake: Callable[[list[study.Group], Fake], Path], populations: list[study.Group]
 ) -> None:
-    """Each with its number; each recipe with its networks; no verdict about few of them; twins are left out."""
+    """Each with its number; each recipe with its networks; no verdict about few of them; controls are left out."""
     found = training_signal.find(fake(populations, world(DRIFT)))
     recipes, experiment, predicted = (figure.data for figure in found.figures)
     assert predicted["key"].tolist() == [each.key for each in PREDICTIONS]

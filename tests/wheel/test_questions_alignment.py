@@ -72,7 +72,7 @@ def expected(output: Tensor):
     return torch.softmax(output, 1) @ torch.arange(output.shape[1]).to(output) if output.dim() == 2 else output
 
 
-def twin():
+def control():
     """Return a GRU that nothing trained, with a readout by least squares."""
     model = Reader(1)
     with torch.no_grad():
@@ -87,7 +87,7 @@ READ: dict[str, Any] = {"answer": answer, "expected": expected}
 NETWORKS = [
     Network("tally", "planted", Tally()),
     Network("gru", "trained", Reader(), 1),
-    Network("gru/readout", "readout", twin(), 1),
+    Network("gru/readout", "readout", control(), 1),
 ]
 
 

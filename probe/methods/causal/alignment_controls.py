@@ -124,7 +124,7 @@ def mean_gradient(machine: Machine, step: int) -> Float[np.ndarray, " size"]:
         ProbeError: the output is something else.
 
     Reference:
-        docs/science.md, "Controls": the readout twin's rank-1 direction.
+        docs/science.md, "Controls": the fitted head's rank-1 direction.
     """
     with torch.enable_grad():
         states = machine.clean.states[:, step].detach().requires_grad_()

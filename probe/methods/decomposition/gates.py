@@ -1,7 +1,7 @@
 """Exact shares of an input's effect among the gates that read it.
 
-A gate story told from averages or correlations is decoration: all gates see the input at once. Here another input is
-delivered to every subset of them, and the run goes on.
+Averages and correlations do not say which gate an effect came through, since all gates read the input at once. Here
+every subset of the gates gets another input, and the run goes on.
 """
 
 from __future__ import annotations
