@@ -19,6 +19,8 @@ Indices = SupportsIndex | Iterable[SupportsIndex] | None
 
 
 def _site(signal: str, layer: str | None, *, units: Indices, steps: Indices, rows: Indices, call: int | None) -> Site:
+    if layer is not None and not isinstance(layer, str):
+        raise ProbeError(f"layer={layer!r} must be one layer's name, a text; make an edit for each layer.")
     if call is not None and (isinstance(call, bool) or not isinstance(call, int) or call < 0):
         raise ProbeError(f"call={call!r} must be the number of a call, the first being 0, or None for every call.")
     return Site(
@@ -115,6 +117,8 @@ def ablate(
             if reference is None
             else "kind='zero' takes no reference=; choose kind='mean' or kind='resample'."
         )
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ProbeError(f"seed={seed!r} must be a whole number.")
     if reference is None:
         return Ablate(site, kind, None)
     values = _values_of(reference, "reference", site)

@@ -22,7 +22,7 @@ from ..recurrent.runs import Opened, Run, Trace
 from ..recurrent.signals import Signal, within
 from . import memory
 from .sessions import Session
-from .visits import Visit, refuse_own_forward
+from .visits import Visit, check_tolerance, refuse_own_forward
 
 #: More bytes than any mode takes for a unit or input of a layer at a step of a row; less than `memory.ASK_FROM` in
 #: all is not worth a closer look.
@@ -48,6 +48,22 @@ class Options:
     tolerance: float | None
     device: torch.device | str | None
     dtype: torch.dtype | None
+
+    def __post_init__(self) -> None:
+        check_tolerance(self.tolerance)
+        if not isinstance(self.check, bool):
+            raise ProbeError(f"check={self.check!r} must be True or False.")
+        if self.dtype is not None and not (isinstance(self.dtype, torch.dtype) and self.dtype.is_floating_point):
+            raise ProbeError(f"dtype={self.dtype!r} must be a floating type, such as torch.float64.")
+        try:
+            kept_there = None if self.device is None else torch.zeros(1, device=self.device)
+        except (RuntimeError, AssertionError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ProbeError(
+                f"device={self.device!r} cannot hold the values ({reason}). Give one that is here."
+            ) from error
+        if kept_there is not None and kept_there.is_meta:
+            raise ProbeError("device='meta' keeps no numbers. Give a device that does.")
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -159,6 +175,12 @@ class Collector(Session):
         part = self._parts.setdefault(
             (layer.name, number), _Part(layer, number, _copied(trace.initial), trace.lengths, [], [])
         )
+        if part.signals and trace.h.shape[1] != (before := next(iter(part.signals[0].values())).shape[1]):
+            raise ProbeError(
+                f"Cell {layer.name!r} was called with {trace.h.shape[1]} rows at step {len(part.signals)}, after "
+                f"{before} rows. A recording has one array for all steps of a sequence: call the cell with the same "
+                "rows at every step, or record sequences of each length alone."
+            )
         part.signals.append(self._kept(trace, opened))
         part.taps.append(taps)
 

@@ -16,7 +16,7 @@ from ..edits.resolve import Placed, place, place_in_model
 from ..errors import ProbeError
 from ..recurrent.layers import Layer
 from .sessions import Session
-from .visits import Visit, refuse_own_forward
+from .visits import Visit, check_tolerance, refuse_own_forward
 
 
 @contextmanager
@@ -153,6 +153,7 @@ def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) ->
             (when the layer is called, before anything changes); the forward pass, or the context, ended without the
             call that an edit names.
     """
+    check_tolerance(tolerance)
     session = _Intervention(model, edits, tolerance)
     with eager(), session:
         yield model

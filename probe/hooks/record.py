@@ -108,6 +108,10 @@ def _once(
     options: Options,
     gradient_of: Callable[[Any], Tensor] | None,
 ) -> Recording:
+    if not isinstance(keywords, Mapping):
+        raise ProbeError(f"kwargs is a {type(keywords).__name__} and must be the model's keyword arguments: a dict.")
+    if gradient_of is not None and not callable(gradient_of):
+        raise ProbeError(f"gradient_of={gradient_of!r} must be a function of the model's output to a scalar.")
     collector = Collector(model, options, differentiate=gradient_of is not None, detach=True)
     free = not edits and not options.check and gradient_of is None
     with (
@@ -230,9 +234,9 @@ def _options(
         raise ProbeError(f"layers={layers!r} must be several names: layers=[{layers!r}].")
     if isinstance(edits, Edit) or not isinstance(edits, Sequence):
         raise ProbeError(f"edits is a {type(edits).__name__} and must be several edits: edits=[probe.patch(...)].")
-    if tolerance is not None and not isinstance(tolerance, (int, float)):
-        raise ProbeError(f"tolerance={tolerance!r} must be a number such as 1e-5, or None.")
     chosen = find_layers(model, layers)
+    if not chosen:
+        raise ProbeError("layers=[] names no layer; name at least one, or give None for all.")
     wanted = _wanted(chosen, signals)
     keep = {layer: tuple(signal for signal in layer.signals if signal in wanted) for layer in chosen}
     if signals is not None:
@@ -247,7 +251,7 @@ def _wanted(layers: Sequence[Layer], signals: Iterable[str] | None) -> set[Signa
         return {signal for signal in available if not signal.endswith("_preactivation")}
     if signals is Signal:
         return set(available)
-    if isinstance(signals, str):
+    if isinstance(signals, str) or not isinstance(signals, Iterable):
         raise ProbeError(f"signals={str(signals)!r} must be several names: signals=[{str(signals)!r}].")
     chosen = {as_signal(signal, available) for signal in signals}
     if not chosen:

@@ -138,8 +138,7 @@ def _clean_run(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Clea
         taken += (trace.x.numel() + 3 * trace.h.numel()) * trace.h.element_size()
 
     def doubled() -> Any:
-        arguments, keywords = batch.repeated(2)
-        return model(*arguments, **keywords)
+        return _repeated(model, batch, 2)
 
     return _CleanRun(output, runs, batch.size, taken, cache(doubled))
 
@@ -185,12 +184,26 @@ def _check_calls(edits: Sequence[Edit], layers: Sequence[Layer], clean: _CleanRu
 
 def _turn(model: nn.Module, batch: Batch, clean: _CleanRun, edits: Sequence[tuple[Edit, Layer]]) -> Any:
     """Run a model once with several edits, each on rows of its own."""
-    arguments, keywords = batch.repeated(len(edits))
     with _edits_in_rows(model, edits, clean):
-        output = model(*arguments, **keywords)
+        output = _repeated(model, batch, len(edits))
     if len(edits) == 1:
         return map_tensors(lambda _, one: one.unsqueeze(0), clean.output, output)
     return apart(clean.output, output, len(edits), batch.size, clean.doubled)
+
+
+def _repeated(model: nn.Module, batch: Batch, times: int) -> Any:
+    """Return what a model returns for the batch, several times after itself."""
+    arguments, keywords = batch.repeated(times)
+    try:
+        return model(*arguments, **keywords)
+    except Exception as error:
+        if times > 1:
+            error.add_note(
+                f"probe.sweep called the model on {times * batch.size} rows, its {batch.size} rows {times} times. "
+                f"It repeats every input with {batch.size} entries on the batch's axis: if one of them is no batch, "
+                "make it a part of the model, or sweep another number of rows."
+            )
+        raise
 
 
 @contextmanager

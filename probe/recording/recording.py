@@ -132,15 +132,16 @@ class Recording:
         part = self._part(words[0]) if len(words) == 2 else self._part(None, signal)
         if signal not in part.signals and signal in tuple(Signal):
             raise ProbeError(
-                f"The signal {str(signal)!r} was not kept; record it with signals=[{str(signal)!r}]. "
-                f"The recording holds {', '.join(map(repr, map(str, part.signals)))}."
+                f"The recording holds no {str(signal)!r} of layer {part.layer!r}; it holds "
+                f"{', '.join(map(repr, map(str, part.signals)))}. If the layer computes it, as "
+                f"probe.inspect(model) says, record it with signals=[{str(signal)!r}]."
             )
         return part.signals[as_signal(signal, part.signals)]
 
     @property
-    def initial(self) -> Mapping[Signal, Tensor]:
-        """The states before the first step, (batch, unit) each, of the only layer."""
-        return _Initial(self._part(None).initial)
+    def initial(self) -> Mapping[Any, Tensor]:
+        """The states before the first step, (batch, unit): `[signal]` of the only layer, or `[layer, signal]`."""
+        return _Initial(self)
 
     def lengths(self, layer: str | None = None) -> tuple[int, ...] | None:
         """Return how many steps each row of a layer has, or None where all have the same."""
@@ -155,7 +156,7 @@ class Recording:
             if len(chosen) != 1:
                 raise ProbeError(
                     f"The recording holds {len(self.layers)} layers ({', '.join(map(repr, self.layers))}); "
-                    "name one: recording[layer, signal]."
+                    "name one: [layer, signal]."
                 )
             layer = chosen[0]
         parts = [part for part in self.parts if part.layer == layer]
@@ -249,11 +250,19 @@ class Recording:
         save(self, path)
 
 
-class _Initial(dict[Signal, Tensor]):
-    """Initial states by signal; an unknown name is told which there are."""
+class _Initial(dict[Any, Tensor]):
+    """Initial states by signal, or by layer and signal; an unknown name is told which there are."""
 
-    def __missing__(self, name: object) -> Tensor:
-        raise ProbeError(unknown("initial state", name, self))
+    def __init__(self, recording: Recording) -> None:
+        super().__init__(recording._part(None).initial if len(recording.layers) == 1 else {})
+        self._recording = recording
+
+    def __missing__(self, key: Any) -> Tensor:
+        layer, signal = (key[0], str(key[1])) if isinstance(key, tuple) and len(key) == 2 else (None, str(key))
+        states = self._recording._part(layer).initial
+        if signal not in states:
+            raise ProbeError(unknown("initial state", signal, states))
+        return states[as_signal(signal)]
 
 
 def as_array(value: Tensor) -> np.ndarray:

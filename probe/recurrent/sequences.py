@@ -34,7 +34,7 @@ class Sequences:
         self._versions: list[dict[Signal, int | None]] = []
         self._steps: list[int] = []
         self._current = -1
-        self._warned = False
+        self._warned = self._changed = False
 
     def locate(self, layer: Layer, call: Call, output: Any) -> tuple[int, int]:
         """Return the sequence and the step of a call that returned `output`.
@@ -72,6 +72,7 @@ class Sequences:
         for number in latest_first:
             # What a call returned is kept here, so that no other tensor can have its memory.
             if all(self._is_handed_on(number, signal, value) for signal, value in state.items()):
+                self._warn_of_changes(layer, number, state)
                 return number
         if any(self._started(number, state) for number in latest_first):
             return None
@@ -106,6 +107,19 @@ class Sequences:
         known = self._versions[number][signal]
         unchanged = known is not None and known == _version(value)
         return _same_memory(value, self._last[number][signal]) and (unchanged or bool(value.any()))
+
+    def _warn_of_changes(self, layer: Layer, number: int, state: States) -> None:
+        """Warn once where what a call returned was changed in place before the next call read it."""
+        versions = self._versions[number]
+        if not self._changed and any(
+            versions[signal] is not None and versions[signal] != _version(value) for signal, value in state.items()
+        ):
+            self._changed = True
+            warnings.warn(
+                f"The state that cell {layer.name!r} returned was changed in place before the next step read it. A "
+                "recording holds what the cell returned, not what the next step read.",
+                stacklevel=2,
+            )
 
     def _warn(self, layer: Layer) -> None:
         if not self._last or self._warned:

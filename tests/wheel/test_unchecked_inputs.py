@@ -169,6 +169,37 @@ message(lambda: own["[0]", "cell_state", 0])
     assert len(lines) == 4
 
 
+def test_options_of_a_wrong_type_are_named(printed: Printed) -> None:
+    """Before the model runs, where torch would fail with words about something else."""
+    code = """
+message(lambda: probe.record(lstm, x, dtype="float64"))
+message(lambda: probe.record(lstm, x, device="nope"))
+message(lambda: probe.record(lstm, x, tolerance="x"))
+message(lambda: probe.record(lstm, x, check="no"))
+message(lambda: probe.record(lstm, x, signals=3))
+message(lambda: probe.record(lstm, x, kwargs=[1]))
+message(lambda: probe.record(lstm, x, gradient_of="sum"))
+message(lambda: probe.clamp("cell_state", 0.0, layer=["[0]"]))
+message(lambda: probe.ablate("cell_state", kind="resample", reference=own, seed=1.5))
+def tolerant():
+    with probe.intervene(lstm, probe.clamp("cell_state", 0.0), tolerance="x"):
+        lstm(x)
+message(tolerant)
+"""
+    lines = printed(code).splitlines()
+    assert lines[0] == "dtype='float64' must be a floating type, such as torch.float64."
+    assert lines[1].startswith("device='nope' cannot hold the values (Expected one of cpu")
+    assert lines[2] == "tolerance='x' must be a number such as 1e-5, or None."
+    assert lines[3] == "check='no' must be True or False."
+    assert lines[4].startswith("signals='3' must be several names")
+    assert lines[5] == "kwargs is a list and must be the model's keyword arguments: a dict."
+    assert lines[6] == "gradient_of='sum' must be a function of the model's output to a scalar."
+    assert lines[7] == "layer=['[0]'] must be one layer's name, a text; make an edit for each layer."
+    assert lines[8] == "seed=1.5 must be a whole number."
+    assert lines[9] == "tolerance='x' must be a number such as 1e-5, or None."
+    assert len(lines) == 10
+
+
 def test_what_is_no_section_and_no_row_is_named(printed: Printed) -> None:
     """A page's sections and a table's rows are checked when the value is made."""
     code = """
