@@ -1,6 +1,7 @@
-"""Our own study of the counter: one module asks one question of the committed networks.
+"""Our own study of the counter: a module asks one question of the committed networks, or sums up the answers.
 
-Run all of them with `python -m analyses`, one with `python -m analyses NAME`. Not part of the wheel.
+`python -m analyses` answers all of `QUESTIONS`, then those of populations, and makes the summaries;
+`python -m analyses NAME` answers one of `QUESTIONS` alone. Not part of the wheel.
 """
 
 #: In the order in which a page tells them.
@@ -28,5 +29,7 @@ QUESTIONS = (
     "quantised_states",
     "dynamics",
 )
-#: Asked of whole populations: one recipe beside another, one seed beside another.
+#: Asked of whole populations, after all of `QUESTIONS`: one recipe beside another, one seed beside another.
 POPULATION_QUESTIONS = ("training_signal", "seed_agreement")
+#: A summary's module has `find(findings)`; they are made after all questions, in this order.
+SUMMARIES = ("running_count", "mechanism", "verdicts", "robustness", "planted_networks")

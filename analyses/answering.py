@@ -17,13 +17,13 @@ from probe.evidence.measurements import Network
 
 from . import (
     QUESTIONS,
+    SUMMARIES,
     common,
     explored,
     measured,
     merged,
     seed_agreement,
     study,
-    summaries,
     trained_here,
     training_signal,
 )
@@ -114,7 +114,7 @@ def answer(
         found[seed_agreement.QUESTION] = seed_agreement.find(networks, tables)
     if here is not None:
         found[trained_here.QUESTION] = trained_here.find(here, measured, names, tables)
-    for name in summaries.SUMMARIES if whole else ():
+    for name in SUMMARIES if whole else ():
         found[name] = import_module(f"analyses.{name}").find(dict(found))
     for name in [name for name in found if name not in names]:
         found[name].write(out / name)

@@ -5,16 +5,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import cyclopts
 
 from models.train import MOST, Whole, parse_seeds
 from probe.errors import unknown
 
-from . import QUESTIONS
+from . import POPULATION_QUESTIONS, QUESTIONS, SUMMARIES
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 OUT = Path("build/findings/counter")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as the command line writes them."""
+    return ", ".join(name.replace("_", "-") for name in names)
+
+
+NAMES = (
+    f"which questions: {_listed(QUESTIONS)}; default: all, and then also what needs all of them: "
+    f"{_listed((*POPULATION_QUESTIONS, *SUMMARIES))}."
+)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +42,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
     @app.default
     def answer(
-        *names: str,
+        *names: Annotated[str, cyclopts.Parameter(help=NAMES)],
         out: Path | None = None,
         checkpoint: Path | None = None,
         here: Path | None = None,
@@ -40,15 +52,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         jobs: Whole = 1,
         cluster: str | None = None,
     ) -> int:
-        """Answer questions about the counter and write a folder for each (table, claims, figures) and findings.json.
+        """Answer questions about the counter and write a folder for each (table, claims, figures).
 
-        Without --checkpoint and --recipe the answers are made from the measurements of the study's networks.
+        Of two questions or more findings.json holds all claims together; a question alone writes none. Without
+        --checkpoint and --recipe the answers are made from the measurements of the study's networks.
 
         Args:
-            names: questions, such as single-units; default: all.
+            names: which questions, see `NAMES`.
             out: folder that gets a folder for each question; default build/findings/counter.
-            checkpoint: folder of one counter, trained here or elsewhere, which is measured in their place.
-            here: folder of a counter that was trained here, to be shown among the study's networks.
+            checkpoint: folder of one counter, trained here or elsewhere, to be asked instead of the study's networks.
+            here: folder of a counter that was trained here, to be shown among the study's networks; this makes
+                trained-here too.
             recipe: measure the committed networks of this recipe (or `planted`, `tf1`, `all`) and write no findings;
                 what was measured before, of the same weights and inputs and in the same version, is kept.
             seeds: with --recipe, which: 0:10 means 0 to 9; default: all that are committed.
@@ -103,8 +117,17 @@ def _said(work: Callable[[], list[str]]) -> int:
 
 def _fault_of_names(names: Sequence[str]) -> str | None:
     """Return what is wrong with the names of questions, if anything is."""
-    strange = [name for name in names if name.replace("-", "_") not in QUESTIONS]
-    return unknown("question", strange[0], [name.replace("_", "-") for name in QUESTIONS]) if strange else None
+    strange = next((name for name in names if name.replace("-", "_") not in QUESTIONS), None)
+    if strange is None:
+        return None
+    if strange.replace("-", "_") in (*POPULATION_QUESTIONS, *SUMMARIES):
+        return (
+            f"There is no question {strange!r} to be asked alone: it needs all others. `python -m analyses` with no "
+            f"name answers every question, and makes {strange} with them."
+        )
+    if strange.replace("-", "_") == "trained_here":
+        return f"There is no question {strange!r} to be asked by name: `python -m analyses --here FOLDER` makes it."
+    return unknown("question", strange, [name.replace("_", "-") for name in QUESTIONS])
 
 
 def _fault(

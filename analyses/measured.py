@@ -201,6 +201,11 @@ def _read(path: Path, stamp: tuple[int, int]) -> dict[str, Measured]:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
+    if not path.parent.exists():
+        return (
+            f"The folder {str(path.parent)!r} does not exist. Give one that holds measurements, or fill it: `make "
+            "study` fills analyses/measured, and `python -m analyses --recipe all` with this --measured any other."
+        )
     return f"{str(path)!r} cannot be read as measurements ({error}). Measure it again: `make study` does."
 
 

@@ -12,7 +12,9 @@ import pandas as pd
 
 from models import planted, zoo
 from models.populations import CELLS, CONFIRMING, EXPLORING, POPULATIONS, TEMPLATE, Population, population
+from models.recipes import RECIPES
 from probe import ProbeError
+from probe.errors import unknown
 from probe.evidence.measurements import Network
 
 from . import QUESTIONS, common, measured
@@ -72,6 +74,9 @@ def groups(recipe: str, seeds: Iterable[int] | None = None) -> list[Group]:
     Raises:
         ProbeError: there is no such recipe.
     """
+    allowed = (*RECIPES, PLANTED, "tf1", EVERY)
+    if recipe not in allowed:
+        raise ProbeError(unknown("recipe", recipe, allowed))
     if recipe == EVERY:
         return list(dict.fromkeys([*judged(), *compared()]))
     if recipe == PLANTED:

@@ -11,9 +11,6 @@ from probe import Finding
 
 from . import common
 
-#: A summary's module has `find(findings)`; they are made after all questions, in this order.
-SUMMARIES = ("running_count", "mechanism", "verdicts", "robustness", "planted_networks")
-
 Findings = Mapping[str, Finding]
 
 

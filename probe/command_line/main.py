@@ -26,7 +26,8 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 app = App(
     name="rnn-probe",
-    help="Look at recordings and claims about recurrent networks.",
+    help="Inspect, record and convert the recurrent networks in files of weights, report on a study of one, and show "
+    "and verify what was written.",
     version=lambda: version("rnn-probe"),
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # `run` says that it was interrupted, and with which code

@@ -1,4 +1,4 @@
-"""`Recording`: the value of every kept signal, for one call of a model."""
+"""`Recording`: the value of every kept signal, in one run of a model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LayerRecording:
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """The values at sites for one call of a model: a value, never a handle on the model.
+    """The values at sites in one run of a model: a value, never a handle on the model.
 
     Attributes:
         output: what the model returned.

@@ -22,8 +22,7 @@ from unittest import mock
 
 import pandas as pd
 
-from analyses import QUESTIONS, command, common, merged
-from analyses.summaries import SUMMARIES
+from analyses import QUESTIONS, SUMMARIES, command, common, merged
 from models import planted
 from models.packing import unpack
 from probe import Finding

@@ -13,8 +13,17 @@ import pytest
 import torch
 
 import probe
-from analyses import POPULATION_QUESTIONS, QUESTIONS, accuracy, common, measured, other_lengths, study, verify
-from analyses.summaries import SUMMARIES
+from analyses import (
+    POPULATION_QUESTIONS,
+    QUESTIONS,
+    SUMMARIES,
+    accuracy,
+    common,
+    measured,
+    other_lengths,
+    study,
+    verify,
+)
 from models import planted, zoo
 from models.checkpoints import load_config, weights_digest
 from models.counter import answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,7 @@ from pathlib import Path
 import pytest
 
 import probe
-from analyses import QUESTIONS, command, merged
-from analyses.summaries import SUMMARIES
+from analyses import POPULATION_QUESTIONS, QUESTIONS, SUMMARIES, command, merged
 from models import zoo
 from models.checkpoints import weights_digest
 from models.packing import unpack
@@ -118,7 +118,27 @@ def test_a_name_that_is_no_question_is_wrong_usage(capsys: pytest.CaptureFixture
     assert all(repr(name.replace("_", "-")) in error for name in QUESTIONS)
 
 
-@pytest.mark.parametrize("word", ["--help", "singel-units"])
+@pytest.mark.parametrize("name", [*POPULATION_QUESTIONS, *SUMMARIES, "trained_here"])
+def test_what_needs_all_questions_is_not_asked_alone(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says which command makes it, and lists no questions that were not meant."""
+    word = name.replace("_", "-")
+    assert command.run([word]) == command.USAGE
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: There is no question {word!r} to be asked ")
+    makes = "`python -m analyses --here FOLDER` makes it" if name == "trained_here" else f"and makes {word} with them"
+    assert makes in error
+    assert "`python -m analyses" in error
+    assert "Did you mean" not in error
+
+
+def test_help_lists_what_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every question, population question and summary by the name of its folder with dashes."""
+    assert command.run(["--help"]) == 0
+    words = re.findall(r"[\w-]+", capsys.readouterr().out)
+    assert {name.replace("_", "-") for name in (*QUESTIONS, *POPULATION_QUESTIONS, *SUMMARIES)} <= set(words)
+
+
+@pytest.mark.parametrize("word", ["--help", "singel-units", "running-count"])
 def test_help_and_wrong_names_need_no_torch(word: str) -> None:
     """They are answered at once."""
     code = f"import sys; from analyses.command import run; run([{word!r}]); sys.exit('torch' in sys.modules)"

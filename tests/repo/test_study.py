@@ -67,8 +67,10 @@ def test_groups_are_named_by_recipe_and_member() -> None:
     assert study.Group("hidden-1", "seed-0") in study.groups("hidden-1")
     assert study.groups("tf1") == [study.Group("tf1", "seed-0")]
     assert [network.name for network in study.Group("planted", "decoy").networks()] == ["planted/decoy"]
-    with pytest.raises(probe.ProbeError, match="Did you mean 'counter'"):
+    with pytest.raises(probe.ProbeError, match=r"'planted', 'tf1', 'all'\. Did you mean 'counter'"):
         study.groups("conter")
+    with pytest.raises(probe.ProbeError, match="There is no recipe 'foo'"):
+        study.groups("foo", [0])
 
 
 def test_measured_networks_are_judged_as_if_they_were_measured_now(
@@ -81,7 +83,9 @@ def test_measured_networks_are_judged_as_if_they_were_measured_now(
     names = ["accuracy", "other_lengths"]
     answer = [*place, "--out", str(tmp_path / "out")]
     assert command.run([*names, *answer]) == command.FAILED
-    assert "`make study` does" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: The folder {str(tmp_path / 'measured')!r} does not exist. Give one that holds ")
+    assert "`python -m analyses --recipe all` with this --measured" in error
     assert command.run([*names, "--recipe", "counter", "--seeds", "0:2", *place]) == 0
     assert command.run([*names, "--recipe", "planted", *place]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'measured'}: 2 of 2 groups of counter measured")

@@ -172,6 +172,13 @@ def test_no_colour_reaches_the_terminal() -> None:
     assert b"show" in done.stdout
 
 
+def test_help_begins_with_what_the_commands_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its first sentence has the word of each command that makes or checks something."""
+    assert main.run(["--help"]) == 0
+    told = " ".join(capsys.readouterr().out.partition("Commands:")[0].split()).lower()
+    assert all(word in told for word in ("inspect", "record", "convert", "report", "study", "show", "verify"))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 def test_a_reader_that_leaves_is_no_error(saved: Path) -> None:
     """`rnn-probe show FILE | head -0` ends quietly."""

@@ -39,7 +39,7 @@ class Packs(nn.LSTM):
 
 
 class Clips(nn.LSTM):
-    """Keeps its last cell state within 10, which no natural run needs."""
+    """Keeps its last cell state within 10, which no clean run needs."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Run, and clip."""

@@ -246,7 +246,7 @@ def test_little_memory_takes_turns(x: Tensor) -> None:
         model.times_called = 0
         assert torch.allclose(probe.sweep(model, x, edits=some(), memory=memory), whole, rtol=0, atol=1e-12)
         counts.append(model.times_called)
-    # The natural run and two comparisons come with each.
+    # The clean run and two comparisons come with each.
     assert counts[:2] == [4, 8]
     assert counts[0] < counts[2] < counts[1]
 
@@ -275,7 +275,7 @@ def test_many_rows_of_few_units_agree_with_the_kernel(monkeypatch: pytest.Monkey
 
 
 def test_a_model_may_overwrite_what_a_layer_read_or_returned(x: Tensor) -> None:
-    """The natural run is a copy: a model that works in place gets the same outputs, and the input stays."""
+    """The clean run is a copy: a model that works in place gets the same outputs, and the input stays."""
 
     def overwriting(self: Any, x: Tensor) -> Tensor:
         x.add_(1)
