@@ -9,11 +9,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import probe
 from models import zoo
-from models.checkpoints import load_config
 from models.counter import Counter, answer
 from models.data import Strings
-from models.import_tf1 import main
 from models.learning import Adam, take_step
 from models.packing import unpack
 from models.recipes import RECIPES
@@ -256,14 +255,16 @@ def test_initialisation_is_the_seeds_distribution() -> None:
         assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["lstm.bias_hh_l0"]
 
 
-def test_the_committed_network_is_the_converted_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Converting TensorFlow's files again gives the zoo's network, which gives TensorFlow's answers."""
-    assert main([str(DATA), str(tmp_path / "again")]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'again'}\n"
-    again, stored = tmp_path / "again", unpack("tf1", 0, tmp_path / "zoo")
-    assert load_config(again) == load_config(stored)
-    assert [path.name for path in again.iterdir()] == [path.name for path in stored.iterdir()]
-    network = zoo.checkpoint(tmp_path / "zoo")
+def test_the_committed_network_is_tensorflows(tmp_path: Path) -> None:
+    """`probe.load` makes the zoo's network of TensorFlow's file, with the same answers; its split is TensorFlow's."""
+    stored = unpack("tf1", 0, tmp_path / "zoo")
+    network = zoo.checkpoint(stored)
+    checkpoint = probe.load(DATA / "weights.npz", forget_bias=1.0)
+    lstm = checkpoint.recurrent["rnn.basic_lstm_cell"]
+    for name, value in network.model.lstm.state_dict().items():
+        assert torch.equal(value, lstm.state_dict()[name]), name
+    assert torch.equal(network.model.head.weight.detach().T, checkpoint.tensors["softmax_w"])
+    assert torch.equal(network.model.head.bias.detach(), checkpoint.tensors["softmax_b"])
     reference = np.load(DATA / "ref.npz")
     with torch.no_grad():
         found = torch.softmax(network.model(torch.from_numpy(reference["x"])), 1)
@@ -272,16 +273,3 @@ def test_the_committed_network_is_the_converted_one(tmp_path: Path, capsys: pyte
     trained_on = format_bits(bit_strings(10)[network.config["split"]["train"]])
     assert trained_on == [names[row] for row in reference["train_idx"]]
     assert sorted(wrong["string"] for wrong in network.config["misread"]) == ["0000000000", "1111111111"]
-
-
-def test_a_folder_without_tensorflows_files_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A missing file and a missing array are named, in one line."""
-    assert main([str(tmp_path), str(tmp_path / "out")]) == 1
-    assert "weights.npz" in capsys.readouterr().err
-    for name in ("weights.npz", "ref.npz"):
-        np.savez(tmp_path / name, other=np.zeros(1))
-    assert main([str(tmp_path), str(tmp_path / "out")]) == 1
-    error = capsys.readouterr().err
-    assert "lacks an array: 'rnn.basic_lstm_cell.kernel'" in error
-    assert error.count("\n") == 1
-    assert not (tmp_path / "out").exists()
