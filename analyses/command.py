@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import cyclopts
 
 from models.train import MOST, Whole, parse_seeds
-from probe.errors import unknown
+from probe.errors import ProbeError, unknown
 
 from . import POPULATION_QUESTIONS, QUESTIONS, SUMMARIES
 
@@ -83,10 +83,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
         if recipe is not None:
             chosen = parse_seeds(seeds or "") or None
-            return _said(lambda: answering.measure(questions, recipe, chosen, measured, jobs=jobs, cluster=cluster))
-        return _said(
-            lambda: answering.answer(questions, out or OUT, jobs, measured=measured, checkpoint=checkpoint, here=here)
-        )
+            lines = answering.measure(questions, recipe, chosen, measured, jobs=jobs, cluster=cluster)
+        else:
+            lines = answering.answer(questions, out or OUT, jobs, measured=measured, checkpoint=checkpoint, here=here)
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        return 0
 
     return _ran(app, arguments)
 
@@ -100,19 +101,9 @@ def _ran(app: cyclopts.App, arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("error: Interrupted. What was written so far is whole, and the same command goes on.\n")
         return INTERRUPTED
-
-
-def _said(work: Callable[[], list[str]]) -> int:
-    """Do the work, print the lines that it returns, or what went wrong, and return the exit code."""
-    from probe import ProbeError
-
-    try:
-        lines = work()
     except ProbeError as error:
         sys.stderr.write(f"error: {error}\n")
         return FAILED
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 0
 
 
 def _fault_of_names(names: Sequence[str]) -> str | None:
