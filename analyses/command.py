@@ -51,7 +51,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         measured: Path | None = None,
         jobs: Whole = 1,
         cluster: str | None = None,
-    ) -> int:
+    ) -> int | None:
         """Answer questions about the counter and write a folder for each (table, claims, figures).
 
         Of two questions or more findings.json holds all claims together; a question alone writes none. Without
@@ -87,7 +87,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         else:
             lines = answering.answer(questions, out or OUT, jobs, measured=measured, checkpoint=checkpoint, here=here)
         sys.stdout.write("".join(f"{line}\n" for line in lines))
-        return 0
 
     return _ran(app, arguments)
 

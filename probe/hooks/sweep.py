@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -122,8 +122,7 @@ def _clean_run(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Clea
 
     refuse_own_forward(layers)
     with _Reading(model, layers, runs):
-        arguments, keywords = batch.repeated(1)
-        output = model(*arguments, **keywords)
+        output = _repeated(model, batch, 1)
     taken = 0
 
     def add(tensor: Tensor) -> Tensor:
@@ -137,10 +136,7 @@ def _clean_run(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Clea
         # The input, the hidden states twice (before and after they are put together), and a step's working space.
         taken += (trace.x.numel() + 3 * trace.h.numel()) * trace.h.element_size()
 
-    def doubled() -> Any:
-        return _repeated(model, batch, 2)
-
-    return _CleanRun(output, runs, batch.size, taken, cache(doubled))
+    return _CleanRun(output, runs, batch.size, taken, cache(partial(_repeated, model, batch, 2)))
 
 
 class _Reading(Session):

@@ -18,8 +18,7 @@ from ..recurrent.runs import Run, reconstruct
 
 def check_tolerance(tolerance: Any) -> None:
     """Raise ProbeError where the largest difference allowed is no number from 0."""
-    a_number = isinstance(tolerance, (int, float)) and not isinstance(tolerance, bool)
-    if tolerance is not None and not (a_number and tolerance >= 0):
+    if tolerance is not None and not (isinstance(tolerance, (int, float)) and tolerance >= 0):
         raise ProbeError(f"tolerance={tolerance!r} must be a number such as 1e-5, or None.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +139,7 @@ class Recording:
         return part.signals[as_signal(signal, part.signals)]
 
     @property
-    def initial(self) -> Mapping[Any, Tensor]:
+    def initial(self) -> _Initial:
         """The states before the first step, (batch, unit): `[signal]` of the only layer, or `[layer, signal]`."""
         return _Initial(self)
 
@@ -250,19 +250,27 @@ class Recording:
         save(self, path)
 
 
-class _Initial(dict[Any, Tensor]):
+class _Initial(Mapping[Any, Tensor]):
     """Initial states by signal, or by layer and signal; an unknown name is told which there are."""
 
     def __init__(self, recording: Recording) -> None:
-        super().__init__(recording._part(None).initial if len(recording.layers) == 1 else {})
         self._recording = recording
 
-    def __missing__(self, key: Any) -> Tensor:
+    def __getitem__(self, key: Any) -> Tensor:
         layer, signal = (key[0], str(key[1])) if isinstance(key, tuple) and len(key) == 2 else (None, str(key))
         states = self._recording._part(layer).initial
         if signal not in states:
             raise ProbeError(unknown("initial state", signal, states))
         return states[as_signal(signal)]
+
+    def __iter__(self) -> Iterator[Signal]:
+        return iter(self._recording._part(None).initial)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, key: object) -> bool:
+        return key in list(self)
 
 
 def as_array(value: Tensor) -> np.ndarray:

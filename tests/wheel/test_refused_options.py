@@ -89,6 +89,8 @@ def test_initial_states_of_several_layers_are_told_apart() -> None:
     assert torch.equal(recording.initial["[1]", "cell_state"], torch.zeros(4, 3))
     with pytest.raises(ProbeError, match=r"2 layers \('\[0\]', '\[1\]'\); name one"):
         recording.initial["cell_state"]
+    with pytest.raises(ProbeError, match="name one"):
+        _ = "cell_state" in recording.initial
     with pytest.raises(ProbeError, match="There is no initial state 'forget_gate'"):
         recording.initial["[1]", "forget_gate"]
 
