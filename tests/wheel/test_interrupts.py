@@ -95,11 +95,11 @@ WORK: dict[str, tuple[Callable[[Any, Tensor], Any], int]] = {
 
 @pytest.mark.usefixtures("_uncovered")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt that Python dropped
-@pytest.mark.parametrize("every", [31, pytest.param(5, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("every", [31, pytest.param(7, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("name", WORK)
 def test_an_interrupt_at_any_moment_leaves_a_plain_model(name: str, every: int, model: Reader, x: Tensor) -> None:
     """Wherever it comes, no edit acts afterwards, on the model or a copy, and no hook is left for long."""
-    work, stride = WORK[name]
+    work, stride = WORK[name]  # neither may be a multiple of 5, or no context would take what is left
     stride *= every
     plain, wanted, at = model(x), edited(model, x), 1
     while interrupted(lambda: work(model, x), at):
