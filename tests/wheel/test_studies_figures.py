@@ -73,7 +73,7 @@ def test_a_concept_of_many_values_is_drawn(count: int) -> None:
         assert len(figure.svg.encode()) <= MAX_BYTES
         assert "<image" not in figure.svg or count > 6
     drawn_values = found.figures[1].data["value"].nunique()
-    assert (f"The {drawn_values} values stand in the order" in found.figures[1].caption) is (drawn_values > 6)
+    assert (f"The {drawn_values} values are in the order" in found.figures[1].caption) is (drawn_values > 6)
 
 
 @pytest.mark.parametrize("steps", [200, pytest.param(600, marks=pytest.mark.exhaustive)])
