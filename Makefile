@@ -38,14 +38,14 @@ train: $(VENV)/.installed  ## train seed 0 of the counter into build/models/coun
 	$(PY) -m models.train --recipe counter --seed 0 --out $(BUILD)/models/counter/seed-0 --overwrite
 
 analyses: $(VENV)/.installed  ## answer every question from the measurements, and place the network of `make train`
-	$(PY) -m analyses --here $(BUILD)/models/counter/seed-0 --out $(BUILD)/findings/counter --jobs $(JOBS)
+	$(PY) -m analyses counter --here $(BUILD)/models/counter/seed-0 --out $(BUILD)/findings/counter --jobs $(JOBS)
 
 report: train analyses  ## train and measure seed 0, answer, and build the page: build/reports/counter/index.html
 	$(PY) -m reports.build_counter --findings $(BUILD)/findings/counter --out $(BUILD)/reports/counter
 	$(PY) -m reports.build_index --reports $(BUILD)/reports
 
 pages: $(VENV)/.installed  ## rebuild the committed pages from the committed measurements
-	$(PY) -m analyses --out $(BUILD)/pages/counter --jobs $(JOBS)
+	$(PY) -m analyses counter --out $(BUILD)/pages/counter --jobs $(JOBS)
 	$(PY) -m reports.build_counter --findings $(BUILD)/pages/counter --out reports/counter
 	cp $(BUILD)/pages/counter/findings.json reports/counter/findings.json
 	$(PY) -m reports.build_index --reports reports
@@ -53,13 +53,13 @@ pages: $(VENV)/.installed  ## rebuild the committed pages from the committed mea
 study: $(VENV)/.installed  ## train and measure every network of the study; what is there and right is kept (hours)
 	$(PY) -m models.train --population all --missing --out $(BUILD)/zoo --jobs $(JOBS) --resume
 	test ! -d $(BUILD)/zoo || $(PY) -m models.packing pack $(BUILD)/zoo
-	$(PY) -m analyses --recipe all --jobs $(JOBS)
+	$(PY) -m analyses counter --recipe all --jobs $(JOBS)
 
 panel: $(VENV)/.installed  ## measure a fixed panel of networks and a hundredth of the others again, and compare
-	$(PY) -m analyses.verify --jobs $(JOBS)
+	$(PY) -m analyses.counter.verify --jobs $(JOBS)
 
 verify: $(VENV)/.installed exhaustive mutants  ## all that takes long: every measurement again, the long tests, every mutation
-	$(PY) -m analyses.verify --everything --jobs $(JOBS)
+	$(PY) -m analyses.counter.verify --everything --jobs $(JOBS)
 
 browser: $(BROWSER)/node_modules/.installed  ## install what the tests in a real browser need (Node.js)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from statistics import median
 
-from analyses import QUESTIONS, common, study
+from analyses.counter import QUESTIONS, common, study
 from probe.evidence.measurements import Network
 
 SEARCH = "alignment"
@@ -25,7 +25,7 @@ REPEATS = 3
 
 def seconds(question: str, networks: Sequence[Network]) -> float:
     """Return the CPU seconds that a question takes, the median of some runs."""
-    measure = import_module(f"analyses.{question}").measure
+    measure = import_module(f"analyses.counter.{question}").measure
     taken = []
     for _ in range(REPEATS):
         start = time.thread_time()

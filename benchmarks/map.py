@@ -31,7 +31,7 @@ SOUGHT = {
     "interchange interventions": "probe/methods/causal/interchange.py",
     "distributed alignment search (DAS)": "probe/methods/causal/alignment.py",
     "fixed points": "probe/methods/fixed_points.py",
-    "untrained controls (random weights)": "probe/studies/sampling/random_weights.py",
+    "controls with random weights": "probe/subjects/random_weights.py",
     "the interval over networks": "probe/evidence/intervals.py",
     "what a rule is, and how it is judged": "probe/evidence/claims.py",
     "the rules of a claim about the counter": "`RULES` in the question's module of analyses/",

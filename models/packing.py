@@ -13,12 +13,12 @@ import torch
 
 from probe.errors import ProbeError
 from probe.storage.files import write_atomically
+from probe.studies.workers import locked
 
 from . import zoo
 from .checkpoints import CONFIG, save, weights_digest
 from .data import described_strings
 from .describe import floor, misread_strings
-from .parallel import locked
 from .recipes import Recipe
 from .recipes import recipe as find_recipe
 from .state import STATE

@@ -159,8 +159,8 @@ def _train_all(
 ) -> int:
     """Train every network that is asked for and return the exit code."""
     from probe.errors import ProbeError
+    from probe.studies.workers import parallel
 
-    from .parallel import parallel
     from .progress import Shown
     from .training import clear, train_job
 

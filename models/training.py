@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from probe.errors import ProbeError
 from probe.storage.files import write_atomically
+from probe.studies.workers import locked
 
 from . import checkpoints
 from .counter import Counter, blank_counter, freeze_second_bias
 from .data import Strings, generator, split, training_strings, whole_strings
 from .describe import describe
 from .learning import Adam, misread, string_loss, take_step
-from .parallel import locked
 from .recipes import Recipe
 from .state import STATE, Measurement, Run, refuse_other, restore_state, save_state
 from .tf1 import from_basic_lstm_cell

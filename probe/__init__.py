@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from .errors import ProbeError
     from .evidence.claims import Claim, Control, Range, Rule, judge
     from .evidence.findings import DataFigure, Finding
+    from .evidence.measurements import Network, measurement
     from .hooks.intervene import intervene
     from .hooks.record import record, watch
     from .hooks.sweep import sweep
     from .loading.checkpoint import Checkpoint
     from .loading.load import load
+    from .questions.question import Question
     from .recording.reading import load_recording
     from .recording.recording import Recording
     from .recurrent.custom import CustomGRU, CustomLSTM, CustomRNN
@@ -33,6 +35,8 @@ _HOMES = {
     "edits.constructors": ("ablate", "clamp", "edit", "patch", "steer"),
     "errors": ("ProbeError",),
     "evidence.findings": ("DataFigure", "Finding"),
+    "evidence.measurements": ("Network", "measurement"),
+    "questions.question": ("Question",),
     "recurrent.inspection": ("inspect",),
     "hooks.intervene": ("intervene",),
     "loading.checkpoint": ("Checkpoint",),
@@ -57,7 +61,9 @@ __all__ = [
     "DataFigure",
     "Edit",
     "Finding",
+    "Network",
     "ProbeError",
+    "Question",
     "Range",
     "Readout",
     "Recording",
@@ -73,6 +79,7 @@ __all__ = [
     "judge",
     "load",
     "load_recording",
+    "measurement",
     "patch",
     "record",
     "steer",

@@ -10,7 +10,8 @@ import cyclopts
 
 from probe import Finding, ProbeError
 from probe.explorer import Explorer
-from probe.report import Block, Code, Details, Figure, Link, Page, Points, Section, Strong, Table, Text
+from probe.report import Block, Code, Details, Link, Page, Points, Section, Text
+from probe.studies.pages.sections import SHOWN_ROWS, anchor, in_short, section
 
 from . import explored, story
 
@@ -59,8 +60,6 @@ HERE: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 #: How many rows of the table behind a figure are shown, where it is the result itself.
 WHOLE = {"planted_networks": 40, "running_count": 60, "training_signal": 40, "trained_here": 40, "robustness": 40}
-#: Of any other, where the file behind it has all.
-SHOWN_ROWS = 8
 QUESTIONS = tuple(question for _, questions in PAGES.values() for question in questions)
 
 
@@ -88,7 +87,9 @@ def build(findings: Path) -> dict[str, Page]:
 def _sections(
     name: str, questions: Sequence[str], read: dict[str, Finding], explorer: Explorer, sentences: Sequence[str]
 ) -> list[Section]:
-    answers = [_section(read[question]) for question in questions]
+    answers = [
+        section(read[one], shown_rows=WHOLE.get(one, SHOWN_ROWS), brief=story.claims_brief) for one in questions
+    ]
     if name != "index.html":
         return answers
     every = [claim for finding in read.values() for claim in finding.claims]
@@ -125,33 +126,21 @@ def _more(name: str, read: dict[str, Finding]) -> list[Block]:
     for other, (title, questions) in (PAGES | HERE).items():
         if other != name and all(question in read for question in questions):
             blocks.append(Text([[Link(title, other)]]))
-            blocks.append(Points([story.in_short(read[one], f"{other}#{_key(one)}") for one in questions]))
+            blocks.append(Points([in_short(read[one], f"{other}#{anchor(one)}") for one in questions]))
     return blocks
 
 
-def _section(finding: Finding) -> Section:
-    notes = {name: note for name, note in finding.notes.items() if name not in (story.SETUP, story.VERDICT)}
-    heading, answer = story.answer_of(finding)
-    last = [notes.pop(name) for name in story.LAST_NOTES if name in notes]
-    others = [note for name, note in notes.items() if name not in story.FIRST_NOTES]
-    blocks: list[Block] = [Text([[Strong(finding.title)], *[answer] * bool(answer), *others])]
-    for figure in finding.figures:
-        behind = Table.from_frame(
-            figure.data,
-            f"The numbers behind it ({figure.name}).",
-            name=figure.name,
-            max_rows=WHOLE.get(finding.question, SHOWN_ROWS),
-        )
-        blocks.append(Figure(figure.svg, figure.alt, figure.caption, figure.title, behind))
-    if finding.claims:
-        blocks.append(story.claims_brief(finding.claims))
-    if last:
-        blocks.append(Text(last))
-    return Section(heading, blocks, key=_key(finding.question))
+def write(findings: Path, out: Path) -> list[Path]:
+    """Write the counter's pages, and return their paths.
 
+    Args:
+        findings: folder with a finding for each question, as `python -m analyses counter` writes it.
+        out: folder that gets the pages.
 
-def _key(question: str) -> str:
-    return question.replace("_", "-")
+    Raises:
+        ProbeError: as of `build`, or a page cannot be written.
+    """
+    return [page.write(out / name) for name, page in build(findings).items()]
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -163,11 +152,11 @@ def run(arguments: list[str] | None = None) -> int:
         """Build the counter's pages.
 
         Args:
-            findings: folder with a finding for each question, as `python -m analyses` writes it.
+            findings: folder with a finding for each question, as `python -m analyses counter` writes it.
             out: folder that gets index.html and the pages beside it.
         """
         try:
-            paths = [page.write(out / name) for name, page in build(findings).items()]
+            paths = write(findings, out)
         except ProbeError as error:
             sys.stderr.write(f"error: {error}\n")
             return 1

@@ -40,14 +40,16 @@ class Read(nn.Module):
 
 
 def read(folder: Path) -> tuple[Explorer, list[str]]:
-    """Return the explorer of a folder that `python -m analyses` wrote, and what is said of it.
+    """Return the explorer of a folder that `python -m analyses counter` wrote, and what is said of it.
 
     Raises:
         ProbeError: the folder or a file of it is missing.
     """
     path = folder / "explorer.json"
     if not path.is_file():
-        raise ProbeError(f"The explorer's networks are missing at {str(path)!r}; run `python -m analyses` again.")
+        raise ProbeError(
+            f"The explorer's networks are missing at {str(path)!r}; run `python -m analyses counter` again."
+        )
     described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     networks = [
         ExplorerNetwork(

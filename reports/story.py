@@ -6,24 +6,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from probe import Claim, Finding, ProbeError
-from probe.errors import several
-from probe.evidence.measurements import role_name
 from probe.report import CodeSpan, Link, Sentence, Strong, Table, Verdict
+from probe.studies.pages.sections import ANSWER, controls_in_words, tally
 
-#: The notes of a finding that a section tells before its figures, and after its claims.
-FIRST_NOTES = ("answer",)
-#: A note that the first section tells for all of them.
-SETUP = "setup"
-#: A note that the page's first sentences take up.
-VERDICT = "verdict"
-LAST_NOTES = ("otherwise",)
+SETUP, VERDICT = "setup", "verdict"
 #: A note that says how the predictions of an experiment came out.
 PREDICTED = "predictions"
-CONTROLS = ("untrained", "readout")
+CONTROLS = ("own initialisation", "fitted head")
 #: From so many networks of a recipe on, the provenance has one line for all of them.
 MANY = 4
-#: In the order in which a page counts them.
-VERDICTS = ("established", "refuted", "not specific", "undecided")
 #: What stands above the explorer.
 EXPLORE = (
     "These are the networks themselves: this page runs them, and nothing was recorded. The counters were trained on "
@@ -81,9 +72,7 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
     counts, drifting, running = claims["0"], claims["17a"], findings["running_count"].notes
     learns = {"established": "learns to count", "refuted": "does not learn to count"}
     counting = {"established": "it counts ones", "refuted": "it does not count ones"}
-    nine, eleven = (
-        _too(_median(findings["other_lengths"], "mean_excess", "trained", units)) for units in ("9", "11")
-    )
+    nine, eleven = (_too(_median(findings["other_lengths"], "mean_excess", "trained", at)) for at in (9, 11))
     return [
         f"An LSTM trained on strings of ten bits {learns.get(counts.verdict, 'may learn to count')} their ones: "
         f"{counts.holds_in} of {counts.n} networks misread at most {counts.rule.established_if.high:.0%} of new "
@@ -91,13 +80,13 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
         f"{nine}, on eleven {eleven} (medians). Does some cell keep a running count? ",
         Strong(f"{running[VERDICT]}."),
         f" {running.get('before', '')} {_beside(findings)}",
-        *_tally(list(claims.values()), findings["verdicts"]),
+        *_tallied(list(claims.values()), findings["verdicts"]),
     ]
 
 
 def _beside(findings: Mapping[str, Finding]) -> str:
     """Return what an untrained network with a fitted head does as well as the networks."""
-    fitted, trained = (_median(findings["accuracy"], "test_error", subject) for subject in ("readout", "trained"))
+    fitted, trained = (_median(findings["accuracy"], "test_error", role) for role in ("fitted head", "trained"))
     also = " just as well" if fitted <= trained else ""
     return (
         f"A probe reads the count from the states, but it reads it from an untrained network{also}: with a fitted "
@@ -110,10 +99,10 @@ def _too(excess: float) -> str:
     return f"{abs(excess):.2f} too {'low' if excess < 0 else 'high'}"
 
 
-def _median(finding: Finding, metric: str, subject: str, units: str | None = None) -> float:
+def _median(finding: Finding, metric: str, role: str, at: int | None = None) -> float:
     rows = finding.measurements
-    chosen = rows[(rows["metric"] == metric) & (rows["subject"] == subject)]
-    chosen = chosen if units is None else chosen[chosen["units"].astype(str) == units]
+    chosen = rows[(rows["metric"] == metric) & (rows["role"] == role)]
+    chosen = chosen if at is None else chosen[chosen["at"] == at]
     return float(chosen["value"].median())
 
 
@@ -135,30 +124,16 @@ def _of_controls(claims: Sequence[Claim], verdicts: Finding) -> int:
 def controls_as_well(claim: Claim, verdicts: Finding) -> list[str]:
     """Return the controls that the claim's rule does not name, and whose population satisfies the rule too."""
     (figure,) = verdicts.figures
-    data, named = figure.data, {control.subject for control in claim.rule.controls}
-    if "untrained" in named:
-        named.add("readout")  # it has the same states
+    data, named = figure.data, {control.role for control in claim.rule.controls}
+    if "own initialisation" in named:
+        named.add("fitted head")  # it has the same states
     holds = data[(data["claim"] == claim.rule.key) & (data["alone"] == "established")]["networks"]
     return [control for control in CONTROLS if control in set(holds) - named]
 
 
-def _tally(claims: Sequence[Claim], verdicts: Finding | None = None) -> list[str | Verdict]:
-    """Return how many claims have which verdict, as pieces of a sentence; nothing where there is none.
-
-    With what the same rules say of the controls it tells of how many of those established that is true of a control.
-    """
-    decided = [claim.verdict for claim in claims if not claim.rule.check]
-    if not decided:
-        return []
-    pieces: list[str | Verdict] = [f"{several(len(decided), 'claim')} with a rule:"]
-    for verdict in VERDICTS:
-        pieces += [f" {decided.count(verdict)} ", Verdict(verdict)]
-        if verdict == "established" and verdicts is not None:
-            pieces.append(f" ({_of_controls(claims, verdicts)} of them hold of a control too)")
-        if verdict == "not specific":
-            pieces.append(" (true of the trained networks, and as true of networks that have not learned it)")
-        pieces.append("." if verdict == VERDICTS[-1] else ",")
-    return pieces
+def _tallied(claims: Sequence[Claim], verdicts: Finding) -> list[str | Verdict]:
+    """Return the tally, with how many of the established claims are true of a control."""
+    return tally(claims, f"{_of_controls(claims, verdicts)} of them hold of a control too")
 
 
 def lead_of(findings: Sequence[Finding]) -> Sentence:
@@ -173,25 +148,13 @@ def lead_of(findings: Sequence[Finding]) -> Sentence:
     ]
 
 
-def in_short(finding: Finding, target: str) -> Sentence:
-    """Return a question's title as a link, the verdicts of its claims and the finding."""
-    verdicts = [piece for claim in finding.claims for piece in (f" {claim.rule.key} ", Verdict(claim.verdict))]
-    return [Link(finding.title, target), *verdicts, f" {answer_of(finding)[0]}."]
-
-
-def answer_of(finding: Finding) -> tuple[str, str]:
-    """Return the finding, the first sentence of the answer without its full stop, and the other sentences."""
-    first, _, others = finding.notes[FIRST_NOTES[0]].partition(". ")
-    return first.removesuffix("."), others
-
-
 def _outcome(findings: Sequence[Finding]) -> list[str | Verdict]:
     """Return how claims and predictions came out, or, where there are none, the answers of what was asked."""
-    tally = _tally([claim for finding in findings for claim in finding.claims])
+    counted = tally([claim for finding in findings for claim in finding.claims])
     sentences = [finding.notes[PREDICTED] for finding in findings if PREDICTED in finding.notes]
-    if not tally and not sentences:
-        sentences = [finding.notes[FIRST_NOTES[0]] for finding in findings[-1:]]
-    return [*tally, *[" "] * bool(tally), *(f"{sentence} " for sentence in sentences)]
+    if not counted and not sentences:
+        sentences = [finding.notes[ANSWER] for finding in findings[-1:]]
+    return [*counted, *[" "] * bool(counted), *(f"{sentence} " for sentence in sentences)]
 
 
 def _planted(claim: Claim) -> str:
@@ -203,17 +166,8 @@ def _planted(claim: Claim) -> str:
     return shown[0] if len(set(shown)) == 1 else f"{shown[0]} ({shown[1]})"
 
 
-def _controls(claim: Claim) -> str:
-    """Return each control's median; where a rule names none, that of the own initialisations."""
-    medians = {gap.subject: gap.control for gap in claim.differences}
-    medians = medians or ({} if claim.untrained is None else {"untrained": claim.untrained})
-    return "; ".join(f"{role_name(subject)} {value:.3g}" for subject, value in medians.items())
-
-
 def _differences(claim: Claim) -> str:
-    return "; ".join(
-        f"{role_name(gap.subject)} {gap.value:+.3g} (must exceed {gap.margin:g})" for gap in claim.differences
-    )
+    return "; ".join(f"{gap.role} {gap.value:+.3g} (must exceed {gap.margin:g})" for gap in claim.differences)
 
 
 def claims_brief(claims: Sequence[Claim]) -> Table:
@@ -225,7 +179,7 @@ def claims_brief(claims: Sequence[Claim]) -> Table:
             claim.value,
             f"{claim.holds_in} of {claim.n}",
             claim.interval,
-            _controls(claim),
+            controls_in_words(claim),
             _planted(claim),
         ]
         for claim in claims
@@ -242,7 +196,7 @@ def claims_brief(claims: Sequence[Claim]) -> Table:
 
 
 #: Whose values stand in a claim's row beside those of the trained networks.
-BESIDE = ("untrained", "readout", "template")
+BESIDE = ("own initialisation", "fitted head", "template")
 
 
 def claims_table(
@@ -280,14 +234,14 @@ def claims_table(
                 f"{claim.holds_in} of {claim.n}",
                 claim.interval,
                 claim.null,
-                *(medians.get((rule.key, subject)) for subject in BESIDE),
+                *(medians.get((rule.key, role)) for role in BESIDE),
                 _planted(claim),
                 _differences(claim),
                 "; ".join(_reasons(claim, verdicts, first_used)),
             ]
         )
     columns = ["claim", "statement", "verdict", "median", "rule", "holds in", "95 % interval", "null"]
-    columns += [*map(role_name, BESIDE), "planted counter", "paired difference", "why"]
+    columns += [*BESIDE, "planted counter", "paired difference", "why"]
     return Table(columns, rows, caption, verdict="verdict", name=name, digits=3)
 
 
@@ -295,7 +249,7 @@ def _reasons(claim: Claim, verdicts: Finding, first_used: Mapping[str, str]) -> 
     """Return why a claim has its verdict, and what a reader should know besides."""
     reasons = [claim.reason]
     if claim.verdict == "established" and (controls := controls_as_well(claim, verdicts)):
-        reasons.append(f"the {' and the '.join(map(role_name, controls))} satisfies it too")
+        reasons.append(f"the {' and the '.join(controls)} satisfies it too")
     return reasons + [CHANGED] * (first_used.get(claim.rule.key) != claim.rule.digest)
 
 
@@ -319,13 +273,13 @@ def definitions_table(claims: Sequence[Claim], first_used: Mapping[str, str]) ->
 def networks_table(accuracy: Finding) -> Table:
     """Return every network with its errors, the floor, and the strings that it misreads, none left out."""
     rows = accuracy.measurements
-    trained = rows[rows["subject"] == "trained"]
+    trained = rows[rows["role"] == "trained"]
     table = []
     for network, own in trained.groupby("network", sort=False):
         values = own.drop_duplicates("metric").set_index("metric")["value"]
         misread = own[own["metric"] == "misread"]
         words = ", ".join(
-            f"{string} as {answer:.0f}" for string, answer in zip(misread["units"], misread["value"], strict=True)
+            f"{string} as {answer:.0f}" for string, answer in zip(misread["kind"], misread["value"], strict=True)
         )
         table.append(
             [

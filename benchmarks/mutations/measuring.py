@@ -18,7 +18,7 @@ JUDGING: tuple[Mutation, ...] = (
         (
             "claims: the difference to a control unpaired",
             "_paired",
-            "[(value, others[seed]) for (_, seed), value in values.items() if seed in others]",
+            "[(value, others[pair]) for (_, pair), value in values.items() if pair in others]",
             "list(zip(values.values(), others.values()))",
         ),
         ("claims: the level not shared by the family", "judge", "1 - 0.05 / max(size, 1)", "0.95"),
@@ -109,8 +109,8 @@ CAUSES: tuple[Mutation, ...] = (
         "tests/wheel/test_causal_interchange.py",
         (
             "interchange: pairs counted that ask for no change",
-            "Interchange.scores",
-            "(right & goal.counted).sum()",
+            "Goal.hits",
+            "(right & self.counted).sum()",
             "right.sum()",
         ),
         ("interchange: no patch not subtracted", "Scores.score", "self.iia - self.unpatched", "self.iia"),
@@ -179,27 +179,27 @@ MACHINES: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.studies.sampling.sample",
+        "probe.methods.probing.prefixes",
         "tests/wheel/test_studies_parts.py::test_each_prefix_stands_once_and_padding_never",
         ("studies: padding is data", "first_of_prefix", "np.flatnonzero(lengths > step)", "np.arange(len(x))"),
     ),
     *of(
-        "probe.studies.sampling.fits",
+        "probe.methods.probing.fits",
         "tests/wheel/test_studies_rare.py::test_the_score_of_a_category_does_not_depend_on_how_rare_it_is",
-        ("studies: a rare category weighs less in the fit", "predict_categories", '"balanced"', "None"),
+        ("studies: a rare category weighs less in the fit", "Logistic._named", '"balanced"', "None"),
     ),
     *of(
-        "probe.studies.sampling.splices",
+        "probe.subjects.computed.splices",
         "tests/wheel/test_studies_splices.py::test_what_is_interchanged_is_what_the_module_answers_to_the_splice",
         ("studies: a splice one step off", "inputs", "to_come < left", "to_come <= left"),
     ),
     *of(
-        "probe.studies.sampling.splices",
+        "probe.subjects.computed.splices",
         "tests/wheel/test_studies_splices.py::test_the_scale_ends_at_the_networks_own_answers",
         ("studies: pairs that the network answers wrong count", "spliced_pairs", "_only(rest, right)", "rest"),
     ),
     *of(
-        "probe.studies.sampling.random_weights",
+        "probe.subjects.random_weights",
         "tests/wheel/test_studies_parts.py::test_shuffled_weights_keep_each_gates_numbers_and_fresh_ones_torchs_bounds",
         ("studies: the gates of shuffled weights are mixed", "_shuffle", "parameter.split(units)", "(parameter,)"),
     ),

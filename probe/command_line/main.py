@@ -230,24 +230,30 @@ def report(
     threads: int | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
+    jobs: int = 1,
 ) -> None:
-    """Ask everything about a network of your own, and write the page that says what came out.
+    """Study a network of your own, or many of one task, and write the page that says what came out.
 
     An interrupted run goes on where it stopped: each answer is kept as soon as it is known.
 
     Args:
-        study: a .toml file, as new-study writes one, or a .py file that defines study = probe.Study(...).
+        study: a .toml file, as new-study writes one; a .py file that defines study = probe.Study(...), or
+            report(folder, *, jobs), which writes the page into the folder and returns its path; or a folder whose
+            report.py does so. Python files, and those that a .toml file names, are run: give none that you do not
+            trust.
         out: the folder that gets index.html, and findings/ with the numbers.
-        seed: of everything that is drawn, instead of the study's own.
+        seed: of everything that is drawn, instead of the study's own; a report(folder, *, jobs) has none.
         threads: how many threads to use; one unless given, or as OMP_NUM_THREADS says: a step of a small network is
             too little to share.
-        overwrite: replace the report of another study in that folder.
+        overwrite: replace the report of another study, or of an earlier Python file, in that folder.
         quiet: show no progress on stderr.
+        jobs: of many networks, how many are measured at a time, each in a process on one thread; a
+            report(folder, *, jobs) is given it.
     """
     _use(threads)
     from .report_command import report as written
 
-    _emit(written(study, out, seed=seed, overwrite=overwrite, quiet=quiet))
+    _emit(written(study, out, seed=seed, overwrite=overwrite, quiet=quiet, jobs=jobs))
 
 
 @app.command

@@ -17,7 +17,7 @@ from ..loading.load import survey
 from ..loading.named_network import named_network
 from ..recurrent.inspection import inspect
 from ..storage.files import write_atomically
-from ..studies.definition.readouts import KERNELS
+from ..subjects.readouts import KERNELS
 
 #: How a weight's name ends, and its bias's beside it.
 _BIASES = (("weight", "bias"), ("kernel", "bias"), ("w", "b"), ("W", "b"))
@@ -99,6 +99,7 @@ def text(path: Path, out: Path, given: Mapping[str, Any]) -> str:
         *_head(found, units),
         '# combine = "added"        # the right answer after a patch, if the concept is an array; or "replaced"',
         "# interchange_step = -4    # after which step states are patched, -1 the last; else in the middle",
+        '# steps = "every"          # after which steps it answers: "last" unless given, "every", or such as [1, -1]',
         "",
         "# [programs]               # what it might compute instead: one sequence (a tuple of steps) -> an answer",
         '# rival = "study.py:rival"',

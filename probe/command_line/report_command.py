@@ -7,26 +7,40 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..errors import ProbeError
 from ..studies.run import PAGE, Progress
-from ..studies.study_file import read_study
+from ..studies.study_file import read_study, study_of
+from ..subjects.functions import load_file
+from . import own_report
 
 
-def report(study: Path, out: Path, *, seed: int | None = None, overwrite: bool = False, quiet: bool = False) -> str:
-    """Run the study in a file, and return the page's path with its size.
+def report(
+    study: Path, out: Path, *, seed: int | None = None, overwrite: bool = False, quiet: bool = False, jobs: int = 1
+) -> str:
+    """Run the study in a file, or the report that it defines, and return the page's path with its size.
 
     Args:
-        study: the file.
+        study: the file, or a folder with a `report.py`; Python code is run.
         out: the folder that the report goes to.
-        seed: instead of the study's own.
+        seed: instead of the study's own; a report of one's own has none.
         overwrite: replace another study's report.
         quiet: show no progress.
+        jobs: how many networks are measured at a time.
 
     Raises:
         probe.ProbeError: something that was given does not fit.
     """
-    given = read_study(study, seed)
+    source = own_report.python_file(study)
+    module = None if source is None else load_file(source)
+    own = None if source is None else own_report.function_of(module, source)
+    if source is not None and own is not None:
+        if seed is not None:
+            raise ProbeError(f"--seed is of a study, and {str(source)!r} defines a report. Leave it out.")
+        page = own_report.run(own, source, out, jobs=jobs, overwrite=overwrite)
+        return f"{page} {page.stat().st_size} bytes"
+    given = read_study(study, seed) if source is None else study_of(module, source, seed)
     with shown(quiet=quiet or sys.stderr is None or not sys.stderr.isatty()) as progress:
-        _ = given.run(out, overwrite=overwrite, progress=progress)
+        _ = given.run(out, overwrite=overwrite, progress=progress, jobs=jobs)
     page = out / PAGE
     return f"{page} {page.stat().st_size} bytes"
 

@@ -12,9 +12,9 @@ from ..errors import ProbeError, unknown
 if TYPE_CHECKING:
     from .claims import Rule
 
-_COLUMNS = ("metric", "subject", "network", "seed", "value")
-#: Networks by name and seed, each with its value.
-Values = Mapping[tuple[str, float], float]
+_COLUMNS = ("metric", "role", "network", "pair", "value")
+#: Networks by name and pair, each with its value.
+Values = Mapping[tuple[str, str], float]
 
 
 def check_range(low: Any, high: Any) -> None:
@@ -60,7 +60,7 @@ def check_judging(table: Any, rules: Any, family: Any, kind: type[Rule]) -> tupl
         raise ProbeError(f"family={family!r} must be how many rules are decided together, at least 1, or None.")
     if not isinstance(table, pd.DataFrame):
         raise ProbeError(f"The table must be a pandas.DataFrame of measurements; this is a {type(table).__name__}.")
-    needed = _COLUMNS + ("signal",) * any(rule.signal for rule in listed)
+    needed = _COLUMNS + ("signal", "kind") * any(rule.signal for rule in listed)
     missing = [column for column in needed if column not in table.columns]
     if missing:
         raise ProbeError(
@@ -69,7 +69,7 @@ def check_judging(table: Any, rules: Any, family: Any, kind: type[Rule]) -> tupl
     return listed
 
 
-def check_values(rule: Rule, subject: str, values: Values) -> None:
+def check_values(rule: Rule, role: str, values: Values) -> None:
     """Refuse values that no median or share can be taken of.
 
     Raises:
@@ -78,32 +78,32 @@ def check_values(rule: Rule, subject: str, values: Values) -> None:
     unusable = [network for (network, _), value in values.items() if math.isnan(value)]
     if unusable:
         raise ProbeError(
-            f"Rule {rule.key!r} needs numbers; {rule.metric!r} is NaN for {_listed(unusable)} of subject "
-            f"{subject!r}. Measure them again, or leave them out of the table."
+            f"Rule {rule.key!r} needs numbers; {rule.metric!r} is NaN for {_listed(unusable)} of role "
+            f"{role!r}. Measure them again, or leave them out of the table."
         )
-    if rule.statistic != "share" or subject == "null":
+    if rule.statistic != "share" or role == "null":
         return
     partial = [network for (network, _), value in values.items() if value not in (0, 1)]
     if partial:
         raise ProbeError(
             f"Rule {rule.key!r} asks for the share of networks, and {rule.metric!r} is neither 0 nor 1 for "
-            f"{_listed(partial)} of subject {subject!r}. Use statistic='median', or a metric of 0 and 1."
+            f"{_listed(partial)} of role {role!r}. Use statistic='median', or a metric of 0 and 1."
         )
 
 
-def check_pairing(rule: Rule, subject: str, values: Values) -> None:
-    """Refuse controls among which a seed's is not told.
+def check_pairing(rule: Rule, role: str, values: Values) -> None:
+    """Refuse controls of which two belong to the same network.
 
     Raises:
-        ProbeError: two of them share a seed.
+        ProbeError: two of them share a pair.
     """
-    by_seed: dict[float, str] = {}
-    for network, seed in values:
-        # A network without a seed stands alone and is paired with none.
-        if not math.isnan(seed) and by_seed.setdefault(seed, network) != network:
+    by_pair: dict[str, str] = {}
+    for network, pair in values:
+        # A network without a pair stands alone.
+        if pair and by_pair.setdefault(pair, network) != network:
             raise ProbeError(
-                f"Rule {rule.key!r} pairs networks by seed, and {by_seed[seed]!r} and {network!r} of subject "
-                f"{subject!r} both have seed {seed:g}. Leave one of them out of the table."
+                f"Rule {rule.key!r} pairs networks, and {by_pair[pair]!r} and {network!r} of role {role!r} both have "
+                f"the pair {pair!r}. Leave one of them out of the table."
             )
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ..errors import ProbeError, several, unknown
 from .claim_checks import check_judging, check_pairing, check_range, check_rule, check_values
 from .intervals import median_interval, share_interval
-from .measurements import role_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 Verdict = Literal["established", "refuted", "undecided", "not specific", "passed", "failed"]
 Statistic = Literal["median", "share"]
 Interval = tuple[float, float]
+_FIRST_SPELLED = {"own initialisation": "untrained", "fitted head": "readout"}
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class Control:
     """A network that has not learned the task, and by how much a trained one must differ from it.
 
     Attributes:
-        subject: which control, such as `untrained`.
-        margin: what the paired difference (trained minus control, seed by seed) must exceed.
+        role: which control, such as `own initialisation`.
+        margin: what the paired difference (trained minus control, pair by pair) must exceed.
         lower: whether the trained network must lie below the control by more than the margin instead.
     """
 
-    subject: str
+    role: str
     margin: float
     lower: bool = False
 
@@ -106,7 +106,7 @@ class Rule:
         refuted_if: the whole interval must lie in this range.
         controls: what the paired difference to each control must exceed, or the claim is not specific.
         needs: how many networks a verdict needs.
-        signal: which signal's rows of the metric count, or empty for all of them.
+        signal: which signal's (or which kind's) rows of the metric count, or empty for all of them.
         statistic: `median` over networks, or `share` of networks for a metric of 0 and 1.
         check: whether this checks the method (every network must satisfy it) and is no evidence.
     """
@@ -129,15 +129,22 @@ class Rule:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the rule's content: another threshold, another digest."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the rule's content: another threshold, another digest.
+
+        Roles are spelled as they were when the first rules were fixed, so that the digests of those still tell.
+        """
+        content = asdict(self)
+        for control in content["controls"]:
+            role = control.pop("role")
+            control["subject"] = _FIRST_SPELLED.get(role, role)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Difference:
     """A paired difference, trained minus control: median, interval at 95 %, in how many networks it holds."""
 
-    subject: str
+    role: str
     margin: float
     control: float
     value: float
@@ -156,7 +163,7 @@ class Claim:
         n: how many networks.
         holds_in: how many of them satisfy the rule, each taken alone.
         null: the metric's value without information, where one was measured.
-        untrained: its median over the networks' own initialisations, where measured.
+        own_initialisation: its median over the networks before training, where measured.
         planted: its value in each network whose mechanism is known.
         differences: the paired difference to each of the rule's controls that was measured.
         verdict: the outcome.
@@ -169,7 +176,7 @@ class Claim:
     n: int
     holds_in: int
     null: float | None
-    untrained: float | None
+    own_initialisation: float | None
     planted: Mapping[str, float]
     differences: tuple[Difference, ...]
     verdict: Verdict
@@ -219,14 +226,14 @@ def judge(table: pd.DataFrame, rules: Iterable[Rule], *, family: int | None = No
     one wrong verdict among all of them stays a one-in-twenty event (Bonferroni).
 
     Args:
-        table: measurements, one row a value, with columns metric, subject, network, seed and value; the
-            networks under test have the subject `trained`.
+        table: measurements, one row a value, with columns metric, role, network, pair and value; the
+            networks under test have the role `trained`.
         rules: what to judge.
         family: how many rules are decided together; None for the rules given that are no checks.
 
     Raises:
         ProbeError: a rule's metric was not measured on any trained network, or more than once on one, or is
-            NaN; two controls of a rule share a seed; or the table lacks a column.
+            NaN; two controls of a rule share a pair; or the table lacks a column.
     """
     listed = check_judging(table, rules, family, Rule)
     size = family if family is not None else sum(not rule.check for rule in listed)
@@ -237,13 +244,13 @@ def _judge(table: pd.DataFrame, rule: Rule, level: float) -> Claim:
     values = _by_network(table, rule, "trained")
     if not values:
         raise ProbeError(
-            f"Rule {rule.key!r} needs the metric {rule.metric!r} of subject 'trained', which the table lacks."
+            f"Rule {rule.key!r} needs the metric {rule.metric!r} of role 'trained', which the table lacks."
         )
     numbers = list(values.values())
     paired = {control: _paired(table, rule, values, control) for control in rule.controls}
     differences = tuple(_difference(control, pairs) for control, pairs in paired.items() if pairs)
     verdict, reason = _verdict(rule, numbers, paired, level)
-    untrained = list(_by_network(table, rule, "untrained").values())
+    initial = list(_by_network(table, rule, "own initialisation").values())
     null = list(_by_network(table, rule, "null").values())
     return Claim(
         rule,
@@ -252,7 +259,7 @@ def _judge(table: pd.DataFrame, rule: Rule, level: float) -> Claim:
         len(numbers),
         sum(value in rule.established_if for value in numbers),
         _centre(rule, null) if null else None,
-        _centre(rule, untrained) if untrained else None,
+        _centre(rule, initial) if initial else None,
         {network: float(value) for (network, _), value in _by_network(table, rule, "planted").items()},
         differences,
         verdict,
@@ -292,43 +299,42 @@ def _against_controls(
     """Return what a rule that holds comes to where a control does as well, or was measured on too few."""
     for control, pairs in paired.items():
         if not pairs:
-            return "undecided", f"the control {control.subject!r} was not measured"
+            return "undecided", f"the control {control.role!r} was not measured"
         if len(pairs) < rule.needs:
             return (
                 "undecided",
-                f"{several(len(pairs), 'pair')} with {control.subject!r}; a verdict needs {rule.needs}",
+                f"{several(len(pairs), 'pair')} with {control.role!r}; a verdict needs {rule.needs}",
             )
         difference = median_interval([_gap(control, *pair) for pair in pairs], level)
         if difference is None:
-            return "undecided", f"{several(len(pairs), 'pair')} with {control.subject!r}: too few at {level:.2%}"
+            return "undecided", f"{several(len(pairs), 'pair')} with {control.role!r}: too few at {level:.2%}"
         if difference[0] <= control.margin:
-            named = role_name(control.subject)
-            return "not specific", f"the difference to the {named} does not exceed {control.margin:g}"
+            return "not specific", f"the difference to the {control.role} does not exceed {control.margin:g}"
     return None
 
 
-def _by_network(table: pd.DataFrame, rule: Rule, subject: str) -> dict[tuple[str, float], float]:
-    rows = table[(table["metric"] == rule.metric) & (table["subject"] == subject)]
-    rows = rows[rows["signal"] == rule.signal] if rule.signal else rows
-    keys = list(zip(rows["network"], rows["seed"].astype(float), strict=True))
+def _by_network(table: pd.DataFrame, rule: Rule, role: str) -> dict[tuple[str, str], float]:
+    rows = table[(table["metric"] == rule.metric) & (table["role"] == role)]
+    rows = rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
+    keys = list(zip(rows["network"], rows["pair"].astype(object).fillna("").astype(str), strict=True))
     if len(set(keys)) != len(keys):
         raise ProbeError(
             f"Rule {rule.key!r} needs one value a network; {rule.metric!r} has {len(keys)} values for "
-            f"{len(set(keys))} networks of subject {subject!r}."
+            f"{len(set(keys))} networks of role {role!r}."
         )
     values = dict(zip(keys, rows["value"].astype(float), strict=True))
-    check_values(rule, subject, values)
+    check_values(rule, role, values)
     return values
 
 
 def _paired(
-    table: pd.DataFrame, rule: Rule, values: Mapping[tuple[str, float], float], control: Control
+    table: pd.DataFrame, rule: Rule, values: Mapping[tuple[str, str], float], control: Control
 ) -> list[tuple[float, float]]:
-    """Return (trained, control) value pairs of the same seed; without pairing, seeds' spread drowns the gap."""
-    measured = _by_network(table, rule, control.subject)
-    check_pairing(rule, control.subject, measured)
-    others = {seed: value for (_, seed), value in measured.items()}
-    return [(value, others[seed]) for (_, seed), value in values.items() if seed in others]
+    """Return (trained, control) values of the same pair; without pairing, networks' spread drowns the gap."""
+    measured = _by_network(table, rule, control.role)
+    check_pairing(rule, control.role, measured)
+    others = {pair: value for (_, pair), value in measured.items() if pair}
+    return [(value, others[pair]) for (_, pair), value in values.items() if pair in others]
 
 
 def _gap(control: Control, trained: float, other: float) -> float:
@@ -340,7 +346,7 @@ def _difference(control: Control, pairs: list[tuple[float, float]]) -> Differenc
 
     gaps = [_gap(control, *pair) for pair in pairs]
     return Difference(
-        control.subject,
+        control.role,
         control.margin,
         float(np.median([other for _, other in pairs])),
         float(np.median(gaps)),

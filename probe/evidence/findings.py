@@ -15,6 +15,7 @@ from ..storage import digests
 from ..storage.damaged import ERRORS
 from ..storage.files import as_path, read_bytes, write_atomically
 from .claims import Claim
+from .measurements import COLUMNS, TYPES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,14 +56,22 @@ class DataFigure:
     def from_figure(
         cls, figure: Figure, *, name: str, title: str, alt: str, caption: str, data: pd.DataFrame
     ) -> DataFigure:
-        """Return a matplotlib figure as SVG and PNG, deterministic to the byte."""
+        """Return a matplotlib figure as SVG and PNG, deterministic to the byte.
+
+        Columns of a table of measurements that apply to none of the rows are left out of the data.
+        """
         from ..report.svg import figure_to_svg, settled
 
         buffer = io.BytesIO()
         with settled(figure):
             figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
             svg = figure_to_svg(figure, name=name)
-        return cls(name, title, alt, caption, data, svg, buffer.getvalue())
+        return cls(name, title, alt, caption, _applying(data), svg, buffer.getvalue())
+
+
+def _applying(data: pd.DataFrame) -> pd.DataFrame:
+    empty = [name for name in COLUMNS if name in data and (data[name].isna() | (data[name] == "")).all()]
+    return data.drop(columns=empty)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +156,11 @@ class Finding:
             for name, value in (("claims", claims), ("figures", figures)):
                 if not isinstance(value, list):
                     raise ValueError(f"{name}.json holds a {type(value).__name__}, not a list")
-            types = {"seed": "Int64", "step": "Int64", "units": str, "layer": str, "signal": str}
             table = pd.read_csv(
                 io.BytesIO(content["measurements.csv"]),
-                dtype=types,
+                dtype=dict.fromkeys((name for name in COLUMNS if name not in TYPES), str) | {**TYPES},
                 keep_default_na=False,
-                na_values={"seed": [""], "step": [""], "value": ["", "nan"]},
+                na_values={name: ["", "nan"] for name in TYPES},
             )
             return cls(
                 about["question"],

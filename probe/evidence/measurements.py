@@ -15,19 +15,31 @@ if TYPE_CHECKING:
 COLUMNS = (
     "question",
     "metric",
-    "subject",
+    "role",
     "network",
-    "seed",
+    "pair",
     "layer",
     "signal",
     "units",
     "step",
+    "kind",
+    "at",
     "value",
+    "low",
+    "high",
+    "n",
 )
-#: A network's part in a comparison.
-SUBJECTS = ("trained", "untrained", "readout", "template", "planted", "other", "null")
-#: What a reader is shown where a value alone does not say what was done to the network.
-ROLE_NAMES = {"untrained": "own initialisation", "readout": "fitted head"}
+#: A network's part in a comparison. `null` is a value that no network has, such as that of guessing.
+ROLES = (
+    "trained",
+    "own initialisation",
+    "random weights",
+    "fitted head",
+    "template",
+    "planted",
+    "other",
+    "null",
+)
 
 
 @dataclass(frozen=True)
@@ -36,51 +48,27 @@ class Network:
 
     Attributes:
         name: its name in tables, such as `counter/seed-3`.
-        subject: its part: `trained`, or a control such as `untrained`, which is the network before training; a
-            control of one network shares its seed.
+        role: its part, one of `ROLES`: `trained`, or what a control is.
         model: the module.
-        seed: what the comparison pairs it by, or None for a network that stands alone.
+        pair: what the comparison pairs it by, such as the seed: a control of one network has the pair of that
+            network. Empty for a network that stands alone. A number becomes a text.
     """
 
     name: str
-    subject: str
+    role: str
     model: nn.Module
-    seed: int | None = None
+    pair: str | int = ""
 
     def __post_init__(self) -> None:
-        if self.subject not in SUBJECTS:
-            raise ProbeError(f"subject={self.subject!r} is none of {', '.join(SUBJECTS)}.")
+        if self.role not in ROLES:
+            raise ProbeError(f"role={self.role!r} is none of {', '.join(ROLES)}.")
         from torch import nn
 
         if not isinstance(self.model, nn.Module):
             raise ProbeError(
                 f"Network {self.name!r} has a {type(self.model).__name__} as its model; give a torch.nn.Module."
             )
-
-
-def role_name(subject: object) -> str:
-    """Return how figures and pages call the networks of a subject."""
-    return ROLE_NAMES.get(str(subject), str(subject))
-
-
-def as_networks(networks: Any) -> tuple[Network, ...]:
-    """Return several networks as a tuple.
-
-    Raises:
-        ProbeError: a single network is given, or something else than networks.
-    """
-    if isinstance(networks, Network):
-        raise ProbeError(f"networks is the one network {networks.name!r} and must be several: give [network].")
-    if not isinstance(networks, Iterable):
-        raise ProbeError(f"networks must be several Network; this is a {type(networks).__name__}.")
-    listed = tuple(networks)
-    for network in listed:
-        if not isinstance(network, Network):
-            raise ProbeError(
-                f"networks must be several Network; one of them is a {type(network).__name__}. "
-                "Wrap a module: Network(name, subject, module)."
-            )
-    return listed
+        object.__setattr__(self, "pair", str(self.pair))
 
 
 def measurement(
@@ -93,6 +81,11 @@ def measurement(
     signal: str = "",
     units: str = "",
     step: int | None = None,
+    kind: str = "",
+    at: int | float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    n: int | None = None,
 ) -> dict[str, Any]:
     """Return one row of the table.
 
@@ -103,27 +96,56 @@ def measurement(
         value: the number.
         layer: at which layer.
         signal: at which signal.
-        units: at which units, such as `3`, or another subdivision that the metric defines.
+        units: at which units, such as `3` or `3 5`.
         step: at which step, the first being 0.
+        kind: which of several that the metric has by name, such as a program or a part of the state.
+        at: which of several that it has by number, such as a dose, a length or how many directions.
+        low: lower end of the value's interval at 95 %, where one network's value is an estimate.
+        high: its upper end.
+        n: of how many sequences or pairs the value is.
     """
     return {
         "question": question,
         "metric": metric,
-        "subject": network.subject,
+        "role": network.role,
         "network": network.name,
-        "seed": network.seed,
+        "pair": network.pair,
         "layer": layer,
         "signal": str(signal),
         "units": units,
         "step": step,
+        "kind": kind,
+        "at": at,
         "value": float(value),
+        "low": low,
+        "high": high,
+        "n": n,
     }
 
 
+#: The types of the columns that are no texts; an empty field means that it does not apply.
+TYPES: Mapping[str, Any] = {"step": "Int64", "at": float, "value": float, "low": float, "high": float, "n": "Int64"}
+
+
 def tabulate(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return rows as one table with the fixed columns; seed and step are missing where they do not apply."""
+    """Return rows as one table with the fixed columns; what does not apply is missing, or an empty text."""
     require("A table of measurements", "study", "pandas")
     import pandas as pd
 
     table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    return table.astype({"seed": "Int64", "step": "Int64", "value": float, "units": str})
+    texts = [name for name in COLUMNS if name not in TYPES]
+    table[texts] = table[texts].astype(object).fillna("").astype(str)
+    return table.astype({**TYPES})
+
+
+def only(table: pd.DataFrame, **columns: str) -> pd.DataFrame:
+    """Return the rows of a table in which each of these columns has the given value."""
+    for column, value in columns.items():
+        table = table[table[column] == value]
+    return table
+
+
+def one(table: pd.DataFrame, **columns: str) -> float:
+    """Return the value of the only such row; NaN if there is none."""
+    values = only(table, **columns)["value"]
+    return float(values.iloc[0]) if len(values) else float("nan")

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ..errors import ProbeError, unknown
 from ..recurrent.signals import Signal
 from .probing.prefixes import grouped_prefixes
+from .probing.splits import LEAST_STATES
 from .readouts import Answers
 
 
@@ -40,6 +41,8 @@ class CleanRun:
         answers: what the model answered.
         starts: a number for each row; rows of other numbers start in other states, and share no prefix.
         signals: what else was recorded, a gate for instance, (time, batch, unit) each.
+        lengths: how many steps each row has; None where each has all. Later inputs and states are padding, NaN, which
+            nobody reads.
     """
 
     inputs: Float[Tensor, "batch time input"]
@@ -48,6 +51,13 @@ class CleanRun:
     answers: Answers
     starts: Int64[Tensor, " batch"]
     signals: Mapping[Signal, Tensor] = field(default_factory=dict)
+    lengths: Int64[Tensor, " batch"] | None = None
+
+    def has(self, step: int) -> Bool[Tensor, " batch"]:
+        """Return which rows have a step, counted from 0."""
+        if self.lengths is None:
+            return torch.full((len(self.inputs),), 0 <= step < self.inputs.shape[1])
+        return self.lengths > step
 
     @cached_property
     def prefixes(self) -> tuple[Prefixes, ...]:
@@ -60,6 +70,12 @@ class CleanRun:
     def parents(self, step: int) -> Int64[Tensor, " prefix"]:
         """Return for each distinct prefix after a step its place among those of the step before."""
         return self.prefixes[step - 1].group[self.prefixes[step].rows]
+
+    @property
+    def headline_step(self) -> int:
+        """The first step with at least 128 distinct prefixes; the last but one where there is none."""
+        sizes = [len(prefixes.rows) for prefixes in self.prefixes[:-1]]
+        return next((step for step, size in enumerate(sizes) if size >= LEAST_STATES), max(len(sizes) - 1, 0))
 
     def recorded(self, signal: Signal) -> Float[Tensor, "batch time unit"]:
         """Return a signal of the run, a gate for instance.

@@ -13,6 +13,7 @@ from ..errors import ProbeError
 from ..recurrent.cells import narrow
 from ..recurrent.cells.cell import HIDDEN, Cell
 from ..recurrent.cells.lstm import LSTMCell
+from ..recurrent.layers import find_layers
 from ..recurrent.signals import Signal
 
 
@@ -25,6 +26,7 @@ class Dynamics(ABC):
         name: what messages call the layers, such as "layer 'rnn[0]'".
         sizes: by signal of a state, in its order: how many numbers it has.
         inputs: how many numbers one step reads.
+        cell: the cell of the only layer; None where there are several.
         narrow_cell: the LSTM of few units that steps by `narrow.last` where there are many rows, or None.
 
     Attributes:
@@ -34,9 +36,14 @@ class Dynamics(ABC):
     """
 
     def __init__(
-        self, name: str, sizes: Mapping[Signal, int], inputs: int, narrow_cell: LSTMCell | None = None
+        self,
+        name: str,
+        sizes: Mapping[Signal, int],
+        inputs: int,
+        cell: Cell | None = None,
+        narrow_cell: LSTMCell | None = None,
     ) -> None:
-        self.name, self.inputs, self.narrow_cell = name, inputs, narrow_cell
+        self.name, self.inputs, self.cell, self.narrow_cell = name, inputs, cell, narrow_cell
         self.signals, self.units, self.size = tuple(sizes), next(iter(sizes.values())), sum(sizes.values())
         self._sizes = sizes
 
@@ -103,15 +110,15 @@ class CellDynamics(Dynamics):
         # Many states of such a cell are run fastest where each number's rows lie one after the other in memory.
         fast = cell if isinstance(cell, LSTMCell) and narrow.few_units(cell) else None
         sizes = {signal: cell.size(signal) for signal in reversed(cell.states)}
-        super().__init__(name, sizes, cell.weights.W.shape[1], fast)
-        self.cell, self._steps = cell, None if fast is None else narrow.Steps.of(fast)
+        super().__init__(name, sizes, cell.weights.W.shape[1], cell, fast)
+        self._run, self._steps = cell.run, None if fast is None else narrow.Steps.of(fast)
 
     def _read(self, states: Tensor, inputs: Tensor) -> Tensor:
         x, initial = inputs.transpose(0, 1), self.parts(states)
         if self.narrow_cell is not None and self._steps is not None and narrow.suits(self.narrow_cell, x):
             # The numbers stay first, so that the next step need not turn them round again.
             return narrow.last(self._steps, x, *(initial[signal].T for signal in self.signals)).T
-        return self.joined(self.cell.run(x, initial, (HIDDEN,))[1])
+        return self.joined(self._run(x, initial, (HIDDEN,))[1])
 
 
 class StackDynamics(Dynamics):
@@ -126,7 +133,8 @@ class StackDynamics(Dynamics):
 
     def __init__(self, rnn: nn.RNNBase) -> None:
         signals = (Signal.CELL_STATE, HIDDEN) if isinstance(rnn, nn.LSTM) else (HIDDEN,)
-        super().__init__("the stack", dict.fromkeys(signals, rnn.num_layers * rnn.hidden_size), rnn.input_size)
+        cell = find_layers(rnn)[0].cell if rnn.num_layers == 1 else None
+        super().__init__("the stack", dict.fromkeys(signals, rnn.num_layers * rnn.hidden_size), rnn.input_size, cell)
         self._rnn = rnn
 
     def _read(self, states: Tensor, inputs: Tensor) -> Tensor:

@@ -48,6 +48,15 @@ class Points:
         """Which points draw their surroundings in: every modulus is below 1, (point,); none on a line of points."""
         return np.abs(self.eigenvalues).max(axis=1, initial=0) < 1
 
+    @property
+    def unstable_directions(self) -> np.ndarray:
+        """How many eigenvalues of each point have a modulus of 1 or more, (point,): 0 at a stable one.
+
+        Reference:
+            Sussillo & Barak 2013, Opening the black box, section 3.1 (saddles by their unstable dimensions).
+        """
+        return (np.abs(self.eigenvalues) >= 1).sum(axis=1)
+
     def __len__(self) -> int:
         return len(self.q)
 
@@ -107,7 +116,8 @@ def visited_states(clean: CleanRun, most: int = 100, *, seed: int = 0) -> Float[
         most: how many at most.
         seed: of the drawing.
     """
-    kept = [(row, time) for time, one in enumerate(clean.prefixes) for row in one.rows.tolist()]
+    steps = enumerate(clean.prefixes)
+    kept = [(row, time) for time, one in steps for row in one.rows[clean.has(time)[one.rows]].tolist()]
     chosen = np.array(kept)
     if len(chosen) > most:
         chosen = chosen[np.sort(np.random.default_rng(seed).choice(len(chosen), most, replace=False))]

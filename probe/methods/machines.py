@@ -7,7 +7,7 @@ again, and all states of all prefixes can be tried.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -94,7 +94,7 @@ class Machine:
         Raises:
             ProbeError: it has several layers.
         """
-        if not isinstance(self.dynamics, CellDynamics):
+        if self.dynamics.cell is None:
             raise ProbeError("The machine is a stack, and its layers have a cell each. Give a machine of one layer.")
         return self.dynamics.cell
 
@@ -127,6 +127,30 @@ class Machine:
         shape = len(prefixes.rows), -1
         return Answers(*(a.view(shape)[prefixes.group].flatten() for a in (found.chosen, found.expected)))
 
+    def going_on(
+        self, states: Float[Tensor, "row size"], rows: Int64[Tensor, " row"], step: int
+    ) -> Iterator[tuple[int, Int64[Tensor, " left"], Float[Tensor, "left size"]]]:
+        """Yield every step from one on, with the states after it: a state whose row has ended is left out.
+
+        Args:
+            states: states after a step.
+            rows: which row of the clean run each goes on with.
+            step: after which step they stand, from 0.
+
+        Yields:
+            The step, the places in `states` of those that go so far, and their states after it.
+        """
+        inputs, left = self.clean.inputs, torch.arange(len(states))
+        yield step, left, states
+        for now in range(step + 1, inputs.shape[1]):
+            if self.clean.lengths is not None:
+                there = self.clean.has(now)[rows[left]]
+                left, states = left[there], states[there]
+            if not len(left):
+                return
+            states = self.dynamics.advance(states, inputs[rows[left], now : now + 1])
+            yield now, left, states
+
     @torch.no_grad()
     def answers(
         self, states: Float[Tensor, "row size"], rows: Int64[Tensor, " row"] | None = None, step: int = -1
@@ -142,12 +166,23 @@ class Machine:
         for start in range(0, len(states), CHUNK):
             part = slice(start, start + CHUNK)
             now = states[part]
-            if rows is not None and step not in (-1, inputs.shape[1] - 1):
+            if rows is not None and self.clean.lengths is not None:
+                now = self._ends(now, rows[part], step)
+            elif rows is not None and step not in (-1, inputs.shape[1] - 1):
                 now = self.dynamics.advance(now, inputs[rows[part], step + 1 :])
             pieces.append(self.readout.answers(now))
         if not pieces:
             return Answers(torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.float64))
         return Answers(torch.cat([piece.chosen for piece in pieces]), torch.cat([piece.expected for piece in pieces]))
+
+    def _ends(self, states: Tensor, rows: Tensor, step: int) -> Tensor:
+        """Return the states after the last step of each row; step -1 is a row's own last one."""
+        if step == -1:
+            return states
+        last = torch.empty_like(states)
+        for _, left, now in self.going_on(states, rows, step):
+            last[left] = now
+        return last
 
 
 def _read(model: nn.Module, run: Run, dynamics: Dynamics, blank: Tensor, states: Tensor) -> Any:

@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ..evidence.intervals import median_interval
-from ..evidence.measurements import role_name
 from .style import ROLE_STYLE, axes_or_new
 
 
@@ -30,14 +29,14 @@ def draw_dots(
         ax: where to draw, or None for new axes.
     """
     ax = axes_or_new(ax)
-    subjects = [subject for subject in ROLE_STYLE if (frame["subject"] == subject).any()]
-    width = 0.8 / max(len(subjects), 1)
-    for place, subject in enumerate(subjects):
-        look = ROLE_STYLE[subject]
+    roles = [role for role in ROLE_STYLE if (frame["role"] == role).any()]
+    width = 0.8 / max(len(roles), 1)
+    for place, role in enumerate(roles):
+        look = ROLE_STYLE[role]
         for column, metric in enumerate(metrics):
-            rows = frame[(frame["metric"] == metric) & (frame["subject"] == subject)]
+            rows = frame[(frame["metric"] == metric) & (frame["role"] == role)]
             values = rows.sort_values("network")["value"].to_numpy(float)
-            centre = column + (place - (len(subjects) - 1) / 2) * width
+            centre = column + (place - (len(roles) - 1) / 2) * width
             interval = median_interval(values)
             if interval is not None:
                 ax.plot([centre] * 2, interval, color=look.color, linewidth=7, alpha=0.3, solid_capstyle="butt")
@@ -49,15 +48,15 @@ def draw_dots(
                 color=look.color,
                 markersize=4.5,
                 alpha=0.9,
-                label=role_name(subject) if column == 0 else None,
+                label=role if column == 0 else None,
             )
     for column, metric in enumerate(metrics):
         if thresholds and metric in thresholds:
             ax.plot([column - 0.45, column + 0.45], [thresholds[metric]] * 2, color="black", linewidth=1)
     ax.set_xticks(range(len(metrics)), list(metrics.values()))
     ax.set_xlim(-0.5, len(metrics) - 0.5)
-    # Above the axes and at most three abreast: six subjects in one row are wider than a column.
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(max(len(subjects), 1), 3), borderaxespad=0.2)
+    # Above the axes and at most three abreast: six roles in one row are wider than a column.
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(max(len(roles), 1), 3), borderaxespad=0.2)
     return ax
 
 
@@ -92,14 +91,14 @@ def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
         ax: where to draw.
         at: the column that the places stand in, such as `step`.
     """
-    for subject, look in ROLE_STYLE.items():
-        rows = frame[frame["subject"] == subject]
+    for role, look in ROLE_STYLE.items():
+        rows = frame[frame["role"] == role]
         rows = rows.assign(step=rows[at])
-        groups = [rows] if subject != "planted" else [own for _, own in rows.groupby("network", sort=True)]
+        groups = [rows] if role != "planted" else [own for _, own in rows.groupby("network", sort=True)]
         for number, own in enumerate(groups):
             if not own.empty:
-                label = role_name(subject) if number == 0 else "_"
-                width, size = (1.0, 3.5) if subject == "planted" else (2.0, 4.5)
+                label = role if number == 0 else "_"
+                width, size = (1.0, 3.5) if role == "planted" else (2.0, 4.5)
                 draw_median_line(own, ax=ax, label=label, linewidth=width, markersize=size, **look.line())
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0, columnspacing=1.2)
     return ax

@@ -21,6 +21,8 @@ from .style import style
 
 #: Resolutions of a picture that is too large in any other way, and how many colours it keeps.
 PIXELS, COLOURS = (110, 80, 60, 40, 25, 12), 16
+#: The words beside a picture name so many of its numbers.
+MOST_SAID = 24
 
 
 @contextlib.contextmanager
@@ -50,6 +52,28 @@ def drawn(figure: Figure, *, name: str, title: str, alt: str, caption: str, data
     except ProbeError:
         svg, png = _pixels(figure, name)
         return DataFigure(name, title, alt, caption, data, svg, png)
+
+
+def medians_in_words(table: pd.DataFrame) -> str:
+    """Return the medians over networks of the metrics of a table, by role, for a reader who does not see a picture.
+
+    Args:
+        table: measurements, one value a network for each metric, kind and number.
+    """
+    keys = ["metric", "kind", "at", "role"]
+    medians = table.groupby(keys, sort=False, dropna=False)["value"].median().reset_index()
+    parts = []
+    for metric, kind, at, role, value in medians.itertuples(index=False):
+        which = [str(metric).replace("_", " "), str(kind).replace("_", " "), f"{at:g}" if np.isfinite(at) else ""]
+        # Adding 0 takes the sign off a zero.
+        parts.append(f"{' '.join(filter(None, which))}, {role} {round(value, 2) + 0.0:.2f}")
+    return f"Medians over networks: {some(parts)}."
+
+
+def some(parts: Sequence[str]) -> str:
+    """Return what is said of a picture as one text; of many parts the first, and where the others are."""
+    left_out = "; the table has the others" if len(parts) > MOST_SAID else ""
+    return "; ".join(parts[:MOST_SAID]) + left_out
 
 
 def _pixels(figure: Figure, name: str) -> tuple[str, bytes]:

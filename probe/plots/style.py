@@ -47,9 +47,10 @@ class RoleStyle:
 
 ROLE_STYLE = {
     "trained": RoleStyle(BLUE, "-", "o"),
-    "untrained": RoleStyle(ORANGE, "--", "s"),
+    "own initialisation": RoleStyle(ORANGE, "--", "s"),
     "planted": RoleStyle(GREEN, ":", "^"),
-    "readout": RoleStyle(PURPLE, "-.", "D"),
+    "fitted head": RoleStyle(PURPLE, "-.", "D"),
+    "random weights": RoleStyle(BROWN, (0, (1.0, 1.5)), "X"),
     "template": RoleStyle(GREY, (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)), "v"),
 }
 

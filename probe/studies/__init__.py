@@ -1,1 +1,1 @@
-"""A study asks all questions of one network that somebody brings, and writes the page."""
+"""A study asks its questions of one network or many, keeps what it measured, and writes the page."""

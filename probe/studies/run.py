@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -13,14 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
+from ..evidence.claims import Rule
 from ..evidence.findings import Finding
 from ..evidence.measurements import COLUMNS
+from ..questions.question import Question
 from ..storage.files import write_atomically
-from .definition import identity
-from .definition.prepared import prepare
-from .page import build
-from .questions import ablation, answering, fixed_points, gates, interchange, linear_probes, network_card
-from .sampling.activations import Activations
+from ..subjects.computed.sampled import copies_of
+from ..subjects.subject import Subject, per_subject
+from . import identity, many
+from .answer import answer
+from .asked import chosen
+from .pages import many_networks, one_network
+from .pages.sections import ASKED
+from .prepare import prepare
+from .workers import locked
 
 if TYPE_CHECKING:
     from ..report import Page
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
 
 FINDINGS, MARK, PAGE = "findings", "study.json", "index.html"
 LIBRARIES = ("rnn-probe", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
-Ask = Callable[[], Finding]
 
 
 @dataclass(frozen=True)
@@ -48,60 +54,82 @@ class Progress:
     state: str
 
 
+Report = Callable[[Progress], None]
+Parts = dict[str, str]
+
+
 def run(
     study: Study,
     folder: str | os.PathLike[str],
     *,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    jobs: int = 1,
 ) -> Page:
     """Run every question of a study and write its page; see `Study.run`."""
-    folder, prepared = Path(folder), prepare(study)
-    parts = identity.parts(prepared)
-    _claim(folder, parts, overwrite=overwrite)
+    folder, subjects = Path(folder), prepare(study)
+    parts = identity.of_study(subjects, study.title)
+    if folder.exists() and not folder.is_dir():
+        raise ProbeError(f"{str(folder)!r} is a file; the report is a folder. Give another path.")
     report = progress or (lambda _: None)
-    every = list(questions(Activations(prepared)))
-    findings: list[Finding] = []
-    for number, (question, ask) in enumerate(every, start=1):
-        earlier = reusable(folder / FINDINGS / question, parts)
-        if earlier is not None:
-            report(Progress(question, number, len(every), "kept"))
-            findings.append(earlier)
-            continue
-        report(Progress(question, number, len(every), "started"))
-        answer = ask()
-        written = Finding(
-            answer.question,
-            answer.title,
-            answer.measurements,
-            answer.claims,
-            answer.figures,
-            _provenance(parts),
-            answer.notes,
-        ).write(folder / FINDINGS / question)
-        # The page is built from the files, so a resumed run gives the same page.
-        findings.append(Finding.read(written))
-        report(Progress(question, number, len(every), "answered"))
-    page = build(prepared, {finding.question: finding for finding in findings})
-    _ = page.write(folder / PAGE)
+    with locked(folder, "running a study"):
+        _claim(folder, parts, overwrite=overwrite)
+        ask = partial(_of_many, jobs=jobs) if len(subjects) > 1 else _of_one
+        findings = {one.question: one for one in ask(study, subjects, folder, parts, report)}
+        page = (many_networks if len(subjects) > 1 else one_network).build(subjects, study.title, findings)
+        _ = page.write(folder / PAGE)
     return page
 
 
-def questions(activations: Activations) -> Iterator[tuple[str, Ask]]:
-    """Yield the questions of a study in the order of the page, each with the function that answers it."""
-    prepared = activations.prepared
-    yield "network", partial(network_card.ask, activations, "network")
-    for name, question in linear_probes.question_names(prepared).items():
-        yield question, partial(linear_probes.ask, activations, name, question)
-    yield "gates", partial(gates.ask, activations, "gates")
-    if prepared.head is not None:
-        yield "answers", partial(answering.ask, activations, "answers")
-        yield "ablation", partial(ablation.ask, activations, "ablation")
-        yield "interchange", partial(interchange.ask, activations, "interchange")
-    yield "fixed-points", partial(fixed_points.ask, activations, "fixed-points")
+def _of_many(
+    study: Study, subjects: Sequence[Subject], folder: Path, parts: Parts, report: Report, *, jobs: int
+) -> Iterator[Finding]:
+    """Yield the findings over networks, network by network."""
+
+    def told(name: str, number: int, of: int) -> None:
+        report(Progress(name, number, of, "answered"))
+
+    for finding in many.answers(study, subjects, folder, told, jobs=jobs):
+        yield _kept(finding, folder, parts)
 
 
-def reusable(folder: Path, parts: dict[str, str]) -> Finding | None:
+def _of_one(
+    study: Study, subjects: Sequence[Subject], folder: Path, parts: Parts, report: Report
+) -> Iterator[Finding]:
+    """Yield the findings of one network, question by question, in one process."""
+    group = beside(subjects[0])
+    every = chosen(study, subjects, {one.network.role for one in group})
+    for number, question in enumerate(every, start=1):
+        asked = parts | {ASKED: _asked(question, study.rules)}
+        finding, state = reusable(folder / FINDINGS / question.name, asked), "kept"
+        if finding is None:
+            report(Progress(question.name, number, len(every), "started"))
+            # What is wrong with the card is wrong with the network: it cannot be recorded, and that stops the study.
+            _ = question.ask(group) if number == 1 else None
+            finding, state = _kept(answer(question, group, study.rules), folder, asked), "answered"
+        report(Progress(question.name, number, len(every), state))
+        yield finding
+
+
+def _asked(question: Question, rules: Sequence[Rule]) -> str:
+    """Return the digest of a question: another version, setting or rule, another answer."""
+    judging = [rule.digest for rule in (*question.rules, *rules)]
+    return identity.digest(question.title, question.version, sorted(question.settings.items(), key=str), judging)
+
+
+def _kept(finding: Finding, folder: Path, parts: Parts) -> Finding:
+    """Write a finding, and return it as it was written: the page of a run that was interrupted is then the same."""
+    whole = dataclasses.replace(finding, provenance=_provenance(parts))
+    return Finding.read(whole.write(folder / FINDINGS / finding.question))
+
+
+@per_subject
+def beside(subject: Subject) -> tuple[Subject, ...]:
+    """Return a network with its controls."""
+    return many.groups_of([subject], copies=copies_of(subject))[0].subjects
+
+
+def reusable(folder: Path, parts: Parts) -> Finding | None:
     """Return the finding in a folder if it is complete and belongs to the same study and version; else None."""
     if not (folder / "finding.json").is_file():
         return None
@@ -113,15 +141,13 @@ def reusable(folder: Path, parts: dict[str, str]) -> Finding | None:
     return finding if whole and finding.provenance.get("study") == parts else None
 
 
-def _claim(folder: Path, parts: dict[str, str], *, overwrite: bool) -> None:
+def _claim(folder: Path, parts: Parts, *, overwrite: bool) -> None:
     """Mark a folder as a study's, unless it holds the answers of another study.
 
     Raises:
         ProbeError: it is a file, or holds something that may not be replaced.
     """
     mark = folder / MARK
-    if folder.exists() and not folder.is_dir():
-        raise ProbeError(f"{str(folder)!r} is a file; the report is a folder. Give another path.")
     if mark.is_file():
         try:
             before = json.loads(mark.read_text(encoding="utf-8"))
@@ -141,7 +167,7 @@ def _claim(folder: Path, parts: dict[str, str], *, overwrite: bool) -> None:
     _ = write_atomically(mark, json.dumps(parts, indent=2) + "\n")
 
 
-def _provenance(parts: dict[str, str]) -> dict[str, Any]:
+def _provenance(parts: Parts) -> dict[str, Any]:
     return {"study": parts, "versions": versions()}
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError, require
-from .definition.concepts import Concept
-from .definition.readouts import Readout
+from ..subjects.concepts import Concept
+from ..subjects.readouts import Readout
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,12 +22,15 @@ __all__ = ["Concept", "Readout", "Study"]
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A network with its inputs, concepts and readout: everything that is needed to study it.
+    """One network or many, with their inputs, concepts and readout: everything that is needed to study them.
 
     Attributes:
-        network: a `torch.nn.Module` that takes (batch, time, feature); or the result of `probe.load`; or the path of
-            a file of weights that leaves no choice open.
-        inputs: an array or tensor (batch, time, feature), or the path of a .npy, .npz or .csv file.
+        networks: one network: a `torch.nn.Module` that takes (batch, time, feature), the result of `probe.load`, or
+            the path of a file of weights that leaves no choice open. Or many: several `probe.Network`, or a table
+            role -> networks, where a pattern such as "trained/*.safetensors" stands for all files that it matches.
+            Networks of the role `own initialisation` are paired with trained ones by the names of their files.
+        inputs: an array or tensor (batch, time, feature), or the path of a .npy, .npz or .csv file; of a network that
+            embeds them token ids, whole numbers (batch, time).
         concepts: name -> what the states may hold: an array aligned to (batch, time), a function of one sequence's
             inputs, or a `Concept`.
         lengths: how many steps each sequence has, (batch,); None if all have the whole time axis. Later steps are
@@ -45,9 +48,13 @@ class Study:
             distinct input if there are at most four, and their mean otherwise.
         title: the title of the page.
         seed: the seed of all random numbers.
+        questions: which questions are asked, by name, or `probe.Question`s of your own; None for every question whose
+            needs a network meets. The name `usual` stands for these too, beside others. The search for directions,
+            `alignment`, takes long, and is run only where it is chosen.
+        rules: rules of your own, judged beside those of the questions.
     """
 
-    network: Any
+    networks: Any
     inputs: Any
     concepts: Mapping[str, Any]
     lengths: Any = None
@@ -60,6 +67,8 @@ class Study:
     fixed_inputs: Any = None
     title: str = ""
     seed: int = 0
+    questions: Sequence[Any] | None = None
+    rules: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.concepts, Mapping) or not self.concepts:
@@ -85,6 +94,13 @@ class Study:
             raise ProbeError("The readout: " + unknown("concept", self.readout.concept, self.concepts))
         if isinstance(self.layers, str):
             raise ProbeError(f"layers={self.layers!r} must be several names: layers=[{self.layers!r}].")
+        if self.questions is not None and (
+            isinstance(self.questions, str) or not isinstance(self.questions, Sequence)
+        ):
+            raise ProbeError(
+                f"questions={self.questions!r} must be several: names such as 'noise-margin', or probe.Question, in "
+                "brackets."
+            )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ProbeError(f"seed={self.seed!r} must be a whole number from 0.")
 
@@ -94,6 +110,7 @@ class Study:
         *,
         overwrite: bool = False,
         progress: Callable[[Progress], None] | None = None,
+        jobs: int = 1,
     ) -> Page:
         """Answer every question, and write the page to `index.html` in a folder.
 
@@ -103,7 +120,9 @@ class Study:
         Args:
             folder: where the page is written; it is made if it does not exist.
             overwrite: replace the answers of another study in the folder.
-            progress: called when a question is started and when it is answered.
+            progress: called when a question is started and when it is answered; of many networks, when one is
+                measured.
+            jobs: how many networks are measured at a time, each in a process on one thread.
 
         Returns:
             The page that was written.
@@ -114,4 +133,4 @@ class Study:
         require("Study.run", "study", "pandas", "scipy", "sklearn", "matplotlib", "seaborn")
         from .run import run
 
-        return run(self, folder, overwrite=overwrite, progress=progress)
+        return run(self, folder, overwrite=overwrite, progress=progress, jobs=jobs)

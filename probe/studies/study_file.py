@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import glob
 import re
 import tomllib
 from collections.abc import Mapping
@@ -13,9 +15,9 @@ import numpy as np
 from ..errors import ProbeError, unknown
 from ..loading.load import load
 from ..storage.input_files import Given, read_array
-from .definition.concepts import Concept
-from .definition.functions import load_file, load_function
-from .definition.readouts import COMBINES, Readout
+from ..subjects.concepts import Concept
+from ..subjects.functions import load_file, load_function
+from ..subjects.readouts import COMBINES, LAST, Readout
 from .study import Study
 
 #: Arguments of `probe.load`, where a file leaves a choice open, and what each must be.
@@ -30,8 +32,8 @@ CHOICES: Mapping[str, tuple[tuple[type, ...], str]] = {
 }
 #: What each table of a study file may have.
 KEYS = {
-    "": ("title", "seed", "network", "inputs", "concepts", "readout", "programs"),
-    "network": ("file", "name", "layers", *CHOICES),
+    "": ("title", "seed", "questions", "network", "inputs", "concepts", "readout", "programs"),
+    "network": ("file", "name", "layers", "controls", *CHOICES),
     "inputs": ("file", "key", "lengths", "valid", "symbols", "fixed"),
     "readout": (
         "concept",
@@ -44,6 +46,7 @@ KEYS = {
         "layer",
         "combine",
         "interchange_step",
+        "steps",
     ),
 }
 #: Where a message says an argument as Python does: the table and the key that say it in a study file.
@@ -69,16 +72,36 @@ def read_study(path: Path, seed: int | None = None) -> Study:
     """
     if path.suffix not in (".toml", ".py"):
         raise ProbeError(
-            f"{str(path)!r} ends in {path.suffix!r}; a study is a .toml file, or a .py file that defines study."
+            f"{str(path)!r} ends in {path.suffix!r}; give a .toml file, or a .py file that defines study or "
+            "report(folder, *, jobs), or a folder whose report.py defines the latter."
         )
     if not path.is_file():
         raise ProbeError(f"There is no study {str(path)!r}. Give the path of one; rnn-probe new-study writes one.")
-    study = _of_python(path) if path.suffix == ".py" else _of_toml(path)
-    if seed is None:
-        return study
-    import dataclasses
+    return study_of(load_file(path), path, seed) if path.suffix == ".py" else _seeded(_of_toml(path), seed)
 
-    return dataclasses.replace(study, seed=seed)
+
+def study_of(module: Any, path: Path, seed: int | None = None) -> Study:
+    """Return the study that a Python file defines.
+
+    Args:
+        module: the file, run.
+        path: of the file.
+        seed: instead of the study's own, or None.
+
+    Raises:
+        ProbeError: it defines no `study`, or something else that is called so.
+    """
+    found = vars(module).get("study")
+    if not isinstance(found, Study):
+        raise ProbeError(
+            f"{str(path)!r} defines {'no study' if found is None else f'study as a {type(found).__name__}'}; it "
+            "must hold study = probe.Study(...), or define report(folder, *, jobs)."
+        )
+    return _seeded(found, seed)
+
+
+def _seeded(study: Study, seed: int | None) -> Study:
+    return study if seed is None else dataclasses.replace(study, seed=seed)
 
 
 def in_the_file(message: str) -> str:
@@ -102,16 +125,6 @@ def in_the_file(message: str) -> str:
     return f" In the study's file: {'; '.join(parts)}."
 
 
-def _of_python(path: Path) -> Study:
-    found = vars(load_file(path)).get("study")
-    if not isinstance(found, Study):
-        raise ProbeError(
-            f"{str(path)!r} defines {'no study' if found is None else f'study as a {type(found).__name__}'}; it "
-            "must hold study = probe.Study(...)."
-        )
-    return found
-
-
 def _of_toml(path: Path) -> Study:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -126,7 +139,7 @@ def _of_toml(path: Path) -> Study:
     given, lengths = _inputs(folder, inputs)
     valid = _optional(inputs, "inputs", "valid")
     return Study(
-        network=load(folder / _text(network, "network", "file"), **_choices(network)),
+        networks=_networks(folder, network),
         inputs=given,
         concepts={name: _concept(folder, name, one, lengths) for name, one in _table(content, "concepts").items()},
         lengths=lengths,
@@ -142,7 +155,30 @@ def _of_toml(path: Path) -> Study:
         fixed_inputs=inputs.get("fixed"),
         title=str(content.get("title", "")),
         seed=content.get("seed", 0),
+        questions=content.get("questions"),
     )
+
+
+def _networks(folder: Path, network: Mapping[str, Any]) -> Any:
+    """Return the network that a file names; or a table role -> networks, where it is a pattern or has controls."""
+    choices = _choices(network)
+
+    def loaded(pattern: str, where: str) -> list[Any]:
+        paths = sorted(Path(found) for found in glob.glob(str(folder / pattern)))
+        if not paths:
+            raise ProbeError(
+                f"{where} is {pattern!r}, and no file is called so. Paths are relative to the study's folder."
+            )
+        return [load(path, **choices) for path in paths]
+
+    file, controls = _text(network, "network", "file"), _table(network, "controls")
+    if not glob.has_magic(file) and not controls:
+        return load(folder / file, **choices)
+    given = {"trained": loaded(file, "file under [network]")}
+    return given | {
+        role: loaded(_text(controls, "network.controls", role), f"{role} under [network.controls]")
+        for role in controls
+    }
 
 
 def _table(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -271,6 +307,13 @@ def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
     transposed = table.get("transposed")
     if transposed is not None and not isinstance(transposed, bool):
         raise ProbeError(f"transposed under [readout] is {str(transposed)[:60]!r}; it must be true or false.")
+    steps = table.get("steps", LAST)
+    numbers = isinstance(steps, list) and all(type(one) is int for one in steps)
+    if not isinstance(steps, str) and not numbers:
+        raise ProbeError(
+            f'steps under [readout] is {str(steps)[:60]!r}; it must be "last", "every", or whole numbers in '
+            "brackets, such as [1, 3]."
+        )
     return Readout(
         concept=_text(table, "readout", "concept"),
         weight=_optional(table, "readout", "weight"),
@@ -282,4 +325,5 @@ def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
         layer=_optional(table, "readout", "layer"),
         combine=combine,
         interchange_step=table.get("interchange_step"),
+        steps=steps,
     )

@@ -32,7 +32,7 @@ def counters() -> Explorer:
     """Return an explorer of a trained counter, its own initialisation and a trained GRU."""
     lstm, gru = networks(seeds=[0])[0], networks("gru", seeds=[0])[0]
     assert lstm.untrained is not None
-    given = {"trained": lstm.model, "untrained": lstm.untrained, "GRU": gru.model}
+    given = {"trained": lstm.model, "own initialisation": lstm.untrained, "GRU": gru.model}
     drift = ExplorerProgram("with a drift", 3, {"0": -0.3, "1": 0.7})
     own = {"trained": [drift]}
     chosen = [

@@ -44,7 +44,8 @@ drawn = probe.DataFigure.from_figure(
 high, low = probe.Range.at_least(0.5), probe.Range.at_most(0.1)
 rule = probe.Rule("1", "It counts.", "m", "share", "a test", high, low, needs=6)
 table = pd.DataFrame(
-    {"metric": "m", "subject": "trained", "network": list("abcdefgh"), "seed": range(8), "signal": "", "value": 0.9}
+    {"metric": "m", "role": "trained", "network": list("abcdefgh"), "pair": list("01234567")}
+    | {"signal": "", "value": 0.9}
 )
 claims = probe.judge(table, [rule])
 probe.Finding("counting", "Does it count?", table, claims, (drawn,), {"code": "abc"}, {"a": "b"})

@@ -67,7 +67,10 @@ def demo() -> Page:
             "claim": ["The count is linear in the cell state at every step", "Forget gates stay open"] * 3,
             "value": [0.998, 0.72, 0.94, -0.5, 1.0, np.nan],
             "interval": [(0.99, 1.0), (0.6, 0.8), None, None, None, None],
-            **{name: np.arange(6) / 7 for name in ("null", "untrained", "planted", "n", "networks", "margin")},
+            **{
+                name: np.arange(6) / 7
+                for name in ("null", "own initialisation", "planted", "n", "networks", "margin")
+            },
             "verdict": ["established", "refuted", "undecided", "not specific", "passed", "failed"],
         }
     )
@@ -93,7 +96,7 @@ def demo() -> Page:
         ],
         "states": [
             Figure(third, "A cloud of 2000 points.", "States."),
-            Code("make pages\n" + "python -m analyses " * 12, "command"),
+            Code("make pages\n" + "python -m analyses counter " * 12, "command"),
         ],
         "claims": [Table.from_frame(claims, "All claims.", verdict="verdict", name="claims")],
     }

@@ -17,7 +17,7 @@ from torch import nn
 from probe import Concept, Readout, Study
 
 HERE = Path(__file__).resolve().parent
-STANDARD_BYTES = 400_000
+STANDARD_BYTES = 600_000
 
 
 def missing() -> str | None:

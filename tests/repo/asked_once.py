@@ -22,7 +22,7 @@ from unittest import mock
 
 import pandas as pd
 
-from analyses import QUESTIONS, SUMMARIES, command, common, merged
+from analyses.counter import QUESTIONS, SUMMARIES, command, common, merged
 from models import planted
 from models.packing import unpack
 from probe import Finding
@@ -52,12 +52,12 @@ def measure(question: str, networks: Sequence[Network]) -> pd.DataFrame:
     """Measure a question with short searches."""
     common.limit_threads()
     with short_searches():
-        return import_module(f"analyses.{question}").measure(networks)
+        return import_module(f"analyses.counter.{question}").measure(networks)
 
 
 @cache
 def networks() -> list[Network]:
-    """Return a counter with its controls, one network of every other subject, and planted ones-counters."""
+    """Return a counter with its controls, one network of every other role, and planted ones-counters."""
     return [
         *common.group("counter", 0),
         *common.group("template", 0),
@@ -113,7 +113,7 @@ def main(place: Path) -> int:
     for question in QUESTIONS:
         measured = measure(question, networks())
         measured.to_pickle(place / "tables" / f"{question}.pkl")
-        import_module(f"analyses.{question}").find(networks(), measured).write(place / "findings" / question)
+        import_module(f"analyses.counter.{question}").find(networks(), measured).write(place / "findings" / question)
     checkpoint = unpack("hidden-3", 0, place / "seed-0")
     with short_searches(), mock.patch.object(planted, "battery", return_value={"ones": ONES, "ones-alone": ALONE}):
         return command.run(["--checkpoint", str(checkpoint), "--out", str(place / "battery")])

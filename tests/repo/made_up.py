@@ -9,12 +9,12 @@ from probe.evidence.measurements import tabulate
 
 
 def judged(values: Mapping[str, Sequence[float]], rule: Rule) -> Finding:
-    """Return a finding whose one claim is judged on values of each subject, a network a value."""
+    """Return a finding whose one claim is judged on values of each role, a network a value."""
     rows = [
-        {"question": "q", "metric": rule.metric, "subject": subject, "network": f"{subject}-{seed}", "seed": seed}
+        {"question": "q", "metric": rule.metric, "role": role, "network": f"{role}-{pair}", "pair": pair}
         | {"layer": "", "signal": "", "units": "", "step": None, "value": value}
-        for subject, own in values.items()
-        for seed, value in enumerate(own)
+        for role, own in values.items()
+        for pair, value in enumerate(own)
     ]
     table = tabulate(rows)
     provenance = {"weights": {}, "command": "", "code": "", "rules_first_used": {}, "versions": {}}

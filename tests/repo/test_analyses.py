@@ -1,4 +1,4 @@
-"""Every analysis, on one network of each subject and the planted ones: findings, bytes, words, exit codes."""
+"""Every analysis, on one network of each role and the planted ones: findings, bytes, words, exit codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import probe
-from analyses import (
+from analyses.counter import (
     POPULATION_QUESTIONS,
     QUESTIONS,
     SUMMARIES,
@@ -30,18 +30,19 @@ from models.counter import answer
 from models.packing import unpack
 from probe.evidence.findings import to_csv
 from probe.evidence.measurements import COLUMNS
+from probe.studies.store import read
 from tests.repo import asked_once
 
 REPOSITORY = Path(__file__).parents[2]
 #: These search, in these tests with few steps.
 SHORTENED = ("alignment", "erasure")
-SHELL = {"__init__", "__main__", "command", "common", "merged", "summaries", "expected", "predictions"}
+SHELL = {"__init__", "command", "report", "common", "merged", "summaries", "expected", "predictions"}
 SHELL |= {"answering", "explored", "measured", "study", "trained_here", "verify"}
 
 
 @pytest.fixture(scope="module")
 def findings():
-    """Return the folder with every analysis's finding on one network of each subject."""
+    """Return the folder with every analysis's finding on one network of each role."""
     return asked_once.folder() / "findings"
 
 
@@ -50,15 +51,15 @@ def contents(folder: Path):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def values(finding: probe.Finding, metric: str, subject: str):
-    """Return a metric's values for one subject."""
+def values(finding: probe.Finding, metric: str, role: str):
+    """Return a metric's values for one role."""
     table = finding.measurements
-    return table[(table["metric"] == metric) & (table["subject"] == subject)]["value"].tolist()
+    return table[(table["metric"] == metric) & (table["role"] == role)]["value"].tolist()
 
 
 def test_every_module_beside_the_shell_is_a_question():
     """The tuple of questions and the files agree, so that none is forgotten."""
-    files = {path.stem for path in (REPOSITORY / "analyses").glob("*.py")}
+    files = {path.stem for path in (REPOSITORY / "analyses" / "counter").glob("*.py")}
     assert files - SHELL == {*QUESTIONS, *POPULATION_QUESTIONS, *SUMMARIES}
 
 
@@ -67,7 +68,7 @@ def test_a_network_measured_again_among_others_gives_the_same_numbers(name: str)
     """Those of the study, and planted ones: nothing that was drawn for the others moves the numbers of a network."""
     again = asked_once.table(name)
     if name not in SHORTENED:
-        stored = measured.read(measured.FOLDER / "counter.csv.xz")["seed-0"].tables[name]
+        stored = read(measured.FOLDER / "counter.csv.xz")["seed-0"].tables[name]
         alone, among = (table[table["network"] == "counter/seed-0"] for table in (stored, again))
         assert len(alone) > 0
         _, moved = verify.compare(name, study.Group("counter", "seed-0").networks(), alone, among)
@@ -83,7 +84,7 @@ def test_a_network_measured_again_among_others_gives_the_same_numbers(name: str)
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_finding_made_again_has_the_same_bytes(findings: Path, name: str, tmp_path: Path):
     """Here every file is as another process wrote it, pictures too."""
-    again = import_module(f"analyses.{name}").find(asked_once.networks(), asked_once.table(name))
+    again = import_module(f"analyses.counter.{name}").find(asked_once.networks(), asked_once.table(name))
     files = contents(again.write(tmp_path / name))
     assert files == contents(findings / name)
     assert len(files) > 4
@@ -92,7 +93,7 @@ def test_a_finding_made_again_has_the_same_bytes(findings: Path, name: str, tmp_
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_networks_that_a_question_does_not_ask_leave_a_table_without_rows(name: str):
     """A file of a template network has every question, also those that mean nothing to it."""
-    empty = import_module(f"analyses.{name}").measure([])
+    empty = import_module(f"analyses.counter.{name}").measure([])
     assert list(empty.columns) == list(COLUMNS)
     assert len(empty) == 0
 
@@ -129,13 +130,13 @@ def test_provenance_names_version_weights_and_command_without_clock_or_path(find
     """Anyone can rebuild the finding, and two machines' findings do not differ by where they lie."""
     finding = probe.Finding.read(findings / name)
     origin = finding.provenance
-    assert origin["command"] == f"python -m analyses {name.replace('_', '-')}"
+    assert origin["command"] == f"python -m analyses counter {name.replace('_', '-')}"
     assert origin["rnn-probe"] == version("rnn-probe")
     digests = zoo.read_table("counter")["networks"][0]["sha256"]
     assert origin["weights"]["counter/seed-0"] == digests["model"]
     # Some questions leave the own initialisations out, whose answers mean nothing.
     untrained = digests["untrained"]
-    assert origin["weights"].get("counter/seed-0/untrained", untrained) == untrained
+    assert origin["weights"].get("counter/seed-0/own initialisation", untrained) == untrained
     assert {"python", "torch", "numpy"} <= set(origin["versions"])
     assert str(REPOSITORY) not in (findings / name / "finding.json").read_text()
 
@@ -156,10 +157,10 @@ def test_the_planted_counter_gives_what_it_was_built_to_give(findings: Path):
     assert values(read["other_lengths"], "near_0", "planted") == [1, 1]
     assert values(read["other_lengths"], "least_explained", "planted") == pytest.approx([1, 1], abs=1e-4)
     assert values(read["state_patching"], "whole_state_equals_accuracy", "planted") == [1, 1]
-    patched = read["state_patching"].measurements.query("subject == 'planted' and metric == 'interchange_accuracy'")
-    assert patched[patched["signal"] == "cell_state"]["value"].tolist() == [1] * 20
-    assert patched[patched["signal"] == "hidden_state"]["value"].tolist() == ([0] * 9 + [1]) * 2
-    tracks = read["cell_trajectories"].measurements.query("subject == 'planted' and units == '0'")
+    patched = read["state_patching"].measurements.query("role == 'planted' and metric == 'interchange_accuracy'")
+    assert patched[patched["kind"] == "cell_state"]["value"].tolist() == [1] * 20
+    assert patched[patched["kind"] == "hidden_state"]["value"].tolist() == ([0] * 9 + [1]) * 2
+    tracks = read["cell_trajectories"].measurements.query("role == 'planted' and units == '0'")
     assert tracks["value"].tolist() == pytest.approx([1, 1])
 
 
@@ -173,7 +174,7 @@ def test_the_committed_network_gives_what_its_description_says(findings: Path, t
     assert values(finding, "test_floor", "trained") == pytest.approx([config["floor"]["test"]["error"]], abs=1e-6)
     table = finding.measurements
     misread = table[(table["metric"] == "misread") & (table["network"] == "counter/seed-0")]
-    found = dict(zip(misread["units"], misread["value"], strict=True))
+    found = dict(zip(misread["kind"], misread["value"], strict=True))
     assert found == {wrong["string"]: wrong["answer"] for wrong in config["misread"]}
 
 
@@ -189,7 +190,7 @@ def test_notes_tell_the_theorem_and_one_patch_in_whole_sentences(findings: Path)
 
 def test_all_verdicts_are_decided_at_the_level_of_the_whole_family():
     """K counts every rule that is no check, whichever analysis is run alone."""
-    modules = [import_module(f"analyses.{name}") for name in (*QUESTIONS, *POPULATION_QUESTIONS)]
+    modules = [import_module(f"analyses.counter.{name}") for name in (*QUESTIONS, *POPULATION_QUESTIONS)]
     rules = [rule for module in modules for rule in module.RULES]
     assert common.family() == sum(not rule.check for rule in rules)
     assert len({rule.key for rule in rules}) == len(rules)
@@ -198,18 +199,18 @@ def test_all_verdicts_are_decided_at_the_level_of_the_whole_family():
 
 
 def test_a_network_comes_with_the_controls_of_its_recipe():
-    """A counter with two, of its seed; a template's has a seed to be paired by, and all others have none."""
-    names = [(network.name, network.subject, network.seed) for network in common.group("counter", 3)]
+    """A counter with two, of its pair; a template's has one to be paired by, and all others have none."""
+    names = [(network.name, network.role, network.pair) for network in common.group("counter", 3)]
     assert names == [
-        ("counter/seed-3", "trained", 3),
-        ("counter/seed-3/untrained", "untrained", 3),
-        ("counter/seed-3/readout", "readout", 3),
+        ("counter/seed-3", "trained", "3"),
+        ("counter/seed-3/own initialisation", "own initialisation", "3"),
+        ("counter/seed-3/fitted head", "fitted head", "3"),
     ]
     alone = [common.group("template", 3), common.group("every-step", 0), common.group("tf1", 0)]
-    assert [[(network.name, network.subject, network.seed) for network in group] for group in alone] == [
-        [("template/seed-3", "template", 3)],
-        [("every-step/seed-0", "other", None)],
-        [("tf1/seed-0", "other", None)],
+    assert [[(network.name, network.role, network.pair) for network in group] for group in alone] == [
+        [("template/seed-3", "template", "3")],
+        [("every-step/seed-0", "other", "")],
+        [("tf1/seed-0", "other", "")],
     ]
     assert [getattr(network, "asked", None) for group in alone for network in group] == ["template", "ones", "ones"]
     assert len(common.planted_networks()) == len(planted.battery())
@@ -234,19 +235,25 @@ def test_one_checkpoint_is_studied_with_its_controls(tmp_path: Path):
     names = ("code-reversed", "tf1", "template")
     folders = {name: unpack(name, 0, tmp_path / name) for name in names}
     code = common.networks_of(folders["code-reversed"])
-    assert [(network.subject, network.seed) for network in code[:3]] == [
-        ("trained", 0),
-        ("untrained", 0),
-        ("readout", 0),
+    assert [(network.role, network.pair) for network in code[:3]] == [
+        ("trained", "0"),
+        ("own initialisation", "0"),
+        ("fitted head", "0"),
     ]
     assert [network.name for network in code[3:]] == ["planted/ones", "planted/ones-alone"]
     for network, most in ((code[0], 0.05), (code[2], 0.01)):
         with torch.no_grad():
             wrong = answer(network.model(common.STRINGS)) != common.COUNTS[:, -1]
         assert float(wrong.double().mean()) < most
-    assert common.provenance("accuracy", code)["command"] == "python -m analyses accuracy --checkpoint DIR"
+    assert common.provenance("accuracy", code)["command"] == "python -m analyses counter accuracy --checkpoint DIR"
     elsewhere = common.networks_of(folders["tf1"])
-    assert [network.subject for network in elsewhere] == ["trained", "untrained", "readout", "planted", "planted"]
+    assert [network.role for network in elsewhere] == [
+        "trained",
+        "own initialisation",
+        "fitted head",
+        "planted",
+        "planted",
+    ]
     again = common.networks_of(folders["tf1"])
     assert [weights_digest(network.model) for network in elsewhere] == [
         weights_digest(network.model) for network in again

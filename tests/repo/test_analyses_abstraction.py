@@ -9,7 +9,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 import probe
-from analyses import accuracy, common, dynamics, other_lengths, programs, quantised_states, reduced_models
+from analyses.counter import accuracy, common, dynamics, other_lengths, programs, quantised_states, reduced_models
 from models.tasks import bit_strings
 from probe.methods.abstraction.automata import automaton_of
 from tests.repo import asked_once
@@ -40,11 +40,11 @@ def findings() -> dict[str, probe.Finding]:
     return found
 
 
-def value(finding: probe.Finding, metric: str, network: str, signal: str = "", units: str = "") -> float:
+def value(finding: probe.Finding, metric: str, network: str, kind: str = "", length: int | None = None) -> float:
     """Return the one value of a metric of a network."""
     table = finding.measurements
-    rows = table[(table["metric"] == metric) & (table["network"] == network) & (table["units"] == units)]
-    rows = rows[rows["signal"] == signal]
+    rows = table[(table["metric"] == metric) & (table["network"] == network) & (table["kind"] == kind)]
+    rows = rows[rows["at"].isna() if length is None else rows["at"] == length]
     assert len(rows) == 1
     return rows["value"].item()
 
@@ -56,6 +56,7 @@ def test_every_finding_says_in_words_what_its_figures_show(findings: dict[str, p
     assert finding.figures
     for figure in finding.figures:
         assert any(character.isdigit() for character in figure.alt)
+        assert ": ." not in figure.alt
         assert len(figure.svg.encode()) <= 25_000
         assert len(figure.data)
     assert any(character.isdigit() for character in finding.notes["answer"])
@@ -65,7 +66,7 @@ def test_every_finding_says_in_words_what_its_figures_show(findings: dict[str, p
 @pytest.mark.parametrize("name", MODULES)
 def test_one_network_without_controls_can_be_asked_everything(name: str) -> None:
     """Words and figures do without its own initialisation and without a fitted head."""
-    few = [network for network in asked_once.networks() if network.subject in ("trained", "planted")]
+    few = [network for network in asked_once.networks() if network.role in ("trained", "planted")]
     table = asked_once.table(name)
     table = table[table["network"].isin([network.name for network in few])].reset_index(drop=True)
     assert "nan" not in " ".join(MODULES[name].find(few, table).notes.values())
@@ -90,7 +91,7 @@ def test_planted_counters_run_their_own_programs(
     """At every length, and no other program does; all of them agree on ten bits."""
     finding = findings["programs"]
     for name in programs.PROGRAMS:
-        assert value(finding, "agreement", f"planted/{network}", name, "10") == 1
+        assert value(finding, "agreement", f"planted/{network}", name, 10) == 1
     assert value(finding, "unseen_agreement", f"planted/{network}", program) == 1
     others = {"ones", "zeros backwards", "balance"} - {program}
     assert all(value(finding, "unseen_agreement", f"planted/{network}", name) < 0.5 for name in others)
@@ -114,7 +115,7 @@ def test_the_planted_counter_has_the_ideal_automaton_and_a_rest_for_each_count(
 
 def test_a_fitted_head_passes_the_law_and_is_no_drifting_counter(findings: dict[str, probe.Finding]) -> None:
     """What one number predicts needs no learning: the answers of the fitted head are a law too."""
-    control = "counter/seed-0/readout"
+    control = "counter/seed-0/fitted head"
     assert value(findings["reduced_models"], "law_r_squared", control) > 0.9
     assert abs(value(findings["other_lengths"], "drift", control)) < 0.1
 
@@ -142,7 +143,7 @@ def test_the_count_of_ten_bits_is_66_states_and_askable_strings_have_answers() -
     assert ideal is not None
     assert ideal.sizes == tuple(range(1, 12))
     x = bit_strings(12)
-    count = x[programs.askable(x)][:, :, 0].sum(1)
+    count = x[[common.askable(bits) for bits in x.numpy()]][:, :, 0].sum(1)
     assert (int(count.min()), int(count.max())) == (2, 10)
     assert len(count) == 4096 - 2 * (1 + 12)
     with pytest.raises((probe.ProbeError, TypeCheckError)):

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import pytest
 
-from analyses import common, directions, steering
-from models.counter import answer, expected_answer
+from analyses.counter import common, directions, steering
 from probe import Finding
 from probe.questions.interventions import class_means as means_question
 from probe.questions.interventions import directions as directions_question
 from probe.questions.interventions import state_patching as patching_question
 from probe.questions.interventions import steering as steering_question
 from probe.questions.interventions import unit_ablation as ablation_question
+from probe.subjects.subject import Subject
 from tests.repo import asked_once
 
 PLANTED = ("ones", "ones-alone", "balance", "rotated", "geometric", "decoy", "illusion", "delay-line")
-ASKED: dict[str, Any] = {"answer": answer, "expected": expected_answer}
-DATA = common.STRINGS, common.COUNTS
 
 
 @pytest.fixture(scope="module")
-def planted():
-    """Return the planted networks that tell the questions apart."""
+def planted() -> list[Subject]:
+    """Return the planted networks that tell the questions apart, with what is asked of them."""
     common.limit_threads()
-    return common.planted_networks(PLANTED)
+    return common.subjects(common.planted_networks(PLANTED))
 
 
 def by_network(table: pd.DataFrame, metric: str, **where: str) -> dict[str, float]:
@@ -38,10 +34,10 @@ def by_network(table: pd.DataFrame, metric: str, **where: str) -> dict[str, floa
     return dict(zip(names, rows["value"], strict=True))
 
 
-def test_interchange_along_a_probe_is_fooled_by_no_decoy(planted: list[Any]) -> None:
+def test_interchange_along_a_probe_is_fooled_by_no_decoy(planted: list[Subject]) -> None:
     """Least squares finds linear carriers and, of the decoy, the unit that nothing reads; that unit scores 0."""
-    table = directions_question.measure(planted, *DATA, step=directions.STEP, most=2**14, most_of_unit=2**12, **ASKED)
-    ols = by_network(table, "direction_score", signal="ols")
+    table = directions_question.measure(planted, step=directions.STEP, most=2**14, most_of_unit=2**12)
+    ols = by_network(table, "direction_score", kind="ols")
     assert {name: ols[name] for name in ("ones", "ones-alone", "balance", "illusion")} == pytest.approx(
         dict.fromkeys(("ones", "ones-alone", "balance", "illusion"), 1.0), abs=1e-3
     )
@@ -57,27 +53,27 @@ def test_interchange_along_a_probe_is_fooled_by_no_decoy(planted: list[Any]) -> 
     assert far["ones-alone"] == pytest.approx(0, abs=1e-9)
 
 
-def test_class_means_are_enough_for_every_planted_network(planted: list[Any]) -> None:
+def test_class_means_are_enough_for_every_planted_network(planted: list[Subject]) -> None:
     """Even the delay line, whose means of last bits sum to the count: the claim is no sign of a count alone."""
-    table = means_question.measure(planted, *DATA, **ASKED)
+    table = means_question.measure(planted)
     assert by_network(table, "worst_class_mean_ratio") == dict.fromkeys(PLANTED, 1.0)
     assert by_network(table, "worst_balanced_class_mean_ratio") == dict.fromkeys(PLANTED, 1.0)
 
 
-def test_a_straight_push_fails_where_the_code_is_curved(planted: list[Any]) -> None:
+def test_a_straight_push_fails_where_the_code_is_curved(planted: list[Subject]) -> None:
     """Between class means every network goes by one; along the slope the geometric code does not."""
-    table = steering_question.measure(planted, *DATA, step=steering.STEP, **ASKED)
-    assert by_network(table, "steered_exact", signal="class_mean") == dict.fromkeys(PLANTED, 1.0)
-    linear = by_network(table, "steered_exact", signal="linear")
+    table = steering_question.measure(planted, step=steering.STEP)
+    assert by_network(table, "steered_exact", kind="class_mean") == dict.fromkeys(PLANTED, 1.0)
+    linear = by_network(table, "steered_exact", kind="linear")
     straight = {name: share for name, share in linear.items() if name not in ("geometric", "decoy")}
     assert straight == pytest.approx(dict.fromkeys(straight, 1.0))
     assert linear["geometric"] == linear["decoy"] == pytest.approx(0.8755, abs=1e-3)
-    assert by_network(table, "steered_off_support", signal="class_mean")["ones-alone"] == pytest.approx(0, abs=1e-9)
+    assert by_network(table, "steered_off_support", kind="class_mean")["ones-alone"] == pytest.approx(0, abs=1e-9)
 
 
-def test_ablation_finds_the_units_that_count(planted: list[Any]) -> None:
+def test_ablation_finds_the_units_that_count(planted: list[Subject]) -> None:
     """One carrier scores 1 alone, two share, and of ten delayed bits each costs half of the answers or more."""
-    table = ablation_question.measure(planted, *DATA, draws=4, search_draws=1, **ASKED)
+    table = ablation_question.measure(planted, draws=4, search_draws=1)
     score = by_network(table, "best_single_unit_score")
     assert [score[name] for name in ("ones", "ones-alone", "geometric", "decoy", "illusion")] == [1] * 5
     assert max(score["rotated"], score["delay-line"]) < 0.1
@@ -90,11 +86,11 @@ def test_ablation_finds_the_units_that_count(planted: list[Any]) -> None:
     }
 
 
-def test_a_cell_that_counts_is_followed_alone_until_the_hidden_state_is_read(planted: list[Any]) -> None:
+def test_a_cell_that_counts_is_followed_alone_until_the_hidden_state_is_read(planted: list[Subject]) -> None:
     """The parts of a planted counter's state, by step."""
-    ones = [network for network in planted if network.name == "planted/ones-alone"]
-    table = patching_question.measure(ones, *DATA, steps=[6, 9], most=2**12, **ASKED)
-    rows = table[table["metric"] == "interchange_accuracy"].set_index(["signal", "step"])["value"]
+    ones = [subject for subject in planted if subject.network.name == "planted/ones-alone"]
+    table = patching_question.measure(ones, steps=[6, 9], most=2**12)
+    rows = table[table["metric"] == "interchange_accuracy"].set_index(["kind", "step"])["value"]
     assert rows["cell_state_alone"].tolist() == [1, 0]
     assert rows["cell_state"].tolist() == [1, 1]
     assert rows["hidden_state"].tolist() == [0, 1]
@@ -103,7 +99,7 @@ def test_a_cell_that_counts_is_followed_alone_until_the_hidden_state_is_read(pla
 
 @pytest.fixture(scope="module")
 def findings() -> dict[str, Finding]:
-    """Return what these analyses found on one network of each subject."""
+    """Return what these analyses found on one network of each role."""
     names = ("class_means", "directions", "steering", "unit_ablation", "state_patching")
     return {name: asked_once.finding(name) for name in names}
 
@@ -116,11 +112,11 @@ def test_each_finding_has_its_rule_a_picture_and_a_sentence_with_numbers(finding
     assert {claim.verdict for claim in claims.values()} == {"undecided"}
     bounds = {key: claim.rule.established_if for key, claim in claims.items()}
     assert (bounds["5"].low, bounds["8"].low, bounds["13"].low, bounds["14"].high) == (0.95, 0.5, 0.95, 0.5)
-    assert [(control.subject, control.margin) for control in claims["5"].rule.controls] == [("readout", 0.05)]
+    assert [(control.role, control.margin) for control in claims["5"].rule.controls] == [("fitted head", 0.05)]
     for finding in findings.values():
         assert any(character.isdigit() for character in finding.notes["answer"])
         assert all(len(figure.alt) > 40 and len(figure.data) for figure in finding.figures)
-        assert "untrained" not in set(finding.measurements["subject"])
+        assert "own initialisation" not in set(finding.measurements["role"])
 
 
 def test_the_committed_network_gives_what_was_measured(findings: dict[str, Finding]) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 import pytest
 
 import probe
-from analyses import bit_effects, common, gate_shares, noise_margin, routes, unit_shares
+from analyses.counter import bit_effects, common, gate_shares, noise_margin, routes, unit_shares
 from models import planted
-from models.counter import answer, expected_answer
 from probe.evidence.measurements import Network
 from probe.questions.interventions import unit_shares as questions
 from tests.repo import asked_once
@@ -22,7 +20,7 @@ ANALYSES = (unit_shares, routes, gate_shares, bit_effects, noise_margin)
 
 @pytest.fixture(scope="module")
 def findings() -> Mapping[str, probe.Finding]:
-    """Return the five findings on one network of each subject and some planted ones more."""
+    """Return the five findings on one network of each role and some planted ones more."""
     # Without distractors where they are not the point: every unit doubles the subsets.
     built = {
         "balance": planted.balance_counter(distractors=0),
@@ -59,7 +57,7 @@ def test_one_unit_two_units_and_a_direction_have_the_shares_of_their_weights(
     negative = of(findings["unit_shares"], "negative_unit_shares")
     assert negative["ones"] == pytest.approx(0, abs=1e-9)
     assert negative["counter/seed-0"] < 0.1
-    assert negative["counter/seed-0/readout"] > 0.6
+    assert negative["counter/seed-0/fitted head"] > 0.6
 
 
 def test_a_sum_in_a_cell_and_a_memory_that_is_handed_on_have_their_routes(
@@ -91,14 +89,14 @@ def test_noise_and_effects_are_those_of_the_page_of_science(findings: Mapping[st
     assert accuracy["ones"] == pytest.approx(0.82, abs=0.01)
     assert accuracy["balance"] == pytest.approx(0.94, abs=0.01)
     assert accuracy["rotated"] == pytest.approx(0.99, abs=0.01)
-    assert accuracy["counter/seed-0"] - accuracy["counter/seed-0/readout"] > 0.2
+    assert accuracy["counter/seed-0"] - accuracy["counter/seed-0/fitted head"] > 0.2
     assert of(findings["bit_effects"], "largest_effect_sd")["ones"] == pytest.approx(0, abs=2e-3)
 
 
 def test_what_does_not_answer_with_the_count_is_left_out(findings: Mapping[str, probe.Finding]) -> None:
     """An untrained head has no count to share; the one that is read by the best line has."""
     for finding in findings.values():
-        assert set(finding.measurements["subject"]) == {"trained", "readout", "planted", "other"}
+        assert set(finding.measurements["role"]) == {"trained", "fitted head", "planted", "other"}
 
 
 def test_every_note_and_figure_is_a_sentence_with_numbers(findings: Mapping[str, probe.Finding]) -> None:
@@ -127,8 +125,8 @@ def test_rules_are_the_page_of_sciences() -> None:
     assert bounds["5c"] == probe.Range.at_most(0.1)
     assert bounds["16"] == probe.Range.at_most(0.25)
     assert bounds["5b"] == probe.Range.at_least(0.95)
-    assert rules["5c"].controls == (probe.Control("readout", 0.5, lower=True),)
-    assert rules["5b"].controls == (probe.Control("readout", 0.2),)
+    assert rules["5c"].controls == (probe.Control("fitted head", 0.5, lower=True),)
+    assert rules["5b"].controls == (probe.Control("fitted head", 0.2),)
     assert [rules[key].signal for key in ("7a", "15a", "15b")] == ["cell_state", "input_gate", "cell_candidate"]
 
 
@@ -137,8 +135,7 @@ def test_every_drift_has_the_same_shares() -> None:
     drifting = [
         Network(f"drift {d}", "planted", planted.drift_counter(d, distractors=2)) for d in (0.0, 0.25, 0.5, 0.8, 1.0)
     ]
-    counted: dict[str, Any] = {"answer": answer, "expected": expected_answer}
-    table = questions.measure(drifting, common.STRINGS, common.COUNTS, **counted)
+    table = questions.measure(common.subjects(drifting))
     assert table[table["metric"] == "unit_share"]["value"].tolist() == pytest.approx([1, 0, 0] * 5, abs=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""What is read across the findings of all questions about one network of each subject and the planted ones."""
+"""What is read across the findings of all questions about one network of each role and the planted ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from analyses import mechanism, planted_networks, robustness, running_count, verdicts
+from analyses.counter import mechanism, planted_networks, robustness, running_count, verdicts
 from probe import Control
 from tests.repo import asked_once
 from tests.repo.made_up import counts, judged, large
@@ -20,7 +20,7 @@ def test_the_running_count_is_answered_from_all_seven_tests() -> None:
     assert set(grid["claim"]) == set(running_count.TESTS)
     assert grid[grid["networks"] == "planted/ones"]["holds_in"].tolist() == [1] * 7
     correlation = read["single_units"].measurements
-    best = correlation[(correlation["metric"] == "largest_correlation") & (correlation["subject"] == "trained")]
+    best = correlation[(correlation["metric"] == "largest_correlation") & (correlation["role"] == "trained")]
     row = grid[(grid["networks"] == "trained") & (grid["claim"] == "1a")]
     assert row["holds_in"].item() == int((best["value"] >= 0.9).sum())
     assert "The planted counter passes 7 of the 7 tests" in found.notes["answer"]
@@ -31,7 +31,7 @@ def test_the_mechanism_is_told_in_numbers_that_were_measured() -> None:
     read = asked_once.findings()
     found = mechanism.find(read)
     shares = read["gate_shares"].measurements
-    own = shares[(shares["metric"] == "gate_share") & (shares["subject"] == "trained")].set_index("signal")["value"]
+    own = shares[(shares["metric"] == "gate_share") & (shares["role"] == "trained")].set_index("signal")["value"]
     assert f"{own['cell_candidate']:.0%} comes through the candidate" in found.notes["answer"]
     assert set(found.figures[0].data["metric"]) == {metric for _, metric in mechanism.SHOWN}
 
@@ -58,9 +58,9 @@ def test_every_rule_is_applied_to_every_population_alone() -> None:
     rules = {claim.rule.key: claim.rule for finding in read.values() for claim in finding.claims}
     assert set(data.index.get_level_values("claim")) == {key for key, rule in rules.items() if not rule.check}
     error = read["accuracy"].measurements
-    untrained = error[(error["metric"] == "test_error") & (error["subject"] == "untrained")]["value"].item()
-    assert data.loc[("0", "untrained"), "median"] == untrained
-    assert data.loc[("0", "untrained"), "holds_in"] == int(untrained <= rules["0"].established_if.high) == 0
+    untrained = error[(error["metric"] == "test_error") & (error["role"] == "own initialisation")]["value"].item()
+    assert data.loc[("0", "own initialisation"), "median"] == untrained
+    assert data.loc[("0", "own initialisation"), "holds_in"] == int(untrained <= rules["0"].established_if.high) == 0
     assert list(data.loc[("1a", "planted/ones"), ["holds_in", "of"]]) == [1, 1]
     assert set(data["alone"]) == {"undecided", ""}
 
@@ -68,15 +68,16 @@ def test_every_rule_is_applied_to_every_population_alone() -> None:
 def test_a_population_that_satisfies_a_rule_is_told_beside_the_verdict() -> None:
     """Sixty networks and sixty controls that are as good: established alone, not specific with the control."""
     finding = judged(
-        {"trained": [0.95] * 60, "readout": [0.94] * 60, "untrained": [0.2] * 60}, large(Control("readout", 0.05))
+        {"trained": [0.95] * 60, "fitted head": [0.94] * 60, "own initialisation": [0.2] * 60},
+        large(Control("fitted head", 0.05)),
     )
     assert [claim.verdict for claim in finding.claims] == ["not specific"]
     found = verdicts.find({"q": finding})
     data = found.figures[0].data
     assert dict(zip(data["networks"], data["alone"], strict=True)) == {
         "trained": "established",
-        "readout": "established",
-        "untrained": "refuted",
+        "fitted head": "established",
+        "own initialisation": "refuted",
     }
     assert "not specific, these hold: of the own initialisation none; of the fitted head k." in found.notes["answer"]
 

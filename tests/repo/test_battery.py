@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import probe
-from analyses import POPULATION_QUESTIONS, QUESTIONS, SUMMARIES, command, merged
+from analyses.counter import POPULATION_QUESTIONS, QUESTIONS, SUMMARIES, command, merged
 from models import zoo
 from models.checkpoints import weights_digest
 from models.packing import unpack
@@ -20,7 +20,19 @@ from models.training import initialise
 from tests.repo import asked_once
 
 REPOSITORY = Path(__file__).parents[2]
-KEYS = {"key", "statement", "metric", "definition", "source", "rule", "value", "interval", "n", "null", "untrained"}
+KEYS = {
+    "key",
+    "statement",
+    "metric",
+    "definition",
+    "source",
+    "rule",
+    "value",
+    "interval",
+    "n",
+    "null",
+    "own_initialisation",
+}
 KEYS |= {"planted", "verdict", "rule_first_used", "changed_after_measuring"}
 
 
@@ -31,17 +43,17 @@ def test_a_checkpoint_without_first_weights_is_asked_everything() -> None:
     assert all(finding.figures and finding.notes["answer"] for finding in found.values())
     begun = weights_digest(initialise(recipe("hidden-3"), 0))
     weights = found["accuracy"].provenance["weights"]
-    assert weights["hidden-3/seed-0/untrained"] == begun
+    assert weights["hidden-3/seed-0/own initialisation"] == begun
     assert list(weights) == [
-        *(f"hidden-3/seed-0{control}" for control in ("", "/untrained", "/readout")),
+        *(f"hidden-3/seed-0{control}" for control in ("", "/own initialisation", "/fitted head")),
         "planted/ones",
         "planted/ones-alone",
     ]
     for finding in (found[name] for name in QUESTIONS):
-        assert {"template", "other"}.isdisjoint(finding.measurements["subject"])
+        assert {"template", "other"}.isdisjoint(finding.measurements["role"])
         assert (
             finding.provenance["command"]
-            == f"python -m analyses {finding.question.replace('_', '-')} --checkpoint DIR"
+            == f"python -m analyses counter {finding.question.replace('_', '-')} --checkpoint DIR"
         )
 
 
@@ -72,8 +84,8 @@ def test_tensorflows_checkpoint_is_studied_alone_by_several_processes(tmp_path: 
     words = ["--checkpoint", str(checkpoint), "--out", str(out), "--jobs", "2"]
     assert command.run(["accuracy", "bit-effects", *words]) == 0
     found = probe.Finding.read(out / "bit_effects")
-    networks = found.measurements[["subject", "network"]].drop_duplicates()
-    assert networks["subject"].tolist() == ["trained", "readout", "planted", "planted"]
+    networks = found.measurements[["role", "network"]].drop_duplicates()
+    assert networks["role"].tolist() == ["trained", "fitted head", "planted", "planted"]
     digest = weights_digest(zoo.tensorflows_network().model)
     assert found.provenance["weights"][networks["network"].iloc[0]] == digest
     entries = json.loads((out / merged.NAME).read_text())
@@ -124,10 +136,15 @@ def test_what_needs_all_questions_is_not_asked_alone(name: str, capsys: pytest.C
     word = name.replace("_", "-")
     assert command.run([word]) == command.USAGE
     error = capsys.readouterr().err
-    assert error.startswith(f"error: There is no question {word!r} to be asked ")
-    makes = "`python -m analyses --here FOLDER` makes it" if name == "trained_here" else f"and makes {word} with them"
+    assert error.startswith("error: ")
+    assert repr(word) in error
+    makes = (
+        "`python -m analyses counter --here FOLDER` makes it"
+        if name == "trained_here"
+        else f"and makes {word} with them"
+    )
     assert makes in error
-    assert "`python -m analyses" in error
+    assert "`python -m analyses counter" in error
     assert "Did you mean" not in error
 
 
@@ -141,7 +158,7 @@ def test_help_lists_what_is_answered(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize("word", ["--help", "singel-units", "running-count"])
 def test_help_and_wrong_names_need_no_torch(word: str) -> None:
     """They are answered at once."""
-    code = f"import sys; from analyses.command import run; run([{word!r}]); sys.exit('torch' in sys.modules)"
+    code = f"import sys; from analyses.counter.command import run; run([{word!r}]); sys.exit('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
     )

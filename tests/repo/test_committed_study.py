@@ -9,16 +9,17 @@ from importlib import import_module
 import pandas as pd
 import pytest
 
-from analyses import POPULATION_QUESTIONS, QUESTIONS, measured, study
+from analyses.counter import POPULATION_QUESTIONS, QUESTIONS, measured, study
 from models import zoo
 from models.populations import CONFIRMING, POPULATIONS
 from probe import Rule
+from probe.studies.store import SUFFIX, read
 
 FINDINGS = zoo.ZOO.parents[1] / "reports" / "counter" / "findings.json"
 RULES: dict[str, tuple[str, Rule]] = {
     rule.key: (name, rule)
     for name in (*QUESTIONS, *POPULATION_QUESTIONS)
-    for rule in import_module(f"analyses.{name}").RULES
+    for rule in import_module(f"analyses.counter.{name}").RULES
 }
 #: What the fitted head, recurrent weights before training and one fitted line, passes and fails (docs/science.md).
 PASSES, FAILS = ("2", "5", "9", "12a", "20"), ("4", "5b", "5c")
@@ -31,11 +32,11 @@ def tables() -> dict[str, pd.DataFrame]:
     return study.read(study.groups("counter", CONFIRMING.seeds), sorted(asked))[1]
 
 
-def median(key: str, subject: str) -> float:
+def median(key: str, role: str) -> float:
     """Return the median over a hundred networks of what a rule is about."""
     question, rule = RULES[key]
     rows = tables()[question]
-    rows = rows[(rows["metric"] == rule.metric) & (rows["subject"] == subject)]
+    rows = rows[(rows["metric"] == rule.metric) & (rows["role"] == role)]
     rows = rows[rows["signal"] == rule.signal] if rule.signal else rows
     assert len(rows) == len(CONFIRMING.seeds)
     return float(rows["value"].median())
@@ -50,19 +51,19 @@ def test_every_population_is_whole() -> None:
 @pytest.mark.parametrize("key", PASSES)
 def test_what_an_untrained_network_with_a_fitted_line_passes_shows_no_learning(key: str) -> None:
     """These rules hold for it: alone they say nothing of training."""
-    assert median(key, "readout") in RULES[key][1].established_if
+    assert median(key, "fitted head") in RULES[key][1].established_if
 
 
 @pytest.mark.parametrize("key", FAILS)
 def test_what_an_untrained_network_fails_separates_it_from_a_trained_one(key: str) -> None:
     """These rules do not hold for it, and they do for the trained networks."""
-    assert median(key, "readout") in RULES[key][1].refuted_if
+    assert median(key, "fitted head") in RULES[key][1].refuted_if
     assert median(key, "trained") in RULES[key][1].established_if
 
 
 def test_an_untrained_head_does_not_count() -> None:
     """Claim 0 is about training: the median of the own initialisations lies in the range that refutes it."""
-    assert median("0", "untrained") in RULES["0"][1].refuted_if
+    assert median("0", "own initialisation") in RULES["0"][1].refuted_if
 
 
 def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
@@ -77,8 +78,8 @@ def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
 def test_every_group_of_the_study_is_measured_and_no_other() -> None:
     """No measurement is left of a network that the study does not have."""
     there = {
-        study.Group(path.name.removesuffix(measured.SUFFIX), member)
+        study.Group(path.name.removesuffix(SUFFIX), member)
         for path in measured.FOLDER.iterdir()
-        for member in measured.read(path)
+        for member in read(path)
     }
     assert there == set(study.groups(study.EVERY))

@@ -23,6 +23,8 @@ from tests.repo.docs_blocks import ROOT, blocks, run, undecided
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Writes the report of a study twice.
 LONG = ("study.md",)
+#: What a user adds without a change in the package.
+OWN = ("howto/concept.md", "howto/program.md", "howto/question.md")
 RUN = [page for page in PAGES if any(block.run for block in blocks(page.read_text()))]
 
 
@@ -72,8 +74,21 @@ def test_the_pages_that_run_are_found() -> None:
         "fused-hooks.md",
         "tutorial.md",
         "concepts/probing.md",
-        "howto/question.md",
+        *OWN,
     }
+
+
+@pytest.mark.parametrize("page", OWN)
+def test_what_somebody_adds_from_outside_is_short(page: str) -> None:
+    """A concept, a program and a question of one's own need no change in the package, and twenty lines a block."""
+    found = [block for block in blocks((ROOT / "docs" / page).read_text()) if block.run]
+    assert found
+    assert {block.line for block in found if lines_of(block.code) > 20} == set()
+
+
+def lines_of(code: str) -> int:
+    """Return how many lines of code a block has, empty ones left out."""
+    return sum(bool(line.strip()) for line in code.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -127,7 +142,7 @@ ROOMS = (
     "questions.states",
     "questions.interventions",
 )
-HELPERS = {"patched_runs"}
+HELPERS = {"following", "patched_runs", "targets", "wrong"}
 
 
 def test_the_reference_has_everything_that_is_public() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyses.programs import REFERENCE, balance, ones, zeros_backwards
+from analyses.counter.programs import REFERENCE, balance, ones, zeros_backwards
 from probe.explorer import ExplorerProgram
 from probe.explorer.rival_programs import described
 from probe.methods.abstraction.programs import agreement, as_tuples

@@ -19,15 +19,15 @@ import pytest
 import torch
 from distributed import LocalCluster
 
-from models import parallel as workers
 from models import populations
 from models import train as command
-from models.parallel import locked, parallel
 from models.populations import Population
 from models.recipes import RECIPES
 from models.state import STATE
 from models.training import Job, train, train_job
 from probe.errors import ProbeError
+from probe.studies import workers
+from probe.studies.workers import locked, parallel
 
 ROOT = Path(__file__).parents[2]
 MANY = ("--seeds", "0:3", "--epochs", "100")
@@ -62,7 +62,7 @@ def cluster() -> Iterator[LocalCluster]:
 @pytest.fixture(autouse=True)
 def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster that is not there is given up soon."""
-    monkeypatch.setattr("models.parallel.CONNECT_WITHIN", 1)
+    monkeypatch.setattr("probe.studies.workers.CONNECT_WITHIN", 1)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

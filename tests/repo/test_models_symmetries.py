@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from analyses.counter import common
 from models import planted, zoo
 from models.counter import Coded, Counter, answer, expected_answer
 from models.data import Strings, training_strings
@@ -26,6 +28,7 @@ from probe.methods.causal.task import Task
 from probe.methods.machines import Machine
 from probe.questions.answers import other_lengths
 from probe.questions.states import linear_readout, single_units
+from probe.subjects.subject import Subject
 
 COUNTER = RECIPES["counter"]
 X = bit_strings(10)
@@ -91,13 +94,8 @@ def test_the_reversed_code_is_the_mirrored_question() -> None:
 
 def drift(model: nn.Module) -> float:
     """The drift by science.md's definition."""
-    strings, counts = {}, {}
-    for length in range(6, 15):
-        x = bit_strings(length).double()
-        ones = running_count(x)[:, -1]
-        asked = (ones <= 10) & (length - ones <= 10)
-        strings[length], counts[length] = x[asked], ones[asked]
-    table = other_lengths.measure([Network("n", "other", model)], strings, counts, expected=expected_answer)
+    (subject,) = common.subjects([Network("n", "other", model)])
+    table = other_lengths.measure([replace(subject, x=subject.x.double())], most=2**14)
     return float(table[table["metric"] == "drift"]["value"].iloc[0])
 
 
@@ -152,12 +150,11 @@ def test_no_interchange_can_tell_the_count_from_the_count_and_a_clock(machine: M
 @pytest.mark.parametrize("clock", ["zeros", "crooked"])
 def test_no_probe_at_a_fixed_step_can_tell_them_either(clock: str) -> None:
     """Held-out R2, within-step correlation and monotone reading of n1 + g(t) are those of n1; pooled ones are not."""
-    network = [Network("n", "trained", zoo.networks(seeds=[1])[0].model)]
+    network = Network("n", "trained", zoo.networks(seeds=[1])[0].model)
     tables = []
     for concept in (COUNTS.double(), with_clock(clock)):
-        lines = linear_readout.measure(network, X, concept, signals=[Signal.CELL_STATE])
-        units = single_units.measure(network, X, concept)
-        tables.append((lines, units))
+        asked = [Subject.of(network, X, concept)]
+        tables.append((linear_readout.measure(asked, signals=[Signal.CELL_STATE]), single_units.measure(asked)))
     for metric, which in (("r_squared", 0), ("within_step_correlation", 1), ("monotone_accuracy", 1)):
         own, other = (table[which][table[which]["metric"] == metric]["value"].to_numpy() for table in tables)
         assert len(own) >= 4

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
 
+from analyses.counter import common
 from models import planted
 from models.counter import Counter, answer, expected_answer
 from models.planted.counting import rotated_direction
@@ -66,13 +68,8 @@ def direction(name: str, weights: Sequence[float]) -> Put:
 
 def drift(model: Counter) -> float:
     """The drift by science.md's definition."""
-    strings, counts = {}, {}
-    for length in range(6, 15):
-        x = bit_strings(length).double()
-        ones = running_count(x)[:, -1]
-        asked = (ones <= 10) & (length - ones <= 10)
-        strings[length], counts[length] = x[asked], ones[asked]
-    table = other_lengths.measure([Network("n", "planted", model)], strings, counts, expected=expected_answer)
+    (subject,) = common.subjects([Network("n", "planted", model)])
+    table = other_lengths.measure([replace(subject, x=subject.x.double())], most=2**14)
     return float(table[table["metric"] == "drift"]["value"].iloc[0])
 
 
@@ -237,7 +234,7 @@ def test_the_delay_line_remembers_all_and_counts_nothing() -> None:
     hidden = machine("delay-line-alone").clean.states[:, -1, 10:].detach().numpy()
     rescaled = hidden * BATTERY["delay-line-alone"].head.weight[1].detach().numpy() / 20  # beta: 10 / (1 / 2)
     np.testing.assert_allclose(rescaled, X[:, :, 0].flip(1).numpy(), rtol=0, atol=1e-12)
-    others = signed_sums(X, count=20, seed=0)
+    others = signed_sums(X, count=20, seed=0)[:, -1]
     wanted = np.column_stack([COUNTS[:, -1].numpy(), others])
     wanted = wanted - wanted.mean(0)
     centred = hidden - hidden.mean(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analyses.predictions import PREDICTIONS, RULES, Cells
+from analyses.counter.predictions import PREDICTIONS, RULES, Cells
 from models.recipes import CODES, DOSES, experiment_recipe
 from probe import ProbeError
 
@@ -24,8 +24,8 @@ def experiment(drift: dict[str, float], falling: float = 0.01, moved: float = 0.
                 values |= {("last_step_r_squared", ""): 0.9 - moved * dose, ("worst_class_mean_ratio", ""): 1.0}
                 values |= {("erased_excess", ""): 0.0, ("direction_score", "ols"): 0.3}
                 rows += [
-                    {"network": f"{name}/seed-{seed}", "metric": metric, "signal": signal, "value": value}
-                    for (metric, signal), value in values.items()
+                    {"network": f"{name}/seed-{seed}", "metric": metric, "signal": "", "kind": kind, "value": value}
+                    for (metric, kind), value in values.items()
                 ]
     return Cells(pd.DataFrame(rows))
 

@@ -17,18 +17,20 @@ GROUPS = '[("counter", "seed-1000"), ("template", "seed-1000"), ("planted", "one
 #: Prints which questions are to be measured again, by group.
 MISSING = f"""
 import json, sys
-from analyses import measured, study
+from analyses.counter import measured, study
+from probe.studies.store import Store
 found = {{}}
 for recipe, member in {GROUPS}:
     group = study.Group(recipe, member)
     digests = measured.digests(group.networks())
-    held = measured.held(measured.FOLDER, measured.PARTS, recipe, member, digests)
-    found[recipe] = held.missing(digests, group.questions)
+    versions = measured.versions(group.questions)
+    held = Store(measured.FOLDER, measured.PARTS, recipe).held(member, digests, versions)
+    found[recipe] = held.missing(digests, versions)
 print(json.dumps(found))
 """
 #: Measures one group again, prints what is wrong, and how many values were compared.
 AGAIN = """
-from analyses import study, verify
+from analyses.counter import study, verify
 found = verify.again(study.Group("code-signed", "seed-1000"))
 print(found.values)
 print("\\n".join(found.faults))
@@ -104,8 +106,8 @@ def test_a_formula_that_changed_is_named_until_its_version_is_raised(copy: Path)
     assert "class_mean_ratio of code-signed/seed-1000 step " in fault
     before, now = (float(fault.split(word)[0].split()[-1]) for word in (" before", " now"))
     assert now / before == pytest.approx(1.01, rel=1e-6)
-    assert "raise VERSION in analyses/class_means.py and run `make study`" in fault
-    change(copy / "analyses" / "class_means.py", "VERSION = 1", "VERSION = 2")
+    assert "raise VERSION in analyses/counter/class_means.py and run `make study`" in fault
+    change(copy / "analyses" / "counter" / "class_means.py", "VERSION = 1", "VERSION = 2")
     assert json.loads(run(copy, MISSING)) == {
         recipe: ["class_means"] for recipe in ("counter", "template", "planted", "code-signed")
     }

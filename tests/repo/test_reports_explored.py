@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analyses import common, explored, programs
+from analyses.counter import common, explored, programs
 from models.counter import answer
 from models.packing import unpack
 from models.tasks import bit_strings, parse_bits
@@ -27,7 +27,7 @@ def written(folder: Path, here: Path | None = None) -> tuple[list[dict[str, Any]
     """Write the explorer of one counter and return what is said of each network, with the networks by that order."""
     networks = [*common.group("counter", SEED), *common.planted_networks(("ones", "zeros", "decoy"))]
     detail = dataclasses.replace(cast("Any", networks[0]), detail=True)
-    rows = [(detail.name, 0.75), (f"{detail.name}/untrained", 0.5)]
+    rows = [(detail.name, 0.75), (f"{detail.name}/own initialisation", 0.5)]
     rows += [
         (f"{recipe}/seed-{seed}", (seed - 1000) / 10) for recipe in explored.RECIPES for seed in (1002, 1000, 1001)
     ]
@@ -52,7 +52,7 @@ def test_the_page_runs_the_networks_that_were_studied(tmp_path: Path) -> None:
             x = torch.where(bits == 1, torch.tensor(code["1"]), torch.tensor(code["0"]))
             with torch.no_grad():
                 scores, own = shown.module(x), network.model(bits)
-            if network.subject == "readout":
+            if network.role == "fitted head":
                 assert torch.equal(scores.argmax(1), answer(own).clamp(0, 10))
             else:
                 assert torch.equal(scores, own), shown.name
@@ -78,8 +78,8 @@ def test_the_networks_are_those_of_median_drift(tmp_path: Path) -> None:
     described, _ = written(tmp_path)
     assert [one["source"] for one in described] == [
         f"counter/seed-{SEED}",
-        f"counter/seed-{SEED}/untrained",
-        f"counter/seed-{SEED}/readout",
+        f"counter/seed-{SEED}/own initialisation",
+        f"counter/seed-{SEED}/fitted head",
         "planted/ones",
         "planted/zeros",
         *(f"{recipe}/seed-1001" for recipe in explored.RECIPES),
@@ -123,5 +123,5 @@ def test_a_network_of_this_machine_stands_second(tmp_path: Path) -> None:
 
 def test_a_folder_without_networks_is_refused(tmp_path: Path) -> None:
     """The error says which command writes them."""
-    with pytest.raises(ProbeError, match="python -m analyses"):
+    with pytest.raises(ProbeError, match="python -m analyses counter"):
         read.read(tmp_path)

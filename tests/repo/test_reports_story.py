@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses import verdicts
+from analyses.counter import verdicts
 from probe import Claim, Control, Finding
+from probe.studies.pages import sections
 from reports import story
 from reports.build_index import head_of
 from tests.repo.made_up import judged, large
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TRAINED, CONTROLS = {"trained": [0.95] * 60}, {"untrained": [0.2] * 60, "readout": [0.94] * 60}
+TRAINED, CONTROLS = {"trained": [0.95] * 60}, {"own initialisation": [0.2] * 60, "fitted head": [0.94] * 60}
 
 
 def told(*controls: Control) -> tuple[Claim, Finding]:
@@ -34,14 +35,14 @@ def test_a_control_that_satisfies_an_established_rule_is_named_unless_the_rule_n
     """Where the rule names the control, the paired difference says it; where not, the page says it."""
     claim, said = told()
     assert claim.verdict == "established"
-    assert story.controls_as_well(claim, said) == ["readout"]
+    assert story.controls_as_well(claim, said) == ["fitted head"]
     why = row(claim, said, {claim.rule.key: claim.rule.digest})["why"]
     assert str(why).endswith("the fitted head satisfies it too")
-    guarded, said = told(Control("readout", 0.005))
+    guarded, said = told(Control("fitted head", 0.005))
     assert guarded.verdict == "established"
     assert story.controls_as_well(guarded, said) == []
-    # Both controls have the same states, so that a control by the untrained one is one by the other.
-    assert story.controls_as_well(*told(Control("untrained", 0.5))) == []
+    # Both controls have the same states, so that a control by the own initialisation is one by the other.
+    assert story.controls_as_well(*told(Control("own initialisation", 0.5))) == []
 
 
 def test_a_claim_stands_beside_its_controls() -> None:
@@ -69,7 +70,7 @@ def test_a_rule_that_is_not_the_one_first_used_is_said_to_be_changed() -> None:
 def test_a_page_without_claims_tells_what_was_answered() -> None:
     """A tally of nothing would read as a result."""
     said = told()[1]
-    assert not story._tally([])
+    assert not sections.tally([])
     lead = story.lead_of([said])
     assert isinstance(lead, list)
     assert f"{said.notes['answer']} " in lead
@@ -78,11 +79,11 @@ def test_a_page_without_claims_tells_what_was_answered() -> None:
 def test_what_is_said_of_a_length_was_measured_there() -> None:
     """The median of that length's own rows, and not a slope over all lengths, with its direction in words."""
     rows = pd.DataFrame(
-        [("mean_excess", "trained", units, value) for units, value in (("9", 0.97), ("11", -0.5), ("12", -4.0))],
-        columns=["metric", "subject", "units", "value"],
+        [("mean_excess", "trained", length, value) for length, value in ((9, 0.97), (11, -0.5), (12, -4.0))],
+        columns=["metric", "role", "at", "value"],
     )
     finding = Finding("q", "Title", rows, (), (), {}, {})
-    said = [story._too(story._median(finding, "mean_excess", "trained", units)) for units in ("9", "11")]
+    said = [story._too(story._median(finding, "mean_excess", "trained", length)) for length in (9, 11)]
     assert said == ["0.97 too high", "0.50 too low"]
 
 

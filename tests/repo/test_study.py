@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import probe
-from analyses import QUESTIONS, accuracy, command, common, measured, other_lengths, study, training_signal
-from analyses.measured import Measured
-from analyses.predictions import PREDICTIONS
+from analyses.counter import QUESTIONS, accuracy, command, common, measured, other_lengths, study, training_signal
+from analyses.counter.predictions import PREDICTIONS
 from models import planted
 from models.populations import CELLS, CONFIRMING, EXPLORING, Population
 from models.recipes import CODES, DOSES, experiment_recipe
 from probe.evidence.measurements import Network, measurement, tabulate
+from probe.studies import store
 
 DRIFT = {"": 0.8, "reversed": 0.2, "signed": 0.5, "half-signed": 0.5, "shifted": 0.95}
 BATTERY = {"linear_readout": "last_step_r_squared", "class_means": "worst_class_mean_ratio"}
@@ -85,7 +85,7 @@ def test_measured_networks_are_judged_as_if_they_were_measured_now(
     assert command.run([*names, *answer]) == command.FAILED
     error = capsys.readouterr().err
     assert error.startswith(f"error: The folder {str(tmp_path / 'measured')!r} does not exist. Give one that holds ")
-    assert "`python -m analyses --recipe all` with this --measured" in error
+    assert "`python -m analyses counter --recipe all` with this --measured" in error
     assert command.run([*names, "--recipe", "counter", "--seeds", "0:2", *place]) == 0
     assert command.run([*names, "--recipe", "planted", *place]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'measured'}: 2 of 2 groups of counter measured")
@@ -121,19 +121,19 @@ Fake = Callable[[study.Group, str], pd.DataFrame]
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[study.Group], Fake], Path]:
     """Return what gives every group one tiny network and writes measurements that were made up."""
     monkeypatch.setattr(
-        common, "group", lambda recipe, seed: [tiny(recipe, seed, control) for control in ("", "readout")]
+        common, "group", lambda recipe, seed: [tiny(recipe, seed, control) for control in ("", "fitted head")]
     )
 
     def write(groups: list[study.Group], made_up: Fake) -> Path:
-        populations: dict[str, dict[str, Measured]] = {}
+        populations: dict[str, dict[str, store.Measured]] = {}
         for group in groups:
             tables = {question: made_up(group, question) for question in group.questions}
-            versions = {question: measured.version_of(question) for question in tables}
+            versions = measured.versions(tables)
             made = {question: {"commit": "abc"} for question in tables}
-            one = Measured(measured.digests(group.networks()), versions, tables, made)
+            one = store.Measured(measured.digests(group.networks()), versions, tables, made)
             populations.setdefault(group.recipe, {})[group.member] = one
         for recipe, members in populations.items():
-            assert measured.write(tmp_path / f"{recipe}{measured.SUFFIX}", members).is_file()
+            assert store.write(tmp_path / f"{recipe}{store.SUFFIX}", members, QUESTIONS).is_file()
         return tmp_path
 
     return write
@@ -144,8 +144,8 @@ def tiny(recipe: str, seed: int, control: str) -> Network:
     name = f"{recipe}/seed-{seed}"
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(model.weight)
-    subject = "trained" if recipe == "counter" else "other"
-    return common.Studied(f"{name}/{control}" if control else name, control or subject, model, seed)
+    role = "trained" if recipe == "counter" else "other"
+    return common.Studied(f"{name}/{control}" if control else name, control or role, model, seed)
 
 
 def values(group: study.Group, question: str, **metrics: float) -> pd.DataFrame:
@@ -183,7 +183,7 @@ def test_the_network_of_median_drift_is_shown_in_detail(
     )
     networks, tables = study.judged_material(["accuracy"], folder)
     marked = [network.name for network in networks if isinstance(network, common.Studied) and network.detail]
-    assert marked == [f"counter/seed-{middle}", f"counter/seed-{middle}/readout"]
+    assert marked == [f"counter/seed-{middle}", f"counter/seed-{middle}/fitted head"]
     assert common.in_detail(networks).name == f"counter/seed-{middle}"
     assert len(tables["accuracy"]) == 2 * len(drifts)
 
@@ -242,12 +242,12 @@ def test_predictions_that_hold_are_said_to_hold(
     }
     assert claims["23a"].value == pytest.approx(0.3)
     assert claims["23b"].value == pytest.approx(0.2)
-    assert set(found.measurements["subject"]) == {"other", "trained"}
-    assert not found.measurements["network"].str.endswith("readout").any()
+    assert set(found.measurements["role"]) == {"other", "trained"}
+    assert not found.measurements["network"].str.endswith("fitted head").any()
     assert f"{len(PREDICTIONS)} held" in found.notes["predictions"]
     assert "as 0 and 1: 0.80; as 1 and 0: 0.20; as -1 and +1: 0.50" in found.notes["answer"]
     assert all(len(figure.svg.encode()) <= 25_000 for figure in found.figures)
-    assert found.provenance["command"] == "python -m analyses"
+    assert found.provenance["command"] == "python -m analyses counter"
 
 
 def test_predictions_that_fail_are_named(

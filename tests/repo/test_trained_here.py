@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import probe
-from analyses import QUESTIONS, study, trained_here
+from analyses.counter import QUESTIONS, study, trained_here
 from models.packing import unpack
 
 
@@ -28,7 +28,7 @@ def alone(seed: int) -> dict[str, pd.DataFrame]:
 def test_every_rule_has_a_value_here_and_a_place_among_the_others() -> None:
     """Also the one that is a difference to a planted network, which is not measured again here."""
     found = pd.DataFrame(trained_here.places(alone(1000), measured(1000, 1001, 1002), {})).set_index("claim")
-    rules = [rule for name in QUESTIONS for rule in import_module(f"analyses.{name}").RULES]
+    rules = [rule for name in QUESTIONS for rule in import_module(f"analyses.counter.{name}").RULES]
     assert list(found.index) == [rule.key for rule in rules]
     assert found["here"].notna().all()
     # It is one of the three itself: below none and above none at once is no place that it can have.

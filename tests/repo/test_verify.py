@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
-from analyses import accuracy, common, measured, study, verify
+from analyses.counter import accuracy, common, study, verify
 from probe.evidence.measurements import Network, measurement, tabulate
+from probe.studies import store
 
 NETWORK = common.planted_networks(("ones-alone",))[0]
 KEY_STEP = verify.KEY.index("step")
@@ -61,9 +62,9 @@ def test_the_farthest_come_first() -> None:
     assert [key[KEY_STEP] for key in moved.index] == ["2", "1", "0"]
 
 
-@pytest.mark.parametrize("changed", [{"subject": "trained"}, {"seed": 5}, {"network": "other"}, {"signal": "h"}])
+@pytest.mark.parametrize("changed", [{"role": "trained"}, {"pair": "5"}, {"network": "other"}, {"signal": "h"}])
 def test_whose_a_value_is_belongs_to_it(changed: dict[str, Any]) -> None:
-    """Rules are judged by subject and paired by seed: a value under another one is another value."""
+    """Rules are judged by role and by pair: a value under another one is another value."""
     found = verify.differences(table(1.0, 2.0), table(1.0, 2.0).assign(**changed))
     assert sorted(found.isna().sum()) == [2, 2]
 
@@ -124,14 +125,14 @@ def test_a_measurement_that_rounding_decides_is_told_from_a_changed_one(monkeypa
         return found.assign(value=found["value"].where(found["metric"] != metrics[where], 7 + away))
 
     monkeypatch.setattr(accuracy, "measure", partial(changed, by=0.0, where="chaotic"))
-    stored = measured.gather
+    stored = store.gather
     before = measure(group.networks())
     old = {"accuracy": before.assign(value=before["value"].where(before["metric"] != "automaton_states", 7.5))}
-    monkeypatch.setattr(measured, "gather", lambda *arguments: {**stored(*arguments), **old})
+    monkeypatch.setattr(store, "gather", lambda *arguments: {**stored(*arguments), **old})
     found = verify.again(group)
     assert (found.rounded > 0, found.faults) == (True, ())
     monkeypatch.setattr(accuracy, "measure", partial(changed, by=1.0, where="steady"))
-    monkeypatch.setattr(measured, "gather", stored)
+    monkeypatch.setattr(store, "gather", stored)
     (fault,) = verify.again(group).faults
     assert fault.startswith("hidden-1/seed-1000: accuracy (version 1) moved in 1 of ")
     assert "values: test_error of hidden-1/seed-1000: " in fault
@@ -162,13 +163,13 @@ def test_a_group_that_is_as_it_was_is_said_to_be(
     out = capsys.readouterr().out
     assert out.startswith("the same ")
     assert "s of processor time for the panel of 1, 0 s for the others" in out
-    gather = measured.gather
+    gather = store.gather
 
     def moved(*arguments: object) -> dict[str, pd.DataFrame]:
         tables = gather(*arguments)  # pyright: ignore[reportArgumentType]
         return {name: each.assign(value=each["value"] * 1.01) for name, each in tables.items()}
 
-    monkeypatch.setattr(measured, "gather", moved)
+    monkeypatch.setattr(store, "gather", moved)
     assert verify.main([]) == 1
     said = capsys.readouterr()
     assert said.out.startswith("moved ")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from probe.evidence.measurements import Network
 from probe.methods.machines import Machine
+from probe.subjects.subject import Subject
 
 LENGTH = 5
 CLASSES = LENGTH + 1
@@ -87,3 +90,8 @@ READ: dict[str, Any] = {"answer": answer, "expected": expected}
 def machine_of(model: nn.Module, x: Tensor = X) -> Machine:
     """Return a model as a machine over every sequence."""
     return Machine.of(model, x, **READ)
+
+
+def subjects(networks: Iterable[Network], x: Tensor = X, concept: Any = WINS, **read: Any) -> list[Subject]:
+    """Return networks with what a question asks of them: `X`, `WINS` and `READ` if not said otherwise."""
+    return [Subject.of(network, x, concept, **(READ | read)) for network in networks]

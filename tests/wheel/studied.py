@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from probe import DataFigure, Finding, Readout, Study
+from probe.evidence.measurements import Network, measurement
 from probe.report import Page
 
 UNITS = 6
@@ -59,6 +60,13 @@ bias = "head.bias"
 count = "functions.py:count"
 length = "functions.py:length"
 """
+
+
+def row(
+    question: str, metric: str, value: float, *, role: str = "trained", network: str = "this network", **more: Any
+) -> dict[str, Any]:
+    """Return a row of a network that no test runs."""
+    return measurement(question, metric, Network(network, role, nn.Identity()), value, **more)
 
 
 def bits(count: int = 160, length: int = 8, seed: int = 0) -> np.ndarray:
@@ -144,11 +152,14 @@ def without_pictures() -> Iterator[None]:
 
 def answer(study: Study, question: str) -> Finding:
     """Return what a study answers to one of its questions; the others are not asked."""
-    from probe.studies.definition.prepared import prepare
-    from probe.studies.run import questions
-    from probe.studies.sampling.activations import Activations
+    from probe.studies.answer import answer as found
+    from probe.studies.asked import every_question
+    from probe.studies.prepare import prepare
+    from probe.studies.run import beside
 
-    return dict(questions(Activations(prepare(study))))[question]()
+    (subject,) = prepare(study)
+    (asked,) = [one for one in every_question(subject) if one.name == question]
+    return found(asked, beside(subject))
 
 
 def written(folder: Path, text: str = STUDY) -> Path:

@@ -344,22 +344,22 @@ def test_a_search_that_cannot_be_made_is_refused(rotated: Machine):
 
 
 def test_the_closed_form_of_a_linear_readout():
-    """After the last step the gradient of w . h + b is w; before it, the mean of central differences."""
+    """After the last step that of w . h + b is w; before it, and of classes, the mean of central differences."""
     model = Reader("gru", None).double()
     machine = Machine.of(model, X, **READ)
     weight = model.head.weight.detach()[0].numpy()
     assert np.allclose(mean_gradient(machine, LENGTH - 1), weight, atol=1e-14)
-    states, rest = machine.clean.states[:, 2].detach(), machine.clean.inputs[:, 3:]
-    for number in range(3):
-        shift = torch.zeros(3, dtype=torch.float64)
-        shift[number] = 1e-5
-        with torch.no_grad():
-            up, down = (
-                machine.readout.read(machine.dynamics.advance(states + sign * shift, rest)).mean() for sign in (1, -1)
-            )
-        assert mean_gradient(machine, 2)[number] == pytest.approx(float(up - down) / 2e-5, abs=1e-9)
-    with pytest.raises(ProbeError, match="must have shape"):
-        mean_gradient(Machine.of(Reader("gru"), X, **READ), 2)
+    for given in (machine, Machine.of(Reader("gru").double(), X, **READ)):
+        states, rest = given.clean.states[:, 2].detach(), given.clean.inputs[:, 3:]
+        for number in range(3):
+            shift = torch.zeros(3, dtype=torch.float64)
+            shift[number] = 1e-5
+            with torch.no_grad():
+                up, down = (
+                    expected(given.readout.read(given.dynamics.advance(states + sign * shift, rest))).mean()
+                    for sign in (1, -1)
+                )
+            assert mean_gradient(given, 2)[number] == pytest.approx(float(up - down) / 2e-5, abs=1e-9)
 
 
 def test_wrong_variables_have_their_own_targets(rotated: Machine):
@@ -369,11 +369,12 @@ def test_wrong_variables_have_their_own_targets(rotated: Machine):
     assert first.target(base, source, 1).tolist() == [0.0, 1.0]
     assert first.so_far(source, 1).tolist() == [0.0, 1.0]
     other = relabelled(rotated, TASK, 1, seed=3)
-    assert torch.equal(other.target(base, source, 1), other.values[source] + COUNT[base, -1] - COUNT[base, 1])
-    assert torch.equal(other.values.sort().values, COUNT[:, 1].double().sort().values)
-    assert not torch.equal(other.values, COUNT[:, 1].double())
+    values = other.so_far(torch.arange(len(COUNT)), 1)
+    assert torch.equal(other.target(base, source, 1), values[source] + COUNT[base, -1] - COUNT[base, 1])
+    assert torch.equal(values.sort().values, COUNT[:, 1].double().sort().values)
+    assert not torch.equal(values, COUNT[:, 1].double())
     groups = rotated.clean.prefixes[1].group
-    assert all(len(set(other.values[groups == group].tolist())) == 1 for group in range(16))
+    assert all(len(set(values[groups == group].tolist())) == 1 for group in range(16))
 
 
 def test_random_bases_are_orthonormal_and_differ():

@@ -27,12 +27,12 @@ def rule(**options: Any) -> Rule:
     return Rule(**(words | bounds | options))
 
 
-def table(values: list[float], subject: str = "trained", seeds: list[int] | None = None) -> pd.DataFrame:
-    """Return one row a network, seeds counting from 0 where none are given."""
-    counted = list(range(len(values))) if seeds is None else seeds
-    names = [f"{subject}/{number}" for number in range(len(values))]
-    columns = {"network": names, "seed": pd.array(counted, dtype="Int64"), "value": values}
-    return pd.DataFrame({"metric": "accuracy", "subject": subject} | columns)
+def table(values: list[float], role: str = "trained", pairs: list[int] | None = None) -> pd.DataFrame:
+    """Return one row a network, pairs counting from 0 where none are given."""
+    counted = list(range(len(values))) if pairs is None else pairs
+    names = [f"{role}/{number}" for number in range(len(values))]
+    columns = {"network": names, "pair": list(map(str, counted)), "value": values}
+    return pd.DataFrame({"metric": "accuracy", "role": role} | columns)
 
 
 def judged(rule: Rule, *tables: pd.DataFrame) -> Claim:
@@ -42,48 +42,50 @@ def judged(rule: Rule, *tables: pd.DataFrame) -> Claim:
 
 
 SPREAD = [0.95 + 0.002 * k for k in range(12)]
-CONTROLLED = rule(controls=(Control("untrained", 0.2),))
+CONTROLLED = rule(controls=(Control("own initialisation", 0.2),))
 LOW = [value - 0.5 for value in SPREAD]
 
 
-@pytest.mark.parametrize("subject", ["trained", "untrained", "null", "planted"])
-def test_nan_is_refused_by_metric_and_network(subject: str) -> None:
+@pytest.mark.parametrize("role", ["trained", "own initialisation", "null", "planted"])
+def test_nan_is_refused_by_metric_and_network(role: str) -> None:
     """A NaN compares false with every bound, and no verdict comes of it."""
-    rows = [table(SPREAD)] * (subject != "trained") + [table([0.95, math.nan, *SPREAD], subject)]
-    with pytest.raises(ProbeError, match=rf"'accuracy' is NaN for '{subject}/1' of subject '{subject}'"):
+    rows = [table(SPREAD)] * (role != "trained") + [table([0.95, math.nan, *SPREAD], role)]
+    with pytest.raises(ProbeError, match=rf"'accuracy' is NaN for '{role}/1' of role '{role}'"):
         _ = judged(rule(), *rows)
 
 
 def test_many_networks_are_not_all_listed() -> None:
     """Five names are shown, and how many more there are."""
-    with pytest.raises(ProbeError, match=r"'trained/4' and 7 more of subject"):
+    with pytest.raises(ProbeError, match=r"'trained/4' and 7 more of role"):
         _ = judged(rule(), table([math.nan] * 12))
 
 
 def test_too_few_control_pairs_decide_nothing() -> None:
     """Both too few for `needs` and too few for an interval leave the claim undecided; enough establish it."""
-    claim = judged(CONTROLLED, table(SPREAD), table(LOW[:9], "untrained"))
-    assert (claim.verdict, claim.reason) == ("undecided", "9 pairs with 'untrained'; a verdict needs 10")
-    assert judged(CONTROLLED, table(SPREAD), table(LOW[:10], "untrained")).verdict == "established"
+    claim = judged(CONTROLLED, table(SPREAD), table(LOW[:9], "own initialisation"))
+    assert (claim.verdict, claim.reason) == ("undecided", "9 pairs with 'own initialisation'; a verdict needs 10")
+    assert judged(CONTROLLED, table(SPREAD), table(LOW[:10], "own initialisation")).verdict == "established"
     few = rule(controls=CONTROLLED.controls, needs=3)
-    claim = judged(few, table(SPREAD), table(LOW[:3], "untrained"))
-    assert (claim.verdict, claim.reason) == ("undecided", "3 pairs with 'untrained': too few at 95.00%")
+    claim = judged(few, table(SPREAD), table(LOW[:3], "own initialisation"))
+    assert (claim.verdict, claim.reason) == ("undecided", "3 pairs with 'own initialisation': too few at 95.00%")
 
 
-def test_two_controls_of_one_seed_are_refused() -> None:
+def test_two_controls_of_one_pair_are_refused() -> None:
     """Which of them a network is paired with would depend on their order."""
-    twice = table(LOW, "untrained", seeds=[0, 0, *range(2, 12)])
-    with pytest.raises(ProbeError, match=r"'untrained/0' and 'untrained/1' of subject 'untrained' both have seed 0"):
+    twice = table(LOW, "own initialisation", pairs=[0, 0, *range(2, 12)])
+    both = "'own initialisation/0' and 'own initialisation/1' of role 'own initialisation' both have the pair '0'"
+    with pytest.raises(ProbeError, match=both):
         _ = judged(CONTROLLED, table(SPREAD), twice)
-    alone = table([*LOW, 0.1, 0.1], "untrained").astype({"seed": "Int64"})
-    alone.loc[12:, "seed"] = pd.NA
-    assert judged(CONTROLLED, table(SPREAD), alone).verdict == "established"
+    for nothing in ("", None, pd.NA, math.nan):
+        alone = table([*LOW, 0.1, 0.1], "own initialisation").astype({"pair": object})
+        alone["pair"] = [*alone["pair"][:12], nothing, nothing]
+        assert judged(CONTROLLED, table(SPREAD), alone).verdict == "established"
 
 
 def test_a_share_needs_a_metric_of_0_and_1() -> None:
     """The exact interval counts networks; a mean of other values rounded to a count would be made up."""
     share = rule(statistic="share")
-    with pytest.raises(ProbeError, match=r"'accuracy' is neither 0 nor 1 for 'trained/1' of subject 'trained'"):
+    with pytest.raises(ProbeError, match=r"'accuracy' is neither 0 nor 1 for 'trained/1' of role 'trained'"):
         _ = judged(share, table([1.0, 0.5] + [1.0] * 10))
     assert judged(share, table([1.0] * 12), table([0.3], "null")).null == pytest.approx(0.3)
 
@@ -110,10 +112,10 @@ def test_a_family_has_at_least_one_rule(family: int) -> None:
 
 
 def test_a_table_without_its_columns_is_refused() -> None:
-    """The missing ones are named, `signal` only where a rule asks for one."""
-    with pytest.raises(ProbeError, match=r"The table lacks the columns seed, value; it needs metric, subject"):
-        _ = probe.judge(table(SPREAD).drop(columns=["seed", "value"]), [rule()])
-    with pytest.raises(ProbeError, match=r"The table lacks the columns signal;"):
+    """The missing ones are named, `signal` and `kind` only where a rule asks for one."""
+    with pytest.raises(ProbeError, match=r"The table lacks the columns pair, value; it needs metric, role"):
+        _ = probe.judge(table(SPREAD).drop(columns=["pair", "value"]), [rule()])
+    with pytest.raises(ProbeError, match=r"The table lacks the columns signal, kind;"):
         _ = probe.judge(table(SPREAD), [rule(signal="cell_state")])
 
 

@@ -30,14 +30,14 @@ def rule(**options: Any) -> Rule:
     return Rule(**(given | options))
 
 
-def table(values: list[float], subject: str = "trained", metric: str = "accuracy") -> pd.DataFrame:
-    """Return one row a network, seeds counting from 0."""
+def table(values: list[float], role: str = "trained", metric: str = "accuracy") -> pd.DataFrame:
+    """Return one row a network, pairs counting from 0."""
     return pd.DataFrame(
         {
             "metric": metric,
-            "subject": subject,
-            "network": [f"{subject}/{seed}" for seed in range(len(values))],
-            "seed": pd.array(range(len(values)), dtype="Int64"),
+            "role": role,
+            "network": [f"{role}/{pair}" for pair in range(len(values))],
+            "pair": [str(pair) for pair in range(len(values))],
             "value": values,
         }
     )
@@ -102,45 +102,50 @@ def test_more_rules_ask_for_more() -> None:
 
 def test_an_untrained_network_that_does_as_well_makes_it_not_specific() -> None:
     """True of the trained network and as true of its control: not specific; the control arm is a worse control."""
-    tested = rule(controls=(Control("untrained", 0.2),))
-    assert judged(tested, table(SPREAD), table(SPREAD, "untrained")).verdict == "not specific"
+    tested = rule(controls=(Control("own initialisation", 0.2),))
+    assert judged(tested, table(SPREAD), table(SPREAD, "own initialisation")).verdict == "not specific"
     low = [v - 0.5 for v in SPREAD]
-    claim = judged(tested, table(SPREAD), table(low, "untrained"))
+    claim = judged(tested, table(SPREAD), table(low, "own initialisation"))
     assert claim.verdict == "established"
     (difference,) = claim.differences
     assert difference.value == pytest.approx(0.5)
     assert difference.control == pytest.approx(float(np.median(low)))
     assert difference.exceeds_in == 12
-    assert claim.untrained == pytest.approx(float(np.median(low)))
+    assert claim.own_initialisation == pytest.approx(float(np.median(low)))
 
 
 def test_the_margin_counts() -> None:
     """A difference of exactly the margin does not exceed it."""
     low = [v - 0.25 for v in SPREAD]
     for margin, verdict in ((0.2, "established"), (0.3, "not specific")):
-        claim = judged(rule(controls=(Control("untrained", margin),)), table(SPREAD), table(low, "untrained"))
+        claim = judged(
+            rule(controls=(Control("own initialisation", margin),)), table(SPREAD), table(low, "own initialisation")
+        )
         assert claim.verdict == verdict
-    exact = judged(rule(controls=(Control("untrained", 0.5),)), table([1.0] * 12), table([0.5] * 12, "untrained"))
+    exact = judged(
+        rule(controls=(Control("own initialisation", 0.5),)),
+        table([1.0] * 12),
+        table([0.5] * 12, "own initialisation"),
+    )
     assert exact.verdict == "not specific"
     assert exact.differences[0].exceeds_in == 0
 
 
 def test_a_control_that_was_not_measured_decides_nothing() -> None:
     """Its absence is said; it is not taken for a passed control."""
-    claim = judged(rule(controls=(Control("readout", 0.1),)), table(SPREAD))
+    claim = judged(rule(controls=(Control("fitted head", 0.1),)), table(SPREAD))
     assert claim.verdict == "undecided"
-    assert claim.reason == "the control 'readout' was not measured"
+    assert claim.reason == "the control 'fitted head' was not measured"
     assert claim.differences == ()
 
 
-def test_differences_are_paired_by_seed() -> None:
-    """Seeds' own spread drowns a small gap unless trained and control are paired; shuffled seeds show it."""
+def test_differences_are_between_pairs() -> None:
+    """Networks' own spread drowns a small gap unless trained and control are paired; shuffled pairs show it."""
     trained = [0.90 + 0.008 * k for k in range(12)]
-    control = table([v - 0.01 for v in trained], "untrained")
-    tested = rule(controls=(Control("untrained", 0.005),))
+    control = table([v - 0.01 for v in trained], "own initialisation")
+    tested = rule(controls=(Control("own initialisation", 0.005),))
     assert judged(tested, table(trained), control).verdict == "established"
-    shuffled = control.assign(seed=list(reversed(range(12))))
-    shuffled["seed"] = shuffled["seed"].astype("Int64")
+    shuffled = control.assign(pair=list(control["pair"])[::-1])
     assert judged(tested, table(trained), shuffled).verdict == "not specific"
     in_another_order = control.iloc[::-1]
     assert judged(tested, table(trained), in_another_order).verdict == "established"
@@ -151,15 +156,15 @@ def test_a_control_may_have_to_lie_above() -> None:
     errors = rule(established_if=Range.below(0.1), refuted_if=Range.above(0.5))
     low, high = [0.01 + 0.001 * k for k in range(12)], [0.4 + 0.001 * k for k in range(12)]
     for lower, verdict in ((True, "established"), (False, "not specific")):
-        tested = dataclasses.replace(errors, controls=(Control("untrained", 0.1, lower=lower),))
-        assert judged(tested, table(low), table(high, "untrained")).verdict == verdict
+        tested = dataclasses.replace(errors, controls=(Control("own initialisation", 0.1, lower=lower),))
+        assert judged(tested, table(low), table(high, "own initialisation")).verdict == verdict
 
 
 def test_every_control_must_be_exceeded() -> None:
     """One failed control among two is enough for it, whichever comes first."""
-    weak, strong = table([v - 0.5 for v in SPREAD], "untrained"), table(SPREAD, "readout")
-    for order in (("untrained", "readout"), ("readout", "untrained")):
-        tested = rule(controls=tuple(Control(subject, 0.1) for subject in order))
+    weak, strong = table([v - 0.5 for v in SPREAD], "own initialisation"), table(SPREAD, "fitted head")
+    for order in (("own initialisation", "fitted head"), ("fitted head", "own initialisation")):
+        tested = rule(controls=tuple(Control(role, 0.1) for role in order))
         claim = judged(tested, table(SPREAD), weak, strong)
         assert claim.verdict == "not specific"
         assert "the fitted head" in claim.reason
@@ -184,12 +189,12 @@ def test_a_share_is_judged_with_its_exact_interval() -> None:
 
 
 def test_references_are_kept_apart() -> None:
-    """Null, untrained and planted values stand beside the claim and never among its networks."""
+    """Null, own initialisation and planted values stand beside the claim and never among its networks."""
     null, planted = table([0.1, 0.2, 0.3], "null"), table([0.99, 1.0], "planted")
     claim = judged(rule(), table(SPREAD), null, planted, table([0.0] * 12, metric="other"))
     assert claim.n == 12
     assert claim.null == pytest.approx(0.2)
-    assert claim.untrained is None
+    assert claim.own_initialisation is None
     assert claim.planted == {"planted/0": 0.99, "planted/1": 1.0}
 
 
@@ -200,7 +205,7 @@ def test_holds_in_counts_single_networks() -> None:
 
 def test_a_metric_that_nobody_measured_is_an_error() -> None:
     """A rule without its metric is no silent verdict."""
-    with pytest.raises(ProbeError, match=r"Rule '1a' needs the metric 'loss' of subject 'trained'"):
+    with pytest.raises(ProbeError, match=r"Rule '1a' needs the metric 'loss' of role 'trained'"):
         _ = judged(rule(metric="loss"), table(SPREAD))
 
 
@@ -222,9 +227,9 @@ def test_ranges_know_their_ends() -> None:
 def test_a_claim_survives_json() -> None:
     """What is written is read back equal; infinite bounds included."""
     claim = judged(
-        rule(controls=(Control("untrained", 0.2),)),
+        rule(controls=(Control("own initialisation", 0.2),)),
         table(SPREAD),
-        table([v - 0.5 for v in SPREAD], "untrained"),
+        table([v - 0.5 for v in SPREAD], "own initialisation"),
     )
     assert Claim.from_dict(json.loads(json.dumps(claim.to_dict()))) == claim
     alone = judged(rule(), table([0.95]))
@@ -236,7 +241,7 @@ def test_a_claim_survives_json() -> None:
     [
         {"established_if": Range.at_least(0.91)},
         {"refuted_if": Range.below(0.5)},
-        {"controls": (Control("untrained", 0.1),)},
+        {"controls": (Control("own initialisation", 0.1),)},
         {"needs": 11},
         {"statement": "It counts well."},
         {"check": True},

@@ -109,6 +109,20 @@ def test_a_study_is_told_in_its_own_words(file: Path, capsys: pytest.CaptureFixt
             {"readout": 'concept = "c"\nfunction = "f.py:head"\ninterchange_step = -3'},
             "interchange_step = ..., under [readout].",
         ),
+        *(
+            (
+                {"readout": f'concept = "c"\nfunction = "f.py:head"\nsteps = {steps}'},
+                "steps = ..., under [readout].",
+            )
+            for steps in ('"some"', "[]", "[1, 1]")
+        ),
+        *(
+            (
+                {"readout": f'concept = "c"\nfunction = "f.py:head"\nsteps = {steps}'},
+                'it must be "last", "every", or whole numbers in brackets',
+            )
+            for steps in ("true", "3", "[0.5]", "[true]")
+        ),
     ],
 )
 def test_a_key_of_a_study_is_hinted_at_in_its_own_table(

@@ -66,7 +66,7 @@ def test_units_are_put_in_as_if_each_subset_ran_by_itself(kind: str) -> None:
         for unit in np.flatnonzero(members).tolist():
             states[:, model.dynamics.unit(unit)] = model.clean.states[source, STEP][:, model.dynamics.unit(unit)]
         wanted.append(run_on(model, states, base, STEP))
-    table, weight = unit_table(model, (base, source), STEP, expected=expected)
+    table, weight = unit_table(model, (base, source), STEP)
     assert mean((table, weight)) == pytest.approx(wanted, abs=1e-12)
     assert weight.sum() == len(base)
     assert len(table) < len(base)
@@ -81,7 +81,7 @@ def test_any_pairs_may_be_given_and_each_counts_as_often_as_it_stands_there() ->
     for members in subsets(3):
         own = torch.as_tensor([bool(member) for member in members]).repeat(2)
         wanted.append(run_on(model, torch.where(own, states[1], states[0]), base, STEP))
-    found = unit_table(model, (base, source), STEP, expected=expected)
+    found = unit_table(model, (base, source), STEP)
     assert mean(found) == pytest.approx(wanted, abs=1e-12)
     assert found[1].sum() == 7
     prefixes = {
@@ -94,25 +94,25 @@ def test_any_pairs_may_be_given_and_each_counts_as_often_as_it_stands_there() ->
 def test_many_rows_in_pieces_give_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Contexts and subsets are run in pieces; their size does not matter."""
     model = machine("lstm")
-    whole = unit_table(model, pairs(0), STEP, expected=expected)
+    whole = unit_table(model, pairs(0), STEP)
     monkeypatch.setattr("probe.methods.decomposition.contexts._ROWS", 5)
     monkeypatch.setattr("probe.methods.decomposition.contexts._SUBSETS", 3)
-    pieces = unit_table(model, pairs(0), STEP, expected=expected)
+    pieces = unit_table(model, pairs(0), STEP)
     np.testing.assert_allclose(pieces[0], whole[0], atol=1e-13)
 
 
 def test_units_of_a_group_go_together() -> None:
     """Two groups have four subsets, which are four of the eight; units of no group stay the base's."""
     model = machine("gru")
-    table, _ = unit_table(model, pairs(0), STEP, expected=expected)
-    grouped, _ = unit_table(model, pairs(0), STEP, expected=expected, groups=[[2, 0], [1]])
+    table, _ = unit_table(model, pairs(0), STEP)
+    grouped, _ = unit_table(model, pairs(0), STEP, groups=[[2, 0], [1]])
     np.testing.assert_allclose(grouped, table[:, [0, 0b101, 0b010, 0b111]], atol=1e-13)
-    left, _ = unit_table(model, pairs(0), STEP, expected=expected, groups=[[-2]])
+    left, _ = unit_table(model, pairs(0), STEP, groups=[[-2]])
     np.testing.assert_allclose(left, table[:, [0, 0b010]], atol=1e-13)
     with pytest.raises(ProbeError, match="groups"):
-        unit_table(model, pairs(0), STEP, expected=expected, groups=[[0], [0]])
+        unit_table(model, pairs(0), STEP, groups=[[0], [0]])
     with pytest.raises(ProbeError, match=r"17 players.*groups="):
-        unit_table(machine("gru", 17), pairs(0), STEP, expected=expected)
+        unit_table(machine("gru", 17), pairs(0), STEP)
 
 
 def lstm_by_hand(layer: Any, x: dict[str, Tensor], h: dict[str, Tensor], c: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ def test_lstm_gates_and_routes_are_those_of_the_formulas() -> None:
         "cell_candidate",
         "output_gate",
     ]
-    assert mean(gate_table(model, (base, source), STEP, expected=expected)) == pytest.approx(wanted, abs=1e-12)
+    assert mean(gate_table(model, (base, source), STEP)) == pytest.approx(wanted, abs=1e-12)
     (c_b, h_b), (c_s, h_s) = (model.clean.states[rows, STEP].chunk(2, 1) for rows in (base, source))
     x = model.clean.inputs[base, STEP + 1]
     wanted = []
@@ -150,7 +150,7 @@ def test_lstm_gates_and_routes_are_those_of_the_formulas() -> None:
         states = lstm_by_hand(layer, dict.fromkeys("ifgo", x), hidden, c_s if members[0] else c_b)
         wanted.append(run_on(model, states, base, STEP + 1))
     assert next(iter(routes_of(model.cell))) == Signal.CELL_STATE
-    assert mean(route_table(model, (base, source), STEP, expected=expected)) == pytest.approx(wanted, abs=1e-12)
+    assert mean(route_table(model, (base, source), STEP)) == pytest.approx(wanted, abs=1e-12)
 
 
 @torch.no_grad()
@@ -166,7 +166,7 @@ def test_gru_routes_are_those_of_the_formulas() -> None:
         r, z = ((x @ W[k].T + b[k] + h @ U[k].T + d[k]).sigmoid() for k, h in enumerate((into_r, into_z)))
         n = (x @ W[2].T + b[2] + r * (into_n @ U[2].T + d[2])).tanh()
         wanted.append(run_on(model, (1 - z) * n + z * kept, base, STEP + 1))
-    assert mean(route_table(model, (base, source), STEP, expected=expected)) == pytest.approx(wanted, abs=1e-12)
+    assert mean(route_table(model, (base, source), STEP)) == pytest.approx(wanted, abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
@@ -180,7 +180,7 @@ def test_nothing_delivered_is_the_base_and_all_of_it_the_source(kind: str, step:
     ]
     tables = [gate_table, route_table, unit_table]
     for table in tables:
-        found = mean(table(model, (base, source), step, expected=expected))
+        found = mean(table(model, (base, source), step))
         assert [found[0], found[-1]] == pytest.approx(clean, abs=1e-12)
 
 
@@ -206,7 +206,7 @@ def test_cells_that_torch_lacks_have_routes_and_gates_too(kind: str) -> None:
     model, (base, source) = Machine.of(Own(layer), X[SOME], **READ), pairs(STEP)
     wanted = run_on(model, model.clean.states[source, STEP], base, STEP)
     for table in (gate_table, route_table):
-        assert mean(table(model, (base, source), STEP, expected=expected))[-1] == pytest.approx(wanted, abs=1e-12)
+        assert mean(table(model, (base, source), STEP))[-1] == pytest.approx(wanted, abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
@@ -240,7 +240,7 @@ def test_what_has_no_route_or_gate_is_refused() -> None:
     """No step follows the last one, and a cell of an unknown kind is named."""
     model = machine("lstm")
     with pytest.raises(ProbeError, match=r"step=4 has no route.*0 to 3"):
-        route_table(model, pairs(2), 4, expected=expected)
+        route_table(model, pairs(2), 4)
     with pytest.raises(ProbeError, match=r"A Unknown has no known routes out of a state; .*LSTMCell, GRUCell"):
         routes_of(Unknown())
     assert gates_of(machine("rnn").cell) == ()

@@ -22,11 +22,11 @@ def rows() -> pd.DataFrame:
     """Return measurements of eight networks and one null."""
     import torch
 
-    values = [(f"net/{k}", "trained", k, 0.9 + k / 300) for k in range(8)] + [("null", "null", None, 1 / 3)]
+    values = [(f"net/{k}", "trained", k, 0.9 + k / 300) for k in range(8)] + [("null", "null", "", 1 / 3)]
     model = torch.nn.LSTM(1, 1)
     return tabulate(
-        measurement("counting", "accuracy", Network(name, subject, model, seed), value, units="3", step=None)
-        for name, subject, seed, value in values
+        measurement("counting", "accuracy", Network(name, role, model, pair), value, units="3", step=None)
+        for name, role, pair, value in values
     )
 
 
@@ -78,7 +78,7 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
 def test_numbers_have_six_significant_digits(tmp_path: Path) -> None:
     """A seventh digit would differ between machines; the rule's own bounds are not rounded."""
     folder = finding().write(tmp_path / "a")
-    assert "null,null,,,,3,,0.333333\n" in (folder / "measurements.csv").read_text()
+    assert "null,null,,,,3,,,,0.333333,,,\n" in (folder / "measurements.csv").read_text()
     (claim,) = json.loads((folder / "claims.json").read_text())
     assert claim["null"] == 0.333333
     assert (folder / "figures" / "line.csv").read_text() == "x,y\n0,1\n1,0.666667\n"
@@ -96,7 +96,7 @@ def test_a_written_finding_reads_back(tmp_path: Path) -> None:
     assert back.claims[0].verdict == written.claims[0].verdict
     assert back.figures[0].svg == written.figures[0].svg
     assert back.measurements["units"].tolist() == ["3"] * 9
-    assert list(back.measurements["seed"].isna()) == [False] * 8 + [True]
+    assert back.measurements["pair"].tolist() == [*map(str, range(8)), ""]
     again, before = files(back.write(tmp_path / "b")), files(folder)
     # What finding.json lists is one file less.
     assert (again.pop("finding.json"), again) != (before.pop("finding.json"), before)
@@ -164,10 +164,15 @@ def test_every_row_has_the_same_columns() -> None:
     """One tidy table for every question, with its types; a network's part must be one of the known ones."""
     table = rows()
     assert tuple(table.columns) == COLUMNS
-    assert str(table["seed"].dtype) == "Int64"
+    assert {name: str(table[name].dtype) for name in ("step", "at", "n")} == {
+        "step": "Int64",
+        "at": "float64",
+        "n": "Int64",
+    }
+    assert all(isinstance(pair, str) for pair in table["pair"])
     assert table.loc[3, "value"] == pytest.approx(0.91)
     assert tuple(tabulate([]).columns) == COLUMNS
     import torch
 
-    with pytest.raises(ProbeError, match=r"subject='teached' is none of trained, untrained"):
+    with pytest.raises(ProbeError, match=r"role='teached' is none of trained, own initialisation"):
         _ = Network("a", "teached", torch.nn.LSTM(1, 1))

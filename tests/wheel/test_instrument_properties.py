@@ -173,8 +173,8 @@ def test_recorded_values_satisfy_the_equations(network: Network) -> None:
 @given(edited(), st.booleans())
 def test_recording_changes_nothing(case: tuple[Network, list[Plan], int], training: bool) -> None:
     """The output is the bare module's to the bit, and weights, mode, hooks and random states stay as they were."""
-    subject = Edited(*case)
-    module, arguments = subject.module.train(training), subject.call.arguments(subject.module)
+    role = Edited(*case)
+    module, arguments = role.module.train(training), role.call.arguments(role.module)
     calls: list[int] = []
     handle = module.register_forward_hook(lambda *_: calls.append(1))
     next(module.parameters()).requires_grad_(False)
@@ -188,10 +188,10 @@ def test_recording_changes_nothing(case: tuple[Network, list[Plan], int], traini
     # Python's own generator is left out: beartype, which watches the calls in these tests, draws from it.
     before, generators = rest(), (torch.get_rng_state(), pickle.dumps(np.random.get_state()))
     bare = module(*arguments)
-    recording = record(subject.network, module, subject.call)
+    recording = record(role.network, module, role.call)
     assert same(recording.output, bare)
     assert len(calls) == 2
-    _ = subject.record()
+    _ = role.record()
     assert same(module(*arguments), bare)
     assert rest() == before
     assert torch.equal(torch.get_rng_state(), generators[0])
@@ -226,9 +226,9 @@ def test_an_edit_changes_what_comes_after_it_only(case: tuple[Network, list[Plan
     network, (plan,), more_rows = case
     at %= network.shortest(plan.rows)
     plan = replace(plan, steps=(at,))
-    subject = Edited(network, [plan], more_rows)
-    module, layers = subject.module, reference.layers_of(subject.module)
-    own, run = (all_signals(module, r) for r in (record(network, module, subject.call), subject.record()))
+    role = Edited(network, [plan], more_rows)
+    module, layers = role.module, reference.layers_of(role.module)
+    own, run = (all_signals(module, r) for r in (record(network, module, role.call), role.record()))
     hit = torch.isin(torch.arange(network.batch), torch.tensor(plan.rows or range(network.batch)))
     names = reference.signals_of(module)
     reverse = plan.layer.endswith(".reverse")
@@ -260,11 +260,11 @@ def test_an_edit_changes_what_comes_after_it_only(case: tuple[Network, list[Plan
 @given(edited())
 def test_an_edited_run_is_the_oracles(case: tuple[Network, list[Plan], int]) -> None:
     """Each step follows from the one before by the edited equations; so does the run, unless it is chaotic."""
-    subject = Edited(*case)
-    network, module, call = subject.network, subject.module, subject.call
-    run = subject.record()
+    role = Edited(*case)
+    network, module, call = role.network, role.module, role.call
+    run = role.record()
     signals = all_signals(module, run)
-    steps = reference.one_step_each(module, call.x, signals, hx=call.hx, lengths=call.lengths, edit=subject.edit)
+    steps = reference.one_step_each(module, call.x, signals, hx=call.hx, lengths=call.lengths, edit=role.edit)
     allowed = rounding(network, signals)
     assert farthest(steps, signals) <= allowed
     # The control arm: without the edits the equations do not give this run, if the edits did anything.
@@ -274,10 +274,10 @@ def test_an_edited_run_is_the_oracles(case: tuple[Network, list[Plan], int]) -> 
     assert same(padded(module, run.output), top(module, signals))
     final = run.output[1][0] if isinstance(module, nn.LSTM) else run.output[1]
     assert same(final, final_states(network, module, signals))
-    with probe.intervene(module, *subject.edits):
+    with probe.intervene(module, *role.edits):
         assert same(module(*call.arguments(module)), run.output)
-    expected = subject.run()
-    if network.double and subject.steady(expected):
+    expected = role.run()
+    if network.double and role.steady(expected):
         assert farthest(signals, expected.signals) <= 1e-8
         found, wanted = flat((padded(module, run.output), run.output[1])), flat((expected.output, expected.final))
         wanted[0] = wanted[0] if module.batch_first else wanted[0].transpose(0, 1)
@@ -315,10 +315,10 @@ def test_every_signal_takes_every_kind_of_edit(cell: str) -> None:
             )
             for step, kind in enumerate(drawn.KINDS)
         ]
-        subject = Edited(network, plans, 1)
-        signals = all_signals(module, subject.record())
-        assert farthest(signals, subject.run().signals) <= 1e-10
-        bare = reference.one_step_each(module, subject.call.x, signals, hx=subject.call.hx)[layer, signal]
+        role = Edited(network, plans, 1)
+        signals = all_signals(module, role.record())
+        assert farthest(signals, role.run().signals) <= 1e-10
+        bare = reference.one_step_each(module, role.call.x, signals, hx=role.call.hx)[layer, signal]
         assert all(distance(signals[layer, signal][:, plan.steps], bare[:, plan.steps]) > 1e-4 for plan in plans)
 
 
@@ -327,22 +327,22 @@ def test_every_signal_takes_every_kind_of_edit(cell: str) -> None:
 def test_gradients_are_the_oracles(case: tuple[Network, list[Plan], int], with_edits: bool) -> None:
     """The gradient of a scalar of the output by each signal is what autograd finds on the oracle's loop."""
     network, plans, more_rows = case
-    subject = Edited(network, plans if with_edits else [], more_rows)
-    module, scalar = subject.module, scalar_of(network)
-    recording = record(network, module, subject.call, edits=subject.edits, gradient_of=scalar)
+    role = Edited(network, plans if with_edits else [], more_rows)
+    module, scalar = role.module, scalar_of(network)
+    recording = record(network, module, role.call, edits=role.edits, gradient_of=scalar)
     deltas: dict[tuple[str, str], list[Tensor]] = {}
     with torch.enable_grad():
 
         def edit(layer: str, signal: str, step: int, value: Tensor) -> Tensor:
-            value = subject.edit(layer, signal, step, value)
+            value = role.edit(layer, signal, step, value)
             here = deltas.setdefault((layer, signal), [torch.zeros(0)] * network.steps)
             here[step] = torch.zeros_like(value, requires_grad=True)
             return value + here[step]
 
-        expected = subject.run(edit)
+        expected = role.run(edit)
         output = drawn.packed(module, expected.output, network.lengths)
         wanted = torch.autograd.grad(scalar((output, expected.final)), [x for d in deltas.values() for x in d])
-    steady = subject.steady(expected)
+    steady = role.steady(expected)
     kept = (torch.arange(network.steps) < network.ends()[:, None])[:, :, None]
     for number, place in enumerate(deltas):
         here = torch.stack(wanted[number * network.steps : (number + 1) * network.steps], dim=1)
@@ -351,7 +351,7 @@ def test_gradients_are_the_oracles(case: tuple[Network, list[Plan], int], with_e
         error = torch.where(kept, found - here, 0.0).abs().max().item()
         assert not steady or error <= 1e-6 * max(1.0, here.abs().max().item())
     # To rounding only: under autograd torch adds in another order.
-    outputs = flat(recording.output), flat(subject.record().output)
+    outputs = flat(recording.output), flat(role.record().output)
     assert not steady or max(map(distance, *outputs)) <= 1e-8
 
 
@@ -360,10 +360,10 @@ def test_gradients_are_the_oracles(case: tuple[Network, list[Plan], int], with_e
 def test_a_sweep_is_the_single_runs(case: tuple[Network, list[Plan], int]) -> None:
     """The outputs of all edits, a leading axis for the edit, are those of one run an edit; in another order not."""
     network, plans, more_rows = case
-    subject = Edited(network, plans, more_rows)
-    module, x = subject.module, subject.call.x
-    swept = flat(probe.sweep(module, x, edits=subject.edits))
-    single = [flat(probe.record(module, x, edits=[edit]).output) for edit in subject.edits]
+    role = Edited(network, plans, more_rows)
+    module, x = role.module, role.call.x
+    swept = flat(probe.sweep(module, x, edits=role.edits))
+    single = [flat(probe.record(module, x, edits=[edit]).output) for edit in role.edits]
     for number, part in enumerate(swept):
         expected = torch.stack([output[number] for output in single])
         assert distance(part, expected) <= 1e-8
@@ -371,12 +371,12 @@ def test_a_sweep_is_the_single_runs(case: tuple[Network, list[Plan], int]) -> No
             assert distance(part.flip(0), expected) > 1e-8
 
 
-def runs(subject: Edited, barrier: Barrier | None = None) -> list[Tensor]:
+def runs(role: Edited, barrier: Barrier | None = None) -> list[Tensor]:
     """Return everything that two recordings hold, one of them edited."""
     if barrier is not None:
         _ = barrier.wait(timeout=60)
-    both = record(subject.network, subject.module, subject.call), subject.record()
-    values: Iterable[Tensor] = (v for one in both for v in all_signals(subject.module, one).values())
+    both = record(role.network, role.module, role.call), role.record()
+    values: Iterable[Tensor] = (v for one in both for v in all_signals(role.module, one).values())
     return [*values, *(tensor for one in both for tensor in flat(one.output))]
 
 
@@ -387,10 +387,10 @@ def test_threads_do_not_disturb_each_other(
     one: tuple[Network, list[Plan], int], two: tuple[Network, list[Plan], int]
 ) -> None:
     """Two models that are recorded and edited at the same time give what each gives alone, to the bit."""
-    subjects = Edited(*one), Edited(*two)
-    alone = [runs(subject) for subject in subjects]
+    roles = Edited(*one), Edited(*two)
+    alone = [runs(role) for role in roles]
     barrier = Barrier(2)
     with ThreadPoolExecutor(2) as pool:
         for _ in range(2):
-            together = list(pool.map(lambda subject: runs(subject, barrier), subjects))
+            together = list(pool.map(lambda role: runs(role, barrier), roles))
             assert all(same(a, b) for a, b in zip(together, alone, strict=True))

@@ -37,9 +37,9 @@ RULE = Rule("1", "It counts.", "share", "share", "a test", Range.at_least(0.5), 
 TABLE = pd.DataFrame(
     {
         "metric": "share",
-        "subject": "trained",
+        "role": "trained",
         "network": list("abcdefgh"),
-        "seed": range(8),
+        "pair": list("01234567"),
         "signal": "",
         "value": 0.9,
     }

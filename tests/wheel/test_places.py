@@ -131,7 +131,7 @@ import probe
 from probe import Finding, Range, Rule
 from probe.evidence.measurements import Network, measurement, tabulate
 import torch
-network = Network("netz ä", "trained", torch.nn.LSTM(1, 1), seed=0)
+network = Network("netz ä", "trained", torch.nn.LSTM(1, 1), pair=0)
 table = tabulate([measurement("q", "m", network, 1.0)])
 rule = Rule("1", "Zählt es? ≥ 8", "m", "median", "ä", Range.at_least(0.5), Range.at_most(0.1))
 finding = Finding("q", "Zählt es? ≥", table, probe.judge(table, [rule]), notes={"n": "ä ≥"})

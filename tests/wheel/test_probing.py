@@ -6,11 +6,16 @@ import torch
 from torch import nn
 
 from probe import ProbeError, Signal
+from probe.evidence.measurements import Network
 from probe.methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
-from probe.methods.probing.linear import fit_linear, held_out_score, r_squared
+from probe.methods.probing.fits import LeastSquares, Logistic, Ridge
+from probe.methods.probing.linear import fit_linear, r_squared
 from probe.methods.probing.monotone import monotone_score, within_step_correlation
-from probe.methods.probing.prefixes import distinct_prefixes, pool, states_by_step
-from probe.methods.probing.splits import folds, training_rows
+from probe.methods.probing.prefixes import StepStates, distinct_prefixes, pool
+from probe.methods.probing.scores import of_parts, of_rounding
+from probe.methods.probing.splits import by_sequence, folds, training_rows
+from probe.subjects.computed.step_states import step_states
+from probe.subjects.subject import Subject
 
 
 def strings(length: int) -> torch.Tensor:
@@ -18,12 +23,17 @@ def strings(length: int) -> torch.Tensor:
     return torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * length).reshape(-1, length, 1)
 
 
-def states(length: int = 8) -> tuple[list, torch.Tensor, torch.Tensor]:
+def subject(lstm: nn.LSTM, x: torch.Tensor, concept: torch.Tensor) -> Subject:
+    """Return a network with its inputs and a concept."""
+    return Subject.of(Network("lstm", "trained", lstm), x, concept)
+
+
+def states(length: int = 8) -> tuple[list[StepStates], torch.Tensor, torch.Tensor]:
     """Return the distinct states of a small untrained LSTM on all strings, with the strings and their counts."""
     torch.manual_seed(0)
     x = strings(length)
     count = x[:, :, 0].cumsum(1)
-    return states_by_step(nn.LSTM(1, 5, batch_first=True), x, count), x, count
+    return step_states(subject(nn.LSTM(1, 5, batch_first=True), x, count)), x, count
 
 
 def test_prefixes_are_counted_once_each():
@@ -40,7 +50,7 @@ def test_states_are_those_of_the_module_in_float64():
     """A float64 copy of the model runs; the model itself keeps its dtype."""
     torch.manual_seed(0)
     model, x = nn.LSTM(1, 5, batch_first=True), strings(5)
-    by_step = states_by_step(model, x, x[:, :, 0].cumsum(1))
+    by_step = step_states(subject(model, x, x[:, :, 0].cumsum(1)))
     expected = model.double()(x.double())[0].detach().numpy()
     for item in by_step:
         assert np.array_equal(item.states[Signal.HIDDEN_STATE], expected[item.rows, item.step])
@@ -51,7 +61,7 @@ def test_a_concept_of_the_wrong_shape_is_refused():
     """A concept is one value a sequence and step; the error names both shapes."""
     x = strings(4)
     with pytest.raises(ProbeError, match=r"\(16, 3\).*\(16, 4\)"):
-        states_by_step(nn.LSTM(1, 3, batch_first=True), x, torch.zeros(16, 3))
+        subject(nn.LSTM(1, 3, batch_first=True), x, torch.zeros(16, 3))
 
 
 def test_pooled_steps_weigh_the_same():
@@ -87,20 +97,49 @@ def test_a_linear_concept_is_read_and_noise_is_not():
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(60, 20))
     targets = np.column_stack([inputs @ generator.normal(size=20), generator.normal(size=60)])
-    score = held_out_score(inputs, targets, folds(60, 2))
-    assert score.r_squared[0] == pytest.approx(1.0)
-    assert score.r_squared[1] < 0.1
+    parts = folds(60, 2)
+    predicted = LeastSquares().held_out(inputs, targets, parts)
+    score = [of_parts(target, each, parts).value for target, each in zip(targets.T, predicted.T, strict=True)]
+    assert score[0] == pytest.approx(1.0)
+    assert score[1] < 0.1
     in_sample = r_squared(targets, fit_linear(inputs, targets).predict(inputs))
-    assert in_sample[1] > score.r_squared[1] + 0.3
+    assert in_sample[1] > score[1] + 0.3
 
 
 def test_rounding_accuracy_counts_exact_readings():
     """A prediction off by less than a half is exact, by more is not."""
-    inputs = np.arange(40.0)[:, None]
-    exact = held_out_score(inputs, inputs.copy(), folds(40, 2))
-    blurred = held_out_score(inputs, inputs + np.where(np.arange(40) % 2, 0.8, -0.8)[:, None], folds(40, 2))
-    assert exact.rounding_accuracy == (1.0,)
-    assert blurred.rounding_accuracy == (0.0,)
+    inputs, parts = np.arange(40.0), folds(40, 2)
+    assert of_rounding(inputs, inputs + 0.4, parts).value == 1
+    assert of_rounding(inputs, inputs + 0.6, parts).value == 0
+    assert (
+        of_rounding(inputs, inputs + np.where(inputs < 10, 0.6, 0), parts, np.where(inputs < 10, 0.0, 1)).value == 1
+    )
+
+
+def test_a_score_of_parts_is_the_mean_of_their_r_squared():
+    """Each part about its own mean, with its own weights; a part that does not vary is left out."""
+    generator = np.random.default_rng(1)
+    target, weight = generator.normal(size=50), generator.random(50)
+    predicted, parts = target + 0.3 * generator.normal(size=50), folds(50, 3)
+    own = [float(r_squared(target[part], predicted[part], weight[part])) for part in parts]
+    assert of_parts(target, predicted, parts, weight).value == pytest.approx(np.mean(own))
+    target[parts[0]] = 1.0
+    assert of_parts(target, predicted, parts, weight).value == pytest.approx(np.mean(own[1:]))
+
+
+def test_every_fit_predicts_states_that_it_has_not_seen():
+    """No part is predicted by a probe that was fitted on it, whatever the kind of fit."""
+    generator = np.random.default_rng(2)
+    inputs, parts = generator.normal(size=(90, 4)), by_sequence(np.repeat([0, 1, 2], 30))
+    numbers = inputs @ generator.normal(size=(4, 2))
+    kinds = (numbers[:, :1] > 0).astype(float)
+    for fit, targets in ((LeastSquares(), numbers), (Ridge(), numbers), (Logistic(), kinds)):
+        before = fit.held_out(inputs, targets, parts)
+        assert np.mean(np.abs(before - targets)) < 0.1
+        changed = targets.copy()
+        changed[parts[1]] = 1 - changed[parts[1]]
+        np.testing.assert_array_equal(fit.held_out(inputs, changed, parts)[parts[1]], before[parts[1]])
+        assert not np.array_equal(fit.held_out(inputs, changed, parts)[parts[0]], before[parts[0]])
 
 
 def test_weights_decide_which_states_a_probe_fits():
@@ -142,10 +181,13 @@ def test_a_curved_unit_is_a_monotone_code_and_the_unit_is_found():
 def test_signed_sums_nearly_cancel_and_are_never_the_count():
     """Each sum's signs add up to at most two, so that no memory control is the concept in disguise."""
     x = torch.eye(10).reshape(10, 10, 1)
-    signs = signed_sums(x, count=50, seed=1)
+    signs = signed_sums(x, count=50, seed=1)[:, -1]
     assert set(np.unique(signs)) == {-1.0, 1.0}
     assert np.abs(signs.sum(0)).max() <= 2
-    assert not np.array_equal(signs, signed_sums(x, count=50, seed=2))
+    assert not np.array_equal(signs, signed_sums(x, count=50, seed=2)[:, -1])
+    two = signed_sums(torch.ones(1, 6, 2), count=5)
+    assert np.abs(two[0, -1]).max() <= 2
+    assert np.abs(np.diff(two[0], axis=0)).max() <= 2
     with pytest.raises(ProbeError, match="at least two inputs"):
         signed_sums(torch.zeros(3, 1, 1))
 

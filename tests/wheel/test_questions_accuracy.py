@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from known_machines import subjects
 from torch import Tensor, nn
 
 from probe import ProbeError
 from probe.evidence.measurements import Network
 from probe.questions.answers import accuracy
+from probe.subjects.computed.answers import answers_to
+from probe.subjects.subject import Subject
 
 LABELS = torch.tensor([0, 1, 1, 2, 2, 2, 2, 3])
 
@@ -30,9 +33,15 @@ def answer(logits: Tensor):
     return logits.argmax(1)
 
 
-def value(table: pd.DataFrame, metric: str, network: str = "right", units: str = ""):
+def asked(networks: list[Network], x: Tensor, labels: Tensor = LABELS) -> list[Subject]:
+    """Return networks that should answer labels, whatever stands before the last step."""
+    return subjects(networks, x, labels[:, None].expand(x.shape[:2]), answer=answer, expected=answer)
+
+
+def value(table: pd.DataFrame, metric: str, network: str = "right", label: int | None = None):
     """Return the one value of a metric of a network."""
-    found = table[(table["metric"] == metric) & (table["network"] == network) & (table["units"] == units)]
+    found = table[(table["metric"] == metric) & (table["network"] == network)]
+    found = found[found["at"].isna() if label is None else found["at"] == label]
     assert len(found) == 1
     return found["value"].item()
 
@@ -42,7 +51,7 @@ def networks():
     """Return one that is always right, and its own initialisation, which always answers 2."""
     return [
         Network("right", "trained", Fixed(LABELS), 4),
-        Network("twos", "untrained", Fixed(torch.full((8,), 2)), 4),
+        Network("twos", "own initialisation", Fixed(torch.full((8,), 2)), 4),
     ]
 
 
@@ -53,8 +62,7 @@ def table(networks: list[Network]):
         "right": {"train": [1, 2, 3], "test": [0, 4, 5, 7]},
         "twos": {"train": [0, 1], "test": [2, 3, 4, 5, 6, 7]},
     }
-    x = torch.zeros(8, 5, 2)
-    return accuracy.measure(networks, x, LABELS, answer=answer, groups=lambda network: rows[network.name])
+    return accuracy.measure(asked(networks, torch.zeros(8, 5, 2)), groups=lambda subject: rows[subject.network.name])
 
 
 def test_errors_are_shares_of_each_networks_own_rows(table: pd.DataFrame):
@@ -66,7 +74,7 @@ def test_errors_are_shares_of_each_networks_own_rows(table: pd.DataFrame):
 
 def test_errors_by_label_are_over_all_rows_and_balance_to_their_mean(table: pd.DataFrame):
     """A label with one row counts as much as one with four."""
-    assert [value(table, "error_by_label", "twos", str(label)) for label in range(4)] == [1, 1, 0, 1]
+    assert [value(table, "error_by_label", "twos", label) for label in range(4)] == [1, 1, 0, 1]
     assert value(table, "balanced_error", "twos") == 0.75
     assert value(table, "balanced_error") == 0
 
@@ -80,12 +88,10 @@ def test_the_floor_is_what_nobody_could_have_learned(table: pd.DataFrame):
 
 def test_a_network_without_training_rows_has_no_floor(networks: list[Network]):
     """A planted network was trained on nothing, so that no label was withheld from it."""
-    table = accuracy.measure(
-        networks, torch.zeros(8, 1, 1), LABELS, answer=answer, groups=lambda _: {"all": range(8)}
-    )
+    table = accuracy.measure(asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"all": range(8)})
     assert "all_floor" not in set(table["metric"])
     named = accuracy.measure(
-        networks, torch.zeros(8, 1, 1), LABELS, answer=answer, groups=lambda _: {"all": range(8)}, trained_on="all"
+        asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"all": range(8)}, trained_on="all"
     )
     assert value(named, "all_floor") == 0
 
@@ -94,7 +100,7 @@ def test_a_network_without_training_rows_has_no_floor(networks: list[Network]):
 def test_a_group_without_rows_or_beyond_the_batch_is_refused(networks: list[Network], rows: list[int]):
     """An empty group has no error, and a negative row would silently count from the end."""
     with pytest.raises(ProbeError, match="'test' must name at least one row from 0 to 7"):
-        accuracy.measure(networks, torch.zeros(8, 1, 1), LABELS, answer=answer, groups=lambda _: {"test": rows})
+        accuracy.measure(asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"test": rows})
 
 
 class Reader(nn.Module):
@@ -125,22 +131,24 @@ def test_the_automaton_of_the_answers_is_counted_where_all_sequences_are_asked()
     x = torch.stack([bits, 1 - bits], -1).float()
     both = [Network("wins", "planted", Wins()), Network("gru", "trained", Reader())]
     every = {"all": range(16)}
-    table = accuracy.measure(both, x, bits.sum(1), answer=answer, groups=lambda _: every)
+    table = accuracy.measure(asked(both, x, bits.sum(1)), groups=lambda _: every)
     assert value(table, "automaton_states", "wins") == 15
-    given = accuracy.answers(both[1].model, x, answer=answer)
+    given, _ = answers_to(asked(both, x, bits.sum(1))[1], x)
     rows = [len(np.unique(given.reshape(2**layer, -1), axis=0)) for layer in range(5)]
     assert len(set(given.tolist())) > 1
     assert value(table, "automaton_states", "gru") == sum(rows)
-    some = accuracy.measure(both, x[1:], bits.sum(1)[1:], answer=answer, groups=lambda _: {"all": range(15)})
+    some = accuracy.measure(asked(both, x[1:], bits.sum(1)[1:]), groups=lambda _: {"all": range(15)})
     assert "automaton_states" not in set(some["metric"])
 
 
-def test_draw_puts_each_network_at_its_seed_with_its_floor_and_the_rule(table: pd.DataFrame):
-    """The marks are the table's numbers; trained and untrained differ in more than colour."""
+def test_draw_puts_each_network_at_its_pair_with_its_floor_and_the_rule(table: pd.DataFrame):
+    """The marks are the table's numbers; networks and own initialisations differ in more than colour."""
     ax = accuracy.draw(table, bound=0.01)
     lines = {line.get_label(): line for line in ax.get_lines()}
     assert {"trained", "own initialisation", "floor", "rule: 1%"} <= set(lines)
-    assert np.asarray(lines["trained"].get_xdata()).tolist() == [4]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["4"]
+    for role in ("trained", "own initialisation"):
+        assert np.asarray(lines[role].get_xdata()).tolist() == ax.get_xticks().tolist()
     assert np.asarray(lines["trained"].get_ydata()).tolist() == [0]
     assert np.asarray(lines["own initialisation"].get_ydata())[0] == pytest.approx(1 / 3)
     assert lines["trained"].get_marker() != lines["own initialisation"].get_marker()

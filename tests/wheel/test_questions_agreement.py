@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from known_machines import subjects
 from torch import Tensor, nn
 
 from probe import ProbeError
 from probe.evidence.measurements import Network
 from probe.questions.answers import agreement
+from probe.subjects.subject import Subject
 
 
 class Summing(nn.Module):
@@ -35,30 +37,35 @@ def itself(output: Tensor) -> Tensor:
     return output
 
 
-def inputs() -> dict[int, Tensor]:
-    """Return sequences of three lengths."""
-    generator = torch.Generator().manual_seed(0)
-    return {length: torch.randn(64, length, 2, generator=generator) for length in (3, 5, 6)}
+def every(length: int) -> Tensor:
+    """Return all sequences of two inputs of a length."""
+    bits = torch.tensor(list(np.ndindex(*[2] * length)))
+    return torch.stack([bits, 1 - bits], -1).float()
+
+
+def asked(networks: list[Network], length: int = 5) -> list[Subject]:
+    """Return networks over the sequences of a length; what the concept is does not matter."""
+    return subjects(networks, every(length), lambda x: x[:, 0].cumsum(), answer=rounded, expected=itself)
 
 
 def test_the_same_network_twice_agrees_with_itself_and_a_third_less() -> None:
-    """Equal answers by length and CKA are 1 of a copy, and means over the others; subjects are kept apart."""
+    """Equal answers by length and CKA are 1 of a copy, and means over the others; roles are kept apart."""
     networks = [
         Network(f"n/{name}", "trained", Summing(seed), number)
         for number, (name, seed) in enumerate((("a", 0), ("b", 0), ("c", 1)))
     ]
-    table = agreement.measure(networks, inputs(), answer=rounded, expected=itself, reference=5)
+    table = agreement.measure(asked(networks), lengths=(3, 5, 6))
     assert set(table["metric"]) == {"equal_answers", "cka"}
-    at_three = table[table["units"] == "3"].set_index("network")["value"]
+    at_three = table[table["at"] == 3].set_index("network")["value"]
     with torch.no_grad():
-        first, _, third = (rounded(network.model(inputs()[3])) for network in networks)
+        first, _, third = (rounded(network.model(every(3))) for network in networks)
     share = float((first == third).double().mean())
     assert share < 1
     assert at_three.to_dict() == pytest.approx({"n/a": (1 + share) / 2, "n/b": (1 + share) / 2, "n/c": share})
     cka = table[table["metric"] == "cka"].set_index("network")["value"]
     assert cka["n/a"] == pytest.approx((1 + cka["n/c"]) / 2)
-    alone = [networks[0], Network("n/u", "untrained", Summing(2), 0)]
-    assert agreement.measure(alone, inputs(), answer=rounded, expected=itself, reference=5).empty
+    alone = [networks[0], Network("n/u", "own initialisation", Summing(2), 0)]
+    assert agreement.measure(asked(alone)).empty
 
 
 def test_linear_cka_is_one_under_rotation_and_scale_and_known_otherwise() -> None:
@@ -77,11 +84,12 @@ def test_linear_cka_is_one_under_rotation_and_scale_and_known_otherwise() -> Non
 
 
 def test_what_cannot_be_compared_is_named_and_the_picture_has_a_column_a_metric() -> None:
-    """A reference that is no length; an empty table."""
+    """Inputs of which there are many; an empty table."""
     networks = [Network(f"n/{seed}", "trained", Summing(seed), seed) for seed in range(3)]
-    with pytest.raises(ProbeError, match="reference=4 is none of the lengths 3, 5, 6"):
-        agreement.measure(networks, inputs(), answer=rounded, expected=itself, reference=4)
-    table = agreement.measure(networks, inputs(), answer=rounded, expected=itself, reference=6)
+    many = subjects(networks, torch.rand(64, 5, 2), lambda x: x[:, 0], answer=rounded, expected=itself)
+    with pytest.raises(ProbeError, match="more than 8 different values"):
+        agreement.measure(many)
+    table = agreement.measure(asked(networks, 6), lengths=(3, 5, 6))
     labels = [label.get_text() for label in agreement.draw(table).get_xticklabels()]
     assert labels == ["equal answers\nat 3", "equal answers\nat 5", "equal answers\nat 6", "states\n(CKA)"]
     with pytest.raises(ProbeError, match="no equal_answers"):

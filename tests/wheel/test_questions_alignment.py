@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from known_machines import subjects
 from torch import Tensor, nn
 
 from probe import ProbeError
@@ -87,7 +88,7 @@ READ: dict[str, Any] = {"answer": answer, "expected": expected}
 NETWORKS = [
     Network("tally", "planted", Tally()),
     Network("gru", "trained", Reader(), 1),
-    Network("gru/readout", "readout", control(), 1),
+    Network("gru/fitted head", "fitted head", control(), 1),
 ]
 
 
@@ -95,7 +96,9 @@ NETWORKS = [
 def table():
     """Return what is measured with short searches."""
     wrong = alignment.Wrong({"first": WINS[:, 0].float()}, rank=2)
-    return alignment.measure(NETWORKS, X, WINS, **READ, ranks=(1, 2), steps=(1,), iterations=20, wrong=wrong)
+    return alignment.measure(
+        subjects(NETWORKS, X, WINS, **READ), ranks=(1, 2), steps=(1,), iterations=20, wrong=wrong
+    )
 
 
 def value(table: Any, metric: str, network: str, **where: Any) -> float:
@@ -108,8 +111,8 @@ def value(table: Any, metric: str, network: str, **where: Any) -> float:
 
 def test_the_headline_is_the_first_step_with_enough_prefixes(table: Any):
     """After four steps there are 256 prefixes, after three 64; each network has one headline."""
-    assert alignment.headline_step(X) == 3
-    assert alignment.headline_step(X[:10]) == 3
+    for x in (X, X[:10]):
+        assert Machine.of(Reader(), x, **READ).clean.headline_step == 3
     own = table[table["metric"] == "few_directions_score"]
     assert own["network"].tolist() == [network.name for network in NETWORKS]
     assert set(own["step"]) == {3}
@@ -118,17 +121,17 @@ def test_the_headline_is_the_first_step_with_enough_prefixes(table: Any):
 def test_a_tally_is_carried_by_one_direction_and_not_by_random_ones(table: Any):
     """The planted unit gives a score of 1 at every step and rank, random directions far less."""
     scores = table[(table["metric"] == "alignment_score") & (table["network"] == "tally")]
-    assert set(zip(scores["step"], scores["units"], scores["signal"], strict=True)) == {
-        (1, "1", "raw"),
-        (1, "2", "raw"),
-        (3, "1", "raw"),
-        (3, "2", "raw"),
-        (3, "2", "standardised"),
+    assert set(zip(scores["step"], scores["at"], scores["kind"], strict=True)) == {
+        (1, 1, "raw"),
+        (1, 2, "raw"),
+        (3, 1, "raw"),
+        (3, 2, "raw"),
+        (3, 2, "standardised"),
     }
     assert scores["value"].min() > 0.97
     assert value(table, "random_directions_score", "tally") < 0.6
     assert value(table, "few_directions_score", "tally") == value(
-        table, "alignment_score", "tally", step=3, units="2", signal="raw"
+        table, "alignment_score", "tally", step=3, at=2, kind="raw"
     )
 
 
@@ -141,7 +144,7 @@ def test_scores_are_the_mean_over_both_ways_on_prefixes_not_fitted_on(table: Any
         pairs = pairs_among(machine, 3, half.test)
         scores.append(interchange(pairs, task, found.put))
         distances.append(OffSupport(pairs, task).distance(found.put))
-    where: dict[str, Any] = {"step": 3, "units": "2", "signal": "raw"}
+    where: dict[str, Any] = {"step": 3, "at": 2, "kind": "raw"}
     accuracy, shift = (sum(getattr(score, name) for score in scores) / 2 for name in ("iia", "shift"))
     assert value(table, "alignment_accuracy", "gru", **where) == pytest.approx(accuracy, abs=1e-9)
     assert value(table, "alignment_shift", "gru", **where) == pytest.approx(shift, abs=1e-6)
@@ -153,8 +156,8 @@ def test_a_fitted_head_is_judged_by_its_closed_form(table: Any):
     machine, task = Machine.of(NETWORKS[2].model, X, **READ), Task(WINS)
     put = along(mean_gradient(machine, 3))
     both = [interchange(pairs_among(machine, 3, half.test), task, put).score for half in halves(machine, 3)]
-    assert value(table, "few_directions_score", "gru/readout") == pytest.approx(np.mean(both), abs=1e-12)
-    assert value(table, "gradient_score", "gru/readout") == pytest.approx(np.mean(both), abs=1e-12)
+    assert value(table, "few_directions_score", "gru/fitted head") == pytest.approx(np.mean(both), abs=1e-12)
+    assert value(table, "gradient_score", "gru/fitted head") == pytest.approx(np.mean(both), abs=1e-12)
     assert (table["metric"] == "gradient_score").sum() == 1
 
 
@@ -162,7 +165,7 @@ def test_wrong_variables_are_held_against_the_ceiling(table: Any):
     """The excess is the largest difference to the ceiling, which has none over itself."""
     names = ("relabelled", "first")
     own, most = (
-        {name: value(table, "wrong_variable_accuracy", network, signal=name) for name in names}
+        {name: value(table, "wrong_variable_accuracy", network, kind=name) for name in names}
         for network in ("gru", "tally")
     )
     excess = max(own[name] - most[name] for name in names)
@@ -191,29 +194,26 @@ def test_the_figures_show_every_subject_with_its_own_look(table: Any):
         figure = alignment.draw_steps(table)
     assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == ["rank 1", "rank 2"]
     for rank, panel in enumerate(figure.axes, start=1):
-        for subject in ("trained", "planted"):
-            line = next(line for line in panel.lines if line.get_label() == subject)
+        for role in ("trained", "planted"):
+            line = next(line for line in panel.lines if line.get_label() == role)
             assert np.asarray(line.get_xdata()).tolist() == [1, 3]
-            rows = table[(table["metric"] == "alignment_score") & (table["signal"] == alignment.RAW)]
-            rows = rows[(rows["units"] == str(rank)) & (rows["subject"] == subject)]
+            rows = table[(table["metric"] == "alignment_score") & (table["kind"] == alignment.RAW)]
+            rows = rows[(rows["at"] == rank) & (rows["role"] == role)]
             medians = rows.groupby("step")["value"].median()
             assert np.asarray(line.get_ydata()).tolist() == pytest.approx(medians.tolist(), nan_ok=True)
 
 
 def test_what_does_not_fit_is_refused():
     """A concept of other steps, a wrong variable of other rows, a step that is not there."""
-    with pytest.raises(ProbeError, match="must be aligned"):
-        alignment.measure(NETWORKS[:1], X, WINS[:, :3], **READ)
+    with pytest.raises(ProbeError, match="one value for each sequence and step"):
+        alignment.measure(subjects(NETWORKS[:1], X, WINS[:, :3], **READ))
     with pytest.raises(ProbeError, match="'half' has shape"):
         alignment.measure(
-            NETWORKS[:1],
-            X,
-            WINS,
-            **READ,
+            subjects(NETWORKS[:1], X, WINS, **READ),
             ranks=(),
             steps=(),
             iterations=1,
             wrong=alignment.Wrong({"half": X[:5, 0, 0]}),
         )
     with pytest.raises(ProbeError, match="9"):
-        alignment.measure(NETWORKS[:1], X, WINS, **READ, step=9)
+        alignment.measure(subjects(NETWORKS[:1], X, WINS, **READ), step=9)

@@ -8,27 +8,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known_machines import LEAD, READ, WINS, Reader, Tally, X, expected
+from known_machines import LEAD, WINS, Reader, Tally, X, expected, subjects
 from torch import nn
 
 from probe import ProbeError
 from probe.evidence.measurements import Network
 from probe.plots.style import style
 from probe.questions.answers import bit_effects
+from probe.studies.answer import judged
 
 
 def measured(model: nn.Module, concept: torch.Tensor = WINS, **options: Any) -> pd.DataFrame:
     """Return the table of one network."""
-    return bit_effects.measure([Network("it", "trained", model, 0)], X, concept, **READ, **options)
+    return bit_effects.measure(subjects([Network("it", "trained", model, 0)], concept=concept), **options)
 
 
 def test_a_tally_adds_one_on_a_win_and_nothing_on_a_loss() -> None:
     """The same in every context and at every step but the first, before which there is no answer."""
     table = measured(Tally(idle=1))
-    effects = table[table["metric"] == "effect"].set_index("units")["value"]
-    assert effects.to_dict() == pytest.approx({"0": 0, "1": 1}, abs=1e-9)
+    effects = table[table["metric"] == "effect"].set_index("at")["value"]
+    assert effects.to_dict() == pytest.approx({0: 0, 1: 1}, abs=1e-9)
     assert table[table["metric"] == "largest_effect_sd"]["value"].item() == pytest.approx(0, abs=1e-9)
-    by_step = table[(table["metric"] == "effect_at_step") & (table["units"] == "1")]
+    by_step = table[(table["metric"] == "effect_at_step") & (table["at"] == 1)]
     assert (by_step["step"].tolist(), by_step["value"].tolist()) == ([1, 2, 3, 4], pytest.approx([1] * 4))
 
 
@@ -41,11 +42,11 @@ def test_a_gru_with_another_concept_changes_as_the_model_on_shorter_sequences() 
     # All 32 rows repeat each prefix equally often, which gives every step the same weight.
     change = {step: (answers[step + 1] - answers[step]).numpy() for step in (2, 3)}
     won = {step: (X[:, step, 0] == 1).numpy() for step in (2, 3)}
-    for units, sign in (("1", True), ("-1", False)):
+    for amount, sign in ((1, True), (-1, False)):
         parts = [change[step][won[step] == sign] for step in (2, 3)]
         both = np.concatenate(parts)
-        rows = table[table["units"] == units].set_index(["metric", "step"])["value"]
-        pooled = table[(table["units"] == units) & table["step"].isna()].set_index("metric")["value"]
+        rows = table[table["at"] == amount].set_index(["metric", "step"])["value"]
+        pooled = table[(table["at"] == amount) & table["step"].isna()].set_index("metric")["value"]
         assert pooled["effect"] == pytest.approx(both.mean(), abs=1e-12)
         assert pooled["effect_sd"] == pytest.approx(both.std(), abs=1e-12)
         assert rows["effect_at_step", 2] == pytest.approx(parts[0].mean(), abs=1e-12)
@@ -58,7 +59,7 @@ def test_the_last_five_steps_are_looked_at() -> None:
     """Longer sequences are looked at late, where the concept has many values."""
     x = torch.cat([X, X[:, :3]], 1)
     won = (x[:, :, 0] == 1).long().cumsum(1)
-    table = bit_effects.measure([Network("it", "trained", Reader("gru"))], x, won, **READ)
+    table = bit_effects.measure(subjects([Network("it", "trained", Reader("gru"))], x, won))
     assert sorted(table["step"].dropna().unique()) == [3, 4, 5, 6, 7]
 
 
@@ -76,12 +77,24 @@ def test_what_cannot_be_compared_is_refused() -> None:
 def test_the_figure_shows_means_and_one_sd() -> None:
     """The markers are the medians of the table, filled for the larger amount, and bars stand on them."""
     networks = [Network("it", "trained", Reader("gru"), 1), Network("tally", "planted", Tally())]
-    table = bit_effects.measure(networks, X, WINS, **READ)
+    table = bit_effects.measure(subjects(networks))
     with style():
         ax = bit_effects.draw(table)
     drawn = [line for line in ax.lines if line.get_marker() == "o"]
-    wanted = table[(table["subject"] == "trained") & (table["metric"] == "effect_at_step")]
+    wanted = table[(table["role"] == "trained") & (table["metric"] == "effect_at_step")]
     assert [line.get_fillstyle() for line in drawn] == ["none", "full"]
-    for line, units in zip(drawn, ("0", "1"), strict=True):
-        own = wanted[wanted["units"] == units]["value"].tolist()
+    for line, amount in zip(drawn, (0, 1), strict=True):
+        own = wanted[wanted["at"] == amount]["value"].tolist()
         assert np.asarray(line.get_ydata()).tolist() == pytest.approx(own)
+
+
+def test_a_study_of_whole_numbers_is_asked() -> None:
+    """A tally does the same wherever a win comes; of a concept that grows in many ways nothing is asked."""
+    (subject,) = subjects([Network("tally", "trained", Tally(), 0)])
+    question = bit_effects.question(subject)
+    assert question.why_not(subject) is None
+    (claim,) = judged(question.ask([subject]), question.rules)
+    assert claim.value == pytest.approx(0, abs=1e-9)
+    drawn = torch.as_tensor(np.random.default_rng(0).integers(0, 100, (32, 5)))
+    (many,) = subjects([Network("tally", "trained", Tally(), 0)], concept=drawn)
+    assert "different amounts, and at most 12 can be compared" in str(question.why_not(many))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known_machines import LENGTH, READ, WINS, Reader, Tally, X, machine_of
+from known_machines import LENGTH, READ, WINS, Reader, Tally, X, machine_of, subjects
 from torch import Tensor, nn
 
 from probe import ProbeError
@@ -19,9 +19,9 @@ from probe.questions.interventions import class_means
 ALL = list(range(LENGTH - 1))
 
 
-def tally(subject: str = "planted") -> Network:
+def tally(role: str = "planted") -> Network:
     """Return the planted network."""
-    return Network("tally", subject, Tally(2), 0)
+    return Network("tally", role, Tally(2), 0)
 
 
 def of(table: pd.DataFrame, metric: str) -> pd.Series:
@@ -31,7 +31,7 @@ def of(table: pd.DataFrame, metric: str) -> pd.Series:
 
 def test_a_tally_answers_from_class_means_as_from_its_own_states() -> None:
     """The unit that is read has the same value in all states of a class; after one step no class has two states."""
-    table = class_means.measure([tally()], X, WINS, **READ)
+    table = class_means.measure(subjects([tally()]))
     for metric in ("class_mean_ratio", "balanced_class_mean_ratio", "class_mean_accuracy"):
         assert of(table, metric).to_dict() == {1: 1, 2: 1, 3: 1}
     assert of(table, "class_mean_answer_change").tolist() == pytest.approx([0, 0, 0], abs=1e-6)
@@ -68,7 +68,7 @@ def test_a_network_that_holds_something_else_loses_what_that_decides() -> None:
         "answer": READ["answer"],
         "expected": lambda scores: torch.softmax(scores, 1) @ torch.arange(3.0).double(),
     }
-    table = class_means.measure([Network("last", "trained", LastBit(), 0)], x, wins, steps=[1], **read)
+    table = class_means.measure(subjects([Network("last", "trained", LastBit(), 0)], x, wins, **read), steps=[1])
     # Own: loss-win answers 2 and win-loss 1, of which the second is right. At a state of zero the scores tie at 1.
     assert of(table, "class_mean_accuracy").tolist() == [1]
     assert of(table, "class_mean_ratio").tolist() == [2]
@@ -82,7 +82,7 @@ def test_a_network_that_holds_something_else_loses_what_that_decides() -> None:
 def test_on_a_gru_ratios_are_those_of_the_states_put_in_one_by_one() -> None:
     """Another layer and head: each number from the definition, with single prefixes left out."""
     model, task = Reader("gru", units=4, seed=5), Task(WINS)
-    table = class_means.measure([Network("gru", "trained", model, 0)], X, WINS, layer="rnn[0]", **READ)
+    table = class_means.measure(subjects([Network("gru", "trained", model, 0)], layer="rnn[0]"))
     machine = machine_of(model)
     ratios = {}
     for step in (1, 2, 3):
@@ -111,25 +111,25 @@ def test_on_a_gru_ratios_are_those_of_the_states_put_in_one_by_one() -> None:
 
 def test_no_ratio_where_nothing_was_right() -> None:
     """A network without a right answer has an accuracy and no ratio."""
-    wrong = Network("gru", "untrained", Reader("gru"), 0)
-    table = class_means.measure([wrong], X, WINS - 100, steps=[2, -1], **READ)
+    wrong = Network("gru", "own initialisation", Reader("gru"), 0)
+    table = class_means.measure(subjects([wrong], concept=WINS - 100), steps=[2, -1])
     assert set(table["metric"]) == {"class_mean_accuracy", "class_mean_answer_change"}
     assert set(table["step"]) == {2, LENGTH - 1}
     with pytest.raises(ProbeError, match="no class_mean_ratio"):
         class_means.draw(table)
     with pytest.raises(ProbeError, match="steps=7 lies outside"):
-        class_means.measure([wrong], X, WINS, steps=[7], **READ)
+        class_means.measure(subjects([wrong]), steps=[7])
 
 
 def test_the_figure_shows_medians_and_each_planted_network() -> None:
     """Trained networks and controls are lines of medians; planted networks a line each with one label."""
     networks = [Network(f"gru-{seed}", "trained", Reader("gru", seed=seed), seed) for seed in (5, 6)]
-    planted = [tally(), Network("again", "planted", Tally(), None)]
-    table = class_means.measure([*networks, *planted], X, WINS, **READ)
+    planted = [tally(), Network("again", "planted", Tally())]
+    table = class_means.measure(subjects([*networks, *planted]))
     with style():
         ax = class_means.draw(table, threshold=0.95)
     lines = {line.get_label(): np.asarray(line.get_ydata(), float) for line in ax.lines}
-    ratios = table[(table["metric"] == "class_mean_ratio") & (table["subject"] == "trained")]
+    ratios = table[(table["metric"] == "class_mean_ratio") & (table["role"] == "trained")]
     assert lines["trained"].tolist() == pytest.approx(ratios.groupby("step")["value"].median().tolist())
     legend = ax.get_legend()
     assert legend is not None

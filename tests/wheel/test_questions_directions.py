@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from known_machines import LEAD, READ, WINS, Reader, Tally, X
+from known_machines import LEAD, READ, WINS, Reader, Tally, X, subjects
 from matplotlib.axes import Axes
 from torch import Tensor
 
@@ -39,8 +39,8 @@ LEADS: dict[str, Any] = {"answer": lead, "expected": expected_lead}
 
 def test_a_tally_scores_one_along_every_direction_and_in_its_one_unit() -> None:
     """Its states lie on one curve of one unit: all kinds of direction move the answer by what they should."""
-    table = directions.measure([Network("tally", "planted", Tally(2))], X, WINS, step=2, **READ)
-    scores = table[table["metric"] == "direction_score"].set_index("signal")["value"]
+    table = directions.measure(subjects([Network("tally", "planted", Tally(2))]), step=2)
+    scores = table[table["metric"] == "direction_score"].set_index("kind")["value"]
     assert set(scores.index) == set(DIRECTIONS)
     assert scores["ols"] == pytest.approx(1)
     units = table[table["metric"] == "unit_score"].set_index("units")["value"]
@@ -55,13 +55,13 @@ def test_on_a_gru_each_number_is_that_of_the_experiment() -> None:
     """Another layer, concept and answer: scores, shifts and distances equal those computed one by one."""
     model = Reader("gru", units=4)
     network = Network("gru", "trained", model, 0)
-    table = directions.measure([network], X, LEAD, layer="rnn[0]", step=3, **LEADS)
+    table = directions.measure(subjects([network], concept=LEAD, layer="rnn[0]", **LEADS), step=3)
     machine, task = Machine.of(model, X, **LEADS), Task(LEAD)
     pairs = all_pairs(machine, 3)
     classes = classes_at(machine, task, 3)
     for kind in DIRECTIONS:
         put = along(DIRECTIONS[kind](classes))
-        rows = table[table["signal"] == kind].set_index("metric")["value"]
+        rows = table[table["kind"] == kind].set_index("metric")["value"]
         scores = interchange(pairs, task, put)
         assert rows["direction_iia"] == scores.iia
         assert rows["direction_score"] == pytest.approx(scores.score)
@@ -72,7 +72,7 @@ def test_on_a_gru_each_number_is_that_of_the_experiment() -> None:
     assert rows["unit_iia"] == unit.iia
     assert rows["unit_off_support"] > 0
     assert set(table["layer"]) == {"rnn[0]"}
-    drawn = directions.measure([network], X, LEAD, step=3, most=50, most_of_unit=60, seed=1, **LEADS)
+    drawn = directions.measure(subjects([network], concept=LEAD, **LEADS), step=3, most=50, most_of_unit=60, seed=1)
     assert not np.allclose(drawn["value"].head(20), table["value"].head(20))
 
 
@@ -81,11 +81,11 @@ def test_scores_that_do_not_exist_are_left_out() -> None:
     model = Reader("gru")
     with torch.no_grad():
         model.head.weight.zero_()
-    network = Network("same", "untrained", model, 0)
-    table = directions.measure([network], X, WINS, step=2, **READ)
+    network = Network("same", "own initialisation", model, 0)
+    table = directions.measure(subjects([network]), step=2)
     assert not table["metric"].str.endswith("score").any()
     assert (table[table["metric"] == "direction_shift"]["value"].abs() < 1e-9).all()
-    constant = directions.measure([network], X, torch.zeros_like(WINS), step=2, **READ)
+    constant = directions.measure(subjects([network], concept=torch.zeros_like(WINS)), step=2)
     assert not constant["metric"].str.startswith("direction").any()
     with pytest.raises(ProbeError, match="has no direction_score"):
         directions.draw(table)
@@ -95,15 +95,15 @@ def test_a_step_beyond_the_input_and_another_concepts_shape_are_refused() -> Non
     """The message says what there is."""
     network = [Network("gru", "trained", Reader("gru"), 0)]
     with pytest.raises(ProbeError, match="step=5 lies outside"):
-        directions.measure(network, X, WINS, step=5, **READ)
-    with pytest.raises(ProbeError, match=r"concept has shape \(32, 4\)"):
-        directions.measure(network, X, WINS[:, 1:], step=2, **READ)
+        directions.measure(subjects(network), step=5)
+    with pytest.raises(ProbeError, match=r"concept is a Tensor of shape \(32, 4\)"):
+        directions.measure(subjects(network, concept=WINS[:, 1:]), step=2)
 
 
 def test_the_figure_shows_every_network_and_hollow_where_off_the_support() -> None:
-    """Each subject has its marker; a hollow one lies more than half a spacing from all that occurs."""
-    networks = [Network("tally", "trained", Tally(2), 0), Network("gru", "readout", Reader("gru"), 0)]
-    table = directions.measure(networks, X, WINS, step=2, **READ)
+    """Each role has its marker; a hollow one lies more than half a spacing from all that occurs."""
+    networks = [Network("tally", "trained", Tally(2), 0), Network("gru", "fitted head", Reader("gru"), 0)]
+    table = directions.measure(subjects(networks), step=2)
     wide = directions.scores_by_kind(table)
     assert wide["kind"].tolist()[:7] == [*DIRECTIONS, "unit"]
     best = wide[(wide["network"] == "tally") & (wide["kind"] == "unit")]

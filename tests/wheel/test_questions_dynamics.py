@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from known_machines import subjects
 from torch import Tensor, nn
 
 from probe import ProbeError
@@ -55,19 +56,18 @@ class Reader(nn.Module):
 OPTIONS: dict[str, Any] = {
     "silent": LOSS,
     "driving": WIN[None],
-    "answer": lambda y: y.round().long(),
-    "expected": lambda y: y,
 }
 
 
 def measure(*networks: Network, **options: Any) -> pd.DataFrame:
     """Measure networks with losses as the silent input."""
-    return dynamics.measure(networks, X, **(OPTIONS | options))
+    read: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}
+    return dynamics.measure(subjects(networks, X, BITS.cumsum(1), **read), **(OPTIONS | options))
 
 
-def value(table: pd.DataFrame, metric: str, units: str = "", step: int | None = None) -> float:
-    """Return the one value of a metric."""
-    found = table[(table["metric"] == metric) & (table["units"] == units)]
+def value(table: pd.DataFrame, metric: str, kind: str = "", step: int | None = None) -> float:
+    """Return the one value of a metric; of points, that of the slowest."""
+    found = table[(table["metric"] == metric) & (table["kind"] == kind) & ~(table["at"] > 0)]
     found = found if step is None else found[found["step"] == step]
     assert len(found) == 1
     return found["value"].item()
@@ -108,14 +108,14 @@ def test_any_recurrent_layer_is_measured_as_the_bare_model_moves(kind: Any) -> N
         after, before = model(torch.cat([short, LOSS.expand(16, 1, 2)], 1)), model(short)
         h = [model.rnn(one)[0][:, -1] for one in (X[1::2].double(), short)]
     assert value(table, "speed", "0,1", LENGTH - 1) == pytest.approx(float((after - before).abs().mean()))
-    by_step = table[(table["metric"] == "speed") & (table["units"] == "0,1")]["value"]
+    by_step = table[(table["metric"] == "speed") & (table["kind"] == "0,1")]["value"]
     assert value(table, "silent_speed") == pytest.approx(by_step.mean())
     if kind is not nn.LSTM:
         moved = ((model.rnn(torch.cat([short, LOSS.expand(16, 1, 2)], 1))[0][:, -1] - h[1]).norm(dim=1)).detach()
         wanted = float((moved / h[1].norm(dim=1)).mean())
         assert value(table, "state_speed", "0,1", LENGTH - 1) == pytest.approx(wanted)
     assert value(table, "fixed_points") >= 1
-    assert value(table, "point_q", "0") < 1e-10
+    assert value(table, "point_q") < 1e-10
     assert table["value"].notna().all()
 
 
@@ -148,6 +148,6 @@ def test_the_figures_show_what_was_measured() -> None:
         heights = [float(np.asarray(line.get_ydata())[0]) for line in ax.get_lines()]
         assert pytest.approx(1) in heights
         assert heights.count(0.1) == 2
-        points = dynamics.draw_points(table)
+        (points,) = dynamics.draw_points(table).axes
         heights = [float(np.asarray(line.get_ydata())[0]) for line in points.get_lines()]
         assert LENGTH + 1 in heights

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from known_machines import subjects
 from torch import Tensor, nn
 
 from probe import ProbeError
@@ -74,7 +75,7 @@ NETWORKS = [Network("sum", "planted", Sum()), Network("gru", "trained", Reader()
 @pytest.fixture(scope="module")
 def table():
     """Return every metric of both networks, (network, metric)."""
-    frame = erasure.measure(NETWORKS, X, WINS, **READ, rank=1, iterations=60)
+    frame = erasure.measure(subjects(NETWORKS, X, WINS, **READ), rank=1, iterations=60)
     assert set(frame["step"]) == {3}
     return frame
 
@@ -128,22 +129,22 @@ def test_shuffled_labels_are_another_erasure_and_seeded(table: Any):
     """They cost less than the concept's own, and another seed gives another mean."""
     own = values(table, "sum")
     assert own["shuffled_accuracy"] > own["scalar_erased_accuracy"]
-    other = erasure.measure(NETWORKS[:1], X, WINS, **READ, rank=1, iterations=1, seed=3)
+    other = erasure.measure(subjects(NETWORKS[:1], X, WINS, **READ), rank=1, iterations=1, seed=3)
     assert values(other, "sum")["shuffled_accuracy"] != own["shuffled_accuracy"]
-    last = erasure.measure(NETWORKS[:1], X, WINS, **READ, rank=1, iterations=1, step=LENGTH - 1)
+    last = erasure.measure(subjects(NETWORKS[:1], X, WINS, **READ), rank=1, iterations=1, step=LENGTH - 1)
     assert values(last, "sum")["floor"] == pytest.approx(5 * 0.25 * 0.75**4)
 
 
 def test_below_the_floor_there_is_no_excess():
     """A network that always answers five is right in 4^-5 of the sequences, and its excess is 0, not less."""
     always = {"answer": lambda output: torch.full((len(output),), LENGTH), "expected": expected}
-    own = values(erasure.measure(NETWORKS[:1], X, WINS, **always, rank=1, iterations=1), "sum")
+    own = values(erasure.measure(subjects(NETWORKS[:1], X, WINS, **always), rank=1, iterations=1), "sum")
     assert own["erased_accuracy"] == own["own_accuracy"] == 0.25**LENGTH
     assert own["erased_excess"] == 0
 
 
 def test_the_figure_has_a_column_for_each_erasure_and_the_floor(table: Any):
-    """Dots for both subjects in every column, and the floor across all."""
+    """Dots for both roles in every column, and the floor across all."""
     with style():
         ax = erasure.draw(table)
     assert [label.get_text() for label in ax.get_xticklabels()] == list(erasure.COLUMNS.values())
@@ -154,6 +155,6 @@ def test_the_figure_has_a_column_for_each_erasure_and_the_floor(table: Any):
 def test_a_concept_that_cannot_be_erased_is_refused():
     """One that is constant at the step, and one of other steps."""
     with pytest.raises(ProbeError, match="nothing to erase"):
-        erasure.measure(NETWORKS[:1], X, torch.zeros(len(X), LENGTH), **READ)
-    with pytest.raises(ProbeError, match="must be aligned"):
-        erasure.measure(NETWORKS[:1], X, WINS[:, :3], **READ)
+        erasure.measure(subjects(NETWORKS[:1], X, torch.zeros(len(X), LENGTH), **READ))
+    with pytest.raises(ProbeError, match="one value for each sequence and step"):
+        erasure.measure(subjects(NETWORKS[:1], X, WINS[:, :3], **READ))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from known_machines import subjects
 from torch import Tensor, nn
 
 from probe import ProbeError
@@ -16,6 +17,7 @@ from probe.methods.outputs import per_row
 from probe.questions.answers import accuracy, other_lengths
 from probe.questions.interventions import state_patching
 from probe.questions.states import cell_trajectories, linear_readout, single_units
+from probe.subjects.subject import Subject
 
 X = torch.randn(6, 5, 2, generator=torch.Generator().manual_seed(0))
 CONCEPT = (X[:, :, 0] > X[:, :, 1]).cumsum(1)
@@ -53,44 +55,41 @@ def networks(batch_first: bool = True) -> list[Network]:
     return [Network("net", "trained", Last(batch_first), 0)]
 
 
-def of_accuracy(answer: Callable[[Tensor], Tensor], labels: Tensor = CONCEPT[:, -1]) -> object:
+def asked(concept: Tensor = CONCEPT, **read: Any) -> list[Subject]:
+    """Return one network with a concept, answers that are one value a row unless said otherwise."""
+    return subjects(networks(), X, concept, **({"answer": row, "expected": row} | read))
+
+
+def of_accuracy(concept: Tensor = CONCEPT, **read: Any) -> object:
     """Ask for the accuracy."""
-    return accuracy.measure(networks(), X, labels, answer=answer, groups=lambda _: {"test": [0, 1]})
+    return accuracy.measure(asked(concept, **read), groups=lambda _: {"test": [0, 1]})
 
 
 def of_lengths(expected: Callable[[Tensor], Tensor]) -> object:
     """Ask for the drift over two lengths."""
-    inputs, concept = {4: X[:, :4], 5: X}, {4: CONCEPT[:, 3], 5: CONCEPT[:, 4]}
     options: dict[str, Any] = {"drift_over": (4, 5), "explained_at": (4,), "law_from": (4, 5), "law_at": 5}
-    return other_lengths.measure(networks(), inputs, concept, expected=expected, reference=5, **options)
+    read = {"answer": row, "expected": expected}
+    bits = Subject.of(networks()[0], torch.zeros(6, 5, 2), lambda x: x[:, 0], **read)
+    return other_lengths.measure([bits], **options)
 
 
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda: of_accuracy(column), r"answer\(\.\.\.\) has shape \(6, 1\); it must have shape \(6,\).*squeeze"),
-        (lambda: of_accuracy(undefined), r"answer\(\.\.\.\) is nan at row 0; every row needs a finite number"),
-        (lambda: of_accuracy(row, CONCEPT[:, -1:]), r"labels has shape \(6, 1\)"),
-        (lambda: of_accuracy(row, CONCEPT[:5, -1]), r"labels has shape \(5,\)"),
-        (lambda: of_lengths(column), r"expected\(\.\.\.\) has shape \(6, 1\)"),
+        (
+            lambda: of_accuracy(answer=column),
+            r"answer\(\.\.\.\) has shape \(6, 1\); it must have shape \(6,\).*squeeze",
+        ),
+        (lambda: of_accuracy(answer=undefined), r"answer\(\.\.\.\) is nan at row 0; every row needs a finite number"),
+        (lambda: of_accuracy(CONCEPT[:, -1:]), r"concept is a Tensor of shape \(6, 1\).*\(6, 5\)"),
+        (lambda: of_accuracy(CONCEPT[:5]), r"concept is a Tensor of shape \(5, 5\).*\(6, 5\)"),
+        (lambda: of_lengths(column), r"expected\(\.\.\.\) has shape \(1, 1\)"),
         (lambda: of_lengths(undefined), r"expected\(\.\.\.\) is nan"),
+        (lambda: state_patching.measure(asked(answer=column)), r"answer\(\.\.\.\) has"),
+        (lambda: state_patching.measure(asked(expected=column)), r"expected\(\.\.\.\) ha"),
         (
-            lambda: state_patching.measure(networks(), X, CONCEPT, answer=column, expected=row),
-            r"answer\(\.\.\.\) has",
-        ),
-        (
-            lambda: state_patching.measure(networks(), X, CONCEPT, answer=row, expected=column),
-            r"expected\(\.\.\.\) ha",
-        ),
-        (
-            lambda: state_patching.measure(
-                networks(), X, CONCEPT, answer=row, expected=row, combine=lambda source, *_: source[:, None]
-            ),
+            lambda: state_patching.measure(asked(combine=lambda source, *_: source[:, None])),
             r"combine\(\.\.\.\) has shape \(6, 1\)",
-        ),
-        (
-            lambda: state_patching.example(networks()[0], X, CONCEPT, base=0, source=1, step=2, answer=column),
-            r"answer\(\.\.\.\) has shape \(2, 1\)",
         ),
     ],
 )
@@ -118,9 +117,39 @@ def test_questions_of_states_refuse_what_is_not_aligned(question: Any) -> None:
         (X, CONCEPT[:, :1], r"The concept is a Tensor of shape \(6, 1\).*\(6, 5\)"),
     ):
         with pytest.raises(ProbeError, match=message):
-            _ = question.measure(networks(), x, concept)
-    with pytest.raises(ProbeError, match=r"\(batch, time\) = \(5, 6\) and the input has \(6, 5\).*batch_first=True"):
-        _ = question.measure(networks(batch_first=False), X, CONCEPT)
+            _ = question.measure(subjects(networks(), x, concept))
+    with pytest.raises(ProbeError, match=r"\(batch, time\) = \(5, 6\) and the inputs are \(6, 5\).*batch_first=True"):
+        _ = question.measure(subjects(networks(batch_first=False), X, CONCEPT))
+
+
+class Twice(nn.Module):
+    """Two LSTMs, the upper of which reads one step more than the inputs have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low = nn.LSTM(2, 3, batch_first=True)
+        self.high = nn.LSTM(3, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last hidden state of each sequence."""
+        h = self.low(x)[0]
+        return self.high(torch.cat([h[:, :1], h], 1))[0][:, -1]
+
+
+@pytest.mark.parametrize("question", [single_units, linear_readout, cell_trajectories])
+def test_questions_of_states_want_one_layer_that_reads_each_step(question: Any) -> None:
+    """No layer is taken among two; one that reads more steps would have its states held against others' values."""
+    twice, flat = Network("twice", "trained", Twice()), Network("flat", "other", nn.Flatten())
+    with pytest.raises(ProbeError, match=r"several layers: 'low\[0\]', 'high\[0\]'\. Choose one with layer="):
+        _ = question.measure(subjects([twice], X, CONCEPT))
+    with pytest.raises(
+        ProbeError, match=r"Layer 'high\[0\]' read \(batch, time\) = \(6, 6\) and the inputs are \(6, 5\)"
+    ):
+        _ = question.measure(subjects([twice], X, CONCEPT, layer="high[0]"))
+    with pytest.raises(ProbeError, match="Flatten contains no recurrent layer"):
+        _ = question.measure(subjects([flat], X, CONCEPT))
+    (with_layer,) = subjects([twice], X, CONCEPT, layer="low[0]")
+    assert set(question.measure([with_layer])["layer"]) <= {"low[0]", ""}
 
 
 @pytest.mark.parametrize(
@@ -130,11 +159,13 @@ def test_questions_of_states_refuse_what_is_not_aligned(question: Any) -> None:
 def test_single_units_refuses_steps_that_do_not_exist(steps: list[int], message: str) -> None:
     """No step scored would have made the mean NaN without a word."""
     with pytest.raises(ProbeError, match=message):
-        _ = single_units.measure(networks(), X, CONCEPT, steps=steps)
+        _ = single_units.measure(asked(), steps=steps)
 
 
-def test_single_units_wants_whole_numbers() -> None:
-    """Read exactly off a unit means after rounding, which 0.5 never is; whole floats are as good as integers."""
-    with pytest.raises(ProbeError, match=r"other than whole numbers"):
-        _ = single_units.measure(networks(), X, CONCEPT / 2)
-    assert len(single_units.measure(networks(), X, CONCEPT.float(), steps=[-1]))
+def test_single_units_reads_values_by_their_order() -> None:
+    """Halves are read off a unit as exactly as whole numbers, by the order of the values."""
+    found = []
+    for values in (CONCEPT, CONCEPT / 2):
+        torch.manual_seed(0)
+        found.append(single_units.measure(asked(values), steps=[-1])["value"].tolist())
+    assert found[0] == pytest.approx(found[1])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from counters_by_hand import ByInputGate
-from known_machines import LEAD, READ, WINS, Reader, Tally, X, expected, machine_of
+from known_machines import LEAD, WINS, Reader, Tally, X, machine_of, subjects
 from torch import nn
 
 from probe import ProbeError
@@ -23,7 +23,7 @@ from probe.questions.interventions import gate_shares
 
 def measured(model: nn.Module, concept: torch.Tensor = WINS, **options: Any) -> pd.DataFrame:
     """Return the table of one network."""
-    return gate_shares.measure([Network("it", "trained", model, 0)], X, concept, **READ, **options)
+    return gate_shares.measure(subjects([Network("it", "trained", model, 0)], concept=concept), **options)
 
 
 def shares(table: pd.DataFrame) -> dict[str, float]:
@@ -60,7 +60,7 @@ def test_a_gru_has_its_own_gates_and_a_plain_rnn_one_place() -> None:
     table = measured(model, LEAD)
     found = shares(table)
     assert list(found) == ["reset_gate", "update_gate", "candidate"]
-    tables = [gate_table(machine_of(model), changed_at(X, LEAD, k, k), k, expected=expected) for k in range(1, 5)]
+    tables = [gate_table(machine_of(model), changed_at(X, LEAD, k, k), k) for k in range(1, 5)]
     whole = sum(np.average(values[:, -1] - values[:, 0], weights=weight) for values, weight in tables)
     added = np.sum([pooled_shares(*one).values * pooled_shares(*one).whole for one in tables], axis=0)
     assert list(found.values()) == pytest.approx((added / whole).tolist(), abs=1e-12)
@@ -89,7 +89,7 @@ def test_the_figures_show_shares_and_the_most_lasting_unit() -> None:
     """Dots are the table's values; the line is the unit in which most of the first step is left."""
     networks = [Network(f"n{seed}", "trained", Reader("lstm", 3, seed), seed) for seed in (1, 2, 3)]
     networks.append(Network("tally", "planted", Tally()))
-    table = gate_shares.measure(networks, X, WINS, **READ)
+    table = gate_shares.measure(subjects(networks))
     with style():
         ax = gate_shares.draw(table, thresholds={"input_gate": 0.5})
         lasting = gate_shares.draw_kept(table)
@@ -99,7 +99,7 @@ def test_the_figures_show_shares_and_the_most_lasting_unit() -> None:
     rows = table[(table["metric"] == "gate_share") & (table["signal"] == "input_gate")]
     assert np.asarray(dots.get_ydata()).tolist() == pytest.approx(rows["value"].tolist()[:3])
     lines = {str(line.get_label()): line for line in lasting.lines}
-    kept = table[(table["metric"] == "kept") & (table["subject"] == "trained") & (table["step"] == 0)]
+    kept = table[(table["metric"] == "kept") & (table["role"] == "trained") & (table["step"] == 0)]
     best = kept.groupby("network")["value"].max().median()
     assert np.asarray(lines["trained"].get_ydata())[0] == pytest.approx(best)
     assert np.asarray(lines["planted"].get_ydata()).tolist() == [1.0] * 5

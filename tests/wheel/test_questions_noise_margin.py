@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known_machines import LEAD, READ, WINS, Reader, Tally, X, answer, machine_of
+from known_machines import LEAD, WINS, Reader, Tally, X, answer, machine_of, subjects
 from torch import nn
 
 from probe import ProbeError
@@ -20,14 +20,14 @@ from probe.questions.states import noise_margin
 
 def measured(model: nn.Module, concept: torch.Tensor = WINS, **options: Any) -> pd.DataFrame:
     """Return the table of one network."""
-    return noise_margin.measure([Network("it", "trained", model, 0)], X, concept, **READ, **options)
+    return noise_margin.measure(subjects([Network("it", "trained", model, 0)], concept=concept), **options)
 
 
 def test_the_judged_dose_is_one_value_and_stands_in_the_curve() -> None:
     """A tally without noise is always right, and less the more there is."""
     table = measured(Tally(), doses=(0.01, 1.0), dose=0.3)
     curve = table[table["metric"] == "accuracy_by_dose"]
-    assert curve["units"].tolist() == ["0.01", "0.3", "1"]
+    assert curve["at"].tolist() == [0.01, 0.3, 1]
     values = curve["value"].tolist()
     assert values[0] == 1 > values[1] > values[2] > 0
     judged = table[table["metric"] == "noisy_accuracy"]["value"].item()
@@ -67,12 +67,12 @@ def test_a_dose_or_concept_that_does_not_fit_is_refused() -> None:
 def test_the_figure_shows_every_curve_and_the_median() -> None:
     """The thick line is the median over networks, on a logarithmic axis with the judged dose marked."""
     networks = [Network(f"n{gain}", "trained", Tally(gain=gain), seed) for seed, gain in enumerate((0.05, 0.1, 0.3))]
-    table = noise_margin.measure(networks, X, WINS, **READ, doses=(0.01, 0.1, 1.0), dose=0.3, draws=4)
+    table = noise_margin.measure(subjects(networks), doses=(0.01, 0.1, 1.0), dose=0.3, draws=4)
     with style():
         ax = noise_margin.draw(table, dose=0.3)
     line = next(line for line in ax.lines if line.get_label() == "trained")
     curve = table[table["metric"] == "accuracy_by_dose"]
-    medians = curve.groupby(curve["units"].astype(float))["value"].median()
+    medians = curve.groupby("at")["value"].median()
     assert np.asarray(line.get_ydata()).tolist() == pytest.approx(medians.tolist())
     assert ax.get_xscale() == "log"
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0.01", "0.1", "1"]

@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from known_machines import subjects
 from torch import Tensor, nn
 
 from probe import ProbeError
 from probe.evidence.measurements import Network
 from probe.questions.answers import other_lengths
+from probe.studies.answer import judged
+from probe.subjects.subject import Subject
 
 REFERENCE, LENGTHS = 6, range(4, 9)
 
@@ -40,16 +43,18 @@ def wins(x: Tensor):
     return (x[:, :, 0] > x[:, :, 1]).sum(1).double()
 
 
+def won(x: np.ndarray):
+    """Return how often feature 0 was the larger so far."""
+    return (x[:, 0] > x[:, 1]).cumsum()
+
+
 def every_sequence(length: int):
     """Return all sequences of wins and losses of a length."""
     bits = (torch.arange(2**length)[:, None] >> torch.arange(length)) & 1
     return torch.stack([bits, 1 - bits], -1).float()
 
 
-INPUTS = {length: every_sequence(length) for length in LENGTHS}
-CONCEPT = {length: wins(x) for length, x in INPUTS.items()}
 OPTIONS = {
-    "expected": lambda output: output,
     "reference": REFERENCE,
     "drift_over": LENGTHS,
     "explained_at": (5, 7),
@@ -58,15 +63,21 @@ OPTIONS = {
 }
 
 
+def asked(networks: list[Network]) -> list[Subject]:
+    """Return networks that answer the number that they output."""
+    return subjects(networks, every_sequence(REFERENCE), won, answer=torch.round, expected=lambda output: output)
+
+
 def measure(models: list[nn.Module], **options: Any):
     """Measure models with the options that these lengths need."""
     networks = [Network(f"net-{number}", "trained", model, number) for number, model in enumerate(models)]
-    return other_lengths.measure(networks, INPUTS, CONCEPT, **(OPTIONS | options))
+    return other_lengths.measure(asked(networks), **(OPTIONS | options))
 
 
-def values(table: pd.DataFrame, metric: str, units: str = ""):
+def values(table: pd.DataFrame, metric: str, at: float | None = None):
     """Return a metric's values, one a network."""
-    return table[(table["metric"] == metric) & (table["units"] == units)]["value"].tolist()
+    rows = table[table["metric"] == metric]
+    return rows[rows["at"].isna() if at is None else rows["at"] == at]["value"].tolist()
 
 
 def test_the_drift_of_a_known_program_comes_back():
@@ -75,8 +86,8 @@ def test_the_drift_of_a_known_program_comes_back():
     table = measure([Program(drift) for drift in drifts])
     assert values(table, "drift") == pytest.approx(drifts)
     assert values(table, "absolute_drift") == pytest.approx(drifts)
-    assert values(table, "mean_excess", "6") == [0] * 5
-    assert values(table, "mean_excess", "4") == pytest.approx([2 * drift for drift in drifts])
+    assert values(table, "mean_excess", 6) == [0] * 5
+    assert values(table, "mean_excess", 4) == pytest.approx([2 * drift for drift in drifts])
     assert values(table, "near_0") == [1, 0, 0, 0, 0]
     assert values(table, "near_0.5") == [0, 0, 1, 0, 0]
     assert values(table, "near_1") == [0, 0, 0, 0, 1]
@@ -94,7 +105,7 @@ def test_one_number_predicts_the_answers_at_another_length():
     """The law with the fitted drift is exact; with a fixed one only where that is the drift."""
     table = measure([Program(0.8)])
     assert values(table, "law_r_squared") == pytest.approx([1])
-    fixed = [values(table, "fixed_law_r_squared", units)[0] for units in ("0", "0.5", "1")]
+    fixed = [values(table, "fixed_law_r_squared", d)[0] for d in (0, 0.5, 1)]
     # At length 8 the prediction is off by 2 (0.8 - d), and the count's variance is 8 / 4.
     assert fixed == pytest.approx([1 - (2 * (0.8 - d)) ** 2 / 2 for d in (0, 0.5, 1)])
 
@@ -103,7 +114,7 @@ def test_order_dependence_is_not_explained_by_the_concept():
     """Knowing the count tells little of the first step: r^2 = 1 / length."""
     table = measure([Program(0.3), Order()])
     assert values(table, "least_explained") == pytest.approx([1, 1 / 7])
-    assert values(table, "explained_by_concept", "4") == pytest.approx([1, 1 / 4])
+    assert values(table, "explained_by_concept", 4) == pytest.approx([1, 1 / 4])
 
 
 def test_an_answer_that_never_moves_drifts_but_holds_no_concept():
@@ -134,17 +145,39 @@ def test_every_option_changes_what_is_measured():
     assert values(measure([Order()], law_at=4), "law_r_squared") != values(measure([Order()]), "law_r_squared")
 
 
-def test_missing_and_misfitting_lengths_are_refused():
-    """The message says which lengths, and which shapes were found."""
-    with pytest.raises(ProbeError, match=r"Lengths \[9\] are needed"):
-        measure([Program(0)], law_at=9)
-    network = [Network("net", "trained", Program(0))]
-    with pytest.raises(ProbeError, match=r"concept\[4\] \(3,\)"):
-        other_lengths.measure(network, INPUTS, CONCEPT | {4: torch.zeros(3)}, **OPTIONS)
-    with pytest.raises(ProbeError, match="concept\\[8\\] None"):
-        other_lengths.measure(network, INPUTS, {length: CONCEPT[length] for length in range(4, 8)}, **OPTIONS)
+def test_lengths_that_cannot_be_asked_are_refused():
+    """No other length; a study whose concept is an array, whose inputs are many, or whose sequences cannot occur."""
     with pytest.raises(ProbeError, match="needs a length other than 6"):
         measure([Program(0)], drift_over=(6,))
+    networks = [Network("net", "trained", Program(0))]
+    x = every_sequence(REFERENCE)
+    read = {"answer": torch.round, "expected": lambda output: output}
+    for given, concept, more, message in (
+        (x, (x[:, :, 0] > x[:, :, 1]).cumsum(1), {}, "given as an array"),
+        (torch.rand(64, 6, 2), won, {}, "more than 8 different values"),
+        (x, won, {"allowed": lambda one: len(one) == REFERENCE}, "No sequence of length 2"),
+    ):
+        (subject,) = subjects(networks, given, concept, **read, **more)
+        with pytest.raises(ProbeError, match=message):
+            other_lengths.measure([subject])
+        question = other_lengths.question(subject)
+        reason = question.why_not(subject)
+        assert reason is not None
+        assert not reason.endswith(".")
+
+
+def test_a_study_is_asked_at_the_lengths_around_its_own():
+    """Four shorter and four longer; the rules are judged on what comes of it."""
+    (subject,) = asked([Network("net", "trained", Program(0.0), 0)])
+    question = other_lengths.question(subject)
+    assert question.why_not(subject) is None
+    table = question.ask([subject])
+    assert table[table["metric"] == "mean_excess"]["at"].tolist() == list(range(2, 11))
+    claims = judged(table, question.rules)
+    assert [claim.value for claim in claims] == [0, 1]
+    found = question.draw(table) if question.draw else None
+    assert found is not None
+    assert [text.get_text() for text in found.texts] == ["d = 0", "d = 0.5", "d = 1"]
 
 
 def test_draw_shows_a_line_a_network_between_the_named_landmarks():
@@ -165,11 +198,11 @@ def test_draw_drifts_sorts_the_networks_and_marks_each_control_in_its_networks_r
     networks = [
         Network("high", "trained", Program(0.8), 0),
         Network("low", "trained", Program(0.25), 1),
-        Network("low/untrained", "untrained", Program(0.5), 1),
-        Network("low/readout", "readout", Program(0.125), 1),
+        Network("low/own initialisation", "own initialisation", Program(0.5), 1),
+        Network("low/fitted head", "fitted head", Program(0.125), 1),
         Network("another", "other", Program(0.7)),
     ]
-    table = other_lengths.measure(networks, INPUTS, CONCEPT, **OPTIONS)
+    table = other_lengths.measure(asked(networks), **OPTIONS)
     ax = other_lengths.draw_drifts(table, names={1.0: "losses"})
     assert [label.get_text() for label in ax.get_yticklabels()] == ["low", "high"]
     marks = {line.get_label(): line for line in ax.get_lines()}
@@ -196,7 +229,7 @@ def test_many_networks_are_thin_lines_below_their_median_and_are_not_named():
 def test_a_subject_without_a_look_of_its_own_is_not_drawn():
     """It stays in the table, and the figure shows the others."""
     networks = [Network("net", "trained", Program(0.8), 0), Network("another", "other", Program(0.7))]
-    table = other_lengths.measure(networks, INPUTS, CONCEPT, **OPTIONS)
+    table = other_lengths.measure(asked(networks), **OPTIONS)
     assert values(table, "drift") == pytest.approx([0.8, 0.7])
     labels = [line.get_label() for line in other_lengths.draw(table, reference=REFERENCE).get_lines()]
     assert "trained" in labels

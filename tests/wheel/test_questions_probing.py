@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from known_machines import subjects
 from torch import nn
 
 from probe import ProbeError
 from probe.evidence.measurements import Network
 from probe.methods.probing.controls import signed_sums
-from probe.methods.probing.linear import held_out_score
-from probe.methods.probing.prefixes import states_by_step
+from probe.methods.probing.fits import LeastSquares
+from probe.methods.probing.scores import of_parts
 from probe.methods.probing.splits import folds
 from probe.plots.style import style
 from probe.questions.states import linear_readout, single_units
+from probe.subjects.computed.step_states import step_states
 
 Data = tuple[torch.Tensor, torch.Tensor]
 
@@ -42,19 +44,19 @@ def networks():
     """Return two networks and their own initialisations."""
     return [
         Network(
-            f"reader-{seed}{'/untrained' if untrained else ''}",
-            "untrained" if untrained else "trained",
-            Reader(seed + untrained),
+            f"reader-{seed}{'/own initialisation' if before else ''}",
+            "own initialisation" if before else "trained",
+            Reader(seed + before),
             seed,
         )
         for seed in (1, 2)
-        for untrained in (0, 10)
+        for before in (0, 10)
     ]
 
 
 def test_single_units_measures_every_network_once(data: Data, networks: list[Network]):
     """Each summary metric has one value a network, the unit's own correlations one a unit."""
-    table = single_units.measure(networks, *data)
+    table = single_units.measure(subjects(networks, *data))
     for metric in ("largest_correlation", "mean_monotone_accuracy", "lasting_monotone_accuracy"):
         assert table[table["metric"] == metric]["network"].tolist() == [network.name for network in networks]
     assert (table["metric"] == "within_step_correlation").sum() == 4 * 4
@@ -66,12 +68,12 @@ def test_single_units_measures_every_network_once(data: Data, networks: list[Net
 
 def test_the_chosen_signal_steps_and_seed_change_what_is_measured(data: Data, networks: list[Network]):
     """Options are used: another signal, other steps and another split give other numbers."""
-    base = single_units.measure(networks[:1], *data)
-    hidden = single_units.measure(networks[:1], *data, signal="hidden_state")
+    base = single_units.measure(subjects(networks[:1], *data))
+    hidden = single_units.measure(subjects(networks[:1], *data), signal="hidden_state")
     assert not np.allclose(base["value"], hidden["value"])
-    late = single_units.measure(networks[:1], *data, steps=[5])
+    late = single_units.measure(subjects(networks[:1], *data), steps=[5])
     assert late[late["metric"] == "monotone_accuracy"]["step"].tolist() == [5]
-    other = single_units.measure(networks[:1], *data, seed=1)
+    other = single_units.measure(subjects(networks[:1], *data), seed=1)
     exact = base["metric"] == "monotone_accuracy"
     assert base[exact]["value"].tolist() != other[exact]["value"].tolist()
 
@@ -79,12 +81,12 @@ def test_the_chosen_signal_steps_and_seed_change_what_is_measured(data: Data, ne
 def test_an_unknown_layer_is_named(data: Data, networks: list[Network]):
     """A layer that does not exist raises with the one that does."""
     with pytest.raises(ProbeError, match=r"encoder\[1\].*encoder\[0\]"):
-        single_units.measure(networks, *data, layer="encoder[1]")
+        single_units.measure(subjects(networks, *data, layer="encoder[1]"))
 
 
 def test_linear_readout_reports_each_signal_with_its_controls(data: Data, networks: list[Network]):
     """R2 at each step, selectivity, variance shares that sum to 1, and the smaller of the last two R2."""
-    table = linear_readout.measure(networks[:1], *data)
+    table = linear_readout.measure(subjects(networks[:1], *data))
     by_metric = table.groupby("metric")["value"]
     assert table[table["metric"] == "r_squared"]["signal"].value_counts().to_dict() == {
         "cell_state": 6,
@@ -94,18 +96,21 @@ def test_linear_readout_reports_each_signal_with_its_controls(data: Data, networ
     assert shares.tolist() == pytest.approx([1.0, 1.0])
     last = table[(table["metric"] == "r_squared") & (table["step"] == 5)]["value"]
     assert by_metric.get_group("last_step_r_squared").item() == pytest.approx(last.min())
-    own = states_by_step(networks[0].model, *data)[-1]
-    memories = signed_sums(data[0])[own.rows]
+    own = step_states(subjects(networks, *data)[0])[-1]
+    memories = signed_sums(data[0])[own.rows, -1]
     for signal, states in own.states.items():
         parts = folds(len(states), 2)
-        explained = held_out_score(states, np.column_stack([own.concept, memories]), parts).r_squared
+        targets = np.column_stack([own.concept, memories])
+        predicted = LeastSquares().held_out(states, targets, parts)
+        explained = [of_parts(*pair, parts).value for pair in zip(targets.T, predicted.T, strict=True)]
         rows = table[(table["metric"] == "selectivity") & (table["signal"] == signal)]
         assert rows["value"].item() == pytest.approx(explained[0] - np.mean(explained[1:]))
 
 
 def test_the_figures_show_what_the_table_says(data: Data, networks: list[Network]):
-    """Dots and lines carry the table's values; every subject has its own marker and label."""
-    units, readout = single_units.measure(networks, *data), linear_readout.measure(networks, *data)
+    """Dots and lines carry the table's values; every role has its own marker and label."""
+    asked = subjects(networks, *data)
+    units, readout = single_units.measure(asked), linear_readout.measure(asked)
     with style():
         ax = single_units.draw(units, threshold=0.9)
         legend = ax.get_legend()
@@ -113,7 +118,7 @@ def test_the_figures_show_what_the_table_says(data: Data, networks: list[Network
         labels = [text.get_text() for text in legend.get_texts()]
         assert labels == ["trained", "own initialisation"]
         dots = next(line for line in ax.lines if line.get_label() == "trained")
-        expected = units[(units["metric"] == "largest_correlation") & (units["subject"] == "trained")]["value"]
+        expected = units[(units["metric"] == "largest_correlation") & (units["role"] == "trained")]["value"]
         assert sorted(np.asarray(dots.get_ydata())) == pytest.approx(sorted(expected))
         lines = {line.get_label(): line for line in linear_readout.draw(readout).lines}
         assert np.asarray(lines["trained"].get_xdata()).tolist() == [0, 1, 2, 3, 4, 5]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from known_machines import subjects
 from torch import Tensor, nn
 
 from probe import ProbeError
@@ -22,6 +23,11 @@ ALPHABET = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # a win, a loss
 def wins(sequence: tuple) -> float:
     """Return how often feature 0 was the larger."""
     return sum(step[0] > step[1] for step in sequence)
+
+
+def won(x: np.ndarray) -> np.ndarray:
+    """Return how often feature 0 was the larger so far."""
+    return (x[:, 0] > x[:, 1]).cumsum()
 
 
 def last(sequence: tuple) -> float:
@@ -61,9 +67,9 @@ RIVALS: dict[str, Any] = {
     "losses backwards": lambda sequence: wins(sequence) + REFERENCE - len(sequence),
     "drift": Drifting(wins, REFERENCE, (5, 6)),
 }
+READ: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}
+X = ALPHABET[torch.tensor(list(np.ndindex(*[2] * REFERENCE)))]
 OPTIONS: dict[str, Any] = {
-    "answer": lambda y: y.round().long(),
-    "expected": lambda y: y,
     "lengths": (4, 5, 6, 7, 8),
     "reference": REFERENCE,
 }
@@ -72,26 +78,30 @@ OPTIONS: dict[str, Any] = {
 def measure(*models: nn.Module, **options: Any) -> pd.DataFrame:
     """Measure models against the rivals."""
     networks = [Network(f"net-{number}", "trained", model, number) for number, model in enumerate(models)]
-    return programs.measure(networks, ALPHABET, options.pop("rivals", RIVALS), **(OPTIONS | options))
+    allowed = options.pop("allowed", None)
+    asked = subjects(networks, X, won, allowed=allowed, **READ)
+    return programs.measure(asked, options.pop("rivals", RIVALS), **(OPTIONS | options))
 
 
-def values(table: pd.DataFrame, metric: str, program: str, units: str = "") -> list[float]:
-    """Return a metric's values, one a network."""
-    rows = table[(table["metric"] == metric) & (table["signal"] == program) & (table["units"] == units)]
-    return rows["value"].tolist()
+def values(
+    table: pd.DataFrame, metric: str, program: str, length: int | None = None, column: str = "value"
+) -> list[float]:
+    """Return a metric's values, or the ends of their intervals, one a network."""
+    rows = table[(table["metric"] == metric) & (table["kind"] == program)]
+    return rows[rows["at"].isna() if length is None else rows["at"] == length][column].tolist()
 
 
 def test_each_network_agrees_with_its_own_program_at_every_length() -> None:
     """At the reference the three are one program; elsewhere only the right one is met."""
     table = measure(Known(0.0), Known(1.0), Known(0.4))
-    assert values(table, "agreement", "wins", "6") == [1, 1, 1]
-    assert values(table, "agreement", "losses backwards", "6") == [1, 1, 1]
+    assert values(table, "agreement", "wins", 6) == [1, 1, 1]
+    assert values(table, "agreement", "losses backwards", 6) == [1, 1, 1]
     assert values(table, "unseen_agreement", "wins") == pytest.approx([1, 0, 2 / 4])
     assert values(table, "unseen_agreement", "losses backwards") == [0, 1, 0]
     assert values(table, "unseen_agreement", "drift") == [1, 1, 1]
     assert values(table, "drift", "drift") == pytest.approx([0, 1, 0.4])
-    assert values(table, "distance", "wins", "8") == pytest.approx([0, 2, 0.8])
-    assert values(table, "distance", "drift", "8") == pytest.approx([0, 0, 0], abs=1e-12)
+    assert values(table, "distance", "wins", 8) == pytest.approx([0, 2, 0.8])
+    assert values(table, "distance", "drift", 8) == pytest.approx([0, 0, 0], abs=1e-12)
 
 
 def test_lengths_that_a_program_was_fitted_on_or_trained_at_are_no_test() -> None:
@@ -120,20 +130,20 @@ def test_a_gru_is_scored_by_its_own_answers() -> None:
         given = model.double()(x).round()
     truth = {"wins": (x[:, :, 0] > x[:, :, 1]).sum(1), "last": x[:, -1, 0]}
     for name, wanted in truth.items():
-        assert values(table, "agreement", name, "4") == [(given == wanted).double().mean().item()]
-    assert 0 < values(table, "agreement", "wins", "4")[0] < 1
+        assert values(table, "agreement", name, 4) == [(given == wanted).double().mean().item()]
+    assert 0 < values(table, "agreement", "wins", 4)[0] < 1
 
 
 def test_drawn_lengths_have_intervals_and_follow_the_seed() -> None:
     """Few draws leave an interval around the share; where all are asked there is none."""
     table, other = (measure(Reader(), most=40, seed=seed) for seed in (0, 1))
-    assert values(table, "agreement_low", "wins", "5") == []
-    low, share, high = (values(table, m, "wins", "8")[0] for m in ("agreement_low", "agreement", "agreement_high"))
+    assert np.isnan(values(table, "agreement", "wins", 5, "low")).tolist() == [True]
+    low, share, high = (values(table, "agreement", "wins", 8, column)[0] for column in ("low", "value", "high"))
     assert low < share < high
     assert share * 40 == round(share * 40)
-    assert values(other, "distance", "wins", "8") != values(table, "distance", "wins", "8")
-    every = measure(Reader(), most=40, allowed=lambda x: x[:, 0, 0] == 1)
-    assert values(every, "distance", "last", "4") != values(table, "distance", "last", "4")
+    assert values(other, "distance", "wins", 8) != values(table, "distance", "wins", 8)
+    every = measure(Reader(), most=40, allowed=lambda x: x[0, 0] == 1)
+    assert values(every, "distance", "last", 4) != values(table, "distance", "last", 4)
 
 
 def test_what_cannot_be_asked_is_refused() -> None:
@@ -142,8 +152,8 @@ def test_what_cannot_be_asked_is_refused() -> None:
         measure(Known(0), lengths=())
     with pytest.raises(ProbeError, match=r"programs=\[\]"):
         measure(Known(0), rivals={})
-    with pytest.raises(ProbeError, match=r"No sequence of the lengths \[4\] is allowed"):
-        measure(Known(0), lengths=(4,), allowed=lambda x: x[:, 0, 0] > 1)
+    with pytest.raises(ProbeError, match="No sequence of length 4 can occur"):
+        measure(Known(0), lengths=(4,), allowed=lambda x: x[0, 0] > 1)
 
 
 def test_the_figure_shows_a_line_a_program_over_the_lengths() -> None:
@@ -159,5 +169,36 @@ def test_the_figure_shows_a_line_a_program_over_the_lengths() -> None:
     many = measure(*(Known(drift) for drift in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)))
     assert len(programs.draw(many).collections) == len(RIVALS)
     assert len(programs.draw(many, bands=False).collections) == 0
-    with pytest.raises(ProbeError, match="no agreement of subject 'planted'"):
-        programs.draw(table, subject="planted")
+    with pytest.raises(ProbeError, match="no agreement of role 'planted'"):
+        programs.draw(table, role="planted")
+
+
+def test_the_programs_of_a_study_are_compared_on_its_own_sequences() -> None:
+    """All sequences of a length need no interval; of some the share has one. A program may be right or not."""
+    rivals = {"wins": wins, "last": last}
+    network = [Network("net", "trained", Known(0.0), 0)]
+    (every,) = subjects(network, X, won, programs=rivals, **READ)
+    table = programs.measure_own([every])
+    for metric in ("agreement", "right"):
+        assert values(table, metric, "wins") == [1]
+        assert values(table, metric, "last") == [2 / 64]
+    assert table["low"].isna().all()
+    (some,) = subjects(network, X[:40], won, programs=rivals, **READ)
+    low, high = (values(programs.measure_own([some]), "agreement", "wins", None, end)[0] for end in ("low", "high"))
+    assert 0.9 < low < high == 1
+
+
+def test_programs_that_say_nothing_of_other_lengths_are_named() -> None:
+    """The question is not asked, and the reason says which program."""
+    network = [Network("net", "trained", Known(0.0), 0)]
+    (none,) = subjects(network, X, won, **READ)
+    assert programs.question(none).why_not(none) == "the study names no rival program"
+    table = {tuple(map(tuple, row)): 1 for row in X.int().tolist()}
+    (fixed,) = subjects(network, X, won, programs={"a table": lambda sequence: table[sequence]}, **READ)
+    reason = programs.question(fixed).why_not(fixed)
+    assert reason is not None
+    assert reason.startswith("The program 'a table' raised")
+    (good,) = subjects(network, X, won, programs={"wins": wins}, **READ)
+    question = programs.question(good)
+    assert question.why_not(good) is None
+    assert values(question.ask([good]), "unseen_agreement", "wins") == [1]

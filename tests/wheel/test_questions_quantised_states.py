@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from known_machines import subjects
 from torch import Tensor, nn
 
 from probe import ProbeError
@@ -59,12 +60,12 @@ READ: dict[str, Any] = {"answer": lambda y: y[:, 0].round().long(), "expected": 
 
 def measure(*networks: Network) -> pd.DataFrame:
     """Measure networks against the count of wins."""
-    return quantised_states.measure(networks, X, WINS, **READ)
+    return quantised_states.measure(subjects(networks, X, WINS, **READ))
 
 
-def value(table: pd.DataFrame, metric: str, network: str, signal: str = "") -> float:
+def value(table: pd.DataFrame, metric: str, network: str, kind: str = "") -> float:
     """Return the one value of a metric of a network."""
-    found = table[(table["metric"] == metric) & (table["network"] == network) & (table["signal"] == signal)]
+    found = table[(table["metric"] == metric) & (table["network"] == network) & (table["kind"] == kind)]
     assert len(found) == 1
     return found["value"].item()
 
@@ -78,7 +79,7 @@ def test_a_counter_of_wins_keeps_everything_on_its_class_means() -> None:
         assert value(table, "quantised_accuracy", "wins", name) == 1
         assert value(table, "answers_kept", "wins", name) == 1
         assert value(table, f"accuracy_kept_{name}", "wins") == 1
-        right = table[(table["metric"] == "right_class") & (table["signal"] == name)]
+        right = table[(table["metric"] == "right_class") & (table["kind"] == name)]
         assert right["step"].tolist() == list(range(LENGTH))
         assert right["value"].tolist() == [1] * LENGTH
 
@@ -102,9 +103,8 @@ def test_any_recurrent_layer_is_scored_against_its_own_accuracy(kind: type[nn.GR
 def test_a_network_that_is_never_right_keeps_nothing_that_could_be_counted() -> None:
     """There is no row for it, since a share of nothing is no number."""
     model = Wins()
-    table = quantised_states.measure(
-        [Network("off", "other", model)], X, WINS, answer=lambda y: y[:, 0].long() + 9, expected=READ["expected"]
-    )
+    read = READ | {"answer": lambda y: y[:, 0].long() + 9}
+    table = quantised_states.measure(subjects([Network("off", "other", model)], X, WINS, **read))
     assert value(table, "own_accuracy", "off") == 0
     assert not table["metric"].str.startswith("accuracy_kept").any()
 
@@ -112,7 +112,7 @@ def test_a_network_that_is_never_right_keeps_nothing_that_could_be_counted() -> 
 def test_a_concept_that_is_not_aligned_is_refused() -> None:
     """The message gives both shapes."""
     with pytest.raises(ProbeError, match=r"shape \(32, 4\)"):
-        quantised_states.measure([Network("n", "other", Wins())], X, WINS[:, :4], **READ)
+        quantised_states.measure(subjects([Network("n", "other", Wins())], X, WINS[:, :4], **READ))
 
 
 def test_the_figure_shows_each_network_under_the_number_of_states() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from known_machines import subjects
 from torch import Tensor, nn
 
 from probe import ProbeError
@@ -16,6 +17,7 @@ from probe.methods.abstraction.reduced import fit_affine
 from probe.methods.machines import Machine
 from probe.plots.style import style
 from probe.questions.states import reduced_models
+from probe.studies.answer import judged
 
 REFERENCE = 5
 
@@ -62,10 +64,8 @@ def every(length: int) -> Tensor:
 
 
 INPUTS = {length: every(length) for length in (3, 4, 5, 6, 7)}
-WINS = {length: x[:, :, 0].sum(1) for length, x in INPUTS.items()}
+READ: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}
 OPTIONS: dict[str, Any] = {
-    "answer": lambda y: y.round().long(),
-    "expected": lambda y: y,
     "reference": REFERENCE,
     "law_from": (4, 5),
     "law_at": 7,
@@ -74,16 +74,18 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def measure(*models: nn.Module, subject: str = "trained", **options: Any) -> pd.DataFrame:
+def measure(*models: nn.Module, role: str = "trained", **options: Any) -> pd.DataFrame:
     """Measure models on all sequences of 3 to 7 steps."""
-    networks = [Network(f"net-{number}", subject, model, number) for number, model in enumerate(models)]
-    return reduced_models.measure(networks, INPUTS, WINS, **(OPTIONS | options))
+    networks = [Network(f"net-{number}", role, model, number) for number, model in enumerate(models)]
+    options = OPTIONS | options
+    asked = subjects(networks, INPUTS[REFERENCE], lambda x: x[:, 0].cumsum(), **READ)
+    return reduced_models.measure(asked, **options)
 
 
-def values(table: pd.DataFrame, metric: str, signal: str = "", units: str = "") -> list[float]:
+def values(table: pd.DataFrame, metric: str, kind: str = "", length: int | None = None) -> list[float]:
     """Return a metric's values, one a network."""
-    rows = table[(table["metric"] == metric) & (table["signal"] == signal) & (table["units"] == units)]
-    return rows[rows["subject"] != "null"]["value"].tolist()
+    rows = table[(table["metric"] == metric) & (table["kind"] == kind) & (table["role"] != "null")]
+    return rows[rows["at"].isna() if length is None else rows["at"] == length]["value"].tolist()
 
 
 def test_a_network_that_drifts_is_its_own_law_and_recurrence() -> None:
@@ -99,18 +101,18 @@ def test_a_network_that_drifts_is_its_own_law_and_recurrence() -> None:
     assert values(table, "law_margin") == pytest.approx([0, 1 - near, 0], abs=1e-6)
     for signal in ("law", "affine"):
         assert values(table, f"{signal}_unseen_agreement") == [1, 1, 1]
-        assert values(table, "agreement", signal, "7") == [1, 1, 1]
-        assert values(table, "r_squared", signal, "6") == pytest.approx([1, 1, 1], abs=1e-6)
+        assert values(table, "agreement", signal, 7) == [1, 1, 1]
+        assert values(table, "r_squared", signal, 6) == pytest.approx([1, 1, 1], abs=1e-6)
 
 
 def test_the_null_of_a_trained_network_is_the_best_named_program() -> None:
-    """A row of the same metric and seed, so that a rule pairs them; other subjects have none."""
+    """A row of the same metric and pair, so that a rule pairs them; other roles have none."""
     table = measure(Wins(0.3), Wins(0.0))
-    null = table[table["subject"] == "null"]
+    null = table[table["role"] == "null"]
     assert null["metric"].tolist() == ["law_r_squared"] * 2
-    assert null["seed"].tolist() == [0, 1]
+    assert null["pair"].tolist() == ["0", "1"]
     assert null["value"].tolist() == pytest.approx(values(table, "fixed_r_squared"))
-    assert "null" not in set(measure(Wins(0.3), subject="planted")["subject"])
+    assert "null" not in set(measure(Wins(0.3), role="planted")["role"])
 
 
 def test_lengths_that_were_fitted_are_no_test() -> None:
@@ -121,8 +123,8 @@ def test_lengths_that_were_fitted_are_no_test() -> None:
             return super().forward(x) + (0.0 if x.shape[1] > 5 else 9.0)
 
     table = measure(Odd(0.0), law_from=(6, 7), tested_at=(3, 5, 6), fitted_on=(5,), law_at=7)
-    assert values(table, "agreement", "law", "3") == [0]
-    assert values(table, "agreement", "law", "6") == [1]
+    assert values(table, "agreement", "law", 3) == [0]
+    assert values(table, "agreement", "law", 6) == [1]
     assert values(table, "law_unseen_agreement") == [
         0
     ]  # of length 3 alone: 5 is the reference, 6 and 7 are the law's
@@ -132,7 +134,7 @@ def test_a_gru_is_followed_as_the_library_fits_it() -> None:
     """The numbers are those of `fit_affine` on the longest fitted length, against the bare model's answers."""
     model = Reader()
     table = measure(model)
-    machine = Machine.of(model, INPUTS[5], answer=OPTIONS["answer"], expected=OPTIONS["expected"])
+    machine = Machine.of(model, INPUTS[5], **READ)
     fitted = fit_affine(machine, range(1, 6))
     with torch.no_grad():
         y = model(INPUTS[7]).numpy()
@@ -140,16 +142,27 @@ def test_a_gru_is_followed_as_the_library_fits_it() -> None:
     predicted = fitted.predict(INPUTS[7])
     assert values(table, "affine_r_squared") == pytest.approx([1 - ((y - predicted) ** 2).mean() / y.var()])
     near = np.abs(np.round(y) - predicted) <= 0.5
-    assert values(table, "agreement", "affine", "7") == [near.mean()]
+    assert values(table, "agreement", "affine", 7) == [near.mean()]
     assert values(measure(model, dimensions=1), "affine_error")[0] > 2 * fitted.error
 
 
-def test_missing_lengths_are_named() -> None:
-    """The message lists what is needed and what there is."""
-    with pytest.raises(ProbeError, match=r"Lengths \[9\] are needed"):
-        measure(Wins(0), law_at=9)
-    with pytest.raises(ProbeError, match=r"Lengths \[8\] are needed"):
+def test_lengths_beyond_the_studys_are_not_fitted() -> None:
+    """The recurrence is fitted on prefixes of the study's sequences, which end."""
+    with pytest.raises(ProbeError, match="from 1 to the 5 steps of the machine"):
         measure(Wins(0), fitted_on=range(1, 9))
+
+
+def test_a_study_is_asked_where_its_inputs_are_few() -> None:
+    """The defaults stand around the length of the study's sequences; the rule has its null."""
+    network = Network("net", "trained", Wins(0.3), 0)
+    (subject,) = subjects([network], INPUTS[REFERENCE], lambda x: x[:, 0].cumsum(), **READ)
+    question = reduced_models.question(subject)
+    assert question.why_not(subject) is None
+    table = question.ask([subject])
+    assert table[table["metric"] == "agreement"]["at"].tolist() == [3, 4, 5, 6, 7, 8, 9] * 2
+    (claim,) = judged(table, question.rules)
+    assert claim.value == pytest.approx(1)
+    assert claim.differences[0].control < 1
 
 
 def test_the_figure_shows_the_three_models_and_no_null() -> None:

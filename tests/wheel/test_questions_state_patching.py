@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from known_machines import subjects
 from torch import Tensor, nn
 
 from probe import ProbeError, Signal
@@ -16,6 +17,7 @@ from probe.methods.causal.pairs import all_pairs, columns
 from probe.methods.causal.task import Task
 from probe.methods.machines import Machine
 from probe.questions.interventions import patched_runs, state_patching
+from probe.subjects.subject import Subject
 
 LENGTH, CLASSES = 6, 7
 
@@ -83,19 +85,24 @@ def tally():
 @pytest.fixture
 def rand():
     """Return a network that has learned nothing."""
-    return Network("random", "untrained", Random(0), 0)
+    return Network("random", "own initialisation", Random(0), 0)
+
+
+def asked(*networks: Network, concept: Tensor = WINS, **read: Any) -> list[Subject]:
+    """Return networks over every sequence."""
+    return subjects(networks, X, concept, **(READ | read))
 
 
 def by_step(table: pd.DataFrame, metric: str, part: str):
     """Return a metric's values by step."""
-    rows = table[(table["metric"] == metric) & (table["signal"] == part)]
+    rows = table[(table["metric"] == metric) & (table["kind"] == part)]
     return rows.sort_values("step")["value"].tolist()
 
 
 @pytest.mark.parametrize("metric", ["interchange_accuracy", "shift"])
 def test_a_tally_in_the_cell_moves_with_the_cell_alone(tally: Network, metric: str):
     """The cell carries everything; the hidden state carries nothing until the head reads it."""
-    table = state_patching.measure([tally], X, WINS, **READ)
+    table = state_patching.measure(asked(tally))
     assert by_step(table, metric, "whole_state") == pytest.approx([1] * LENGTH, abs=1e-6)
     assert by_step(table, metric, "cell_state") == pytest.approx([1] * LENGTH, abs=1e-6)
     assert by_step(table, metric, "hidden_state") == pytest.approx([0] * (LENGTH - 1) + [1], abs=1e-6)
@@ -109,8 +116,7 @@ def test_the_whole_state_gives_the_answers_to_the_spliced_sequences(tally: Netwo
     with torch.no_grad():
         for parameter in random.parameters():
             parameter.normal_()
-    networks = [tally, Network("random", "untrained", random, 0)]
-    table = state_patching.measure(networks, X, WINS, **READ)
+    table = state_patching.measure(asked(tally, Network("random", "own initialisation", random, 0)))
     assert table[table["metric"] == "whole_state_equals_accuracy"]["value"].tolist() == [1, 1]
 
 
@@ -118,7 +124,7 @@ def test_the_check_fails_where_the_splice_is_one_step_off(tally: Network, monkey
     """The control arm: against another sequence's answers the check must not pass."""
     right = patched_runs.splice
     monkeypatch.setattr(patched_runs, "splice", lambda s, b, step: right(s, b, max(step - 1, 0)))
-    table = state_patching.measure([tally], X, WINS, **READ)
+    table = state_patching.measure(asked(tally))
     assert table[table["metric"] == "whole_state_equals_accuracy"]["value"].tolist() == [0]
 
 
@@ -131,26 +137,26 @@ def test_splice_takes_the_source_up_to_and_including_the_step():
 def test_a_layer_must_be_named_where_there_are_several(rand: Network):
     """The upper layer's whole state is not the whole model's: patched alone, it does not equal the splice."""
     with pytest.raises(ProbeError, match=r"holds 2 layers|names no layer"):
-        state_patching.measure([rand], X, WINS, **READ)
-    table = state_patching.measure([rand], X, WINS, layer="high[0]", steps=[2], **READ)
+        state_patching.measure(asked(rand))
+    table = state_patching.measure(asked(rand, layer="high[0]"), steps=[2])
     assert set(table["layer"]) == {"high[0]"}
     with pytest.raises(ProbeError, match="no layer 'hihg"):
-        state_patching.measure([rand], X, WINS, layer="hihg[0]", **READ)
+        state_patching.measure(asked(rand, layer="hihg[0]"))
 
 
 def test_steps_seed_and_combine_change_what_is_measured(tally: Network):
     """Every option is used."""
-    base = state_patching.measure([tally], X, WINS, steps=[2], **READ)
+    base = state_patching.measure(asked(tally), steps=[2])
     assert set(base["step"].dropna()) == {2}
-    last = state_patching.measure([tally], X, WINS, steps=[-1], **READ)
+    last = state_patching.measure(asked(tally), steps=[-1])
     assert set(last["step"].dropna()) == {LENGTH - 1}
-    other = state_patching.measure([tally], X, WINS, steps=[2], combine=lambda s, b, f: f, **READ)
+    other = state_patching.measure(asked(tally, combine=lambda s, b, f: f), steps=[2])
     assert by_step(other, "interchange_accuracy", "none") == [1]
     assert by_step(other, "shift", "cell_state") == [0]
 
-    gru = [Network("gru", "trained", Gru(), 0)]
+    gru = Network("gru", "trained", Gru(), 0)
     drawn = [
-        by_step(state_patching.measure(gru, X, WINS, steps=[2], seed=s, most=m, **READ), "shift", "whole_state")
+        by_step(state_patching.measure(asked(gru), steps=[2], seed=s, most=m), "shift", "whole_state")
         for s, m in ((0, 100), (1, 100), (0, 2**21), (1, 2**21))
     ]
     assert drawn[0] != drawn[1]
@@ -179,8 +185,8 @@ def test_a_gru_has_its_whole_state_and_no_part():
     lead = 2 * WINS - torch.arange(1, LENGTH + 1)
     options: dict[str, Any] = {"layer": "rnn[0]", "answer": lambda s: 2 * answer(s) - LENGTH, "expected": expected}
     model = Gru()
-    table = state_patching.measure([Network("gru", "trained", model, 0)], X, lead, **options)
-    assert set(table["signal"]) == {"none", "whole_state", ""}
+    table = state_patching.measure(asked(Network("gru", "trained", model, 0), concept=lead, **options))
+    assert set(table["kind"]) == {"none", "whole_state", ""}
     machine = Machine.of(model, X, answer=options["answer"], expected=expected)
     for step in range(LENGTH):
         scores = interchange(
@@ -196,7 +202,7 @@ def test_a_gru_has_its_whole_state_and_no_part():
 def test_a_model_that_is_no_machine_is_run_whole():
     """A mean over steps depends on more than the last state: the permutation's pairs, no distance, no splice."""
     model = Gru(mean=True)
-    table = state_patching.measure([Network("mean", "trained", model, 0)], X, WINS, steps=[2], **READ)
+    table = state_patching.measure(asked(Network("mean", "trained", model, 0)), steps=[2])
     assert "off_support_distance" not in set(table["metric"])
     sources = torch.as_tensor(np.random.default_rng(0).permutation(len(X)))
     with torch.no_grad():
@@ -213,8 +219,8 @@ def test_a_model_that_is_no_machine_is_run_whole():
 
 def test_parts_of_a_stack_are_patched_in_the_running_model(rand: Network):
     """The same parts where the model is run whole: a stale hidden state is the base's own."""
-    table = state_patching.measure([rand], X, WINS, layer="low[0]", steps=[LENGTH - 1], **READ)
-    assert set(table["signal"]) == {*patched_runs.PARTS, ""}
+    table = state_patching.measure(asked(rand, layer="low[0]"), steps=[LENGTH - 1])
+    assert set(table["kind"]) == {*patched_runs.PARTS, ""}
     alone = by_step(table, "interchange_accuracy", "cell_state_alone")
     assert alone == by_step(table, "interchange_accuracy", "none")
     assert by_step(table, "shift", "cell_state_alone") == pytest.approx([0], abs=1e-6)
@@ -223,43 +229,41 @@ def test_parts_of_a_stack_are_patched_in_the_running_model(rand: Network):
 
 def test_a_concept_that_never_differs_counts_no_pair(tally: Network):
     """Without a counted pair there is no share; the check remains."""
-    table = state_patching.measure([tally], X, torch.zeros_like(WINS), **READ)
+    table = state_patching.measure(asked(tally, concept=torch.zeros_like(WINS)))
     assert set(table["metric"]) == {"whole_state_equals_accuracy"}
 
 
 def test_misaligned_concepts_and_steps_beyond_the_input_are_refused(tally: Network):
     """The message says what was found and what is allowed."""
-    with pytest.raises(ProbeError, match=r"concept has shape \(64, 5\)"):
-        state_patching.measure([tally], X, WINS[:, 1:], **READ)
+    with pytest.raises(ProbeError, match=r"concept is a Tensor of shape \(64, 5\)"):
+        state_patching.measure(asked(tally, concept=WINS[:, 1:]))
     with pytest.raises(ProbeError, match="steps=6 lies outside"):
-        state_patching.measure([tally], X, WINS, steps=[6], **READ)
+        state_patching.measure(asked(tally), steps=[6])
 
 
 def test_one_patch_can_be_read(tally: Network):
-    """The example spells the arithmetic out: 3 of the source so far, none of the base's rest."""
-    base, source = 0b000000, 0b000111  # bit k of a row's number is its step k
-    found = state_patching.example(tally, X, WINS, base=base, source=source, step=1, answer=answer)
-    assert (found.before, found.of_source) == (0, 3)
-    assert found.after_cell == found.after_whole == found.of_spliced == found.target == 2
-    assert found.step == 1
-    same = state_patching.example(tally, X, WINS, base=source, source=source, step=1, answer=answer)
-    assert same.before == same.after_whole == same.target == 3
-    with pytest.raises(ProbeError, match="row=64 lies outside"):
-        state_patching.example(tally, X, WINS, base=64, source=0, step=1, answer=answer)
+    """The arithmetic of one pair: 2 of the source so far, none of the base's rest."""
+    (subject,) = asked(tally)
+    # Bit k of a row's number is its step k.
+    run, swap = patched_runs.PatchedRuns(subject, [0b000000, 0b000111]), torch.tensor([1, 0])
+    assert run.answers.tolist() == [0, 3]
+    found = [run.patched(1, swap, part)[0][0] for part in ("cell_state", "whole_state")]
+    assert [*found, run.spliced(1, swap)[0]] == [2, 2, 2]
+    assert run.patched(1, swap, "none")[0].tolist() == [0, 3]
 
 
 def test_draw_shows_a_line_for_each_part_of_the_state(tally: Network):
-    """Lines hold the table's numbers and differ in marker and style; one panel a subject."""
-    table = state_patching.measure([tally], X, WINS, **READ)
-    ax = state_patching.draw(table, subject="planted")
+    """Lines hold the table's numbers and differ in marker and style; one panel a role."""
+    table = state_patching.measure(asked(tally))
+    ax = state_patching.draw(table, role="planted")
     lines = {line.get_label(): line for line in ax.get_lines()}
     assert set(lines) == {"whole state", "cell state", "cell state alone", "hidden state", "no patch"}
     assert np.asarray(lines["cell state"].get_xdata()).tolist() == list(range(LENGTH))
     assert np.asarray(lines["hidden state"].get_ydata())[-1] == pytest.approx(1)
     assert len({(line.get_marker(), line.get_linestyle()) for line in lines.values()}) == 5
-    assert state_patching.draw(table, subject="planted", metric="shift", ax=ax) is ax
+    assert state_patching.draw(table, role="planted", metric="shift", ax=ax) is ax
     assert ax.get_ylabel() == "shift"
-    with pytest.raises(ProbeError, match="subject 'trained'"):
+    with pytest.raises(ProbeError, match="role 'trained'"):
         state_patching.draw(table)
     figure = state_patching.draw_grid(table)
     assert [ax.get_title() or ax.get_title(loc="left") for ax in figure.axes] == ["planted"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known_machines import LEAD, READ, WINS, Reader, Tally, X, machine_of
+from known_machines import LEAD, Reader, Tally, machine_of, subjects
 
 from probe import ProbeError
 from probe.evidence.measurements import Network
@@ -18,28 +18,28 @@ from probe.plots.style import style
 from probe.questions.interventions import steering
 
 
-def value(table: pd.DataFrame, metric: str, kind: str, dose: str = "") -> float:
+def value(table: pd.DataFrame, metric: str, kind: str, dose: float | None = None) -> float:
     """Return one value."""
-    rows = table[(table["metric"] == metric) & (table["signal"] == kind) & (table["units"] == dose)]
-    return float(rows["value"].item())
+    rows = table[(table["metric"] == metric) & (table["kind"] == kind)]
+    return float(rows[rows["at"].isna() if dose is None else rows["at"] == dose]["value"].item())
 
 
 def test_a_tally_goes_where_it_is_pushed() -> None:
     """Its cell is linear in the count, so both ways give the answer of another count, at every dose."""
-    table = steering.measure([Network("tally", "planted", Tally(2))], X, WINS, step=2, **READ)
+    table = steering.measure(subjects([Network("tally", "planted", Tally(2))]), step=2)
     for kind in ("class_mean", "linear"):
         assert value(table, "steered_exact", kind) == 1
         assert value(table, "steered_shift", kind) == pytest.approx(1, abs=1e-6)
         for dose in range(-3, 4):
-            assert value(table, "dose_response", kind, str(dose)) == pytest.approx(dose, abs=1e-6)
+            assert value(table, "dose_response", kind, dose) == pytest.approx(dose, abs=1e-6)
     assert set(table["step"]) == {2}
-    assert len(table[(table["metric"] == "dose_response") & (table["signal"] == "linear")]) == 13
-    assert len(table[(table["metric"] == "dose_response") & (table["signal"] == "class_mean")]) == 7
+    assert len(table[(table["metric"] == "dose_response") & (table["kind"] == "linear")]) == 13
+    assert len(table[(table["metric"] == "dose_response") & (table["kind"] == "class_mean")]) == 7
 
 
 def test_a_curved_code_follows_class_means_and_not_the_slope() -> None:
     """At the last step the tally is read off h = tanh(c): at .6 a win, a straight push misses."""
-    table = steering.measure([Network("curved", "trained", Tally(gain=0.6), 0)], X, WINS, step=-1, **READ)
+    table = steering.measure(subjects([Network("curved", "trained", Tally(gain=0.6), 0)]), step=-1)
     assert value(table, "steered_exact", "class_mean") == 1
     assert value(table, "steered_exact", "linear") < 0.9
     assert value(table, "steered_off_support", "class_mean") == pytest.approx(0, abs=1e-6)
@@ -50,7 +50,10 @@ def test_on_a_gru_each_number_is_that_of_the_states_pushed_by_hand() -> None:
     """Another concept, whose values are two apart: one push is two of the concept."""
     model, task, step = Reader("gru", units=4, seed=5), Task(LEAD), 3
     table = steering.measure(
-        [Network("gru", "trained", model, 0)], X, LEAD, layer="rnn[0]", step=step, unit=2, doses=(1, 0.5), **READ
+        subjects([Network("gru", "trained", model, 0)], concept=LEAD, layer="rnn[0]"),
+        step=step,
+        unit=2,
+        doses=(1, 0.5),
     )
     machine = machine_of(model)
     classes = classes_at(machine, task, step)
@@ -75,8 +78,8 @@ def test_on_a_gru_each_number_is_that_of_the_states_pushed_by_hand() -> None:
     rows = torch.tensor([row for row in range(32) if LEAD[row, step] + 1 <= 4])
     found = machine.answers(machine.clean.states[rows, step] + torch.as_tensor(one), rows, step)
     change = (found.expected - machine.clean.answers.expected[rows]).mean()
-    assert value(table, "dose_response", "linear", "0.5") == pytest.approx(float(change))
-    assert set(table["units"]) == {"", "1", "0.5"}
+    assert value(table, "dose_response", "linear", 0.5) == pytest.approx(float(change))
+    assert set(table["at"].dropna()) == {1, 0.5}
     assert set(table["layer"]) == {"rnn[0]"}
 
 
@@ -84,31 +87,29 @@ def test_a_unit_that_leads_nowhere_and_a_missing_step_are_refused() -> None:
     """The message lists the values that occur."""
     network = [Network("gru", "trained", Reader("gru"), 0)]
     with pytest.raises(ProbeError, match=r"step 1 are unit=1 apart; they are -2, 0, 2"):
-        steering.measure(network, X, LEAD, step=1, **READ)
+        steering.measure(subjects(network, concept=LEAD), step=1)
     with pytest.raises(ProbeError, match="step=5 lies outside"):
-        steering.measure(network, X, WINS, step=5, **READ)
+        steering.measure(subjects(network), step=5)
 
 
 def test_the_target_is_what_the_combination_says() -> None:
     """Where the answer should not follow the concept at all, a tally that follows it is wrong, and has no shift."""
     network = [Network("tally", "planted", Tally())]
-    table = steering.measure(network, X, WINS, step=2, combine=lambda source, base, final: final, **READ)
+    table = steering.measure(subjects(network, combine=lambda source, base, final: final), step=2)
     assert value(table, "steered_exact", "class_mean") == 0
     assert "steered_shift" not in set(table["metric"])
 
 
 def test_the_figure_shows_every_dose_beside_the_line_it_should_follow() -> None:
     """A tally's line is the dotted one; the table's numbers are those drawn."""
-    networks = [Network("tally", "trained", Tally(), 0), Network("gru", "readout", Reader("gru"), 0)]
-    table = steering.measure(networks, X, WINS, step=2, **READ)
+    networks = [Network("tally", "trained", Tally(), 0), Network("gru", "fitted head", Reader("gru"), 0)]
+    table = steering.measure(subjects(networks), step=2)
     with style():
         ax = steering.draw(table)
     lines = {line.get_label(): line for line in ax.lines}
     assert np.asarray(lines["trained"].get_xdata()).tolist() == list(steering.DOSES)
     assert np.asarray(lines["trained"].get_ydata())[::2] == pytest.approx(range(-3, 4), abs=1e-6)
-    own = table[
-        (table["metric"] == "dose_response") & (table["signal"] == "linear") & (table["subject"] == "readout")
-    ]
+    own = table[(table["metric"] == "dose_response") & (table["kind"] == "linear") & (table["role"] == "fitted head")]
     assert sorted(np.asarray(lines["fitted head"].get_ydata())) == pytest.approx(sorted(own["value"]))
     assert np.asarray(lines["_as far as pushed"].get_ydata()).tolist() == [-3, 3]
     with pytest.raises(ProbeError, match="of kind 'curved'"):

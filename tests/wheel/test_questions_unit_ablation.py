@@ -6,14 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known_machines import LENGTH, READ, WINS, Reader, Tally, X, machine_of
+from known_machines import LENGTH, WINS, Reader, Tally, X, machine_of, subjects
+from studied import bits
+from torch import nn
 
-from probe import ProbeError
+from probe import ProbeError, Readout, Study
 from probe.evidence.measurements import Network
 from probe.methods.causal.ablation import Resampling
 from probe.methods.machines import Machine
+from probe.methods.readouts import Answers
 from probe.plots.style import style
 from probe.questions.interventions import unit_ablation
+from probe.studies.answer import answer
+from probe.studies.prepare import prepare
+from probe.subjects.subject import Subject
 
 
 def by_hand(machine: Machine, resampling: Resampling, columns: list[int], draw: int) -> tuple[list[int], list[float]]:
@@ -86,7 +92,7 @@ def one(table: pd.DataFrame, metric: str, units: str = "") -> float:
 
 def test_a_tally_needs_its_one_unit_and_nothing_else() -> None:
     """Without it an answer is right where the drawn prefix has the same count; alone it is always right."""
-    table = unit_ablation.measure([Network("tally", "planted", Tally(2))], X, WINS, seed=3, **READ)
+    table = unit_ablation.measure(subjects([Network("tally", "planted", Tally(2))]), seed=3)
     machine = machine_of(Tally(2))
     drawn = Resampling(machine, draws=32, seed=3).others[-1]
     same = float((WINS[drawn, -1] == WINS[:, -1:]).double().mean())
@@ -110,7 +116,7 @@ def test_on_a_gru_the_table_holds_what_ablations_one_by_one_give() -> None:
     concept = torch.zeros_like(WINS)
     concept[:, -1] = own_answers  # what the network answers, so that its own accuracy is 1
     network = Network("gru", "trained", model, 0)
-    table = unit_ablation.measure([network], X, concept, layer="rnn[0]", draws=8, search_draws=2, **READ)
+    table = unit_ablation.measure(subjects([network], concept=concept, layer="rnn[0]"), draws=8, search_draws=2)
     machine = machine_of(model)
     resampling = Resampling(machine, draws=8)
 
@@ -142,7 +148,7 @@ def test_a_network_that_always_answers_the_same_has_no_score() -> None:
     model = Reader("gru")
     with torch.no_grad():
         model.head.weight.zero_()
-    table = unit_ablation.measure([Network("same", "untrained", model, 0)], X, WINS, draws=4, **READ)
+    table = unit_ablation.measure(subjects([Network("same", "own initialisation", model, 0)]), draws=4)
     assert "best_single_unit_score" not in set(table["metric"])
     assert one(table, "costly_units") == 0
 
@@ -151,17 +157,17 @@ def test_draws_that_cannot_be_are_refused() -> None:
     """The message says what is needed."""
     network = [Network("gru", "trained", Reader("gru"), 0)]
     with pytest.raises(ProbeError, match="search_draws=4 must be from 1 to draws=2"):
-        unit_ablation.measure(network, X, WINS, draws=2, **READ)
+        unit_ablation.measure(subjects(network), draws=2)
     with pytest.raises(ProbeError, match="draws=0; at least 1"):
         Resampling(machine_of(Tally()), draws=0)
-    with pytest.raises(ProbeError, match=r"concept has shape \(32, 4\)"):
-        unit_ablation.measure(network, X, WINS[:, 1:], **READ)
+    with pytest.raises(ProbeError, match=r"concept is a Tensor of shape \(32, 4\)"):
+        unit_ablation.measure(subjects(network, concept=WINS[:, 1:]))
 
 
 def test_the_figures_show_medians_by_number_and_by_rank() -> None:
     """Lines hold the table's numbers, 0 to all units kept, and drops from the largest on."""
-    networks = [Network("tally", "trained", Tally(2), 0), Network("gru", "readout", Reader("gru"), 0)]
-    table = unit_ablation.measure(networks, X, WINS, draws=4, **READ)
+    networks = [Network("tally", "trained", Tally(2), 0), Network("gru", "fitted head", Reader("gru"), 0)]
+    table = unit_ablation.measure(subjects(networks), draws=4)
     with style():
         kept, drops = unit_ablation.draw(table), unit_ablation.draw_drops(table)
     lines = {line.get_label(): line for line in kept.lines}
@@ -173,3 +179,63 @@ def test_the_figures_show_medians_by_number_and_by_rank() -> None:
     for draw in (unit_ablation.draw, unit_ablation.draw_drops):
         with pytest.raises(ProbeError, match="measure the question first"):
             draw(table[table["metric"] == "own_accuracy"])
+
+
+def test_each_value_of_the_right_answer_weighs_the_same_if_that_is_asked_for() -> None:
+    """Of ten sequences with the answer 1 and eighty with 0, a wrong one costs eight times as much among the ten."""
+    right = np.array([0.0] * 80 + [1.0] * 10)
+    given = right.copy()
+    given[-1] = 0
+    answers = Answers(torch.as_tensor(given), torch.as_tensor(given))
+    assert unit_ablation.Score(right).of(answers) == pytest.approx(89 / 90)
+    assert unit_ablation.Score(right, by_value=True).of(answers) == pytest.approx(1 - 0.1 / 2)
+    assert unit_ablation.Score(right, by_value=True).weights is not None
+    # Three values that one sequence has each are counted together, as one value.
+    rare = np.array([0.0] * 9 + [1.0, 2.0, 3.0])
+    weights = unit_ablation.Score(rare, by_value=True).weights
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([0.5 / 9] * 9 + [0.5 / 3] * 3)
+
+
+def test_numbers_without_levels_are_scored_by_their_error_in_deviations() -> None:
+    """An error of half a deviation everywhere leaves .5; answers are compared as numbers, and not as equal or not."""
+    right = np.arange(100.0)
+    shifted = torch.as_tensor(right + np.std(right) / 2)
+    score = unit_ablation.Score(right, levels=False)
+    assert score.of(Answers(shifted, shifted)) == pytest.approx(0.5)
+    clean = Answers(torch.as_tensor(right), torch.as_tensor(right))
+    assert score.moved(Answers(shifted, shifted), clean) == pytest.approx(0.5)
+
+
+def study_of_stack(units: int) -> Subject:
+    """Return two layers on top of each other, with a head that reads a number off the upper one."""
+    torch.manual_seed(0)
+    weight = np.zeros((1, units))
+    weight[0, 0] = 1
+    x = bits(40, 6)
+    readout = Readout("ones", weight=weight, kind="number")
+    (subject,) = prepare(
+        Study(nn.GRU(1, units, 2, batch_first=True), x, {"ones": np.cumsum(x[:, :, 0], 1)}, readout=readout)
+    )
+    return subject
+
+
+def test_units_beyond_a_budget_are_drawn_and_a_stack_names_them_by_layer() -> None:
+    """Of 40 units 24 are ablated: 16 that follow the concept most, and 8 random ones, named with their layer."""
+    subject = study_of_stack(20)
+    question = unit_ablation.question(subject)
+    assert question.why_not(subject) is None
+    table = question.ask([subject])
+    drops = table[table["metric"] == "unit_drop"]
+    assert len(drops) == 24
+    assert (drops["kind"] == "drawn").sum() == 8
+    layers = {layer.name for layer in subject.layers}
+    assert {unit.rpartition(":")[0] for unit in drops["units"]} <= layers
+    follows = table[table["metric"] == "follows"].set_index("units")["value"]
+    first = drops[drops["kind"] != "drawn"]["units"]
+    assert follows[first].is_monotonic_decreasing
+    assert (table["metric"] == "best_kept_accuracy").sum() == 4
+    assert one(table, "own_accuracy") < 1
+    found = answer(question, [subject])
+    assert "24 of 40 units were ablated" in found.notes["setup"]
+    assert {figure.name for figure in found.figures} == {"ablation-drops"}

@@ -50,9 +50,9 @@ def test_two_roles_differ_in_marker() -> None:
 def test_a_role_draws_its_colour() -> None:
     """A role draws its colour line and marker."""
     _, axes = new_figure()
-    (line,) = axes[0, 0].plot([1, 2], **role_style("untrained").line())
+    (line,) = axes[0, 0].plot([1, 2], **role_style("own initialisation").line())
     assert (line.get_color(), line.get_linestyle(), line.get_marker()) == (
-        ROLE_STYLE["untrained"].color,
+        ROLE_STYLE["own initialisation"].color,
         "--",
         "s",
     )

@@ -13,12 +13,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from studied import row
 
 import probe
 from probe.errors import ProbeError
 from probe.evidence.measurements import tabulate
 from probe.report import Code, CodeSpan, Details, Figure, Link, Page, Points, Section, Strong, Table, Text, Verdict
-from probe.studies.rows import row
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"><rect width="5" height="5"/></svg>'
 HOSTILE = [

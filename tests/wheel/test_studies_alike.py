@@ -11,10 +11,10 @@ from studied import bits, planted, study_of
 from torch import nn
 
 from probe import ProbeError
-from probe.studies.definition.prepared import prepare
-from probe.studies.questions import interchange
-from probe.studies.sampling.activations import Activations
-from probe.studies.sampling.sample import draw, recorded_rows
+from probe.questions.interventions import interchange
+from probe.studies.answer import answer
+from probe.studies.prepare import prepare
+from probe.subjects.computed.sample import draw, recorded_rows
 
 
 def test_values_only_where_nothing_is_looked_at_are_refused() -> None:
@@ -24,7 +24,7 @@ def test_values_only_where_nothing_is_looked_at_are_refused() -> None:
     values[next(row for row in range(2_600) if row not in drawn)] = 1
     study = study_of(planted(), inputs=bits(2_600), concepts={"rare": values}, readout=None)
     with pytest.raises(ProbeError, match=r"\('rare'\) has a value in the 2,000 sequences that were drawn from 2,600"):
-        _ = draw(prepare(study))
+        _ = draw(prepare(study)[0])
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
@@ -40,7 +40,8 @@ def test_states_that_do_not_differ_are_not_patched(kind: Any) -> None:
             model.weight_ih_l0[6:12] = 0
             model.bias_ih_l0[6:12] = -800
     for network, middle in ((model, x), (zeroed(kind), bits(40))):
-        found = interchange.ask(Activations(prepare(study_of(network, inputs=middle))), "interchange")
+        (subject,) = prepare(study_of(network, inputs=middle))
+        found = answer(interchange.question(subject), [subject])
         assert "3 steps before their end all sequences have the same state of [0]." in found.notes["answer"]
         assert not len(found.measurements)
 

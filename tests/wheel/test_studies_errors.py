@@ -16,7 +16,7 @@ from torch import nn
 
 from probe import Concept, ProbeError, Readout, Study
 from probe.command_line import main
-from probe.studies.definition.prepared import prepare
+from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
 
 WEIGHT, BIAS = head()
@@ -139,7 +139,7 @@ def test_a_wrong_file_is_told_in_one_sentence(change: tuple[str, str], message: 
     """Unknown keys, missing files, functions that raise: a sentence on stderr, exit code 1, nothing written."""
     path = written(tmp_path, STUDY.replace(*change))
     if not message:
-        assert prepare(read_study(path)).concepts["ones"].kind == "numeric"
+        assert prepare(read_study(path))[0].concepts["ones"].kind == "numeric"
         return
     with pytest.raises(ProbeError, match=message) as raised:
         read_study(path).run(tmp_path / "report")
@@ -183,7 +183,7 @@ def test_two_networks_in_a_file_must_be_chosen_from(tmp_path: Path) -> None:
     study = Study(tmp_path / "two.safetensors", X, {"ones": ones})
     with pytest.raises(ProbeError, match="holds 2 networks \\('a', 'b'\\)"):
         _ = prepare(study)
-    assert [layer.name for layer in prepare(Study(study.network, X, {"ones": ones}, name="b")).layers] == ["b[0]"]
+    assert [layer.name for layer in prepare(Study(study.networks, X, {"ones": ones}, name="b"))[0].layers] == ["b[0]"]
 
 
 @pytest.mark.parametrize(

@@ -10,24 +10,22 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
-from studied import answer, bits, planted, report_of, study_of
+from studied import answer, bits, planted, report_of, row, study_of
 from torch import nn
 
 from probe import Concept, Readout, Study
 from probe.evidence.findings import DataFigure
-from probe.evidence.measurements import tabulate
+from probe.evidence.measurements import Network, measurement, tabulate
 from probe.plots.study_figures import drawing, drawn, labels, shortened, spread
+from probe.questions.interventions import interchange
+from probe.questions.states import linear_readout
+from probe.questions.states.targets import Target
+from probe.questions.telling import linear_readout_figures
+from probe.questions.telling.unit_ablation_words import draw_units
 from probe.recurrent.signals import Signal
 from probe.report.svg import MAX_BYTES
-from probe.studies.definition.concepts import MOST_CATEGORIES
-from probe.studies.definition.prepared import prepare
-from probe.studies.questions import ablation, gates, interchange, linear_probes_figures
-from probe.studies.questions.linear_probes import question_names
-from probe.studies.rows import NULL, RANDOM_WEIGHTS, row
-from probe.studies.sampling.activations import Activations
-from probe.studies.sampling.network_states import Gate
-from probe.studies.sampling.probes import Target
-from probe.studies.sampling.sample import draw
+from probe.studies.prepare import prepare
+from probe.subjects.concepts import MOST_CATEGORIES
 
 HOSTILE = "$x_{$ \\frac <b>&amp; \x07\n" + "a very long name " * 40
 RNG = np.random.default_rng(0)
@@ -54,7 +52,6 @@ def study_with(values: Any, kind: str | None = None) -> Study:
     return Study(nn.GRU(1, 16, batch_first=True), x, concepts, title=HOSTILE)
 
 
-LARGE = [pytest.param(*size, marks=pytest.mark.exhaustive) for size in ((3, 512, 700), (24, 256, 300))]
 LONG = [pytest.param(count, marks=pytest.mark.exhaustive) for count in (13, 27, MOST_CATEGORIES)]
 
 
@@ -66,7 +63,7 @@ def test_a_concept_of_many_values_is_drawn(count: int) -> None:
     picked = np.where(ones, RNG.integers(half, count, (120, 9)), RNG.integers(0, half, (120, 9)))
     values = np.array(texts(count), dtype=object)[picked]
     study = study_with(values)
-    (name,) = question_names(prepare(study)).values()
+    (name,) = linear_readout.names(*prepare(study)).values()
     found = answer(study, name)
     assert len(found.figures) == 3
     for figure in found.figures:
@@ -83,12 +80,12 @@ def test_a_concept_over_hundreds_of_steps_is_drawn(steps: int) -> None:
     kinds = np.array(texts(50), dtype=object)[RNG.integers(0, 50, (20, steps))]
     for name, values in (("numbers", numbers), ("kinds", kinds)):
         study = study_with(values)
-        prepared = prepare(study)
-        goal = Target.of(next(iter(prepared.concepts.values())), draw(prepared), prepared)
+        (subject,) = prepare(study)
+        goal = Target.of(subject, next(iter(subject.concepts)))
         at = ("[0]", Signal.HIDDEN_STATE)
-        fits(linear_probes_figures.over_time(f"reading-{name}", Activations(prepared), goal, [0, 3, 15], at))
+        fits(linear_readout_figures.over_time(f"reading-{name}", subject, goal, [0, 3, 15], at))
         states = RNG.normal(size=(len(goal.values), 512))
-        fits(linear_probes_figures.moves("reading-x", goal, states, dict.fromkeys(range(500, 506), 0.5), at))
+        fits(linear_readout_figures.moves("reading-x", goal, states, dict.fromkeys(range(500, 506), 0.5), at))
 
 
 def many_places(count: int) -> pd.DataFrame:
@@ -98,65 +95,50 @@ def many_places(count: int) -> pd.DataFrame:
         for signal in ("cell_state", "hidden_state"):
             at: dict[str, Any] = {"layer": f"{HOSTILE}[{layer}]", "signal": signal}
             value = 0.5 + 0.4 * RNG.random()
-            for metric, shift in (("score", 0), ("score_low", -0.1), ("score_high", 0.1)):
-                rows.append(row("reading-x", metric, value + shift, **at))
+            rows.append(row("reading-x", "score", value, **at) | {"low": value - 0.1, "high": value + 0.1})
             rows += [
-                row("reading-x", "score", 0.3, subject=RANDOM_WEIGHTS, network=f"fresh weights {one}", **at)
+                row("reading-x", "score", 0.3, role="random weights", network=f"fresh weights {one}", **at)
                 for one in range(8)
             ]
     last = rows[-1]
-    rows += [last | {"subject": NULL, "network": f"shuffled {one}", "value": 0.0} for one in range(5)]
-    rows += [row("reading-x", "score", 0.1, subject=NULL, network=name) for name in ("the step alone", "inputs")]
+    rows += [last | {"role": "null", "network": f"relabelled {one}", "value": 0.0} for one in range(5)]
+    rows += [row("reading-x", "score", 0.1, role="null", network=name) for name in ("the step alone", "inputs")]
     return tabulate(rows)
 
 
 @pytest.mark.parametrize(("count", "shown"), [(1, 2), (3, 6), (4, 8), (24, 8)])
 def test_of_many_places_the_best_are_drawn(count: int, shown: int) -> None:
     """Two signals of 24 layers are 48 places: eight are drawn, the best among them, and the caption says so."""
-    prepared = prepare(study_of(planted()))
-    goal = Target.of(prepared.concepts["ones"], draw(prepared), prepared)
+    (subject,) = prepare(study_of(planted()))
+    goal = Target.of(subject, "ones")
     table = many_places(count)
-    figure = linear_probes_figures.scores("reading-x", goal, table)
+    figure = linear_readout_figures.scores("reading-x", "this network", goal, table)
     fits(figure)
     assert figure.svg.count("cell state") + figure.svg.count("hidden state") == shown
     assert (f"Of {2 * count} places the 8 best are drawn" in figure.caption) is (2 * count > 8)
     assert len(figure.data) == len(table)
 
 
-@pytest.mark.parametrize(("count", "units", "steps"), [(1, 4, 5), (24, 16, 20), *LARGE])
-def test_gates_of_many_layers_units_and_steps_are_drawn(count: int, units: int, steps: int) -> None:
-    """Three gates of each layer; of 24 layers six are drawn, the lowest and the highest among them."""
-    names = [f"{HOSTILE}{layer}" for layer in range(count)]
-    found = [
-        Gate(name, signal, RNG.random(units), RNG.random(units), RNG.random(steps))
-        for name in names
-        for signal in (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.OUTPUT_GATE)
-    ]
-    for figure in (gates._saturation("gates", found), gates._by_step("gates", found)):
-        fits(figure)
-        assert ("6 of 24 layers are drawn" in figure.caption) is (count == 24)
-
-
 def test_units_of_layers_with_long_names_are_drawn() -> None:
     """24 ablated units of a stack, each named by its layer."""
     rows = [row("a", "unit_drop", RNG.random(), units=f"{HOSTILE}[{unit}]:{unit}") for unit in range(24)]
-    fits(ablation._figure("ablation", tabulate(rows), True))
+    fits(draw_units(tabulate(rows), "ablation", levels=True))
 
 
 @pytest.mark.parametrize("count", [0, 3, 40])
 def test_many_parts_put_into_a_run_are_drawn(count: int) -> None:
     """All of each of 40 layers beside units and directions: twelve layers are drawn, and the caption says so."""
-    kinds = [("nothing", "", "end"), ("the whole state", "", "end")]
-    kinds += [(f"all of {HOSTILE}[{layer}]", "", "part") for layer in range(count)]
-    kinds += [("the 4 units that follow it most", " ".join([f"{HOSTILE}:{one}" for one in range(4)]), "units")]
-    kinds += [(f"random directions {one}", "2", "random") for one in range(5)]
-    kinds += [("directions that were searched for", "1", "searched")]
+    network = Network("a", "trained", nn.Identity())
+    places: list[dict[str, Any]] = [{"kind": "nothing"}, {"kind": "whole"}, {"kind": "searched", "at": 1}]
+    places += [{"kind": "part", "layer": f"{HOSTILE}[{layer}]"} for layer in range(count)]
+    places += [{"kind": "units", "at": 4, "units": " ".join(f"{HOSTILE}:{one}" for one in range(4))}]
+    places += [{"kind": "random", "at": 2}] * 5
     rows = [
-        row("interchange", metric, RNG.random(), network=name, units=units, signal=kind)
-        for name, units, kind in kinds
+        measurement("interchange", metric, network, RNG.random(), **place)
+        for place in places
         for metric in ("followed", "shift", "off_support")
     ]
-    figure = interchange._figure("interchange", tabulate(rows), True)
+    figure = interchange.figure_of(tabulate(rows), "interchange")
     fits(figure)
     assert ("12 of 40 parts of the state are drawn" in figure.caption) is (count == 40)
 

@@ -18,9 +18,9 @@ import probe
 from probe import ProbeError
 from probe.command_line import main
 from probe.loading.checkpoint import Source
-from probe.studies.definition.network import open_network
-from probe.studies.definition.prepared import prepare
+from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
+from probe.subjects.network_file import open_network
 
 
 def of_tensorflow(folder: Path, forget_bias: float) -> Path:
@@ -55,13 +55,13 @@ def test_a_choice_in_a_study_file_is_loads_own(tmp_path: Path) -> None:
     with pytest.raises(ProbeError, match=r"rnn/basic_lstm_cell: .*Say which with forget_bias="):
         _ = read_study(path)
     _ = path.write_text(TENSORFLOW.replace("[network]", "[network]\nforget_bias = 1.0"))
-    prepared = prepare(read_study(path))
+    (subject,) = prepare(read_study(path))
     x = torch.tensor(bits())
-    assert torch.allclose(prepared.opened.model(x)[0], planted()(x)[0], atol=1e-6)
-    found: Any = prepared.head
+    assert torch.allclose(subject.model(x)[0], planted()(x)[0], atol=1e-6)
+    found: Any = subject.head
     assert torch.allclose(found.inner.weight, torch.tensor(head()[0]))  # of (unit, score), found by its shape
-    assert prepared.opened.card["decided by whoever wrote the study"].startswith("forget_bias=1.0 for rnn/basic")
-    assert "tanh" in prepared.opened.card["taken for granted"]
+    assert subject.card["decided by whoever wrote the study"].startswith("forget_bias=1.0 for rnn/basic")
+    assert "tanh" in subject.card["taken for granted"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_names_in_a_study_file_rename_and_leave_out(tmp_path: Path) -> None:
     text = STUDY.partition("[readout]")[0].replace("[network]", choices)
     _ = path.write_text(text)
     study = read_study(path)
-    assert open_network(study.network, study.name).name == "enc"
+    assert open_network(study.networks, study.name).name == "enc"
 
 
 def test_what_load_returned_is_a_network_of_a_study(tmp_path: Path) -> None:
@@ -125,11 +125,11 @@ def test_a_square_head_is_read_as_its_framework_writes_it(framework: str) -> Non
         with pytest.raises(ProbeError, match=r"is square, \(6, 6\), and a file of a file does not say"):
             _ = prepare(study)
     else:
-        found: Any = prepare(study).head
+        found: Any = prepare(study)[0].head
         assert torch.equal(found.inner.weight.float(), weight if framework == "PyTorch" else weight.T)
     for transposed in (True, False):
         readout = probe.Readout("ones", weight="w", transposed=transposed)
-        found = prepare(study_of(loaded, readout=readout, **given)).head
+        found = prepare(study_of(loaded, readout=readout, **given))[0].head
         assert torch.equal(found.inner.weight.float(), weight.T if transposed else weight)
     with pytest.raises(ProbeError, match="transposed=True must be True or False, and speaks of weight"):
         _ = probe.Readout("ones", function=len, transposed=True)
@@ -155,16 +155,16 @@ def test_inputs_and_concepts_in_a_table_are_those_of_arrays(tmp_path: Path) -> N
     text = TABLES.replace('function = "functions.py:ones"', 'file = "data.csv"\nkey = "seen"')
     path = written(tmp_path, text)
     table(x, lengths).to_csv(tmp_path / "data.csv", index=False)
-    prepared = prepare(read_study(path))
-    assert prepared.lengths.tolist() == lengths.tolist()
+    (subject,) = prepare(read_study(path))
+    assert subject.lengths.tolist() == lengths.tolist()
     padded = np.where(np.arange(8) < lengths[:, None], x[:, :, 0], 0)
-    assert np.array_equal(prepared.x[:, :, 0].numpy(), padded)
-    seen = prepared.concepts["ones"].values
+    assert np.array_equal(subject.x[:, :, 0].numpy(), padded)
+    seen = subject.concepts["ones"].values
     expected = np.where(np.arange(8) < lengths[:, None], padded.cumsum(1), np.nan)
     assert np.array_equal(seen, expected, equal_nan=True)
     by_path = probe.Study(planted(), tmp_path / "bits.csv", {"seen": lambda x: x[:, 0].cumsum()})
     table(x, lengths)[["sequence", "step", "bit"]].to_csv(tmp_path / "bits.csv", index=False)
-    assert prepare(by_path).lengths.tolist() == lengths.tolist()
+    assert prepare(by_path)[0].lengths.tolist() == lengths.tolist()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_first_study_file_names_what_is_open_and_what_was_said(
     assert "forget_bias = 1.0\n" in text
     assert 'names = {"softmax_b" = ""}' in text
     np.save("concept.npy", np.cumsum(bits()[:, :, 0], axis=1))
-    assert prepare(read_study(Path("said.toml"))).opened.name == "rnn/basic_lstm_cell"
+    assert prepare(read_study(Path("said.toml")))[0].network.name == "rnn/basic_lstm_cell"
     assert main.run(["inspect", "weights.npz", "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out.split("bytes\n")[-1])["open"]
     assert (one["argument"], one["option"], one["layer"]) == ("forget_bias", "--forget-bias", "rnn/basic_lstm_cell")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from probe import ProbeError, Readout
 from probe.command_line import main
-from probe.studies.definition.prepared import prepare
+from probe.studies.prepare import prepare
 
 QUITS = """
 import sys
@@ -123,7 +123,8 @@ def test_a_readout_without_a_gradient_is_asked_all_but_the_search(name: str) -> 
     assert "Directions were not searched for: the search follows the gradient" in found.notes["search"]
     assert "has none" in found.notes["search"]
     assert "Alignment search" in expected.notes["search"]
-    shared = expected.measurements[~expected.measurements["signal"].isin(["searched", "relabelled", "fitted head"])]
+    rows = expected.measurements
+    shared = rows[~rows["kind"].isin(["searched", "relabelled"]) & (rows["role"] != "fitted head")]
     assert found.measurements["value"].to_list() == pytest.approx(shared["value"].to_list(), rel=1e-9, nan_ok=True)
 
 
@@ -154,9 +155,9 @@ def test_a_readout_in_training_mode_is_run_in_evaluation_mode() -> None:
         linear.weight.copy_(WEIGHT)
         linear.bias.copy_(BIAS)
     module = torch.nn.Sequential(torch.nn.Dropout(0.9), linear)
-    prepared = prepare(study_of(planted(), inputs=bits(12), readout=Readout("ones", function=module)))
-    assert prepared.head is not None
-    assert prepared.head.differentiable
+    (subject,) = prepare(study_of(planted(), inputs=bits(12), readout=Readout("ones", function=module)))
+    assert subject.head is not None
+    assert subject.head.differentiable
     assert module.training
 
 

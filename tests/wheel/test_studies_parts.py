@@ -16,18 +16,21 @@ from probe import Checkpoint, Concept, ProbeError, Readout, Study
 from probe.loading.checkpoint import Source
 from probe.loading.modules import BothWays, Masked
 from probe.loading.named_network import NamedNetwork
-from probe.methods.probing.prefixes import distinct_prefixes
+from probe.methods.probing.controls import clock_features, inputs_around, relabelled
+from probe.methods.probing.fits import MOST_FEATURES, Logistic, Ridge, features_of
+from probe.methods.probing.prefixes import distinct_prefixes, first_of_prefix
+from probe.methods.probing.scores import Score, of_categories, of_numbers
+from probe.methods.probing.splits import by_sequence
+from probe.methods.probing.units import follows
+from probe.questions.states.targets import Target
 from probe.recurrent.layers import find_layers
-from probe.studies.definition.concepts import resolve
-from probe.studies.definition.prepared import prepare
-from probe.studies.sampling import tail
-from probe.studies.sampling.fits import MOST_FEATURES, features_of, predict_categories, predict_numbers
-from probe.studies.sampling.network_states import run
-from probe.studies.sampling.probes import Target, clock, detrended, follows, last_inputs, next_inputs, sums_of_inputs
-from probe.studies.sampling.random_weights import FRESH, SHUFFLED, random_weights
-from probe.studies.sampling.right_answers import task_of
-from probe.studies.sampling.sample import draw, first_of_prefix, reads_ahead
-from probe.studies.sampling.scores import Score, of_categories, of_numbers
+from probe.studies.prepare import prepare
+from probe.subjects.computed.ends import ends_of
+from probe.subjects.computed.network_states import run
+from probe.subjects.computed.right_answers import task_of
+from probe.subjects.computed.sample import draw, reads_ahead
+from probe.subjects.concepts import resolve
+from probe.subjects.random_weights import FRESH, SHUFFLED, random_weights
 
 X = bits(40)
 LENGTHS = np.arange(40) % 8 + 1
@@ -45,7 +48,7 @@ def test_each_prefix_stands_once_and_padding_never() -> None:
 
 def test_no_sequence_is_on_both_sides(tmp_path: Path) -> None:
     """Folds are of sequences, and each has some of them."""
-    sample = draw(prepare(study_of(planted())))
+    sample = draw(*prepare(study_of(planted())))
     assert sorted(set(sample.fold)) == [0, 1, 2, 3]
     assert len(sample.fold) == len(sample.rows)
     assert len(sample.of["ones"]) == sample.distinct
@@ -55,19 +58,20 @@ def test_a_layer_that_reads_from_the_end_sees_each_rest_once() -> None:
     """Neither a beginning nor a rest stands twice among its states, and its clock knows how many steps follow."""
     x, lengths = bits(200, 10), np.arange(200) % 6 + 5
     model = nn.GRU(1, 3, bidirectional=True, batch_first=True)
-    prepared = prepare(Study(model, x, {"ones": ones}, lengths=lengths))
-    sample = draw(prepared)
+    (subject,) = prepare(Study(model, x, {"ones": ones}, lengths=lengths))
+    sample = draw(subject)
     places = list(zip(sample.rows[sample.sequence].tolist(), sample.step.tolist(), strict=True))
     starts = [x[row, : step + 1].tobytes() for row, step in places]
     rests = [x[row, step : lengths[row]].tobytes() for row, step in places]
     assert len(set(starts)) == len(starts) > 30
     assert len(set(rests)) == len(rests)
-    goal = Target.of(prepared.concepts["ones"], sample, prepared)
+    goal = Target.of(subject, "ones")
     assert goal.left is not None
     left = [lengths[row] - 1 - step for row, step in places]
     assert goal.left.tolist() == left
-    told = predict_numbers(clock(goal), goal.left[:, None].astype(float), goal.fold)
-    assert of_numbers(goal.left.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.8
+    features = clock_features(goal.step, goal.bin, goal.left)
+    (score,) = goal.scores(features, [goal.left.astype(float)])
+    assert score.value > 0.8
 
 
 def test_many_units_are_read_by_their_largest_components() -> None:
@@ -77,7 +81,7 @@ def test_many_units_are_read_by_their_largest_components() -> None:
     states = hidden @ rng.normal(size=(4, 600)) + 0.01 * rng.normal(size=(700, 600))
     assert features_of(states).shape == (700, MOST_FEATURES)
     assert features_of(states[:, :30]).shape == (700, 30)
-    told = predict_numbers(states, hidden[:, :1], fold)
+    told = Ridge().held_out(states, hidden[:, :1], by_sequence(fold))
     assert of_numbers(hidden[:, 0], told[:, 0], np.arange(700), 700).value > 0.99
 
 
@@ -101,18 +105,21 @@ def test_shuffled_weights_keep_each_gates_numbers_and_fresh_ones_torchs_bounds()
 def test_a_held_out_probe_finds_what_is_there_and_nothing_else() -> None:
     """A linear target is told exactly, a random one no better than its mean, from as many numbers as states."""
     rng = np.random.default_rng(0)
-    states, fold = rng.normal(size=(200, 150)), np.arange(200) % 4
+    states, parts = rng.normal(size=(200, 150)), by_sequence(np.arange(200) % 4)
     sequence = np.arange(200)
     there, noise = states @ rng.normal(size=150), rng.normal(size=200)
-    few = predict_numbers(states[:, :20], np.column_stack([states[:, :20] @ rng.normal(size=20), noise]), fold)
+    both = np.column_stack([states[:, :20] @ rng.normal(size=20), noise])
+    few = Ridge().held_out(states[:, :20], both, parts)
     assert of_numbers(noise, few[:, 1], sequence, 200).value < 0.05
-    many = predict_numbers(states, np.column_stack([there, noise]), fold)
+    many = Ridge().held_out(states, np.column_stack([there, noise]), parts)
     assert of_numbers(there, many[:, 0], sequence, 200).value > 0.6
     assert -0.2 < of_numbers(noise, many[:, 1], sequence, 200).value < 0.1
     group = (states[:, 0] > 0).astype(float)
-    right = of_categories(group, predict_categories(states[:, :3], group, fold), sequence, 200).value
+    told = Logistic().held_out(states[:, :3], group[:, None], parts)[:, 0]
+    right = of_categories(group, told, sequence, 200).value
     chance = (noise > 0).astype(float)
-    wrong = of_categories(chance, predict_categories(states[:, :100], chance, fold), sequence, 200)
+    told = Logistic().held_out(states[:, :100], chance[:, None], parts)[:, 0]
+    wrong = of_categories(chance, told, sequence, 200)
     assert right > 0.9
     assert wrong.value < 0.65
 
@@ -156,24 +163,22 @@ def test_concepts_become_numbers_with_gaps() -> None:
 
 def target() -> Target:
     """Return the count of ones at the sampled states of 160 sequences."""
-    prepared = prepare(study_of(planted()))
-    return Target.of(prepared.concepts["ones"], draw(prepared), prepared)
+    (subject,) = prepare(study_of(planted()))
+    return Target.of(subject, "ones")
 
 
 def test_what_only_tells_the_time_follows_nothing() -> None:
     """A unit that grows with the step correlates with a count, and not once the step is taken off."""
     goal = target()
     units = np.column_stack([goal.step.astype(float), goal.values, -goal.values + 0.0])
-    everywhere = np.ones(len(goal.values), dtype=bool)
-    assert follows(units, goal.values, goal, everywhere)[0] > 0.3
-    left = follows(detrended(units, goal), detrended(goal.values[:, None], goal)[:, 0], goal, everywhere)
-    np.testing.assert_allclose(left, [0, 1, 1], atol=1e-9)
+    assert follows(units, goal.values, named=False)[0] > 0.3
+    np.testing.assert_allclose(goal.follows(units), [0, 1, 1], atol=1e-9)
 
 
 def test_shuffled_values_keep_the_clock() -> None:
     """Within each step the same values stand in another order."""
     goal = target()
-    for order in goal.orders(0):
+    for order in relabelled(goal.values, goal.bin, 5, seed=0):
         assert not np.array_equal(order, goal.values)
         for step in np.unique(goal.step):
             here = goal.step == step
@@ -181,18 +186,16 @@ def test_shuffled_values_keep_the_clock() -> None:
 
 
 def test_what_else_could_be_read_is_what_it_is_called() -> None:
-    """The clock tells the step, the last inputs are those of the last four steps, memories sum all that was read."""
+    """The clock tells the step, and the last inputs are those of the last four steps."""
     goal, x = target(), torch.tensor(bits())
-    inputs, steps = last_inputs(x, goal)
-    assert steps == 4
+    inputs = inputs_around(x, goal.sequence, goal.step, range(0, -4, -1))
     some = int(np.flatnonzero(goal.step == 5)[0])
     row = goal.sequence[some]
     assert inputs[some].tolist() == x[row, [5, 4, 3, 2], 0].tolist()
     early = int(np.flatnonzero(goal.step == 0)[0])
     assert inputs[early, 1:].tolist() == [0, 0, 0]
-    told = predict_numbers(clock(goal), goal.step[:, None].astype(float), goal.fold)
-    assert of_numbers(goal.step.astype(float), told[:, 0], goal.sequence, goal.count).value > 0.999
-    assert sums_of_inputs(x, goal, 0).shape == (len(goal.values), 20)
+    (score,) = goal.scores(clock_features(goal.step, goal.bin), [goal.step.astype(float)])
+    assert score.value > 0.999
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
@@ -204,11 +207,11 @@ def test_a_stack_is_run_from_any_state_as_the_module_runs(kind: Any, ragged: boo
     lengths = np.where(np.arange(40) % 2, 8, 6) if ragged else None
     head = nn.Linear(5, 9)
     study = Study(model, X, {"ones": ones}, lengths=lengths, readout=Readout("ones", function=head))
-    prepared = prepare(study)
-    end = tail.build(prepared)
+    (subject,) = prepare(study)
+    end = ends_of(subject)
     assert end.whole is not ragged
     assert len(end.machine.clean.prefixes[0].rows) == (len(end.rows) if ragged else 2)
-    steps = prepared.lengths[end.rows]
+    steps = subject.lengths[end.rows]
     recording = probe.record(model.double(), torch.tensor(X[end.rows]).double())
     last = recording["[1]", "hidden_state"][torch.arange(len(end.rows)), torch.as_tensor(steps - 1)]
     torch.testing.assert_close(end.machine.clean.states[:, -1, -5:], last, rtol=0, atol=1e-6)
@@ -218,12 +221,12 @@ def test_a_stack_is_run_from_any_state_as_the_module_runs(kind: Any, ragged: boo
     spliced = [
         np.concatenate([X[end.rows[s], : steps[s] - 2], X[end.rows[b], steps[b] - 2 : steps[b]]]) for b, s in parts
     ]
-    assert prepared.head is not None
+    assert subject.head is not None
     with torch.no_grad():
         h = torch.stack([model(torch.tensor(one)[None].double())[0][0, -1] for one in spliced])
-        expected = prepared.head.expected(head.double()(h))
+        expected = subject.head.expected(head.double()(h))
     torch.testing.assert_close(went, expected, rtol=0, atol=1e-6)
-    task, _ = task_of(prepared, end)
+    task = task_of(subject)
     assert task.target(base, source, place).tolist() == [float(one.sum()) for one in spliced]
 
 
@@ -270,20 +273,20 @@ def test_steps_that_a_network_hides_are_its_padding_or_the_study_is_refused() ->
     for network in (masked, loaded):
         with pytest.raises(ProbeError, match=r"hidden by Masking 'zeros'\. Say with lengths"):
             _ = prepare(study_of(network, **given))
-    prepared = prepare(study_of(loaded, lengths=np.arange(12) % 8 + 1, **given))
-    assert prepared.opened.model(prepared.x)[0].shape == (12, 8, 3)
-    assert "no step of a sequence is hidden by Masking 'zeros'" in prepared.opened.card["taken for granted"]
+    (subject,) = prepare(study_of(loaded, lengths=np.arange(12) % 8 + 1, **given))
+    assert subject.model(subject.x)[0].shape == (12, 8, 3)
+    assert "no step of a sequence is hidden by Masking 'zeros'" in subject.card["taken for granted"]
 
 
 def test_layers_that_have_seen_what_comes_next_are_known() -> None:
     """Those that read from the end, and those above one; the next inputs are what they have read."""
     rnn = nn.GRU(1, 3, num_layers=2, bidirectional=True, batch_first=True)
-    prepared = prepare(Study(rnn, bits(40, 5), {"ones": ones}))
-    assert reads_ahead(prepared) == {"[0].reverse", "[1]", "[1].reverse"}
-    assert not reads_ahead(prepare(study_of(planted())))
-    goal = Target.of(prepared.concepts["ones"], draw(prepared), prepared)
-    x = prepared.x[draw(prepared).rows]
-    found = next_inputs(x, goal, 2)
+    (subject,) = prepare(Study(rnn, bits(40, 5), {"ones": ones}))
+    assert reads_ahead(subject) == {"[0].reverse", "[1]", "[1].reverse"}
+    assert not reads_ahead(*prepare(study_of(planted())))
+    goal = Target.of(subject, "ones")
+    x = subject.x[draw(subject).rows]
+    found = inputs_around(x, goal.sequence, goal.step, range(1, 3))
     for at, (row, step) in enumerate(zip(goal.sequence, goal.step, strict=True)):
         rest = [*x[row, step + 1 : step + 3, 0].tolist(), 0.0, 0.0][:2]
         assert found[at].tolist() == rest

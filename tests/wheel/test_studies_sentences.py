@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
+from studied import row
+from torch import nn
 
-from probe.evidence.measurements import tabulate
-from probe.studies.page import _letters
-from probe.studies.questions import ablation, answering, interchange_words
-from probe.studies.questions.linear_probes_words import CLOCK, Beside, _selectivity, _unit, _verdict
-from probe.studies.rows import NULL, RANDOM_WEIGHTS, row
+from probe.evidence.measurements import Network, measurement, tabulate
+from probe.questions.answers import wrong
+from probe.questions.states import linear_readout_drawn as drawn
+from probe.questions.telling import interchange_words, unit_ablation_words
+from probe.questions.telling import linear_readout_words as words
+from probe.studies.pages.one_network import _letters
 
 
 def test_answers_in_another_order_are_said_to_be_wrong_first() -> None:
     """Nothing is said of what they follow; near what the most frequent answer gives, there is no such sentence."""
     right = np.arange(400.0) % 5
-    wrong = answering.wrong_in((right + 1) % 5, right)
-    assert wrong.startswith("The answers are mostly wrong: 0.0% are right, and always giving")
-    assert "20.0%. Are the scores (or answers=) in another order" in wrong
-    assert not answering.wrong_in(np.zeros(400), right)
-    said = ablation.words(ablated(1.0, 0.8, 1.0, 0.0), "x", True, False, wrong)
-    assert said.startswith(wrong)
+    warning = wrong.wrong_in((right + 1) % 5, right)
+    assert warning.startswith("The answers are mostly wrong: 0.0% are right, and always giving")
+    assert "20.0%. Are the scores (or answers=) in another order" in warning
+    assert not wrong.wrong_in(np.zeros(400), right)
+    said = unit_ablation_words.words(ablated(1.0, 0.8, 1.0, 0.0), "x", True, warning)
+    assert said.startswith(warning)
     assert "does not" not in said
 
 
 def interchanged(nothing: float, whole: float, units: float, fitted_head: float) -> pd.DataFrame:
     """Return what the patches gave; random directions reach .1 and .21, those for relabelled values .2."""
-    kinds = [("nothing", "", "end", nothing), ("the whole state", "", "end", whole), ("most", "5 8", "units", units)]
-    kinds += [("random directions 1", "2", "random", 0.1), ("random directions 2", "2", "random", 0.21)]
-    kinds += [("relabelled", "2", "relabelled", 0.2), ("in another network", "2", "fitted head", fitted_head)]
+    own, head = (Network(role, role, nn.Identity()) for role in ("trained", "fitted head"))
+    kinds: list[tuple[Network, float, dict[str, Any]]] = [
+        (own, nothing, {"kind": "nothing"}),
+        (own, whole, {"kind": "whole"}),
+        (own, units, {"kind": "units", "units": "5 8", "at": 2}),
+        *((own, score, {"kind": "random", "at": 2}) for score in (0.1, 0.21)),
+        (own, 0.2, {"kind": "relabelled", "at": 2}),
+        (head, fitted_head, {"kind": "searched", "at": 2}),
+    ]
     return tabulate(
-        row("interchange", metric, value, network=name, units=units, signal=kind)
-        for name, units, kind, value in kinds
+        measurement("interchange", metric, network, value, **place)
+        for network, value, place in kinds
         for metric in ("followed", "shift")
     )
 
@@ -44,23 +55,20 @@ def interchanged(nothing: float, whole: float, units: float, fitted_head: float)
         (
             0.36,
             0.43,
-            "(at most 0.21), but not clearly more than directions in a network with random weights and a fitted",
+            "(at most 0.21), but not clearly more than directions in a network that was not trained, with a",
         ),
         (0.25, 0.32, "0.25, not clearly more than the controls (at most 0.32)"),
     ],
 )
 def test_the_highest_control_is_the_highest_that_is_shown(units: float, fitted_head: float, said: str) -> None:
     """A network with random weights and a fitted head is a control, as random directions are."""
-    assert said in interchange_words.answer(interchanged(0.05, 1.0, units, fitted_head), "x", levels=True)
+    assert said in interchange_words.answer(interchanged(0.05, 1.0, units, fitted_head), "x")
 
 
 def ablated(own: float, every: float, moved: float, drop: float) -> pd.DataFrame:
     """Return what the ablation of two units gave."""
-    rows = [row("ablation", "own_loss", own), row("ablation", "loss_without_all", every)]
-    rows += [
-        row("ablation", "answers_moved_without_all", moved),
-        row("ablation", "loss_of_best_alone", 0.5, units="9"),
-    ]
+    rows = [row("ablation", "own_accuracy", 1 - own), row("ablation", "none_kept_accuracy", 1 - every)]
+    rows += [row("ablation", "answers_moved", moved), row("ablation", "kept_accuracy", 0.5, units="9")]
     return tabulate(
         [*rows, *(row("ablation", "unit_drop", value, units=u) for u, value in (("9", drop), ("1", 0.0)))]
     )
@@ -90,7 +98,7 @@ def ablated(own: float, every: float, moved: float, drop: float) -> pd.DataFrame
 )
 def test_what_ablations_come_to_is_said_first(numbers: tuple[float, ...], begins: str, has: str) -> None:
     """Answers that change depend on the states, right or wrong; and a unit that costs little does not lead."""
-    said = ablation.words(ablated(*numbers), "x", True, False)
+    said = unit_ablation_words.words(ablated(*numbers), "x", True)
     assert said.startswith(begins)
     assert has in said
 
@@ -99,19 +107,36 @@ def test_nothing_is_singled_out_where_a_control_tells_as_much() -> None:
     """Selectivity says no more than the headline, which says if networks with random weights score higher."""
     for random, cheerful in ((0.99, False), (0.3, True)):
         controls = {
-            name: Beside(name, value, 0.79 - value) for name, value in ((CLOCK, 0.1), (RANDOM_WEIGHTS, random))
+            kind: words.Beside(kind, value, 0.79 - value)
+            for kind, value in ((drawn.CLOCK, 0.1), (drawn.RANDOM, random))
         }
-        found = _selectivity(0.1, 0.79, controls, categorical=False, ahead=False)
-        assert ("kept better than other memories" in found) is cheerful
-    recent = Beside("the last 4 inputs", 1.0, -0.21)
-    found = _verdict(
-        {CLOCK: Beside(CLOCK, 0.1, 0.69), recent.name: recent, RANDOM_WEIGHTS: Beside(RANDOM_WEIGHTS, 0.99, -0.2)},
-        0.79,
-        0.79,
-        8,
-    )
-    assert found.endswith("The best of 8 networks with random weights scores higher (0.99).")
-    assert "which this layer may not have read" in _selectivity(0.1, 0.7, controls, categorical=True, ahead=True)
+        judgement = words.judge(controls, 0.79, 0.79, 8)
+        assert judgement.objection is (words.Objection.NONE if cheerful else words.Objection.RANDOM_WEIGHTS)
+        said = words.selectivity(0.1, judgement, categorical=False)
+        assert ("kept better than other memories" in said) is cheerful
+    recent = words.Beside(drawn.RECENT, 1.0, -0.21, steps=4)
+    beside = {
+        drawn.CLOCK: words.Beside(drawn.CLOCK, 0.1, 0.69),
+        drawn.RECENT: recent,
+        drawn.RANDOM: words.Beside(drawn.RANDOM, 0.99, -0.2),
+    }
+    judgement = words.judge(beside, 0.79, 0.79, 8)
+    assert judgement.random_is_better
+    assert words.verdict(judgement).endswith("The best of 8 networks with random weights scores higher (0.99).")
+    ahead = words.judge(beside, 0.79, 0.79, 8, "[0].reverse")
+    assert "so nothing here is a prediction" in words.verdict(ahead)
+    assert "which this layer may not have read" in words.selectivity(0.1, ahead, categorical=True)
+    assert not words.selectivity(float("nan"), ahead, categorical=False)
+
+
+def test_what_was_not_found_is_not_said_to_be_ahead() -> None:
+    """Each objection has its own sentence, and only a concept that was found is said not to be a prediction."""
+    around = words.Beside(drawn.AROUND, 0.4, -0.3, steps=4)
+    nothing = words.judge({drawn.AROUND: around}, 0.1, -0.1, 0, "[0].reverse")
+    assert nothing.objection is words.Objection.NOT_FOUND
+    assert words.verdict(nothing) == "was not found: the interval of a linear probe's score reaches 0."
+    near = words.verdict(words.judge({drawn.AROUND: around}, 0.4, 0.3, 0, "[0].reverse"))
+    assert "but the last 4 and the next 4 inputs alone predict it about as well: no memory beyond them" in near
 
 
 @pytest.mark.parametrize(
@@ -121,8 +146,8 @@ def test_nothing_is_singled_out_where_a_control_tells_as_much() -> None:
 def test_a_unit_that_follows_nothing_is_not_called_the_one_that_does(value: float, units: str, said: str) -> None:
     """Held against shuffled values; of two units the verb is that of two."""
     rows = [row("reading-x", "best_unit", value, units=units, layer="[0]", signal="hidden_state")]
-    rows.append(row("reading-x", "best_unit", 0.1, subject=NULL, network="shuffled 1", units="0", layer="[0]"))
-    found = _unit(tabulate(rows), False)
+    rows.append(row("reading-x", "best_unit", 0.1, role="null", network="relabelled 1", units="0", layer="[0]"))
+    found = words.unit(tabulate(rows), categorical=False)
     assert said in found
     assert ("follows it most" in found) is (said == "unit 0 of")
 

@@ -25,11 +25,13 @@ from torch import nn
 
 from probe import Finding, ProbeError, Readout, Study
 from probe.methods.causal.pairs import Pairs
-from probe.studies.definition.identity import parts
-from probe.studies.definition.prepared import prepare
-from probe.studies.questions import interchange, interchange_words
-from probe.studies.sampling import splices, tail
-from probe.studies.sampling.right_answers import task_of
+from probe.questions.telling import interchange_words
+from probe.studies.identity import parts
+from probe.studies.prepare import prepare
+from probe.subjects.computed import splices
+from probe.subjects.computed.ends import ends_of
+from probe.subjects.computed.plans import Plan
+from probe.subjects.computed.right_answers import task_of
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +56,10 @@ def study_of_quotes(**more: Any) -> Study:
 
 
 def followed(finding: Finding) -> dict[str, float]:
-    """Return the share of answers that follow by what was put in."""
-    rows = finding.measurements.query("metric == 'followed'")
-    return dict(zip(rows["network"], rows["value"], strict=True))
+    """Return the share of answers that follow by what was put in: its kind, with its signal or units."""
+    rows = finding.measurements.query("metric == 'followed' and role == 'trained'")
+    names = rows[["kind", "signal", "units"]].agg(" ".join, axis=1).str.split().str.join(" ")
+    return dict(zip(names, rows["value"], strict=True))
 
 
 def count(finding: Finding, metric: str) -> float:
@@ -71,7 +74,7 @@ def test_the_scale_ends_at_the_networks_own_answers(said: bool, trained: Any) ->
     """All answers follow the whole state: what cannot occur, or is answered wrong as it is, does not count."""
     found = answer(study_of_brackets(trained, valid=can_occur if said else None), "interchange")
     shares = followed(found)
-    assert shares["the whole state"] == shares["the spliced sequence, read as it is"] == 1
+    assert shares["whole"] == shares["read"] == 1
     assert shares["nothing"] == 0
     assert (count(found, "impossible") > 0) is said
     assert (count(found, "right") > 0.98) is said
@@ -85,12 +88,12 @@ def test_the_scale_ends_at_the_networks_own_answers(said: bool, trained: Any) ->
 
 def test_what_is_interchanged_is_what_the_module_answers_to_the_splice(trained: Any) -> None:
     """Spliced by hand: the sequence, whether it can occur, and the module's own answer."""
-    prepared = prepare(study_of_brackets(trained, valid=can_occur))
-    end = tail.build(prepared)
-    task, _ = task_of(prepared, end)
+    subject = prepare(study_of_brackets(trained, valid=can_occur))[0]
+    end = ends_of(subject)
+    task = task_of(subject)
     step = end.steps - 4
-    found = splices.spliced_pairs(prepared, end, task, step, torch.arange(len(end.rows)), most=400)
-    x, lengths = splices.inputs(prepared, end, found.pairs.base, found.pairs.source, step)
+    found = splices.spliced_pairs(subject, end, task, step, torch.arange(len(end.rows)), most=400)
+    x, lengths = splices.inputs(subject, end, found.pairs.base, found.pairs.source, step)
     model, given, ends = trained
     assert 300 < len(found.pairs) <= 400
     for pair, (base, source) in enumerate(zip(found.pairs.base.tolist(), found.pairs.source.tolist(), strict=True)):
@@ -110,15 +113,15 @@ def test_later_inputs_that_decide_the_answer_are_said_and_the_step_can_be_chosen
     """In the middle of a text most patches are undone by the quotation marks that follow; at the end none is."""
     middle, last = (answer(study_of_quotes(interchange_step=step), "interchange") for step in (None, -1))
     for found in (middle, last):
-        assert followed(found)["the unit that follows it most"] == 1
+        assert followed(found)["units 0"] == 1
         assert "with unit 0 alone 1.00" in found.notes["answer"]
         rows = found.measurements.query("metric == 'depends'")
-        told = dict(zip(rows["units"].astype(int), rows["value"], strict=True))
+        told = dict(zip(rows["at"].astype(int), rows["value"], strict=True))
         assert told[0] == 1
         assert told[16] < told[8] < told[2]
-    assert followed(middle)["all hidden states"] == 0
+    assert followed(middle)["part hidden_state"] == 0
     x = one_hot(texts())
-    share = middle.measurements.query("metric == 'depends' and units == '15'")["value"].iloc[0]
+    share = middle.measurements.query("metric == 'depends' and at == 15")["value"].iloc[0]
     # By hand: no quotation mark among the last 15 letters of the base, which is quoted in half of the pairs.
     kept = (x[:, -15:, [OPENS, CLOSES]] == 0).reshape(len(x), -1).all(axis=1).astype(float)
     within = np.array([quoted(one)[-16] for one in x])
@@ -141,7 +144,7 @@ def test_a_value_that_later_inputs_decide_is_not_called_one_that_the_answer_igno
     readout = Readout("quoted", weight=weight, bias=bias, kind="logit", combine="replaced", interchange_step=-9)
     found = answer(Study(language_model(), x, {"quoted": values}, readout=readout), "interchange")
     assert count(found, "right") > 0.95
-    assert followed(found)["the whole state"] == 1
+    assert followed(found)["whole"] == 1
     assert f"the {count(found, 'right'):.0%} that the network itself answers right" in found.notes["answer"]
     assert "the answer stays the same whatever the state" in found.notes["answer"]
 
@@ -170,7 +173,7 @@ def test_memory_that_lies_elsewhere_is_not_said_to_be_followed() -> None:
     readout = Readout("ones", weight=given.weight, bias=given.bias, layer="high[0]")
     found = answer(Study(Twice(), bits(), {"ones": ones}, readout=readout), "interchange")
     assert count(found, "right") == 1
-    assert followed(found)["the whole state"] < 0.3
+    assert followed(found)["whole"] < 0.3
     assert "the answer does not follow this state" in found.notes["answer"]
 
 
@@ -199,10 +202,10 @@ def test_memory_that_lies_elsewhere_is_not_said_to_be_followed() -> None:
 )
 def test_why_nothing_is_interchanged_is_said(numbers: tuple[Any, ...], said: str | None) -> None:
     """Which pairs were left out decides the sentence, and of enough that count there is none."""
-    machine = tail.build(prepare(study_of(planted()))).machine
+    machine = ends_of(prepare(study_of(planted()))[0]).machine
     rows = torch.zeros(numbers[0]).long()
     pairs = Pairs(machine, 4, rows, rows)
-    plan = interchange.Plan(4, 3, 4_096, 256, 300)
+    plan = Plan(4, 3, 4_096, 256, 300)
     found = interchange_words.too_few(splices.SplicedPairs(pairs, *numbers[1:]), "x", plan, levels=True)
     assert found is None if said is None else said in str(found)
     far = splices.SplicedPairs(pairs, 0, 90, 0, 1.0, 0.0, 0.04)
@@ -222,11 +225,11 @@ def test_a_step_that_cannot_be_is_refused() -> None:
     assert given is not None
     readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-9)
     with pytest.raises(ProbeError, match=r"interchange_step=-9: 0 sequences have so many steps; at least 8 must"):
-        _ = prepare(study_of(planted(), readout=readout))
+        _ = prepare(study_of(planted(), readout=readout))[0]
     readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-2)
     values = np.cumsum(bits()[:, :, 0], axis=1)
     with pytest.raises(ProbeError, match=r"interchange_step=-2: nothing says how 'ones' changes"):
-        _ = prepare(study_of(planted(), readout=readout, concepts={"ones": values}))
+        _ = prepare(study_of(planted(), readout=readout, concepts={"ones": values}))[0]
 
 
 def test_what_says_that_a_sequence_can_occur_must_be_right_about_those_that_do() -> None:
@@ -239,7 +242,7 @@ def test_what_says_that_a_sequence_can_occur_must_be_right_about_those_that_do()
         (lambda x: x[0, 0] == 1, r"valid says that sequence \d+ of the inputs cannot occur"),
     ):
         with pytest.raises(ProbeError, match=said):
-            _ = prepare(study_of(planted(), valid=valid))
+            _ = prepare(study_of(planted(), valid=valid))[0]
 
 
 def test_answers_of_another_step_or_other_sequences_are_not_taken_up() -> None:
@@ -247,9 +250,9 @@ def test_answers_of_another_step_or_other_sequences_are_not_taken_up() -> None:
     given = study_of(planted()).readout
     assert given is not None
     readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-2)
-    own = parts(prepare(study_of(planted())))
-    step = parts(prepare(study_of(planted(), readout=readout)))
-    valid = parts(prepare(study_of(planted(), valid=lambda x: True)))
+    own = parts(prepare(study_of(planted()))[0], "")
+    step = parts(prepare(study_of(planted(), readout=readout))[0], "")
+    valid = parts(prepare(study_of(planted(), valid=lambda x: True))[0], "")
     assert {name for name in own if own[name] != step[name]} == {"readout"}
     assert {name for name in own if own[name] != valid[name]} == {"inputs"}
 

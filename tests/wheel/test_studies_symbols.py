@@ -15,17 +15,17 @@ from studied import bits, planted, report_of, study_of
 from torch import nn
 
 from probe import ProbeError, Readout, Study, load
-from probe.studies import live_network
-from probe.studies.definition.identity import parts
-from probe.studies.definition.prepared import prepare
-from probe.studies.page import _explorer
-from probe.studies.questions import fixed_points
+from probe.questions.states import held_inputs
+from probe.studies.identity import parts
+from probe.studies.pages import live_network
+from probe.studies.pages.one_network import _explorer
+from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
 
 
 def shown(study: Study) -> dict[str, Any]:
     """Return what the explorer of a study's page is given."""
-    explorer = live_network.explorer(prepare(study))
+    explorer = live_network.explorer(*prepare(study))
     assert not isinstance(explorer, str), explorer
     assert explorer.data is not None
     return json.loads(explorer.data)
@@ -65,15 +65,15 @@ def test_the_authors_symbols_stand_for_inputs(tmp_path: Path) -> None:
         for symbols in (given, "()")
     ]
     for study in studies:
-        data, prepared = shown(study), prepare(study)
+        data, (subject,) = shown(study), prepare(study)
         assert set(data["example"]) == {"(", ")"}
         expected = "".join("(" if one[0] else ")" for one in x[0, : min(12, lengths[0])])
         assert data["example"] == expected
         assert data["networks"][0]["alphabet"] == {"(": [1.0, 0.0], ")": [0.0, 1.0]}
-        held, _ = fixed_points.inputs_of(prepared)
+        held, _ = held_inputs.inputs_of(subject)
         assert [one.name for one in held] == ["the input “)”", "the input “(”"]
-        assert len(_explorer(prepared)) == 1
-    one, other = (parts(prepare(study)) for study in (studies[0], Study(model.encoder, x, {"depth": depth})))
+        assert len(_explorer(subject)) == 1
+    one, other = (parts(prepare(study)[0], "") for study in (studies[0], Study(model.encoder, x, {"depth": depth})))
     assert one["inputs"] != other["inputs"]
 
 
@@ -98,10 +98,10 @@ def test_symbols_of_a_study_file_are_read(tmp_path: Path) -> None:
     start = '[network]\nfile = "weights.safetensors"\n[inputs]\nfile = "inputs.npy"\n'
     end = '\n[concepts.space]\nfunction = "f.py:space"\n'
     (tmp_path / "study.toml").write_text(f'{start}symbols = "{SYMBOLS}"{end}', encoding="utf-8")
-    assert list(prepare(read_study(tmp_path / "study.toml")).symbols) == list(SYMBOLS)
+    assert list(prepare(read_study(tmp_path / "study.toml"))[0].symbols) == list(SYMBOLS)
     table = ", ".join(f'"{one}" = {np.eye(8)[place].tolist()}' for place, one in enumerate(SYMBOLS))
     (tmp_path / "study.toml").write_text(f"{start}symbols = {{{table}}}{end}", encoding="utf-8")
-    assert list(prepare(read_study(tmp_path / "study.toml")).symbols) == list(SYMBOLS)
+    assert list(prepare(read_study(tmp_path / "study.toml"))[0].symbols) == list(SYMBOLS)
 
 
 @pytest.mark.parametrize(

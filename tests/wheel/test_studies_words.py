@@ -11,16 +11,15 @@ from studied import STUDY, Report, answer, bits, ones, planted, report_of, study
 from torch import nn
 
 from probe import Concept, ProbeError, Readout, Study
+from probe.questions.states import linear_readout_drawn as drawn
+from probe.questions.telling import linear_readout_words as reading
 from probe.report import Page, Points, Section, Text
 from probe.report.inline import plain
-from probe.studies.definition.prepared import prepare
-from probe.studies.questions import fixed_points, interchange
-from probe.studies.questions.linear_probes_words import CLOCK, CONSTANT, SHUFFLED, Beside, _verdict
-from probe.studies.rows import RANDOM_WEIGHTS
-from probe.studies.sampling import tail
+from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
+from probe.subjects.computed import ends
+from probe.subjects.computed.plans import FEWEST_PAIRS, ITERATIONS, MOST_PAIRS, plan_of
 
-LAST, LAST_4 = "the last input", "the last 4 inputs"
 NONE = (
     "was not found",
     "hardly be read",
@@ -34,19 +33,21 @@ NONE = (
 
 def verdict(score: float, beside: dict[str, float], copies: int = 8, alike: bool = False) -> str:
     """Return the verdict on a score beside controls, whose intervals have no width."""
-    names = {
-        "clock": CLOCK,
-        "last": LAST,
-        "last_4": LAST_4,
-        "always": CONSTANT,
-        "shuffled": SHUFFLED,
-        "random": RANDOM_WEIGHTS,
+    kinds = {
+        "clock": drawn.CLOCK,
+        "last": drawn.RECENT,
+        "last_4": drawn.RECENT,
+        "always": drawn.CONSTANT,
+        "shuffled": drawn.RELABELLED,
+        "random": drawn.RANDOM,
     }
     controls = {
-        names[key]: Beside(names[key], value, score - value, key == "random" and alike)
+        kinds[key]: reading.Beside(
+            kinds[key], value, score - value, key == "random" and alike, 4 if key == "last_4" else 1
+        )
         for key, value in beside.items()
     }
-    return _verdict(controls, score, score, copies)
+    return reading.verdict(reading.judge(controls, score, score, copies))
 
 
 @pytest.mark.parametrize(
@@ -117,10 +118,10 @@ def verdict(score: float, beside: dict[str, float], copies: int = 8, alike: bool
     ],
 )
 def test_the_strongest_objection_is_said(score: float, beside: dict[str, float], said: str) -> None:
-    """Nothing, then the step, then values of other sequences, then the last inputs, then untrained networks."""
+    """Nothing, then the step, then values of other sequences, then the last inputs, then random weights."""
     found = verdict(score, beside)
     assert said in found
-    assert sum(words in found for words in NONE) == 1
+    assert sum(objection in found for objection in NONE) == 1
 
 
 def test_number_and_random_weights_are_said_right() -> None:
@@ -193,7 +194,7 @@ def test_a_function_that_opens_a_file_is_told_where_paths_begin(tmp_path: Path) 
 
 def test_what_was_decided_is_told_apart(tmp_path: Path) -> None:
     """Several choices are parts of one text, with a mark between them."""
-    from probe.studies.definition.network import _joined
+    from probe.subjects.network_file import _joined
 
     assert _joined(["a=1 for x", "b=2 for y."]) == "a=1 for x; b=2 for y"
     assert _joined([]) == "nothing"
@@ -218,7 +219,7 @@ def test_which_sequences_were_taken_is_said() -> None:
         ((500, 480, 400, 227), "480 have a right answer, 400 of these have at least 7 steps and 227 of these were d"),
         ((500, 500, 500, 227), "500, 227 were drawn, as many as the budget allows)"),
     ):
-        found = tail._among(*counts, steps=7)
+        found = ends._among(*counts, steps=7)
         assert words in found
         assert bool(found) is bool(words)
 
@@ -229,44 +230,6 @@ def test_short_sequences_are_counted_where_the_end_is_run() -> None:
     lengths = np.where(np.arange(160) % 8, 8, 5)
     setup = answer(study_of(planted(), lengths=lengths), "ablation").notes["setup"]
     assert "140 sequences (of the study's 160, 140 have at least 8 steps), their whole length" in setup
-
-
-@pytest.mark.parametrize(
-    ("numbers", "said"),
-    [
-        ((0, 0, 0, 0.0), "finds no fixed point and no slow point; 0% of the starts led to such a point."),
-        ((1, 1, 0, 1.0), "finds 1 fixed point (stable) and no slow point; 100% of the starts led to such a point"),
-        ((1, 0, 1, 0.5), "finds 1 fixed point (not stable) and 1 slow point; 50%"),
-        ((3, 0, 2, 0.5), "finds 3 fixed points (none of them stable) and 2 slow points"),
-        ((3, 3, 0, 0.5), "finds 3 fixed points (all of them stable)"),
-        ((3, 2, 0, 0.5), "finds 3 fixed points (2 of them stable)"),
-    ],
-)
-def test_fixed_points_are_counted_in_words(numbers: tuple[float, ...], said: str) -> None:
-    """Any number of points makes a sentence, and none says that the network itself ends at a point."""
-    names = ("fixed_points", "stable_points", "slow_points", "starts_reached")
-    found = dict(zip(names, map(float, numbers), strict=True)) | {"largest_modulus": float("nan")}
-    assert said in fixed_points._words("the input (0)", found)
-
-
-@pytest.mark.parametrize(
-    ("features", "fixed", "names"),
-    [
-        (1, None, ["the input (0)", "the input (1)"]),
-        (2, None, ["the mean of all inputs, (0.5, 0.5),"]),
-        (300, None, ["the mean of all inputs (300 features)"]),
-        (300, [[0.0] * 300, [1.0] * 300], ["input 1 of 2 (300 features)", "input 2 of 2 (300 features)"]),
-    ],
-)
-def test_inputs_of_many_numbers_are_named_by_what_they_are(features: int, fixed: object, names: list[str]) -> None:
-    """Few numbers are said; a mean is said to be one; of many numbers it is said how many there are."""
-    x = np.repeat(bits(20), features, axis=2)
-    if features > 1:
-        x = x + np.linspace(-0.1, 0.1, 160).reshape(20, 8, 1)
-        x = x - x.mean() + 0.5
-    study = Study(nn.GRU(features, 4, batch_first=True), x.astype(np.float32), {"ones": ones}, fixed_inputs=fixed)
-    held, _ = fixed_points.inputs_of(prepare(study))
-    assert [one.name for one in held] == names
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -313,15 +276,15 @@ def test_a_readout_that_takes_long_is_counted() -> None:
     """Its products of matrices are part of the budget: fewer pairs and steps of the search, the same each time."""
     x, plans = bits(), []
     for times in (0, 30, 1_000):
-        prepared = prepare(study_of(planted(), inputs=x, readout=Readout("ones", function=Slow(times))))
-        counted = tail.cost_of_head(prepared)
+        (subject,) = prepare(study_of(planted(), inputs=x, readout=Readout("ones", function=Slow(times))))
+        counted = ends.cost_of_head(subject)
         assert counted == pytest.approx(2 * (6 * 400 + 400 * 9 + times * 400 * 400))
-        plans.append(interchange.plan(prepared, tail.build(prepared)))
+        plans.append(plan_of(subject))
     cheap, dear, too_dear = plans
-    assert (cheap.pairs, cheap.iterations) == (interchange.MOST_PAIRS, interchange.ITERATIONS)
-    assert interchange.FEWEST_PAIRS <= dear.pairs < cheap.pairs
+    assert (cheap.pairs, cheap.iterations) == (MOST_PAIRS, ITERATIONS)
+    assert FEWEST_PAIRS <= dear.pairs < cheap.pairs
     assert 0 < dear.iterations < cheap.iterations
-    assert (too_dear.pairs, too_dear.iterations) == (interchange.FEWEST_PAIRS, 0)
+    assert (too_dear.pairs, too_dear.iterations) == (FEWEST_PAIRS, 0)
 
 
 def test_a_readout_outside_of_torch_costs_nothing_that_is_counted() -> None:
@@ -334,5 +297,5 @@ def test_a_readout_outside_of_torch_costs_nothing_that_is_counted() -> None:
             raise ValueError("no more")
         return torch.as_tensor(h.numpy() @ np.ones((6, 9)))
 
-    prepared = prepare(study_of(planted(), readout=Readout("ones", function=twice_only)))
-    assert tail.cost_of_head(prepared) == 0
+    (subject,) = prepare(study_of(planted(), readout=Readout("ones", function=twice_only)))
+    assert ends.cost_of_head(subject) == 0

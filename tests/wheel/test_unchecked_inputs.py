@@ -102,6 +102,13 @@ print("same")
     assert printed(code) == "same\n"
 
 
+@pytest.mark.parametrize("steps", ["1.5", "('last',)", "((1,),)", "[None]", "True"])
+def test_what_is_no_step_of_a_readout_is_named(steps: str, printed: Printed) -> None:
+    """Each wrong type is refused with what was given and what is allowed."""
+    found = printed(f"message(lambda: probe.Readout('count', weight=np.ones((1, 5)), steps={steps}))")
+    assert found.startswith(f"steps={steps} must be 'last', 'every', or whole numbers such as (0, 5, -1).")
+
+
 def test_what_is_no_rule_or_table_is_named(printed: Printed) -> None:
     """One rule instead of several, other things among them, and what is no table are refused by name."""
     code = """
@@ -130,24 +137,24 @@ message(lambda: probe.Range(high="1"))
 
 
 def test_what_is_no_network_or_input_is_named(printed: Printed) -> None:
-    """One network instead of several, a bare module among them, and inputs that are no tensors are refused."""
+    """One subject instead of several, a bare module among them, and inputs that are no tensors are refused."""
     code = """
 from probe.evidence.measurements import Network
 from probe.questions.states import single_units
-from probe.methods.probing.prefixes import states_by_step
+from probe.subjects.subject import Subject
 network, concept = Network("net", "trained", lstm), torch.zeros(4, 7)
 message(lambda: Network("net", "trained", "lstm"))
-message(lambda: single_units.measure(network, x, concept))
-message(lambda: single_units.measure(3, x, concept))
-message(lambda: single_units.measure([lstm], x, concept))
-message(lambda: states_by_step(lstm, x[0], concept))
-message(lambda: states_by_step(lstm, x, concept.tolist()))
+message(lambda: single_units.measure(Subject.of(network, x, concept)))
+message(lambda: single_units.measure(3))
+message(lambda: single_units.measure([lstm]))
+message(lambda: Subject.of(network, x[0], concept))
+message(lambda: Subject.of(network, x, concept.tolist()))
 """
     lines = printed(code).splitlines()
     assert lines[0] == "Network 'net' has a str as its model; give a torch.nn.Module."
-    assert lines[1] == "networks is the one network 'net' and must be several: give [network]."
-    assert lines[2] == "networks must be several Network; this is a int."
-    assert lines[3].startswith("networks must be several Network; one of them is a LSTM. Wrap a module")
+    assert lines[1] == "subjects is the one subject 'net' and must be several: give [subject]."
+    assert lines[2] == "subjects must be several Subject; this is a int."
+    assert lines[3].startswith("subjects must be several Subject; one of them is a LSTM. Make one of a module")
     assert lines[4].startswith("x is a Tensor of shape (7, 3); it must be a tensor (batch, time, input)")
     assert lines[5].startswith("The concept is a list; it must be a tensor with one value for each sequence and step")
     assert len(lines) == 6

@@ -38,7 +38,7 @@ def recorded(folder: Path) -> tuple[Path, Path]:
 
 def found(folder: Path) -> Path:
     """Write a finding and return its folder."""
-    network = Network("a", "trained", nn.LSTM(1, 1), seed=0)
+    network = Network("a", "trained", nn.LSTM(1, 1), pair=0)
     table = tabulate([measurement("q", "m", network, 1.0)])
     return Finding("q", "What?", table).write(folder / "finding")
 

@@ -128,7 +128,9 @@ class Agreement:
     sequences: int
 
 
-def agreement(answers: np.ndarray, program: Float[np.ndarray, " batch"], *, exhaustive: bool = True) -> Agreement:
+def agreement(
+    answers: np.ndarray, program: Float[np.ndarray, " batch"], *, exhaustive: bool = True, near: float = 0.5
+) -> Agreement:
     """Return how often answers are the program's.
 
     An answer agrees where it is within half of the program's: where a program says 3.5, both 3 and 4 are nearest.
@@ -137,6 +139,7 @@ def agreement(answers: np.ndarray, program: Float[np.ndarray, " batch"], *, exha
         answers: the network's, (batch,).
         program: the program's, (batch,).
         exhaustive: whether these are all sequences, and not drawn ones.
+        near: how far an answer may be from the program's; 0 for categories.
 
     Raises:
         ProbeError: nothing was asked, or the two have other lengths.
@@ -146,7 +149,7 @@ def agreement(answers: np.ndarray, program: Float[np.ndarray, " batch"], *, exha
         raise ProbeError(
             f"Answers of shape {given.shape} and {program.shape} cannot be compared; give one a sequence."
         )
-    hits = int((np.abs(given - program) <= 0.5 + 1e-9).sum())
+    hits = int((np.abs(given - program) <= near + 1e-9).sum())
     share = hits / given.size
     interval = (share, share) if exhaustive else share_interval(hits, given.size, 0.95)
     return Agreement(share, interval or (share, share), given.size)

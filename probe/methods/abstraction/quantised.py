@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ProbeError
@@ -19,26 +19,34 @@ class Codebook:
     """The states that a run may use after each step, and how distances to them are measured.
 
     Attributes:
-        values: for each step, the concept's value of each of its states, (state,).
-        means: for each step, its states, (state, size).
-        scales: for each step, by what each number is divided before distances are taken, (size,).
+        values: for each of its steps, the concept's value of each of its states, (state,).
+        means: for each of its steps, its states, (state, size).
+        scales: for each of its steps, by what each number is divided before distances are taken, (size,).
         by_step: whether each step has states of its own.
+        steps: at which steps a run uses them; after all others its state stays as it is.
+        length: how many steps there are.
     """
 
     values: tuple[Float[Tensor, " _"], ...]
     means: tuple[Float[Tensor, "_ size"], ...]
     scales: tuple[Float[Tensor, " size"], ...]
     by_step: bool
+    steps: tuple[int, ...]
+    length: int
 
     @property
     def size(self) -> int:
         """How many states there are: of all steps and the one before the first input, or those of every step."""
         return 1 + sum(map(len, self.values)) if self.by_step else len(self.values[0])
 
-    def nearest(self, states: Float[Tensor, "row size"], step: int) -> Int64[Tensor, " row"]:
-        """Return which of a step's states is nearest to each given one."""
-        scale = self.scales[step]
-        return torch.cdist(states / scale, self.means[step] / scale).argmin(1)
+    def nearest(
+        self, states: Float[Tensor, "row size"], step: int
+    ) -> tuple[Float[Tensor, "row size"], Float[Tensor, " row"]]:
+        """Return the nearest of a step's states to each given one, and its value of the concept."""
+        place = self.steps.index(step)
+        scale, means = self.scales[place], self.means[place]
+        chosen = torch.cdist(states / scale, means / scale).argmin(1)
+        return means[chosen], self.values[place][chosen]
 
 
 def class_means(machine: Machine, concept: Tensor, *, by_step: bool = True) -> Codebook:
@@ -46,7 +54,7 @@ def class_means(machine: Machine, concept: Tensor, *, by_step: bool = True) -> C
 
     Means are over the distinct prefixes, and distances in units of each number's standard deviation over them: those
     of a step, or of all steps together, each with the same total weight. A number that does not vary tells nothing
-    apart.
+    apart. Steps at which the concept is undefined (NaN) in some sequence have no means.
 
     Args:
         machine: the model and its clean run.
@@ -54,19 +62,22 @@ def class_means(machine: Machine, concept: Tensor, *, by_step: bool = True) -> C
         by_step: whether each step has means of its own, and distances too.
 
     Raises:
-        ProbeError: the concept is not aligned to the machine's inputs.
+        ProbeError: the concept is not aligned to the machine's inputs, or is undefined somewhere at every step.
     """
-    check_aligned(machine.clean.inputs, concept)
-    kept = [prefixes.rows for prefixes in machine.clean.prefixes]
-    states = [machine.clean.states[rows, step] for step, rows in enumerate(kept)]
-    values = [concept[rows, step].double() for step, rows in enumerate(kept)]
+    check_aligned(machine.clean.inputs, concept.nan_to_num())
+    steps = tuple(torch.isfinite(concept).all(0).nonzero().flatten().tolist())
+    if not steps:
+        raise ProbeError("The concept is undefined in some sequence after every step; leave such sequences out.")
+    kept = [machine.clean.prefixes[step].rows for step in steps]
+    states = [machine.clean.states[rows, step] for step, rows in zip(steps, kept, strict=True)]
+    values = [concept[rows, step].double() for step, rows in zip(steps, kept, strict=True)]
     weights = [torch.full((len(rows),), 1 / len(rows), dtype=torch.float64) for rows in kept]
     if by_step:
         found = [_means(*group) for group in zip(states, values, weights, strict=True)]
     else:
         found = [_means(torch.cat(states), torch.cat(values), torch.cat(weights))] * len(kept)
     levels, means, scales = zip(*found, strict=True)
-    return Codebook(levels, means, scales, by_step)
+    return Codebook(levels, means, scales, by_step, steps, concept.shape[1])
 
 
 def _means(states: Tensor, values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,7 +96,8 @@ class QuantisedRun:
     """A run that is held on the states of a codebook.
 
     Attributes:
-        values: the concept's value of the state that each sequence was put on after each step, (batch, time).
+        values: the concept's value of the state that each sequence was put on after each step, (batch, time); NaN
+            after a step that has none.
         answers: what the model answers at the end.
     """
 
@@ -112,20 +124,19 @@ def quantised_run(machine: Machine, codebook: Codebook) -> QuantisedRun:
         merged, and the merged ones must behave as the network does).
     """
     time = machine.clean.inputs.shape[1]
-    if len(codebook.means) != time:
+    if codebook.length != time:
         raise ProbeError(
-            f"The codebook has states for {len(codebook.means)} steps and the sequences have {time}; make it of a "
+            f"The codebook has states for {codebook.length} steps and the sequences have {time}; make it of a "
             "machine with sequences of the same length."
         )
     # The clean run says what one step makes of the state that stands before the first input.
-    states, values = machine.clean.states[:, 0], []
+    states, values = machine.clean.states[:, 0], torch.full(machine.clean.inputs.shape[:2], torch.nan).double()
     for step in range(time):
         if step:
             states = machine.dynamics.advance(states, machine.clean.inputs[:, step : step + 1])
-        chosen = codebook.nearest(states, step)
-        states = codebook.means[step][chosen]
-        values.append(codebook.values[step][chosen])
-    return QuantisedRun(torch.stack(values, 1), machine.answers(states))
+        if step in codebook.steps:
+            states, values[:, step] = codebook.nearest(states, step)
+    return QuantisedRun(values, machine.answers(states))
 
 
 def share_equal(found: Tensor, wanted: Tensor) -> float:

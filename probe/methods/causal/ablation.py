@@ -121,11 +121,11 @@ class Resampling:
 
     def _run(self, columns: Sequence[int], draws: slice) -> Float[Tensor, "row size"]:
         clean, width = self.machine.clean, draws.stop - draws.start
+        taken = torch.zeros(self.machine.dynamics.size, dtype=torch.bool)
+        taken[list(columns)] = True
         states = clean.states[clean.prefixes[0].rows, 0].repeat_interleave(width, 0)
         for step, prefixes in enumerate(clean.prefixes):
             states = self.machine.follow(states, step - 1) if step else states
             other = prefixes.rows[self.others[step][:, draws].flatten()]
-            given = clean.states[:, step].index_select(0, other)
-            for column in columns:
-                states[:, column] = given[:, column]
+            states = torch.where(taken, clean.states[:, step].index_select(0, other), states)
         return states

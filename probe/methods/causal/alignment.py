@@ -22,6 +22,8 @@ from .task import Task
 
 #: How many searches run together: their states stay in a cache.
 _TOGETHER = 8
+#: The steps of a search, and the pairs of each.
+ITERATIONS, PAIRS = 400, 192
 # Adam's own: decay of the mean and of the mean square, and what is added to the spread.
 _MEAN, _SQUARE, _TINY = 0.9, 0.999, 1e-8
 
@@ -71,8 +73,8 @@ def search(
     wanted: Sequence[Search],
     *,
     loss: Loss = answer_loss,
-    iterations: int = 400,
-    pairs: int = 192,
+    iterations: int = ITERATIONS,
+    pairs: int = PAIRS,
     rate: float = 0.02,
     seed: int = 0,
 ) -> list[Alignment]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,28 +19,46 @@ from .task import Task
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WrongVariable(Task):
-    """Another variable of the prefix, put where the concept is thought to be: what a search must not find.
+    """A part of the concept, such as the first of the things that are counted: what a search must not find.
 
     Attributes:
-        values: the variable's value at each row of the clean run, (batch,); rows that share a prefix share it.
-        instead: whether it stands instead of the concept, as a relabelling does, or is a part of it, such as the
-            first of the things that are counted.
+        values: the part at each row of the clean run, (batch,); rows that share a prefix share it.
     """
 
     values: Float[Tensor, " batch"]
-    instead: bool = False
 
     def so_far(self, rows: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
-        """Return the variable."""
+        """Return the part."""
         return self.values[rows].double()
 
     def target(self, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
-        """Return what the answers should be if the state held the variable and the source's were put in."""
+        """Return what the answers should be if the state held the part and the source's were put in."""
         now, own, given = self.concept[base, step], self.so_far(base, step), self.so_far(source, step)
-        return self.combine(given if self.instead else now + given - own, now, self.final(base)).double()
+        return self.combine(now + given - own, now, self.final(base)).double()
 
 
-def relabelled(machine: Machine, task: Task, step: int, *, seed: int = 0) -> WrongVariable:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Relabelled(Task):
+    """A concept whose values belong to other rows: the same histogram, and nothing to find.
+
+    Attributes:
+        inner: the concept.
+        order: the row from which each row takes its value, (batch,).
+    """
+
+    inner: Task
+    order: Int64[Tensor, " batch"] = field(repr=False)
+
+    def so_far(self, rows: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
+        """Return the concept of the other rows after a step."""
+        return self.inner.so_far(self.order[rows], step)
+
+    def target(self, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
+        """Return the right answers if the source's state held the value of the other row."""
+        return self.inner.target(base, self.order[source], step)
+
+
+def relabelled(machine: Machine, task: Task, step: int, *, seed: int = 0) -> Relabelled:
     """Return the concept of the prefixes in another order: the same histogram, and nothing to find.
 
     Args:
@@ -51,8 +69,8 @@ def relabelled(machine: Machine, task: Task, step: int, *, seed: int = 0) -> Wro
     """
     prefixes = machine.clean.prefixes[step]
     order = torch.as_tensor(np.random.default_rng(seed).permutation(len(prefixes.rows)))
-    values = task.so_far(prefixes.rows[order], step)[prefixes.group]
-    return WrongVariable(task.concept, task.combine, values=values, instead=True)
+    rows = prefixes.rows[order][prefixes.group]
+    return Relabelled(task.concept, task.combine, inner=task, order=rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,17 +129,32 @@ def pairs_among(
     return Pairs(machine, step, every.base[kept], every.source[kept], exhaustive)
 
 
+def differing(
+    pairs: Pairs, task: Task, source: Int64[Tensor, " pair"] | None = None
+) -> tuple[Int64[Tensor, " some"], Int64[Tensor, " some"]]:
+    """Return the bases and sources of the pairs that differ in a concept.
+
+    Args:
+        pairs: the pairs.
+        task: the concept.
+        source: other sources, a row of the machine for each pair; None for those of the pairs.
+    """
+    base, source = pairs.base, pairs.source if source is None else source
+    differ = task.so_far(base, pairs.step) != task.so_far(source, pairs.step)
+    return base[differ], source[differ]
+
+
 def mean_gradient(machine: Machine, step: int) -> Float[np.ndarray, " size"]:
-    """Return the mean over sequences of the gradient of the output at the states after a step.
+    """Return the mean over sequences of the gradient of the expected answer at the states after a step.
 
     Where a readout is fitted to states that nothing was trained to make, this is its direction in closed form.
 
     Args:
-        machine: a model whose output is one number a row.
+        machine: the model.
         step: after which step the states stand.
 
     Raises:
-        ProbeError: the output is something else.
+        ProbeError: the expected answers are not one number a row.
 
     Reference:
         docs/science.md, "Controls": the fitted head's rank-1 direction.
@@ -129,7 +162,7 @@ def mean_gradient(machine: Machine, step: int) -> Float[np.ndarray, " size"]:
     with torch.enable_grad():
         states = machine.clean.states[:, step].detach().requires_grad_()
         output = machine.readout.read(machine.dynamics.advance(states, machine.clean.inputs[:, step + 1 :]))
-        numbers = per_row("The model's output", output, len(states))
+        numbers = per_row("expected(...)", machine.readout.expected(output), len(states))
         (gradient,) = torch.autograd.grad(numbers.sum(), states)
     return gradient.mean(0).numpy()
 

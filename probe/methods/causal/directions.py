@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float
 
-from ...errors import require
+from ...errors import ProbeError, require
 from .class_means import Classes
 
 #: Penalties of the ridge weights, in units of the mean diagonal of the states' covariance.
@@ -74,6 +74,43 @@ def logistic_direction(classes: Classes) -> Float[np.ndarray, " size"]:
     if len(classes.values) > 2:  # two classes have one column, the difference of theirs
         coefficients = coefficients - coefficients.mean(1, keepdims=True)
     return np.linalg.svd(coefficients)[0][:, 0]
+
+
+def joint_directions(
+    states: Float[np.ndarray, "state size"], concepts: Float[np.ndarray, "state concept"]
+) -> tuple[Float[np.ndarray, "concept size"], Float[np.ndarray, "concept size"]]:
+    """Return for each of several concepts the direction along which states hold it, and what reads its coordinate.
+
+    States are fitted by least squares as a sum of one direction for each concept: s = m + sum_k n_k e_k. A state's
+    coordinates are those of the nearest such sum, so that the reading of a concept is 0 along the others' directions.
+
+    Args:
+        states: at one step.
+        concepts: the concepts' values there.
+
+    Returns:
+        The directions e, and the readings w: rows of the pseudoinverse, w_j e_k = 1 where j = k and 0 elsewhere.
+
+    Raises:
+        ProbeError: a concept does not vary or follows from the others, or states do not hold it in a direction of its
+            own.
+
+    Reference:
+        Haufe et al. 2014, On the interpretation of weight vectors of linear models in multivariate neuroimaging,
+        equation 6, of several concepts at once.
+    """
+    varied = _centred(concepts)
+    if np.linalg.matrix_rank(varied) < varied.shape[1]:
+        raise ProbeError(
+            f"Of the {varied.shape[1]} concepts one is the same in all {len(varied)} states or follows from the "
+            "others, so that no direction is its own. Give more states, or another step."
+        )
+    encodings = np.linalg.lstsq(varied, _centred(states))[0]
+    if np.linalg.matrix_rank(encodings) < len(encodings):
+        raise ProbeError(
+            "The states hold the concepts along directions that follow from each other: none is its own."
+        )
+    return encodings, np.linalg.pinv(encodings).T
 
 
 def _centred(values: np.ndarray) -> np.ndarray:

@@ -75,12 +75,33 @@ def interchange(pairs: Pairs, task: Task, put: Put) -> Scores:
 
 
 @dataclass(frozen=True, eq=False)
-class _Goal:
-    """Of some pairs: what their answers should be, whether they differ in the concept, how far targets move."""
+class Goal:
+    """What the answers to some pairs should be.
+
+    Attributes:
+        target: what each answer should be after the patch, (row,).
+        counted: whether source and base differ in the concept, (row,).
+        way: the target minus what the base's answer should be, (row,).
+    """
 
     target: Tensor
     counted: Tensor
     way: Tensor
+
+    @classmethod
+    def of(cls, task: Task, base: Tensor, source: Tensor, step: int) -> Goal:
+        """Return the goal of pairs of rows whose states are patched after a step."""
+        target, so_far = task.target(base, source, step), task.concept[:, step]
+        return cls(target, so_far[base] != so_far[source], target - task.final(base))
+
+    def hits(self, chosen: Tensor) -> tuple[int, int]:
+        """Return how many answers are the target, of all pairs and of those that count."""
+        right = chosen.double() == self.target
+        return int(right.sum()), int((right & self.counted).sum())
+
+    def moved(self, change: Tensor) -> float:
+        """Return the sum of how far expected answers moved, times how far they should."""
+        return float(change.double() @ self.way)
 
 
 class Interchange:
@@ -97,25 +118,19 @@ class Interchange:
     def __init__(self, pairs: Pairs, task: Task) -> None:
         machine, step = pairs.machine, pairs.step
         task.check_fits(machine.clean.inputs)
-        spliced, clean, so_far = Spliced(pairs), machine.clean.answers, task.concept[:, step]
-        right_before, final = clean.chosen.double(), task.final(torch.arange(len(machine.clean.inputs)))
-        self._pairs, self._goals = pairs, list[_Goal]()
+        spliced, clean = Spliced(pairs), machine.clean.answers
+        self._pairs, self._goals = pairs, list[Goal]()
         self._changed, self._way_squared = 0, 0.0
         #: Right answers to the pairs that differ, with nothing put in and with the whole state; how far that moves.
         self._hits, self._whole_moved = torch.zeros(2, dtype=torch.float64), 0.0
         for part in pieces(pairs):
-            base = part.base
-            target = task.target(base, part.source, step)
-            counted = so_far[base] != so_far[part.source]
-            before = right_before[base] == target
-            after = spliced.answers(part)
-            whole = after.chosen.double() == target
-            way = target - final[base]
-            self._hits += torch.stack([(before & counted).sum(), (whole & counted).sum()])
-            self._whole_moved += float((after.expected - clean.expected[base]) @ way)
-            self._way_squared += float(way @ way)
-            self._changed += int(counted.sum())
-            self._goals.append(_Goal(target, counted, way))
+            goal, after = Goal.of(task, part.base, part.source, step), spliced.answers(part)
+            before = clean.chosen[part.base]
+            self._hits += torch.tensor([goal.hits(before)[1], goal.hits(after.chosen)[1]])
+            self._whole_moved += goal.moved(after.expected - clean.expected[part.base])
+            self._way_squared += float(goal.way @ goal.way)
+            self._changed += int(goal.counted.sum())
+            self._goals.append(goal)
 
     def scores(self, put: Put) -> Scores:
         """Return how the answers of bases follow what is put into their runs.
@@ -126,10 +141,9 @@ class Interchange:
         own, every, of_changed, moved = self._pairs.machine.clean.answers.expected, 0, 0, 0.0
         for part, goal in zip(pieces(self._pairs), self._goals, strict=True):
             answers = answers_of(part, put)
-            right = answers.chosen.double() == goal.target
-            every += int(right.sum())
-            of_changed += int((right & goal.counted).sum())
-            moved += float((answers.expected - own[part.base]) @ goal.way)
+            right, counted = goal.hits(answers.chosen)
+            every, of_changed = every + right, of_changed + counted
+            moved += goal.moved(answers.expected - own[part.base])
         changed, nothing = self._changed, float("nan")
         unpatched, whole = (self._hits / changed).tolist() if changed else (nothing, nothing)
         squared = self._way_squared

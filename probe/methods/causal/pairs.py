@@ -84,7 +84,8 @@ def all_pairs(machine: Machine, step: int, *, most: int = MOST_PAIRS, seed: int 
     """Return every sequence as a base with every distinct prefix as a source, or as many drawn as are allowed.
 
     A state depends on the prefix alone: all strings of ten bits have 1,024 x 2^t pairs at step t - 1. Where prefixes
-    are not equally frequent, the sources are all sequences.
+    are not equally frequent, the sources are all sequences. Of sequences of several lengths those that have the step
+    are bases and sources.
 
     Args:
         machine: the model.
@@ -98,17 +99,19 @@ def all_pairs(machine: Machine, step: int, *, most: int = MOST_PAIRS, seed: int 
     (step,) = within("step", (step,), machine.clean.inputs.shape[1], "the input's time axis")
     if most < 1:
         raise ProbeError(f"most={most} allows no pair; give at least 1.")
-    rows = len(machine.clean.inputs)
-    sources = _sources(machine, step)
+    bases = machine.clean.has(step).nonzero().flatten()
+    rows, sources = len(bases), _sources(machine, step)
     if rows * len(sources) <= most:
-        base = torch.arange(rows).repeat_interleave(len(sources))
+        base = bases.repeat_interleave(len(sources))
         return Pairs(machine, step, base, sources.repeat(rows), crossed=sources)
     generator = np.random.default_rng(seed)
-    base, source = (torch.as_tensor(generator.integers(0, rows, most)) for _ in range(2))
+    base, source = (bases[torch.as_tensor(generator.integers(0, rows, most))] for _ in range(2))
     return Pairs(machine, step, base, source, exhaustive=False)
 
 
 def _sources(machine: Machine, step: int) -> Tensor:
+    if machine.clean.lengths is not None:
+        return machine.clean.has(step).nonzero().flatten()
     prefixes = machine.clean.prefixes[step]
     equal = len(prefixes.group.bincount().unique()) == 1
     return prefixes.rows if equal else torch.arange(len(machine.clean.inputs))
@@ -165,6 +168,31 @@ def along(basis: np.ndarray | Tensor) -> Put:
     def put(pairs: Pairs) -> Tensor:
         base = pairs.base_states.T
         return torch.addmm(base, q, q.T @ (pairs.source_states.T - base)).T
+
+    return put
+
+
+def along_coordinate(encoding: np.ndarray, reading: np.ndarray) -> Put:
+    """Return what puts in the source's value of one coordinate of the state: b + e w (s - b).
+
+    The coordinate is read by w and written along e, and w e = 1. Where several concepts lie along directions that are
+    not orthogonal, a projection on one of them, as of `along`, moves the others too; this does not.
+
+    Args:
+        encoding: e, the direction along which the coordinate is written, (size,).
+        reading: w, what reads it, (size,).
+
+    Raises:
+        ProbeError: w e is not 1, so that the source's value would not be what is read afterwards.
+    """
+    written, read = (torch.as_tensor(values, dtype=torch.float64) for values in (encoding, reading))
+    gain = float(written @ read)
+    if abs(gain - 1) > _DEPENDENT**0.5:
+        raise ProbeError(f"The reading of the encoding is {gain:.3g} and must be 1; divide one of the two by it.")
+
+    def put(pairs: Pairs) -> Tensor:
+        base = pairs.base_states
+        return base + torch.outer((pairs.source_states - base) @ read, written)
 
     return put
 

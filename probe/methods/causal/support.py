@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,11 +58,26 @@ class Support:
         Reference:
             docs/science.md, "Off-support distance".
         """
+        nearest, _ = self._tree.query(states[:, self.kept] / self.scale)
+        return nearest / self.spacing
+
+    @property
+    def apart(self) -> float:
+        """The median distance from a clean state to the nearest other one, in spacings; NaN where there is one alone.
+
+        With many units and few sequences all states lie far apart, and so do patched ones.
+        """
+        if len(self.clean) < 2:
+            return float("nan")
+        nearest, _ = self._tree.query(self.clean, k=2)
+        return float(np.median(nearest[:, 1])) / self.spacing
+
+    @cached_property
+    def _tree(self) -> Any:
         require("The distance from clean states", "study", "scipy")
         from scipy.spatial import KDTree
 
-        nearest, _ = KDTree(self.clean).query(states[:, self.kept] / self.scale)
-        return nearest / self.spacing
+        return KDTree(self.clean)
 
 
 class OffSupport:
@@ -83,6 +100,11 @@ class OffSupport:
             changed = changed[torch.as_tensor(np.random.default_rng(seed).integers(0, len(changed), most))]
         self._pairs = Pairs(pairs.machine, pairs.step, pairs.base[changed], pairs.source[changed], exhaustive=False)
         self._support = Support.of(classes_at(pairs.machine, task, pairs.step)) if len(changed) else None
+
+    @property
+    def apart(self) -> float:
+        """See `Support.apart`; NaN where no pair differs."""
+        return float("nan") if self._support is None else self._support.apart
 
     def distance(self, put: Put) -> float:
         """Return the median distance in spacings of the concept; NaN where no pair differs.

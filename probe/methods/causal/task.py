@@ -27,6 +27,11 @@ def added(source: Tensor, base: Tensor, final: Tensor) -> Tensor:
     return source + final - base
 
 
+def replaced(source: Tensor, base: Tensor, final: Tensor) -> Tensor:
+    """Return the source's value, for what later inputs do not change; arguments as of `added`."""
+    return source
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """A concept, and how it makes the answer.
@@ -51,12 +56,17 @@ class Task:
         """Refuse inputs of other rows or steps than the concept's.
 
         Raises:
-            ProbeError: (batch, time) differ.
+            ProbeError: (batch, time) differ, or sequences differ in length.
         """
         if self.concept.shape != inputs.shape[:2]:
             raise ProbeError(
                 f"The concept has shape {tuple(self.concept.shape)}; it must be aligned to the input's "
                 f"(batch, time), {tuple(inputs.shape[:2])}."
+            )
+        if inputs.shape[1] and bool(inputs[:, -1].isnan().any()):
+            raise ProbeError(
+                "The sequences differ in length, and a Task's right answer stands at the last step of all. Give "
+                "sequences of one length, or read their answers step by step: probe.methods.causal.later."
             )
 
     def so_far(self, rows: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:

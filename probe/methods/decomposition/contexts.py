@@ -16,7 +16,9 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ...recurrent.cells.narrow import NumbersFirst
+from ..clean_run import CleanRun
 from ..machines import Machine
+from ..readouts import Answers
 
 #: How many subsets are run together, and how many rows at the end of the tree: few enough for a cache.
 _SUBSETS, _ROWS = 1024, 8192
@@ -26,14 +28,23 @@ RowPairs = tuple[np.ndarray, np.ndarray]
 Put = Callable[[slice, slice], Tensor]
 
 
-def changed_at(x: Float[Tensor, "batch time input"], concept: Tensor, changed: int, step: int) -> RowPairs:
+def changed_at(
+    x: Float[Tensor, "batch time input"],
+    concept: Tensor,
+    changed: int,
+    step: int,
+    *,
+    starts: Int64[np.ndarray, " batch"] | None = None,
+) -> RowPairs:
     """Return all pairs of sequences that differ at one step alone, and of which the source has more of the concept.
 
     Args:
         x: inputs.
-        concept: (batch, time).
+        concept: (batch, time); a sequence whose value is NaN belongs to no pair.
         changed: the step at which they differ.
         step: the step after which the concept is compared.
+        starts: a number for each sequence; those of other numbers start in other states and are no pair. None where
+            all start alike.
 
     Returns:
         The rows of the bases and of their sources.
@@ -43,7 +54,8 @@ def changed_at(x: Float[Tensor, "batch time input"], concept: Tensor, changed: i
     """
     values, amount = x.detach().cpu().numpy(), concept.detach().cpu().numpy()[:, step]
     others = np.delete(values, changed, axis=1).reshape(len(values), -1)
-    _, group = np.unique(others, axis=0, return_inverse=True)
+    begin = np.zeros(len(values)) if starts is None else starts
+    _, group = np.unique(np.column_stack([begin, others]), axis=0, return_inverse=True)
     order = np.argsort(group.ravel(), kind="stable")
     base, source = [], []
     for members in np.split(order, np.flatnonzero(np.diff(group.ravel()[order])) + 1):
@@ -57,6 +69,41 @@ def changed_at(x: Float[Tensor, "batch time input"], concept: Tensor, changed: i
             "that hold such pairs, such as all sequences of a length, or choose another step."
         )
     return found
+
+
+@torch.no_grad()
+def with_changed_input(
+    machine: Machine, rows: Int64[np.ndarray, " row"], changed: int, inputs: Float[Tensor, "row input"]
+) -> Machine:
+    """Return a machine whose clean run has further rows: copies of some that read another input at one step.
+
+    Args:
+        machine: the model.
+        rows: which rows of its clean run are copied; the copies follow all others, in this order.
+        changed: the step at which a copy reads another input.
+        inputs: what it reads there.
+
+    Returns:
+        The machine; its clean run holds no signals, which nobody recorded of the copies.
+    """
+    clean, copied = machine.clean, torch.as_tensor(rows)
+    read, states = clean.inputs[copied].clone(), clean.states[copied].clone()
+    read[:, changed] = inputs
+    now = states[:, changed - 1] if changed else clean.initial[copied]
+    for step in range(changed, read.shape[1]):
+        now = machine.dynamics.advance(now, read[:, step : step + 1])
+        states[:, step] = now
+    answers = machine.readout.answers(states[:, -1])
+    run = CleanRun(
+        torch.cat([clean.inputs, read]),
+        torch.cat([clean.initial, clean.initial[copied]]),
+        torch.cat([clean.states, states]),
+        Answers(
+            torch.cat([clean.answers.chosen, answers.chosen]), torch.cat([clean.answers.expected, answers.expected])
+        ),
+        torch.cat([clean.starts, clean.starts[copied]]),
+    )
+    return Machine(machine.dynamics, machine.readout, run)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +152,12 @@ class Contexts:
         return len(self.base)
 
     @torch.no_grad()
-    def table(
-        self, put: Put, subsets: int, expected: Callable[[Tensor], Tensor]
-    ) -> Float[np.ndarray, "context subset"]:
+    def table(self, put: Put, subsets: int) -> Float[np.ndarray, "context subset"]:
         """Return the expected answer where states are put in, the mean over what follows.
 
         Args:
             put: gives the states of some contexts and subsets.
             subsets: how many subsets there are.
-            expected: from the model's output to expected answers, (batch).
         """
         found = torch.zeros(len(self), subsets, dtype=torch.float64)
         wide = max(1, len(self._leaf_weight) // len(self))
@@ -122,10 +166,10 @@ class Contexts:
             contexts = slice(start, min(start + many, len(self)))
             for first in range(0, subsets, _SUBSETS):
                 part = slice(first, min(first + _SUBSETS, subsets))
-                found[contexts, part] = self._sums(put(contexts, part), contexts, expected)
+                found[contexts, part] = self._sums(put(contexts, part), contexts)
         return found.numpy() / self.weight[:, None]
 
-    def _sums(self, states: Tensor, contexts: slice, expected: Callable[[Tensor], Tensor]) -> Tensor:
+    def _sums(self, states: Tensor, contexts: slice) -> Tensor:
         """Return the sum of the expected answers over the pairs of some contexts, (context, subset)."""
         size, count, width = states.shape
         start, stop, root = contexts.start, contexts.stop, torch.arange(count)
@@ -140,6 +184,6 @@ class Contexts:
             start, stop, root = int(low), int(high), root[parent]
         output = self.machine.readout.read(states.reshape(size, -1).T)
         with NumbersFirst():
-            y = expected(output).view(-1, width).double()
+            y = self.machine.readout.expected(output).view(-1, width).double()
         sums = torch.zeros(count, width, dtype=torch.float64)
         return sums.index_add_(0, root, y * self._leaf_weight[start:stop, None])

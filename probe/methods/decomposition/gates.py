@@ -6,7 +6,7 @@ every subset of the gates gets another input, and the run goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -115,7 +115,7 @@ def delivered(
 
 @torch.no_grad()
 def gate_table(
-    machine: Machine, pairs: RowPairs, step: int, *, expected: Callable[[Tensor], Tensor]
+    machine: Machine, pairs: RowPairs, step: int
 ) -> tuple[Float[np.ndarray, "context subset"], Float[np.ndarray, " context"]]:
     """Return the expected answer with the source's input delivered to every subset of what sees it.
 
@@ -123,7 +123,6 @@ def gate_table(
         machine: the model.
         pairs: rows of the clean run, bases and their sources, the same up to the step.
         step: the step whose input differs.
-        expected: from the model's output to expected answers, (batch).
 
     Returns:
         The table, its players in the order of `input_places`, and the weight of each context.
@@ -136,7 +135,7 @@ def gate_table(
     base, source = (machine.clean.inputs[rows, step] for rows in (contexts.base, contexts.source))
     moments = machine.cell.moment_at(base, previous), machine.cell.moment_at(source, previous)
     states = delivered(machine, moments, places, members)
-    table = contexts.table(lambda part, chosen: states[:, part, chosen], len(members), expected)
+    table = contexts.table(lambda part, chosen: states[:, part, chosen], len(members))
     return table, contexts.weight
 
 

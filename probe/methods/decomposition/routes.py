@@ -5,12 +5,9 @@ For one step the difference is let through every subset of the routes; then the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from ...errors import ProbeError
 from ...recurrent.cells.cell import Cell
@@ -55,7 +52,7 @@ def routes_of(cell: Cell) -> Places:
 
 @torch.no_grad()
 def route_table(
-    machine: Machine, pairs: RowPairs, step: int, *, expected: Callable[[Tensor], Tensor]
+    machine: Machine, pairs: RowPairs, step: int
 ) -> tuple[Float[np.ndarray, "context subset"], Float[np.ndarray, " context"]]:
     """Return the expected answer where every subset of the routes carries the source's state for one step.
 
@@ -65,7 +62,6 @@ def route_table(
         machine: the model.
         pairs: rows of the clean run, bases and their sources.
         step: after which step the states stand; the routes lead into the next one.
-        expected: from the model's output to expected answers, (batch).
 
     Returns:
         The table, its players in the order of `routes_of`, and the weight of each context.
@@ -86,5 +82,5 @@ def route_table(
     x = machine.clean.inputs[contexts.base, step + 1]
     moments = machine.cell.moment_at(x, base), machine.cell.moment_at(x, source)
     states = delivered(machine, moments, places, members)
-    table = contexts.table(lambda part, chosen: states[:, part, chosen], len(members), expected)
+    table = contexts.table(lambda part, chosen: states[:, part, chosen], len(members))
     return table, contexts.weight

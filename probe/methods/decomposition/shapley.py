@@ -17,7 +17,7 @@ from ...errors import ProbeError
 #: The most players whose subsets are all run; each more doubles them.
 MOST_PLAYERS = 16
 #: Below this the whole difference is rounding, and shares of it would be any numbers.
-_NOTHING = 1e-9
+NOTHING = 1e-9
 
 
 def subsets(players: int) -> Bool[np.ndarray, "subset player"]:
@@ -96,6 +96,11 @@ class Shares:
         """The negative shares' sum, as a positive number: what the others must make up for."""
         return float(np.maximum(-self.values, 0).sum())
 
+    @property
+    def participation(self) -> float:
+        """As how many equal players they are spread, see the function `participation`."""
+        return participation(self.values)
+
 
 def pooled_shares(
     table: Float[np.ndarray, "context subset"], weight: Float[np.ndarray, " context"] | None = None
@@ -112,4 +117,4 @@ def pooled_shares(
     mean = np.average(table, axis=0, weights=weight)
     whole = float(mean[-1] - mean[0])
     values = shapley_values(mean)
-    return Shares(values / whole if abs(whole) > _NOTHING else np.full_like(values, np.nan), whole)
+    return Shares(values / whole if abs(whole) > NOTHING else np.full_like(values, np.nan), whole)

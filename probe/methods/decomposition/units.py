@@ -6,7 +6,7 @@ alone, and none in the company of all others only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -24,7 +24,6 @@ def unit_table(
     pairs: RowPairs,
     step: int,
     *,
-    expected: Callable[[Tensor], Tensor],
     groups: Sequence[Sequence[int]] | None = None,
 ) -> tuple[Float[np.ndarray, "context subset"], Float[np.ndarray, " context"]]:
     """Return the expected answer with every subset of the units taken from the source, mean over what follows.
@@ -35,7 +34,6 @@ def unit_table(
         machine: the model.
         pairs: rows of the clean run, bases and their sources.
         step: after which step the units are put in.
-        expected: from the model's output to expected answers, (batch).
         groups: the units of each player; None makes every unit one.
 
     Returns:
@@ -46,7 +44,7 @@ def unit_table(
     """
     members = subsets(machine.dynamics.units if groups is None else len(groups))
     taken = torch.zeros(machine.dynamics.size, len(members), dtype=torch.bool)
-    for player, units in enumerate(_checked(machine, groups)):
+    for player, units in enumerate(players_of(machine, groups)):
         for unit in units:
             taken[machine.dynamics.unit(unit)] = torch.as_tensor(members[:, player])
     contexts = Contexts(machine, pairs, source_step=step, step=step)
@@ -56,11 +54,19 @@ def unit_table(
         mask = taken[:, None, chosen]
         return torch.where(mask, sources[:, part, None], bases[:, part, None])
 
-    return contexts.table(put, len(members), expected), contexts.weight
+    return contexts.table(put, len(members)), contexts.weight
 
 
-def _checked(machine: Machine, groups: Sequence[Sequence[int]] | None) -> list[list[int]]:
-    """Return the units of each player; units of none stay the base's."""
+def players_of(machine: Machine, groups: Sequence[Sequence[int]] | None = None) -> list[list[int]]:
+    """Return the units of each player; units of none stay the base's.
+
+    Args:
+        machine: the model.
+        groups: the units of each player; None makes every unit one.
+
+    Raises:
+        ProbeError: a unit does not exist, or it belongs to two players.
+    """
     if groups is None:
         return [[unit] for unit in range(machine.dynamics.units)]
     flat = as_indices("groups", [unit for group in groups for unit in group])

@@ -1,7 +1,8 @@
-"""Controls of a probe: the step alone, other functions of the inputs, and how the variance splits."""
+"""Controls of a probe: the step, the last inputs, other memories, shuffled values, and how the variance splits."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,6 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ProbeError, require
+
+#: With more steps than this, neighbouring steps share a bin.
+MOST_BINS = 64
 
 
 def clock_r_squared(
@@ -25,18 +29,72 @@ def clock_r_squared(
     return float(np.average((by_step - mean) ** 2, weights=weight) / total) if total > 0 else 0.0
 
 
+def clock_features(step: np.ndarray, bins: np.ndarray, left: np.ndarray | None = None) -> np.ndarray:
+    """Return features that depend on the step alone: one column for each bin of steps, and the step itself.
+
+    Args:
+        step: the step of each state, (state,).
+        bins: the bin of steps of each, (state,).
+        left: how many steps follow each, (state,), for a layer that reads from the end and may count them; else None.
+
+    Returns:
+        The features, (state, number).
+    """
+    columns = [bins[:, None] == np.unique(bins), step]
+    if left is not None:
+        ends = np.minimum(left, MOST_BINS)
+        columns += [ends[:, None] == np.unique(ends), left]
+    return np.column_stack(columns).astype(float)
+
+
+def inputs_around(
+    x: Float[Tensor, "sequence time feature"], sequence: np.ndarray, step: np.ndarray, away: range
+) -> Float[np.ndarray, "state number"]:
+    """Return the inputs at some distances from each state, side by side; 0 outside of the sequence.
+
+    Args:
+        x: the inputs; zero at padding.
+        sequence: the sequence of each state, (state,).
+        step: its step, (state,).
+        away: the distances: 0 is the last input that the state has read, -1 the one before, 1 the next.
+    """
+    most = max(map(abs, away))
+    values = np.pad(x.double().numpy(), ((0, 0), (most, most), (0, 0)))
+    return np.concatenate([values[sequence, most + step + steps] for steps in away], axis=1)
+
+
+def relabelled(values: np.ndarray, bins: np.ndarray, count: int, *, seed: int) -> list[np.ndarray]:
+    """Return values shuffled among the states of each bin of steps, so that what the step explains is kept.
+
+    Args:
+        values: the concept's value at each state, (state,).
+        bins: the bin of steps of each, (state,).
+        count: how often they are shuffled.
+        seed: of the orders.
+    """
+    rng, orders, place = np.random.default_rng([seed, 3]), [], np.argsort(bins, kind="stable")
+    for _ in range(count):
+        # A stable sort by bin after a random permutation: the values of each bin are in random order.
+        mixed = rng.permutation(len(values))
+        shuffled = np.empty_like(values)
+        shuffled[place] = values[mixed[np.argsort(bins[mixed], kind="stable")]]
+        orders.append(shuffled)
+    return orders
+
+
 def signed_sums(
-    x: Float[Tensor, "batch time input"], *, count: int = 200, largest: int = 2, seed: int = 0
-) -> Float[np.ndarray, "batch sum"]:
-    """Return other memories of the input: sums of its values with random signs that nearly cancel.
+    x: Float[Tensor, "batch time input"], *, count: int = 200, largest: int | None = None, seed: int = 0
+) -> Float[np.ndarray, "batch time sum"]:
+    """Return other memories of the inputs: sums of those read so far, with random signs that nearly cancel.
 
     Labels at random cannot tell a trained network from an untrained one here; sums that no training asked for
     can: a reservoir holds them about as well as the count.
 
     Args:
-        x: inputs.
+        x: inputs; zero at padding.
         count: how many sums.
-        largest: the signs of a sum add up to at most this, so that no sum is nearly the count itself.
+        largest: the signs of a sum add up to at most this, so that no sum is nearly the count itself; None for 2, or
+            for half of the root of how many numbers a sequence has, where that is more.
         seed: of the signs.
 
     Raises:
@@ -45,16 +103,19 @@ def signed_sums(
     Reference:
         Hewitt & Liang 2019, Designing and interpreting probes with control tasks, section 2.
     """
-    flat = x.detach().cpu().numpy().reshape(len(x), -1).astype(float)
-    if flat.shape[1] < 2:
-        raise ProbeError(f"Signed sums need at least two inputs in a sequence; given {flat.shape[1]}.")
+    values = x.detach().cpu().double().numpy()
+    shape = values.shape[1:]
+    size = int(np.prod(shape))
+    if size < 2:
+        raise ProbeError(f"Signed sums need at least two inputs in a sequence; given {size}.")
+    most = max(2, math.isqrt(size) // 2) if largest is None else largest
     generator = np.random.default_rng(seed)
     signs: list[np.ndarray] = []
     while len(signs) < count:
-        drawn = generator.choice([-1.0, 1.0], size=flat.shape[1])
-        if abs(drawn.sum()) <= largest and abs(drawn.sum()) < len(drawn):
-            signs.append(drawn)
-    return flat @ np.array(signs).T
+        drawn = generator.choice([-1.0, 1.0], size=size)
+        if abs(drawn.sum()) <= most and abs(drawn.sum()) < size:
+            signs.append(drawn.reshape(shape))
+    return np.cumsum(np.einsum("btf,ktf->btk", values, np.array(signs)), axis=1)
 
 
 @dataclass(frozen=True)

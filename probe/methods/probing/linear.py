@@ -1,4 +1,4 @@
-"""Linear probes: fitted on some states and scored on others."""
+"""The least-squares probe, and the share of variance that it explains."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import ProbeError
-from .splits import training_rows
 
 #: Below this a variance is rounding, and the quotient of two such residues would be any number.
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,44 +61,5 @@ def r_squared(
     mean = weights @ target
     total = weights @ (target - mean) ** 2
     residual = weights @ (target - prediction) ** 2
-    varies = total > _ROUNDING
+    varies = total > ROUNDING
     return np.where(varies, 1 - residual / np.where(varies, total, 1), 0.0)
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well a probe reads a concept out of states it was not fitted on, mean over the held-out parts.
-
-    Attributes:
-        r_squared: share of variance explained, one value a target.
-        rounding_accuracy: share of states whose rounded prediction is exact, one value a target.
-    """
-
-    r_squared: tuple[float, ...]
-    rounding_accuracy: tuple[float, ...]
-
-
-def held_out_score(
-    states: Float[np.ndarray, "state unit"],
-    targets: Float[np.ndarray, "state target"],
-    parts: list[np.ndarray],
-    weight: Float[np.ndarray, " state"] | None = None,
-) -> Score:
-    """Fit a linear probe on all parts but one, score it on that one, for each part in turn, and average.
-
-    Args:
-        states: distinct states.
-        targets: concept values.
-        parts: what `probe.methods.probing.splits.folds` gave.
-        weight: weight of each state, or None for equal ones.
-    """
-    explained, exact = [], []
-    for number, held_out in enumerate(parts):
-        rows = training_rows(parts, number)
-        fitted = fit_linear(states[rows], targets[rows], None if weight is None else weight[rows])
-        prediction = fitted.predict(states[held_out])
-        weights = np.ones(len(held_out)) if weight is None else weight[held_out]
-        explained.append(r_squared(targets[held_out], prediction, weights))
-        hits = np.rint(prediction) == targets[held_out]
-        exact.append(np.average(hits, axis=0, weights=weights))
-    return Score(tuple(map(float, np.mean(explained, 0))), tuple(map(float, np.mean(exact, 0))))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import ProbeError
-from ...hooks.record import record
 from ...recurrent.signals import Signal
 
 
@@ -48,6 +46,30 @@ def grouped_prefixes(x: Tensor, starts: np.ndarray | None = None) -> list[tuple[
         group = np.argsort(order)[inverse.ravel()]
         found.append((first[order], group))
     return found
+
+
+def first_of_prefix(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return where a sequence is the first with its prefix, (sequence, step); False at padding.
+
+    Args:
+        x: the inputs, (sequence, step, feature).
+        lengths: how many steps each sequence has.
+    """
+    group = np.zeros(len(x), dtype=np.int64)
+    is_first = np.zeros(x.shape[:2], dtype=bool)
+    for step in range(x.shape[1]):
+        here = np.flatnonzero(lengths > step)
+        if not len(here):
+            break
+        keyed = np.column_stack([group[here], x[here, step]])
+        _, first, inverse = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
+        group[here] = inverse.ravel()
+        is_first[here[first], step] = True
+        if len(first) == len(here):
+            # From here on all prefixes differ.
+            later = np.arange(x.shape[1]) > step
+            return is_first | (later & (np.arange(x.shape[1]) < lengths[:, None]))
+    return is_first
 
 
 def check_aligned(x: object, concept: object) -> None:
@@ -93,49 +115,6 @@ class StepStates:
     rows: np.ndarray
     concept: np.ndarray
     states: Mapping[Signal, np.ndarray]
-
-
-def states_by_step(
-    model: nn.Module,
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
-    *,
-    layer: str | None = None,
-    signals: Iterable[Signal] = (Signal.CELL_STATE, Signal.HIDDEN_STATE),
-) -> list[StepStates]:
-    """Record a model in float64 and return its distinct states at every step.
-
-    Args:
-        model: the model; a float64 copy of it runs.
-        x: inputs of equal length.
-        concept: what to look for, (batch, time), such as the count of ones read so far.
-        layer: the layer's name, or None for the only one.
-        signals: which signals to keep.
-
-    Raises:
-        ProbeError: the concept is not aligned to (batch, time), the layer does not exist, or it read other
-            sequences and steps than the input's.
-    """
-    check_aligned(x, concept)
-    wanted = tuple(signals)
-    recording = record(
-        copy.deepcopy(model).double(),
-        x.double(),
-        signals=wanted,
-        layers=None if layer is None else [layer],
-    )
-    values = {signal: recording[signal].cpu().numpy() for signal in wanted}
-    for value in values.values():
-        if value.shape[:2] != tuple(x.shape[:2]):
-            raise ProbeError(
-                f"The layer read (batch, time) = {value.shape[:2]} and the input has {tuple(x.shape[:2])}; "
-                "give a model that takes batch-first inputs (batch_first=True) and reads every step once."
-            )
-    target = concept.detach().cpu().numpy().astype(float)
-    return [
-        StepStates(step, rows, target[rows, step], {signal: value[rows, step] for signal, value in values.items()})
-        for step, rows in enumerate(distinct_prefixes(x))
-    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,15 @@ def folds(size: int, parts: int, *, seed: int = 0) -> list[np.ndarray]:
     return np.array_split(np.random.default_rng(seed).permutation(size), parts)
 
 
+def by_sequence(fold: np.ndarray) -> list[np.ndarray]:
+    """Return the states of each part where all states of a sequence are in the same one.
+
+    Args:
+        fold: the part of each state, (state,).
+    """
+    return [np.flatnonzero(fold == number) for number in np.unique(fold)]
+
+
 def training_rows(parts: list[np.ndarray], held_out: int) -> np.ndarray:
     """Return the points of all parts but one."""
     return np.concatenate([part for number, part in enumerate(parts) if number != held_out])

@@ -3,79 +3,109 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Int
-from torch import Tensor, nn
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
+from ...evidence.intervals import share_interval
+from ...evidence.measurements import Network, measurement, tabulate
 from ...methods.abstraction.automata import automaton_of
-from ...methods.outputs import per_row
+from ...methods.probing.linear import r_squared
 from ...plots.style import MANY, axes_or_new, role_style
+from ...subjects.computed.alphabet import is_exhaustive
+from ...subjects.computed.answers import answered_rows, answers, takes_levels
+from ...subjects.subject import Subject, as_subjects
+from .wrong import frequent_share
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+QUESTION = "accuracy"
 #: Group name -> rows of the batch.
 Groups = Mapping[str, Sequence[int]]
 
 
 def measure(
-    networks: Sequence[Network],
-    x: Tensor,
-    labels: Tensor,
+    subjects: Sequence[Subject],
     *,
-    answer: Callable[[Tensor], Tensor],
-    groups: Callable[[Network], Groups],
+    groups: Callable[[Subject], Groups] | None = None,
     trained_on: str = "train",
 ) -> pd.DataFrame:
-    """Return errors by group of rows and by label.
+    """Return how often answers are right, by group of sequences and by label.
 
-    Metrics: `<group>_error`, the share of the group's rows whose answer is wrong; `<group>_floor`, the share of
-    its rows whose label never occurred in the group `trained_on` (for networks that have that group): nobody
-    could have learned those; `error_by_label` over all rows (`units` holds the label); `balanced_error`, its
-    mean over labels, in which a label with one row weighs as much as one with 252; `automaton_states`, where the
-    inputs are all sequences of their length over a finite alphabet: how many states the smallest layered automaton
-    that gives the network's answers has, which is what the right answers need where the network makes no error.
+    Metrics without groups: `accuracy`, the share of answers that are right, with its interval unless the inputs are
+    all sequences of their length, and of the role `null` the share of always giving the most frequent answer; of
+    answers that take any value `r_squared` in its place. With groups: `<group>_error`, the share of the group's rows
+    whose answer is wrong; `<group>_floor`, the share of its rows whose label never occurred in the group `trained_on`
+    (for networks that have that group): nobody could have learned those. In both: `error_by_label` (`at` is the
+    label); `balanced_error`, its mean over labels, in which a label with one row weighs as much as one with 252;
+    `automaton_states`, where the inputs are all sequences of their length over a finite alphabet: how many
+    states the smallest layered automaton that gives the network's answers has, which is what the right answers need
+    where the network makes no error.
 
     Args:
-        networks: what is measured.
-        x: inputs, (batch, ...).
-        labels: the right classes, (batch).
-        answer: from a model's output to the classes answered, (batch).
-        groups: names the rows of each group of a network, such as its own test rows.
+        subjects: what is measured. Without groups a random part of many or long sequences is asked.
+        groups: names the rows of each group of a subject, such as its own test rows; None for none.
         trained_on: the group with the rows that the network was trained on.
 
     Raises:
-        ProbeError: a group is empty or names a row beyond the batch, or labels or answers are not one a row.
+        ProbeError: a group is empty or names a row beyond the batch, or answers are not one a row.
     """
-    truth = per_row("labels", labels, len(x)).cpu().numpy()
-    rows = []
-    for network in as_networks(networks):
-        given = answers(network.model, x, answer=answer)
-        wrong = given != truth
-        own = groups(network)
-        for name, chosen in own.items():
-            picked = _rows(name, chosen, len(truth))
-            rows.append(measurement("accuracy", f"{name}_error", network, float(wrong[picked].mean())))
-            if trained_on in own:
-                known = np.unique(truth[_rows(trained_on, own[trained_on], len(truth))])
-                unseen = ~np.isin(truth[picked], known)
-                rows.append(measurement("accuracy", f"{name}_floor", network, float(unseen.mean())))
-        by_label = {int(label): float(wrong[truth == label].mean()) for label in np.unique(truth)}
-        rows += [
-            measurement("accuracy", "error_by_label", network, error, units=str(label))
-            for label, error in by_label.items()
+    rows: list[dict[str, Any]] = []
+    for subject in as_subjects(subjects):
+        asked = answered_rows(subject) if groups is None else np.arange(len(subject.x))
+        given, shown = answers(subject, asked)
+        truth = subject.answered.values[asked, subject.lengths[asked] - 1]
+        if not takes_levels(subject):
+            rows.append(
+                measurement(QUESTION, "r_squared", subject.network, float(r_squared(truth, shown)), n=len(asked))
+            )
+            continue
+        right = np.isclose(given, truth)
+        rows += (
+            _of_all(subject, right, truth)
+            if groups is None
+            else _of_groups(subject, ~right, truth, groups, trained_on)
+        )
+        by_label = {float(label): float((~right[truth == label]).mean()) for label in np.unique(truth)}
+        found: list[tuple[str, float, float | None]] = [
+            ("error_by_label", error, label) for label, error in by_label.items()
         ]
-        rows.append(measurement("accuracy", "balanced_error", network, float(np.mean(list(by_label.values())))))
-        automaton = automaton_of(x, given) if x.dim() > 1 else None
-        if automaton is not None:
-            rows.append(measurement("accuracy", "automaton_states", network, float(automaton.size)))
+        found.append(("balanced_error", float(np.mean(list(by_label.values()))), None))
+        automaton = None if subject.ragged or len(asked) < len(subject.x) else automaton_of(subject.x, given)
+        found += [] if automaton is None else [("automaton_states", float(automaton.size), None)]
+        rows += [measurement(QUESTION, metric, subject.network, value, at=at) for metric, value, at in found]
     return tabulate(rows)
+
+
+def _of_all(subject: Subject, right: np.ndarray, truth: np.ndarray) -> list[dict[str, Any]]:
+    hits, count, network = int(right.sum()), len(right), subject.network
+    low, high = (
+        (None, None)
+        if is_exhaustive(subject) and count == len(subject.x)
+        else share_interval(hits, count) or (None, None)
+    )
+    rows = [measurement(QUESTION, "accuracy", network, hits / count, low=low, high=high, n=count)]
+    if network.role == "trained":
+        null = Network(f"{network.name}/most frequent answer", "null", network.model, network.pair)
+        rows.append(measurement(QUESTION, "accuracy", null, frequent_share(truth), n=count))
+    return rows
+
+
+def _of_groups(
+    subject: Subject, wrong: np.ndarray, truth: np.ndarray, groups: Callable[[Subject], Groups], trained_on: str
+) -> list[dict[str, Any]]:
+    own, rows = groups(subject), []
+    for name, chosen in own.items():
+        picked = _rows(name, chosen, len(truth))
+        rows.append(measurement(QUESTION, f"{name}_error", subject.network, float(wrong[picked].mean())))
+        if trained_on in own:
+            known = np.unique(truth[_rows(trained_on, own[trained_on], len(truth))])
+            unseen = ~np.isin(truth[picked], known)
+            rows.append(measurement(QUESTION, f"{name}_floor", subject.network, float(unseen.mean())))
+    return rows
 
 
 def _rows(name: str, rows: Sequence[int], size: int) -> np.ndarray:
@@ -86,21 +116,6 @@ def _rows(name: str, rows: Sequence[int], size: int) -> np.ndarray:
             + (f" from {picked.min()} to {picked.max()}." if picked.size else ".")
         )
     return picked
-
-
-@torch.no_grad()
-def answers(model: nn.Module, x: Tensor, *, answer: Callable[[Tensor], Tensor]) -> Int[np.ndarray, " batch"]:
-    """Return the classes that a model answers.
-
-    Args:
-        model: any module that takes x.
-        x: inputs, (batch, ...).
-        answer: from the model's output to classes, (batch).
-
-    Raises:
-        ProbeError: the answers are not one finite number a row.
-    """
-    return per_row("answer(...)", answer(model(x)), len(x)).cpu().numpy()
 
 
 def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None, ax: Axes | None = None) -> Axes:
@@ -118,28 +133,34 @@ def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None
     Raises:
         ProbeError: the group was not measured.
     """
-    errors = frame[(frame["metric"] == f"{group}_error") & frame["seed"].notna()]
+    errors = frame[(frame["metric"] == f"{group}_error") & (frame["pair"] != "")]
     if errors.empty:
-        raise ProbeError(f"The table has no {f'{group}_error'!r} of networks with a seed; measure that group.")
+        raise ProbeError(f"The table has no {f'{group}_error'!r} of networks with a pair; measure that group.")
     ax = axes_or_new(ax)
-    seeds = sorted(errors["seed"].astype(int).unique())
-    many = len(seeds) > MANY
+    places = {pair: place for place, pair in enumerate(dict.fromkeys(errors["pair"]))}
+    many = len(places) > MANY
     ax.set_yscale("symlog", linthresh=0.01, linscale=1.0)
-    for subject, rows in errors.groupby("subject", sort=False):
-        look = role_style(str(subject))
+    for role, rows in errors.groupby("role", sort=False):
+        look = role_style(str(role))
         ax.plot(
-            rows["seed"].astype(int),
+            rows["pair"].map(places),
             rows["value"],
             color=look.color,
             marker=look.marker,
             markersize=3.5 if many else None,
             linestyle="none",
-            label=role_name(subject),
+            label=role,
         )
-    floors = frame[(frame["metric"] == f"{group}_floor") & (frame["subject"] == "trained")]
+    floors = frame[(frame["metric"] == f"{group}_floor") & (frame["role"] == "trained")]
     if not floors.empty:
-        places, size = floors["seed"].astype(int), 5 if many else 14
-        ax.plot(places, floors["value"], linestyle="none", marker="_", markersize=size, color="black")
+        ax.plot(
+            floors["pair"].map(places),
+            floors["value"],
+            linestyle="none",
+            marker="_",
+            markersize=5 if many else 14,
+            color="black",
+        )
         ax.plot([], [], linestyle="none", marker="_", markersize=12, color="black", label="floor")
     if bound is not None:
         ax.axhline(bound, color="black", linewidth=1, linestyle=":", label=f"rule: {bound:.0%}", zorder=0)
@@ -148,8 +169,8 @@ def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None
     ax.set_yticks([], minor=True)
     ax.set_ylim(-0.0005, 1.3)
     if not many:
-        ax.set_xticks(seeds)
-    ax.set_xlabel("seed")
+        ax.set_xticks(range(len(places)), list(places))
+    ax.set_xlabel("network")
     ax.set_ylabel(f"share of {group} rows misread")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0, columnspacing=1.2)
     return ax

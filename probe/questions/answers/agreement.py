@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
-from ...methods.machines import Machine
-from ...methods.outputs import answers_by_length
+from ...evidence.measurements import measurement, tabulate
+from ...methods.abstraction.programs import MOST
 from ...plots.networks import draw_dots
 from ...plots.style import axes_or_new
+from ...subjects.computed.alphabet import affordable, around, at_lengths
+from ...subjects.computed.answers import answers_by_length
+from ...subjects.computed.ends import machine_of
+from ...subjects.subject import Subject, as_subjects
+from .. import needs, told
+from ..question import Question
+from ..rules import ANSWERING, INITIAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,53 +29,76 @@ if TYPE_CHECKING:
 QUESTION = "agreement"
 
 
-def measure(
-    networks: Sequence[Network],
-    x: Mapping[int, Tensor],
-    *,
-    answer: Callable[[Any], Tensor],
-    expected: Callable[[Any], Tensor],
-    reference: int,
-    layer: str | None = None,
-) -> pd.DataFrame:
-    """Measure how alike each network is to the others of its subject.
-
-    Metrics, each the mean over the other networks of the same subject: `equal_answers` by length (`units`), the
-    share of sequences with the same answer; `cka`, linear centred kernel alignment of the states after the last step
-    of the reference length, 1 where one is a rotation and scaling of the other. A subject of one network has no rows.
+def question(subject: Subject) -> Question:
+    """Return the question, which is asked of all networks of a study at once; no rule judges it.
 
     Args:
-        networks: what is compared; any model that takes sequences of these lengths.
-        x: length -> sequences, (batch, time, input).
-        answer: from a model's output to answers, (batch,).
-        expected: from a model's output to expected answers, (batch,).
-        reference: the length at whose end the states are compared, a key of x.
-        layer: the layer's name, or None for the only one.
+        subject: one of the networks.
+    """
+    askable = needs.other_lengths(subject) is None
+    return Question(
+        QUESTION,
+        "How alike are networks that differ only in their seed?",
+        measure,
+        (needs.machine, needs.other_lengths),
+        (*ANSWERING, INITIAL),
+        draw=draw,
+        settings={"most": affordable(subject, around(subject))} if askable else {},
+        together=True,
+        setup=partial(told.asked_at, lengths=_around(subject)),
+    )
+
+
+def _around(subject: Subject) -> tuple[int, int, int]:
+    """Return the length of a study's sequences, and the lengths two below and two above."""
+    own = subject.x.shape[1]
+    return own - 2, own, own + 2
+
+
+def measure(
+    subjects: Sequence[Subject],
+    *,
+    lengths: Iterable[int] | None = None,
+    most: int = MOST,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Measure how alike each network is to the others of its role.
+
+    Metrics, each the mean over the other networks of the same role: `equal_answers` by length (`at`), the
+    share of sequences with the same answer; `cka`, linear centred kernel alignment of the states after the last step
+    of the study's own sequences, 1 where one is a rotation and scaling of the other. A
+    role of one network has no rows.
+
+    Args:
+        subjects: what is compared: networks of one study, with a small alphabet and a concept that is a function.
+        lengths: at which lengths; None for that of the study's sequences, two less and two more.
+        most: how many sequences of a length are asked at most; of more, that many are drawn.
+        seed: of the drawing.
 
     Raises:
-        ProbeError: no sequences have the reference length, the layer does not exist, or answers are not one a row.
+        ProbeError: no sequence of a length can be asked, or a network cannot be run from its states.
 
     Reference:
         Kornblith et al. 2019, Similarity of neural network representations revisited, equation 5 (linear CKA).
     """
-    if reference not in x:
-        raise ProbeError(f"reference={reference} is none of the lengths {', '.join(map(str, x))}.")
-    rows: list[dict[str, Any]] = []
-    by_subject: dict[str, list[Network]] = {}
-    for network in as_networks(networks):
-        by_subject.setdefault(network.subject, []).append(network)
-    for alike in by_subject.values():
-        given = [answers_by_length(network.model, x, answer, expected)[0] for network in alike]
-        build = partial(Machine.of, x=x[reference], answer=answer, expected=expected, layer=layer)
-        states = [build(network.model).clean.states[:, -1].numpy() for network in alike]
-        for index, name, value, units in _of_subject(given, states):
-            rows.append(measurement(QUESTION, name, alike[index], value, layer=layer or "", units=units))
+    every, rows, by_role = as_subjects(subjects), list[dict[str, Any]](), dict[str, list[Subject]]()
+    if not every:
+        return tabulate([])
+    asked = at_lengths(every[0], _around(every[0]) if lengths is None else lengths, most=most, seed=seed)
+    x = {length: found.x for length, found in asked.items()}
+    for subject in every:
+        by_role.setdefault(subject.network.role, []).append(subject)
+    for alike in by_role.values():
+        given = [answers_by_length(subject, x)[0] for subject in alike]
+        states = [machine_of(subject).clean.states[:, -1].numpy() for subject in alike]
+        for index, name, value, length in _of_role(given, states):
+            rows.append(measurement(QUESTION, name, alike[index].network, value, layer=alike[index].layer, at=length))
     return tabulate(rows)
 
 
-def _of_subject(
+def _of_role(
     given: Sequence[Mapping[int, np.ndarray]], states: Sequence[np.ndarray]
-) -> Iterator[tuple[int, str, float, str]]:
+) -> Iterator[tuple[int, str, float, int | None]]:
     """Yield which network, metric, value and length."""
     if len(given) < 2:
         return
@@ -78,9 +106,9 @@ def _of_subject(
         answers = np.stack([own[length] for own in given])
         equal = np.stack([(answers == one).mean(1) for one in answers])
         for index, value in enumerate(_others(equal)):
-            yield index, "equal_answers", value, str(length)
+            yield index, "equal_answers", value, length
     for index, value in enumerate(_others(linear_cka(states))):
-        yield index, "cka", value, ""
+        yield index, "cka", value, None
 
 
 def _others(table: Float[np.ndarray, "network network"]) -> list[float]:
@@ -116,7 +144,7 @@ def linear_cka(states: Sequence[np.ndarray]) -> Float[np.ndarray, "network netwo
 
 
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how alike each network is to the others of its subject: answers by length, and states.
+    """Draw how alike each network is to the others of its role: answers by length, and states.
 
     Args:
         frame: what `measure` returned.
@@ -128,7 +156,8 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     rows = frame[frame["metric"].isin(["equal_answers", "cka"])]
     if rows.empty:
         raise ProbeError("The table has no equal_answers and no cka; measure the question on two networks or more.")
-    named = rows.assign(metric=rows["metric"] + rows["units"].where(rows["units"] == "", " at " + rows["units"]))
+    lengths = [f" at {length:g}" if length == length else "" for length in rows["at"]]  # noqa: PLR0124 - NaN
+    named = rows.assign(metric=rows["metric"] + lengths)
     labels = {
         name: name.replace("_", " ").replace(" at ", "\nat ").replace("cka", "states\n(CKA)")
         for name in named["metric"].unique()

@@ -7,19 +7,24 @@ that counts ones from one that counts zeros backwards, or from anything between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
-from ...methods.outputs import per_row
+from ...evidence.measurements import measurement, tabulate
+from ...methods.abstraction.programs import MOST
 from ...methods.probing.linear import r_squared
 from ...plots.style import MANY, ROLE_STYLE, axes_or_new, role_style
+from ...subjects.computed.alphabet import affordable, around, at_lengths
+from ...subjects.computed.answers import answers_to
+from ...subjects.subject import Subject, as_subjects
+from .. import needs, told
+from ..question import Question
+from ..rules import ANSWERING, INITIAL, rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,95 +36,85 @@ LANDMARKS = (0.0, 0.5, 1.0)
 
 
 def measure(
-    networks: Sequence[Network],
-    inputs: Mapping[int, Tensor],
-    concept: Mapping[int, Tensor],
+    subjects: Sequence[Subject],
     *,
-    expected: Callable[[Tensor], Tensor],
-    reference: int = 10,
-    drift_over: Iterable[int] = range(6, 15),
-    explained_at: Iterable[int] = (8, 9, 11, 12),
-    law_from: Iterable[int] = (8, 9, 10),
-    law_at: int = 12,
+    reference: int | None = None,
+    drift_over: Iterable[int] | None = None,
+    explained_at: Iterable[int] | None = None,
+    law_from: Iterable[int] | None = None,
+    law_at: int | None = None,
     near: float = 0.1,
+    most: int = MOST,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Return how the expected answer departs from the concept, length by length.
 
-    With g(L) the mean excess (expected answer minus concept) over the sequences of length L, the drift is
-    d = sum g(L) (R - L) / sum (R - L)^2 with R the reference length: what the answer gains for each step that
-    is missing. A network whose answer never moves drifts too (by what the concept gains a step on average), so
-    a drift is about a mechanism only where the answers are explained by the concept.
+    With g(L) the mean excess (expected answer minus concept) over sequences of length L, the drift is d = sum g(L)
+    (R - L) / sum (R - L)^2 with R the reference length: what the answer gains for each missing step. An answer that
+    never moves drifts too, so a drift is about a mechanism only where the concept explains the answers.
 
-    Metrics, one value a network unless said otherwise: `drift`; `absolute_drift`; `near_0`, `near_0.5`,
-    `near_1` and `near_none`, 1 or 0; `mean_excess` and `explained_by_concept` by length (`units` holds the
-    length), the latter the share of the answer's variance between values of the concept; `least_explained`, its
-    smallest over `explained_at`; `law_r_squared`, how well concept + d (R - L) with d from `law_from` predicts
-    the answers at `law_at`, and `fixed_law_r_squared` with d = 0, 0.5 and 1 (`units` holds d).
+    Metrics, one value a network unless said otherwise: `drift`; `absolute_drift`; `near_0`, `near_0.5`, `near_1` and
+    `near_none`, 1 or 0; `mean_excess` and `explained_by_concept` by length (`at`), the latter the share of the
+    answer's variance between values of the concept; `least_explained`, its smallest over `explained_at`;
+    `law_r_squared`, how well concept + d (R - L) with d from `law_from` predicts the answers at `law_at`, and
+    `fixed_law_r_squared` with d = 0, 0.5 and 1 (`at` is d).
 
     Args:
-        networks: what is measured.
-        inputs: length -> sequences of that length, (batch, time, input).
-        concept: length -> the concept's final value of each, (batch).
-        expected: from a model's output to expected answers on the concept's scale, (batch).
-        reference: the length that the network was trained on.
-        drift_over: lengths that the drift is fitted to.
-        explained_at: lengths for `least_explained`.
-        law_from: lengths from which the law is fitted.
-        law_at: length that it is tested on.
+        subjects: what is measured: networks of one study, with a small alphabet and a concept that is a function.
+        reference: the length R that the networks were trained on; None for that of the study's sequences.
+        drift_over: lengths that the drift is fitted to; None for R - 4 to R + 4.
+        explained_at: lengths for `least_explained`; None for R - 2, R - 1, R + 1 and R + 2.
+        law_from: lengths from which the law is fitted; None for R - 2 to R.
+        law_at: length that it is tested on; None for R + 2.
         near: how near to a landmark a drift is called by its name.
+        most: how many sequences of a length are asked at most; of more, that many are drawn.
+        seed: of the drawing.
 
     Raises:
-        ProbeError: a length that is needed is missing, or a length's concept does not fit its sequences.
+        ProbeError: no sequence of a length can be asked, or no length differs from the reference.
     """
-    fitted, explained, law = tuple(drift_over), tuple(explained_at), tuple(law_from)
-    _check(inputs, concept, {*fitted, *explained, *law, law_at})
-    truth, rows = {length: values.cpu().numpy().astype(float) for length, values in concept.items()}, []
-    for network in as_networks(networks):
-        answers = {length: _answers(network.model, x, expected) for length, x in inputs.items()}
-        excess = {length: float((answers[length] - truth[length]).mean()) for length in sorted(inputs)}
-        shares = {length: explained_share(answers[length], truth[length]) for length in sorted(inputs)}
-        drift = slope(excess, fitted, reference)
-        found: list[tuple[str, float, str]] = [
-            *_names(drift, near),
-            *(("mean_excess", value, str(length)) for length, value in excess.items()),
-            *(("explained_by_concept", value, str(length)) for length, value in shares.items()),
-            ("least_explained", min(shares[length] for length in explained), ""),
+    every, rows = as_subjects(subjects), list[dict[str, Any]]()
+    if not every:
+        return tabulate([])
+    r = every[0].x.shape[1] if reference is None else reference
+    fitted = tuple(around(every[0]) if drift_over is None else drift_over)
+    explained = (r - 2, r - 1, r + 1, r + 2) if explained_at is None else tuple(explained_at)
+    law = (r - 2, r - 1, r) if law_from is None else tuple(law_from)
+    tested = r + 2 if law_at is None else law_at
+    asked = at_lengths(every[0], {*fitted, *explained, *law, tested}, most=most, seed=seed)
+    for subject in every:
+        shown = {length: answers_to(subject, found.x)[1] for length, found in asked.items()}
+        excess = {length: float((shown[length] - found.right).mean()) for length, found in asked.items()}
+        shares = {length: explained_share(shown[length], found.right) for length, found in asked.items()}
+        found: list[tuple[str, float, float | None]] = [
+            *_names(slope(excess, fitted, r), near),
+            *(("mean_excess", value, length) for length, value in excess.items()),
+            *(("explained_by_concept", value, length) for length, value in shares.items()),
+            ("least_explained", min(shares[length] for length in explained), None),
+            *_laws(slope(excess, law, r), shown[tested], asked[tested].right, r - tested),
         ]
-        for place, d in (("", slope(excess, law, reference)), *((f"{d:g}", d) for d in LANDMARKS)):
-            score = float(r_squared(answers[law_at], truth[law_at] + d * (reference - law_at)))
-            found.append(("fixed_law_r_squared" if place else "law_r_squared", score, place))
-        rows += [measurement(QUESTION, metric, network, value, units=units) for metric, value, units in found]
+        rows += [measurement(QUESTION, metric, subject.network, value, at=at) for metric, value, at in found]
     return tabulate(rows)
 
 
-def _names(drift: float, near: float) -> list[tuple[str, float, str]]:
+def _laws(
+    fitted: float, answers: np.ndarray, right: np.ndarray, shorter: int
+) -> Iterator[tuple[str, float, float | None]]:
+    """Yield how well the concept and a drift predict answers: the fitted drift, then each landmark."""
+    for at, d in ((None, fitted), *((d, d) for d in LANDMARKS)):
+        score = float(r_squared(answers, right + d * shorter))
+        yield "law_r_squared" if at is None else "fixed_law_r_squared", score, at
+
+
+def _names(drift: float, near: float) -> list[tuple[str, float, float | None]]:
     close = [abs(drift - landmark) <= near for landmark in LANDMARKS]
-    named = [(f"near_{landmark:g}", float(hit), "") for landmark, hit in zip(LANDMARKS, close, strict=True)]
+    named = [(f"near_{landmark:g}", float(hit), None) for landmark, hit in zip(LANDMARKS, close, strict=True)]
     return [
-        ("drift", drift, ""),
-        ("absolute_drift", abs(drift), ""),
+        ("drift", drift, None),
+        ("absolute_drift", abs(drift), None),
         *named,
-        ("near_none", float(not any(close)), ""),
+        ("near_none", float(not any(close)), None),
     ]
-
-
-def _check(inputs: Mapping[int, Tensor], concept: Mapping[int, Tensor], needed: set[int]) -> None:
-    missing = sorted(needed - set(inputs))
-    if missing:
-        raise ProbeError(f"Lengths {missing} are needed and not among the inputs, which have {sorted(inputs)}.")
-    for length, x in inputs.items():
-        found = tuple(concept[length].shape) if length in concept else None
-        if found != (len(x),) or x.shape[1] != length:
-            raise ProbeError(
-                f"inputs[{length}] has shape {tuple(x.shape)} and concept[{length}] {found}; they must be "
-                f"(batch, {length}, ...) and (batch,), one final value for each sequence."
-            )
-        _ = per_row(f"concept[{length}]", concept[length], len(x))
-
-
-@torch.no_grad()
-def _answers(model: nn.Module, x: Tensor, expected: Callable[[Tensor], Tensor]) -> np.ndarray:
-    return per_row("expected(...)", expected(model(x)), len(x)).cpu().numpy().astype(float)
 
 
 def slope(excess: Mapping[int, float], lengths: Iterable[int], reference: int) -> float:
@@ -160,7 +155,7 @@ def draw(
 ) -> Axes:
     """Draw the mean excess of each network by length, a line a network, between the landmarks.
 
-    Networks of a subject that has no look of its own (`other`) are left out. Where a subject has many networks their
+    Networks of a role that has no look of its own (`other`) are left out. Where a role has many networks their
     lines are thin and the median is drawn over them.
 
     Args:
@@ -170,18 +165,18 @@ def draw(
         ax: axes to draw into, or None for new ones.
     """
     ax = axes_or_new(ax)
-    rows = frame[(frame["metric"] == "mean_excess") & frame["subject"].isin(list(ROLE_STYLE))]
-    for subject, of_subject in rows.groupby("subject", sort=False):
-        look, lines = role_style(str(subject)), of_subject.assign(units=of_subject["units"].astype(int))
-        table = lines.pivot_table(index="units", columns="network", values="value", sort=True)
+    rows = frame[(frame["metric"] == "mean_excess") & frame["role"].isin(list(ROLE_STYLE))]
+    for role, of_role in rows.groupby("role", sort=False):
+        look = role_style(str(role))
+        table = of_role.pivot_table(index="at", columns="network", values="value", sort=True)
         shown = table
         if table.shape[1] > MANY:
             # Pixels: a hundred lines of nine points weigh more than the rest of a page's figure.
             ax.plot(table.index, table, color=look.color, linewidth=0.6, alpha=0.3, rasterized=True)
             shown = table.median(axis=1).to_frame()
         drawn = ax.plot(shown.index, shown, **look.line(), markersize=3, linewidth=1)
-        drawn[0].set_label(str(subject))
-    lengths = sorted(rows["units"].astype(int).unique())
+        drawn[0].set_label(str(role))
+    lengths = sorted(rows["at"].astype(int).unique())
     for landmark in LANDMARKS:
         ends = [landmark * (reference - lengths[0]), landmark * (reference - lengths[-1])]
         ax.plot([lengths[0], lengths[-1]], ends, color="black", linewidth=0.8, zorder=0)
@@ -215,23 +210,23 @@ def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None
         ax: axes to draw into, or None for new ones.
     """
     ax = axes_or_new(ax)
-    drifts = frame[(frame["metric"] == "drift") & frame["subject"].isin(["trained", "planted"])]
+    drifts = frame[(frame["metric"] == "drift") & frame["role"].isin(["trained", "planted"])]
     drifts = drifts.sort_values(["value", "network"])
     places, many = np.arange(len(drifts)), len(drifts) > MANY
     marks = {
-        subject: (drifts["value"][own], places[own])
-        for subject in ("trained", "planted")
-        if (own := (drifts["subject"] == subject).to_numpy()).any()
+        role: (drifts["value"][own], places[own])
+        for role in ("trained", "planted")
+        if (own := (drifts["role"] == role).to_numpy()).any()
     }
-    for control in ("untrained", "readout"):
-        values = frame[(frame["metric"] == "drift") & (frame["subject"] == control)].set_index("seed")["value"]
-        paired = drifts["seed"].isin(values.index).to_numpy() & (drifts["subject"] == "trained").to_numpy()
+    for control in ("own initialisation", "fitted head"):
+        values = frame[(frame["metric"] == "drift") & (frame["role"] == control)].set_index("pair")["value"]
+        paired = drifts["pair"].isin(values.index).to_numpy() & (drifts["role"] == "trained").to_numpy()
         if paired.any():
-            marks[control] = (values.loc[drifts["seed"][paired]], places[paired])
-    for subject, (values, rows) in marks.items():
-        look = role_style(subject)
+            marks[control] = (values.loc[drifts["pair"][paired]], places[paired])
+    for role, (values, rows) in marks.items():
+        look = role_style(role)
         size = 3.5 if many else None
-        ax.plot(values.to_numpy(), rows, look.marker, color=look.color, label=role_name(subject), markersize=size)
+        ax.plot(values.to_numpy(), rows, look.marker, color=look.color, label=role, markersize=size)
     ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=len(marks), columnspacing=1.0, handletextpad=0.2)
     for landmark in LANDMARKS:
         ax.axvline(landmark, color="black", linewidth=0.8, zorder=0)
@@ -251,3 +246,43 @@ def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None
         ax.set_yticks(places, list(drifts["network"]))
     ax.set_xlabel("drift: what the answer gains for each missing step")
     return ax
+
+
+def question(subject: Subject) -> Question:
+    """Return the question, asked at the lengths around the study's own.
+
+    Args:
+        subject: one of the networks.
+    """
+    name, source = f"“{subject.concept.name}”", "Hupkes et al. 2018; Meloux et al. 2025"
+    askable = needs.other_lengths(subject) is None
+    return Question(
+        "other-lengths",
+        "What does the network answer at other lengths?",
+        measure,
+        (needs.numbers, needs.other_lengths),
+        (*ANSWERING, INITIAL),
+        (
+            rule(
+                "no-drift",
+                f"The answer stays {name} at other lengths: it does not drift with the length.",
+                "absolute_drift",
+                definition="|d| of g(L) = d (R - L), R the length of the study's sequences, L from R - 4 to R + 4; "
+                "g(L) is the mean of expected answer minus right answer.",
+                source=source,
+                at_most=0.1,
+            ),
+            rule(
+                "explained-at-other-lengths",
+                f"Only {name} matters at other lengths, and not the order of the inputs.",
+                "least_explained",
+                definition="Share of the expected answer's variance between values of the concept; the least of the "
+                "two lengths below and above the study's own.",
+                source=source,
+                at_least=0.9,
+            ),
+        ),
+        partial(draw, reference=subject.x.shape[1]),
+        settings={"most": affordable(subject, around(subject))} if askable else {},
+        setup=told.asked_around,
+    )

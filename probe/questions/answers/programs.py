@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from ...errors import ProbeError
 from ...evidence.intervals import median_interval
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import measurement, tabulate
 from ...methods.abstraction import programs as rivals
 from ...methods.abstraction.programs import Drifting, Program
-from ...methods.outputs import answers_by_length
 from ...plots.style import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, axes_or_new
+from ...subjects.computed.alphabet import AtLength, affordable, around, at_lengths, is_exhaustive
+from ...subjects.computed.answers import answered_rows, answers, answers_by_length, takes_levels
+from ...subjects.functions import answers_of, calling
+from ...subjects.subject import Subject, as_subjects
+from .. import needs, told
+from ..question import Question
+from ..rules import ANSWERING, INITIAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,52 +38,53 @@ _LOOKS = (
 
 
 def measure(
-    networks: Sequence[Network],
-    alphabet: Float[Tensor, "symbol input"],
-    programs: Mapping[str, Program | Drifting],
+    subjects: Sequence[Subject],
+    programs: Mapping[str, Program | Drifting] | None = None,
     *,
-    answer: Callable[[Any], Tensor],
-    expected: Callable[[Any], Tensor],
-    lengths: Iterable[int],
-    reference: int,
-    allowed: Callable[[Tensor], Tensor] | None = None,
+    lengths: Iterable[int] | None = None,
+    reference: int | None = None,
     most: int = rivals.MOST,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Measure how often networks answer as programs do, length by length.
 
-    At each length all sequences over the alphabet are asked, or `most` drawn ones where there are more. `signal`
-    holds the program's name. Metrics by length (`units`): `agreement`, the share of answers that are a whole number
-    nearest to the program's; where sequences were drawn, `agreement_low` and `agreement_high`, its interval at 95 %;
-    `distance`, the root of the mean squared difference of the expected answer and the program's. One value a network
-    and program: `unseen_agreement`, the mean of `agreement` over the lengths that are neither the reference nor
-    fitted on, each of the same weight; `drift` of a fitted program.
+    At each length all sequences over the inputs' alphabet that can occur are asked, or `most` drawn ones where there
+    are more. `kind` is the program's name. Metrics by length (`at`): `agreement`, the share of answers that are a
+    whole number nearest to the program's, with its interval where sequences were drawn; `distance`, the root of the
+    mean squared difference of the expected answer and the program's. One value a network and program:
+    `unseen_agreement`, the mean of `agreement` over the lengths that are neither the reference nor fitted on, each of
+    the same weight; `drift` of a fitted program.
 
     Args:
-        networks: what is measured; any model that takes sequences of these lengths.
-        alphabet: what a step may read, (symbol, input).
-        programs: name -> a function from one sequence (a tuple) to its answer, or a `Drifting` one that is fitted.
-        answer: from a model's output to answers, (batch).
-        expected: from a model's output to expected answers, (batch).
-        lengths: which lengths.
-        reference: the length that the networks were trained on.
-        allowed: from sequences to which of them are asked, such as those whose answer the network can give.
+        subjects: what is measured: networks of one study, with a small alphabet and a concept that is a function.
+        programs: name -> a function from one sequence (a tuple) to its answer, or a `Drifting` one that is fitted;
+            None for those of the study.
+        lengths: which lengths; None for those around the study's own.
+        reference: the length that the networks were trained on; None for that of the study's sequences.
         most: how many sequences of a length at most.
         seed: of the drawing.
 
     Raises:
-        ProbeError: there is no program or length, no sequence is allowed, or a program returns other than numbers.
+        ProbeError: there is no program or length, no sequence can be asked, or a program returns other than numbers.
 
     Reference:
         Meloux et al. 2025 (several programs may fit the same behaviour); docs/science.md, "Theorem".
     """
-    asked = _asked(alphabet, tuple(lengths), programs, most=most, allowed=allowed, seed=seed)
+    every = as_subjects(subjects)
+    if not every:
+        return tabulate([])
+    programs = every[0].programs if programs is None else programs
+    wanted = tuple(around(every[0]) if lengths is None else lengths)
+    if not wanted or not programs:
+        raise ProbeError(f"lengths={wanted} and programs={list(programs)} must both name at least one.")
+    reference = every[0].x.shape[1] if reference is None else reference
+    asked = at_lengths(every[0], wanted, most=most, seed=seed)
     x = {length: found.x for length, found in asked.items()}
     read = {length: rivals.as_tuples(batch) for length, batch in x.items()}
     said = {name: _said(name, program, read) for name, program in programs.items()}
     rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        given, shown = answers_by_length(network.model, x, answer, expected)
+    for subject in every:
+        network, (given, shown) = subject.network, answers_by_length(subject, x)
         for name, program in programs.items():
             used, own, drift = {reference}, said[name], None
             if isinstance(program, Drifting):
@@ -86,9 +92,67 @@ def measure(
                 used |= set(program.fitted_on)
                 own = program.at(drift, own)
             found = _scores(asked, given, shown, own, used)
-            found += [] if drift is None else [("drift", drift, "")]
-            rows += [measurement(QUESTION, m, network, value, signal=name, units=units) for m, value, units in found]
+            found += [] if drift is None else [("drift", drift, None, {})]
+            rows += [
+                measurement(QUESTION, m, network, value, kind=name, at=at, **more) for m, value, at, more in found
+            ]
     return tabulate(rows)
+
+
+def measure_own(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Measure how often networks answer as the study's programs do on the study's own sequences.
+
+    Metrics by program (`kind`): `agreement`, the share of equal answers (numbers: within .5), with its interval
+    unless the inputs are all sequences of their length; `right`, the share of the program's answers that are right.
+
+    Args:
+        subjects: what is measured.
+
+    Raises:
+        ProbeError: a program fails, returns no single answer, or a text where the concept is a number.
+    """
+    rows: list[dict[str, Any]] = []
+    for subject in as_subjects(subjects):
+        concept, asked = subject.answered, answered_rows(subject)
+        chosen, expected = answers(subject, asked) if subject.programs else (np.empty(0), np.empty(0))
+        given = chosen if takes_levels(subject) else expected
+        right = concept.values[asked, subject.lengths[asked] - 1]
+        sequences = [rivals.as_tuples(subject.x[[place], : subject.lengths[place]])[0] for place in asked]
+        near = 0.0 if concept.is_categorical else 0.5
+        whole = is_exhaustive(subject) and len(asked) == len(subject.x)
+        for name, program in subject.programs.items():
+            codes = _codes(subject, name, answers_of(name, program, sequences))
+            score = rivals.agreement(given, codes, exhaustive=whole, near=near)
+            low, high = (None, None) if whole else score.interval
+            own = rivals.agreement(right, codes, near=near).share
+            about: dict[str, Any] = {"kind": name, "n": len(asked)}
+            rows.append(measurement(QUESTION, "agreement", subject.network, score.share, low=low, high=high, **about))
+            rows.append(measurement(QUESTION, "right", subject.network, own, **about))
+    return tabulate(rows)
+
+
+def _codes(subject: Subject, name: str, results: Sequence[Any]) -> np.ndarray:
+    """Return a program's answers as values of the concept, NaN for what is none of its categories."""
+    concept = subject.answered
+    if not concept.is_categorical and any(isinstance(result, str) for result in results):
+        raise ProbeError(
+            f"The program {name!r} answers with texts and the concept {concept.name!r} is a number; return numbers."
+        )
+    return concept.codes_of(results)
+
+
+def why_not(subject: Subject) -> str | None:
+    """Return why the study's programs cannot be compared at other lengths, or None."""
+    reason = needs.programs(subject) or needs.numbers(subject) or needs.other_lengths(subject)
+    if reason is not None:
+        return reason
+    try:
+        for found in at_lengths(subject, around(subject), most=affordable(subject, around(subject))).values():
+            for name, program in subject.programs.items():
+                _ = _said(name, program, {0: rivals.as_tuples(found.x)})
+    except ProbeError as error:
+        return str(error).rstrip(".")
+    return None
 
 
 def _said(
@@ -96,48 +160,34 @@ def _said(
 ) -> dict[int, Float[np.ndarray, " row"]]:
     """Return what a program answers by length, one that drifts as if it did not."""
     plain = program.program if isinstance(program, Drifting) else program
-    return {length: rivals.run_program(name, plain, batch) for length, batch in read.items()}
-
-
-def _asked(
-    alphabet: Tensor, lengths: tuple[int, ...], programs: Mapping[str, object], **options: Any
-) -> dict[int, rivals.Sequences]:
-    if not lengths or not programs:
-        raise ProbeError(f"lengths={lengths} and programs={list(programs)} must both name at least one.")
-    asked = {length: rivals.sequences(alphabet, length, **options) for length in sorted(set(lengths))}
-    empty = [length for length, found in asked.items() if not len(found)]
-    if empty:
-        raise ProbeError(
-            f"No sequence of the lengths {empty} is allowed; leave these lengths out, or loosen allowed=."
-        )
-    return asked
+    with calling(f"The program {name!r}", "At other lengths it must return one number for each sequence, too."):
+        return {length: rivals.run_program(name, plain, batch) for length, batch in read.items()}
 
 
 def _scores(
-    asked: Mapping[int, rivals.Sequences],
+    asked: Mapping[int, AtLength],
     given: Mapping[int, np.ndarray],
     shown: Mapping[int, np.ndarray],
     own: Mapping[int, np.ndarray],
     used: set[int],
-) -> list[tuple[str, float, str]]:
-    """Return (metric, value, length) of one program; `used` are the lengths that are no test of it."""
-    found, unseen = [], []
+) -> list[tuple[str, float, int | None, dict[str, Any]]]:
+    """Return (metric, value, length, interval) of one program; `used` are the lengths that are no test of it."""
+    found: list[tuple[str, float, int | None, dict[str, Any]]] = []
+    unseen = []
     for length, sequences in asked.items():
         score = rivals.agreement(given[length], own[length], exhaustive=sequences.exhaustive)
-        found.append(("agreement", score.share, str(length)))
-        if not sequences.exhaustive:
-            low, high = score.interval
-            found += [("agreement_low", low, str(length)), ("agreement_high", high, str(length))]
-        found.append(("distance", float(np.sqrt(((shown[length] - own[length]) ** 2).mean())), str(length)))
+        ends: dict[str, Any] = {} if sequences.exhaustive else dict(zip(("low", "high"), score.interval, strict=True))
+        found.append(("agreement", score.share, length, ends))
+        found.append(("distance", float(np.sqrt(((shown[length] - own[length]) ** 2).mean())), length, {}))
         if length not in used:
             unseen.append(score.share)
-    return [*found, ("unseen_agreement", float(np.mean(unseen)), "")] if unseen else found
+    return [*found, ("unseen_agreement", float(np.mean(unseen)), None, {})] if unseen else found
 
 
 def draw(
     frame: pd.DataFrame,
     *,
-    subject: str = "trained",
+    role: str = "trained",
     reference: int | None = None,
     bands: bool = True,
     ax: Axes | None = None,
@@ -146,21 +196,21 @@ def draw(
 
     Args:
         frame: what `measure` returned.
-        subject: which networks.
+        role: which networks.
         reference: the trained length, marked by a line, or None.
         bands: whether to draw the intervals; those of many programs hide each other.
         ax: axes to draw into, or None for new ones.
 
     Raises:
-        ProbeError: the subject was not measured.
+        ProbeError: the role was not measured.
     """
-    rows = frame[(frame["metric"] == "agreement") & (frame["subject"] == subject)]
+    rows = frame[(frame["metric"] == "agreement") & (frame["role"] == role)]
     if rows.empty:
-        raise ProbeError(f"The table has no agreement of subject {subject!r}.")
+        raise ProbeError(f"The table has no agreement of role {role!r}.")
     ax = axes_or_new(ax)
-    for number, (name, own) in enumerate(rows.groupby("signal", sort=False)):
+    for number, (name, own) in enumerate(rows.groupby("kind", sort=False)):
         color, linestyle, marker = _LOOKS[number % len(_LOOKS)]
-        by_length = own.assign(length=own["units"].astype(int)).groupby("length")["value"]
+        by_length = own.groupby(own["at"].astype(int))["value"]
         medians = by_length.median()
         lengths = medians.index.to_list()
         ax.plot(
@@ -179,8 +229,27 @@ def draw(
             ax.fill_between(lengths, low, high, color=color, alpha=0.15, linewidth=0)
     if reference is not None:
         ax.axvline(reference, color="black", linewidth=0.8, zorder=0)
-    ax.set_xticks(sorted(rows["units"].astype(int).unique()))
+    ax.set_xticks(sorted(rows["at"].astype(int).unique()))
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlabel("length of the sequence")
     ax.set_ylabel("share of equal answers")
     return ax
+
+
+def question(subject: Subject) -> Question:
+    """Return the question, asked at the lengths around the study's own.
+
+    Args:
+        subject: one of the networks.
+    """
+    askable = needs.other_lengths(subject) is None
+    return Question(
+        "programs",
+        "Which program does the network run?",
+        measure,
+        (needs.programs, needs.numbers, needs.other_lengths, why_not),
+        (*ANSWERING, INITIAL),
+        draw=draw,
+        settings={"most": affordable(subject, around(subject))} if askable else {},
+        setup=told.asked_around,
+    )

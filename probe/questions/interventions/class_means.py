@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.claims import Control
+from ...evidence.measurements import measurement, tabulate
 from ...methods.causal.class_means import classes_at
 from ...methods.causal.task import Task
 from ...methods.machines import Machine
 from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
 from ...recurrent.signals import within
+from ...subjects.computed.ends import machine_of
+from ...subjects.computed.right_answers import task_of
+from ...subjects.subject import Subject, as_subjects
+from .. import needs, told
+from ..question import Question
+from ..rules import ANSWERING, FITTED, rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,16 +32,37 @@ QUESTION = "class_means"
 _RATIO, _BALANCED = "class_mean_ratio", "balanced_class_mean_ratio"
 
 
-def measure(
-    networks: Sequence[Network],
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
-    *,
-    answer: Callable[[Any], Tensor],
-    expected: Callable[[Any], Tensor],
-    layer: str | None = None,
-    steps: Iterable[int] | None = None,
-) -> pd.DataFrame:
+def question(subject: Subject) -> Question:
+    """Return the question.
+
+    Args:
+        subject: one of the networks; the statement names its concept.
+    """
+    name = f"“{subject.concept.name}”"
+    return Question(
+        "class-means",
+        f"Does the answer need more of a state than {name}?",
+        measure,
+        (needs.machine, needs.numbers),
+        ANSWERING,
+        draw=draw,
+        setup=told.ran,
+        rules=(
+            rule(
+                "class-means",
+                f"The network needs nothing of its state but {name}: class means do as well.",
+                "worst_class_mean_ratio",
+                definition="Accuracy with every state at a step replaced by the mean of its value's states, over own "
+                "accuracy; the worst step.",
+                source="Chan et al. 2022",
+                at_least=0.95,
+                controls=(Control(FITTED, 0.05),),
+            ),
+        ),
+    )
+
+
+def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) -> pd.DataFrame:
     """Measure how accurate answers stay where every state at a step is the mean state of its concept's value.
 
     A value that one prefix alone has is left out, since its mean is that prefix's own state. Metrics by step:
@@ -48,12 +74,7 @@ def measure(
     A ratio is left out where the network has no right answer among those rows.
 
     Args:
-        networks: what is measured.
-        x: inputs of equal length.
-        concept: what the state is thought to hold, (batch, time); the answer should be its last value.
-        answer: from a model's output to answers on the concept's scale, (batch,).
-        expected: from a model's output to expected answers, (batch,).
-        layer: the layer's name, or None for the only one.
+        subjects: what is measured.
         steps: after which steps; None takes all but the last.
 
     Raises:
@@ -64,18 +85,19 @@ def measure(
         Chan et al. 2022, Causal scrubbing, with the mean of a class in place of a state drawn from it;
         docs/science.md, "Class mean at (t, n)".
     """
-    chosen = range(x.shape[1] - 1) if steps is None else steps
-    chosen = within("steps", tuple(chosen), x.shape[1], "the input's time axis")
-    task = Task(concept)
     rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
+    for subject in as_subjects(subjects):
+        machine, task = machine_of(subject), task_of(subject)
+        task.check_fits(machine.clean.inputs)
+        length = machine.clean.inputs.shape[1]
+        chosen = range(length - 1) if steps is None else steps
+        chosen = within("steps", tuple(chosen), length, "the input's time axis")
         found = [(name, value, step) for step in chosen for name, value in _at_step(machine, task, step)]
         for name in (_RATIO, _BALANCED):
             ratios = [(value, step) for metric, value, step in found if metric == name]
             found += [(f"worst_{name}", *min(ratios))] if ratios else []
         for name, value, step in found:
-            rows.append(measurement(QUESTION, name, network, value, layer=layer or "", step=step))
+            rows.append(measurement(QUESTION, name, subject.network, value, layer=subject.layer, step=step))
     return tabulate(rows)
 
 

@@ -21,19 +21,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
-from ...methods.causal.alignment import Loss, Search, answer_loss, search
+from ...evidence.claims import Control
+from ...evidence.measurements import measurement, tabulate
+from ...methods.causal.alignment import ITERATIONS, PAIRS, search
 from ...methods.causal.alignment_controls import halves, random_bases
 from ...methods.causal.erasure import Eraser, leace, one_hot, projected_out
 from ...methods.causal.task import Task
 from ...methods.machines import CHUNK, Machine
 from ...plots.networks import draw_dots
-from ...recurrent.signals import within
-from .alignment import headline_step
+from ...subjects.computed.ends import machine_of, step_of
+from ...subjects.computed.plans import search_length, search_of
+from ...subjects.computed.right_answers import loss_of, task_of
+from ...subjects.subject import Subject, as_subjects
+from .. import needs, told
+from ..question import Question
+from ..rules import ANSWERING, FITTED, ONE_STEP, rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,18 +59,44 @@ COLUMNS = {
 Make = Callable[[np.ndarray, np.ndarray], Eraser]
 
 
+def question(subject: Subject) -> Question:
+    """Return the question.
+
+    Args:
+        subject: one of the networks; the statement names its concept.
+    """
+    name = f"“{subject.concept.name}”"
+    return Question(
+        "erasure",
+        f"Is {name} needed?",
+        measure,
+        (needs.machine, needs.numbers),
+        ANSWERING,
+        draw=draw,
+        setup=told.at_pairs,
+        # A search for directions takes long; a study runs one where it chooses the question `alignment`.
+        settings={"iterations": 0},
+        rules=(
+            rule(
+                "erasure",
+                f"With {name} erased from the state, the answer is no better than the later inputs allow.",
+                "erased_excess",
+                definition="Accuracy with the concept erased (one-hot LEACE, held out), minus that of the best "
+                f"constant answer given the later inputs, {ONE_STEP}.",
+                source="Belrose et al. 2023; Elazar et al. 2021",
+                at_most=0.05,
+                controls=(Control(FITTED, 0.1, lower=True),),
+            ),
+        ),
+    )
+
+
 def measure(
-    networks: Sequence[Network],
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
+    subjects: Sequence[Subject],
     *,
-    answer: Callable[[Any], Tensor],
-    expected: Callable[[Any], Tensor],
-    loss: Loss = answer_loss,
-    layer: str | None = None,
     step: int | None = None,
     rank: int = 2,
-    iterations: int = 400,
+    iterations: int = ITERATIONS,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Measure how often a run that goes on from a state without the concept still answers rightly.
@@ -73,16 +104,10 @@ def measure(
     The metrics stand at the head of this module, one value a network each.
 
     Args:
-        networks: the networks.
-        x: inputs of equal length.
-        concept: what is erased, (batch, time); the right answer is its last value.
-        answer: from the model's output to answers, (batch,).
-        expected: from the model's output to expected answers, (batch,).
-        loss: what the alignment search minimises.
-        layer: the layer's name, or None for the only one.
+        subjects: what is measured.
         step: at which step; None takes the first with at least 128 distinct prefixes, or the last but one.
         rank: dimensions of the subspace that is projected out.
-        iterations: of the alignment search.
+        iterations: of the alignment search; fewer where they take long, and no search where those are too few.
         seed: of halves, shuffles, the search and random subspaces.
 
     Returns:
@@ -95,18 +120,17 @@ def measure(
     Reference:
         Belrose et al. 2023, LEACE, theorem 4.3; Elazar et al. 2021, Amnesic probing, section 2 (random directions).
     """
-    (at,) = within("step", (headline_step(x) if step is None else step,), x.shape[1], "the input's time axis")
     rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
-        ground = _Ground.of(machine, Task(concept), at, seed)
-        searches = [Search(rank, ground.task, way) for way, _ in ground.ways]
-        found = search(machine, at, searches, loss=loss, iterations=iterations, seed=seed)
-        values = dict(_values(ground, [one.basis.numpy() for one in found]))
+    for subject in as_subjects(subjects):
+        machine = machine_of(subject)
+        at = step_of(machine, step)
+        ground = _Ground.of(machine, task_of(subject), at, seed)
+        values = dict(_values(ground, _searched(subject, ground, rank, iterations)))
         for name in ("erased", "shuffled", "projected"):
-            values[f"{name}_excess"] = max(values[f"{name}_accuracy"] - values["floor"], 0.0)
+            if f"{name}_accuracy" in values:
+                values[f"{name}_excess"] = max(values[f"{name}_accuracy"] - values["floor"], 0.0)
         rows += [
-            measurement(QUESTION, metric, network, value, layer=layer or "", step=at)
+            measurement(QUESTION, metric, subject.network, value, layer=subject.layer, step=at)
             for metric, value in values.items()
         ]
     return tabulate(rows)
@@ -156,6 +180,17 @@ class _Ground:
         return _mean(self.accuracy(own, test) for own, (_, test) in zip(by_way, self.ways, strict=True))
 
 
+def _searched(subject: Subject, ground: _Ground, rank: int, iterations: int) -> list[np.ndarray]:
+    """Return the directions that a search finds on each half; none where it would take too long."""
+    many = search_length(subject, ground.step, searches=len(ground.ways), pairs=PAIRS, most=iterations)
+    if not many:
+        return []
+    place, task, seed = ground.step, ground.task, ground.seed
+    searches = [search_of(subject, place, rank, task, way, seed=seed) for way, _ in ground.ways]
+    found = search(ground.machine, ground.step, searches, loss=loss_of(subject), iterations=many, seed=ground.seed)
+    return [one.basis.numpy() for one in found]
+
+
 def _values(ground: _Ground, bases: Sequence[np.ndarray]) -> Iterator[tuple[str, float]]:
     machine, task = ground.machine, ground.task
     every = torch.arange(len(machine.clean.inputs))
@@ -174,6 +209,8 @@ def _values(ground: _Ground, bases: Sequence[np.ndarray]) -> Iterator[tuple[str,
         return leace(states, one_hot(generator.permutation(values)))
 
     yield "shuffled_accuracy", ground.held_out([shuffled] * SHUFFLES)
+    if not bases:
+        return
     found = iter(bases)
     yield "projected_accuracy", ground.held_out([lambda states, _: projected_out(states, next(found))])
     drawn = random_bases(machine.dynamics.size, bases[0].shape[1], RANDOM, seed=ground.seed)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
-from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
+from ...errors import several
+from ...evidence.measurements import measurement, tabulate
+from ...evidence.words import listed
 from ...methods.decomposition.algebra import kept_to_the_end
-from ...methods.decomposition.contexts import RowPairs, changed_at
 from ...methods.decomposition.gates import gate_table, gates_of, input_places, with_constant_gates
 from ...methods.decomposition.shapley import pooled_shares
 from ...methods.machines import Machine
-from ...methods.probing.prefixes import check_aligned
 from ...plots.networks import draw_dots
 from ...plots.style import ROLE_STYLE, axes_or_new
 from ...recurrent.signals import Signal, as_indices, within
+from ...subjects.computed.changed_inputs import InputPairs, pairs_by_step
+from ...subjects.computed.ends import Ends, ends_of
+from ...subjects.subject import Subject, as_subjects
+from .. import needs
+from ..question import Answered, Question, Told
+from ..rules import ANSWERING, rule
+from ..told import beside, figure_of, of_network, ranked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,14 +32,46 @@ if TYPE_CHECKING:
 QUESTION = "gate_shares"
 
 
+def question(subject: Subject) -> Question:
+    """Return the question; its rules are about what writes in the network's kind of cell.
+
+    Args:
+        subject: one of the networks.
+    """
+    return Question(
+        "gate-shares",
+        "Through which gate does an input act?",
+        measure,
+        (needs.one_layer, needs.scale, needs.inputs_to_change),
+        ANSWERING,
+        draw=draw,
+        tell=tell,
+        rules=(
+            rule(
+                "candidate-writes",
+                "Inputs are written by the candidate.",
+                "gate_share",
+                signal="cell_candidate" if Signal.CELL_STATE in subject.layers[-1].signals else "candidate",
+                definition="Shapley share of the change of the expected answer that one changed input makes: that of "
+                "the candidate.",
+                source="Shapley 1953; Karpathy et al. 2015",
+                at_least=0.5,
+            ),
+            rule(
+                "constant-gates",
+                "Constant gates suffice.",
+                "constant_gates_accuracy",
+                definition="Accuracy with every gate frozen at its mean for each unit and step.",
+                source="Karpathy et al. 2015",
+                at_least=0.5,
+            ),
+        ),
+    )
+
+
 def measure(
-    networks: Sequence[Network],
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
+    subjects: Sequence[Subject],
     *,
-    answer: Callable[[Any], Tensor],
-    expected: Callable[[Any], Tensor],
-    layer: str | None = None,
     steps: Iterable[int] | None = None,
 ) -> pd.DataFrame:
     """Measure what each gate does with an input, as Shapley shares of what the input changes.
@@ -46,46 +83,41 @@ def measure(
 
     Metrics: `gate_share`, one for each that sees the input (`signal`); `gate_share_at_step`, the same of each step
     alone; `constant_gates_accuracy`, one value a network: the share of right answers where the gates that write
-    nothing themselves (i, f and o; r and z) are frozen at their mean by unit and step; `kept`, one a unit and step:
-    how much of what the step left in the unit is still there at the end, the product of all later forget (update)
-    gates, mean over the sequences. A plain RNN has the first two only.
+    nothing themselves (i, f and o; r and z) are frozen at their mean by unit and step (not of answers that are never
+    exactly right, as numbers without levels); `kept`, one a unit and step: how much of what the step left in the unit
+    is still there at the end, the product of all later forget (update) gates, mean over the sequences. A plain RNN
+    has the first two only.
 
     Args:
-        networks: what is measured.
-        x: inputs of equal length.
-        concept: (batch, time); the right answer is the last one.
-        answer: from a model's output to answers, (batch).
-        expected: from a model's output to expected answers, (batch).
-        layer: the layer's name, or None for the only one.
-        steps: at which steps an input is changed; None for all but the first.
+        subjects: what is measured.
+        steps: at which steps an input is changed, counted in the subject's machine; None for all but the first, or 16
+            of them, where inputs can be changed (see `probe.subjects.computed.changed_inputs`).
 
     Raises:
-        ProbeError: the concept is not aligned to (batch, time), no two sequences differ at a step alone, a step or
+        ProbeError: the concept is not aligned to (batch, time), there is no pair that differs at a step, a step or
             layer does not exist, or the cell is of an unknown kind.
 
     Reference:
         Shapley 1953, A value for n-person games; docs/science.md, claims 15a, 15b, 15c.
     """
-    check_aligned(x, concept)
-    chosen = as_indices("steps", range(1, x.shape[1]) if steps is None else steps)
-    wanted = within("steps", chosen, x.shape[1], "the input's time axis")
-    pairs = {step: changed_at(x, concept, step, step) for step in wanted}
+    asked = None if steps is None else as_indices("steps", steps)
     rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
-        found = [*_shares(machine, pairs, expected), *_constant(machine, concept), *_kept(machine)]
+    for subject in as_subjects(subjects):
+        end = ends_of(subject)
+        wanted = None if asked is None else within("steps", asked, end.steps, "the input's time axis")
+        found = [*_shares(pairs_by_step(subject, wanted)), *_constant(subject, end), *_kept(end.machine)]
         for metric, value, place in found:
-            rows.append(measurement(QUESTION, metric, network, value, layer=layer or "", **place))
+            rows.append(measurement(QUESTION, metric, subject.network, value, layer=subject.layer, **place))
     return tabulate(rows)
 
 
 _Found = Iterator[tuple[str, float, dict[str, Any]]]
 
 
-def _shares(machine: Machine, pairs: Mapping[int, RowPairs], expected: Callable[[Any], Tensor]) -> _Found:
-    tables = {step: gate_table(machine, of_step, step, expected=expected) for step, of_step in pairs.items()}
+def _shares(pairs: Mapping[int, InputPairs]) -> _Found:
+    tables = {step: gate_table(of_step.machine, of_step.pairs, step) for step, of_step in pairs.items()}
     together = (np.concatenate(parts) for parts in zip(*tables.values(), strict=True))
-    signals = tuple(input_places(machine.cell))
+    signals = tuple(input_places(next(iter(pairs.values())).machine.cell))
     for signal, share in zip(signals, pooled_shares(*together).values, strict=True):
         yield "gate_share", share, {"signal": signal}
     for step, table in tables.items():
@@ -93,11 +125,11 @@ def _shares(machine: Machine, pairs: Mapping[int, RowPairs], expected: Callable[
             yield "gate_share_at_step", share, {"signal": signal, "step": step}
 
 
-def _constant(machine: Machine, concept: Tensor) -> _Found:
-    gates = gates_of(machine.cell)
-    if gates:
-        right = with_constant_gates(machine, gates).chosen.double() == concept[:, -1].double()
-        yield "constant_gates_accuracy", float(right.double().mean()), {}
+def _constant(subject: Subject, end: Ends) -> _Found:
+    gates = gates_of(end.machine.cell)
+    if gates and needs.exact_answers(subject) is None:
+        right = with_constant_gates(end.machine, gates).chosen.double().numpy() == end.values[:, -1]
+        yield "constant_gates_accuracy", float(right.mean()), {}
 
 
 def _kept(machine: Machine) -> _Found:
@@ -105,6 +137,11 @@ def _kept(machine: Machine) -> _Found:
         for step, units in enumerate(kept_to_the_end(machine).mean(0).tolist()):
             for unit, value in enumerate(units):
                 yield "kept", value, {"units": str(unit), "step": step}
+
+
+def name(signal: str) -> str:
+    """Return what a gate is called in a sentence."""
+    return str(signal).replace("_", " ")
 
 
 def draw(frame: pd.DataFrame, *, thresholds: Mapping[str, float] | None = None, ax: Axes | None = None) -> Axes:
@@ -132,14 +169,14 @@ def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = axes_or_new(ax)
     lasting = most_lasting(frame)
-    for subject, look in ROLE_STYLE.items():
-        table = lasting[lasting["subject"] == subject].pivot(index="network", columns="step", values="value")
+    for role, look in ROLE_STYLE.items():
+        table = lasting[lasting["role"] == role].pivot(index="network", columns="step", values="value")
         if table.empty:
             continue
         steps = [int(step) for step in table.columns]
         if len(table) > 1:
             ax.plot(steps, table.to_numpy(float).T, color=look.color, linewidth=0.7, alpha=0.5)
-        ax.plot(steps, table.median().to_numpy(float), **look.line(), markersize=5, label=role_name(subject))
+        ax.plot(steps, table.median().to_numpy(float), **look.line(), markersize=5, label=role)
     ax.set_ylim(0, None)
     ax.set_xlabel("step at which it was written")
     ax.set_ylabel("left of it at the end")
@@ -157,3 +194,30 @@ def most_lasting(frame: pd.DataFrame) -> pd.DataFrame:
     first = kept[kept["step"] == kept["step"].min()].sort_values(["network", "value"])
     best = first.groupby("network")["units"].last()
     return kept[kept["units"] == kept["network"].map(best)].reset_index(drop=True)
+
+
+def tell(answered: Answered) -> Told:
+    """Say through which gates an input acts in one network, and show it."""
+    shares = of_network(answered, "gate_share")
+    names = ranked(shares, name)
+    answer = first = f"An input acts most through this: {names[0]} of the change that it makes."
+    if len(names) > 1:
+        answer += f" The others: {listed(names[1:])}."
+    largest = str(shares["signal"].iloc[int(shares["value"].argmax())])
+    answer += beside(answered, "gate_share", f"Controls, {name(largest)}", signal=largest)
+    for accuracy in of_network(answered, "constant_gates_accuracy")["value"]:
+        answer += f" With its gates frozen at their means, the network answers {accuracy:.0%} right."
+    caption = (
+        "What each gate contributes to the change of the answer that one changed input makes. Shares are exact "
+        "and sum to 1. Each dot is a network."
+    )
+    title = "Through which gate an input acts"
+    figure = figure_of(answered, draw, "gate_share", title=title, alt=first, caption=caption)
+    pairs = pairs_by_step(answered.subject)
+    count, added = sum(len(one.pairs[0]) for one in pairs.values()), sum(one.added for one in pairs.values())
+    made = f" We made {added:,} further sequences by giving one another's input." if added else ""
+    setup = (
+        f"At each of {several(len(pairs), 'step')} we changed one input, and every subset of the gates saw it; then "
+        f"the run went on. We ran {ends_of(answered.subject).said}, and used {several(count, 'pair')}.{made}"
+    )
+    return Told({"answer": answer, "setup": setup}, (figure,))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...edits.constructors import Edit, patch
+from ...errors import ProbeError
 from ...hooks.intervene import intervene
 from ...hooks.record import record
 from ...methods.outputs import per_row
 from ...recurrent.signals import Signal
+from ...subjects.subject import Subject
 
 #: What is patched, in the order of drawing. A cell state has the hidden state that it makes beside it, or the base's.
 PARTS = ("none", "cell_state_alone", "cell_state", "hidden_state", "whole_state")
@@ -24,27 +26,20 @@ class PatchedRuns:
     """A model's clean run over a batch, from which states are taken and into which they are patched.
 
     Args:
-        model: any model with recurrent layers.
-        x: its inputs.
-        layer: whose states, or None for the only layer.
-        answer: from the model's output to answers, (batch,).
-        expected: from the model's output to expected answers, (batch,).
+        subject: any model with recurrent layers, whose answers stand in its output.
+        rows: which of its sequences; None for all.
 
     Raises:
-        ProbeError: there is no such layer, or answers are not one number a row.
+        ProbeError: answers stand elsewhere, or are not one number a row.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        *,
-        layer: str | None,
-        answer: Callable[[Any], Tensor],
-        expected: Callable[[Any], Tensor],
-    ) -> None:
-        self.model, self.x, self.layer = model, x, layer
-        self.recording = record(model, x, layers=None if layer is None else [layer])
+    def __init__(self, subject: Subject, rows: Sequence[int] | None = None) -> None:
+        if subject.asked.output is None:
+            raise ProbeError("The answers of this subject do not stand in its model's output; give output=.")
+        answer, expected = subject.asked.output
+        self.model, self.layer = subject.model, subject.layer or None
+        self.x, layer = subject.x if rows is None else subject.x[list(rows)], self.layer
+        self.recording = record(self.model, self.x, layers=None if layer is None else [layer])
         self._read = {"answer(...)": answer, "expected(...)": expected}
         self.answers, self.expected = self._reads(self.recording.output)
         #: What can be patched.

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Float
-from torch import Tensor
-
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
-from ...methods.decomposition.contexts import RowPairs, changed_at
+from ...evidence.measurements import measurement, tabulate
+from ...evidence.words import listed
+from ...methods.decomposition.contexts import RowPairs
 from ...methods.decomposition.routes import route_table, routes_of
 from ...methods.decomposition.shapley import pooled_shares
-from ...methods.machines import Machine
-from ...methods.probing.prefixes import check_aligned
 from ...plots.networks import draw_dots
-from ...recurrent.signals import within
+from ...recurrent.signals import Signal
+from ...subjects.computed.changed_inputs import InputPairs, input_pairs, usual_steps
+from ...subjects.computed.ends import ends_of, machine_of
+from ...subjects.subject import Subject, as_subjects
+from .. import needs
+from ..question import Answered, Question, Told
+from ..rules import ANSWERING, rule
+from ..told import beside, figure_of, of_network, ranked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,15 +27,46 @@ if TYPE_CHECKING:
 QUESTION = "routes"
 
 
+def question(subject: Subject) -> Question:
+    """Return the question; its rule names the concept and the route that the cell keeps its state by.
+
+    Args:
+        subject: one of the networks.
+    """
+    own = _own_route(subject)
+    through = "f c" if own == Signal.CELL_STATE else "z h"
+    return Question(
+        "routes",
+        "By which route does a difference in the state reach the next state?",
+        measure,
+        (needs.one_layer, needs.scale, needs.differing_inputs),
+        ANSWERING,
+        draw=draw,
+        tell=tell,
+        rules=(
+            rule(
+                "kept-route",
+                f"The state's own route, {through}, carries most of “{subject.concept.name}”.",
+                "route_share",
+                signal=own,
+                definition="Shapley share of the route in the change of the expected answer, of a difference that "
+                "one earlier input made.",
+                source="Shapley 1953",
+                at_least=0.5,
+            ),
+        ),
+    )
+
+
+def _own_route(subject: Subject) -> Signal:
+    """Return the route by which a state is kept as it is."""
+    return Signal.CELL_STATE if Signal.CELL_STATE in subject.layers[-1].signals else Signal.HIDDEN_STATE
+
+
 def measure(
-    networks: Sequence[Network],
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
+    subjects: Sequence[Subject],
     *,
-    answer: Callable[[Any], Tensor],
-    expected: Callable[[Any], Tensor],
-    layer: str | None = None,
-    step: int = 6,
+    step: int | None = None,
     changed: int | None = None,
     pairs: RowPairs | None = None,
 ) -> pd.DataFrame:
@@ -48,16 +82,12 @@ def measure(
     `hidden_state` for z * h); `whole_difference`, one value a network, the mean difference that is shared.
 
     Args:
-        networks: what is measured.
-        x: inputs of equal length.
-        concept: (batch, time).
-        answer: from a model's output to answers, (batch).
-        expected: from a model's output to expected answers, (batch).
-        layer: the layer's name, or None for the only one.
-        step: after which step the states stand; another must follow.
+        subjects: what is measured.
+        step: after which step the states stand, counted in the subject's machine; another must follow. None for the
+            usual one, see `probe.subjects.computed.changed_inputs.usual_steps`.
         changed: at which step base and source differ; None for two before `step`.
-        pairs: rows of bases and of their sources; None takes all that differ at `changed` alone, and whose source
-            has more of the concept.
+        pairs: rows of bases and of their sources; None takes those of
+            `probe.subjects.computed.changed_inputs.input_pairs`.
 
     Raises:
         ProbeError: the concept is not aligned to (batch, time), there is no such pair, step or layer, or the cell is
@@ -66,18 +96,17 @@ def measure(
     Reference:
         Shapley 1953, A value for n-person games; docs/science.md, claim 7a.
     """
-    check_aligned(x, concept)
-    (at,) = within("step", (step,), x.shape[1], "the input's time axis")
-    if pairs is None:
-        pairs = changed_at(x, concept, at - 2 if changed is None else changed, at)
     rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
-        shares = pooled_shares(*route_table(machine, pairs, at, expected=expected))
-        place: Any = {"layer": layer or "", "step": at}
+    for subject in as_subjects(subjects):
+        machine = machine_of(subject)
+        before, at = usual_steps(subject, step, changed)
+        given = None if pairs is None else InputPairs(machine, pairs, before, at, 0)
+        differ = given or input_pairs(subject, before, at)
+        shares = pooled_shares(*route_table(differ.machine, differ.pairs, at))
+        place: Any = {"layer": subject.layer, "step": at}
         for signal, share in zip(routes_of(machine.cell), shares.values, strict=True):
-            rows.append(measurement(QUESTION, "route_share", network, share, signal=signal, **place))
-        rows.append(measurement(QUESTION, "whole_difference", network, shares.whole, **place))
+            rows.append(measurement(QUESTION, "route_share", subject.network, share, signal=signal, **place))
+        rows.append(measurement(QUESTION, "whole_difference", subject.network, shares.whole, **place))
     return tabulate(rows)
 
 
@@ -95,6 +124,11 @@ LABELS: Mapping[str, str] = {
 }
 
 
+def name(signal: str) -> str:
+    """Return what a route is called in a sentence."""
+    return LABELS[str(signal)].replace("\n", " ")
+
+
 def draw(frame: pd.DataFrame, *, thresholds: Mapping[str, float] | None = None, ax: Axes | None = None) -> Axes:
     """Draw each route's share, every network a dot, its controls beside it.
 
@@ -109,3 +143,26 @@ def draw(frame: pd.DataFrame, *, thresholds: Mapping[str, float] | None = None, 
     ax.axhline(0, color="black", linewidth=0.6, zorder=0)
     ax.set_ylabel("share of the difference")
     return ax
+
+
+def tell(answered: Answered) -> Told:
+    """Say by which routes a difference goes on in one network, and show it."""
+    subject, own = answered.subject, _own_route(answered.subject)
+    names = ranked(of_network(answered, "route_share"), name)
+    answer = first = f"The largest share of the difference goes by this route: {names[0]}."
+    if len(names) > 1:
+        answer += f" The others: {listed(names[1:])}."
+    answer += beside(answered, "route_share", f"Controls, {name(own)}", signal=own)
+    caption = (
+        "By which route a difference that one earlier input made reaches the next state. Shares are exact and sum to "
+        "1. Each dot is a network."
+    )
+    title = "By which route a difference goes on"
+    figure = figure_of(answered, draw, "route_share", title=title, alt=first, caption=caption)
+    before, at = usual_steps(subject)
+    setup = (
+        f"A base and a source differ in the input at step {before} alone. Their states after step {at} go into the "
+        f"next step by every subset of the routes; then the run goes on. We ran {ends_of(subject).said}, and the "
+        f"first of these steps is 0. We used {input_pairs(subject, before, at).said}."
+    )
+    return Told({"answer": answer, "setup": setup}, (figure,))

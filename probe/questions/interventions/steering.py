@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import measurement, tabulate
 from ...methods.causal.class_means import Classes, classes_at
 from ...methods.causal.directions import shift_by_one
 from ...methods.causal.support import Support
-from ...methods.causal.task import Combine, Task, added
+from ...methods.causal.task import Task
 from ...methods.machines import Machine
 from ...methods.readouts import Answers
 from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
-from ...recurrent.signals import within
+from ...subjects.computed.ends import machine_of, step_of
+from ...subjects.computed.right_answers import task_of
+from ...subjects.subject import Subject, as_subjects
+from .. import needs, told
+from ..question import Question
+from ..rules import ANSWERING, ONE_STEP, rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,38 +36,55 @@ QUESTION = "steering"
 DOSES = tuple(half / 2 for half in range(-6, 7))
 
 
+def question(subject: Subject) -> Question:
+    """Return the question.
+
+    Args:
+        subject: one of the networks; the statement names its concept.
+    """
+    return Question(
+        "steering",
+        f"Does the answer move when the state is pushed by one step of “{subject.concept.name}”?",
+        measure,
+        (needs.machine, needs.whole_numbers),
+        ANSWERING,
+        draw=draw,
+        setup=told.at_pairs,
+        settings={"step": None},
+        rules=(
+            rule(
+                "steering",
+                "Pushing the state by one, from class mean to class mean, moves the answer by one.",
+                "steered_exact",
+                signal="class_mean",
+                definition=f"Share of answers that are exactly the target, {ONE_STEP}.",
+                source="Heimersheim & Nanda 2024",
+                at_least=0.95,
+            ),
+        ),
+    )
+
+
 def measure(
-    networks: Sequence[Network],
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
+    subjects: Sequence[Subject],
     *,
-    answer: Callable[[Any], Tensor],
-    expected: Callable[[Any], Tensor],
-    combine: Combine = added,
-    layer: str | None = None,
-    step: int = -1,
+    step: int | None = -1,
     unit: float | int = 1,
     doses: Sequence[float | int] = DOSES,
 ) -> pd.DataFrame:
     """Measure what answers do where the state at a step is pushed by one step of the concept, up and down.
 
-    Two ways (`signal`): `class_mean` adds the mean state of the new value minus that of the old one, `linear` adds
+    Two ways (`kind`): `class_mean` adds the mean state of the new value minus that of the old one, `linear` adds
     Cov(s, n) / Var(n) for each unit of the concept. All rows count whose old and new value both occur at the step.
     Metrics: `steered_exact`, share of answers that are the target; `steered_shift` = sum (y - y_base) (target -
     target_base) / sum (target - target_base)^2, y the expected answer; `steered_off_support`, the median distance of
-    the pushed states from those that occur, in spacings of the concept. `dose_response` (`units` holds the dose in
+    the pushed states from those that occur, in spacings of the concept. `dose_response` (`at` is the dose in
     steps of the concept): the mean change of y, for `linear` at every dose, over rows that it does not take beyond
     the values that occur, for `class_mean` at the doses that lead from value to value.
 
     Args:
-        networks: what is measured.
-        x: inputs of equal length.
-        concept: what the state is thought to hold, (batch, time).
-        answer: from a model's output to answers on the concept's scale, (batch,).
-        expected: from a model's output to expected answers, (batch,).
-        combine: what the answer should be with another value, see `probe.methods.causal.task`.
-        layer: the layer's name, or None for the only one.
-        step: after which step.
+        subjects: what is measured.
+        step: after which step; None for the first with at least 128 distinct prefixes, or the last but one.
         unit: one step of the concept: 1 for a count, 2 for a difference of two counts.
         doses: of the dose-response.
 
@@ -75,14 +96,13 @@ def measure(
     Reference:
         Heimersheim & Nanda 2024, How to use and interpret activation patching; docs/science.md, claim 13.
     """
-    (step,) = within("step", (step,), x.shape[1], "the input's time axis")
-    task = Task(concept, combine)
     rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
-        push = _Push.of(machine, task, step, float(unit))
+    for subject in as_subjects(subjects):
+        machine = machine_of(subject)
+        at = step_of(machine, step)
+        push = _Push.of(machine, task_of(subject), at, float(unit))
         for name, value, place in (*_pushed_by_one(push), *_dose_response(push, doses)):
-            rows.append(measurement(QUESTION, name, network, value, layer=layer or "", step=step, **place))
+            rows.append(measurement(QUESTION, name, subject.network, value, layer=subject.layer, step=at, **place))
     return tabulate(rows)
 
 
@@ -133,7 +153,7 @@ class _Push:
         return self.machine.answers(states, rows, self.classes.step)
 
 
-_Value = tuple[str, float, dict[str, str]]
+_Value = tuple[str, float, dict[str, Any]]
 
 
 def _pushed_by_one(push: _Push) -> Iterator[_Value]:
@@ -158,7 +178,7 @@ def _pushed_by_one(push: _Push) -> Iterator[_Value]:
                 f"No two of the concept's values at step {step} are unit={push.unit:g} apart; they are "
                 f"{', '.join(f'{value:g}' for value in push.classes.values)}. Give another unit=."
             )
-        place = {"signal": kind}
+        place: dict[str, Any] = {"kind": kind}
         yield "steered_exact", float(hit.double().mean()), place
         yield "steered_off_support", float(np.median(np.concatenate(far))), place
         if bool(way.any()):
@@ -171,7 +191,7 @@ def _dose_response(push: _Push, doses: Sequence[float | int]) -> Iterator[_Value
             rows, states = push.states(kind, float(dose))
             if len(rows):
                 change = push.answers(rows, states).expected - push.machine.clean.answers.expected[rows]
-                yield "dose_response", float(change.mean()), {"signal": kind, "units": f"{dose:g}"}
+                yield "dose_response", float(change.mean()), {"kind": kind, "at": float(dose)}
 
 
 def draw(frame: pd.DataFrame, *, kind: str = "linear", ax: Axes | None = None) -> Axes:
@@ -185,14 +205,14 @@ def draw(frame: pd.DataFrame, *, kind: str = "linear", ax: Axes | None = None) -
     Raises:
         ProbeError: the table has no dose-response of that kind.
     """
-    rows = frame[(frame["metric"] == "dose_response") & (frame["signal"] == kind)]
+    rows = frame[(frame["metric"] == "dose_response") & (frame["kind"] == kind)]
     if rows.empty:
         raise ProbeError(f"The table has no dose_response of kind {kind!r}; it is 'linear' or 'class_mean'.")
     ax = axes_or_new(ax)
-    doses = sorted(rows["units"].astype(float).unique())
+    doses = sorted(rows["at"].unique())
     ends = [doses[0], doses[-1]]
     ax.plot(ends, ends, color="black", linewidth=1, linestyle=":", label="_as far as pushed", zorder=0)
-    draw_role_lines(rows.assign(dose=rows["units"].astype(float)), ax=ax, at="dose")
+    draw_role_lines(rows, ax=ax, at="at")
     ax.set_xlabel("push of the state, in steps of the concept")
     ax.set_ylabel("change of the expected answer")
     return ax

@@ -2,69 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+import torch
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.measurements import measurement, tabulate
 from ...methods.causal.ablation import Resampling
-from ...methods.causal.task import Task
-from ...methods.machines import Machine
+from ...methods.readouts import Answers
 from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
+from ...subjects.computed import ends
+from ...subjects.computed.answers import takes_levels
+from ...subjects.subject import LEAST_SEQUENCES, Subject, as_subjects
+from .. import needs
+from ..question import Question
+from ..rules import ANSWERING, FITTED, rule
+from ..telling.unit_ablation_words import COSTLY, DRAWN, tell
+from .following import following
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 QUESTION = "unit_ablation"
-#: A unit whose ablation costs more of the accuracy than this is counted.
-COSTLY = 0.05
 #: How many of the draws the search for units that suffice uses; what it finds is then measured with all of them.
 SEARCH_DRAWS = 4
+#: Where not all units are ablated, so many are those that follow the concept most; the others are random.
+FOLLOWING = 16
+#: So many units are kept together; all ablations of a study take about so many times those of single units.
+KEPT, TIMES = 4, 4
 
 
 def measure(
-    networks: Sequence[Network],
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
+    subjects: Sequence[Subject],
     *,
-    answer: Callable[[Any], Tensor],
-    expected: Callable[[Any], Tensor],
-    layer: str | None = None,
     draws: int = 32,
     search_draws: int = SEARCH_DRAWS,
-    seed: int = 0,
+    most: int | None = None,
+    keep: int | None = None,
+    by_value: bool = False,
+    alone: Collection[str] | None = None,
+    seed: int | None = None,
 ) -> pd.DataFrame:
     """Measure what is lost without a unit, and what is kept with a few alone.
 
     After every step the states of the ablated units (for an LSTM the pairs c_u, h_u) are those of another sequence
-    that has read as much, drawn anew for each step; of several units, of the same sequence.
-    Metrics: `unit_drop`, own accuracy minus that without the unit (`units`); `unit_answer_change`, the mean absolute
-    change of the expected answer; `costly_units`, how many drops exceed .05; `kept_accuracy` of each unit alone;
+    that has read as much, drawn anew for each step; of several units, of the same sequence. Of answers that take
+    few values the accuracy is the share that is right, of other numbers see `Score`. A stack's units have their layer
+    before their number (`units`).
+    Metrics: `unit_drop`, own accuracy minus that without the unit; `unit_answer_change`, the mean absolute change of
+    the expected answer; `costly_units`, how many drops exceed .05; `kept_accuracy` of each unit alone;
     `best_kept_accuracy` of the best k units (`units` names them): exact for k = 1, and for each further one the unit
     that adds most; `best_single_unit_score` = (accuracy of the best unit alone - that of none) / (own accuracy - that
-    of none), left out where none does as well as all; `own_accuracy`, `none_kept_accuracy`.
+    of none), left out where none does as well as all; `own_accuracy`, `none_kept_accuracy`; `answers_moved`, the
+    share of answers that change without all units, or how far they move in deviations. Where not all units are
+    ablated, `follows` says how closely each follows the concept within steps, and random ones have the `kind` drawn.
 
     Args:
-        networks: what is measured.
-        x: inputs of equal length.
-        concept: the answer should be its last value, (batch, time).
-        answer: from a model's output to answers on the concept's scale, (batch,).
-        expected: from a model's output to expected answers, (batch,).
-        layer: the layer's name, or None for the only one.
+        subjects: what is measured.
         draws: how many other sequences each prefix is given.
         search_draws: how many of them the search for the next unit uses.
-        seed: of the drawing.
+        most: how many units are ablated at most: those that follow the concept most, and random ones.
+        keep: how many units the search keeps at most; None for all.
+        by_value: give each value of the right answer the same weight, see `Score`.
+        alone: the roles of the networks whose units are kept alone, too; None for all.
+        seed: of the drawing; None for the subject's.
 
     Raises:
-        ProbeError: the concept is not aligned to (batch, time), the layer does not exist, no draw is asked for, or
-            a model's answer depends on more than one layer's last state.
+        ProbeError: no draw is asked for, or a network cannot be run from its states.
 
     Reference:
         Chan et al. 2022, Causal scrubbing; Lakretz et al. 2019, The emergence of number and syntax units, section 3
@@ -72,68 +83,157 @@ def measure(
     """
     if not 1 <= search_draws <= draws:
         raise ProbeError(f"search_draws={search_draws} must be from 1 to draws={draws}.")
-    task = Task(concept)
     rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
-        task.check_fits(machine.clean.inputs)
-        ablation = _Ablation(Resampling(machine, draws=draws, seed=seed), task.concept[:, -1])
-        for name, value, units in _of_network(ablation, search_draws):
-            chosen = " ".join(map(str, units))
-            rows.append(measurement(QUESTION, name, network, value, layer=layer or "", units=chosen))
+    for subject in as_subjects(subjects):
+        end = ends.ends_of(subject)
+        resampling = Resampling(end.machine, draws=draws, seed=subject.seed if seed is None else seed)
+        ablation = _Ablation(resampling, Score(end.values[:, -1], levels=takes_levels(subject), by_value=by_value))
+        units, drawn, how = _units(subject, end, most)
+        found = [*_lost(ablation, units)]
+        found += _kept(ablation, units, keep, search_draws) if alone is None or subject.network.role in alone else ()
+        found += [("follows", value, [unit]) for unit, value in how.items()]
+        for name, value, which in found:
+            place: dict[str, Any] = {"layer": subject.layer, "units": " ".join(map(end.name, which))}
+            kind = DRAWN if name == "unit_drop" and drawn.intersection(which) else ""
+            rows.append(measurement(QUESTION, name, subject.network, value, kind=kind, **place))
     return tabulate(rows)
 
 
 @dataclass(frozen=True, eq=False)
+class Score:
+    """How right answers are: the share that is right, or 1 minus the error in deviations of the right answers.
+
+    Attributes:
+        right: the right answers, (sequence,).
+        levels: whether answers take a few values, so that they can be right or wrong.
+        by_value: whether each value of the right answer has the same weight, values that fewer than 8 sequences
+            have together; of numbers that take many it has not.
+    """
+
+    right: np.ndarray
+    levels: bool = True
+    by_value: bool = False
+
+    @cached_property
+    def weights(self) -> np.ndarray | None:
+        """The weight of each sequence, (sequence,), which add up to 1; None where all are the same."""
+        if not (self.levels and self.by_value):
+            return None
+        _, value, counts = np.unique(self.right, return_inverse=True, return_counts=True)
+        together = np.where(counts >= LEAST_SEQUENCES, np.arange(len(counts)), -1)[value]
+        _, group, sizes = np.unique(together, return_inverse=True, return_counts=True)
+        return 1 / (len(sizes) * sizes[group])
+
+    def _mean(self, values: Tensor) -> float:
+        """Return the mean of numbers; those of one sequence stand one after the other."""
+        if self.weights is None:
+            return float(values.double().mean())
+        return float(values.double().view(len(self.right), -1).mean(1) @ torch.as_tensor(self.weights))
+
+    @property
+    def _spread(self) -> float:
+        return float(np.std(self.right)) or 1.0
+
+    def of(self, answers: Answers) -> float:
+        """Return the accuracy of answers; those of one sequence stand one after the other."""
+        right = torch.as_tensor(self.right).repeat_interleave(len(answers.chosen) // len(self.right))
+        if self.levels:
+            return self._mean(torch.isclose(answers.chosen.double(), right))
+        return 1 - self._mean((answers.expected - right).abs()) / self._spread
+
+    def moved(self, answers: Answers, clean: Answers) -> float:
+        """Return the share of answers that differ from the clean run's, or how far they moved, in deviations."""
+        count = len(answers.chosen) // len(self.right)
+        if self.levels:
+            chosen = clean.chosen.double().repeat_interleave(count)
+            return self._mean(~torch.isclose(answers.chosen.double(), chosen))
+        return self._mean((answers.expected - clean.expected.repeat_interleave(count)).abs()) / self._spread
+
+
+#: Metric, value, and which units.
+_Found = tuple[str, float, Sequence[int]]
+
+
+@dataclass(frozen=True, eq=False)
 class _Ablation:
-    """Ablations of units, and the right answers."""
+    """Ablations of units, and how right the answers are."""
 
     resampling: Resampling
-    wanted: Tensor
+    score: Score
 
     @property
     def units(self) -> range:
         return range(self.resampling.machine.dynamics.units)
 
-    def without(self, units: Sequence[int], draws: int | None = None) -> tuple[float, float]:
-        """Return accuracy and mean absolute change of the expected answer without some units."""
-        machine = self.resampling.machine
-        columns = [column for unit in units for column in machine.dynamics.unit(unit)]
-        found = self.resampling.answers(columns, draws)
-        count = len(found.chosen) // len(self.wanted)
-        hits = found.chosen.double() == self.wanted.repeat_interleave(count)
-        change = found.expected - machine.clean.answers.expected.repeat_interleave(count)
-        return float(hits.double().mean()), float(change.abs().mean())
+    @property
+    def clean(self) -> Answers:
+        return self.resampling.machine.clean.answers
+
+    def answers(self, units: Sequence[int], draws: int | None = None) -> Answers:
+        """Return the answers without some units."""
+        unit = self.resampling.machine.dynamics.unit
+        return self.resampling.answers([column for one in units for column in unit(one)], draws)
+
+    @cached_property
+    def own(self) -> float:
+        """The accuracy of the network itself."""
+        return self.score.of(self.clean)
+
+    def change(self, answers: Answers) -> float:
+        """Return the mean absolute change of the expected answer."""
+        count = len(answers.expected) // len(self.clean.expected)
+        return float((answers.expected - self.clean.expected.repeat_interleave(count)).abs().mean())
 
     def only(self, units: Sequence[int], draws: int | None = None) -> float:
         """Return the accuracy with some units alone."""
-        return self.without([unit for unit in self.units if unit not in units], draws)[0]
+        return self.score.of(self.answers([unit for unit in self.units if unit not in units], draws))
 
 
-def _of_network(ablation: _Ablation, search_draws: int) -> list[tuple[str, float, Sequence[int]]]:
-    clean = ablation.resampling.machine.clean.answers
-    own = float((clean.chosen.double() == ablation.wanted).double().mean())
-    none = ablation.only([])
-    found: list[tuple[str, float, Sequence[int]]] = [("own_accuracy", own, []), ("none_kept_accuracy", none, [])]
-    drops = []
-    for unit in ablation.units:
-        accuracy, change = ablation.without([unit])
-        drops.append(own - accuracy)
-        found += [("unit_drop", drops[-1], [unit]), ("unit_answer_change", change, [unit])]
-    found.append(("costly_units", float(np.sum(np.array(drops) > COSTLY)), []))
-    alone = [ablation.only([unit]) for unit in ablation.units]
-    found += [("kept_accuracy", accuracy, [unit]) for unit, accuracy in enumerate(alone)]
-    best = int(np.argmax(alone))
-    found.append(("best_kept_accuracy", alone[best], [best]))
+def _units(subject: Subject, end: ends.Ends, most: int | None) -> tuple[list[int], set[int], dict[int, float]]:
+    """Return which units are ablated, which of them are random ones, and how closely each follows the concept."""
+    units = end.machine.dynamics.units
+    if most is None or units <= most:
+        return list(range(units)), set(), {}
+    how = following(subject, end)
+    first = [] if how is None else [int(unit) for unit in np.argsort(-how, kind="stable")[: min(FOLLOWING, most)]]
+    rest = np.setdiff1d(np.arange(units), first)
+    rng = np.random.default_rng([subject.seed, 7])
+    drawn = sorted(int(unit) for unit in rng.choice(rest, most - len(first), replace=False))
+    picked = [*first, *drawn]
+    return picked, set(drawn), {} if how is None else {unit: float(how[unit]) for unit in picked}
+
+
+def _lost(ablation: _Ablation, units: Sequence[int]) -> Iterator[_Found]:
+    """Yield what is lost without all units, and without each."""
+    without_all = ablation.answers(ablation.units)
+    own, costly = ablation.own, 0
+    yield "own_accuracy", own, []
+    yield "none_kept_accuracy", ablation.score.of(without_all), []
+    yield "answers_moved", ablation.score.moved(without_all, ablation.clean), []
+    for unit in units:
+        answers = ablation.answers([unit])
+        drop = own - ablation.score.of(answers)
+        costly += drop > COSTLY
+        yield "unit_drop", drop, [unit]
+        yield "unit_answer_change", ablation.change(answers), [unit]
+    yield "costly_units", float(costly), []
+
+
+def _kept(ablation: _Ablation, units: Sequence[int], keep: int | None, search_draws: int) -> Iterator[_Found]:
+    """Yield what is kept with each unit alone, and with the best few."""
+    own, none = ablation.own, ablation.score.of(ablation.answers(ablation.units))
+    alone = [ablation.only([unit]) for unit in units]
+    yield from (("kept_accuracy", accuracy, [unit]) for unit, accuracy in zip(units, alone, strict=True))
+    best = units[int(np.argmax(alone))]
+    yield "best_kept_accuracy", max(alone), [best]
     if own != none:
-        found.append(("best_single_unit_score", (alone[best] - none) / (own - none), [best]))
+        yield "best_single_unit_score", (max(alone) - none) / (own - none), [best]
     kept = [best]
-    while len(kept) < len(ablation.units):
-        rest = [unit for unit in ablation.units if unit not in kept]
+    while len(kept) < (len(units) if keep is None else min(keep, len(units))):
+        rest = [unit for unit in units if unit not in kept]
         added = [ablation.only([*kept, unit], search_draws) for unit in rest] if len(rest) > 1 else [0.0]
         kept = [*kept, rest[int(np.argmax(added))]]
-        found.append(("best_kept_accuracy", ablation.only(kept) if len(rest) > 1 else own, kept))
-    return found
+        yield "best_kept_accuracy", own if len(kept) == len(ablation.units) else ablation.only(kept), kept
 
 
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -197,3 +297,50 @@ def sorted_drops(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame[frame["metric"] == "unit_drop"]
     rank = rows.groupby("network")["value"].rank(ascending=False, method="first").astype(int)
     return rows.assign(rank=rank).sort_values(["network", "rank"], kind="stable")
+
+
+def _affordable(subject: Subject) -> bool:
+    """Return whether all ablations of a network and its control, searches too, take no more than the budget."""
+    if needs.machine(subject) is not None:
+        return False
+    end = ends.ends_of(subject)
+    one = ends.cost(end.stack) * end.steps * len(end.rows) * ends.DRAWS
+    return TIMES * one * min(end.machine.dynamics.units, ends.UNITS) <= ends.BUDGET
+
+
+def question(subject: Subject) -> Question:
+    """Return the question, bounded: 24 units at most, 4 draws, and the units of controls are not kept alone.
+
+    Up to 4 units are kept together, where all of this takes no more than the budget; otherwise only each alone.
+
+    Args:
+        subject: one of the networks.
+    """
+    return Question(
+        "ablation",
+        "Which units does the answer need, and how few are enough?",
+        measure,
+        (needs.machine,),
+        ANSWERING,
+        (
+            rule(
+                "no-unit-suffices",
+                "No unit suffices: alone, the best one keeps less than half of what the network can do.",
+                "best_single_unit_score",
+                definition="(Accuracy of the best unit alone - that of none) / (own accuracy - that of none), the "
+                "other units resampled after every step.",
+                source="Chan et al. 2022",
+                at_most=0.5,
+            ),
+        ),
+        draw,
+        tell,
+        {
+            "draws": ends.DRAWS,
+            "search_draws": 1,
+            "most": ends.UNITS,
+            "keep": KEPT if _affordable(subject) else 1,
+            "by_value": True,
+            "alone": tuple(role for role in ANSWERING if role != FITTED),
+        },
+    )

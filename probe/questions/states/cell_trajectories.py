@@ -1,75 +1,168 @@
-"""How does each cell move with the concept? A picture of every unit, beside an untrained network."""
+"""How does each unit move with the concept? A picture of every unit, beside an untrained network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.findings import DataFigure
+from ...evidence.measurements import measurement, only, tabulate
+from ...evidence.words import listed, said
 from ...methods.probing.monotone import within_step_correlation
-from ...methods.probing.prefixes import pool, states_by_step
+from ...methods.probing.prefixes import pool
+from ...plots.study_figures import drawing, drawn, spread
 from ...plots.style import COLUMN_WIDTH, SEQUENTIAL, axes_or_new
-from ...recurrent.signals import Signal, as_signal
+from ...recurrent.signals import as_signal
+from ...subjects.computed.sample import rows_within_budget
+from ...subjects.computed.step_states import step_states, studied_layer
+from ...subjects.subject import Subject, as_subjects
+from .. import needs
+from ..question import Answered, Question, Told
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 QUESTION = "cell_trajectories"
-MEAN_AT = "mean_at_"
 #: The end of the sequential map that is nearly yellow has no contrast on white paper.
 LIGHTEST = 0.8
 LINESTYLES = ("-", "--", "-.", ":")
+#: Means are kept of so many units, those that follow the concept most, and after so many steps.
+UNITS, STEPS = 24, 16
+#: With more values than this, neighbouring ones are taken together, into so many groups.
+MOST_VALUES, GROUPS = 24, 12
+#: The page of one network shows so many units of each network, after so many steps.
+SHOWN_UNITS, SHOWN_STEPS = 6, 3
+CAPTION = (
+    "A panel is one unit, a line one step (the first is step 0): the mean over all prefixes with that value. A unit "
+    "that holds the value alone has all lines on one curve. Where the lines fan out, the unit tells time too. r is "
+    "the correlation with the value after we subtract the mean of each step."
+)
+
+
+def question(subject: Subject) -> Question:
+    """Return the question; no rule judges it.
+
+    Args:
+        subject: one of the networks; the title names its concept.
+    """
+    title = f"How does each unit move with “{subject.concept.name}”?"
+    return Question("cell-trajectories", title, measure, (needs.states,), tell=tell)
 
 
 def measure(
-    networks: Sequence[Network],
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
+    subjects: Sequence[Subject],
     *,
-    layer: str | None = None,
-    signal: str = Signal.CELL_STATE,
+    signal: str | None = None,
 ) -> pd.DataFrame:
     """Return each unit's mean at each step given the concept's value, each distinct prefix counted once.
 
-    Metrics: `mean_at_<value>`, one a value of the concept, by unit and step; `within_step_correlation` by unit,
-    after the mean of each step is taken off both, so that a unit that only tells the time scores 0.
+    Metrics: `within_step_correlation` by unit, after the mean of each step is taken off both, so that a unit that
+    only tells the time scores 0; `mean` by unit, step and value of the concept (`at`). Of wide layers, long sequences
+    and many values the means are kept of some units, steps and groups of values alone: see the constants above. Of
+    many sequences a part is recorded, drawn by the network's seed.
 
     Args:
-        networks: what is measured.
-        x: inputs.
-        concept: what to look for, (batch, time).
-        layer: the layer's name, or None for the only one.
-        signal: which signal's units.
+        subjects: what is measured; their concept is a number.
+        signal: which signal's units; None for the cell state, or the hidden state of a cell that has none.
 
     Raises:
-        ProbeError: the concept is not aligned to (batch, time), or the layer or signal does not exist.
+        ProbeError: the signal does not exist, or the concept has no value.
     """
-    wanted = as_signal(signal)
-    rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        steps = states_by_step(network.model, x, concept, layer=layer, signals=(wanted,))
+    return tabulate(row for subject in as_subjects(subjects) for row in _rows(subject, signal))
 
-        def add(metric: str, value: float, unit: int, step: int | None = None, of: Network = network) -> None:
-            place = {"layer": layer or "", "signal": str(wanted), "units": str(unit), "step": step}
-            rows.append(measurement(QUESTION, metric, of, value, **place))
 
-        pooled = pool(steps)
-        for unit, r in enumerate(within_step_correlation(pooled, pooled.states[wanted])):
-            add("within_step_correlation", r, unit)
-        for item in steps:
-            for value in np.unique(item.concept):
-                means = item.states[wanted][item.concept == value].mean(0)
-                for unit, mean in enumerate(means):
-                    add(f"{MEAN_AT}{value:g}", mean, unit, item.step)
-    return tabulate(rows)
+def _rows(subject: Subject, signal: str | None) -> Iterator[dict[str, Any]]:
+    layer = studied_layer(subject)
+    wanted = layer.states[-1] if signal is None else as_signal(signal)
+    steps = step_states(subject, (wanted,), rows=rows_within_budget(subject, layer.units))
+    if not steps:
+        raise ProbeError(f"“{subject.concept.name}” has no value at any of the states that were recorded.")
+
+    def row(metric: str, value: float, unit: int, **more: Any) -> dict[str, Any]:
+        where = {"layer": subject.layer, "signal": str(wanted), "units": str(unit)}
+        return measurement(QUESTION, metric, subject.network, value, **where, **more)
+
+    pooled = pool(steps)
+    correlation = within_step_correlation(pooled, pooled.states[wanted])
+    for unit, r in enumerate(correlation):
+        yield row("within_step_correlation", r, unit)
+    edges, middles = _groups(pooled.concept)
+    units = np.sort(np.argsort(-np.abs(correlation), kind="stable")[:UNITS])
+    for item in (steps[place] for place in spread(len(steps), STEPS)):
+        group = np.searchsorted(edges, item.concept, side="right")
+        for number in np.unique(group):
+            means = item.states[wanted][group == number].mean(0)
+            for unit in units:
+                yield row("mean", means[unit], int(unit), step=item.step, at=float(middles[number]))
+
+
+def _groups(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where groups of values end, and what each is called: its only value, or its mean."""
+    levels = np.unique(values)
+    if len(levels) <= MOST_VALUES:
+        return (levels[1:] + levels[:-1]) / 2, levels
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, GROUPS + 1)[1:-1]))
+    edges = edges[(edges > levels[0]) & (edges <= levels[-1])]
+    group = np.searchsorted(edges, values, side="right")
+    return edges, np.array([values[group == number].mean() for number in range(len(edges) + 1)])
+
+
+def tell(answered: Answered) -> Told:
+    """Return what the page of one network says and shows: the units that follow the concept most."""
+    table, own, concept = answered.table, answered.subject.network.name, answered.subject.concept
+    rows = only(table, metric="within_step_correlation")
+    largest = rows.assign(size=rows["value"].abs()).groupby(["role", "network"], sort=False)["size"].max()
+    controls = largest[largest.index.get_level_values("network") != own].groupby("role", sort=False).max()
+    beside = listed([f"{role} {said(value)}" for role, value in controls.items()])
+    answer = (
+        f"The unit that follows “{concept.name}” most has |r| {said(float(largest.xs(own, level='network').max()))}."
+    )
+    if len(controls):
+        answer += f" In the controls it is {beside} at most."
+    others = [name for name in dict.fromkeys(table["network"]) if name != own]
+    steps = sorted(set(table["step"].dropna().astype(int)))
+    chosen = [steps[place] for place in spread(len(steps), SHOWN_STEPS)]
+    networks = [own, *others[:1]]
+    with drawing():
+        figure = draw_grid(table, networks=networks, units=SHOWN_UNITS, steps=chosen, concept=concept.name)
+        picture = grid_figure(
+            figure, table, networks, name=f"{answered.name}-units", title="The units that follow it most"
+        )
+    return Told({"answer": answer, "setup": CAPTION}, (picture,))
+
+
+def grid_figure(figure: Figure, frame: pd.DataFrame, networks: Sequence[str], *, name: str, title: str) -> DataFigure:
+    """Return a grid of units with its words and numbers.
+
+    Args:
+        figure: what `draw_grid` drew.
+        frame: what `measure` returned.
+        networks: the networks that are drawn.
+        name: of the figure's files.
+        title: a short name.
+    """
+    import pandas as pd
+
+    every = [curves(frame, network).assign(network=network) for network in networks]
+    strongest = []
+    for network, own in zip(networks, every, strict=True):
+        unit = strongest_units(frame, network)[0]
+        strongest.append(f"in {network} unit {unit}, r = {own[own['unit'] == unit]['correlation'].iloc[0]:.2f}")
+    signal = str(frame["signal"].iloc[0]).replace("_", " ")
+    return drawn(
+        figure,
+        name=name,
+        title=title,
+        alt=f"Mean {signal} by value, a line a step. The strongest correlation is {'; '.join(strongest)}.",
+        caption=CAPTION,
+        data=pd.concat(every, ignore_index=True),
+    )
 
 
 def curves(frame: pd.DataFrame, network: str) -> pd.DataFrame:
@@ -86,9 +179,8 @@ def curves(frame: pd.DataFrame, network: str) -> pd.DataFrame:
     if own.empty:
         raise ProbeError(f"The table has no network {network!r}; it has {sorted(set(frame['network']))}.")
     correlation = own[own["metric"] == "within_step_correlation"].set_index("units")["value"]
-    means = own[own["metric"].str.startswith(MEAN_AT)]
-    found = means[["units", "step", "value"]].rename(columns={"units": "unit"})
-    found.insert(2, "concept", means["metric"].str.removeprefix(MEAN_AT).astype(float))
+    means = own[own["metric"] == "mean"]
+    found = means[["units", "step", "at", "value"]].rename(columns={"units": "unit", "at": "concept"})
     found["correlation"] = found["unit"].map(correlation)
     found["unit"] = found["unit"].astype(int)
     return found.sort_values(["unit", "step", "concept"], ignore_index=True)

@@ -1,130 +1,286 @@
-"""Can a linear probe read the concept, and better than from untrained networks and for other concepts?"""
+"""Can a linear probe read a concept, and better than from untrained networks, the step, or other functions of inputs?
+
+Of several networks we read the last layer after every prefix (`measure`): least squares, states split by prefix, the
+interval over networks. Of one network we read states that are drawn, at every layer (`measure_drawn`): ridge or
+logistic probes, states split by sequence, the interval over sequences.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from matplotlib.axes import Axes
-from torch import Tensor
 
+from ...errors import ProbeError, several
+from ...evidence.claims import Control, Range, Rule
 from ...evidence.intervals import median_interval
-from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
+from ...evidence.measurements import ROLES, Network, measurement, tabulate
 from ...methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
-from ...methods.probing.linear import fit_linear, held_out_score, r_squared
-from ...methods.probing.prefixes import Pooled, StepStates, check_aligned, pool, states_by_step
+from ...methods.probing.fits import LeastSquares
+from ...methods.probing.linear import fit_linear, r_squared
+from ...methods.probing.prefixes import Pooled, StepStates, pool
+from ...methods.probing.scores import of_parts, of_rounding
 from ...methods.probing.splits import LEAST_STATES, folds
 from ...plots.networks import draw_dots
-from ...plots.style import ROLE_STYLE, axes_or_new
+from ...plots.style import GREY, ROLE_STYLE, axes_or_new
 from ...recurrent.signals import Signal
+from ...subjects.computed.sample import rows_within_budget
+from ...subjects.computed.step_states import step_states, studied_layer
+from ...subjects.subject import Subject, as_subjects
+from .. import needs
+from ..question import Question
+from ..telling.linear_readout_words import MARGIN, tell
+from .linear_readout_drawn import measure_drawn
+from .targets import why_no_target
+
+__all__ = ["draw", "draw_controls", "measure", "measure_drawn", "names", "question", "reading"]
 
 QUESTION = "linear_readout"
+#: With fewer distinct states than this, no probe of a step is fitted to half of them.
+FEWEST = 4
+#: A verdict about networks that were trained alike needs so many of them: by prefix, and by sequence.
+NEEDS, NEEDS_OF_DRAWN = 10, 20
+INITIAL, RANDOM = "own initialisation", "random weights"
+
+
+def question(subject: Subject) -> Question:
+    """Return the question about several networks: least squares after every prefix.
+
+    Args:
+        subject: one of the networks; the statements name its concept.
+    """
+    name = f"“{subject.concept.name}”"
+    return Question(
+        "linear-readout",
+        f"Can a linear probe read {name}?",
+        measure,
+        (needs.states, needs.many_states),
+        draw=draw_controls,
+        setup=_setup,
+        rules=(
+            Rule(
+                "linear-readout",
+                f"A linear probe reads {name} out of the last state.",
+                "last_step_r_squared",
+                "Held-out R² of a least-squares probe at the last step (halves, both ways), the smallest of the "
+                "layer's states.",
+                "Hupkes et al. 2018",
+                Range.at_least(0.95),
+                Range.below(0.95),
+                controls=(Control(INITIAL, 0.02),),
+                needs=NEEDS,
+            ),
+            Rule(
+                "selectivity",
+                f"The last state holds {name} better than other memories of its input.",
+                "selectivity",
+                "Held-out R² of the concept minus the mean of that of 200 sums of the inputs with signs that nearly "
+                "cancel; the hidden state after the last step.",
+                "Hewitt & Liang 2019",
+                Range.at_least(0.5),
+                Range.below(0.5),
+                signal=Signal.HIDDEN_STATE,
+                controls=(Control(INITIAL, 0.1),),
+                needs=NEEDS,
+            ),
+        ),
+    )
+
+
+def _setup(subject: Subject) -> str:
+    """Return which states a probe is fitted to and scored on."""
+    layer = studied_layer(subject)
+    rows = rows_within_budget(subject, layer.units * len(layer.states))
+    drawn = "all" if len(rows) == len(subject.x) else "drawn"
+    return (
+        f"We read the states of {layer.name} after each distinct prefix of {len(rows):,} sequences ({drawn} of "
+        f"{len(subject.x):,}). A probe is fitted to half of the states of a step and scored on the other half, both "
+        "ways."
+    )
+
+
+def reading(subject: Subject, name: str) -> Question:
+    """Return the question about one network and its random-weights controls: probes of drawn states of every layer.
+
+    Args:
+        subject: the network.
+        name: the concept, a number or categories.
+    """
+    key = names(subject)[name]
+    rule = Rule(
+        key=key,
+        statement=f"“{name}” can be read from networks trained so, better than from networks with random weights",
+        metric="best_score",
+        definition="Held-out score of a linear probe at the network's best place, and at the best place of the best "
+        "network with random weights. For categories, minus the score of naming one value for all.",
+        source="this study",
+        established_if=Range.above(MARGIN),
+        refuted_if=Range.at_most(MARGIN),
+        controls=(Control(RANDOM, MARGIN),),
+        needs=NEEDS_OF_DRAWN,
+    )
+    return Question(
+        key,
+        f"Can “{name}” be read?",
+        measure_drawn,
+        (partial(why_no_target, name=name),),
+        tuple(role for role in ROLES if role not in (INITIAL, "fitted head", "null")),
+        (rule,),
+        tell=partial(tell, name=name),
+        settings={"concept": name, "question": key},
+        copies=None,
+    )
+
+
+def names(subject: Subject) -> dict[str, str]:
+    """Return the name of each concept's question: the letters of its name, with a number if two would be the same."""
+    questions: dict[str, str] = {}
+    for name in subject.concepts:
+        letters = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "concept"
+        key = f"reading-{letters}"
+        number = 2
+        while key in questions.values():
+            key, number = f"reading-{letters}-{number}", number + 1
+        questions[name] = key
+    return questions
 
 
 def measure(
-    networks: Sequence[Network],
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
+    subjects: Sequence[Subject],
     *,
-    layer: str | None = None,
-    signals: Sequence[Signal] = (Signal.CELL_STATE, Signal.HIDDEN_STATE),
+    signals: Sequence[Signal] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Measure linear probes with the controls that a probe needs.
+    """Measure least-squares probes of the last layer, with the controls that a probe needs.
 
     A signal each: `r_squared` and `rounding_accuracy` at each step, held out (half of the distinct states is
     scored on a fit of the other half, both ways), and `in_sample_r_squared` where a step has too few states to
     hold any out; `pooled_r_squared` over all steps (four folds), and `pooled_r_squared_minus_clock`;
-    `selectivity`: r_squared at the last step minus its mean over 200 other memories of the input;
-    `codelength` in bits a state at the last step; `variance_share` with units clock, linear, curved, other
-    over all steps; `between_concept_share` at the last step.
+    `selectivity`: r_squared at the last step minus its mean over 200 other memories of the input, left out where
+    the step has too few states;
+    `codelength` in bits a state at the last step; `variance_share` of each kind (clock, linear, curved, other)
+    over all steps; `between_concept_share` at the last step. All probes are least squares.
     For the network: `last_step_r_squared`, the smaller of its signals' at the last step.
+    Rounding and codelength are left out where the concept holds other than whole numbers from 0. Where sequences
+    differ in length, the last step is the last one with enough distinct states. Of many sequences a part is recorded,
+    drawn by the network's seed.
 
     Args:
-        networks: the networks to compare.
-        x: inputs of equal length.
-        concept: whole numbers, (batch, time).
-        layer: the layer's name, or None for the only one.
-        signals: which signals to read from.
+        subjects: what is measured; their concept is a number.
+        signals: which signals to read from; None for the states of the layer.
         seed: of splits, signs and orders.
 
     Returns:
         The tidy table.
+
+    Raises:
+        ProbeError: no step has enough distinct states where the concept is defined.
     """
     rows: list[dict[str, Any]] = []
-    check_aligned(x, concept)
-    memories = signed_sums(x, seed=seed)
-    for network in as_networks(networks):
-        by_step = states_by_step(network.model, x, concept, layer=layer, signals=signals)
-        last = []
-        for signal in signals:
-            own = _measure_signal(network, by_step, signal, layer=layer or "", memories=memories, seed=seed)
+    for subject in as_subjects(subjects):
+        layer = studied_layer(subject)
+        read = tuple(reversed(layer.states)) if signals is None else signals
+        by_step = step_states(subject, read, rows=rows_within_budget(subject, layer.units * len(read)))
+        network, scores = subject.network, []
+        last = _last(by_step)
+        memories = signed_sums(subject.x, seed=seed)[:, last.step]
+        levels = subject.concept.levels
+        classes = round(levels[-1]) + 1 if (levels == levels.round()).all() and levels[0] >= 0 else None
+        for signal in read:
+            reader = _Reader(network, subject.layer, signal, seed, classes)
+            own = [*reader.by_step(by_step), *reader.pooled(by_step), *reader.last_step(last, memories)]
             rows += own
-            last += [row["value"] for row in own if row["metric"] == "r_squared"][-1:]
-        if last:
-            rows.append(measurement(QUESTION, "last_step_r_squared", network, min(last), step=by_step[-1].step))
+            scores += [row["value"] for row in own if row["metric"] == "r_squared" and row["step"] == last.step]
+        if scores:
+            rows.append(measurement(QUESTION, "last_step_r_squared", network, min(scores), step=last.step))
     return tabulate(rows)
 
 
-def _measure_signal(
-    network: Network,
-    by_step: list[StepStates],
-    signal: Signal,
-    *,
-    layer: str,
-    memories: np.ndarray,
-    seed: int,
-) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-
-    def add(metric: str, value: float, step: int | None = None, units: str = "") -> None:
-        rows.append(measurement(QUESTION, metric, network, value, layer=layer, signal=signal, step=step, units=units))
-
-    for item in by_step:
-        states, target = item.states[signal], item.concept[:, None]
-        if len(states) >= LEAST_STATES:
-            score = held_out_score(states, target, folds(len(states), 2, seed=seed))
-            add("r_squared", score.r_squared[0], item.step)
-            add("rounding_accuracy", score.rounding_accuracy[0], item.step)
-        else:
-            fitted = fit_linear(states, target).predict(states)
-            add("in_sample_r_squared", float(r_squared(target, fitted)[0]), item.step)
-    pooled = pool(by_step)
-    parts = folds(len(pooled.concept), 4, seed=seed)
-    score = held_out_score(pooled.states[signal], pooled.concept[:, None], parts, pooled.weight)
-    clock = clock_r_squared(pooled.step, pooled.concept, pooled.weight)
-    add("pooled_r_squared", score.r_squared[0])
-    add("pooled_rounding_accuracy", score.rounding_accuracy[0])
-    add("pooled_r_squared_minus_clock", score.r_squared[0] - clock)
-    _add_last_step(add, by_step[-1], signal, memories, seed)
-    _add_variance(add, pooled, by_step[-1], signal)
-    return rows
+def _last(by_step: list[StepStates]) -> StepStates:
+    """Return the states of the last step that has enough of them, or of the step that has most."""
+    most = max((len(item.rows) for item in by_step), default=0)
+    if most < FEWEST:
+        raise ProbeError(
+            f"The concept has a value at {several(most, 'distinct state')} of a step at most; a probe needs {FEWEST}."
+        )
+    return [item for item in by_step if len(item.rows) >= min(most, LEAST_STATES)][-1]
 
 
-def _add_last_step(add: Any, last: StepStates, signal: Signal, memories: np.ndarray, seed: int) -> None:
-    states = last.states[signal]
-    targets = np.column_stack([last.concept, memories[last.rows]])
-    explained = held_out_score(states, targets, folds(len(states), 2, seed=seed)).r_squared
-    add("selectivity", explained[0] - float(np.mean(explained[1:])), last.step)
-    classes = int(last.concept.max()) + 1
-    add("codelength", online_codelength(states, last.concept, classes=classes, seed=seed), last.step)
+class _Reader:
+    """Measures one signal of one network."""
 
+    def __init__(self, network: Network, layer: str, signal: Signal, seed: int, classes: int | None) -> None:
+        self.network, self.layer, self.signal, self.seed, self.classes = network, layer, signal, seed, classes
 
-def _add_variance(add: Any, pooled: Pooled, last: StepStates, signal: Signal) -> None:
-    shares = variance_shares(pooled.step, pooled.concept, pooled.states[signal], pooled.weight)
-    for part, share in asdict(shares).items():
-        add("variance_share", share, units=part)
-    equal = np.full(len(last.concept), 1 / len(last.concept))
-    at_last = variance_shares(np.zeros(len(equal)), last.concept, last.states[signal], equal)
-    add("between_concept_share", at_last.linear + at_last.curved, last.step)
+    def _row(self, metric: str, value: float, step: int | None = None, kind: str = "") -> dict[str, Any]:
+        place = {"layer": self.layer, "signal": self.signal}
+        return measurement(QUESTION, metric, self.network, value, **place, step=step, kind=kind)
+
+    def by_step(self, by_step: list[StepStates]) -> list[dict[str, Any]]:
+        """Return how well the concept is read at each step."""
+        rows = []
+        for item in by_step:
+            states, target = item.states[self.signal], item.concept
+            if len(states) >= LEAST_STATES:
+                parts = folds(len(states), 2, seed=self.seed)
+                predicted = LeastSquares().held_out(states, target[:, None], parts)[:, 0]
+                rows.append(self._row("r_squared", of_parts(target, predicted, parts).value, item.step))
+                if self.classes is not None:
+                    exact = of_rounding(target, predicted, parts).value
+                    rows.append(self._row("rounding_accuracy", exact, item.step))
+            else:
+                fitted = fit_linear(states, target[:, None]).predict(states)[:, 0]
+                rows.append(self._row("in_sample_r_squared", float(r_squared(target, fitted)), item.step))
+        return rows
+
+    def pooled(self, by_step: list[StepStates]) -> list[dict[str, Any]]:
+        """Return how well one probe reads the concept at all steps, and how the variance of the states splits."""
+        pooled = pool(by_step)
+        states, target, weight = pooled.states[self.signal], pooled.concept, pooled.weight
+        parts = folds(len(target), 4, seed=self.seed)
+        predicted = LeastSquares(weight).held_out(states, target[:, None], parts)[:, 0]
+        score = of_parts(target, predicted, parts, weight).value
+        clock = clock_r_squared(pooled.step, target, weight)
+        rows = [self._row("pooled_r_squared", score), self._row("pooled_r_squared_minus_clock", score - clock)]
+        if self.classes is not None:
+            exact = of_rounding(target, predicted, parts, weight).value
+            rows.append(self._row("pooled_rounding_accuracy", exact))
+        return rows + self._shares(pooled)
+
+    def _shares(self, pooled: Pooled) -> list[dict[str, Any]]:
+        shares = variance_shares(pooled.step, pooled.concept, pooled.states[self.signal], pooled.weight)
+        return [self._row("variance_share", share, kind=part) for part, share in asdict(shares).items()]
+
+    def last_step(self, last: StepStates, memories: np.ndarray) -> list[dict[str, Any]]:
+        """Return what sets the concept apart from all else that the last state holds.
+
+        Args:
+            last: the states.
+            memories: other memories of the inputs at the step, (sequence, memory).
+        """
+        states, concept = last.states[self.signal], last.concept
+        targets = np.column_stack([concept, memories[last.rows]])
+        parts = folds(len(states), 2, seed=self.seed)
+        predicted = LeastSquares().held_out(states, targets, parts)
+        explained = [of_parts(*pair, parts).value for pair in zip(targets.T, predicted.T, strict=True)]
+        selectivity = self._row("selectivity", explained[0] - float(np.mean(explained[1:])), last.step)
+        rows = [selectivity] if len(states) >= LEAST_STATES else []
+        if self.classes is not None:
+            bits = online_codelength(states, concept, classes=self.classes, seed=self.seed)
+            rows.append(self._row("codelength", bits, last.step))
+        equal = np.full(len(concept), 1 / len(concept))
+        at_last = variance_shares(np.zeros(len(equal)), concept, states, equal)
+        return [*rows, self._row("between_concept_share", at_last.linear + at_last.curved, last.step)]
 
 
 def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | None = None) -> Axes:
-    """Draw held-out R2 by step: the median over networks and its 95 % interval, each subject in its own line.
+    """Draw held-out R2 by step: the median over networks and its 95 % interval, each role in its own line.
 
     Steps with too few states to hold any out are drawn in grey: they carry no verdict.
 
@@ -135,16 +291,16 @@ def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | Non
     """
     ax = axes_or_new(ax)
     rows = frame[frame["signal"] == signal]
-    for subject, look in ROLE_STYLE.items():
-        own = rows[rows["subject"] == subject]
+    for role, look in ROLE_STYLE.items():
+        own = rows[rows["role"] == role]
         held_out = own[own["metric"] == "r_squared"].groupby("step")["value"]
         if not held_out.ngroups:
             continue
         in_sample = own[own["metric"] == "in_sample_r_squared"].groupby("step")["value"].median()
-        grey = {"color": "#7d828c", "linestyle": look.linestyle, "marker": look.marker}
+        grey = {"color": GREY, "linestyle": look.linestyle, "marker": look.marker}
         ax.plot(in_sample.index.to_numpy(int), in_sample.to_numpy(), alpha=0.6, **grey)
         steps = np.array([int(str(step)) for step, _ in held_out])
-        ax.plot(steps, held_out.median().to_numpy(), label=role_name(subject), **look.line())
+        ax.plot(steps, held_out.median().to_numpy(), label=role, **look.line())
         intervals = [median_interval(list(values)) for _, values in held_out]
         if all(interval is not None for interval in intervals):
             low, high = np.array(intervals).T

@@ -2,56 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
+import torch
 
-from ...evidence.measurements import Network, as_networks, measurement, role_name, tabulate
+from ...evidence.claims import Control
+from ...evidence.measurements import measurement, tabulate
 from ...methods.decomposition.noise import noisy_accuracy
-from ...methods.machines import Machine
-from ...methods.probing.prefixes import check_aligned
 from ...plots.style import ROLE_STYLE, axes_or_new
+from ...subjects.computed.ends import cost, ends_of
+from ...subjects.subject import Subject, as_subjects
+from .. import needs
+from ..question import Answered, Question, Told
+from ..rules import ANSWERING, FITTED, rule
+from ..told import beside, figure_of, of_network
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 QUESTION = "noise_margin"
+#: The dose that is judged, and how often every sequence runs at it.
+DOSE, DRAWS = 0.1, 32
+#: Of a study: about how many operations the runs at it may take, and how often they run at least.
+BUDGET, FEWEST = 3e9, 8
 #: The doses of the curve, in units of each number's sd.
 DOSES = (0.001, 0.003, 0.01, 0.03, 0.06, 0.2, 0.5)
 
 
+def question(subject: Subject) -> Question:
+    """Return the question; its rule names the concept.
+
+    Args:
+        subject: one of the networks.
+    """
+    draws = _draws(subject)
+    return Question(
+        "noise-margin",
+        "How much noise in its state do the answers survive?",
+        measure,
+        (needs.exact_answers,),
+        ANSWERING,
+        draw=draw,
+        tell=partial(tell, draws=draws),
+        settings={"draws": draws},
+        rules=(
+            rule(
+                "noise-margin",
+                f"“{subject.concept.name}” is held with a margin.",
+                "noisy_accuracy",
+                definition="Share of right answers with Gaussian noise of .1 of each number's own standard deviation "
+                "in every number of the state after every step.",
+                source="docs/science.md, claim 5b",
+                at_least=0.95,
+                controls=(Control(FITTED, 0.2),),
+            ),
+        ),
+    )
+
+
 def measure(
-    networks: Sequence[Network],
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
+    subjects: Sequence[Subject],
     *,
-    answer: Callable[[Any], Tensor],
-    expected: Callable[[Any], Tensor],
-    layer: str | None = None,
-    dose: float = 0.1,
-    draws: int = 32,
+    dose: float = DOSE,
+    draws: int = DRAWS,
     doses: Iterable[float] = DOSES,
     curve_draws: int = 8,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Measure the share of right answers with noise in every number of the state after every step.
 
-    The noise is Gaussian and independent; its sd is the dose times the number's own sd over the sequences at that
-    step.
+    The right answer, a number or a category, is that after the last step. The noise is Gaussian and independent; its
+    sd is the dose times the number's own sd over the sequences at that step.
 
-    Metrics: `noisy_accuracy`, one value a network, at `dose`; `accuracy_by_dose` (`units` holds the dose).
+    Metrics: `noisy_accuracy`, one value a network, at `dose`; `accuracy_by_dose` (`at` is the dose).
 
     Args:
-        networks: what is measured.
-        x: inputs of equal length.
-        concept: (batch, time); the right answer is the last one.
-        answer: from a model's output to answers, (batch).
-        expected: from a model's output to expected answers, (batch).
-        layer: the layer's name, or None for the only one.
+        subjects: what is measured.
         dose: the one that is judged, in units of the sd.
         draws: how often every sequence runs at it.
         doses: the curve's others.
@@ -65,48 +95,85 @@ def measure(
     Reference:
         docs/science.md, claim 5b.
     """
-    check_aligned(x, concept)
     wanted = dict.fromkeys(doses, curve_draws) | {dose: draws}
-    correct = concept[:, -1]
     rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
-        curve = noisy_accuracy(machine, correct, wanted, seed=seed)
-        rows.append(measurement(QUESTION, "noisy_accuracy", network, curve[dose], layer=layer or ""))
+    for subject in as_subjects(subjects):
+        end = ends_of(subject)
+        curve = noisy_accuracy(end.machine, torch.as_tensor(end.values[:, -1]), wanted, seed=seed)
+        rows.append(measurement(QUESTION, "noisy_accuracy", subject.network, curve[dose], layer=subject.layer))
         for amount in sorted(curve):
-            place: Any = {"layer": layer or "", "units": f"{amount:g}"}
-            rows.append(measurement(QUESTION, "accuracy_by_dose", network, curve[amount], **place))
+            place: Any = {"layer": subject.layer, "at": amount}
+            rows.append(measurement(QUESTION, "accuracy_by_dose", subject.network, curve[amount], **place))
     return tabulate(rows)
 
 
-def draw(frame: pd.DataFrame, *, dose: float | None = None, ax: Axes | None = None) -> Axes:
+def draw(
+    frame: pd.DataFrame, *, dose: float | None = None, threshold: float | None = None, ax: Axes | None = None
+) -> Axes:
     """Draw accuracy by dose: a thin line a network, the median thick.
 
     Args:
         frame: what `measure` returned.
         dose: the one that is judged, marked, or None.
+        threshold: a rule's bound for the accuracy, marked, or None.
         ax: where to draw, or None for new axes.
     """
     ax = axes_or_new(ax)
     curves = frame[frame["metric"] == "accuracy_by_dose"]
-    curves = curves.assign(dose=curves["units"].astype(float))
-    for subject, look in ROLE_STYLE.items():
-        table = curves[curves["subject"] == subject].pivot(index="network", columns="dose", values="value")
+    for role, look in ROLE_STYLE.items():
+        table = curves[curves["role"] == role].pivot(index="network", columns="at", values="value")
         if table.empty:
             continue
         at = table.columns.to_numpy(float)
         if len(table) > 1:
             ax.plot(at, table.to_numpy(float).T, color=look.color, linewidth=0.7, alpha=0.5)
-        ax.plot(at, np.median(table.to_numpy(float), axis=0), **look.line(), markersize=5, label=role_name(subject))
+        ax.plot(at, np.median(table.to_numpy(float), axis=0), **look.line(), markersize=5, label=role)
     if dose is not None:
         ax.axvline(dose, color="black", linewidth=1, zorder=0)
+    if threshold is not None:
+        ax.axhline(threshold, color="black", linewidth=1, zorder=0)
     ax.set_xscale("log")
-    decades = [
-        value for value in sorted(curves["dose"].unique()) if value > 0 and float(np.log10(value)).is_integer()
-    ]
+    decades = [value for value in sorted(curves["at"].unique()) if value > 0 and float(np.log10(value)).is_integer()]
     ax.set_xticks(decades, [f"{value:g}" for value in decades])
     ax.set_ylim(0, 1.03)
     ax.set_xlabel("noise, in units of each number's own sd")
     ax.set_ylabel("accuracy")
     ax.legend(loc="lower left")
     return ax
+
+
+def _draws(subject: Subject) -> int:
+    """Return how often every sequence runs at the judged dose: fewer times where a run takes long."""
+    if needs.exact_answers(subject) is not None:
+        return DRAWS
+    end = ends_of(subject)
+    return int(np.clip(BUDGET / (cost(end.stack) * end.steps * len(end.rows)), FEWEST, DRAWS))
+
+
+def tell(answered: Answered, draws: int = DRAWS) -> Told:
+    """Say how much noise the answers of one network survive, and show it.
+
+    Args:
+        answered: what was measured.
+        draws: how often every sequence ran at the judged dose.
+    """
+    curve = of_network(answered, "accuracy_by_dose").sort_values("at")
+    judged = float(of_network(answered, "noisy_accuracy")["value"].iloc[0])
+    first = f"With noise of {DOSE:g} standard deviations in its state the network answers {judged:.0%} right."
+    least = curve.iloc[0]
+    answer = (
+        f"{first}{beside(answered, 'noisy_accuracy')} With next to none ({least['at']:g}) it answers "
+        f"{least['value']:.0%} right."
+    )
+    caption = (
+        "Share of right answers with noise in every number of the state after every step. Lines are medians over "
+        "networks of a role; the upright line is the judged dose."
+    )
+    title = "Right answers by how much noise there is"
+    show = partial(draw, dose=DOSE)
+    figure = figure_of(answered, show, "accuracy_by_dose", title=title, alt=first, caption=caption)
+    setup = (
+        "The noise is Gaussian, and a unit of it is each number's own standard deviation over sequences at that "
+        f"step. We ran {ends_of(answered.subject).said}, each {draws} times at the judged dose."
+    )
+    return Told({"answer": answer, "setup": setup}, (figure,))

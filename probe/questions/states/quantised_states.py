@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Float
-from torch import Tensor
+import torch
 
-from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...errors import ProbeError, several
+from ...evidence.measurements import measurement, tabulate
 from ...methods.abstraction.quantised import class_means, quantised_run, share_equal
-from ...methods.machines import Machine
-from ...methods.probing.prefixes import check_aligned
 from ...plots.networks import draw_dots
+from ...subjects.computed.ends import ends_of
+from ...subjects.subject import Subject, as_subjects
+from .. import needs
+from ..question import Answered, Question, Told
+from ..rules import ANSWERING, rule
+from ..told import beside, figure_of, of_network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,20 +27,42 @@ QUESTION = "quantised_states"
 CODEBOOKS = {"by_step": "one a step and value", "over_steps": "one a value, all steps"}
 
 
-def measure(
-    networks: Sequence[Network],
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
-    *,
-    answer: Callable[[Any], Tensor],
-    expected: Callable[[Any], Tensor],
-    layer: str | None = None,
-) -> pd.DataFrame:
+def question(subject: Subject) -> Question:
+    """Return the question; its rule names the concept.
+
+    Args:
+        subject: one of the networks.
+    """
+    name = f"“{subject.concept.name}”"
+    return Question(
+        "quantised-states",
+        f"Is the network an automaton of the values of {name}?",
+        measure,
+        (needs.exact_answers, needs.few_values, needs.defined_steps),
+        ANSWERING,
+        draw=draw,
+        tell=tell,
+        rules=(
+            rule(
+                "quantised-states",
+                f"The network runs on one state for each step and value of {name}.",
+                "accuracy_kept_by_step",
+                definition="Accuracy with each state replaced after every step by the nearest mean state of a value "
+                "at that step, over own accuracy.",
+                source="Omlin & Giles 1996",
+                at_least=0.95,
+            ),
+        ),
+    )
+
+
+def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Measure what is left of a network's answers when it runs on one state for each value of the concept.
 
     After every step the state is replaced by the nearest class mean, in units of each number's standard deviation,
-    and the run goes on from there. `signal` says which means: `by_step`, those of the step; `over_steps`, the same
-    few at every step, for which a state may not tell how much has been read.
+    and the run goes on from there. `kind` says which means: `by_step`, those of the step; `over_steps`, the same
+    few at every step, for which a state may not tell how much has been read. The values may be numbers or categories.
+    After steps at which the concept is undefined in some sequence, the state stays as it is.
 
     Metrics: `own_accuracy`; `states`, how many states the run may use, the one before the first input among those by
     step; `quantised_accuracy`; `answers_kept`, the share of answers that are the network's own; `right_class` by
@@ -45,12 +70,7 @@ def measure(
     right: `accuracy_kept_by_step` and `accuracy_kept_over_steps`, quantised accuracy over own.
 
     Args:
-        networks: what is measured.
-        x: inputs of equal length.
-        concept: its value after each step, (batch, time); the answer should be the last one.
-        answer: from a model's output to answers on the concept's scale, (batch).
-        expected: from a model's output to expected answers, (batch).
-        layer: the layer's name, or None for the only one.
+        subjects: what is measured.
 
     Raises:
         ProbeError: the concept is not aligned to (batch, time), or a model is no `probe.methods.machines.Machine`.
@@ -58,18 +78,17 @@ def measure(
     Reference:
         Omlin & Giles 1996, Extraction of rules from discrete-time recurrent neural networks, section 3.
     """
-    rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        machine = Machine.of(network.model, x, answer=answer, expected=expected, layer=layer)
-        rows += _measure_one(network, machine, concept, layer or "")
-    return tabulate(rows)
+    return tabulate(row for subject in as_subjects(subjects) for row in _of_one(subject))
 
 
-def _measure_one(network: Network, machine: Machine, concept: Tensor, layer: str) -> list[dict[str, Any]]:
-    def row(metric: str, value: float, signal: str = "", step: int | None = None) -> dict[str, Any]:
-        return measurement(QUESTION, metric, network, value, layer=layer, signal=signal, step=step)
+def _of_one(subject: Subject) -> list[dict[str, Any]]:
+    end = ends_of(subject)
+    machine, concept = end.machine, torch.as_tensor(end.values)
 
-    check_aligned(machine.clean.inputs, concept)
+    def row(metric: str, value: float, kind: str = "", step: int | None = None) -> dict[str, Any]:
+        place: Any = {"layer": subject.layer, "kind": kind, "step": step}
+        return measurement(QUESTION, metric, subject.network, value, **place)
+
     own = share_equal(machine.clean.answers.chosen, concept[:, -1])
     rows = [row("own_accuracy", own)]
     for name in CODEBOOKS:
@@ -79,7 +98,7 @@ def _measure_one(network: Network, machine: Machine, concept: Tensor, layer: str
         rows.append(row("states", float(codebook.size), name))
         rows.append(row("quantised_accuracy", found, name))
         rows.append(row("answers_kept", share_equal(run.answers.chosen, machine.clean.answers.chosen), name))
-        for step in range(concept.shape[1]):
+        for step in codebook.steps:
             rows.append(row("right_class", share_equal(run.values[:, step], concept[:, step]), name, step))
         if own:
             rows.append(row(f"accuracy_kept_{name}", found / own))
@@ -99,7 +118,7 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
     """
     metrics = {}
     for name, words in CODEBOOKS.items():
-        sizes = frame[(frame["metric"] == "states") & (frame["signal"] == name)]["value"]
+        sizes = frame[(frame["metric"] == "states") & (frame["kind"] == name)]["value"]
         if sizes.empty:
             raise ProbeError("The table holds no quantised run; give what measure returned.")
         metrics[f"accuracy_kept_{name}"] = f"{sizes.median():.0f} states:\n{words}"
@@ -108,3 +127,31 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
     ax.set_ylim(bottom=0)
     ax.set_ylabel("share of own accuracy that is kept")
     return ax
+
+
+def tell(answered: Answered) -> Told:
+    """Say how well one network runs on a state for each value, and show it."""
+    end, name = ends_of(answered.subject), f"“{answered.subject.concept.name}”"
+    own = float(of_network(answered, "own_accuracy")["value"].iloc[0])
+    if not own:
+        return Told({"answer": "The network answers nothing right, and so there is nothing to keep."})
+    kept, few = (float(of_network(answered, f"accuracy_kept_{kind}")["value"].iloc[0]) for kind in CODEBOOKS)
+    sizes = of_network(answered, "states").set_index("kind")["value"]
+    first = (
+        f"On {sizes['by_step']:.0f} states, one for each step and value of {name}, the network keeps {kept:.0%} of "
+        "its right answers."
+    )
+    answer = (
+        f"{first}{beside(answered, 'accuracy_kept_by_step')} On {sizes['over_steps']:.0f} states, one for each value "
+        f"whatever the step, it keeps {few:.0%}."
+    )
+    steps = of_network(answered, "right_class")["step"].nunique()
+    where = "each step" if steps == end.steps else f"each of {several(steps, 'step')} at which {name} is defined"
+    setup = (
+        f"After {where} we replaced the state by the nearest mean state of a value, and the run went on from there. "
+        f"A distance is taken in each number's standard deviation. We ran {end.said}."
+    )
+    caption = "Share of its right answers that a network keeps on a few states. Each dot is a network."
+    title = "How much of its accuracy the network keeps on a few states"
+    figure = figure_of(answered, draw, "states", title=title, alt=first, caption=caption)
+    return Told({"answer": answer, "setup": setup}, (figure,))

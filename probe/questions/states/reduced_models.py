@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
-from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
-from ...methods.abstraction.programs import agreement
+from ...evidence.claims import Control
+from ...evidence.measurements import Network, measurement, tabulate
+from ...methods.abstraction.programs import MOST, agreement
 from ...methods.abstraction.reduced import fit_affine
-from ...methods.machines import Machine
-from ...methods.outputs import answers_by_length, per_row
 from ...methods.probing.linear import r_squared
 from ...plots.networks import draw_dots
+from ...subjects.computed.alphabet import affordable, around, at_lengths
+from ...subjects.computed.answers import answers_by_length
+from ...subjects.computed.ends import machine_of
+from ...subjects.subject import Subject, as_subjects
+from .. import needs, told
 from ..answers.other_lengths import LANDMARKS, slope
+from ..question import Question
+from ..rules import ANSWERING, INITIAL, rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,64 +31,63 @@ QUESTION = "reduced_models"
 
 
 def measure(
-    networks: Sequence[Network],
-    inputs: Mapping[int, Tensor],
-    concept: Mapping[int, Tensor],
+    subjects: Sequence[Subject],
     *,
-    answer: Callable[[Any], Tensor],
-    expected: Callable[[Any], Tensor],
-    layer: str | None = None,
-    reference: int = 10,
-    law_from: Iterable[int] = (8, 9, 10),
-    law_at: int = 12,
-    fitted_on: Iterable[int] = range(1, 11),
-    tested_at: Iterable[int] = (10, 11, 12),
+    reference: int | None = None,
+    law_from: Iterable[int] | None = None,
+    law_at: int | None = None,
+    fitted_on: Iterable[int] | None = None,
+    tested_at: Iterable[int] | None = None,
     dimensions: int = 2,
+    most: int = MOST,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Measure how well one number, and how well an affine recurrence, predict a network's answers at other lengths.
 
     The law: y = concept + d (R - L), R the reference length, d fitted on `law_from`. The recurrence: `fit_affine` on
-    the prefixes of the longest of `fitted_on`. `signal` is `law` or `affine`.
+    the prefixes of the longest of `fitted_on`. `kind` is `law` or `affine`.
 
     Metrics, one value a network: `drift` of the law; `law_r_squared` at `law_at`; `fixed_r_squared`, the best of the
     same law with d = 0, 0.5 and 1, and `law_margin`, by how much the fitted one is better; for a trained network also
-    `law_r_squared` of the subject `null`, which is `fixed_r_squared` again and what a rule is held against;
+    `law_r_squared` of the role `null`, which is `fixed_r_squared` again and what a rule is held against;
     `affine_r_squared` at `law_at`; `affine_error`, root mean squared on what was fitted; `law_unseen_agreement` and
-    `affine_unseen_agreement`, means over the lengths of `tested_at` that nothing was fitted on. By length (`units`)
-    and `signal`: `agreement`, the share of the network's answers that are a whole number nearest to the prediction;
+    `affine_unseen_agreement`, means over the lengths of `tested_at` that nothing was fitted on. By length (`at`)
+    and kind: `agreement`, the share of the network's answers that are a whole number nearest to the prediction;
     `r_squared` of the expected answer.
 
     Args:
-        networks: what is measured.
-        inputs: length -> sequences of that length, (batch, time, input).
-        concept: length -> the concept's final value of each, (batch).
-        answer: from a model's output to answers, (batch).
-        expected: from a model's output to expected answers on the concept's scale, (batch).
-        layer: the layer's name, or None for the only one.
-        reference: the length that the networks were trained on.
-        law_from: lengths that d is fitted on.
-        law_at: length that decides.
-        fitted_on: lengths that the recurrence is fitted on; the prefixes of the sequences of the longest.
-        tested_at: lengths that both are scored at.
+        subjects: what is measured: networks of one study, with a small alphabet and a concept that is a function.
+        reference: the length R that the networks were trained on; None for that of the study's sequences.
+        law_from: lengths that d is fitted on; None for R - 2 to R.
+        law_at: length that decides; None for R + 2.
+        fitted_on: lengths that the recurrence is fitted on, prefixes of the study's sequences; None for 1 to R.
+        tested_at: lengths that both are scored at; None for R - 2 to R + 4.
         dimensions: of the recurrence.
-        seed: of its fit.
+        most: how many sequences of a length are asked at most; of more, that many are drawn.
+        seed: of its fit, and of the drawing.
 
     Raises:
-        ProbeError: a length is missing or does not fit, or a model is no `probe.methods.machines.Machine`.
+        ProbeError: no sequence of a length can be asked, a length to be fitted on is beyond the study's, or a network
+            cannot be run from its states.
 
     Reference:
         El-Naggar et al. 2022 (counters that drift); Foerster et al. 2017 (input switched affine networks).
     """
-    plan = _Plan(tuple(law_from), law_at, tuple(fitted_on), tuple(sorted({*tested_at, law_at})), reference)
-    truth = plan.truth(inputs, concept)
-    rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        machine = Machine.of(network.model, inputs[max(plan.fitted)], answer=answer, expected=expected, layer=layer)
-        affine = fit_affine(machine, plan.fitted, dimensions=dimensions, seed=seed)
-        given, shown = answers_by_length(network.model, plan.asked(inputs), answer, expected)
-        found = _found(plan, truth, given, shown, {n: affine.predict(inputs[n]) for n in plan.tested})
-        rows += _rows(network, [*found, ("affine_error", affine.error, "", "")], layer or "")
+    every, rows = as_subjects(subjects), list[dict[str, Any]]()
+    if not every:
+        return tabulate([])
+    r = every[0].x.shape[1] if reference is None else reference
+    law, at = tuple(range(r - 2, r + 1) if law_from is None else law_from), r + 2 if law_at is None else law_at
+    tested = range(r - 2, r + 5) if tested_at is None else tested_at
+    fitted = tuple(range(1, r + 1) if fitted_on is None else fitted_on)
+    plan = _Plan(law, at, fitted, tuple(sorted({*tested, at})), r)
+    asked = at_lengths(every[0], {*plan.law, *plan.tested}, most=most, seed=seed)
+    truth = {n: found.right for n, found in asked.items()}
+    for subject in every:
+        affine = fit_affine(machine_of(subject), plan.fitted, dimensions=dimensions, seed=seed)
+        given, shown = answers_by_length(subject, {n: found.x for n, found in asked.items()})
+        found = _found(plan, truth, given, shown, {n: affine.predict(asked[n].x) for n in plan.tested})
+        rows += _rows(subject.network, [*found, ("affine_error", affine.error, "", None)], subject.layer)
     return tabulate(rows)
 
 
@@ -98,31 +101,19 @@ class _Plan:
     tested: tuple[int, ...]
     reference: int
 
-    def asked(self, inputs: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """Return the sequences of every length whose answers are needed."""
-        return {n: inputs[n] for n in {*self.law, *self.tested}}
-
-    def truth(self, inputs: Mapping[int, Tensor], concept: Mapping[int, Tensor]) -> dict[int, np.ndarray]:
-        """Return the concept's values by length, where everything that is needed is there."""
-        missing = sorted({*self.law, *self.tested, max(self.fitted, default=self.reference)} - set(inputs))
-        if missing or not self.fitted:
-            raise ProbeError(f"Lengths {missing} are needed and not among the inputs, which have {sorted(inputs)}.")
-        found = {n: per_row(f"concept[{n}]", concept[n], len(inputs[n])) for n in inputs}
-        return {n: values.cpu().numpy().astype(float) for n, values in found.items()}
-
 
 def _rows(network: Network, found: Sequence[_Found], layer: str) -> list[dict[str, Any]]:
     """Return the rows of one network, and those of what a trained one is held against."""
-    rows = [measurement(QUESTION, m, network, value, layer=layer, signal=s, units=n) for m, value, s, n in found]
-    if network.subject == "trained":
-        null = Network(f"{network.name}/null", "null", network.model, network.seed)
+    rows = [measurement(QUESTION, m, network, value, layer=layer, kind=kind, at=n) for m, value, kind, n in found]
+    if network.role == "trained":
+        null = Network(f"{network.name}/null", "null", network.model, network.pair)
         fixed = next(value for metric, value, _, _ in found if metric == "fixed_r_squared")
         rows.append(measurement(QUESTION, "law_r_squared", null, fixed, layer=layer))
     return rows
 
 
-#: (metric, value, signal, units)
-_Found = tuple[str, float, str, str]
+#: (metric, value, kind, length)
+_Found = tuple[str, float, str, int | None]
 _ByLength = Mapping[int, np.ndarray]
 
 
@@ -134,10 +125,10 @@ def _found(plan: _Plan, truth: _ByLength, given: _ByLength, shown: _ByLength, af
     fixed = max(float(r_squared(shown[at], truth[at] + one * (reference - at))) for one in LANDMARKS)
     scores = {signal: float(r_squared(shown[at], values[at])) for signal, values in predicted.items()}
     return [
-        ("drift", d, "", ""),
-        ("fixed_r_squared", fixed, "", ""),
-        ("law_margin", scores["law"] - fixed, "", ""),
-        *((f"{signal}_r_squared", score, "", "") for signal, score in scores.items()),
+        ("drift", d, "", None),
+        ("fixed_r_squared", fixed, "", None),
+        ("law_margin", scores["law"] - fixed, "", None),
+        *((f"{signal}_r_squared", score, "", None) for signal, score in scores.items()),
         *_by_length(given, shown, predicted, {*plan.law, *plan.fitted, reference}),
     ]
 
@@ -149,11 +140,11 @@ def _by_length(
     for signal, values in predicted.items():
         shares = {n: agreement(given[n], own).share for n, own in values.items()}
         for n, own in values.items():
-            yield "agreement", shares[n], signal, str(n)
-            yield "r_squared", float(r_squared(shown[n], own)), signal, str(n)
+            yield "agreement", shares[n], signal, n
+            yield "r_squared", float(r_squared(shown[n], own)), signal, n
         unseen = [share for n, share in shares.items() if n not in used]
         if unseen:
-            yield f"{signal}_unseen_agreement", float(np.mean(unseen)), "", ""
+            yield f"{signal}_unseen_agreement", float(np.mean(unseen)), "", None
 
 
 def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
@@ -171,10 +162,41 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
         "law_r_squared": "one number:\nthe drift",
         "affine_r_squared": "affine recurrence",
     }
-    shown = frame[frame["metric"].isin(list(metrics)) & (frame["subject"] != "null")]
+    shown = frame[frame["metric"].isin(list(metrics)) & (frame["role"] != "null")]
     shown = shown.assign(value=shown["value"].clip(lower=0))
     bounds = None if threshold is None else {"law_r_squared": threshold}
     ax = draw_dots(shown, metrics, thresholds=bounds, ax=ax)
     ax.set_ylim(-0.03, 1.03)
     ax.set_ylabel("R² at an unseen length")
     return ax
+
+
+def question(subject: Subject) -> Question:
+    """Return the question, asked at the lengths around the study's own.
+
+    Args:
+        subject: one of the networks.
+    """
+    askable = needs.other_lengths(subject) is None
+    return Question(
+        "reduced-models",
+        "How few numbers say what the network answers?",
+        measure,
+        (needs.numbers, needs.other_lengths, needs.whole_sequences),
+        (*ANSWERING, INITIAL),
+        (
+            rule(
+                "one-number",
+                "One number predicts the answers at another length.",
+                "law_r_squared",
+                definition="R² of the expected answer two steps beyond the study's length R, by right answer + "
+                "d (R - L), d fitted on R - 2 to R; the null is the best of d = 0, 0.5 and 1.",
+                source="Suzgun et al. 2019; El-Naggar et al. 2022",
+                at_least=0.9,
+                controls=(Control("null", 0.0),),
+            ),
+        ),
+        draw,
+        settings={"most": affordable(subject, around(subject))} if askable else {},
+        setup=told.asked_around,
+    )

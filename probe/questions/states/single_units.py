@@ -7,28 +7,84 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from matplotlib.axes import Axes
-from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import Network, as_networks, measurement, tabulate
+from ...evidence.claims import Control, Range, Rule
+from ...evidence.measurements import Network, measurement, one, only, tabulate
+from ...evidence.words import listed, place, said
 from ...methods.probing.monotone import monotone_score, within_step_correlation
-from ...methods.probing.prefixes import StepStates, check_aligned, pool, states_by_step
+from ...methods.probing.prefixes import StepStates, pool
 from ...methods.probing.splits import LEAST_STATES, folds
 from ...plots.networks import draw_dots
+from ...plots.study_figures import drawing, drawn, medians_in_words
+from ...plots.style import new_figure
 from ...recurrent.signals import Signal, as_indices, as_signal, within
+from ...subjects.computed.sample import rows_within_budget
+from ...subjects.computed.step_states import step_states, studied_layer
+from ...subjects.subject import Subject, as_subjects
+from .. import needs
+from ..question import Answered, Question, Told
 
 QUESTION = "single_units"
+#: The three readings of "one unit holds it", and what the axis calls them.
+READINGS = {
+    "largest_correlation": "correlation of\nthe best unit",
+    "mean_monotone_accuracy": "read exactly off\none unit, step by step",
+    "lasting_monotone_accuracy": "read exactly off one\nunit, all steps alike",
+}
+#: A value is read exactly only among so many values at most; with more, only correlations are measured.
+MOST_VALUES = 50
+#: With fewer distinct states than this, nothing is held out.
+FEWEST = 8
+
+
+def question(subject: Subject) -> Question:
+    """Return the question, with the rules that networks are judged by.
+
+    Args:
+        subject: one of the networks; the statements name its concept.
+    """
+    name = f"“{subject.concept.name}”"
+    return Question(
+        "single-units",
+        f"Is there one unit that holds {name}?",
+        measure,
+        (needs.states,),
+        draw=draw,
+        tell=tell,
+        rules=(
+            Rule(
+                "one-unit-follows",
+                f"Some unit follows {name} within every step.",
+                "largest_correlation",
+                "Largest absolute correlation of a unit with the concept, the mean of each step taken off both; "
+                "every step has the same weight.",
+                "Karpathy et al. 2015",
+                Range.at_least(0.9),
+                Range.below(0.9),
+                controls=(Control("own initialisation", 0.0),),
+                needs=10,
+            ),
+            Rule(
+                "one-unit-one-map",
+                f"One unit, read by one map, tells {name} at all steps.",
+                "lasting_monotone_accuracy",
+                "Share of held-out prefixes whose rounded isotonic prediction is exact, one unit and one map for all "
+                "steps, four folds.",
+                "Weiss et al. 2018",
+                Range.at_least(0.9),
+                Range.below(0.9),
+                needs=10,
+            ),
+        ),
+    )
 
 
 def measure(
-    networks: Sequence[Network],
-    x: Float[Tensor, "batch time input"],
-    concept: Tensor,
+    subjects: Sequence[Subject],
     *,
-    layer: str | None = None,
-    signal: str = Signal.CELL_STATE,
+    signal: str | None = None,
     steps: Iterable[int] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -39,13 +95,13 @@ def measure(
     `monotone_accuracy` at each of `steps` and their mean `mean_monotone_accuracy`: share of held-out states
     whose value is read exactly off one unit by a monotone map, unit and map chosen on the other half;
     `lasting_monotone_accuracy`: the same with one unit and one map for all steps together.
+    A map goes to the place of a value among all values of the concept, so that values need not be whole numbers. With
+    more than `MOST_VALUES` values only correlations are measured. Of many sequences a part is recorded, drawn by the
+    network's seed.
 
     Args:
-        networks: the networks to compare.
-        x: inputs of equal length.
-        concept: whole numbers, (batch, time).
-        layer: the layer's name, or None for the only one.
-        signal: which signal's units.
+        subjects: what is measured; their concept is a number.
+        signal: which signal's units; None for the cell state, or the hidden state of a cell that has none.
         steps: steps with enough distinct states to hold half of them out; None takes those with at least 128.
         seed: of the splits.
 
@@ -53,78 +109,126 @@ def measure(
         The tidy table.
 
     Raises:
-        ProbeError: the concept is not aligned to (batch, time) or holds other than whole numbers, or a step, the
-            layer or the signal does not exist.
+        ProbeError: the concept has a value at too few states, or a step or the signal does not exist.
     """
-    chosen = as_signal(signal)
-    check_aligned(x, concept)
-    if not bool((concept == concept.round()).all() if concept.is_floating_point() else True):
-        raise ProbeError(
-            "The concept holds other than whole numbers, and a unit's reading is exact only at whole ones; "
-            "scale or round it, or ask probe.questions.states.linear_readout."
-        )
-    wanted = as_indices("steps", steps)
-    wanted = None if wanted is None else within("steps", wanted, x.shape[1], "the input's time axis")
+    asked = as_indices("steps", steps)
     rows: list[dict[str, Any]] = []
-    for network in as_networks(networks):
-        by_step = states_by_step(network.model, x, concept, layer=layer, signals=[chosen])
-        scored = [item for item in by_step if _is_scored(item, wanted)]
-        rows += _measure_one(network, by_step, scored, chosen, layer=layer or "", seed=seed)
+    for subject in as_subjects(subjects):
+        wanted = None if asked is None else within("steps", asked, subject.x.shape[1], "the input's time axis")
+        layer = studied_layer(subject)
+        chosen = layer.states[-1] if signal is None else as_signal(signal)
+        by_step = step_states(subject, [chosen], rows=rows_within_budget(subject, layer.units))
+        if sum(len(item.rows) for item in by_step) < FEWEST:
+            raise ProbeError(
+                f"“{subject.concept.name}” has a value at fewer than {FEWEST} distinct states: none can be held out."
+            )
+        units = _Units(subject.network, subject.layer, chosen, seed)
+        rows += units.correlations(by_step)
+        levels = subject.concept.levels
+        if len(levels) <= MOST_VALUES:
+            rows += units.readings(by_step, levels, wanted)
     return tabulate(rows)
 
 
-def _is_scored(item: StepStates, steps: list[int] | None) -> bool:
-    return len(item.rows) >= LEAST_STATES if steps is None else item.step in steps
+class _Units:
+    """Measures the units of one signal of one network."""
 
+    def __init__(self, network: Network, layer: str, signal: Signal, seed: int) -> None:
+        self.network, self.layer, self.signal, self.seed = network, layer, signal, seed
 
-def _measure_one(
-    network: Network,
-    by_step: list[StepStates],
-    scored: list[StepStates],
-    signal: Signal,
-    *,
-    layer: str,
-    seed: int,
-) -> list[dict[str, Any]]:
-    def row(metric: str, value: float, *, units: str = "", step: int | None = None) -> dict[str, Any]:
-        return measurement(QUESTION, metric, network, value, layer=layer, signal=signal, units=units, step=step)
+    def _row(self, metric: str, value: float, units: Iterable[int] = (), step: int | None = None) -> dict[str, Any]:
+        where = {"layer": self.layer, "signal": self.signal, "units": " ".join(map(str, units))}
+        return measurement(QUESTION, metric, self.network, value, **where, step=step)
 
-    pooled = pool(by_step)
-    states = pooled.states[signal]
-    correlation = within_step_correlation(pooled, states)
-    rows = [row("within_step_correlation", r, units=str(unit)) for unit, r in enumerate(correlation)]
-    best = int(np.argmax(np.abs(correlation)))
-    rows.append(row("largest_correlation", abs(correlation[best]), units=str(best)))
-    accuracies = []
-    for item in scored:
-        parts = folds(len(item.rows), 2, seed=seed)
-        score = monotone_score(item.states[signal], item.concept, parts)
-        accuracies.append(score.accuracy)
-        units = " ".join(map(str, score.units))
-        rows.append(row("monotone_accuracy", score.accuracy, units=units, step=item.step))
-    rows.append(row("mean_monotone_accuracy", float(np.mean(accuracies)) if accuracies else np.nan))
-    parts = folds(len(states), 4, seed=seed)
-    lasting = monotone_score(states, pooled.concept, parts, pooled.weight)
-    units = " ".join(map(str, lasting.units))
-    rows.append(row("lasting_monotone_accuracy", lasting.accuracy, units=units))
-    return rows
+    def correlations(self, by_step: list[StepStates]) -> list[dict[str, Any]]:
+        """Return each unit's correlation with the concept within steps, and the largest."""
+        pooled = pool(by_step)
+        values = within_step_correlation(pooled, pooled.states[self.signal])
+        best = int(np.argmax(np.abs(values)))
+        rows = [self._row("within_step_correlation", value, [unit]) for unit, value in enumerate(values)]
+        return [*rows, self._row("largest_correlation", abs(values[best]), [best])]
+
+    def readings(
+        self, by_step: list[StepStates], levels: np.ndarray, steps: list[int] | None
+    ) -> list[dict[str, Any]]:
+        """Return how often a monotone map of one unit gives the exact value, step by step and of all steps alike.
+
+        Args:
+            by_step: the states.
+            levels: all values of the concept, ascending.
+            steps: which steps are read, or None for those with enough states.
+        """
+        rows, accuracies = [], []
+        for item in by_step:
+            if len(item.rows) >= LEAST_STATES if steps is None else item.step in steps:
+                parts = folds(len(item.rows), 2, seed=self.seed)
+                places = np.searchsorted(levels, item.concept).astype(float)
+                score = monotone_score(item.states[self.signal], places, parts)
+                accuracies.append(score.accuracy)
+                rows.append(self._row("monotone_accuracy", score.accuracy, score.units, item.step))
+        if accuracies:
+            rows.append(self._row("mean_monotone_accuracy", float(np.mean(accuracies))))
+        pooled = pool(by_step)
+        parts = folds(len(pooled.concept), 4, seed=self.seed)
+        places = np.searchsorted(levels, pooled.concept).astype(float)
+        lasting = monotone_score(pooled.states[self.signal], places, parts, pooled.weight)
+        return [*rows, self._row("lasting_monotone_accuracy", lasting.accuracy, lasting.units)]
 
 
 def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the three readings of "one unit holds it", every network a dot, its controls and planted networks beside.
+    """Draw the readings of "one unit holds it", every network a dot, its controls and planted networks beside.
 
     Args:
         frame: what `measure` returned.
-        threshold: a bound to draw across all three, or None.
+        threshold: a bound to draw across all readings, or None.
         ax: where to draw, or None for new axes.
     """
-    metrics = {
-        "largest_correlation": "correlation of\nthe best unit",
-        "mean_monotone_accuracy": "read exactly off\none unit, step by step",
-        "lasting_monotone_accuracy": "read exactly off one\nunit, all steps alike",
-    }
+    measured = set(frame["metric"])
+    metrics = {metric: label for metric, label in READINGS.items() if metric in measured}
     bounds = None if threshold is None else dict.fromkeys(metrics, threshold)
     ax = draw_dots(frame, metrics, thresholds=bounds, ax=ax)
     ax.set_ylim(0, 1.03)
     ax.set_ylabel("|r|, or share of held-out states")
     return ax
+
+
+def tell(answered: Answered) -> Told:
+    """Return what the page of one network says: its best unit, and that of each control."""
+    table, subject = answered.table, answered.subject
+    best = only(table, network=subject.network.name, metric="largest_correlation").iloc[0]
+    where = place(str(best["layer"]) or studied_layer(subject).name, str(best["signal"]))
+    answer = (
+        f"Unit {best['units']} of {where} follows “{subject.concept.name}” most: within steps |r| is "
+        f"{_beside(answered, 'largest_correlation')}."
+    )
+    if one(table, metric="lasting_monotone_accuracy", network=subject.network.name) >= 0:
+        answer += (
+            " We fit a monotone map from one unit to the value, the same map for all steps. On held-out states it is "
+            f"exact in a share of {_beside(answered, 'lasting_monotone_accuracy')}."
+        )
+    setup = (
+        "We subtract the mean of each step from the unit and the concept before we correlate them, because a unit "
+        "that tells the time alone would follow a concept that grows. Each distinct prefix counts once."
+    )
+    shown = table[table["metric"].isin(list(READINGS))].reset_index(drop=True)
+    with drawing():
+        figure, axes = new_figure(height=3.6)
+        draw(shown, ax=axes[0, 0])
+        picture = drawn(
+            figure,
+            name=f"{answered.name}-readings",
+            title="One unit as a code",
+            alt=medians_in_words(shown),
+            caption="Each mark is a network: this one, and its controls.",
+            data=shown,
+        )
+    return Told({"answer": answer, "setup": setup}, (picture,))
+
+
+def _beside(answered: Answered, metric: str) -> str:
+    """Return a network's value, and the largest of each kind of control."""
+    rows, own = only(answered.table, metric=metric), answered.subject.network
+    largest = rows[rows["network"] != own.name].groupby("role", sort=False)["value"].max()
+    controls = [f"{role} {said(value)}" for role, value in largest.items()]
+    value = said(one(rows, network=own.name))
+    return f"{value} ({listed(controls)} at most)" if controls else value

@@ -1,0 +1,153 @@
+"""Does the counter count? Its errors on held-out strings, by count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from models.recipes import recipe
+from models.tasks import format_bits
+from probe import DataFigure, Finding, Range, Rule, inspect
+from probe.evidence.measurements import Network, measurement, tabulate
+from probe.methods.abstraction.automata import automaton_of
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure, style
+from probe.questions.answers import accuracy
+from probe.subjects.computed.answers import answers_to
+from probe.subjects.subject import Subject
+
+from . import common
+
+BOUND = 0.01
+VERSION = 1
+RULES = (
+    Rule(
+        key="0",
+        statement="The network counts: at most 1 % of the strings that it never saw are misread.",
+        metric="test_error",
+        definition="Share of the network's own 524 test strings whose highest score is not at their count.",
+        source="the notebook that the counter comes from, which reports 0.1 %",
+        established_if=Range.at_most(BOUND),
+        refuted_if=Range.above(BOUND),
+    ),
+)
+NO_CONTROLS = "these networks came without their own initialisations"
+EVERY = tuple(range(len(common.STRINGS)))
+
+
+def groups(subject: Subject) -> accuracy.Groups:
+    """Return a network's training and test strings and all strings; a planted one has neither of the first."""
+    own = (
+        subject.network
+        if isinstance(subject.network, common.Studied)
+        else common.Studied("", "planted", subject.model)
+    )
+    parts = {"train": own.train, "test": own.test, "all": EVERY}
+    return {name: rows for name, rows in parts.items() if rows}
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure the errors of counters on all strings of ten bits, and name the strings that trained ones misread."""
+    counts = common.COUNTS[:, -1]
+    asked = common.pick(networks, *common.ANSWERING, "own initialisation")
+    table = accuracy.measure(common.subjects(asked), groups=groups)
+    return pd.concat([table, _misread(networks, counts.numpy())], ignore_index=True)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the errors and draw them."""
+    drawn = table[table["metric"].isin(["test_error", "test_floor"]) & (table["pair"] != "")]
+    with style():
+        figure, axes = new_figure(height=3.2)
+        accuracy.draw(table, group="test", bound=BOUND, ax=axes[0, 0])
+        picture = DataFigure.from_figure(
+            figure,
+            name="test-error",
+            title="Strings misread among those never seen in training",
+            alt=medians_in_words(drawn[drawn["metric"] == "test_error"]),
+            caption="Each mark is one network; a bar is the share of its test strings whose count stood on "
+            "no training string; a line through the others may reach it. The scale is logarithmic above 1 %.",
+            data=drawn,
+        )
+    notes = {
+        "setup": _setup(networks),
+        "answer": _answer(drawn),
+        "automaton": _automaton(table),
+        "otherwise": _otherwise(drawn),
+    }
+    title = "Does the network count?"
+    return common.finding("accuracy", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _setup(networks: Sequence[Network]) -> str:
+    plan, seeds = recipe("counter"), len(common.pick(networks, "trained"))
+    ones = next(network for network in common.pick(networks, "planted") if network.name == "planted/ones")
+    idle = inspect(ones.model).layers[0].units - 1
+    fitted = (
+        " The fitted head is a second control. It reads the same untrained weights by a least-squares line to the "
+        "count on the training strings. It is the fair opponent where answers are compared, because all that it can "
+        "do was there before training. Its fit has no penalty, so its weights may be large and cancel. Noise, or a "
+        "sum of shares, therefore beats it easily."
+        if common.pick(networks, "fitted head")
+        else ""
+    )
+    shown = common.in_detail(networks)
+    marked = isinstance(shown, common.Studied) and shown.detail
+    detail = f" Where we show a single network, it is {shown.name}, whose drift is the median one." if marked else ""
+    return (
+        f"The network reads {plan.length} bits, one at a time, through {plan.hidden_size} LSTM units, and answers "
+        f"how many ones there were. We trained {seeds} networks, each from its own seed, on {plan.train_size} of "
+        f"the {len(EVERY):,} strings. We compare each with its own initialisation: the same network before "
+        "training, with a random head (the layer that turns the last state into an answer). What this control shows "
+        f"as well is no evidence of learning.{fitted} The planted counter is written by hand. One unit holds the "
+        f"count, and {idle} idle units beside it keep random memories. It shows what each measurement gives when "
+        f"the answer is known.{detail}"
+    )
+
+
+def _answer(drawn: pd.DataFrame) -> str:
+    errors = drawn[(drawn["metric"] == "test_error") & (drawn["role"] == "trained")].set_index("network")["value"]
+    return (
+        f"{(errors <= BOUND).sum()} of {len(errors)} trained networks misread at most {BOUND:.0%} of new strings. "
+        f"New strings are those that a network never saw in training. The mean is {errors.mean():.2%}, the worst "
+        f"network ({errors.idxmax()}) misreads {errors.max():.2%}."
+    )
+
+
+def _automaton(table: pd.DataFrame) -> str:
+    ideal = automaton_of(common.STRINGS, common.COUNTS[:, -1].numpy())
+    states = table[table["metric"] == "automaton_states"]
+    trained, before = (states[states["role"] == role]["value"] for role in ("trained", "own initialisation"))
+    needed = 0 if ideal is None else ideal.size
+    beside = f"before training it has {before.min():.0f} to {before.max():.0f}" if len(before) else NO_CONTROLS
+    return (
+        f"An automaton that counts ten bits needs {needed} states. The smallest automaton that answers as a trained "
+        f"network does has {trained.min():.0f} to {trained.max():.0f} states. The number by itself says little: "
+        f"{beside}."
+    )
+
+
+def _otherwise(drawn: pd.DataFrame) -> str:
+    errors = drawn[drawn["metric"] == "test_error"]
+    before, fitted = (errors[errors["role"] == role]["value"] for role in ("own initialisation", "fitted head"))
+    if not len(before):
+        return f"What an untrained network gets is not known here: {NO_CONTROLS}."
+    fair = f" With a fitted head they misread {fitted.min():.2%} to {fitted.max():.2%}." if len(fitted) else ""
+    return (
+        f"Before training the same networks misread {before.min():.0%} to {before.max():.0%}, because their heads "
+        f"are random.{fair}"
+    )
+
+
+def _misread(networks: Sequence[Network], counts: np.ndarray) -> pd.DataFrame:
+    """Return a row for each misread string: the string as `kind`, the network's answer as `value`."""
+    rows = []
+    for network in common.pick(networks, "trained"):
+        answers = answers_to(common.subjects([network])[0], common.STRINGS)[0]
+        wrong = np.flatnonzero(answers != counts)
+        names = format_bits(common.STRINGS[wrong]) if len(wrong) else []
+        for name, row in zip(names, wrong, strict=True):
+            rows.append(measurement("accuracy", "misread", network, float(answers[row]), kind=name))
+    return tabulate(rows)

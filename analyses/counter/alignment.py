@@ -1,0 +1,150 @@
+"""Do two directions of the counter's state carry the count? An alignment search (DAS) beside its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import Control, DataFigure, Finding, Range, Rule
+from probe.evidence.measurements import Network, only, tabulate
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure
+from probe.questions.interventions import alignment
+
+from . import common
+
+TITLE = "Do two dimensions carry the count?"
+STEP, CARRIED, EXCESS = 6, 0.95, 0.05
+VERSION = 1
+RULES = (
+    Rule(
+        key="9",
+        statement="Two dimensions of the state carry the count.",
+        metric="few_directions_score",
+        definition="Alignment search of rank 2 after 7 bits, fitted on half of the prefixes and scored on pairs "
+        "of the others, both ways: share of the way from no patch to the whole state. The readout twin's value is "
+        "that of its one direction in closed form.",
+        source="Geiger et al. 2021 and 2023; Sutter et al. 2025",
+        established_if=Range.at_least(CARRIED),
+        refuted_if=Range.below(CARRIED),
+        controls=(Control("fitted head", 0.05),),
+    ),
+    Rule(
+        key="10",
+        statement="The search does not find variables that the state does not hold.",
+        metric="wrong_variable_excess",
+        definition="Interchange accuracy of rank 4 for the first bit and for a random relabelling that keeps the "
+        "histogram, after 7 bits, on held-out prefixes, minus the same search's on the planted ones-counter; the "
+        "larger of the two.",
+        source="Geiger et al. 2023; Sutter et al. 2025",
+        established_if=Range.at_most(EXCESS),
+        refuted_if=Range.above(EXCESS),
+    ),
+)
+#: The network that holds the count and nothing else that its answer reads.
+CEILING = "planted/ones"
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Search for directions that carry the count, on every network whose answer should be the count.
+
+    Trained networks at all steps with ranks 1 to 6, the others after seven bits with rank 2; for what is not there in
+    trained ones and the ceiling.
+    """
+    asked = common.pick(networks, *common.ANSWERING)
+    trained = common.pick(asked, "trained")
+    ceiling = [network for network in asked if network.name == CEILING]
+    rest = [network for network in asked if network not in [*trained, *ceiling]]
+    wrong = alignment.Wrong({"first_bit": common.STRINGS[:, 0, 0]})
+    groups = ((trained, True, wrong), (ceiling, False, wrong), (rest, False, None))
+    tables = [
+        alignment.measure(
+            common.subjects(group),
+            step=STEP,
+            steps=None if everywhere else (),
+            ranks=range(1, 7) if everywhere else (),
+            wrong=sought,
+        )
+        for group, everywhere, sought in groups
+        if group
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else tabulate([])
+
+
+def complete(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of several networks, the ceiling among them, with what is a difference to the ceiling's."""
+    return alignment.with_excess(table, CEILING)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge what the searches found and draw it."""
+    table = complete(table)
+    figures = [_ranks(table), _steps(table[table["role"] == "trained"])]
+    notes = {"answer": _answer(table), "wrong": _wrong(table), "extent": EXTENT}
+    return common.finding("alignment", TITLE, table, studied=networks, rules=RULES, figures=figures, notes=notes)
+
+
+def _ranks(table: pd.DataFrame) -> DataFigure:
+    shown = ["alignment_score", "few_directions_score", "gradient_score", "random_directions_score"]
+    own = table[table["metric"].isin(shown) & (table["step"] == STEP)].reset_index(drop=True)
+    return common.picture(
+        lambda: alignment.draw(own, threshold=CARRIED, ax=new_figure(height=3.8)[1][0, 0]),
+        name="ranks",
+        title="How many directions carry the count after seven bits",
+        alt=medians_in_words(own[own["metric"] != "alignment_score"]),
+        caption="The share of the way to the whole state. Each dot is a network, each line a median, scored on "
+        "prefixes that the search never saw. Only trained networks were searched with other ranks than 2. "
+        "Crosses: random subspaces. Triangles: the direction that each fitted head reads.",
+        data=own,
+    )
+
+
+def _steps(own: pd.DataFrame) -> DataFigure:
+    scores = own[own["metric"].isin(["alignment_score", "few_directions_score"])].reset_index(drop=True)
+    raw = only(scores, metric="alignment_score", kind=alignment.RAW)
+    late = raw[(raw["step"] >= STEP) & (raw["at"] == 2)]["value"].min()
+    return common.picture(
+        lambda: alignment.draw_steps(scores),
+        name="steps",
+        title="The same by step, for each number of directions",
+        alt=f"Score by step, a panel for each rank. Rank 2 scores at least {late:.2f} from step {STEP} on.",
+        caption=f"Medians over {raw['network'].nunique()} trained networks. Grey steps have too few prefixes to "
+        "hold half out: they are scored in-sample and carry no verdict.",
+        data=scores,
+    )
+
+
+def _answer(table: pd.DataFrame) -> str:
+    at_step = table[table["step"] == STEP]
+
+    def median(metric: str, role: str = "trained", rank: int | None = None) -> float:
+        rows = at_step if rank is None else at_step[at_step["at"] == rank]
+        raw = {"kind": alignment.RAW} if metric.startswith("alignment") else {}
+        return float(common.values(rows, metric, role, **raw).median())
+
+    return (
+        f"Two directions carry {median('few_directions_score'):.0%} of what the whole state carries. We take the "
+        "values along them after seven bits from one string, patch them into the run of another, and ask how far the "
+        "answer goes towards that after patching the whole state (medians). One direction goes "
+        f"{median('alignment_score', rank=1):.0%} of that way, two random ones go "
+        f"{median('random_directions_score'):.0%}. In untrained weights with a fitted head, the one direction that "
+        f"the head reads goes {median('few_directions_score', 'fitted head'):.0%}. Patched states lie "
+        f"{median('alignment_off_support', rank=2):.1f} spacings between neighbouring counts from the nearest state "
+        "that occurs."
+    )
+
+
+def _wrong(table: pd.DataFrame) -> str:
+    medians = table[table["metric"] == "wrong_variable_accuracy"].groupby(["kind", "role"])["value"].median()
+    said = [f"{name.replace('_', ' ')}, {role} {medians[name, role]:.2f}" for name, role in medians.index]
+    return (
+        "A search can also find what is not there. We let it look for the first bit and for shuffled labels "
+        f"(relabelled) with four directions. Its interchange accuracies are: {'; '.join(said)}."
+    )
+
+
+EXTENT = (
+    "We search trained networks at all steps with ranks 1 to 6, the others after seven bits with rank 2. Every "
+    "search has 400 steps of 192 pairs. We leave out networks whose answer is no count: random heads and templates."
+)

@@ -1,0 +1,163 @@
+"""Measures the networks and writes the findings: what the command line of the analyses does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+
+from probe import Finding, ProbeError
+from probe.evidence.measurements import Network
+from probe.studies.store import Store
+from probe.studies.workers import parallel
+
+from . import (
+    QUESTIONS,
+    SUMMARIES,
+    common,
+    explored,
+    measured,
+    merged,
+    seed_agreement,
+    study,
+    trained_here,
+    training_signal,
+)
+
+AGAIN = "The same command goes on from here."
+
+
+def measure(
+    names: Sequence[str],
+    recipe: str,
+    seeds: Sequence[int] | None,
+    folder: Path | None,
+    *,
+    jobs: int,
+    cluster: str | None = None,
+) -> list[str]:
+    """Measure what is missing of a recipe's networks, and return what there is to say, a line each.
+
+    Workers write a part a group, and what is done when the command is interrupted stays there for the next one; in
+    the end the parts are packed into the populations' files.
+
+    Args:
+        names: questions.
+        recipe: see `study.groups`.
+        seeds: which; None for all that are committed.
+        folder: of measurements; None for the committed ones.
+        jobs: worker processes.
+        cluster: address of a dask scheduler whose workers are used in their place.
+
+    Raises:
+        ProbeError: a network is missing or damaged, a file cannot be written, or a worker died.
+    """
+    place = (measured.FOLDER if folder is None else folder).absolute()
+    parts = measured.PARTS if folder is None else place / "parts"
+    groups = [group for group in study.groups(recipe, seeds) if set(names) & set(group.questions)]
+    if not groups:
+        raise ProbeError(
+            f"The networks of {recipe!r} are not asked {', '.join(names)}; see analyses/counter/study.py."
+        )
+    versions = measured.versions(names)
+    calls = [(group, place, parts, tuple(names), versions) for group in groups]
+    console = Console(stderr=True)
+    work = parallel(study.measure, calls, jobs=jobs, cluster=cluster, again=AGAIN)
+    shown = track(work, recipe, len(groups), console=console, disable=not console.is_terminal, transient=True)
+    done = sum(bool(wanted) for wanted in shown)
+    for each in dict.fromkeys(group.recipe for group in groups):
+        members = {group.member: measured.digests(group.networks()) for group in groups if group.recipe == each}
+        Store(place, parts, each).pack(members, measured.versions())
+    return [f"{place}: {done} of {len(groups)} groups of {recipe} measured, {len(groups) - done} were there"]
+
+
+def answer(
+    names: Sequence[str],
+    out: Path,
+    jobs: int,
+    *,
+    measured: Path | None = None,
+    checkpoint: Path | None = None,
+    here: Path | None = None,
+) -> list[str]:
+    """Answer questions about the study's networks or one checkpoint, write the findings, and return what they say.
+
+    Args:
+        names: questions; where it is all of them, what is read across them is written too.
+        out: folder that gets a folder for each.
+        jobs: worker processes.
+        measured: folder of measurements; None for the committed ones.
+        checkpoint: folder of one counter that is studied in place of the study's.
+        here: folder of a counter to be shown among the study's.
+
+    Raises:
+        ProbeError: networks or measurements are missing, damaged or stale, or a folder holds something else.
+    """
+    common.limit_threads()
+    for name in names:
+        _refuse_others(out / name)
+    whole = tuple(names) == QUESTIONS
+    if checkpoint is None:
+        networks, tables = study.judged_material(names, measured)
+    else:
+        networks, tables = common.networks_of(checkpoint), {}
+    calls = [(name, networks, tables.get(name), out / name) for name in names]
+    console = Console(stderr=True)
+    work = parallel(_find, calls, jobs=jobs, again=AGAIN)
+    shown = track(work, "Analyses", len(names), console=console, disable=not console.is_terminal, transient=True)
+    by_name = {finding.question: finding for finding in shown}
+    found = {name: by_name[name] for name in names}
+    if whole and checkpoint is None:
+        found[training_signal.QUESTION] = training_signal.find(measured)
+        found[seed_agreement.QUESTION] = seed_agreement.find(networks, tables)
+    if here is not None:
+        found[trained_here.QUESTION] = trained_here.find(here, measured, names, tables)
+    for name in SUMMARIES if whole else ():
+        found[name] = import_module(f"analyses.counter.{name}").find(dict(found))
+    for name in [name for name in found if name not in names]:
+        found[name].write(out / name)
+    lines = [line for finding in found.values() for line in told(finding, out / finding.question)]
+    if whole and checkpoint is None:
+        lines.append(str(explored.write(out, networks, explored.drifts_of(found), here)))
+    if len(names) > 1:
+        lines.append(str(merged.write(out, list(found.values()))))
+    return lines
+
+
+def told(finding: Finding, folder: Path) -> list[str]:
+    """Return what a finding says, a line each: its answer, its verdicts, and where its figures lie.
+
+    Args:
+        finding: whose.
+        folder: where it was written.
+    """
+    verdicts = [claim.verdict for claim in finding.claims]
+    counted = ", ".join(f"{number} {verdict}" for verdict, number in Counter(verdicts).items())
+    return [
+        f"{finding.question.replace('_', '-')}: {finding.notes['answer']}",
+        f"  {counted or 'no rule to judge'}",
+        *(f"    {claim.rule.key:<4} {claim.verdict}" for claim in finding.claims),
+        *(f"  {folder / 'figures' / figure.name}.svg" for figure in finding.figures),
+    ]
+
+
+def _find(name: str, networks: Sequence[Network], table: pd.DataFrame | None, folder: Path) -> Finding:
+    """Answer one question and write its folder at once, so that an interrupted run keeps what it has."""
+    common.limit_threads()
+    module = import_module(f"analyses.counter.{name}")
+    finding: Finding = module.find(networks, module.measure(networks) if table is None else table)
+    finding.write(folder)
+    return finding
+
+
+def _refuse_others(folder: Path) -> None:
+    """Raise where a finding would be mixed into a folder that holds something else."""
+    if folder.exists() and not (folder / "finding.json").is_file():
+        if folder.is_dir() and not any(folder.iterdir()):
+            return
+        raise ProbeError(f"{str(folder)!r} exists and is no finding. Choose another --out, or remove it.")

@@ -1,0 +1,74 @@
+"""Does the counter need more of its state than the count?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import Control, Finding, Range, Rule
+from probe.evidence.measurements import Network
+from probe.plots.study_figures import medians_in_words
+from probe.questions.interventions import class_means
+
+from . import common
+
+BOUND = 0.95
+VERSION = 1
+RULES = (
+    Rule(
+        key="5",
+        statement="The network needs nothing of its state but the count: class means do as well.",
+        metric="worst_class_mean_ratio",
+        definition="Accuracy where the state after t bits is the mean state of its count, over the network's own "
+        "accuracy, without the counts 0 and t, which one prefix alone has; the smallest over t = 1 to 9.",
+        source="Chan et al. 2022, causal scrubbing",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        controls=(Control("fitted head", 0.05),),
+    ),
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure answers from class means after each bit."""
+    asked = common.pick(networks, *common.ANSWERING)
+    return class_means.measure(common.subjects(asked))
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the answers from class means and draw them."""
+    drawn = table[table["metric"] == "class_mean_ratio"].reset_index(drop=True)
+    picture = common.picture(
+        lambda: class_means.draw(table, threshold=BOUND),
+        name="class_means",
+        title="Answers from class means",
+        alt=medians_in_words(drawn),
+        caption="Each state after a bit is replaced by the mean state of its count. The line shows the accuracy, "
+        "over the network's own accuracy on the same strings. After the first bit each count has one prefix, and "
+        "there is nothing to replace. Lines are medians over networks, bands 95 % intervals, each planted network "
+        f"a thin line; dotted: the rule's {BOUND:g}.",
+        data=drawn,
+    )
+    title = "Does the network need more than the count?"
+    notes = {"answer": _answer(table)}
+    return common.finding("class_means", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _answer(table: pd.DataFrame) -> str:
+    metric = RULES[0].metric
+    worst, balanced = (common.values(table, name) for name in (metric, "worst_balanced_class_mean_ratio"))
+    change = common.values(table, "class_mean_answer_change")
+    sentence = (
+        f"On the mean state of each count, networks keep {worst.median():.1%} of their accuracy. We replace each "
+        "state by its class mean, the mean state of all strings with the same count, and let the run go on "
+        f"(medians, worst step; {balanced.median():.1%} where every count weighs the same). "
+        f"{(worst >= BOUND).sum()} of {len(worst)} networks keep at least {BOUND:.0%}, and the expected answer "
+        f"changes by {change.median():.3f} counts."
+    )
+    fitted = common.values(table, metric, "fitted head")
+    if len(fitted):
+        alike = worst.median() - fitted.median() <= RULES[0].controls[0].margin
+        sentence += f" Untrained weights with a fitted head keep {fitted.median():.1%}"
+        sentence += ": this is no sign of learning." if alike else "."
+    return sentence

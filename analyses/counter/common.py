@@ -1,0 +1,313 @@
+"""What every analysis shares: the networks, the strings, the provenance and the judging of rules."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
+from torch import nn
+
+import probe
+from models import planted, zoo
+from models.checkpoints import weights_digest
+from models.counter import Coded, answer, expected_answer
+from models.recipes import Recipe
+from models.tasks import bit_strings, running_count
+from models.training import initialise
+from probe.evidence.measurements import Network, only
+from probe.plots.style import style
+from probe.subjects.subject import Subject
+
+from . import POPULATION_QUESTIONS, QUESTIONS
+
+#: All strings of ten bits (1024, 10, 1), and how many ones each had after each step (1024, 10).
+STRINGS = bit_strings(10)
+COUNTS = running_count(STRINGS)
+REPOSITORY = Path(__file__).parents[2]
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
+
+
+@dataclass(frozen=True)
+class Studied(Network):
+    """A counter under study.
+
+    Attributes:
+        train: rows of `STRINGS` that it was trained on, before or after; empty for a planted one.
+        test: the other rows.
+        checkpoint: whether it is the one network that the user gave, or a control of it.
+        detail: whether it is the network that a figure of one network shows, or a control of it.
+        asked: what it was trained to answer, a key of `models.tasks.QUESTIONS`; all are measured on the ones.
+    """
+
+    train: tuple[int, ...] = ()
+    test: tuple[int, ...] = ()
+    checkpoint: bool = False
+    detail: bool = False
+    asked: str = "ones"
+
+
+def group(recipe: str, seed: int) -> list[Network]:
+    """Return a committed network with what is measured beside it: a counter's two controls.
+
+    A counter's role is `trained`, a template network's `template`, that of all other recipes `other`.
+
+    Args:
+        recipe: name of a recipe, or `tf1`.
+        seed: which.
+
+    Raises:
+        probe.ProbeError: there is no such recipe, or the network is missing or damaged.
+    """
+    (trained,) = [zoo.tensorflows_network()] if recipe == "tf1" else zoo.networks(recipe, [seed])
+    name = f"{recipe}/seed-{seed}"
+    if recipe == "counter":
+        return list(_with_controls(trained, name))
+    if recipe == "template":
+        return [_studied(trained, name, "template", seed)]
+    # No pair is made with a network of another recipe, so it has no seed in the tables; its name says it.
+    return [_studied(trained, name, "other")]
+
+
+def networks_of(checkpoint: str | Path) -> list[Network]:
+    """Return one counter with its controls, and the planted ones-counters beside it.
+
+    A network that reads another code than 0 and 1 is wrapped so that it can be given bits. Where the checkpoint
+    does not hold its own initialisation, random weights are drawn anew by its recipe in their place.
+
+    Args:
+        checkpoint: a folder that `models.checkpoints.save` wrote, by `python -m models.train` for instance.
+
+    Raises:
+        probe.ProbeError: it is missing or damaged, or answers another question than the ones of ten bits.
+    """
+    trained = zoo.checkpoint(checkpoint)
+    recipe = Recipe.from_dict(trained.config["recipe"])
+    length = STRINGS.shape[1]
+    if recipe.question != "ones" or recipe.length != length:
+        raise probe.ProbeError(
+            f"The network in {str(checkpoint)!r} answers {recipe.question!r} on strings of {recipe.length} bits; the "
+            f"analyses ask for the ones of {length}. Give a network of such a recipe."
+        )
+    if trained.untrained is None:
+        trained = dataclasses.replace(trained, untrained=initialise(recipe, trained.seed).eval())
+    name = f"{recipe.name}/seed-{trained.seed}"
+    networks = [dataclasses.replace(network, checkpoint=True) for network in _with_controls(trained, name)]
+    return [*networks, *planted_networks(("ones", "ones-alone"))]
+
+
+def planted_networks(names: Sequence[str] | None = None) -> list[Network]:
+    """Return planted networks as `planted/NAME`.
+
+    Args:
+        names: keys of `models.planted.battery`; None for all.
+    """
+    built = planted.battery()
+    return [Studied(f"planted/{name}", "planted", built[name]) for name in (built if names is None else names)]
+
+
+def _with_controls(trained: zoo.Trained, name: str) -> list[Studied]:
+    """Return a trained network and those of its controls that there are."""
+    controls = {"own initialisation": trained.untrained, "fitted head": trained.with_fitted_head()}
+    return [_studied(trained, name, "trained", trained.seed)] + [
+        _studied(trained, f"{name}/{role}", role, trained.seed, model)
+        for role, model in controls.items()
+        if model is not None
+    ]
+
+
+def _studied(
+    trained: zoo.Trained, name: str, role: str, pair: int | str = "", model: nn.Module | None = None
+) -> Studied:
+    """Return a network of a checkpoint, or a control of it, with its split and in the code of bits."""
+    recipe = Recipe.from_dict(trained.config["recipe"])
+    train, test = (tuple(trained.config["split"][part]) for part in ("train", "test"))
+    model = trained.model if model is None else model
+    if (recipe.zero, recipe.one) != (0.0, 1.0):
+        model = Coded(model, zero=recipe.zero, one=recipe.one)
+    return Studied(name, role, model, pair, train, test, asked=recipe.question)
+
+
+#: The roles whose answers are the count: an untrained head's are random, and a template's are to another question.
+ANSWERING = ("trained", "fitted head", "planted", "other")
+
+
+def counted(bits: np.ndarray) -> np.ndarray:
+    """Return how many ones there were after each of a string's bits, (time,)."""
+    return bits[:, 0].cumsum()
+
+
+def askable(bits: np.ndarray) -> bool:
+    """Return whether no program's answer to a string leaves the counts from 0 to 10."""
+    length = STRINGS.shape[1]
+    return bool(bits.sum() <= length and len(bits) - bits.sum() <= length)
+
+
+@lru_cache(maxsize=16)
+def _subject(network: Network) -> Subject:
+    return Subject.of(
+        network, STRINGS, counted, answer=answer, expected=expected_answer, allowed=askable, name="count"
+    )
+
+
+def subjects(networks: Iterable[Network]) -> list[Subject]:
+    """Return networks with what all questions ask of them: the strings of ten bits, the count, and the answer.
+
+    What a question computes of a subject, such as its clean run, the next question of the same networks finds there.
+    """
+    return [_subject(network) for network in networks]
+
+
+def pick(among: Sequence[Network], *roles: str) -> list[Network]:
+    """Return the networks of some roles."""
+    return [network for network in among if network.role in roles]
+
+
+def drawn(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that a figure of roles shows: of the planted networks the ones-counter alone.
+
+    The planted networks differ from each other by design, and those of other recipes too, so that their median would
+    be nobody's.
+    """
+    shown = ~table["role"].isin(["planted", "other"]) | (table["network"] == "planted/ones")
+    return table[shown].reset_index(drop=True)
+
+
+def of_rule(table: pd.DataFrame, rule: probe.Rule) -> pd.DataFrame:
+    """Return the rows that a rule is about, of every role."""
+    rows = table[table["metric"] == rule.metric]
+    return rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
+
+
+def easily_beaten(networks: Sequence[Network]) -> str:
+    """Return the sentence that a fitted head is a weak control where noise counts; empty where there is none.
+
+    It is least squares without a penalty: nothing keeps its weights small.
+    """
+    heads = [
+        module.weight.detach().norm().item()
+        for network in pick(networks, "fitted head")
+        for module in network.model.modules()
+        if isinstance(module, nn.Linear)
+    ]
+    if not heads:
+        return ""
+    return (
+        " This control is easily beaten. The fitted head is a least-squares line without a penalty, and its weights "
+        f"have a norm of {pd.Series(heads).median():.0f} (median). A little change of a state moves its answer far. "
+        "So the difference from it may come from the head, and not from training."
+    )
+
+
+def in_detail(networks: Sequence[Network]) -> Network:
+    """Return the trained network that figures of a single one show: the one so marked, else the first.
+
+    Raises:
+        probe.ProbeError: none is trained.
+    """
+    trained = pick(networks, "trained")
+    marked = [network for network in trained if isinstance(network, Studied) and network.detail]
+    if not trained:
+        raise probe.ProbeError("No network is trained; give one of role 'trained' among the networks.")
+    return (marked or trained)[0]
+
+
+def row(
+    question: str, metric: str, network: str, value: float, *, pair: str = "", kind: str = ""
+) -> dict[str, object]:
+    """Return a row of role `trained` that was computed from other rows, so that no network is at hand."""
+    about: dict[str, object] = {"question": question, "metric": metric, "role": "trained", "network": network}
+    return about | {"pair": pair, "kind": kind, "value": value}
+
+
+def values(table: pd.DataFrame, metric: str, role: str = "trained", **columns: str) -> pd.Series:
+    """Return the values of a metric in one role, a network each; `columns` pick among them, such as `kind`."""
+    return only(table, metric=metric, role=role, **columns)["value"]
+
+
+def picture(draw: Callable[[], Axes | Figure], **words: Any) -> probe.DataFigure:
+    """Return what is drawn in the style of all figures, with its words and data, see `DataFigure.from_figure`."""
+    with style():
+        made = draw()
+        figure: Any = made.figure if isinstance(made, Axes) else made
+        return probe.DataFigure.from_figure(figure, **words)
+
+
+def medians(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the medians over networks, which is what a line of a figure shows, and over how many networks."""
+    return table.groupby(keys, dropna=False)["value"].agg(median="median", networks="size").reset_index()
+
+
+@cache
+def family() -> int:
+    """Return how many verdicts are decided together: every rule of every analysis that is no check."""
+    modules = [import_module(f"analyses.counter.{name}") for name in (*QUESTIONS, *POPULATION_QUESTIONS)]
+    return sum(not rule.check for module in modules for rule in module.RULES)
+
+
+def finding(
+    question: str,
+    title: str,
+    measurements: pd.DataFrame,
+    *,
+    studied: Sequence[Network],
+    rules: Sequence[probe.Rule] = (),
+    figures: Sequence[probe.DataFigure] = (),
+    notes: Mapping[str, str] | None = None,
+) -> probe.Finding:
+    """Judge the rules at the level of the whole family and return the finding with its provenance."""
+    return probe.Finding(
+        question,
+        title,
+        measurements,
+        probe.judge(measurements, rules, family=family()),
+        tuple(figures),
+        provenance(question, studied),
+        notes or {},
+    )
+
+
+@cache
+def rules_first_used() -> dict[str, str]:
+    """Return the digest that each rule had when the confirming networks were first measured, by key.
+
+    The file was written before that and is not written again: where a rule's digest differs from it, or it is not in
+    there, the rule was made or changed after measuring, and the page says so.
+    """
+    return json.loads((Path(__file__).parent / "rules_first_used.json").read_text(encoding="utf-8"))
+
+
+def provenance(question: str, studied: Sequence[Network]) -> dict[str, object]:
+    """Return what a finding was made from: no clock, no path, so that reruns give the same bytes."""
+    given = any(network.checkpoint for network in studied if isinstance(network, Studied))
+    name = f" {question.replace('_', '-')}" if question in QUESTIONS else ""
+    option = " --checkpoint DIR" if given else ""
+    return {
+        "command": f"python -m analyses counter{name}{option}",
+        "rnn-probe": version("rnn-probe"),
+        "weights": {network.name: weights_digest(network.model) for network in studied},
+        "rules_first_used": rules_first_used(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+    }
+
+
+def limit_threads() -> None:
+    """Use one thread: a small recurrent network runs slower on two, and sums come out in another order.
+
+    Linear algebra's own threads as well: over a hundred rows they wait for each other.
+    """
+    torch.set_num_threads(1)
+    threadpool_limits(1)

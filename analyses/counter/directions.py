@@ -1,0 +1,91 @@
+"""Does the counter's answer follow one direction of the state, or one unit?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import Finding, Range, Rule
+from probe.evidence.measurements import Network
+from probe.methods.causal.support import FAR
+from probe.questions.interventions import directions
+
+from . import common
+
+BOUND = 0.5
+STEP = 6  # the state after 7 bits, docs/science.md
+VERSION = 2
+RULES = (
+    Rule(
+        key="8",
+        statement="The answer follows one direction of the state, the weight of the least-squares probe.",
+        metric="direction_score",
+        definition="(IIA - IIA of no patch) / (IIA of the whole state - IIA of no patch) of all pairs after 7 bits, "
+        "the source's part of (c, h) along the least-squares weight of the count put into the base's state.",
+        source="Geiger et al. 2021 and 2023; Elazar et al. 2021; Makelov et al. 2023",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        signal="ols",
+    ),
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure interchange along directions of s_7 and of single units."""
+    asked = common.pick(networks, *common.ANSWERING)
+    return directions.measure(common.subjects(asked), step=STEP)
+
+
+#: Kind of direction -> its name in a sentence.
+NAMES = {"ols": "least squares", "logistic": "logistic regression", "slope": "the encoding slope"} | {
+    "unit": "the best single unit"
+}
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the scores along directions and draw them."""
+    wide = directions.scores_by_kind(table)
+    own = wide[wide["role"] == "trained"]
+    middle = own.groupby("kind", sort=False)[["score", "shift", "off_support"]].median()
+    scores = ", ".join(f"{_named(str(kind))} {score:.2f}" for kind, score in middle["score"].items())
+    picture = common.picture(
+        lambda: directions.draw(table, threshold=BOUND),
+        name="directions",
+        title="Answers that follow one direction",
+        alt=f"Markers, one a network, by what is patched. Median score of trained networks: {scores}.",
+        caption="Interchange score after 7 bits: 0 as without a patch, 1 as with the whole state. Each marker is "
+        f"a network, the line the rule's {BOUND:g}. Hollow: half of the patched states lie further than {FAR:g} "
+        "count spacings from every state that occurs, so that the network never visits them. Ridge penalties are "
+        "in units of the mean variance of a number of the state.",
+        data=wide,
+    )
+    title = "Is there one direction that the answer follows?"
+    notes = {"answer": _answer(own, middle), "support": _support(own)}
+    return common.finding("directions", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _named(kind: str) -> str:
+    return NAMES.get(kind, kind.replace("ridge_", "ridge at penalty "))
+
+
+def _answer(own: pd.DataFrame, middle: pd.DataFrame) -> str:
+    hits = own[own["kind"] == "ols"]["score"] >= BOUND
+    score, shift = middle["score"], middle["shift"]
+    best = str(score.drop(["ols", "unit"]).idxmax())
+    return (
+        f"The answer follows the direction of the best probe in {hits.sum()} of {len(hits)} networks. The "
+        "least-squares probe reads the count best. We patch the state along its weight, and score how often the "
+        f"answer follows: {score['ols']:.2f} in the median network, where 1 is as often as with the whole state. "
+        f"Along {_named(best)} the score is {score[best]:.2f}, and the expected answer moves by {shift[best]:.2f} "
+        f"of the way. The best single unit scores {score['unit']:.2f}."
+    )
+
+
+def _support(own: pd.DataFrame) -> str:
+    far, total = own[own["off_support"] > FAR].groupby("kind")["network"].nunique(), own["network"].nunique()
+    listed = " and ".join(f"{NAMES[kind]} in {far.get(kind, 0)} of {total} networks" for kind in ("ols", "unit"))
+    return (
+        f"Patched states can be states that a network never visits. In the median pair they lie more than {FAR:g} "
+        f"count spacings from every state of a clean run: for {listed}."
+    )

@@ -1,0 +1,124 @@
+"""What do a zero and a one do to the counter's answer, and where are its fixed points under zeros?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+
+from probe import DataFigure, Finding, Range, Rule
+from probe.evidence.measurements import Network, only
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure, style
+from probe.questions.states import dynamics
+
+from . import common
+
+BOUND = 0.1
+SOURCE = "Sussillo & Barak 2013; Maheswaranathan et al. 2019"
+VERSION = 1
+RULES = (
+    Rule(
+        key="19",
+        statement="The answer rests on a line while zeros come.",
+        metric="silent_speed",
+        definition="Mean |change of the expected answer| when a 0 is read after 5 to 9 bits, over all prefixes.",
+        source=SOURCE,
+        established_if=Range.at_most(BOUND),
+        refuted_if=Range.above(BOUND),
+    ),
+    Rule(
+        key="19b",
+        statement="The answer holds when a one is read.",
+        metric="driven_speed",
+        definition="Mean |change of the expected answer| when a 1 is read after 5 to 9 bits, over all prefixes.",
+        source=SOURCE,
+        established_if=Range.at_most(BOUND),
+        refuted_if=Range.above(BOUND),
+    ),
+)
+SHOWN = ("planted/ones", "planted/ones-alone")
+SPEEDS = ("silent_speed", "driven_speed")
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure how a bit moves the answers of counters, and where they rest under zeros."""
+    return dynamics.measure(
+        common.subjects(common.pick(networks, *common.ANSWERING, "own initialisation")),
+        silent=torch.zeros(1),
+        driving=torch.ones(1, 1),
+        steps=range(5, 10),
+    )
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge how fast the answers move and draw where they rest."""
+    shown = table[(table["role"] != "planted") | table["network"].isin(SHOWN)]
+    speeds = shown[shown["metric"].isin(SPEEDS)].reset_index(drop=True)
+    points = shown[shown["metric"].isin(list(dynamics.COUNTS))].reset_index(drop=True)
+    with style():
+        figure, axes = new_figure(height=3.4)
+        _ = dynamics.draw(speeds, silent="a 0", driving="a 1", threshold=BOUND, ax=axes[0, 0])
+        figures = [
+            DataFigure.from_figure(
+                figure,
+                name="speed-of-the-answer",
+                title="How far one more bit moves the answer",
+                alt=medians_in_words(speeds),
+                caption="Each dot is one network, each bar the 95 % interval of the median. A running count of ones "
+                f"moves by 1 on a one and not at all on a zero. Below the line, at {BOUND}, the answer holds.",
+                data=speeds,
+            ),
+            DataFigure.from_figure(
+                dynamics.draw_points(points),
+                name="points-under-zeros",
+                title="Where the state would rest if zeros came for ever",
+                alt=medians_in_words(points),
+                caption="Each dot is one network. The search starts from visited states. A counter that rests on a "
+                "line has a fixed point for each count, and one mode that keeps all of itself. The planted counter "
+                "has both.",
+                data=points,
+            ),
+        ]
+    notes = {"answer": _answer(table), "points": _points(table), "otherwise": _otherwise(table)}
+    title = "Does the answer rest when nothing is counted?"
+    return common.finding("dynamics", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
+
+
+def _answer(table: pd.DataFrame) -> str:
+    own = only(table, role="trained")
+    silent, driven = (only(own, metric=metric)["value"] for metric in SPEEDS)
+    state = [only(own, metric=f"{name}_state_speed")["value"].median() for name in ("silent", "driven")]
+    change = only(own, metric="change").groupby("kind")["value"].median()
+    return (
+        f"{(silent <= BOUND).sum()} of {len(silent)} networks hold their answer when a 0 is read, and "
+        f"{(driven <= BOUND).sum()} when a 1 is read. To hold is to change by at most {BOUND:g}. In the median one "
+        f"more 0 changes the answer by {change['0']:+.2f} and one more 1 by {change['1']:+.2f}. The state itself "
+        f"moves in any case: by {state[0]:.0%} of its length on a 0 and by {state[1]:.0%} on a 1."
+    )
+
+
+def _points(table: pd.DataFrame) -> str:
+    own = only(table, role="trained")
+    fixed, slow, reached, modulus = (
+        only(own, metric=metric)["value"]
+        for metric in ("fixed_points", "slow_points", "starts_reached", "point_modulus")
+    )
+    return (
+        "A line of rest would need a fixed point for each count. Under zeros we find "
+        f"{fixed.min():.0f} to {fixed.max():.0f} fixed points in a trained network, and {slow.min():.0f} to "
+        f"{slow.max():.0f} slow ones. The search reaches one of them from {reached.median():.0%} of the visited "
+        f"states (median). The largest modulus there is {modulus.min():.2f} to {modulus.max():.2f}."
+    )
+
+
+def _otherwise(table: pd.DataFrame) -> str:
+    planted = only(table, network="planted/ones").set_index("metric")["value"]
+    before = only(table, role="own initialisation", metric="silent_speed")["value"]
+    return (
+        f"The planted counter of ones moves by {planted['silent_speed']:.2f} on a 0 and "
+        f"{planted['driven_speed']:.2f} on a 1, and has {planted['fixed_points']:.0f} fixed points under zeros, one "
+        "for each count among the starts. To hold on a 0 is no sign of counting: before training "
+        f"{(before <= BOUND).sum()} of {len(before)} networks do, because their answers hold on everything."
+    )

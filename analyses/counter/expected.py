@@ -1,0 +1,128 @@
+"""What each planted network must give, and why; docs/science.md derives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EXACT = 1e-6
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A value that a planted network must give.
+
+    Attributes:
+        network: name without `planted/`.
+        question: which question measures it.
+        metric: which of its metrics.
+        value: what it must be.
+        tolerance: how far it may be away.
+        why: what it follows from.
+        signal: of the metric; None where it has one value a network.
+        units: the same.
+        kind: the same.
+    """
+
+    network: str
+    question: str
+    metric: str
+    value: float
+    tolerance: float
+    why: str
+    signal: str | None = None
+    units: str | None = None
+    kind: str | None = None
+
+
+_HELD = "one held cell is read, c = .1 (n1 - d t)"
+_DRIFT = "rounding of heads allows .035"
+EXPECTED = (
+    *(
+        Expected(f"drift-{d}", "other_lengths", "drift", d, 0.035, f"g(1) = .1 (1 - d), g(0) = -.1 d; {_DRIFT}")
+        for d in (0.25, 0.5, 0.8)
+    ),
+    Expected("ones", "other_lengths", "drift", 0.0, 0.035, "a 0 writes nothing"),
+    Expected("zeros", "other_lengths", "drift", 1.0, 0.035, "a 1 writes nothing, and it is read from the top"),
+    Expected("balance", "other_lengths", "drift", 0.5, 0.035, "ones less zeros: n1 + (10 - L) / 2"),
+    Expected("geometric", "other_lengths", "drift", 1.0, 0.035, "c = .9 x .8^n0"),
+    Expected("decoy", "other_lengths", "drift", 1.0, 0.035, "the geometric counter answers"),
+    Expected(
+        "delay-line", "other_lengths", "drift", 0.25, 0.035, "each bit beyond ten is lost: g(L) = -(L - 10) / 2"
+    ),
+    *(
+        Expected(network, "unit_shares", "unit_share", 1.0, EXACT, _HELD, units="0")
+        for network in ("ones", "drift-0.5", "zeros")
+    ),
+    Expected(
+        "balance", "unit_shares", "unit_share", 0.5, EXACT, "two cells, one written by ones, one by zeros", units="0"
+    ),
+    Expected("balance", "unit_shares", "unit_share", 0.5, EXACT, "the other one", units="1"),
+    Expected("decoy", "unit_shares", "correlated_unit_share", 0.0, EXACT, "nothing reads the cell that counts"),
+    Expected("decoy", "single_units", "largest_correlation", 1.0, EXACT, "but it counts", "cell_state"),
+    Expected("ones", "routes", "route_share", 1.0, EXACT, "held: f = 1, and no gate reads h", "cell_state"),
+    Expected(
+        "delay-line",
+        "routes",
+        "route_share",
+        1.0,
+        EXACT,
+        "f = 0: each unit's h is written into the next",
+        "cell_candidate",
+    ),
+    Expected(
+        "ones", "gate_shares", "gate_share", 1.0, EXACT, "the gates are open whatever is read", "cell_candidate"
+    ),
+    Expected(
+        "geometric",
+        "gate_shares",
+        "gate_share",
+        1.0,
+        1e-4,
+        "from the second bit on a 0 multiplies c by .8",
+        "forget_gate",
+    ),
+    *(
+        Expected(network, "directions", "unit_score", 1.0, EXACT, _HELD, units="0")
+        for network in ("ones", "drift-0.25", "drift-0.5", "drift-0.8", "zeros")
+    ),
+    Expected("decoy", "directions", "unit_score", 0.0, EXACT, "nothing reads it", units="11"),
+    Expected(
+        "decoy",
+        "directions",
+        "direction_score",
+        0.0,
+        EXACT,
+        "the probe weighs the decoy, not the curved carrier",
+        kind="ols",
+    ),
+    Expected(
+        "balance",
+        "directions",
+        "direction_score",
+        1.0,
+        EXACT,
+        "e0 - e1 is linear, and the probe finds it",
+        kind="ols",
+    ),
+    Expected("illusion", "directions", "unit_score", 1.0, EXACT, "the cell that is written and read", units="0"),
+    Expected("illusion", "directions", "unit_score", 0.0, EXACT, "read and never written", units="1"),
+    Expected("illusion", "directions", "unit_score", 0.0, EXACT, "written and never read", units="2"),
+    Expected("rotated", "directions", "best_unit_score", 0.0, EXACT, "eight cells of one direction, none alone"),
+    Expected(
+        "ones-alone", "linear_readout", "between_concept_share", 1.0, EXACT, "nothing else is held", "hidden_state"
+    ),
+    Expected(
+        "delay-line-alone",
+        "linear_readout",
+        "between_concept_share",
+        0.1,
+        EXACT,
+        "ten bits one by one: 1 / 10",
+        "hidden_state",
+    ),
+    Expected(
+        "ones", "noise_margin", "noisy_accuracy", 0.82, 0.02, "an integrator in one cell; by simulation elsewhere"
+    ),
+    Expected("balance", "noise_margin", "noisy_accuracy", 0.94, 0.02, "two cells; by simulation elsewhere"),
+    Expected("rotated", "noise_margin", "noisy_accuracy", 0.99, 0.02, "eight cells; by simulation elsewhere"),
+)

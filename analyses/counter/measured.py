@@ -1,0 +1,80 @@
+"""The stored measurements of the counter's study: where they lie, what they are tied to, and what measured them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+from models.checkpoints import weights_digest
+from models.counter import Coded
+from probe.evidence.measurements import Network
+
+from . import QUESTIONS, common
+
+FOLDER = Path(__file__).parent / "measured"
+#: Where workers write, one file a group, until a population's are packed.
+PARTS = common.REPOSITORY / "build" / "measured"
+#: Computed, not read from a file: another processor rounds their weights otherwise, and must not refuse them.
+COMPUTED = ("planted", "fitted head")
+#: Of computed weights what is smaller counts as 0.
+SMALL = 1e-9
+AGAIN = "`make study` measures what is missing and keeps the rest."
+
+
+def versions(questions: Iterable[str] = QUESTIONS) -> dict[str, int]:
+    """Return the version of the definition of each of some questions, `VERSION` of its module, in a page's order."""
+    asked = set(questions)
+    return {name: import_module(f"analyses.counter.{name}").VERSION for name in QUESTIONS if name in asked}
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Return what measures here: Python, libraries, and the commit of the code.
+
+    The commit has a `+` where files were changed.
+    """
+    found = {"python": platform.python_version()} | {name: version(name) for name in common.LIBRARIES}
+    try:
+        words = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(words, cwd=common.REPOSITORY, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return found | {"commit": "unknown"}
+    return found | {"commit": done.stdout.strip()}
+
+
+def digests(networks: Iterable[Network]) -> dict[str, str]:
+    """Return what each network's measurements are tied to: a digest of its weights, `+`, one of its inputs."""
+    return {network.name: f"{_weights(network)[:16]}+{_inputs(network)[:16]}" for network in networks}
+
+
+def _weights(network: Network) -> str:
+    """Return the SHA-256 of weights; of those that are computed here six digits of each count."""
+    if network.role not in COMPUTED:
+        return weights_digest(network.model)
+    found = hashlib.sha256()
+    for name, tensor in sorted(network.model.state_dict().items()):
+        # Beside a fitted head the weights are those of a file.
+        rounded = network.role == "planted" or "head." in name
+        # Over pi: a short binary fraction may lie just between two roundings, and its last bit would decide.
+        listed = [each if abs(each) > SMALL else 0.0 for each in tensor.flatten().tolist()]
+        numbers = " ".join(f"{each / math.pi:.5e}" for each in listed).encode()
+        found.update(
+            f"{name} {tuple(tensor.shape)}".encode() + (numbers if rounded else tensor.contiguous().numpy().tobytes())
+        )
+    return found.hexdigest()
+
+
+def _inputs(network: Network) -> str:
+    """Return the SHA-256 of what a network is given: the strings in its code of bits, its split and its question."""
+    own = network if isinstance(network, common.Studied) else common.Studied("", "", network.model)
+    code = (own.model.zero, own.model.one) if isinstance(own.model, Coded) else (0.0, 1.0)
+    given = json.dumps([code, own.train, own.test, own.asked]).encode()
+    return hashlib.sha256(common.STRINGS.numpy().tobytes() + given).hexdigest()

@@ -1,0 +1,71 @@
+"""How much noise in its state do the counter's answers survive?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import Control, Finding, Range, Rule
+from probe.evidence.measurements import Network, one, only
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure
+from probe.questions.states import noise_margin
+
+from . import common
+
+DOSE, BOUND = 0.1, 0.95
+VERSION = 1
+RULES = (
+    Rule(
+        key="5b",
+        statement="The count is held with a margin.",
+        metric="noisy_accuracy",
+        definition="Accuracy on all 1,024 strings with independent Gaussian noise of .1 sd of each unit (sd over "
+        "strings at that step) added to every number of (c, h) after every step, 32 draws.",
+        source="docs/science.md; causal scrubbing (Chan et al. 2022) for the question",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        controls=(Control("fitted head", 0.2),),
+    ),
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure accuracy with noise in counters that answer with the count: an untrained head and a template do not."""
+    studied = common.pick(networks, *common.ANSWERING)
+    return noise_margin.measure(common.subjects(studied), dose=DOSE, draws=32)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the accuracy with noise and draw it."""
+    drawn = common.drawn(table)
+    curves = only(drawn, metric="accuracy_by_dose")[["role", "network", "pair", "at", "value"]]
+    picture = common.picture(
+        lambda: noise_margin.draw(drawn, dose=DOSE, threshold=BOUND, ax=new_figure(height=3.6)[1][0, 0]),
+        name="noise_margin",
+        title="Accuracy with noise in every number of the state",
+        alt=f"Accuracy falls with the dose of noise. {medians_in_words(only(drawn, metric='noisy_accuracy'))}",
+        caption="Gaussian noise is added to every number of the state after every step. Thin lines are networks, "
+        f"thick ones medians; the plain lines are the rule's dose of {DOSE:g} and its {BOUND}.",
+        data=curves.rename(columns={"at": "dose"}),
+    )
+    title = "Is the count held with a margin?"
+    planted = one(table, network="planted/ones", metric="noisy_accuracy")
+    notes = {
+        "answer": _answer(only(table, metric="noisy_accuracy")) + common.easily_beaten(networks),
+        "otherwise": "A sum in a single cell, with nothing to correct it, would answer as the planted counter does: "
+        f"{planted:.0%}.",
+    }
+    return common.finding("noise_margin", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _answer(rows: pd.DataFrame) -> str:
+    trained, fitted = (only(rows, role=role)["value"] for role in ("trained", "fitted head"))
+    compared = f" Untrained weights with a fitted head answer {fitted.median():.0%} right." if len(fitted) else ""
+    return (
+        f"With a little noise trained networks answer {trained.median():.0%} of the strings right. We add noise of "
+        f"{DOSE:g} standard deviations to every number of the state after every step. The worst network then answers "
+        f"{trained.min():.0%} right, and {(trained >= BOUND).sum()} of {len(trained)} answer at least "
+        f"{BOUND:.0%}.{compared}"
+    )

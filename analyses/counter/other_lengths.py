@@ -1,0 +1,140 @@
+"""Does the counter count ones, or follow a rule that agrees with counting at ten bits only?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import DataFigure, Finding, Range, Rule
+from probe.evidence.measurements import Network
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure, style
+from probe.questions.answers import other_lengths
+
+from . import common
+
+SOURCE = "Hupkes et al. 2018; Meloux et al. 2025; the theorem in docs/science.md"
+VERSION = 1
+RULES = (
+    Rule(
+        key="17a",
+        statement="The network is a ones-counter: its answer does not drift with the length.",
+        metric="absolute_drift",
+        definition="|d| of g(L) = d (10 - L) over L = 6..14; g(L) is the mean of expected answer minus ones over "
+        "the strings of length L with at most 10 ones and at most 10 zeros.",
+        source=SOURCE,
+        established_if=Range.at_most(0.1),
+        refuted_if=Range.above(0.1),
+    ),
+    Rule(
+        key="17b",
+        statement="Most networks are none of the named programs: they count neither ones nor zeros, nor balance.",
+        metric="near_none",
+        definition="Share of networks whose d is not within 0.1 of 0 (ones), 0.5 (balance) or 1 (zeros).",
+        source=SOURCE,
+        established_if=Range.at_least(0.5),
+        refuted_if=Range.below(0.5),
+        statistic="share",
+    ),
+    Rule(
+        key="17c",
+        statement="Order does not matter at other lengths: the number of ones explains the answer.",
+        metric="least_explained",
+        definition="Share of the expected answer's variance between numbers of ones; least of L = 8, 9, 11, 12.",
+        source=SOURCE,
+        established_if=Range.at_least(0.9),
+        refuted_if=Range.below(0.9),
+    ),
+)
+#: Planted networks that the figures show beside the trained ones.
+SHOWN = ("planted/ones", "planted/drift-0.5", "planted/zeros")
+NAMES = {0.0: "ones", 0.5: "balance", 1.0: "zeros"}
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure the answers of counters on all strings of 6 to 14 bits with at most ten ones and ten zeros."""
+    asked = common.pick(networks, *common.ANSWERING, "own initialisation")
+    return other_lengths.measure(common.subjects(asked), most=2**14)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the drift and draw it."""
+    drawn = table[(table["role"] != "planted") | table["network"].isin(SHOWN)]
+    with style():
+        figures = [_drifts(drawn), _excess(drawn)]
+    title = "What does the network answer at other lengths?"
+    notes = {"answer": _summary(table), "theorem": THEOREM, "otherwise": _otherwise(table)}
+    return common.finding("other_lengths", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
+
+
+THEOREM = (
+    "On strings of ten bits this cannot be seen. At any one step the ones, and the ones plus something that depends "
+    "on the length alone, differ by a constant. No answer, probe, class mean or interchange at that step tells them "
+    "apart."
+)
+
+
+def _otherwise(table: pd.DataFrame) -> str:
+    drifts = table[table["metric"] == "drift"]
+    planted = drifts[drifts["network"] == "planted/ones"]["value"].iloc[0]
+    fitted = drifts[drifts["role"] == "fitted head"]["value"]
+    fair = (
+        f" Untrained weights with a fitted head drift by {fitted.min():.2f} to {fitted.max():.2f}."
+        if len(fitted)
+        else ""
+    )
+    return f"A network that counts ones has drift 0; that of the planted counter is {abs(planted):.3f}.{fair}"
+
+
+def _summary(table: pd.DataFrame) -> str:
+    own = table[table["role"] == "trained"]
+    drifts = own[own["metric"] == "drift"]["value"]
+    ones, balance, zeros, none = (own[own["metric"] == f"near_{key}"]["value"].sum() for key in _NEAR)
+    law = own[own["metric"] == "law_r_squared"]["value"]
+    return (
+        f"At other lengths {ones:.0f} of {len(drifts)} networks count ones. Each missing bit shifts the answer by a "
+        f"drift d, which runs from {drifts.min():.2f} to {drifts.max():.2f} (median {drifts.median():.2f}). A "
+        "counter of ones has drift 0, a balance of ones against zeros a half, and a counter of zeros, taken off "
+        f"ten, 1. {balance:.0f} networks lie near the balance, {zeros:.0f} near the counter of zeros, and "
+        f"{none:.0f} near none of the three. This one number, fitted on 8 to 10 bits, explains {law.median():.0%} "
+        "of the variance of the answers to 12 bits (median)."
+    )
+
+
+#: Landmarks of the drift as the metrics name them; a network lies near one within 0.1.
+_NEAR = ("0", "0.5", "1", "none")
+
+
+def _drifts(table: pd.DataFrame) -> DataFigure:
+    drifts = table[table["metric"] == "drift"]
+    figure, axes = new_figure(height=3.4)
+    other_lengths.draw_drifts(table, names=NAMES, ax=axes[0, 0])
+    return DataFigure.from_figure(
+        figure,
+        name="drift",
+        title="Where each network stands between counting ones and counting zeros",
+        alt=medians_in_words(drifts),
+        caption="Each mark is one network. Drift 0: it counts ones; 1: it counts zeros and subtracts them from "
+        "ten; 0.5: it weighs one against the other. All three programs give the same answers on ten bits. Its own "
+        "initialisation stands in the row of each network, near 0.5, because it answers about the same whatever it "
+        "reads.",
+        data=drifts[["role", "network", "pair", "value"]],
+    )
+
+
+def _excess(table: pd.DataFrame) -> DataFigure:
+    figure, axes = new_figure(height=3.6)
+    ax = other_lengths.draw(table, names=NAMES, ax=axes[0, 0])
+    ax.set(xlabel="bits", ylabel="mean of answer minus ones")
+    excess = table[table["metric"] == "mean_excess"]
+    return DataFigure.from_figure(
+        figure,
+        name="excess-by-length",
+        title="How far the answers are from the ones, by length",
+        alt=medians_in_words(excess[excess["at"].isin([6, 10, 14])]),
+        caption="Each line is one network; plain lines are what a counter of ones, a balance and a counter of "
+        "zeros would give. Before training a network answers about the same whatever it reads, and so it runs along "
+        "the balance: a drift means something only where the ones explain the answers.",
+        data=excess[["role", "network", "pair", "at", "value"]].rename(columns={"at": "length"}),
+    )

@@ -1,0 +1,111 @@
+"""Which program does the counter run? Four rivals that agree at ten bits are compared at other lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import DataFigure, Finding, Rule
+from probe.evidence.measurements import Network
+from probe.methods.abstraction.programs import MOST, Drifting
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure, style
+from probe.questions.answers import programs
+
+from . import common
+
+VERSION = 1
+RULES: tuple[Rule, ...] = ()
+LENGTHS, REFERENCE, FITTED_ON = range(6, 17), 10, (8, 9, 10)
+DRIFTING = "ones with a drift"
+Bits = tuple[int, ...]
+
+
+def ones(bits: Bits) -> int:
+    """Count the ones."""
+    return sum(bits)
+
+
+def zeros_backwards(bits: Bits) -> int:
+    """Start at ten and take one off for each zero: a clock that expects ten bits."""
+    return REFERENCE - (len(bits) - sum(bits))
+
+
+def balance(bits: Bits) -> float:
+    """Weigh the ones against the zeros: half of ten, and half of what the ones have more."""
+    return (REFERENCE + sum(bits) - (len(bits) - sum(bits))) / 2
+
+
+PROGRAMS = {
+    "ones": ones,
+    "zeros backwards": zeros_backwards,
+    "balance": balance,
+    DRIFTING: Drifting(ones, REFERENCE, FITTED_ON),
+}
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure how often counters answer as four programs do."""
+    asked = common.pick(networks, *common.ANSWERING, "own initialisation")
+    return programs.measure(common.subjects(asked), PROGRAMS, lengths=LENGTHS)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Draw how often the answers are those of four programs."""
+    with style():
+        pictures = [_agreement(table, role) for role in ("trained", "fitted head") if (table["role"] == role).any()]
+    notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
+    title = "Which program does the network run?"
+    return common.finding("programs", title, table, studied=networks, rules=RULES, figures=pictures, notes=notes)
+
+
+def _agreement(table: pd.DataFrame, role: str) -> DataFigure:
+    whose = "trained networks" if role == "trained" else "untrained weights with a fitted head"
+    figure, axes = new_figure(height=3.8)
+    ax = programs.draw(table, role=role, reference=REFERENCE, bands=False, ax=axes[0, 0])
+    ax.set_xlabel("bits")
+    figure.legend(
+        *ax.get_legend_handles_labels(), loc="outside upper center", ncols=4, columnspacing=1.0, handletextpad=0.4
+    )
+    rows = table[(table["metric"] == "agreement") & (table["role"] == role)]
+    medians = common.medians(rows, ["kind", "at"]).rename(columns={"kind": "program", "at": "length"})
+    whose = "trained networks" if role == "trained" else "untrained weights with a fitted head"
+    return DataFigure.from_figure(
+        figure,
+        name=f"agreement-{role.replace(' ', '-')}",
+        title=f"How often {whose} answer as a program does",
+        alt=medians_in_words(rows[rows["at"].isin([8, REFERENCE, 12])]),
+        caption="On ten bits all four programs give the same answers. Where a program says a half, both neighbours "
+        "count as equal, which favours the balance at odd lengths. Strings have at most ten ones and ten zeros; "
+        f"beyond {MOST:,} strings of a length, as many are drawn. The drift is fitted on 8 to 10 bits.",
+        data=medians,
+    )
+
+
+def _answer(table: pd.DataFrame) -> str:
+    own = table[table["role"] == "trained"]
+    unseen, drift = own[own["metric"] == "unseen_agreement"], own[own["metric"] == "drift"]["value"]
+    shares = unseen.pivot_table(index="network", columns="kind", values="value")
+    drifting, fixed = shares[DRIFTING], shares.drop(columns=DRIFTING)
+    counted = ", ".join(f"{name} in {count}" for name, count in fixed.idxmax(axis=1).value_counts().items())
+    return (
+        f"The best of three fixed programs gives {fixed.max(axis=1).median():.0%} of the answers at new lengths. "
+        f"Nothing was fitted there. The best program is {counted} of {len(shares)} trained networks. Ones with a "
+        f"drift has one free number, fitted on 8 to 10 bits ({drift.min():.2f} to {drift.max():.2f}). It gives "
+        f"{drifting.median():.0%} of the answers (median), and beats the fixed programs in "
+        f"{(drifting > fixed.max(axis=1)).sum()} networks."
+    )
+
+
+def _otherwise(table: pd.DataFrame) -> str:
+    ones = table[(table["metric"] == "unseen_agreement") & (table["kind"] == "ones")]
+    planted = ones[ones["network"] == "planted/ones"]["value"].item()
+    text = f"The planted counter of ones answers as its program in {planted:.0%}."
+    fitted = ones[ones["role"] == "fitted head"]["value"]
+    if not len(fitted):
+        return text
+    return (
+        f"{text} Untrained weights with a fitted head count ones in {fitted.min():.0%} to {fitted.max():.0%} of "
+        "these strings."
+    )

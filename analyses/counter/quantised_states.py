@@ -1,0 +1,81 @@
+"""Are 66 states enough, one for each step and count? The counter runs on its class means alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import Finding, Range, Rule
+from probe.evidence.measurements import Network, only
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure
+from probe.questions.states import quantised_states
+
+from . import common
+
+BOUND = 0.95
+PLANTED = ("planted/ones", "planted/ones-alone")
+BY_STEP, OVER_STEPS = "accuracy_kept_by_step", "accuracy_kept_over_steps"
+VERSION = 1
+RULES = (
+    Rule(
+        key="18",
+        statement="The network runs on 66 states, one for each step and count.",
+        metric=BY_STEP,
+        definition="Accuracy with every state replaced after each step by the step's nearest class mean (each "
+        "number in units of its sd over the step's prefixes), the run going on from there; over own accuracy.",
+        source="Omlin & Giles 1996",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+    ),
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure counters that run on their class means."""
+    counted = common.pick(networks, *common.ANSWERING, "own initialisation")
+    return quantised_states.measure(common.subjects(counted))
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the accuracy that is kept and draw it."""
+    drawn = table[table["metric"].isin([BY_STEP, OVER_STEPS, "states"])]
+    own = drawn["role"].isin(["trained", "fitted head"]) | drawn["network"].isin(PLANTED)
+    shown = drawn[own].reset_index(drop=True)
+    picture = common.picture(
+        lambda: quantised_states.draw(shown, threshold=BOUND, ax=new_figure(height=3.4)[1][0, 0]),
+        name="accuracy-kept",
+        title="How much of its accuracy a network keeps on a few states",
+        alt=medians_in_words(shown[shown["metric"] != "states"]),
+        caption="Each dot is a network whose state is replaced after every step by the nearest class mean, each bar "
+        f"the 95 % interval of the median, the line the rule's {BOUND}. We leave out own initialisations: their "
+        "accuracy is that of random heads, and a share of it says nothing.",
+        data=shown,
+    )
+    title = "Does the network run on one state for each count?"
+    notes = {"answer": _answer(only(table, role="trained")), "otherwise": _otherwise(only(table, metric=BY_STEP))}
+    return common.finding(
+        "quantised_states", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes
+    )
+
+
+def _answer(own: pd.DataFrame) -> str:
+    kept, few = (only(own, metric=metric)["value"] for metric in (BY_STEP, OVER_STEPS))
+    sizes = only(own, metric="states").groupby("kind")["value"].median()
+    return (
+        f"{(kept >= BOUND).sum()} of {len(kept)} networks run on {sizes['by_step']:.0f} states, one for each step "
+        f"and count. That is, they keep at least {BOUND:.0%} of their accuracy; the least that one keeps is "
+        f"{kept.min():.1%}. On {sizes['over_steps']:.0f} states, one for each count whatever the step, they keep "
+        f"{few.min():.0%} to {few.max():.0%}: the same count is another state at another step."
+    )
+
+
+def _otherwise(kept: pd.DataFrame) -> str:
+    among, alone = (only(kept, network=name)["value"].item() for name in PLANTED)
+    return (
+        f"A planted counter keeps {alone:.0%} where it is alone and {among:.0%} among idle units. Idle units that "
+        "remember the order of the bits pull runs to the wrong count, because the nearest mean is that over all "
+        "units alike. So a high number shows that nothing else is needed, and a low number does not show "
+        "that no count is held."
+    )

@@ -1,0 +1,122 @@
+"""How few numbers predict the counter's answers at lengths that the fit has not seen?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import Control, DataFigure, Finding, Range, Rule
+from probe.evidence.measurements import Network
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure, style
+from probe.questions.answers import programs
+from probe.questions.states import reduced_models
+
+from . import common
+
+BOUND, REFERENCE = 0.9, 10
+PLANTED = ("planted/ones", "planted/ones-alone", "planted/zeros")
+VERSION = 1
+RULES = (
+    Rule(
+        key="20",
+        statement="One number predicts the answers at another length.",
+        metric="law_r_squared",
+        definition="R² of the expected answer at 12 bits by ones + d (10 - L), d fitted on 8 to 10 bits; the null is "
+        "the best of d = 0, 0.5 and 1 (counting ones, balance, counting zeros).",
+        source="Suzgun et al. 2019; El-Naggar et al. 2022",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        controls=(Control("null", 0.0),),
+    ),
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure the drift's law and an affine recurrence against counters' answers at other lengths."""
+    asked = common.pick(networks, *common.ANSWERING, "own initialisation")
+    return reduced_models.measure(common.subjects(asked), most=2**14)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the law and draw how much it explains."""
+    with style():
+        figures = [_explained(table), _agreement(table)]
+    notes = {"answer": _answer(table), "recurrence": _recurrence(table), "otherwise": _otherwise(table)}
+    title = "How few numbers say what the network answers?"
+    return common.finding("reduced_models", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
+
+
+def _explained(table: pd.DataFrame) -> DataFigure:
+    metrics = ["fixed_r_squared", "law_r_squared", "affine_r_squared"]
+    own = table["role"].isin(["trained", "fitted head"]) | table["network"].isin(PLANTED)
+    drawn = table[own & table["metric"].isin(metrics)].reset_index(drop=True)
+    figure, axes = new_figure(height=3.4)
+    ax = reduced_models.draw(drawn, threshold=BOUND, ax=axes[0, 0])
+    ax.set_ylabel("R² at 12 bits")
+    return DataFigure.from_figure(
+        figure,
+        name="explained-at-twelve",
+        title="How well a reduced model predicts the answers on 12 bits",
+        alt=medians_in_words(drawn),
+        caption="Each dot is one network, each bar the 95 % interval of the median, the line the rule's "
+        f"{BOUND}. Nothing was fitted on 12 bits. We leave out own initialisations: their answers hardly vary.",
+        data=drawn,
+    )
+
+
+def _agreement(table: pd.DataFrame) -> DataFigure:
+    figure, axes = new_figure(height=3.4)
+    ax = programs.draw(table, reference=REFERENCE, ax=axes[0, 0])
+    ax.set_xlabel("bits")
+    handles, _ = ax.get_legend_handles_labels()
+    figure.legend(handles, ["one number: the drift", "affine recurrence"], loc="outside upper center", ncols=2)
+    rows = table[(table["metric"] == "agreement") & (table["role"] == "trained")]
+    medians = common.medians(rows, ["kind", "at"]).rename(columns={"kind": "model", "at": "length"})
+    return DataFigure.from_figure(
+        figure,
+        name="agreement-by-length",
+        title="How often a reduced model gives the answer of a trained network",
+        alt=medians_in_words(rows[rows["at"].isin([8, REFERENCE, 12, 14])]),
+        caption="Lines are medians over trained networks, bands 95 % intervals. The drift is fitted on 8 to 10 "
+        "bits, the recurrence on all prefixes of ten bits; longer strings are unseen by both.",
+        data=medians,
+    )
+
+
+def _answer(table: pd.DataFrame) -> str:
+    own = table[table["role"] == "trained"].groupby("metric")["value"]
+    law, margin, fixed = (own.get_group(name) for name in ("law_r_squared", "law_margin", "fixed_r_squared"))
+    return (
+        f"One number, the drift, explains {law.median():.0%} of the answers to longer strings. We fit the d of ones "
+        "+ d (10 - L) on 8 to 10 bits, and ask how much of the variance it explains on 12 bits (median; "
+        f"{law.min():.0%} to {law.max():.0%}). The best of ones, balance and zeros explains {fixed.median():.0%}, "
+        f"and less than the drift in {(margin > 0).sum()} of {len(margin)} networks."
+    )
+
+
+def _recurrence(table: pd.DataFrame) -> str:
+    own = table[table["role"] == "trained"]
+    affine = own[(own["metric"] == "agreement") & (own["kind"] == "affine")]
+    trained = affine[affine["at"] == REFERENCE]["value"]
+    unseen = own[own["metric"] == "affine_unseen_agreement"]["value"]
+    law = own[own["metric"] == "law_unseen_agreement"]["value"]
+    return (
+        "An affine recurrence has two dimensions and one map for each bit, fitted on the prefixes of ten bits. On "
+        f"the ten-bit strings it gives {trained.median():.0%} of the network's answers (median; the worst: "
+        f"{trained.min():.0%}), and on longer ones {unseen.median():.0%}. The drift gives {law.median():.0%} of "
+        "those."
+    )
+
+
+def _otherwise(table: pd.DataFrame) -> str:
+    planted = table[table["network"] == "planted/ones"].set_index("metric")["value"]
+    fitted = table[(table["role"] == "fitted head") & (table["metric"] == "law_r_squared")]["value"]
+    fair = (
+        f" It explains {fitted.median():.0%} with a fitted head on untrained weights (median)." if len(fitted) else ""
+    )
+    return (
+        f"In the planted counter of ones the drift explains {planted['law_r_squared']:.0%}, and the recurrence gives "
+        f"{planted['affine_unseen_agreement']:.0%} of the answers to longer strings.{fair}"
+    )

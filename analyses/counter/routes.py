@@ -1,0 +1,75 @@
+"""Where does the counter keep its sum between steps: in the cell, or in what the gates read of the hidden state?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import Finding, Range, Rule
+from probe.evidence.measurements import Network, only
+from probe.plots.style import new_figure
+from probe.questions.interventions import routes
+from probe.questions.told import ranked
+
+from . import common
+
+BOUND = 0.5
+VERSION = 1
+RULES = (
+    Rule(
+        key="7a",
+        statement="The cell carries most of it.",
+        metric="route_share",
+        signal="cell_state",
+        definition="After 7 bits, between a string and the same with bit 5 flipped 0 to 1: all 32 subsets of the "
+        "routes (c through f*c; h into i, g, f and o) delivered for one step, then the run goes on; expected answer "
+        "over all suffixes, sum of the Shapley values over the sum of the whole differences. The share of f*c.",
+        source="Shapley 1953; Geiger et al. 2021 and 2023; Sutter et al. 2025",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+    ),
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure the routes' shares in counters that answer with the count: an untrained head and a template do not."""
+    studied = common.pick(networks, *common.ANSWERING)
+    return routes.measure(common.subjects(studied), step=6, changed=4)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the routes' shares and draw them."""
+    drawn = common.drawn(table)
+    shares = only(drawn, metric="route_share")
+    middle = only(shares, role="trained").groupby("signal", sort=False)["value"].median().reset_index()
+    picture = common.picture(
+        lambda: routes.draw(drawn, thresholds={"cell_state": BOUND}, ax=new_figure(height=3.6)[1][0, 0]),
+        name="routes",
+        title="By which route one count reaches the next state",
+        alt=f"Dots, one a network. Median shares of trained networks: {', '.join(ranked(middle, routes.name))}.",
+        caption="A difference of one count after seven bits is let through every subset of the routes for one step. "
+        f"Shares are exact and sum to 1. Bars are 95 % intervals of the median, the line is the rule's {BOUND}.",
+        data=shares[["role", "network", "pair", "signal", "value"]],
+    )
+    title = "Where does the sum live from step to step?"
+    planted = only(table, network="planted/ones", signal="cell_state")["value"].item()
+    notes = {
+        "answer": _answer(only(table, metric="route_share")),
+        "otherwise": f"A sum that stays in its cell gives the share of the planted counter: {planted:.2f}.",
+    }
+    return common.finding("routes", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _answer(shares: pd.DataFrame) -> str:
+    own = only(shares, role="trained")
+    cell, gates = only(own, signal="cell_state")["value"], own[own["signal"] != "cell_state"]
+    written_again = gates.groupby("network")["value"].sum().median()
+    fitted = only(shares, role="fitted head", signal="cell_state")["value"]
+    compared = f" With a fitted head on untrained weights it is {fitted.median():.0%}." if len(fitted) else ""
+    return (
+        f"{cell.median():.0%} of the sum goes from step to step through the cell. That is the median share of a "
+        f"difference of one count; it is {cell.min():.0%} to {cell.max():.0%}, and at least half in "
+        f"{(cell >= BOUND).sum()} of {len(cell)} trained networks.{compared} Gates that read the hidden state write "
+        f"the rest again ({written_again:.0%}; the figure shows which)."
+    )

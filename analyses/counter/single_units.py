@@ -1,0 +1,98 @@
+"""Does one cell unit of the counter hold the count?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import Control, DataFigure, Finding, Range, Rule
+from probe.evidence.measurements import Network
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure, style
+from probe.questions.states import single_units
+
+from . import common
+
+BOUND = 0.9
+ROLES = ("trained", "own initialisation")
+SOURCE = "Karpathy et al. 2015; Weiss et al. 2018"
+VERSION = 1
+RULES = (
+    Rule(
+        key="1a",
+        statement="Some cell unit follows the count within every step.",
+        metric="largest_correlation",
+        definition="Largest over the cell units of the absolute correlation with the count, the mean of each "
+        "step taken off both; every step weighs the same.",
+        source=SOURCE,
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        controls=(Control("own initialisation", 0.0),),
+    ),
+    Rule(
+        key="1b",
+        statement="At a fixed step one cell unit is a monotone code of the count.",
+        metric="mean_monotone_accuracy",
+        definition="Share of held-out prefixes whose rounded isotonic prediction is exact, unit and map chosen "
+        "on the other half; mean over the steps after 7 to 10 bits.",
+        source=SOURCE,
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        controls=(Control("own initialisation", 0.0), Control("template", 0.2)),
+    ),
+    Rule(
+        key="1c",
+        statement="The same cell unit, read by the same map, is that code through all steps.",
+        metric="lasting_monotone_accuracy",
+        definition="The same with one unit and one isotonic map for the states of all steps, four folds.",
+        source=SOURCE,
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+    ),
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure single cell units of counters against the running count."""
+    return single_units.measure(common.subjects(networks))
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge what single units hold and draw it."""
+    drawn = table[table["metric"].isin([rule.metric for rule in RULES])].reset_index(drop=True)
+    with style():
+        figure, axes = new_figure(height=3.6)
+        single_units.draw(drawn, threshold=BOUND, ax=axes[0, 0])
+        picture = DataFigure.from_figure(
+            figure,
+            name="single_units",
+            title="One unit as a code",
+            alt=f"Dots, one a network, in three columns. {medians_in_words(drawn)}",
+            caption="Each dot is a network, each bar the 95 % interval of the median, the line the rule's "
+            f"{BOUND}. The planted counter shows what a unit that holds the count looks like.",
+            data=drawn,
+        )
+    title = "Is there one cell that holds the count?"
+    notes = {"answer": _answer(drawn), "otherwise": _otherwise(drawn)}
+    return common.finding("single_units", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _answer(drawn: pd.DataFrame) -> str:
+    hits = drawn.assign(hit=drawn["value"] >= BOUND).groupby(["metric", "role"])["hit"].agg(["sum", "size"])
+    unit, fixed, lasting = ({role: hits["sum"][rule.metric, role] for role in ROLES} for rule in RULES)
+    trained, before = ROLES
+    nothing = "So finding one shows nothing about learning. " if unit[before] >= unit[trained] else ""
+    return (
+        f"{unit[trained]} of {hits['size'][RULES[0].metric, trained]} networks have a cell that follows the count, "
+        f"and {unit[before]} before training. {nothing}To follow is an |r| of at least {BOUND:g}. We can read the "
+        f"count exactly off one cell at a fixed step in {fixed[trained]} networks (before training: "
+        f"{fixed[before]}). A running count in one cell would let us read it with one map at all steps: that works "
+        f"in {lasting[trained]} (before training: {lasting[before]})."
+    )
+
+
+def _otherwise(drawn: pd.DataFrame) -> str:
+    planted = drawn[drawn["network"] == "planted/ones"].set_index("metric")["value"]
+    values = ", ".join(f"{planted[rule.metric]:.2f}" for rule in RULES)
+    return f"Had a cell held a running count, the three numbers would be those of the planted counter: {values}."

@@ -1,0 +1,81 @@
+"""Does the counter's answer move when its state is pushed by one count?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import Finding, Range, Rule
+from probe.evidence.measurements import Network, only
+from probe.methods.causal.support import FAR
+from probe.plots.study_figures import medians_in_words
+from probe.questions.interventions import steering
+
+from . import common
+
+BOUND = 0.95
+STEP = 6  # the state after 7 bits, docs/science.md
+VERSION = 1
+RULES = (
+    Rule(
+        key="13",
+        statement="Pushing the state by one count, from class mean to class mean, moves the answer by one.",
+        metric="steered_exact",
+        definition="Share of answers that are the target where the state after 7 bits is moved by the difference of "
+        "the class means of its count and of the next or the previous one; all strings with both counts in range.",
+        source="Heimersheim & Nanda 2024",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        signal="class_mean",
+    ),
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure what pushes along class means and along the encoding slope do to the answer."""
+    asked = common.pick(networks, *common.ANSWERING)
+    return steering.measure(common.subjects(asked), step=STEP)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge what the pushes do and draw it."""
+    drawn = only(table, metric="dose_response", kind="linear").reset_index(drop=True)
+    ends = drawn[drawn["at"].isin([drawn["at"].min(), drawn["at"].max()])]
+    picture = common.picture(
+        lambda: steering.draw(table),
+        name="dose_response",
+        title="How far the answer follows a push",
+        alt=medians_in_words(ends),
+        caption="We push the state after 7 bits along the encoding slope, Cov(s, n) / Var(n) for each count, in "
+        "strings that stay within the counts that occur. The expected answer changes by this much (mean). Lines "
+        "are medians over networks, bands 95 % intervals, each planted network a thin line. Dotted: an answer "
+        "that goes as far as the state was pushed.",
+        data=drawn,
+    )
+    title = "Does the answer go where the state is pushed?"
+    notes = {"answer": _answer(table), "support": _support(table)}
+    return common.finding("steering", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _answer(table: pd.DataFrame) -> str:
+    exact, linear, shift, along = (
+        common.values(table, metric, kind=kind)
+        for metric in ("steered_exact", "steered_shift")
+        for kind in ("class_mean", "linear")
+    )
+    return (
+        f"Pushed by one count, the answer moves by exactly one in {exact.median():.1%} of the strings. We push the "
+        f"state from the class mean of one count to that of the next (median network; {(exact >= BOUND).sum()} of "
+        f"{len(exact)} networks reach {BOUND:.0%}). The expected answer goes {shift.median():.2f} of the way. Along "
+        f"the encoding slope, one line for all counts, the answer is exact in {linear.median():.1%} of the strings "
+        f"and goes {along.median():.2f} of the way."
+    )
+
+
+def _support(table: pd.DataFrame) -> str:
+    parts = []
+    for kind, name in (("class_mean", "between class means"), ("linear", "along the slope")):
+        far = common.values(table, "steered_off_support", kind=kind)
+        parts.append(f"{name} {far.median():.2f} (above {FAR:g} in {(far > FAR).sum()} of {len(far)} networks)")
+    return f"Pushed states lie this many count spacings from the nearest state of a clean run: {', '.join(parts)}."

@@ -1,0 +1,203 @@
+"""What the study asks of each network of each population, where the measurements are kept, and how to read them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+
+from models import planted, zoo
+from models.populations import CELLS, CONFIRMING, EXPLORING, POPULATIONS, TEMPLATE, Population, population
+from models.recipes import RECIPES
+from probe import ProbeError
+from probe.errors import unknown
+from probe.evidence.measurements import Network
+from probe.studies import store
+
+from . import QUESTIONS, common, measured
+
+#: What the standard battery says of ten-bit strings, which the experiment's networks are asked beside their drift.
+EXPERIMENT = ("accuracy", "other_lengths", "linear_readout", "class_means", "directions", "erasure")
+#: What a network of any other recipe is asked; these need no cell state.
+BRIEF = ("accuracy", "other_lengths")
+#: Whose networks beside the counters are asked everything: those that answered after every step, and TensorFlow's.
+OTHERS = {"every-step": population("every-step").seeds, "tf1": range(1)}
+PLANTED, EVERY = "planted", "all"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks that are measured together: a trained one with its controls, or a planted one.
+
+    Attributes:
+        recipe: name of a recipe, or `planted`.
+        member: `seed-N`, or the planted network's name.
+    """
+
+    recipe: str
+    member: str
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What it is asked."""
+        if self.recipe == EXPLORING.recipe and self.seed in EXPLORING.seeds:
+            return QUESTIONS if self.seed == 0 else BRIEF
+        if self.recipe in ("counter", "template", PLANTED) or self.seed in OTHERS.get(self.recipe, ()):
+            return QUESTIONS
+        return EXPERIMENT if self.recipe in {cell.recipe for cell in CELLS} else BRIEF
+
+    @property
+    def seed(self) -> int | None:
+        """Its seed; None of a planted network."""
+        return None if self.recipe == PLANTED else int(self.member.removeprefix("seed-"))
+
+    def networks(self) -> list[Network]:
+        """Return its networks.
+
+        Raises:
+            ProbeError: a network is missing or damaged.
+        """
+        seed = self.seed
+        return common.planted_networks((self.member,)) if seed is None else common.group(self.recipe, seed)
+
+
+def groups(recipe: str, seeds: Iterable[int] | None = None) -> list[Group]:
+    """Return the groups of a recipe.
+
+    Args:
+        recipe: name of a recipe, `tf1`, `planted`, or `all`.
+        seeds: which; None for all that are committed.
+
+    Raises:
+        ProbeError: there is no such recipe.
+    """
+    allowed = (*RECIPES, PLANTED, "tf1", EVERY)
+    if recipe not in allowed:
+        raise ProbeError(unknown("recipe", recipe, allowed))
+    if recipe == EVERY:
+        return list(dict.fromkeys([*judged(), *compared()]))
+    if recipe == PLANTED:
+        return [Group(PLANTED, name) for name in planted.battery()]
+    chosen = OTHERS["tf1"] if recipe == "tf1" else zoo.committed_seeds(recipe) if seeds is None else seeds
+    return [Group(recipe, f"seed-{seed}") for seed in chosen]
+
+
+def judged() -> list[Group]:
+    """Return the groups that the rules are judged on, and their controls."""
+    return [
+        *groups(CONFIRMING.recipe, CONFIRMING.seeds),
+        *groups(TEMPLATE.recipe, TEMPLATE.seeds),
+        *groups(PLANTED),
+        *(group for recipe, seeds in OTHERS.items() for group in groups(recipe, seeds)),
+    ]
+
+
+def compared() -> list[Group]:
+    """Return every trained network of every population that is whole, which recipes are compared by."""
+    return [group for each in POPULATIONS if is_whole(each) for group in groups(each.recipe, each.seeds)]
+
+
+def is_whole(population: Population) -> bool:
+    """Return whether all networks of a population are committed: a part of one would be a choice."""
+    return set(population.seeds) <= set(zoo.committed_seeds(population.recipe))
+
+
+def measure(
+    group: Group,
+    folder: Path = measured.FOLDER,
+    parts: Path = measured.PARTS,
+    questions: Sequence[str] | None = None,
+    versions: Mapping[str, int] | None = None,
+) -> list[str]:
+    """Measure what is missing of a group, write it into the group's part and return which questions those were.
+
+    Args:
+        group: which networks.
+        folder: where the populations' files lie.
+        parts: where the parts lie, see `store.Store`.
+        questions: only these of what the group is asked; None for all.
+        versions: of the questions, as who gives the work has them; None for what this process has.
+
+    Raises:
+        ProbeError: this process has other versions, a network is missing or damaged, or a file cannot be read or
+            written.
+    """
+    common.limit_threads()
+    now = measured.versions()
+    other = [name for name, known in (versions or {}).items() if known != now[name]]
+    if other:
+        raise ProbeError(
+            f"A worker has another version than the command that gives it work, of {', '.join(other)}: it was "
+            "started before a file was edited, or in another checkout. Start the workers again, then the command."
+        )
+    asked = measured.versions(name for name in group.questions if questions is None or name in questions)
+    networks = group.networks()
+    digests = measured.digests(networks)
+    kept = store.Store(folder, parts, group.recipe)
+    wanted = kept.held(group.member, digests, asked).missing(digests, asked)
+    if wanted:
+        kept.add(group.member, fresh(networks, wanted), list(now))
+    return wanted
+
+
+def fresh(networks: Sequence[Network], questions: Sequence[str]) -> store.Measured:
+    """Return what is measured of networks here and now."""
+    tables = {name: import_module(f"analyses.counter.{name}").measure(networks) for name in questions}
+    made = dict.fromkeys(questions, measured.environment())
+    return store.Measured(measured.digests(networks), measured.versions(questions), tables, made)
+
+
+def judged_material(
+    questions: Sequence[str], folder: Path | None = None
+) -> tuple[list[Network], dict[str, pd.DataFrame]]:
+    """Return the networks that the rules are judged on, and their tables; the one of median drift is in detail.
+
+    Raises:
+        ProbeError: as `read`.
+    """
+    asked = [*questions] if "other_lengths" in questions else [*questions, "other_lengths"]
+    networks, tables = read(judged(), asked, folder)
+    lengths = tables["other_lengths"]
+    drift = lengths[(lengths["metric"] == "drift") & (lengths["role"] == "trained")]
+    ordered = drift.sort_values(["value", "network"])["network"].tolist()
+    middle = ordered[(len(ordered) - 1) // 2]
+    marked = [
+        dataclasses.replace(network, detail=True)
+        if isinstance(network, common.Studied) and f"{network.name}/".startswith(f"{middle}/")
+        else network
+        for network in networks
+    ]
+    return marked, tables
+
+
+def read(
+    chosen: Sequence[Group], questions: Sequence[str], folder: Path | None = None
+) -> tuple[list[Network], dict[str, pd.DataFrame]]:
+    """Return the networks of groups, and what was measured on them, a table for each question.
+
+    Args:
+        chosen: which groups.
+        questions: which tables.
+        folder: of measurements; None for the committed ones.
+
+    Raises:
+        ProbeError: a network is missing or damaged, or its measurements are, see `store.gather`.
+    """
+    place = measured.FOLDER if folder is None else folder
+    if not place.exists():
+        raise ProbeError(
+            f"The folder {str(place)!r} does not exist. Give one that holds measurements, or fill it: `make study` "
+            "fills analyses/counter/measured, and `python -m analyses counter --recipe all` with this --measured any "
+            "other."
+        )
+    networks = [group.networks() for group in chosen]
+    groups = [
+        (place / f"{group.recipe}{store.SUFFIX}", group.member, measured.digests(own))
+        for group, own in zip(chosen, networks, strict=True)
+    ]
+    tables = store.gather(groups, measured.versions(questions), measured.AGAIN)
+    return [network for own in networks for network in own], tables

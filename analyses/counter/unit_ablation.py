@@ -1,0 +1,92 @@
+"""Does the counter need all of its units, and would one be enough?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import DataFigure, Finding, Range, Rule
+from probe.evidence.measurements import Network
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure, style
+from probe.questions.interventions import unit_ablation
+from probe.questions.telling.unit_ablation_words import COSTLY
+
+from . import common
+
+BOUND = 0.5
+#: Whose answers are counts; an untrained network's head is random, and a template network answers something else.
+ROLES = ("trained", "planted", "other")
+VERSION = 1
+RULES = (
+    Rule(
+        key="14",
+        statement="No unit suffices: alone, the best one keeps less than half of what the network can do.",
+        metric="best_single_unit_score",
+        definition="(accuracy with the best unit alone - with none) / (own accuracy - with none); the states of the "
+        "others, (c, h), are those of a random other prefix after every bit, 32 draws.",
+        source="Lakretz et al. 2019; Chan et al. 2022, causal scrubbing",
+        established_if=Range.at_most(BOUND),
+        refuted_if=Range.above(BOUND),
+    ),
+)
+#: How many units, or which by their cost, the words beside the figures say.
+SAID = (0, 1, 3, 6, 9)
+HOW = (
+    "An ablated unit has the state of a random other string that has read as many bits, after every bit. Lines are "
+    "medians over networks, bands 95 % intervals, each planted network a thin line."
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure what each unit's ablation costs and how few units suffice."""
+    table = unit_ablation.measure(common.subjects(common.pick(networks, *ROLES)))
+    # Whether answers move at all is for the page of one network.
+    return table[table["metric"] != "answers_moved"].reset_index(drop=True)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge what one unit keeps and draw what each costs."""
+    with style():
+        figure, axes = new_figure()
+        _ = unit_ablation.draw(table, ax=axes[0, 0])
+        kept = unit_ablation.kept_by_number(table).reset_index(drop=True)
+        few = DataFigure.from_figure(
+            figure,
+            name="kept_units",
+            title="How few units are enough",
+            alt=medians_in_words(kept[kept["kept"].isin(SAID)].assign(at=kept["kept"])),
+            caption=f"Accuracy with the best k units alone; each next one is that which adds most. {HOW}",
+            data=kept,
+        )
+        figure, axes = new_figure()
+        _ = unit_ablation.draw_drops(table, ax=axes[0, 0])
+        drops = unit_ablation.sorted_drops(table).reset_index(drop=True)
+        lost = DataFigure.from_figure(
+            figure,
+            name="unit_drops",
+            title="What one unit's loss costs",
+            alt=medians_in_words(drops[drops["rank"].isin(SAID)].assign(at=drops["rank"])),
+            caption=f"Accuracy lost without one unit, the costliest first; dotted: {COSTLY:.0%}. {HOW}",
+            data=drops,
+        )
+    title, notes = "Would one unit be enough?", {"answer": _answer(table)}
+    return common.finding(
+        "unit_ablation", title, table, studied=networks, rules=RULES, figures=[few, lost], notes=notes
+    )
+
+
+def _answer(table: pd.DataFrame) -> str:
+    own = table[table["role"] == "trained"]
+    values = own.groupby("metric")["value"]
+    score, costly = values.get_group("best_single_unit_score"), values.get_group("costly_units")
+    kept = unit_ablation.kept_by_number(own)
+    enough = kept[kept["value"] >= 0.9].groupby("network")["kept"].min()
+    return (
+        f"One unit alone is enough in {(score > BOUND).sum()} of {len(score)} networks. Enough is more than half of "
+        f"what the network can do; the best unit of the median network does {score.median():.2f} of it. "
+        f"{costly.median():.0f} units cost more than {COSTLY:.0%} of the answers each, where the network loses one "
+        f"of them (median; {costly.min():.0f} to {costly.max():.0f}). Added one after the other, "
+        f"{enough.median():.0f} units are needed for nine answers in ten."
+    )

@@ -1,0 +1,85 @@
+"""Does one unit of the counter carry the count, or do many together?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probe import Control, Finding, Range, Rule
+from probe.evidence.measurements import Network, one, only
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure
+from probe.questions.interventions import unit_shares
+
+from . import common
+
+ONE, NEGATIVE = 0.5, 0.1
+SETUP = (
+    "After 7 bits, between a string and the same with bit 5 flipped 0 to 1: all 4,096 subsets of the 12 units (the "
+    "pairs c_u, h_u) put in from the flipped string, expected answer at the end over all suffixes; sum of the "
+    "Shapley values over the sum of the whole differences"
+)
+VERSION = 1
+RULES = (
+    Rule(
+        key="1d",
+        statement="One unit carries the count.",
+        metric="largest_unit_share",
+        definition=f"{SETUP}. The largest unit's share.",
+        source="Shapley 1953; Lakretz et al. 2019 for the question",
+        established_if=Range.at_least(ONE),
+        refuted_if=Range.below(ONE),
+    ),
+    Rule(
+        key="5c",
+        statement="The cells pull together.",
+        metric="negative_unit_shares",
+        definition=f"{SETUP}. The negative shares' sum, as a positive number.",
+        source="Shapley 1953; causal scrubbing (Chan et al. 2022) for the question",
+        established_if=Range.at_most(NEGATIVE),
+        refuted_if=Range.above(NEGATIVE),
+        controls=(Control("fitted head", 0.5, lower=True),),
+    ),
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure the units' shares in counters that answer with the count: an untrained head and a template do not."""
+    studied = common.pick(networks, *common.ANSWERING)
+    return unit_shares.measure(common.subjects(studied), step=6, changed=4)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the units' shares and draw them."""
+    drawn = common.drawn(table)
+    judged = drawn[drawn["metric"].isin([rule.metric for rule in RULES])]
+    picture = common.picture(
+        lambda: unit_shares.draw(drawn, threshold=ONE, ax=new_figure(height=3.6)[1][0, 0]),
+        name="unit_shares",
+        title="How many units carry one count",
+        alt=f"Shares of the units, the largest first. {medians_in_words(judged)}",
+        caption="What each unit contributes to a difference of one count held after seven bits. Shares are exact and "
+        f"sum to 1; the horizontal line is the rule's {ONE}. Thin lines are networks, thick ones medians.",
+        data=only(drawn, metric="unit_share")[["role", "network", "pair", "units", "value"]],
+    )
+    title = "Is the count carried by one unit?"
+    planted = one(table, network="planted/ones", metric="largest_unit_share")
+    notes = {
+        "answer": _answer(table) + common.easily_beaten(networks),
+        "otherwise": f"Had one unit carried the count, its share would be the planted counter's: {planted:.2f}.",
+    }
+    return common.finding("unit_shares", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _answer(table: pd.DataFrame) -> str:
+    metrics = ("largest_unit_share", "negative_unit_shares", "unit_participation", "correlated_unit_share")
+    largest, negative, taking_part, of_1a = (only(table, metric=each, role="trained")["value"] for each in metrics)
+    fitted = only(table, metric="negative_unit_shares", role="fitted head")["value"]
+    compared = f"; with a fitted head on untrained weights they take {fitted.median():.2f}" if len(fitted) else ""
+    return (
+        f"One unit carries half of a count in {(largest >= ONE).sum()} of {len(largest)} networks. The largest "
+        f"share is {largest.min():.0%} to {largest.max():.0%} of a count, and the count is spread as over "
+        f"{taking_part.median():.1f} equal units (median). The unit that follows the count best carries "
+        f"{of_1a.median():.0%}. Units that work against the rest take {negative.median():.3f} of a count{compared}."
+    )

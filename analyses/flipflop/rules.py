@@ -1,0 +1,81 @@
+"""The rules of the flip-flop's study, written before its networks (seeds 3000 to 3009) were measured.
+
+They were written while looking at networks of seeds below 100. The same rules are judged for each cell by itself.
+"""
+
+from __future__ import annotations
+
+from probe import Control, Range, Rule
+
+#: Networks of each cell.
+NETWORKS = 10
+#: The bar of the fixed points, beside rule F2: in so many of the ten networks of each cell.
+LEAST = 9
+BOUND, WRONG, MARGIN = 0.95, 0.01, 0.05
+
+RULES = (
+    Rule(
+        key="F1",
+        statement="The network holds three bits: it answers the sign of each channel's last pulse at every step.",
+        metric="worst_step_error",
+        definition="Share of the wrong answers over 256 sequences of 24 steps with a pulse in one of ten steps, that "
+        "no training saw; of the three bits the worst.",
+        source="Sussillo & Barak 2013, Opening the black box, section 3.1",
+        established_if=Range.at_most(WRONG),
+        refuted_if=Range.above(WRONG),
+        controls=(Control("fitted head", MARGIN, lower=True),),
+        needs=NETWORKS,
+    ),
+    Rule(
+        key="F2",
+        statement="Most networks hold each of the eight combinations of bits in one stable fixed point, and have no "
+        "other.",
+        metric="one_stable_each",
+        definition="1 where under zero input each sign pattern of the three readouts is answered at exactly one "
+        "stable fixed point (q below 1e-10, all eigenvalues inside the unit circle), else 0; from 400 visited states "
+        "and as many moved by noise of standard deviation 0.5.",
+        source="Sussillo & Barak 2013, section 3.1; Golub & Sussillo 2018, FixedPointFinder",
+        established_if=Range.above(0.5),
+        refuted_if=Range.at_most(0.5),
+        needs=NETWORKS,
+        statistic="share",
+    ),
+    Rule(
+        key="F3",
+        statement="One direction of the state carries one bit: where it alone is interchanged, that bit's later "
+        "answers are the source's until its next pulse.",
+        metric="worst_followed",
+        definition="Share of right answers to the spliced sequence after steps at which it has another right answer "
+        "than the base, the source's coordinate of one bit put into the base's state after 4, 8 and 12 steps; of the "
+        "three bits the worst, on sequences that the directions were not found on.",
+        source="Geiger et al. 2024; Sussillo & Barak 2013",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        controls=(Control("fitted head", MARGIN),),
+        needs=NETWORKS,
+    ),
+    Rule(
+        key="F4",
+        statement="Along that direction the answers follow as far as the network's own answers to the spliced "
+        "sequence do.",
+        metric="worst_score",
+        definition="(followed - followed with nothing put in) / (followed with the whole state - followed with "
+        "nothing put in), pairs and answers as of F3; of the three bits the worst.",
+        source="Geiger et al. 2021, Causal abstractions of neural networks",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        controls=(Control("fitted head", MARGIN),),
+        needs=NETWORKS,
+    ),
+    Rule(
+        key="F5",
+        statement="The other two bits are left as they were.",
+        metric="worst_kept",
+        definition="Share of the other bits' later answers that are the base's own, pairs as of F3 that differ in "
+        "the bit; of the three bits the worst.",
+        source="Geiger et al. 2024",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+        needs=NETWORKS,
+    ),
+)

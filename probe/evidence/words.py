@@ -1,0 +1,26 @@
+"""How numbers, intervals and names are written in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def said(value: float) -> str:
+    """Return a number with two decimals, as it is written in a sentence."""
+    text = f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "\N{MINUS SIGN}")
+
+
+def between(ends: tuple[float, float]) -> str:
+    """Return an interval as it is written in a sentence."""
+    return f"95 % interval {said(ends[0])} to {said(ends[1])}"
+
+
+def place(layer: str, signal: str) -> str:
+    """Return the name of a layer's signal as it is written in a sentence."""
+    return f"the {signal.replace('_', ' ')} of {layer}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence."""
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else "none"

@@ -1,0 +1,137 @@
+"""The held-out score of a probe, summed by sequence, so that two probes are compared on the same ones, or by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from .linear import ROUNDING
+
+#: The number of bootstrap samples of an interval.
+DRAWS = 1_000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """How well held-out values are predicted: the mean of 1 - loss / scale over classes.
+
+    A number has one class: squared errors over squared distances from the mean, which gives R². A categorical
+    concept has a class for each category: errors over states, which gives balanced accuracy. A rare category counts
+    as much as the others. Where states are split by prefix, each held-out part is a class: the score is the mean of
+    the parts' R², each about its own mean.
+
+    Attributes:
+        loss: the loss in each sequence, (sequence, class); one row for all where states are split by prefix.
+        scale: the largest loss that counts, (sequence, class): that of always predicting the mean, or all states.
+
+    Reference:
+        Brodersen et al. 2010, The balanced accuracy and its posterior distribution.
+    """
+
+    loss: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def value(self) -> float:
+        """The score over all sequences; 0 if the scale is 0."""
+        return float(_mean_score(self.loss.sum(0), self.scale.sum(0)))
+
+    def draws(self, seed: int) -> Float[np.ndarray, " draw"]:
+        """Return the score of each bootstrap sample of sequences; scores with the same seed share the samples."""
+        count = len(self.loss)
+        weights = np.random.default_rng([seed, count]).multinomial(count, np.full(count, 1 / count), DRAWS)
+        return np.asarray(_mean_score(weights @ self.loss, weights @ self.scale))
+
+    def interval(self, seed: int) -> tuple[float, float]:
+        """Return the 95 % interval over sequences, by the percentile bootstrap.
+
+        Reference:
+            Efron & Tibshirani 1993, An introduction to the bootstrap, chapter 13.
+        """
+        return _ends(self.draws(seed))
+
+    def above(self, other: Score, seed: int) -> tuple[float, float]:
+        """Return the 95 % interval of the difference to another score of the same sequences."""
+        return _ends(self.draws(seed) - other.draws(seed))
+
+
+def _mean_score(loss: np.ndarray, scale: np.ndarray) -> np.ndarray | np.floating:
+    """Return the mean of 1 - loss / scale over the classes whose scale is not 0; 0 if there is none."""
+    present = scale > 0
+    scores = np.where(present, 1 - loss / np.where(present, scale, 1), 0)
+    return scores.sum(-1) / np.maximum(present.sum(-1), 1)
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(values, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return float(low), float(high)
+
+
+def of_numbers(
+    target: Float[np.ndarray, " state"], predicted: Float[np.ndarray, " state"], sequence: np.ndarray, count: int
+) -> Score:
+    """Return the score of predicted numbers.
+
+    Args:
+        target: the true numbers.
+        predicted: the predictions.
+        sequence: which sequence each state belongs to.
+        count: how many sequences there are.
+    """
+    errors, whole = (target - predicted) ** 2, (target - target.mean()) ** 2
+    return Score(*(np.bincount(sequence, each, count)[:, None] for each in (errors, whole)))
+
+
+def of_categories(target: np.ndarray, predicted: np.ndarray, sequence: np.ndarray, count: int) -> Score:
+    """Return the score of predicted categories; for the arguments see `of_numbers`."""
+    levels, place = np.unique(target, return_inverse=True)
+    cells, shape = sequence * len(levels) + place, (count, len(levels))
+    weights = (target != predicted, np.ones(len(target)))
+    return Score(*(np.bincount(cells, weight, count * len(levels)).reshape(shape) for weight in weights))
+
+
+def of_parts(
+    target: Float[np.ndarray, " state"],
+    predicted: Float[np.ndarray, " state"],
+    parts: list[np.ndarray],
+    weight: Float[np.ndarray, " state"] | None = None,
+) -> Score:
+    """Return the score of predicted numbers, with a class for each held-out part.
+
+    Args:
+        target: the true numbers.
+        predicted: the predictions, each by a probe of the other parts.
+        parts: what `probe.methods.probing.splits.folds` gave.
+        weight: the weight of each state, or None for equal ones.
+    """
+    loss, scale = [], []
+    for part, weights in _weights(parts, len(target), weight):
+        mean = weights @ target[part]
+        total = weights @ (target[part] - mean) ** 2
+        loss.append(weights @ (target[part] - predicted[part]) ** 2)
+        scale.append(total if total > ROUNDING else 0.0)
+    return Score(np.array([loss]), np.array([scale]))
+
+
+def of_rounding(
+    target: Float[np.ndarray, " state"],
+    predicted: Float[np.ndarray, " state"],
+    parts: list[np.ndarray],
+    weight: Float[np.ndarray, " state"] | None = None,
+) -> Score:
+    """Return how often the rounded prediction is exact, with a class for each held-out part; see `of_parts`."""
+    weighed = list(_weights(parts, len(target), weight))
+    loss = [float((weights * (np.rint(predicted[part]) != target[part])).sum()) for part, weights in weighed]
+    return Score(np.array([loss]), np.array([[float(weights.sum()) for _, weights in weighed]]))
+
+
+def _weights(
+    parts: list[np.ndarray], size: int, weight: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    every = np.ones(size) if weight is None else weight
+    for part in parts:
+        yield part, every[part] / every[part].sum()

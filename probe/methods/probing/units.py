@@ -1,0 +1,80 @@
+"""How closely single units follow a concept, without what the step explains."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+
+def detrended(
+    values: Float[np.ndarray, "state number"], bins: np.ndarray, step: np.ndarray
+) -> Float[np.ndarray, "state number"]:
+    """Return numbers without what the step explains: the mean of each bin of steps, and a line within the bin.
+
+    A count grows with the step. Without this, a unit that only follows the step would look like one that counts.
+
+    Args:
+        values: the numbers.
+        bins: the bin of steps of each state, (state,).
+        step: the step of each state, (state,).
+    """
+    left = values.astype(float).copy()
+    for number in np.unique(bins):
+        rows = bins == number
+        time = step[rows] - step[rows].mean()
+        left[rows] -= left[rows].mean(0)
+        spread = float(time @ time)
+        if spread > 0 and rows.sum() > 2:
+            left[rows] -= np.outer(time, time @ left[rows] / spread)
+    return left
+
+
+def follows(
+    units: Float[np.ndarray, "state unit"], values: Float[np.ndarray, " state"], *, named: bool
+) -> Float[np.ndarray, " unit"]:
+    """Return how closely each unit follows a concept: |r|, or the correlation ratio for categories.
+
+    Args:
+        units: the units' values, see `detrended`.
+        values: the concept's; of a number detrended as well.
+        named: whether they are places of categories.
+    """
+    units = units - units.mean(0)
+    total = (units**2).sum(0)
+    if named:
+        explained = np.zeros(units.shape[1])
+        for category in np.unique(values):
+            members = units[values == category]
+            explained += len(members) * members.mean(0) ** 2
+        return np.sqrt(np.divide(explained, total, out=np.zeros_like(total), where=total > 1e-18))
+    around = values - values.mean()
+    scale = np.sqrt(total * float(around @ around))
+    return np.abs(np.divide(around @ units, scale, out=np.zeros_like(total), where=scale > 1e-9))
+
+
+def held_out_unit(
+    units: Float[np.ndarray, "state unit"],
+    values: Float[np.ndarray, " state"],
+    first: Bool[np.ndarray, " state"],
+    *,
+    named: bool,
+) -> tuple[float, tuple[int, ...]]:
+    """Return how closely the best unit follows, selected on one half of the states and measured on the other.
+
+    Measured on the same half, the best of many units would look good by chance.
+
+    Args:
+        units: as of `follows`.
+        values: as of `follows`.
+        first: the states of one half.
+        named: as of `follows`.
+
+    Returns:
+        The mean over both ways, and the units that were selected.
+    """
+    scores, chosen = [], []
+    for half in (first, ~first):
+        unit = int(np.argmax(follows(units[half], values[half], named=named)))
+        chosen.append(unit)
+        scores.append(float(follows(units[~half][:, [unit]], values[~half], named=named)[0]))
+    return float(np.mean(scores)), tuple(dict.fromkeys(chosen))

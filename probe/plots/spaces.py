@@ -1,0 +1,119 @@
+"""Three coordinates of a state space seen from one side: a cube around it, paths in it, and fixed points."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from ..errors import ProbeError, several
+from .style import axes_or_new
+
+#: From where a space is seen, in degrees: turned around the third axis, then tilted towards the reader.
+TURN, TILT = 28.0, 22.0
+#: By how many directions a fixed point is unstable in: colour, marker and size. Each colour has a contrast of at
+#: least 3:1 on white and on the dark page, and none is that of a role.
+UNSTABLE_STYLE: tuple[tuple[str, Literal["o", "s", "^", "*"], float], ...] = (
+    ("black", "o", 8.0),
+    ("#d1495b", "s", 6.0),
+    ("#7d74d6", "^", 7.0),
+    ("#1f9aa5", "*", 11.0),
+)
+_LINES = "#7d828c"
+
+
+def seen(
+    points: Float[np.ndarray, "*rows axis"], *, turn: float | int = TURN, tilt: float | int = TILT
+) -> Float[np.ndarray, "*rows 2"]:
+    """Return where points stand on paper: an orthographic projection, without perspective.
+
+    Args:
+        points: their three coordinates.
+        turn: degrees by which the space is turned around its third axis.
+        tilt: degrees by which it is tilted towards the reader: 0 shows the third axis at its full length.
+
+    Raises:
+        ProbeError: there are other than three coordinates.
+    """
+    if points.shape[-1] != 3:
+        raise ProbeError(f"A space is drawn of 3 coordinates, and {points.shape[-1]} were given. Choose 3.")
+    across, up = np.radians(turn), np.radians(tilt)
+    first, second, third = np.moveaxis(points, -1, 0)
+    depth = -np.sin(across) * first + np.cos(across) * second
+    return np.stack(
+        [np.cos(across) * first + np.sin(across) * second, np.cos(up) * third + np.sin(up) * depth], axis=-1
+    )
+
+
+def draw_cube(names: Sequence[str], *, ax: Axes | None = None, reach: float = 1.0) -> Axes:
+    """Draw the edges of a cube around the origin, and along three of them what the coordinates are called.
+
+    Args:
+        names: of the three coordinates.
+        ax: where to draw, or None for new axes.
+        reach: half the length of an edge.
+
+    Raises:
+        ProbeError: there are other than three names.
+    """
+    if len(names) != 3:
+        raise ProbeError(f"A cube has 3 coordinates, and {len(names)} names were given.")
+    ax = axes_or_new(ax)
+    corners = np.array(list(itertools.product((-reach, reach), repeat=3)))
+    for one, other in itertools.combinations(corners, 2):
+        if np.count_nonzero(one != other) == 1:
+            ax.plot(*seen(np.stack([one, other])).T, color=_LINES, linewidth=0.8, zorder=1)
+    # The three edges at the lower rim, nearest to the reader, are named beside their middles.
+    places = ((0, -1.22, -1.22), (1.22, 0, -1.22), (-1.2, -1.2, 0))
+    for name, place, side in zip(names, places, ("center", "left", "right"), strict=True):
+        x, y = seen(reach * np.array(place, dtype=float))
+        ax.text(x, y, f"{name}", ha=side, va="center")
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    return ax
+
+
+def draw_paths(
+    paths: Sequence[Float[np.ndarray, "step 3"]],
+    *,
+    ax: Axes,
+    color: str = _LINES,
+    label: str = "",
+    width: float = 1.2,
+) -> None:
+    """Draw paths through the space, each a line from step to step.
+
+    Args:
+        paths: the coordinates after each step.
+        ax: where to draw.
+        color: of all of them.
+        label: what they are called in the legend; empty for no entry.
+        width: of the lines, in points.
+    """
+    for number, path in enumerate(paths):
+        name = label if label and number == 0 else "_"
+        ax.plot(*seen(path).T, color=color, linewidth=width, label=name, zorder=2)
+
+
+def draw_fixed_points(frame: pd.DataFrame, columns: Sequence[str], *, ax: Axes) -> None:
+    """Draw fixed points by the number of directions that they are unstable in.
+
+    Args:
+        frame: a row for each point: its coordinates, and `unstable`, how many directions it is unstable in.
+        columns: what the coordinates are called in the frame.
+        ax: where to draw.
+    """
+    for number, (color, marker, size) in enumerate(UNSTABLE_STYLE):
+        last = number == len(UNSTABLE_STYLE) - 1
+        rows = frame[frame["unstable"] >= number] if last else frame[frame["unstable"] == number]
+        if rows.empty:
+            continue
+        places = seen(rows[list(columns)].to_numpy(float))
+        more = " or more" if last and bool((rows["unstable"] > number).any()) else ""
+        label = f"{several(number, 'unstable direction')}{more}" if number else "stable"
+        ax.plot(*places.T, marker, color=color, markersize=size, label=label, zorder=3 + (number == 0))

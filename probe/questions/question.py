@@ -1,0 +1,120 @@
+"""`Question`: what is asked of networks, what it needs of them, and the rules that its measurements are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProbeError
+from ..evidence.claims import Rule
+from ..evidence.measurements import ROLES, tabulate
+from ..subjects.subject import Subject
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..evidence.claims import Claim
+    from ..evidence.findings import DataFigure
+
+#: From a subject to the reason why a question cannot be asked of it; None if it can.
+Need = Callable[[Subject], str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What was measured of one network and its controls, for the words and pictures of its page.
+
+    Attributes:
+        name: of the question.
+        table: the measurements.
+        claims: the judged rules.
+        subjects: the network, then its controls.
+    """
+
+    name: str
+    table: pd.DataFrame
+    claims: tuple[Claim, ...]
+    subjects: tuple[Subject, ...]
+
+    @property
+    def subject(self) -> Subject:
+        """The network."""
+        return self.subjects[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What a page says and shows of one network.
+
+    Attributes:
+        notes: sentences by name: `answer` is the first, `setup` says how it was measured.
+        figures: the pictures.
+    """
+
+    notes: Mapping[str, str]
+    figures: tuple[DataFigure, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A question that a study asks of each of its networks, and of the controls beside it.
+
+    Attributes:
+        name: short name: that of its folder and its section, such as `noise-margin`.
+        title: the question in words.
+        measure: from a network and its controls to the table of measurements, or to its rows, each a
+            `probe.measurement`.
+        needs: what a network must have; the page names what is missing.
+        roles: the networks that are asked; an answer that is a random head's says nothing.
+        rules: what would establish a statement, and what would refute it, fixed before the networks are measured.
+        draw: from the table to a picture, an `Axes` or a `Figure`; None for none.
+        tell: what the page of one network says and shows; None says what the rules come to.
+        settings: keyword arguments of `measure`. With another setting it is measured again.
+        version: raised by hand when what the question computes is changed.
+        usual: whether it is asked where a study chooses no questions; False for one that takes long.
+        together: whether `measure` takes all networks of a study at once, to compare them with each other.
+        copies: how many networks with random weights are measured beside a network at most; None for all there are.
+            A rule is judged against one of a pair.
+        setup: from a network to what a page says of how it was measured, where `tell` does not say it.
+    """
+
+    name: str
+    title: str
+    measure: Callable[..., Any]
+    needs: tuple[Need, ...] = ()
+    roles: tuple[str, ...] = ROLES
+    rules: tuple[Rule, ...] = ()
+    draw: Callable[[pd.DataFrame], Any] | None = None
+    tell: Callable[[Answered], Told] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
+    usual: bool = True
+    together: bool = False
+    copies: int | None = 1
+    setup: Callable[[Subject], str] | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.measure):
+            raise ProbeError(
+                f"The question {self.name!r} has a {type(self.measure).__name__} as its measure; give a function of "
+                "subjects that returns a table."
+            )
+        if not self.name or "/" in self.name or self.name != self.name.strip():
+            raise ProbeError(f"A question is called {self.name!r}; its name is that of a folder: give a short one.")
+
+    def why_not(self, subject: Subject) -> str | None:
+        """Return the first reason why the question cannot be asked of a subject, or None."""
+        return next((reason for need in self.needs if (reason := need(subject)) is not None), None)
+
+    def ask(self, subjects: Sequence[Subject]) -> pd.DataFrame:
+        """Measure a network and its controls, those among them that are asked.
+
+        Raises:
+            ProbeError: as `measure` says.
+        """
+        asked = [one for one in subjects if one.network.role in self.roles]
+        random = [one for one in asked if one.network.role == "random weights"]
+        left_out = random[self.copies :] if self.copies is not None and not self.together else []
+        found = self.measure([one for one in asked if one not in left_out], **self.settings)
+        return found if hasattr(found, "columns") else tabulate(found)

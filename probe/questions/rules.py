@@ -1,0 +1,46 @@
+"""What the rules of questions share: they are about networks, not about a task. Their bounds are the counter's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..evidence.claims import Range, Rule
+
+#: The fewest networks that a verdict is about; one network alone is undecided, whatever its numbers are.
+NEEDS = 10
+#: Whose answers mean something: the heads of other controls are random, and a template answers another question.
+ANSWERING = ("trained", "fitted head", "planted", "other")
+INITIAL, FITTED = "own initialisation", "fitted head"
+#: Where a question looks at one step alone.
+ONE_STEP = "at the first step with 128 distinct prefixes"
+
+
+def rule(
+    key: str,
+    statement: str,
+    metric: str,
+    *,
+    definition: str,
+    source: str,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    **more: Any,
+) -> Rule:
+    """Return a rule with one bound, which decides both ways.
+
+    Args:
+        key: its name among all rules.
+        statement: what it judges.
+        metric: which measurement.
+        definition: how that is computed.
+        source: where it comes from.
+        at_least: the bound from which on the statement is established; below it is refuted.
+        at_most: the bound up to which it is established, instead; above it is refuted.
+        **more: further arguments of `Rule`.
+    """
+    if at_least is not None:
+        established, refuted = Range.at_least(at_least), Range.below(at_least)
+    else:
+        bound = float(at_most or 0.0)
+        established, refuted = Range.at_most(bound), Range.above(bound)
+    return Rule(key, statement, metric, definition, source, established, refuted, needs=NEEDS, **more)

@@ -1,0 +1,205 @@
+"""What the layer that reads a network's inputs does while one input is held fixed: where it stands still."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...errors import ProbeError, several
+from ...methods import fixed_points
+from ...methods.dynamics import CellDynamics
+from ...methods.fixed_points import Points
+from ...recurrent.layers import Layer, find_layers
+from ...recurrent.signals import Signal
+from ...subjects.computed.sample import rows_within_budget
+from ...subjects.computed.sampled import flops
+from ...subjects.computed.step_states import step_states
+from ...subjects.subject import Subject, per_subject
+from ...subjects.symbols import fixed_of
+
+#: About how many operations the searches of a network may take; with fewer starts than this there is no search.
+BUDGET, FEWEST = 1.5e11, 8
+#: The average number of rounds of a search; without a search, for how many steps and from how many starts we run.
+ROUNDS, FOLLOWED, FOLLOWED_STARTS = 25, 400, 32
+#: With at most so many distinct inputs we hold each one fixed, otherwise their mean; so many inputs are looked at.
+MOST_INPUTS, LOOKED_AT = 4, 200_000
+#: The numbers of an input are written out if there are at most so many.
+MOST_NUMBERS = 6
+#: A state has come to rest if it moves less than this in a step.
+STILL = 1e-6
+#: The tolerance of a bound; a number without a bound may be so many times the largest one that was recorded.
+ROUNDED, MARGIN = 1e-6, 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An input that is held fixed, (feature,), with its name."""
+
+    name: str
+    value: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """The layer that reads the inputs, with the states that a search begins at.
+
+    Attributes:
+        layer: the layer.
+        dynamics: its dynamics, in float64.
+        states: states that the inputs lead to, each after another prefix, (start, size).
+        largest: the largest size of each number of a state on these inputs, (size,).
+        affordable: from how many starts the budget allows a search; fewer than `FEWEST` are none.
+    """
+
+    layer: Layer
+    dynamics: CellDynamics
+    states: Tensor
+    largest: np.ndarray
+    affordable: int
+
+    @property
+    def searches(self) -> bool:
+        """Whether a search can be paid; otherwise the states are followed."""
+        return self.affordable >= FEWEST
+
+    @property
+    def bound(self) -> Float[np.ndarray, " size"]:
+        """The bound on the size of each number of a state.
+
+        A hidden state that comes from tanh stays between -1 and 1 if it began there. Numbers without such a bound
+        may be up to `MARGIN` times the largest recorded one.
+        """
+        bound = np.empty(self.dynamics.size)
+        for signal in self.dynamics.signals:
+            columns = self.dynamics.columns(signal)
+            seen = float(self.largest[columns].max())
+            bound[columns] = max(1.0, seen) if is_bounded(self.layer, signal) else MARGIN * seen
+        return bound + ROUNDED
+
+
+def first_layer(subject: Subject) -> str | None:
+    """A layer of torch that reads the inputs themselves, from the beginning."""
+    if not subject.layers:
+        return "it has no recurrent layer"
+    layer = subject.layers[0]
+    if not isinstance(layer.module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
+        kind = type(layer.module).__name__
+        return f"{layer.name} is a {kind}, which is not a layer of torch, and we cannot run it from its states"
+    if layer.reads_back:
+        return f"{layer.name} reads from the end, and we hold an input fixed from the beginning"
+    if layer.level or layer.inputs != subject.x.shape[2]:
+        return (
+            f"{layer.name} does not read the inputs themselves, so holding an input of the network fixed does not "
+            "hold fixed what the layer reads"
+        )
+    return None
+
+
+def is_bounded(layer: Layer, signal: Signal) -> bool:
+    """Return whether tanh keeps the numbers of a state's signal between -1 and 1."""
+    module: Any = layer.module
+    tanh = getattr(module, "nonlinearity", "tanh") == "tanh" and not getattr(module, "proj_size", 0)
+    return signal == Signal.HIDDEN_STATE and tanh
+
+
+@per_subject
+def inputs_of(subject: Subject) -> tuple[list[Held], str]:
+    """Return the inputs that are held fixed, and in words which they are.
+
+    They are those that the study names, or each that occurs, or the mean of all inputs where many different ones do.
+    """
+    named, features = subject.fixed_inputs, subject.x.shape[2]
+    is_mean, words = False, "the inputs that the study names"
+    if named is not None:
+        values = fixed_of(named, features)
+    else:
+        words, seen = "each input that occurs", subject.x.double().numpy()[subject.data]
+        values = np.unique(seen[:LOOKED_AT], axis=0)
+        is_mean = len(values) > MOST_INPUTS
+        if is_mean:
+            values, words = seen.mean(0, keepdims=True), "the mean of all inputs, because many different ones occur"
+    symbols = {tuple(value.tolist()): symbol for symbol, value in subject.symbols.items()}
+    names = []
+    for place, value in enumerate(values, start=1):
+        symbol = symbols.get(tuple(value.tolist()))
+        which = "the mean of all inputs" if is_mean else "the input"
+        if symbol is not None:
+            names.append(f"the input “{symbol}”")
+        elif len(value) <= MOST_NUMBERS:
+            names.append(f"{which} ({', '.join(f'{number:.3g}' for number in value)})")
+        else:
+            which = which if is_mean else f"input {place} of {len(values)}"
+            names.append(f"{which} ({several(len(value), 'feature')})")
+    return [Held(name, torch.as_tensor(value)) for name, value in zip(names, values, strict=True)], words
+
+
+def start_of(subject: Subject, starts: int, inputs: int) -> Start:
+    """Return where searches of a network begin.
+
+    Args:
+        subject: the network under study.
+        starts: from how many states a search begins, at most.
+        inputs: under how many inputs we search.
+
+    Raises:
+        ProbeError: the layer that reads the inputs cannot be run from its states.
+    """
+    reason = first_layer(subject)
+    if reason is not None:
+        raise ProbeError(f"Its fixed points cannot be searched: {reason}.")
+    layer = subject.layers[0]
+    (own,) = find_layers(copy.deepcopy(subject.model).double(), [layer.name])
+    dynamics = CellDynamics(f"layer {layer.name!r}", own.cell)
+    rows = rows_within_budget(subject, dynamics.size)
+    steps = step_states(subject, layer.states, layer=layer.name, values=torch.zeros(subject.x.shape[:2]), rows=rows)
+    every = np.concatenate([np.hstack([item.states[signal] for signal in dynamics.signals]) for item in steps])
+    # A Jacobian takes a forward and a backward pass for each number of a state; then a linear system is solved.
+    cost = (3.0 * flops(layer) * dynamics.size + dynamics.size**3) * ROUNDS * inputs
+    affordable = int(BUDGET / cost)
+    most, chosen = min(starts, affordable) if affordable >= FEWEST else FOLLOWED_STARTS, every
+    if len(every) > most:
+        chosen = every[np.sort(np.random.default_rng(subject.seed).choice(len(every), most, replace=False))]
+    return Start(layer, dynamics, torch.as_tensor(chosen), np.abs(every).max(0), affordable)
+
+
+def searched(start: Start, held: Tensor, bound: np.ndarray | None) -> tuple[Points, int]:
+    """Return the fixed and slow points that a search finds, and how many others lie outside of the bounds.
+
+    Args:
+        start: where the search begins.
+        held: the input that is held fixed, (feature,).
+        bound: the bound on the size of each number of a state, (size,); None for none.
+    """
+    # One point for each start. Points are merged only after those beyond the bounds are left out.
+    ends = fixed_points.find_points(start.dynamics, held, start.states, merged=-1.0)
+    inside = np.ones(len(ends), dtype=bool) if bound is None else (np.abs(ends.states) <= bound).all(axis=1)
+    kept, others = (_distinct(ends.states, np.flatnonzero(rows)) for rows in (inside, ~inside))
+    reached = inside.sum() / max(len(start.states), 1)
+    points = Points(ends.states[kept], ends.q[kept], ends.jacobians[kept], ends.fixed[kept], float(reached))
+    return points, len(others)
+
+
+def _distinct(states: np.ndarray, rows: np.ndarray) -> list[int]:
+    """Return the rows whose states, the slowest first, are not copies of an earlier one."""
+    distinct: list[int] = []
+    for which in rows.tolist():
+        if not distinct or np.linalg.norm(states[distinct] - states[which], axis=1).min() > fixed_points.MERGED:
+            distinct.append(which)
+    return distinct
+
+
+@torch.no_grad()
+def followed(start: Start, held: Tensor) -> tuple[float, int]:
+    """Return the share of states that have come to rest after `FOLLOWED` steps, and at how many places."""
+    before = states = start.states
+    for _ in range(FOLLOWED):
+        before, states = states, fixed_points.step(start.dynamics, states, held)
+    still = (states - before).norm(dim=1) < STILL
+    places = _distinct(states.numpy(), np.flatnonzero(still.numpy()))
+    return float(still.double().mean()), len(places)

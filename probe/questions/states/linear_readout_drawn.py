@@ -1,0 +1,247 @@
+"""Measures linear probes of states that are drawn from one network's runs, beside every control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...evidence.measurements import Network, measurement, tabulate
+from ...methods.probing.controls import clock_features, inputs_around, relabelled, signed_sums
+from ...methods.probing.fits import Ridge, standardised
+from ...methods.probing.scores import Score, of_categories
+from ...methods.probing.units import follows, held_out_unit
+from ...subjects.computed.network_states import Place
+from ...subjects.computed.sample import reads_ahead
+from ...subjects.computed.sampled import inputs_of_sample, states_of
+from ...subjects.random_weights import kind_of
+from ...subjects.subject import Subject, as_subjects
+from .targets import Target
+
+#: How many other memories of the inputs are predicted, and how often the concept is shuffled.
+MEMORIES, ORDERS, ORDERS_OF_CATEGORIES = 20, 5, 2
+#: The probe on the last inputs reads at most so many numbers, and at most so many steps.
+LAST_NUMBERS, LAST_STEPS = 256, 4
+#: The controls, in the column `kind`; `at` says how many inputs the probe on the last ones reads.
+CLOCK, RECENT, AROUND = "step alone", "last inputs", "inputs around"
+CONSTANT, RELABELLED, RANDOM = "one value for all", "relabelled", "random weights"
+#: The unexplained part of a score is taken to be at least this.
+_LEAST = 1e-4
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """The held-out scores of a concept.
+
+    Attributes:
+        network: from the network, by place.
+        random: from each network with random weights, by place.
+        inputs: from the step and from the last inputs, and of naming one value for all, by control.
+        relabelled: of the relabelled concept, from the network's best place.
+        steps: how many steps the last inputs span.
+    """
+
+    network: Mapping[Place, Score]
+    random: Mapping[Network, Mapping[Place, Score]]
+    inputs: Mapping[str, Score]
+    relabelled: Sequence[Score]
+    steps: int
+
+    @property
+    def best(self) -> Place:
+        """The place with the best score."""
+        return best_of(self.network)
+
+    @property
+    def best_of_random(self) -> dict[Network, Score]:
+        """The best score of each network with random weights."""
+        return {network: scores[best_of(scores)] for network, scores in self.random.items()}
+
+    @property
+    def controls(self) -> dict[str, Score]:
+        """The score of each control; of several networks or relabelled concepts the best one."""
+        controls = {**self.inputs, RELABELLED: max(self.relabelled, key=_value)}
+        return controls | {RANDOM: max(self.best_of_random.values(), key=_value)} if self.random else controls
+
+    @property
+    def apart(self) -> tuple[float, float]:
+        """Two ratios of unexplained variance: best control to network, and worst to best control of the same kind.
+
+        The controls are the networks with random weights, and the unexplained part is 1 - score. A ratio calls .01
+        and .04 as different as .1 and .4; a difference of scores would call the first two the same. The network
+        beats the controls only if the first ratio is larger than the second.
+        """
+        left = {network: max(1 - score.value, _LEAST) for network, score in self.best_of_random.items()}
+        if not left:
+            return 1.0, 1.0
+        best = min(left, key=lambda network: left[network])
+        worst = max(value for network, value in left.items() if kind_of(network.name) == kind_of(best.name))
+        return left[best] / max(1 - self.network[self.best].value, _LEAST), worst / left[best]
+
+
+def _value(score: Score) -> float:
+    return score.value
+
+
+def best_of(scores: Mapping[Place, Score]) -> Place:
+    """Return the place with the best score."""
+    return max(scores, key=lambda place: scores[place].value)
+
+
+def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -> pd.DataFrame:
+    """Measure linear probes of one network beside its controls: ridge for a number, logistic for categories.
+
+    The states are drawn by the network's seed, each after another prefix, at most `STATES` of them
+    (`probe.subjects.computed.sample`); no sequence stands on both sides of a split. `kind` is how the probe was
+    fitted, or which control a value is about.
+
+    Metrics: `score` at each place of each network, with its 95 % interval over sequences; of role `null` from the
+    step alone, from the last inputs, of one value for all, and of the concept relabelled within steps. `above` by
+    control: the score of the network's best place minus the control's. `random_weights_below` and
+    `random_weights_apart`: two ratios of unexplained variance, best control / network and worst / best control of the
+    same kind. `memories`: the mean R² of other memories of the inputs. `follows` by unit, and `best_unit`: how
+    closely a unit follows the concept within steps, the best one held out. `best_score`: what the rule compares.
+
+    Args:
+        subjects: the network, then its controls; those of role `random weights` are used.
+        concept: the name of the concept.
+        question: what the column `question` says.
+
+    Returns:
+        The tidy table.
+    """
+    subject, *others = as_subjects(subjects)
+    controls = [one for one in others if one.network.role == RANDOM]
+    target = Target.of(subject, concept)
+    scores = _scores(subject, controls, target)
+    table = _Table(question, subject, target)
+    return tabulate([*table.scores(scores), *table.memories(), *table.units(controls), *table.recipe(scores)])
+
+
+def _scores(subject: Subject, controls: Sequence[Subject], target: Target) -> _Scores:
+    network = _by_place(subject, target)
+    best, x = best_of(network), inputs_of_sample(subject)
+    steps = int(np.clip(LAST_NUMBERS // x.shape[2], 1, min(LAST_STEPS, x.shape[1])))
+    ahead = best[0] in reads_ahead(subject)
+    inputs = inputs_around(x, target.sequence, target.step, range(0, -steps, -1))
+    if ahead:
+        later = inputs_around(x, target.sequence, target.step, range(1, steps + 1))
+        inputs = np.column_stack([inputs, later])
+    without = {
+        CLOCK: target.score(clock_features(target.step, target.bin, target.left)),
+        AROUND if ahead else RECENT: target.score(inputs),
+    }
+    if target.concept.is_named:
+        always = np.full(len(target.values), target.values[0])
+        without[CONSTANT] = of_categories(target.values, always, target.sequence, target.count)
+    states = states_of(subject).states[best][target.picked]
+    random = {one.network: _by_place(one, target) for one in controls}
+    return _Scores(network, random, without, target.scores(states, _orders(subject, target)), steps)
+
+
+def _by_place(subject: Subject, target: Target) -> dict[Place, Score]:
+    return {at: target.score(states[target.picked]) for at, states in states_of(subject).states.items()}
+
+
+def _orders(subject: Subject, target: Target) -> list[np.ndarray]:
+    count = ORDERS_OF_CATEGORIES if target.concept.is_named else ORDERS
+    return relabelled(target.values, target.bin, count, seed=subject.seed)
+
+
+class _Table:
+    """Makes the rows of the table."""
+
+    def __init__(self, question: str, subject: Subject, target: Target) -> None:
+        self.question, self.subject, self.target = question, subject, target
+        self.fit = target.fit.name
+
+    def _row(self, metric: str, value: float, place: Place | None = None, **more: Any) -> dict[str, Any]:
+        network = more.pop("network", self.subject.network)
+        layer, signal = place or ("", "")
+        return measurement(self.question, metric, network, value, layer=layer, signal=signal, **more)
+
+    def _null(
+        self, metric: str, value: float, network: str, place: Place | None = None, **more: Any
+    ) -> dict[str, Any]:
+        return self._row(metric, value, place, **more) | {"role": "null", "network": network}
+
+    def scores(self, scores: _Scores) -> Rows:
+        """Return the scores of all networks and controls, and how far the network is above each control."""
+        rows: Rows = []
+        sequences, seed = len(np.unique(self.target.sequence)), self.subject.seed
+        for at, score in scores.network.items():
+            low, high = score.interval(seed)
+            rows.append(self._row("score", score.value, at, kind=self.fit, low=low, high=high, n=sequences))
+        for network, by_place in scores.random.items():
+            rows += [self._row("score", s.value, at, network=network, kind=self.fit) for at, s in by_place.items()]
+        for name, score in scores.inputs.items():
+            rows.append(self._null("score", score.value, name, kind=self.fit, at=_steps(name, scores)))
+        for number, score in enumerate(scores.relabelled, start=1):
+            rows.append(self._null("score", score.value, f"{RELABELLED} {number}", scores.best, kind=self.fit))
+        best = scores.network[scores.best]
+        for name, score in scores.controls.items():
+            low, high = best.above(score, seed)
+            value, steps = best.value - score.value, _steps(name, scores)
+            rows.append(self._row("above", value, scores.best, kind=name, at=steps, low=low, high=high, n=sequences))
+        for metric, value in zip(("random_weights_below", "random_weights_apart"), scores.apart, strict=True):
+            rows.append(self._row(metric, value, scores.best))
+        return rows
+
+    def memories(self) -> Rows:
+        """Return how well other memories of the inputs are read at each place; none of a single number."""
+        x, target = inputs_of_sample(self.subject), self.target
+        if x[0].numel() < 2:
+            return []
+        sums = signed_sums(x, count=MEMORIES, seed=self.subject.seed)[target.sequence, target.step]
+        rows = []
+        for at, states in states_of(self.subject).states.items():
+            scores = target.scores(states[target.picked], list(standardised(sums).T), Ridge())
+            mean = float(np.mean([score.value for score in scores]))
+            rows.append(self._row("memories", mean, at, kind=Ridge.name))
+        return rows
+
+    def units(self, controls: Sequence[Subject]) -> Rows:
+        """Return how closely each unit follows, and how the best unit does on sequences that did not select it."""
+        rows: Rows = []
+        target, named = self.target, self.target.concept.is_named
+        values, first = target.within_steps(target.values), target.fold % 2 == 0
+
+        def best(states: np.ndarray, goal: np.ndarray) -> tuple[float, str]:
+            value, units = held_out_unit(states, goal, first, named=named)
+            return value, " ".join(map(str, units))
+
+        orders = [target.within_steps(order) for order in _orders(self.subject, target)]
+        for at, every in states_of(self.subject).states.items():
+            states = target.detrended(every[target.picked])
+            by_unit = follows(states, values, named=named)
+            rows += [self._row("follows", value, at, units=str(unit)) for unit, value in enumerate(by_unit)]
+            value, units = best(states, values)
+            rows.append(self._row("best_unit", value, at, units=units))
+            for number, order in enumerate(orders, start=1):
+                value, units = best(states, order)
+                rows.append(self._null("best_unit", value, f"{RELABELLED} {number}", at, units=units))
+        for control in controls:
+            for at, every in states_of(control).states.items():
+                value, units = best(target.detrended(every[target.picked]), values)
+                rows.append(self._row("best_unit", value, at, network=control.network, units=units))
+        return rows
+
+    def recipe(self, scores: _Scores) -> Rows:
+        """Return the scores that the rule compares: the network's, and that of the best one with random weights."""
+        nothing = scores.inputs[CONSTANT].value if CONSTANT in scores.inputs else 0.0
+        best = {self.subject.network: scores.network[scores.best]}
+        if scores.random:
+            network = max(scores.best_of_random, key=lambda one: scores.best_of_random[one].value)
+            best[network] = scores.best_of_random[network]
+        pair = {"pair": self.subject.network.pair or str(self.subject.seed)}
+        return [
+            self._row("best_score", s.value - nothing, network=one, kind=self.fit) | pair for one, s in best.items()
+        ]
+
+
+def _steps(control: str, scores: _Scores) -> float | None:
+    return float(scores.steps) if control in (RECENT, AROUND) else None

@@ -1,0 +1,74 @@
+"""What is the network: its layers, its origin, its inputs, and the error of its recording?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...errors import several
+from ...evidence.measurements import ROLES, measurement, tabulate
+from ...recurrent.inspection import inspect
+from ...subjects.computed.sampled import sample_of, states_of
+from ...subjects.subject import Subject, as_subjects
+from ..question import Answered, Question, Told
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUESTION = "network"
+#: The controls have the same layers, and are not recorded for this.
+ASKED = tuple(role for role in ROLES if role not in ("random weights", "fitted head", "null"))
+
+
+def question(subject: Subject) -> Question:
+    """Return the question what the network is."""
+    _ = subject
+    return Question("network", "The network", measure, roles=ASKED, tell=tell)
+
+
+def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Return the layers of networks, and the error of their recordings.
+
+    Metrics of each layer (`kind` is its cell): `inputs`, `units`, `parameters`, and `looked_at`, 1 if it is studied.
+    Of each network `max_error`, the largest difference between recomputed hidden states and the network's own,
+    relative to max(1, |value|).
+    """
+    rows = []
+    for subject in as_subjects(subjects):
+        looked = {layer.name for layer in subject.layers}
+        for layer in inspect(subject.model).layers:
+            sizes = {"inputs": layer.inputs, "units": layer.units, "parameters": layer.parameters}
+            rows += [
+                measurement(QUESTION, metric, subject.network, float(value), layer=layer.name, kind=layer.cell)
+                for metric, value in (sizes | {"looked_at": layer.name in looked}).items()
+            ]
+        rows.append(measurement(QUESTION, "max_error", subject.network, states_of(subject).max_error))
+    return tabulate(rows)
+
+
+def tell(answered: Answered) -> Told:
+    """Return what was read, how exact the recording is, and where the network comes from (`card: NAME`)."""
+    subject = answered.subject
+    (batch, time, features), recorded = subject.x.shape, len(sample_of(subject).rows)
+    steps = f"{subject.lengths.min()} to {subject.lengths.max()} steps" if subject.ragged else f"{time} steps each"
+    read = f"{several(batch, 'sequence')} of {steps}, {several(features, 'feature')} a step"
+    if recorded < batch:
+        read += f"; {recorded:,} of them, drawn with seed {subject.seed}, were recorded"
+    exact = (
+        "We recomputed the gates from the recorded states. They reproduce the network's hidden states with an error "
+        f"of at most {states_of(subject).max_error:.2g}, relative to max(1, |value|)."
+    )
+    card = {f"card: {name}": text for name, text in subject.card.items()}
+    return Told({"inputs": read, "recording": exact, **card})
+
+
+def layers_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the layers of a measured network as a table: name, kind, sizes, and whether they were studied."""
+    rows = table[table["layer"] != ""]
+    wide = rows.pivot(index=["layer", "kind"], columns="metric", values="value").reset_index()
+    order = {name: place for place, name in enumerate(dict.fromkeys(rows["layer"]))}
+    wide = wide.sort_values("layer", key=lambda names: names.map(order))
+    layers = wide[["layer", "kind", "inputs", "units", "parameters"]].rename(columns={"kind": "cell"})
+    layers = layers.astype({"inputs": int, "units": int, "parameters": int})
+    layers["looked at"] = ["yes" if flag else "no" for flag in wide["looked_at"]]
+    return layers

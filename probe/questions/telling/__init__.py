@@ -1,0 +1,1 @@
+"""What the page of one network says and shows of questions that have much to say."""

@@ -1,0 +1,94 @@
+"""What the page of one network says of its answers after several steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ...errors import several
+from ...evidence.measurements import one, only
+from ..question import Answered, Told
+from ..told import figure_of, of_network
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from ...subjects.subject import Subject
+
+#: From a question's table to its picture, and from a network to the words on how it was measured.
+Draw = Callable[["pd.DataFrame"], "Axes"]
+Setup = Callable[["Subject"], str]
+_CAPTION = "Each mark is a network, the one under study or a control."
+
+
+def step_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
+    """Say how many answers are wrong, and after which step most are.
+
+    Args:
+        answered: what was measured.
+        draw: the question's picture.
+        setup: how it was measured, in words.
+    """
+    concept, error = answered.subject.answered.name, of_network(answered, "step_error").iloc[0]
+    at = of_network(answered, "step_error_at").sort_values("value", ascending=False, kind="stable").iloc[0]
+    first = (
+        f"The network answers “{concept}” wrong in {error['value']:.1%} of {several(int(error['n']), 'answer')} "
+        f"{answered.subject.asked.when}."
+    )
+    most = f" After step {int(at['step'])} it errs most, in {at['value']:.1%}." if at["value"] else ""
+    title = "Wrong answers over all steps that are answered"
+    figure = figure_of(answered, draw, "worst_step_error", title=title, alt=first, caption=_CAPTION)
+    notes = {"answer": f"{first}{most}{_beside(answered, 'worst_step_error')}", "setup": setup(answered.subject)}
+    return Told(notes, (figure,))
+
+
+def single_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
+    """Say how many later answers follow one direction, beside the whole state and nothing.
+
+    Args:
+        answered: what was measured.
+        draw: the question's picture.
+        setup: how it was measured, in words.
+    """
+    metrics = ("followed", "followed_whole", "followed_unpatched")
+    along, whole, nothing = (float(of_network(answered, metric)["value"].iloc[0]) for metric in metrics)
+    first = (
+        f"With one direction of another sequence's state {along:.0%} of the later answers to "
+        f"“{answered.subject.answered.name}” follow, with the whole state {whole:.0%}, with nothing {nothing:.0%}."
+    )
+    title = "Later answers that follow one direction, and the whole state"
+    figure = figure_of(answered, draw, "worst_followed", title=title, alt=first, caption=_CAPTION)
+    notes = {"answer": f"{first}{_beside(answered, 'worst_followed')}", "setup": setup(answered.subject)}
+    return Told(notes, (figure,))
+
+
+def stable_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
+    """Say how many fixed points are stable, and which answers rest at exactly one of these.
+
+    Args:
+        answered: what was measured.
+        draw: the question's picture.
+        setup: how it was measured, in words.
+    """
+    every, stable = (round(one(_own(answered), metric=name)) for name in ("fixed_points", "stable_points"))
+    held = of_network(answered, "stable_points_answering")["value"]
+    first = f"The search finds {several(every, 'fixed point')}, {stable if stable else 'none'} of them stable."
+    rest = (
+        f" Of the {several(len(held), 'answer')}, {int((held == 1).sum())} are given at exactly one stable point and "
+        f"{int((held == 0).sum())} at none."
+    )
+    figure = figure_of(answered, draw, "fixed_points", title="Fixed points", alt=first, caption=_CAPTION)
+    return Told({"answer": f"{first}{rest}", "setup": setup(answered.subject)}, (figure,))
+
+
+def _own(answered: Answered) -> pd.DataFrame:
+    return only(answered.table, network=answered.subject.network.name)
+
+
+def _beside(answered: Answered, metric: str) -> str:
+    """Return the sentence on the fitted head; empty where there is none."""
+    rows = only(answered.table, metric=metric, role="fitted head")["value"]
+    if rows.empty:
+        return ""
+    return f" In a network with random weights and a fitted head it is {float(rows.median()):.1%}."

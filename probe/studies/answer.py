@@ -1,0 +1,157 @@
+"""Answers a question: measures it, judges its rules, and says and draws what a page needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Picture
+
+from ..errors import ProbeError, several
+from ..evidence.claims import Claim, Rule, judge
+from ..evidence.findings import DataFigure, Finding
+from ..evidence.measurements import tabulate
+from ..plots.study_figures import drawing, drawn, medians_in_words
+from ..questions import needs
+from ..questions.question import Answered, Question, Told
+from ..subjects.subject import Subject
+
+#: The notes that say why a question was not asked, and how it was measured.
+MISSING, SETUP = "missing", "setup"
+UNDECIDED = "undecided"
+
+
+def answer(question: Question, subjects: Sequence[Subject], rules: Sequence[Rule] = ()) -> Finding:
+    """Return what a question finds of one network and its controls; without measurements where it cannot be asked.
+
+    Args:
+        question: the question.
+        subjects: the network, then its controls.
+        rules: further rules that are judged.
+
+    Raises:
+        ProbeError: a measure of the study's own returns no table, or draws no picture.
+    """
+    table, reason = measured(question, subjects)
+    if table is None:
+        return not_asked(question, f"Not asked: {reason.rstrip('.')}.")
+    claims = judged(table, (*question.rules, *rules))
+    told = _told(question, Answered(question.name, table, claims, tuple(subjects)))
+    return Finding(question.name, question.title, table, claims, told.figures, notes=told.notes)
+
+
+def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFrame | None, str]:
+    """Return the measurements of a network and its controls, or None and the reason why there are none.
+
+    Args:
+        question: the question.
+        subjects: the network, then its controls; of a question about several networks, all of them.
+    """
+    trained = sum(one.network.role == "trained" for one in subjects)
+    if question.together and trained < 2:
+        return None, f"it compares trained networks with each other, and the study has {trained}"
+    reason = question.why_not(subjects[0])
+    if reason is not None:
+        return None, reason
+    try:
+        return question.ask(subjects), ""
+    except ProbeError as error:
+        return None, str(error)
+
+
+def not_asked(question: Question, why: str) -> Finding:
+    """Return the finding of a question that was asked of no network.
+
+    Args:
+        question: the question.
+        why: the sentence on the reason.
+    """
+    return Finding(question.name, question.title, tabulate([]), notes={"answer": why, MISSING: why})
+
+
+def _told(question: Question, answered: Answered) -> Told:
+    """Return what a page of one network says and shows, in the question's own words where it has some."""
+    if question.tell is not None:
+        told = question.tell(answered)
+        return Told({**told.notes, **_setup(question, answered.subject, told.notes.get(SETUP, ""))}, told.figures)
+    notes = {"answer": in_words(answered.claims)} | setup(question, answered)
+    return Told(notes, figures(question, answered.table))
+
+
+def setup(question: Question, answered: Answered) -> dict[str, str]:
+    """Return the note on how a network was measured; empty where the question says nothing of it."""
+    if question.tell is not None:
+        said = question.tell(answered).notes.get(SETUP, "")
+    else:
+        said = question.setup(answered.subject) if question.setup is not None else ""
+    return _setup(question, answered.subject, said)
+
+
+def _setup(question: Question, subject: Subject, said: str) -> dict[str, str]:
+    """Return the note, which begins with the answers that the question leaves out where there are some."""
+    if set(question.needs) & set(needs.OF_LAST) and needs.several_steps(subject) is None:
+        answers = f"The readout answers {subject.asked.when}."
+        said = f"{answers} Here only the answer after each sequence's last step is judged. {said}".rstrip()
+    return {SETUP: said} if said else {}
+
+
+def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
+    """Return a question's picture of a table; the words beside it say the medians that the rules are about.
+
+    Raises:
+        ProbeError: the question draws something else.
+    """
+    if question.draw is None or table.empty:
+        return ()
+    metrics = {rule.metric for rule in question.rules} or set(table["metric"])
+    rows = table[table["metric"].isin(sorted(metrics))]
+    with drawing():
+        made = question.draw(table)
+        picture = made.figure if isinstance(made, Axes) else made
+        if not isinstance(picture, Picture):
+            raise ProbeError(
+                f"The question {question.name!r} draws a {type(made).__name__}; return Axes or a Figure."
+            )
+        return (
+            drawn(
+                picture,
+                name=question.name,
+                title=question.title,
+                alt=medians_in_words(rows),
+                caption=f"Each mark is a network, of {several(table['network'].nunique(), 'network')}. Lines and "
+                "bars are medians with their 95 % intervals.",
+                data=rows.reset_index(drop=True),
+            ),
+        )
+
+
+def judged(table: pd.DataFrame, rules: Sequence[Rule], family: int | None = None) -> tuple[Claim, ...]:
+    """Judge those rules whose metric a table has.
+
+    Args:
+        table: the measurements.
+        rules: the rules.
+        family: how many rules are decided together; None for those that are judged here.
+    """
+    found = [rule for rule in rules if decides(table, rule)]
+    return judge(table, found, family=family) if found else ()
+
+
+def decides(table: pd.DataFrame, rule: Rule) -> bool:
+    """Return whether a table has a rule's metric on a trained network."""
+    rows = table[(table["metric"] == rule.metric) & (table["role"] == "trained")]
+    rows = rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
+    return len(rows) > 0
+
+
+def in_words(claims: Sequence[Claim]) -> str:
+    """Return what rules come to, a sentence each: the statement with its verdict, or with an undecided value."""
+    sentences = []
+    for claim in claims:
+        verdict: str = claim.verdict
+        if verdict == UNDECIDED:
+            median = f"{claim.value:.2f}" if claim.n == 1 else f"{verdict}, median {claim.value:.2f}"
+            verdict = f"{median}, where the rule asks for {claim.rule.established_if}"
+        sentences.append(f"{claim.rule.statement.rstrip('.')}: {verdict}.")
+    return " ".join(sentences) or "No rule judges this; it describes the networks."

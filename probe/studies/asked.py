@@ -1,0 +1,137 @@
+"""Which questions a study asks, in the order in which its page tells them: one list for one network and for many."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import ProbeError, unknown
+from ..questions.answers import agreement, answers, bit_effects, other_lengths, programs, step_answers
+from ..questions.interventions import (
+    alignment,
+    class_means,
+    directions,
+    erasure,
+    gate_shares,
+    interchange,
+    routes,
+    single_answers,
+    steering,
+    unit_ablation,
+    unit_shares,
+)
+from ..questions.question import Question
+from ..questions.states import (
+    cell_trajectories,
+    dynamics,
+    gate_activity,
+    linear_readout,
+    network_card,
+    noise_margin,
+    quantised_states,
+    reduced_models,
+    single_units,
+    stable_answers,
+)
+from ..subjects.subject import Subject
+
+if TYPE_CHECKING:
+    from .study import Study
+
+#: Stands among the names of questions for all that a study asks which chooses none.
+USUAL = "usual"
+#: After the card of the network and a question for each concept that probes read.
+MODULES = (
+    linear_readout,
+    single_units,
+    cell_trajectories,
+    gate_activity,
+    answers,
+    step_answers,
+    programs,
+    other_lengths,
+    bit_effects,
+    reduced_models,
+    noise_margin,
+    quantised_states,
+    unit_ablation,
+    unit_shares,
+    interchange,
+    single_answers,
+    class_means,
+    directions,
+    alignment,
+    erasure,
+    steering,
+    gate_shares,
+    routes,
+    dynamics,
+    stable_answers,
+    agreement,
+)
+#: What `reading-*` and `answers` measure of one network too.
+OF_MANY = ("linear-readout", "programs")
+
+
+def every_question(subject: Subject) -> tuple[Question, ...]:
+    """Return all questions about networks of the same task.
+
+    Args:
+        subject: one of the networks; the statements of the rules name its concepts.
+    """
+    return (*_of_one(subject), *(module.question(subject) for module in MODULES))
+
+
+def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) -> list[Question]:
+    """Return the questions that a study asks, each name once.
+
+    One network has a card and a question for each of its concepts. Many have the questions that measure the same over
+    networks instead. Which question is asked of whom follows from its needs alone.
+
+    Args:
+        study: the study.
+        subjects: its networks.
+        roles: the roles of these and of their controls.
+
+    Raises:
+        ProbeError: there is no question of a name, or one is neither a name nor a `Question`.
+    """
+    of_one = _of_one(subjects[0])
+    known = {question.name: question for question in every_question(subjects[0])}
+    others = OF_MANY if len(subjects) == 1 else tuple(question.name for question in of_one)
+    usual = [question for name, question in known.items() if question.usual and name not in others]
+    found = [of_one[0]] if len(subjects) == 1 else []
+    for one in (USUAL,) if study.questions is None else study.questions:
+        if isinstance(one, Question):
+            found.append(one)
+        elif one == USUAL:
+            found += usual
+        elif one in known:
+            found.append(known[one])
+        else:
+            raise ProbeError(unknown("question", one, [*known, USUAL]))
+    return [_with_controls(question, roles) for question in {one.name: one for one in found}.values()]
+
+
+def _of_one(subject: Subject) -> tuple[Question, ...]:
+    """Return the card of a network, and a question for each of its concepts."""
+    readings = (linear_readout.reading(subject, name) for name in subject.concepts)
+    return (network_card.question(subject), *readings)
+
+
+def _with_controls(question: Question, roles: Collection[str]) -> Question:
+    """Return a question whose rules ask for networks with random weights where no own initialisation was given."""
+    if "own initialisation" in roles:
+        return question
+    rules = [
+        dataclasses.replace(
+            rule,
+            controls=tuple(
+                dataclasses.replace(one, role="random weights") if one.role == "own initialisation" else one
+                for one in rule.controls
+            ),
+        )
+        for rule in question.rules
+    ]
+    return dataclasses.replace(question, rules=tuple(rules))

@@ -1,1 +1,0 @@
-"""What a study is given (network, inputs, concepts, readout), read and checked."""

@@ -1,0 +1,187 @@
+"""Runs a study of several networks: measures each with its controls, and judges the rules over networks."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from ..errors import several
+from ..evidence.claims import Claim
+from ..evidence.findings import Finding
+from ..evidence.measurements import tabulate
+from ..questions.question import Answered, Question
+from ..subjects.computed.controls import fitted_head, random_weights_controls
+from ..subjects.subject import Subject
+from . import identity
+from .answer import MISSING, decides, figures, in_words, judged, measured, not_asked, setup
+from .asked import chosen
+from .store import Measured, Store
+from .workers import parallel
+
+if TYPE_CHECKING:
+    from .study import Study
+
+MEASURED, POPULATION = "measured", "networks"
+#: The group of all networks, for questions that compare them with each other.
+TOGETHER = "all networks together"
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """A network with its controls, or a network that stands alone.
+
+    Attributes:
+        member: the group's name: that of its first network.
+        subjects: the network, then its controls.
+    """
+
+    member: str
+    subjects: tuple[Subject, ...]
+
+
+#: A group, what it is asked, and the folder of the parts.
+Call = tuple[Group, Sequence[Question], Path]
+
+
+def groups_of(subjects: Sequence[Subject], copies: int = 1) -> list[Group]:
+    """Return each trained network with its controls, and every other network alone.
+
+    A network's controls are its own initialisation where that was given, a network of the same sizes with random
+    weights, and one of these (its own initialisation where that was given) with a head that is fitted to it.
+
+    Of several networks each has random weights of its own, drawn by its name: one draw beside all of them would be
+    counted as many.
+
+    Args:
+        subjects: the networks that were given.
+        copies: how many controls with random weights each trained network gets.
+    """
+    alone = sum(one.network.role == "trained" for one in subjects) == 1
+    initial = {one.network.pair: one for one in subjects if one.network.role == "own initialisation"}
+    found = []
+    for subject in subjects:
+        if subject.network.role == "trained":
+            seed = subject.seed if alone else subject.seed + zlib.crc32(subject.network.name.encode())
+            own, drawn_anew = initial.get(subject.network.pair), random_weights_controls(subject, copies, seed)
+            beside = (own, *drawn_anew, fitted_head(subject, own or drawn_anew[0]))
+            found.append(Group(subject.network.name, (subject, *(one for one in beside if one is not None))))
+        elif subject.network.role != "own initialisation":
+            found.append(Group(subject.network.name, (subject,)))
+    return found
+
+
+def measure(group: Group, questions: Sequence[Question], parts: Path) -> dict[str, str]:
+    """Measure what is missing of a group, write it into the group's part, and return why questions were not asked.
+
+    Args:
+        group: which networks.
+        questions: which questions.
+        parts: folder of the parts.
+    """
+    torch.set_num_threads(1)
+    versions, networks = _versions(questions), digests(group, questions)
+    kept = Store(parts, parts, POPULATION)
+    held = kept.held(group.member, networks, versions)
+    reasons: dict[str, str] = {}
+    for question in questions:
+        if question.name in held.tables:
+            continue
+        table, reason = measured(question, group.subjects)
+        if table is None:
+            reasons[question.name] = reason
+            continue
+        own = {question.name: table}
+        new = Measured(networks, {question.name: question.version}, own, {question.name: {}})
+        kept.add(group.member, new, list(versions))
+    return reasons
+
+
+def _versions(questions: Sequence[Question]) -> dict[str, int]:
+    return {question.name: question.version for question in questions}
+
+
+def digests(group: Group, questions: Sequence[Question]) -> dict[str, str]:
+    """Return what the measurements of a group are tied to: each network, and all that it is asked."""
+    settings = [(one.name, sorted(one.settings.items(), key=str)) for one in questions]
+    return {
+        one.network.name: identity.digest(one.network.role, *identity.parts(one, "").items(), settings)
+        for one in group.subjects
+    }
+
+
+def answers(
+    study: Study, subjects: Sequence[Subject], folder: Path, report: Callable[[str, int, int], None], *, jobs: int = 1
+) -> Iterator[Finding]:
+    """Yield the finding of each question, measured on every network that meets its needs and judged over networks.
+
+    Args:
+        study: the study.
+        subjects: its networks.
+        folder: the report's; what is measured stays in it, and a run that was interrupted goes on from there.
+        report: called with a network's name, its number, and how many there are, when it is measured.
+        jobs: worker processes.
+    """
+    groups = groups_of(subjects)
+    questions = chosen(study, subjects, {one.network.role for group in groups for one in group.subjects})
+    calls = _calls(groups, questions, folder / MEASURED)
+    reasons: dict[str, list[str]] = {}
+    for number, missing in enumerate(parallel(measure, calls, jobs=jobs), start=1):
+        report(f"network {number}", number, len(calls))
+        for name, reason in missing.items():
+            reasons.setdefault(name, []).append(reason.rstrip("."))
+    tables = _gathered(calls)
+    rules = [*study.rules, *(rule for question in questions for rule in question.rules)]
+    family = sum(not rule.check and any(decides(table, rule) for table in tables.values()) for rule in rules)
+    for question in questions:
+        table = tables[question.name]
+        if table.empty:
+            why = "; ".join(sorted(set(reasons.get(question.name, ["no network of the study is asked"]))))
+            yield not_asked(question, f"Not asked: {why}.")
+        else:
+            claims = judged(table, (*question.rules, *study.rules), max(family, 1))
+            notes = {"answer": in_words(claims)} | _missing(reasons.get(question.name, []))
+            notes |= _how(question, table, claims, [call[0] for call in calls])
+            yield Finding(question.name, question.title, table, claims, figures(question, table), notes=notes)
+
+
+def _calls(groups: Sequence[Group], questions: Sequence[Question], parts: Path) -> list[Call]:
+    """Return what is measured: each group on its own, and all networks where a question compares them."""
+    apart = [question for question in questions if not question.together]
+    calls: list[Call] = [(group, apart, parts) for group in groups]
+    together = [question for question in questions if question.together]
+    if together:
+        every = Group(TOGETHER, tuple(one for group in groups for one in group.subjects))
+        calls.append((every, together, parts))
+    return calls
+
+
+def _gathered(calls: Sequence[Call]) -> dict[str, pd.DataFrame]:
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for group, questions, parts in calls:
+        held = Store(parts, parts, POPULATION).held(group.member, digests(group, questions), _versions(questions))
+        for question in questions:
+            own = tables.setdefault(question.name, [])
+            own += [held.tables[question.name]] if question.name in held.tables else []
+    return {name: pd.concat(own, ignore_index=True) if own else tabulate([]) for name, own in tables.items()}
+
+
+def _missing(reasons: Sequence[str]) -> dict[str, str]:
+    """Return the note on the networks that a question was not asked of, while others were."""
+    why = "; ".join(sorted(set(reasons)))
+    return {MISSING: f"Not asked of {several(len(reasons), 'network')}: {why}."} if reasons else {}
+
+
+def _how(question: Question, table: pd.DataFrame, claims: Sequence[Claim], groups: Sequence[Group]) -> dict[str, str]:
+    """Return the note on how the first of the networks was measured; they share their inputs, drawn or made."""
+    names = set(table[table["role"] == "trained"]["network"])
+    group = next((one for one in groups if one.member in names), None)
+    if group is None:
+        return {}
+    own = table[table["network"].isin([one.network.name for one in group.subjects])].reset_index(drop=True)
+    return setup(question, Answered(question.name, own, tuple(claims), group.subjects))

@@ -1,0 +1,1 @@
+"""The pages of a study: of one network, and of many."""

@@ -1,0 +1,149 @@
+"""Checks a study's parts, and returns the subject: inputs of one shape, concepts as numbers, a working readout."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ProbeError, several
+from ..evidence.measurements import Network
+from ..recurrent.layers import Layer, find_layers
+from ..recurrent.signals import Signal
+from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
+from ..subjects import readouts
+from ..subjects.concepts import Known, resolve
+from ..subjects.network_file import Opened, open_network
+from ..subjects.readouts import Head
+from ..subjects.subject import LEAST_SEQUENCES, Subject
+from ..subjects.symbols import fixed_of, symbols_of
+from ..subjects.tokens import reading_tokens
+from .networks import Named, named
+
+if TYPE_CHECKING:
+    from .study import Study
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """What all networks of a study share, read and checked once."""
+
+    inputs: np.ndarray
+    lengths: np.ndarray
+    concepts: Mapping[str, Known]
+    lengths_said: bool
+    tokens: bool
+
+
+def prepare(study: Study) -> list[Subject]:
+    """Check all parts of a study, and return its networks: the trained ones first, then those beside them.
+
+    Raises:
+        ProbeError: a part does not fit; the message says which, and what would fit.
+    """
+    given = _read(study)
+    subjects = [_subject(study, given, one) for one in named(study.networks)]
+    first = subjects[0]
+    for row, length in enumerate(given.lengths if study.valid is not None else ()):
+        if not first.allows(given.inputs[row, :length], f"sequence {row}"):
+            raise ProbeError(f"valid says that sequence {row} of the inputs cannot occur; one of the two is wrong.")
+    _check_exchange(study, given.concepts, given.lengths)
+    return subjects
+
+
+def _read(study: Study) -> _Given:
+    read_in = read_array(Path(study.inputs)) if isinstance(study.inputs, (str, os.PathLike)) else None
+    inputs, tokens = _array(study.inputs if read_in is None else read_in.values)
+    ends = read_in.lengths if study.lengths is None and read_in is not None else study.lengths
+    lengths = _lengths(ends, inputs.shape)
+    check_finite(inputs, lengths)
+    values = np.where((np.arange(inputs.shape[1]) < lengths[:, None])[:, :, None], inputs, 0)
+    concepts = {name: resolve(name, one, values, lengths) for name, one in study.concepts.items()}
+    if study.fixed_inputs is not None:
+        _ = fixed_of(study.fixed_inputs, inputs.shape[2])
+    return _Given(values, lengths, concepts, ends is not None, tokens)
+
+
+def _subject(study: Study, given: _Given, one: Named) -> Subject:
+    opened = open_network(one.given, study.name, lengths_said=given.lengths_said)
+    opened.model.eval()
+    if given.tokens:
+        opened = dataclasses.replace(opened, model=reading_tokens(opened.model, given.inputs[:, :, 0].astype(int)))
+    layers = find_layers(opened.model, study.layers)
+    if not given.tokens and (one.given is not opened.model or isinstance(opened.model, torch.nn.RNNBase)):
+        check_features(given.inputs, find_layers(opened.model)[0].inputs)
+    dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
+    x = torch.as_tensor(given.inputs).to(dtype)
+    read, head = _readout(study, opened, layers, given.concepts, given.lengths)
+    return Subject(
+        Network(one.name or opened.name, one.role, opened.model, one.pair),
+        x,
+        given.lengths,
+        given.concepts,
+        layers,
+        study.readout,
+        read,
+        head,
+        allowed=study.valid,
+        symbols=symbols_of(study.symbols, x, given.lengths),
+        programs=study.programs,
+        fixed_inputs=study.fixed_inputs,
+        card=opened.card,
+        seed=study.seed,
+    )
+
+
+def _check_exchange(study: Study, concepts: Mapping[str, Known], lengths: np.ndarray) -> None:
+    """Raise if states cannot be patched after the step that the readout names."""
+    readout = study.readout
+    if readout is None or readout.interchange_step is None:
+        return
+    step, long = readout.interchange_step, int((lengths >= -readout.interchange_step).sum())
+    if long < LEAST_SEQUENCES:
+        raise ProbeError(
+            f"interchange_step={step}: {several(long, 'sequence')} have so many steps; at least {LEAST_SEQUENCES} "
+            f"must. The longest has {lengths.max()}."
+        )
+    if step < -1 and concepts[readout.concept].function is None and readout.combine is None:
+        raise ProbeError(
+            f"interchange_step={step}: nothing says how {readout.concept!r} changes when more is read, because it "
+            "is an array. Give combine, or the concept as a function, or interchange_step=-1."
+        )
+
+
+def _readout(
+    study: Study, opened: Opened, layers: Sequence[Layer], concepts: Mapping[str, Known], lengths: np.ndarray
+) -> tuple[Layer | None, Head | None]:
+    if study.readout is None or study.readout.output is not None:
+        return None, None
+    _ = study.readout.answered(lengths)
+    every = find_layers(opened.model)
+    named = study.readout.layer
+    read = find_layers(opened.model, [named])[0] if named is not None else every[-1]
+    units = read.size(Signal.HIDDEN_STATE)
+    return read, readouts.build(study.readout, concepts[study.readout.concept], opened, units, len(lengths))
+
+
+def _array(given: Any) -> tuple[np.ndarray, bool]:
+    """Return inputs as numbers, (batch, time, feature), and whether they are token ids, (batch, time)."""
+    array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    tokens = array.ndim == 2 and array.dtype.kind in "iu" and array.size > 0
+    array = array[:, :, None] if tokens else array
+    check_axes(array)
+    return (array.astype(np.float64) if array.dtype != np.float32 else array), tokens
+
+
+def _lengths(given: Any, shape: tuple[int, ...]) -> np.ndarray:
+    batch, time = shape[:2]
+    if given is None:
+        return np.full(batch, time)
+    lengths = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    check_lengths(lengths, batch, time)
+    return lengths.astype(int)

@@ -1,0 +1,329 @@
+"""Stored measurements: one file a population, each table tied to question, version, weights and inputs.
+
+A file `NAME.csv.xz` is a line of JSON, and below it the table of all its networks turned on its side: a line a
+column, so that what is alike stands together and the file is small. While networks are measured, each group of them
+(a network with its controls) has a part of the same form, `NAME/MEMBER.csv.xz`; `pack` puts finished parts into the
+population's file.
+
+Whether a measurement counts does not depend on the text of any code. A question has a version, which is raised by
+hand when its definition changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import lzma
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from ..errors import ProbeError
+from ..evidence.measurements import COLUMNS, TYPES
+from ..storage.files import write_atomically
+from .workers import locked
+
+SUFFIX = ".csv.xz"
+#: Nine digits are more than a difference between two machines leaves.
+DIGITS = "%.9g"
+#: One line holds a column of a whole population.
+csv.field_size_limit(sys.maxsize)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured on the networks of a group.
+
+    Attributes:
+        networks: their names, each with the digest of its weights and of its inputs.
+        versions: the questions, each with the version that it had.
+        tables: the questions, each with its table.
+        made: the questions, each with what it was measured by: libraries, and the commit of the code. Information
+            only.
+    """
+
+    networks: Mapping[str, str]
+    versions: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
+    made: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+
+    def missing(self, networks: Mapping[str, str], versions: Mapping[str, int]) -> list[str]:
+        """Return which questions were not measured in their present version on these networks."""
+        if dict(self.networks) != dict(networks):
+            return list(versions)
+        return [name for name, version in versions.items() if self.versions.get(name) != version]
+
+    def counting(self, networks: Mapping[str, str], versions: Mapping[str, int]) -> Measured:
+        """Return the part of it that counts for some networks: theirs, and in the present version of its question."""
+        missing = self.missing(networks, versions)
+        return dataclasses.replace(self.only(name for name in versions if name not in missing), networks=networks)
+
+    def only(self, questions: Iterable[str]) -> Measured:
+        """Return the part of it that answers some questions, in their order."""
+        kept = [name for name in questions if name in self.tables]
+        return Measured(
+            self.networks,
+            {name: self.versions[name] for name in kept},
+            {name: self.tables[name] for name in kept},
+            {name: self.made[name] for name in kept},
+        )
+
+
+def write(path: Path, groups: Mapping[str, Measured], order: Sequence[str]) -> Path:
+    """Write the measurements of groups and return the path.
+
+    Args:
+        path: of a population's file, or of a part.
+        groups: by member: a network with its controls.
+        order: all questions, in the order in which a page tells them.
+
+    Raises:
+        ProbeError: the file cannot be written.
+    """
+    groups = {member: each.only(order) for member, each in groups.items()}
+    made = list(
+        {
+            json.dumps(dict(one), sort_keys=True): one for each in groups.values() for one in each.made.values()
+        }.values()
+    )
+    about = {
+        "made": made,
+        "groups": {
+            member: {
+                "networks": dict(each.networks),
+                "questions": {name: [each.versions[name], made.index(each.made[name])] for name in each.tables},
+            }
+            for member, each in groups.items()
+        },
+    }
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    for column, values in _columns(groups, order).items():
+        writer.writerow([column, *values])
+    body = rows.getvalue()
+    head = json.dumps(about | {"sha256": _digest(about, body)})
+    return write_atomically(path, lzma.compress(f"{head}\n{body}".encode(), preset=6))
+
+
+def _columns(groups: Mapping[str, Measured], order: Sequence[str]) -> dict[str, list[str]]:
+    """Return the tables as texts by column; the first rows of all groups come first, then the second ones, and so on.
+
+    What stands in one place of many tables is alike, and so becomes small; each group's own order can still be read.
+    """
+    tables = [
+        table.assign(question=question, member=member, place=range(len(table)))
+        for member, each in groups.items()
+        for question, table in each.tables.items()
+    ]
+    names = ["member", *COLUMNS]
+    if not tables:
+        return {name: [] for name in names}
+    every = pd.concat(tables, ignore_index=True)
+    ranks = every["question"].map({name: rank for rank, name in enumerate(order)})
+    # The sort is stable: within one place the groups keep their order.
+    every = every.iloc[np.lexsort([every["place"].to_numpy(), ranks.to_numpy()])]
+    texts = {name: every[name].astype(str).where(every[name].notna(), "").tolist() for name in names}
+    # Nine digits for what is measured; a dose or a length is written as it is.
+    for name in ("value", "low", "high"):
+        texts[name] = ["" if known is None else DIGITS % known for known in _known(every[name])]
+    return texts
+
+
+def _known(values: pd.Series) -> list[float | None]:
+    """Return the numbers of a column; a value that is no number is kept, and a missing end of an interval is None."""
+    missing = values.isna() if values.name != "value" else np.zeros(len(values), dtype=bool)
+    return [None if gone else value for value, gone in zip(values.tolist(), missing, strict=True)]
+
+
+def read(path: Path) -> dict[str, Measured]:
+    """Return what `write` wrote, by member. The tables are shared between calls: do not change them.
+
+    Raises:
+        ProbeError: the file is missing or damaged.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ProbeError(_unreadable(path, error)) from error
+    return dict(_read(path, (status.st_mtime_ns, status.st_size)))
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, stamp: tuple[int, int]) -> dict[str, Measured]:
+    del stamp  # what changes with the file
+    try:
+        head, _, body = lzma.decompress(path.read_bytes()).decode().partition("\n")
+        about = json.loads(head)
+        if about.pop("sha256") != _digest(about, body):
+            raise ValueError("its content is not what was written")
+        columns = {row[0]: row[1:] for row in csv.reader(io.StringIO(body))}
+        return _groups(about, columns)
+    except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProbeError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    if not path.parent.exists():
+        return (
+            f"The folder {str(path.parent)!r} does not exist. Give one that holds measurements, or fill it: measure "
+            "the networks first."
+        )
+    return f"{str(path)!r} cannot be read as measurements ({error}). Remove it and measure again."
+
+
+def _groups(about: Mapping[str, Any], columns: Mapping[str, list[str]]) -> dict[str, Measured]:
+    """Return measurements by member from the lines of a file."""
+    every = pd.DataFrame({name: columns[name] for name in COLUMNS}, dtype=str)
+    for name, kind in TYPES.items():
+        number = int if kind == "Int64" else float
+        every[name] = pd.array([number(each) if each else None for each in columns[name]], dtype=kind)
+    rows = every.groupby(
+        [np.array(columns["member"], dtype=object), every["question"].to_numpy()], sort=False
+    ).indices
+    nothing = every.iloc[:0]
+    found = {}
+    for member, each in about["groups"].items():
+        tables = {
+            name: every.iloc[rows[member, name]].reset_index(drop=True) if (member, name) in rows else nothing
+            for name in each["questions"]
+        }
+        versions = {name: pair[0] for name, pair in each["questions"].items()}
+        made = {name: about["made"][pair[1]] for name, pair in each["questions"].items()}
+        found[member] = Measured(each["networks"], versions, tables, made)
+    return found
+
+
+def _digest(about: Mapping[str, object], body: str) -> str:
+    return hashlib.sha256(f"{json.dumps(about, sort_keys=True)}\n{body}".encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """Where the measurements of a population lie.
+
+    Attributes:
+        folder: of the populations' files.
+        parts: of the parts that workers write, one file a group.
+        population: the population's name.
+    """
+
+    folder: Path
+    parts: Path
+    population: str
+
+    @property
+    def path(self) -> Path:
+        """The population's file."""
+        return self.folder / f"{self.population}{SUFFIX}"
+
+    def part(self, member: str) -> Path:
+        """Return the file of a group's part."""
+        return self.parts / self.population / f"{quote(member, safe='')}{SUFFIX}"
+
+    def held(self, member: str, networks: Mapping[str, str], versions: Mapping[str, int]) -> Measured:
+        """Return what counts of a group: what the population's file has of it, and what its part has beside that.
+
+        What was measured on other weights or inputs or in another version is left out; a part that is damaged counts
+        as nothing.
+
+        Raises:
+            ProbeError: the population's file is damaged.
+        """
+        found = Measured(networks)
+        with contextlib.suppress(ProbeError):
+            found = read(self.part(member)).get(member, found).counting(networks, versions)
+        if self.path.exists():
+            found = _joined(found, read(self.path).get(member, found).counting(networks, versions))
+        return found
+
+    def add(self, member: str, new: Measured, order: Sequence[str]) -> Path:
+        """Write what was measured of a group into its part, beside what is there, and return the path.
+
+        Raises:
+            ProbeError: the file cannot be written.
+        """
+        with locked(self.parts / self.population, "writing measurements"):
+            path = self.part(member)
+            for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed while it wrote
+                left.unlink()
+            known = Measured(new.networks)
+            with contextlib.suppress(ProbeError):
+                known = _joined(known, read(path).get(member, known))
+            return write(path, {member: _joined(known, new)}, order)
+
+    def pack(self, groups: Mapping[str, Mapping[str, str]], versions: Mapping[str, int]) -> int:
+        """Put the parts of some groups into the population's file, remove them, and return how many there were.
+
+        An answer in the file that counts stays; of a part only what counts is taken. A part that is damaged is
+        removed.
+
+        Args:
+            groups: by member the digests of its networks; the parts of other members stay where they are.
+            versions: all questions in their order, with their versions.
+
+        Raises:
+            ProbeError: the population's file is damaged, or cannot be written. No part is then removed.
+        """
+        with locked(self.parts / self.population, "writing measurements"):
+            there = [member for member in groups if self.part(member).exists()]
+            if not there:
+                return 0
+            packed = read(self.path) if self.path.exists() else {}
+            for member in there:
+                packed[member] = self.held(member, groups[member], versions)
+            ordered = sorted(packed, key=lambda name: (len(name), name))
+            write(self.path, {member: packed[member] for member in ordered}, list(versions))
+            for member in there:
+                self.part(member).unlink()
+        return len(there)
+
+
+def _joined(old: Measured, new: Measured) -> Measured:
+    """Return two measurements of one group as one; the newer answers count, and alone where the networks differ."""
+    if dict(old.networks) != dict(new.networks):
+        return new
+    versions, made = {**old.versions, **new.versions}, {**old.made, **new.made}
+    return Measured(new.networks, versions, {**old.tables, **new.tables}, made)
+
+
+def gather(
+    groups: Iterable[tuple[Path, str, Mapping[str, str]]], versions: Mapping[str, int], again: str
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of several groups, one a question.
+
+    Args:
+        groups: of each its population's file, its member and the digests of its networks.
+        versions: which tables, by question, with the question's version; every group must have them.
+        again: what measures what is missing, a sentence for the message.
+
+    Raises:
+        ProbeError: a file is missing or damaged; a group lacks a question, or was measured on other weights or
+            inputs or in another version of a question.
+    """
+    parts: dict[str, list[pd.DataFrame]] = {question: [] for question in versions}
+    for path, member, networks in groups:
+        found = read(path).get(member, Measured({}))
+        if dict(found.networks) != dict(networks):
+            raise ProbeError(
+                f"{str(path)!r} holds nothing that was measured of {', '.join(networks)} with the weights and "
+                f"inputs that they have here. {again}"
+            )
+        stale = found.missing(networks, versions)
+        if stale:
+            said = ", ".join(
+                f"{name} (version {versions[name]}; there: {found.versions.get(name, 'none')})" for name in stale
+            )
+            raise ProbeError(f"{str(path)!r} lacks answers of {member}: {said}. {again}")
+        for question in versions:
+            parts[question].append(found.tables[question])
+    return {question: pd.concat(tables, ignore_index=True) for question, tables in parts.items() if tables}

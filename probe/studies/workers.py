@@ -1,0 +1,202 @@
+"""One function over many arguments: here, in worker processes, or on a cluster; one process a folder.
+
+The results are the same everywhere: each call stands alone, and sums a small network on one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from filelock import FileLock, Timeout
+
+from ..errors import ProbeError
+
+Result = TypeVar("Result")
+#: Seconds between two looks of a worker at whether its parent lives.
+LOOK_EVERY = 0.2
+#: Seconds to wait for another process: one whose parent was killed lets go within `LOOK_EVERY`.
+PATIENCE = 5.0
+#: Seconds within which a cluster must answer.
+CONNECT_WITHIN = 10
+_watched = threading.Event()
+
+
+def parallel(
+    function: Callable[..., Result],
+    arguments: Sequence[tuple[Any, ...]],
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    again: str = "Run it again.",
+) -> Iterator[Result]:
+    """Call a function once for each tuple of arguments and yield the results as they come, in any order.
+
+    Args:
+        function: at the top of an importable module, since workers find it by name.
+        arguments: of each call; values that can be pickled.
+        jobs: worker processes on this machine, at most one a call; 1 calls here, in order. A worker dies with its
+            parent.
+        cluster: address of a dask scheduler, such as `tcp://host:8786`, whose workers are used in place of `jobs`;
+            they need this code and see the same files. Dask gives the work of a worker that died to another, so the
+            function must go on from what it left.
+        again: what to do after a worker died, for the message.
+
+    Raises:
+        ProbeError: there are fewer than 1 jobs, a worker died, or the cluster cannot be used. What the function
+            raises comes through, and calls under way are then stopped.
+    """
+    if jobs < 1:
+        raise ProbeError(f"The number of jobs is {jobs}; give 1 or more.")
+    if cluster is not None:
+        return _on_cluster(function, arguments, cluster, again)
+    jobs = min(jobs, len(arguments))
+    if jobs <= 1:
+        return (function(*each) for each in arguments)
+    return _in_processes(function, arguments, jobs, again)
+
+
+def _in_processes(
+    function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], jobs: int, again: str
+) -> Iterator[Result]:
+    from joblib import parallel_config
+
+    try:
+        with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1), _deaf():
+            results = _started(function, arguments, os.getpid())
+        yield from results
+    except BrokenProcessPool as error:
+        raise ProbeError(
+            "A worker process died before its work was done: killed by hand, or by the system, which does that where "
+            f"memory runs out. {again}"
+        ) from error
+
+
+def _on_cluster(
+    function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], address: str, again: str
+) -> Iterator[Result]:
+    from joblib import parallel_config
+
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError as error:
+        raise ProbeError("A cluster needs dask. Install it with `pip install dask distributed`.") from error
+    told = "Give the address that `dask scheduler` prints, such as tcp://host:8786."
+    if not address.rpartition(":")[2].isdecimal():  # dask's client would wait a minute over it
+        raise ProbeError(f"The cluster's address is {address!r}, which names no port. {told}")
+    try:
+        client = Client(address, set_as_default=False, timeout=CONNECT_WITHIN)
+    except (OSError, ValueError) as error:
+        raise ProbeError(f"No dask scheduler answers at {address!r} ({error}). {told}") from error
+    with client:
+        try:
+            with parallel_config(_dask_engine(client)):
+                results = _started(function, arguments, None)
+            yield from results
+        except KilledWorker as error:
+            raise ProbeError(
+                f"Workers of the cluster died again and again at the same work; their logs may say why. {again}"
+            ) from error
+
+
+def _dask_engine(client: Any) -> Any:
+    """Return joblib's engine on a cluster, made to notice work that dask gave up.
+
+    Joblib's own (1.6) is then never called back and waits for ever: when a worker died again and again, and when the
+    workers lack the code.
+    """
+    from joblib._dask import DaskDistributedBackend
+
+    class Engine(DaskDistributedBackend):
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            future = super().submit(func, callback)
+            future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
+            return future
+
+        def retrieve_result_callback(self, out: Any) -> Any:
+            if isinstance(out, BaseException):
+                raise out
+            return super().retrieve_result_callback(out)
+
+    return Engine(client=client)
+
+
+def _started(
+    function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], parent: int | None
+) -> Iterator[Result]:
+    """Start the calls on joblib's engine of the moment and return their results as they come."""
+    from joblib import Parallel, delayed
+
+    calls = [delayed(_call)(function, each, parent) for each in arguments]
+    one: Any = 1  # in larger batches results would come late; joblib's annotation knows the word "auto" alone
+    return cast("Iterator[Result]", Parallel(return_as="generator_unordered", batch_size=one)(calls))
+
+
+def _call(function: Callable[..., Result], arguments: tuple[Any, ...], parent: int | None) -> Result:
+    """Call a function in a worker, on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    if parent is not None and not _watched.is_set():
+        _watched.set()
+        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    return function(*arguments)
+
+
+def _die_with(parent: int) -> None:
+    """End this process when its parent is gone: it would go on, and meet the work of whoever resumes."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY)
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes that never hear Ctrl-C: a terminal sends it to all, and the parent alone must answer.
+
+    They inherit that it is ignored; here it is ignored for the milliseconds in which they start. (A blocked signal
+    would not be lost, but starting Python's resource tracker unblocks it.)
+    """
+    if threading.current_thread() is not threading.main_thread():  # the only one that may set it
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, doing: str = "training") -> Iterator[None]:
+    """Hold a folder, which is made if it is missing; the system lets go when the process ends, however it ends.
+
+    Two processes in one folder would take away each other's half-written files.
+
+    Args:
+        folder: which; `.lock` in it stays there.
+        doing: what is done in it, for the message to another process.
+
+    Raises:
+        ProbeError: the folder cannot be made or written, or another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder / ".lock").acquire(timeout=PATIENCE)
+    except Timeout as error:
+        raise ProbeError(
+            f"Another process is {doing} in {str(folder)!r}. Wait until it is done, or give another folder."
+        ) from error
+    except OSError as error:
+        raise ProbeError(
+            f"Cannot write {str(folder)!r}: {error.strerror or error}. Give a folder that can be written."
+        ) from error
+    with held:
+        yield

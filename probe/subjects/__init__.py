@@ -1,0 +1,1 @@
+"""A network under study: what it reads, what its states may hold, how it answers, and its controls."""

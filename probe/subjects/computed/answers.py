@@ -1,0 +1,163 @@
+"""A network's answers to sequences, and which sequences a study asks about."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...errors import ProbeError
+from ...methods import outputs
+from ...recurrent.signals import Signal
+from ..readouts import EVERY, copied
+from ..subject import Subject
+from .network_states import run
+from .sample import POINTS, SEQUENCES
+
+#: At least so many sequences are looked at, however long they are.
+FEWEST = 100
+
+
+def answers(subject: Subject, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the network's answers to sequences of a study; see `answers_to`."""
+    return answers_to(subject, subject.x[rows], subject.lengths[rows])
+
+
+@torch.no_grad()
+def answers_to(subject: Subject, x: Tensor, lengths: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the network's answer to each sequence, as a value of the concept and as the number before rounding.
+
+    The network runs in its own type of number; a head runs in float64.
+
+    Args:
+        subject: the network under study.
+        x: the sequences, (sequence, time, feature).
+        lengths: how many steps each has, (sequence,); None where all have the whole time axis.
+
+    Returns:
+        The answers, (sequence,), and the expected answers, (sequence,).
+
+    Raises:
+        ProbeError: there is no readout, or it does not give one finite number a sequence.
+    """
+    return _answers(subject, subject.model, x, np.full(len(x), x.shape[1]) if lengths is None else lengths)
+
+
+@torch.no_grad()
+def answers_at_steps(
+    subject: Subject, x: Tensor, lengths: np.ndarray | None = None
+) -> tuple[Float[np.ndarray, "sequence step"], Float[np.ndarray, "sequence step"]]:
+    """Return the network's answers to sequences after every step that its readout names (`Readout.steps`).
+
+    The network runs in its own type of number; a head runs in float64.
+
+    Args:
+        subject: the network under study, whose readout has a head.
+        x: the sequences, (sequence, time, feature).
+        lengths: how many steps each has, (sequence,); None where all have the whole time axis.
+
+    Returns:
+        The answers as values of the concept, and the expected answers; NaN at padding and at steps without an answer.
+
+    Raises:
+        ProbeError: there is no head, or a step of the readout does not exist in one of the sequences.
+    """
+    read, head = subject.read, subject.head
+    ends = np.full(len(x), x.shape[1]) if lengths is None else lengths
+    if read is None or head is None:
+        raise ProbeError(
+            "Answers at steps are read by a head from the hidden state; give a readout with weight (and bias), or "
+            "function."
+        )
+    there = subject.asked.answered(ends, x.shape[1])
+    states = run(subject.model, x, ends, read.name, [Signal.HIDDEN_STATE])[read.name, Signal.HIDDEN_STATE]
+    scores = copied(head)(states[torch.as_tensor(there[:, : states.shape[1]])].double())
+    found = np.full((2, *there.shape), np.nan)
+    found[0, there], found[1, there] = head.answer(scores).numpy(), head.expected(scores).numpy()
+    return found[0], found[1]
+
+
+def answers_by_length(
+    subject: Subject, x: Mapping[int, Tensor]
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """Return the answers and the expected answers to sequences of several lengths, run in float64.
+
+    Args:
+        subject: the network under study.
+        x: length -> sequences, (sequence, time, feature).
+
+    Returns:
+        Both by length, (sequence,) each.
+
+    Raises:
+        ProbeError: as of `answers_to`.
+    """
+    if subject.asked.output is not None:
+        return outputs.answers_by_length(subject.model, x, *subject.asked.output)
+    model = copy.deepcopy(subject.model).double()
+    given = {n: _answers(subject, model, batch.double(), np.full(len(batch), n)) for n, batch in x.items()}
+    return {n: pair[0] for n, pair in given.items()}, {n: pair[1] for n, pair in given.items()}
+
+
+@torch.no_grad()
+def _answers(subject: Subject, model: nn.Module, x: Tensor, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    read, head, readout = subject.read, subject.head, subject.asked
+    if readout.output is not None:
+        output = model(x)
+        names = ("answer(...)", "expected(...)")
+        chosen, expected = (
+            outputs.per_row(name, read_off(output), len(x)).cpu().numpy()
+            for name, read_off in zip(names, readout.output, strict=True)
+        )
+        return chosen, expected.astype(float)
+    if read is None or head is None:
+        raise ProbeError("The study has no readout, and so no answers.")
+    _check_last(subject, lengths)
+    recording = run(model, x, lengths, read.name, [Signal.HIDDEN_STATE])
+    last = recording[read.name, Signal.HIDDEN_STATE][torch.arange(len(x)), torch.as_tensor(lengths - 1)]
+    scores = copy.deepcopy(head).double()(last.double())
+    return head.answer(scores).numpy(), head.expected(scores).numpy()
+
+
+def _check_last(subject: Subject, lengths: np.ndarray) -> None:
+    ends = subject.asked.at_last(lengths)
+    if not ends.all():
+        raise ProbeError(
+            f"The readout answers after steps {subject.asked.steps}, and sequence {np.flatnonzero(~ends)[0]} has "
+            f"another last step, whose answer is asked here. Add -1 to steps, or give steps={EVERY!r}."
+        )
+
+
+def answered_rows(subject: Subject) -> np.ndarray:
+    """Return the sequences whose answers are looked at: those with a right answer, or a random part of them."""
+    right = subject.answered.values[np.arange(len(subject.x)), subject.lengths - 1]
+    return _drawn(subject, np.isfinite(right))
+
+
+def rows_at_steps(subject: Subject) -> np.ndarray:
+    """Return the sequences whose answers at steps are looked at, or a random part of them.
+
+    They are those with a right answer to one of the steps that the readout names at least.
+
+    Raises:
+        ProbeError: a step of the readout does not exist in one of the sequences.
+    """
+    there = subject.asked.answered(subject.lengths, subject.x.shape[1])
+    return _drawn(subject, np.any(there & np.isfinite(subject.answered.values), axis=1))
+
+
+def _drawn(subject: Subject, wanted: np.ndarray) -> np.ndarray:
+    rows = np.flatnonzero(wanted)
+    most = int(np.clip(2 * POINTS // subject.x.shape[1], FEWEST, SEQUENCES))
+    if len(rows) > most:
+        rows = np.sort(np.random.default_rng([subject.seed, 6]).choice(rows, most, replace=False))
+    return rows
+
+
+def takes_levels(subject: Subject) -> bool:
+    """Return whether answers take a few values, so that each is right or wrong."""
+    return subject.head is None or bool(len(subject.head.values))

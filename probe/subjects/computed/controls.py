@@ -1,0 +1,126 @@
+"""Controls of a subject: random weights, and a head that is fitted to a network that was not trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...evidence.measurements import Network
+from ...methods.probing.linear import fit_linear
+from ...recurrent.layers import find_layers
+from ...recurrent.signals import Signal
+from ..random_weights import random_weights
+from ..readouts import CLASSES, NUMBER, Head, Readout
+from ..subject import Subject
+from .answers import rows_at_steps
+from .network_states import run
+
+#: The bias of a class that no sequence has, so that it is never the answer.
+_NEVER = -50.0
+
+
+def random_weights_controls(subject: Subject, count: int = 1, seed: int | None = None) -> list[Subject]:
+    """Return networks of the same sizes with random weights, read by the same head; see `random_weights`.
+
+    Args:
+        subject: the network under study.
+        count: how many.
+        seed: of the random weights; None for the subject's own.
+    """
+    drawn = random_weights(subject.model, count, seed=subject.seed if seed is None else seed)
+    return [_with_model(subject, model, "random weights", subject.head, name) for name, model in drawn]
+
+
+def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject | None:
+    """Return a network that was not trained, with a head fitted to the right answers; None if no head can be fitted.
+
+    The states of a random network are some function of its inputs, and a head that is fitted to them may answer well.
+    It is fitted at all steps after which the readout answers.
+    What a search finds in such a network was not made by training.
+
+    Args:
+        subject: the network under study, with a readout that has a head.
+        recurrence: whose recurrent weights are taken; None for random ones of the same sizes.
+
+    Reference:
+        docs/science.md, "Controls".
+    """
+    if subject.readout is None:
+        return None
+    rows, model = rows_at_steps(subject), (recurrence or random_weights_controls(subject)[0]).model
+    lengths, values = subject.lengths[rows], subject.answered.values[rows]
+    there = subject.asked.answered(lengths, values.shape[1]) & np.isfinite(values)
+    right = values[there]
+    if len(np.unique(right)) < 2:
+        return None
+    if subject.read is None or subject.head is None:
+        return _of_output(subject, model, rows, there)
+    name = subject.read.name
+    recording = run(model, subject.x[rows], lengths, name, [Signal.HIDDEN_STATE])
+    hidden = recording[name, Signal.HIDDEN_STATE]
+    states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
+    numbers = subject.head.kind == NUMBER
+    linear = _line(states, right) if numbers else _classes(states, right, subject.head.values.numpy())
+    head = Head(linear, NUMBER if numbers else CLASSES, subject.head.values.numpy())
+    return _with_model(subject, model, "fitted head", head)
+
+
+def _of_output(subject: Subject, model: nn.Module, rows: np.ndarray, there: np.ndarray) -> Subject | None:
+    """Return the control of a network whose answer stands in its output: a line on its last layer's hidden state."""
+    read = find_layers(model)[-1]
+    if read.reads_back:
+        return None
+    recording = run(model, subject.x[rows], subject.lengths[rows], read.name, [Signal.HIDDEN_STATE])
+    hidden = recording[read.name, Signal.HIDDEN_STATE]
+    states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
+    head = Head(_line(states, subject.answered.values[rows][there]), NUMBER, subject.answered.levels)
+    readout = Readout(subject.asked.concept, function=head.inner, combine=subject.asked.combine)
+    control = _with_model(subject, model, "fitted head", head)
+    return dataclasses.replace(control, readout=readout, read=read)
+
+
+def _with_model(subject: Subject, model: nn.Module, role: str, head: Head | None, name: str = "") -> Subject:
+    network = Network(f"{subject.network.name}/{name or role}", role, model, subject.network.pair)
+    layers = find_layers(model, [layer.name for layer in subject.layers])
+    read = None if subject.read is None else find_layers(model, [subject.read.name])[0]
+    return dataclasses.replace(subject, network=network, layers=layers, read=read, head=head)
+
+
+def _line(states: np.ndarray, right: np.ndarray) -> nn.Linear:
+    fitted = fit_linear(states, right[:, None])
+    return _linear(fitted.weight, fitted.bias)
+
+
+def _classes(states: np.ndarray, right: np.ndarray, values: np.ndarray) -> nn.Linear:
+    """Return a logistic head with one score for each answer of the readout."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    spread = states.std(0)
+    scale = np.where(spread > 1e-12, spread, 1.0)
+    places = np.abs(right[:, None] - values).argmin(1)
+    with warnings.catch_warnings():
+        # A fit that stops early gives a worse head, and its answers show that.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        # The same holds for a fit on few sequences of each answer.
+        warnings.filterwarnings("ignore", "The number of unique classes")
+        model = LogisticRegression(C=100.0, max_iter=1_000).fit((states - states.mean(0)) / scale, places)
+    both = len(model.classes_) == 2
+    coefficients = np.concatenate([-model.coef_, model.coef_]) / 2 if both else model.coef_
+    intercept = np.concatenate([-model.intercept_, model.intercept_]) / 2 if both else model.intercept_
+    weight, bias = np.zeros((len(values), states.shape[1])), np.full(len(values), _NEVER)
+    weight[model.classes_] = coefficients / scale
+    bias[model.classes_] = intercept - weight[model.classes_] @ states.mean(0)
+    return _linear(weight, bias)
+
+
+def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
+    head = nn.Linear(weight.shape[1], len(weight), dtype=torch.float64)
+    with torch.no_grad():
+        head.weight.copy_(torch.as_tensor(weight))
+        head.bias.copy_(torch.as_tensor(bias))
+    return head

@@ -1,0 +1,146 @@
+"""Loads and calls the Python functions that a study names (`file.py:name`), with errors in plain sentences."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProbeError, unknown
+
+#: Where the code of this library lies.
+_LIBRARY = Path(__file__).parents[1]
+
+
+def load_file(path: Path) -> Any:
+    """Return a Python file as a module; its code is run, with its folder on the path.
+
+    Raises:
+        ProbeError: there is no such file, or it raises.
+    """
+    if not path.is_file():
+        raise ProbeError(f"There is no file {str(path)!r}. Give the path of a Python file.")
+    spec = importlib.util.spec_from_file_location(f"study_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ProbeError(f"{str(path)!r} is no Python file: its name must end in .py.")
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise ProbeError(
+            f"{str(path)!r} cannot be run: {_raised(error)}{_line(error)}. Mend it first.{_where(error)}"
+        ) from error
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def load_function(named: str, folder: Path, what: str) -> Callable[..., Any]:
+    """Return the function that `file.py:name` means.
+
+    Args:
+        named: file and function; the file's path is relative to the folder.
+        folder: that of the study.
+        what: what the function is for, such as `concepts.depth`.
+
+    Raises:
+        ProbeError: it is not written so, the file is missing or raises, or has no such function.
+    """
+    file, colon, name = named.rpartition(":")
+    if not colon or not file.endswith(".py") or not name.isidentifier():
+        raise ProbeError(f"{what} is {named!r}; it must name a file and a function in it: 'file.py:function'.")
+    module = load_file(folder / file)
+    functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    if name not in functions:
+        raise ProbeError(f"{what}: in {file!r} " + _lower(unknown("function", name, functions)))
+    return getattr(module, name)
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+@contextmanager
+def calling(what: str, wants: str) -> Iterator[None]:
+    """Turn whatever a study's own function raises into a sentence.
+
+    Args:
+        what: which function, and on what it is called, such as `The concept 'depth' on sequence 3`.
+        wants: what it is called with and must return.
+
+    Raises:
+        ProbeError: the function raised.
+    """
+    try:
+        yield
+    except ProbeError:
+        raise
+    except (Exception, SystemExit) as error:
+        raised = f"{type(error).__name__} ({_message(error)}{_line(error)})"
+        raise ProbeError(f"{what} raised {raised}. {wants}{_where(error)}") from error
+
+
+def _raised(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_message(error)}"
+
+
+def _message(error: BaseException) -> str:
+    """Return an error's own words on one line, without the full stop at their end; only a stranger's are cut."""
+    if isinstance(error, SystemExit):
+        return f"it asks to exit, with the code {error.code!r}, before the study is done"
+    words = " ".join(str(error).split())
+    return (words if isinstance(error, ProbeError) else words[:200]).rstrip(".") or "without a message"
+
+
+def _line(error: BaseException) -> str:
+    """Return the file and line of the study's own code that raised an error; "" if it was other code."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
+    # The lines of a library do not help the author of a study.
+    own = [frame for frame in frames if not Path(frame.filename).is_relative_to(_LIBRARY) and not _of_package(frame)]
+    return f", {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
+
+
+def _of_package(frame: traceback.FrameSummary) -> bool:
+    return "site-packages" in frame.filename or Path(frame.filename).is_relative_to(sysconfig.get_path("stdlib"))
+
+
+def _where(error: BaseException) -> str:
+    """Return the sentence on relative paths where a file was not found."""
+    missing = isinstance(error, ProbeError) and re.search(r"not exist|[Tt]here is no file", str(error))
+    if not missing and not isinstance(error, FileNotFoundError):
+        return ""
+    return (
+        f" Paths inside a Python file are relative to the folder that the command runs in, {str(Path.cwd())!r}; "
+        "Path(__file__).parent is the file's own folder."
+    )
+
+
+_A_PROGRAM = (
+    "It is called with one sequence, a tuple with a number (or a tuple of features) for each step, and must return "
+    "one answer."
+)
+
+
+def answers_of(name: str, program: Callable[[tuple], Any], sequences: Sequence[tuple]) -> list[Any]:
+    """Return what a program answers to each sequence.
+
+    Raises:
+        ProbeError: it raises, or returns something that is no single answer.
+    """
+    answers = []
+    for number, sequence in enumerate(sequences):
+        with calling(f"The program {name!r} on sequence {number}", _A_PROGRAM):
+            answer = program(sequence)
+            answer = answer.item() if hasattr(answer, "item") else answer
+        if not isinstance(answer, (int, float, str, bool)) or answer != answer:  # noqa: PLR0124 - NaN
+            raise ProbeError(f"The program {name!r} returned {str(answer)[:60]} on sequence {number}. {_A_PROGRAM}")
+        answers.append(answer)
+    return answers

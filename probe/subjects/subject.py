@@ -1,0 +1,255 @@
+"""`Subject`: a network under study, with what it reads, what its states may hold, and how it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property, wraps
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import ProbeError
+from ..evidence.measurements import Network
+from ..methods.causal.task import Combine, added
+from ..methods.probing.prefixes import check_aligned
+from ..recurrent.layers import Layer, find_layers
+from .concepts import NUMERIC, Concept, Known, resolve
+from .functions import calling
+from .readouts import Head, Readout
+
+#: With fewer sequences nothing can be held out; a category that stands in fewer is left out.
+LEAST_SEQUENCES = 8
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network under study, with everything that a question needs.
+
+    Attributes:
+        network: the network, with its name, role and pair.
+        x: the inputs, (batch, time, feature); zero at padding.
+        lengths: how many steps each sequence has, (batch,).
+        concepts: what the states may hold, by name.
+        layers: the layers that are studied.
+        readout: what the network answers; None if that is not known.
+        read: the layer whose last hidden state the readout's head reads; None if the answer stands in the model's
+            output, or there is no readout.
+        head: that head, or None.
+        layer: what rows of a table call the layer; empty where the network has only one.
+        allowed: whether a sequence can occur, by its inputs, (time, feature); None if any can.
+        symbols: symbol -> the input that it stands for, (feature,); may be empty.
+        programs: rival programs by name.
+        fixed_inputs: the inputs under which fixed points are searched, or None.
+        card: what a page says of the network, name -> value.
+        seed: of all random numbers.
+    """
+
+    network: Network
+    x: Tensor
+    lengths: np.ndarray
+    concepts: Mapping[str, Known]
+    layers: tuple[Layer, ...]
+    readout: Readout | None = None
+    read: Layer | None = None
+    head: Head | None = None
+    layer: str = ""
+    allowed: Callable[[np.ndarray], bool] | None = None
+    symbols: Mapping[str, np.ndarray] = field(default_factory=dict)
+    programs: Mapping[str, Any] = field(default_factory=dict)
+    fixed_inputs: Any = None
+    card: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        x: Tensor,
+        concept: Tensor | Callable[[np.ndarray], Any],
+        *,
+        answer: Callable[[Any], Tensor] | None = None,
+        expected: Callable[[Any], Tensor] | None = None,
+        combine: Combine = added,
+        layer: str | None = None,
+        allowed: Callable[[np.ndarray], bool] | None = None,
+        programs: Mapping[str, Any] | None = None,
+        name: str = "concept",
+        seed: int = 0,
+    ) -> Subject:
+        """Return a network whose answers stand in its output, with sequences of one length and one concept.
+
+        Args:
+            network: the network.
+            x: its inputs, (batch, time, feature).
+            concept: what its states may hold, (batch, time) of numbers; the right answer is the last one. Or a
+                function of one sequence's inputs, (time, feature), to its values, which is known at any length.
+            answer: from the model's output to answers, (batch,); None if they are not asked for.
+            expected: from the model's output to expected answers, (batch,).
+            combine: what the answer should be after a patch, see `probe.methods.causal.task`.
+            layer: the layer that is studied; None for the only one. A question of answers alone needs none.
+            allowed: whether a sequence can occur, by its inputs, (time, feature); None if any can.
+            programs: rival programs by name.
+            name: what the concept is called.
+            seed: of all random numbers.
+
+        Raises:
+            ProbeError: the concept is not aligned to (batch, time), or the layer does not exist.
+        """
+        lengths = np.full(len(x), x.shape[1])
+        if isinstance(concept, Tensor) or not callable(concept):
+            check_aligned(x, concept)
+            known = Known(name, NUMERIC, concept.detach().cpu().double().numpy())
+        else:
+            known = resolve(name, Concept(concept, NUMERIC), x.detach().cpu().double().numpy(), lengths)
+        output = None if answer is None or expected is None else (answer, expected)
+        readout = None if output is None else Readout(name, output=output, combine=combine, layer=layer)
+        layers, seen = _layers(network.model, layer), {name: known}
+        subject = cls(network, x, lengths, seen, layers, readout, layer=layer or "", allowed=allowed, seed=seed)
+        return replace(subject, programs=programs or {})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was computed: a process that gets the subject computes it anew."""
+        return self.__dict__ | {"_made": {}}
+
+    @property
+    def model(self) -> nn.Module:
+        """The network's module."""
+        return self.network.model
+
+    @property
+    def asked(self) -> Readout:
+        """The readout.
+
+        Raises:
+            ProbeError: there is none.
+        """
+        if self.readout is None:
+            raise ProbeError("The study has no readout; give one to study what its answers follow.")
+        return self.readout
+
+    @property
+    def answered(self) -> Known:
+        """The concept that the readout answers."""
+        return self.concepts[self.asked.concept]
+
+    @property
+    def concept(self) -> Known:
+        """The concept that the readout answers, or the first one where there is no readout."""
+        return self.answered if self.readout is not None else next(iter(self.concepts.values()))
+
+    @cached_property
+    def data(self) -> np.ndarray:
+        """Which steps are data and no padding, (batch, time)."""
+        return np.arange(self.x.shape[1]) < self.lengths[:, None]
+
+    @property
+    def ragged(self) -> bool:
+        """Whether sequences differ in length."""
+        return bool((self.lengths != self.x.shape[1]).any())
+
+    def allows(self, x: np.ndarray, where: str = "a spliced sequence") -> bool:
+        """Return whether a sequence can occur by the function `allowed`; True if there is none.
+
+        Args:
+            x: the inputs of the sequence, (time, feature).
+            where: which sequence that is, for messages.
+
+        Raises:
+            ProbeError: the function fails, or returns something that is neither true nor false.
+        """
+        if self.allowed is None:
+            return True
+        wants = (
+            "It is called with the inputs of one sequence, a numpy array (time, feature), and must return True or "
+            "False."
+        )
+        with calling(f"The function valid on {where}", wants):
+            possible: Any = self.allowed(x.copy())
+        if not isinstance(possible, (bool, np.bool_)):
+            raise ProbeError(f"The function valid returned {str(possible)[:60]} on {where}. {wants}")
+        return bool(possible)
+
+    def concept_values(self, name: str | None = None) -> Tensor:
+        """Return a concept's values, (batch, time), float64, NaN where undefined.
+
+        Args:
+            name: which concept; None for `concept`.
+        """
+        known = self.concept if name is None else self.concepts[name]
+        return torch.as_tensor(known.values)
+
+
+def _layers(model: nn.Module, name: str | None) -> tuple[Layer, ...]:
+    """Return the layers that are studied; of a model without any, none: its answers can still be asked for."""
+    if name is not None:
+        return find_layers(model, [name])
+    with suppress(ProbeError):
+        return find_layers(model)
+    return ()
+
+
+def per_subject(make: Callable[[Subject], T]) -> Callable[[Subject], T]:
+    """Return a function of a subject that computes its result the first time that it is called with the subject."""
+
+    @wraps(make)
+    def cached(subject: Subject) -> T:
+        if make not in subject._made:
+            subject._made[make] = make(subject)
+        return subject._made[make]
+
+    return cached
+
+
+def by_network(subjects: Any) -> list[tuple[Subject, ...]]:
+    """Return subjects in groups of one network, in their order: those of one network are its several answers.
+
+    Raises:
+        ProbeError: as of `as_subjects`; or subjects of one network differ in the module, the inputs or the layer that
+            is read, or answer the same concept.
+    """
+    groups: dict[str, list[Subject]] = {}
+    for subject in as_subjects(subjects):
+        groups.setdefault(subject.network.name, []).append(subject)
+    for name, group in groups.items():
+        first, names = group[0], [subject.asked.concept for subject in group]
+        for other in group[1:]:
+            layers = [None if one.read is None else one.read.name for one in (first, other)]
+            same = other.model is first.model and layers[0] == layers[1]
+            if not same or not torch.equal(other.x, first.x) or not np.array_equal(other.lengths, first.lengths):
+                raise ProbeError(
+                    f"Two subjects of the network {name!r} differ in the module, the inputs or the layer that is "
+                    "read; subjects of one network must differ in their readout alone. Give other networks another "
+                    "name."
+                )
+        if len(set(names)) < len(names):
+            raise ProbeError(f"Subjects of the network {name!r} answer {', '.join(names)}; give each concept once.")
+    return [tuple(group) for group in groups.values()]
+
+
+def as_subjects(subjects: Any) -> tuple[Subject, ...]:
+    """Return several subjects as a tuple.
+
+    Raises:
+        ProbeError: a single subject is given, or something else than subjects.
+    """
+    if isinstance(subjects, Subject):
+        raise ProbeError(
+            f"subjects is the one subject {subjects.network.name!r} and must be several: give [subject]."
+        )
+    try:
+        listed = tuple(subjects)
+    except TypeError as error:
+        raise ProbeError(f"subjects must be several Subject; this is a {type(subjects).__name__}.") from error
+    for subject in listed:
+        if not isinstance(subject, Subject):
+            raise ProbeError(
+                f"subjects must be several Subject; one of them is a {type(subject).__name__}. Make one of a module: "
+                "Subject.of(Network(name, role, module), x, concept)."
+            )
+    return listed

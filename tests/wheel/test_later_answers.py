@@ -1,0 +1,288 @@
+"""An answer at every step: a whole-state interchange gives the spliced input's own, through stacks and padding."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from known_machines import READ, WINS, Reader, X
+from torch import Tensor, nn
+
+from probe import ProbeError, Readout
+from probe.evidence.measurements import Network
+from probe.methods.causal.interchange import interchange
+from probe.methods.causal.later import later_answers, later_states
+from probe.methods.causal.pairs import Pairs, all_pairs, along, whole
+from probe.methods.causal.task import Task
+from probe.methods.fixed_points import visited_states
+from probe.methods.machines import Machine
+from probe.recurrent.layers import find_layers
+from probe.subjects.computed.answers import answers_at_steps, answers_to
+from probe.subjects.computed.controls import fitted_head
+from probe.subjects.computed.ends import ends_of, runs_of
+from probe.subjects.concepts import NUMERIC, Known
+from probe.subjects.network_file import Opened
+from probe.subjects.readouts import build
+from probe.subjects.subject import Subject
+
+KINDS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+LENGTHS = np.array([9, 4, 7, 9, 1, 6, 8, 5, 9, 3, 9, 7])
+TIME, INPUTS, UNITS = 9, 2, 5
+
+
+class EveryStep(nn.Module):
+    """Recurrent layers on top of each other with one number a step; it reads sequences of several lengths padded."""
+
+    def __init__(self, kind: str, layers: int = 2):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(4)
+            self.rnn: Any = KINDS[kind](INPUTS, UNITS, layers, batch_first=True).double()
+            self.head = nn.Linear(UNITS, 1).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a number a step, (sequence, step)."""
+        return self.head(self.rnn(x)[0])[:, :, 0]
+
+
+def sequences(lengths: Sequence[int] | np.ndarray) -> Tensor:
+    """Return random inputs, 0 at padding."""
+    x = torch.randn(len(lengths), TIME, INPUTS, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return x * (torch.arange(TIME) < torch.as_tensor(np.asarray(lengths))[:, None])[:, :, None]
+
+
+def subject(
+    model: EveryStep, lengths: np.ndarray = LENGTHS, x: Tensor | None = None, steps: Any = "every"
+) -> Subject:
+    """Return a model with the sum of its first input so far as what it should answer."""
+    x = sequences(lengths) if x is None else x
+    values = np.where(np.arange(TIME) < lengths[:, None], x[:, :, 0].cumsum(1).numpy(), np.nan)
+    known, layers = Known("sum", NUMERIC, values), find_layers(model)
+    readout = Readout("sum", weight=model.head.weight.detach(), bias=model.head.bias.detach(), steps=steps)
+    head = build(readout, known, Opened(model, "model"), UNITS, len(x))
+    network = Network("model", "trained", model)
+    return Subject(network, x, lengths, {"sum": known}, layers, readout, layers[-1], head)
+
+
+def spliced(model: nn.Module, base: Tensor, source: Tensor, step: int) -> Tensor:
+    """Return what the bare model gives after each step of the source's beginning and the base's rest."""
+    with torch.no_grad():
+        return model(torch.cat([source[: step + 1], base[step + 1 :]])[None])[0]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_the_whole_state_gives_the_spliced_inputs_own_run_at_every_step(kind: str, layers: int) -> None:
+    """All pairs, patched after each step that there is, through two layers and padded lengths: equal to 1e-9."""
+    model = EveryStep(kind, layers)
+    given = subject(model)
+    machine = runs_of(given)
+    for step in range(TIME):
+        pairs = all_pairs(machine, step)
+        long = int((step < LENGTHS).sum())
+        assert (len(pairs), pairs.exhaustive) == (long**2, True)
+        expected = later_answers(pairs, whole).expected
+        assert expected.shape == (long**2, TIME - step)
+        for row, (base, source) in enumerate(zip(pairs.base.tolist(), pairs.source.tolist(), strict=True)):
+            length = int(LENGTHS[base])
+            wanted = spliced(model, given.x[base, :length], given.x[source], step)[step:]
+            assert torch.allclose(expected[row, : length - step], wanted, atol=1e-9, rtol=0)
+            assert bool(expected[row, length - step :].isnan().all())
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_padding_is_never_read(kind: str) -> None:
+    """Other numbers at the padding change no state, no answer and no visited state, to the bit."""
+    model, x = EveryStep(kind), sequences(LENGTHS)
+    padding = torch.as_tensor(np.arange(TIME) >= LENGTHS[:, None])
+    other = x.masked_fill(padding[:, :, None], 7.0)
+    one, two = (runs_of(subject(model, x=each)) for each in (x, other))
+    for machine in (one, two):
+        assert bool(machine.clean.states[padding].isnan().all())
+        assert bool(machine.clean.inputs[padding].isnan().all())
+        assert bool(machine.clean.states[~padding].isfinite().all())
+        assert bool(visited_states(machine.clean, 10_000).isfinite().all())
+    assert len(visited_states(one.clean, 10_000)) == LENGTHS.sum()
+    assert torch.equal(one.clean.states[~padding], two.clean.states[~padding])
+    put = along(np.ones(one.dynamics.size))
+    found = [later_answers(all_pairs(machine, 2), put).expected for machine in (one, two)]
+    assert torch.equal(found[0].nan_to_num(), found[1].nan_to_num())
+
+
+def test_a_part_of_the_state_is_patched_after_the_step_and_lasts() -> None:
+    """Along a direction the state is b + q q^T (s - b) after the patch, and the base's inputs go on from there."""
+    machine = runs_of(subject(EveryStep("gru")))
+    pairs, direction = all_pairs(machine, 3), np.arange(1.0, machine.dynamics.size + 1)
+    found = later_states(pairs, along(direction), [3, 5])
+    q = torch.as_tensor(direction / np.linalg.norm(direction))
+    base, source = machine.clean.states[pairs.base, 3], machine.clean.states[pairs.source, 3]
+    after = base + ((source - base) @ q)[:, None] * q
+    assert torch.allclose(found.states[:, 0], after, atol=1e-12)
+    long = torch.as_tensor(LENGTHS)[pairs.base] > 5
+    assert torch.equal(found.there[:, 1], long)
+    later = machine.dynamics.advance(after[long], machine.clean.inputs[pairs.base[long], 4:6])
+    assert torch.allclose(found.states[long, 1], later, atol=1e-12)
+    assert found.steps == (3, 5)
+
+
+def test_the_last_of_the_later_answers_is_the_answer() -> None:
+    """Of one length it equals `Machine.answers`; of several, `Machine.answers` ends where each base does."""
+    machine = Machine.of(Reader("gru"), X, **READ)
+    pairs = all_pairs(machine, 1)
+    last = machine.answers(pairs.source_states, pairs.base, 1)
+    every = later_answers(pairs, whole)
+    assert torch.equal(every.chosen[:, -1], last.chosen.double())
+    assert torch.allclose(every.expected[:, -1], last.expected, atol=1e-12)
+    assert torch.allclose(later_answers(pairs, whole, [-1]).expected, every.expected[:, -1:], atol=1e-12)
+    ragged = runs_of(subject(EveryStep("lstm")))
+    pairs = all_pairs(ragged, 2)
+    found, rows = later_answers(pairs, whole).expected, torch.arange(len(pairs))
+    ends = found[rows, torch.as_tensor(LENGTHS)[pairs.base] - 3]
+    assert torch.allclose(ragged.answers(pairs.source_states, pairs.base, 2).expected, ends, atol=1e-12)
+    own = torch.arange(len(LENGTHS))
+    lasts = ragged.clean.states[own, torch.as_tensor(LENGTHS) - 1]
+    assert torch.allclose(ragged.answers(lasts, own).expected, ragged.clean.answers.expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"),
+    [
+        ("last", [[False, False, False, True], [False, True, False, False]]),
+        ("every", [[True] * 4, [True, True, False, False]]),
+        (1, [[False, True, False, False], [False, True, False, False]]),
+        ((0, -1), [[True, False, False, True], [True, True, False, False]]),
+        (np.array([-2]), [[False, False, True, False], [True, False, False, False]]),
+    ],
+    ids=str,
+)
+def test_a_readout_says_after_which_steps_it_answers(steps: Any, wanted: list[list[bool]]) -> None:
+    """The last, all, or chosen ones, counted from the beginning or from each sequence's own end."""
+    readout = Readout("sum", weight=np.ones((1, 2)), steps=steps)
+    assert readout.answered(np.array([4, 2])).tolist() == wanted
+    assert readout.answered(np.array([4, 2]), 6)[:, 4:].sum() == 0
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_answers_at_steps_are_the_models_own(kind: str) -> None:
+    """Through two layers and padding: what the model gives at each step that is answered, and NaN elsewhere."""
+    model = EveryStep(kind)
+    for steps in ("every", "last", (0, -1), 0):
+        given = subject(model, steps=steps, lengths=np.maximum(LENGTHS, 2))
+        there = given.asked.answered(given.lengths, TIME)
+        _, expected = answers_at_steps(given, given.x, given.lengths)
+        with torch.no_grad():
+            wanted = model(given.x).numpy()
+        assert np.array_equal(np.isfinite(expected), there)
+        assert np.abs(expected - wanted)[there].max() < 1e-9
+    assert np.allclose(answers_to(subject(model), sequences(LENGTHS), LENGTHS)[1], _lasts(model), atol=1e-9)
+    assert np.isfinite(answers_at_steps(subject(model), sequences([TIME] * 12))[0]).all()
+
+
+def test_a_fitted_head_is_fitted_at_all_steps_that_are_answered() -> None:
+    """A line by least squares: over these steps it errs by 0 on average, and over others it does not."""
+    for steps in ("every", "last"):
+        given = subject(EveryStep("gru", 1), steps=steps)
+        control = fitted_head(given)
+        assert control is not None
+        assert control.network.role == "fitted head"
+        every = answers_at_steps(replace(control, readout=subject(EveryStep("gru")).readout), given.x, given.lengths)[
+            1
+        ]
+        off = every - given.answered.values
+        assert np.nanmean(off[given.asked.answered(given.lengths)]) == pytest.approx(0, abs=1e-9)
+        assert (abs(np.nanmean(off)) < 1e-9) == (steps == "every")
+
+
+def _lasts(model: nn.Module) -> np.ndarray:
+    with torch.no_grad():
+        return model(sequences(LENGTHS)).numpy()[np.arange(len(LENGTHS)), LENGTHS - 1]
+
+
+@pytest.mark.parametrize("steps", ["first", (), (1, 1), None], ids=str)
+def test_steps_that_are_none_are_refused(steps: Any) -> None:
+    """The message names what was given and what is allowed."""
+    with pytest.raises(ProbeError, match=r"steps=.* must be 'last', 'every', or whole numbers such as \(0, 5, -1\)"):
+        _ = Readout("sum", weight=np.ones((1, 2)), steps=steps)
+
+
+@pytest.mark.parametrize("steps", ["every", 2])
+def test_an_answer_in_the_models_output_is_the_last_one(steps: Any) -> None:
+    """Only a head reads the hidden state after another step."""
+    with pytest.raises(ProbeError, match="needs a head"):
+        _ = Readout("sum", output=(READ["answer"], READ["expected"]), steps=steps)
+    with pytest.raises(ProbeError, match="are read by a head from the hidden state; give a readout with weight"):
+        _ = runs_of(Subject.of(Network("n", "trained", Reader("gru")), X, WINS, **READ))
+    with pytest.raises(ProbeError, match="are read by a head from the hidden state; give a readout with weight"):
+        _ = answers_at_steps(Subject.of(Network("n", "trained", Reader("gru")), X, WINS, **READ), X)
+
+
+@pytest.mark.parametrize(("step", "row"), [(4, 1), (-5, 1), (3, 9)])
+def test_a_step_that_a_sequence_does_not_have_is_named(step: int, row: int) -> None:
+    """With the first sequence that lacks it, and how many steps that has."""
+    lengths = np.where(LENGTHS == 1, 9, LENGTHS)
+    given = subject(EveryStep("gru"), lengths=lengths, steps=(0, step))
+    has = f"step {step} does not exist in sequence {row}, which has {LENGTHS[row]} steps"
+    with pytest.raises(ProbeError, match=has):
+        _ = answers_at_steps(given, given.x, given.lengths)
+
+
+def test_two_steps_that_are_one_in_a_sequence_are_refused() -> None:
+    """Step 3 is the last of a sequence of four."""
+    with pytest.raises(ProbeError, match=r"names step 3 of sequence 1 twice; name each step once"):
+        _ = Readout("sum", weight=np.ones((1, 2)), steps=(3, -1)).answered(np.array([9, 4]))
+
+
+def test_what_asks_for_the_last_answer_is_told_where_there_is_none() -> None:
+    """Questions about whole sequences cannot use a readout that answers somewhere else."""
+    given = subject(EveryStep("gru"), steps=0)
+    with pytest.raises(ProbeError, match=r"answers after steps \(0,\), and sequence 0 has another last step"):
+        _ = answers_to(given, given.x, given.lengths)
+    with pytest.raises(ProbeError, match=r"answers after steps \(0,\), which is not the last step of each"):
+        _ = ends_of(given)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([2, 5], "names step 2, and states are patched after step 3: what comes before is the base's own run. Give"),
+        ([9], "steps=9 lies outside the input's time axis, which has 9"),
+        ([4, 4], "must name at least one index, and none of them twice"),
+        ([], "must name at least one index"),
+    ],
+    ids=str,
+)
+def test_later_steps_that_do_not_exist_are_refused(steps: Any, message: str) -> None:
+    """They stand from the patch to the end of the longest sequence."""
+    with pytest.raises(ProbeError, match=message):
+        _ = later_answers(all_pairs(runs_of(subject(EveryStep("gru"))), 3), whole, steps)
+
+
+def test_pairs_of_sequences_that_are_over_are_refused() -> None:
+    """Sequence 1 has four steps: it can neither be changed after step 5 nor lend its state."""
+    machine = runs_of(subject(EveryStep("gru")))
+    for base, source, name in ((1, 0, "base"), (0, 1, "source")):
+        pairs = Pairs(machine, 5, torch.tensor([0, base]), torch.tensor([0, source]))
+        with pytest.raises(ProbeError, match=f"The {name} 1 is over before step 5, after which states are patched"):
+            _ = later_answers(pairs, whole)
+
+
+def test_experiments_on_the_last_answer_refuse_padding() -> None:
+    """A Task's right answer stands at the last step of all, which padded sequences do not have."""
+    machine = runs_of(subject(EveryStep("gru")))
+    task = Task(torch.zeros(len(LENGTHS), TIME))
+    with pytest.raises(ProbeError, match="The sequences differ in length, and a Task's right answer stands at"):
+        _ = interchange(all_pairs(machine, 2), task, whole)
+
+
+def test_a_network_that_is_not_run_from_its_states_is_named() -> None:
+    """A layer that reads both ways has no state after a step from which it could go on."""
+    given = subject(EveryStep("gru"))
+    module: Any = nn.GRU(INPUTS, UNITS, batch_first=True, bidirectional=True).double()
+    turned = replace(given, network=Network("both", "trained", module), read=find_layers(copy.deepcopy(module))[0])
+    with pytest.raises(ProbeError, match="reads from the end, or both ways"):
+        _ = runs_of(turned)

@@ -1,0 +1,72 @@
+"""A space of three coordinates on paper: where points stand, what is drawn, which colours are seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_report_figures import DARK_PAGE, WHITE, contrast
+
+from probe import ProbeError
+from probe.plots.spaces import UNSTABLE_STYLE, draw_cube, draw_fixed_points, draw_paths, seen
+from probe.plots.style import ROLE_STYLE, new_figure
+
+
+def test_points_stand_where_an_orthographic_view_puts_them() -> None:
+    """From the front the first and the third axis are seen; a tilt of 90 degrees looks from above."""
+    points = np.array([[1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]])
+    assert np.allclose(seen(points, turn=0, tilt=0), points[:, [0, 2]])
+    assert np.allclose(seen(points, turn=0, tilt=90), points[:, [0, 1]])
+    assert np.allclose(seen(points, turn=90, tilt=0), points[:, [1, 2]])
+
+
+def test_no_view_makes_a_length_longer() -> None:
+    """What is projected is as long as before, or shorter; so it is in any number of leading axes."""
+    points = np.random.default_rng(0).normal(size=(4, 5, 3))
+    flat = seen(points, turn=31, tilt=17)
+    assert flat.shape == (4, 5, 2)
+    assert (np.linalg.norm(flat, axis=-1) <= np.linalg.norm(points, axis=-1) + 1e-12).all()
+
+
+def test_a_cube_has_twelve_edges_and_three_names() -> None:
+    """Each of its edges is a line, and the axes are as the reader counts on them: equal in all directions."""
+    ax = draw_cube(["one", "two", "three"])
+    assert len(ax.get_lines()) == 12
+    assert [text.get_text() for text in ax.texts] == ["one", "two", "three"]
+    assert ax.get_aspect() == 1
+
+
+def test_fixed_points_are_told_apart_by_their_unstable_directions() -> None:
+    """A marker each, named in the legend; more directions than there are markers share the last."""
+    frame = pd.DataFrame({"a": range(5), "b": 0.0, "c": 0.0, "unstable": [0, 0, 1, 3, 4]})
+    _, axes = new_figure()
+    ax = axes[0, 0]
+    draw_fixed_points(frame, ["a", "b", "c"], ax=ax)
+    labels = [line.get_label() for line in ax.get_lines()]
+    assert labels == ["stable", "1 unstable direction", "3 unstable directions or more"]
+    assert [len(line.get_xdata()) for line in ax.get_lines()] == [2, 1, 2]
+
+
+def test_paths_have_one_name() -> None:
+    """However many there are, the legend has one entry."""
+    _, axes = new_figure()
+    draw_paths([np.zeros((4, 3)), np.ones((2, 3))], ax=axes[0, 0], label="ways")
+    assert axes[0, 0].get_legend_handles_labels()[1] == ["ways"]
+
+
+def test_every_marker_is_seen_and_is_none_of_a_role() -> None:
+    """On white and on the dark page; black becomes the page's own ink."""
+    colours = [colour for colour, _, _ in UNSTABLE_STYLE if colour != "black"]
+    for colour in colours:
+        assert contrast(colour, WHITE) >= 3
+        assert contrast(colour, DARK_PAGE) >= 3
+    assert not set(colours) & {look.color for look in ROLE_STYLE.values()}
+    assert len({marker for _, marker, _ in UNSTABLE_STYLE}) == len(UNSTABLE_STYLE)
+
+
+def test_what_has_no_three_coordinates_is_refused() -> None:
+    """Points and names."""
+    with pytest.raises(ProbeError, match="3 coordinates, and 2 were given"):
+        _ = seen(np.zeros((1, 2)))
+    with pytest.raises(ProbeError, match="3 coordinates, and 1 names were given"):
+        _ = draw_cube(["one"])

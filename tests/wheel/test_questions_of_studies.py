@@ -1,0 +1,236 @@
+"""Shares, noise and few states, asked of studies: drawn and ragged sequences, stacks, categories, undefined steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from studied import bits, head, planted, study_of, without_pictures
+from torch import nn
+
+from probe import Readout
+from probe.evidence.measurements import only
+from probe.questions.interventions import gate_shares, routes, unit_shares
+from probe.questions.question import Question
+from probe.questions.states import noise_margin, quantised_states
+from probe.studies.answer import answer
+from probe.studies.many import groups_of
+from probe.studies.prepare import prepare
+from probe.subjects.computed.changed_inputs import input_pairs, pairs_by_step, usual_steps
+from probe.subjects.computed.ends import ends_of
+from probe.subjects.subject import Subject
+
+LENGTH = 12
+SHARES = (unit_shares, gate_shares, routes)
+EVERY = (*SHARES, noise_margin, quantised_states)
+QUESTIONS: list[Callable[[Subject], Question]] = [module.question for module in EVERY]
+
+
+def subject_of(model: nn.Module | None = None, inputs: np.ndarray | None = None, **more: Any) -> Subject:
+    """Return the planted network with drawn bits, of which few differ in one alone."""
+    weight, bias = head(LENGTH)
+    given: dict[str, Any] = {"readout": Readout("ones", weight=weight, bias=bias)} | more
+    inputs = bits(200, LENGTH) if inputs is None else inputs
+    (subject,) = prepare(study_of(planted() if model is None else model, inputs=inputs, **given))
+    return subject
+
+
+def counts(inputs: np.ndarray) -> np.ndarray:
+    """Return how many ones each sequence has so far, as an array."""
+    return inputs[:, :, 0].cumsum(1)
+
+
+def value(table: pd.DataFrame, metric: str, **columns: str) -> float:
+    """Return the one value of a metric."""
+    return only(table, metric=metric, **columns)["value"].item()
+
+
+def as_array(combine: Any) -> Subject:
+    """Return the study with the count as an array, and what it says of patched states."""
+    weight, bias = head(LENGTH)
+    readout = Readout("ones", weight=weight, bias=bias, combine=combine)
+    return subject_of(concepts={"ones": counts(bits(200, LENGTH))}, readout=readout)
+
+
+@pytest.mark.parametrize("subject", [subject_of(), as_array("added")], ids=["function", "array"])
+def test_sequences_that_are_drawn_are_changed_and_share_what_is_known_by_hand(subject: Subject) -> None:
+    """Few of 200 drawn sequences differ in one bit: others are made, and unit 0, the candidate and c have it all."""
+    changed, step = usual_steps(subject)
+    pairs = input_pairs(subject, changed, step)
+    base, source = (torch.as_tensor(rows) for rows in pairs.pairs)
+    x = pairs.machine.clean.inputs
+    assert pairs.added >= 100
+    assert len(x) == 200 + pairs.added
+    assert ((x[base] != x[source]).any(2).nonzero()[:, 1] == changed).all()
+    assert (x[source, changed] == 1).all()
+    assert value(unit_shares.measure([subject]), "unit_share", units="0") == pytest.approx(1)
+    assert value(gate_shares.measure([subject]), "gate_share", signal="cell_candidate") == pytest.approx(1)
+    assert value(routes.measure([subject]), "route_share", signal="cell_state") == pytest.approx(1)
+    assert "we made" in pairs.said
+
+
+def test_pairs_are_those_of_the_seed_and_the_same_for_a_control() -> None:
+    """Two runs draw alike; a network with random weights gets the same pairs; another seed draws others."""
+    one, again, other = subject_of(), subject_of(), subject_of(seed=1)
+    control = groups_of([one])[0].subjects[1]
+    steps = usual_steps(one)
+    base = {
+        name: input_pairs(each, *steps).pairs[0].tolist() for name, each in enumerate((one, again, control, other))
+    }
+    assert base[0] == base[1] == base[2] != base[3]
+
+
+def test_only_sequences_that_can_occur_are_made() -> None:
+    """Where a study allows no more than four ones, no changed sequence has more; where it allows none, it says so."""
+    inputs = bits(400, LENGTH)
+    inputs = inputs[inputs.sum((1, 2)) <= 4]
+    few = subject_of(inputs=inputs, valid=lambda x: bool(x.sum() <= 4))
+    pairs = input_pairs(few, 5, 7)
+    assert pairs.added
+    assert pairs.machine.clean.inputs.sum((1, 2)).max() == 4
+    four = subject_of(inputs=inputs[inputs.sum((1, 2)) == 4], valid=lambda x: bool(x.sum() == 4))
+    for module in SHARES:
+        asked = answer(module.question(four), [four])
+        assert asked.measurements.empty
+        assert "found none that can occur by changing the input there" in asked.notes["answer"]
+
+
+def test_what_cannot_be_changed_is_a_reason() -> None:
+    """An array without combine has no value on changed sequences; a single step has no state before it."""
+    few = bits(12, LENGTH, seed=1)
+    weight, bias = head(LENGTH)
+    subject = subject_of(
+        inputs=few, concepts={"ones": counts(few)}, readout=Readout("ones", weight=weight, bias=bias)
+    )
+    for module in SHARES:
+        asked = answer(module.question(subject), [subject])
+        assert asked.measurements.empty
+        assert "nobody says its value where an input is changed" in asked.notes["answer"]
+    (single,) = prepare(study_of(planted(), inputs=bits(20, 1)))
+    assert answer(routes.question(single), [single]).notes["answer"] == "Not asked: its sequences have a single step."
+    assert "single step" in answer(gate_shares.question(single), [single]).notes["answer"]
+
+
+def test_sequences_of_several_lengths_are_asked_at_their_ends() -> None:
+    """Rows of one window differ in the bit alone, from the same state; the shares are those of whole sequences."""
+    inputs, lengths = bits(200, LENGTH), np.random.default_rng(0).integers(7, LENGTH + 1, 200)
+    subject = subject_of(inputs=inputs, lengths=lengths)
+    end = ends_of(subject)
+    assert not end.whole
+    for pairs in pairs_by_step(subject).values():
+        base, source = (torch.as_tensor(rows) for rows in pairs.pairs)
+        assert torch.equal(pairs.machine.clean.initial[base], pairs.machine.clean.initial[source])
+    with without_pictures():
+        for module in EVERY:
+            asked = answer(module.question(subject), groups_of([subject])[0].subjects)
+            assert len(asked.measurements)
+            assert end.said in asked.notes["setup"]
+    assert value(gate_shares.measure([subject]), "gate_share", signal="cell_candidate") == pytest.approx(1)
+
+
+class Stack(nn.Module):
+    """Two layers of GRUs."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.rnn = nn.GRU(1, units, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the hidden states."""
+        return self.rnn(x)[0]
+
+
+def stacked(units: int) -> Subject:
+    """Return two layers, read by a random head."""
+    weight = np.random.default_rng(0).normal(size=(LENGTH + 1, units))
+    return subject_of(Stack(units), readout=Readout("ones", weight=weight))
+
+
+def test_units_of_all_layers_share_and_gates_are_those_of_one_layer() -> None:
+    """Units of a stack are named by their layers; questions about one layer's formulas say why they are not asked."""
+    subject = stacked(3)
+    table = unit_shares.measure([subject])
+    shares = only(table, metric="unit_share")
+    assert shares["units"].tolist() == [f"rnn[{layer}]:{unit}" for layer in (0, 1) for unit in range(3)]
+    assert shares["value"].sum() == pytest.approx(1)
+    assert only(table, metric="correlated_unit_share")["units"].item() in shares["units"].tolist()
+    for module in (gate_shares, routes):
+        assert "stack of several layers" in answer(module.question(subject), [subject]).notes["answer"]
+
+
+def test_many_units_share_by_random_orders_and_wider_ones_say_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """18 units have intervals and say how many orders were run; thousands are not asked."""
+    subject = stacked(9)
+    table = unit_shares.measure([subject], draws=40)
+    shares = only(table, metric="unit_share")
+    assert shares["value"].sum() == pytest.approx(1)
+    assert (shares["n"] == 80).all()
+    assert ((shares["low"] < shares["value"]) & (shares["value"] < shares["high"])).all()
+    best = only(table, metric="largest_unit_share")
+    assert (best["low"] < best["high"]).all()
+    told = answer(unit_shares.question(subject), [subject])
+    assert "95 % interval" in told.notes["answer"]
+    assert "we drew 512 orders" in told.notes["setup"]
+    few = unit_shares.measure([subject], groups=[list(range(9)), list(range(9, 18))])
+    assert only(few, metric="unit_share")["low"].isna().all()
+    monkeypatch.setattr(unit_shares, "TOO_MUCH", 0)
+    assert "18 units" in answer(unit_shares.question(subject), [subject]).notes["answer"]
+
+
+def named(x: np.ndarray) -> list[str | None]:
+    """Return how many ones there are as a name, from the fifth step on."""
+    return [f"{count:02.0f}" if step >= 4 else None for step, count in enumerate(x[:, 0].cumsum())]
+
+
+def test_categories_that_are_undefined_at_first_have_states_where_they_are_defined() -> None:
+    """Quantised after eight of twelve steps; noise asks for the last value alone; shares need a scale."""
+    weight, bias = head(LENGTH)
+    readout = Readout("ones", weight=weight, bias=bias, answers=[f"{count:02d}" for count in range(LENGTH + 1)])
+    subject = subject_of(concepts={"ones": named}, readout=readout)
+    table = quantised_states.measure([subject])
+    assert value(table, "own_accuracy") == 1
+    right = only(table, metric="right_class", kind="by_step")
+    assert right["step"].tolist() == list(range(4, LENGTH))
+    numbers = quantised_states.measure([subject_of()])
+    assert value(table, "states", kind="by_step") < value(numbers, "states", kind="by_step")
+    noisy = [value(noise_margin.measure([one], draws=4), "noisy_accuracy") for one in (subject, subject_of())]
+    assert noisy[0] == noisy[1]
+    for module in SHARES:
+        assert "has several categories" in answer(module.question(subject), [subject]).notes["answer"]
+    last = subject_of(concepts={"ones": lambda x: [*[np.nan] * (len(x) - 1), x[:, 0].sum()]})
+    assert "after one step alone" in answer(quantised_states.question(last), [last]).notes["answer"]
+    assert value(unit_shares.measure([last]), "unit_share", units="0") == pytest.approx(1)
+
+
+def test_answers_that_are_never_exact_are_asked_for_shares_alone() -> None:
+    """A number without levels is neither right nor wrong, and its gates have shares all the same."""
+    inputs = np.random.default_rng(0).normal(size=(120, 8, 1)).astype(np.float32)
+    weight = np.random.default_rng(1).normal(size=(1, 6))
+    sums: dict[str, Any] = {"sum": lambda x: x[:, 0].cumsum()}
+    subject = subject_of(inputs=inputs, concepts=sums, readout=Readout("sum", weight=weight))
+    for module in (noise_margin, quantised_states):
+        assert "never exactly" in answer(module.question(subject), [subject]).notes["answer"]
+    table = gate_shares.measure([subject])
+    assert only(table, metric="gate_share")["value"].sum() == pytest.approx(1)
+    assert only(table, metric="constant_gates_accuracy").empty
+    assert only(unit_shares.measure([subject]), metric="unit_share")["value"].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_page_of_one_network_says_in_sentences_what_was_found(question: Callable[[Subject], Question]) -> None:
+    """An answer with a number, the controls beside it, how it was measured, and a picture."""
+    subject = subject_of(inputs=bits(100, 6))
+    asked = answer(question(subject), groups_of([subject])[0].subjects)
+    assert "fitted head" in asked.notes["answer"]
+    for text in (*asked.notes.values(), *(figure.alt for figure in asked.figures)):
+        assert text.endswith(".")
+        assert any(letter.isdigit() for letter in text)
+        assert "nan" not in text
+    (figure,) = asked.figures
+    assert len(figure.data)

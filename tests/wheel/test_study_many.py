@@ -1,0 +1,324 @@
+"""A study of several networks: verdicts, controls in pairs, resumed runs, questions and rules of one's own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from studied import FUNCTIONS, UNITS, head, ones, planted
+from torch import nn
+
+from probe import Control, Finding, Network, ProbeError, Question, Range, Readout, Rule, Study, measurement
+from probe.studies.asked import chosen
+from probe.studies.many import MEASURED
+from probe.studies.prepare import prepare
+from probe.subjects.subject import Subject
+
+LENGTH = 6
+
+
+def strings(length: int) -> np.ndarray:
+    """Return all strings of bits of a length, (string, step, 1)."""
+    return ((np.arange(2**length)[:, None] >> np.arange(length - 1, -1, -1)) & 1)[:, :, None].astype(np.float32)
+
+
+EVERY = strings(LENGTH)
+#: Few questions that are quick on six bits.
+QUICK = ["noise-margin", "class-means"]
+
+
+@cache
+def counters(count: int = 11) -> tuple[nn.LSTM, ...]:
+    """Return planted counters that differ in their idle units."""
+    found = []
+    for seed in range(count):
+        lstm = planted()
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in lstm.parameters():
+                blocks = parameter.view(4, UNITS, -1)
+                blocks[:, 1:, 1:] += 0.1 * torch.randn(blocks[:, 1:, 1:].shape, generator=generator)
+        found.append(lstm)
+    return tuple(found)
+
+
+def study(networks: Any, length: int = LENGTH, **more: Any) -> Study:
+    """Return a study of a few bits with the planted networks' head."""
+    weight, bias = head(length)
+    given: dict[str, Any] = {
+        "inputs": strings(length),
+        "concepts": {"ones": ones},
+        "readout": Readout("ones", weight=weight, bias=bias),
+        "questions": QUICK,
+    }
+    return Study(networks, **(given | more))
+
+
+def initials(count: int = 11) -> list[nn.LSTM]:
+    """Return networks that learned nothing."""
+    found = []
+    for seed in range(count):
+        torch.manual_seed(seed)
+        found.append(nn.LSTM(1, UNITS, batch_first=True))
+    return found
+
+
+def forgetting(subjects: Iterable[Subject]) -> Iterator[dict[str, Any]]:
+    """Yield how far each network's last hidden state is from zero: a question of one's own."""
+    for subject in subjects:
+        last = subject.model(subject.x)[0][:, -1]
+        yield measurement("distance", "distance", subject.network, last.norm(dim=1).mean().item())
+
+
+FAR = Rule(
+    "far",
+    "States lie far from zero.",
+    "distance",
+    "mean norm",
+    "here",
+    Range.at_least(0.01),
+    Range.below(0.01),
+    needs=5,
+)
+
+
+def findings(folder: Path) -> dict[str, Finding]:
+    """Return the findings of a report by question."""
+    return {path.name: Finding.read(path) for path in sorted((folder / "findings").iterdir())}
+
+
+def test_verdicts_are_over_networks_and_controls_stand_in_pairs(tmp_path: Path) -> None:
+    """Eleven counters hold their count with a margin; a head fitted to their initialisations does not."""
+    given = {"trained": list(counters()), "own initialisation": initials()}
+    study(given).run(tmp_path)
+    (claim,) = findings(tmp_path)["noise-margin"].claims
+    assert claim.n == len(counters())
+    assert claim.differences[0].role == "fitted head"
+    assert claim.verdict in ("established", "refuted", "not specific", "undecided")
+    table = findings(tmp_path)["noise-margin"].measurements
+    assert set(table["role"]) == {"trained", "fitted head"}
+    assert set(table[table["role"] == "fitted head"]["pair"]) == {str(number) for number in range(len(counters()))}
+    assert claim.rule.statement in (tmp_path / "index.html").read_text()
+
+
+def test_few_networks_are_undecided(tmp_path: Path) -> None:
+    """Two networks decide nothing, whatever their numbers are."""
+    study({"trained": list(counters(2))}).run(tmp_path)
+    claims = [claim for finding in findings(tmp_path).values() for claim in finding.claims]
+    assert claims
+    assert {claim.verdict for claim in claims} == {"undecided"}
+
+
+def test_without_initialisations_random_weights_take_their_place(tmp_path: Path) -> None:
+    """A rule that asks for the own initialisation is judged against random weights where none was given."""
+    given = study({"trained": list(counters(2))}, 8, questions=["linear-readout"])
+    given.run(tmp_path)
+    finding = findings(tmp_path)["linear-readout"]
+    assert {one.role for claim in finding.claims for one in claim.differences} == {"random weights"}
+    table = finding.measurements
+    drawn = table[(table["role"] == "random weights") & (table["metric"] == "last_step_r_squared")]["value"]
+    assert drawn.nunique() == len(drawn) == 2, "each network has random weights of its own"
+
+
+def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
+    """What is measured stays: after the loss of a part, of a finding and of the page all bytes are the same."""
+    given = study({"trained": list(counters(3))})
+    given.run(tmp_path / "whole")
+    before = {path.relative_to(tmp_path / "whole"): path.read_bytes() for path in _files(tmp_path / "whole")}
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    next((tmp_path / "killed" / MEASURED).rglob("*.csv.xz")).unlink()
+    shutil.rmtree(tmp_path / "killed" / "findings" / "noise-margin")
+    (tmp_path / "killed" / "index.html").unlink()
+    given.run(tmp_path / "killed")
+    after = {path.relative_to(tmp_path / "killed"): path.read_bytes() for path in _files(tmp_path / "killed")}
+    assert after == before
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"]
+
+
+def test_measured_networks_are_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second run asks nothing of a network that is there; another version of the question asks all."""
+    asked: list[str] = []
+
+    def measure(subjects: Iterable[Subject]) -> Iterator[dict[str, Any]]:
+        listed = list(subjects)
+        asked.append(listed[0].network.name)
+        yield from forgetting(listed)
+
+    question = Question("distance", "How far?", measure)
+    given = {"trained": list(counters(3))}
+    study(given, questions=[question]).run(tmp_path)
+    study(given, questions=[question]).run(tmp_path)
+    assert asked == ["0", "1", "2"]
+    study(given, questions=[Question("distance", "How far?", measure, version=2)]).run(tmp_path)
+    assert len(asked) == 6
+
+
+def test_two_processes_give_the_same_bytes_as_one(tmp_path: Path) -> None:
+    """Workers change nothing."""
+    given = study({"trained": list(counters(3))})
+    given.run(tmp_path / "one")
+    given.run(tmp_path / "two", jobs=2)
+    assert (tmp_path / "one" / "index.html").read_bytes() == (tmp_path / "two" / "index.html").read_bytes()
+
+
+def test_a_question_and_a_rule_of_ones_own(tmp_path: Path) -> None:
+    """A question is a name and a function; its rule is judged, and its page says so."""
+    question = Question("distance", "How far do states go?", forgetting, rules=(FAR,))
+    study({"trained": list(counters())}, questions=["noise-margin", question]).run(tmp_path)
+    (claim,) = findings(tmp_path)["distance"].claims
+    assert (claim.verdict, claim.n) == ("established", len(counters()))
+    assert "How far do states go?" in (tmp_path / "index.html").read_text()
+    beside = study({"trained": list(counters(6))}, questions=[Question("distance", "?", forgetting)], rules=[FAR])
+    beside.run(tmp_path / "beside")
+    assert [one.rule.key for one in findings(tmp_path / "beside")["distance"].claims] == ["far"]
+
+
+def test_what_a_network_lacks_is_named(tmp_path: Path) -> None:
+    """Without a readout every question about answers says so, and none fails."""
+    study({"trained": list(counters(2))}, readout=None).run(tmp_path)
+    assert "the study has no readout" in findings(tmp_path)["noise-margin"].notes["answer"]
+    assert "the study has no readout" in (tmp_path / "index.html").read_text()
+
+
+def test_a_study_file_names_many_networks_by_a_pattern(tmp_path: Path) -> None:
+    """Files are paired by their names, and a head's arrays are those of each file."""
+    weight, bias = (torch.tensor(one, dtype=torch.float32) for one in head(LENGTH))
+    for folder, networks in (("trained", counters(3)), ("initial", initials(3))):
+        (tmp_path / folder).mkdir()
+        for number, network in enumerate(networks):
+            state = {**network.state_dict(), "head.weight": weight, "head.bias": bias}
+            save_file(state, tmp_path / folder / f"seed-{number}.safetensors")
+    np.save(tmp_path / "inputs.npy", EVERY)
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    (tmp_path / "study.toml").write_text(
+        """
+questions = ["noise-margin", "single-units"]
+[network]
+file = "trained/*.safetensors"
+[network.controls]
+"own initialisation" = "initial/*.safetensors"
+[inputs]
+file = "inputs.npy"
+[concepts.ones]
+function = "functions.py:ones"
+[readout]
+concept = "ones"
+weight = "head.weight"
+bias = "head.bias"
+"""
+    )
+    from probe.studies.study_file import read_study
+
+    read_study(tmp_path / "study.toml").run(tmp_path / "report")
+    table = findings(tmp_path / "report")["single-units"].measurements
+    assert set(table[table["role"] == "own initialisation"]["pair"]) == {"seed-0", "seed-1", "seed-2"}
+    assert set(table[table["role"] == "trained"]["network"]) == {"seed-0", "seed-1", "seed-2"}
+
+
+@pytest.mark.parametrize(
+    ("networks", "said"),
+    [
+        ({"own initialisation": initials(2)}, "No network of the study is trained"),
+        ({"trained": list(counters(2)), "learned": initials(2)}, "no role of a network 'learned'"),
+        ({"trained": "nowhere/*.safetensors"}, "matches no file"),
+        ([nn.LSTM(1, UNITS)], "One of the networks is a LSTM"),
+        (3, "networks is a int"),
+        (
+            [Network("a", "trained", counters(2)[0]), Network("a", "trained", counters(2)[1])],
+            "Two networks are called",
+        ),
+        (
+            [Network("a", "trained", counters(2)[0], 1), Network("b", "trained", counters(2)[1], 1)],
+            "Two trained networks have the pair '1'",
+        ),
+    ],
+)
+def test_networks_that_are_none_are_refused(networks: Any, said: str, tmp_path: Path) -> None:
+    """The message says what was given and what can be."""
+    with pytest.raises(ProbeError, match=said):
+        study(networks).run(tmp_path)
+
+
+def test_an_unknown_question_is_refused(tmp_path: Path) -> None:
+    """The nearest name is told."""
+    with pytest.raises(ProbeError, match=r"no question 'noise-margn'.*Did you mean 'noise-margin'"):
+        study({"trained": list(counters(2))}, questions=["noise-margn"]).run(tmp_path)
+
+
+def test_a_control_must_be_beaten(tmp_path: Path) -> None:
+    """Where a control does as well the claim is not specific."""
+    rule = Rule(
+        "far",
+        "Far.",
+        "distance",
+        "norm",
+        "here",
+        Range.at_least(0.0),
+        Range.below(0.0),
+        (Control("random weights", 9.0),),
+        5,
+    )
+    question = Question("distance", "How far?", forgetting, rules=(rule,))
+    study({"trained": list(counters())}, questions=[question]).run(tmp_path)
+    assert findings(tmp_path)["distance"].claims[0].verdict == "not specific"
+
+
+def test_probes_of_few_states_are_refused(tmp_path: Path) -> None:
+    """Of 64 states half cannot be held out; selectivity of so few is noise, and no rule is judged on it."""
+    study({"trained": list(counters(2))}, questions=["linear-readout"]).run(tmp_path)
+    found = findings(tmp_path)["linear-readout"]
+    assert found.measurements.empty
+    assert not found.claims
+    assert "64 distinct states of a step at most; 128 are needed" in found.notes["missing"]
+
+
+def test_seeds_are_compared_over_all_networks(tmp_path: Path) -> None:
+    """Networks that are the same agree wholly, role by role; two processes give the same bytes."""
+    given = study({"trained": [planted()] * 3}, questions=["agreement"])
+    given.run(tmp_path / "one")
+    table = findings(tmp_path / "one")["agreement"].measurements
+    trained = table[table["role"] == "trained"]
+    assert set(trained["network"]) == {"0", "1", "2"}
+    np.testing.assert_allclose(trained["value"], 1)
+    given.run(tmp_path / "two", jobs=2)
+    assert (tmp_path / "one" / "index.html").read_bytes() == (tmp_path / "two" / "index.html").read_bytes()
+
+
+def test_a_page_says_how_networks_were_measured_and_prints_what_is_decided(tmp_path: Path) -> None:
+    """The set-up of a network is told; claims that decide nothing are folded."""
+    names = ["noise-margin", "other-lengths", "interchange"]
+    page = study({"trained": list(counters(2))}, questions=names).run(tmp_path)
+    found = findings(tmp_path)
+    assert "64 sequences, their whole length, each 32 times" in found["noise-margin"].notes["setup"]
+    assert "2, 3, 4, 5, 6, 7, 8, 9 and 10 steps" in found["other-lengths"].notes["setup"]
+    assert found["interchange"].figures
+    text = page.render()
+    assert text.count("How it was measured") == len(names)
+    assert "1 undecided claim" in text
+
+
+def test_the_search_for_directions_is_run_where_it_is_chosen() -> None:
+    """It takes long; `usual` stands for all that is asked where a study chooses nothing."""
+    networks = {"trained": list(counters(2))}
+    usual = {one.name for one in questions_of(study(networks, questions=None))}
+    assert "alignment" not in usual
+    assert {one.name for one in questions_of(study(networks, questions=["usual", "alignment"]))} == {
+        *usual,
+        "alignment",
+    }
+
+
+def questions_of(given: Study) -> list[Question]:
+    """Return what a study asks."""
+    subjects = prepare(given)
+    return chosen(given, subjects, {one.network.role for one in subjects})

@@ -1,0 +1,112 @@
+"""A study of one network asks what it is told to: names, questions and rules of one's own; what fails is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studied import STUDY, planted, report_of, study_of, written
+
+from probe import Control, Network, ProbeError, Question, Range, Rule, judge, measurement
+from probe.evidence.measurements import tabulate
+from probe.studies.pages.one_network import allowed
+from probe.studies.study_file import read_study
+from probe.subjects.subject import Subject
+
+
+def far(controls: tuple[Control, ...] = ()) -> Rule:
+    """Return a rule about the distance that `distance` measures."""
+    beyond, within = Range.above(0.5), Range.at_most(0.5)
+    return Rule("far", "States lie far from zero.", "distance", "norm", "here", beyond, within, controls, 5)
+
+
+def distance(subjects: Iterable[Subject], scale: float = 1.0) -> Iterator[dict[str, Any]]:
+    """Yield how far each network's last hidden state is from zero."""
+    for subject in subjects:
+        norm = subject.model(subject.x)[0][:, -1].norm(dim=1).mean().item()
+        yield measurement("distance", "distance", subject.network, scale * norm)
+
+
+def broken(subjects: Iterable[Subject]) -> Iterator[dict[str, Any]]:
+    """Fail."""
+    _ = list(subjects)
+    raise ProbeError("No distance can be taken here.")
+    yield {}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_only_chosen_questions_are_asked_of_one_network(tmp_path: Path) -> None:
+    """The card of the network is always there; a file's list of names does the same."""
+    report = report_of(study_of(planted(), questions=["class-means", "noise-margin"]), tmp_path / "report")
+    assert list(report.findings) == ["class-means", "network", "noise-margin"]
+    assert [one.key for one in report.page.sections][:4] == ["in-short", "network", "class-means", "noise-margin"]
+    path = written(tmp_path, 'questions = ["noise-margin"]\n' + STUDY)
+    assert set(report_of(read_study(path), tmp_path / "file").findings) == {"network", "noise-margin"}
+    with pytest.raises(ProbeError, match=r"no question 'noise-margn'.*Did you mean 'noise-margin'"):
+        study_of(planted(), questions=["noise-margn"]).run(tmp_path / "none")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_question_and_a_rule_of_ones_own_are_a_row_beside_the_controls(tmp_path: Path) -> None:
+    """The verdict about the recipe is undecided; what the controls allow to say of this network stands beside it."""
+    question = Question("distance", "How far do states go?", distance, rules=(far((Control("fitted head", 9.0),)),))
+    beside = Question("nearness", "How near?", distance)
+    study = study_of(planted(), questions=[question, beside], rules=[far()])
+    report = report_of(study, tmp_path)
+    own, other = (report.findings[name].claims for name in ("distance", "nearness"))
+    assert [claim.verdict for claim in (*own, *other)] == ["undecided"] * 3
+    assert own[0].differences[0].role == "fitted head"
+    assert allowed(own[0]) == "true of this network, and as true of fitted head"
+    assert allowed(other[0]) == "true of this network; the rule names no control"
+    assert "as true of fitted head" in report.page.render()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_question_that_fails_is_named_and_stops_nothing(tmp_path: Path) -> None:
+    """The page has the reason, and the answer to the others."""
+    failing = Question("broken", "Can it be broken?", broken)
+    report = report_of(study_of(planted(), questions=[failing, "class-means"]), tmp_path)
+    assert report.findings["broken"].notes["missing"] == "Not asked: No distance can be taken here."
+    assert len(report.findings["class-means"].measurements)
+    assert "No distance can be taken here." in report.page.render()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_another_setting_or_version_is_another_answer(tmp_path: Path) -> None:
+    """What is unchanged is kept; another setting, version or rule of a question is measured again."""
+    told: list[tuple[str, str]] = []
+
+    def run(**more: Any) -> str:
+        given = study_of(planted(), questions=[Question("distance", "How far?", distance, **more)])
+        told.clear()
+        given.run(tmp_path, progress=lambda one: told.append((one.question, one.state)))
+        return dict(told)["distance"]
+
+    assert run() == "answered"
+    assert run() == "kept"
+    assert run(settings={"scale": 2.0}) == "answered"
+    assert run(version=2) == "answered"
+    assert run(rules=(far(),)) == "answered"
+
+
+@pytest.mark.parametrize(
+    ("network", "control", "said"),
+    [
+        (0.4, 0.1, "not true of this network"),
+        (0.9, 0.1, "true of this network, more than of its controls"),
+        (0.9, 0.8, "true of this network, and as true of fitted head"),
+        (0.9, None, "true of this network; not measured of fitted head"),
+    ],
+)
+def test_what_the_controls_allow_to_say(network: float, control: float | None, said: str) -> None:
+    """A statement is told of a network by its own value, and by how far it is from each control."""
+    values = [("a", "trained", network), ("a/fitted head", "fitted head", control)]
+    rows = [
+        measurement("distance", "distance", Network(name, role, planted(), "0"), value)
+        for name, role, value in values
+        if value is not None
+    ]
+    (claim,) = judge(tabulate(rows), [far((Control("fitted head", 0.2),))])
+    assert allowed(claim) == said
