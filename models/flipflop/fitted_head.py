@@ -1,0 +1,68 @@
+"""The fitted head: an untrained flip-flop whose head alone is fitted to the task, a control."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from ..data import generator
+from .network import FlipFlop
+from .task import held, pulses
+from .training import RECIPES
+
+#: How many sequences a head is fitted on, of the length of the training; in how many parts they are held out in turn.
+SEQUENCES, PARTS = 512, 5
+#: The penalties that are tried, in units of the mean diagonal of the states' covariance.
+PENALTIES = tuple(10.0**power for power in range(-8, 3))
+
+
+@torch.no_grad()
+def fit_head(untrained: FlipFlop, seed: int, probability: float) -> FlipFlop:
+    """Return a network before training with a fitted head: ridge regression on its hidden states at every step.
+
+    The recurrent weights stay. Of `PENALTIES` the one is taken whose squared error is smallest on sequences that the
+    weights were not fitted on.
+
+    Args:
+        untrained: the network before training; its own random head is not used.
+        seed: of the sequences.
+        probability: of a pulse in them. That of the sequences on which the head is asked makes it strongest.
+
+    Reference:
+        Hoerl & Kennard 1970, Ridge regression, equation 2.1.
+    """
+    recipe = RECIPES[untrained.cell]
+    x = pulses(SEQUENCES, recipe.length, probability, generator(seed, "flip-flop fitted head"))
+    control = copy.deepcopy(untrained).double().eval()
+    states, wanted = control.layer(x.double())[0].numpy(), held(x).double().numpy()
+    part = np.arange(SEQUENCES) % PARTS
+    errors = np.zeros(len(PENALTIES))
+    for number in range(PARTS):
+        kept = part != number
+        for place, penalty in enumerate(PENALTIES):
+            weight, bias = _ridge(_flat(states[kept]), _flat(wanted[kept]), penalty)
+            errors[place] += ((states[~kept] @ weight + bias - wanted[~kept]) ** 2).mean()
+    weight, bias = _ridge(_flat(states), _flat(wanted), PENALTIES[int(errors.argmin())])
+    control.head.weight.copy_(torch.as_tensor(weight.T))
+    control.head.bias.copy_(torch.as_tensor(bias))
+    return control.to(untrained.head.weight.dtype)
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(-1, values.shape[2])
+
+
+def _ridge(
+    states: Float[np.ndarray, "state unit"], wanted: Float[np.ndarray, "state bit"], penalty: float
+) -> tuple[Float[np.ndarray, "unit bit"], Float[np.ndarray, " bit"]]:
+    """Return weights and biases that minimise mean (n - w s - b)^2 + lambda |w|^2."""
+    middle, mean = states.mean(0), wanted.mean(0)
+    centred = states - middle
+    covariance = centred.T @ centred / len(states)
+    size = len(covariance)
+    loaded = covariance + penalty * np.trace(covariance) / size * np.eye(size)
+    weight = np.linalg.solve(loaded, centred.T @ (wanted - mean) / len(states))
+    return weight, mean - middle @ weight
