@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import ProbeError, several
 from ..methods.causal import alignment
+from ..methods.causal.pairs import all_pairs
 from ..methods.probing.prefixes import first_of_prefix
 from ..methods.probing.splits import LEAST_STATES
 from ..recurrent.signals import Signal
@@ -14,8 +15,10 @@ from ..subjects.computed.answers import rows_at_steps
 from ..subjects.computed.changed_inputs import input_pairs, pairs_by_step, usual_steps
 from ..subjects.computed.ends import ends_of, machine_of, not_from_states, not_last, step_of, why_not
 from ..subjects.computed.plans import search_length
+from ..subjects.computed.right_answers import only_last
 from ..subjects.computed.sample import reads_ahead, rows_within_budget
 from ..subjects.computed.sampled import sample_of
+from ..subjects.computed.splices import can_occur
 from ..subjects.computed.step_states import studied_layer
 from ..subjects.computed.whole_runs import affordable_runs
 from ..subjects.readouts import MOST_LEVELS, NUMBER
@@ -26,6 +29,8 @@ from ..subjects.subject import LEAST_SEQUENCES, Subject
 SHORTEST, MOST_AMOUNTS, MOST_BEGINNINGS = 3, 12, 5_000
 #: How often a question runs a sequence whole: once, and three times from each of three steps on.
 RUNS = 10
+#: For so many spliced sequences `splices` asks whether they can occur.
+SPLICES = 512
 
 
 def readout(subject: Subject) -> str | None:
@@ -59,9 +64,26 @@ def machine(subject: Subject) -> str | None:
     return None
 
 
+def splices(subject: Subject) -> str | None:
+    """A machine in which any sequence may go on from any other's state, with a right answer to each."""
+    reason = machine(subject)
+    if reason is not None:
+        return reason
+    if only_last(subject):
+        return (
+            f"“{subject.answered.name}” is an array: nobody says its value where another sequence's rest is read; "
+            "give it as a function, or give combine"
+        )
+    end = ends_of(subject)
+    pairs = all_pairs(end.machine, step_of(end.machine, None), most=SPLICES, seed=subject.seed)
+    if can_occur(subject, end, pairs.base, pairs.source, pairs.step).all():
+        return None
+    return "some sequences that are spliced of two cannot occur by valid, and this question splices all"
+
+
 def search(subject: Subject) -> str | None:
     """A machine in which directions can be searched for."""
-    reason = machine(subject)
+    reason = splices(subject)
     if reason is not None:
         return reason
     if subject.head is not None and not subject.head.differentiable:
@@ -331,6 +353,7 @@ def whole_sequences(subject: Subject) -> str | None:
 #: A question with one of these needs judges the answer after each sequence's last step, whatever else is answered.
 OF_LAST = (
     machine,
+    splices,
     search,
     one_layer,
     gates,

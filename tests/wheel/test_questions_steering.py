@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from known_machines import LEAD, Reader, Tally, machine_of, subjects
+from torch import nn
 
-from probe import ProbeError
+from probe import ProbeError, Readout, Study
 from probe.evidence.measurements import Network
 from probe.methods.causal.class_means import classes_at
 from probe.methods.causal.directions import shift_by_one
@@ -16,6 +20,14 @@ from probe.methods.causal.support import Support
 from probe.methods.causal.task import Task
 from probe.plots.style import style
 from probe.questions.interventions import steering
+from probe.studies.prepare import prepare
+from probe.subjects.computed.right_answers import task_of
+from probe.subjects.subject import Subject
+
+#: All sequences of eight bits.
+BITS = np.array(list(itertools.product((0.0, 1.0), repeat=8)))[:, :, None]
+#: Those that end as they begin.
+CLOSED = BITS[BITS[:, 0, 0] == BITS[:, -1, 0]]
 
 
 def value(table: pd.DataFrame, metric: str, kind: str, dose: float | None = None) -> float:
@@ -114,3 +126,65 @@ def test_the_figure_shows_every_dose_beside_the_line_it_should_follow() -> None:
     assert np.asarray(lines["_as far as pushed"].get_ydata()).tolist() == [-3, 3]
     with pytest.raises(ProbeError, match="of kind 'curved'"):
         steering.draw(table, kind="curved")
+
+
+def seen(x: np.ndarray) -> np.ndarray:
+    """Return whether a one was read so far."""
+    return (x[:, 0].cumsum() > 0).astype(int)
+
+
+def as_first(x: np.ndarray) -> np.ndarray:
+    """Return whether the input is the first one again: its value does not decide what follows."""
+    return (x[:, 0] == x[0, 0]).astype(int)
+
+
+def latch() -> nn.RNN:
+    """Return a network whose first unit goes from about -1 to about 1 at the first one, and stays."""
+    rnn: Any = nn.RNN(1, 2, batch_first=True)
+    with torch.no_grad():
+        for weight in rnn.parameters():
+            weight.mul_(0.01)
+        rnn.weight_hh_l0[0], rnn.bias_hh_l0[0] = torch.tensor([3.0, 0.0]), 0.0
+        rnn.weight_ih_l0[0], rnn.bias_ih_l0[0] = torch.tensor([8.0]), -1.0
+    return rnn
+
+
+def of_latch(concept: Any, answers: Any = (0, 1), bits: Any = BITS, **more: Any) -> Subject:
+    """Return the latch, asked for a concept on all sequences of eight bits."""
+    readout = Readout("seen", function=lambda h: torch.stack([-h[:, 0], h[:, 0]], 1), answers=answers)
+    (subject,) = prepare(Study(latch(), bits, {"seen": concept}, readout=readout, **more))
+    return subject
+
+
+def test_the_answer_of_a_latch_follows_its_own_function_and_not_a_sum() -> None:
+    """What was seen and is pushed to unseen is seen again if a one follows, which adding would not give."""
+    subject = of_latch(seen)
+    assert steering.question(subject).why_not(subject) is None
+    table = steering.measure([subject], step=4)
+    assert value(table, "steered_exact", "class_mean") == 1
+    rows, unseen = torch.arange(len(subject.x)), torch.zeros(len(subject.x)).double()
+    later = subject.x[:, 5:, 0].double().max(1).values
+    assert torch.equal(task_of(subject).with_value(unseen, rows, 4), later)
+
+
+def values_of(concept: Any) -> np.ndarray:
+    """Return a concept as an array."""
+    return np.array([concept(one) for one in BITS])
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"concept": as_first}, "does not decide the right answer"),
+        ({"concept": values_of(seen)}, "nobody says its value where another sequence's rest is read"),
+        (
+            {"concept": seen, "bits": CLOSED, "valid": lambda x: x[0, 0] == x[-1, 0]},
+            "cannot occur by valid",
+        ),
+        ({"concept": lambda x: 2 * seen(x), "answers": (0, 2)}, "are one apart"),
+    ],
+)
+def test_what_has_no_right_answer_after_a_push_is_not_asked(given: dict[str, Any], reason: str) -> None:
+    """A sum is not taken for granted: each is named with its reason."""
+    subject = of_latch(**given)
+    assert reason in str(steering.question(subject).why_not(subject))

@@ -87,7 +87,7 @@ def question(subject: Subject) -> Question:
         "alignment",
         f"Do two directions carry {name}?",
         measure,
-        (needs.machine, needs.numbers, needs.search),
+        (needs.numbers, needs.search),
         ANSWERING,
         draw=draw,
         setup=told.at_pairs,

@@ -46,7 +46,7 @@ def question(subject: Subject) -> Question:
         "steering",
         f"Does the answer move when the state is pushed by one step of “{subject.concept.name}”?",
         measure,
-        (needs.machine, needs.whole_numbers),
+        (needs.splices, needs.numbers, needs.whole_numbers, values_decide),
         ANSWERING,
         draw=draw,
         setup=told.at_pairs,
@@ -63,6 +63,17 @@ def question(subject: Subject) -> Question:
             ),
         ),
     )
+
+
+def values_decide(subject: Subject) -> str | None:
+    """A concept whose value decides what follows, with values that are one apart."""
+    machine = machine_of(subject)
+    push = _Push.of(machine, task_of(subject), step_of(machine, None), 1.0)
+    try:
+        pushed = [len(push.target(push.rows(dose, between_values=True)[0], dose)) for dose in (-1.0, 1.0)]
+    except ProbeError as error:
+        return str(error).rstrip(".")
+    return None if any(pushed) else f"no two values of “{subject.concept.name}” are one apart"
 
 
 def measure(
@@ -148,6 +159,11 @@ class _Push:
         means = torch.as_tensor(self.classes.means)
         return rows, own + means[new] - means[self.classes.of_row[rows]]
 
+    def target(self, rows: Tensor, dose: float) -> Tensor:
+        """Return what rows should answer after a dose, (row,)."""
+        step = self.classes.step
+        return self.task.with_value(self.task.so_far(rows, step) + dose * self.unit, rows, step)
+
     def answers(self, rows: Tensor, states: Tensor) -> Answers:
         """Return what rows answer from pushed states."""
         return self.machine.answers(states, rows, self.classes.step)
@@ -167,7 +183,7 @@ def _pushed_by_one(push: _Push) -> Iterator[_Value]:
             given, states = push.states(kind, dose)
             states = states[torch.isin(given, rows)]
             answers = push.answers(rows, states)
-            target = task.with_value(task.so_far(rows, step) + dose * push.unit, rows, step)
+            target = push.target(rows, dose)
             hits.append(answers.chosen.double() == target)
             moved.append(answers.expected - clean.expected[rows])
             ways.append(target - task.final(rows))

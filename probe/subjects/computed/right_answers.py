@@ -18,8 +18,14 @@ from ..functions import calling
 from ..subject import Subject, per_subject
 from .ends import Ends, ends_of
 
+#: The right answer to a value is compared over so many sequences that have it.
+SOURCES = 8
 #: (base, source, step) -> the right answers, all of shape (row,).
 Splice = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+
+def _by_splice_alone(source: Tensor, base: Tensor, final: Tensor) -> Tensor:
+    raise ProbeError("The right answer is a function of the whole sequence; values so far do not give it.")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,10 +37,39 @@ class Spliced(Task):
     """
 
     splice: Splice
+    combine: Combine = _by_splice_alone
 
     def target(self, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
         """Return the right answers if base rows go on from the states of source rows after a step."""
         return torch.as_tensor(self.splice(base.numpy(), source.numpy(), step))
+
+    def with_value(self, value: Tensor, base: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:
+        """Return the right answers if base rows go on from sources that have other values after a step.
+
+        Args:
+            value: the concept's value that is put in, (row,).
+            base: the rows.
+            step: after which step.
+
+        Raises:
+            ProbeError: no sequence has a value at the step, or the right answer depends on which of them it is.
+        """
+        targets = torch.empty(len(base), dtype=torch.float64)
+        for one in value.unique():
+            rows = (value == one).nonzero().flatten()
+            sources = torch.isclose(self.concept[:, step], one).nonzero().flatten()
+            if not len(sources):
+                raise ProbeError(f"No sequence has the value {float(one):g} at step {step}.")
+            tried = sources[torch.linspace(0, len(sources) - 1, min(SOURCES, len(sources))).round().long()]
+            found = torch.stack([self.target(base[rows], source.expand(len(rows)), step) for source in tried])
+            if bool((found != found[0]).any()):
+                raise ProbeError(
+                    f"The value {float(one):g} at step {step} does not decide the right answer: after two sequences "
+                    "that have it, the same rest is answered differently. Only a concept that decides what follows "
+                    "can be pushed from value to value."
+                )
+            targets[rows] = found[0]
+        return targets
 
 
 def loss_of(subject: Subject) -> Loss:
