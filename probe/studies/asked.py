@@ -95,7 +95,8 @@ def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) ->
         roles: the roles of these and of their controls.
 
     Raises:
-        ProbeError: there is no question of a name, or one is neither a name nor a `Question`.
+        ProbeError: there is no question of a name, one is neither a name nor a `Question`, or many networks are asked
+            none.
     """
     of_one = _of_one(subjects[0])
     known = {question.name: question for question in every_question(subjects[0])}
@@ -111,6 +112,11 @@ def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) ->
             found.append(known[one])
         else:
             raise ProbeError(unknown("question", one, [*known, USUAL]))
+    if not found:
+        raise ProbeError(
+            f"questions=[] asks nothing of the {len(subjects)} networks; name questions, such as 'noise-margin', or "
+            "leave it out for all whose needs they meet."
+        )
     return [_with_controls(question, roles) for question in {one.name: one for one in found}.values()]
 
 

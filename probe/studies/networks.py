@@ -47,8 +47,8 @@ def named(networks: Any) -> list[Named]:
     Networks of a table are paired by the name of their file, or by their place where they are modules.
 
     Raises:
-        ProbeError: nothing of this is a network, a pattern matches no file, no network is trained, or two networks of
-            one role have the same pair.
+        ProbeError: nothing of this is a network, a pattern matches no file, no network is trained, two networks of
+            one role have the same pair, or an initialisation is that of no trained network, or lacks for some.
     """
     if isinstance(networks, Mapping):
         found = [one for role, given in networks.items() for one in _of_role(role, given)]
@@ -59,7 +59,9 @@ def named(networks: Any) -> list[Named]:
     else:
         raise ProbeError(f"networks is a {type(networks).__name__}; {_WANTED}.")
     _check(found)
-    return sorted(_paired(found), key=lambda one: one.role != "trained")
+    paired = _paired(found)
+    _check_initial(paired)
+    return sorted(paired, key=lambda one: one.role != "trained")
 
 
 def _paired(found: Sequence[Named]) -> list[Named]:
@@ -120,3 +122,24 @@ def _check(networks: list[Named]) -> None:
         raise ProbeError(f"Two networks are called {same!r}; give each its own name.")
     if len(networks) > 1 and not all(names):
         raise ProbeError("Of several networks each needs a name: Network(name, role, module, pair).")
+
+
+def _check_initial(networks: Sequence[Named]) -> None:
+    roles = ("trained", "own initialisation")
+    trained, initial = ([one.pair for one in networks if one.role == role] for role in roles)
+    strange = [pair for pair in initial if pair not in trained]
+    missing = [pair for pair in trained if initial and pair not in initial]
+    if strange:
+        raise ProbeError(
+            f"The own initialisation of the pair {strange[0]!r} is that of no trained network; these have the pairs "
+            f"{_listed(trained)}. Give both the same pair: in a table the same place, or files of the same name."
+        )
+    if missing:
+        raise ProbeError(
+            f"The trained network of the pair {missing[0]!r} has no own initialisation; those of the pairs "
+            f"{_listed(initial)} have one. Give each trained network its own, or give none."
+        )
+
+
+def _listed(pairs: Sequence[str]) -> str:
+    return ", ".join(map(repr, pairs[:8])) + (f" and {len(pairs) - 8} more" if len(pairs) > 8 else "")

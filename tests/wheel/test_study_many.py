@@ -163,6 +163,12 @@ def test_measured_networks_are_not_measured_again(tmp_path: Path, monkeypatch: p
     assert len(asked) == 6
 
 
+def test_many_networks_that_are_asked_nothing_are_refused(tmp_path: Path) -> None:
+    """A page without a question says nothing."""
+    with pytest.raises(ProbeError, match=r"questions=\[\] asks nothing of the 2 networks; name questions"):
+        study({"trained": list(counters(2))}, questions=[]).run(tmp_path)
+
+
 def test_two_processes_give_the_same_bytes_as_one(tmp_path: Path) -> None:
     """Workers change nothing."""
     given = study({"trained": list(counters(3))})
@@ -225,6 +231,9 @@ bias = "head.bias"
     assert set(table[table["role"] == "trained"]["network"]) == {"seed-0", "seed-1", "seed-2"}
 
 
+TWO = [Network(name, "trained", one, pair) for name, one, pair in zip("ab", counters(2), (1, 2), strict=True)]
+
+
 @pytest.mark.parametrize(
     ("networks", "said"),
     [
@@ -240,6 +249,18 @@ bias = "head.bias"
         (
             [Network("a", "trained", counters(2)[0], 1), Network("b", "trained", counters(2)[1], 1)],
             "Two trained networks have the pair '1'",
+        ),
+        (
+            [Network("a", "trained", counters(2)[0], 1), Network("b", "own initialisation", initials(1)[0], 2)],
+            "own initialisation of the pair '2' is that of no trained network; these have the pairs '1'",
+        ),
+        (
+            {"trained": list(counters(2)), "own initialisation": initials(3)},
+            "own initialisation of the pair '2' is that of no trained network; these have the pairs '0', '1'",
+        ),
+        (
+            [*TWO, Network("i", "own initialisation", initials(1)[0], 2)],
+            "trained network of the pair '1' has no own initialisation; those of the pairs '2' have one",
         ),
     ],
 )
