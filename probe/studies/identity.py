@@ -2,89 +2,160 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from ..errors import ProbeError
 from ..methods.abstraction.programs import as_tuples
+from ..questions.question import Question
 from ..recurrent.signals import Signal
-from ..subjects.computed.answers import answers_to
+from ..subjects.computed.network_states import packed, run
 from ..subjects.functions import answers_of, calling
 from ..subjects.readouts import copied
-from ..subjects.subject import Subject
+from ..subjects.subject import Subject, per_subject
+from .digest import digest
 
-#: What the version is called beside the digests.
-VERSION = "version of rnn-probe"
-#: Functions are compared by their outputs on so many examples.
+#: What the version is called beside the digests, and the digest of all networks where there are many.
+VERSION, NETWORKS = "version of rnn-probe", "networks"
+#: Functions of the study's own are tried on so many examples.
 _TRIED = 16
+#: Programs are compared on sequences of so many steps in all, networks on as many as so many products allow.
+_STEPS, _PRODUCTS = 50_000, 10**9
 
 
 def parts(subject: Subject, title: str) -> dict[str, str]:
     """Return a digest of each part of a study, by its name in messages.
 
     Finished answers are reused if all digests and the version are the same. The versions of other libraries are only
-    noted. Functions are compared by their outputs: on the study's sequences if they are called with these, otherwise
-    on random inputs.
+    noted. Functions are compared by their code, and by what they return: programs on all sequences of the study, or
+    on a random part where these have more than 50,000 steps. A network is compared by its weights, and by its states
+    and its output on such sequences.
     """
-    digests = {
-        "weights": digest(*_state(subject)),
-        "inputs": digest(subject.x.numpy(), subject.lengths, *subject.symbols.items(), *_valid(subject)),
-        "concepts": digest(*_concepts(subject)),
-        "layers": digest([layer.name for layer in subject.layers]),
-        "readout": digest(*_readout(subject)),
-        "programs": digest(*_programs(subject)),
-        "fixed_inputs": digest(None if subject.fixed_inputs is None else np.asarray(subject.fixed_inputs)),
-        "title and seed": digest(title, subject.seed),
-        VERSION: version("rnn-probe"),
-    }
-    return digests
+    return shared(subject) | own(subject) | {"title and seed": digest(title, subject.seed)}
 
 
 def of_study(subjects: Sequence[Subject], title: str) -> dict[str, str]:
-    """Return the digests of a study of one network or many: with many, that of the weights is of all of them."""
+    """Return the digests of a study of one network or many: with many, one of all that is each network's own."""
     first = parts(subjects[0], title)
     if len(subjects) == 1:
         return first
-    every = [(one.network.name, one.network.role, one.network.pair, parts(one, title)["weights"]) for one in subjects]
-    return first | {"weights": digest(every)}
+    common = {name: first[name] for name in first if name not in own(subjects[0])}
+    return common | {NETWORKS: digest(by_network(subjects))}
 
 
-def digest(*values: Any) -> str:
-    """Return the SHA-256 of arrays, texts and numbers."""
-    sha = hashlib.sha256()
-    for value in values:
-        if isinstance(value, np.ndarray) and value.dtype != object:
-            sha.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
-        else:
-            sha.update(repr(value).encode())
-        sha.update(b"\0")
-    return sha.hexdigest()
+def by_network(subjects: Sequence[Subject]) -> dict[str, str]:
+    """Return the digest of each network by its name."""
+    return {one.network.name: digest(one.network.role, one.network.pair, own(one)) for one in subjects}
 
 
-def _state(subject: Subject) -> list[Any]:
-    state = subject.model.state_dict()
-    return [one for name, tensor in state.items() for one in (name, tensor.detach().cpu().double().numpy())]
+def of_question(question: Question) -> str:
+    """Return the digest of what a question measures."""
+    measured = (question.version, question.settings, question.measure, question.needs, question.roles)
+    return digest(question.name, *measured, question.copies, question.together)
+
+
+@per_subject
+def own(subject: Subject) -> dict[str, str]:
+    """Return the digests of what is a network's own."""
+    return {
+        "weights": digest(subject.model.state_dict()),
+        "outputs": digest(_outputs(subject)),
+        "layers": digest([layer.name for layer in subject.layers]),
+        "readout": digest(*_readout(subject)),
+    }
+
+
+@per_subject
+def shared(subject: Subject) -> dict[str, str]:
+    """Return the digests of what all networks of a study share."""
+    return {
+        "inputs": digest(subject.x.numpy(), subject.lengths, *subject.symbols.items(), *_valid(subject)),
+        "concepts": digest(*_concepts(subject)),
+        "programs": digest(*_programs(subject)),
+        "fixed_inputs": digest(None if subject.fixed_inputs is None else np.asarray(subject.fixed_inputs)),
+        VERSION: version("rnn-probe"),
+    }
+
+
+def check_different(subjects: Sequence[Subject]) -> None:
+    """Raise where two networks of one role are the same; several may begin with the same initialisation.
+
+    Raises:
+        ProbeError: two are.
+    """
+    met: dict[tuple[str, ...], str] = {}
+    for one in subjects:
+        key = (one.network.role, *own(one).values())
+        if key in met and one.network.role != "own initialisation":
+            raise ProbeError(
+                f"The {one.network.role} networks {met[key]!r} and {one.network.name!r} are the same: they have "
+                "equal weights and outputs. Each would count as a training of its own; give each network once."
+            )
+        met.setdefault(key, one.network.name)
+
+
+def unchanged(subjects: Sequence[Subject]) -> list[str]:
+    """Return the names of trained networks that are the same as their own initialisation."""
+    first = {one.network.pair: own(one) for one in subjects if one.network.role == "own initialisation"}
+    trained = [one for one in subjects if one.network.role == "trained"]
+    return [one.network.name for one in trained if first.get(one.network.pair) == own(one)]
+
+
+def _drawn(subject: Subject, steps: int) -> np.ndarray:
+    """Return all sequences, or a random part of so many steps in all."""
+    rows, most = len(subject.x), max(_TRIED, steps // subject.x.shape[1])
+    return np.arange(rows) if rows <= most else np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
+
+
+@torch.no_grad()
+def _outputs(subject: Subject) -> list[Any]:
+    """Return a network's output and states; in float64 where it can be run so, for machines differ in float32."""
+    size = sum(parameter.numel() for parameter in subject.model.parameters())
+    rows = _drawn(subject, min(_STEPS, _PRODUCTS // max(size, 1)))
+    x, lengths = subject.x[rows], subject.lengths[rows]
+    for wide in (True, False):
+        with suppress(ProbeError), calling("The network", ""), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            model, read = (copied(subject.model), x.double()) if wide else (subject.model, x)
+            found = [model(packed(model, read, lengths))]
+            for layer in subject.layers:
+                with suppress(ProbeError):
+                    states = run(model, read, lengths, layer.name, [Signal.HIDDEN_STATE])
+                    found.append(states[layer.name, Signal.HIDDEN_STATE])
+            return _rounded(found)
+    return []
+
+
+def _rounded(value: Any) -> Any:
+    """Return the tensors in a value to six decimals."""
+    if isinstance(value, Tensor):
+        return np.round(value.detach().cpu().double().numpy(), 6) + 0.0  # no minus zero
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
+    return [_rounded(one) for one in inside]
 
 
 def _concepts(subject: Subject) -> list[Any]:
     values: list[Any] = []
     for name, concept in subject.concepts.items():
         values += [name, concept.kind, concept.description, concept.values, concept.categories]
-        values.append(concept.function is not None)
+        values.append(concept.function)
     return values
 
 
 def _readout(subject: Subject) -> list[Any]:
     readout, head, read = subject.readout, subject.head, subject.read
-    if readout is not None and readout.output is not None:
-        chosen, expected = answers_to(subject, subject.x[:_TRIED], subject.lengths[:_TRIED])
-        return [readout.concept, chosen, expected, str(readout.combine)]
-    if readout is None or head is None or read is None:
+    if readout is None:
         return []
+    given = [readout.concept, readout.output, readout.function, readout.combine]
+    given += [readout.layer, readout.interchange_step, readout.steps]
+    if head is None or read is None:
+        return given
     tried = torch.randn(
         _TRIED, read.size(Signal.HIDDEN_STATE), generator=torch.Generator().manual_seed(1), dtype=torch.float64
     )
@@ -95,16 +166,7 @@ def _readout(subject: Subject) -> list[Any]:
         values = np.resize(subject.answered.levels, 64)
         with calling("The function combine", "It is called with three arrays, and must return one."):
             combine = np.asarray(combine(values, np.roll(values, 1), np.roll(values, 2)))
-    return [
-        readout.concept,
-        head.kind,
-        head.values.numpy(),
-        read.name,
-        scores.numpy(),
-        combine,
-        readout.interchange_step,
-        readout.steps,
-    ]
+    return [*given, head, head.values, read.name, _rounded(scores), combine]
 
 
 def _valid(subject: Subject) -> list[Any]:
@@ -117,10 +179,11 @@ def _valid(subject: Subject) -> list[Any]:
         np.concatenate([x[row - 1, : lengths[row - 1] // 2], x[row, lengths[row] // 2 : lengths[row]]])
         for row in rows
     ]
-    return [subject.allows(one) for one in spliced]
+    return [subject.allowed, *(subject.allows(one) for one in spliced)]
 
 
 def _programs(subject: Subject) -> list[Any]:
-    rows = min(len(subject.x), _TRIED)
-    sequences = [as_tuples(subject.x[row : row + 1, : subject.lengths[row]])[0] for row in range(rows)]
-    return [one for name, program in subject.programs.items() for one in (name, answers_of(name, program, sequences))]
+    rows = _drawn(subject, _STEPS)
+    sequences = [as_tuples(subject.x[row : row + 1, : subject.lengths[row]])[0] for row in rows]
+    told = subject.programs.items()
+    return [one for name, program in told for one in (name, program, answers_of(name, program, sequences))]

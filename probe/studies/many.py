@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,8 +45,8 @@ class Group:
     subjects: tuple[Subject, ...]
 
 
-#: A group, what it is asked, and the folder of the parts.
-Call = tuple[Group, Sequence[Question], Path]
+#: A group, what it is asked, the folder of the parts, and the digests of its networks and of its questions.
+Call = tuple[Group, Sequence[Question], Path, Mapping[str, str], Mapping[str, str]]
 
 
 def groups_of(subjects: Sequence[Subject], copies: int = 1) -> list[Group]:
@@ -76,16 +76,23 @@ def groups_of(subjects: Sequence[Subject], copies: int = 1) -> list[Group]:
     return found
 
 
-def measure(group: Group, questions: Sequence[Question], parts: Path) -> dict[str, str]:
+def measure(
+    group: Group,
+    questions: Sequence[Question],
+    parts: Path,
+    networks: Mapping[str, str],
+    versions: Mapping[str, str],
+) -> dict[str, str]:
     """Measure what is missing of a group, write it into the group's part, and return why questions were not asked.
 
     Args:
         group: which networks.
         questions: which questions.
         parts: folder of the parts.
+        networks: the digests of the networks that were given.
+        versions: the digests of the questions.
     """
     torch.set_num_threads(1)
-    versions, networks = _versions(questions), digests(group, questions)
     kept = Store(parts, parts, POPULATION)
     held = kept.held(group.member, networks, versions)
     reasons: dict[str, str] = {}
@@ -97,22 +104,9 @@ def measure(group: Group, questions: Sequence[Question], parts: Path) -> dict[st
             reasons[question.name] = reason
             continue
         own = {question.name: table}
-        new = Measured(networks, {question.name: question.version}, own, {question.name: {}})
+        new = Measured(networks, {question.name: versions[question.name]}, own, {question.name: {}})
         kept.add(group.member, new, list(versions))
     return reasons
-
-
-def _versions(questions: Sequence[Question]) -> dict[str, int]:
-    return {question.name: question.version for question in questions}
-
-
-def digests(group: Group, questions: Sequence[Question]) -> dict[str, str]:
-    """Return what the measurements of a group are tied to: each network, and all that it is asked."""
-    settings = [(one.name, sorted(one.settings.items(), key=str)) for one in questions]
-    return {
-        one.network.name: identity.digest(one.network.role, *identity.parts(one, "").items(), settings)
-        for one in group.subjects
-    }
 
 
 def answers(
@@ -129,7 +123,7 @@ def answers(
     """
     groups = groups_of(subjects)
     questions = chosen(study, subjects, {one.network.role for group in groups for one in group.subjects})
-    calls = _calls(groups, questions, folder / MEASURED)
+    calls = _calls(groups, questions, folder / MEASURED, _tied(subjects))
     reasons: dict[str, list[str]] = {}
     for number, missing in enumerate(parallel(measure, calls, jobs=jobs), start=1):
         report(f"network {number}", number, len(calls))
@@ -150,21 +144,41 @@ def answers(
             yield Finding(question.name, question.title, table, claims, figures(question, table), notes=notes)
 
 
-def _calls(groups: Sequence[Group], questions: Sequence[Question], parts: Path) -> list[Call]:
-    """Return what is measured: each group on its own, and all networks where a question compares them."""
-    apart = [question for question in questions if not question.together]
-    calls: list[Call] = [(group, apart, parts) for group in groups]
-    together = [question for question in questions if question.together]
-    if together:
-        every = Group(TOGETHER, tuple(one for group in groups for one in group.subjects))
-        calls.append((every, together, parts))
-    return calls
+def _tied(subjects: Sequence[Subject]) -> dict[str, str]:
+    """Return what measurements of each network are tied to: the network, and all that it shares with the others."""
+    shared = identity.shared(subjects[0])
+    return {
+        name: identity.digest(shared, subjects[0].seed, own) for name, own in identity.by_network(subjects).items()
+    }
+
+
+def _calls(
+    groups: Sequence[Group], questions: Sequence[Question], parts: Path, tied: Mapping[str, str]
+) -> list[Call]:
+    """Return what is measured: each group on its own, and all networks where a question compares them.
+
+    The digests are taken before anything is measured, for what is measured may change what a question refers to.
+    """
+    every = Group(TOGETHER, tuple(one for group in groups for one in group.subjects))
+    apart, together = ([one for one in questions if one.together == wanted] for wanted in (False, True))
+    asked = [*((group, apart) for group in groups), *([(every, together)] if together else [])]
+    versions = {question.name: identity.of_question(question) for question in questions}
+    return [
+        (
+            group,
+            questions,
+            parts,
+            {one.network.name: tied[one.network.name] for one in group.subjects if one.network.name in tied},
+            {question.name: versions[question.name] for question in questions},
+        )
+        for group, questions in asked
+    ]
 
 
 def _gathered(calls: Sequence[Call]) -> dict[str, pd.DataFrame]:
     tables: dict[str, list[pd.DataFrame]] = {}
-    for group, questions, parts in calls:
-        held = Store(parts, parts, POPULATION).held(group.member, digests(group, questions), _versions(questions))
+    for group, questions, parts, networks, versions in calls:
+        held = Store(parts, parts, POPULATION).held(group.member, networks, versions)
         for question in questions:
             own = tables.setdefault(question.name, [])
             own += [held.tables[question.name]] if question.name in held.tables else []

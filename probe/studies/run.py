@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import platform
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,7 @@ from .asked import chosen
 from .pages import many_networks, one_network
 from .pages.sections import ASKED
 from .prepare import prepare
+from .store import SUFFIX
 from .workers import locked
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from .study import Study
 
 FINDINGS, MARK, PAGE = "findings", "study.json", "index.html"
+#: What the mark calls the digests of the networks, by name.
+EACH = "each network"
 LIBRARIES = ("rnn-probe", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
 
 
@@ -68,12 +72,13 @@ def run(
 ) -> Page:
     """Run every question of a study and write its page; see `Study.run`."""
     folder, subjects = Path(folder), prepare(study)
+    identity.check_different(subjects)
     parts = identity.of_study(subjects, study.title)
     if folder.exists() and not folder.is_dir():
         raise ProbeError(f"{str(folder)!r} is a file; the report is a folder. Give another path.")
     report = progress or (lambda _: None)
     with locked(folder, "running a study"):
-        _claim(folder, parts, overwrite=overwrite)
+        _claim(folder, parts, identity.by_network(subjects), overwrite=overwrite)
         ask = partial(_of_many, jobs=jobs) if len(subjects) > 1 else _of_one
         findings = {one.question: one for one in ask(study, subjects, folder, parts, report)}
         page = (many_networks if len(subjects) > 1 else one_network).build(subjects, study.title, findings)
@@ -113,8 +118,8 @@ def _of_one(
 
 def _asked(question: Question, rules: Sequence[Rule]) -> str:
     """Return the digest of a question: another version, setting or rule, another answer."""
-    judging = [rule.digest for rule in (*question.rules, *rules)]
-    return identity.digest(question.title, question.version, sorted(question.settings.items(), key=str), judging)
+    said = (question.title, question.draw, question.tell, question.setup)
+    return identity.digest(identity.of_question(question), said, [one.digest for one in (*question.rules, *rules)])
 
 
 def _kept(finding: Finding, folder: Path, parts: Parts) -> Finding:
@@ -141,8 +146,10 @@ def reusable(folder: Path, parts: Parts) -> Finding | None:
     return finding if whole and finding.provenance.get("study") == parts else None
 
 
-def _claim(folder: Path, parts: Parts, *, overwrite: bool) -> None:
-    """Mark a folder as a study's, unless it holds the answers of another study.
+def _claim(folder: Path, parts: Parts, networks: Parts, *, overwrite: bool) -> None:
+    """Mark a folder as a study's, unless it holds the answers of another study; those that are replaced are removed.
+
+    A study of many networks is the same when networks are added to it.
 
     Raises:
         ProbeError: it is a file, or holds something that may not be replaced.
@@ -151,9 +158,12 @@ def _claim(folder: Path, parts: Parts, *, overwrite: bool) -> None:
     if mark.is_file():
         try:
             before = json.loads(mark.read_text(encoding="utf-8"))
-        except ValueError:
-            before = {}
-        changed = [name for name in parts if not isinstance(before, dict) or before.get(name) != parts[name]]
+            kept = before[EACH].items() <= networks.items()
+        except (ValueError, TypeError, KeyError, AttributeError):
+            before, kept = {}, False
+        changed = [name for name in parts if before.get(name) != parts[name]]
+        if kept and identity.NETWORKS in before and identity.NETWORKS in changed:
+            changed.remove(identity.NETWORKS)
         if changed and not overwrite:
             raise ProbeError(
                 f"{str(folder)!r} holds the report of another study: {', '.join(changed)} differ. Give another "
@@ -164,7 +174,12 @@ def _claim(folder: Path, parts: Parts, *, overwrite: bool) -> None:
             f"{str(folder)!r} holds {PAGE!r} or {FINDINGS!r}, and we cannot tell whether they belong to a study. "
             "Give another folder, or --overwrite (overwrite=True) to replace them."
         )
-    _ = write_atomically(mark, json.dumps(parts, indent=2) + "\n")
+    if overwrite:
+        for finding in (folder / FINDINGS).glob("*/finding.json"):
+            shutil.rmtree(finding.parent)
+        for part in (folder / many.MEASURED).rglob(f"*{SUFFIX}"):
+            part.unlink()
+    _ = write_atomically(mark, json.dumps(parts | {EACH: networks}, indent=2) + "\n")
 
 
 def _provenance(parts: Parts) -> dict[str, Any]:

@@ -46,24 +46,24 @@ class Measured:
 
     Attributes:
         networks: their names, each with the digest of its weights and of its inputs.
-        versions: the questions, each with the version that it had.
+        versions: the questions, each with the version that it had; in a study the digest of the question.
         tables: the questions, each with its table.
         made: the questions, each with what it was measured by: libraries, and the commit of the code. Information
             only.
     """
 
     networks: Mapping[str, str]
-    versions: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, int | str] = dataclasses.field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     made: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
-    def missing(self, networks: Mapping[str, str], versions: Mapping[str, int]) -> list[str]:
+    def missing(self, networks: Mapping[str, str], versions: Mapping[str, int | str]) -> list[str]:
         """Return which questions were not measured in their present version on these networks."""
         if dict(self.networks) != dict(networks):
             return list(versions)
         return [name for name, version in versions.items() if self.versions.get(name) != version]
 
-    def counting(self, networks: Mapping[str, str], versions: Mapping[str, int]) -> Measured:
+    def counting(self, networks: Mapping[str, str], versions: Mapping[str, int | str]) -> Measured:
         """Return the part of it that counts for some networks: theirs, and in the present version of its question."""
         missing = self.missing(networks, versions)
         return dataclasses.replace(self.only(name for name in versions if name not in missing), networks=networks)
@@ -230,7 +230,7 @@ class Store:
         """Return the file of a group's part."""
         return self.parts / self.population / f"{quote(member, safe='')}{SUFFIX}"
 
-    def held(self, member: str, networks: Mapping[str, str], versions: Mapping[str, int]) -> Measured:
+    def held(self, member: str, networks: Mapping[str, str], versions: Mapping[str, int | str]) -> Measured:
         """Return what counts of a group: what the population's file has of it, and what its part has beside that.
 
         What was measured on other weights or inputs or in another version is left out; a part that is damaged counts
@@ -261,7 +261,7 @@ class Store:
                 known = _joined(known, read(path).get(member, known))
             return write(path, {member: _joined(known, new)}, order)
 
-    def pack(self, groups: Mapping[str, Mapping[str, str]], versions: Mapping[str, int]) -> int:
+    def pack(self, groups: Mapping[str, Mapping[str, str]], versions: Mapping[str, int | str]) -> int:
         """Put the parts of some groups into the population's file, remove them, and return how many there were.
 
         An answer in the file that counts stays; of a part only what counts is taken. A part that is damaged is
@@ -297,7 +297,7 @@ def _joined(old: Measured, new: Measured) -> Measured:
 
 
 def gather(
-    groups: Iterable[tuple[Path, str, Mapping[str, str]]], versions: Mapping[str, int], again: str
+    groups: Iterable[tuple[Path, str, Mapping[str, str]]], versions: Mapping[str, int | str], again: str
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of several groups, one a question.
 

@@ -115,11 +115,12 @@ class Study:
         """Answer every question, and write the page to `index.html` in a folder.
 
         Each answer is written into `findings/` in the folder at once. If a run was interrupted, the next run reuses
-        the answers that were given for the same network, inputs, concepts, readout, seed and version of rnn-probe.
+        the answers that were given for the same network, inputs, concepts, readout, programs, questions, seed and
+        version of rnn-probe. Networks can be added to a study of many; what was measured of the others is reused.
 
         Args:
             folder: where the page is written; it is made if it does not exist.
-            overwrite: replace the answers of another study in the folder.
+            overwrite: remove all answers in the folder, also those of another study, and measure everything anew.
             progress: called when a question is started and when it is answered; of many networks, when one is
                 measured.
             jobs: how many networks are measured at a time, each in a process on one thread.

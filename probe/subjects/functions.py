@@ -104,12 +104,14 @@ def _line(error: BaseException) -> str:
     """Return the file and line of the study's own code that raised an error; "" if it was other code."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
     # The lines of a library do not help the author of a study.
-    own = [frame for frame in frames if not Path(frame.filename).is_relative_to(_LIBRARY) and not _of_package(frame)]
+    own = [frame for frame in frames if not of_package(frame.filename)]
     return f", {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
 
 
-def _of_package(frame: traceback.FrameSummary) -> bool:
-    return "site-packages" in frame.filename or Path(frame.filename).is_relative_to(sysconfig.get_path("stdlib"))
+def of_package(file: str) -> bool:
+    """Return whether a file is of this library, of an installed package or of Python."""
+    inside = any(Path(file).is_relative_to(folder) for folder in (_LIBRARY, sysconfig.get_path("stdlib")))
+    return inside or "site-packages" in file
 
 
 def _where(error: BaseException) -> str:

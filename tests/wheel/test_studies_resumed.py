@@ -102,7 +102,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("more", "changed"),
     [
         ({"seed": 1}, "title and seed"),
-        ({"inputs": bits(24, 5, seed=1)}, "inputs, concepts"),
+        ({"inputs": bits(24, 5, seed=1)}, "inputs, concepts, outputs"),
         ({"title": "Other"}, "title and seed"),
     ],
 )

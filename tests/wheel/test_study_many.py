@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -145,22 +146,85 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"]
 
 
-def test_measured_networks_are_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second run asks nothing of a network that is there; another version of the question asks all."""
-    asked: list[str] = []
+def counted(told: Path) -> tuple[Question, Callable[[], list[str]]]:
+    """Return a question that writes down whom it was asked of, and what reads that."""
 
     def measure(subjects: Iterable[Subject]) -> Iterator[dict[str, Any]]:
         listed = list(subjects)
-        asked.append(listed[0].network.name)
+        with told.open("a") as file:
+            file.write(f"{listed[0].network.name}\n")
         yield from forgetting(listed)
 
-    question = Question("distance", "How far?", measure)
+    return Question("distance", "How far?", measure), lambda: told.read_text().split()
+
+
+def test_measured_networks_are_not_measured_again(tmp_path: Path) -> None:
+    """A second run asks nothing of a network that is there; another version of the question asks all."""
+    question, asked = counted(tmp_path / "asked")
     given = {"trained": list(counters(3))}
     study(given, questions=[question]).run(tmp_path)
     study(given, questions=[question]).run(tmp_path)
-    assert asked == ["0", "1", "2"]
-    study(given, questions=[Question("distance", "How far?", measure, version=2)]).run(tmp_path)
-    assert len(asked) == 6
+    assert asked() == ["0", "1", "2"]
+    study(given, questions=[dataclasses.replace(question, version=2)]).run(tmp_path)
+    assert len(asked()) == 6
+    study(given, questions=[dataclasses.replace(question, version=2)]).run(tmp_path, overwrite=True)
+    assert len(asked()) == 9, "with overwrite nothing is reused"
+
+
+def test_a_network_that_is_added_later_is_measured_alone(tmp_path: Path) -> None:
+    """What was measured of the others stays; a study that lacks one of them is another study."""
+    question, asked = counted(tmp_path / "asked")
+    networks = [Network(f"b{number}", "trained", one) for number, one in enumerate(counters(4))]
+    study(networks[1:3], questions=[question]).run(tmp_path)
+    study(networks, questions=[question]).run(tmp_path)
+    assert asked() == ["b1", "b2", "b0", "b3"]
+    assert findings(tmp_path)["distance"].measurements["network"].str.len().eq(2).sum() == 4
+    with pytest.raises(ProbeError, match=r"another study: networks differ.*--overwrite"):
+        study(networks[:3], questions=[question]).run(tmp_path)
+    changed = [*networks[:3], Network("b3", "trained", planted())]
+    with pytest.raises(ProbeError, match="another study: networks differ"):
+        study(changed, questions=[question]).run(tmp_path)
+
+
+def test_an_own_question_that_was_edited_is_asked_again(tmp_path: Path) -> None:
+    """Its code, its settings and what it refers to are part of it; another question beside it is kept."""
+    kept, asked = counted(tmp_path / "asked")
+
+    def edited(number: float) -> Question:
+        def measure(subjects: Iterable[Subject]) -> Iterator[dict[str, Any]]:
+            return (measurement("mine", "value", one.network, number) for one in subjects)
+
+        return Question("mine", "Mine?", measure)
+
+    for networks, folder in (({"trained": list(counters(2))}, "many"), (planted(), "one")):
+        for number in (1.0, 2.0):
+            study(networks, questions=[kept, edited(number)]).run(tmp_path / folder)
+            assert set(findings(tmp_path / folder)["mine"].measurements["value"]) == {number}
+    assert len(asked()) == 3
+
+
+def test_a_network_counts_once(tmp_path: Path) -> None:
+    """The same weights under two names are one training; several may begin with one initialisation."""
+    same = [Network(name, "trained", planted()) for name in ("one", "two")]
+    with pytest.raises(
+        ProbeError, match=r"The trained networks 'one' and 'two' are the same: .*give each network once"
+    ):
+        study(same).run(tmp_path)
+    given = {"trained": list(counters(2)), "own initialisation": initials(1) * 2}
+    study(given, questions=["single-units"]).run(tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    assert "The study gives one head, and we put it on the states of every network" in text
+    assert "Training changed nothing" not in text
+
+
+def test_a_page_says_what_the_networks_share(tmp_path: Path) -> None:
+    """A head that the study names is each network's own; a network that is its own initialisation was not trained."""
+    given = {"trained": list(counters(2)), "own initialisation": [counters(1)[0], initials(1)[0]]}
+    output = (lambda out: out[0][:, -1, 0].round(), lambda out: out[0][:, -1, 0])
+    study(given, questions=["single-units"], readout=Readout("ones", output=output)).run(tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    assert "Training changed nothing in 0: the own initialisation has the same weights." in text
+    assert "The study gives one head" not in text
 
 
 def test_many_networks_that_are_asked_nothing_are_refused(tmp_path: Path) -> None:
@@ -304,13 +368,13 @@ def test_probes_of_few_states_are_refused(tmp_path: Path) -> None:
 
 
 def test_seeds_are_compared_over_all_networks(tmp_path: Path) -> None:
-    """Networks that are the same agree wholly, role by role; two processes give the same bytes."""
-    given = study({"trained": [planted()] * 3}, questions=["agreement"])
+    """Networks whose answers are the same agree, role by role; two processes give the same bytes."""
+    given = study({"trained": list(counters(3))}, questions=["agreement"])
     given.run(tmp_path / "one")
     table = findings(tmp_path / "one")["agreement"].measurements
     trained = table[table["role"] == "trained"]
     assert set(trained["network"]) == {"0", "1", "2"}
-    np.testing.assert_allclose(trained["value"], 1)
+    np.testing.assert_allclose(trained["value"], 1, rtol=1e-3)
     given.run(tmp_path / "two", jobs=2)
     assert (tmp_path / "one" / "index.html").read_bytes() == (tmp_path / "two" / "index.html").read_bytes()
 

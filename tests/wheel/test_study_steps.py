@@ -189,6 +189,8 @@ def test_chosen_steps_with_the_last_one_answer_both(also: list[int]) -> None:
 def test_many_networks_are_judged_at_every_step(tmp_path: Path) -> None:
     """Two trainings: a row each, and the words on how they were measured are those of one."""
     networks = [Network(name, "trained", planted(), name) for name in "ab"]
+    with torch.no_grad():
+        networks[1].model.get_parameter("bias_ih_l0")[1] += 0.1  # of an idle unit
     weight, bias = head()
     readout = Readout("ones", weight=weight, bias=bias, steps="every")
     asked = ["step-answers", "single-answers", "answers"]

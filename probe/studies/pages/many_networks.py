@@ -14,6 +14,7 @@ from ...evidence.words import listed
 from ...report import Block, Details, Page, Points, Section, Strong, Table, Text
 from ...subjects.subject import Subject
 from ..answer import MISSING, UNDECIDED
+from ..identity import unchanged
 from .sections import (
     SHOWN_ROWS,
     anchor,
@@ -54,7 +55,7 @@ def build(subjects: Sequence[Subject], given: str, findings: Mapping[str, Findin
         *map(_section, asked),
         *not_asked([finding for finding in findings.values() if finding.measurements.empty]),
         Section("What a verdict means", [Text(MEANING), *definitions(claims)], key="verdicts"),
-        Section("The networks", [Text(_networks(roles)), _table(subjects)], key="networks"),
+        Section("The networks", [Text([_networks(roles), *_alike(subjects)]), _table(subjects)], key="networks"),
     ]
     title = given or f"What do {several(roles['trained'], 'network')} hold of {subjects[0].concept.name}?"
     return Page(title, lead, sections, provenance=provenance(next(iter(findings.values()))))
@@ -77,6 +78,21 @@ def _networks(roles: Mapping[str, int]) -> str:
         "network we put a network of the same sizes with random weights. We also put a network there that was not "
         "trained, whose head alone is fitted to the right answers."
     )
+
+
+def _alike(subjects: Sequence[Subject]) -> list[str]:
+    """Return the sentences on what networks share that each should have for itself."""
+    said, readout = [], subjects[0].readout
+    if readout is not None and readout.output is None and not isinstance(readout.weight, str):
+        said.append(
+            "The study gives one head, and we put it on the states of every network that was given. If a network was "
+            "trained with another head, the answers on this page are not its own. To read each network with its own "
+            "head, name the weight in its file, or read the answer off the model's output."
+        )
+    same = unchanged(subjects)
+    if same:
+        said.append(f"Training changed nothing in {listed(same)}: the own initialisation has the same weights.")
+    return said
 
 
 def _table(subjects: Sequence[Subject]) -> Table:
