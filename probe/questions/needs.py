@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..errors import ProbeError, several
+from ..methods.abstraction.automata import as_symbols
 from ..methods.causal import alignment
-from ..methods.causal.pairs import all_pairs
+from ..methods.causal.interchange import interchange
+from ..methods.causal.pairs import all_pairs, whole
 from ..methods.probing.prefixes import first_of_prefix
 from ..methods.probing.splits import LEAST_STATES
 from ..recurrent.signals import Signal
@@ -14,8 +18,8 @@ from ..subjects.computed.alphabet import MOST_SYMBOLS, alphabet_of, around, at_l
 from ..subjects.computed.answers import rows_at_steps
 from ..subjects.computed.changed_inputs import input_pairs, pairs_by_step, usual_steps
 from ..subjects.computed.ends import ends_of, machine_of, not_from_states, not_last, step_of, why_not
-from ..subjects.computed.plans import search_length
-from ..subjects.computed.right_answers import only_last
+from ..subjects.computed.plans import affordable_pairs, search_length
+from ..subjects.computed.right_answers import only_last, task_of
 from ..subjects.computed.sample import reads_ahead, rows_within_budget
 from ..subjects.computed.sampled import sample_of
 from ..subjects.computed.splices import can_occur
@@ -27,6 +31,8 @@ from ..subjects.subject import LEAST_SEQUENCES, Subject
 #: The fewest steps of sequences that shorter ones are compared with; the most amounts by which a concept may grow
 #: (of more, hardly two contexts would be alike); the most beginnings that an affine recurrence is fitted to.
 SHORTEST, MOST_AMOUNTS, MOST_BEGINNINGS = 3, 12, 5_000
+#: The most pairs of which we ask whether a state moves answers at all.
+MOST_PATCHED = 4_096
 #: How often a question runs a sequence whole: once, and three times from each of three steps on.
 RUNS = 10
 #: For so many spliced sequences `splices` asks whether they can occur.
@@ -92,6 +98,21 @@ def search(subject: Subject) -> str | None:
     if not search_length(subject, place, searches=4, pairs=alignment.PAIRS, most=most):
         return "a search for directions would take too long: it runs the layers forwards and backwards on many pairs"
     return None
+
+
+def deciding_state(subject: Subject) -> str | None:
+    """A state that moves answers when it is patched whole: what a part of it moves is scored against that."""
+    reason = machine(subject)
+    if reason is not None:
+        return reason
+    at = step_of(machine_of(subject), None)
+    pairs = all_pairs(machine_of(subject), at, most=affordable_pairs(subject, at, 1, most=MOST_PATCHED))
+    if math.isfinite(interchange(pairs, task_of(subject), whole).score):
+        return None
+    return (
+        f"with the whole state of another sequence after step {at} its answers are right as often as without, so "
+        "that no part of the state can be scored against it"
+    )
 
 
 def one_layer(subject: Subject) -> str | None:
@@ -337,13 +358,16 @@ def few_amounts(subject: Subject) -> str | None:
 
 
 def whole_sequences(subject: Subject) -> str | None:
-    """A machine that runs whole sequences, from their first step on, of few beginnings."""
+    """A machine that runs whole sequences as they are given, from their first step on, of few beginnings."""
     reason = machine(subject)
     if reason is not None:
         return reason
     end = ends_of(subject)
     if not end.whole:
         return "its sequences are so many or long that only their ends are run from states"
+    given, read = (as_symbols(one.double()).alphabet.tolist() for one in (subject.x, end.machine.clean.inputs))
+    if not all(symbol in given for symbol in read):
+        return "its layer reads what the network makes of the inputs, such as an embedding, and not the inputs"
     beginnings = sum(len(prefixes.rows) for prefixes in end.machine.clean.prefixes)
     if beginnings > MOST_BEGINNINGS:
         return f"its sequences have {beginnings:,} distinct beginnings, and at most {MOST_BEGINNINGS:,} can be fitted"
@@ -355,6 +379,7 @@ OF_LAST = (
     machine,
     splices,
     search,
+    deciding_state,
     one_layer,
     gates,
     exact_answers,

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
-from ...errors import ProbeError
+from ...errors import ProbeError, several
 from ..machines import Machine
 from .automata import as_symbols
 
@@ -60,7 +60,8 @@ def _codes(x: Tensor, alphabet: np.ndarray) -> Int64[np.ndarray, "batch time"]:
         if same.any(1).all():
             return same.argmax(1)[symbols.codes]
     raise ProbeError(
-        f"The sequences hold the inputs {', '.join(symbols.names)}; the model was fitted on {alphabet.tolist()}."
+        f"The sequences hold the inputs {', '.join(symbols.names)[:60]}; the model was fitted on "
+        f"{several(len(alphabet), 'input')} of {several(alphabet.shape[1], 'feature')}, which are others."
     )
 
 
@@ -131,7 +132,8 @@ def fit_affine(machine: Machine, lengths: Iterable[int], *, dimensions: int = 2,
         seed: of the disturbances.
 
     Raises:
-        ProbeError: a length does not exist, or there is no dimension.
+        ProbeError: a length does not exist, or there is no dimension; the state never changes; or no prefix is
+            followed by each of the inputs.
 
     Reference:
         Izenman 1975, Reduced-rank regression for the multivariate linear model; Foerster et al. 2017, Input switched
@@ -169,9 +171,13 @@ def _projected(tree: _Prefixes, weight: np.ndarray, dimensions: int) -> np.ndarr
     ahead[tree.parent, tree.symbol] = tree.y
     futures = np.column_stack([tree.y, ahead[1:]])
     used = np.isfinite(futures).all(1)
+    if not used.any():
+        raise ProbeError("No prefix is followed by each of the inputs. Give more sequences.")
     centre = tree.states[used].mean(0)
     states = tree.states - centre
     scale = (states[used] ** 2).mean()
+    if not scale:
+        raise ProbeError("The state is the same whatever was read, and no recurrence can be fitted to it.")
     gram = states[used].T @ states[used] / used.sum() + _RIDGE * scale * np.eye(states.shape[1])
     wanted = futures[used] - futures[used].mean(0)
     slope = np.linalg.solve(gram, states[used].T @ wanted / used.sum())

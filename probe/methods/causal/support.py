@@ -50,7 +50,7 @@ class Support:
         return cls(kept, scale, classes.states[:, kept] / scale, spacing)
 
     def distances(self, states: Float[np.ndarray, "row size"]) -> Float[np.ndarray, " row"]:
-        """Return how far states lie from the nearest clean one, in spacings of the concept.
+        """Return how far states lie from the nearest clean one, in spacings of the concept; NaN where none varies.
 
         Args:
             states: any states at the step.
@@ -58,6 +58,8 @@ class Support:
         Reference:
             docs/science.md, "Off-support distance".
         """
+        if not self.kept.any():
+            return np.full(len(states), np.nan)
         nearest, _ = self._tree.query(states[:, self.kept] / self.scale)
         return nearest / self.spacing
 
@@ -67,7 +69,7 @@ class Support:
 
         With many units and few sequences all states lie far apart, and so do patched ones.
         """
-        if len(self.clean) < 2:
+        if len(self.clean) < 2 or not self.kept.any():
             return float("nan")
         nearest, _ = self._tree.query(self.clean, k=2)
         return float(np.median(nearest[:, 1])) / self.spacing

@@ -87,7 +87,7 @@ def question(subject: Subject) -> Question:
         "alignment",
         f"Do two directions carry {name}?",
         measure,
-        (needs.numbers, needs.search),
+        (needs.numbers, needs.search, needs.deciding_state),
         ANSWERING,
         draw=draw,
         setup=told.at_pairs,

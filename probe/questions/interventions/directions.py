@@ -56,7 +56,7 @@ def question(subject: Subject) -> Question:
         "directions",
         "Does the answer follow one direction of the state?",
         measure,
-        (needs.splices, needs.numbers),
+        (needs.splices, needs.numbers, needs.deciding_state),
         ANSWERING,
         draw=draw,
         setup=told.at_pairs,
