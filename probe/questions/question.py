@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
 from ..evidence.claims import Rule
-from ..evidence.measurements import ROLES, tabulate
+from ..evidence.measurements import COLUMNS, ROLES, tabulate
+from ..evidence.words import listed
+from ..subjects.functions import calling
 from ..subjects.subject import Subject
 
 if TYPE_CHECKING:
@@ -17,8 +19,19 @@ if TYPE_CHECKING:
     from ..evidence.claims import Claim
     from ..evidence.findings import DataFigure
 
+#: What each row of a table says at least.
+NAMED = ("metric", "role", "network", "value")
+_NEED = "It is called with a subject, and must return the reason why it cannot be asked, a text, or None."
+_MEASURE = (
+    "It is called with a network and its controls, a list of subjects, and must return a table or its rows, each a "
+    "probe.measurement."
+)
 #: From a subject to the reason why a question cannot be asked of it; None if it can.
 Need = Callable[[Subject], str | None]
+
+
+class QuestionError(ProbeError):
+    """Raised where the code of a question fails; no network lacks anything then, and the study stops."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,21 +113,46 @@ class Question:
                 f"The question {self.name!r} has a {type(self.measure).__name__} as its measure; give a function of "
                 "subjects that returns a table."
             )
-        if not self.name or "/" in self.name or self.name != self.name.strip():
-            raise ProbeError(f"A question is called {self.name!r}; its name is that of a folder: give a short one.")
+        name = self.name
+        if name in ("", ".", "..") or name != name.strip() or {*"/\\\0"} & {*name}:
+            raise ProbeError(
+                f"A question is called {name!r}; its name is that of a folder: give a short one without / and \\, "
+                "such as 'noise-margin'."
+            )
 
     def why_not(self, subject: Subject) -> str | None:
-        """Return the first reason why the question cannot be asked of a subject, or None."""
-        return next((reason for need in self.needs if (reason := need(subject)) is not None), None)
+        """Return the first reason why the question cannot be asked of a subject, or None.
+
+        Raises:
+            ProbeError: a need raises, or returns something else.
+        """
+        for need in self.needs:
+            with calling(f"A need of the question {self.name!r}", _NEED, QuestionError):
+                reason: Any = need(subject)
+            if not isinstance(reason, (str, type(None))):
+                raise QuestionError(f"A need of the question {self.name!r} returned {str(reason)[:60]}. {_NEED}")
+            if reason is not None:
+                return reason
+        return None
 
     def ask(self, subjects: Sequence[Subject]) -> pd.DataFrame:
         """Measure a network and its controls, those among them that are asked.
 
         Raises:
-            ProbeError: as `measure` says.
+            ProbeError: as `measure` says; or it raises something else, or returns no table of measurements.
         """
         asked = [one for one in subjects if one.network.role in self.roles]
         random = [one for one in asked if one.network.role == "random weights"]
         left_out = random[self.copies :] if self.copies is not None and not self.together else []
-        found = self.measure([one for one in asked if one not in left_out], **self.settings)
-        return found if hasattr(found, "columns") else tabulate(found)
+        what = f"The measure of the question {self.name!r}"
+        with calling(what, _MEASURE, QuestionError):
+            found = self.measure([one for one in asked if one not in left_out], **self.settings)
+            if found is None:
+                raise QuestionError(f"{what} returned None. {_MEASURE}")
+            if list(getattr(found, "columns", ())) == list(COLUMNS):
+                return found
+            rows = found.to_dict("records") if hasattr(found, "columns") else list(found)
+            missing = [name for name in NAMED if any(name not in row for row in rows)]
+            if missing:
+                raise QuestionError(f"{what} returned rows without {listed(missing)}. {_MEASURE}")
+            return tabulate(rows)

@@ -14,7 +14,7 @@ from ..evidence.findings import DataFigure, Finding
 from ..evidence.measurements import tabulate
 from ..plots.study_figures import drawing, drawn, medians_in_words
 from ..questions import needs
-from ..questions.question import Answered, Question, Told
+from ..questions.question import Answered, Question, QuestionError, Told
 from ..subjects.subject import Subject
 
 #: The notes that say why a question was not asked, and how it was measured.
@@ -47,6 +47,9 @@ def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFr
     Args:
         question: the question.
         subjects: the network, then its controls; of a question about several networks, all of them.
+
+    Raises:
+        ProbeError: the code of the question fails.
     """
     trained = sum(one.network.role == "trained" for one in subjects)
     if question.together and trained < 2:
@@ -55,9 +58,17 @@ def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFr
     if reason is not None:
         return None, reason
     try:
-        return question.ask(subjects), ""
+        table = question.ask(subjects)
+    except QuestionError:
+        raise
     except ProbeError as error:
         return None, str(error)
+    judged_rows = table["metric"].isin([rule.metric for rule in question.rules])
+    undefined = table[judged_rows & table["value"].isna()]
+    trained_too = undefined[undefined["role"] == "trained"]["metric"].unique()
+    if len(trained_too):
+        return None, f"its {trained_too[0].replace('_', ' ')} is not a number, as where a share of nothing is taken"
+    return table.drop(index=undefined.index), ""
 
 
 def not_asked(question: Question, why: str) -> Finding:
@@ -75,7 +86,7 @@ def _told(question: Question, answered: Answered) -> Told:
     if question.tell is not None:
         told = question.tell(answered)
         return Told({**told.notes, **_setup(question, answered.subject, told.notes.get(SETUP, ""))}, told.figures)
-    notes = {"answer": in_words(answered.claims)} | setup(question, answered)
+    notes = {"answer": in_words(question, answered.table, answered.claims)} | setup(question, answered)
     return Told(notes, figures(question, answered.table))
 
 
@@ -99,6 +110,8 @@ def _setup(question: Question, subject: Subject, said: str) -> dict[str, str]:
 def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
     """Return a question's picture of a table; the words beside it say the medians that the rules are about.
 
+    Where nothing that its rules judge was measured, there is none.
+
     Raises:
         ProbeError: the question draws something else.
     """
@@ -106,6 +119,8 @@ def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
         return ()
     metrics = {rule.metric for rule in question.rules} or set(table["metric"])
     rows = table[table["metric"].isin(sorted(metrics))]
+    if rows.empty:
+        return ()
     with drawing():
         made = question.draw(table)
         picture = made.figure if isinstance(made, Axes) else made
@@ -140,13 +155,24 @@ def judged(table: pd.DataFrame, rules: Sequence[Rule], family: int | None = None
 
 def decides(table: pd.DataFrame, rule: Rule) -> bool:
     """Return whether a table has a rule's metric on a trained network."""
+    return _judging(table, rule) > 0
+
+
+def _judging(table: pd.DataFrame, rule: Rule) -> int:
+    """Return on how many trained networks a table has a rule's metric."""
     rows = table[(table["metric"] == rule.metric) & (table["role"] == "trained")]
     rows = rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
-    return len(rows) > 0
+    return rows["network"].nunique()
 
 
-def in_words(claims: Sequence[Claim]) -> str:
-    """Return what rules come to, a sentence each: the statement with its verdict, or with an undecided value."""
+def in_words(question: Question, table: pd.DataFrame, claims: Sequence[Claim]) -> str:
+    """Return what rules come to, a sentence each: the statement with its verdict, or with an undecided value.
+
+    Args:
+        question: the question; what its rules cannot judge is said as well.
+        table: its measurements.
+        claims: the judged rules.
+    """
     sentences = []
     for claim in claims:
         verdict: str = claim.verdict
@@ -154,4 +180,11 @@ def in_words(claims: Sequence[Claim]) -> str:
             median = f"{claim.value:.2f}" if claim.n == 1 else f"{verdict}, median {claim.value:.2f}"
             verdict = f"{median}, where the rule asks for {claim.rule.established_if}"
         sentences.append(f"{claim.rule.statement.rstrip('.')}: {verdict}.")
+    trained = table[table["role"] == "trained"]["network"].nunique()
+    for rule in () if question.together else question.rules:
+        if lacking := trained - _judging(table, rule):
+            metric = rule.metric.replace("_", " ")
+            sentences.append(
+                f"Rule {rule.key} does not judge {several(lacking, 'network')}, as no {metric} is defined there."
+            )
     return " ".join(sentences) or "No rule judges this; it describes the networks."

@@ -21,6 +21,7 @@ from ..subjects.subject import Subject
 from . import identity
 from .answer import MISSING, decides, figures, in_words, judged, measured, not_asked, setup
 from .asked import chosen
+from .networks import about
 from .store import Measured, Store
 from .workers import parallel
 
@@ -99,7 +100,8 @@ def measure(
     for question in questions:
         if question.name in held.tables:
             continue
-        table, reason = measured(question, group.subjects)
+        with about(f"The network {group.member!r}" if group.member != TOGETHER else ""):
+            table, reason = measured(question, group.subjects)
         if table is None:
             reasons[question.name] = reason
             continue
@@ -139,7 +141,7 @@ def answers(
             yield not_asked(question, f"Not asked: {why}.")
         else:
             claims = judged(table, (*question.rules, *study.rules), max(family, 1))
-            notes = {"answer": in_words(claims)} | _missing(reasons.get(question.name, []))
+            notes = {"answer": in_words(question, table, claims)} | _missing(reasons.get(question.name, []))
             notes |= _how(question, table, claims, [call[0] for call in calls])
             yield Finding(question.name, question.title, table, claims, figures(question, table), notes=notes)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,19 @@ def named(networks: Any) -> list[Named]:
     paired = _paired(found)
     _check_initial(paired)
     return sorted(paired, key=lambda one: one.role != "trained")
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Begin what an error says with the network that it is about, of many.
+
+    Args:
+        what: such as `The network 'seed-3'`; empty for the only one.
+    """
+    try:
+        yield
+    except ProbeError as error:
+        raise type(error)(f"{what}: {error}" if what else str(error)) from error.__cause__ or error
 
 
 def _paired(found: Sequence[Named]) -> list[Named]:

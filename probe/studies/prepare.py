@@ -19,16 +19,21 @@ from ..recurrent.layers import Layer, find_layers
 from ..recurrent.signals import Signal
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
 from ..subjects import readouts
+from ..subjects.computed.network_states import packed
 from ..subjects.concepts import Known, resolve
+from ..subjects.functions import calling
 from ..subjects.network_file import Opened, open_network
 from ..subjects.readouts import Head
 from ..subjects.subject import LEAST_SEQUENCES, Subject
 from ..subjects.symbols import fixed_of, symbols_of
 from ..subjects.tokens import reading_tokens
-from .networks import Named, named
+from .networks import Named, about, named
 
 if TYPE_CHECKING:
     from .study import Study
+
+#: On so many sequences each network is tried before it is studied.
+FIRST = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +54,10 @@ def prepare(study: Study) -> list[Subject]:
         ProbeError: a part does not fit; the message says which, and what would fit.
     """
     given = _read(study)
-    subjects = [_subject(study, given, one) for one in named(study.networks)]
+    networks, subjects = named(study.networks), list[Subject]()
+    for one in networks:
+        with about(f"The network {one.name!r}" if len(networks) > 1 else ""):
+            subjects.append(_subject(study, given, one))
     first = subjects[0]
     for row, length in enumerate(given.lengths if study.valid is not None else ()):
         if not first.allows(given.inputs[row, :length], f"sequence {row}"):
@@ -81,6 +89,7 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
         check_features(given.inputs, find_layers(opened.model)[0].inputs)
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
     x = torch.as_tensor(given.inputs).to(dtype)
+    _check_runs(opened.model, x[:FIRST], given.lengths[:FIRST])
     read, head = _readout(study, opened, layers, given.concepts, given.lengths)
     return Subject(
         Network(one.name or opened.name, one.role, opened.model, one.pair),
@@ -98,6 +107,20 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
         card=opened.card,
         seed=study.seed,
     )
+
+
+@torch.no_grad()
+def _check_runs(model: torch.nn.Module, x: Tensor, lengths: np.ndarray) -> None:
+    """Raise if a weight of a network is no finite number, or if it cannot be run on the inputs."""
+    wrong = [name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
+    if wrong:
+        raise ProbeError(
+            f"The weight {wrong[0]!r} holds NaN or infinity, so that nothing the network computes is a number. Leave "
+            "it out, or give its weights from before that happened."
+        )
+    shape = f"(batch, time, feature) = (..., {', '.join(map(str, x.shape[1:]))})"
+    with calling("Running the network on the first inputs", f"It is called with {shape}; give inputs that it reads."):
+        _ = model(packed(model, x, lengths))
 
 
 def _check_exchange(study: Study, concepts: Mapping[str, Known], lengths: np.ndarray) -> None:

@@ -69,12 +69,13 @@ def _lower(sentence: str) -> str:
 
 
 @contextmanager
-def calling(what: str, wants: str) -> Iterator[None]:
+def calling(what: str, wants: str, error_of: type[ProbeError] = ProbeError) -> Iterator[None]:
     """Turn whatever a study's own function raises into a sentence.
 
     Args:
         what: which function, and on what it is called, such as `The concept 'depth' on sequence 3`.
         wants: what it is called with and must return.
+        error_of: which error says so.
 
     Raises:
         ProbeError: the function raised.
@@ -85,7 +86,7 @@ def calling(what: str, wants: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raised = f"{type(error).__name__} ({_message(error)}{_line(error)})"
-        raise ProbeError(f"{what} raised {raised}. {wants}{_where(error)}") from error
+        raise error_of(f"{what} raised {raised}. {wants}{_where(error)}") from error
 
 
 def _raised(error: BaseException) -> str:
