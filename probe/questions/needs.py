@@ -124,10 +124,10 @@ def one_layer(subject: Subject) -> str | None:
 
 
 def gates(subject: Subject) -> str | None:
-    """Gates that keep or forget."""
+    """Gates that keep or forget: with them there are several ways through a cell."""
     reason = one_layer(subject)
     if reason is None and not {Signal.FORGET_GATE, Signal.UPDATE_GATE} & set(machine_of(subject).cell.signals):
-        return "its cell has no gates"
+        return "its cell has no gates, so that there is only one way through it"
     return reason
 
 

@@ -65,9 +65,9 @@ def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFr
         return None, str(error)
     judged_rows = table["metric"].isin([rule.metric for rule in question.rules])
     undefined = table[judged_rows & table["value"].isna()]
-    trained_too = undefined[undefined["role"] == "trained"]["metric"].unique()
-    if len(trained_too):
-        return None, f"its {trained_too[0].replace('_', ' ')} is not a number, as where a share of nothing is taken"
+    lacking = undefined[undefined["role"] == "trained"]["metric"].unique()
+    if len(lacking):
+        return None, f"its {lacking[0].replace('_', ' ')} is not a number, as where a share of nothing is taken"
     return table.drop(index=undefined.index), ""
 
 

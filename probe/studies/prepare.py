@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import ProbeError, several
 from ..evidence.measurements import Network
+from ..evidence.words import listed
 from ..recurrent.layers import Layer, find_layers
 from ..recurrent.signals import Signal
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
@@ -32,6 +33,8 @@ from .networks import Named, about, named
 if TYPE_CHECKING:
     from .study import Study
 
+#: The roles of networks that are of one kind and size in a study.
+ALIKE = ("trained", "own initialisation", "random weights", "template")
 #: On so many sequences each network is tried before it is studied.
 FIRST = 2
 
@@ -58,6 +61,7 @@ def prepare(study: Study) -> list[Subject]:
     for one in networks:
         with about(f"The network {one.name!r}" if len(networks) > 1 else ""):
             subjects.append(_subject(study, given, one))
+    _check_alike(subjects)
     first = subjects[0]
     for row, length in enumerate(given.lengths if study.valid is not None else ()):
         if not first.allows(given.inputs[row, :length], f"sequence {row}"):
@@ -77,6 +81,30 @@ def _read(study: Study) -> _Given:
     if study.fixed_inputs is not None:
         _ = fixed_of(study.fixed_inputs, inputs.shape[2])
     return _Given(values, lengths, concepts, ends is not None, tokens)
+
+
+def _check_alike(subjects: Sequence[Subject]) -> None:
+    """Raise if the networks that one verdict pools, or compares in pairs, differ in their cells or sizes."""
+    kinds: dict[str, list[str]] = {}
+    for subject in subjects:
+        if subject.network.role in ALIKE:
+            kinds.setdefault(", ".join(map(_kind, subject.layers)), []).append(repr(subject.network.name))
+    if len(kinds) > 1:
+        found = "; ".join(
+            f"{kind}: {several(len(names), 'network')}, such as {names[0]}" for kind, names in kinds.items()
+        )
+        raise ProbeError(
+            f"The networks of the roles {listed(ALIKE)} must be of one kind and size, because one verdict is about "
+            f"all of them. These are several ({found}). Give each kind and size a study of its own, or the role "
+            "'other' to a network that only stands beside the trained ones."
+        )
+
+
+def _kind(layer: Layer) -> str:
+    """Return what a layer is, in words: `GRU of 8 units`."""
+    kind, projected = type(layer.cell).__name__.removesuffix("Cell"), layer.size(Signal.HIDDEN_STATE)
+    kind += f" ({layer.module.nonlinearity})" if hasattr(layer.module, "nonlinearity") else ""
+    return f"{kind} of {several(layer.units, 'unit')}" + f" projected to {projected}" * (projected != layer.units)
 
 
 def _subject(study: Study, given: _Given, one: Named) -> Subject:

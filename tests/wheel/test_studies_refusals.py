@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 from studied import answer, ones
 from torch import nn
 
-from probe import Finding, ProbeError, Question, Range, Readout, Rule, Study, measurement
+from probe import Finding, Network, ProbeError, Question, Range, Readout, Rule, Study, measurement
+from probe.studies.prepare import prepare
 
 BITS = ((np.arange(64)[:, None] >> np.arange(6)) & 1)[:, :, None].astype(np.float32)
 
@@ -173,3 +175,34 @@ def test_reduced_models_of_embedded_tokens_are_not_asked_in_few_words() -> None:
     assert found.notes["answer"] == (
         "Not asked: its layer reads what the network makes of the inputs, such as an embedding, and not the inputs."
     )
+
+
+@pytest.mark.parametrize(
+    ("role", "kind", "units", "said"),
+    [
+        ("trained", "LSTM", 3, "LSTM of 3 units: 1 network, such as 'b'"),
+        ("trained", "GRU", 4, "GRU of 4 units: 1 network, such as 'b'"),
+        ("own initialisation", "RNN", 3, r"RNN \(tanh\) of 3 units: 1 network, such as 'b'"),
+        ("other", "LSTM", 3, None),
+    ],
+)
+def test_networks_of_one_verdict_are_of_one_kind_and_size(role: str, kind: str, units: int, said: str | None) -> None:
+    """Others may stand beside them, in the role that says so."""
+    networks = [
+        Network("a", "trained", small(), 0),
+        Network("b", role, getattr(nn, kind)(1, units, batch_first=True), int(role == "trained")),
+    ]
+    given = study(networks, "answers")
+    if said is None:
+        assert len(prepare(replace(given, readout=None))) == 2
+        return
+    with pytest.raises(ProbeError, match=f"GRU of 3 units: 1 network, such as 'a'; {said}.*a study of its own"):
+        prepare(replace(given, readout=None))
+
+
+@pytest.mark.parametrize("name", ["routes", "gate-shares"])
+def test_a_cell_without_gates_is_not_asked_which_way_through_it(name: str) -> None:
+    """A plain RNN has one; its share would be all, and its rule would speak of a gate."""
+    found = answer(study(small("RNN")), name)
+    assert found.notes["answer"] == "Not asked: its cell has no gates, so that there is only one way through it."
+    assert not answer(study(small("GRU")), name).measurements.empty

@@ -42,7 +42,7 @@ def question(subject: Subject) -> Question:
         "gate-shares",
         "Through which gate does an input act?",
         measure,
-        (needs.one_layer, needs.scale, needs.inputs_to_change),
+        (needs.gates, needs.scale, needs.inputs_to_change),
         ANSWERING,
         draw=draw,
         tell=tell,
