@@ -62,11 +62,11 @@ class Told:
 
     Attributes:
         notes: sentences by name: `answer` is the first, `setup` says how it was measured.
-        figures: the pictures.
+        draw: returns the pictures; a page of many networks takes the words alone.
     """
 
     notes: Mapping[str, str]
-    figures: tuple[DataFigure, ...] = ()
+    draw: Callable[[], Sequence[DataFigure]] = tuple
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,8 +98,8 @@ def medians(rows: pd.DataFrame) -> str:
 
 def figure_of(
     answered: Answered, draw: Callable[[pd.DataFrame], Axes], metric: str, *, title: str, alt: str, caption: str
-) -> DataFigure:
-    """Return the picture of a network with its controls, with the rows of a metric as its data.
+) -> Callable[[], tuple[DataFigure]]:
+    """Return what draws the picture of a network with its controls, with the rows of a metric as its data.
 
     Args:
         answered: what was measured.
@@ -109,8 +109,12 @@ def figure_of(
         alt: what it shows, with a number.
         caption: the line below it.
     """
-    rows: Any = only(answered.table, metric=metric)
-    with drawing():
-        figure: Any = draw(answered.table).figure
-        data = rows.loc[:, (rows != "").any() & rows.notna().any()].reset_index(drop=True)
-        return drawn(figure, name=answered.name, title=title, alt=alt, caption=caption, data=data)
+
+    def picture() -> tuple[DataFigure]:
+        rows: Any = only(answered.table, metric=metric)
+        with drawing():
+            figure: Any = draw(answered.table).figure
+            data = rows.loc[:, (rows != "").any() & rows.notna().any()].reset_index(drop=True)
+            return (drawn(figure, name=answered.name, title=title, alt=alt, caption=caption, data=data),)
+
+    return picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def answer(question: Question, subjects: Sequence[Subject], rules: Sequence[Rule
         return not_asked(question, f"Not asked: {reason.rstrip('.')}.")
     claims = judged(table, (*question.rules, *rules))
     told = _told(question, Answered(question.name, table, claims, tuple(subjects)))
-    return Finding(question.name, question.title, table, claims, told.figures, notes=told.notes)
+    return Finding(question.name, question.title, table, claims, tuple(told.draw()), notes=told.notes)
 
 
 def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFrame | None, str]:
@@ -85,9 +86,9 @@ def _told(question: Question, answered: Answered) -> Told:
     """Return what a page of one network says and shows, in the question's own words where it has some."""
     if question.tell is not None:
         told = question.tell(answered)
-        return Told({**told.notes, **_setup(question, answered.subject, told.notes.get(SETUP, ""))}, told.figures)
+        return Told({**told.notes, **_setup(question, answered.subject, told.notes.get(SETUP, ""))}, told.draw)
     notes = {"answer": in_words(question, answered.table, answered.claims)} | setup(question, answered)
-    return Told(notes, figures(question, answered.table))
+    return Told(notes, partial(figures, question, answered.table))
 
 
 def setup(question: Question, answered: Answered) -> dict[str, str]:

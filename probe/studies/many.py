@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +13,13 @@ import pandas as pd
 import torch
 
 from ..errors import several
-from ..evidence.claims import Claim
 from ..evidence.findings import Finding
 from ..evidence.measurements import tabulate
 from ..questions.question import Answered, Question
 from ..subjects.computed.controls import fitted_head, random_weights_controls
 from ..subjects.subject import Subject
 from . import identity
-from .answer import MISSING, decides, figures, in_words, judged, measured, not_asked, setup
+from .answer import MISSING, SETUP, decides, figures, in_words, judged, measured, not_asked, setup
 from .asked import chosen
 from .networks import about
 from .store import Measured, Store
@@ -28,6 +28,8 @@ from .workers import parallel
 if TYPE_CHECKING:
     from .study import Study
 
+#: A number in a sentence, which is no part of a name.
+NUMBER = re.compile(r"(?<![\w.\[-])\N{MINUS SIGN}?\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?!\w)")
 MEASURED, POPULATION = "measured", "networks"
 #: The group of all networks, for questions that compare them with each other.
 TOGETHER = "all networks together"
@@ -77,14 +79,29 @@ def groups_of(subjects: Sequence[Subject], copies: int = 1) -> list[Group]:
     return found
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What measuring a group came to.
+
+    Attributes:
+        member: the group's name.
+        reasons: why questions were not asked of it, by question.
+        setups: how its network was measured, by question.
+    """
+
+    member: str
+    reasons: Mapping[str, str]
+    setups: Mapping[str, str]
+
+
 def measure(
     group: Group,
     questions: Sequence[Question],
     parts: Path,
     networks: Mapping[str, str],
     versions: Mapping[str, str],
-) -> dict[str, str]:
-    """Measure what is missing of a group, write it into the group's part, and return why questions were not asked.
+) -> Outcome:
+    """Measure what is missing of a group, write it into the group's part, and return what that came to.
 
     Args:
         group: which networks.
@@ -108,7 +125,13 @@ def measure(
         own = {question.name: table}
         new = Measured(networks, {question.name: versions[question.name]}, own, {question.name: {}})
         kept.add(group.member, new, list(versions))
-    return reasons
+    tables = kept.held(group.member, networks, versions).tables
+    setups = {
+        one.name: setup(one, Answered(one.name, tables[one.name], (), group.subjects)).get(SETUP, "")
+        for one in questions
+        if one.name in tables and group.subjects[0].network.role == "trained"
+    }
+    return Outcome(group.member, reasons, setups)
 
 
 def answers(
@@ -126,23 +149,24 @@ def answers(
     groups = groups_of(subjects)
     questions = chosen(study, subjects, {one.network.role for group in groups for one in group.subjects})
     calls = _calls(groups, questions, folder / MEASURED, _tied(subjects))
-    reasons: dict[str, list[str]] = {}
-    for number, missing in enumerate(parallel(measure, calls, jobs=jobs), start=1):
+    found: dict[str, Outcome] = {}
+    for number, outcome in enumerate(parallel(measure, calls, jobs=jobs), start=1):
         report(f"network {number}", number, len(calls))
-        for name, reason in missing.items():
-            reasons.setdefault(name, []).append(reason.rstrip("."))
+        found[outcome.member] = outcome
+    outcomes = [found[group.member] for group, *_ in calls]
     tables = _gathered(calls)
     rules = [*study.rules, *(rule for question in questions for rule in question.rules)]
     family = sum(not rule.check and any(decides(table, rule) for table in tables.values()) for rule in rules)
     for question in questions:
-        table = tables[question.name]
+        table, name = tables[question.name], question.name
+        reasons = [one.reasons[name].rstrip(".") for one in outcomes if name in one.reasons]
         if table.empty:
-            why = "; ".join(sorted(set(reasons.get(question.name, ["no network of the study is asked"]))))
+            why = "; ".join(sorted(set(reasons or ["no network of the study is asked"])))
             yield not_asked(question, f"Not asked: {why}.")
         else:
             claims = judged(table, (*question.rules, *study.rules), max(family, 1))
-            notes = {"answer": in_words(question, table, claims)} | _missing(reasons.get(question.name, []))
-            notes |= _how(question, table, claims, [call[0] for call in calls])
+            notes = {"answer": in_words(question, table, claims)} | _missing(reasons)
+            notes |= how([one.setups[name] for one in outcomes if one.setups.get(name)])
             yield Finding(question.name, question.title, table, claims, figures(question, table), notes=notes)
 
 
@@ -193,11 +217,36 @@ def _missing(reasons: Sequence[str]) -> dict[str, str]:
     return {MISSING: f"Not asked of {several(len(reasons), 'network')}: {why}."} if reasons else {}
 
 
-def _how(question: Question, table: pd.DataFrame, claims: Sequence[Claim], groups: Sequence[Group]) -> dict[str, str]:
-    """Return the note on how the first of the networks was measured; they share their inputs, drawn or made."""
-    names = set(table[table["role"] == "trained"]["network"])
-    group = next((one for one in groups if one.member in names), None)
-    if group is None:
-        return {}
-    own = table[table["network"].isin([one.network.name for one in group.subjects])].reset_index(drop=True)
-    return setup(question, Answered(question.name, own, tuple(claims), group.subjects))
+def how(setups: Sequence[str]) -> dict[str, str]:
+    """Return the note on how all networks were measured: each wording once, a number that differs as a range.
+
+    Args:
+        setups: how each of them was, in words.
+    """
+    wordings: dict[str, list[str]] = {}
+    for said in setups:
+        wordings.setdefault(NUMBER.sub("#", said), []).append(said)
+    parts = [_in_one(said) for said in wordings.values()]
+    if len(setups) > 1:
+        one = len(wordings) == 1
+        parts = [
+            f"This is so for {'each of ' if one else ''}{several(len(said), 'network')}"
+            f"{'; “a to b” is the range over them' if part not in said else ''}. {part}"
+            for said, part in zip(wordings.values(), parts, strict=True)
+        ]
+    return {SETUP: " ".join(parts)} if parts else {}
+
+
+def _in_one(said: Sequence[str]) -> str:
+    """Return texts that differ in their numbers alone as one text, with the range of each number."""
+    columns = zip(*(NUMBER.findall(one) for one in said), strict=True)
+    ranges = iter([_range(sorted(set(column), key=_number)) for column in columns])
+    return NUMBER.sub(lambda _: next(ranges), said[0])
+
+
+def _range(numbers: Sequence[str]) -> str:
+    return numbers[0] if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", "").replace("\N{MINUS SIGN}", "-"))

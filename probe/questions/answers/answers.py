@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,7 @@ def tell(answered: Answered) -> Told:
     lead = " ".join(filter(None, (_right(answered, table), _fitted(answered), _automaton(subject, table))))
     by_length = table[(table["metric"] == "agreement") & table["at"].notna()]
     notes = {"lead": lead, "answer": lead, "programs": _programs(subject, table)}
-    return Told(notes, (_figure(answered.name, subject, by_length),) if len(by_length) else ())
+    return Told(notes, partial(_figures, answered.name, subject, by_length) if len(by_length) else tuple)
 
 
 def _right(answered: Answered, table: pd.DataFrame) -> str:
@@ -155,7 +156,7 @@ def _programs(subject: Subject, table: pd.DataFrame) -> str:
     return f"{text} At other lengths the best is {best}, with {unseen.max():.1%} of the answers."
 
 
-def _figure(name: str, subject: Subject, rows: pd.DataFrame) -> DataFigure:
+def _figures(name: str, subject: Subject, rows: pd.DataFrame) -> tuple[DataFigure]:
     best = rows.groupby("kind")["value"].mean().nlargest(SHOWN).index
     rows = rows[rows["kind"].isin(best)].assign(kind=[shortened(kind, 24) for kind in rows["kind"] if kind in best])
     with drawing():
@@ -163,7 +164,7 @@ def _figure(name: str, subject: Subject, rows: pd.DataFrame) -> DataFigure:
         ax = programs.draw(rows, reference=subject.x.shape[1], bands=False, ax=axes[0, 0])
         handles, labels = ax.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=3)
-        return drawn(
+        picture = drawn(
             figure,
             name=f"{name}-by-length",
             title="How often the network answers as a program does",
@@ -172,3 +173,4 @@ def _figure(name: str, subject: Subject, rows: pd.DataFrame) -> DataFigure:
             "study's sequences. Where a program says a half, both neighbours count as equal.",
             data=rows[["kind", "at", "value", "low", "high"]].reset_index(drop=True),
         )
+    return (picture,)

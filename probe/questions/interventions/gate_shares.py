@@ -220,4 +220,4 @@ def tell(answered: Answered) -> Told:
         f"At each of {several(len(pairs), 'step')} we changed one input, and every subset of the gates saw it; then "
         f"the run went on. We ran {ends_of(answered.subject).said}, and used {several(count, 'pair')}.{made}"
     )
-    return Told({"answer": answer, "setup": setup}, (figure,))
+    return Told({"answer": answer, "setup": setup}, figure)

@@ -304,7 +304,7 @@ def tell(answered: Answered) -> Told:
     subject, table = answered.subject, answered.table
     ground = ground_of(subject)
     notes = words.notes(table, subject, ground.end, ground.plan, held_out=ground.held_out)
-    return Told(notes, (figure_of(table, answered.name),))
+    return Told(notes, lambda: (figure_of(table, answered.name),))
 
 
 def figure_of(table: pd.DataFrame, name: str) -> DataFigure:

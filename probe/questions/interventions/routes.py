@@ -165,4 +165,4 @@ def tell(answered: Answered) -> Told:
         f"next step by every subset of the routes; then the run goes on. We ran {ends_of(subject).said}, and the "
         f"first of these steps is 0. We used {input_pairs(subject, before, at).said}."
     )
-    return Told({"answer": answer, "setup": setup}, (figure,))
+    return Told({"answer": answer, "setup": setup}, figure)

@@ -296,7 +296,7 @@ def tell(answered: Answered) -> Told:
     )
     title = "How many units carry the difference"
     figure = figure_of(answered, draw, "unit_share", title=title, alt=first, caption=caption)
-    return Told({"answer": answer, "setup": _setup(answered.subject, largest)}, (figure,))
+    return Told({"answer": answer, "setup": _setup(answered.subject, largest)}, figure)
 
 
 def _setup(subject: Subject, largest: pd.DataFrame) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -125,16 +126,21 @@ def tell(answered: Answered) -> Told:
     )
     if len(controls):
         answer += f" In the controls it is {beside} at most."
+    return Told({"answer": answer, "setup": CAPTION}, partial(_figures, answered))
+
+
+def _figures(answered: Answered) -> tuple[DataFigure]:
+    table, own = answered.table, answered.subject.network.name
     others = [name for name in dict.fromkeys(table["network"]) if name != own]
     steps = sorted(set(table["step"].dropna().astype(int)))
     chosen = [steps[place] for place in spread(len(steps), SHOWN_STEPS)]
-    networks = [own, *others[:1]]
+    networks, concept = [own, *others[:1]], answered.subject.concept.name
     with drawing():
-        figure = draw_grid(table, networks=networks, units=SHOWN_UNITS, steps=chosen, concept=concept.name)
+        figure = draw_grid(table, networks=networks, units=SHOWN_UNITS, steps=chosen, concept=concept)
         picture = grid_figure(
             figure, table, networks, name=f"{answered.name}-units", title="The units that follow it most"
         )
-    return Told({"answer": answer, "setup": CAPTION}, (picture,))
+    return (picture,)
 
 
 def grid_figure(figure: Figure, frame: pd.DataFrame, networks: Sequence[str], *, name: str, title: str) -> DataFigure:

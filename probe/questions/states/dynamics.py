@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ProbeError
+from ...evidence.findings import DataFigure
 from ...evidence.measurements import ROLES, measurement, tabulate
 from ...methods import fixed_points
 from ...methods.fixed_points import Points
@@ -247,14 +249,18 @@ def tell(answered: Answered) -> Told:
     counts = table[table["metric"].isin(list(COUNTS))]
     if counts.empty:
         return Told(notes)
+    return Told(notes, partial(_figures, answered.name, counts))
+
+
+def _figures(name: str, counts: pd.DataFrame) -> tuple[DataFigure]:
     with drawing():
         figure = drawn(
             draw_points(counts),
-            name=answered.name,
+            name=name,
             title="How many points the search finds",
             alt=medians_in_words(counts),
             caption="One mark a network. A mode with a modulus of 1 keeps all of itself from step to step. The "
             "number of slow modes is the median over the starts.",
             data=counts[["role", "network", "kind", "metric", "value"]],
         )
-    return Told(notes, (figure,))
+    return (figure,)

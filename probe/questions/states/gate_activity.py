@@ -6,6 +6,7 @@ This describes, and has no rule: a gate that goes with the input need not carry 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -321,7 +322,7 @@ def tell(answered: Answered) -> Told:
         "A unit keeps its value if its forget gate (in a GRU, its update gate) is nearly always open. If its gates "
         "stay near the middle, it mixes old and new at every step. This describes the gates and claims nothing."
     )
-    return Told({"answer": " ".join([*sentences, meaning])}, figures(answered.table))
+    return Told({"answer": " ".join([*sentences, meaning])}, partial(figures, answered.table))
 
 
 def _shares(frame: pd.DataFrame, metric: str) -> dict[tuple[str, str, str], float]:

@@ -176,4 +176,4 @@ def tell(answered: Answered, draws: int = DRAWS) -> Told:
         "The noise is Gaussian, and a unit of it is each number's own standard deviation over sequences at that "
         f"step. We ran {ends_of(answered.subject).said}, each {draws} times at the judged dose."
     )
-    return Told({"answer": answer, "setup": setup}, (figure,))
+    return Told({"answer": answer, "setup": setup}, figure)

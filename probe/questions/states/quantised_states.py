@@ -154,4 +154,4 @@ def tell(answered: Answered) -> Told:
     caption = "Share of its right answers that a network keeps on a few states. Each dot is a network."
     title = "How much of its accuracy the network keeps on a few states"
     figure = figure_of(answered, draw, "states", title=title, alt=first, caption=caption)
-    return Told({"answer": answer, "setup": setup}, (figure,))
+    return Told({"answer": answer, "setup": setup}, figure)

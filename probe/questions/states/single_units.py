@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 
 from ...errors import ProbeError
 from ...evidence.claims import Control, Range, Rule
+from ...evidence.findings import DataFigure
 from ...evidence.measurements import Network, measurement, one, only, tabulate
 from ...evidence.words import listed, place, said
 from ...methods.probing.monotone import monotone_score, within_step_correlation
@@ -210,7 +212,11 @@ def tell(answered: Answered) -> Told:
         "We subtract the mean of each step from the unit and the concept before we correlate them, because a unit "
         "that tells the time alone would follow a concept that grows. Each distinct prefix counts once."
     )
-    shown = table[table["metric"].isin(list(READINGS))].reset_index(drop=True)
+    return Told({"answer": answer, "setup": setup}, partial(_figures, answered))
+
+
+def _figures(answered: Answered) -> tuple[DataFigure]:
+    shown = answered.table[answered.table["metric"].isin(list(READINGS))].reset_index(drop=True)
     with drawing():
         figure, axes = new_figure(height=3.6)
         draw(shown, ax=axes[0, 0])
@@ -222,7 +228,7 @@ def tell(answered: Answered) -> Told:
             caption="Each mark is a network: this one, and its controls.",
             data=shown,
         )
-    return Told({"answer": answer, "setup": setup}, (picture,))
+    return (picture,)
 
 
 def _beside(answered: Answered, metric: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -230,7 +231,7 @@ def tell(answered: Answered, name: str) -> Told:
         "unit": unit(table, categorical=target.concept.is_named),
         "setup": _setup(subject, target, len(only(table, metric="follows", **where))),
     }
-    return Told(notes, figures.draw(answered, target, (where["layer"], Signal(where["signal"]))))
+    return Told(notes, partial(figures.draw, answered, target, (where["layer"], Signal(where["signal"]))))
 
 
 def _controls(table: pd.DataFrame, where: dict[str, str], score: float) -> dict[str, Beside]:

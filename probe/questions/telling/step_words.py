@@ -40,7 +40,7 @@ def step_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
     title = "Wrong answers over all steps that are answered"
     figure = figure_of(answered, draw, "worst_step_error", title=title, alt=first, caption=_CAPTION)
     notes = {"answer": f"{first}{most}{_beside(answered, 'worst_step_error')}", "setup": setup(answered.subject)}
-    return Told(notes, (figure,))
+    return Told(notes, figure)
 
 
 def single_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
@@ -60,7 +60,7 @@ def single_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
     title = "Later answers that follow one direction, and the whole state"
     figure = figure_of(answered, draw, "worst_followed", title=title, alt=first, caption=_CAPTION)
     notes = {"answer": f"{first}{_beside(answered, 'worst_followed')}", "setup": setup(answered.subject)}
-    return Told(notes, (figure,))
+    return Told(notes, figure)
 
 
 def stable_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
@@ -79,7 +79,7 @@ def stable_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
         f"{int((held == 0).sum())} at none."
     )
     figure = figure_of(answered, draw, "fixed_points", title="Fixed points", alt=first, caption=_CAPTION)
-    return Told({"answer": f"{first}{rest}", "setup": setup(answered.subject)}, (figure,))
+    return Told({"answer": f"{first}{rest}", "setup": setup(answered.subject)}, figure)
 
 
 def _own(answered: Answered) -> pd.DataFrame:

@@ -33,7 +33,7 @@ def tell(answered: Answered) -> Told:
         costs = said(float(fitted.max()))
         answer += f" In a network with random weights and a fitted head the costliest unit costs {costs}."
     notes = {"answer": answer, "setup": _setup(table, end, levels)}
-    return Told(notes, (draw_units(table, answered.name, levels),))
+    return Told(notes, lambda: (draw_units(table, answered.name, levels),))
 
 
 def words(table: pd.DataFrame, concept: str, levels: bool, wrong: str = "") -> str:
