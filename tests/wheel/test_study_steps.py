@@ -201,7 +201,11 @@ def test_many_networks_are_judged_at_every_step(tmp_path: Path) -> None:
     assert rows["value"].tolist() == [0, 0]
     assert len(only(found["single-answers"].measurements, metric="worst_followed", role="trained")) == 2
     assert ALONE in found["answers"].notes["setup"]
-    assert found["step-answers"].notes["setup"].startswith("We asked 160 of the 160 sequences, after every step")
+    assert (
+        found["step-answers"]
+        .notes["setup"]
+        .startswith("This is so for each of 2 networks. We asked 160 of the 160 sequences, after every step")
+    )
 
 
 def test_stable_answers_are_asked_where_they_are_chosen(tmp_path: Path) -> None:
