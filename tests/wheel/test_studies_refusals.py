@@ -96,12 +96,13 @@ def test_one_of_many_networks_that_does_not_fit_is_named(tmp_path: Path) -> None
             study(wrong, "answers").run(tmp_path)
 
 
-def still() -> nn.RNNBase:
-    """Return a plain RNN whose weights are all zero."""
-    network = small("RNN")
+def still(bias: float = 0) -> nn.RNNBase:
+    """Return a plain RNN whose state is the same whatever it reads: all of its weights are zero, and so one bias."""
+    network: Any = small("RNN")
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
+        network.bias_ih_l0.fill_(bias)
     return network
 
 
@@ -109,7 +110,7 @@ def still() -> nn.RNNBase:
 def test_a_network_whose_state_never_changes_gets_plain_reasons(tmp_path: Path) -> None:
     """Nothing is fitted to such a state, and no share of nothing is taken; one network or several."""
     names = ("reduced-models", "unit-shares", "steering", "directions", "ablation")
-    for networks in (still(), {"trained": [still(), still()]}):
+    for networks in (still(), {"trained": [still(), still(0.5)]}):
         folder = tmp_path / type(networks).__name__
         study(networks, *names).run(folder)
         found = {name: Finding.read(folder / "findings" / name) for name in names}

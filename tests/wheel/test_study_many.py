@@ -5,70 +5,22 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from many_counters import EVERY, LENGTH, counters, findings, initials, study
 from safetensors.torch import save_file
-from studied import FUNCTIONS, UNITS, head, ones, planted
+from studied import FUNCTIONS, UNITS, head, planted
 from torch import nn
 
-from probe import Control, Finding, Network, ProbeError, Question, Range, Readout, Rule, Study, measurement
+from probe import Control, Network, ProbeError, Question, Range, Readout, Rule, Study, measurement
 from probe.studies.asked import chosen
 from probe.studies.many import MEASURED, how
 from probe.studies.prepare import prepare
 from probe.subjects.subject import Subject
-
-LENGTH = 6
-
-
-def strings(length: int) -> np.ndarray:
-    """Return all strings of bits of a length, (string, step, 1)."""
-    return ((np.arange(2**length)[:, None] >> np.arange(length - 1, -1, -1)) & 1)[:, :, None].astype(np.float32)
-
-
-EVERY = strings(LENGTH)
-#: Few questions that are quick on six bits.
-QUICK = ["noise-margin", "class-means"]
-
-
-@cache
-def counters(count: int = 11) -> tuple[nn.LSTM, ...]:
-    """Return planted counters that differ in their idle units."""
-    found = []
-    for seed in range(count):
-        lstm = planted()
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for parameter in lstm.parameters():
-                blocks = parameter.view(4, UNITS, -1)
-                blocks[:, 1:, 1:] += 0.1 * torch.randn(blocks[:, 1:, 1:].shape, generator=generator)
-        found.append(lstm)
-    return tuple(found)
-
-
-def study(networks: Any, length: int = LENGTH, **more: Any) -> Study:
-    """Return a study of a few bits with the planted networks' head."""
-    weight, bias = head(length)
-    given: dict[str, Any] = {
-        "inputs": strings(length),
-        "concepts": {"ones": ones},
-        "readout": Readout("ones", weight=weight, bias=bias),
-        "questions": QUICK,
-    }
-    return Study(networks, **(given | more))
-
-
-def initials(count: int = 11) -> list[nn.LSTM]:
-    """Return networks that learned nothing."""
-    found = []
-    for seed in range(count):
-        torch.manual_seed(seed)
-        found.append(nn.LSTM(1, UNITS, batch_first=True))
-    return found
 
 
 def forgetting(subjects: Iterable[Subject]) -> Iterator[dict[str, Any]]:
@@ -88,11 +40,6 @@ FAR = Rule(
     Range.below(0.01),
     needs=5,
 )
-
-
-def findings(folder: Path) -> dict[str, Finding]:
-    """Return the findings of a report by question."""
-    return {path.name: Finding.read(path) for path in sorted((folder / "findings").iterdir())}
 
 
 def test_verdicts_are_over_networks_and_controls_stand_in_pairs(tmp_path: Path) -> None:

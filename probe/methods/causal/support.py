@@ -19,7 +19,7 @@ from .task import Task
 DRAWN_PAIRS = 1024
 #: Beyond this many spacings of the concept a patch is marked.
 FAR = 0.5
-# A unit whose sd is this small beside the largest one is constant but for rounding.
+# A unit whose sd is this small beside the largest number of a state is constant but for rounding.
 _CONSTANT = 1e-9
 
 
@@ -43,7 +43,7 @@ class Support:
     def of(cls, classes: Classes) -> Support:
         """Return the support of the states of classes."""
         sd = classes.states.std(0)
-        kept = sd > _CONSTANT * sd.max(initial=0.0)
+        kept = sd > _CONSTANT * np.abs(classes.states).max(initial=0.0)
         scale = sd[kept]
         steps = np.diff(classes.means[:, kept] / scale, axis=0)
         spacing = float(np.median(np.linalg.norm(steps, axis=1))) if len(steps) else float("nan")
