@@ -114,7 +114,7 @@ class Shown:
         return frame.sort_values(["unstable", *NAMES]).reset_index(drop=True)
 
     @cached_property
-    def flows(self) -> list[tuple[Float[np.ndarray, "step 3"], tuple[str, str]]]:
+    def flows(self) -> list[tuple[Float[np.ndarray, "_ 3"], tuple[str, str]]]:
         """The way from each saddle with one unstable direction to either side, and what is answered at both ends."""
         found = []
         for row in self.points.loc[self.points["unstable"] == 1, "row"]:

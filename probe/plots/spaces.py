@@ -79,7 +79,7 @@ def draw_cube(names: Sequence[str], *, ax: Axes | None = None, reach: float = 1.
 
 
 def draw_paths(
-    paths: Sequence[Float[np.ndarray, "step 3"]],
+    paths: Sequence[Float[np.ndarray, "_ 3"]],
     *,
     ax: Axes,
     color: str = _LINES,
