@@ -135,8 +135,8 @@ def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
                 name=question.name,
                 title=question.title,
                 alt=medians_in_words(rows),
-                caption=f"Each mark is a network, of {several(table['network'].nunique(), 'network')}. Lines and "
-                "bars are medians with their 95 % intervals.",
+                caption="A single mark is a network. Lines with their bands, and bars, are medians with their 95 % "
+                "intervals over networks.",
                 data=rows.reset_index(drop=True),
             ),
         )
