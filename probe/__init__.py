@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .evidence.measurements import Network, measurement
     from .hooks.intervene import intervene
     from .hooks.record import record, watch
+    from .hooks.rollout import Rollout, rollout
     from .hooks.sweep import sweep
     from .loading.checkpoint import Checkpoint
     from .loading.load import load
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from .recurrent.custom import CustomGRU, CustomLSTM, CustomRNN
     from .recurrent.inspection import inspect
     from .recurrent.signals import Signal, Site
+    from .recurrent.steps.registry import register
+    from .recurrent.steps.step import Step
     from .studies.study import Concept, Readout, Study
 
 _HOMES = {
     "evidence.claims": ("Claim", "Control", "Range", "Rule", "judge"),
+    "recurrent.steps.registry": ("register",),
     "recurrent.custom": ("CustomGRU", "CustomLSTM", "CustomRNN"),
     "edits.kinds": ("Edit",),
     "edits.constructors": ("ablate", "clamp", "edit", "patch", "steer"),
@@ -42,9 +46,11 @@ _HOMES = {
     "loading.checkpoint": ("Checkpoint",),
     "loading.load": ("load",),
     "hooks.record": ("record", "watch"),
+    "hooks.rollout": ("Rollout", "rollout"),
     "recording.recording": ("Recording",),
     "recording.reading": ("load_recording",),
     "recurrent.signals": ("Signal", "Site"),
+    "recurrent.steps.step": ("Step",),
     "studies.study": ("Concept", "Readout", "Study"),
     "hooks.sweep": ("sweep",),
 }
@@ -67,9 +73,11 @@ __all__ = [
     "Range",
     "Readout",
     "Recording",
+    "Rollout",
     "Rule",
     "Signal",
     "Site",
+    "Step",
     "Study",
     "ablate",
     "clamp",
@@ -82,6 +90,8 @@ __all__ = [
     "measurement",
     "patch",
     "record",
+    "register",
+    "rollout",
     "steer",
     "sweep",
     "watch",

@@ -16,7 +16,8 @@ class ProbeError(Exception):
 
 #: The end of each refusal of a recurrence that is none of torch's.
 ANOTHER_CELL = (
-    "For another kind of cell (a loop of your own, Mamba, xLSTM), docs/howto/cell.md says how to write its formulas."
+    "For another recurrence say how it runs one step, with probe.register: docs/howto/recurrence.md shows that, and "
+    "how to check it with probe.testing.check_step."
 )
 
 

@@ -16,7 +16,7 @@ from models.flipflop.network import FlipFlop
 from models.flipflop.task import BITS, held, pulses
 from models.flipflop.training import RECIPES
 from probe.evidence.measurements import Network
-from probe.recurrent.layers import find_layers
+from probe.recurrent.finding import find_layers
 from probe.subjects.concepts import NUMERIC, Known, resolve
 from probe.subjects.network_file import Opened
 from probe.subjects.readouts import NUMBER, Readout, build

@@ -12,7 +12,7 @@ CELLS: tuple[Mutation, ...] = (
         ("own cells: what is given may be read anywhere", "_run", "{formula.signal}", "set(cell.signals)"),
     ),
     *of(
-        "probe.recurrent.layers",
+        "probe.recurrent.finding",
         "tests/wheel/test_own_cells.py",
         (
             "own cells: tried with their own weights alone",
@@ -211,9 +211,9 @@ RUNS: tuple[Mutation, ...] = (
         "tests/wheel/test_edit_kinds.py",
         (
             "edits: a mean over steps and not over rows",
-            "ablate",
-            "values.nanmean(0, keepdim=True)",
-            "values.nanmean(1, keepdim=True)",
+            "_mean",
+            "values.masked_fill(ended, 0).sum(0, keepdim=True)",
+            "values.masked_fill(ended, 0).sum(1, keepdim=True)",
         ),
     ),
     *of(
@@ -227,15 +227,37 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
+        "probe.recurrent.steps.trails",
+        "tests/wheel/test_zero_states.py",
+        ("trails: a state that is set to zero goes on", "_Trail.__torch_function__", "name in _ANEW", "False"),
+    ),
+    *of(
+        "probe.recurrent.cells.step_cell",
+        "tests/wheel/test_steps.py",
+        (
+            "steps: outputs are not compared",
+            "StepCell.open",
+            "difference(after[OUTPUT].detach(), h[step].detach())",
+            "0",
+        ),
+        ("steps: an output that is the state does not follow", "StepCell.stepped", "part is y", "False"),
+    ),
+    *of(
+        "probe.hooks.episode_edits",
+        "tests/wheel/test_rollouts.py",
+        ("rollout: an edit acts at every step", "acting", "step in edit.site.steps", "True"),
+        ("rollout: a function is told the environment's step", "_called", "(step,)", "(0,)"),
+    ),
+    *of(
         "probe.hooks.sessions",
         "tests/wheel/test_sessions.py",
         ("sessions: hooks stay", "_remove_the_dead", "not _everywhere", "False"),
         ("sessions: every thread's calls are edited", "sessions", "_open_here.get()", "tuple(_everywhere)"),
     ),
     *of(
-        "probe.hooks.sessions",
+        "probe.hooks.surroundings",
         "tests/wheel/test_backward_passes.py",
-        ("sessions: a backward pass is a call", "_in_backward", "torch._C._current_graph_task_id() != -1", "False"),
+        ("sessions: a backward pass is a call", "in_backward", "torch._C._current_graph_task_id() != -1", "False"),
     ),
     *of(
         "probe.hooks.sessions",

@@ -227,7 +227,9 @@ def write_recording(recording: Recording, out: Path) -> None:
 
 def _arrays(recording: Recording) -> Mapping[str, Any]:
     return {
-        f"{part.layer if recording.calls[part.layer] == 1 else f'{part.layer}/{part.call}'}.{signal}": as_array(value)
+        f"{part.layer if recording.calls[part.layer] == 1 else f'{part.layer}/{part.call}'}.{signal}": as_array(
+            part.shaped(signal, value)
+        )
         for part in recording.parts
         for signal, value in part.signals.items()
     }

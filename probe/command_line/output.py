@@ -34,7 +34,9 @@ def describe(recording: Recording) -> dict[str, Any]:
         {
             "layer": part.layer,
             "call": part.call,
-            "signals": {str(signal): list(value.shape) for signal, value in part.signals.items()},
+            "signals": {
+                str(signal): list(part.shaped(signal, value).shape) for signal, value in part.signals.items()
+            },
         }
         for part in recording.parts
     ]

@@ -9,7 +9,18 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError, unknown
-from ..recurrent.signals import Site, as_indices, as_numbers, as_signal, counted, within
+from ..recurrent.signals import (
+    Site,
+    Units,
+    as_indices,
+    as_numbers,
+    as_units,
+    counted,
+    flat_units,
+    is_continuous,
+    within,
+)
+from ..recurrent.steps.registry import as_any_signal
 from .kinds import Ablate, Clamp, Edit, FunctionEdit, Patch, Steer
 
 if TYPE_CHECKING:
@@ -18,15 +29,15 @@ if TYPE_CHECKING:
 Indices = SupportsIndex | Iterable[SupportsIndex] | None
 
 
-def _site(signal: str, layer: str | None, *, units: Indices, steps: Indices, rows: Indices, call: int | None) -> Site:
+def _site(signal: str, layer: str | None, *, units: Units, steps: Indices, rows: Indices, call: int | None) -> Site:
     if layer is not None and not isinstance(layer, str):
         raise ProbeError(f"layer={layer!r} must be one layer's name, a text; make an edit for each layer.")
     if call is not None and (isinstance(call, bool) or not isinstance(call, int) or call < 0):
         raise ProbeError(f"call={call!r} must be the number of a call, the first being 0, or None for every call.")
     return Site(
-        as_signal(signal),
+        as_any_signal(signal),
         layer,
-        as_indices("units", units),
+        as_units(units),
         as_indices("steps", steps),
         as_indices("rows", rows),
         call,
@@ -39,7 +50,7 @@ def _as_values(name: str, value: Any) -> Tensor:
         values = value.detach().clone() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ProbeError(f"{name}={value!r} must be a number or an array of numbers ({error}).") from None
-    return values if values.is_floating_point() else values.to(torch.float64)
+    return values if is_continuous(values) else values.to(torch.float64)
 
 
 def clamp(
@@ -47,7 +58,7 @@ def clamp(
     value: float | Sequence[float] | Tensor,
     *,
     layer: str | None = None,
-    units: Indices = None,
+    units: Units = None,
     steps: Indices = None,
     rows: Indices = None,
     call: int | None = None,
@@ -58,7 +69,7 @@ def clamp(
         signal: any signal of the layer, such as `forget_gate`.
         value: one number for all units, or one for each unit that is edited, (unit,).
         layer: the layer's name, or None for the only one that has the signal.
-        units: which units, or None for all.
+        units: which units, or None for all; of a matrix state index tuples, such as [(3, 5)].
         steps: at which steps, or None for all; negative ones count from each row's last step.
         rows: which rows of the batch are changed, or None for all.
         call: which call of the layer in a forward pass, or None for every call.
@@ -68,7 +79,10 @@ def clamp(
     """
     values = _as_values("value", value)
     if values.dim() > 1:
-        raise ProbeError(f"value has shape {tuple(values.shape)}; give one number, or one for each unit.")
+        raise ProbeError(
+            f"value has shape {tuple(values.shape)}; give one number, or one for each unit: "
+            "value.flatten() of a matrix state."
+        )
     return Clamp(_site(signal, layer, units=units, steps=steps, rows=rows, call=call), values)
 
 
@@ -79,7 +93,7 @@ def ablate(
     reference: Recording | None = None,
     seed: int = 0,
     layer: str | None = None,
-    units: Indices = None,
+    units: Units = None,
     steps: Indices = None,
     rows: Indices = None,
     call: int | None = None,
@@ -123,8 +137,14 @@ def ablate(
         return Ablate(site, kind, None)
     values = _values_of(reference, "reference", site)
     if kind == "mean":
-        return Ablate(site, kind, values.nanmean(0, keepdim=True))
+        return Ablate(site, kind, _mean(values))
     return Ablate(site, kind, values, seed)
+
+
+def _mean(values: Tensor) -> Tensor:
+    """Return the mean over rows that have not ended, (1, step, unit); torch's own takes no complex numbers."""
+    ended = values.isnan()
+    return values.masked_fill(ended, 0).sum(0, keepdim=True) / (~ended).sum(0, keepdim=True)
 
 
 def patch(
@@ -132,7 +152,7 @@ def patch(
     source: Recording,
     *,
     layer: str | None = None,
-    units: Indices = None,
+    units: Units = None,
     steps: Indices = None,
     rows: Indices = None,
     source_rows: SupportsIndex | Iterable[SupportsIndex] | None = None,
@@ -176,7 +196,7 @@ def steer(
     *,
     scale: float = 1.0,
     layer: str | None = None,
-    units: Indices = None,
+    units: Units = None,
     steps: Indices = None,
     rows: Indices = None,
     call: int | None = None,
@@ -201,7 +221,10 @@ def steer(
     """
     values = _as_values("direction", direction)
     if values.dim() != 1:
-        raise ProbeError(f"direction has shape {tuple(values.shape)}; give one number for each unit that is edited.")
+        raise ProbeError(
+            f"direction has shape {tuple(values.shape)}; give one number for each unit that is edited: "
+            "direction.flatten() of a matrix state's."
+        )
     if isinstance(scale, bool) or not isinstance(scale, (int, float)):
         raise ProbeError(f"scale={scale!r} must be a number.")
     return Steer(_site(signal, layer, units=units, steps=steps, rows=rows, call=call), values, float(scale))
@@ -212,7 +235,7 @@ def edit(
     function: Callable[[Tensor, Site], Tensor],
     *,
     layer: str | None = None,
-    units: Indices = None,
+    units: Units = None,
     steps: Indices = None,
     rows: Indices = None,
     call: int | None = None,
@@ -222,7 +245,7 @@ def edit(
     Args:
         signal: any signal of the layer.
         function: `function(value, site) -> value` is called once for each edited step, with the values of the edited
-            rows and units at that step, (row, unit); `site.steps` holds the step.
+            rows and units at that step, (row, unit), a matrix state's units row by row; `site.steps` holds the step.
         layer: the layer's name, or None for the only one that has the signal.
         units: which units, or None for all.
         steps: at which steps, or None for all.
@@ -244,6 +267,7 @@ def _values_of(source: Recording, name: str, site: Site) -> Tensor:
             f"{name} must be a recording, as probe.record returns it; this is a {type(source).__name__}."
         )
     values = source[site.signal] if site.layer is None else source[site.layer, site.signal]
+    shape, values = tuple(values.shape[2:]), values.flatten(2)
     picked = torch.tensor(_picked(source, site.steps, values.shape[1])).expand(len(values), -1)
     lengths = next(
         part.lengths for part in source.parts if site.signal in part.signals and site.layer in (None, part.layer)
@@ -254,7 +278,7 @@ def _values_of(source: Recording, name: str, site: Site) -> Tensor:
         picked = torch.where(given < 0, given + ends, given)
     rows = torch.arange(len(values)).unsqueeze(1)
     values = values[rows, picked.clamp(min=0)].masked_fill((picked < 0).unsqueeze(2).to(values.device), float("nan"))
-    values = values[:, :, within("units", site.units, values.shape[2], "the layer's unit axis")]
+    values = values[:, :, flat_units(site.units, shape, "the layer's unit axis")]
     return values.detach().clone()
 
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError, unknown
-from ..recurrent.signals import Site, as_indices, as_signal
+from ..recurrent.signals import Site, as_indices, as_units, is_continuous
+from ..recurrent.steps.registry import as_any_signal
 from ..storage.files import write_atomically
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _check(kind: str, given: dict[str, Any]) -> None:
     name, axes = _ARRAYS[kind]
     values: Any = given[name]
     of_zeros = values is None and given.get("kind") == "zero"
-    fits = isinstance(values, Tensor) and values.dim() in axes and values.is_floating_point()
+    fits = isinstance(values, Tensor) and values.dim() in axes and is_continuous(values)
     if not fits and not of_zeros:
         raise ValueError(f"its {name} is no array of floats with {' or '.join(map(str, axes))} axes")
     if kind == "steer" and not isinstance(given["scale"], float):
@@ -116,8 +117,8 @@ def _site(written: dict[str, Any]) -> Site:
     layer, call = written["layer"], written["call"]
     if not isinstance(layer, str | None) or not (call is None or (type(call) is int and call >= 0)):
         raise ValueError(f"its layer is {layer!r} and its call {call!r}")
-    units, steps, rows = (as_indices(name, written[name]) for name in ("units", "steps", "rows"))
-    return Site(as_signal(written["signal"]), layer, units, steps, rows, written["call"])
+    steps, rows = (as_indices(name, written[name]) for name in ("steps", "rows"))
+    return Site(as_any_signal(written["signal"]), layer, as_units(written["units"]), steps, rows, written["call"])
 
 
 def _value(written: Any) -> Any:

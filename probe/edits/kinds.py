@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Inexact
 from torch import Tensor
 
 from ..errors import ProbeError
@@ -54,7 +54,7 @@ class Edit(ABC):
         return getattr(self, "digest", "")
 
     @abstractmethod
-    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
         """Return what stands at the site instead of `value`: the site's units, of the rows that are changed."""
 
     @property
@@ -112,7 +112,7 @@ class Edit(ABC):
 class Clamp(Edit):
     """Puts a fixed value at a site."""
 
-    value: Float[Tensor, "*unit"] = field(compare=False)
+    value: Inexact[Tensor, "*unit"] = field(compare=False)
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,7 +123,7 @@ class Clamp(Edit):
         """For how many units the edit brings values."""
         return len(self.value) if self.value.dim() else None
 
-    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the fixed value for every row."""
         return self.value.to(value).expand_as(value)
 
@@ -136,7 +136,7 @@ class Ablate(Edit):
     """Takes away what a site says: by zeros, by a mean, or by another row's values."""
 
     kind: str
-    values: Float[Tensor, "row step unit"] | None = field(compare=False)
+    values: Inexact[Tensor, "row step unit"] | None = field(compare=False)
     seed: int | None = None
     digest: str = field(init=False)
 
@@ -158,7 +158,7 @@ class Ablate(Edit):
         """Whether the edit speaks of rows of the batch by their numbers."""
         return self.site.rows is not None or self.kind == "resample"
 
-    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
         """Return zeros, the reference's mean at the same step, or a drawn row of the reference."""
         if self.values is None:
             return torch.zeros_like(value)
@@ -185,7 +185,7 @@ class Patch(Edit):
         source_rows: for each changed row the row of `values`, or None for the same row.
     """
 
-    values: Float[Tensor, "row step unit"] = field(compare=False)
+    values: Inexact[Tensor, "row step unit"] = field(compare=False)
     source_rows: tuple[int, ...] | None = None
     digest: str = field(init=False)
 
@@ -222,7 +222,7 @@ class Patch(Edit):
         elif self.site.rows is not None:
             within("rows", tuple(rows), len(self.values), "the source")
 
-    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the source's values."""
         rows = place.rows if self.source_rows is None else torch.tensor(self.source_rows)[place.numbers]
         return _numbers(self.values[rows, place.positions], self).to(value)
@@ -235,7 +235,7 @@ class Patch(Edit):
 class Steer(Edit):
     """Adds a direction to what stands at a site."""
 
-    direction: Float[Tensor, " unit"] = field(compare=False)
+    direction: Inexact[Tensor, " unit"] = field(compare=False)
     scale: float = 1.0
     digest: str = field(init=False)
 
@@ -247,7 +247,7 @@ class Steer(Edit):
         """For how many units the edit brings values."""
         return len(self.direction)
 
-    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the value moved along the direction."""
         return value + self.scale * self.direction.to(value)
 
@@ -261,7 +261,7 @@ class FunctionEdit(Edit):
 
     function: Callable[[Tensor, Site], Tensor]
 
-    def put(self, value: Float[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
         """Return what the function makes of the value, once for each step of the input."""
         result = torch.zeros_like(value)
         for step in place.steps.unique().tolist():

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from ..errors import ProbeError, unknown
 from ..recurrent.calls import own_steps
 from ..recurrent.engine import Changes
-from ..recurrent.layers import Layer, find_layers
+from ..recurrent.finding import find_layers
+from ..recurrent.layers import Layer, LoopLayer
 from ..recurrent.runs import Run
-from ..recurrent.signals import Signal, within
+from ..recurrent.signals import UNKNOWN, Signal, flat_units, within
 from .kinds import Edit, Place
 
 
@@ -46,7 +47,7 @@ def _layer_for(found: Sequence[Layer], edit: Edit) -> Layer:
     layers = [layer for layer in found if site.layer in (None, layer.name)]
     if not layers:
         raise ProbeError(unknown("layer", site.layer, [layer.name for layer in found]))
-    having = [layer for layer in layers if site.signal in layer.signals]
+    having = [layer for layer in layers if isinstance(layer, LoopLayer) or site.signal in layer.signals]
     if not having:
         listed = "; ".join(f"{layer.name!r} has {', '.join(layer.signals)}" for layer in layers)
         raise ProbeError(f"{edit!r}: no such layer computes {str(site.signal)!r}: {listed}.")
@@ -56,8 +57,10 @@ def _layer_for(found: Sequence[Layer], edit: Edit) -> Layer:
             f"{', '.join(repr(layer.name) for layer in having)}. Choose one with layer=."
         )
     (layer,) = having
-    size = layer.size(site.signal)
-    units = within("units", site.units, size, f"the {site.signal} of layer {layer.name!r}")
+    shape = layer.shape(site.signal)
+    if shape == (UNKNOWN,):
+        return layer
+    units = flat_units(site.units, shape, f"the {site.signal} of layer {layer.name!r}")
     held = edit.units_held
     if held is not None and held != len(units):
         raise ProbeError(
@@ -105,20 +108,22 @@ def span(numbers: Tensor) -> Any:
     return slice(first, first + count) if gapless else numbers
 
 
-def place_in_run(edit: Edit, layer: Layer, time: int, batch: int, *, lengths: Tensor | None = None) -> Placed:
+def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None) -> Placed:
     """Return where an edit acts in a run of a layer.
 
     Args:
         edit: the edit.
         layer: its layer.
-        time: how many steps the input has.
-        batch: how many rows the input has.
-        lengths: how many steps each row has, or None where all have the same.
+        run: the run.
+        batch: how many of its first rows, or None for all.
 
     Raises:
         ProbeError: a step or a row lies beyond the input, or the edit does not fit the batch.
     """
-    site = edit.site
+    site, shape = edit.site, _shape(edit, layer, run)
+    time, rows = run.call.x.shape[:2]
+    batch = rows if batch is None else batch
+    lengths = None if run.call.lengths is None else run.call.lengths[:batch]
     every = _rows(edit, layer, batch)
     held = edit.steps_held
     count = time if site.steps is None else len(site.steps)
@@ -127,7 +132,11 @@ def place_in_run(edit: Edit, layer: Layer, time: int, batch: int, *, lengths: Te
             f"The {type(edit).__name__.lower()} holds {held} steps and the input of layer {layer.name!r} has "
             f"{count}. Name the steps to edit with steps=."
         )
-    units = torch.tensor(within("units", site.units, layer.size(site.signal), f"layer {layer.name!r}"))
+    units = torch.tensor(flat_units(site.units, shape, f"layer {layer.name!r}"))
+    if edit.units_held not in (None, len(units)):
+        raise ProbeError(
+            f"{edit!r} brings values of {edit.units_held} units for {len(units)} of layer {layer.name!r}."
+        )
     numbers = torch.arange(len(every))
     if lengths is None:
         steps = within("steps", site.steps, time, f"the input of layer {layer.name!r}")
@@ -140,6 +149,14 @@ def place_in_run(edit: Edit, layer: Layer, time: int, batch: int, *, lengths: Te
     else:
         places = _ragged(edit, layer, time, every, lengths)
     return Placed(edit, units, places, 0)
+
+
+def _shape(edit: Edit, layer: Layer, run: Run) -> tuple[int, ...]:
+    """Return the shape that the signal of an edit has in a run, or raise where it has none such."""
+    cell = run.traces[layer.place].cell
+    if edit.site.signal not in cell.signals:
+        raise ProbeError(f"{edit!r}: layer {layer.name!r} computes {', '.join(cell.signals)}.")
+    return cell.shape(edit.site.signal)
 
 
 def _rows(edit: Edit, layer: Layer, batch: int) -> Tensor:
@@ -192,24 +209,27 @@ def changes_of(placed: Sequence[Placed]) -> Changes:
     return Changes({step: frozenset(signals) for step, signals in by_step.items()}, change)
 
 
-def at_step(edit: Edit, layer: Layer, step: int, batch: int, *, offset: int = 0) -> Placed:
+def at_step(edit: Edit, layer: Layer, step: int, run: Run, *, blocks: int = 1, block: int = 0) -> Placed:
     """Return where an edit acts in one step of a cell that is called in a loop.
 
     Args:
         edit: an edit that acts at this step.
         layer: the cell.
         step: which step of its sequence this call is.
-        batch: how many rows it has.
-        offset: the row of a larger batch at which these rows stand.
+        run: the call.
+        blocks: into how many blocks of rows it is divided.
+        block: in which of them the edit acts.
     """
-    position = step if edit.site.steps is None else edit.site.steps.index(step)
+    batch = run.call.x.shape[1] // blocks
+    steps = edit.site.steps
+    position = step if steps is None else steps.index(step if step in steps else -1)
     if edit.steps_held is not None and position >= edit.steps_held:
         raise ProbeError(f"{edit!r} holds {edit.steps_held} steps; cell {layer.name!r} was called for step {step}.")
     every = _rows(edit, layer, batch)
-    units = torch.tensor(within("units", edit.site.units, layer.size(edit.site.signal), f"cell {layer.name!r}"))
+    units = torch.tensor(flat_units(edit.site.units, _shape(edit, layer, run), f"cell {layer.name!r}"))
     numbers = torch.arange(len(every))
     place = Place(every, numbers, torch.full_like(every, position), torch.full_like(every, step))
-    return Placed(edit, units, {0: place}, offset)
+    return Placed(edit, units, {0: place}, block * batch)
 
 
 def place(edit: Edit, layer: Layer, run: Run, step: int | None) -> Placed:
@@ -221,10 +241,9 @@ def place(edit: Edit, layer: Layer, run: Run, step: int | None) -> Placed:
         run: the call.
         step: of a cell, which step of its sequence the call is; None of a module that reads sequences.
     """
-    time, batch = run.call.x.shape[:2]
     if step is None:
-        return place_in_run(edit, layer, time, batch, lengths=run.call.lengths)
-    return at_step(edit, layer, step, batch)
+        return place_in_run(edit, layer, run)
+    return at_step(edit, layer, step, run)
 
 
 def by_place(placed: Iterable[tuple[Layer, Placed]]) -> dict[int, Changes]:

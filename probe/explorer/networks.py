@@ -78,7 +78,7 @@ class ExplorerNetwork:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Its recurrent layers."""
-        from ..recurrent.layers import find_layers
+        from ..recurrent.finding import find_layers
 
         return find_layers(self.module)
 

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from ..edits.kinds import Edit
-from ..errors import ProbeError
+from ..errors import ANOTHER_CELL, ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent import runs
 from ..recurrent.calls import Call, own_order
 from ..recurrent.engine import Changes
-from ..recurrent.layers import Layer, own_forward
+from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.runs import Opened, Run, Trace
 from ..recurrent.signals import Signal, within
+from ..recurrent.steps import trails
 from . import memory
 from .sessions import Session
 from .visits import Visit, check_tolerance, refuse_own_forward
@@ -40,6 +41,7 @@ class Options:
         tolerance: the largest difference allowed, or None for the type's own.
         device: where values are kept, or None.
         dtype: in which type, or None.
+        named: the signals asked for, or None for all: of a cell of somebody's own only a call tells what it has.
     """
 
     keep: Mapping[Layer, tuple[Signal, ...]]
@@ -48,6 +50,7 @@ class Options:
     tolerance: float | None
     device: torch.device | str | None
     dtype: torch.dtype | None
+    named: frozenset[Signal] | None = None
 
     def __post_init__(self) -> None:
         check_tolerance(self.tolerance)
@@ -58,12 +61,16 @@ class Options:
         try:
             kept_there = None if self.device is None else torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError, TypeError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ProbeError(
-                f"device={self.device!r} cannot hold the values ({reason}). Give one that is here."
-            ) from error
+            told = f"device={self.device!r} cannot hold the values ({str(error).splitlines()[0]})."
+            raise ProbeError(f"{told} Give one that is here.") from error
         if kept_there is not None and kept_there.is_meta:
             raise ProbeError("device='meta' keeps no numbers. Give a device that does.")
+
+    def kept(self, layer: Layer, trace: Trace) -> tuple[Signal, ...]:
+        """Return the signals to keep of a run of a layer."""
+        if not isinstance(layer, LoopLayer):
+            return self.keep[layer]
+        return tuple(signal for signal in trace.cell.signals if self.named is None or signal in self.named)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -81,6 +88,8 @@ class _Part:
     lengths: Tensor | None
     signals: list[Mapping[Signal, Tensor]]
     taps: list[Mapping[Signal, Tensor]]
+    is_step: bool
+    shapes: Mapping[Signal, tuple[int, ...]]
 
 
 class Collector(Session):
@@ -130,11 +139,11 @@ class Collector(Session):
                     "that gradient_of= has no derivative of its values. Take that out, or choose others with layers=."
                 )
             visit.tolerances.add(self._options.tolerance)
-            changes, taps = _tapped(visit, wanted, self._options.keep)
+            changes, taps = _tapped(visit, wanted, self._options)
             visit.change(changes)
         with nullcontext() if self.needs_graph else torch.no_grad():
             for layer in wanted:
-                self._take(layer, number, visit.run, taps.get(layer, {}))
+                trails.aside(self._take, layer, number, visit.run, taps.get(layer, {}))
 
     def given(self, layers: tuple[Layer, ...], call: Call) -> None:
         """Raise ProbeError where the values of a call would not fit into memory, before the module runs."""
@@ -151,29 +160,45 @@ class Collector(Session):
         options, wanted = self._options, self.modules[layers[0].module]
         kept = [len(part.signals) for part in self._parts.values() if part.layer == wanted[0]]
         earlier = kept[-1] if kept and wanted[0].is_cell else 0
+        later = self._later(wanted)
         time, batch, inputs = call.x.shape
-        if _BY_UNIT * time * batch * len(layers) * (layers[0].units + inputs) * (1 + earlier) < memory.ASK_FROM:
+        count = len(layers) + len(later)
+        if (
+            isinstance(layers[0], LoopLayer)
+            or _BY_UNIT * time * batch * count * (layers[0].units + inputs) * (1 + earlier) < memory.ASK_FROM
+        ):
             return
         request = memory.Request(
-            {layer: options.keep[layer] for layer in wanted},
+            {layer: options.keep[layer] for layer in (*wanted, *later)},
             None if options.steps is None or wanted[0].is_cell else len(options.steps),
             options.dtype,
             options.device,
             options.check,
             self._differentiates,
             memory.first_steps(edits, call),
+            later,
         )
         memory.check_fits(layers, call, request, earlier=earlier)
 
+    def _later(self, wanted: Sequence[Layer]) -> list[StepLayer]:
+        """Return the layers that torch does not have and that were not called yet, where this is a call of one."""
+        if not isinstance(wanted[0], StepLayer):
+            return []
+        seen = {part.layer for part in self._parts.values()} | {*wanted}
+        return [layer for layer in self._options.layers if isinstance(layer, StepLayer) and layer not in seen]
+
     def _take(self, layer: Layer, number: int, run: Run, taps: Mapping[Signal, Tensor]) -> None:
         trace = run.traces[layer.place]
-        opened = trace.open(self._options.keep[layer])
+        opened = trace.open(self._options.kept(layer, trace))
         if self._options.check:
             runs.check(layer, opened, trace.h.dtype, self._options.tolerance)
             _refuse_what_a_check_cannot_see(layer, self._options.keep[layer])
         self._errors.append(opened.error if self._options.check else None)
         part = self._parts.setdefault(
-            (layer.name, number), _Part(layer, number, _copied(trace.initial), trace.lengths, [], [])
+            (layer.name, number),
+            _Part(
+                layer, number, _copied(trace.initial), trace.lengths, [], [], run.call.is_step, trace.cell.matrices
+            ),
         )
         if part.signals and trace.h.shape[1] != (before := next(iter(part.signals[0].values())).shape[1]):
             raise ProbeError(
@@ -181,29 +206,29 @@ class Collector(Session):
                 f"{before} rows. A recording has one array for all steps of a sequence: call the cell with the same "
                 "rows at every step, or record sequences of each length alone."
             )
-        part.signals.append(self._kept(trace, opened))
+        part.signals.append(self._kept(trace, opened, is_step=run.call.is_step))
         part.taps.append(taps)
 
-    def _kept(self, trace: Trace, opened: Opened) -> Mapping[Signal, Tensor]:
+    def _kept(self, trace: Trace, opened: Opened, *, is_step: bool) -> Mapping[Signal, Tensor]:
         values = {}
         returned = {_memory(value) for value in (trace.h, *trace.final.values())}
         for signal, value in opened.signals.items():
             found = value.detach() if self._detaches else value
-            values[signal] = self._arranged(trace.layer, found, trace.lengths)
+            values[signal] = self._arranged(trace.layer, found, trace.lengths, is_step=is_step)
             if _memory(values[signal]) in returned:
                 # The module's own output, which the caller may change in place.
                 values[signal] = values[signal].clone()
         return values
 
-    def _arranged(self, layer: Layer, value: Tensor, lengths: Tensor | None) -> Tensor:
+    def _arranged(self, layer: Layer, value: Tensor, lengths: Tensor | None, *, is_step: bool) -> Tensor:
         """Return values of the layer's own order (time, batch, unit) in the input's order, padding as NaN."""
         value = own_order(value, layer, lengths)
         time = len(value)
         if lengths is not None:
             valid = (torch.arange(time).unsqueeze(1) < lengths).to(value.device)
             value = value.masked_fill(~valid.unsqueeze(-1), float("nan"))
-        steps = self._options.steps
-        if steps is not None and not layer.is_cell:
+        steps, dtype = self._options.steps, self._options.dtype
+        if steps is not None and not is_step:
             places = torch.tensor(within("steps", steps, time, f"the input of layer {layer.name!r}"))
             if lengths is None:
                 value = value[places]
@@ -212,7 +237,8 @@ class Collector(Session):
                 rows = torch.where(ends < 0, ends + lengths, ends).to(value.device)
                 chosen = value.gather(0, rows.clamp(min=0).unsqueeze(-1).expand(*rows.shape, value.shape[2]))
                 value = chosen.masked_fill((rows < 0).unsqueeze(-1), float("nan"))
-        return value.to(device=self._options.device, dtype=self._options.dtype)
+        dtype = dtype.to_complex() if dtype is not None and value.is_complex() else dtype
+        return value.to(device=self._options.device, dtype=dtype)
 
     def differentiate(self, function: Callable[[Any], Tensor], output: Any) -> None:
         """Keep the derivative of a scalar of the output with respect to every signal kept."""
@@ -231,7 +257,9 @@ class Collector(Session):
         for part in parts:
             part.taps = [
                 {
-                    signal: self._arranged(part.layer, _or_zeros(next(found), tap), part.lengths)
+                    signal: self._arranged(
+                        part.layer, _or_zeros(next(found), tap), part.lengths, is_step=part.is_step
+                    )
                     for signal, tap in taps.items()
                 }
                 for taps in part.taps
@@ -239,9 +267,11 @@ class Collector(Session):
 
     def finish(self, output: Any) -> Recording:
         """Return what was seen."""
-        parts = tuple(self._finished(part) for part in self._parts.values())
+        parts = tuple(self._finished(part) for part in self._parts.values() if not _stood_alone(part))
         called = {part.layer for part in parts}
-        missing = tuple(layer.name for layer in self._options.layers if layer.name not in called)
+        missing = tuple(
+            layer.name for layer in self._options.layers if layer.name not in called and not _perhaps(layer)
+        )
         if self._detaches and torch.is_grad_enabled():
             output = mapped(Tensor.detach, output)
         return Recording(output, parts, self._options.steps, missing, errors_together(self._errors))
@@ -249,6 +279,11 @@ class Collector(Session):
     def refuse_calls_elsewhere(self) -> None:
         """Raise ProbeError where a layer was not seen, and another thread or task called it."""
         seen = {part.layer for part in self._parts.values()}
+        if all(map(_perhaps, self._options.layers)) and all(map(_stood_alone, self._parts.values())):
+            raise ProbeError(
+                f"None of {', '.join(repr(layer.name) for layer in self._options.layers)} was called with a state "
+                f"that it had returned before, so that no recurrent layer was seen. {ANOTHER_CELL}"
+            )
         for layer in self._options.layers:
             if layer not in seen and self.elsewhere[layer.module]:
                 raise ProbeError(
@@ -256,6 +291,13 @@ class Collector(Session):
                     f"{self.elsewhere[layer.module]} times. A recording sees the one that it was asked in; record "
                     "where the layers are called."
                 )
+        if not seen and all(isinstance(one, LoopLayer) for one in self._options.layers):
+            raise ProbeError(
+                f"None of {', '.join(repr(one.name) for one in self._options.layers)} was called with a state, as "
+                "tensors, tuples, lists or dicts of tensors behind its first argument, that it returned in the same "
+                "form. Of a cell whose state stands elsewhere, probe.register(kind, state=..., returns=...) says "
+                "where; a layer that loops itself needs a step, probe.register(kind, step)."
+            )
 
     def _finished(self, part: _Part) -> LayerRecording:
         joined = [
@@ -264,7 +306,7 @@ class Collector(Session):
             else pieces[0]
             for pieces in (part.signals, part.taps)
         ]
-        if part.layer.is_cell and self._options.steps is not None:
+        if part.is_step and self._options.steps is not None:
             time = len(part.signals)
             places = within("steps", self._options.steps, time, f"the calls of cell {part.layer.name!r}")
             joined = [{signal: value[places] for signal, value in values.items()} for values in joined]
@@ -272,7 +314,18 @@ class Collector(Session):
             {signal: value.transpose(0, 1) for signal, value in values.items()} for values in joined
         )
         lengths = None if part.lengths is None else tuple(part.lengths.tolist())
-        return LayerRecording(part.layer.name, part.number, signals, part.initial, lengths, gradients)
+        shapes = {signal: shape for signal, shape in part.shapes.items() if signal in {**signals, **part.initial}}
+        return LayerRecording(part.layer.name, part.number, signals, part.initial, lengths, gradients, shapes)
+
+
+def _perhaps(layer: Layer) -> bool:
+    """Return whether only a run tells that a layer is recurrent."""
+    return isinstance(layer, LoopLayer) and not layer.registered
+
+
+def _stood_alone(part: _Part) -> bool:
+    """Return whether a module that could be a cell was called a single time, and so showed no recurrence."""
+    return _perhaps(part.layer) and len(part.signals) == 1
 
 
 def _refuse_what_a_check_cannot_see(layer: Layer, keep: Sequence[Signal]) -> None:
@@ -287,7 +340,7 @@ def _refuse_what_a_check_cannot_see(layer: Layer, keep: Sequence[Signal]) -> Non
 
 
 def _tapped(
-    visit: Visit, wanted: Sequence[Layer], keep: Mapping[Layer, tuple[Signal, ...]]
+    visit: Visit, wanted: Sequence[Layer], options: Options
 ) -> tuple[dict[int, Changes], dict[Layer, dict[Signal, Tensor]]]:
     """Return changes that add a zero to every value of a call, and these zeros: their derivatives are the values'."""
     taps: dict[Layer, dict[Signal, Tensor]] = {}
@@ -296,7 +349,8 @@ def _tapped(
     for layer in wanted:
         trace = visit.clean.traces[layer.place]
         taps[layer] = {
-            signal: trace.h.new_zeros(time, batch, trace.cell.size(signal)).requires_grad_() for signal in keep[layer]
+            signal: trace.signals[signal].new_zeros(time, batch, trace.cell.size(signal)).requires_grad_()
+            for signal in options.kept(layer, trace)
         }
         tapped[layer.place] = _with_taps(tapped.get(layer.place), taps[layer], time)
     return tapped, taps

@@ -11,7 +11,8 @@ from torch import nn
 
 from ..errors import ProbeError
 from ..recurrent.calls import drops_out, own_order, read_call
-from ..recurrent.layers import Layer, levels, own_forward, whole_module
+from ..recurrent.finding import whole_module
+from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.runs import Opened, Run, Trace, join, last_valid
 from ..recurrent.signals import Signal
 from .sessions import Session
@@ -34,7 +35,7 @@ def run_free(
     call = read_call(layers, arguments, keywords)
     traces: list[Trace] = []
     x = call.x
-    for level in range(levels(layers[0].module)):
+    for level in range(layers[0].levels):
         sides = []
         for layer in (layer for layer in layers if layer.level == level):
             cell, own = layer.cell, own_order(x, layer, call.lengths)
@@ -51,7 +52,7 @@ def run_free(
             sides.append(Trace(layer, cell, own, initial, (h,), final, call.lengths, lambda opened=opened: opened))
         traces.extend(sides)
         x = join(sides)
-    return Run(layers, call, tuple(traces), [None] * (levels(layers[0].module) - 1))
+    return Run(layers, call, tuple(traces), [None] * (layers[0].levels - 1))
 
 
 @contextmanager
@@ -66,6 +67,11 @@ def running_free(session: Session, keep: Mapping[Layer, tuple[Signal, ...]]) -> 
         ProbeError: a module has a forward of its own, or drops out between its layers.
     """
     for module, (layer, *_) in session.modules.items():
+        if isinstance(layer, (StepLayer, LoopLayer)):
+            raise ProbeError(
+                f"Layer {layer.name!r} is a {type(module).__name__}, which the step engine does not run in place of "
+                "the module. Record it with check=True."
+            )
         if own_forward(module):
             raise ProbeError(
                 f"Layer {layer.name!r} has a forward of its own ({own_forward(module)}), which check=False would "

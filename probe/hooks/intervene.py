@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,14 +32,33 @@ def eager() -> Iterator[None]:
 
 
 def acts(edit: Edit, number: int, step: int | None) -> bool:
-    """Return whether an edit acts in a call: its number, and for a cell its step in the sequence."""
+    """Return whether an edit acts in a call: its number, and of a single step its place in the sequence.
+
+    The last step is the first one of a sequence of one.
+    """
     site = edit.site
-    return site.call in (None, number) and (step is None or site.steps is None or step in site.steps)
+    steps = (step,) if step != 0 else (0, -1)
+    return site.call in (None, number) and (step is None or site.steps is None or bool({*steps} & {*site.steps}))
 
 
 def counts(edit: Edit) -> bool:
     """Return whether where an edit acts, or with what, depends on the numbers of calls and steps."""
     return edit.site.call is not None or edit.site.steps is not None or edit.steps_held is not None
+
+
+#: Why no step is counted from the end of a loop.
+_IN_STEPS = "is called in a loop, whose last step is not known before it comes. Count steps from the first one, 0."
+
+
+def refuse_from_end(edit: Edit, layer: Layer, number: int, step: int | None) -> None:
+    """Raise ProbeError where an edit counts steps from the end of a sequence that goes on."""
+    if step and edit.site.call in (None, number) and any(one < 0 for one in edit.site.steps or ()):
+        raise ProbeError(f"{edit!r}: {layer.name!r} {_IN_STEPS}")
+
+
+def missing_steps(edit: Edit, came: Set[int | None]) -> list[int]:
+    """Return the steps of an edit that did not come; the only one of a sequence is its last too."""
+    return [step for step in edit.site.steps or () if step not in came and not (step == -1 and 0 in came)]
 
 
 class _Intervention(Session):
@@ -68,6 +87,8 @@ class _Intervention(Session):
         """Return the edits that act in a call, and note that they have acted."""
         own = self.modules[visit.layers[0].module]
         self._calls[own[0].module] = self._calls.get(own[0].module, 0) + 1
+        for edit in (edit for layer in own for edit in self._placed[layer]):
+            refuse_from_end(edit, own[0], number, step)
         active = [(layer, edit) for layer in own for edit in self._placed[layer] if acts(edit, number, step)]
         if active:
             self.refuse_checkpoint(own[0])
@@ -92,13 +113,16 @@ class _Intervention(Session):
             number = self._calls.get(layer.module, 0)
             for edit in edits:
                 steps = {step for one, step in self._acted if one is edit}
-                missing = [step for step in edit.site.steps or () if step not in steps] if layer.is_cell else []
+                by_step = None not in steps
+                missing = missing_steps(edit, steps) if by_step else []
                 if steps and missing:
                     raise ProbeError(
                         f"{edit!r} waits for steps {missing}, which never came: cell {layer.name!r} was called "
                         f"{number} times. Choose steps that happen."
                     )
                 if not steps:
+                    if layer.module in self.unread:
+                        raise ProbeError(f"{edit!r} changed nothing: {self._why(layer)}")
                     raise ProbeError(
                         f"{edit!r} changed nothing: the model called layer {layer.name!r} {number} times in its "
                         "forward pass. Choose a layer, a call= and steps= that happen; a layer run by .forward() is "
@@ -120,6 +144,11 @@ class _Intervention(Session):
             return (
                 f"another thread or asyncio task called layer {layer.name!r} {self.elsewhere[layer.module]} times. A "
                 "context acts in the one that entered it; enter it where the model is called."
+            )
+        if layer.module in self.unread:
+            return (
+                f"what {layer.name!r} was called with and what it returned do not show its state. Say where it is: "
+                f"probe.register({type(layer.module).__name__}, state=..., returns=...)."
             )
         return (
             f"layer {layer.name!r} was not called while the context was open. Call the model inside it; a layer run "
@@ -164,7 +193,4 @@ def _check_steps_of_cells(placed: dict[Layer, tuple[Edit, ...]]) -> None:
     for layer, edits in placed.items():
         for edit in edits:
             if layer.is_cell and any(step < 0 for step in edit.site.steps or ()):
-                raise ProbeError(
-                    f"{edit!r}: {layer.name!r} is a cell that is called in a loop, whose last step is not known "
-                    "before it comes. Count steps from the first one, 0."
-                )
+                raise ProbeError(f"{edit!r}: {layer.name!r} {_IN_STEPS}")

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from ..edits.kinds import Edit
-from ..errors import ProbeError
+from ..errors import ProbeError, several
 from ..recurrent.calls import Call
 from ..recurrent.cells.cell import CHUNK, HIDDEN
 from ..recurrent.cells.lstm import PREACTIVATIONS, LSTMCell
-from ..recurrent.layers import Layer, OwnModule, directions, levels
-from ..recurrent.signals import Signal
+from ..recurrent.layers import Layer, OwnModule, StepLayer
+from ..recurrent.signals import UNKNOWN, Signal
 
 #: Below this many bytes the free memory is not looked up.
 ASK_FROM = 50_000_000
@@ -30,6 +30,8 @@ _UNLIMITED = 2**60
 #: Numbers that a run with derivatives holds for each number that a formula reads or gives, for each that is kept, and
 #: for each of a hidden state: in any layer, in one of a stack, and where rows are padded. Measured.
 _BY_EDGE, _BY_TAP, _BY_LAYER, _BY_STACK, _BY_PADDING = 3.0, 4.0, 6.5, 12.0, 12.0
+#: The same for each number of a state that a step of somebody's own hands on.
+_BY_STEP = 12
 #: The part of it that a call of a cell holds, whose run is opened one step at a time.
 _IN_LOOP = 0.5
 
@@ -59,6 +61,8 @@ class Request:
         check: whether the module runs; without it the step engine runs in its place.
         differentiate: whether derivatives are kept too.
         edited: the first step that is edited of each edited layer, in the layer's own order.
+        later: layers that torch does not have, whose calls are still to come; each is taken to be called once, with
+            as many rows and steps as the first of them.
     """
 
     keep: Mapping[Layer, tuple[Signal, ...]]
@@ -68,6 +72,7 @@ class Request:
     check: bool = True
     differentiate: bool = False
     edited: Mapping[Layer, int] = field(default_factory=dict)
+    later: Sequence[StepLayer] = ()
 
 
 def check_fits(layers: Sequence[Layer], call: Call, request: Request, *, earlier: int = 0) -> None:
@@ -86,8 +91,8 @@ def check_fits(layers: Sequence[Layer], call: Call, request: Request, *, earlier
         available = free(device) if needed > ASK_FROM else None
         if available is not None and needed > available:
             raise ProbeError(
-                f"The recording would take about {needed / 1e9:.1f} GB on {device} and {available / 1e9:.1f} GB are "
-                f"free. {_advice(request)}"
+                f"The recording would take about {needed / 1e9:.1f} GB on {device}{_with(request.later)} and "
+                f"{available / 1e9:.1f} GB are free. {_advice(request)}"
             )
 
 
@@ -102,6 +107,10 @@ def first_steps(edits: Mapping[Layer, Sequence[Edit]], call: Call) -> dict[Layer
             0 if call.packed is not None or not steps else last - max(steps) if layer.reverse else min(steps)
         )
     return found
+
+
+def _with(later: Sequence[Layer]) -> str:
+    return f", the {several(len(later), 'layer')} still to be called included," if later else ""
 
 
 def _advice(request: Request) -> str:
@@ -131,6 +140,12 @@ def peak(layers: Sequence[Layer], call: Call, request: Request, *, earlier: int 
         if request.differentiate:
             working = int(_IN_LOOP * sizes.graph(layers[0]))
         needed = [(run, working + (1 + earlier) * hidden), (kept, (2 + earlier) * kept_now)]
+    elif isinstance(layers[0], StepLayer):
+        own, later = sizes.stepped(layers[0]), request.later
+        if request.differentiate:
+            own += sum(map(sizes.stepped, later))
+        there = (*layers, *later) if run != kept else () if request.differentiate else later
+        needed = [(run, own), (kept, sum(map(sizes.kept, there)))]
     elif request.differentiate:
         needed = [(run, sizes.differentiated()), (kept, sizes.beside_graphs(apart=run != kept))]
     else:
@@ -148,8 +163,7 @@ class _Sizes:
         self.layers, self.call, self.request = layers, call, request
         self.time, self.rows = call.x.shape[:2]
         self.number = call.x.element_size()
-        self.kept_number = (request.dtype or call.x.dtype).itemsize
-        self.ways, self.levels = directions(layers[0].module), levels(layers[0].module)
+        self.ways, self.levels = layers[0].directions, layers[0].levels
         # Values that are not left as they are opened are there twice for a while.
         other = request.dtype not in (None, call.x.dtype) or request.steps is not None
         self.packed = call.packed is not None
@@ -168,20 +182,26 @@ class _Sizes:
         """Return the bytes of the products that its gates are computed from."""
         return self.n(len(layer.cell.weights.W))
 
+    def one(self, layer: Layer, signal: Signal, dtype: torch.dtype | None = None) -> int:
+        """Return the bytes of a signal at one step of one row; an output is taken to be as wide as the input."""
+        width = self.call.x.shape[2] if layer.size(signal) == UNKNOWN else layer.size(signal)
+        own = layer.bytes_of(signal) if dtype is None and isinstance(layer, StepLayer) else None
+        return width * (self.number if dtype is None else dtype.itemsize) if own is None else own
+
     def every(self, layer: Layer) -> int:
         """Return the bytes of all of its signals."""
-        return self.n(sum(layer.size(signal) for signal in layer.signals))
+        return self.time * self.rows * sum(self.one(layer, signal) for signal in layer.signals)
 
     def signals(self, layer: Layer, *, hidden: bool) -> int:
         """Return the bytes of the signals kept, before anything is chosen of them."""
-        wanted = self.request.keep.get(layer, ())
-        return self.n(sum(layer.size(signal) for signal in wanted if hidden or signal != HIDDEN))
+        wanted = [signal for signal in self.request.keep.get(layer, ()) if hidden or signal != HIDDEN]
+        return self.time * self.rows * sum(self.one(layer, signal) for signal in wanted)
 
     def kept(self, layer: Layer, steps: int | None = None) -> int:
         """Return the bytes of the values kept in the end."""
         count = (self.time if self.request.steps is None else self.request.steps) if steps is None else steps
-        numbers = sum(layer.size(signal) for signal in self.request.keep.get(layer, ()))
-        return numbers * count * self.rows * self.kept_number
+        kept = sum(self.one(layer, signal, self.request.dtype) for signal in self.request.keep.get(layer, ()))
+        return kept * count * self.rows
 
     def all_kept(self) -> int:
         """Return the bytes kept of all layers."""
@@ -254,6 +274,12 @@ class _Sizes:
         graphs = sum(self.graph(layer) for layer in self.layers)
         more = (_BY_STACK if self.levels > 1 else 0) + (_BY_PADDING if self.packed else 0)
         return graphs + int(more * self.hidden(self.layers[0]) * len(self.layers))
+
+    def stepped(self, layer: StepLayer) -> int:
+        """Return the most that a run step by step holds: its pieces, and the arrays that they are put together to."""
+        if not self.request.differentiate and layer not in self.request.edited:
+            return 2 * self.signals(layer, hidden=True)
+        return (_BY_STEP if self.request.differentiate else 4) * self.every(layer)
 
     def graph(self, layer: Layer) -> int:
         """Return the bytes of a layer's graphs."""

@@ -14,8 +14,10 @@ from ..edits.kinds import Edit
 from ..errors import ProbeError
 from ..recording.recording import Recording
 from ..recurrent.batches import Batch, batch_of
-from ..recurrent.layers import Layer, find_layers
-from ..recurrent.signals import Signal, as_indices, as_signal
+from ..recurrent.finding import find_layers
+from ..recurrent.layers import Layer, LoopLayer
+from ..recurrent.signals import Signal, as_indices
+from ..recurrent.steps.registry import chosen_signals
 from .collector import Collector, Options, mapped
 from .free_running import running_free
 from .intervene import eager, intervene
@@ -96,7 +98,8 @@ def _streamed(
     def of_rows(given: Sequence[Any], named: Mapping[str, Any]) -> Recording:
         return _once(model, given, named, edits=edits, options=options, gradient_of=None)
 
-    return stream(out, batch, of_rows)
+    known = [layer.bytes_of(signal) or 0 for layer, kept in options.keep.items() for signal in kept]
+    return stream(out, batch, of_rows, by_step=max(1, sum(known)))
 
 
 def _once(
@@ -241,19 +244,11 @@ def _options(
     keep = {layer: tuple(signal for signal in layer.signals if signal in wanted) for layer in chosen}
     if signals is not None:
         # A layer that has none of the named signals has nothing to keep.
-        keep = {layer: kept for layer, kept in keep.items() if kept}
-    return Options(keep, as_indices("steps", steps), check, tolerance, device, dtype)
+        keep = {layer: kept for layer, kept in keep.items() if kept or isinstance(layer, LoopLayer)}
+    named = None if signals in (None, Signal) else frozenset(wanted)
+    return Options(keep, as_indices("steps", steps), check, tolerance, device, dtype, named)
 
 
 def _wanted(layers: Sequence[Layer], signals: Iterable[str] | None) -> set[Signal]:
     available = tuple(dict.fromkeys(signal for layer in layers for signal in layer.signals))
-    if signals is None:
-        return {signal for signal in available if not signal.endswith("_preactivation")}
-    if signals is Signal:
-        return set(available)
-    if isinstance(signals, str) or not isinstance(signals, Iterable):
-        raise ProbeError(f"signals={str(signals)!r} must be several names: signals=[{str(signals)!r}].")
-    chosen = {as_signal(signal, available) for signal in signals}
-    if not chosen:
-        raise ProbeError(f"signals=[] names no signal; name at least one of {', '.join(available)}, or give None.")
-    return chosen
+    return set(chosen_signals(signals, available, untold=any(isinstance(layer, LoopLayer) for layer in layers)))

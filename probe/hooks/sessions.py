@@ -8,12 +8,12 @@ gone does not answer.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
-from types import FrameType, MethodType, TracebackType
+from functools import partial
+from types import MethodType
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -24,10 +24,13 @@ from torch.nn.modules import module as torchs
 from ..edits.kinds import Edit
 from ..edits.resolve import Placed, by_place
 from ..errors import ProbeError
-from ..recurrent.calls import Call, drops_out, read_call, replaced_forward
-from ..recurrent.layers import Layer, own_forward, whole_module
+from ..recurrent.calls import Call, drops_out, read_call, read_loop, replaced_forward
+from ..recurrent.finding import whole_module
+from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.runs import Run
 from ..recurrent.sequences import Sequences
+from ..recurrent.steps import trails
+from .surroundings import in_backward, inside_a_function, is_running, refuse_checkpoint
 from .visits import Visit, refusal
 
 
@@ -42,38 +45,55 @@ class Session:
 
     Attributes:
         elsewhere: how many calls of each of its modules came from other threads or tasks.
+        unread: modules that were called and could be cells, but nothing told what their state is.
     """
 
     def __init__(self, model: nn.Module, layers: Iterable[Layer]) -> None:
         self.model = model
         self.modules: dict[nn.Module, tuple[Layer, ...]] = {}
-        for layer in layers:
+        known = {layer: layer for layer in layers}
+        for layer in known:
             self.modules[layer.module] = (*self.modules.get(layer.module, ()), layer)
-        self._whole = {module: whole_module(layers[0]) for module, layers in self.modules.items()}
+        # A layer's signals and sizes are looked up once: the same object stands wherever the layer does.
+        self._whole = {
+            module: tuple(known.get(one, one) for one in whole_module(own[0])) for module, own in self.modules.items()
+        }
         self._read: dict[nn.Module, tuple[tuple[Any, ...], Call]] = {}
         self.elsewhere: dict[nn.Module, int] = dict.fromkeys(self.modules, 0)
         # A bare cell has no forward pass: each of its calls is a step.
-        self.of_a_cell = isinstance(model, nn.RNNCellBase) and model in self.modules
+        self.of_a_cell = any(one[0].is_cell for module, one in self.modules.items() if module is model)
         self._passes = 0
         self._states: dict[nn.Module, Tensor] = {}
         self._free: dict[nn.Module, Run] = {}
-        self._alive = self._over = False
+        self._alive = self._over = self._follows = False
+        self.unread: set[nn.Module] = set()
+        self._steps: dict[nn.Module, int] = {}
+        self._steps_before: dict[nn.Module, dict[nn.Module, int]] = {}
         self._renumber()
 
     def __enter__(self) -> Session:
         self._under_autograd = torch.is_grad_enabled()
         self.thread = threading.get_ident()
         _add(self)
+        if self._sequences:
+            self._follow()
         _open_here.set((*_open_here.get(), ref(self)))
         self._alive = True  # last: until here an interrupt leaves a session that never answers
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
+        if self._follows:
+            self._follows = False
+            trails.stop()
         self._alive, self._over = False, True
         _open_here.set(tuple(one for one in _open_here.get() if _alive(one)))
         _remove_the_dead()
+
+    def _follow(self) -> None:
+        """Follow from now on what loops do to states between two calls."""
+        if not self._follows:
+            self._follows = True
+            trails.follow()
 
     def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
         """Return the edits that act in a call, each where it acts.
@@ -109,28 +129,27 @@ class Session:
 
     def _renumber(self) -> None:
         self._counts: dict[nn.Module, int] = {}
-        self._sequences: dict[nn.Module, Sequences] = {
-            module: Sequences(strict=self.counts(module))
-            for module in self.modules
-            if isinstance(module, nn.RNNCellBase)
-        }
+        self._sequences = {one: self._begun(one) for one, layers in self.modules.items() if layers[0].is_cell}
 
     def before(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Note that a module is called."""
         if module is self.model and not self.of_a_cell:
-            if self._passes and not _runs(module):
+            if self._passes and not is_running(module):
                 self._passes = 0  # an interrupt ended it, and somebody caught that
             self._passes += 1
             if self._passes == 1:
                 self._renumber()
                 self._returned = False
-                self._under_autograd = torch.is_grad_enabled() or _inside_a_function()
+                self._under_autograd = torch.is_grad_enabled() or inside_a_function()
                 self.begin()
         if module in self.modules:
-            if arguments and not module._forward_pre_hooks:
+            whole = self._whole[module]
+            if isinstance(whole[0], LoopLayer):
+                self._steps_before[module] = dict(self._steps)
+            elif arguments and not module._forward_pre_hooks and not isinstance(whole[0], StepLayer):
                 # What cannot be opened is said before the module itself fails on it.
-                self._read[module] = arguments, read_call(self._whole[module], arguments, {})
-                self.given(self._whole[module], self._read[module][1])
+                self._read[module] = arguments, read_call(whole, arguments, {})
+                self.given(whole, self._read[module][1])
             self._states.pop(module, None)
             if drops_out(module):
                 self._states[module] = torch.get_rng_state()
@@ -153,17 +172,29 @@ class Session:
     def locate(self, visit: Visit) -> tuple[int, int | None]:
         """Return the number of a call within the forward pass, and of a cell the step in its sequence."""
         module = visit.layers[0].module
-        if module in self._sequences:
-            return self._sequences[module].locate(visit.layers[0], visit.call, visit.output)
-        number = self._counts.get(module, 0)
-        self._counts[module] = number + 1
-        return number, None
+        if not visit.call.is_step:
+            return self._next(module), None
+        if module not in self._sequences:
+            self._sequences[module] = self._begun(module)
+            self._follow()
+        return self._sequences[module].locate(visit.layers, visit.call, visit.output)
+
+    def _begun(self, module: nn.Module) -> Sequences:
+        def is_inner() -> bool:  # a part of another cell, which may make something of its state
+            others = (one for one, found in self._sequences.items() if found.begun and one is not module)
+            return any(module in set(one.modules()) for one in others)
+
+        return Sequences(partial(self._next, module), strict=self.counts(module), inner=is_inner)
+
+    def _next(self, module: nn.Module) -> int:
+        """Return the number of a call, or sequence, that begins."""
+        self._counts[module] = self._counts.get(module, -1) + 1
+        return self._counts[module]
 
     def hand_on(self, visit: Visit) -> None:
         """Note what a cell's caller gets, which it hands on to the next step."""
-        module = visit.layers[0].module
-        if module in self._sequences:
-            self._sequences[module].replace(visit.layers[0], visit.call, visit.output)
+        if visit.call.is_step:
+            self._sequences[visit.layers[0].module].replace(visit.layers, visit.call, visit.output)
 
     @property
     def needs_graph(self) -> bool:
@@ -178,16 +209,15 @@ class Session:
             advice: what else can be done.
         """
         under_autograd = self._under_autograd or torch.is_grad_enabled()
-        what = _checkpointed() if under_autograd else ""
-        if what or ((under_autograd or not self._passes) and _inside_a_function()):
-            raise ProbeError(
-                f"Layer {layer.name!r} runs inside {what or 'a torch.autograd.Function'}, which runs it again in the "
-                "backward pass, as it is. Turn that off, or call the model under torch.no_grad(), on inputs that "
-                f"require no gradient{advice}."
-            )
+        refuse_checkpoint(layer.name, advice, under_autograd=under_autograd, in_a_pass=bool(self._passes))
 
-    def visit(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Visit:
-        """Return a call of one of its modules."""
+    def visit(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Visit | None:
+        """Return a call of one of its modules; None where it may be a cell, and nothing tells what its state is."""
+        if isinstance(layer := self._whole[module][0], LoopLayer):
+            call = None if self._looped(layer) else read_loop(layer, arguments, keywords, output)
+            self.unread |= set() if call else {module}
+            self._steps[module] = self._steps.get(module, 0) + (call is not None)
+            return call and Visit(self._whole[module], arguments, keywords, output, None, call=call)
         given, call = self._read.pop(module, ((), None))
         # Of packed sequences it holds a copy, and a hook may have changed them in place since.
         call = call if given is arguments and not keywords and call is not None and call.packed is None else None
@@ -195,6 +225,11 @@ class Session:
         if module in self._free:
             visit.clean = self._free.pop(module)
         return visit
+
+    def _looped(self, layer: LoopLayer) -> bool:
+        """Return whether a call that ends now ran a cell inside it for several steps: then it is no cell itself."""
+        before, inside = self._steps_before.pop(layer.module, {}), list(layer.module.modules())[1:]
+        return not layer.registered and any(self._steps.get(one, 0) - before.get(one, 0) > 1 for one in inside)
 
     @contextmanager
     def replacing(self, forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
@@ -309,35 +344,34 @@ def _remove() -> None:
             del table[number]
 
 
-def _in_backward() -> bool:
-    """Return whether a backward pass is under way, in which checkpoints run their part again: nobody's call."""
-    return torch._C._current_graph_task_id() != -1
-
-
 def _before(module: nn.Module, arguments: Any) -> None:
-    if _in_backward():
+    if in_backward():
         return
     here = sessions()
     for session in here:
         session.before(module, arguments)
     if len(_everywhere) > len(here):
-        for one in list(_everywhere):
-            session = _alive(one)
-            if session is not None and session not in here and module in session.modules:
+        for session in filter(None, map(_alive, list(_everywhere))):
+            if session not in here and module in session.modules:
                 session.elsewhere[module] += 1
 
 
 def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
-    here = [] if _in_backward() else sessions()
+    here = [] if in_backward() else sessions()
     if not here:  # a hook that an interrupt left may have lost its keywords
         return None
     keywords, output = rest
     seeing = [session for session in here if module in session.modules]
-    result = None
+    result = visit = None
     if seeing:
         visit = seeing[0].visit(module, arguments, keywords, output)
+    if seeing and visit is not None:
         with nullcontext() if any(session.needs_graph for session in seeing) else torch.no_grad():
-            _go_through(visit, seeing)
+            here_again = _open_here.set(())  # what a step of somebody's own calls is no call of the model
+            try:
+                _go_through(visit, seeing)
+            finally:
+                _open_here.reset(here_again)
         result = visit.output if visit.output is not output else None
     for session in reversed(here):
         session.returned(module, output if result is None else result)
@@ -347,9 +381,7 @@ def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
 def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
     places = [(session, *session.locate(visit)) for session in seeing]
     placed = [one for session, number, step in places for one in session.acting(visit, number, step)]
-    edits: dict[Layer, list[Edit]] = {}
-    for layer, one in placed:
-        edits.setdefault(layer, []).append(one.edit)
+    edits = {layer: [one.edit for other, one in placed if other == layer] for layer, _ in placed}
     for session in seeing:
         session.expect(visit, edits)
     if placed:
@@ -361,40 +393,8 @@ def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
 
 
 def _left(module: nn.Module, *_: Any) -> None:
-    for session in [] if _in_backward() else reversed(sessions()):
+    for session in [] if in_backward() else reversed(sessions()):
         session.left(module)
 
 
 _HOOKS = (_before, _after, _left)
-
-
-def _checkpointed() -> str:
-    """Return the name of torch's checkpoints where one is running, somewhere below on the stack."""
-    name = "torch.utils.checkpoint"
-    return name if any(frame.f_globals.get("__name__") == name for frame in _frames()) else ""
-
-
-def _inside_a_function() -> bool:
-    """Return whether a function of autograd's is running that may have a backward pass.
-
-    Inside it autograd is off, whatever the mode of its caller: what it was given tells.
-    """
-    for frame in _frames():
-        if frame.f_code.co_name == "apply" and frame.f_globals.get("__name__") == "torch.autograd.function":
-            given = [*frame.f_locals["args"], *frame.f_locals["kwargs"].values()]
-            if any(isinstance(one, Tensor) and one.requires_grad for one in given):
-                return True
-    return False
-
-
-def _frames() -> Iterator[FrameType]:
-    frame = sys._getframe(1)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _runs(module: nn.Module) -> bool:
-    """Return whether a module is being called, somewhere below on the stack, apart from the call that begins now."""
-    calls = (frame for frame in _frames() if frame.f_code.co_name == "_call_impl")
-    return sum(frame.f_locals.get("self") is module for frame in calls) > 1

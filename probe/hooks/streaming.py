@@ -20,7 +20,7 @@ from ..recurrent.batches import Batch, grown_axis
 from ..storage.files import as_path, unfinished
 from ..storage.nested import flatten
 
-#: The first stretch shows how much a row takes; the others take about so many bytes.
+#: The first stretch has so many rows at most, and shows how much a row takes; the others take about so many bytes.
 _FIRST_ROWS, _BYTES = 1024, 16_000_000
 
 
@@ -75,13 +75,16 @@ class _Array:
         return self._file.close()
 
 
-def stream(out: str | os.PathLike[str], batch: Batch, record: Callable[..., Recording]) -> Recording:
+def stream(
+    out: str | os.PathLike[str], batch: Batch, record: Callable[..., Recording], *, by_step: int = 1
+) -> Recording:
     """Record stretches of a batch one after the other into a new folder.
 
     Args:
         out: the folder; it must not exist.
         batch: the model's inputs.
         record: `record(arguments, keywords)` records one call.
+        by_step: how many bytes one step of a row takes, as far as that is known before a call.
 
     Returns:
         The whole recording, read back memory-mapped.
@@ -94,8 +97,9 @@ def stream(out: str | os.PathLike[str], batch: Batch, record: Callable[..., Reco
         raise ProbeError(f"out={os.fspath(out)!r} exists; give a new folder, or remove it first.")
     with unfinished(folder, folder=True) as partial:
         with _Stream(partial, batch.size) as written:
-            for recording, rows in _stretches(batch, record):
+            for recording, rows in _stretches(batch, record, by_step):
                 written.add(recording, rows)
+                del recording  # the next one needs its room
             written.describe()
         os.chmod(partial, 0o755)
         os.rename(partial, folder)
@@ -103,8 +107,10 @@ def stream(out: str | os.PathLike[str], batch: Batch, record: Callable[..., Reco
     return opened(folder, check=False)
 
 
-def _stretches(batch: Batch, record: Callable[..., Recording]) -> Any:
-    start, rows = 0, min(_FIRST_ROWS, batch.size)
+def _stretches(batch: Batch, record: Callable[..., Recording], by_step: int) -> Any:
+    # No input has more steps than its longest axis; two rows, since one has no other that it could depend on.
+    row = by_step * max(batch.longest, 1)
+    start, rows = 0, min(_FIRST_ROWS, batch.size, max(2, _BYTES // row))
     if 2 * rows == batch.size:
         rows += 1  # so that the second stretch has another number of rows, see below
     while start < batch.size or start == 0:
@@ -116,8 +122,10 @@ def _stretches(batch: Batch, record: Callable[..., Recording]) -> Any:
             _check_rows(recording, stop, record(*batch.rows(0, fewer)), fewer)
         if start == 0:
             taken = sum(v.numel() * v.element_size() for part in recording.parts for v in part.signals.values())
+            wanted = max(1, int(_BYTES * rows / max(1, taken)))
             # Another number of rows than at first, so that the batch can be told from the output's other axes.
-            rows = max(rows + 1, int(_BYTES * rows / max(1, taken)))
+            rows = wanted + (wanted == rows)
+        del recording
         start = max(stop, 1)
 
 

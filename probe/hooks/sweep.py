@@ -17,10 +17,10 @@ from ..errors import ProbeError
 from ..recurrent.batches import Batch, apart, batch_of, close, map_tensors
 from ..recurrent.calls import Call, drops_out, read_call, write_output
 from ..recurrent.engine import Changes, run_again
-from ..recurrent.layers import Layer, whole_module
+from ..recurrent.layers import Layer
 from ..recurrent.repeat import check_blocks, repeats, rows_of_block, tiled
 from ..recurrent.runs import Run, check, join, reconstruct
-from .intervene import acts, counts, eager
+from .intervene import acts, counts, eager, missing_steps, refuse_from_end
 from .sessions import Session, sessions
 from .visits import Visit, refuse_own_forward
 
@@ -110,6 +110,10 @@ class _CleanRun:
     bytes: int
     doubled: Callable[[], Any]
 
+    def in_steps(self, module: nn.Module) -> bool:
+        """Return whether a module was called for single steps."""
+        return any(run.call.is_step for run in self.runs[module])
+
 
 def _clean_run(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _CleanRun:
     runs: dict[nn.Module, list[Run]] = {layer.module: [] for layer in layers}
@@ -171,7 +175,7 @@ def _copied(run: Run) -> Run:
 def _check_calls(edits: Sequence[Edit], layers: Sequence[Layer], clean: _CleanRun) -> None:
     for edit, layer in zip(edits, layers, strict=True):
         calls = len(clean.runs[layer.module])
-        if not calls or (not layer.is_cell and (edit.site.call or 0) >= calls):
+        if not calls or (not clean.in_steps(layer.module) and (edit.site.call or 0) >= calls):
             raise ProbeError(
                 f"{edit!r} would change nothing: the model called layer {layer.name!r} {calls} times in its forward "
                 "pass. Choose a layer and a call= that happen."
@@ -210,7 +214,7 @@ def _edits_in_rows(model: nn.Module, edits: Sequence[tuple[Edit, Layer]], clean:
     forwards = {
         module: _resuming(module, own, clean, len(edits))
         for module, own in by_module.items()
-        if not isinstance(module, nn.RNNCellBase)
+        if not clean.in_steps(module)
     }
     for layer in (own[0][2] for module, own in by_module.items() if module in forwards):
         if any(layer.module in one.modules for one in sessions()):
@@ -228,9 +232,7 @@ class _Turn(Session):
     """Edits cells, each edit in its own rows, and notes when it did."""
 
     def __init__(self, model: nn.Module, edits: Mapping[nn.Module, Any], clean: _CleanRun, blocks: int) -> None:
-        cells: dict[nn.Module, Any] = {
-            module: own for module, own in edits.items() if isinstance(module, nn.RNNCellBase)
-        }
+        cells: dict[nn.Module, Any] = {module: own for module, own in edits.items() if clean.in_steps(module)}
         self._edits, self._blocks = cells, blocks
         super().__init__(model, [layer for own in cells.values() for _, _, layer in own])
         self._calls = {module: iter(clean.runs[module]) for module in cells}
@@ -247,10 +249,16 @@ class _Turn(Session):
         batch = rows_of_block(layer, call.x.shape[1], before, self._blocks)
         reached = {block for block, _ in self._acted}
         check_blocks(layer, before, call, [block for block, *_ in edits if block not in reached], self._blocks)
+        for _, edit, _ in edits:
+            refuse_from_end(edit, layer, number, step)
         active = [(block, edit, layer) for block, edit, layer in edits if acts(edit, number, step)]
         self._acted.update((block, step) for block, _, _ in active)
+        if step is None:
+            every = [(block, _placed(visit.clean, edit, layer, batch), layer) for block, edit, layer in active]
+            return [(layer, replace(one, offset=block * batch)) for block, one, layer in every]
         return [
-            (layer, at_step(edit, layer, step or 0, batch, offset=block * batch)) for block, edit, layer in active
+            (layer, at_step(edit, layer, step, visit.clean, blocks=self._blocks, block=block))
+            for block, edit, layer in active
         ]
 
     def check(self) -> None:
@@ -263,7 +271,7 @@ def _check_steps(edits: Sequence[tuple[int, Edit, Layer]], acted: set[tuple[int,
     """Raise where an edit of a cell waited for a step that did not come."""
     for place, edit, layer in edits:
         steps = {step for one, step in acted if one == place}
-        missing = [step for step in edit.site.steps or () if step not in steps]
+        missing = missing_steps(edit, steps)
         if missing or not steps:
             raise ProbeError(
                 f"{edit!r} waits for {f'steps {missing}' if missing else 'a call'} of cell {layer.name!r}, which "
@@ -273,7 +281,7 @@ def _check_steps(edits: Sequence[tuple[int, Edit, Layer]], acted: set[tuple[int,
 
 def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], clean: _CleanRun, blocks: int) -> Any:
     """Return a forward that computes what the edits change, from where they begin to change it."""
-    layers = whole_module(edits[0][2])
+    layers = clean.runs[module][0].layers
     calls = iter(clean.runs[module])
     number = -1
     reached: set[int] = set()
@@ -285,7 +293,8 @@ def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], clean
         active = [(block, edit, layer) for block, edit, layer in edits if acts(edit, number, None)]
         run = next(calls, None)
         batch = rows_of_block(layers[0], call.x.shape[1], run, blocks)
-        if run is not None and repeats(run, call, blocks):
+        # What an adapter keeps of its call holds for all the rows of that call.
+        if run is not None and call.adapter is None and repeats(run, call, blocks):
             reached.update(block for block, *_ in active)
             return _resumed(run, call, active, blocks)
         check_blocks(layers[0], run, call, [block for block, *_ in edits if block not in reached], blocks)
@@ -298,8 +307,7 @@ def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], clean
 
 
 def _placed(run: Run, edit: Edit, layer: Layer, batch: int) -> Placed:
-    lengths = None if run.call.lengths is None else run.call.lengths[:batch]
-    return place_in_run(edit, layer, len(run.call.x), batch, lengths=lengths)
+    return place_in_run(edit, layer, run, batch=batch)
 
 
 def _changes(placed: Sequence[tuple[int, Placed, Layer]], batch: int, cut: int = 0) -> dict[int, Changes]:
@@ -332,13 +340,13 @@ def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blo
     clean = join(run.level(run.layers[-1].level)).unsqueeze(1)
     hidden = clean.new_empty(len(clean), blocks, *clean.shape[2:])
     finals = [
-        {signal: value.new_empty(blocks, *value.shape) for signal, value in trace.final.items()}
+        {signal: value.new_empty(blocks, *value.shape) for signal, value in trace.last.items()}
         for trace in run.traces
     ]
     edited = {block for block, _, _ in edits}
     untouched = span(torch.tensor([block for block in range(blocks) if block not in edited], dtype=torch.long))
     hidden[:, untouched] = clean
-    _fill(finals, untouched, [trace.final for trace in run.traces])
+    _fill(finals, untouched, [trace.last for trace in run.traces])
     for (_, first), members in groups.items():
         cut = 0 if whole else first
         together = [(place, placed, layer) for place, (_, placed, layer) in enumerate(members)]
@@ -348,7 +356,7 @@ def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blo
         top = changed.level(run.layers[-1].level)
         pieces = (join(top),) if whole else top[0].pieces
         every = [
-            {signal: value.unflatten(0, (len(members), batch)) for signal, value in trace.final.items()}
+            {signal: value.unflatten(0, (len(members), batch)) for signal, value in trace.last.items()}
             for trace in changed.traces
         ]
         start = cut

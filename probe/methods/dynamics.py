@@ -13,14 +13,17 @@ from ..errors import ProbeError
 from ..recurrent.cells import narrow
 from ..recurrent.cells.cell import HIDDEN, Cell
 from ..recurrent.cells.lstm import LSTMCell
-from ..recurrent.layers import find_layers
+from ..recurrent.finding import find_layers
 from ..recurrent.signals import Signal
+from ..recurrent.stepwise import Stepwise
 
 
 class Dynamics(ABC):
     """The states of recurrent layers, and the step from one state to the next.
 
-    A state is one row of numbers: for an LSTM the cell state, then the hidden state; otherwise the hidden state.
+    A state is one row of numbers: for an LSTM the cell state, then the hidden state; for a GRU and an RNN the hidden
+    state. For a layer that torch does not have it is every part of its state, and its output where that is none of
+    them.
 
     Args:
         name: what messages call the layers, such as "layer 'rnn[0]'".
@@ -30,6 +33,7 @@ class Dynamics(ABC):
         narrow_cell: the LSTM of few units that steps by `narrow.last` where there are many rows, or None.
 
     Attributes:
+        output: the signal that the layers return at each step, a part of the state.
         signals: the signals of a state, in its order.
         units: how many units the layers have together.
         size: how many numbers a state has.
@@ -44,6 +48,7 @@ class Dynamics(ABC):
         narrow_cell: LSTMCell | None = None,
     ) -> None:
         self.name, self.inputs, self.cell, self.narrow_cell = name, inputs, cell, narrow_cell
+        self.output = HIDDEN
         self.signals, self.units, self.size = tuple(sizes), next(iter(sizes.values())), sum(sizes.values())
         self._sizes = sizes
 
@@ -119,6 +124,32 @@ class CellDynamics(Dynamics):
             # The numbers stay first, so that the next step need not turn them round again.
             return narrow.last(self._steps, x, *(initial[signal].T for signal in self.signals)).T
         return self.joined(self._run(x, initial, (HIDDEN,))[1])
+
+
+class StepDynamics(Dynamics):
+    """The dynamics of a layer that torch does not have, whose units are the numbers of its state.
+
+    Args:
+        run: a run of the layer in float64. Its step was tried from states alone.
+    """
+
+    def __init__(self, run: Stepwise) -> None:
+        layer = run.layer
+        sizes = {signal: layer.size(signal) for signal in layer.whole_state}
+        super().__init__(f"layer {layer.name!r}", sizes, layer.inputs, run.cell)
+        self.output, self.units, self._step = layer.output, layer.units, run.cell.stepped
+
+    def unit(self, number: int) -> list[int]:
+        """Return where a unit stands in a state: the number itself, counted over the parts of the state."""
+        if not 0 <= number < self.units:
+            raise ProbeError(f"unit={number} does not exist; {self.name} has {self.units} units.")
+        return [number]
+
+    def _read(self, states: Tensor, inputs: Tensor) -> Tensor:
+        parts = self.parts(states)
+        for x in inputs.transpose(0, 1):
+            parts = self._step(x, parts)
+        return self.joined(parts)
 
 
 class StackDynamics(Dynamics):

@@ -6,7 +6,6 @@ again, and all states of all prefixes can be tried.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,13 +17,16 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ..recurrent.batches import map_tensors
-from ..recurrent.calls import replaced_forward, write_output
+from ..recurrent.calls import States, replaced_forward, write_output
 from ..recurrent.cells.cell import HIDDEN, Cell
 from ..recurrent.cells.narrow import NumbersFirst
-from ..recurrent.layers import Layer, find_layers, own_forward, whole_module
+from ..recurrent.double import in_float64
+from ..recurrent.finding import find_layers, whole_module
+from ..recurrent.layers import Layer, OpenLayer, own_forward
 from ..recurrent.runs import Run, check, reconstruct
+from ..recurrent.stepwise import stepwise
 from .clean_run import CleanRun
-from .dynamics import CellDynamics, Dynamics
+from .dynamics import CellDynamics, Dynamics, StepDynamics
 from .readouts import Answers, StateReadout
 
 #: How many rows are run together: few enough for a cache.
@@ -71,14 +73,17 @@ class Machine:
             ProbeError: the layer was not called exactly once, is one of a stack, runs both ways or on packed
                 sequences; or the output depends on more than its last state.
         """
-        model = copy.deepcopy(model).double().eval()
+        model = in_float64(model)
         only = _only_layer(model, layer)
         x = x.double() if x.is_floating_point() else x
+        if isinstance(only, OpenLayer):
+            return cls._of_steps(model, only, x, answer, expected)
         run, output = _clean(model, only, x)
         trace = run.traces[0]
         check(only, trace.opened, torch.float64, None)
         dynamics = CellDynamics(f"layer {only.name!r}", trace.cell)
-        readout = StateReadout(partial(_read, model, run, dynamics, x[:1, -1:]), answer, expected)
+        write = partial(_written, run)
+        readout = StateReadout(_Reader(model, only, dynamics, write, x[:1, -1:]), answer, expected)
         after = {signal: trace.h if signal == HIDDEN else trace.signals[signal] for signal in dynamics.signals}
         states = dynamics.joined(after).transpose(0, 1).contiguous()
         map_tensors(partial(_compare, only), output, readout.read(states[:, -1]))
@@ -86,6 +91,27 @@ class Machine:
         starts = initial.unique(dim=0, return_inverse=True)[1]
         answers, inputs = readout.of_output(output, len(x)), trace.x.transpose(0, 1)
         return cls(dynamics, readout, CleanRun(inputs, initial, states, answers, starts, trace.signals))
+
+    @classmethod
+    def _of_steps(
+        cls,
+        model: nn.Module,
+        layer: OpenLayer,
+        x: Tensor,
+        answer: Callable[[Any], Tensor],
+        expected: Callable[[Any], Tensor],
+    ) -> Machine:
+        """Return a model with a layer that torch does not have as a machine."""
+        run = stepwise(model, layer, x)
+        run.check()
+        dynamics = StepDynamics(run)
+        readout = StateReadout(_Reader(model, layer, dynamics, run.write, x[:1, -1:]), answer, expected)
+        states = dynamics.joined(run.signals)
+        map_tensors(partial(_compare, layer), run.returned, readout.read(states[:, -1]))
+        answers, initial = readout.of_output(run.returned, len(x)), dynamics.joined(run.begin)
+        starts = initial.unique(dim=0, return_inverse=True)[1]
+        signals = {signal: value.transpose(0, 1) for signal, value in run.signals.items()}
+        return cls(dynamics, readout, CleanRun(run.x, initial, states, answers, starts, signals))
 
     @property
     def cell(self) -> Cell:
@@ -185,14 +211,33 @@ class Machine:
         return last
 
 
-def _read(model: nn.Module, run: Run, dynamics: Dynamics, blank: Tensor, states: Tensor) -> Any:
-    """Return the model's output where these are the layer's last states."""
-    parts = dynamics.parts(states)
-    with NumbersFirst():
-        # As the clean run's call was answered: the one that comes says no more than how many rows it has.
-        output = write_output(run.layers, parts[HIDDEN].unsqueeze(0), [parts], run.call)
-        with replaced_forward(run.layers[0].module, lambda *_arguments, **_keywords: output):
-            return model(blank.expand(len(states), *blank.shape[1:]))
+def _written(run: Run, output: Tensor, parts: States) -> Any:
+    """Return what the clean run's call would have returned."""
+    return write_output(run.layers, output.unsqueeze(0), [parts], run.call)
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """A model whose layer is put aside: it makes its output of last states.
+
+    Attributes:
+        write: from the layer's output and its states to what its call returns.
+        blank: one step of the model's input, for the call that comes; it says no more than how many rows it has.
+    """
+
+    model: nn.Module
+    layer: Layer
+    dynamics: Dynamics
+    write: Callable[[Tensor, States], Any]
+    blank: Tensor
+
+    def __call__(self, states: Tensor) -> Any:
+        """Return the model's output where these are the layer's last states."""
+        parts = self.dynamics.parts(states)
+        with NumbersFirst():
+            output = self.write(parts[self.dynamics.output], parts)
+            with replaced_forward(self.layer.module, lambda *_arguments, **_keywords: output):
+                return self.model(self.blank.expand(len(states), *self.blank.shape[1:]))
 
 
 def _compare(layer: Layer, output: Tensor, read: Tensor) -> None:
@@ -205,11 +250,13 @@ def _compare(layer: Layer, output: Tensor, read: Tensor) -> None:
 
 
 def _only_layer(model: nn.Module, name: str | None) -> Layer:
-    layers = list(find_layers(model, None if name is None else [name]))
+    layers = find_layers(model, None if name is None else [name])
     if len(layers) > 1:
         names = ", ".join(repr(layer.name) for layer in layers)
         raise ProbeError(f"The model has several layers: {names}. Choose one with layer=.")
-    layer = layers[0]
+    layer = next(iter(layers))
+    if isinstance(layer, OpenLayer):
+        return layer
     if layer.is_cell or layer.turned or len(whole_module(layer)) > 1 or own_forward(layer.module):
         raise ProbeError(
             f"Layer {layer.name!r} is a cell in a loop, one of several layers of its module, reads its input from "

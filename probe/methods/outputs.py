@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,7 +15,9 @@ from ..recurrent.calls import read_call, replaced_forward, write_output
 from ..recurrent.cells import narrow
 from ..recurrent.cells.cell import HIDDEN
 from ..recurrent.cells.lstm import LSTMCell
-from ..recurrent.layers import Layer, find_layers, own_forward, whole_module
+from ..recurrent.double import in_float64
+from ..recurrent.finding import find_layers, whole_module
+from ..recurrent.layers import Layer, own_forward
 
 
 def per_row(name: str, values: object, rows: int) -> Tensor:
@@ -67,7 +68,7 @@ def answers_by_length(
     Raises:
         ProbeError: either does not give one finite number a row.
     """
-    copied = copy.deepcopy(model).double().eval()
+    copied = in_float64(model)
     given, shown = {}, {}
     with contextlib.ExitStack() as quick:
         for layer in _layers(copied):
@@ -97,16 +98,16 @@ def narrow_kernel(layer: Layer) -> Iterator[None]:
     Args:
         layer: a layer of a module that nobody else calls meanwhile.
     """
-    layers, module, cell = whole_module(layer), layer.module, layer.cell
-    usual_kind = isinstance(module, nn.LSTM) and isinstance(cell, LSTMCell)
-    if not usual_kind or len(layers) > 1 or layer.turned or own_forward(module):
+    layers, module = whole_module(layer), layer.module
+    cell = layer.cell if isinstance(module, nn.LSTM) else None
+    if not isinstance(cell, LSTMCell) or len(layers) > 1 or layer.turned or own_forward(module):
         yield
         return
     usual = module.forward
 
     def forward(*arguments: Any, **keywords: Any) -> Any:
         call = read_call(layers, arguments, keywords)
-        if call.packed is not None or not isinstance(cell, LSTMCell) or not narrow.suits(cell, call.x):
+        if call.packed is not None or not narrow.suits(cell, call.x):
             return usual(*arguments, **keywords)
         signals, last = narrow.run(cell, call.x, call.initial[0], keep=False)
         return write_output(layers, signals[HIDDEN], [last], call)

@@ -64,7 +64,7 @@ def show_model(description: ModelDescription) -> str:
             layer.units,
             layer.projected,
             layer.parameters,
-            ", ".join(layer.signals),
+            layer.listed,
         ]
         for layer in layers
     ]
@@ -126,7 +126,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _call(part: LayerRecording, *, several: bool, summarised: bool) -> Folded:
     """Return one call of a layer: a row a signal, with the picture of the batch's first row."""
-    shapes = {signal: " x ".join(map(str, value.shape)) for signal, value in part.signals.items()}
+    shapes = {signal: part.extent(signal) for signal in part.signals}
     same = len(set(shapes.values())) < 2
     columns = (
         ["signal", "smallest", "mean", "largest"] if same else ["signal", "shape", "smallest", "mean", "largest"]

@@ -17,12 +17,13 @@ from ..recurrent.signals import Signal
 from ..subjects.computed.alphabet import MOST_SYMBOLS, alphabet_of, around, at_lengths
 from ..subjects.computed.answers import rows_at_steps
 from ..subjects.computed.changed_inputs import input_pairs, pairs_by_step, usual_steps
-from ..subjects.computed.ends import ends_of, machine_of, not_from_states, not_last, step_of, why_not
+from ..subjects.computed.ends import ends_of, machine_of, not_last, step_of, why_not
 from ..subjects.computed.plans import affordable_pairs, search_length
 from ..subjects.computed.right_answers import only_last, task_of
 from ..subjects.computed.sample import reads_ahead, rows_within_budget
 from ..subjects.computed.sampled import sample_of
 from ..subjects.computed.splices import can_occur
+from ..subjects.computed.stacks import not_from_states
 from ..subjects.computed.step_states import studied_layer
 from ..subjects.computed.whole_runs import affordable_runs
 from ..subjects.readouts import MOST_LEVELS, NUMBER
@@ -222,7 +223,7 @@ def runs(subject: Subject) -> str | None:
     """A network that answers after several steps, and that can be run from any state of enough whole sequences."""
     reason = several_steps(subject)
     if reason is None and subject.read is not None:
-        reason = not_from_states(subject.read)
+        reason = not_from_states(subject, subject.read)
     if reason is not None:
         return reason.rstrip(".")
     if affordable_runs(subject, RUNS) < 2 * LEAST_SEQUENCES <= len(subject.x):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError
-from ..recurrent.signals import as_signal
+from ..recurrent.signals import Signal, is_continuous
 from ..storage import digests, tensor_files
 from ..storage.damaged import ERRORS
 from ..storage.files import as_path, check_regular, read_bytes
@@ -85,10 +85,11 @@ def _rebuilt(description: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reco
         LayerRecording(
             part["layer"],
             part["call"],
-            {as_signal(name): tensors[f"{number}.signals.{name}"] for name in part["signals"]},
-            {as_signal(name): tensors[f"{number}.initial.{name}"] for name in part["initial"]},
+            {Signal(name): tensors[f"{number}.signals.{name}"] for name in part["signals"]},
+            {Signal(name): tensors[f"{number}.initial.{name}"] for name in part["initial"]},
             None if part["lengths"] is None else tuple(part["lengths"]),
-            {as_signal(name): tensors[f"{number}.gradients.{name}"] for name in part["gradients"]},
+            {Signal(name): tensors[f"{number}.gradients.{name}"] for name in part["gradients"]},
+            {Signal(name): tuple(shape) for name, shape in part.get("shapes", {}).items()},
         )
         for number, part in enumerate(description["parts"])
     )
@@ -121,6 +122,12 @@ def _check_format(description: Any) -> None:
     for part in description["parts"]:
         if not isinstance(part, dict) or any(not isinstance(part.get(name), kind) for name, kind in of_part.items()):
             raise ValueError(f"a part of it is {part!r}")
+        shapes = part.get("shapes", {})
+        if not isinstance(shapes, dict) or any(
+            not isinstance(shape, list) or len(shape) < 2 or any(type(one) is not int or one < 0 for one in shape)
+            for shape in shapes.values()
+        ):
+            raise ValueError(f"the shapes of its states are {shapes!r}")
     if any(type(step) is not int for step in description["steps"] or ()):
         raise ValueError(f"its steps are {description['steps']!r}")
 
@@ -135,12 +142,15 @@ def _check(recording: Recording) -> None:
     for part in recording.parts:
         values = [*part.signals.values(), *part.gradients.values()]
         places = {tuple(value.shape[:2]) for value in values}
-        whole = all(value.dim() == 3 and value.is_floating_point() for value in values)
+        whole = all(value.dim() == 3 and is_continuous(value) for value in values)
         if not part.signals or not whole or len(places) != 1 or part.call < 0:
             raise ValueError(f"the signals of layer {part.layer!r} do not fit together")
         ((batch, time),) = places
         if any(part.signals[name].shape != value.shape for name, value in part.gradients.items()):
             raise ValueError(f"the gradients of layer {part.layer!r} have other shapes than its signals")
+        widths = {name: value.shape[-1] for values in (part.signals, part.initial) for name, value in values.items()}
+        if any(widths.get(name) != math.prod(shape) for name, shape in part.shapes.items()):
+            raise ValueError(f"the states of layer {part.layer!r} have other shapes than {dict(part.shapes)}")
         if any(state.dim() != 2 or len(state) != batch for state in part.initial.values()):
             raise ValueError(f"the initial states of layer {part.layer!r} are not of {batch} rows")
         if recording.steps is not None and len(recording.steps) != time:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError, require, unknown
-from ..recurrent.signals import Signal, as_signal
+from ..recurrent.signals import Signal, as_signal, shaped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ class LayerRecording:
         initial: the states before the first step, (batch, unit) each.
         lengths: how many steps each row has, or None where all have the same.
         gradients: what `gradient_of=` gave, (batch, time, unit) each.
+        shapes: of the states that are matrices, the shape that their units have, row by row, on the unit axis.
     """
 
     layer: str
@@ -38,6 +39,16 @@ class LayerRecording:
     initial: Mapping[Signal, Tensor]
     lengths: tuple[int, ...] | None = None
     gradients: Mapping[Signal, Tensor] = field(default_factory=dict)
+    shapes: Mapping[Signal, tuple[int, ...]] = field(default_factory=dict)
+
+    def shaped(self, signal: Signal, value: Tensor) -> Tensor:
+        """Return values of a signal, (..., unit), with the axes of a matrix state."""
+        return value.unflatten(-1, self.shapes[signal]) if signal in self.shapes else value
+
+    def extent(self, signal: Signal) -> str:
+        """Return the shape of a signal in words: `4 x 12 x 5`, or `4 x 12 x (4 x 2)` of a matrix state."""
+        batch, time, units = self.signals[signal].shape
+        return shaped((batch, time, f"({shaped(self.shapes[signal])})" if signal in self.shapes else units))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +73,13 @@ class Recording:
     def __repr__(self) -> str:
         lines = [f"Recording of {len(self.parts)} call{'' if len(self.parts) == 1 else 's'}, {self._error()}"]
         for part in self.parts:
-            shapes: dict[tuple[int, ...], list[str]] = {}
-            for signal, value in part.signals.items():
-                shapes.setdefault(tuple(value.shape), []).append(str(signal))
+            shapes: dict[str, list[str]] = {}
+            for signal in part.signals:
+                shapes.setdefault(part.extent(signal), []).append(str(signal))
             call = f", call {part.call}" if self.calls[part.layer] > 1 else ""
             ragged = f"; rows of {min(part.lengths)} to {max(part.lengths)} steps" if part.lengths else ""
             lines += [
-                f"  {part.layer}{call}: {' x '.join(map(str, shape))} (batch, time, unit): {', '.join(names)}{ragged}"
+                f"  {part.layer}{call}: {shape} (batch, time, unit): {', '.join(names)}{ragged}"
                 for shape, names in shapes.items()
             ]
         lines += [f"  steps kept: {', '.join(map(str, self.steps))}"] if self.steps is not None else []
@@ -124,7 +135,10 @@ class Recording:
         return replace(self, parts=tuple(replace(part, signals=part.gradients, gradients={}) for part in self.parts))
 
     def __getitem__(self, key: str | tuple[str, str]) -> Tensor:
-        """Return a signal, (batch, time, unit): `recording[signal]`, or `recording[layer, signal]`."""
+        """Return a signal, (batch, time, unit): `recording[signal]`, or `recording[layer, signal]`.
+
+        A state that is a matrix has its own axes in place of the unit's: (batch, time, channel, N) in a Mamba.
+        """
         words = key if isinstance(key, tuple) else (key,)
         if len(words) not in (1, 2) or not all(isinstance(word, str) for word in words):
             raise ProbeError(f"A recording has no {key!r}; ask for recording[signal] or recording[layer, signal].")
@@ -136,7 +150,8 @@ class Recording:
                 f"{', '.join(map(repr, map(str, part.signals)))}. If the layer computes it, as "
                 f"probe.inspect(model) says, record it with signals=[{str(signal)!r}]."
             )
-        return part.signals[as_signal(signal, part.signals)]
+        found = as_signal(signal, part.signals)
+        return part.shaped(found, part.signals[found])
 
     @property
     def initial(self) -> _Initial:
@@ -179,7 +194,8 @@ class Recording:
         """Return a DataTree with a node a layer (`layer/call`, where a layer was called several times).
 
         Each node holds its signals with dims (batch, time, unit); `time` carries the step's index. A signal of
-        another width than the first one (a projected hidden state) has a unit axis of its own.
+        another width than the first one (a projected hidden state) has a unit axis of its own, and a state that is a
+        matrix all of its axes: `ssm_state_0`, `ssm_state_1`.
 
         Raises:
             ProbeError: xarray is not installed, or the recording holds no layer.
@@ -190,12 +206,16 @@ class Recording:
         self._require_parts()
         nodes = {}
         for part in self.parts:
-            widths = list(dict.fromkeys(value.shape[2] for value in part.signals.values()))
+            flat = [value for signal, value in part.signals.items() if signal not in part.shapes]
+            widths = list(dict.fromkeys(value.shape[2] for value in flat))
             axes = {width: "unit" if place == 0 else f"unit_{width}" for place, width in enumerate(widths)}
-            arrays = {
-                str(signal): (("batch", "time", axes[value.shape[2]]), as_array(value))
-                for signal, value in part.signals.items()
-            }
+            arrays = {}
+            for signal, value in part.signals.items():
+                shape = part.shapes.get(signal)
+                own = (
+                    [axes[value.shape[2]]] if shape is None else [f"{signal}_{place}" for place in range(len(shape))]
+                )
+                arrays[str(signal)] = (("batch", "time", *own), as_array(part.shaped(signal, value)))
             coordinates: dict[str, Any] = {"time": self._times(part)}
             if part.lengths is not None:
                 coordinates["length"] = ("batch", list(part.lengths))
@@ -208,6 +228,8 @@ class Recording:
 
     def to_frame(self) -> pd.DataFrame:
         """Return a tidy table: layer, call, batch, step, unit and a column a signal; padding is left out.
+
+        The units of a state that is a matrix are counted row by row: `numpy.unravel_index(unit, shape)`.
 
         Raises:
             ProbeError: pandas is not installed, or the recording holds no layer.
@@ -258,10 +280,10 @@ class _Initial(Mapping[Any, Tensor]):
 
     def __getitem__(self, key: Any) -> Tensor:
         layer, signal = (key[0], str(key[1])) if isinstance(key, tuple) and len(key) == 2 else (None, str(key))
-        states = self._recording._part(layer).initial
-        if signal not in states:
-            raise ProbeError(unknown("initial state", signal, states))
-        return states[as_signal(signal)]
+        part = self._recording._part(layer)
+        if signal not in part.initial:
+            raise ProbeError(unknown("initial state", signal, part.initial))
+        return part.shaped(Signal(signal), part.initial[Signal(signal)])
 
     def __iter__(self) -> Iterator[Signal]:
         return iter(self._recording._part(None).initial)

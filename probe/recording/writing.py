@@ -53,6 +53,7 @@ def describe(recording: Recording) -> dict[str, Any]:
         "parts": [
             {"layer": part.layer, "call": part.call, "lengths": part.lengths}
             | {kind: list(values) for kind, values in _kinds(part).items()}
+            | ({"shapes": {signal: list(shape) for signal, shape in part.shapes.items()}} if part.shapes else {})
             for part in recording.parts
         ],
     }

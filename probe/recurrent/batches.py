@@ -73,6 +73,18 @@ class Batch:
     axis: int
     states_on_axis_1: bool
 
+    @property
+    def longest(self) -> int:
+        """How long the longest axis of the inputs is, beside the batch's; 1 where there is none."""
+        sizes = [1]
+
+        def note(tensor: Tensor, axis: int) -> Tensor:
+            sizes.extend(size for place, size in enumerate(tensor.shape) if place != axis)
+            return tensor
+
+        _ = self.each(note)
+        return max(sizes)
+
     def each(self, function: Callable[[Tensor, int], Tensor]) -> Inputs:
         """Return the inputs with a function of each tensor that has a batch, and of its axis."""
         seen = 0

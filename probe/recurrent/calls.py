@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,9 +16,14 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ..errors import ProbeError
-from .layers import Layer, OwnModule, levels
-from .refusals import check_call, check_types
+from .cells.cell import Cell
+from .cells.step_cell import StepCell
+from .layers import Layer, OwnModule, StepLayer
+from .refusals import check_call, check_plain, check_types
 from .signals import Signal
+from .steps import forms
+from .steps.loops import LoopStep
+from .steps.step import Step, begin, settle
 
 _h, _c = Signal.HIDDEN_STATE, Signal.CELL_STATE
 #: The states of a layer by signal, (batch, unit) each.
@@ -38,6 +43,8 @@ class Call:
         state: the states of all layers, (layer, batch, unit) each, as the caller gave them, or None where none were
             and of a cell.
         has_state: whether the caller gave states.
+        adapter: what runs a layer that torch does not have, as this call brought it.
+        is_step: whether it is one step of a sequence that other calls go on: a cell's, or a layer's of a single step.
     """
 
     x: Tensor
@@ -47,6 +54,8 @@ class Call:
     packed: PackedSequence | None
     state: tuple[Tensor, ...] | None = None
     has_state: bool = False
+    adapter: Step | None = None
+    is_step: bool = False
 
 
 def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
@@ -56,11 +65,56 @@ def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Map
     Raises:
         ProbeError: the call holds no dense numbers of the weights' type, or is made to trace or transform the model.
     """
+    if isinstance(layers[0], StepLayer):
+        return _read_steps(layers[0], arguments, keywords)
     given = dict(zip(("input", "hx"), arguments, strict=False)) | dict(keywords)
     x, state = given["input"], given.get("hx")
     states = state if isinstance(state, (tuple, list)) else (state,)
     check_call(layers[0], (x.data if isinstance(x, PackedSequence) else x, *states))
     return as_called(layers, x, state)
+
+
+def _read_steps(layer: StepLayer, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
+    """Return what a call gave a layer that torch does not have."""
+    adapter = layer.step(layer.module)
+    x = adapter.inputs(*arguments, **keywords)
+    if not isinstance(x, Tensor) or x.dim() != 3:
+        found = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise ProbeError(f"{layer.step.__name__}.inputs returned {found}; it must be (batch, time, feature).")
+    check_call(layer, (x,))
+    settle(adapter, x)
+    return _stepwise(adapter, x)
+
+
+def read_loop(layer: Layer, arguments: tuple[Any, ...], keywords: Mapping[str, Any], output: Any) -> Call | None:
+    """Return what a call gave a cell of somebody's own, or None where nothing tells what its state is."""
+    given = forms.bound(layer.module, arguments, keywords)
+    check_plain(layer, forms.tensors(list(given.values())))
+    form = forms.form_of(layer.module, given, output)
+    if form is None:
+        return None
+    adapter = LoopStep(layer.module, form, given, output)
+    return replace(_stepwise(adapter, adapter.inputs()), has_state=adapter.given_state, is_step=True)
+
+
+def _stepwise(adapter: Step, x: Tensor) -> Call:
+    state = begin(adapter, len(x))
+    initial = StepCell(adapter, state).flat(state)
+    return Call(x.transpose(0, 1), (initial,), None, batched=True, packed=None, adapter=adapter)
+
+
+def cell_of(layer: Layer, call: Call) -> Cell:
+    """Return the cell that a call ran."""
+    if call.adapter is None:
+        return layer.cell
+    cell = _steps_of(call.adapter)
+    if len(call.x):
+        cell.try_step(call.x[0], call.initial[0])
+    return cell
+
+
+def _steps_of(adapter: Step) -> StepCell:
+    return StepCell(adapter, begin(adapter, 1))
 
 
 def as_called(layers: Sequence[Layer], x: Any, state: Any) -> Call:
@@ -87,10 +141,12 @@ def as_called(layers: Sequence[Layer], x: Any, state: Any) -> Call:
         )
     x = in_order(x, layers[0], lengths)
     initial = tuple(_initial(layer, x, state, batched=batched) for layer in layers)
+    is_step = layers[0].is_cell or (x.shape[0] == 1 and packed is None and layers[0].directions == 1)
     if state is None or layers[0].is_cell:
-        return Call(x, initial, lengths, batched, packed, has_state=state is not None)
+        return Call(x, initial, lengths, batched, packed, has_state=state is not None, is_step=is_step)
     parts = state if len(layers[0].states) > 1 else (state,)
-    return Call(x, initial, lengths, batched, packed, tuple(p if batched else p.unsqueeze(1) for p in parts), True)
+    given = tuple(part if batched else part.unsqueeze(1) for part in parts)
+    return Call(x, initial, lengths, batched, packed, given, has_state=True, is_step=is_step)
 
 
 def _initial(layer: Layer, x: Tensor, state: Any, *, batched: bool) -> dict[Signal, Tensor]:
@@ -109,6 +165,17 @@ def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tenso
     Raises:
         ProbeError: they have another type than the layer's weights.
     """
+    if call.adapter is not None:
+        h = call.adapter.outputs(output)
+        if not isinstance(h, Tensor) or h.shape[:2] != call.x.shape[1::-1] or h.dim() != 3:
+            found = f"a tensor of shape {tuple(h.shape)}" if isinstance(h, Tensor) else f"a {type(h).__name__}"
+            raise ProbeError(
+                f"{type(call.adapter).__name__}.outputs returned {found}; it must be (batch, time, unit), of "
+                f"{call.x.shape[1]} rows and {len(call.x)} steps."
+            )
+        check_types(layers[0], (h,), returned=True)
+        final = call.adapter.final(output)
+        return h.transpose(0, 1), ({} if final is None else _steps_of(call.adapter).flat(final),)
     signals = layers[0].states
     if layers[0].is_cell:
         parts = output if len(signals) > 1 else (output,)
@@ -136,8 +203,21 @@ def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tenso
     )
 
 
-def write_output(layers: Sequence[Layer], h: Tensor, finals: Sequence[States], call: Call) -> Any:
-    """Return the hidden states of the top layer and the last states of all layers as the module would."""
+def write_output(
+    layers: Sequence[Layer], h: Tensor, finals: Sequence[States], call: Call, returned: Any = None
+) -> Any:
+    """Return the hidden states of the top layer and the last states of all layers as the module would.
+
+    Args:
+        layers: every layer of the module.
+        h: (time, batch, unit).
+        finals: the last states of each layer.
+        call: what the module was given.
+        returned: what it returned, of a layer that torch does not have.
+    """
+    if call.adapter is not None:
+        state = _steps_of(call.adapter).nest(finals[0])
+        return call.adapter.returned(returned, h.transpose(0, 1), state)
     signals = layers[0].states
     if layers[0].is_cell:
         parts = [finals[0][signal] if call.batched else finals[0][signal][0] for signal in signals]
@@ -207,7 +287,7 @@ def dropout_masks(
         ProbeError: the run was on a device whose masks cannot be drawn again.
     """
     module: Any = layers[0].module
-    between = levels(module) - 1
+    between = layers[0].levels - 1
     if generator_state is None:
         return [None] * between
     if like.device.type != "cpu":
@@ -229,7 +309,7 @@ def dropout_masks(
 
 def drops_out(module: Any) -> bool:
     """Return whether a module drops out between its layers."""
-    return bool(levels(module) > 1 and getattr(module, "dropout", 0) and module.training)
+    return bool(isinstance(module, nn.RNNBase) and module.num_layers > 1 and module.dropout and module.training)
 
 
 def _batch_first(module: Any) -> bool:

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from . import kernels
 from .calls import States, own_order
-from .cells.cell import HIDDEN, Cell, Moment
-from .layers import levels
+from .cells.cell import Cell, Moment
 from .runs import Opened, Run, Trace, dropped, join, last_valid
 from .signals import Signal
 
@@ -104,7 +103,7 @@ def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
         return run
     traces: list[Trace] = []
     x: Tensor | None = None
-    for level in range(levels(run.layers[0].module)):
+    for level in range(run.layers[0].levels):
         sides = []
         for trace in run.level(level):
             place = trace.layer.place
@@ -112,7 +111,7 @@ def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
             sides.append(rerun(side, changes[place]) if place in changes else side)
         traces.extend(sides)
         if x is not None or any(trace.layer.place in changes for trace in sides):
-            above = level + 1 < levels(run.layers[0].module)
+            above = level + 1 < run.layers[0].levels
             x = dropped(join(sides), run.masks[level]) if above else None
     return replace(run, traces=tuple(traces))
 
@@ -146,10 +145,10 @@ def _ended(clean: Trace, changed: Trace, compute: Callable[[], Opened], final: S
     if clean.lengths is not None:
         # The kernel ran on over the padding; a row's last states are those at its own last step.
         final = {
-            signal: last_valid(changed.h if signal == HIDDEN else changed.signals[signal], clean.lengths)
+            signal: last_valid(changed.h if signal == clean.cell.output else changed.signals[signal], clean.lengths)
             for signal in clean.cell.states
         }
-    return replace(changed, final=rows.choose_each(clean.final, final))
+    return replace(changed, final=rows.choose_each(clean.last, final))
 
 
 def rerun(clean: Trace, changes: Changes) -> Trace:
@@ -163,7 +162,7 @@ def rerun(clean: Trace, changes: Changes) -> Trace:
         The changed run.
     """
     cell, x, steps = clean.cell, clean.x, changes.steps
-    hidden = [clean.h[: steps[0]]]
+    outputs = [clean.h[: steps[0]]]
     pieces = [lambda: {signal: value[: steps[0]] for signal, value in clean.signals.items()}]
     state, none = clean.before(steps[0]), torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
     rows = _Rows(none, none)
@@ -176,16 +175,15 @@ def rerun(clean: Trace, changes: Changes) -> Trace:
         rows = rows | own
         pieces.append(lambda after={**after}, before=before: _one_step(after, before))
         state = {signal: after[signal] if signal in after else before[signal] for signal in cell.states}
-        hidden.append(state[HIDDEN].unsqueeze(0))
+        outputs.append((after[cell.output] if cell.output in after else before[cell.output]).unsqueeze(0))
         if step + 1 < following:
             stretch = slice(step + 1, following)
             h, last = kernels.run_layer(clean.layer, cell, x[stretch], state)
             h = rows.choose(clean.h[stretch], h)
-            hidden.append(h)
+            outputs.append(h)
             pieces.append(_stretch(clean, stretch, h, state, rows))
-            kept = clean.before(following) if following < len(x) else clean.final
-            state = rows.choose_each(kept, last) if following < len(x) else last
-    changed = _changed(clean, *hidden)
+            state = rows.choose_each(clean.before(following), last) if following < len(x) else last
+    changed = _changed(clean, *outputs)
 
     def compute() -> Opened:
         parts = [piece() for piece in pieces]
@@ -256,7 +254,7 @@ def _any(masks: Sequence[Tensor], like: Tensor, *, mixes: bool) -> Tensor:
 
 def _any_row(marked: Mapping[Signal, Tensor], cell: Cell, before: Mapping[Signal, Tensor]) -> Tensor:
     """Return the rows in which a state is marked."""
-    like = before[HIDDEN]
+    like = before[cell.output]
     rows = torch.zeros(len(like), dtype=torch.bool, device=like.device)
     for signal in cell.states:
         if signal in marked:

@@ -13,6 +13,7 @@ from .calls import Call, States, in_order, repack
 from .cells import narrow
 from .cells.cell import HIDDEN, Cell
 from .cells.lstm import LSTMCell
+from .cells.step_cell import StepCell
 from .layers import Layer, OwnModule
 from .signals import Signal
 
@@ -79,9 +80,9 @@ def run_layer(layer: Layer, cell: Cell, x: Tensor, state: States) -> tuple[Tenso
         The hidden states, (time, batch, unit), and the states after the last step.
     """
     module: Any = layer.module
-    if isinstance(module, OwnModule):
-        signals, final = cell.run(x, state, (HIDDEN,))
-        return signals[HIDDEN], final
+    if isinstance(module, OwnModule) or isinstance(cell, StepCell):
+        signals, final = cell.run(x, state, (cell.output,))
+        return signals[cell.output], final
     if isinstance(cell, LSTMCell) and narrow.fits(cell, x):
         signals, final = narrow.run(cell, x, state, keep=False)
         return signals[HIDDEN], final

@@ -1,27 +1,28 @@
-"""Finds the recurrent layers inside any module, and names them."""
+"""`Layer`: one recurrent layer of one direction, whatever kind of module runs it."""
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import rnn as torchs
 
-from ..errors import ANOTHER_CELL, ProbeError, unknown
+from ..errors import ANOTHER_CELL, ProbeError
 from .cells.cell import Cell, Weights
-from .cells.checking import check_cell
 from .cells.gru import GRUCell
 from .cells.lstm import LSTMCell
 from .cells.rnn import RNNCell
-from .signals import Signal
+from .cells.step_cell import StepCell
+from .signals import OUTPUT, UNKNOWN, Signal
+from .steps.forms import registered
+from .steps.registry import adapter_of
+from .steps.step import Step, begin
 
 _FAMILIES: dict[type[nn.Module], Any] = {
     nn.LSTM: LSTMCell,
@@ -31,8 +32,6 @@ _FAMILIES: dict[type[nn.Module], Any] = {
     nn.GRUCell: GRUCell,
     nn.RNNCell: RNNCell,
 }
-#: Somebody's own modules whose formulas were tried.
-_CHECKED: WeakSet[nn.Module] = WeakSet()
 _ACTIVATIONS: dict[str, Any] = {"tanh": torch.tanh, "relu": torch.relu}
 
 
@@ -135,9 +134,19 @@ class Layer:
         return {signal: value for signal, value in states.items() if value is not None}
 
     @property
+    def levels(self) -> int:
+        """How many layers its module stacks."""
+        return getattr(self.module, "num_layers", 1)
+
+    @property
+    def directions(self) -> int:
+        """In how many directions its module reads its input."""
+        return 2 if getattr(self.module, "bidirectional", False) else 1
+
+    @property
     def place(self) -> int:
         """Where the layer stands among the layers of its module, in torch's order of h_n."""
-        return self.level * directions(self.module) + int(self.reverse)
+        return self.level * self.directions + int(self.reverse)
 
     @property
     def units(self) -> int:
@@ -147,7 +156,7 @@ class Layer:
 
     @property
     def inputs(self) -> int:
-        """How many features the layer reads at a step."""
+        """How many features the layer reads at a step; `UNKNOWN` where only a call tells."""
         return self._plan.weights.W.shape[1]
 
     @cached_property
@@ -170,6 +179,173 @@ class Layer:
         """Return how many units a signal of the layer has."""
         return self._plan.size(signal)
 
+    @property
+    def output(self) -> Signal:
+        """What the layer returns at each step."""
+        return Signal.HIDDEN_STATE
+
+    @property
+    def whole_state(self) -> tuple[Signal, ...]:
+        """What the rest of a run follows from: of an LSTM the cell state, then the hidden state."""
+        return self.states[::-1]
+
+    def shape(self, signal: Signal) -> tuple[int, ...]:
+        """Return the shape of a signal at one step of one row."""
+        return self._plan.shape(signal)
+
+    @property
+    def matrices(self) -> dict[Signal, tuple[int, ...]]:
+        """The shapes of the signals that have several axes."""
+        return self._plan.matrices
+
+    def bytes_of(self, signal: Signal) -> int | None:
+        """Return how many bytes a signal has at one step of one row, or None where only a call tells."""
+        return self.size(signal) * self._plan.weights.W.element_size()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a call told of a layer that torch does not have.
+
+    Attributes:
+        states: what is handed from step to step.
+        output: what it returns at each step: a part of the state where it is that.
+        sizes: by signal, how many numbers it has.
+        inputs: how many numbers it reads at a step.
+    """
+
+    states: tuple[Signal, ...]
+    output: Signal
+    sizes: Mapping[Signal, int]
+    inputs: int
+
+
+@dataclass(frozen=True)
+class OpenLayer(Layer):
+    """A layer that torch does not have; a unit of it is one number of its state.
+
+    Attributes:
+        seen: what a call told of it, where one was looked at.
+    """
+
+    seen: Seen | None = field(default=None, compare=False)
+
+    @property
+    def levels(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def directions(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def output(self) -> Signal:
+        """What it returns at each step: a part of the state where a call has shown that it is that."""
+        return OUTPUT if self.seen is None else self.seen.output
+
+    @property
+    def whole_state(self) -> tuple[Signal, ...]:
+        """What the rest of a run follows from: the parts of the state, and the output where that is none of them."""
+        return self.states if self.output in self.states else (*self.states, self.output)
+
+    @property
+    def units(self) -> int:
+        """How many numbers its state has; `UNKNOWN` where only a call tells."""
+        return sum(map(self.size, self.states)) if self.states else UNKNOWN
+
+    def unit_name(self, unit: int) -> str:
+        """Return what a unit is called: its number, after the name of its part of the state if there are several."""
+        if len(self.states) < 2:
+            return str(unit)
+        named = [f"{signal}:{number}" for signal in self.states for number in range(self.size(signal))]
+        return named[unit]
+
+    @property
+    def inputs(self) -> int:
+        """How many numbers it reads at a step; `UNKNOWN` where only a call tells."""
+        return UNKNOWN if self.seen is None else self.seen.inputs
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """The parts of its state and its output; none where only a call tells."""
+        return () if self.seen is None else tuple(self.seen.sizes)
+
+    @property
+    def states(self) -> tuple[Signal, ...]:
+        """What is handed from step to step; nothing where only a call tells."""
+        return () if self.seen is None else self.seen.states
+
+    def size(self, signal: Signal) -> int:
+        """Return how many numbers a signal has; `UNKNOWN` where only a call tells."""
+        return UNKNOWN if self.seen is None else self.seen.sizes[signal]
+
+
+@dataclass(frozen=True)
+class StepLayer(OpenLayer):
+    """A layer that an adapter runs; see `probe.Step`.
+
+    Attributes:
+        step: its adapter's class.
+    """
+
+    step: type[Step] = Step
+
+    def _cell(self, module: Any) -> Cell:
+        return self.cell_made(self.step(module))
+
+    def cell_made(self, adapter: Step) -> StepCell:
+        """Return the cell of an adapter."""
+        return StepCell(adapter, begin(adapter, 1))
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """The parts of its state and its output."""
+        return self._plan.signals if self.seen is None else super().signals
+
+    @property
+    def states(self) -> tuple[Signal, ...]:
+        """What is handed from step to step."""
+        return self._plan.states if self.seen is None else super().states
+
+    def size(self, signal: Signal) -> int:
+        """Return how many numbers a signal has; of the output it is `UNKNOWN` where only a call tells."""
+        return self._plan.size(signal) if self.seen is None else super().size(signal)
+
+    def bytes_of(self, signal: Signal) -> int | None:
+        """Return how many bytes a part of the state has at one step of one row; None of the output."""
+        plan: Any = self._plan
+        return None if signal == OUTPUT else self.size(signal) * plan.types[signal].itemsize
+
+
+@dataclass(frozen=True)
+class LoopLayer(OpenLayer):
+    """A cell that a loop calls once a step, whatever it computes: only a call tells what its state is."""
+
+    @property
+    def is_cell(self) -> bool:
+        """Whether the layer is a cell, called once for each step."""
+        return True
+
+    def shape(self, signal: Signal) -> tuple[int, ...]:
+        """Return `(UNKNOWN,)`."""
+        return (UNKNOWN,)
+
+    @property
+    def matrices(self) -> dict[Signal, tuple[int, ...]]:
+        """None that is known before a call."""
+        return {}
+
+    def bytes_of(self, signal: Signal) -> int | None:
+        """Return None: only a call tells."""
+        return None
+
+    @property
+    def registered(self) -> bool:
+        """Whether somebody said where the state of its class stands."""
+        return registered(self.module)
+
 
 @contextmanager
 def _at_rest(module: nn.Module) -> Iterator[None]:
@@ -190,6 +366,7 @@ def _at_rest(module: nn.Module) -> Iterator[None]:
 
 #: Where the forwards are defined that an edited run knows.
 _KNOWN = ("torch.nn.modules.rnn", "probe.recurrent.custom")
+_OURS = (nn.RNNBase, nn.RNNCellBase, OwnModule)
 _CALLED_BY_FORWARD = ("check_forward_args", "permute_hidden")
 
 
@@ -198,6 +375,8 @@ def own_forward(module: nn.Module) -> str:
     own = getattr(vars(module).get("forward"), "__func__", None)
     if "forward" in vars(module) and not getattr(own, "of_a_session", False):
         return f"the forward of this {type(module).__name__} was replaced"
+    if adapter_of(module) is not None or registered(module) or not isinstance(module, _OURS):
+        return ""  # its adapter is compared with the module itself, or its own calls are all that is read
     names = ("forward", *_CALLED_BY_FORWARD) if isinstance(module, nn.RNNBase) else ("forward",)
     for name in names:
         kind = next(kind for kind in type(module).__mro__ if name in vars(kind))
@@ -208,136 +387,3 @@ def own_forward(module: nn.Module) -> str:
         if where not in _KNOWN or kind.__module__ not in _KNOWN or wrapped:
             return f"{kind.__module__}.{kind.__qualname__}.{name}"
     return ""
-
-
-def directions(module: Any) -> int:
-    """Return in how many directions a module reads its input."""
-    return 2 if getattr(module, "bidirectional", False) else 1
-
-
-def levels(module: Any) -> int:
-    """Return how many layers a module stacks."""
-    return getattr(module, "num_layers", 1)
-
-
-def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[Layer, ...]:
-    """Return the recurrent layers of a model, in the order in which its modules are registered.
-
-    Args:
-        model: any module that contains recurrent layers.
-        names: the layers wanted, or None for all of them.
-
-    Raises:
-        ProbeError: the model has no recurrent layer, a name does not exist, or nobody can look into the model.
-    """
-    if not isinstance(model, nn.Module):
-        raise ProbeError(f"A model must be a torch.nn.Module; this is a {type(model).__name__}.")
-    found: dict[str, Layer] = {}
-    turned = {inner for one in model.modules() if isinstance(one, Turning) for inner in one.turned().modules()}
-    for path, module in _unwrapped(model).named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ProbeError(
-                f"{path or 'The model'!r} is a {type(module).__name__}, which torch lets nobody look into. "
-                "Give the Python module that it was made from."
-            )
-        for layer in _layers_of(path, module, module in turned):
-            if layer.name in found:
-                raise ProbeError(
-                    f"Two layers of {type(model).__name__} would both be called {layer.name!r}. Rename the module "
-                    f"{path!r}: a name that holds brackets reads like a layer's."
-                )
-            found[layer.name] = layer
-    if not found:
-        raise ProbeError(
-            f"{type(model).__name__} contains no recurrent layer (torch.nn.LSTM, GRU, RNN, or one of their cells; "
-            "or probe.CustomLSTM, CustomGRU, CustomRNN). Give the module that holds the layer itself; a quantized "
-            f"one must be opened before it was quantized. {ANOTHER_CELL}"
-        )
-    wanted = list(found) if names is None else list(names)
-    for name in wanted:
-        if name not in found:
-            raise ProbeError(unknown("layer", name, found))
-    chosen = tuple(layer for name, layer in found.items() if name in wanted)
-    for layer in chosen:
-        _check_own(layer)
-    return chosen
-
-
-def _check_own(layer: Layer) -> None:
-    """Try the formulas of somebody's own module when it is first looked at; those of this library are tested.
-
-    They are tried with other weights too: the module's own may hide what a formula reads, as zeros do.
-    """
-    module = layer.module
-    if (
-        not isinstance(module, OwnModule)
-        or module.make_cell.__module__ == "probe.recurrent.custom"
-        or module in _CHECKED
-    ):
-        return
-    if any(parameter.is_meta for parameter in module.parameters()):
-        return  # there are no numbers to try them with
-    for tried in (layer, replace(layer, module=_redrawn(module, torch.Generator().manual_seed(0)))):
-        cell = tried.cell
-        sizes = {cell.size(signal) for signal in cell.states}
-        if sizes != {module.hidden_size} or getattr(module, "states", len(cell.states)) != len(cell.states):
-            raise ProbeError(
-                f"{type(module).__name__} of layer {layer.name!r} has hidden_size {module.hidden_size} and states = "
-                f"{getattr(module, 'states', len(cell.states))}; its cell hands on {', '.join(cell.states)}, of "
-                f"{', '.join(map(str, sorted(sizes)))} units. Both must say the same."
-            )
-        check_cell(cell, layer.name, cell.weights.W.shape[1], tried.learned)
-    _CHECKED.add(module)
-
-
-@torch.no_grad()
-def _redrawn(module: nn.Module, generator: torch.Generator) -> Any:
-    """Return a module with other weights, which shares everything else with the one given."""
-    drawn = object.__new__(type(module))  # copy.copy refuses a parametrized module
-    own = vars(drawn)
-    own.update(vars(module))
-    own["_modules"] = {name: part and _redrawn(part, generator) for name, part in module._modules.items()}
-    own["_parameters"] = {
-        name: one if one is None or not one.is_floating_point() else _drawn(one, generator)
-        for name, one in module._parameters.items()
-    }
-    return drawn
-
-
-def _drawn(parameter: Tensor, generator: torch.Generator) -> Tensor:
-    """Return a parameter with half to one and a half of each number, and of zeros what a new layer could have."""
-    drawn = (torch.rand(parameter.shape, generator=generator, dtype=torch.float64) * 2 - 1).to(parameter)
-    usual = drawn / max(1, parameter.shape[-1] if parameter.dim() > 1 else 1) ** 0.5
-    return torch.where(parameter == 0, usual, parameter * (1 + drawn / 2))
-
-
-def _layers_of(path: str, module: nn.Module, turned: bool) -> list[Layer]:
-    if isinstance(module, nn.RNNCellBase):
-        return [Layer(path or "[0]", module)]
-    if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, OwnModule)):
-        return []
-    return [
-        Layer(f"{path}[{level}]" + (".reverse" if reverse != turned else ""), module, level, reverse, turned)
-        for level in range(levels(module))
-        for reverse in (False, True)[: directions(module)]
-    ]
-
-
-def whole_module(layer: Layer) -> tuple[Layer, ...]:
-    """Return every layer of the module that a layer belongs to, in torch's order of h_n."""
-    reverse = ".reverse" if layer.reverse or layer.turned else ""
-    end = "" if layer.is_cell else f"[{layer.level}]{reverse}"
-    return tuple(_layers_of(layer.name.removesuffix(end), layer.module, layer.turned))
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """Return the module inside torch.compile's wrapper, DataParallel or DistributedDataParallel, which adds nothing.
-
-    The type decides, not the name of the attribute: a model of one's own may call a part `module` and have others.
-    """
-    compiler = sys.modules.get("torch._dynamo.eval_frame")  # asking for the type would load the compiler
-    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-    kinds = wrappers if compiler is None else (*wrappers, compiler.OptimizedModule)
-    while isinstance(model, kinds) and len(parts := list(model.children())) == 1:
-        (model,) = parts
-    return model

@@ -82,13 +82,23 @@ def autocast_type(tensor: Tensor) -> torch.dtype | None:
     return computed if tensor.is_floating_point() and tensor.dtype != computed else None
 
 
-def _check_surroundings(layer: Layer, tensors: Sequence[Tensor]) -> None:
-    """Raise where torch does something else with the numbers than a module's call does by itself."""
+def check_plain(layer: Layer, tensors: Sequence[Tensor]) -> None:
+    """Raise ProbeError where tensors carry more than numbers.
+
+    Args:
+        layer: the layer that was called with them.
+        tensors: its input and states.
+    """
     if transformed(tensors):
         raise ProbeError(
             f"Layer {layer.name!r} was called inside a transform of torch.func or forward-mode differentiation, "
             "where tensors carry more than numbers. Call the model outside; gradient_of= gives derivatives."
         )
+
+
+def _check_surroundings(layer: Layer, tensors: Sequence[Tensor]) -> None:
+    """Raise where torch does something else with the numbers than a module's call does by itself."""
+    check_plain(layer, tensors)
     if torch._C._get_tracing_state() is not None or any(map(_holds_no_numbers, tensors)):
         raise ProbeError(
             f"Layer {layer.name!r} was called to make a graph of the model (torch.jit.trace, torch.export, fake "

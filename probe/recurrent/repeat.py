@@ -93,7 +93,7 @@ def _tiled(trace: Trace, times: int, cut: int) -> Trace:
         trace.x[cut:].repeat(1, times, 1),
         _repeated(trace.before(cut), times),
         (trace.h[cut:].repeat(1, times, 1),),
-        _repeated(trace.final, times),
+        _repeated(trace.last, times),
         None if trace.lengths is None else trace.lengths.repeat(times),
         every,
         trace,

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from . import kernels
-from .calls import Call, States, dropout_masks, own_order, read_call, read_output, write_output
-from .cells.cell import HIDDEN, Cell
-from .layers import Layer, levels
+from .calls import Call, States, cell_of, dropout_masks, own_order, read_call, read_output, write_output
+from .cells.cell import Cell
+from .layers import Layer, StepLayer
 from .signals import Signal
 
 _TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10, torch.float16: 2e-2, torch.bfloat16: 2e-2}
@@ -49,8 +49,10 @@ class Trace:
         cell: its cell, with the weights that it ran with.
         x: inputs, (time, batch, input).
         initial: the states before the first step.
-        pieces: its hidden states, (time, batch, unit), in stretches of steps.
-        final: the module's own last states; an LSTM's cell state is an ulp away from the recomputed one.
+        pieces: what it returns at each step (the hidden states of torch's layers), (time, batch, unit), in stretches
+            of steps.
+        final: the module's own last states, where it says them; an LSTM's cell state is an ulp away from the
+            recomputed one.
         lengths: how many steps each row has, or None where all have the same.
         compute: gives every signal, where it is not simply recomputed from h.
     """
@@ -66,7 +68,7 @@ class Trace:
 
     @cached_property
     def h(self) -> Tensor:
-        """The hidden states, (time, batch, unit)."""
+        """What it returns at each step, (time, batch, unit)."""
         return self.pieces[0] if len(self.pieces) == 1 else torch.cat(self.pieces)
 
     @cached_property
@@ -91,6 +93,11 @@ class Trace:
         worst = _worst(errors, state, self.final, self.lengths)
         return Opened({signal: signals[signal] for signal in keep}, *worst)
 
+    @property
+    def last(self) -> States:
+        """The states after the last step: the module's own, or recomputed ones where it does not say them."""
+        return self.final or self.before(len(self.x))
+
     def at(self, step: int) -> Mapping[Signal, Tensor]:
         """Return every signal of one step, (batch, unit) each."""
         return {signal: value[step] for signal, value in self.signals.items()}
@@ -100,7 +107,7 @@ class Trace:
         if step == 0:
             return self.initial
         return {
-            signal: self.h[step - 1] if signal == HIDDEN else self.signals[signal][step - 1]
+            signal: self.h[step - 1] if signal == self.cell.output else self.signals[signal][step - 1]
             for signal in self.cell.states
         }
 
@@ -141,6 +148,12 @@ def check(layer: Layer, opened: Opened, dtype: torch.dtype, tolerance: float | N
         ProbeError: they disagree; the message says by how much and at which step.
     """
     allowed = _TOLERANCE.get(dtype, 1e-5) if tolerance is None else tolerance
+    if not opened.error <= allowed and isinstance(layer, StepLayer):
+        raise ProbeError(
+            f"{layer.step.__name__} does not run layer {layer.name!r} as the module runs itself: outputs differ by "
+            f"{opened.error:.3g} at step {opened.step} (allowed: {allowed:.3g}). Does it draw random numbers, as "
+            "dropout does (call model.eval())? probe.testing.check_step looks closer; tolerance= sets another bound."
+        )
     if not opened.error <= allowed:  # a NaN fails too
         raise ProbeError(
             f"Layer {layer.name!r} does not compute what its weights say: recomputed states differ from the "
@@ -158,12 +171,14 @@ class Run:
         call: what the module was given.
         traces: one for each layer.
         masks: what the output of each layer below the top was multiplied by (dropout), or None.
+        returned: what the module returned, where its layer is none of torch's.
     """
 
     layers: tuple[Layer, ...]
     call: Call
     traces: tuple[Trace, ...]
     masks: Sequence[Tensor | None]
+    returned: Any = None
 
     def level(self, number: int) -> tuple[Trace, ...]:
         """Return the traces of one level of the stack: one, or one for each direction."""
@@ -172,8 +187,8 @@ class Run:
     @property
     def output(self) -> Any:
         """What the module would have returned for this run."""
-        top = join(self.level(levels(self.layers[0].module) - 1))
-        return write_output(self.layers, top, [trace.final for trace in self.traces], self.call)
+        top = join(self.level(self.layers[0].levels - 1))
+        return write_output(self.layers, top, [trace.last for trace in self.traces], self.call, self.returned)
 
 
 def join(traces: Sequence[Trace]) -> Tensor:
@@ -208,14 +223,14 @@ def reconstruct(
     masks = dropout_masks(layers, call, generator_state, top)
     traces: list[Trace] = []
     x = call.x
-    for level in range(levels(layers[0].module)):
+    for level in range(layers[0].levels):
         sides = [layer for layer in layers if layer.level == level]
         h = top if level == layers[-1].level else kernels.run_level(sides, x, call)
         for layer, own in zip(sides, h.chunk(len(sides), dim=-1), strict=True):
             traces.append(
                 Trace(
                     layer,
-                    layer.cell,
+                    cell_of(layer, call),
                     own_order(x, layer, call.lengths),
                     _own(call.initial[layer.place]),
                     (own_order(own, layer, call.lengths),),
@@ -225,7 +240,7 @@ def reconstruct(
             )
         if level < layers[-1].level:
             x = dropped(h, masks[level])
-    return Run(layers, call, tuple(traces), masks)
+    return Run(layers, call, tuple(traces), masks, output if call.adapter is not None else None)
 
 
 def _own(states: States) -> States:

@@ -1,8 +1,9 @@
-"""Joins the calls of a cell in a loop, one step each, into the sequences that they belong to."""
+"""Joins calls of one step each, of a cell in a loop or of a layer, into the sequences that they belong to."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,55 +12,82 @@ from torch import Tensor
 from ..errors import ProbeError
 from .calls import Call, States, read_output
 from .layers import Layer
-from .signals import Signal
+from .steps import forms, trails
+from .steps.forms import tensors
+from .steps.loops import LoopStep
+
+#: The states of all layers of a module, by layer and signal.
+_Every = dict[str, Tensor]
+#: Of which states each of them was made.
+_Marks = Mapping[str, set[trails.Mark]]
 
 
 class Sequences:
-    """Where the calls of one cell stand within a forward pass.
+    """Where the calls of one module stand within a forward pass, each of a single step.
 
     A call continues the sequence whose last output is its incoming state: the same numbers in the same memory (a
-    view or a detached one, too), or else equal numbers that are not all zero. An absent state starts a new sequence,
+    view or a detached one, too), or made of it alone by a mask, a norm or a copy, or else equal numbers that are not
+    all zero. An absent state starts a new sequence,
     and so does a zero state, but for one that an earlier call may have returned. Where nothing of this holds, a call
     after the first stands alone, with a warning.
 
     Args:
+        number: gives the number of a sequence that begins.
         strict: whether such a call is an error, since steps or sequences of the cell are named by their numbers.
+        inner: whether the cell is a part of another one, which may make something of its state.
     """
 
-    def __init__(self, *, strict: bool = False) -> None:
-        self._strict = strict
-        self._last: list[States] = []
-        self._first: list[States] = []
-        self._first_versions: list[dict[Signal, int | None]] = []
-        self._versions: list[dict[Signal, int | None]] = []
+    def __init__(
+        self, number: Callable[[], int], *, strict: bool = False, inner: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._number, self._strict, self._inner = number, strict, inner
+        self._owner = object()  # what it marks outlives it, and its own id may be given again
+        self._numbers: list[int] = []
+        self._last: list[_Every] = []
+        #: What the last call of a cell of somebody's own returned beside each other.
+        self._items: list[list[list[Tensor]]] = []
+        self._first: list[_Every] = []
+        self._first_versions: list[dict[str, int | None]] = []
+        self._versions: list[dict[str, int | None]] = []
         self._steps: list[int] = []
         self._current = -1
-        self._warned = self._changed = False
+        self._warned = self._changed = self._mixed = False
 
-    def locate(self, layer: Layer, call: Call, output: Any) -> tuple[int, int]:
-        """Return the sequence and the step of a call that returned `output`.
+    @property
+    def begun(self) -> bool:
+        """Whether there was a call."""
+        return bool(self._last)
+
+    def locate(self, layers: Sequence[Layer], call: Call, output: Any) -> tuple[int, int]:
+        """Return the sequence and the step of a call of a module with some layers that returned `output`.
 
         Raises:
             ProbeError: the incoming state is zero, and so is what an earlier call returned; or, where that is strict,
                 nothing tells which sequence the call continues.
         """
-        number = self._continued(layer, call)
+        number = self._continued(layers[0], call)
         if number is None:
             number = len(self._last)
-            first = {signal: value.detach() for signal, value in call.initial[0].items()} if call.has_state else {}
+            first = {name: value.detach() for name, value in _every(call.initial).items()} if call.has_state else {}
             self._first.append(first)
             self._first_versions.append(_versions(first))
             self._last.append({})
+            self._items.append([])
             self._versions.append({})
             self._steps.append(-1)
+            self._numbers.append(self._number())
         self._steps[number] += 1
         self._current = number
-        self.replace(layer, call, output)
-        return number, self._steps[number]
+        self.replace(layers, call, output)
+        return self._numbers[number], self._steps[number]
 
-    def replace(self, layer: Layer, call: Call, output: Any) -> None:
+    def replace(self, layers: Sequence[Layer], call: Call, output: Any) -> None:
         """Note what the caller of the latest call gets."""
-        _, (last,) = read_output((layer,), output, call)
+        last = _every(read_output(layers, output, call)[1])
+        states = output if layers[0].is_cell else output[1]
+        states = call.adapter.handed_on(output) if isinstance(call.adapter, LoopStep) else states
+        trails.mark(tensors(states), self._owner, self._current, self._steps[self._current])
+        self._items[self._current] = _items(output) if isinstance(call.adapter, LoopStep) else []
         # Without its graph, which an open context must not keep.
         self._last[self._current] = {signal: value.detach() for signal, value in last.items()}
         self._versions[self._current] = _versions(last)
@@ -67,13 +95,24 @@ class Sequences:
     def _continued(self, layer: Layer, call: Call) -> int | None:
         if not call.has_state:
             return None
-        state = call.initial[0]
+        state = _every(call.initial)
         latest_first = range(len(self._last) - 1, -1, -1)
         for number in latest_first:
             # What a call returned is kept here, so that no other tensor can have its memory.
             if all(self._is_handed_on(number, signal, value) for signal, value in state.items()):
                 self._warn_of_changes(layer, number, state)
                 return number
+        self._check_items(layer, call, state, latest_first)
+        marks = {signal: trails.marks_of(value, self._owner) for signal, value in state.items()}
+        made_of = {mark.number for found in marks.values() for mark in found}
+        # A part may begin again at zero; one of other numbers comes from elsewhere, and is no state.
+        if len(made_of) == 1 and not any(bool(state[signal].any()) for signal, found in marks.items() if not found):
+            number = made_of.pop()
+            if any(max(mark.step for mark in found) < self._steps[number] for found in marks.values() if found):
+                self._warn(layer, branch=True)
+                return None
+            self._warn_of_others(layer, number, state, marks)
+            return number
         if any(self._started(number, state) for number in latest_first):
             return None
         equal = [
@@ -92,7 +131,45 @@ class Sequences:
             self._warn(layer)
         return equal[0] if equal else None
 
-    def _started(self, number: int, state: States) -> bool:
+    def _check_items(self, layer: Layer, call: Call, state: _Every, numbers: Iterable[int]) -> None:
+        """Raise where a cell is called with what it returned in another place than its state's."""
+        kind = type(layer.module).__name__
+        for number in numbers:
+            places = [_place(value, self._items[number]) for value in state.values()]
+            found = [place for place in places if place is not None]
+            if not found or len(found) < len(places) or not isinstance(call.adapter, LoopStep):
+                continue
+            if len(set(found)) == 1 and len(found) > 1:
+                raise ProbeError(
+                    f"Cell {layer.name!r} reads the parts of its state in another order than it returns them, so "
+                    "that nothing tells which is which. Let it return them in the order in which it reads them."
+                )
+            raise ProbeError(
+                f"Cell {layer.name!r} was called with item {' and '.join(map(str, found))} of what it had returned, "
+                f"and its state was taken to stand elsewhere. Say where it stands: "
+                f"{forms.advice(kind, forms.Form(call.adapter.form.given, tuple(found)))}."
+            )
+
+    def _warn_of_others(self, layer: Layer, number: int, state: _Every, marks: _Marks) -> None:
+        """Warn once where what a step reads was made of a state and of other tensors than a mask."""
+        if self._mixed or not any(mark.mixed for found in marks.values() for mark in found) or self._inner():
+            return
+        first = self._first[number]
+        for signal, value in state.items():
+            last = self._last[number][signal]
+            if value.shape == last.shape:
+                kept = (value == last) | (value == 0) | (value == first.get(signal, value.new_zeros(())))
+                self._mixed = self._mixed or not bool((kept | (value.isnan() & last.isnan())).all())
+        if self._mixed:
+            warnings.warn(
+                f"What cell {layer.name!r} returned is not what its next step read: the model makes that of it and "
+                "of other tensors, as an Euler step, a gate or noise between two steps does. The recording holds "
+                "what the cell returned, and an edit changes that. To record and edit what the step reads, make this "
+                "a part of the cell, or write a probe.Step of the loop.",
+                stacklevel=2,
+            )
+
+    def _started(self, number: int, state: _Every) -> bool:
         """Return whether a sequence started with a state that is as it was then: a learned one, for instance."""
         first, versions = self._first[number], self._first_versions[number]
         return bool(first) and all(
@@ -102,13 +179,13 @@ class Sequences:
             for signal, value in state.items()
         )
 
-    def _is_handed_on(self, number: int, signal: Signal, value: Tensor) -> bool:
+    def _is_handed_on(self, number: int, signal: str, value: Tensor) -> bool:
         """Return whether a state is what an earlier call returned, unless it was set to zero in place since."""
         known = self._versions[number][signal]
         unchanged = known is not None and known == _version(value)
         return _same_memory(value, self._last[number][signal]) and (unchanged or bool(value.any()))
 
-    def _warn_of_changes(self, layer: Layer, number: int, state: States) -> None:
+    def _warn_of_changes(self, layer: Layer, number: int, state: _Every) -> None:
         """Warn once where what a call returned was changed in place before the next call read it."""
         versions = self._versions[number]
         if not self._changed and any(
@@ -121,17 +198,32 @@ class Sequences:
                 stacklevel=2,
             )
 
-    def _warn(self, layer: Layer) -> None:
-        if not self._last or self._warned:
+    def _warn(self, layer: Layer, *, branch: bool = False) -> None:
+        if not self._last or (self._warned and not self._strict):
             return
         found = (
-            f"Cell {layer.name!r} was called with a state that no earlier call returned and that is not zero, so the "
-            "call starts a sequence of its own. Hand on the state that the cell returned to get one"
+            f"Cell {layer.name!r} was called with a state that another call had gone on from already, so the call "
+            "starts a sequence of its own. Hand on the latest state to get one"
+            if branch
+            else f"Cell {layer.name!r} was called with a state that no earlier call returned and that is not zero, "
+            "so the call starts a sequence of its own. Hand on the state that the cell returned to get one "
+            "(probe.register says where in its arguments a state stands)"
         )
         if self._strict:
             raise ProbeError(f"{found}, or name neither steps= nor call= in an edit.")
         self._warned = True
         warnings.warn(f"{found}.", stacklevel=2)
+
+
+def _items(output: Any) -> list[list[Tensor]]:
+    """Return the tensors in each item of what a cell returned."""
+    items = output if isinstance(output, (tuple, list)) else [output]
+    return [[one.detach() for one in tensors(item)] for item in items]
+
+
+def _place(value: Tensor, items: Sequence[Sequence[Tensor]]) -> int | None:
+    """Return which item a state is, or None."""
+    return next((place for place, item in enumerate(items) if any(_same_memory(value, one) for one in item)), None)
 
 
 def _same_memory(one: Tensor, two: Tensor) -> bool:
@@ -140,7 +232,12 @@ def _same_memory(one: Tensor, two: Tensor) -> bool:
     return fits and one.data_ptr() == two.data_ptr()
 
 
-def _versions(states: States) -> dict[Signal, int | None]:
+def _every(states: Sequence[States]) -> _Every:
+    """Return the states of all layers by one name each."""
+    return {f"{place}.{signal}": value for place, own in enumerate(states) for signal, value in own.items()}
+
+
+def _versions(states: _Every) -> dict[str, int | None]:
     return {signal: _version(value) for signal, value in states.items()}
 
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import index
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
+
+from torch import Tensor
 
 from ..errors import ProbeError, unknown
+
+_PATH = r"(\.\w+|\[\d+\])*"
+#: What a signal may be called: words, and the path to a part of a state; and what such a part is called.
+_NAME, STATE = rf"\w+{_PATH}", rf"state{_PATH}"
 
 
 class Signal(StrEnum):
     """What a recurrent layer computes at a step; a member equals its value, and nothing is parsed.
 
     An LSTM has the first ten, and the unprojected hidden state where it projects; a GRU has the gates and
-    candidates below them; a plain RNN has the last pre-activation. All of them have the hidden state.
+    candidates below them; a plain RNN has the pre-activation. All of them have the hidden state. A layer that
+    torch does not have has an output, and parts of its state under names of its own: `Signal("state[1]")` is such a
+    name. It equals its value too, and no enumeration lists it.
     """
 
     INPUT_GATE_PREACTIVATION = "input_gate_preactivation"
@@ -38,6 +48,25 @@ class Signal(StrEnum):
     CANDIDATE = "candidate"
     HIDDEN_STATE_PREACTIVATION = "hidden_state_preactivation"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Signal | None:
+        if not isinstance(value, str) or not re.fullmatch(_NAME, value):
+            return None
+        name = str.__new__(cls, value)
+        name._name_ = name._value_ = value
+        return cls._value2member_map_.setdefault(value, name)  # pyright: ignore[reportReturnType]
+
+
+#: The size of what only a call tells.
+UNKNOWN = -1
+#: What a layer that torch does not have returns at each step.
+OUTPUT = Signal("output")
+
+
+def is_continuous(values: Tensor) -> bool:
+    """Return whether a tensor holds what a signal can hold: floating-point or complex numbers."""
+    return values.is_floating_point() or values.is_complex()
+
 
 def as_signal(name: str, allowed: Iterable[Signal] = tuple(Signal)) -> Signal:
     """Return the member for a member or its exact value.
@@ -59,7 +88,8 @@ class Site:
     Attributes:
         signal: which signal.
         layer: its layer's name, or None for the only layer that has the signal.
-        units: unit indices, or None for all.
+        units: unit indices, index tuples of a matrix state, or None for all. Where a state is a matrix, as many plain
+            numbers as it has axes are one index tuple.
         steps: step indices from 0 (negative ones count from the end), or None for all.
         rows: batch indices, or None for all.
         call: which call of the layer in a forward pass, or None for every call.
@@ -67,7 +97,7 @@ class Site:
 
     signal: Signal
     layer: str | None = None
-    units: tuple[int, ...] | None = None
+    units: tuple[int, ...] | tuple[tuple[int, ...], ...] | None = None
     steps: tuple[int, ...] | None = None
     rows: tuple[int, ...] | None = None
     call: int | None = None
@@ -102,6 +132,72 @@ def as_indices(name: str, value: SupportsIndex | Iterable[SupportsIndex] | None)
     if not indices or len(set(indices)) != len(indices):
         raise ProbeError(f"{name}={value!r} must name at least one index, and none of them twice.")
     return indices
+
+
+#: What names units: a number, an index tuple, or several of them.
+Units = SupportsIndex | Iterable[SupportsIndex] | Iterable[Iterable[SupportsIndex]] | None
+
+
+def as_units(value: Units) -> tuple[int, ...] | tuple[tuple[int, ...], ...] | None:
+    """Return units as a tuple of numbers, or of index tuples; None stays None.
+
+    Raises:
+        ProbeError: one is neither, both stand together, one is listed twice, or none is given.
+    """
+    given: Any = value
+    nested: list[tuple[Any, ...]] = []
+    try:
+        if type(value) is not str:
+            given = list(given)
+            nested = [] if any(isinstance(one, str) for one in given) else [tuple(one) for one in given]
+    except TypeError:  # numbers, or nothing that has items
+        nested = []
+    if not nested:
+        return as_indices("units", given)
+    units = tuple(as_numbers("units", one) for one in nested)
+    if not all(units) or len(set(units)) != len(units):
+        raise ProbeError(f"units={given!r} must name at least one index tuple, none of them empty or twice.")
+    return units
+
+
+def flat_units(units: tuple[Any, ...] | None, shape: tuple[int, ...], what: str) -> list[int]:
+    """Return the places of units among a signal's numbers, which a matrix has row by row; all of them for None.
+
+    Args:
+        units: numbers, or index tuples; negative ones count from the end.
+        shape: the signal's shape.
+        what: what has that shape, for the message.
+
+    Raises:
+        ProbeError: a unit lies beyond the shape, has another number of axes, or is named twice.
+    """
+    size = math.prod(shape)
+    plain = units is not None and all(isinstance(unit, int) for unit in units)
+    if units is None or (plain and len(shape) < 2):
+        return within("units", units, size, what)
+    axes, found = shape or (1,), list[int]()
+    for unit in [units] if plain and len(units) == len(axes) else units:
+        index_tuple = unit if isinstance(unit, tuple) else (unit,)
+        if len(index_tuple) != len(axes):
+            example = ", ".join("0" * len(axes)) + ("," if len(axes) == 1 else "")
+            raise ProbeError(
+                f"units={unit!r} does not name a unit of {what}, which has the shape {shaped(axes)}: its units are "
+                f"index tuples such as ({example})."
+            )
+        if any(not -length <= place < length for place, length in zip(index_tuple, axes, strict=True)):
+            raise ProbeError(f"units={unit!r} lies outside {what}, which has the shape {shaped(axes)}.")
+        number = 0
+        for place, length in zip(index_tuple, axes, strict=True):
+            number = number * length + place % length
+        found.append(number)
+    if len(set(found)) != len(found):
+        raise ProbeError(f"units={units!r} names one place of {what} twice.")
+    return found
+
+
+def shaped(shape: Iterable[object]) -> str:
+    """Return a shape in words: `4 x 2`."""
+    return " x ".join(map(str, shape))
 
 
 def within(name: str, indices: tuple[int, ...] | None, size: int, what: str) -> list[int]:

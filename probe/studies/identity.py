@@ -14,7 +14,6 @@ from torch import Tensor
 from ..errors import ProbeError
 from ..methods.abstraction.programs import as_tuples
 from ..questions.question import Question
-from ..recurrent.signals import Signal
 from ..subjects.computed.network_states import packed, run
 from ..subjects.functions import answers_of, calling
 from ..subjects.readouts import copied
@@ -126,8 +125,8 @@ def _outputs(subject: Subject) -> list[Any]:
             found = [model(packed(model, read, lengths))]
             for layer in subject.layers:
                 with suppress(ProbeError):
-                    states = run(model, read, lengths, layer.name, [Signal.HIDDEN_STATE])
-                    found.append(states[layer.name, Signal.HIDDEN_STATE])
+                    states = run(model, read, lengths, layer.name, [layer.output])
+                    found.append(states[layer.name, layer.output])
             return _rounded(found)
     return []
 
@@ -157,7 +156,7 @@ def _readout(subject: Subject) -> list[Any]:
     if head is None or read is None:
         return given
     tried = torch.randn(
-        _TRIED, read.size(Signal.HIDDEN_STATE), generator=torch.Generator().manual_seed(1), dtype=torch.float64
+        _TRIED, read.size(read.output), generator=torch.Generator().manual_seed(1), dtype=torch.float64
     )
     with torch.no_grad(), calling("The readout's function", "It must take float64."):
         scores = copied(head)(tried)

@@ -16,8 +16,8 @@ from torch import Tensor
 from ..errors import ProbeError, several
 from ..evidence.measurements import Network
 from ..evidence.words import listed
-from ..recurrent.layers import Layer, find_layers
-from ..recurrent.signals import Signal
+from ..recurrent.finding import find_layers
+from ..recurrent.layers import Layer, OpenLayer
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
 from ..subjects import readouts
 from ..subjects.computed.network_states import packed
@@ -25,6 +25,7 @@ from ..subjects.concepts import Known, resolve
 from ..subjects.functions import calling
 from ..subjects.network_file import Opened, open_network
 from ..subjects.readouts import Head
+from ..subjects.seen import seen_layers
 from ..subjects.subject import LEAST_SEQUENCES, Subject
 from ..subjects.symbols import fixed_of, symbols_of
 from ..subjects.tokens import reading_tokens
@@ -102,7 +103,9 @@ def _check_alike(subjects: Sequence[Subject]) -> None:
 
 def _kind(layer: Layer) -> str:
     """Return what a layer is, in words: `GRU of 8 units`."""
-    kind, projected = type(layer.cell).__name__.removesuffix("Cell"), layer.size(Signal.HIDDEN_STATE)
+    if isinstance(layer, OpenLayer):
+        return f"{type(layer.module).__name__} of {several(layer.units, 'number')} of state"
+    kind, projected = type(layer.cell).__name__.removesuffix("Cell"), layer.size(layer.output)
     kind += f" ({layer.module.nonlinearity})" if hasattr(layer.module, "nonlinearity") else ""
     return f"{kind} of {several(layer.units, 'unit')}" + f" projected to {projected}" * (projected != layer.units)
 
@@ -112,13 +115,14 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
     opened.model.eval()
     if given.tokens:
         opened = dataclasses.replace(opened, model=reading_tokens(opened.model, given.inputs[:, :, 0].astype(int)))
-    layers = find_layers(opened.model, study.layers)
+    found = find_layers(opened.model)
     if not given.tokens and (one.given is not opened.model or isinstance(opened.model, torch.nn.RNNBase)):
-        check_features(given.inputs, find_layers(opened.model)[0].inputs)
+        check_features(given.inputs, found[0].inputs)
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
     x = torch.as_tensor(given.inputs).to(dtype)
     _check_runs(opened.model, x[:FIRST], given.lengths[:FIRST])
-    read, head = _readout(study, opened, layers, given.concepts, given.lengths)
+    layers = seen_layers(opened.model, x[:FIRST], study.layers)
+    read, head = _readout(study, opened, x[:FIRST], given.concepts, given.lengths)
     return Subject(
         Network(one.name or opened.name, one.role, opened.model, one.pair),
         x,
@@ -170,15 +174,14 @@ def _check_exchange(study: Study, concepts: Mapping[str, Known], lengths: np.nda
 
 
 def _readout(
-    study: Study, opened: Opened, layers: Sequence[Layer], concepts: Mapping[str, Known], lengths: np.ndarray
+    study: Study, opened: Opened, few: Tensor, concepts: Mapping[str, Known], lengths: np.ndarray
 ) -> tuple[Layer | None, Head | None]:
     if study.readout is None or study.readout.output is not None:
         return None, None
     _ = study.readout.answered(lengths)
-    every = find_layers(opened.model)
     named = study.readout.layer
-    read = find_layers(opened.model, [named])[0] if named is not None else every[-1]
-    units = read.size(Signal.HIDDEN_STATE)
+    read = seen_layers(opened.model, few, None if named is None else [named])[-1]
+    units = read.size(read.output)
     return read, readouts.build(study.readout, concepts[study.readout.concept], opened, units, len(lengths))
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import nn
 
 #: The two kinds of random weights.
 FRESH, SHUFFLED = "fresh weights", "shuffled weights"
+_TORCHS = (nn.RNNBase, nn.RNNCellBase)
 
 
-def random_weights(model: nn.Module, count: int, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
+def random_weights(
+    model: nn.Module, count: int, *, seed: int, cells: Collection[str] = ()
+) -> Iterator[tuple[str, nn.Module]]:
     """Yield copies of a network with random weights, with their names, half of each kind.
 
-    `fresh weights` are drawn as torch draws them before training (`reset_parameters`). `shuffled weights` are the
+    `fresh weights` are drawn as torch draws them before training (`reset_parameters`); where a part of a recurrent
+    module has weights and no such method, nobody knows how, and all copies are shuffled. `shuffled weights` are the
     network's own numbers in another order within each gate's block of each array, so their scale and histogram stay.
     Fresh weights lose a scale that training gave, shuffled weights keep it: neither alone is a fair control.
 
@@ -23,14 +27,16 @@ def random_weights(model: nn.Module, count: int, *, seed: int) -> Iterator[tuple
         model: the network.
         count: how many copies in all.
         seed: of the random numbers.
+        cells: which modules are cells that a loop calls, by their layers' names; only a run tells that.
     """
     numbers = {FRESH: 0, SHUFFLED: 0}
     for number in range(count):
         generator = torch.Generator().manual_seed(seed * 1_000 + number)
         control = copy.deepcopy(model).eval()
-        kind = FRESH if number % 2 == 0 and _reset(control, generator) else SHUFFLED
+        modules = _recurrent(control, cells)
+        kind = FRESH if number % 2 == 0 and _reset(modules, generator) else SHUFFLED
         if kind == SHUFFLED:
-            _shuffle(control, generator)
+            _shuffle(modules, generator)
         numbers[kind] += 1
         yield f"{kind} {numbers[kind]}", control
 
@@ -40,32 +46,45 @@ def kind_of(name: str) -> str:
     return name.rpartition(" ")[0]
 
 
-def _recurrent(model: nn.Module) -> list[nn.Module]:
-    from ..recurrent.layers import find_layers
+def _recurrent(model: nn.Module, cells: Collection[str]) -> list[nn.Module]:
+    from ..recurrent.finding import find_layers
+    from ..recurrent.layers import LoopLayer
 
-    return list(dict.fromkeys(layer.module for layer in find_layers(model)))
+    found = (one for one in find_layers(model) if not isinstance(one, LoopLayer) or one.name in cells)
+    return list(dict.fromkeys(layer.module for layer in found))
 
 
-def _reset(model: nn.Module, generator: torch.Generator) -> bool:
-    """Draw the recurrent modules' weights as torch does. Return False if one of them is no module of torch."""
-    modules = _recurrent(model)
-    if not all(isinstance(module, (nn.RNNBase, nn.RNNCellBase)) for module in modules):
+def _reset(modules: Sequence[nn.Module], generator: torch.Generator) -> bool:
+    """Draw modules' weights as torch does. Return False if a part of one has weights and does not say how."""
+    parts = [part for module in modules for part in _parts(module)]
+    if not all(isinstance(part, _TORCHS) or hasattr(part, "reset_parameters") for part in parts):
         return False
-    with torch.no_grad():
-        for module in modules:
-            bound = int(getattr(module, "hidden_size")) ** -0.5  # noqa: B009 - torch's modules have it
-            for parameter in module.parameters():
-                parameter.uniform_(-bound, bound, generator=generator)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for part in parts:
+            if isinstance(part, _TORCHS):
+                bound = int(getattr(part, "hidden_size")) ** -0.5  # noqa: B009 - torch's modules have it
+                for parameter in part.parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
+            else:
+                torch.default_generator.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+                part.reset_parameters()  # pyright: ignore[reportCallIssue]
     return True
 
 
-def _shuffle(model: nn.Module, generator: torch.Generator) -> None:
-    """Put the numbers of each array of the recurrent modules into another order, gate by gate."""
+def _parts(module: nn.Module) -> list[nn.Module]:
+    """Return the modules that hold a module's weights: itself where it is one of torch's."""
+    if isinstance(module, _TORCHS):
+        return [module]
+    return [part for part in module.modules() if any(True for _ in part.parameters(recurse=False))]
+
+
+def _shuffle(modules: Sequence[nn.Module], generator: torch.Generator) -> None:
+    """Put the numbers of each array of modules into another order, gate by gate."""
     with torch.no_grad():
-        for module in _recurrent(model):
-            units = int(getattr(module, "hidden_size"))  # noqa: B009 - torch's modules and our own have it
+        for module in modules:
+            units = int(getattr(module, "hidden_size", 0))
             for parameter in module.parameters():
-                blocks = parameter.split(units) if parameter.dim() and len(parameter) % units == 0 else (parameter,)
-                for block in blocks:
+                by_gate = units and parameter.dim() and len(parameter) % units == 0
+                for block in parameter.split(units) if by_gate else (parameter,):
                     order = torch.randperm(block.numel(), generator=generator)
                     block.copy_(block.flatten()[order].view_as(block))

@@ -16,10 +16,12 @@ from ..errors import ProbeError
 from ..evidence.measurements import Network
 from ..methods.causal.task import Combine, added
 from ..methods.probing.prefixes import check_aligned
-from ..recurrent.layers import Layer, find_layers
+from ..recurrent.layers import Layer
+from ..recurrent.steps.registry import said_of, say_again
 from .concepts import NUMERIC, Concept, Known, resolve
 from .functions import calling
 from .readouts import Head, Readout
+from .seen import seen_layers
 
 #: With fewer sequences nothing can be held out; a category that stands in fewer is left out.
 LEAST_SEQUENCES = 8
@@ -109,13 +111,18 @@ class Subject:
             known = resolve(name, Concept(concept, NUMERIC), x.detach().cpu().double().numpy(), lengths)
         output = None if answer is None or expected is None else (answer, expected)
         readout = None if output is None else Readout(name, output=output, combine=combine, layer=layer)
-        layers, seen = _layers(network.model, layer), {name: known}
-        subject = cls(network, x, lengths, seen, layers, readout, layer=layer or "", allowed=allowed, seed=seed)
+        layers, names = _layers(network.model, x[:1], layer), {name: known}
+        subject = cls(network, x, lengths, names, layers, readout, layer=layer or "", allowed=allowed, seed=seed)
         return replace(subject, programs=programs or {})
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what was computed: a process that gets the subject computes it anew."""
-        return self.__dict__ | {"_made": {}}
+        """Leave out what was computed, which another process computes anew; say what `probe.register` was told."""
+        return self.__dict__ | {"_made": {}, "_said": said_of(self.model)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Register here what was registered where the subject comes from."""
+        say_again(state.pop("_said"))
+        self.__dict__.update(state)
 
     @property
     def model(self) -> nn.Module:
@@ -185,12 +192,12 @@ class Subject:
         return torch.as_tensor(known.values)
 
 
-def _layers(model: nn.Module, name: str | None) -> tuple[Layer, ...]:
+def _layers(model: nn.Module, x: Tensor, name: str | None) -> tuple[Layer, ...]:
     """Return the layers that are studied; of a model without any, none: its answers can still be asked for."""
     if name is not None:
-        return find_layers(model, [name])
+        return seen_layers(model, x, [name])
     with suppress(ProbeError):
-        return find_layers(model)
+        return seen_layers(model, x)
     return ()
 
 

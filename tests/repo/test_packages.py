@@ -309,11 +309,10 @@ def change_of(name: str, layer: str, signal: str) -> Change:
     return Change(layer, signal, VALUES[signal], tuple(range(1, units, 3)), layers_of(name)[layer])
 
 
-def as_edit(change: Change, *, call: int | None = None) -> probe.Edit:
-    """Return the edit that makes a change; where each step is a call of its own, it is that call's step 0."""
-    steps = change.step if call is None else 0
+def as_edit(change: Change) -> probe.Edit:
+    """Return the edit that makes a change."""
     units = list(change.units)
-    return probe.clamp(change.signal, change.value, layer=change.layer, units=units, steps=steps, call=call)
+    return probe.clamp(change.signal, change.value, layer=change.layer, units=units, steps=change.step)
 
 
 def earlier(layer: str, step: int, value: Tensor) -> Tensor:
@@ -345,14 +344,14 @@ def test_an_edit_enters_the_recurrence(name: str, layer: str, dtype: torch.dtype
     assert torch.equal(call(case.model, case.inputs), bare)
 
 
-def test_a_layer_called_step_by_step_keeps_every_call() -> None:
-    """A GRU layer called for one step at a time is one call a step, each with the signals of the loop by hand."""
+def test_a_layer_called_step_by_step_keeps_every_step() -> None:
+    """A GRU layer called for one step at a time is one sequence, with the signals of the loop by hand."""
     case = g2p.case(g2p.DIFFERENT_LENGTHS, packed=True, layer_by_step=True)
     layer = "decoder.rnn[0]"
     change = Change(layer, "candidate", -1.0, tuple(range(1, 256, 3)), 3)
-    for made, edits in ((None, ()), (change, (as_edit(change, call=change.step),))):
+    for made, edits in ((None, ()), (change, (as_edit(change),))):
         output, _ = case.by_hand(Plan(made))
         recording = probe.record(case.model, *case.inputs, edits=edits, signals=GRU)
-        assert recording.calls == {"encoder[0]": 1, layer: g2p.STEPS}
+        assert recording.calls == {"encoder[0]": 1, layer: 1}
         assert output_error(recording.output, output) <= TOLERANCE[torch.float32]
         assert wrong(case, recording, made) == {}

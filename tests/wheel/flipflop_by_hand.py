@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.evidence.measurements import Network
-from probe.recurrent.layers import find_layers
+from probe.recurrent.finding import find_layers
 from probe.subjects.concepts import NUMERIC, Known, resolve
 from probe.subjects.network_file import Opened
 from probe.subjects.readouts import NUMBER, Readout, build

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import probe
 from probe.hooks import memory
 from probe.recurrent.calls import read_call
-from probe.recurrent.layers import find_layers, whole_module
+from probe.recurrent.finding import find_layers, whole_module
 
 INPUTS, UNITS = 16, 128
 

@@ -99,10 +99,15 @@ def test_a_rectified_cell_is_recorded(steps: Tensor) -> None:
     assert bool((recording["hidden_state"] == 0).any())
 
 
+def from_nowhere(state: Tensor) -> Tensor:
+    """Return half of a state, by way of numpy, where nobody sees it."""
+    return torch.as_tensor(state.detach().numpy() * 0.5)
+
+
 @pytest.mark.parametrize("hand_on", [torch.clone, torch.detach, lambda state: state + 0])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_state_is_known_by_its_value(kind: Any, hand_on: Any, steps: Tensor) -> None:
-    """A copied or detached state goes on with its sequence; one that was changed stands alone, with a warning."""
+    """A copied, detached or scaled state goes on with its sequence; one from nowhere stands alone, with a warning."""
     model = Loop(kind)
     alone = probe.record(model, steps)["hidden_state"]
     model.hand_on = hand_on
@@ -110,6 +115,8 @@ def test_a_state_is_known_by_its_value(kind: Any, hand_on: Any, steps: Tensor) -
     assert recording.calls == {"cell": 1}
     assert torch.equal(recording["hidden_state"], alone)
     model.hand_on = lambda state: state * 0.5
+    assert probe.record(model, steps).calls == {"cell": 1}
+    model.hand_on = from_nowhere
     with pytest.warns(UserWarning, match=r"Cell 'cell' was called with a state that no earlier call returned"):
         recording = probe.record(model, steps)
     assert recording.calls == {"cell": TIME}
@@ -119,9 +126,9 @@ def test_a_state_is_known_by_its_value(kind: Any, hand_on: Any, steps: Tensor) -
 @pytest.mark.filterwarnings("ignore:Cell 'cell' was called with a state:UserWarning")
 @pytest.mark.parametrize("where", [{"steps": 0}, {"call": 0}, {"steps": [0, 2], "units": 1}])
 def test_an_edit_that_counts_steps_is_refused_where_nobody_can_count(where: dict[str, Any], steps: Tensor) -> None:
-    """A loop that scales its state hands on what no call returned: step 0 would be every step."""
+    """A loop whose state leaves torch hands on what no call returned: step 0 would be every step."""
     model = Loop(nn.GRUCell)
-    model.hand_on = lambda state: state * 0.5
+    model.hand_on = from_nowhere
     edit = probe.clamp("hidden_state", 1.0, **where)
     message = "starts a sequence of its own.*or name neither steps= nor call="
     with pytest.raises(ProbeError, match=message), probe.intervene(model, edit):
@@ -285,7 +292,7 @@ def test_a_step_that_never_comes_raises(at: list[int], steps: Tensor) -> None:
         probe.intervene(model.cell, edit),
     ):
         pass
-    with pytest.raises(ProbeError, match=r"a cell that is called in a loop, whose last step is not known"):
+    with pytest.raises(ProbeError, match=r"is called in a loop, whose last step is not known"):
         _ = probe.record(model, steps, edits=[probe.clamp("update_gate", 0.5, steps=-1)])
 
 

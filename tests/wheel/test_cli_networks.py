@@ -312,13 +312,11 @@ def test_a_refusal_names_the_page_about_other_cells(
     file = tmp_path / "weights.safetensors"
     save_file({f"{prefix}.weight": torch.zeros(8, 4)}, file)
     words = {"convert": ["-o", tmp_path / "out"], "record": [file, "-o", tmp_path / "out.npz"]}
-    assert "(a loop of your own, Mamba, xLSTM), docs/howto/cell.md says how" in refused(
-        capsys, command, file, *words.get(command, [])
-    )
+    assert "docs/howto/recurrence.md shows that" in refused(capsys, command, file, *words.get(command, []))
 
 
 def test_a_model_without_a_known_layer_names_the_page_about_other_cells() -> None:
     """So does a model in memory, and a cell of torch's base class that computes something else."""
     for model in (nn.Linear(2, 2), nn.RNNCellBase(2, 2, bias=True, num_chunks=1)):
-        with pytest.raises(ProbeError, match=r"docs/howto/cell\.md says how to write its formulas\."):
+        with pytest.raises(ProbeError, match=r"docs/howto/recurrence\.md shows that"):
             _ = probe.inspect(model)

@@ -21,7 +21,7 @@ from probe.methods.causal.pairs import Pairs, all_pairs, along, whole
 from probe.methods.causal.task import Task
 from probe.methods.fixed_points import visited_states
 from probe.methods.machines import Machine
-from probe.recurrent.layers import find_layers
+from probe.recurrent.finding import find_layers
 from probe.subjects.computed.answers import answers_at_steps, answers_to
 from probe.subjects.computed.controls import fitted_head
 from probe.subjects.computed.ends import ends_of, runs_of

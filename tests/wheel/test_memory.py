@@ -18,7 +18,8 @@ import probe
 from probe import ProbeError
 from probe.hooks import memory
 from probe.recurrent.calls import Call, read_call
-from probe.recurrent.layers import Layer, find_layers
+from probe.recurrent.finding import find_layers
+from probe.recurrent.layers import Layer
 
 GB = 1_000_000_000
 SCRIPT = Path(__file__).with_name("memory_peaks.py")

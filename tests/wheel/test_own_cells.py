@@ -15,7 +15,7 @@ from probe import ProbeError, Signal
 from probe.recurrent.cells.cell import Cell, Formula
 from probe.recurrent.cells.checking import check_cell
 from probe.recurrent.custom import CustomModule
-from probe.recurrent.layers import find_layers
+from probe.recurrent.finding import find_layers
 
 A_Z, Z = Signal.UPDATE_GATE_PREACTIVATION, Signal.UPDATE_GATE
 A_N, N, H = Signal.CANDIDATE_PREACTIVATION, Signal.CANDIDATE, Signal.HIDDEN_STATE

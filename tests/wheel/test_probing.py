@@ -17,6 +17,8 @@ from probe.methods.probing.splits import by_sequence, folds, training_rows
 from probe.subjects.computed.step_states import step_states
 from probe.subjects.subject import Subject
 
+STATES = Signal.CELL_STATE, Signal.HIDDEN_STATE
+
 
 def strings(length: int) -> torch.Tensor:
     """Return all bit strings of a length, (2^length, length, 1)."""
@@ -33,7 +35,7 @@ def states(length: int = 8) -> tuple[list[StepStates], torch.Tensor, torch.Tenso
     torch.manual_seed(0)
     x = strings(length)
     count = x[:, :, 0].cumsum(1)
-    return step_states(subject(nn.LSTM(1, 5, batch_first=True), x, count)), x, count
+    return step_states(subject(nn.LSTM(1, 5, batch_first=True), x, count), STATES), x, count
 
 
 def test_prefixes_are_counted_once_each():
@@ -50,7 +52,7 @@ def test_states_are_those_of_the_module_in_float64():
     """A float64 copy of the model runs; the model itself keeps its dtype."""
     torch.manual_seed(0)
     model, x = nn.LSTM(1, 5, batch_first=True), strings(5)
-    by_step = step_states(subject(model, x, x[:, :, 0].cumsum(1)))
+    by_step = step_states(subject(model, x, x[:, :, 0].cumsum(1)), STATES)
     expected = model.double()(x.double())[0].detach().numpy()
     for item in by_step:
         assert np.array_equal(item.states[Signal.HIDDEN_STATE], expected[item.rows, item.step])

@@ -17,7 +17,7 @@ from probe.methods.dynamics import CellDynamics
 from probe.questions.states import dynamics, held_inputs
 from probe.questions.states.held_inputs import Start
 from probe.questions.telling import dynamics_words
-from probe.recurrent.layers import find_layers
+from probe.recurrent.finding import find_layers
 from probe.studies.prepare import prepare
 from probe.subjects.subject import Subject
 

@@ -6,7 +6,7 @@ import torch
 from known_machines import subjects
 from torch import nn
 
-from probe import ProbeError
+from probe import ProbeError, Signal
 from probe.evidence.measurements import Network
 from probe.methods.probing.controls import signed_sums
 from probe.methods.probing.fits import LeastSquares
@@ -96,7 +96,7 @@ def test_linear_readout_reports_each_signal_with_its_controls(data: Data, networ
     assert shares.tolist() == pytest.approx([1.0, 1.0])
     last = table[(table["metric"] == "r_squared") & (table["step"] == 5)]["value"]
     assert by_metric.get_group("last_step_r_squared").item() == pytest.approx(last.min())
-    own = step_states(subjects(networks, *data)[0])[-1]
+    own = step_states(subjects(networks, *data)[0], [Signal.CELL_STATE, Signal.HIDDEN_STATE])[-1]
     memories = signed_sums(data[0])[own.rows, -1]
     for signal, states in own.states.items():
         parts = folds(len(states), 2)

@@ -20,7 +20,7 @@ import probe
 from probe import ProbeError
 from probe.hooks import sessions
 from probe.hooks.sessions import Session
-from probe.recurrent.layers import find_layers
+from probe.recurrent.finding import find_layers
 
 
 @pytest.fixture

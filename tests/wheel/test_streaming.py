@@ -28,7 +28,7 @@ def x() -> Tensor:
 
 @pytest.fixture
 def stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a stretch be of two rows first, and then of three."""
+    """Let a stretch be of two rows first, and then of one."""
     monkeypatch.setattr(streaming, "_FIRST_ROWS", 2)
     monkeypatch.setattr(streaming, "_BYTES", 1)
 
@@ -91,7 +91,7 @@ def test_stretches_make_the_recording_of_one_call(options: dict[str, Any], x: Te
     """Signals, initial states and outputs, whatever axis their batch is on, are those of one call in memory."""
     model = Model()
     streamed = probe.record(model, x, out=tmp_path / "new" / "run", **options)
-    assert model.rows == [2, 1, 3, 2]  # the second call asks whether rows depend on each other
+    assert model.rows == [2, 1, 1, 1, 1, 1, 1]  # the second call asks whether rows depend on each other
     whole = probe.record(model, x, **options)
     assert same(streamed, whole)
     assert (streamed.max_error is None) == (whole.max_error is None)
@@ -203,6 +203,21 @@ def test_edits_that_take_rows_of_a_recording(x: Tensor, tmp_path: Path) -> None:
     assert same(probe.record(model, x, edits=edits, out=tmp_path / "run"), probe.record(model, x, edits=edits))
 
 
+def test_a_stretch_has_no_more_rows_than_it_may_take_bytes(
+    x: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one too, of two rows at least, by what is known before a call; then by what two calls took."""
+    row = 2 * 4 * TIME * UNITS * 8  # of both directions, six signals less two that are left out
+    wide = torch.cat([x, x, x])
+    for rows, seen in ((2, [2, 1, 1]), (3, [3, 2, 1]), (5, [5, 3, 2]), (100, [21])):
+        model = Model()
+        monkeypatch.setattr(streaming, "_BYTES", rows * row + 1)
+        options: dict[str, Any] = {"layers": ["low[0]", "low[0].reverse"], "signals": list(Signal)[4:8]}
+        streamed = probe.record(model, wide, out=tmp_path / str(rows), **options)
+        assert model.rows[: len(seen)] == seen
+        assert same(streamed, probe.record(model, wide, **options))
+
+
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_what_exists_is_not_written_over(kind: str, x: Tensor, tmp_path: Path) -> None:
     """A folder or a file of that name is refused before the model runs, and stays."""
@@ -230,15 +245,20 @@ class Packs(nn.Module):
         return pad_packed_sequence(self.rnn(pack_padded_sequence(x, lengths, batch_first=True))[0])[0]
 
 
-def failing(output: Any) -> Any:
-    """Fail at the second stretch."""
-    if len(output["top"]) > 2:
-        raise RuntimeError("the model failed")
-    return output
+def failing() -> Callable[..., Any]:
+    """Return what fails at the second stretch, which is the third call."""
+    calls = iter(range(2))
+
+    def change(output: Any) -> Any:
+        if next(calls, None) is None:
+            raise RuntimeError("the model failed")
+        return output
+
+    return change
 
 
 BROKEN: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "failing": (lambda: Model(failing), "the model failed"),
+    "failing": (lambda: Model(failing()), "the model failed"),
     "packs": (Packs, "packs its input"),
     "time first": (lambda: Model(batch_first=False), "batch_axis="),
     "loss": (lambda: Model(lambda output: output["top"].mean()), "does not grow with the batch"),

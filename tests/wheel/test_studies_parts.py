@@ -23,7 +23,7 @@ from probe.methods.probing.scores import Score, of_categories, of_numbers
 from probe.methods.probing.splits import by_sequence
 from probe.methods.probing.units import follows
 from probe.questions.states.targets import Target
-from probe.recurrent.layers import find_layers
+from probe.recurrent.finding import find_layers
 from probe.studies.prepare import prepare
 from probe.subjects.computed.ends import ends_of
 from probe.subjects.computed.network_states import run
@@ -99,7 +99,26 @@ def test_shuffled_weights_keep_each_gates_numbers_and_fresh_ones_torchs_bounds()
         assert float(one.detach().abs().max()) <= 6**-0.5
     assert not torch.equal(*(made[f"{FRESH} {number}"].state_dict()["weight_hh_l0"] for number in (1, 2)))
     assert all(torch.equal(one, before[name]) for name, one in lstm.state_dict().items())
-    assert list(dict(random_weights(probe.CustomLSTM(1, 3), 2, seed=0))) == [f"{SHUFFLED} 1", f"{SHUFFLED} 2"]
+    assert list(dict(random_weights(probe.CustomLSTM(1, 3), 2, seed=0))) == [f"{FRESH} 1", f"{SHUFFLED} 1"]
+
+
+class Undrawn(nn.Module):
+    """A cell whose weights stand in it, and nobody says how they are drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 3))
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        """Return the next state."""
+        return torch.tanh(x + h @ self.weight)
+
+
+def test_weights_that_nobody_says_how_to_draw_are_shuffled() -> None:
+    """All copies are, and each in another way."""
+    made = dict(random_weights(Undrawn(), 2, seed=0, cells=["[0]"]))
+    assert list(made) == [f"{SHUFFLED} 1", f"{SHUFFLED} 2"]
+    assert not torch.equal(*(one.state_dict()["weight"] for one in made.values()))
 
 
 def test_a_held_out_probe_finds_what_is_there_and_nothing_else() -> None:

@@ -208,8 +208,8 @@ def test_calls_of_one_layer(x: Tensor) -> None:
 def test_an_encoder_and_a_decoder(x: Tensor) -> None:
     """The decoder reads its own outputs, so an edit reaches all that follows."""
     model = Around(coded, encoder=lstm(), decoder=lstm(), head=nn.Linear(UNITS, INPUTS))
-    calls = [probe.clamp("cell_state", 0.7, layer="decoder[0]", call=call) for call in (0, 1, 2, None)]
-    agree(model, x, edits=[*some(layer="encoder[0]"), *calls])
+    steps = [probe.clamp("cell_state", 0.7, layer="decoder[0]", steps=steps) for steps in (0, 1, [2], None)]
+    agree(model, x, edits=[*some(layer="encoder[0]"), *steps])
 
 
 @pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])

@@ -72,6 +72,8 @@ message(lambda: probe.record("model", x))
 message(lambda: probe.inspect(torch.jit.script(lstm)))
 message(lambda: probe.record(lstm, x, steps=1.5))
 message(lambda: probe.patch("cell_state", own, units="3"))
+message(lambda: probe.patch("cell_state", own, units=[(0.5, 1)]))
+message(lambda: probe.patch("cell_state", own, units=[1, (2, 3)]))
 def wrong():
     with probe.intervene(lstm, "patch"):
         lstm(x)
@@ -82,8 +84,10 @@ message(wrong)
     assert "RecursiveScriptModule, which torch lets nobody look into" in with_what[1]
     assert with_what[2] == "steps=1.5 must be a whole number or several of them."
     assert with_what[3] == "units='3' must be a whole number or several of them."
-    assert with_what[4] == "An edit is made by probe.clamp, ablate, patch, steer or edit; this is a str."
-    assert len(with_what) == 5
+    assert with_what[4] == "units=(0.5, 1) must be a whole number or several of them."
+    assert with_what[5] == "units=[1, (2, 3)] must be a whole number or several of them."
+    assert with_what[6] == "An edit is made by probe.clamp, ablate, patch, steer or edit; this is a str."
+    assert len(with_what) == 7
 
 
 @pytest.mark.parametrize(
@@ -167,9 +171,10 @@ message(lambda: probe.record(lstm, x, edits=probe.patch("cell_state", own)))
 message(lambda: probe.record(lstm, x, tolerance="small"))
 message(lambda: own[3])
 message(lambda: own["[0]", "cell_state", 0])
+message(lambda: probe.rollout(lstm, None, 1, edits=probe.patch("cell_state", own), act=lambda *given: given))
 """
     lines = printed(code).splitlines()
-    assert lines[0] == "edits is a Patch and must be several edits: edits=[probe.patch(...)]."
+    assert lines[0] == lines.pop() == "edits is a Patch and must be several edits: edits=[probe.patch(...)]."
     assert lines[1] == "tolerance='small' must be a number such as 1e-5, or None."
     assert lines[2] == "A recording has no 3; ask for recording[signal] or recording[layer, signal]."
     assert lines[3].startswith("A recording has no ('[0]', 'cell_state', 0)")

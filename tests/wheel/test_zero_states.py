@@ -57,9 +57,10 @@ def test_zero_states_that_are_handed_on_make_one_sequence(how: str, batched: boo
 
 
 def test_zeros_that_may_be_handed_on_or_new_are_refused() -> None:
-    """A copy of a zero state looks like a new sequence's first state."""
+    """A zero state from nowhere, or one set to zero in place, looks like a new sequence's first state."""
     with pytest.raises(ProbeError, match="whether the call goes on, or where, cannot be told"):
-        probe.record(Loop(lambda h: h.clone()), torch.randn(BATCH, TIME, INPUTS))
+        probe.record(Loop(torch.zeros_like), torch.randn(BATCH, TIME, INPUTS))
+    assert probe.record(Loop(lambda h: h.clone()), torch.randn(BATCH, TIME, INPUTS)).calls == {"cell": 1}
     with pytest.raises(ProbeError, match="whether the call goes on, or where, cannot be told"):
         probe.record(Loop(lambda h: h.add_(1).zero_()), torch.randn(BATCH, TIME, INPUTS))
 
@@ -82,33 +83,37 @@ class Two(nn.Module):
 
 
 def test_equal_states_of_two_sequences_are_told_apart_by_their_memory_alone() -> None:
-    """The very tensors make two sequences from one learned state; of copies nobody knows whose they are."""
+    """The very tensors, or copies, make two sequences from one learned state; from nowhere they are nobody's."""
     x = torch.randn(BATCH, TIME, INPUTS)
-    recording = probe.record(Two(lambda h: h), x)
-    assert recording.calls == {"cell": 2}
-    assert [recording.call(number)["hidden_state"].shape[1] for number in (0, 1)] == [TIME, TIME]
+    for hand_on in (lambda h: h, lambda h: h.clone()):
+        recording = probe.record(Two(hand_on), x)
+        assert recording.calls == {"cell": 2}
+        assert [recording.call(number)["hidden_state"].shape[1] for number in (0, 1)] == [TIME, TIME]
     with pytest.raises(ProbeError, match="one that several calls returned: whether the call goes on, or where"):
-        probe.record(Two(lambda h: h.clone()), x)
+        probe.record(Two(lambda h: torch.as_tensor(h.detach().numpy().copy())), x)
 
 
 class Mixes(nn.Module):
-    """Keeps a part of the old state between two calls, so that no call returned what the next one gets."""
+    """Keeps a part of the old state between two calls, and may send it out of torch."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, leaves: bool) -> None:
         super().__init__()
-        self.cell = nn.GRUCell(INPUTS, UNITS)
+        self.cell, self.leaves = nn.GRUCell(INPUTS, UNITS), leaves
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last state."""
         h = x.new_ones(len(x), UNITS)
         for step in x.unbind(1):
             h = 0.9 * self.cell(step, h) + 0.1 * h
+            h = torch.as_tensor(h.detach().numpy()) if self.leaves else h
         return h
 
 
 def test_an_edit_of_a_step_that_cannot_be_counted_is_refused() -> None:
     """Each call would look like a first one; an edit of every step is right."""
-    model, x = Mixes(), torch.randn(BATCH, TIME, INPUTS)
+    model, x = Mixes(leaves=True), torch.randn(BATCH, TIME, INPUTS)
+    with pytest.warns(UserWarning, match="is not what its next step read"):
+        assert probe.record(Mixes(leaves=False), x).calls == {"cell": 1}
     for edit in (probe.clamp("update_gate", 1.0, steps=[0]), probe.clamp("update_gate", 1.0, call=0)):
         with pytest.raises(ProbeError, match="name neither steps= nor call="):
             probe.record(model, x, edits=[edit])

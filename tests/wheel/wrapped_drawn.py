@@ -49,7 +49,7 @@ def cases(draw: st.DrawFn, asked: str) -> Case:
         steps=steps,
         lengths=lengths,
         given=draw(st.booleans()),
-        twice=draw(st.booleans()) or weights == "shared",
+        twice=(draw(st.booleans()) and (steps > 1 or kind in CELLS)) or weights == "shared",  # one step: one sequence
         weights=weights,
         forward=forward,
         bound=draw(st.sampled_from([0.05, 10.0])),

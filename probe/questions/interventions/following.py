@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...recurrent.layers import OpenLayer
 from ...subjects.computed.ends import Ends
 from ...subjects.computed.sampled import states_of
 from ...subjects.subject import LEAST_SEQUENCES, Subject
@@ -27,10 +28,15 @@ def following(subject: Subject, end: Ends) -> np.ndarray | None:
         return None
     by_layer = []
     for layer in end.stack:
-        by_state = [
-            target.follows(states[target.picked])
-            for (own, _), states in states_of(subject).states.items()
+        by_state = {
+            signal: target.follows(states[target.picked])
+            for (own, signal), states in states_of(subject).states.items()
             if own == layer.name
-        ]
-        by_layer.append(np.max(by_state, axis=0) if by_state else np.zeros(layer.units))
+        }
+        if not by_state:
+            by_layer.append(np.zeros(layer.units))
+        elif isinstance(layer, OpenLayer):  # each number of the state is a unit
+            by_layer += [by_state[signal] for signal in layer.states]
+        else:
+            by_layer.append(np.max(list(by_state.values()), axis=0))
     return np.concatenate(by_layer)

@@ -28,7 +28,6 @@ from ...methods.causal.task import Task
 from ...plots.networks import draw_dots
 from ...plots.study_figures import drawing, drawn, labels, spread
 from ...plots.style import BLUE, GREY, new_figure
-from ...recurrent.signals import Signal
 from ...subjects.computed.answers import takes_levels
 from ...subjects.computed.ends import Ends, alike, ends_of
 from ...subjects.computed.plans import RANKS, SEARCHED, Plan, plan_of
@@ -204,8 +203,8 @@ def _patches(subject: Subject, ground: Ground) -> Iterator[_Patch]:
     end, dynamics = ground.end, ground.end.machine.dynamics
     for number, layer in enumerate(end.stack if len(end.stack) > 1 else ()):
         yield "part", {"layer": layer.name}, columns(end.layer_columns(number))
-    if Signal.CELL_STATE in dynamics.signals:
-        for signal in (Signal.CELL_STATE, Signal.HIDDEN_STATE):
+    if len(dynamics.signals) > 1:
+        for signal in dynamics.signals:
             yield "part", {"signal": signal}, columns(dynamics.columns(signal))
     how = following(subject, end)
     if how is not None:

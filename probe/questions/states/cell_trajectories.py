@@ -80,7 +80,7 @@ def measure(
 
 def _rows(subject: Subject, signal: str | None) -> Iterator[dict[str, Any]]:
     layer = studied_layer(subject)
-    wanted = layer.states[-1] if signal is None else as_signal(signal)
+    wanted = layer.whole_state[0] if signal is None else as_signal(signal)
     steps = step_states(subject, (wanted,), rows=rows_within_budget(subject, layer.units))
     if not steps:
         raise ProbeError(f"“{subject.concept.name}” has no value at any of the states that were recorded.")

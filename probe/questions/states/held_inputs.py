@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from ...errors import ProbeError, several
 from ...methods import fixed_points
-from ...methods.dynamics import CellDynamics
+from ...methods.dynamics import CellDynamics, Dynamics
 from ...methods.fixed_points import Points
-from ...recurrent.layers import Layer, find_layers
+from ...recurrent.finding import find_layers
+from ...recurrent.layers import Layer, OpenLayer
 from ...recurrent.signals import Signal
 from ...subjects.computed.sample import rows_within_budget
 from ...subjects.computed.sampled import flops
+from ...subjects.computed.stacks import TRIED, dynamics_of, layer_inputs, not_from_states
 from ...subjects.computed.step_states import step_states
 from ...subjects.subject import Subject, per_subject
 from ...subjects.symbols import fixed_of
@@ -58,7 +60,7 @@ class Start:
     """
 
     layer: Layer
-    dynamics: CellDynamics
+    dynamics: Dynamics
     states: Tensor
     largest: np.ndarray
     affordable: int
@@ -84,10 +86,12 @@ class Start:
 
 
 def first_layer(subject: Subject) -> str | None:
-    """A layer of torch that reads the inputs themselves, from the beginning."""
+    """A layer that reads the inputs themselves, from the beginning, and can be run from its states."""
     if not subject.layers:
         return "it has no recurrent layer"
     layer = subject.layers[0]
+    if isinstance(layer, OpenLayer):
+        return _reads_inputs(subject, layer)
     if not isinstance(layer.module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
         kind = type(layer.module).__name__
         return f"{layer.name} is a {kind}, which is not a layer of torch, and we cannot run it from its states"
@@ -99,6 +103,26 @@ def first_layer(subject: Subject) -> str | None:
             "hold fixed what the layer reads"
         )
     return None
+
+
+@per_subject
+def _read_by_first(subject: Subject) -> np.ndarray:
+    return layer_inputs(subject, np.arange(min(TRIED, len(subject.x))), subject.layers[0])
+
+
+def _reads_inputs(subject: Subject, layer: OpenLayer) -> str | None:
+    """Return why a layer that torch does not have cannot be held at an input of the network, or None."""
+    reason = not_from_states(subject, layer)
+    if reason is not None:
+        return reason.rstrip(".")
+    read, there = _read_by_first(subject), subject.data[:TRIED]
+    given = subject.x[: len(read)].double().numpy()
+    if read.shape == given.shape and np.array_equal(read[there], given[there]):
+        return None
+    return (
+        f"{layer.name} does not read the inputs themselves, so holding an input of the network fixed does not hold "
+        "fixed what the layer reads"
+    )
 
 
 def is_bounded(layer: Layer, signal: Signal) -> bool:
@@ -154,10 +178,14 @@ def start_of(subject: Subject, starts: int, inputs: int) -> Start:
     if reason is not None:
         raise ProbeError(f"Its fixed points cannot be searched: {reason}.")
     layer = subject.layers[0]
-    (own,) = find_layers(copy.deepcopy(subject.model).double(), [layer.name])
-    dynamics = CellDynamics(f"layer {layer.name!r}", own.cell)
+    if isinstance(layer, OpenLayer):
+        dynamics: Dynamics = dynamics_of(subject, [layer])
+    else:
+        (own,) = find_layers(copy.deepcopy(subject.model).double(), [layer.name])
+        dynamics = CellDynamics(f"layer {layer.name!r}", own.cell)
     rows = rows_within_budget(subject, dynamics.size)
-    steps = step_states(subject, layer.states, layer=layer.name, values=torch.zeros(subject.x.shape[:2]), rows=rows)
+    nothing = torch.zeros(subject.x.shape[:2])
+    steps = step_states(subject, layer.whole_state, layer=layer.name, values=nothing, rows=rows)
     every = np.concatenate([np.hstack([item.states[signal] for signal in dynamics.signals]) for item in steps])
     # A Jacobian takes a forward and a backward pass for each number of a state; then a linear system is solved.
     cost = (3.0 * flops(layer) * dynamics.size + dynamics.size**3) * ROUNDS * inputs

@@ -85,12 +85,18 @@ def question(subject: Subject) -> Question:
                 "Hewitt & Liang 2019",
                 Range.at_least(0.5),
                 Range.below(0.5),
-                signal=Signal.HIDDEN_STATE,
+                signal=_returned(subject),
                 controls=(Control(INITIAL, 0.1),),
                 needs=NEEDS,
             ),
         ),
     )
+
+
+def _returned(subject: Subject) -> Signal:
+    """Return what the layer that is read returns at each step: the hidden state of a layer of torch."""
+    layers = (*filter(None, [subject.read]), *subject.layers)
+    return layers[0].output if layers else Signal.HIDDEN_STATE
 
 
 def _setup(subject: Subject) -> str:
@@ -185,7 +191,7 @@ def measure(
     rows: list[dict[str, Any]] = []
     for subject in as_subjects(subjects):
         layer = studied_layer(subject)
-        read = tuple(reversed(layer.states)) if signals is None else signals
+        read = layer.whole_state if signals is None else signals
         by_step = step_states(subject, read, rows=rows_within_budget(subject, layer.units * len(read)))
         network, scores = subject.network, []
         last = _last(by_step)
@@ -322,7 +328,9 @@ def draw_controls(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         frame: what `measure` returned.
         ax: where to draw, or None for new axes.
     """
-    hidden = frame[frame["signal"].isin(["", Signal.HIDDEN_STATE])]
+    named = [str(signal) for signal in frame["signal"] if signal]
+    # What the layer returns was measured last.
+    hidden = frame[frame["signal"].isin(["", Signal.HIDDEN_STATE if Signal.HIDDEN_STATE in named else named[-1]])]
     metrics = {
         "last_step_r_squared": "R² of the\nlast state",
         "selectivity": "R² minus that of\nother memories",

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from ...errors import several
 from ...evidence.measurements import ROLES, measurement, tabulate
-from ...recurrent.inspection import inspect
+from ...recurrent.inspection import described, inspect
+from ...recurrent.layers import OpenLayer
+from ...recurrent.signals import UNKNOWN
 from ...subjects.computed.sampled import sample_of, states_of
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
@@ -35,8 +37,11 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """
     rows = []
     for subject in as_subjects(subjects):
-        looked = {layer.name for layer in subject.layers}
-        for layer in inspect(subject.model).layers:
+        looked = {layer.name: described(layer) for layer in subject.layers}
+        for own in inspect(subject.model).layers:
+            if own.units == UNKNOWN and own.name not in looked:
+                continue  # it could be a cell, and the run showed that it is none
+            layer = looked.get(own.name, own)
             sizes = {"inputs": layer.inputs, "units": layer.units, "parameters": layer.parameters}
             rows += [
                 measurement(QUESTION, metric, subject.network, float(value), layer=layer.name, kind=layer.cell)
@@ -54,10 +59,13 @@ def tell(answered: Answered) -> Told:
     read = f"{several(batch, 'sequence')} of {steps}, {several(features, 'feature')} a step"
     if recorded < batch:
         read += f"; {recorded:,} of them, drawn with seed {subject.seed}, were recorded"
+    stepwise = any(isinstance(layer, OpenLayer) for layer in subject.layers)
     exact = (
-        "We recomputed the gates from the recorded states. They reproduce the network's hidden states with an error "
-        f"of at most {states_of(subject).max_error:.2g}, relative to max(1, |value|)."
+        "We ran its layers one step at a time. They return what the network's own run returned"
+        if stepwise
+        else "We recomputed the gates from the recorded states. They reproduce the network's hidden states"
     )
+    exact += f" with an error of at most {states_of(subject).max_error:.2g}, relative to max(1, |value|)."
     card = {f"card: {name}": text for name, text in subject.card.items()}
     return Told({"inputs": read, "recording": exact, **card})
 

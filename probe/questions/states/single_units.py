@@ -118,7 +118,7 @@ def measure(
     for subject in as_subjects(subjects):
         wanted = None if asked is None else within("steps", asked, subject.x.shape[1], "the input's time axis")
         layer = studied_layer(subject)
-        chosen = layer.states[-1] if signal is None else as_signal(signal)
+        chosen = layer.whole_state[0] if signal is None else as_signal(signal)
         by_step = step_states(subject, [chosen], rows=rows_within_budget(subject, layer.units))
         if sum(len(item.rows) for item in by_step) < FEWEST:
             raise ProbeError(

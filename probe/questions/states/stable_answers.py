@@ -16,7 +16,8 @@ from ...errors import ProbeError
 from ...evidence.measurements import measurement, tabulate
 from ...methods import fixed_points
 from ...plots.networks import draw_dots
-from ...subjects.computed.ends import cost, layer_inputs, runs_of, stack_of
+from ...subjects.computed.ends import runs_of
+from ...subjects.computed.stacks import cost, layer_inputs, stack_of
 from ...subjects.computed.whole_runs import affordable_runs, part_of, said_of
 from ...subjects.subject import Subject, by_network
 from ...subjects.symbols import fixed_of
@@ -88,9 +89,10 @@ def _silence(subject: Subject) -> str | None:
         return "no input is zero, and the study names none to hold fixed (fixed_inputs)"
     if subject.read is None:
         return needs.readout(subject)
-    few, lengths = subject.x[:8], subject.lengths[:8]
-    read, there = layer_inputs(subject.model, few, lengths, stack_of(subject.read)[0]), subject.data[:8]
-    if read.shape[2] == few.shape[2] and np.array_equal(read[there[:, : read.shape[1]]], few.double().numpy()[there]):
+    few = np.arange(min(8, len(subject.x)))
+    read, there, given = layer_inputs(subject, few, stack_of(subject.read)[0]), subject.data[few], subject.x[few]
+    same = read.shape[2] == given.shape[2]
+    if same and np.array_equal(read[there[:, : read.shape[1]]], given.double().numpy()[there]):
         return None
     return "its recurrent layers do not read the inputs as they are, and what they read of one cannot be held fixed"
 

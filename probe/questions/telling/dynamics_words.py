@@ -95,7 +95,7 @@ def outside(count: int, layer: Layer) -> str:
         f"no number of the {signal.replace('_', ' ')} is above 1 in size"
         if held_inputs.is_bounded(layer, signal)
         else f"for the {signal.replace('_', ' ')} we assumed at most twice the largest size that was recorded"
-        for signal in layer.states
+        for signal in reversed(layer.whole_state)
     ]
     were = "was" if count == 1 else "were"
     which = f"{several(count, 'point') if count else 'No points'} outside of the bounds of the state {were} left out"
@@ -116,7 +116,7 @@ def _setup(subject: Subject, own: pd.DataFrame) -> str:
     at, counted = place(layer.name, "states"), own[own["metric"].isin(["starts_reached", "still_share"])]
     which, starts = held_inputs.inputs_of(subject)[1], int(counted["n"].iloc[0])
     if len(only(own, metric="still_share")):
-        size = sum(layer.size(signal) for signal in layer.states)
+        size = sum(layer.size(signal) for signal in layer.whole_state)
         return (
             f"We held fixed {which}, and followed {starts} of {at} for {held_inputs.FOLLOWED} steps. This finds "
             "stable points only. We did not search for unstable and slow points: the search needs the Jacobian of "

@@ -89,11 +89,13 @@ class Cell(ABC):
         weights: its parameters.
         formulas: its signals in the order in which a step computes them, which is the order of edits too.
         states: what is handed from step to step, in torch's order: the hidden state first.
+        output: what the layer returns at each step.
     """
 
     weights: Weights
     formulas: tuple[Formula, ...]
     states: tuple[Signal, ...] = (HIDDEN,)
+    output: Signal = HIDDEN
 
     @property
     def signals(self) -> tuple[Signal, ...]:
@@ -103,6 +105,15 @@ class Cell(ABC):
     @abstractmethod
     def size(self, signal: Signal) -> int:
         """Return how many units a signal has."""
+
+    def shape(self, signal: Signal) -> tuple[int, ...]:
+        """Return the shape of a signal at one step of one row."""
+        return (self.size(signal),)
+
+    @property
+    def matrices(self) -> dict[Signal, tuple[int, ...]]:
+        """The shapes of the signals that have several axes; everywhere else they are flat."""
+        return {signal: shape for signal in self.signals if len(shape := self.shape(signal)) > 1}
 
     @abstractmethod
     def given(
@@ -191,7 +202,7 @@ class Cell(ABC):
     ) -> tuple[dict[Signal, Tensor], Tensor, dict[Signal, Tensor]]:
         previous = torch.cat([state[HIDDEN].to(h.dtype).unsqueeze(0), h[:-1]])
         signals = self._open(x, previous, state)
-        errors = _difference(signals[HIDDEN].detach(), h.detach())
+        errors = difference(signals[HIDDEN].detach(), h.detach())
         signals[HIDDEN] = h
         return signals, errors, {signal: signals[signal][-1] for signal in self.states}
 
@@ -225,5 +236,6 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = 
     return product.view(*x.shape[:-1], len(weight))
 
 
-def _difference(recomputed: Tensor, h: Tensor) -> Tensor:
+def difference(recomputed: Tensor, h: Tensor) -> Tensor:
+    """Return the largest difference of each row, relative to max(1, |value|)."""
     return ((recomputed - h).abs_() / h.abs().clamp_(min=1)).amax(-1)

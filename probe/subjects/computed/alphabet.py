@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ...methods.abstraction.automata import as_symbols
 from ...methods.abstraction.programs import MOST, sequences
-from ...recurrent.layers import find_layers
+from ...recurrent.finding import find_layers
 from ..subject import Subject, per_subject
 from .sampled import flops
 
@@ -65,7 +65,7 @@ def around(subject: Subject, below: int = 4, above: int = 4) -> range:
 
 def affordable(subject: Subject, lengths: Sequence[int]) -> int:
     """Return how many sequences of each length a study asks a network, by a budget of operations: 64 to 1,024."""
-    step = sum(flops(layer) for layer in find_layers(subject.model)) if subject.layers else 1
+    step = sum(map(flops, find_layers(subject.model))) if subject.layers else 1
     return int(np.clip(BUDGET / (step * sum(lengths)), _FEWEST, _MOST_ASKED))
 
 

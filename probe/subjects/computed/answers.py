@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...errors import ProbeError
 from ...methods import outputs
-from ...recurrent.signals import Signal
+from ...recurrent.double import in_float64
 from ..readouts import EVERY, copied
 from ..subject import Subject
 from .network_states import run
@@ -74,7 +74,7 @@ def answers_at_steps(
             "function."
         )
     there = subject.asked.answered(ends, x.shape[1])
-    states = run(subject.model, x, ends, read.name, [Signal.HIDDEN_STATE])[read.name, Signal.HIDDEN_STATE]
+    states = run(subject.model, x, ends, read.name, [read.output])[read.name, read.output]
     scores = copied(head)(states[torch.as_tensor(there[:, : states.shape[1]])].double())
     found = np.full((2, *there.shape), np.nan)
     found[0, there], found[1, there] = head.answer(scores).numpy(), head.expected(scores).numpy()
@@ -98,7 +98,7 @@ def answers_by_length(
     """
     if subject.asked.output is not None:
         return outputs.answers_by_length(subject.model, x, *subject.asked.output)
-    model = copy.deepcopy(subject.model).double()
+    model = in_float64(subject.model)
     given = {n: _answers(subject, model, batch.double(), np.full(len(batch), n)) for n, batch in x.items()}
     return {n: pair[0] for n, pair in given.items()}, {n: pair[1] for n, pair in given.items()}
 
@@ -117,8 +117,8 @@ def _answers(subject: Subject, model: nn.Module, x: Tensor, lengths: np.ndarray)
     if read is None or head is None:
         raise ProbeError("The study has no readout, and so no answers.")
     _check_last(subject, lengths)
-    recording = run(model, x, lengths, read.name, [Signal.HIDDEN_STATE])
-    last = recording[read.name, Signal.HIDDEN_STATE][torch.arange(len(x)), torch.as_tensor(lengths - 1)]
+    recording = run(model, x, lengths, read.name, [read.output])
+    last = recording[read.name, read.output][torch.arange(len(x)), torch.as_tensor(lengths - 1)]
     scores = copy.deepcopy(head).double()(last.double())
     return head.answer(scores).numpy(), head.expected(scores).numpy()
 

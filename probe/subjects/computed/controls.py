@@ -11,10 +11,9 @@ from torch import nn
 
 from ...evidence.measurements import Network
 from ...methods.probing.linear import fit_linear
-from ...recurrent.layers import find_layers
-from ...recurrent.signals import Signal
 from ..random_weights import random_weights
 from ..readouts import CLASSES, NUMBER, Head, Readout
+from ..seen import as_seen, seen_layers
 from ..subject import Subject
 from .answers import rows_at_steps
 from .network_states import run
@@ -31,7 +30,8 @@ def random_weights_controls(subject: Subject, count: int = 1, seed: int | None =
         count: how many.
         seed: of the random weights; None for the subject's own.
     """
-    drawn = random_weights(subject.model, count, seed=subject.seed if seed is None else seed)
+    cells = [layer.name for layer in subject.layers]
+    drawn = random_weights(subject.model, count, seed=subject.seed if seed is None else seed, cells=cells)
     return [_with_model(subject, model, "random weights", subject.head, name) for name, model in drawn]
 
 
@@ -59,9 +59,8 @@ def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject 
         return None
     if subject.read is None or subject.head is None:
         return _of_output(subject, model, rows, there)
-    name = subject.read.name
-    recording = run(model, subject.x[rows], lengths, name, [Signal.HIDDEN_STATE])
-    hidden = recording[name, Signal.HIDDEN_STATE]
+    name, output = subject.read.name, subject.read.output
+    hidden = run(model, subject.x[rows], lengths, name, [output])[name, output]
     states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
     numbers = subject.head.kind == NUMBER
     linear = _line(states, right) if numbers else _classes(states, right, subject.head.values.numpy())
@@ -71,11 +70,10 @@ def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject 
 
 def _of_output(subject: Subject, model: nn.Module, rows: np.ndarray, there: np.ndarray) -> Subject | None:
     """Return the control of a network whose answer stands in its output: a line on its last layer's hidden state."""
-    read = find_layers(model)[-1]
+    read = seen_layers(model, subject.x[:1])[-1]
     if read.reads_back:
         return None
-    recording = run(model, subject.x[rows], subject.lengths[rows], read.name, [Signal.HIDDEN_STATE])
-    hidden = recording[read.name, Signal.HIDDEN_STATE]
+    hidden = run(model, subject.x[rows], subject.lengths[rows], read.name, [read.output])[read.name, read.output]
     states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
     head = Head(_line(states, subject.answered.values[rows][there]), NUMBER, subject.answered.levels)
     readout = Readout(subject.asked.concept, function=head.inner, combine=subject.asked.combine)
@@ -85,8 +83,8 @@ def _of_output(subject: Subject, model: nn.Module, rows: np.ndarray, there: np.n
 
 def _with_model(subject: Subject, model: nn.Module, role: str, head: Head | None, name: str = "") -> Subject:
     network = Network(f"{subject.network.name}/{name or role}", role, model, subject.network.pair)
-    layers = find_layers(model, [layer.name for layer in subject.layers])
-    read = None if subject.read is None else find_layers(model, [subject.read.name])[0]
+    layers = as_seen(model, subject.layers)
+    read = None if subject.read is None else as_seen(model, [subject.read])[0]
     return dataclasses.replace(subject, network=network, layers=layers, read=read, head=head)
 
 

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch import Tensor
 
 from ...errors import ProbeError, several
 from ...evidence.words import listed
 from ...methods.clean_run import CleanRun
-from ...methods.dynamics import CellDynamics, Dynamics, StackDynamics
+from ...methods.dynamics import Dynamics
 from ...methods.machines import Machine
 from ...methods.readouts import StateReadout
-from ...recurrent.cells import narrow
 from ...recurrent.cells.cell import Cell
-from ...recurrent.cells.gru import GRUCell
-from ...recurrent.cells.lstm import LSTMCell
-from ...recurrent.cells.rnn import RNNCell
-from ...recurrent.layers import Layer, find_layers, whole_module
+from ...recurrent.layers import Layer, OpenLayer
 from ...recurrent.signals import Signal, within
 from ..readouts import EVERY, Head, Readout, copied
 from ..subject import LEAST_SEQUENCES, Subject, per_subject
-from .network_states import packed, run
-from .sampled import flops
+from .stacks import beginnings, cost, dynamics_of, not_from_states, of_last, stack_of
 
 #: About how many operations the ablations may take: what is left of each sequence, and how many, follow from it.
 BUDGET = 1.2e11
@@ -69,23 +62,15 @@ class Ends:
 
     def name(self, unit: int) -> str:
         """Return a unit's name: its number, and of a stack its layer's too."""
-        width = self.stack[0].units
+        width, first = self.stack[0].units, self.stack[0]
+        if isinstance(first, OpenLayer):
+            return first.unit_name(unit)
         return str(unit) if len(self.stack) == 1 else f"{self.stack[unit // width].name}:{unit % width}"
 
     def layer_columns(self, number: int) -> list[int]:
         """Return where all numbers of a layer stand in a state; the lowest layer is 0."""
         units = range(self.stack[0].units * number, self.stack[0].units * (number + 1))
         return [column for unit in units for column in self.machine.dynamics.unit(unit)]
-
-
-def stack_of(read: Layer) -> list[Layer]:
-    """Return a layer and those below it in its module, the lowest first."""
-    return [layer for layer in whole_module(read) if layer.level <= read.level]
-
-
-def cost(stack: Sequence[Layer]) -> float:
-    """Return about how many operations layers take for one step of one sequence."""
-    return sum(flops(layer) for layer in stack)
 
 
 def cost_of_head(subject: Subject) -> float:
@@ -97,7 +82,7 @@ def cost_of_head(subject: Subject) -> float:
 
     if subject.head is None or subject.read is None:
         return 0.0
-    units = subject.read.size(Signal.HIDDEN_STATE)
+    units = subject.read.size(subject.read.output)
     tried = torch.randn(8, units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     # It was run before, without the counter: what goes wrong now is the counter's, and leaves a part uncounted.
     with FlopCounterMode(display=False) as counter, torch.no_grad(), suppress(Exception):
@@ -109,7 +94,7 @@ def why_not(subject: Subject) -> str | None:
     """Return the sentence why the layer that the readout reads cannot be run from its states, or None."""
     if subject.read is None:
         return "There is no readout."
-    reason = not_from_states(subject.read)
+    reason = not_from_states(subject, subject.read)
     if reason is not None:
         return reason
     reason = not_last(subject)
@@ -132,27 +117,6 @@ def not_last(subject: Subject) -> str | None:
         f"The readout answers after steps {subject.asked.steps}, which is not the last step of each sequence. "
         f"Add -1 to steps, or give steps={EVERY!r}."
     )
-
-
-def not_from_states(read: Layer) -> str | None:
-    """Return the sentence why a layer cannot be run from its states, or None."""
-    module: Any = read.module
-    name = type(module).__name__
-    if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
-        return (
-            f"The readout reads {read.name}, a {name} that torch does not have; only torch's own layers are run "
-            "from their states here."
-        )
-    if getattr(module, "bidirectional", False) or read.reads_back:
-        return (
-            f"The readout reads {read.name} of a network that reads from the end, or both ways; only networks "
-            "that read from the beginning are run from their states here."
-        )
-    if getattr(module, "proj_size", 0):
-        return (
-            f"The readout reads {read.name}, whose hidden state is projected, which is not run from its states here."
-        )
-    return None
 
 
 @per_subject
@@ -181,9 +145,9 @@ def ends_of(subject: Subject) -> Ends:
     rows = long
     if len(long) > most:
         rows = np.sort(np.random.default_rng([subject.seed, 5]).choice(long, most, replace=False))
-    inputs, begin, whole = _inputs(subject, stack, rows, steps)
-    machine = _machine(stack, copied(head), inputs, begin, whole=whole)
-    values = _last(subject.answered.values[rows][:, :, None], lengths[rows], steps)[:, :, 0]
+    inputs, begin, whole = beginnings(subject, stack, rows, steps)
+    machine = _machine(dynamics_of(subject, stack), read, copied(head), inputs, begin, whole=whole)
+    values = of_last(subject.answered.values[rows][:, :, None], lengths[rows], steps)[:, :, 0]
     among = _among(len(lengths), len(defined), len(long), len(rows), steps)
     return Ends(machine, tuple(stack), rows, steps, values, whole, among)
 
@@ -220,14 +184,13 @@ def runs_of(subject: Subject) -> Machine:
             "Answers at every step are read by a head from the hidden state; give a readout with weight (and bias), "
             "or function."
         )
-    reason = not_from_states(read)
+    reason = not_from_states(subject, read)
     if reason is not None:
         raise ProbeError(reason)
     stack = stack_of(read)
-    inputs = torch.as_tensor(layer_inputs(subject.model, subject.x, subject.lengths, stack[0]))
+    inputs, begin, _ = beginnings(subject, stack, np.arange(len(subject.x)), None)
     lengths = torch.as_tensor(subject.lengths) if subject.ragged else None
-    begin = torch.zeros(len(inputs), len(stack[0].states) * len(stack) * stack[0].units, dtype=torch.float64)
-    return _machine(stack, copied(head), inputs, begin, whole=True, lengths=lengths)
+    return _machine(dynamics_of(subject, stack), read, copied(head), inputs, begin, whole=True, lengths=lengths)
 
 
 def machine_of(subject: Subject) -> Machine:
@@ -243,7 +206,8 @@ def _whole_model(subject: Subject, readout: Readout) -> Ends:
     answer, expected = readout.output or (None, None)
     if answer is None or expected is None:
         raise ProbeError("The readout has no output.")
-    machine = Machine.of(subject.model, subject.x, answer=answer, expected=expected, layer=subject.layer or None)
+    only = subject.layers[0].name if len(subject.layers) == 1 else None
+    machine = Machine.of(subject.model, subject.x, answer=answer, expected=expected, layer=subject.layer or only)
     return Ends(
         machine,
         subject.layers,
@@ -275,7 +239,8 @@ class _Signals(Mapping[Signal, Tensor]):
 
 @torch.no_grad()
 def _machine(
-    stack: Sequence[Layer],
+    dynamics: Dynamics,
+    read: Layer,
     head: Head,
     inputs: Tensor,
     begin: Tensor,
@@ -283,7 +248,7 @@ def _machine(
     whole: bool,
     lengths: Tensor | None = None,
 ) -> Machine:
-    dynamics, states = dynamics_of(stack), [begin]
+    states = [begin]
     if lengths is not None:
         inputs = inputs.masked_fill((torch.arange(inputs.shape[1]) >= lengths[:, None])[:, :, None], torch.nan)
     for step in range(inputs.shape[1]):
@@ -293,28 +258,18 @@ def _machine(
         there, after = lengths > step, torch.full_like(begin, torch.nan)
         after[there] = dynamics.advance(states[-1][there], inputs[there, step : step + 1])
         states.append(after)
-    readout = StateReadout(lambda last: head(last[:, -stack[0].units :]), head.answer, head.expected)
+    columns = dynamics.columns(read.output)
+    top = slice(columns.stop - read.size(read.output), columns.stop)
+    readout = StateReadout(lambda last: head(last[:, top]), head.answer, head.expected)
     # Rows that go on alike from different states are different.
     starts = torch.zeros(len(inputs), dtype=torch.long) if whole else torch.arange(len(inputs))
     every, signals = torch.stack(states[1:], 1), dict[Signal, Tensor]()
     if dynamics.cell is not None:
-        hidden = every[:, :, dynamics.columns(Signal.HIDDEN_STATE)]
+        hidden = every[:, :, dynamics.columns(read.output)]
         signals = _Signals(dynamics.cell, inputs, dynamics.parts(begin), hidden)
     last = states[-1] if lengths is None else every[torch.arange(len(every)), lengths - 1]
     clean = CleanRun(inputs, begin, every, readout.answers(last), starts, signals, lengths)
     return Machine(dynamics, readout, clean)
-
-
-def dynamics_of(stack: Sequence[Layer]) -> Dynamics:
-    """Return the dynamics of layers on top of each other, in float64.
-
-    An LSTM of few units is run by its own cell, which is faster over many rows; everything else by torch's module.
-    """
-    module = alone(stack)
-    cell = find_layers(module)[0].cell
-    if len(stack) == 1 and isinstance(cell, LSTMCell) and narrow.few_units(cell):
-        return CellDynamics(f"layer {stack[0].name!r}", cell)
-    return StackDynamics(module)
 
 
 def alike(end: Ends, place: int) -> bool:
@@ -338,62 +293,3 @@ def _among(every: int, defined: int, long: int, taken: int, steps: int) -> str:
 
 def _at_end(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return values[np.arange(len(values)), lengths - 1]
-
-
-def _last(values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:
-    """Return the last steps of each row, (row, step, number)."""
-    places = lengths[:, None] - steps + np.arange(steps)
-    return values[np.arange(len(values))[:, None], places]
-
-
-def _inputs(subject: Subject, stack: list[Layer], rows: np.ndarray, steps: int) -> tuple[Tensor, Tensor, bool]:
-    """Return what the lowest layer reads, the states before, and whether all rows begin at their first step."""
-    x, lengths = subject.x[rows], subject.lengths[rows]
-    values = layer_inputs(subject.model, x, lengths, stack[0])
-    whole = bool((lengths == steps).all())
-    signals = tuple(reversed(stack[0].states))
-    begin = np.zeros((len(rows), len(signals), len(stack), stack[0].units))
-    if not whole:
-        later = np.flatnonzero(lengths > steps)
-        for number, layer in enumerate(stack):
-            recording = run(subject.model, x, lengths, layer.name, signals)
-            for place, signal in enumerate(signals):
-                states = recording[layer.name, signal].double().numpy()
-                begin[later, place, number] = states[later, lengths[later] - steps - 1]
-    return torch.as_tensor(_last(values, lengths, steps)), torch.as_tensor(begin).flatten(1), whole
-
-
-@torch.no_grad()
-def layer_inputs(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: Layer) -> np.ndarray:
-    """Return what the lowest layer of a module reads at each step, (sequence, time, number), float64."""
-    kept: list[Any] = []
-
-    def hook(_module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        kept.append(arguments[0] if arguments else keywords["input"])
-
-    handle = layer.module.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
-        model(packed(model, x, lengths))
-    finally:
-        handle.remove()
-    if layer.is_cell:
-        return torch.stack(kept, 1).double().numpy()
-    (given,) = kept
-    given = pad_packed_sequence(given, batch_first=True)[0] if isinstance(given, PackedSequence) else given
-    return given.double().numpy()
-
-
-def alone(stack: Sequence[Layer]) -> nn.RNNBase:
-    """Return layers on top of each other as one module in float64."""
-    first = stack[0]
-    kind: Any = {LSTMCell: nn.LSTM, GRUCell: nn.GRU, RNNCell: nn.RNN}[type(first.cell)]
-    more: dict[str, Any] = {"nonlinearity": getattr(first.module, "nonlinearity")} if kind is nn.RNN else {}  # noqa: B009 - torch's
-    bias = first.cell.weights.b_ih is not None
-    found = kind(first.inputs, first.units, len(stack), bias=bias, batch_first=True, dtype=torch.float64, **more)
-    with torch.no_grad():
-        for parameters, layer in zip(found.all_weights, stack, strict=True):
-            every = layer.cell.weights
-            weights = [value for value in (every.W, every.U, every.b_ih, every.b_hh) if value is not None]
-            for parameter, value in zip(parameters, weights, strict=True):
-                parameter.copy_(value)
-    return found.eval()

@@ -15,11 +15,11 @@ from ...errors import ProbeError
 from ...hooks.record import record
 from ...loading.named_network import NamedNetwork
 from ...recording.recording import LayerRecording, Recording
-from ...recurrent.layers import Layer, find_layers
+from ...recurrent.finding import find_layers
+from ...recurrent.layers import Layer
 from ...recurrent.signals import Signal
 from .sample import Sample
 
-STATES = (Signal.CELL_STATE, Signal.HIDDEN_STATE)
 Place = tuple[str, Signal]
 
 
@@ -63,12 +63,12 @@ def record_states(
     inputs, steps = x[sample.rows], lengths[sample.rows]
     kept, errors = NetworkStates(), [0.0]
     for layer in layers:
-        signals = tuple(signal for signal in STATES if signal in layer.signals)
+        signals = layer.whole_state
         # One layer at a time: all signals of a wide stack at once would take gigabytes.
         recording = run(model, inputs, steps, layer.name, signals)
         errors.append(recording.max_error or 0.0)
         for signal in signals:
-            value = recording[layer.name, signal]
+            value = recording[layer.name, signal].flatten(2)
             kept.states[layer.name, signal] = value[sample.sequence, sample.step].double().numpy()
             if examples is not None:
                 kept.examples[layer.name, signal] = value[list(examples)].double().numpy()

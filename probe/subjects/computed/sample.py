@@ -12,7 +12,7 @@ from ...errors import ProbeError, several
 from ...evidence.words import listed
 from ...methods.probing.controls import MOST_BINS
 from ...methods.probing.prefixes import first_of_prefix
-from ...recurrent.layers import find_layers, whole_module
+from ...recurrent.finding import find_layers, whole_module
 from ..concepts import Known
 from ..subject import LEAST_SEQUENCES, Subject
 

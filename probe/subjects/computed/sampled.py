@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from ...recurrent.layers import Layer
+from ...recurrent.layers import Layer, OpenLayer
 from ..subject import Subject, per_subject
 from .network_states import NetworkStates, record_states
 from .sample import draw
@@ -50,5 +50,7 @@ def examples_of(subject: Subject) -> list[int]:
 
 def flops(layer: Layer) -> float:
     """Return about how many operations a layer takes for one step of one sequence."""
+    if isinstance(layer, OpenLayer):
+        return 2.0 * sum(parameter.numel() for parameter in layer.module.parameters())
     weights = layer.cell.weights
     return 2.0 * (weights.W.numel() + weights.U.numel())

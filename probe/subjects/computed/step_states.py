@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,7 +9,9 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ...methods.probing.prefixes import StepStates, first_of_prefix
-from ...recurrent.layers import Layer, find_layers
+from ...recurrent.double import in_float64
+from ...recurrent.finding import find_layers
+from ...recurrent.layers import Layer
 from ...recurrent.signals import Signal
 from ..subject import Subject
 from .network_states import run
@@ -19,7 +20,7 @@ from .sample import reads_ahead
 
 def step_states(
     subject: Subject,
-    signals: Iterable[Signal] = (Signal.CELL_STATE, Signal.HIDDEN_STATE),
+    signals: Iterable[Signal],
     *,
     layer: str | None = None,
     values: Tensor | None = None,
@@ -46,8 +47,8 @@ def step_states(
     chosen = np.arange(len(subject.x)) if rows is None else rows
     x, lengths = subject.x[chosen], subject.lengths[chosen]
     asked = x.double() if x.is_floating_point() else x
-    recording = run(copy.deepcopy(subject.model).double(), asked, lengths, name, wanted)
-    states = {signal: recording[name, signal].cpu().numpy() for signal in wanted}
+    recording = run(in_float64(subject.model), asked, lengths, name, wanted)
+    states = {signal: recording[name, signal].flatten(2).cpu().numpy() for signal in wanted}
     target = (subject.concept_values() if values is None else values)[chosen].detach().cpu().numpy().astype(float)
     ahead = name in reads_ahead(subject)
     counted = subject.data[chosen] if ahead else first_of_prefix(x.detach().cpu().numpy(), lengths)

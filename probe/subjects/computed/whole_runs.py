@@ -8,8 +8,9 @@ import numpy as np
 
 from ...errors import several
 from ..subject import Subject
-from .ends import BUDGET, cost, cost_of_head, stack_of
+from .ends import BUDGET, cost_of_head
 from .sample import rows_within_budget
+from .stacks import cost, stack_of
 
 #: At most so many sequences are run whole.
 MOST_SEQUENCES = 512

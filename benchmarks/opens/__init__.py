@@ -1,0 +1,1 @@
+"""Which published networks open, by adapters: `python -m benchmarks.opens` writes docs/opens.md."""

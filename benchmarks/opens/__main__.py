@@ -1,0 +1,64 @@
+"""Tries the networks of packages that adapters open, and writes docs/opens.md.
+
+    python -m benchmarks.opens [FAMILY ...] [--install] [--out docs/opens.md]
+
+A family is a file `of_NAME.py` in this folder. A network whose package is not installed keeps its row; `--install`
+installs each family's packages in an environment of its own, under build/opens/, and tries them there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from . import page
+from .families import PAGE, ROOT, cases_of, families
+
+
+def main() -> int:
+    """Run the command; return 1 where a network failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.opens", description=__doc__)
+    parser.add_argument("families", nargs="*", choices=[*families(), []], help="which families; all by default")
+    parser.add_argument("--install", action="store_true", help="install each family's packages, and try them there")
+    parser.add_argument("--out", type=Path, default=PAGE, help="the page")
+    given = parser.parse_args()
+    chosen = given.families or families()
+    if given.install:
+        return max(_tried_elsewhere(family, given.out) for family in chosen)
+    return max(_tried(family, given.out) for family in chosen)
+
+
+def _tried_elsewhere(family: str, out: Path) -> int:
+    from .environment import python_of
+
+    command = [python_of(family), "-m", "benchmarks.opens", family, "--out", out.resolve()]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def _tried(family: str, out: Path) -> int:
+    """Try a family's networks and write their rows; return 1 where one failed."""
+    failed, rows = 0, page.read(out)
+    for case in cases_of(family):
+        try:
+            _ = version(case.package)
+        except PackageNotFoundError:
+            sys.stderr.write(f"{case.network}: {case.package} is not installed; its row stays.\n")
+            continue
+        from .trials import tried
+
+        try:
+            rows[case.network] = tried(case)
+            sys.stderr.write(f"{case.network}: {' | '.join(rows[case.network][1:])}\n")
+        except Exception as error:  # noqa: BLE001 - whatever a package raises, the others are tried
+            sys.stderr.write(f"{case.network}: {type(error).__name__}: {error}\n")
+            failed = 1
+    order = [case.network for one in families() for case in cases_of(one)]
+    _ = out.write_text(page.written(rows, order), encoding="utf-8")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

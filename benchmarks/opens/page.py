@@ -1,0 +1,57 @@
+"""The page of the networks that open: its rows are read, renewed, and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+COLUMNS = (
+    "network",
+    "package",
+    "class",
+    "state, and its shape",
+    "largest difference",
+    "spliced",
+    "gradient",
+    "memory",
+    "date",
+)
+HEAD = """# Which networks open
+
+Recurrent layers of other packages that `probe.record`, `watch`, `intervene` and `sweep` open as they open `nn.LSTM`,
+by adapters that come with the library. A layer that calls its cell once a step, as those of torchrecurrent do, needs
+none. `python -m benchmarks.opens --install` writes this page: it installs each package, builds a small module with
+random weights, and runs `probe.testing.check_step` on it, on the CPU; without an adapter it measures the same. A row
+is as old as its date.
+
+- **largest difference**: between the adapter's steps and the module's own run, over its outputs, and over the last
+  state where the module hands that on; relative to max(1, |value|), as all of these. Without an adapter: between
+  recorded states and outputs, and those of the cell called by hand.
+- **spliced**: the whole state of one row is put into another row's run after step 4, and the outputs are compared
+  with the module's own run on the spliced input.
+- **gradient**: between gradients through a recorded state, and autograd's through a loop of steps.
+- **memory**: the peak of a recording of 2,048 steps, over that of 1,024.
+
+Another version of a package may compute something else. A recording says so: values are compared with the module's
+own at each call, and a difference above the tolerance is an error.
+
+"""
+
+
+def read(page: Path) -> dict[str, list[str]]:
+    """Return the rows of a page by the network's name; none where there is no page yet."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.is_file() else []
+    table = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
+    return {row[0]: row for row in table[1:]}
+
+
+def written(rows: Mapping[str, Sequence[str]], order: Sequence[str]) -> str:
+    """Return the page.
+
+    Args:
+        rows: by the network's name.
+        order: the names; one without a row is left out.
+    """
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    lines += [f"| {' | '.join(rows[name])} |" for name in order if name in rows]
+    return HEAD + "\n".join(lines) + "\n"

@@ -1,0 +1,67 @@
+"""Tells in which surroundings a module is called: a backward pass, a checkpoint, a function of autograd's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ProbeError
+
+
+def in_backward() -> bool:
+    """Return whether a backward pass is under way, in which checkpoints run their part again: nobody's call."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def refuse_checkpoint(name: str, advice: str, *, under_autograd: bool, in_a_pass: bool) -> None:
+    """Raise ProbeError in a call that a backward pass will make again, where no session would see it.
+
+    Args:
+        name: of the layer called.
+        advice: what else can be done.
+        under_autograd: whether the call, or its model's, is under autograd.
+        in_a_pass: whether it is part of a forward pass of the model.
+    """
+    what = _checkpointed() if under_autograd else ""
+    if what or ((under_autograd or not in_a_pass) and inside_a_function()):
+        raise ProbeError(
+            f"Layer {name!r} runs inside {what or 'a torch.autograd.Function'}, which runs it again in the backward "
+            "pass, as it is. Turn that off, or call the model under torch.no_grad(), on inputs that require no "
+            f"gradient{advice}."
+        )
+
+
+def _checkpointed() -> str:
+    """Return the name of torch's checkpoints where one is running, somewhere below on the stack."""
+    name = "torch.utils.checkpoint"
+    return name if any(frame.f_globals.get("__name__") == name for frame in _frames()) else ""
+
+
+def inside_a_function() -> bool:
+    """Return whether a function of autograd's is running that may have a backward pass.
+
+    Inside it autograd is off, whatever the mode of its caller: what it was given tells.
+    """
+    for frame in _frames():
+        if frame.f_code.co_name == "apply" and frame.f_globals.get("__name__") == "torch.autograd.function":
+            given = [*frame.f_locals["args"], *frame.f_locals["kwargs"].values()]
+            if any(isinstance(one, Tensor) and one.requires_grad for one in given):
+                return True
+    return False
+
+
+def _frames() -> Iterator[FrameType]:
+    frame = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def is_running(module: nn.Module) -> bool:
+    """Return whether a module is being called, somewhere below on the stack, apart from the call that begins now."""
+    calls = (frame for frame in _frames() if frame.f_code.co_name == "_call_impl")
+    return sum(frame.f_locals.get("self") is module for frame in calls) > 1

@@ -1,0 +1,169 @@
+"""`StepCell`: a `Step` as a cell, whose signals are the parts of its state and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from ...errors import ProbeError
+from ..signals import OUTPUT, UNKNOWN, Signal
+from ..steps.step import State, Step, leaves, rebuilt
+from .cell import Cell, Formula, Moment, difference
+
+
+class StepCell(Cell):
+    """A step as a cell.
+
+    Attributes:
+        adapter: the step.
+        shapes: the shape of each part of the state, without the batch.
+        returned_part: the part of the state that the step returns as its output, once a step was taken; or None.
+        types: the type of its numbers.
+    """
+
+    output = OUTPUT
+
+    def __init__(self, adapter: Step, example: State) -> None:
+        self.adapter, self._example = adapter, example
+        parts = leaves(example)
+        names = {path: Signal(adapter.names.get(path, path)) for path in parts}
+        if len(set(names.values())) != len(names):
+            raise ProbeError(f"{self.name} gives one name to two parts of its state: {dict(adapter.names)}.")
+        self.states = tuple(names.values())
+        self.shapes = {names[path]: tuple(part.shape[1:]) for path, part in parts.items()}
+        self.types = {names[path]: part.dtype for path, part in parts.items()}
+        self._width: int | None = None
+        self.returned_part: Signal | None = None
+        self.formulas = self._formulas()
+
+    @property
+    def name(self) -> str:
+        """The adapter's name, for messages."""
+        return type(self.adapter).__name__
+
+    def _formulas(self) -> tuple[Formula, ...]:
+        """A step computes the parts of the state, and then what it returns, from the input and the state before."""
+        parts = [
+            Formula(signal, (), lambda moment, signal=signal: moment.given[signal], mixes=True)
+            for signal in self.states
+        ]
+        if self.returned_part is None:
+            return (*parts, Formula(OUTPUT, (), lambda moment: moment.given[OUTPUT], mixes=True))
+        return (*parts, Formula(OUTPUT, (self.returned_part,), lambda moment, state: state))
+
+    def size(self, signal: Signal) -> int:
+        """Return how many numbers a signal has; of the output it is known once a step was taken."""
+        if signal == OUTPUT:
+            return UNKNOWN if self._width is None else self._width
+        return torch.Size(self.shapes[signal]).numel()
+
+    def shape(self, signal: Signal) -> tuple[int, ...]:
+        """Return the shape of a signal at one step of one row; the output's is its size."""
+        return self.shapes[signal] if signal in self.shapes else (self.size(signal),)
+
+    def given(self, inputs: Tensor, previous: Tensor) -> dict[Signal, Tensor]:
+        """A step is one piece: nothing of it is computed for many steps at once."""
+        raise NotImplementedError
+
+    def moment_at(self, x: Tensor, previous: Mapping[Signal, Tensor]) -> Moment:
+        """Return what one step starts from, given its input and the states before it."""
+        return Moment(lambda: self.stepped(x, previous), previous)
+
+    def flat(self, state: State) -> dict[Signal, Tensor]:
+        """Return a state by signal, (batch, number) each.
+
+        Raises:
+            ProbeError: its form, a shape or a type is another than that of the initial state.
+        """
+        found, wanted = pytree.tree_structure(state), pytree.tree_structure(self._example)
+        if found != wanted:
+            raise ProbeError(
+                f"{self.name} returned a state of another form than it began with: {found}, not {wanted}."
+            )
+        values = dict(zip(self.states, leaves(state).values(), strict=True))
+        for signal, value in values.items():
+            if tuple(value.shape[1:]) != self.shapes[signal] or value.dtype != self.types[signal]:
+                raise ProbeError(
+                    f"{self.name} returned {str(signal)!r} as {value.dtype} (batch, {_shape(value.shape[1:])}), and "
+                    f"before the first step it was {self.types[signal]} (batch, {_shape(self.shapes[signal])})."
+                )
+        return {signal: value.flatten(1) if value.dim() > 1 else value[:, None] for signal, value in values.items()}
+
+    def nest(self, values: Mapping[Signal, Tensor]) -> State:
+        """Return the state that values by signal, (batch, number) each, stand for."""
+        parts = [values[signal].reshape(-1, *self.shapes[signal]) for signal in self.states]
+        return rebuilt(self._example, parts)
+
+    def stepped(self, x: Tensor, previous: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
+        """Return every signal after one step, (batch, number) each.
+
+        Raises:
+            ProbeError: the step returns another thing than an output and a state, or another number of rows.
+        """
+        returned = self.adapter.step(x, self.nest(previous))
+        if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], Tensor)):
+            raise ProbeError(f"{self.name}.step returned a {type(returned).__name__}; return (output, state).")
+        y, state = returned
+        after = self.flat(state)
+        if y.dim() < 2 or any(len(value) != len(x) for value in (y, *after.values())):
+            raise ProbeError(
+                f"{self.name}.step returned an output of shape {tuple(y.shape)} and states of "
+                f"{', '.join(str(len(value)) for value in after.values())} rows for {len(x)} rows of input; it must "
+                "return an output (batch, unit), and every part of the state with the batch first."
+            )
+        if self._width is None:
+            same = [signal for signal, part in zip(self.states, leaves(state).values(), strict=True) if part is y]
+            self._width, self.returned_part = y[0].numel(), same[0] if same else None
+            self.formulas = self._formulas()
+        return after | {OUTPUT: y.flatten(1)}
+
+    def try_step(self, x: Tensor, previous: Mapping[Signal, Tensor]) -> None:
+        """Take a step that counts for nothing: it tells the width of the output, and whether that is in the state."""
+        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+            _ = self.stepped(x, previous)
+
+    def run(
+        self, x: Tensor, initial: Mapping[Signal, Tensor], keep: tuple[Signal, ...]
+    ) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor]]:
+        """Run free from an initial state."""
+        state, pieces = dict(initial), dict[Signal, list[Tensor]]()
+        for now in x:
+            after = self.stepped(now, state)
+            state = {signal: after[signal] for signal in self.states}
+            for signal in keep:
+                pieces.setdefault(signal, []).append(after[signal])
+        return {signal: torch.stack(values) for signal, values in pieces.items()}, state
+
+    def open(
+        self, x: Tensor, h: Tensor, initial: Mapping[Signal, Tensor], keep: tuple[Signal, ...]
+    ) -> tuple[dict[Signal, Tensor], Tensor, dict[Signal, Tensor]]:
+        """Compute the state after every step, and compare what each step returns with what the module returned.
+
+        Args:
+            x: inputs, (time, batch, feature).
+            h: what the module returned, (time, batch, unit).
+            initial: the states before the first step.
+            keep: which signals to return.
+        """
+        state, errors = dict(initial), x.new_zeros(x.shape[:2], dtype=h.real.dtype)
+        kept: dict[Signal, list[Tensor]] = {signal: [] for signal in keep if signal != OUTPUT}
+        for step, now in enumerate(x):
+            after = self.stepped(now, state)
+            if after[OUTPUT].shape != h[step].shape:
+                raise ProbeError(
+                    f"{self.name}.step returned an output of shape {tuple(after[OUTPUT].shape)}; the module returned "
+                    f"{tuple(h[step].shape)} at each step."
+                )
+            errors[step] = difference(after[OUTPUT].detach(), h[step].detach())
+            state = {signal: after[signal] for signal in self.states}
+            for signal, values in kept.items():
+                values.append(after[signal])
+        signals = {signal: torch.stack(values) for signal, values in kept.items()}
+        return signals | ({OUTPUT: h} if OUTPUT in keep else {}), errors, state
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))

@@ -1,0 +1,174 @@
+"""Finds the recurrent layers inside any module, and names them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ANOTHER_CELL, ProbeError, unknown
+from .cells.checking import check_cell
+from .layers import Layer, LoopLayer, OwnModule, StepLayer, Turning
+from .steps.forms import may_be_a_cell, registered
+from .steps.registry import adapter_of
+
+#: Somebody's own modules whose formulas were tried.
+_CHECKED: WeakSet[nn.Module] = WeakSet()
+
+
+def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[Layer, ...]:
+    """Return the recurrent layers of a model, in the order in which its modules are registered.
+
+    Args:
+        model: any module that contains recurrent layers.
+        names: the layers wanted, or None for all of them.
+
+    Raises:
+        ProbeError: the model has no recurrent layer, a name does not exist, or nobody can look into the model.
+    """
+    if not isinstance(model, nn.Module):
+        raise ProbeError(f"A model must be a torch.nn.Module; this is a {type(model).__name__}.")
+    found: dict[str, Layer] = {}
+    turned = {inner for one in model.modules() if isinstance(one, Turning) for inner in one.turned().modules()}
+    inside: set[nn.Module] = set()
+    for path, module in _unwrapped(model).named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ProbeError(
+                f"{path or 'The model'!r} is a {type(module).__name__}, which torch lets nobody look into. "
+                "Give the Python module that it was made from."
+            )
+        if module in inside:
+            continue  # what an adapter runs is a part of its layer
+        for layer in _layers_of(path, module, module in turned):
+            inside |= set(module.modules()) if isinstance(layer, StepLayer) else set()
+            if layer.name in found:
+                raise ProbeError(
+                    f"Two layers of {type(model).__name__} would both be called {layer.name!r}. Rename the module "
+                    f"{path!r}: a name that holds brackets reads like a layer's."
+                )
+            found[layer.name] = layer
+    if not found:
+        found = _perhaps(model)
+    if not found:
+        raise ProbeError(
+            f"{type(model).__name__} contains no recurrent layer (torch.nn.LSTM, GRU, RNN, or one of their cells; "
+            "or probe.CustomLSTM, CustomGRU, CustomRNN). Give the module that holds the layer itself; a quantized "
+            f"one must be opened before it was quantized. {ANOTHER_CELL}"
+        )
+    wanted = list(found) if names is None else list(names)
+    for name in wanted:
+        if name not in found:
+            raise ProbeError(unknown("layer", name, found) + _of_a_cell(model, name))
+    chosen = tuple(layer for name, layer in found.items() if name in wanted)
+    for layer in chosen:
+        _check_own(layer)
+    return chosen
+
+
+def _of_a_cell(model: nn.Module, name: str) -> str:
+    """Return what to do where a name is that of a module which might be a cell, in words."""
+    module = dict(_unwrapped(model).named_modules()).get(name)
+    if module is None or not may_be_a_cell(module):
+        return ""
+    kind = type(module).__name__
+    return f" Beside layers of torch a cell of your own is opened once it is registered: probe.register({kind}, ...)."
+
+
+def _perhaps(model: nn.Module) -> dict[str, Layer]:
+    """Return the modules that could be cells of somebody's own; a run tells which of them are."""
+    inside = {path: one for path, one in _unwrapped(model).named_modules() if path and may_be_a_cell(one)}
+    whole = {"[0]": _unwrapped(model)} if may_be_a_cell(_unwrapped(model)) else {}
+    return {path: LoopLayer(path, one) for path, one in (inside or whole).items()}
+
+
+def _check_own(layer: Layer) -> None:
+    """Try the formulas of somebody's own module when it is first looked at; those of this library are tested.
+
+    They are tried with other weights too: the module's own may hide what a formula reads, as zeros do.
+    """
+    module = layer.module
+    if (
+        not isinstance(module, OwnModule)
+        or module.make_cell.__module__ == "probe.recurrent.custom"
+        or module in _CHECKED
+    ):
+        return
+    if any(parameter.is_meta for parameter in module.parameters()):
+        return  # there are no numbers to try them with
+    for tried in (layer, replace(layer, module=_redrawn(module, torch.Generator().manual_seed(0)))):
+        cell = tried.cell
+        sizes = {cell.size(signal) for signal in cell.states}
+        if sizes != {module.hidden_size} or getattr(module, "states", len(cell.states)) != len(cell.states):
+            raise ProbeError(
+                f"{type(module).__name__} of layer {layer.name!r} has hidden_size {module.hidden_size} and states = "
+                f"{getattr(module, 'states', len(cell.states))}; its cell hands on {', '.join(cell.states)}, of "
+                f"{', '.join(map(str, sorted(sizes)))} units. Both must say the same."
+            )
+        check_cell(cell, layer.name, cell.weights.W.shape[1], tried.learned)
+    _CHECKED.add(module)
+
+
+@torch.no_grad()
+def _redrawn(module: nn.Module, generator: torch.Generator) -> Any:
+    """Return a module with other weights, which shares everything else with the one given."""
+    drawn = object.__new__(type(module))  # copy.copy refuses a parametrized module
+    own = vars(drawn)
+    own.update(vars(module))
+    own["_modules"] = {name: part and _redrawn(part, generator) for name, part in module._modules.items()}
+    own["_parameters"] = {
+        name: one if one is None or not one.is_floating_point() else _drawn(one, generator)
+        for name, one in module._parameters.items()
+    }
+    return drawn
+
+
+def _drawn(parameter: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a parameter with half to one and a half of each number, and of zeros what a new layer could have."""
+    drawn = (torch.rand(parameter.shape, generator=generator, dtype=torch.float64) * 2 - 1).to(parameter)
+    usual = drawn / max(1, parameter.shape[-1] if parameter.dim() > 1 else 1) ** 0.5
+    return torch.where(parameter == 0, usual, parameter * (1 + drawn / 2))
+
+
+def _layers_of(path: str, module: nn.Module, turned: bool) -> list[Layer]:
+    step = adapter_of(module)
+    if step is not None:
+        return [StepLayer(path or "[0]", module, step=step)]
+    if registered(module):
+        return [LoopLayer(path or "[0]", module)]
+    if isinstance(module, nn.RNNCellBase):
+        return [Layer(path or "[0]", module)]
+    if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, OwnModule)):
+        return []
+    one = Layer(path, module)
+    return [
+        Layer(f"{path}[{level}]" + (".reverse" if reverse != turned else ""), module, level, reverse, turned)
+        for level in range(one.levels)
+        for reverse in (False, True)[: one.directions]
+    ]
+
+
+def whole_module(layer: Layer) -> tuple[Layer, ...]:
+    """Return every layer of the module that a layer belongs to, in torch's order of h_n."""
+    if isinstance(layer, (StepLayer, LoopLayer)):
+        return (layer,)
+    reverse = ".reverse" if layer.reverse or layer.turned else ""
+    end = "" if layer.is_cell else f"[{layer.level}]{reverse}"
+    return tuple(_layers_of(layer.name.removesuffix(end), layer.module, layer.turned))
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module inside torch.compile's wrapper, DataParallel or DistributedDataParallel, which adds nothing.
+
+    The type decides, not the name of the attribute: a model of one's own may call a part `module` and have others.
+    """
+    compiler = sys.modules.get("torch._dynamo.eval_frame")  # asking for the type would load the compiler
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    kinds = wrappers if compiler is None else (*wrappers, compiler.OptimizedModule)
+    while isinstance(model, kinds) and len(parts := list(model.children())) == 1:
+        (model,) = parts
+    return model

@@ -1,0 +1,202 @@
+"""The layers up to the one that a readout reads, run alone: what they read, and their dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from ...errors import ProbeError
+from ...methods.dynamics import CellDynamics, Dynamics, StackDynamics, StepDynamics
+from ...recurrent.cells import narrow
+from ...recurrent.cells.gru import GRUCell
+from ...recurrent.cells.lstm import LSTMCell
+from ...recurrent.cells.rnn import RNNCell
+from ...recurrent.double import in_float64
+from ...recurrent.finding import find_layers, whole_module
+from ...recurrent.layers import Layer, OpenLayer
+from ...recurrent.stepwise import Stepwise, stepwise
+from ..subject import Subject, per_subject
+from .network_states import packed, run
+from .sampled import flops
+
+#: On so many sequences a step that torch does not have is tried alone.
+TRIED = 8
+
+
+def stack_of(read: Layer) -> list[Layer]:
+    """Return a layer and those below it in its module, the lowest first."""
+    if isinstance(read, OpenLayer):
+        return [read]
+    return [layer for layer in whole_module(read) if layer.level <= read.level]
+
+
+def cost(stack: Sequence[Layer]) -> float:
+    """Return about how many operations layers take for one step of one sequence."""
+    return sum(flops(layer) for layer in stack)
+
+
+def not_from_states(subject: Subject, layer: Layer) -> str | None:
+    """Return the sentence why a layer cannot be run from its states, or None."""
+    module: Any = layer.module
+    if isinstance(layer, OpenLayer):
+        tried = _tried(subject, layer)
+        return str(tried) if isinstance(tried, ProbeError) else None
+    if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
+        return (
+            f"{layer.name} is a {type(module).__name__} that torch does not have; modules that make their own cell "
+            "are not run from their states here."
+        )
+    if getattr(module, "bidirectional", False) or layer.reads_back:
+        return (
+            f"The readout reads {layer.name} of a network that reads from the end, or both ways; only networks "
+            "that read from the beginning are run from their states here."
+        )
+    if getattr(module, "proj_size", 0):
+        return (
+            f"The readout reads {layer.name}, whose hidden state is projected, which is not run from its states here."
+        )
+    return None
+
+
+def dynamics_of(subject: Subject, stack: Sequence[Layer]) -> Dynamics:
+    """Return the dynamics of layers on top of each other, in float64.
+
+    An LSTM of few units is run by its own cell, which is faster over many rows; other layers of torch by torch's
+    module; a layer that torch does not have by its step.
+
+    Raises:
+        ProbeError: the step of a layer cannot be taken from its states alone.
+    """
+    first = stack[0]
+    if isinstance(first, OpenLayer):
+        tried = _tried(subject, first)
+        if isinstance(tried, ProbeError):
+            raise tried
+        return StepDynamics(tried)
+    module = alone(stack)
+    cell = find_layers(module)[0].cell
+    if len(stack) == 1 and isinstance(cell, LSTMCell) and narrow.few_units(cell):
+        return CellDynamics(f"layer {first.name!r}", cell)
+    return StackDynamics(module)
+
+
+def alone(stack: Sequence[Layer]) -> nn.RNNBase:
+    """Return layers of torch on top of each other as one module in float64."""
+    first = stack[0]
+    kind: Any = {LSTMCell: nn.LSTM, GRUCell: nn.GRU, RNNCell: nn.RNN}[type(first.cell)]
+    more: dict[str, Any] = {"nonlinearity": getattr(first.module, "nonlinearity")} if kind is nn.RNN else {}  # noqa: B009 - torch's
+    bias = first.cell.weights.b_ih is not None
+    found = kind(first.inputs, first.units, len(stack), bias=bias, batch_first=True, dtype=torch.float64, **more)
+    with torch.no_grad():
+        for parameters, layer in zip(found.all_weights, stack, strict=True):
+            every = layer.cell.weights
+            weights = [value for value in (every.W, every.U, every.b_ih, every.b_hh) if value is not None]
+            for parameter, value in zip(parameters, weights, strict=True):
+                parameter.copy_(value)
+    return found.eval()
+
+
+def opened(subject: Subject, layer: Layer, rows: np.ndarray) -> Stepwise:
+    """Return the run of a layer that torch does not have on some sequences, in float64.
+
+    Raises:
+        ProbeError: it cannot be opened step by step.
+    """
+    model = in_float64(subject.model)
+    (own,) = find_layers(model, [layer.name])
+    x = subject.x[rows]
+    if not isinstance(own, OpenLayer):
+        raise ProbeError(f"Layer {layer.name!r} is a layer of torch.")
+    return stepwise(model, own, x.double() if x.is_floating_point() else x)
+
+
+@per_subject
+def _by_name(subject: Subject) -> dict[str, Stepwise | ProbeError]:
+    _ = subject
+    return {}
+
+
+def _tried(subject: Subject, layer: Layer) -> Stepwise | ProbeError:
+    """Return a short run of a layer whose every step was taken alone, or what speaks against that."""
+    known = _by_name(subject)
+    if layer.name not in known:
+        try:
+            found = opened(subject, layer, np.arange(min(TRIED, len(subject.x))))
+            found.check()
+            known[layer.name] = found
+        except ProbeError as error:
+            known[layer.name] = error
+    return known[layer.name]
+
+
+def beginnings(
+    subject: Subject, stack: Sequence[Layer], rows: np.ndarray, steps: int | None
+) -> tuple[Tensor, Tensor, bool]:
+    """Return what the lowest layer reads in the last steps of sequences, and the states before these.
+
+    Args:
+        subject: the network under study.
+        stack: its layers, the lowest first.
+        rows: which sequences.
+        steps: how many steps of each, counted from its end; None for all that the time axis has.
+
+    Returns:
+        Inputs, (sequence, step, number); states, (sequence, size); and whether all begin at their first step.
+    """
+    lengths = subject.lengths[rows]
+    later = np.flatnonzero(lengths > steps) if steps is not None else np.empty(0, dtype=int)
+    last, first = lengths[later] - (steps or 0) - 1, stack[0]
+    if isinstance(first, OpenLayer):
+        ran, dynamics = opened(subject, first, rows), dynamics_of(subject, stack)
+        values, begin = ran.x.numpy(), dynamics.joined(ran.begin)
+        begin[later] = dynamics.joined(ran.signals)[later, last]
+    else:
+        values, begin = layer_inputs(subject, rows, first), _states_before(subject, stack, rows, later, last)
+    whole = steps is None or bool((lengths == steps).all())
+    return torch.as_tensor(values if steps is None else of_last(values, lengths, steps)), begin, whole
+
+
+def _states_before(
+    subject: Subject, stack: Sequence[Layer], rows: np.ndarray, later: np.ndarray, last: np.ndarray
+) -> Tensor:
+    """Return the states of layers of torch after a step of some rows, (row, size); those of the others are zero."""
+    signals = tuple(reversed(stack[0].states))
+    places = np.zeros((len(rows), len(signals), len(stack), stack[0].units))
+    for number, layer in enumerate(stack if len(later) else ()):
+        recording = run(subject.model, subject.x[rows], subject.lengths[rows], layer.name, signals)
+        for place, signal in enumerate(signals):
+            places[later, place, number] = recording[layer.name, signal].double().numpy()[later, last]
+    return torch.as_tensor(places).flatten(1)
+
+
+@torch.no_grad()
+def layer_inputs(subject: Subject, rows: np.ndarray, layer: Layer) -> np.ndarray:
+    """Return what the lowest layer of a module reads at each step of sequences, (sequence, time, number), float64."""
+    if isinstance(layer, OpenLayer):
+        return opened(subject, layer, rows).x.numpy()
+    model, kept = subject.model, list[Any]()
+
+    def hook(_module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        kept.append(arguments[0] if arguments else keywords["input"])
+
+    handle = layer.module.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        model(packed(model, subject.x[rows], subject.lengths[rows]))
+    finally:
+        handle.remove()
+    if layer.is_cell:
+        return torch.stack(kept, 1).double().numpy()
+    (given,) = kept
+    given = pad_packed_sequence(given, batch_first=True)[0] if isinstance(given, PackedSequence) else given
+    return given.double().numpy()
+
+
+def of_last(values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:
+    """Return the last steps of each row, (row, step, number)."""
+    places = lengths[:, None] - steps + np.arange(steps)
+    return values[np.arange(len(values))[:, None], places]

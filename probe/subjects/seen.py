@@ -1,0 +1,83 @@
+"""What one run tells of the layers of a network that torch does not have."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ProbeError, unknown
+from ..hooks.record import record
+from ..recurrent.finding import find_layers
+from ..recurrent.layers import Layer, OpenLayer, Seen
+from ..recurrent.signals import OUTPUT, UNKNOWN, Signal
+from ..recurrent.stepwise import stepwise
+
+
+def seen_layers(model: nn.Module, x: Tensor, names: Sequence[str] | None = None) -> tuple[Layer, ...]:
+    """Return the recurrent layers of a model, with the sizes that a run tells.
+
+    Modules that might be cells, and are none in this run, are left out.
+
+    Args:
+        model: the model.
+        x: a few inputs, (batch, time, feature).
+        names: the layers wanted, or None for all of them.
+
+    Raises:
+        ProbeError: a name does not exist; no layer is left; or a layer's state is not made of real numbers.
+    """
+    layers = find_layers(model, names)
+    if not any(isinstance(layer, OpenLayer) for layer in layers):
+        return layers
+    recording = record(model, x, layers=[layer.name for layer in layers])
+    found = list[Layer]()
+    for layer in layers:
+        part = next((part for part in recording.parts if part.layer == layer.name), None)
+        if not isinstance(layer, OpenLayer) or part is None:
+            found += [layer] * (part is not None)
+            continue
+        states = tuple(part.initial)
+        for signal in states:
+            if not part.signals[signal].is_floating_point():
+                raise ProbeError(
+                    f"The state {str(signal)!r} of layer {layer.name!r} is {part.signals[signal].dtype}; a study "
+                    "reads real numbers. record, intervene and sweep open it."
+                )
+        seen = Seen(
+            states,
+            _output(part.signals, states),
+            {signal: value.shape[2:].numel() for signal, value in part.signals.items()},
+            _inputs(model, layer, x),
+        )
+        found.append(replace(layer, seen=seen))
+    if not found:
+        raise ProbeError(unknown("layer", ", ".join(names or ()), recording.layers))
+    return tuple(found)
+
+
+def as_seen(model: nn.Module, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return the same layers of another model of the same form."""
+    own = find_layers(model, [layer.name for layer in layers])
+    by_name = {layer.name: layer for layer in own}
+    return tuple(
+        replace(by_name[one.name], seen=one.seen) if isinstance(one, OpenLayer) else by_name[one.name]  # pyright: ignore[reportCallIssue]
+        for one in layers
+    )
+
+
+def _output(signals: Mapping[Signal, Tensor], states: Sequence[Signal]) -> Signal:
+    """Return which part of its state a layer returns, or `output` where that is none of them."""
+    return next((signal for signal in states if torch.equal(signals[signal], signals[OUTPUT])), OUTPUT)
+
+
+def _inputs(model: nn.Module, layer: OpenLayer, x: Tensor) -> int:
+    copied = copy.deepcopy(model)
+    (own,) = find_layers(copied, [layer.name])
+    try:
+        return stepwise(copied, own, x).x.shape[-1] if isinstance(own, OpenLayer) else UNKNOWN
+    except ProbeError:
+        return UNKNOWN

@@ -1,0 +1,216 @@
+"""What adapters make of networks of small packages, and probe alone of torchrecurrent's; test_opens.py runs this."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import probe
+from benchmarks.opens.of_small import CASES
+from benchmarks.opens.weights import drawn
+from probe import ProbeError
+from probe.adapters.mambapy import MambaBlockStep
+from probe.testing import check_step
+
+ROWS, TIME, AT = 3, 9, 4
+MADE = {case.network: case.make for case in CASES}
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    """Register the adapters: a checkout's entry points may be those of an older install."""
+    for case in CASES:
+        made = case.make(1, 8)
+        if made.loop is None:
+            probe.register(type(made.module), made.adapter)
+
+
+def far(one: Tensor, two: Tensor) -> float:
+    """Return the largest difference."""
+    return float((one - two).detach().abs().max())
+
+
+def moved(one: Tensor, two: Tensor) -> list[bool]:
+    """Return which steps of two outputs or states differ."""
+    return (one != two).flatten(2).any(-1).any(0).tolist()
+
+
+@pytest.mark.parametrize("pscan", [False, True])
+def test_a_whole_mamba_of_mambapy(pscan: bool) -> None:
+    """A state zeroed in the first block moves later steps alone, there and in the block above."""
+    from mambapy.mamba import Mamba, MambaConfig  # pyright: ignore[reportMissingImports]
+
+    torch.manual_seed(0)
+    model, x = drawn(Mamba(MambaConfig(d_model=8, n_layers=2, d_state=4, pscan=pscan))), torch.randn(ROWS, TIME, 8)
+    clean = probe.record(model, x)
+    with torch.no_grad():
+        assert torch.equal(clean.output, model(x))
+    for signal in ("ssm_state", "convolution_window"):
+        edited = probe.record(model, x, edits=[probe.clamp(signal, 0.0, layer="layers.0.mixer", steps=AT)])
+        # A convolution of four steps reads what a window held for three.
+        assert moved(edited.output, clean.output)[: AT + 2] == [False] * (AT + 1) + [True]
+        above = "layers.1.mixer", "ssm_state"
+        assert moved(edited[above], clean[above])[: AT + 2] == [False] * (AT + 1) + [True]
+    mixer: Any = model.get_submodule("layers.0.mixer")
+    mixer.config.use_cuda = True
+    with pytest.raises(ProbeError, match="fused CUDA kernel"):
+        _ = MambaBlockStep(mixer).inputs(x)
+
+
+@pytest.mark.parametrize("network", ["minGRU", "minLSTM"])
+@pytest.mark.parametrize("first", [1, 5])
+def test_a_minimal_network_goes_on_from_a_state(network: str, first: int) -> None:
+    """A call that is given a hidden state is recorded as it runs, in one step too, and hands on an edited one."""
+    module, x = MADE[network](ROWS, TIME).module, torch.randn(ROWS, TIME, 32)
+    keywords: dict[str, Any] = {"return_next_prev_hidden": True}
+    _, h = probe.record(module, x[:, :first], kwargs=keywords).output
+    for steps in (1, TIME - first):
+        rest = x[:, first : first + steps]
+        again = probe.record(module, rest, kwargs=keywords | {"prev_hidden": h})
+        with torch.no_grad():
+            output, last = module(rest, prev_hidden=h, **keywords)
+        assert torch.equal(again.output[0], output)
+        assert far(again["hidden_state"][:, -1], last[:, 0]) < 1e-5
+        edit = probe.clamp("hidden_state", 0.5, steps=-1)
+        _, last = probe.record(module, rest, kwargs=keywords | {"prev_hidden": h}, edits=[edit]).output
+        assert bool((last == 0.5).all())
+
+
+def test_an_lru_is_complex() -> None:
+    """Recorded states are the recurrence's complex ones; one sequence alone, and a state that is given, are read."""
+    module: Any = MADE["LRU"](ROWS, TIME).module
+    x, given = torch.randn(ROWS, TIME, 8), torch.randn(64, dtype=torch.complex64)
+    recording = probe.record(module, x, given)
+    radius, phase = torch.exp(-torch.exp(module.nu_log)), torch.exp(module.theta_log)
+    h = torch.zeros(ROWS, 64, dtype=torch.complex64)
+    h[0] = given
+    for step in range(TIME):
+        inner = torch.exp(module.gamma_log) * (x[:, step].to(h.dtype) @ module.B.T)
+        h = torch.complex(radius * torch.cos(phase), radius * torch.sin(phase)) * h + inner
+        assert far(recording["hidden_state"][:, step], h) < 1e-5
+    alone = probe.record(module, x[1])
+    assert far(alone["hidden_state"][0], recording["hidden_state"][1]) < 1e-5
+    assert alone.output.shape == (TIME, 5)
+    edited = probe.record(module, x, edits=[probe.clamp("hidden_state", 0.0, units=2, steps=AT)])
+    assert moved(edited.output, probe.record(module, x).output) == [step > AT for step in range(TIME)]
+    with pytest.raises(ProbeError, match=r"called with \(1, 3, 9, 8\); give"):
+        _ = probe.record(module, x[None])
+
+
+@pytest.mark.parametrize("kind", ["CfC", "LTC"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mixed_memory": True},
+        {"batch_first": False},
+        {"return_sequences": False},
+        {"return_sequences": False, "mixed_memory": True},
+    ],
+)
+def test_a_liquid_network(kind: str, options: dict[str, Any]) -> None:
+    """Every form of the layer holds, with a batch and without, from zeros and from a state."""
+    import ncps.torch  # pyright: ignore[reportMissingImports]
+
+    torch.manual_seed(0)
+    layer = drawn(getattr(ncps.torch, kind)(8, 6, **options))
+    x = torch.randn(ROWS, TIME, 8) if options.get("batch_first", True) else torch.randn(TIME, ROWS, 8)
+    found = check_step(MADE[kind](1, 8).adapter, layer, x)
+    assert max(found.stepwise, found.spliced, found.gradient) < 1e-6
+    one = torch.randn(TIME, 8)
+    with torch.no_grad():
+        output, state = layer(one)
+        _, again = layer(one, state)
+    recording = probe.record(layer, one, state)
+    assert torch.equal(probe.record(layer, one).output[0], output)
+    last = again[0] if isinstance(again, tuple) else again
+    assert far(recording["hidden_state"][0, -1], last) < 1e-6
+    edited = probe.record(layer, one, edits=[probe.clamp("hidden_state", 0.5, steps=-1)]).output[1]
+    assert bool(((edited[0] if isinstance(edited, tuple) else edited) == 0.5).all())
+
+
+def test_times_of_a_liquid_network() -> None:
+    """A time for each step of one row is read; several rows are refused, of which ncps takes it for a unit's."""
+    import ncps.torch  # pyright: ignore[reportMissingImports]
+
+    layer, x = drawn(ncps.torch.CfC(8, 6)), torch.randn(6, TIME, 8)
+    times = torch.rand(6, TIME) + 0.5
+    for row in range(2):
+        recording = probe.record(layer, x[row : row + 1], kwargs={"timespans": times[row : row + 1]})
+        other = probe.record(layer, x[row : row + 1])
+        assert far(recording["output"], other["output"]) > 1e-3
+    with pytest.raises(ProbeError, match="takes a row's time for a unit's"):
+        _ = probe.record(layer, x, kwargs={"timespans": times})
+
+
+def _layers() -> list[str]:
+    try:
+        import torchrecurrent.cells  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return []
+    return [name for name in torchrecurrent.cells.__all__ if not name.endswith("Cell")]
+
+
+def _by_hand(rnn: Any, x: Tensor, place: int | None) -> tuple[Tensor, list[Tensor]]:
+    """Return outputs and the upper cell's states, with a part of the lower cell's state zeroed after step `AT`."""
+    from torchrecurrent import base  # pyright: ignore[reportMissingImports]
+
+    apart = isinstance(rnn.cells[0], (base.DecoupledSingleStateCellBase, base.DecoupledDoubleStateCellBase))
+    zero = torch.zeros(len(x), 6)
+    states: list[Any] = [(zero, zero) if one.uses_double_state() else zero for one in rnn.cells]
+    outputs, kept, older = [], [], list(states)  # tauGRU reads the state of the step before, too
+    for step, read in enumerate(x.unbind(1)):
+        now, delayed = read, [(older[level],) if hasattr(rnn, "delay") else () for level in range(2)]
+        older = list(states)
+        for level, cell in enumerate(rnn.cells):
+            returned = cell(now, states[level], *delayed[level])
+            y, state = returned if apart else (None, returned)
+            if level == 0 and step == AT and place is not None:
+                parts = [p * 0 if i == place else p for i, p in enumerate(_parts(state))]
+                state = tuple(parts) if isinstance(state, tuple) else parts[0]
+            states[level] = state
+            now = _parts(state)[0] if y is None else y
+        outputs.append(now)
+        kept.append(torch.stack(_parts(states[1]), 1))
+    return torch.stack(outputs, 1), list(torch.stack(kept, 1).unbind(2))
+
+
+def _parts(state: Any) -> list[Tensor]:
+    return list(state) if isinstance(state, tuple) else [state]
+
+
+@pytest.mark.parametrize("name", _layers())
+@torch.no_grad()
+def test_every_cell_of_torchrecurrent(name: str) -> None:
+    """All 41 layers open without an adapter: both cells of a stack, and each part of their states."""
+    import torchrecurrent  # pyright: ignore[reportMissingImports]
+
+    torch.manual_seed(0)
+    rnn = drawn(getattr(torchrecurrent, name)(6, 6, num_layers=2, batch_first=True))
+    x = torch.randn(ROWS, TIME, 6)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = rnn
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.rnn(x)[0]
+
+    model = Model()
+    recording = probe.record(model, x)
+    output, states = _by_hand(rnn, x, None)
+    assert recording.calls == {"rnn.cells.0": 1, "rnn.cells.1": 1}
+    assert far(recording.output, output) < 1e-5
+    names = ["state[0]", "state[1]"] if len(states) > 1 else ["state"]
+    for place, (signal, wanted) in enumerate(zip(names, states, strict=True)):
+        assert far(recording["rnn.cells.1", signal], wanted) < 1e-5
+        edited = probe.record(model, x, edits=[probe.clamp(signal, 0.0, layer="rnn.cells.0", steps=AT)])
+        assert far(edited.output, _by_hand(rnn, x, place)[0]) < 1e-5
+        assert not any(moved(edited.output, recording.output)[:AT])
+        assert any(moved(edited.output, recording.output)[AT:])
+        own = probe.record(model, x, edits=[probe.patch(signal, recording, layer="rnn.cells.0", steps=AT)])
+        assert torch.equal(own.output, recording.output)

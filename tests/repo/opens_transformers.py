@@ -1,0 +1,214 @@
+"""What adapters make of whole networks of transformers; test_opens.py runs this where the package is installed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import probe
+from benchmarks.opens import of_transformers as networks
+from benchmarks.opens.cases import Case
+from probe.adapters.transformers_mixers import MambaSteps
+from probe.testing import check_step
+
+#: A layer of each network in which a signal is changed.
+PLACES = {
+    "Mamba": ("backbone.layers.1.mixer", "ssm_state"),
+    "FalconMamba": ("backbone.layers.1.mixer", "ssm_state"),
+    "Mamba2": ("backbone.layers.1.mixer", "ssm_state"),
+    "Rwkv": ("rwkv.blocks.1.attention", "numerator"),
+    "RecurrentGemma": ("model.layers.1.temporal_block", "rg_lru_state"),
+}
+#: Those without attention: a recurrent state is all that they know of the past.
+RECURRENT = [kind for kind in PLACES if kind != "RecurrentGemma"]
+MASKED = [case for case in networks.CASES if "RWKV" not in case.network and case.network != "RecurrentGemma"]
+
+
+class Logits(nn.Module):
+    """A network that returns its logits alone."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.model: Any = networks.whole(kind)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return them, (batch, time, word)."""
+        return self.model(ids).logits
+
+
+def tokens(rows: int = 3, steps: int = 12) -> Tensor:
+    """Return rows of tokens that differ; generate() would take 0 for padding, and 1 and 2 for an end."""
+    return torch.randint(3, 32, (rows, steps), generator=torch.Generator().manual_seed(0))
+
+
+def states(recording: probe.Recording) -> list[tuple[str, str]]:
+    """Return the layer and the name of every part of every state."""
+    return [(part.layer, str(one)) for part in recording.parts for one in part.signals if one != "output"]
+
+
+def far(one: Tensor, two: Tensor) -> float:
+    """Return the largest difference."""
+    return float((one - two).detach().abs().max())
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_recording_leaves_the_network_as_it_is(kind: str) -> None:
+    """The logits are the bare call's, and every step is the layer's own to 1e-5; adapters need no `register`."""
+    model, ids = Logits(kind), tokens()
+    with torch.no_grad():
+        bare = model(ids)
+    recording = probe.record(model, ids)
+    assert torch.equal(recording.output, bare)
+    assert recording.max_error is not None
+    assert recording.max_error <= 1e-5
+    assert f"model.{PLACES[kind][0]}" in recording.layers
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_change_moves_what_follows_and_the_layers_above(kind: str) -> None:
+    """A state zeroed after step 4 moves outputs 5 to 11, here and above, and none before or below."""
+    model, ids = Logits(kind), tokens()
+    layer, signal = f"model.{PLACES[kind][0]}", PLACES[kind][1]
+    clean = probe.record(model, ids)
+    changed = probe.record(model, ids, edits=[probe.clamp(signal, 0.0, layer=layer, steps=4)])
+    moved = (changed.output != clean.output).any(-1).any(0).tolist()
+    assert moved == [False] * 5 + [True] * 7
+    layers = list(clean.layers)
+    for one in layers:
+        follows = layers.index(one) >= layers.index(layer)
+        apart = (changed[one, "output"] != clean[one, "output"]).any(-1).any(0).tolist()
+        assert apart == [False] * 5 + [follows] * 7, one
+
+
+@pytest.mark.parametrize("kind", ["Mamba", "Mamba2"])
+def test_one_entry_of_a_matrix_is_a_unit(kind: str) -> None:
+    """It is named by an index tuple, at which the recording has it, and moves later outputs alone."""
+    model, ids = Logits(kind), tokens()
+    layer, signal = f"model.{PLACES[kind][0]}", PLACES[kind][1]
+    clean = probe.record(model, ids)
+    place = (3, 5) if kind == "Mamba" else (3, 1, 5)
+    changed = probe.record(model, ids, edits=[probe.ablate(signal, units=[place], layer=layer, steps=4)])
+    found, wanted = changed[layer, signal][:, 4], clean[layer, signal][:, 4].clone()
+    wanted[(slice(None), *place)] = 0
+    assert torch.equal(found, wanted)
+    assert (changed.output != clean.output).any(-1).any(0).tolist() == [False] * 5 + [True] * 7
+    with pytest.raises(probe.ProbeError, match=r"99.* lies outside .* has the shape \d+ x \d+"):
+        _ = probe.record(model, ids, edits=[probe.ablate(signal, units=[(*place[:-1], 99)], layer=layer)])
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_run_patched_with_itself_is_the_same(kind: str) -> None:
+    """Every part of every state, put where it was: the same bits."""
+    model, ids = Logits(kind), tokens()
+    clean = probe.record(model, ids)
+    edits = [probe.patch(signal, clean, layer=layer, steps=4) for layer, signal in states(clean)]
+    assert torch.equal(probe.record(model, ids, edits=edits).output, clean.output)
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_the_whole_state_is_all_that_is_known_of_the_past(kind: str) -> None:
+    """Row 1's state, in row 0 after step 4, gives the logits of the spliced input."""
+    model, ids = Logits(kind), tokens()
+    clean = probe.record(model, ids)
+    edits = [
+        probe.patch(signal, clean, layer=layer, steps=4, rows=[0], source_rows=[1]) for layer, signal in states(clean)
+    ]
+    patched = probe.record(model, ids, edits=edits).output[0, 5:]
+    with torch.no_grad():
+        assert far(patched, model(torch.cat([ids[1:2, :5], ids[:1, 5:]], dim=1))[0, 5:]) <= 1e-5
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_sweep_gives_what_single_edits_give(kind: str) -> None:
+    """The rows of many edits have a cache of their own."""
+    model, ids = Logits(kind), tokens()
+    layer, signal = f"model.{PLACES[kind][0]}", PLACES[kind][1]
+    edits = [probe.clamp(signal, 0.0, layer=layer, steps=step) for step in (0, 4, 10)]
+    alone = torch.stack([probe.record(model, ids, edits=[edit]).output for edit in edits])
+    assert far(probe.sweep(model, ids, edits=edits), alone) <= 1e-5
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_generate_is_recorded_and_its_snapshots_stay(kind: str) -> None:
+    """Each call goes on from the cache, which later calls change in place; a recording keeps what it saw."""
+    model, ids = networks.whole(kind), tokens(1)
+    bare = model.generate(ids, max_new_tokens=5, do_sample=False)
+    with probe.watch(model) as recordings:
+        assert torch.equal(model.generate(ids, max_new_tokens=5, do_sample=False), bare)
+    assert len(recordings) == 5
+    assert max(recording.max_error or 0 for recording in recordings) <= 1e-5
+    first = probe.record(model, ids)
+    for place in states(first):
+        assert torch.equal(recordings[0][place], first[place]), place
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_a_change_in_generate_is_handed_on(kind: str) -> None:
+    """A state zeroed at the last step of each call gives the logits of one run in which those steps are zeroed."""
+    model, ids = networks.whole(kind), tokens(1)
+    layer, signal = PLACES[kind]
+    with probe.intervene(model, probe.clamp(signal, 0.0, layer=layer, steps=-1)):
+        made = model.generate(
+            ids, max_new_tokens=5, do_sample=False, output_logits=True, return_dict_in_generate=True
+        )
+    read = made.sequences[:, :-1]
+    edits = [probe.clamp(signal, 0.0, layer=layer, steps=step) for step in range(11, read.shape[1])]
+    whole = probe.record(model, read, edits=edits).output.logits[:, 11:]
+    assert far(torch.stack(made.logits, dim=1), whole) <= 1e-5
+    plain = model(read).logits[:, 12:]
+    assert far(whole[:, 1:], plain) > 1e-5
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_state_that_nobody_has_seen_is_refused(kind: str) -> None:
+    """A call that goes on from a cache of an unseen call is an error, and never a wrong recording."""
+    model, ids = networks.whole(kind), tokens(1)
+    held: dict[str, Any] = {"use_cache": True}
+    if kind != "Rwkv":
+        held["cache"] = import_module("transformers").DynamicCache(config=model.config)
+    begun = model(ids[:, :6], **held)
+    if kind == "Rwkv":
+        held["state"] = begun.state
+    elif kind == "RecurrentGemma":
+        held["position_ids"] = torch.arange(6, 12).unsqueeze(0)
+    with pytest.raises(probe.ProbeError, match="has not seen"):
+        probe.record(model, ids[:, 6:], kwargs=held)
+
+
+@pytest.mark.parametrize("case", MASKED, ids=lambda case: case.network)
+def test_padding_is_read_step_by_step(case: Case) -> None:
+    """With padding at either end, each step is the layer's own."""
+    made, mask = case.make(3, 12), torch.ones(3, 12)
+    mask[0, :4], mask[1, 5:] = 0, 0
+    masked = probe.record(made.module, *made.inputs, kwargs={"attention_mask": mask})
+    assert masked.max_error is not None
+    assert masked.max_error <= 1e-5
+    assert far(masked["output"], probe.record(made.module, *made.inputs)["output"]) > 1e-3
+
+
+def test_what_cannot_be_run_step_by_step_is_refused() -> None:
+    """Several sequences in a row, a cache of another class, and one step in which transformers mixes the rows."""
+    made = networks.CASES[0].make(3, 12)
+    with pytest.raises(probe.ProbeError, match="several sequences in one row"):
+        made.adapter(made.module).inputs(*made.inputs, seq_idx=torch.zeros(3, 12))
+    with pytest.raises(probe.ProbeError, match="a cache of the class dict"):
+        made.adapter(made.module).inputs(*made.inputs, cache={})
+    with pytest.raises(probe.ProbeError, match="one step of 3 rows and a state"):
+        probe.record(networks.whole("Rwkv"), tokens(3, 1))
+
+
+def test_an_adapter_that_forgets_the_window_is_refused() -> None:
+    """The control arm: the convolution window is a part of the state."""
+
+    class Forgets(MambaSteps):
+        def step(self, x: Tensor, state: Any) -> Any:
+            y, (window, ssm) = super().step(x, state)
+            return y, (torch.zeros_like(window), ssm)
+
+    made = networks.CASES[0].make(3, 12)
+    with pytest.raises(probe.ProbeError, match="does not run layer"):
+        check_step(Forgets, made.module, *made.inputs)

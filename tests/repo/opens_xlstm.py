@@ -1,0 +1,138 @@
+"""What adapters make of networks of xlstm; test_opens.py runs this where the package is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import probe
+from benchmarks.opens.of_xlstm import CASES
+from benchmarks.opens.weights import drawn
+from probe import ProbeError
+from probe.adapters.xlstm import MLSTMStep, SLSTMStep
+from probe.testing import check_step
+
+MADE = {case.network: case.make for case in CASES}
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    """Register the adapters: a checkout's entry points may be those of an older install."""
+    for case in CASES:
+        made = case.make(1, 8)
+        probe.register(type(made.module), made.adapter)
+
+
+def far(one: Tensor, two: Tensor) -> float:
+    """Return the largest difference."""
+    return float((one - two).detach().abs().max())
+
+
+def blocks() -> nn.Module:
+    """Return an mLSTM's, an sLSTM's and another mLSTM's block, in float64 with weights far from where they begin."""
+    import xlstm  # pyright: ignore[reportMissingImports]
+
+    config = xlstm.xLSTMBlockStackConfig(
+        mlstm_block=xlstm.mLSTMBlockConfig(mlstm=xlstm.mLSTMLayerConfig(num_heads=2)),
+        slstm_block=xlstm.sLSTMBlockConfig(
+            slstm=xlstm.sLSTMLayerConfig(num_heads=2, backend="vanilla", recurrent_weight_init="standard"),
+            feedforward=None,
+        ),
+        context_length=12,
+        num_blocks=3,
+        embedding_dim=8,
+        slstm_at=[1],
+    )
+    torch.manual_seed(0)
+    return drawn(xlstm.xLSTMBlockStack(config), 0.3).double()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_edit_in_a_stack_of_blocks(place: int) -> None:
+    """A state zeroed after step 4 moves later outputs alone, here and above; patched with itself it moves no bit."""
+    model, x = blocks(), torch.randn(3, 12, 8, dtype=torch.float64)
+    recording = probe.record(model, x)
+    assert recording.max_error is not None
+    assert recording.max_error < 1e-12
+    with torch.no_grad():
+        assert torch.equal(recording.output, model(x))
+    part = recording.parts[place]
+    layers = [one.layer for one in recording.parts]
+    for signal in [one for one in part.signals if one != "output"]:
+        edited = probe.record(model, x, edits=[probe.clamp(signal, 0.0, layer=part.layer, steps=4)])
+        assert (edited.output != recording.output).any(-1).any(0).tolist() == [step > 4 for step in range(12)]
+        for above, layer in enumerate(layers):
+            assert torch.equal(edited[layer, "output"], recording[layer, "output"]) == (above < place)
+        own = probe.record(model, x, edits=[probe.patch(signal, recording, layer=part.layer, steps=4)])
+        assert torch.equal(own.output, recording.output)
+
+
+@pytest.mark.parametrize("network", ["sLSTM", "mLSTM"])
+def test_weights_far_from_where_they_begin(network: str) -> None:
+    """In float64 steps, splices and gradients are exact to 1e-11."""
+    made = MADE[network](3, 12)
+    (x,) = made.inputs
+    found = check_step(made.adapter, drawn(made.module, 0.5).double(), x.double())
+    assert max(found.stepwise, found.spliced, found.gradient) < 1e-11
+
+
+@pytest.mark.parametrize("kernel", [0, 2, 4])
+def test_an_slstm_goes_on_from_a_state(kernel: int) -> None:
+    """Two calls that hand on the states are the one call over both; an edited call hands on edited states."""
+    from xlstm.blocks.slstm.layer import sLSTMLayer, sLSTMLayerConfig  # pyright: ignore[reportMissingImports]
+
+    torch.manual_seed(0)
+    config = sLSTMLayerConfig(embedding_dim=8, num_heads=2, backend="vanilla", conv1d_kernel_size=kernel)
+    layer, x = drawn(sLSTMLayer(config)), torch.randn(3, 12, 8)
+    whole = probe.record(layer, x)
+    first = probe.record(layer, x[:, :5], kwargs={"return_last_state": True})
+    second = probe.record(layer, x[:, 5:], kwargs={**first.output[1], "return_last_state": True})
+    for signal in whole.parts[0].signals:
+        assert far(torch.cat([first[signal], second[signal]], 1), whole[signal]) < 1e-5
+    edit = probe.clamp("cell_state", 0.5, steps=-1)
+    _, state = probe.record(layer, x[:, :5], kwargs={"return_last_state": True}, edits=[edit]).output
+    assert bool((state["slstm_state"][1] == 0.5).all())
+    found = probe.record(layer, x[:, 5:], kwargs=state)
+    wanted = probe.record(layer, x, edits=[probe.clamp("cell_state", 0.5, steps=4)])
+    assert far(found["output"], wanted["output"][:, 5:]) < 1e-5
+
+
+def test_the_stabiliser_is_a_gauge() -> None:
+    """The package's own steps begin with another m: C exp(m) and n exp(m) are the same, and C and n are not."""
+    made = MADE["mLSTM"](3, 12)
+    (x,) = made.inputs
+    layer: Any = drawn(made.module, 0.3).double()
+    with torch.no_grad():
+        _ = layer.mlstm_cell.igate.weight.zero_()
+        _ = layer.mlstm_cell.igate.bias.fill_(-3)  # below the 0 that their m begins with
+    recording, state = probe.record(layer, x.double()), {}
+    with torch.no_grad():
+        for step in range(3):
+            _, state = layer.step(x[:, step : step + 1].double(), **state)
+    C, n, m = state["mlstm_state"]
+    own = recording["stabiliser"][:, 2].exp().view(3, 2, 1, 1)
+    for signal, theirs in (("cell_state", C), ("normaliser", n)):
+        ours = recording[signal][:, 2].view(theirs.shape)
+        assert far(ours, theirs) > 1e-3 * float(ours.abs().max())
+        assert far(ours * own, theirs * m.exp()) < 1e-12
+
+
+def test_what_cannot_be_run_step_by_step() -> None:
+    """Dropout in training and the CUDA kernel are refused, each by name."""
+    from xlstm.blocks.slstm.cell import sLSTMCell, sLSTMCellConfig  # pyright: ignore[reportMissingImports]
+    from xlstm.blocks.slstm.layer import sLSTMLayer, sLSTMLayerConfig  # pyright: ignore[reportMissingImports]
+
+    x = torch.randn(3, 12, 8)
+    layer = sLSTMLayer(sLSTMLayerConfig(embedding_dim=8, num_heads=2, backend="vanilla", dropout=0.1))
+    with pytest.raises(ProbeError, match=r"sLSTMLayer drops out 10% of its outputs.*model\.eval\(\)"):
+        _ = probe.record(layer, x)
+    layer.slstm_cell = sLSTMCell(sLSTMCellConfig(hidden_size=8, num_heads=2), skip_backend_init=True)
+    with pytest.raises(ProbeError, match=r"sLSTMCell_cuda, a fused CUDA kernel.*backend=.vanilla"):
+        _ = SLSTMStep(layer.eval()).inputs(x)
+    dropping: Any = MADE["mLSTM"](3, 12).module.train()
+    dropping.dropout.p = 0.2
+    with pytest.raises(ProbeError, match="mLSTMLayer drops out 20%"):
+        _ = MLSTMStep(dropping).inputs(x)

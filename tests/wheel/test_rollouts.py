@@ -1,0 +1,277 @@
+"""Rollouts of recurrent policies in environments: recorded, edited, compared by seed, and refused."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from policies_by_hand import Agent, OwnCell, Policy, Walk
+from torch import Tensor, nn
+
+import probe
+from probe import ProbeError
+
+
+@pytest.fixture
+def policy() -> Policy:
+    """Return a policy."""
+    torch.manual_seed(0)
+    return Policy()
+
+
+@pytest.mark.parametrize("environments", [1, 2, 7])
+def test_a_rollout_is_what_the_policy_computes_on_what_it_read(policy: Policy, environments: int) -> None:
+    """Each episode's states follow from its features, from zeros on, whoever played beside it."""
+    found = probe.rollout(policy, Walk, 6, environments=environments, act=policy.act, seed=3)
+    assert found.seeds == (3, 4, 5, 6, 7, 8)
+    assert not any(bool(state.any()) for state in found.recording.parts[0].initial.values())
+    for episode, length in enumerate(found.lengths):
+        walk, seen = Walk(), [Walk().reset(seed=3 + episode)[0]]
+        _ = walk.reset(seed=3 + episode)
+        paid = 0.0
+        for step in range(length):
+            after, reward, ended, _, _ = walk.step(found.actions[episode, step])
+            paid += reward
+            seen.append(after)
+            assert ended == (step == length - 1)
+        assert found.returns[episode] == paid
+        assert np.array_equal(found.observations[episode, :length], np.array(seen[:length]))
+        features = found.features["rnn[0]"][episode, :length]
+        with torch.no_grad():
+            h = policy.rnn(features[:, None])[0][:, 0]
+        torch.testing.assert_close(found.recording["hidden_state"][episode, :length], h, atol=1e-6, rtol=0)
+    assert found.recording.lengths() == tuple(found.lengths.tolist())
+    assert found.starts.sum(1).tolist() == [1] * 6
+
+
+def test_an_edit_acts_from_its_step_of_each_episode_on(policy: Policy) -> None:
+    """Nothing before it moves; a patch with the episode's own states changes nothing; pairs are compared by seed."""
+    clean = probe.rollout(policy, Walk, 20, environments=2, act=policy.act)
+    edit = probe.ablate("cell_state", steps=10)
+    edited = probe.rollout(policy, Walk, 20, environments=2, act=policy.act, edits=[edit])
+    moved = (clean.recording["cell_state"] != edited.recording["cell_state"]).any(-1)
+    there = torch.arange(moved.shape[1]) < torch.as_tensor(clean.lengths)[:, None]
+    assert not (moved & there)[:, :10].any()
+    assert bool(moved[there[:, 10], 10].all())
+    assert not edited.recording["cell_state"][there[:, 10], 10].any()
+    change, interval = clean.change_of_return(edited)
+    assert change == np.median(edited.returns - clean.returns)
+    assert interval is not None
+    same = probe.patch("cell_state", clean.recording, steps=[2])
+    again = probe.rollout(policy, Walk, 20, environments=3, act=policy.act, edits=[same])
+    assert np.array_equal(again.returns, clean.returns)
+    with pytest.raises(ProbeError, match="roll out both with one seed="):
+        _ = clean.change_of_return(probe.rollout(policy, Walk, 20, act=policy.act, seed=1))
+
+
+def test_what_a_rollout_cannot_do_is_refused(policy: Policy) -> None:
+    """Each with its reason."""
+    reference = probe.rollout(policy, Walk, 3, act=policy.act).recording
+    drawn = probe.ablate("cell_state", kind="resample", reference=reference)
+    forgets: Any = lambda seen, state, starts: policy.act(seen, None, starts)  # noqa: E731
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"edits": [probe.clamp("cell_state", 0.0, steps=90)]}, "no episode came to its steps"),
+        ({"edits": [drawn]}, "draws rows"),
+        ({"act": forgets}, "read another 'hidden_state' than it had returned"),
+        ({"act": lambda seen, state, starts: (np.zeros(len(seen)), None)}, "no recurrent layer"),
+        ({"act": None}, "Policy has no predict"),
+        ({"episodes": 0}, "episodes=0 must be a whole number"),
+        ({"act": forgets, "signals": ["forget_gate"]}, "read another 'hidden_state' than it had returned"),
+        (
+            {"act": lambda seen, state, starts: policy.act(seen, state, np.zeros(len(seen)))},
+            "that the one before had ended with",
+        ),
+        ({"edits": [probe.clamp("cell_state", 0.0, steps=-1)]}, "counts steps from the end of an episode"),
+        ({"edits": [probe.clamp("cell_state", 0.0, rows=[0, 4])]}, "rows=.*4.* the rollout"),
+        ({"edits": [probe.patch("cell_state", reference, steps=2)]}, "source has 3 rows and the batch 4"),
+    ]
+    for given, message in refused:
+        with pytest.raises(ProbeError, match=message):
+            _ = probe.rollout(policy, Walk, **({"episodes": 4, "act": policy.act} | given))
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("features", [1, 3])
+@pytest.mark.parametrize("environments", [1, 3])
+def test_features_are_what_a_module_reads(features: int, environments: int, *, batch_first: bool) -> None:
+    """Of one feature too, in either order of the axes, by the module's first layer, whichever layers are recorded."""
+    torch.manual_seed(0)
+    policy = Policy(features, 2, batch_first=batch_first)
+    found = probe.rollout(
+        policy, partial(Walk, features), 5, environments=environments, act=policy.act, layers=["rnn[1]"]
+    )
+    assert found.recording.layers == ("rnn[1]",)
+    assert list(found.features) == ["rnn[0]"]
+    there = ~np.isnan(found.observations)
+    assert found.features["rnn[0]"].shape == found.observations.shape
+    read = found.features["rnn[0]"].numpy()
+    assert np.array_equal(read[there], found.observations[there].astype(np.float32))
+    assert np.isnan(read[~there]).all()
+
+
+def test_what_is_written_into_the_same_memory_is_kept(policy: Policy) -> None:
+    """An environment that returns one array again and again, and a policy that does."""
+
+    class Same(Walk):
+        def reset(self, *, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+            seen, info = super().reset(seed=seed)
+            self._seen = seen
+            return self._seen, info
+
+        def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+            seen, *rest = super().step(action)
+            self._seen[:] = seen
+            return (self._seen, *rest)  # pyright: ignore[reportReturnType]
+
+    actions = np.zeros(2, dtype=int)
+
+    def act(seen: np.ndarray, state: Any, starts: np.ndarray) -> tuple[np.ndarray, Any]:
+        chosen, state = policy.act(seen, state, starts)
+        actions[:] = chosen.numpy()
+        return actions, state
+
+    wanted = probe.rollout(policy, Walk, 6, environments=2, act=policy.act)
+    found = probe.rollout(policy, Same, 6, environments=2, act=act)
+    assert np.array_equal(found.observations, wanted.observations, equal_nan=True)
+    assert np.array_equal(found.actions, wanted.actions, equal_nan=True)
+
+
+def test_a_function_is_told_the_step_and_the_row_of_an_episode(policy: Policy) -> None:
+    """And not those of the environment that plays it; its values are those of one episode."""
+    told = []
+
+    def tenfold(value: Tensor, site: probe.Site) -> Tensor:
+        told.append((site.steps, site.rows, tuple(value.shape)))
+        return value * 10 ** -float(site.steps[0] if site.steps else 0)
+
+    edit = probe.edit("cell_state", tenfold, steps=[1, 3], rows=[-1, 1])
+    clean = probe.rollout(policy, Walk, 5, environments=3, act=policy.act)
+    found = probe.rollout(policy, Walk, 5, environments=3, act=policy.act, edits=[edit])
+    assert sorted(told) == [((step,), (row,), (1, 5)) for step in (1, 3) for row in (1, 4)]
+    c = clean.recording["cell_state"]
+    torch.testing.assert_close(found.recording["cell_state"][[1, 4], 1], c[[1, 4], 1] / 10)
+    assert bool((found.recording["cell_state"][[0, 2, 3]] == c[[0, 2, 3]])[~c[[0, 2, 3]].isnan()].all())
+    every = probe.edit("cell_state", lambda value, site: told.append(site.rows) or value, steps=0)
+    told.clear()
+    _ = probe.rollout(policy, Walk, 2, act=policy.act, edits=[every])
+    assert told == [None, None]
+
+
+def test_what_is_drawn_is_drawn_by_an_episode_alone(policy: Policy) -> None:
+    """A policy that draws its actions: an episode follows from its seed, and an edit moves nothing before it."""
+    draws = partial(policy.act, draws=True)
+    play = partial(probe.rollout, policy, Walk, act=draws)
+    clean = play(4)
+    assert np.array_equal(play(2, seed=1).returns, clean.returns[1:3])
+    assert not np.array_equal(clean.actions, probe.rollout(policy, Walk, 4, act=policy.act).actions, equal_nan=True)
+    edited = play(4, edits=[probe.clamp("hidden_state", 9.0, steps=4)])
+    moved = (edited.actions != clean.actions) & ~np.isnan(clean.actions)
+    assert moved[:, 4:].any()
+    assert not moved[:, :4].any()
+    for drawing in (draws, lambda *given: (np.random.randint(2, size=2), policy.act(*given)[1])):
+        with pytest.raises(ProbeError, match="Play one at a time, environments=1"):
+            _ = play(4, environments=2, act=drawing)
+
+
+def test_a_rollout_leaves_all_as_it_found_it(policy: Policy) -> None:
+    """Modes, hooks, weights and the caller's random numbers, also where it ends with an error."""
+    _ = policy.train()
+    policy.register_buffer("count", torch.zeros(1))
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    generators = torch.get_rng_state(), str(np.random.get_state())
+
+    def act(seen: np.ndarray, state: Any, starts: np.ndarray) -> tuple[Tensor, Any]:
+        _ = policy.eval(), random.random(), np.random.random()
+        return policy.act(seen, state, starts, draws=True)
+
+    for act_once, message in ((act, None), (lambda *given: (act(*given)[0], None), "read another")):
+        if message is None:
+            _ = probe.rollout(policy, Walk, 3, act=act_once)
+        else:
+            with pytest.raises(ProbeError, match=message):
+                _ = probe.rollout(policy, Walk, 3, act=act_once)
+        assert all(module.training for module in policy.modules())
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in policy.modules())
+        assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
+        assert torch.equal(torch.get_rng_state(), generators[0])
+        assert str(np.random.get_state()) == generators[1]
+
+
+def test_an_environment_that_is_not_what_it_should_be_is_refused(policy: Policy) -> None:
+    """One for all, a reward that is no number, observations that are no arrays."""
+
+    class Unpaid(Walk):
+        def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+            seen, _, *rest = super().step(action)
+            return seen, float("nan"), *rest  # pyright: ignore[reportReturnType]
+
+    class Named(Walk):
+        def reset(self, *, seed: int) -> Any:
+            return {"seen": super().reset(seed=seed)[0]}, {}
+
+    one = Walk()
+    for make, message in (
+        (lambda: one, "returned an environment that it had returned before"),
+        (Unpaid, "Step 0 of episode 0 got the reward nan"),
+        (Named, "observation is a dict"),
+    ):
+        with pytest.raises(ProbeError, match=message):
+            _ = probe.rollout(policy, make, 4, environments=2, act=policy.act)
+
+
+def test_a_layer_that_is_not_called_is_named_and_one_that_reads_a_window_is_refused(policy: Policy) -> None:
+    """What a step does not call is in `not_called`; a layer that reads several steps at once hands on no state."""
+    policy.critic = nn.LSTM(3, 5)
+    found = probe.rollout(policy, Walk, 3, environments=2, act=policy.act)
+    assert found.recording.not_called == ("critic[0]",)
+
+    def window(seen: np.ndarray, state: Any, starts: np.ndarray) -> tuple[Tensor, Any]:
+        y, _ = policy.rnn(torch.as_tensor(seen, dtype=torch.float32).expand(4, -1, -1))
+        return policy.out(y[-1]).argmax(1), state
+
+    with pytest.raises(ProbeError, match="with 2 rows of 4 steps"):
+        _ = probe.rollout(policy, Walk, 3, environments=2, act=window, most=1)
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_an_agent_with_an_lstm_written_by_hand(*, draws: bool) -> None:
+    """As CleanRL has it: a sentence says what to register; then it is recorded, and edited, as the loop by hand."""
+
+    class Registered(OwnCell):
+        pass
+
+    torch.manual_seed(0)
+    agent = Agent(Registered)
+
+    def act(seen: np.ndarray, state: Any, starts: np.ndarray) -> tuple[Tensor, Any]:
+        x, done = torch.as_tensor(seen, dtype=torch.float32), torch.as_tensor(starts, dtype=torch.float32)
+        state = (torch.zeros(len(x), 5),) * 2 if state is None else state
+        if draws:
+            action, _, _, _, state = agent.get_action_and_value(x, state, done)
+            return action, state
+        hidden, state = agent.get_states(x, state, done)
+        return agent.actor(hidden).argmax(1), state
+
+    play = partial(probe.rollout, agent, Walk, 6, environments=1 if draws else 2, act=act)
+    with pytest.raises(ProbeError, match=r"say where it stands: probe\.register\(Registered, state="):
+        _ = play()
+    probe.register(Registered, state="state", returns=1)
+    clean, edited = play(), play(edits=[probe.clamp("state[1]", 0.0, steps=4)])
+    for found, zeroed in ((clean, None), (edited, 4)):
+        for episode, length in enumerate(found.lengths):
+            state = (torch.zeros(1, 5), torch.zeros(1, 5))
+            for step in range(length):
+                with torch.no_grad():
+                    _, state = agent.lstm(found.features["lstm"][episode, step][None], state)
+                if step == zeroed:
+                    state = (state[0], torch.zeros(1, 5))
+                for place in (0, 1):
+                    value = found.recording[f"state[{place}]"][episode, step]
+                    torch.testing.assert_close(value, state[place][0], atol=1e-6, rtol=0)
+    moved = (clean.recording["state[1]"] != edited.recording["state[1]"]).any(-1)
+    assert not moved[:, :4].any()
+    assert bool(moved[:, 4].all())
