@@ -17,6 +17,7 @@ from torch.nn.modules import module as torchs
 
 import probe
 from probe import ProbeError
+from probe.hooks import sessions
 
 
 @pytest.fixture
@@ -126,3 +127,31 @@ def test_nothing_is_left_when_the_last_context_ends(model: Reader, x: Tensor) ->
     assert not ours()
     assert list(torchs._global_forward_hooks) == [handle.id]
     handle.remove()
+
+
+class _Interrupting:
+    """A context variable that an interrupt keeps from being set, once it is told so."""
+
+    def __init__(self, variable: Any) -> None:
+        self.get, self.reset, self._set, self.told = variable.get, variable.reset, variable.set, False
+
+    def set(self, value: Any) -> Any:
+        """Set it, or raise."""
+        if self.told:
+            raise KeyboardInterrupt
+        return self._set(value)
+
+
+def test_a_session_that_is_over_never_answers(model: Reader, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt between the last two things that a context does leaves it among those that are open."""
+    plain, variable = model(x), _Interrupting(sessions._open_here)
+    monkeypatch.setattr(sessions, "_open_here", variable)
+    held = list[sessions.Session]()
+    with suppress(KeyboardInterrupt), probe.intervene(model, EDIT):
+        held += sessions.sessions()
+        assert not torch.equal(model(x), plain)
+        variable.told = True
+    variable.told = False
+    assert len(held) == 1
+    assert torch.equal(model(x), plain)
+    assert torch.equal(edited(model, x), edited(model, x))
