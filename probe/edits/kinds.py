@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -26,16 +26,16 @@ class Place:
     """Where in a run values are changed.
 
     Attributes:
-        rows: the rows of the batch, one for each row of the values.
-        numbers: for each row, which of the edit's rows it is.
-        positions: for each row, the place of its step among the edit's steps.
-        steps: for each row, its step of the input.
+        rows: the rows of the batch, one for each row of the values; a slice where they are all of it.
+        numbers: for each row, which of the edit's rows it is; a slice where each is the next.
+        positions: for each row, the place of its step among the edit's steps; one number where it is the same.
+        steps: for each row, its step of the input; one number where it is the same.
     """
 
-    rows: Tensor
-    numbers: Tensor
-    positions: Tensor
-    steps: Tensor
+    rows: Tensor | slice
+    numbers: Tensor | slice
+    positions: Tensor | int
+    steps: Tensor | int
 
 
 @dataclass(frozen=True)
@@ -163,10 +163,11 @@ class Ablate(Edit):
         if self.values is None:
             return torch.zeros_like(value)
         if self.kind == "mean":
-            return self.values[0, place.positions].to(value)
+            return self.values[0, place.positions].to(value).expand_as(value)
         generator = torch.Generator().manual_seed(self.seed or 0)
         # Drawn for the whole batch at once, so that a row takes the same other row at every step.
-        drawn = torch.randint(len(self.values), (int(place.rows.max()) + 1,), generator=generator)
+        last = place.rows.stop if isinstance(place.rows, slice) else int(place.rows.max()) + 1
+        drawn = torch.randint(len(self.values), (last,), generator=generator)
         return _numbers(self.values[drawn[place.rows], place.positions], self).to(value)
 
     def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
@@ -263,30 +264,25 @@ class FunctionEdit(Edit):
 
     def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
         """Return what the function makes of the value, once for each step of the input."""
+        if isinstance(place.steps, int):
+            return self._made(value.clone(), place.steps, place.rows).to(value)
         result = torch.zeros_like(value)
         for step in place.steps.unique().tolist():
             rows = (place.steps == step).nonzero().flatten()
-            site = Site(
-                self.site.signal,
-                self.site.layer,
-                self.site.units,
-                (step,),
-                tuple(place.rows[rows].tolist()) if self.site.rows is not None else None,
-                self.site.call,
-            )
-            # A copy, which the function may change in place.
-            given = value[rows]
-            made = self.function(given, site)
-            if not isinstance(made, Tensor) or made.shape != given.shape:
-                found = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-                raise ProbeError(
-                    f"{self!r}: the function was given a tensor of shape {tuple(given.shape)} and returned {found}. "
-                    "Return a tensor of the same shape: (row, unit) at one step."
-                )
-            if len(rows) == len(value):
-                return made.to(value)
-            result = result.index_put((rows,), made.to(value))
+            result = result.index_put((rows,), self._made(value[rows], step, place.rows[rows]).to(value))
         return result
+
+    def _made(self, given: Tensor, step: int, rows: Any) -> Tensor:
+        """Return what the function makes of a copy of the values of one step, which it may change in place."""
+        site = replace(self.site, steps=(step,), rows=None if self.site.rows is None else tuple(rows.tolist()))
+        made = self.function(given, site)
+        if not isinstance(made, Tensor) or made.shape != given.shape:
+            found = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+            raise ProbeError(
+                f"{self!r}: the function was given a tensor of shape {tuple(given.shape)} and returned {found}. "
+                "Return a tensor of the same shape: (row, unit) at one step."
+            )
+        return made
 
     def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
         return "edit", [self.function], {}

@@ -76,36 +76,40 @@ class Placed:
 
     Attributes:
         edit: the edit.
-        units: its units.
+        units: its units, as an index.
         places: where it acts, by the layer's own step.
         offset: the run's row at which the edit's first row stands.
     """
 
     edit: Edit
-    units: Tensor
+    units: Tensor | slice
     places: Mapping[int, Place]
     offset: int
 
     def where(self, step: int) -> tuple[Any, Any]:
         """Return the index of the rows and units that are changed at a step."""
-        rows, units = span(self.places[step].rows + self.offset), span(self.units)
-        if isinstance(rows, Tensor) and isinstance(units, Tensor):
-            rows = rows.unsqueeze(1)
-        return rows, units
+        rows = self.places[step].rows
+        if isinstance(rows, slice):
+            return slice(rows.start + self.offset, rows.stop + self.offset), self.units
+        rows = span(rows + self.offset)
+        return rows.unsqueeze(1) if isinstance(rows, Tensor) and isinstance(self.units, Tensor) else rows, self.units
 
     def put(self, value: Tensor, step: int) -> Tensor:
         """Return what stands at the edit's place instead of `value`, (row, unit)."""
         return self.edit.put(value, self.places[step])
 
 
-def span(numbers: Tensor) -> Any:
-    """Return ascending numbers without a gap as a slice, which torch indexes without a copy."""
+def span(numbers: Sequence[int] | Tensor) -> Any:
+    """Return numbers as an index: as a slice, which torch indexes without a copy, where each is the next."""
     count = len(numbers)
     if not count:
         return slice(0, 0)
     first = int(numbers[0])
-    gapless = count == 1 or (int(numbers[-1]) - first == count - 1 and bool((numbers.diff() == 1).all()))
-    return slice(first, first + count) if gapless else numbers
+    if isinstance(numbers, Tensor):
+        gapless = int(numbers[-1]) - first == count - 1 and bool((numbers.diff() == 1).all())
+    else:
+        gapless = list(numbers) == list(range(first, first + count))
+    return slice(first, first + count) if gapless else torch.as_tensor(numbers)
 
 
 def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None) -> Placed:
@@ -132,23 +136,26 @@ def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None
             f"The {type(edit).__name__.lower()} holds {held} steps and the input of layer {layer.name!r} has "
             f"{count}. Name the steps to edit with steps=."
         )
-    units = torch.tensor(flat_units(site.units, shape, f"layer {layer.name!r}"))
+    units = flat_units(site.units, shape, f"layer {layer.name!r}")
     if edit.units_held not in (None, len(units)):
         raise ProbeError(
             f"{edit!r} brings values of {edit.units_held} units for {len(units)} of layer {layer.name!r}."
         )
-    numbers = torch.arange(len(every))
     if lengths is None:
         steps = within("steps", site.steps, time, f"the input of layer {layer.name!r}")
         places = {
-            time - 1 - step if layer.reads_back else step: Place(
-                every, numbers, torch.full_like(every, position), torch.full_like(every, step)
-            )
+            time - 1 - step if layer.reads_back else step: _place(every, position, step)
             for position, step in enumerate(steps)
         }
     else:
-        places = _ragged(edit, layer, time, every, lengths)
-    return Placed(edit, units, places, 0)
+        places = _ragged(edit, layer, time, torch.arange(batch)[every], lengths)
+    return Placed(edit, span(units), places, 0)
+
+
+def _place(rows: Tensor | slice, position: int, step: int) -> Place:
+    """Return where an edit acts in a step that is the same of all rows."""
+    count = rows.stop if isinstance(rows, slice) else len(rows)
+    return Place(rows, slice(0, count), position, step)
 
 
 def _shape(edit: Edit, layer: Layer, run: Run) -> tuple[int, ...]:
@@ -159,12 +166,12 @@ def _shape(edit: Edit, layer: Layer, run: Run) -> tuple[int, ...]:
     return cell.shape(edit.site.signal)
 
 
-def _rows(edit: Edit, layer: Layer, batch: int) -> Tensor:
-    """Return the rows that an edit changes, or raise where it does not fit the batch."""
+def _rows(edit: Edit, layer: Layer, batch: int) -> Tensor | slice:
+    """Return the rows that an edit changes, all of them as a slice, or raise where it does not fit the batch."""
     given = edit.site.rows
     rows = range(batch) if given is None else within("rows", given, batch, f"the batch of layer {layer.name!r}")
     edit.fit(batch, rows)
-    return torch.arange(batch) if given is None else torch.tensor(rows)
+    return slice(0, batch) if given is None else torch.tensor(rows)
 
 
 def _ragged(edit: Edit, layer: Layer, time: int, rows: Tensor, lengths: Tensor) -> dict[int, Place]:
@@ -226,10 +233,8 @@ def at_step(edit: Edit, layer: Layer, step: int, run: Run, *, blocks: int = 1, b
     if edit.steps_held is not None and position >= edit.steps_held:
         raise ProbeError(f"{edit!r} holds {edit.steps_held} steps; cell {layer.name!r} was called for step {step}.")
     every = _rows(edit, layer, batch)
-    units = torch.tensor(flat_units(edit.site.units, _shape(edit, layer, run), f"cell {layer.name!r}"))
-    numbers = torch.arange(len(every))
-    place = Place(every, numbers, torch.full_like(every, position), torch.full_like(every, step))
-    return Placed(edit, units, {0: place}, block * batch)
+    units = flat_units(edit.site.units, _shape(edit, layer, run), f"cell {layer.name!r}")
+    return Placed(edit, span(units), {0: _place(every, position, step)}, block * batch)
 
 
 def place(edit: Edit, layer: Layer, run: Run, step: int | None) -> Placed:
