@@ -15,7 +15,7 @@ from ..recurrent.engine import Changes
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import Layer, LoopLayer
 from ..recurrent.runs import Run
-from ..recurrent.signals import UNKNOWN, Signal, flat_units, within
+from ..recurrent.signals import UNKNOWN, Signal, flat_units, span, within
 from .kinds import Edit, Place
 
 
@@ -97,19 +97,6 @@ class Placed:
     def put(self, value: Tensor, step: int) -> Tensor:
         """Return what stands at the edit's place instead of `value`, (row, unit)."""
         return self.edit.put(value, self.places[step])
-
-
-def span(numbers: Sequence[int] | Tensor) -> Any:
-    """Return numbers as an index: as a slice, which torch indexes without a copy, where each is the next."""
-    count = len(numbers)
-    if not count:
-        return slice(0, 0)
-    first = int(numbers[0])
-    if isinstance(numbers, Tensor):
-        gapless = int(numbers[-1]) - first == count - 1 and bool((numbers.diff() == 1).all())
-    else:
-        gapless = list(numbers) == list(range(first, first + count))
-    return slice(first, first + count) if gapless else torch.as_tensor(numbers)
 
 
 def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None) -> Placed:

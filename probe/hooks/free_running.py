@@ -49,7 +49,7 @@ def run_free(
             h = signals[Signal.HIDDEN_STATE].clone(memory_format=torch.contiguous_format)
             final = {signal: value.clone() for signal, value in final.items()}
             initial = call.initial[layer.place]
-            sides.append(Trace(layer, cell, own, initial, (h,), final, call.lengths, lambda opened=opened: opened))
+            sides.append(Trace(layer, cell, own, initial, (h,), final, call.lengths, lambda _, opened=opened: opened))
         traces.extend(sides)
         x = join(sides)
     return Run(layers, call, tuple(traces), [None] * (layers[0].levels - 1))

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from ..edits.kinds import Edit
-from ..edits.resolve import Placed, at_step, by_place, layers_for, place_in_run, span
+from ..edits.resolve import Placed, at_step, by_place, changes_of, layers_for, place_in_run
 from ..errors import ProbeError
 from ..recurrent.batches import Batch, apart, batch_of, close, map_tensors
 from ..recurrent.calls import Call, drops_out, read_call, write_output
-from ..recurrent.engine import Changes, run_again
+from ..recurrent.cells.cell import Cell
+from ..recurrent.engine import Changes, Shared, run_again
 from ..recurrent.layers import Layer
-from ..recurrent.repeat import check_blocks, repeats, rows_of_block, tiled
-from ..recurrent.runs import Run, check, join, reconstruct
+from ..recurrent.repeat import Blocks, check_blocks, repeats, rows_of_block
+from ..recurrent.runs import Run, check, reconstruct
 from .intervene import acts, counts, eager, missing_steps, refuse_from_end
 from .sessions import Session, sessions
 from .visits import Visit, refuse_own_forward
@@ -310,19 +311,14 @@ def _placed(run: Run, edit: Edit, layer: Layer, batch: int) -> Placed:
     return place_in_run(edit, layer, run, batch=batch)
 
 
-def _changes(placed: Sequence[tuple[int, Placed, Layer]], batch: int, cut: int = 0) -> dict[int, Changes]:
+def _changes(placed: Sequence[tuple[int, Placed, Layer]], batch: int) -> dict[int, Changes]:
     """Return what edits do to a run in which the edit of block n has rows n x batch to (n + 1) x batch.
 
     Args:
         placed: for each edit its block, where it acts in one block, and its layer.
         batch: how many rows a block has.
-        cut: how many steps were cut off the run's beginning.
     """
-    moved = []
-    for block, one, layer in placed:
-        places = {step - cut: place for step, place in one.places.items()}
-        moved.append((layer, replace(one, places=places, offset=block * batch)))
-    return by_place(moved)
+    return by_place([(layer, replace(one, offset=block * batch)) for block, one, layer in placed])
 
 
 def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blocks: int) -> Any:
@@ -331,48 +327,33 @@ def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blo
     Edits that begin at the same step of the same layer share one run, which starts there.
     """
     batch = run.call.x.shape[1]
-    groups: dict[tuple[int, int], list[tuple[int, Placed, Layer]]] = {}
+    groups: dict[tuple[Layer, int], list[tuple[int, Placed]]] = {}
     for block, edit, layer in edits:
         placed = _placed(run, edit, layer, batch)
-        groups.setdefault((layer.place, min(placed.places, default=0)), []).append((block, placed, layer))
-    # Only a run of one direction, without padding, looks the same from the middle.
-    whole = run.call.lengths is not None or any(layer.reads_back for layer in run.layers)
-    clean = join(run.level(run.layers[-1].level)).unsqueeze(1)
-    hidden = clean.new_empty(len(clean), blocks, *clean.shape[2:])
-    finals = [
-        {signal: value.new_empty(blocks, *value.shape) for signal, value in trace.last.items()}
-        for trace in run.traces
-    ]
-    edited = {block for block, _, _ in edits}
-    untouched = span(torch.tensor([block for block in range(blocks) if block not in edited], dtype=torch.long))
-    hidden[:, untouched] = clean
-    _fill(finals, untouched, [trace.last for trace in run.traces])
-    for (_, first), members in groups.items():
-        cut = 0 if whole else first
-        together = [(place, placed, layer) for place, (_, placed, layer) in enumerate(members)]
-        changed = run_again(tiled(run, len(members), cut), _changes(together, batch, cut))
-        where = span(torch.tensor([block for block, _, _ in members]))
-        hidden[:cut, where] = clean[:cut]
-        top = changed.level(run.layers[-1].level)
-        pieces = (join(top),) if whole else top[0].pieces
-        every = [
-            {signal: value.unflatten(0, (len(members), batch)) for signal, value in trace.last.items()}
-            for trace in changed.traces
-        ]
-        start = cut
-        for piece in pieces:
-            hidden[start : start + len(piece), where] = piece.unflatten(1, (len(members), batch))
-            start += len(piece)
-        _fill(finals, where, every)
-    flat = [{signal: value.flatten(0, 1) for signal, value in final.items()} for final in finals]
-    return write_output(run.layers, hidden.flatten(1, 2), flat, call)
+        if placed.places:
+            groups.setdefault((layer, min(placed.places)), []).append((block, placed))
+    out = Blocks(run, blocks)
+    for (layer, first), members in groups.items():
+        placed = [one for _, one in members]
+        changes = _changes([(number, one, layer) for number, one in enumerate(placed)], batch)[layer.place]
+        out.rerun(layer, [block for block, _ in members], changes, _shared(run.traces[layer.place].cell, placed, first, batch))
+    return write_output(run.layers, out.hidden, out.finals, call)
 
 
-def _fill(finals: Sequence[Any], where: Any, lasts: Sequence[Any]) -> None:
-    """Put last states into their blocks of rows."""
-    for final, last in zip(finals, lasts, strict=True):
-        for signal, value in last.items():
-            final[signal][where] = value
+def _shared(cell: Cell, placed: Sequence[Placed], first: int, batch: int) -> Shared | None:
+    """Return how edits share their first step: those of other units lie on one sheet; None where units are mixed."""
+    if any(formula.mixes for formula in cell.formulas):
+        return None
+    units = torch.zeros(len(placed), cell.size(placed[0].edit.site.signal), dtype=torch.bool)
+    full, sheets = [0] * units.shape[1], list[int]()
+    for own, one in zip(units, placed, strict=True):
+        own[one.units] = True
+        listed = own.nonzero().flatten().tolist()
+        sheets.append(max(full[unit] for unit in listed))
+        for unit in listed:
+            full[unit] = sheets[-1] + 1
+    there = [replace(p, places={first: p.places[first]}, offset=s * batch) for p, s in zip(placed, sheets, strict=True)]
+    return Shared(changes_of(there), torch.tensor(sheets), units)
 
 
 def _compare(edit: Edit, alone: Tensor, together: Tensor) -> None:

@@ -1,8 +1,11 @@
-"""Runs a layer again with edits, from the first step that they change.
+"""Runs a layer again with edits, from the first step that they change, on the rows that they move.
 
-Everything before the first changed step is kept. From there the run resumes from the states that the module reached:
-a changed step is computed in Python, the stretch up to the next one on torch's fused kernel, and the layers above run
-in full where their input changed. A row whose values are unchanged keeps the module's own numbers, bit for bit.
+Everything before the first changed step is kept, and so is every row that nothing moves: it has the module's own
+numbers, bit for bit. A changed step is computed in Python, the stretch up to the next one on torch's fused kernel,
+from the states that the module reached. The layers above go on where their input changed.
+
+Many edits of one layer run together, each on a block of rows of its own: all the rows of the batch, one block after
+the other. What edits of one step do to units that nothing mixes is computed in one block (see `Shared`).
 """
 
 from __future__ import annotations
@@ -17,8 +20,11 @@ from torch import Tensor
 from . import kernels
 from .calls import States, own_order
 from .cells.cell import Cell, Moment
-from .runs import Opened, Run, Trace, dropped, join, last_valid
+from .cells.step_cell import StepCell
+from .runs import Lazy, Opened, Run, Trace, dropped, join, last_valid
 from .signals import Signal
+
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +33,8 @@ class Changes:
 
     Attributes:
         signals: for each changed step, the signals that are changed at it.
-        change: given one of them, its step and its value (batch, unit), returns the value to use instead, and where
-            it was set, (batch, unit).
+        change: given one of them, its step and its value (row, unit), returns the value to use instead, and where
+            it was set, (row, unit).
     """
 
     signals: Mapping[int, frozenset[Signal]]
@@ -38,6 +44,40 @@ class Changes:
     def steps(self) -> list[int]:
         """The changed steps, ascending."""
         return sorted(self.signals)
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """How edits that begin at one step share its computation: those of other units lie side by side on one sheet.
+
+    A step computes unit by unit, up to the products of the next step, so that edits of other units do not meet in it.
+
+    Attributes:
+        changes: what happens at that step to the sheets, (sheet x batch, unit).
+        sheets: on which sheet each block is.
+        units: which units of its sheet are a block's, (block, unit).
+    """
+
+    changes: Changes
+    sheets: Tensor
+    units: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A stretch of steps in which rows may differ from the clean run.
+
+    Attributes:
+        steps: which steps, in the layer's own order.
+        rows: which rows of all blocks.
+        h: what the layer returns, (time, row, unit).
+        compute: gives the signals asked for, (time, row, unit) each.
+    """
+
+    steps: slice
+    rows: Any
+    h: Tensor
+    compute: Callable[[Sequence[Signal]], Mapping[Signal, Tensor]]
 
 
 class _SameValue(torch.autograd.Function):
@@ -54,42 +94,171 @@ class _SameValue(torch.autograd.Function):
         return None, gradients[0]
 
 
-def _kept(clean: Tensor, changed: Tensor) -> Tensor:
-    """Return the module's own numbers where an edit set what was there already.
+def _choose(clean: Tensor, changed: Tensor, moved: Tensor, reached: Tensor) -> Tensor:
+    """Return changed values where they moved, and the module's own elsewhere.
 
-    The gradient still runs through the edit: what it put in is a constant, whatever its value.
+    Where an edit set what was there already, the gradient still runs through the edit: what it put in is a constant,
+    whatever its value.
     """
-    on_path = torch.is_grad_enabled() and (changed.requires_grad or clean.requires_grad)
-    return _SameValue.apply(clean, changed) if on_path else clean
+    if torch.is_grad_enabled() and (changed.requires_grad or clean.requires_grad):
+        clean = torch.where(reached, _SameValue.apply(clean, changed), clean)
+    return torch.where(moved, changed, clean)
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
-    """Which rows of the batch differ from the module's run, and which an edit reached."""
+class Front:
+    """The rows that go on in another way than in the clean run, and from where.
 
+    Attributes:
+        rows: which rows of all blocks; all of them where autograd follows them, and where a step is somebody's own.
+        states: their states.
+        moved: which of all rows differ, where `rows` are all of them.
+        reached: which of all rows an edit reached, where `rows` are all of them.
+    """
+
+    rows: Any
+    states: States
     moved: Tensor
     reached: Tensor
 
-    def choose(self, clean: Tensor, changed: Tensor) -> Tensor:
-        """Return changed rows where they moved, and the module's own elsewhere."""
-        if not torch.is_grad_enabled():
-            stayed = (~self.moved).nonzero().flatten()
-            if len(stayed) * 8 < len(self.moved):  # the usual case: few rows are as they were
-                return changed.index_copy_(-2, stayed, clean.index_select(-2, stayed)) if len(stayed) else changed
-        return _choose(clean, changed, self.moved.unsqueeze(-1), self.reached.unsqueeze(-1))
+    @classmethod
+    def of(cls, states: States, moved: Tensor, reached: Tensor, *, whole: bool) -> Front:
+        """Return the front of rows whose states are given for all rows."""
+        if whole:
+            return cls(_ALL, states, moved, reached)
+        rows = moved.nonzero().flatten()
+        if len(rows) == len(moved):
+            return cls(_ALL, states, moved, reached)
+        return cls(rows, {signal: value.index_select(0, rows) for signal, value in states.items()}, moved, reached)
 
-    def choose_each(self, clean: Mapping[Signal, Tensor], changed: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
-        """Choose for each signal."""
-        return {signal: self.choose(clean[signal], value) for signal, value in changed.items()}
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row is left."""
+        return not (self.reached.any() if self.rows is _ALL else len(self.rows))
 
-    def __or__(self, other: _Rows) -> _Rows:
-        return _Rows(self.moved | other.moved, self.reached | other.reached)
+    def of_batch(self, values: Tensor) -> Tensor:
+        """Return values of the clean run, (time, batch, unit), for these rows."""
+        batch = values.shape[1]
+        if self.rows is not _ALL:
+            return values.index_select(1, self.rows % batch if len(self.moved) > batch else self.rows)
+        return values.repeat(1, len(self.moved) // batch, 1) if len(self.moved) > batch else values
+
+    def choose(self, clean: Callable[[], Tensor], changed: Tensor) -> Tensor:
+        """Return changed values of these rows, (..., row, unit), where they moved, and the module's own elsewhere."""
+        if self.rows is not _ALL or (not torch.is_grad_enabled() and bool(self.moved.all())):
+            return changed
+        return _choose(clean(), changed, self.moved.unsqueeze(-1), self.reached.unsqueeze(-1))
+    def onward(self, clean: Trace, x: Tensor, steps: slice) -> tuple[Piece, Front]:
+        """Run these rows through a stretch of steps on the kernel.
+
+        Args:
+            clean: the layer's run without changes.
+            x: what these rows read in the stretch, (time, row, input).
+            steps: which steps of the layer's own order.
+        """
+        h, last = kernels.run_layer(clean.layer, clean.cell, x, self.states)
+        h = self.choose(lambda: clean.h[steps], h)
+
+        def compute(keep: Sequence[Signal]) -> dict[Signal, Tensor]:
+            signals = clean.cell.open(x, h, self.states, tuple(keep))[0]
+            return {one: self.choose(lambda one=one: clean.signals[one][steps], signals[one]) for one in keep}
+
+        def after(signal: Signal) -> Tensor:
+            return (clean.before(steps.stop) if steps.stop < len(clean.x) else clean.last)[signal]
+
+        states = {one: self.choose(lambda one=one: after(one), value) for one, value in last.items()}
+        return Piece(steps, self.rows, h, compute), replace(self, states=states)
 
 
-def _choose(clean: Tensor, changed: Tensor, moved: Tensor, reached: Tensor) -> Tensor:
-    """Return changed values where they moved, and the module's own elsewhere, on the changed path where reached."""
-    kept = _kept(clean, changed)
-    return torch.where(moved, changed, clean if kept is clean else torch.where(reached, kept, clean))
+@dataclass(frozen=True, eq=False)
+class Rerun:
+    """How a layer's changed run differs from the clean one.
+
+    Attributes:
+        pieces: the stretches in which rows differ.
+        front: the rows that differ at the end, with their states.
+    """
+
+    pieces: Sequence[Piece]
+    front: Front
+
+
+def rerun(clean: Trace, changes: Changes, blocks: int = 1, shared: Shared | None = None) -> Rerun:
+    """Run one layer again with changes at some steps.
+
+    Args:
+        clean: its run without changes.
+        changes: what happens to (block x batch) rows, in the layer's own order.
+        blocks: how many blocks of rows there are.
+        shared: how the blocks share the first changed step, if they do.
+    """
+    steps, pieces, front = changes.steps, list[Piece](), None
+    for step, following in zip(steps, [*steps[1:], len(clean.x)], strict=True):
+        if shared is not None and front is None:
+            piece, front = _on_sheets(clean, step, shared)
+        else:
+            piece, front = _at_step(clean, changes, step, blocks, front)
+        pieces.append(piece)
+        if step + 1 < following and not front.is_empty:
+            stretch = slice(step + 1, following)
+            piece, front = front.onward(clean, front.of_batch(clean.x[stretch]), stretch)
+            pieces.append(piece)
+    return Rerun(pieces, front)
+
+
+def with_input(clean: Trace, x: Tensor, blocks: int = 1) -> Rerun | None:
+    """Run a layer again on another input, (time, block x batch, input); None where nothing of it is another."""
+    differs = (x.unflatten(1, (blocks, -1)) != clean.x.unsqueeze(1)).any(-1).flatten(1)
+    moved = differs.any(0)
+    whole = _is_whole(clean.cell)
+    reached = torch.ones_like(moved) if x.requires_grad else moved
+    if not bool(reached.any()):
+        return None
+    first = 0 if whole else int(differs.any(1).nonzero()[0])
+    states = {signal: _repeated(value, blocks) for signal, value in clean.before(first).items()}
+    front = Front.of(states, moved, reached, whole=whole)
+    piece, front = front.onward(clean, x[first:] if front.rows is _ALL else x[first:, front.rows], slice(first, len(x)))
+    return Rerun([piece], front)
+
+
+def spliced(clean: Tensor, pieces: Sequence[Piece], values: Sequence[Tensor], blocks: int = 1) -> list[Tensor]:
+    """Return values of a whole run, (time, block x batch, unit), in stretches: the clean ones but where pieces are."""
+    parts, done = list[Tensor](), 0
+    for piece, value in zip(pieces, values, strict=True):
+        if piece.steps.start > done:
+            parts.append(_repeated(clean[done : piece.steps.start], blocks))
+        whole = piece.rows is _ALL
+        parts.append(value if whole else _repeated(clean[piece.steps], blocks).index_copy(1, piece.rows, value))
+        done = piece.steps.stop
+    return [*parts, _repeated(clean[done:], blocks)] if done < len(clean) else parts
+
+
+def _changed(clean: Trace, found: Rerun, x: Tensor | None = None) -> Trace:
+    """Return the changed run of a layer."""
+    pieces, front = found.pieces, found.front
+
+    def compute(keep: Sequence[Signal]) -> Opened:
+        found = [piece.compute(keep) for piece in pieces]
+        signals = {
+            one: torch.cat(spliced(clean.signals[one], pieces, [values[one] for values in found])) for one in keep
+        }
+        return Opened(signals, clean.opened.error, clean.opened.step)
+
+    h = spliced(clean.h, pieces, [piece.h for piece in pieces])
+    changed = replace(clean, x=clean.x if x is None else x, pieces=tuple(h), compute=compute)
+    states = front.states
+    if clean.lengths is not None:
+        # The kernel ran on over the padding; a row's last states are those at its own last step.
+        signals = changed.open(clean.cell.states).signals
+        states = {signal: last_valid(signals[signal], clean.lengths) for signal in clean.cell.states}
+        front = replace(front, rows=_ALL)
+    final = {
+        signal: front.choose(lambda signal=signal: clean.last[signal], value)
+        if front.rows is _ALL
+        else clean.last[signal].index_copy(0, front.rows, value)
+        for signal, value in states.items()
+    }
+    return replace(changed, final=final)
 
 
 def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
@@ -105,10 +274,13 @@ def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
     x: Tensor | None = None
     for level in range(run.layers[0].levels):
         sides = []
-        for trace in run.level(level):
-            place = trace.layer.place
-            side = trace if x is None else _with_input(trace, own_order(x, trace.layer, trace.lengths))
-            sides.append(rerun(side, changes[place]) if place in changes else side)
+        for clean in run.level(level):
+            trace, place = clean, clean.layer.place
+            if x is not None:
+                own = own_order(x, trace.layer, trace.lengths)
+                found = with_input(trace, own)
+                trace = trace if found is None else _changed(trace, found, own)
+            sides.append(_changed(trace, rerun(trace, changes[place])) if place in changes else trace)
         traces.extend(sides)
         if x is not None or any(trace.layer.place in changes for trace in sides):
             above = level + 1 < run.layers[0].levels
@@ -116,105 +288,87 @@ def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
     return replace(run, traces=tuple(traces))
 
 
-def _with_input(clean: Trace, x: Tensor) -> Trace:
-    """Run a layer on another input, in full; rows whose input is unchanged keep the module's own numbers."""
-    moved = (x != clean.x).any(-1).any(0)
-    rows = _Rows(moved, torch.ones_like(moved) if x.requires_grad else moved)
-    if not bool(rows.reached.any()):
-        return clean
-    h, final = kernels.run_layer(clean.layer, clean.cell, x, clean.initial)
-    h = rows.choose(clean.h, h).contiguous()
-    changed = _changed(clean, h, x=x)
-
-    def compute() -> Opened:
-        signals = clean.cell.open(x, h, clean.initial, clean.cell.signals)[0]
-        return Opened(rows.choose_each(clean.signals, signals), clean.opened.error, clean.opened.step)
-
-    return _ended(clean, changed, compute, final, rows)
+def _is_whole(cell: Cell) -> bool:
+    """Return whether all rows run: autograd needs them, and a step of somebody's own may know them by their place."""
+    return torch.is_grad_enabled() or isinstance(cell, StepCell)
 
 
-def _changed(clean: Trace, *pieces: Tensor, x: Tensor | None = None) -> Trace:
-    """Return a plain trace with other values, whatever kind the clean one is."""
-    x = clean.x if x is None else x
-    return Trace(clean.layer, clean.cell, x, clean.initial, pieces, clean.final, clean.lengths)
+def _repeated(values: Tensor, blocks: int) -> Tensor:
+    """Return (..., batch, unit) for each of several blocks of rows."""
+    return values if blocks == 1 else values.repeat(*[1] * (values.dim() - 2), blocks, 1)
 
 
-def _ended(clean: Trace, changed: Trace, compute: Callable[[], Opened], final: States, rows: _Rows) -> Trace:
-    """Return a changed run with its last states."""
-    changed = replace(changed, compute=compute)
-    if clean.lengths is not None:
-        # The kernel ran on over the padding; a row's last states are those at its own last step.
-        final = {
-            signal: last_valid(changed.h if signal == clean.cell.output else changed.signals[signal], clean.lengths)
-            for signal in clean.cell.states
-        }
-    return replace(changed, final=rows.choose_each(clean.last, final))
+def _start(clean: Trace, step: int, blocks: int) -> tuple[Mapping[Signal, Tensor], Mapping[Signal, Tensor]]:
+    """Return the clean run's states before a step, and its signals at it, for each of several blocks of rows."""
+    signals = clean.at(step)
+    states = {signal: _repeated(value, blocks) for signal, value in clean.before(step).items()}
+    return states, Lazy(clean.cell.signals, lambda signal: _repeated(signals[signal], blocks))
 
 
-def rerun(clean: Trace, changes: Changes) -> Trace:
-    """Run one layer again with changes at some steps.
+def _at_step(
+    clean: Trace, changes: Changes, step: int, blocks: int, front: Front | None
+) -> tuple[Piece, Front]:
+    """Change one step of all rows."""
+    cell = clean.cell
+    states, before = _start(clean, step, blocks)
+    if front is not None:
+        own = front.states
+        states = {s: own[s] if front.rows is _ALL else v.index_copy(0, front.rows, own[s]) for s, v in states.items()}
+    moment = cell.moment_at(_repeated(clean.x[step], blocks), states)
+    if front is not None:
+        stepped, at_rest, marks = cell.step(moment), before, (front.moved.unsqueeze(-1), front.reached.unsqueeze(-1))
+        before = Lazy(cell.signals, lambda signal: _choose(at_rest[signal], stepped[signal], *marks))
+    after, moved_units, reached_units = _changed_step(cell, moment, before, changes, step)
+    moved, reached = _any_row(moved_units, cell, before), _any_row(reached_units, cell, before)
+    if front is not None:
+        moved, reached = moved | front.moved, reached | front.reached
 
-    Args:
-        clean: its run without changes.
-        changes: what happens, in the layer's own order.
+    def now(signal: Signal) -> Tensor:
+        return after[signal] if signal in after else before[signal]
 
-    Returns:
-        The changed run.
-    """
-    cell, x, steps = clean.cell, clean.x, changes.steps
-    outputs = [clean.h[: steps[0]]]
-    pieces = [lambda: {signal: value[: steps[0]] for signal, value in clean.signals.items()}]
-    state, none = clean.before(steps[0]), torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
-    rows = _Rows(none, none)
-    for step, following in zip(steps, [*steps[1:], len(x)], strict=True):
-        moment = cell.moment_at(x[step], state)
-        before = clean.at(step)
-        if step != steps[0]:
-            before = rows.choose_each(before, cell.step(moment))
-        after, own = _changed_step(cell, moment, before, changes, step)
-        rows = rows | own
-        pieces.append(lambda after={**after}, before=before: _one_step(after, before))
-        state = {signal: after[signal] if signal in after else before[signal] for signal in cell.states}
-        outputs.append((after[cell.output] if cell.output in after else before[cell.output]).unsqueeze(0))
-        if step + 1 < following:
-            stretch = slice(step + 1, following)
-            h, last = kernels.run_layer(clean.layer, cell, x[stretch], state)
-            h = rows.choose(clean.h[stretch], h)
-            outputs.append(h)
-            pieces.append(_stretch(clean, stretch, h, state, rows))
-            state = rows.choose_each(clean.before(following), last) if following < len(x) else last
-    changed = _changed(clean, *outputs)
+    def compute(keep: Sequence[Signal]) -> dict[Signal, Tensor]:
+        return {signal: now(signal).unsqueeze(0) for signal in keep}
 
-    def compute() -> Opened:
-        parts = [piece() for piece in pieces]
-        signals = {signal: torch.cat([part[signal] for part in parts]) for signal in cell.signals}
-        return Opened(signals, clean.opened.error, clean.opened.step)
-
-    return _ended(clean, changed, compute, state, rows)
+    piece = Piece(slice(step, step + 1), _ALL, now(cell.output).unsqueeze(0), compute)
+    states = {signal: now(signal) for signal in cell.states}
+    return piece, Front.of(states, moved, reached, whole=_is_whole(cell))
 
 
-def _one_step(after: Mapping[Signal, Tensor], before: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
-    return {signal: (after[signal] if signal in after else before[signal]).unsqueeze(0) for signal in before}
+def _on_sheets(clean: Trace, step: int, shared: Shared) -> tuple[Piece, Front]:
+    """Change the first changed step of blocks that share sheets."""
+    cell, sheets = clean.cell, int(shared.sheets.max()) + 1
+    states, before = _start(clean, step, sheets)
+    moment = cell.moment_at(_repeated(clean.x[step], sheets), states)
+    after, moved, _ = _changed_step(cell, moment, before, shared.changes, step)
+    at_rest = clean.at(step)
 
+    def of_blocks(sheet_values: Tensor) -> Tensor:
+        apart = sheet_values.unflatten(0, (sheets, -1))
+        return apart if sheets == 1 else apart[shared.sheets]
 
-def _stretch(
-    clean: Trace, stretch: slice, h: Tensor, state: States, rows: _Rows
-) -> Callable[[], dict[Signal, Tensor]]:
-    """Return what gives the signals of a stretch that the kernel ran, if anybody asks for them."""
+    units = shared.units.unsqueeze(1)
+    states = {
+        signal: torch.where(units, of_blocks(after[signal]), at_rest[signal]).flatten(0, 1)
+        if signal in after
+        else _repeated(at_rest[signal], len(units))
+        for signal in cell.states
+    }
+    marks = torch.stack([moved[signal] for signal in cell.states if signal in moved]).any(0).float()
+    rows = torch.matmul(of_blocks(marks), shared.units.float().unsqueeze(-1)).flatten() > 0
+    front = Front.of(states, rows, rows, whole=False)
 
-    def compute() -> dict[Signal, Tensor]:
-        signals = clean.cell.open(clean.x[stretch], h, state, clean.cell.signals)[0]
-        return rows.choose_each({signal: value[stretch] for signal, value in clean.signals.items()}, signals)
+    def compute(keep: Sequence[Signal]) -> dict[Signal, Tensor]:
+        return {signal: front.states[signal].unsqueeze(0) for signal in keep}
 
-    return compute
+    return Piece(slice(step, step + 1), front.rows, front.states[cell.output].unsqueeze(0), compute), front
 
 
 def _changed_step(
     cell: Cell, moment: Moment, before: Mapping[Signal, Tensor], changes: Changes, step: int
-) -> tuple[dict[Signal, Tensor], _Rows]:
+) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor], dict[Signal, Tensor]]:
     """Change one step: each signal in turn, and what follows from it, where and only where it follows.
 
-    Returns the signals that an edit reached, and the rows whose states moved or were reached.
+    Returns the signals that an edit reached, and where each moved and where it was reached, (row, unit).
     """
     after: dict[Signal, Tensor] = {}  # a signal that nothing reached is in none of the three
     moved: dict[Signal, Tensor] = {}
@@ -239,7 +393,7 @@ def _changed_step(
             result, own = changes.change(signal, step, result)
             reached[signal] = reached[signal] | own if touched else own
         after[signal], moved[signal] = result, result != value
-    return after, _Rows(_any_row(moved, cell, before), _any_row(reached, cell, before))
+    return after, moved, reached
 
 
 def _any(masks: Sequence[Tensor], like: Tensor, *, mixes: bool) -> Tensor:

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_packed_sequence
 
 from .calls import Call, States, in_order, repack
-from .cells import narrow
-from .cells.cell import HIDDEN, Cell
-from .cells.lstm import LSTMCell
+from .cells.cell import Cell
 from .cells.step_cell import StepCell
 from .layers import Layer, OwnModule
 from .signals import Signal
+
+#: How many bytes of gates a step may compute at once on the CPU.
+_IN_CACHE = 500_000
 
 
 def _kernel(module: nn.Module) -> Any:
@@ -83,10 +84,25 @@ def run_layer(layer: Layer, cell: Cell, x: Tensor, state: States) -> tuple[Tenso
     if isinstance(module, OwnModule) or isinstance(cell, StepCell):
         signals, final = cell.run(x, state, (cell.output,))
         return signals[cell.output], final
-    if isinstance(cell, LSTMCell) and narrow.fits(cell, x):
-        signals, final = narrow.run(cell, x, state, keep=False)
-        return signals[HIDDEN], final
+    rows = max(1, _IN_CACHE // (x.element_size() * len(cell.weights.W)))
+    if not torch.is_grad_enabled() and x.device.type == "cpu" and x.shape[1] > rows:
+        return _in_turns(layer, cell, x, state, rows)
     h, *last = _kernel(module)(
         x, _states([state], cell), _parameters([cell]), module.bias, 1, 0.0, module.training, False, False
     )
     return h, {signal: value[0] for signal, value in zip(cell.states, last, strict=True)}
+
+
+def _in_turns(
+    layer: Layer, cell: Cell, x: Tensor, state: States, rows: int
+) -> tuple[Tensor, dict[Signal, Tensor]]:
+    """Run many rows a few at a time, so that a step's products stay in the cache."""
+    h = x.new_empty(*x.shape[:2], cell.size(cell.output))
+    final = {signal: torch.empty_like(value) for signal, value in state.items()}
+    for start in range(0, x.shape[1], rows):
+        turn = slice(start, start + rows)
+        own = {signal: value[turn] for signal, value in state.items()}
+        h[:, turn], last = run_layer(layer, cell, x[:, turn], own)
+        for signal, value in last.items():
+            final[signal][turn] = value
+    return h, final

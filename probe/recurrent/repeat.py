@@ -1,4 +1,4 @@
-"""Repeats a reconstructed run for many blocks of rows, from a given step on, with few copies.
+"""Runs blocks of rows again, each with edits of its own, where each block begins as the clean run does.
 
 And tells whether a call was given such blocks: whoever repeats a model's inputs does not see what the model makes of
 them before a layer reads it.
@@ -6,18 +6,18 @@ them before a layer reads it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ..errors import ProbeError
 from .batches import close
-from .calls import Call
+from .calls import Call, own_order
+from .engine import Changes, Rerun, Shared, rerun, spliced, with_input
 from .layers import Layer
-from .runs import Opened, Run, Trace
-from .signals import Signal
+from .runs import Run, Trace, join, last_valid
+from .signals import span
 
 #: What to do where the rows of a layer are not those of the inputs.
 _OTHER_AXIS = (
@@ -26,80 +26,80 @@ _OTHER_AXIS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class _Tiled(Trace):
-    """A trace repeated for blocks of rows, from some step on; its signals are repeated when they are asked for."""
-
-    base: Trace | None = None
-    times: int = 1
-    cut: int = 0
-
-    def at(self, step: int) -> Mapping[Signal, Tensor]:
-        """Return every signal of one step."""
-        return _Repeated(self._base.at(self.cut + step), self.times)
-
-    def before(self, step: int) -> Mapping[Signal, Tensor]:
-        """Return the states before a step."""
-        return _repeated(self._base.before(self.cut + step), self.times)
-
-    @property
-    def _base(self) -> Trace:
-        if self.base is None:
-            raise ProbeError("A repeated trace needs the trace that it repeats.")
-        return self.base
-
-
-class _Repeated(dict[Signal, Tensor]):
-    """Values of one step, repeated for blocks of rows when one of them is asked for."""
-
-    def __init__(self, values: Mapping[Signal, Tensor], times: int) -> None:
-        super().__init__(values)
-        self._left, self._times = set(values), times
-
-    def __getitem__(self, signal: Signal) -> Tensor:
-        value = super().__getitem__(signal)
-        if signal in self._left:
-            value = self[signal] = value.repeat(self._times, 1)
-            self._left.remove(signal)
-        return value
-
-    def items(self) -> Any:
-        """Return every signal with its values."""
-        return [(signal, self[signal]) for signal in self]
-
-
-def _repeated(values: Mapping[Signal, Tensor], times: int) -> dict[Signal, Tensor]:
-    return {signal: value.repeat(times, 1) for signal, value in values.items()}
-
-
-def tiled(run: Run, times: int, cut: int) -> Run:
-    """Return a run repeated for blocks of rows.
+class Blocks:
+    """What a module returns for many blocks of rows, all of them the clean run's at first.
 
     Args:
-        run: the run of one block.
-        times: how many blocks.
-        cut: how many steps of its beginning are left out.
+        run: the clean run of one block.
+        blocks: how many there are.
+
+    Attributes:
+        hidden: the hidden states of the top level, (time, block x batch, direction x unit).
+        finals: each layer's last states, (block x batch, unit) each.
     """
-    return replace(run, traces=tuple(_tiled(trace, times, cut) for trace in run.traces))
+
+    def __init__(self, run: Run, blocks: int) -> None:
+        self._run, self._batch = run, run.call.x.shape[1]
+        self.hidden = join(run.level(run.layers[-1].level)).repeat(1, blocks, 1)
+        self.finals = [{signal: value.repeat(blocks, 1) for signal, value in t.last.items()} for t in run.traces]
+
+    def rerun(self, layer: Layer, blocks: Sequence[int], changes: Changes, shared: Shared | None) -> None:
+        """Run some blocks again with changes of one layer that begin at one step.
+
+        Args:
+            layer: the layer that changes.
+            blocks: which blocks.
+            changes: what happens to their rows.
+            shared: how they share the first changed step, if they do.
+        """
+        every = torch.tensor(blocks).unsqueeze(1) * self._batch + torch.arange(self._batch)
+        rows, count, x = every.flatten(), len(blocks), None
+        for level in range(layer.level, self._run.layers[-1].level + 1):
+            traces = self._run.level(level)
+            found: list[Rerun | None] = []
+            for trace in traces:
+                if level == layer.level:
+                    found.append(rerun(trace, changes, count, shared) if trace.layer == layer else None)
+                else:
+                    own = None if x is None else own_order(x, trace.layer, _repeated(trace.lengths, count))
+                    found.append(None if own is None else with_input(trace, own, count))
+            top = level == self._run.layers[-1].level
+            x = self.hidden if top else join(traces).repeat(1, count, 1)
+            sides = x.split([trace.h.shape[2] for trace in traces], dim=-1)
+            for side, trace, one in zip(sides, traces, found, strict=True):
+                if one is not None:
+                    self._put(side, rows if top else None, trace, one, count)
+                    self._put_final(rows, trace, one, count)
+
+    def _put(self, out: Tensor, rows: Tensor | None, trace: Trace, one: Rerun, count: int) -> None:
+        """Write what a layer returns into rows of a level's hidden states; into all of them for None."""
+        values = [piece.h for piece in one.pieces]
+        if trace.layer.reads_back:
+            own = torch.cat(spliced(trace.h, one.pieces, values, count))
+            out[:, slice(None) if rows is None else rows] = own_order(own, trace.layer, _repeated(trace.lengths, count))
+            return
+        for piece, value in zip(one.pieces, values, strict=True):
+            where = piece.rows if rows is None else span(rows[piece.rows])
+            out[piece.steps, where] = value
+
+    def _put_final(self, rows: Tensor, trace: Trace, one: Rerun, count: int) -> None:
+        """Write a layer's last states: where rows end at different steps, those at each row's own."""
+        states, which, lengths = one.front.states, one.front.rows, _repeated(trace.lengths, count)
+        if lengths is not None:
+            pieces = [piece.compute(trace.cell.states) for piece in one.pieces]
+            which = one.front.moved
+            states = {
+                signal: last_valid(
+                    torch.cat(spliced(trace.signals[signal], one.pieces, [p[signal] for p in pieces], count)), lengths
+                )[which]
+                for signal in states
+            }
+        for signal, value in states.items():
+            self.finals[trace.layer.place][signal][rows[which]] = value
 
 
-def _tiled(trace: Trace, times: int, cut: int) -> Trace:
-    def every() -> Opened:
-        return Opened({signal: value[cut:].repeat(1, times, 1) for signal, value in trace.signals.items()}, 0.0, 0)
-
-    return _Tiled(
-        trace.layer,
-        trace.cell,
-        trace.x[cut:].repeat(1, times, 1),
-        _repeated(trace.before(cut), times),
-        (trace.h[cut:].repeat(1, times, 1),),
-        _repeated(trace.last, times),
-        None if trace.lengths is None else trace.lengths.repeat(times),
-        every,
-        trace,
-        times,
-        cut,
-    )
+def _repeated(lengths: Tensor | None, count: int) -> Tensor | None:
+    return None if lengths is None else lengths.repeat(count)
 
 
 def rows_of_block(layer: Layer, rows: int, clean: Run | None, blocks: int) -> int:

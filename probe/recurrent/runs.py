@@ -7,9 +7,9 @@ previous hidden state stay within rounding of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -40,6 +40,30 @@ class Opened:
     step: int
 
 
+class Lazy(Mapping[Signal, Tensor]):
+    """Values of signals, each computed when it is first asked for.
+
+    Args:
+        signals: which signals there are.
+        compute: gives one of them.
+    """
+
+    def __init__(self, signals: Sequence[Signal], compute: Callable[[Signal], Tensor]) -> None:
+        self._signals, self._compute = signals, compute
+        self._found: dict[Signal, Tensor] = {}
+
+    def __getitem__(self, signal: Signal) -> Tensor:
+        if signal not in self._found:
+            self._found[signal] = self._compute(signal)
+        return self._found[signal]
+
+    def __iter__(self) -> Iterator[Signal]:
+        return iter(self._signals)
+
+    def __len__(self) -> int:
+        return len(self._signals)
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """One call of one layer, in the layer's own order: a reverse layer's first step is the last input.
@@ -54,7 +78,7 @@ class Trace:
         final: the module's own last states, where it says them; an LSTM's cell state is an ulp away from the
             recomputed one.
         lengths: how many steps each row has, or None where all have the same.
-        compute: gives every signal, where it is not simply recomputed from h.
+        compute: gives the signals asked for, where they are not simply recomputed from h.
     """
 
     layer: Layer
@@ -64,7 +88,7 @@ class Trace:
     pieces: tuple[Tensor, ...]
     final: States
     lengths: Tensor | None
-    compute: Callable[[], Opened] | None = None
+    compute: Callable[[Sequence[Signal]], Opened] | None = None
 
     @cached_property
     def h(self) -> Tensor:
@@ -73,8 +97,15 @@ class Trace:
 
     @cached_property
     def opened(self) -> Opened:
-        """Every signal."""
-        return self.open(self.cell.signals) if self.compute is None else self.compute()
+        """Every signal; pre-activations, which few ask for, are opened when one is asked for."""
+        early = [signal for signal in self.cell.signals if not signal.endswith("_preactivation")]
+        late = [signal for signal in self.cell.signals if signal not in early]
+        opened, opened_late = self.open(early), cache(lambda: self.open(late).signals)
+
+        def one(signal: Signal) -> Tensor:
+            return (opened.signals if signal in opened.signals else opened_late())[signal]
+
+        return replace(opened, signals=Lazy(self.cell.signals, one))
 
     @property
     def signals(self) -> Mapping[Signal, Tensor]:
@@ -84,7 +115,7 @@ class Trace:
     def open(self, keep: Sequence[Signal]) -> Opened:
         """Return some signals, computed with no more memory than they need."""
         if self.compute is not None:
-            return Opened({signal: self.signals[signal] for signal in keep}, self.opened.error, self.opened.step)
+            return self.compute(keep)
         # Where rows end at different steps, their last states are found among all of them.
         needed = tuple(keep) if self.lengths is None else (*keep, *(s for s in self.cell.states if s not in keep))
         signals, errors, state = self.cell.open(self.x, self.h, self.initial, needed)
@@ -100,7 +131,7 @@ class Trace:
 
     def at(self, step: int) -> Mapping[Signal, Tensor]:
         """Return every signal of one step, (batch, unit) each."""
-        return {signal: value[step] for signal, value in self.signals.items()}
+        return Lazy(self.cell.signals, lambda signal: self.signals[signal][step])
 
     def before(self, step: int) -> States:
         """Return the states before a step."""

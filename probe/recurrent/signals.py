@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import index
 from typing import Any, SupportsIndex
 
+import torch
 from torch import Tensor
 
 from ..errors import ProbeError, unknown
@@ -236,3 +237,16 @@ def counted(name: str, indices: tuple[int, ...], size: int, what: str) -> list[i
         if not -size <= place < size:
             raise ProbeError(f"{name}={place} lies outside {what}, which has {size} ({-size} to {size - 1}).")
     return [place % size for place in indices]
+
+
+def span(numbers: Sequence[int] | Tensor) -> Any:
+    """Return numbers as an index: as a slice, which torch indexes without a copy, where each is the next."""
+    count = len(numbers)
+    if not count:
+        return slice(0, 0)
+    first = int(numbers[0])
+    if isinstance(numbers, Tensor):
+        gapless = int(numbers[-1]) - first == count - 1 and bool((numbers.diff() == 1).all())
+    else:
+        gapless = list(numbers) == list(range(first, first + count))
+    return slice(first, first + count) if gapless else torch.as_tensor(numbers)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import probe
+from probe.recurrent import kernels
 from probe.recurrent.batches import map_tensors
-from probe.recurrent.cells import narrow
 
 BATCH, TIME, INPUTS, UNITS = 4, 7, 3, 5
 
@@ -261,17 +261,11 @@ def test_an_edit_that_changes_nothing_changes_no_bit(x: Tensor) -> None:
         assert all(torch.equal(one[0], two) for one, two in ((swept, bare), (h, h_n), (c, c_n)))
 
 
-def test_many_rows_of_few_units_agree_with_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop with the units first gives the kernel's numbers to 1e-6, in whole and odd blocks of rows."""
-    calls: list[int] = []
-    run = narrow.run
-    monkeypatch.setattr(
-        narrow, "run", lambda cell, x, *rest, **named: calls.append(x.shape[1]) or run(cell, x, *rest, **named)
-    )
-    monkeypatch.setattr(narrow, "_BLOCK", 150)
-    module, x = lstm(bias=False).float(), torch.randn(100, TIME, INPUTS).float()
-    agree(module, x, edits=[probe.clamp("cell_state", v, steps=1) for v in (-2.0, 0.0, 3.0)], exact=1e-6)
-    assert calls == [300]
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_rows_that_take_turns_agree(kind: Any, monkeypatch: pytest.MonkeyPatch, x: Tensor) -> None:
+    """Rows that are run a few at a time, the last turn smaller than the others, give what they give together."""
+    monkeypatch.setattr(kernels, "_IN_CACHE", 7 * 8 * 3 * UNITS)
+    agree(kind(INPUTS, UNITS, batch_first=True), x, edits=some())
 
 
 def test_a_model_may_overwrite_what_a_layer_read_or_returned(x: Tensor) -> None:
