@@ -18,6 +18,7 @@ from ..recurrent.signals import (
     counted,
     flat_units,
     is_continuous,
+    span,
     within,
 )
 from ..recurrent.steps.registry import as_any_signal
@@ -268,18 +269,20 @@ def _values_of(source: Recording, name: str, site: Site) -> Tensor:
         )
     values = source[site.signal] if site.layer is None else source[site.layer, site.signal]
     shape, values = tuple(values.shape[2:]), values.flatten(2)
-    picked = torch.tensor(_picked(source, site.steps, values.shape[1])).expand(len(values), -1)
+    picked = _picked(source, site.steps, values.shape[1])
+    units = span(flat_units(site.units, shape, "the layer's unit axis"))
     lengths = next(
         part.lengths for part in source.parts if site.signal in part.signals and site.layer in (None, part.layer)
     )
-    if site.steps is not None and source.steps is None and lengths is not None:
+    if site.steps is None or source.steps is not None or lengths is None:
+        values = values[:, span(picked)]
+    else:
         # A negative step counts from each row's own end.
         given, ends = torch.tensor(site.steps).expand(len(values), -1), torch.tensor(lengths).unsqueeze(1)
-        picked = torch.where(given < 0, given + ends, given)
-    rows = torch.arange(len(values)).unsqueeze(1)
-    values = values[rows, picked.clamp(min=0)].masked_fill((picked < 0).unsqueeze(2).to(values.device), float("nan"))
-    values = values[:, :, flat_units(site.units, shape, "the layer's unit axis")]
-    return values.detach().clone()
+        own, rows = torch.where(given < 0, given + ends, given), torch.arange(len(values)).unsqueeze(1)
+        ended = (own < 0).unsqueeze(2).to(values.device)
+        values = values[rows, own.clamp(min=0)].masked_fill(ended, float("nan"))
+    return values[:, :, units].detach().clone(memory_format=torch.contiguous_format)
 
 
 def _picked(source: Recording, steps: tuple[int, ...] | None, length: int) -> list[int]:

@@ -196,7 +196,7 @@ def changes_of(placed: Sequence[Placed]) -> Changes:
         for one in by_step[step][signal]:
             where = one.where(step)
             # Of the clone, so that an edit sees what an earlier one has put in.
-            changed[where] = one.put(changed[where].clone(), step)
+            changed[where] = one.put(changed[where], step)
             own[where] = True
         return changed, own
 

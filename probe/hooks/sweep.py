@@ -21,6 +21,7 @@ from ..recurrent.engine import Changes, Shared, run_again
 from ..recurrent.layers import Layer
 from ..recurrent.repeat import Blocks, check_blocks, repeats, rows_of_block
 from ..recurrent.runs import Run, check, reconstruct
+from ..recurrent.signals import span
 from .intervene import acts, counts, eager, missing_steps, refuse_from_end
 from .sessions import Session, sessions
 from .visits import Visit, refuse_own_forward
@@ -71,16 +72,36 @@ def sweep(
     batch = batch_of(model, inputs, kwargs or {}, batch_axis)
     with torch.no_grad(), eager():
         clean = _clean_run(model, batch, placed)
+        clean.to_end = _reads_the_end_alone(model, batch, clean)
         _check_calls(listed, placed, clean)
-        most = max(1, memory // max(1, clean.bytes))
-        turns = [range(start, min(start + most, len(listed))) for start in range(0, len(listed), most)]
-        pieces = [_turn(model, batch, clean, [(listed[number], placed[number]) for number in turn]) for turn in turns]
-        result = map_tensors(lambda *parts: torch.cat(parts), *pieces)
+        result: Any = None
+        for turn in _turns(listed, placed, max(1, memory // max(1, clean.bytes))):
+            piece = _turn(model, batch, clean, [(listed[number], placed[number]) for number in turn])
+            if result is None:
+                result = map_tensors(lambda one: one.new_empty(len(listed), *one.shape[1:]), piece)
+            where = span(turn)
+            map_tensors(lambda every, one, where=where: every.__setitem__(where, one), result, piece)
         for number in dict.fromkeys((0, len(listed) - 1)):
             alone = _turn(model, batch, clean, [(listed[number], placed[number])])
             together = map_tensors(lambda values, at=number: values[at : at + 1], result)
             map_tensors(lambda one, other, edit=listed[number]: _compare(edit, one, other), alone, together)
     return result
+
+
+def _turns(edits: Sequence[Edit], layers: Sequence[Layer], most: int) -> list[list[int]]:
+    """Return which edits run together: up to so many, and those that begin at one step of a layer if they can."""
+    alike: dict[tuple[str, int], list[int]] = {}
+    for number, (edit, layer) in enumerate(zip(edits, layers, strict=True)):
+        alike.setdefault((layer.name, min(edit.site.steps or (0,))), []).append(number)
+    turns: list[list[int]] = [[]]
+    for numbers in alike.values():
+        if len(turns[-1]) + len(numbers) > most and turns[-1]:
+            turns.append([])
+        for number in numbers:
+            if len(turns[-1]) == most:
+                turns.append([])
+            turns[-1].append(number)
+    return turns
 
 
 def _checked(edits: Any, memory: int) -> list[Edit]:
@@ -103,6 +124,7 @@ class _CleanRun:
         batch: how many rows each of them had.
         bytes: about how much one more edit takes.
         doubled: gives what the model returns for all rows twice.
+        to_end: whether the model reads nothing of the edited modules but their last step and their last states.
     """
 
     output: Any
@@ -110,6 +132,7 @@ class _CleanRun:
     batch: int
     bytes: int
     doubled: Callable[[], Any]
+    to_end: bool = False
 
     def in_steps(self, module: nn.Module) -> bool:
         """Return whether a module was called for single steps."""
@@ -138,8 +161,8 @@ def _clean_run(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> _Clea
     for given in (batch.arguments, dict(batch.keywords), output):
         map_tensors(add, given)
     for trace in (trace for calls in runs.values() for run in calls for trace in run.traces):
-        # The input, the hidden states twice (before and after they are put together), and a step's working space.
-        taken += (trace.x.numel() + 3 * trace.h.numel()) * trace.h.element_size()
+        # The input, and the hidden states twice: the kernel's own, and put together.
+        taken += (trace.x.numel() + 2 * trace.h.numel()) * trace.h.element_size()
 
     return _CleanRun(output, runs, batch.size, taken, cache(partial(_repeated, model, batch, 2)))
 
@@ -183,10 +206,59 @@ def _check_calls(edits: Sequence[Edit], layers: Sequence[Layer], clean: _CleanRu
             )
 
 
+def _reads_the_end_alone(model: nn.Module, batch: Batch, clean: _CleanRun) -> bool:
+    """Return whether a model reads of the edited modules nothing but the last step and the last states.
+
+    Then it returns the same, to the bit, when every other step holds NaN, and when it holds large numbers of both
+    signs, for what hides a NaN: a comparison.
+    """
+    runs = [run for calls in clean.runs.values() for run in calls]
+    reads_on = any(layer.reads_back for run in runs for layer in run.layers)
+    if reads_on or any(len(run.call.x) < 2 or run.call.lengths is not None or run.call.adapter for run in runs):
+        return False
+    if _has_nan(clean.output):
+        return False
+
+    def forward_of(module: nn.Module, value: float) -> Any:
+        calls = iter(clean.runs[module])
+
+        def forward(*arguments: Any, **keywords: Any) -> Any:
+            run, call = next(calls), read_call(clean.runs[module][0].layers, arguments, keywords)
+            out = Blocks(run, 1, to_end=True)
+            signs = torch.ones_like(out.hidden[0]).cumsum(0) % 2 * 2 - 1
+            out.hidden[:-1] = signs * value
+            return write_output(run.layers, out.hidden, out.finals, call)
+
+        return forward
+
+    for value in (float("nan"), 1e4, -1e4):
+        session = Session(model, [calls[0].layers[0] for calls in clean.runs.values()])
+        try:
+            with session, session.replacing({module: forward_of(module, value) for module in clean.runs}):
+                output = _repeated(model, batch, 1)
+        except Exception:
+            return False
+        same: list[bool] = []
+        map_tensors(lambda one, other, same=same: same.append(torch.equal(one, other)), clean.output, output)
+        if not all(same):
+            return False
+    return True
+
+
+def _has_nan(output: Any) -> bool:
+    found: list[bool] = []
+    map_tensors(lambda one: found.append(bool((one != one).any())), output)
+    return any(found)
+
+
 def _turn(model: nn.Module, batch: Batch, clean: _CleanRun, edits: Sequence[tuple[Edit, Layer]]) -> Any:
     """Run a model once with several edits, each on rows of its own."""
     with _edits_in_rows(model, edits, clean):
         output = _repeated(model, batch, len(edits))
+    if clean.to_end and _has_nan(output):
+        # With an edit the model reads what it did not read without.
+        clean.to_end = False
+        return _turn(model, batch, clean, edits)
     if len(edits) == 1:
         return map_tensors(lambda _, one: one.unsqueeze(0), clean.output, output)
     return apart(clean.output, output, len(edits), batch.size, clean.doubled)
@@ -297,7 +369,7 @@ def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], clean
         # What an adapter keeps of its call holds for all the rows of that call.
         if run is not None and call.adapter is None and repeats(run, call, blocks):
             reached.update(block for block, *_ in active)
-            return _resumed(run, call, active, blocks)
+            return _resumed(run, call, active, blocks, to_end=clean.to_end)
         check_blocks(layers[0], run, call, [block for block, *_ in edits if block not in reached], blocks)
         reached.update(block for block, *_ in active)
         run = reconstruct(layers, arguments, keywords, type(module).forward(module, *arguments, **keywords))
@@ -321,7 +393,7 @@ def _changes(placed: Sequence[tuple[int, Placed, Layer]], batch: int) -> dict[in
     return by_place([(layer, replace(one, offset=block * batch)) for block, one, layer in placed])
 
 
-def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blocks: int) -> Any:
+def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blocks: int, *, to_end: bool) -> Any:
     """Return a module's output for blocks of rows that all begin as the clean run does.
 
     Edits that begin at the same step of the same layer share one run, which starts there.
@@ -332,11 +404,16 @@ def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blo
         placed = _placed(run, edit, layer, batch)
         if placed.places:
             groups.setdefault((layer, min(placed.places)), []).append((block, placed))
-    out = Blocks(run, blocks)
+    out = Blocks(run, blocks, to_end=to_end)
     for (layer, first), members in groups.items():
         placed = [one for _, one in members]
         changes = _changes([(number, one, layer) for number, one in enumerate(placed)], batch)[layer.place]
-        out.rerun(layer, [block for block, _ in members], changes, _shared(run.traces[layer.place].cell, placed, first, batch))
+        out.rerun(
+            layer,
+            [block for block, _ in members],
+            changes,
+            _shared(run.traces[layer.place].cell, placed, first, batch),
+        )
     return write_output(run.layers, out.hidden, out.finals, call)
 
 
@@ -352,7 +429,9 @@ def _shared(cell: Cell, placed: Sequence[Placed], first: int, batch: int) -> Sha
         sheets.append(max(full[unit] for unit in listed))
         for unit in listed:
             full[unit] = sheets[-1] + 1
-    there = [replace(p, places={first: p.places[first]}, offset=s * batch) for p, s in zip(placed, sheets, strict=True)]
+    there = [
+        replace(p, places={first: p.places[first]}, offset=s * batch) for p, s in zip(placed, sheets, strict=True)
+    ]
     return Shared(changes_of(there), torch.tensor(sheets), units)
 
 

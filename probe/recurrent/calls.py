@@ -151,7 +151,7 @@ def as_called(layers: Sequence[Layer], x: Any, state: Any) -> Call:
 
 def _initial(layer: Layer, x: Tensor, state: Any, *, batched: bool) -> dict[Signal, Tensor]:
     if state is None:
-        zeros = {signal: x.new_zeros(x.shape[1], layer.size(signal)) for signal in layer.states}
+        zeros = {signal: x.new_zeros(1, layer.size(signal)).expand(x.shape[1], -1) for signal in layer.states}
         return zeros | {signal: value.expand(x.shape[1], -1) for signal, value in layer.learned.items()}
     parts = state if len(layer.states) > 1 else (state,)
     if not layer.is_cell:

@@ -148,14 +148,20 @@ class Front:
         if self.rows is not _ALL or (not torch.is_grad_enabled() and bool(self.moved.all())):
             return changed
         return _choose(clean(), changed, self.moved.unsqueeze(-1), self.reached.unsqueeze(-1))
-    def onward(self, clean: Trace, x: Tensor, steps: slice) -> tuple[Piece, Front]:
+
+    def onward(self, clean: Trace, x: Tensor, steps: slice, *, to_end: bool = False) -> tuple[Piece, Front]:
         """Run these rows through a stretch of steps on the kernel.
 
         Args:
             clean: the layer's run without changes.
             x: what these rows read in the stretch, (time, row, input).
             steps: which steps of the layer's own order.
+            to_end: whether nobody wants anything but the end of the run, which the stretch reaches. Without autograd.
         """
+        if to_end:
+            states = kernels.run_to_end(clean.layer, clean.cell, x, self.states)
+            end = slice(steps.stop - 1, steps.stop)
+            return _of_states(end, self.rows, states, clean.cell), replace(self, states=states)
         h, last = kernels.run_layer(clean.layer, clean.cell, x, self.states)
         h = self.choose(lambda: clean.h[steps], h)
 
@@ -183,7 +189,9 @@ class Rerun:
     front: Front
 
 
-def rerun(clean: Trace, changes: Changes, blocks: int = 1, shared: Shared | None = None) -> Rerun:
+def rerun(
+    clean: Trace, changes: Changes, blocks: int = 1, shared: Shared | None = None, *, to_end: bool = False
+) -> Rerun:
     """Run one layer again with changes at some steps.
 
     Args:
@@ -191,6 +199,7 @@ def rerun(clean: Trace, changes: Changes, blocks: int = 1, shared: Shared | None
         changes: what happens to (block x batch) rows, in the layer's own order.
         blocks: how many blocks of rows there are.
         shared: how the blocks share the first changed step, if they do.
+        to_end: whether nobody wants anything but the last step's output and states.
     """
     steps, pieces, front = changes.steps, list[Piece](), None
     for step, following in zip(steps, [*steps[1:], len(clean.x)], strict=True):
@@ -201,12 +210,13 @@ def rerun(clean: Trace, changes: Changes, blocks: int = 1, shared: Shared | None
         pieces.append(piece)
         if step + 1 < following and not front.is_empty:
             stretch = slice(step + 1, following)
-            piece, front = front.onward(clean, front.of_batch(clean.x[stretch]), stretch)
+            at_end = to_end and following == len(clean.x)
+            piece, front = front.onward(clean, front.of_batch(clean.x[stretch]), stretch, to_end=at_end)
             pieces.append(piece)
     return Rerun(pieces, front)
 
 
-def with_input(clean: Trace, x: Tensor, blocks: int = 1) -> Rerun | None:
+def with_input(clean: Trace, x: Tensor, blocks: int = 1, *, to_end: bool = False) -> Rerun | None:
     """Run a layer again on another input, (time, block x batch, input); None where nothing of it is another."""
     differs = (x.unflatten(1, (blocks, -1)) != clean.x.unsqueeze(1)).any(-1).flatten(1)
     moved = differs.any(0)
@@ -217,7 +227,8 @@ def with_input(clean: Trace, x: Tensor, blocks: int = 1) -> Rerun | None:
     first = 0 if whole else int(differs.any(1).nonzero()[0])
     states = {signal: _repeated(value, blocks) for signal, value in clean.before(first).items()}
     front = Front.of(states, moved, reached, whole=whole)
-    piece, front = front.onward(clean, x[first:] if front.rows is _ALL else x[first:, front.rows], slice(first, len(x)))
+    read = x[first:] if front.rows is _ALL else x[first:, front.rows]
+    piece, front = front.onward(clean, read, slice(first, len(x)), to_end=to_end)
     return Rerun([piece], front)
 
 
@@ -305,9 +316,7 @@ def _start(clean: Trace, step: int, blocks: int) -> tuple[Mapping[Signal, Tensor
     return states, Lazy(clean.cell.signals, lambda signal: _repeated(signals[signal], blocks))
 
 
-def _at_step(
-    clean: Trace, changes: Changes, step: int, blocks: int, front: Front | None
-) -> tuple[Piece, Front]:
+def _at_step(clean: Trace, changes: Changes, step: int, blocks: int, front: Front | None) -> tuple[Piece, Front]:
     """Change one step of all rows."""
     cell = clean.cell
     states, before = _start(clean, step, blocks)
@@ -340,27 +349,32 @@ def _on_sheets(clean: Trace, step: int, shared: Shared) -> tuple[Piece, Front]:
     states, before = _start(clean, step, sheets)
     moment = cell.moment_at(_repeated(clean.x[step], sheets), states)
     after, moved, _ = _changed_step(cell, moment, before, shared.changes, step)
-    at_rest = clean.at(step)
+    blocks, units = shared.units.nonzero(as_tuple=True)
 
-    def of_blocks(sheet_values: Tensor) -> Tensor:
-        apart = sheet_values.unflatten(0, (sheets, -1))
-        return apart if sheets == 1 else apart[shared.sheets]
+    def of_units(values: Tensor) -> Tensor:
+        """Return what each unit of each block has on its sheet, (pair, batch)."""
+        return values.unflatten(0, (sheets, -1)).transpose(1, 2)[shared.sheets[blocks], units]
 
-    units = shared.units.unsqueeze(1)
-    states = {
-        signal: torch.where(units, of_blocks(after[signal]), at_rest[signal]).flatten(0, 1)
-        if signal in after
-        else _repeated(at_rest[signal], len(units))
-        for signal in cell.states
-    }
-    marks = torch.stack([moved[signal] for signal in cell.states if signal in moved]).any(0).float()
-    rows = torch.matmul(of_blocks(marks), shared.units.float().unsqueeze(-1)).flatten() > 0
+    states = {signal: clean.at(step)[signal].repeat(len(shared.units), 1) for signal in cell.states}
+    marks = torch.zeros(len(shared.units), len(clean.x[step]), dtype=torch.int32, device=clean.x.device)
+    for signal in cell.states:
+        if signal in after:
+            states[signal].unflatten(0, (len(shared.units), -1)).transpose(1, 2)[blocks, units] = of_units(
+                after[signal]
+            )
+            marks.index_add_(0, blocks, of_units(moved[signal]).int())
+    rows = marks.flatten() > 0
     front = Front.of(states, rows, rows, whole=False)
+    return _of_states(slice(step, step + 1), front.rows, front.states, cell), front
+
+
+def _of_states(steps: slice, rows: Any, states: States, cell: Cell) -> Piece:
+    """Return a piece of one step of which nobody asks for more than its states."""
 
     def compute(keep: Sequence[Signal]) -> dict[Signal, Tensor]:
-        return {signal: front.states[signal].unsqueeze(0) for signal in keep}
+        return {signal: states[signal].unsqueeze(0) for signal in keep}
 
-    return Piece(slice(step, step + 1), front.rows, front.states[cell.output].unsqueeze(0), compute), front
+    return Piece(steps, rows, states[cell.output].unsqueeze(0), compute)
 
 
 def _changed_step(

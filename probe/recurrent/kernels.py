@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_packed_sequence
 
 from .calls import Call, States, in_order, repack
+from .cells import narrow
 from .cells.cell import Cell
+from .cells.lstm import LSTMCell
 from .cells.step_cell import StepCell
 from .layers import Layer, OwnModule
 from .signals import Signal
@@ -93,9 +95,15 @@ def run_layer(layer: Layer, cell: Cell, x: Tensor, state: States) -> tuple[Tenso
     return h, {signal: value[0] for signal, value in zip(cell.states, last, strict=True)}
 
 
-def _in_turns(
-    layer: Layer, cell: Cell, x: Tensor, state: States, rows: int
-) -> tuple[Tensor, dict[Signal, Tensor]]:
+def run_to_end(layer: Layer, cell: Cell, x: Tensor, state: States) -> States:
+    """Run one direction of one layer as `run_layer` does, and return the states after the last step alone."""
+    if not isinstance(cell, LSTMCell) or not narrow.fits(cell, x):
+        return run_layer(layer, cell, x, state)[1]
+    last = narrow.last(narrow.Steps.of(cell), x, *(state[signal].T for signal in cell.states[::-1]))
+    return dict(zip(cell.states[::-1], (part.T.contiguous() for part in last.chunk(2)), strict=True))
+
+
+def _in_turns(layer: Layer, cell: Cell, x: Tensor, state: States, rows: int) -> tuple[Tensor, dict[Signal, Tensor]]:
     """Run many rows a few at a time, so that a step's products stay in the cache."""
     h = x.new_empty(*x.shape[:2], cell.size(cell.output))
     final = {signal: torch.empty_like(value) for signal, value in state.items()}

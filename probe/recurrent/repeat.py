@@ -32,15 +32,21 @@ class Blocks:
     Args:
         run: the clean run of one block.
         blocks: how many there are.
+        to_end: whether nobody reads any step but the last; the others are NaN then.
 
     Attributes:
         hidden: the hidden states of the top level, (time, block x batch, direction x unit).
         finals: each layer's last states, (block x batch, unit) each.
     """
 
-    def __init__(self, run: Run, blocks: int) -> None:
-        self._run, self._batch = run, run.call.x.shape[1]
-        self.hidden = join(run.level(run.layers[-1].level)).repeat(1, blocks, 1)
+    def __init__(self, run: Run, blocks: int, *, to_end: bool = False) -> None:
+        self._run, self._batch, self._to_end = run, run.call.x.shape[1], to_end
+        top = join(run.level(run.layers[-1].level))
+        if to_end:
+            self.hidden = top.new_full((len(top), blocks * self._batch, top.shape[2]), float("nan"))
+            self.hidden[-1] = top[-1].repeat(blocks, 1)
+        else:
+            self.hidden = top.repeat(1, blocks, 1)
         self.finals = [{signal: value.repeat(blocks, 1) for signal, value in t.last.items()} for t in run.traces]
 
     def rerun(self, layer: Layer, blocks: Sequence[int], changes: Changes, shared: Shared | None) -> None:
@@ -55,15 +61,16 @@ class Blocks:
         every = torch.tensor(blocks).unsqueeze(1) * self._batch + torch.arange(self._batch)
         rows, count, x = every.flatten(), len(blocks), None
         for level in range(layer.level, self._run.layers[-1].level + 1):
-            traces = self._run.level(level)
+            traces, top = self._run.level(level), level == self._run.layers[-1].level
+            to_end = self._to_end and top
             found: list[Rerun | None] = []
             for trace in traces:
                 if level == layer.level:
-                    found.append(rerun(trace, changes, count, shared) if trace.layer == layer else None)
+                    own = rerun(trace, changes, count, shared, to_end=to_end) if trace.layer == layer else None
+                    found.append(own)
                 else:
                     own = None if x is None else own_order(x, trace.layer, _repeated(trace.lengths, count))
-                    found.append(None if own is None else with_input(trace, own, count))
-            top = level == self._run.layers[-1].level
+                    found.append(None if own is None else with_input(trace, own, count, to_end=to_end))
             x = self.hidden if top else join(traces).repeat(1, count, 1)
             sides = x.split([trace.h.shape[2] for trace in traces], dim=-1)
             for side, trace, one in zip(sides, traces, found, strict=True):
@@ -76,9 +83,13 @@ class Blocks:
         values = [piece.h for piece in one.pieces]
         if trace.layer.reads_back:
             own = torch.cat(spliced(trace.h, one.pieces, values, count))
-            out[:, slice(None) if rows is None else rows] = own_order(own, trace.layer, _repeated(trace.lengths, count))
+            out[:, slice(None) if rows is None else rows] = own_order(
+                own, trace.layer, _repeated(trace.lengths, count)
+            )
             return
         for piece, value in zip(one.pieces, values, strict=True):
+            if rows is not None and self._to_end and piece.steps.stop < len(out):
+                continue
             where = piece.rows if rows is None else span(rows[piece.rows])
             out[piece.steps, where] = value
 
@@ -150,6 +161,7 @@ def check_blocks(layer: Layer, run: Run | None, call: Call, places: Sequence[int
 def _given(clean: Call, call: Call, blocks: int) -> list[tuple[Tensor, Tensor]]:
     """Return what two calls were given, (time, 1, batch, number) and (time, block, batch, number)."""
     pairs = [(clean.x, call.x)]
-    for one, many in zip(clean.initial, call.initial, strict=True):
+    given = clean.has_state or call.has_state
+    for one, many in zip(clean.initial, call.initial, strict=True) if given else ():
         pairs += [(value.unsqueeze(0), many[signal].unsqueeze(0)) for signal, value in one.items()]
     return [(one.unsqueeze(1), many.unflatten(1, (blocks, -1))) for one, many in pairs]

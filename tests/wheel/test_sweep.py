@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import probe
+from probe.hooks import sweep as sweeping
 from probe.recurrent import kernels
 from probe.recurrent.batches import map_tensors
 
@@ -246,8 +247,8 @@ def test_little_memory_takes_turns(x: Tensor) -> None:
         model.times_called = 0
         assert torch.allclose(probe.sweep(model, x, edits=some(), memory=memory), whole, rtol=0, atol=1e-12)
         counts.append(model.times_called)
-    # The clean run and two comparisons come with each.
-    assert counts[:2] == [4, 8]
+    # The clean run, one to see what is read, and two comparisons come with each.
+    assert counts[:2] == [5, 9]
     assert counts[0] < counts[2] < counts[1]
 
 
@@ -296,3 +297,58 @@ def test_a_hook_of_the_callers_acts_once(x: Tensor) -> None:
             assert torch.allclose(swept[number], module(x)[0], rtol=0, atol=1e-12)
     handle.remove()
     assert untouched(module)
+
+
+def ending(self: Any, x: Tensor) -> Any:
+    """Read the last step and the last states alone."""
+    h, (h_n, c_n) = self.rnn(x)
+    return self.head(h[:, -1]), h_n.transpose(0, 1), c_n.transpose(0, 1)
+
+
+def spiking(self: Any, x: Tensor) -> Tensor:
+    """Read every step by a comparison, which hides a NaN: a NaN is not above a threshold."""
+    h = self.rnn(x)[0]
+    return torch.cat([h[:, -1], (h > 0.35).double().sum(1)], -1)
+
+
+def wary(self: Any, x: Tensor) -> Tensor:
+    """Read the step before the last only where the last one holds a value that the clean run never has."""
+    h = self.rnn(x)[0]
+    return torch.where(h[:, -1].amax(-1, keepdim=True) > 0.9, h[:, -2], h[:, -1])
+
+
+def picking(self: Any, x: Tensor) -> Tensor:
+    """Read the last step of some rows, and a step in the middle of the others."""
+    return self.rnn(x)[0][torch.arange(len(x)), torch.where(x[:, 0, 0] > 0, 3, 6)]
+
+
+@pytest.mark.parametrize(("body", "at_end"), [(ending, True), (spiking, False), (wary, True), (picking, False)])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_what_reads_the_end_alone(
+    body: Callable[..., Any], at_end: bool, layers: int, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps that nobody reads are not written; whatever else a model reads, it reads what a run of its own has."""
+    found: list[bool] = []
+    asked = sweeping._reads_the_end_alone
+    monkeypatch.setattr(sweeping, "_reads_the_end_alone", lambda *given: found.append(asked(*given)) or found[-1])
+    model = Around(body, rnn=lstm(num_layers=layers), head=nn.Linear(UNITS, 2))
+    x[:, 0, 0] = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    edits = [
+        probe.clamp("hidden_state", value, steps=step, layer="rnn[0]") for value in (0.2, 0.95) for step in (0, 3)
+    ]
+    edits += some("cell_state", layer=f"rnn[{layers - 1}]") + [
+        probe.clamp("hidden_state", 0.95, layer=f"rnn[{layers - 1}]")
+    ]
+    agree(model, x, edits=edits)
+    assert found == [at_end]
+
+
+def test_no_edit_leaves_another_turns_numbers(x: Tensor) -> None:
+    """What a caller's own hook keeps of an edit is not overwritten by the edits after it."""
+    model, kept = Around(ending, rnn=lstm(), head=nn.Linear(UNITS, 2)), list[Tensor]()
+    model.rnn.register_forward_hook(lambda _m, _x, output: kept.append(output[0]))
+    probe.sweep(model, x, edits=some(), memory=1)
+    ends = [h[:, -1].clone() for h in kept]
+    probe.sweep(model, x, edits=some()[::-1], memory=1)
+    assert all(torch.equal(h[:, -1], end) for h, end in zip(kept, ends, strict=False))
+    assert len({float(end.sum()) for end in ends}) > 3

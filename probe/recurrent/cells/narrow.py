@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 _c = Signal.CELL_STATE
 _GATES = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)
 _MOST_UNITS, _LEAST_ROWS, _MOST_COLUMNS = 16, 256, 32
-#: How many rows are computed together: small enough for a cache.
-_BLOCK = 2048
+#: How many bytes of gates are computed together: small enough for a cache.
+_BLOCK = 600_000
 
 
 def fits(cell: LSTMCell, x: Tensor) -> bool:
@@ -91,10 +92,12 @@ class Steps:
         matrix: W, the bias and U side by side, the rows of the computed units' gates, (gates, input + 1 + unit);
             U's columns are in the order of those units, then of the others.
         computed: how many units are computed.
+        doubled: whether the candidate's rows are doubled, since its tanh is computed as a sigmoid.
     """
 
     matrix: Float[Tensor, "gates number"]
     computed: int
+    doubled: bool
 
     @classmethod
     def of(cls, cell: LSTMCell, units: Sequence[int] | None = None) -> Steps:
@@ -106,13 +109,15 @@ class Steps:
         """
         matrix, bias = joined_weights(cell.weights)
         inputs = matrix.shape[1] - cell.units
-        matrix = torch.cat([matrix[:, :inputs], bias, matrix[:, inputs:]], dim=1)
+        matrix, doubled = torch.cat([matrix[:, :inputs], bias, matrix[:, inputs:]], dim=1), has_slow_tanh(matrix)
+        if not doubled:
+            matrix[2 * cell.units : 3 * cell.units] /= 2
         if units is None:
-            return cls(matrix, cell.units)
+            return cls(matrix, cell.units, doubled)
         others = [unit for unit in range(cell.units) if unit not in units]
         rows = torch.tensor([gate * cell.units + unit for gate in range(4) for unit in units], dtype=torch.long)
         columns = [*range(inputs + 1), *(inputs + 1 + unit for unit in (*units, *others))]
-        return cls(matrix[rows][:, columns].contiguous(), len(units))
+        return cls(matrix[rows][:, columns].contiguous(), len(units), doubled)
 
 
 def last(
@@ -132,12 +137,12 @@ def last(
         given: the hidden state of the other units before the step.
     """
     (time, batch, inputs), units = x.shape, steps.computed
-    out = c.new_empty(2 * units, batch)
-    space, ones = c.new_empty(4 * units, min(batch, _BLOCK)), c.new_ones(1, batch)
+    out, block = c.new_empty(2 * units, batch), max(1, _BLOCK // (4 * units * c.element_size()))
+    space, ones = c.new_empty(4 * units, min(batch, block)), c.new_ones(1, batch)
     # The bias is what a one is multiplied by: to add it would be another pass over memory.
     seen = (x[0].T, ones, h) if given is None else (x[0].T, ones, h, given)
-    for first in range(0, batch, _BLOCK):
-        rows = slice(first, first + _BLOCK)
+    for first in range(0, batch, block):
+        rows = slice(first, first + block)
         read = torch.cat([part[:, rows] for part in seen])
         a = space[:, : read.shape[1]]
         i, f, g, o = a.chunk(4)
@@ -146,11 +151,30 @@ def last(
             if t:
                 read[:inputs] = x[t, rows].T
             new = out[units:, rows] if t == time - 1 else read[inputs + 1 :]
-            torch.mm(steps.matrix, read, out=a).sigmoid_()
-            # c f + i (2 sigmoid(2 z) - 1)
-            torch.mul(before, f, out=now).addcmul_(i, g, value=2).sub_(i)
-            torch.mul(torch.tanh(now, out=f), o, out=new)
+            torch.mm(steps.matrix, read, out=a)
+            if steps.doubled:
+                a.sigmoid_()
+                # c f + i (2 sigmoid(2 z) - 1)
+                torch.mul(before, f, out=now).addcmul_(i, g, value=2).sub_(i)
+            else:
+                a[: 2 * units].sigmoid_()
+                o.sigmoid_()
+                torch.mul(before, f, out=now).addcmul_(i, tanh(g, g))
+            torch.mul(tanh(now, f), o, out=new)
             before = now
+    return out
+
+
+def has_slow_tanh(z: Tensor) -> bool:
+    """Return whether a tanh costs several sigmoids, as torch's do; numpy's of float32 costs one."""
+    return z.dtype != torch.float32 or z.device.type != "cpu"
+
+
+def tanh(z: Tensor, out: Tensor) -> Tensor:
+    """Write tanh(z) and return it."""
+    if has_slow_tanh(z):
+        return torch.tanh(z, out=out)
+    np.tanh(z.numpy(), out=out.numpy())
     return out
 
 
