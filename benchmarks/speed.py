@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from . import speed_page
-from .peers.environments import PEERS, ROOT, python_of, version_of
+from .peers.environments import ONE_THREAD, PEERS, ROOT, python_of, version_of
 
 RESULTS = ROOT / "build" / "speed.json"
 PARTS = ("record", "sweep", "layers", "memory", "import")
@@ -29,7 +29,6 @@ PARTS = ("record", "sweep", "layers", "memory", "import")
 CASES = 4
 #: The shape on which every tool's memory is measured.
 MEMORY_CASE = 2
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")}
 
 
 @dataclass(frozen=True)
