@@ -24,7 +24,9 @@ from . import speed_page
 from .peers.environments import ONE_THREAD, PEERS, ROOT, python_of, version_of
 
 RESULTS = ROOT / "build" / "speed.json"
-PARTS = ("record", "sweep", "layers", "memory", "import")
+PARTS = ("record", "sweep", "other-sweeps", "small", "layers", "memory", "import")
+#: Parts that only rnn-probe has, each a group of `benchmarks/tasks.py` beside the bare calls.
+OURS = ("other-sweeps", "small", "layers")
 #: How many shapes are recorded; the shapes are in `benchmarks/peers/harness.py`.
 CASES = 4
 #: The shape on which every tool's memory is measured.
@@ -95,8 +97,8 @@ def jobs(tool: Runner, part: str, pairs: int) -> Iterator[tuple[str, tuple[str, 
             yield f"record {case}", ("record", "--case", str(case), "--pairs", str(pairs))
     elif part == "sweep":
         yield "sweep", ("sweep", "--pairs", str(pairs))
-    elif part == "layers" and ours:
-        yield "layers", ("layers", "--pairs", str(pairs))
+    elif part in OURS and ours:
+        yield part, (part, "--pairs", str(pairs))
 
 
 def joined(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

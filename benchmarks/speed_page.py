@@ -27,7 +27,10 @@ Every result was compared with the same arrays computed by hand before it was ti
 RECORDING = """
 ## Recording i f g o c h at every step
 
-Time over the time of the bare module (strings x steps, features to units).
+Time over the time of the bare module (strings x steps, features to units). For the first number of a cell the results
+of a call are thrown away, so that the next call can use their memory. For the second number the results of all calls
+are kept, so that each call has to fill fresh memory. Page faults are how often one call touches a page of memory for
+the first time.
 
 """
 SWEEPING = """
@@ -36,6 +39,39 @@ SWEEPING = """
 The logits of all 120 edits, the source's run included.
 
 """
+#: The words and the column of each table that rnn-probe has alone, by its part.
+OURS_ALONE = {
+    "other-sweeps": (
+        """
+## Other sweeps
+
+120 patches on 1,024 strings of bits, over one call of the same model without rnn-probe. `h` and `gate` (the forget
+gate) are patched in the network above, the others at 12 units: h in a GRU of 64 units, c in the lower of two LSTM
+layers, and c in strings of 5 to 10 steps that the model packs, at 5 steps from two sources. The tests compare smaller
+sweeps of each kind with runs edit by edit.
+
+""",
+        "over the bare model",
+    ),
+    "small": (
+        """
+## Small recordings
+
+`probe.record` of an LSTM of 12 units that reads bits, strings x steps.
+
+""",
+        "over the bare module",
+    ),
+    "layers": (
+        """
+## Other layers
+
+`probe.record` over each module alone (256 strings x 100 steps, 32 to 128).
+
+""",
+        "over the bare module",
+    ),
+}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -64,6 +100,15 @@ def cell(result: Mapping[str, Any] | None) -> str:
     return f"{middle(result):.2f} {milliseconds(result['seconds'])}" if result else "-"
 
 
+def recorded(result: Mapping[str, Any] | None) -> str:
+    """Return the same in two lines: where result memory is used again, and where it is fresh, with page faults."""
+    if not result or "fresh ratio" not in result:
+        return cell(result)
+    again, fresh = (f"{median(result[key]):,.0f} page faults" for key in ("faults", "fresh faults"))
+    lines = f"{cell(result)} <sub>{again}</sub>", f"{median(result['fresh ratio']):.2f} <sub>fresh, {fresh}</sub>"
+    return "<br>".join(lines)
+
+
 def titled(name: str, results: Mapping[str, Any]) -> str:
     """Return a tool's name with its version."""
     versions = results[name].get("versions", {})
@@ -83,9 +128,9 @@ def recording(results: Mapping[str, Any]) -> str:
         cases = [own.get(f"record {n}", {}) for n in range(len(CASES))]
         if name == OURS:
             for way in dict.fromkeys(way for ways in cases for way in ways):
-                rows.append([f"**`probe.{way}`**", *(cell(ways.get(way)) for ways in cases)])
+                rows.append([f"**`probe.{way}`**", *(recorded(ways.get(way)) for ways in cases)])
         elif any(cases):
-            rows.append([titled(name, results), *(cell(ways[fastest(ways)]) if ways else "-" for ways in cases)])
+            rows.append([titled(name, results), *(recorded(ways[fastest(ways)]) if ways else "-" for ways in cases)])
     return table(["", *CASES], rows)
 
 
@@ -114,13 +159,14 @@ def every_way(results: Mapping[str, Any]) -> str:
     return "\n## Every way that was tried\n\n" + table(["", *CASES, "sweep"], rows)
 
 
-def layers(results: Mapping[str, Any]) -> str:
-    """Return the table of our other layers."""
-    found = results.get(OURS, {}).get("layers")
-    if not found:
-        return ""
-    words = "\n## Other layers\n\n`probe.record` over each module alone (256 strings x 100 steps, 32 to 128).\n\n"
-    return words + table(["", "over the bare module"], [[name, cell(result)] for name, result in found.items()])
+def ours_alone(results: Mapping[str, Any]) -> str:
+    """Return the tables of what rnn-probe alone was timed at, beside the call of each task's own model."""
+    parts = []
+    for part, (words, column) in OURS_ALONE.items():
+        found = results.get(OURS, {}).get(part)
+        if found:
+            parts.append(words + table(["", column], [[name, cell(result)] for name, result in found.items()]))
+    return "".join(parts)
 
 
 def memory(results: Mapping[str, Any]) -> str:
@@ -189,6 +235,6 @@ def page(results: Mapping[str, Any], scripts: Mapping[str, Path]) -> str:
         python=platform.python_version(),
         versions=f"torch {' and '.join(torch)}",
     )
-    parts = [head, RECORDING + recording(results), SWEEPING + sweeping(results), layers(results)]
+    parts = [head, RECORDING + recording(results), SWEEPING + sweeping(results), ours_alone(results)]
     parts += [memory(results), imports(results), every_way(results), rewrites(results, scripts)]
     return "".join(parts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -93,22 +94,48 @@ def repeats_of(call: Callable[[], Any]) -> int:
     return max(1, round(SAMPLE / max(seconds(call, 1), 1e-6)))
 
 
-def pairs(call: Callable[[], Any], bare: Callable[[], Any], count: int) -> dict[str, list[float]]:
+def page_faults() -> int:
+    """Return how often the process has touched a page of memory for the first time."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def pairs(
+    call: Callable[[], Any], bare: Callable[[], Any], count: int, often: tuple[int, int] | None = None
+) -> dict[str, list[float]]:
     """Time a call and the bare one side by side, each of the two first in turn.
 
+    Args:
+        call: what is timed.
+        bare: what it is compared with.
+        count: how many pairs.
+        often: how many calls each sample has of the two; None for as many as fit into a sample, each its own.
+
     Returns:
-        Seconds of the call, seconds of the bare one, and their ratio, for each pair.
+        Seconds of the call, seconds of the bare one, their ratio, and page faults of the call, for each pair.
     """
-    often = repeats_of(call), repeats_of(bare)
-    ours, theirs = [], []
+    often = often or (repeats_of(call), repeats_of(bare))
+    ours, theirs, faults = [], [], []
     for number in range(count):
-        if number % 2:
-            ours.append(seconds(call, often[0]))
-            theirs.append(seconds(bare, often[1]))
-        else:
-            theirs.append(seconds(bare, often[1]))
-            ours.append(seconds(call, often[0]))
-    return {"seconds": ours, "bare": theirs, "ratio": [a / b for a, b in zip(ours, theirs, strict=True)]}
+        for ours_now in (number % 2 == 1, number % 2 == 0):
+            if ours_now:
+                before = page_faults()
+                ours.append(seconds(call, often[0]))
+                faults.append((page_faults() - before) / often[0])
+            else:
+                theirs.append(seconds(bare, often[1]))
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return {"seconds": ours, "bare": theirs, "ratio": ratios, "faults": faults}
+
+
+def fresh(call: Callable[[], Any], bare: Callable[[], Any], count: int) -> tuple[dict[str, list[float]], list[Any]]:
+    """Time a call beside the bare one where its result memory is fresh: what it returns is kept to the end.
+
+    Returns:
+        For each pair the ratio and the page faults of one call; and all that the calls returned.
+    """
+    kept: list[Any] = []
+    found = pairs(lambda: kept.append(call()), bare, count)
+    return {"fresh ratio": found["ratio"], "fresh faults": found["faults"]}, kept
 
 
 def record(tool: Tool, number: int, count: int) -> dict[str, Any]:
@@ -121,7 +148,11 @@ def record(tool: Tool, number: int, count: int) -> dict[str, Any]:
         call = make(lstm, x.shape[1])
         largest = difference(call(x), wanted, name)
         result[name] = pairs(lambda call=call: call(x), lambda: lstm(x), count) | {"difference": largest}
-        del call
+        timed, kept = fresh(lambda call=call: call(x), lambda: lstm(x), count)
+        for values in kept:
+            difference(values, wanted, f"{name}, kept while others are computed")
+        result[name] |= timed
+        del call, kept
     return result
 
 
