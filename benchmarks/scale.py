@@ -27,17 +27,21 @@ from torch import Tensor, nn
 
 import probe
 
-from .peers.harness import peak, repeats_of, seconds
+from .peers.harness import pairs, peak, seconds
 
-#: For each axis, the sizes along it; the others stay small.
-AXES = {
-    "batch": [10**n for n in range(7)],
-    "time": [10**n for n in range(5)],
-    "units": [4**n for n in range(1, 6)],
-}
+#: What stays small while something else grows.
 SMALL = {"batch": 16, "time": 10, "units": 12}
-#: Above this many CPU seconds a call is timed once.
+#: For each axis: its name in the table, what grows, its sizes, and what else is not as in `SMALL`.
+AXES: tuple[tuple[str, str, list[int], dict[str, int]], ...] = (
+    ("batch", "batch", [10**n for n in range(7)], {}),
+    ("time", "time", [10**n for n in range(5)], {}),
+    ("time, 1 string", "time", [10**n for n in range(5)], {"batch": 1}),
+    ("units", "units", [4**n for n in range(1, 6)], {}),
+)
+#: Above this many CPU seconds a call is timed once, beside one bare call.
 LONG = 1.0
+#: How many pairs a shorter call is timed in.
+PAIRS = 7
 #: How many strings the rate in memory is measured on.
 IN_MEMORY = 100_000
 WANTED_BYTES, WANTED_RATE = 500e6, 1 / 3
@@ -54,38 +58,42 @@ def bits(strings: int, length: int = 10) -> Tensor:
     return torch.randint(0, 2, (strings, length, 1)).float()
 
 
-def timed(lstm: nn.LSTM, x: Tensor) -> tuple[float, float]:
-    """Return the CPU seconds of a recording and of the bare module."""
+def timed(lstm: nn.LSTM, x: Tensor) -> dict[str, float]:
+    """Return medians over pairs of a recording and a bare call: CPU seconds of each of the two, and their ratio."""
 
     def record() -> None:
         probe.record(lstm, x)
 
-    first = seconds(record, 1)
-    count = 1 if first > LONG else 5
-    often = 1 if first > LONG else repeats_of(record)
-    recorded = median(seconds(record, often) for _ in range(count))
-    return recorded, median(seconds(lambda: lstm(x), often) for _ in range(count))
+    def bare() -> None:
+        lstm(x)
+
+    long = seconds(record, 1) > LONG
+    found = pairs(record, bare, 1, (1, 1)) if long else pairs(record, bare, PAIRS)
+    return {key: median(values) for key, values in found.items()}
+
+
+def slope(now: float, then: float, step: float) -> str:
+    """Return the slope between two times on log-log axes; the step is the logarithm of what the size grew by."""
+    return f"{math.log(now / then) / step:.2f}"
 
 
 def axes() -> Iterator[str]:
     """Yield the lines of the first table: each axis, size by size."""
     yield "| axis | size | `probe.record` | bare `nn.LSTM` | ratio | slope of record | slope of bare |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
-    for axis, sizes in AXES.items():
+    for name, axis, sizes, others in AXES:
         before: tuple[int, float, float] | None = None
         for size in sizes:
-            shape = SMALL | {axis: size}
+            shape = SMALL | others | {axis: size}
             lstm = nn.LSTM(1, shape["units"], batch_first=True)
-            recorded, bare = timed(lstm, bits(shape["batch"], shape["time"]))
+            found = timed(lstm, bits(shape["batch"], shape["time"]))
+            recorded, bare = found["seconds"], found["bare"]
             slopes = ["", ""]
             if before:
                 step = math.log(size / before[0])
-                slopes = [
-                    f"{math.log(now / then) / step:.2f}"
-                    for now, then in zip((recorded, bare), before[1:], strict=True)
-                ]
-            times = f"{recorded * 1e3:,.2f} ms | {bare * 1e3:,.2f} ms | {recorded / bare:.2f}"
-            yield f"| {axis} | {size:,} | {times} | {' | '.join(slopes)} |"
+                slopes = [slope(recorded, before[1], step), slope(bare, before[2], step)]
+            times = f"{recorded * 1e3:,.2f} ms | {bare * 1e3:,.2f} ms | {found['ratio']:.2f}"
+            yield f"| {name} | {size:,} | {times} | {' | '.join(slopes)} |"
             before = size, recorded, bare
 
 
