@@ -274,7 +274,7 @@ def _values_of(source: Recording, name: str, site: Site) -> Tensor:
     lengths = next(
         part.lengths for part in source.parts if site.signal in part.signals and site.layer in (None, part.layer)
     )
-    if site.steps is None or source.steps is not None or lengths is None:
+    if lengths is None or source.steps is not None or min(site.steps or (0,)) >= 0:
         values = values[:, span(picked)]
     else:
         # A negative step counts from each row's own end.

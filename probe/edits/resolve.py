@@ -128,7 +128,7 @@ def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None
         raise ProbeError(
             f"{edit!r} brings values of {edit.units_held} units for {len(units)} of layer {layer.name!r}."
         )
-    if lengths is None:
+    if lengths is None or _is_alike(site.steps, layer, lengths[every]):
         steps = within("steps", site.steps, time, f"the input of layer {layer.name!r}")
         places = {
             time - 1 - step if layer.reads_back else step: _place(every, position, step)
@@ -137,6 +137,12 @@ def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None
     else:
         places = _ragged(edit, layer, time, torch.arange(batch)[every], lengths)
     return Placed(edit, span(units), places, 0)
+
+
+def _is_alike(steps: tuple[int, ...] | None, layer: Layer, lengths: Tensor) -> bool:
+    """Return whether each of some steps is the same own step of all rows, which have it."""
+    named = steps is not None and min(steps) >= 0 and not layer.reads_back
+    return named and len(lengths) > 0 and max(steps) < int(lengths.min())
 
 
 def _place(rows: Tensor | slice, position: int, step: int) -> Place:

@@ -21,7 +21,7 @@ from . import kernels
 from .calls import States, own_order
 from .cells.cell import Cell, Moment
 from .cells.step_cell import StepCell
-from .runs import Lazy, Opened, Run, Trace, dropped, join, last_valid
+from .runs import Lazy, Opened, Run, Trace, dropped, join
 from .signals import Signal
 
 _ALL = slice(None)
@@ -158,11 +158,16 @@ class Front:
             steps: which steps of the layer's own order.
             to_end: whether nobody wants anything but the end of the run, which the stretch reaches. Without autograd.
         """
-        if to_end:
-            states = kernels.run_to_end(clean.layer, clean.cell, x, self.states)
+        if clean.lengths is not None:
+            left = (self.of_batch(clean.lengths.view(1, -1, 1)).flatten() - steps.start).clamp(0, len(x))
+            h, last = kernels.run_layer(clean.layer, clean.cell, x, self.states, left)
+        elif _is_whole(clean.cell):
+            h, last = kernels.run_layer(clean.layer, clean.cell, x, self.states)
+        else:
+            h, last = kernels.run_some(clean.layer, clean.cell, x, self.states, to_end=to_end)
+        if h is None:
             end = slice(steps.stop - 1, steps.stop)
-            return _of_states(end, self.rows, states, clean.cell), replace(self, states=states)
-        h, last = kernels.run_layer(clean.layer, clean.cell, x, self.states)
+            return _of_states(end, self.rows, last, clean.cell), replace(self, states=last)
         h = self.choose(lambda: clean.h[steps], h)
 
         def compute(keep: Sequence[Signal]) -> dict[Signal, Tensor]:
@@ -216,15 +221,31 @@ def rerun(
     return Rerun(pieces, front)
 
 
-def with_input(clean: Trace, x: Tensor, blocks: int = 1, *, to_end: bool = False) -> Rerun | None:
-    """Run a layer again on another input, (time, block x batch, input); None where nothing of it is another."""
-    differs = (x.unflatten(1, (blocks, -1)) != clean.x.unsqueeze(1)).any(-1).flatten(1)
-    moved = differs.any(0)
-    whole = _is_whole(clean.cell)
+def with_input(clean: Trace, x: Tensor, blocks: int = 1, *, start: int = 0, to_end: bool = False) -> Rerun | None:
+    """Run a layer again on another input; None where nothing of it is another.
+
+    Args:
+        clean: its run without changes.
+        x: the input, (time, block x batch, input), in the layer's own order.
+        blocks: how many blocks of rows there are.
+        start: the first step at which it may be another.
+        to_end: whether nobody wants anything but the last step's output and states.
+    """
+    whole, first = _is_whole(clean.cell), None
+    moved = torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
+    for step in range(start, len(x)):
+        # A row that has been found to differ is not compared again.
+        rows = (~moved).nonzero().flatten()
+        if not len(rows):
+            break
+        every = len(rows) == len(moved)
+        own = _repeated(clean.x[step], blocks) if every else clean.x[step].index_select(0, rows % clean.x.shape[1])
+        moved[rows] = (own != (x[step] if every else x[step].index_select(0, rows))).any(-1)
+        first = step if first is None and bool(moved.any()) else first
     reached = torch.ones_like(moved) if x.requires_grad else moved
     if not bool(reached.any()):
         return None
-    first = 0 if whole else int(differs.any(1).nonzero()[0])
+    first = 0 if whole or first is None else first
     states = {signal: _repeated(value, blocks) for signal, value in clean.before(first).items()}
     front = Front.of(states, moved, reached, whole=whole)
     read = x[first:] if front.rows is _ALL else x[first:, front.rows]
@@ -233,7 +254,7 @@ def with_input(clean: Trace, x: Tensor, blocks: int = 1, *, to_end: bool = False
 
 
 def spliced(clean: Tensor, pieces: Sequence[Piece], values: Sequence[Tensor], blocks: int = 1) -> list[Tensor]:
-    """Return values of a whole run, (time, block x batch, unit), in stretches: the clean ones but where pieces are."""
+    """Return values of a whole run, (time, block x batch, unit), in stretches: the clean ones, and those of pieces."""
     parts, done = list[Tensor](), 0
     for piece, value in zip(pieces, values, strict=True):
         if piece.steps.start > done:
@@ -257,17 +278,11 @@ def _changed(clean: Trace, found: Rerun, x: Tensor | None = None) -> Trace:
 
     h = spliced(clean.h, pieces, [piece.h for piece in pieces])
     changed = replace(clean, x=clean.x if x is None else x, pieces=tuple(h), compute=compute)
-    states = front.states
-    if clean.lengths is not None:
-        # The kernel ran on over the padding; a row's last states are those at its own last step.
-        signals = changed.open(clean.cell.states).signals
-        states = {signal: last_valid(signals[signal], clean.lengths) for signal in clean.cell.states}
-        front = replace(front, rows=_ALL)
     final = {
         signal: front.choose(lambda signal=signal: clean.last[signal], value)
         if front.rows is _ALL
         else clean.last[signal].index_copy(0, front.rows, value)
-        for signal, value in states.items()
+        for signal, value in front.states.items()
     }
     return replace(changed, final=final)
 
@@ -339,8 +354,12 @@ def _at_step(clean: Trace, changes: Changes, step: int, blocks: int, front: Fron
         return {signal: now(signal).unsqueeze(0) for signal in keep}
 
     piece = Piece(slice(step, step + 1), _ALL, now(cell.output).unsqueeze(0), compute)
-    states = {signal: now(signal) for signal in cell.states}
-    return piece, Front.of(states, moved, reached, whole=_is_whole(cell))
+    after_step = {signal: now(signal) for signal in cell.states}
+    if clean.lengths is not None:
+        # A row that has ended keeps its states.
+        ended = (clean.lengths <= step).to(moved.device).repeat(blocks).unsqueeze(1)
+        after_step = {signal: torch.where(ended, states[signal], value) for signal, value in after_step.items()}
+    return piece, Front.of(after_step, moved, reached, whole=_is_whole(cell))
 
 
 def _on_sheets(clean: Trace, step: int, shared: Shared) -> tuple[Piece, Front]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .calls import Call, States, in_order, repack
 from .cells import narrow
@@ -76,41 +76,78 @@ def run_level(layers: Sequence[Layer], x: Tensor, call: Call) -> Tensor:
     return in_order(pad_packed_sequence(packed._replace(data=data))[0], layers[0], call.lengths)
 
 
-def run_layer(layer: Layer, cell: Cell, x: Tensor, state: States) -> tuple[Tensor, dict[Signal, Tensor]]:
+def run_layer(
+    layer: Layer, cell: Cell, x: Tensor, state: States, lengths: Tensor | None = None
+) -> tuple[Tensor, dict[Signal, Tensor]]:
     """Run one direction of one layer, in its own order, from a given state; a cell of our own has no fused kernel.
 
+    Args:
+        layer: the layer.
+        cell: its cell.
+        x: what it reads, (time, batch, input).
+        state: the states before the first step.
+        lengths: how many steps each row has, (batch,), none perhaps; or None where every row has all of them.
+
     Returns:
-        The hidden states, (time, batch, unit), and the states after the last step.
+        The hidden states, (time, batch, unit), and the states after each row's last step.
     """
     module: Any = layer.module
+    if lengths is not None:
+        return _run_ragged(module, cell, x, state, lengths)
     if isinstance(module, OwnModule) or isinstance(cell, StepCell):
         signals, final = cell.run(x, state, (cell.output,))
         return signals[cell.output], final
-    rows = max(1, _IN_CACHE // (x.element_size() * len(cell.weights.W)))
-    if not torch.is_grad_enabled() and x.device.type == "cpu" and x.shape[1] > rows:
-        return _in_turns(layer, cell, x, state, rows)
-    h, *last = _kernel(module)(
-        x, _states([state], cell), _parameters([cell]), module.bias, 1, 0.0, module.training, False, False
-    )
+    h, *last = _kernel(module)(x, _states([state], cell), _parameters([cell]), *_options(module), False)
     return h, {signal: value[0] for signal, value in zip(cell.states, last, strict=True)}
 
 
-def run_to_end(layer: Layer, cell: Cell, x: Tensor, state: States) -> States:
-    """Run one direction of one layer as `run_layer` does, and return the states after the last step alone."""
-    if not isinstance(cell, LSTMCell) or not narrow.fits(cell, x):
-        return run_layer(layer, cell, x, state)[1]
-    last = narrow.last(narrow.Steps.of(cell), x, *(state[signal].T for signal in cell.states[::-1]))
-    return dict(zip(cell.states[::-1], (part.T.contiguous() for part in last.chunk(2)), strict=True))
+def _options(module: Any) -> tuple[Any, ...]:
+    return module.bias, 1, 0.0, module.training, False
 
 
-def _in_turns(layer: Layer, cell: Cell, x: Tensor, state: States, rows: int) -> tuple[Tensor, dict[Signal, Tensor]]:
-    """Run many rows a few at a time, so that a step's products stay in the cache."""
-    h = x.new_empty(*x.shape[:2], cell.size(cell.output))
+def _run_ragged(
+    module: Any, cell: Cell, x: Tensor, state: States, lengths: Tensor
+) -> tuple[Tensor, dict[Signal, Tensor]]:
+    """Run rows that end at different steps; one without a step keeps its state."""
+    going = lengths.nonzero().flatten()
+    h, final = x.new_zeros(*x.shape[:2], cell.size(cell.output)), dict(state)
+    if len(going):
+        packed = pack_padded_sequence(x[:, going.to(x.device)], lengths[going], enforce_sorted=False)
+        rows = going.to(x.device)
+        order = rows[packed.sorted_indices]
+        own = _states([{signal: value[order] for signal, value in state.items()}], cell)
+        data, *last = _kernel(module)(packed.data, packed.batch_sizes, own, _parameters([cell]), *_options(module))
+        padded, _ = pad_packed_sequence(packed._replace(data=data), total_length=len(x))
+        h = h.index_copy(1, rows, padded)
+        for signal, value in zip(cell.states, last, strict=True):
+            final[signal] = final[signal].index_copy(0, order, value[0])
+    return h, final
+
+
+def run_some(layer: Layer, cell: Cell, x: Tensor, state: States, *, to_end: bool) -> tuple[Tensor | None, States]:
+    """Run many rows a few at a time, so that a step stays in the cache; without autograd.
+
+    Args:
+        layer: the layer.
+        cell: its cell.
+        x: what it reads, (time, batch, input).
+        state: the states before the first step.
+        to_end: whether the states after the last step are all that is wanted.
+
+    Returns:
+        The hidden states, (time, batch, unit), or None where they are not wanted; the states after the last step.
+    """
+    if to_end and isinstance(cell, LSTMCell) and narrow.fits(cell, x):
+        last = narrow.last(narrow.Steps.of(cell), x, *(state[signal].T for signal in cell.states[::-1]))
+        return None, dict(zip(cell.states[::-1], (part.T.contiguous() for part in last.chunk(2)), strict=True))
+    rows = max(1, _IN_CACHE // (x.element_size() * len(cell.weights.W)))
+    h = None if to_end else x.new_empty(*x.shape[:2], cell.size(cell.output))
     final = {signal: torch.empty_like(value) for signal, value in state.items()}
     for start in range(0, x.shape[1], rows):
         turn = slice(start, start + rows)
-        own = {signal: value[turn] for signal, value in state.items()}
-        h[:, turn], last = run_layer(layer, cell, x[:, turn], own)
+        own, last = run_layer(layer, cell, x[:, turn], {signal: value[turn] for signal, value in state.items()})
+        if h is not None:
+            h[:, turn] = own
         for signal, value in last.items():
             final[signal][turn] = value
     return h, final

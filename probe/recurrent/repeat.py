@@ -16,7 +16,7 @@ from .batches import close
 from .calls import Call, own_order
 from .engine import Changes, Rerun, Shared, rerun, spliced, with_input
 from .layers import Layer
-from .runs import Run, Trace, join, last_valid
+from .runs import Run, Trace, join
 from .signals import span
 
 #: What to do where the rows of a layer are not those of the inputs.
@@ -59,24 +59,29 @@ class Blocks:
             shared: how they share the first changed step, if they do.
         """
         every = torch.tensor(blocks).unsqueeze(1) * self._batch + torch.arange(self._batch)
-        rows, count, x = every.flatten(), len(blocks), None
+        rows, count = every.flatten(), len(blocks)
+        start = 0 if any(one.reads_back for one in self._run.layers) else changes.steps[0]
+        x = self.hidden
         for level in range(layer.level, self._run.layers[-1].level + 1):
             traces, top = self._run.level(level), level == self._run.layers[-1].level
             to_end = self._to_end and top
-            found: list[Rerun | None] = []
-            for trace in traces:
-                if level == layer.level:
-                    own = rerun(trace, changes, count, shared, to_end=to_end) if trace.layer == layer else None
-                    found.append(own)
-                else:
-                    own = None if x is None else own_order(x, trace.layer, _repeated(trace.lengths, count))
-                    found.append(None if own is None else with_input(trace, own, count, to_end=to_end))
+            if level == layer.level:
+                own = rerun(self._run.traces[layer.place], changes, count, shared, to_end=to_end)
+                found: list[Rerun | None] = [own if trace.layer == layer else None for trace in traces]
+            else:
+                read = [own_order(x, trace.layer, _repeated(trace.lengths, count)) for trace in traces]
+                found = [
+                    with_input(t, x, count, start=start, to_end=to_end) for t, x in zip(traces, read, strict=True)
+                ]
+            if not any(found):
+                return
             x = self.hidden if top else join(traces).repeat(1, count, 1)
             sides = x.split([trace.h.shape[2] for trace in traces], dim=-1)
             for side, trace, one in zip(sides, traces, found, strict=True):
                 if one is not None:
                     self._put(side, rows if top else None, trace, one, count)
-                    self._put_final(rows, trace, one, count)
+                    for signal, value in one.front.states.items():
+                        self.finals[trace.layer.place][signal][span(rows[one.front.rows])] = value
 
     def _put(self, out: Tensor, rows: Tensor | None, trace: Trace, one: Rerun, count: int) -> None:
         """Write what a layer returns into rows of a level's hidden states; into all of them for None."""
@@ -92,21 +97,6 @@ class Blocks:
                 continue
             where = piece.rows if rows is None else span(rows[piece.rows])
             out[piece.steps, where] = value
-
-    def _put_final(self, rows: Tensor, trace: Trace, one: Rerun, count: int) -> None:
-        """Write a layer's last states: where rows end at different steps, those at each row's own."""
-        states, which, lengths = one.front.states, one.front.rows, _repeated(trace.lengths, count)
-        if lengths is not None:
-            pieces = [piece.compute(trace.cell.states) for piece in one.pieces]
-            which = one.front.moved
-            states = {
-                signal: last_valid(
-                    torch.cat(spliced(trace.signals[signal], one.pieces, [p[signal] for p in pieces], count)), lengths
-                )[which]
-                for signal in states
-            }
-        for signal, value in states.items():
-            self.finals[trace.layer.place][signal][rows[which]] = value
 
 
 def _repeated(lengths: Tensor | None, count: int) -> Tensor | None:
