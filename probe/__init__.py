@@ -101,7 +101,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'probe' has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    found = globals()[name] = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    return found
 
 
 def __dir__() -> list[str]:

@@ -28,7 +28,7 @@ from .visits import Visit, refuse_own_forward
 
 #: How many bytes of states and outputs one run may hold, unless the caller says otherwise. Measured: a run that stays
 #: in the cache is faster than one that holds more edits.
-MEMORY = 16_000_000
+MEMORY = 32_000_000
 
 
 def sweep(

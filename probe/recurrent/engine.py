@@ -25,6 +25,8 @@ from .runs import Lazy, Opened, Run, Trace, dropped, join
 from .signals import Signal
 
 _ALL = slice(None)
+#: All rows run where fewer than one in so many stayed: to pick rows out costs more than to run them.
+_MOST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +126,8 @@ class Front:
     @classmethod
     def of(cls, states: States, moved: Tensor, reached: Tensor, *, whole: bool) -> Front:
         """Return the front of rows whose states are given for all rows."""
-        if whole:
-            return cls(_ALL, states, moved, reached)
-        rows = moved.nonzero().flatten()
-        if len(rows) == len(moved):
+        rows = None if whole else moved.nonzero().flatten()
+        if rows is None or len(rows) * _MOST > len(moved) * (_MOST - 1):
             return cls(_ALL, states, moved, reached)
         return cls(rows, {signal: value.index_select(0, rows) for signal, value in states.items()}, moved, reached)
 
@@ -140,13 +140,24 @@ class Front:
         """Return values of the clean run, (time, batch, unit), for these rows."""
         batch = values.shape[1]
         if self.rows is not _ALL:
-            return values.index_select(1, self.rows % batch if len(self.moved) > batch else self.rows)
-        return values.repeat(1, len(self.moved) // batch, 1) if len(self.moved) > batch else values
+            return values.index_select(1, self.rows % batch)
+        return _repeated(values, len(self.moved) // batch)
 
     def choose(self, clean: Callable[[], Tensor], changed: Tensor) -> Tensor:
-        """Return changed values of these rows, (..., row, unit), where they moved, and the module's own elsewhere."""
-        if self.rows is not _ALL or (not torch.is_grad_enabled() and bool(self.moved.all())):
+        """Return changed values of these rows, (..., row, unit), where they moved, and the module's own elsewhere.
+
+        Args:
+            clean: gives values of the clean run, (..., batch, unit).
+            changed: what was computed of these rows. Without autograd it may be written into.
+        """
+        if self.rows is not _ALL:
             return changed
+        if not torch.is_grad_enabled():
+            stayed = (~self.moved).nonzero().flatten()
+            if not len(stayed):
+                return changed
+            own = clean()
+            return changed.index_copy_(-2, stayed, own.index_select(-2, stayed % own.shape[-2]))
         return _choose(clean(), changed, self.moved.unsqueeze(-1), self.reached.unsqueeze(-1))
 
     def onward(self, clean: Trace, x: Tensor, steps: slice, *, to_end: bool = False) -> tuple[Piece, Front]:
@@ -165,20 +176,21 @@ class Front:
             h, last = kernels.run_layer(clean.layer, clean.cell, x, self.states)
         else:
             h, last = kernels.run_some(clean.layer, clean.cell, x, self.states, to_end=to_end)
+
+        def after(signal: Signal) -> Tensor:
+            return (clean.before(steps.stop) if steps.stop < len(clean.x) else clean.last)[signal]
+
+        states = {one: self.choose(lambda one=one: after(one), value.clone()) for one, value in last.items()}
+        onward = replace(self, states=states)
         if h is None:
-            end = slice(steps.stop - 1, steps.stop)
-            return _of_states(end, self.rows, last, clean.cell), replace(self, states=last)
+            return _of_states(slice(steps.stop - 1, steps.stop), self.rows, states, clean.cell), onward
         h = self.choose(lambda: clean.h[steps], h)
 
         def compute(keep: Sequence[Signal]) -> dict[Signal, Tensor]:
             signals = clean.cell.open(x, h, self.states, tuple(keep))[0]
             return {one: self.choose(lambda one=one: clean.signals[one][steps], signals[one]) for one in keep}
 
-        def after(signal: Signal) -> Tensor:
-            return (clean.before(steps.stop) if steps.stop < len(clean.x) else clean.last)[signal]
-
-        states = {one: self.choose(lambda one=one: after(one), value) for one, value in last.items()}
-        return Piece(steps, self.rows, h, compute), replace(self, states=states)
+        return Piece(steps, self.rows, h, compute), onward
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,10 @@ GROUP = "rnn_probe.adapters"
 _registered: dict[type[nn.Module], type[Step]] = {}
 
 
+#: Torch's signals.
+_SIGNALS = tuple(Signal)
+
+
 def register(
     kind: type[nn.Module],
     step: type[Step] | None = None,
@@ -102,7 +106,7 @@ def as_any_signal(name: str) -> Signal:
     """
     if isinstance(name, str) and (name == OUTPUT or re.fullmatch(STATE, name)):
         return Signal(name)
-    return as_signal(name, tuple(Signal) if name in tuple(Signal) else (*Signal, *names_of_adapters()))
+    return as_signal(name, _SIGNALS if name in _SIGNALS else (*_SIGNALS, *names_of_adapters()))
 
 
 def chosen_signals(
