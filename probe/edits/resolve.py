@@ -86,6 +86,10 @@ class Placed:
     places: Mapping[int, Place]
     offset: int
 
+    def at(self, offset: int) -> Placed:
+        """Return the edit with its first row at another row of the run."""
+        return Placed(self.edit, self.units, self.places, offset)
+
     def where(self, step: int) -> tuple[Any, Any]:
         """Return the index of the rows and units that are changed at a step."""
         rows = self.places[step].rows
@@ -189,12 +193,12 @@ def _ragged(edit: Edit, layer: Layer, time: int, rows: Tensor, lengths: Tensor) 
     return places
 
 
-def changes_of(placed: Sequence[Placed]) -> Changes:
-    """Return what several edits, in their order, do to one run."""
+def changes_of(placed: Sequence[Placed], steps: Sequence[int] | None = None) -> Changes:
+    """Return what several edits, in their order, do to one run: at all their steps, or at some."""
 
     by_step: dict[int, dict[Signal, list[Placed]]] = {}
     for one in placed:
-        for step in one.places:
+        for step in one.places if steps is None else steps:
             by_step.setdefault(step, {}).setdefault(one.edit.site.signal, []).append(one)
 
     def change(signal: Signal, step: int, value: Tensor) -> tuple[Tensor, Tensor]:

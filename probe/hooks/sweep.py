@@ -236,7 +236,7 @@ def _reads_the_end_alone(model: nn.Module, batch: Batch, clean: _CleanRun) -> bo
         try:
             with session, session.replacing({module: forward_of(module, value) for module in clean.runs}):
                 output = _repeated(model, batch, 1)
-        except Exception:
+        except Exception:  # noqa: BLE001 (a model may check its numbers in any way)
             return False
         same: list[bool] = []
         map_tensors(lambda one, other, same=same: same.append(torch.equal(one, other)), clean.output, output)
@@ -247,7 +247,7 @@ def _reads_the_end_alone(model: nn.Module, batch: Batch, clean: _CleanRun) -> bo
 
 def _has_nan(output: Any) -> bool:
     found: list[bool] = []
-    map_tensors(lambda one: found.append(bool((one != one).any())), output)
+    map_tensors(lambda one: found.append(one.is_floating_point() and bool(one.isnan().any())), output)
     return any(found)
 
 
@@ -328,7 +328,7 @@ class _Turn(Session):
         self._acted.update((block, step) for block, _, _ in active)
         if step is None:
             every = [(block, _placed(visit.clean, edit, layer, batch), layer) for block, edit, layer in active]
-            return [(layer, replace(one, offset=block * batch)) for block, one, layer in every]
+            return [(layer, one.at(block * batch)) for block, one, layer in every]
         return [
             (layer, at_step(edit, layer, step, visit.clean, blocks=self._blocks, block=block))
             for block, edit, layer in active
@@ -390,7 +390,7 @@ def _changes(placed: Sequence[tuple[int, Placed, Layer]], batch: int) -> dict[in
         placed: for each edit its block, where it acts in one block, and its layer.
         batch: how many rows a block has.
     """
-    return by_place([(layer, replace(one, offset=block * batch)) for block, one, layer in placed])
+    return by_place([(layer, one.at(block * batch)) for block, one, layer in placed])
 
 
 def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blocks: int, *, to_end: bool) -> Any:
@@ -421,18 +421,15 @@ def _shared(cell: Cell, placed: Sequence[Placed], first: int, batch: int) -> Sha
     """Return how edits share their first step: those of other units lie on one sheet; None where units are mixed."""
     if any(formula.mixes for formula in cell.formulas):
         return None
-    units = torch.zeros(len(placed), cell.size(placed[0].edit.site.signal), dtype=torch.bool)
-    full, sheets = [0] * units.shape[1], list[int]()
-    for own, one in zip(units, placed, strict=True):
-        own[one.units] = True
-        listed = own.nonzero().flatten().tolist()
-        sheets.append(max(full[unit] for unit in listed))
-        for unit in listed:
-            full[unit] = sheets[-1] + 1
-    there = [
-        replace(p, places={first: p.places[first]}, offset=s * batch) for p, s in zip(placed, sheets, strict=True)
-    ]
-    return Shared(changes_of(there), torch.tensor(sheets), units)
+    full: dict[int, int] = {}
+    there, pairs = list[Placed](), list[tuple[int, int, int]]()
+    for block, one in enumerate(placed):
+        units = range(one.units.start, one.units.stop) if isinstance(one.units, slice) else one.units.tolist()
+        sheet = max(full.get(unit, 0) for unit in units)
+        full |= dict.fromkeys(units, sheet + 1)
+        there.append(one.at(sheet * batch))
+        pairs += [(block, sheet, unit) for unit in units]
+    return Shared(changes_of(there, [first]), max(full.values()), *torch.tensor(pairs).T)
 
 
 def _compare(edit: Edit, alone: Tensor, together: Tensor) -> None:

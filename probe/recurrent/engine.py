@@ -56,11 +56,15 @@ class Shared:
 
     Attributes:
         changes: what happens at that step to the sheets, (sheet x batch, unit).
-        sheets: on which sheet each block is.
-        units: which units of its sheet are a block's, (block, unit).
+        count: how many sheets there are.
+        blocks: for each unit of each block, which block; they are counted from 0, and each has one.
+        sheets: for each of them, on which sheet it is.
+        units: for each of them, which unit.
     """
 
     changes: Changes
+    count: int
+    blocks: Tensor
     sheets: Tensor
     units: Tensor
 
@@ -266,7 +270,7 @@ def with_input(clean: Trace, x: Tensor, blocks: int = 1, *, start: int = 0, to_e
 
 
 def spliced(clean: Tensor, pieces: Sequence[Piece], values: Sequence[Tensor], blocks: int = 1) -> list[Tensor]:
-    """Return values of a whole run, (time, block x batch, unit), in stretches: the clean ones, and those of pieces."""
+    """Return values of a whole run, (time, block x batch, unit), in stretches: the clean ones and those of pieces."""
     parts, done = list[Tensor](), 0
     for piece, value in zip(pieces, values, strict=True):
         if piece.steps.start > done:
@@ -376,24 +380,29 @@ def _at_step(clean: Trace, changes: Changes, step: int, blocks: int, front: Fron
 
 def _on_sheets(clean: Trace, step: int, shared: Shared) -> tuple[Piece, Front]:
     """Change the first changed step of blocks that share sheets."""
-    cell, sheets = clean.cell, int(shared.sheets.max()) + 1
-    states, before = _start(clean, step, sheets)
-    moment = cell.moment_at(_repeated(clean.x[step], sheets), states)
+    cell, at_rest, blocks = clean.cell, clean.at(step), int(shared.blocks[-1]) + 1
+    states, before = _start(clean, step, shared.count)
+    moment = cell.moment_at(_repeated(clean.x[step], shared.count), states)
     after, moved, _ = _changed_step(cell, moment, before, shared.changes, step)
-    blocks, units = shared.units.nonzero(as_tuple=True)
 
     def of_units(values: Tensor) -> Tensor:
         """Return what each unit of each block has on its sheet, (pair, batch)."""
-        return values.unflatten(0, (sheets, -1)).transpose(1, 2)[shared.sheets[blocks], units]
+        return values.unflatten(0, (shared.count, -1)).transpose(1, 2)[shared.sheets, shared.units]
 
-    states = {signal: clean.at(step)[signal].repeat(len(shared.units), 1) for signal in cell.states}
-    marks = torch.zeros(len(shared.units), len(clean.x[step]), dtype=torch.int32, device=clean.x.device)
+    batch = len(at_rest[cell.output])
+    marks = torch.zeros(blocks, batch, dtype=torch.int32, device=clean.x.device)
+    units_first = kernels.likes_units_first(cell, clean.x, blocks * batch)
+    states = dict[Signal, Tensor]()
     for signal in cell.states:
+        if units_first:
+            value = at_rest[signal].T.unsqueeze(1).repeat(1, blocks, 1)
+            own, states[signal] = value, value.flatten(1).T
+        else:
+            value = at_rest[signal].repeat(blocks, 1)
+            own, states[signal] = value.unflatten(0, (blocks, batch)).permute(2, 0, 1), value
         if signal in after:
-            states[signal].unflatten(0, (len(shared.units), -1)).transpose(1, 2)[blocks, units] = of_units(
-                after[signal]
-            )
-            marks.index_add_(0, blocks, of_units(moved[signal]).int())
+            own[shared.units, shared.blocks] = of_units(after[signal])
+            marks.index_add_(0, shared.blocks, of_units(moved[signal]).int())
     rows = marks.flatten() > 0
     front = Front.of(states, rows, rows, whole=False)
     return _of_states(slice(step, step + 1), front.rows, front.states, cell), front

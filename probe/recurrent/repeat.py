@@ -7,6 +7,7 @@ them before a layer reads it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,8 +59,12 @@ class Blocks:
             changes: what happens to their rows.
             shared: how they share the first changed step, if they do.
         """
-        every = torch.tensor(blocks).unsqueeze(1) * self._batch + torch.arange(self._batch)
-        rows, count = every.flatten(), len(blocks)
+        where, count = span(blocks), len(blocks)
+        rows = (
+            slice(where.start * self._batch, where.stop * self._batch)
+            if isinstance(where, slice)
+            else (where.unsqueeze(1) * self._batch + torch.arange(self._batch)).flatten()
+        )
         start = 0 if any(one.reads_back for one in self._run.layers) else changes.steps[0]
         x = self.hidden
         for level in range(layer.level, self._run.layers[-1].level + 1):
@@ -79,24 +84,29 @@ class Blocks:
             sides = x.split([trace.h.shape[2] for trace in traces], dim=-1)
             for side, trace, one in zip(sides, traces, found, strict=True):
                 if one is not None:
-                    self._put(side, rows if top else None, trace, one, count)
+                    self._put(side, rows if top else slice(0, x.shape[1]), trace, one, ends=to_end)
+                    which = _among(rows, one.front.rows)
                     for signal, value in one.front.states.items():
-                        self.finals[trace.layer.place][signal][span(rows[one.front.rows])] = value
+                        self.finals[trace.layer.place][signal][which] = value
 
-    def _put(self, out: Tensor, rows: Tensor | None, trace: Trace, one: Rerun, count: int) -> None:
-        """Write what a layer returns into rows of a level's hidden states; into all of them for None."""
+    def _put(self, out: Tensor, rows: Any, trace: Trace, one: Rerun, *, ends: bool) -> None:
+        """Write what a layer returns into rows of a level's hidden states, or of their last step alone."""
         values = [piece.h for piece in one.pieces]
         if trace.layer.reads_back:
+            count = len(one.front.moved) // self._batch
             own = torch.cat(spliced(trace.h, one.pieces, values, count))
-            out[:, slice(None) if rows is None else rows] = own_order(
-                own, trace.layer, _repeated(trace.lengths, count)
-            )
+            out[:, rows] = own_order(own, trace.layer, _repeated(trace.lengths, count))
             return
         for piece, value in zip(one.pieces, values, strict=True):
-            if rows is not None and self._to_end and piece.steps.stop < len(out):
-                continue
-            where = piece.rows if rows is None else span(rows[piece.rows])
-            out[piece.steps, where] = value
+            if not ends or piece.steps.stop == len(out):
+                out[piece.steps, _among(rows, piece.rows)] = value
+
+
+def _among(rows: Any, which: Any) -> Any:
+    """Return some of the rows that an index names, as an index."""
+    if isinstance(which, slice):
+        return rows
+    return which + rows.start if isinstance(rows, slice) else rows[which]
 
 
 def _repeated(lengths: Tensor | None, count: int) -> Tensor | None:
