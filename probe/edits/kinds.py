@@ -266,10 +266,10 @@ class FunctionEdit(Edit):
         """Return what the function makes of the value, once for each step of the input."""
         if isinstance(place.steps, int):
             return self._made(value.clone(), place.steps, place.rows).to(value)
-        result = torch.zeros_like(value)
+        result, every = torch.zeros_like(value), torch.as_tensor(place.rows)
         for step in place.steps.unique().tolist():
             rows = (place.steps == step).nonzero().flatten()
-            result = result.index_put((rows,), self._made(value[rows], step, place.rows[rows]).to(value))
+            result = result.index_put((rows,), self._made(value[rows], step, every[rows]).to(value))
         return result
 
     def _made(self, given: Tensor, step: int, rows: Any) -> Tensor:

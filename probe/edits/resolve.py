@@ -145,8 +145,9 @@ def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None
 
 def _is_alike(steps: tuple[int, ...] | None, layer: Layer, lengths: Tensor) -> bool:
     """Return whether each of some steps is the same own step of all rows, which have it."""
-    named = steps is not None and min(steps) >= 0 and not layer.reads_back
-    return named and len(lengths) > 0 and max(steps) < int(lengths.min())
+    if steps is None or min(steps) < 0 or layer.reads_back:
+        return False
+    return len(lengths) > 0 and max(steps) < int(lengths.min())
 
 
 def _place(rows: Tensor | slice, position: int, step: int) -> Place:

@@ -15,7 +15,8 @@ from torch import Tensor
 from ..errors import ProbeError
 from .batches import close
 from .calls import Call, own_order
-from .engine import Changes, Rerun, Shared, rerun, spliced, with_input
+from .engine import Changes, Shared, rerun, with_input
+from .fronts import Rerun, spliced
 from .layers import Layer
 from .runs import Run, Trace, join
 from .signals import span

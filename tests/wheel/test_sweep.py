@@ -336,9 +336,8 @@ def test_what_reads_the_end_alone(
     edits = [
         probe.clamp("hidden_state", value, steps=step, layer="rnn[0]") for value in (0.2, 0.95) for step in (0, 3)
     ]
-    edits += some("cell_state", layer=f"rnn[{layers - 1}]") + [
-        probe.clamp("hidden_state", 0.95, layer=f"rnn[{layers - 1}]")
-    ]
+    top = f"rnn[{layers - 1}]"
+    edits += [*some("cell_state", layer=top), probe.clamp("hidden_state", 0.95, layer=top)]
     agree(model, x, edits=edits)
     assert found == [at_end]
 
