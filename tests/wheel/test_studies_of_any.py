@@ -18,6 +18,7 @@ import probe
 from probe import ProbeError
 from probe.methods.fixed_points import find_points, visited_states
 from probe.methods.machines import Machine
+from probe.questions.states.network_card import NOT_KNOWN, layers_table
 
 UNITS, TIME = 5, 5
 BITS = torch.tensor(list(itertools.product([-1.0, 0.0, 1.0], repeat=TIME)))[:, :, None]
@@ -241,6 +242,18 @@ def test_what_cannot_be_run_from_its_states_is_refused() -> None:
         _ = machine(Masked())
     with pytest.raises(ProbeError):
         _ = machine(LastOf(Clocked(), nn.Linear(UNITS, 1)))
+
+
+def test_a_size_that_only_a_call_tells_is_not_known(tmp_path: Path) -> None:
+    """The model acts on the state of its cell, which is not opened alone: no number stands for what it reads."""
+    readout = probe.Readout("held", output=(torch.sign, lambda y: y))
+    _ = probe.Study(Masked(), BITS[81:], {"held": held}, readout=readout, questions=["answers"]).run(tmp_path)
+    table = probe.Finding.read(tmp_path / "findings" / "network").measurements
+    assert (table["value"] >= 0).all()
+    (layer,) = layers_table(table[table["role"] == "trained"]).to_dict("records")
+    assert layer["inputs"] == NOT_KNOWN
+    assert (layer["units"], layer["parameters"], layer["looked at"]) == (UNITS, 2 * UNITS + UNITS**2, "yes")
+    assert NOT_KNOWN in (tmp_path / "index.html").read_text()
 
 
 class Talkative(Cell):

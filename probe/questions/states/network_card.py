@@ -17,7 +17,8 @@ from ..question import Answered, Question, Told
 if TYPE_CHECKING:
     import pandas as pd
 
-QUESTION = "network"
+QUESTION, NOT_KNOWN = "network", "not known"
+SIZES = ("inputs", "units", "parameters")
 #: The controls have the same layers, and are not recorded for this.
 ASKED = tuple(role for role in ROLES if role not in ("random weights", "fitted head", "null"))
 
@@ -32,6 +33,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Return the layers of networks, and the error of their recordings.
 
     Metrics of each layer (`kind` is its cell): `inputs`, `units`, `parameters`, and `looked_at`, 1 if it is studied.
+    A size that only a call of the layer would tell is left out.
     Of each network `max_error`, the largest difference between recomputed hidden states and the network's own,
     relative to max(1, |value|).
     """
@@ -43,9 +45,10 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
                 continue  # it could be a cell, and the run showed that it is none
             layer = looked.get(own.name, own)
             sizes = {"inputs": layer.inputs, "units": layer.units, "parameters": layer.parameters}
+            known = {metric: size for metric, size in sizes.items() if size != UNKNOWN}
             rows += [
                 measurement(QUESTION, metric, subject.network, float(value), layer=layer.name, kind=layer.cell)
-                for metric, value in (sizes | {"looked_at": layer.name in looked}).items()
+                for metric, value in (known | {"looked_at": layer.name in looked}).items()
             ]
         rows.append(measurement(QUESTION, "max_error", subject.network, states_of(subject).max_error))
     return tabulate(rows)
@@ -71,12 +74,17 @@ def tell(answered: Answered) -> Told:
 
 
 def layers_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the layers of a measured network as a table: name, kind, sizes, and whether they were studied."""
+    """Return the layers of a measured network as a table: name, kind, sizes, and whether they were studied.
+
+    A size that was not measured is said to be not known.
+    """
     rows = table[table["layer"] != ""]
     wide = rows.pivot(index=["layer", "kind"], columns="metric", values="value").reset_index()
     order = {name: place for place, name in enumerate(dict.fromkeys(rows["layer"]))}
     wide = wide.sort_values("layer", key=lambda names: names.map(order))
-    layers = wide[["layer", "kind", "inputs", "units", "parameters"]].rename(columns={"kind": "cell"})
-    layers = layers.astype({"inputs": int, "units": int, "parameters": int})
-    layers["looked at"] = ["yes" if flag else "no" for flag in wide["looked_at"]]
-    return layers
+    layers = wide.reindex(columns=["layer", "kind", *SIZES, "looked_at"])
+    for size in SIZES:
+        known = layers[size].notna()
+        layers[size] = [int(value) if there else NOT_KNOWN for value, there in zip(layers[size], known, strict=True)]
+    layers["looked_at"] = ["yes" if flag else "no" for flag in layers["looked_at"]]
+    return layers.rename(columns={"kind": "cell", "looked_at": "looked at"})
