@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..recurrent.calls import read_call, replaced_forward, write_output
 from ..recurrent.cells import narrow
-from ..recurrent.cells.cell import HIDDEN
-from ..recurrent.cells.lstm import LSTMCell
 from ..recurrent.double import in_float64
-from ..recurrent.finding import find_layers, whole_module
-from ..recurrent.layers import Layer, own_forward
 
 
 def per_row(name: str, values: object, rows: int) -> Tensor:
@@ -70,47 +64,9 @@ def answers_by_length(
     """
     copied = in_float64(model)
     given, shown = {}, {}
-    with contextlib.ExitStack() as quick:
-        for layer in _layers(copied):
-            quick.enter_context(narrow_kernel(layer))
-        quick.enter_context(narrow.NumbersFirst())
+    with narrow.NumbersFirst():
         for length, batch in x.items():
             output = copied(batch.double())
             given[length] = per_row("answer(...)", answer(output), len(batch)).cpu().numpy().astype(float)
             shown[length] = per_row("expected(...)", expected(output), len(batch)).cpu().numpy().astype(float)
     return given, shown
-
-
-def _layers(model: nn.Module) -> tuple[Layer, ...]:
-    """Return a model's recurrent layers, none where there are none."""
-    try:
-        return find_layers(model)
-    except ProbeError:
-        return ()
-
-
-@contextlib.contextmanager
-def narrow_kernel(layer: Layer) -> Iterator[None]:
-    """Run a layer by the loop for few units over many rows while this lasts, where it is a module of its own.
-
-    In float64 torch's own kernel takes four times as long. Values are the same to rounding.
-
-    Args:
-        layer: a layer of a module that nobody else calls meanwhile.
-    """
-    layers, module = whole_module(layer), layer.module
-    cell = layer.cell if isinstance(module, nn.LSTM) else None
-    if not isinstance(cell, LSTMCell) or len(layers) > 1 or layer.turned or own_forward(module):
-        yield
-        return
-    usual = module.forward
-
-    def forward(*arguments: Any, **keywords: Any) -> Any:
-        call = read_call(layers, arguments, keywords)
-        if call.packed is not None or not narrow.suits(cell, call.x):
-            return usual(*arguments, **keywords)
-        signals, last = narrow.run(cell, call.x, call.initial[0], keep=False)
-        return write_output(layers, signals[HIDDEN], [last], call)
-
-    with replaced_forward(module, forward):
-        yield
