@@ -19,7 +19,6 @@ from ..errors import ProbeError
 from ..recurrent.batches import map_tensors
 from ..recurrent.calls import States, replaced_forward, write_output
 from ..recurrent.cells.cell import HIDDEN, Cell
-from ..recurrent.cells.narrow import NumbersFirst
 from ..recurrent.double import in_float64
 from ..recurrent.finding import find_layers, whole_module
 from ..recurrent.layers import Layer, OpenLayer, own_forward
@@ -234,10 +233,10 @@ class _Reader:
     def __call__(self, states: Tensor) -> Any:
         """Return the model's output where these are the layer's last states."""
         parts = self.dynamics.parts(states)
-        with NumbersFirst():
-            output = self.write(parts[self.dynamics.output], parts)
-            with replaced_forward(self.layer.module, lambda *_arguments, **_keywords: output):
-                return self.model(self.blank.expand(len(states), *self.blank.shape[1:]))
+        # Torch's linear layer is slow over rows whose numbers do not lie side by side.
+        output = self.write(parts[self.dynamics.output].contiguous(), parts)
+        with replaced_forward(self.layer.module, lambda *_arguments, **_keywords: output):
+            return self.model(self.blank.expand(len(states), *self.blank.shape[1:]))
 
 
 def _compare(layer: Layer, output: Tensor, read: Tensor) -> None:

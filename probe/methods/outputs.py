@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..recurrent.cells import narrow
 from ..recurrent.double import in_float64
 
 
@@ -64,9 +63,8 @@ def answers_by_length(
     """
     copied = in_float64(model)
     given, shown = {}, {}
-    with narrow.NumbersFirst():
-        for length, batch in x.items():
-            output = copied(batch.double())
-            given[length] = per_row("answer(...)", answer(output), len(batch)).cpu().numpy().astype(float)
-            shown[length] = per_row("expected(...)", expected(output), len(batch)).cpu().numpy().astype(float)
+    for length, batch in x.items():
+        output = copied(batch.double())
+        given[length] = per_row("answer(...)", answer(output), len(batch)).cpu().numpy().astype(float)
+        shown[length] = per_row("expected(...)", expected(output), len(batch)).cpu().numpy().astype(float)
     return given, shown

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ProbeError
-from ..recurrent.cells.narrow import NumbersFirst
 from .outputs import per_row
 
 
@@ -62,8 +61,7 @@ class StateReadout:
 
 def _called(name: str, function: Callable[[Any], Tensor], output: Any) -> Tensor:
     try:
-        with NumbersFirst():
-            return function(output)
+        return function(output)
     except RuntimeError as error:
         raise ProbeError(
             f"{name} failed on the output of the float64 copy that runs: {error}. Let it take any floating type, "

@@ -118,33 +118,6 @@ def test_some_units_are_computed_alone_where_the_others_are_given(kept: tuple[in
     assert torch.allclose(found, wanted, atol=1e-14, rtol=0)
 
 
-def test_small_heads_are_computed_with_the_numbers_first() -> None:
-    """Linear layer, softmax and argmax of many rows keep their values, and the first of equal scores is chosen."""
-    scores = torch.randn(300, 5, generator=torch.Generator().manual_seed(0)).double().round()
-    weight, bias = scores[:4], scores[:4, 0]
-    functions: dict[str, Any] = {
-        "linear": lambda: nn.functional.linear(scores, weight, bias),
-        "linear without a bias": lambda: nn.functional.linear(scores, weight),
-        "softmax": lambda: scores.softmax(1),
-        "softmax over rows": lambda: torch.softmax(scores, dim=0),
-        "argmax": lambda: scores.argmax(dim=-1),
-        "argmax over rows": lambda: scores.argmax(0),
-        "argmax of all": lambda: torch.argmax(scores),
-        "argmax kept": lambda: scores.argmax(1, keepdim=True),
-        "stack": lambda: torch.stack([scores]),
-        "stack in columns": lambda: torch.stack([scores], dim=2),
-        "stack of two": lambda: torch.stack([scores, scores + 1]),
-    }
-    for name, function in functions.items():
-        wanted = function()
-        with torch.no_grad(), narrow.NumbersFirst():
-            found = function()
-        assert found.shape == wanted.shape, name
-        assert torch.allclose(found, wanted, atol=1e-14, rtol=1e-14), name
-        if name in ("linear", "softmax"):
-            assert found.T.is_contiguous() != wanted.T.is_contiguous(), name
-
-
 def test_the_model_is_left_as_it_was() -> None:
     """A machine is a copy, whose forward comes back too: the model keeps its type of numbers, mode and forward."""
     model, ran = Reader("gru").train(), list[Any]()

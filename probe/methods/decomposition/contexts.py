@@ -15,7 +15,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...recurrent.cells.narrow import NumbersFirst
 from ..clean_run import CleanRun
 from ..machines import Machine
 from ..readouts import Answers
@@ -183,7 +182,6 @@ class Contexts:
             states = self.machine.dynamics.advance(before, x).T.reshape(size, -1, width)
             start, stop, root = int(low), int(high), root[parent]
         output = self.machine.readout.read(states.reshape(size, -1).T)
-        with NumbersFirst():
-            y = self.machine.readout.expected(output).view(-1, width).double()
+        y = self.machine.readout.expected(output).view(-1, width).double()
         sums = torch.zeros(count, width, dtype=torch.float64)
         return sums.index_add_(0, root, y * self._leaf_weight[start:stop, None])

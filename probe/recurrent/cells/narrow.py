@@ -6,15 +6,14 @@ With up to 16 units and some hundred rows the loop below takes less than half of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from ..signals import Signal
 from .cell import HIDDEN, Weights
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 _c = Signal.CELL_STATE
 _GATES = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)
-_MOST_UNITS, _LEAST_ROWS, _MOST_COLUMNS = 16, 256, 32
+_MOST_UNITS, _LEAST_ROWS = 16, 256
 #: How many bytes of gates are computed together: small enough for a cache.
 _BLOCK = 600_000
 
@@ -211,62 +210,6 @@ def opened(
     errors = recomputed.sub_(h.permute(2, 0, 1)).abs_().amax(0)
     found = {name: value.permute(1, 2, 0) for name, value in zip((*_GATES, _c), (i, f, g, o, cells), strict=True)}
     return found, errors, {HIDDEN: h[-1], _c: c.T}
-
-
-class NumbersFirst(TorchFunctionMode):
-    """While it is on, small heads are computed as they lie: with the numbers first, over many rows.
-
-    Torch's own linear layer, softmax and argmax of a dozen columns take three to seven times as long, since each row
-    is a loop of its own. Values are the same to rounding, shapes and arguments as ever.
-    """
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Compute a function of torch, in another way where that is faster."""
-        own = _FIRST.get(func)
-        return own(func, *args, **(kwargs or {})) if own else func(*args, **(kwargs or {}))
-
-
-def _narrow(x: Any) -> bool:
-    wide = isinstance(x, Tensor) and x.dim() == 2 and len(x) >= _LEAST_ROWS and x.shape[1] <= _MOST_COLUMNS
-    return wide and x.dtype == torch.float64 and x.device.type == "cpu" and not torch.is_grad_enabled()
-
-
-def _linear(func: Callable[..., Any], x: Any, weight: Tensor, bias: Tensor | None = None) -> Any:
-    if not _narrow(x) or len(weight) > _MOST_COLUMNS:
-        return func(x, weight, bias)
-    return (weight @ x.T if bias is None else torch.addmm(bias.unsqueeze(1), weight, x.T)).T
-
-
-def _stack(func: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> Any:
-    if len(tensors) > 1 or args or kwargs or not _narrow(tensors[0]):
-        return func(tensors, *args, **kwargs)
-    return tensors[0].unsqueeze(0)
-
-
-def _softmax(func: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> Any:
-    dim = kwargs.get("dim", args[0] if args else None)
-    if not _narrow(x) or dim not in (1, -1) or len(args) + len(kwargs) > 1:
-        return func(x, *args, **kwargs)
-    return torch.softmax(x.T, 0).T
-
-
-def _argmax(func: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> Any:
-    dim = kwargs.get("dim", args[0] if args else None)
-    if not _narrow(x) or dim not in (1, -1) or len(args) + len(kwargs) > 1:
-        return func(x, *args, **kwargs)
-    return x.T.max(0).indices
-
-
-_FIRST: Mapping[Callable[..., Any], Callable[..., Any]] = {
-    torch.nn.functional.linear: _linear,
-    torch.stack: _stack,
-    torch.softmax: _softmax,
-    Tensor.softmax: _softmax,
-    torch.argmax: _argmax,
-    Tensor.argmax: _argmax,
-}
 
 
 def joined_weights(weights: Weights) -> tuple[Float[Tensor, "gates number"], Float[Tensor, "gates 1"]]:
