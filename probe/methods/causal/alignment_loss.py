@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,15 +16,6 @@ from .alignment_lstm import Stretch, suits
 
 #: (the model's output, what the answers should be (row,)) -> how wrong each row is, (row,); gradients go through it.
 Loss = Callable[[Any, Tensor], Tensor]
-#: What autograd calls the operations that a linear head and the way to it are made of.
-_LINEAR = frozenset(
-    f"{name}Backward0"
-    for name in (
-        *("Addmm", "Mm", "Add", "T", "Transpose", "Permute", "View", "UnsafeView", "ReshapeAlias", "Expand"),
-        *("Slice", "Select", "Unsqueeze", "Squeeze", "Clone"),
-    )
-) | {"SqueezeBackward1"}
-_ROUNDING = 1e-10
 
 
 def answer_loss(output: Any, target: Tensor) -> Tensor:
@@ -54,93 +45,6 @@ def answer_loss(output: Any, target: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(output, target.long(), reduction="none")
 
 
-class LinearOutput:
-    """An output that is a linear function of a machine's last state, and the gradient of its `answer_loss`.
-
-    Args:
-        weights: of each class's score, (class, size), or of the one number, (1, size).
-        bias: of each, (class,) or (1,).
-        scores: whether they are scores of classes.
-    """
-
-    def __init__(self, weights: Float[Tensor, "class size"], bias: Float[Tensor, " class"], *, scores: bool) -> None:
-        self.weights, self.bias, self.scores = weights, bias.unsqueeze(1), scores
-
-    @classmethod
-    def of(cls, machine: Machine) -> LinearOutput | None:
-        """Return a machine's, or None where its output is nothing that `answer_loss` knows or not seen to be linear.
-
-        Args:
-            machine: the model. Autograd's record of one reading says whether each operation between the state and
-                the output is linear, and the output at all clean states must agree.
-        """
-        states = machine.clean.states[:, -1].detach().requires_grad_()
-        with torch.enable_grad():
-            output = machine.readout.read(states)
-        if not isinstance(output, Tensor) or output.dim() not in (1, 2) or not _is_linear(output, states):
-            return None
-        scores = output.dim() == 2
-        with torch.no_grad():
-            points = torch.cat([torch.zeros_like(states[:1]), torch.eye(states.shape[1], dtype=states.dtype)])
-            bias, *columns = machine.readout.read(points).view(len(points), -1)
-            weights = torch.stack(columns, dim=1) - bias.unsqueeze(1)
-            found = torch.addmm(bias, states, weights.T).view_as(output)
-        agrees = torch.allclose(found, output, rtol=_ROUNDING, atol=_ROUNDING)
-        return cls(weights, bias, scores=scores) if agrees else None
-
-    def gradient(self, states: Float[Tensor, "size row"], target: Float[Tensor, " row"]) -> Float[Tensor, "size row"]:
-        """Return the gradient of the sum of `answer_loss` at last states, the numbers of a state first.
-
-        Args:
-            states: the states.
-            target: what the answers should be.
-
-        Raises:
-            ProbeError: a target is no class, or a loss is not finite.
-        """
-        output = torch.addmm(self.bias, self.weights, states)
-        wrong = _gradient_at_scores(output, target) if self.scores else (output - target).mul_(2)
-        if not wrong.sum().isfinite():
-            shown = output.T if self.scores else output[0]
-            _ = per_row("loss(...)", answer_loss(shown, target), len(target))
-        return self.weights.T @ wrong
-
-
-def _gradient_at_scores(scores: Float[Tensor, "class row"], target: Float[Tensor, " row"]) -> Tensor:
-    """Return each class's probability, less one for the target: the gradient of the cross-entropy."""
-    classes = target.long()
-    low, high = classes.aminmax()
-    if low < 0 or high >= len(scores) or not torch.equal(classes.to(target), target):
-        _ = answer_loss(scores.T, target)
-    less = scores.new_tensor(-1.0).expand(1, len(target))
-    return torch.softmax(scores, 0).scatter_add_(0, classes.unsqueeze(0), less)
-
-
-def _is_linear(output: Tensor, states: Tensor) -> bool:
-    """Return whether the way from states to output in autograd's record is one chain of linear operations."""
-    node = output.grad_fn
-    while node is not None and getattr(node, "variable", None) is not states:
-        onward = [following for following, _ in node.next_functions if _leads(following, states)]
-        if node.name() not in _LINEAR or len(onward) != 1:
-            return False
-        node = onward[0]
-    return node is not None
-
-
-def _leads(node: Any, states: Tensor) -> bool:
-    return node is not None and any(one is states for one in _leaves(node))
-
-
-def _leaves(node: Any) -> Iterator[Any]:
-    seen, waiting = set(), [node]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            yield getattr(node, "variable", None)
-            waiting += [following for following, _ in node.next_functions]
-
-
 class Suffixes:
     """What follows a patched state: the base's further inputs, the output, its loss; and the way back.
 
@@ -149,16 +53,13 @@ class Suffixes:
         step: after which step the states stand.
         rows: how many rows run together.
         loss: how wrong an output is.
-        lean: whether what is made for LSTMs of few units and linear outputs is used where it fits.
     """
 
-    def __init__(self, machine: Machine, step: int, rows: int, loss: Loss, *, lean: bool = True) -> None:
-        self._machine, self._loss = machine, loss
+    def __init__(self, machine: Machine, step: int, rows: int, loss: Loss) -> None:
         self._inputs = machine.clean.inputs[:, step + 1 :].detach()
+        self._loss, self._read = loss, machine.readout.read
         steps = self._inputs.shape[1]
-        self._stretch = Stretch(machine, steps, rows) if lean and steps and suits(machine) else None
-        direct = lean and loss is answer_loss and (self._stretch is not None or not steps)
-        self._linear = LinearOutput.of(machine) if direct else None
+        self._advance = Stretch(machine, steps, rows) if steps and suits(machine) else machine.dynamics.advance
 
     def gradient(
         self, states: Float[Tensor, "size row"], base: Int64[Tensor, " row"], target: Float[Tensor, " row"]
@@ -173,18 +74,9 @@ class Suffixes:
         Raises:
             ProbeError: the loss is not one finite number a row.
         """
-        inputs = self._inputs.index_select(0, base)
-        if self._linear is None:
-            return self._by_autograd(states, inputs, target)
-        if self._stretch is None:
-            return self._linear.gradient(states, target)
-        last = self._stretch.forward(states, inputs.permute(1, 2, 0))
-        return self._stretch.backward(self._linear.gradient(last, target))
-
-    def _by_autograd(self, states: Tensor, inputs: Tensor, target: Tensor) -> Tensor:
         rows_first = states.T.requires_grad_()
         with torch.enable_grad():
-            output = self._machine.readout.read((self._stretch or self._machine.dynamics.advance)(rows_first, inputs))
+            output = self._read(self._advance(rows_first, self._inputs.index_select(0, base)))
             losses = per_row("loss(...)", self._loss(output, target), len(target))
             (gradient,) = torch.autograd.grad(losses.sum(), rows_first)
         return gradient.T
