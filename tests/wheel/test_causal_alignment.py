@@ -161,21 +161,6 @@ def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str, cl
         assert float(wanted.norm()) > 1e-5
 
 
-def test_the_steps_are_adams():
-    """Ten steps come where torch's own Adam comes with the same gradients."""
-    machine, wanted = Machine.of(Reader("lstm"), X, **READ), [Search(2, TASK, torch.arange(1024))]
-    (found,) = search(machine, 2, wanted, iterations=10, pairs=20)
-    batch = _Batch(machine, 2, wanted, 200, 0)
-    run = Suffixes(machine, 2, 20, answer_loss)
-    free = nn.Parameter(batch._start.clone())
-    adam = torch.optim.Adam([free], lr=0.02)
-    for number in range(10):
-        free.grad = batch._gradient(free.detach(), slice(20 * number, 20 * (number + 1)), run)
-        adam.step()
-    basis = torch.linalg.qr(free.detach()[0])[0]
-    assert torch.allclose(found.basis @ found.basis.T, basis @ basis.T, atol=1e-12)
-
-
 @pytest.mark.parametrize(
     ("value", "message"), [(6.0, "none of the classes 0 to 5"), (-1.0, "none of the"), (0.5, "none of the")]
 )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import ProbeError
 from ..machines import Machine
@@ -24,8 +24,6 @@ from .task import Task
 _TOGETHER = 8
 #: The steps of a search, and the pairs of each.
 ITERATIONS, PAIRS = 400, 192
-# Adam's own: decay of the mean and of the mean square, and what is added to the spread.
-_MEAN, _SQUARE, _TINY = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,18 +149,14 @@ class _Batch:
 
     def descend(self, loss: Loss, iterations: int, rate: float) -> list[Alignment]:
         """Run Adam and return what was found."""
-        free = self._start.clone()
+        free = nn.Parameter(self._start.clone())
         rows = self._base.shape[1] // max(iterations, 1)
         run = Suffixes(self.machine, self.step, rows * len(self.wanted), loss)
-        # torch.optim would import its compiler for a second.
-        mean, square = torch.zeros_like(free), torch.zeros_like(free)
+        adam = torch.optim.Adam([free], lr=rate)
         for number in range(iterations):
-            gradient = self._gradient(free, slice(number * rows, (number + 1) * rows), run)
-            mean.lerp_(gradient, 1 - _MEAN)
-            square.mul_(_SQUARE).addcmul_(gradient, gradient, value=1 - _SQUARE)
-            spread = (square / (1 - _SQUARE ** (number + 1))).sqrt_().add_(_TINY)
-            free.addcdiv_(mean, spread, value=-rate / (1 - _MEAN ** (number + 1)))
-        bases = torch.linalg.qr(free)[0]
+            free.grad = self._gradient(free.detach(), slice(number * rows, (number + 1) * rows), run)
+            adam.step()
+        bases = torch.linalg.qr(free.detach())[0]
         return [
             Alignment(basis[:, : one.rank].clone(), scale)
             for one, basis, scale in zip(self.wanted, bases, self._scale, strict=True)
