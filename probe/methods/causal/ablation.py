@@ -102,7 +102,10 @@ class Resampling:
         ]
 
     def _run_units(self, weights: narrow.Steps, kept: tuple[int, ...], draws: slice) -> Float[Tensor, "row size"]:
-        """Return the last states where all units but some are ablated: nothing is computed of those."""
+        """Return the last states where all units but some are ablated: nothing is computed of those.
+
+        How much longer ablation takes where all units are computed: `python -m benchmarks.kernels --only ablation`.
+        """
         dynamics, clean = self.machine.dynamics, self.machine.clean
         width, count = draws.stop - draws.start, len(kept)
         starts = [dynamics.columns(signal).start for signal in dynamics.signals]

@@ -128,6 +128,8 @@ def last(
 ) -> Float[Tensor, "both batch"]:
     """Return the state after the last of some steps, numbers first: c, then h, of the units that are computed.
 
+    How much longer interchange and battery take with torch's own module: `python -m benchmarks.kernels --only last`.
+
     Args:
         steps: the weights.
         x: its inputs, one step at least; one step only where some units are given.
