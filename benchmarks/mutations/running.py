@@ -27,6 +27,22 @@ CELLS: tuple[Mutation, ...] = (
         ("sweep: a block may read anything", "check_blocks", "run is None or not places", "True"),
     ),
     *of(
+        "probe.hooks.sweep",
+        "tests/wheel/test_sweep.py::test_what_reads_the_end_alone",
+        ("sweep: steps are not written that are read", "_reads_the_end_alone", "not all(same)", "False"),
+        ("sweep: an edit makes the model read on", "_turn", "_has_nan(output)", "False"),
+    ),
+    *of(
+        "probe.hooks.sweep",
+        "tests/wheel/test_sweep.py::test_rows_and_source_rows",
+        ("sweep: edits of one unit share a sheet", "_shared", "max(full.get(unit, 0) for unit in units)", "0"),
+    ),
+    *of(
+        "probe.recurrent.fronts",
+        "tests/wheel/test_sweep.py",
+        ("sweep: rows that stayed run along", "Front.choose", "not len(stayed)", "True"),
+    ),
+    *of(
         "probe.hooks.memory",
         "tests/wheel/test_memory.py",
         ("memory: the system's limit alone", "free", "max(0, min(found))", "max(0, max(found))"),
@@ -167,8 +183,8 @@ RUNS: tuple[Mutation, ...] = (
         (
             "engine: h stale after a patch of c",
             "_changed_step",
-            "_choose(value, computed, differs, reached[signal])",
-            "_choose(value, computed, differs & (signal != HIDDEN), reached[signal])",
+            "choose(value, computed, differs, reached[signal])",
+            "choose(value, computed, differs & (signal != HIDDEN), reached[signal])",
         ),
     ),
     *of(
@@ -177,22 +193,27 @@ RUNS: tuple[Mutation, ...] = (
         (
             "engine: a patch with itself changes bits",
             "_changed_step",
-            "_choose(value, computed, differs, reached[signal])",
+            "choose(value, computed, differs, reached[signal])",
             "computed",
         ),
     ),
     *of(
         "probe.recurrent.engine",
         "tests/wheel/test_edits.py::test_a_later_edit_starts_from_the_earlier_ones_run",
-        ("engine: a second edit starts from the clean run", "rerun", "step != steps[0]", "False"),
+        (
+            "engine: a second edit starts from the clean run",
+            "_at_step",
+            "choose(at_rest[signal], stepped[signal], *marks)",
+            "at_rest[signal]",
+        ),
     ),
     *of(
         "probe.recurrent.engine",
         "tests/wheel/test_edit_kinds.py",
-        ("engine: resumes from the first state", "rerun", "clean.before(steps[0])", "clean.initial"),
+        ("engine: resumes from the first state", "_start", "clean.before(step)", "clean.initial"),
     ),
     *of(
-        "probe.recurrent.engine",
+        "probe.recurrent.fronts",
         "tests/wheel/test_edit_gradients.py",
         ("engine: the clean run's gradient", "_SameValue.backward", "(None, gradients[0])", "(gradients[0], None)"),
     ),
@@ -202,8 +223,8 @@ RUNS: tuple[Mutation, ...] = (
         (
             "edits: a later one does not see the earlier one's",
             "changes_of.change",
-            "changed[where].clone()",
-            "value[where].clone()",
+            "one.put(changed[where], step)",
+            "one.put(value[where], step)",
         ),
     ),
     *of(
