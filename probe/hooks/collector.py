@@ -16,6 +16,7 @@ from ..errors import ANOTHER_CELL, ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent import runs
 from ..recurrent.calls import Call, own_order
+from ..recurrent.cells import recycled
 from ..recurrent.engine import Changes
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.runs import Opened, Run, Trace
@@ -173,7 +174,6 @@ class Collector(Session):
             None if options.steps is None or wanted[0].is_cell else len(options.steps),
             options.dtype,
             options.device,
-            options.check,
             self._differentiates,
             memory.first_steps(edits, call),
             later,
@@ -189,7 +189,7 @@ class Collector(Session):
 
     def _take(self, layer: Layer, number: int, run: Run, taps: Mapping[Signal, Tensor]) -> None:
         trace = run.traces[layer.place]
-        opened = trace.open(self._options.kept(layer, trace))
+        opened = trace.open(self._options.kept(layer, trace), compare=self._options.check)
         if self._options.check:
             runs.check(layer, opened, trace.h.dtype, self._options.tolerance)
             _refuse_what_a_check_cannot_see(layer, self._options.keep[layer])
@@ -217,17 +217,16 @@ class Collector(Session):
             values[signal] = self._arranged(trace.layer, found, trace.lengths, is_step=is_step)
             if _memory(values[signal]) in returned:
                 # The module's own output, which the caller may change in place.
-                values[signal] = values[signal].clone()
+                values[signal] = recycled.copied(values[signal])
         return values
 
     def _arranged(self, layer: Layer, value: Tensor, lengths: Tensor | None, *, is_step: bool) -> Tensor:
         """Return values of the layer's own order (time, batch, unit) in the input's order, padding as NaN."""
-        value = own_order(value, layer, lengths)
-        time = len(value)
+        value, time = own_order(value, layer, lengths), len(value)
+        steps, dtype, device = self._options.steps, self._options.dtype, self._options.device
         if lengths is not None:
             valid = (torch.arange(time).unsqueeze(1) < lengths).to(value.device)
             value = value.masked_fill(~valid.unsqueeze(-1), float("nan"))
-        steps, dtype = self._options.steps, self._options.dtype
         if steps is not None and not is_step:
             places = torch.tensor(within("steps", steps, time, f"the input of layer {layer.name!r}"))
             if lengths is None:
@@ -238,7 +237,7 @@ class Collector(Session):
                 chosen = value.gather(0, rows.clamp(min=0).unsqueeze(-1).expand(*rows.shape, value.shape[2]))
                 value = chosen.masked_fill((rows < 0).unsqueeze(-1), float("nan"))
         dtype = dtype.to_complex() if dtype is not None and value.is_complex() else dtype
-        return value.to(device=self._options.device, dtype=dtype)
+        return value if device is dtype is None else value.to(device=device, dtype=dtype)
 
     def differentiate(self, function: Callable[[Any], Tensor], output: Any) -> None:
         """Keep the derivative of a scalar of the output with respect to every signal kept."""

@@ -18,8 +18,9 @@ from torch import nn
 from ..edits.kinds import Edit
 from ..errors import ProbeError, several
 from ..recurrent.calls import Call
+from ..recurrent.cells import recycled
 from ..recurrent.cells.cell import CHUNK, HIDDEN
-from ..recurrent.cells.lstm import PREACTIVATIONS, LSTMCell
+from ..recurrent.cells.lstm import LSTMCell
 from ..recurrent.layers import Layer, OwnModule, StepLayer
 from ..recurrent.signals import UNKNOWN, Signal
 
@@ -58,7 +59,6 @@ class Request:
         steps: how many steps are kept, or None for all.
         dtype: in which type, or None for the run's.
         device: where, or None for where the run is.
-        check: whether the module runs; without it the step engine runs in its place.
         differentiate: whether derivatives are kept too.
         edited: the first step that is edited of each edited layer, in the layer's own order.
         later: layers that torch does not have, whose calls are still to come; each is taken to be called once, with
@@ -69,7 +69,6 @@ class Request:
     steps: int | None = None
     dtype: torch.dtype | None = None
     device: torch.device | str | None = None
-    check: bool = True
     differentiate: bool = False
     edited: Mapping[Layer, int] = field(default_factory=dict)
     later: Sequence[StepLayer] = ()
@@ -89,6 +88,8 @@ def check_fits(layers: Sequence[Layer], call: Call, request: Request, *, earlier
     """
     for device, needed in peak(layers, call, request, earlier=earlier).items():
         available = free(device) if needed > ASK_FROM else None
+        if available is not None and needed > available and recycled.let_go():
+            available = free(device)
         if available is not None and needed > available:
             raise ProbeError(
                 f"The recording would take about {needed / 1e9:.1f} GB on {device}{_with(request.later)} and "
@@ -168,7 +169,6 @@ class _Sizes:
         other = request.dtype not in (None, call.x.dtype) or request.steps is not None
         self.packed = call.packed is not None
         self.copies = other or self.packed
-        self.free_running = not request.check and not request.edited
 
     def n(self, numbers: int) -> int:
         """Return the bytes of so many numbers for each step and row, in the run's type."""
@@ -228,8 +228,8 @@ class _Sizes:
             apart: whether values are kept on another device.
         """
         first = self.layers[0]
-        # The output of each level; the step engine's is what is kept, unless two directions are joined.
-        states = 0 if self.free_running and self.ways == 1 else self.levels * self.ways * self.hidden(first)
+        # The output of each level.
+        states = self.levels * self.ways * self.hidden(first)
         states += self.ways * self.hidden(first) + self.n(first.inputs) if self.packed else 0
         states += sum(self.hidden(layer) + self.n(layer.inputs) for layer in self.layers if layer.reverse)
         step = self.rows * len(first.cell.weights.W)
@@ -238,8 +238,6 @@ class _Sizes:
         for layer in self.layers:
             brief, steady = self._of_layer(layer, apart=apart)
             most, states = max(most, states + brief + steady), states + steady
-        if self.free_running:
-            return most + working + max(self._pieces(layer) for layer in self.layers)
         # What small arrays took is not all given back to the system.
         loose = 0 if self._in_one_piece() else int(0.35 * (self.forward() - self.hidden(first)))
         return max(self.forward(), most + working + loose)
@@ -255,19 +253,9 @@ class _Sizes:
         if not keep:
             return 0, 0
         values = self.signals(layer, hidden=False)
-        if self.free_running:
-            turned = self.signals(layer, hidden=True) if layer.reverse and not self.copies else 0
-            return 0, values + self.hidden(layer) + turned + (converted if self.copies else self.hidden(layer))
         if self.packed:
             values += self.n(sum(layer.size(state) for state in layer.states[1:] if state not in keep))
         return values if self.copies or layer.reverse or apart else 0, 0 if apart else self.kept(layer)
-
-    def _pieces(self, layer: Layer) -> int:
-        """Return the bytes of a run step by step in Python, whose pieces are put together at the end."""
-        keep = set(self.request.keep.get(layer, ()))
-        if not keep or (isinstance(layer.cell, LSTMCell) and layer.cell.plain and not keep & set(PREACTIVATIONS)):
-            return 0
-        return self.signals(layer, hidden=False) + 2 * self.gates(layer) - self.hidden(layer)
 
     def differentiated(self) -> int:
         """Return the most that is held with derivatives: the graphs of the module's run and of a run with taps."""

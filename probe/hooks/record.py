@@ -15,11 +15,10 @@ from ..errors import ProbeError
 from ..recording.recording import Recording
 from ..recurrent.batches import Batch, batch_of
 from ..recurrent.finding import find_layers
-from ..recurrent.layers import Layer, LoopLayer
+from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.signals import Signal, as_indices
 from ..recurrent.steps.registry import chosen_signals
 from .collector import Collector, Options, mapped
-from .free_running import running_free
 from .intervene import eager, intervene
 from .visits import Visit
 
@@ -56,8 +55,8 @@ def record(
         steps: which steps to keep; None keeps all. Negative ones count from each row's last step.
         gradient_of: takes the model's output and returns a scalar; `recording.gradient[...]` then holds its
             derivative with respect to every signal kept. The run is several times slower.
-        check: compare the recomputed run with the module's. Without it the step engine runs in place of the module,
-            which is faster, and nothing says whether it does what the module does.
+        check: compare the recomputed run with the module's. Without it the values are computed as ever, a little
+            faster; nothing says whether the module, and hooks that were there first, do what its weights say.
         tolerance: largest difference allowed, relative to max(1, |value|); None for 1e-5 in float32, 1e-10 in
             float64 and 2e-2 in half precision.
         device: where to keep the values; None where the model computes them.
@@ -116,19 +115,34 @@ def _once(
     if gradient_of is not None and not callable(gradient_of):
         raise ProbeError(f"gradient_of={gradient_of!r} must be a function of the model's output to a scalar.")
     collector = Collector(model, options, differentiate=gradient_of is not None, detach=True)
-    free = not edits and not options.check and gradient_of is None
+    if not edits and not options.check and gradient_of is None:
+        _refuse_what_nothing_is_known_of(options.layers)
     with (
         torch.no_grad() if gradient_of is None else torch.enable_grad(),
         eager(),
         intervene(model, *edits, tolerance=options.tolerance) if edits else nullcontext(),
         collector,
-        running_free(collector, options.keep) if free else nullcontext(),
     ):
         output = model(*arguments, **keywords)
         if gradient_of is not None:
             collector.differentiate(gradient_of, output)
         collector.refuse_calls_elsewhere()
         return collector.finish(output)
+
+
+def _refuse_what_nothing_is_known_of(layers: Sequence[Layer]) -> None:
+    """Raise ProbeError for layers of which only the comparison says that the values kept are theirs."""
+    for layer in layers:
+        if isinstance(layer, (StepLayer, LoopLayer)):
+            raise ProbeError(
+                f"Layer {layer.name!r} is a {type(layer.module).__name__}, whose states come from a step beside it. "
+                "Only the comparison says that they are its own: record it with check=True."
+            )
+        if own_forward(layer.module):
+            raise ProbeError(
+                f"Layer {layer.name!r} has a forward of its own ({own_forward(layer.module)}), which check=False "
+                "would pass over. Record it with check=True."
+            )
 
 
 @contextmanager

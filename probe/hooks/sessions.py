@@ -27,7 +27,6 @@ from ..errors import ProbeError
 from ..recurrent.calls import Call, drops_out, read_call, read_loop, replaced_forward
 from ..recurrent.finding import whole_module
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
-from ..recurrent.runs import Run
 from ..recurrent.sequences import Sequences
 from ..recurrent.steps import trails
 from .surroundings import in_backward, inside_a_function, is_running, refuse_checkpoint
@@ -64,7 +63,6 @@ class Session:
         self.of_a_cell = any(one[0].is_cell for module, one in self.modules.items() if module is model)
         self._passes = 0
         self._states: dict[nn.Module, Tensor] = {}
-        self._free: dict[nn.Module, Run] = {}
         self._alive = self._over = self._follows = False
         self.unread: set[nn.Module] = set()
         self._steps: dict[nn.Module, int] = {}
@@ -221,10 +219,7 @@ class Session:
         given, call = self._read.pop(module, ((), None))
         # Of packed sequences it holds a copy, and a hook may have changed them in place since.
         call = call if given is arguments and not keywords and call is not None and call.packed is None else None
-        visit = Visit(self._whole[module], arguments, keywords, output, self._states.get(module), call=call)
-        if module in self._free:
-            visit.clean = self._free.pop(module)
-        return visit
+        return Visit(self._whole[module], arguments, keywords, output, self._states.get(module), call=call)
 
     def _looped(self, layer: LoopLayer) -> bool:
         """Return whether a call that ends now ran a cell inside it for several steps: then it is no cell itself."""
@@ -246,9 +241,7 @@ class Session:
                 raise ProbeError(refusal(type(module).__name__, module))
             if "forward" in vars(module):
                 what = f"a {type(module).__name__}, under way in another thread for instance"
-                raise ProbeError(
-                    f"A sweep or check=False runs in place of {what}. Wait for its end, or copy the model."
-                )
+                raise ProbeError(f"A sweep runs in place of {what}. Wait for its end, or copy the model.")
         _replaced.extend((ref(self), ref(module)) for module in forwards)
         try:
             with ExitStack() as stack:
@@ -266,10 +259,6 @@ class Session:
 
         vars(instead)["of_a_session"] = True
         return instead
-
-    def ran(self, module: nn.Module, run: Run) -> None:
-        """Take a run that a replaced forward made for what the module itself ran."""
-        self._free[module] = run
 
 
 #: The sessions that were entered in this thread or task, the outermost first.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from ..errors import ProbeError
@@ -27,8 +27,9 @@ def check_call(layer: Layer, given: Iterable[object]) -> None:
         given: its input and states; whatever is no tensor is passed over.
     """
     tensors = [value for value in given if isinstance(value, Tensor)]
-    weight = next((one for one in layer.module.parameters() if one.is_floating_point()), None)
-    _check_surroundings(layer, [*tensors, *layer.module.parameters()])
+    parameters = _parameters(layer.module)
+    weight = next((one for one in parameters if one.is_floating_point()), None)
+    _check_surroundings(layer, [*tensors, *parameters])
     for tensor in tensors:
         kind = _kind(tensor)
         if kind is not None:
@@ -49,7 +50,7 @@ def check_types(layer: Layer, tensors: Iterable[Tensor], *, returned: bool) -> N
         tensors: what it was called with, or what it returned.
         returned: which of the two.
     """
-    weight = next((one for one in layer.module.parameters() if one.is_floating_point()), None)
+    weight = next((one for one in _parameters(layer.module) if one.is_floating_point()), None)
     other = [tensor.dtype for tensor in tensors if weight is not None and tensor.dtype != weight.dtype]
     if weight is None or not other:
         return
@@ -62,6 +63,11 @@ def check_types(layer: Layer, tensors: Iterable[Tensor], *, returned: bool) -> N
         f"Layer {layer.name!r} was called with {_name(other[0])} numbers; its weights are {_name(weight.dtype)}. "
         f"Give the model and its input one type: model.to(torch.{_name(other[0])})."
     )
+
+
+def _parameters(module: nn.Module) -> list[Tensor]:
+    """Return what `module.parameters()` yields, shared ones as often as they occur; that takes ten times as long."""
+    return [one for part in module.modules() for one in part._parameters.values() if one is not None]
 
 
 def transformed(tensors: Sequence[Tensor]) -> bool:

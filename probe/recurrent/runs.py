@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from math import isnan
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from ..errors import ProbeError
 from . import kernels
 from .calls import Call, States, cell_of, dropout_masks, own_order, read_call, read_output, write_output
-from .cells.cell import Cell
+from .cells.cell import Cell, difference
 from .layers import Layer, StepLayer
 from .signals import Signal
 
@@ -112,13 +113,20 @@ class Trace:
         """Every signal, (time, batch, unit) each."""
         return self.opened.signals
 
-    def open(self, keep: Sequence[Signal]) -> Opened:
-        """Return some signals, computed with no more memory than they need."""
+    def open(self, keep: Sequence[Signal], *, compare: bool = True) -> Opened:
+        """Return some signals, computed with no more memory than they need.
+
+        Args:
+            keep: which.
+            compare: whether the run is compared with the module's; without it the error is 0.
+        """
         if self.compute is not None:
             return self.compute(keep)
         # Where rows end at different steps, their last states are found among all of them.
         needed = tuple(keep) if self.lengths is None else (*keep, *(s for s in self.cell.states if s not in keep))
-        signals, errors, state = self.cell.open(self.x, self.h, self.initial, needed)
+        signals, errors, state = self.cell.open(self.x, self.h, self.initial, needed, compare=compare)
+        if not compare:
+            return Opened({signal: signals[signal] for signal in keep}, 0.0, 0)
         if self.lengths is not None:
             state = {signal: last_valid(signals[signal], self.lengths) for signal in self.cell.states}
         worst = _worst(errors, state, self.final, self.lengths)
@@ -157,12 +165,13 @@ def _worst(errors: Tensor, state: States, final: States, lengths: Tensor | None)
         valid = torch.arange(len(errors)).unsqueeze(1) < lengths
         errors = errors.masked_fill(~valid.to(errors.device), 0)
     by_step = errors.amax(1)
-    for signal, value in final.items():
-        last = ((state[signal] - value).abs() / value.abs().clamp(min=1)).amax()
-        by_step[-1] = torch.maximum(by_step[-1], last)
-    by_step = by_step.nan_to_num(nan=float("inf"))
     worst = int(by_step.argmax())
-    return float(by_step[worst]), worst
+    found = [(float(by_step[worst]), worst)]
+    for signal, value in final.items():
+        if not torch.equal(state[signal], value):
+            found.append((float(difference(state[signal], value).max()), len(errors) - 1))
+    # The first of the largest.
+    return max(((float("inf") if isnan(error) else error, step) for error, step in found), key=lambda one: one[0])
 
 
 def check(layer: Layer, opened: Opened, dtype: torch.dtype, tolerance: float | None) -> None:

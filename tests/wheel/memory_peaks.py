@@ -152,7 +152,6 @@ def _expected(model: nn.Module, mode: Mode, given: Any) -> int:
         None if steps is None else len(list(steps)),
         options.get("dtype"),
         None,
-        options.get("check", True),
         "gradient_of" in options,
         {} if edit is None else memory.first_steps({layers[0]: [edit]}, call),
     )

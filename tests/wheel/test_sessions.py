@@ -240,7 +240,7 @@ def test_a_context_around_calls_of_another_thread_says_so(model: Reader, x: Tens
 
 
 def test_two_threads_cannot_replace_one_forward(model: Reader, x: Tensor) -> None:
-    """check=False and sweep run something in place of the module; a call from another thread meanwhile is plain."""
+    """A sweep runs something in place of the module; a call from another thread meanwhile is plain."""
     plain, found = model(x), []
 
     def hook(_module: nn.Module, _arguments: Any) -> None:

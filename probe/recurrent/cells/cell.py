@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..signals import Signal
+from . import recycled
 
 HIDDEN = Signal.HIDDEN_STATE
 #: How many numbers of pre-activations are computed at once: small enough for a cache, large enough for a product.
@@ -113,6 +114,8 @@ class Cell(ABC):
     @property
     def matrices(self) -> dict[Signal, tuple[int, ...]]:
         """The shapes of the signals that have several axes; everywhere else they are flat."""
+        if type(self).shape is Cell.shape:
+            return {}
         return {signal: shape for signal in self.signals if len(shape := self.shape(signal)) > 1}
 
     @abstractmethod
@@ -168,6 +171,8 @@ class Cell(ABC):
         h: Float[Tensor, "time batch state"],
         initial: Mapping[Signal, Tensor],
         keep: tuple[Signal, ...],
+        *,
+        compare: bool = True,
     ) -> tuple[dict[Signal, Tensor], Float[Tensor, " time batch"], dict[Signal, Tensor]]:
         """Compute signals at all steps from the hidden states that a module itself produced.
 
@@ -178,31 +183,33 @@ class Cell(ABC):
             h: the module's hidden states.
             initial: the states before the first step.
             keep: which signals to return.
+            compare: whether the differences are wanted.
 
         Returns:
             The signals kept, (time, batch, unit) each; for each step and row the largest difference between the
-            module's hidden state and the recomputed one, relative to max(1, |value|); the states after the last
-            step, the cell state among them recomputed.
+            module's hidden state and the recomputed one, relative to max(1, |value|), or zeros where
+            they are not wanted; the states after the last step, the cell state among them recomputed.
         """
         if torch.is_grad_enabled():
-            signals, errors, state = self._open_part(x, h, dict(initial))
+            signals, errors, state = self._open_part(x, h, dict(initial), compare=compare)
             return {signal: signals[signal] for signal in keep}, errors, state
-        kept = {signal: x.new_empty(*x.shape[:2], self.size(signal)) for signal in keep if signal != HIDDEN}
+        kept = {signal: recycled.empty((*x.shape[:2], self.size(signal)), x) for signal in keep if signal != HIDDEN}
         errors = x.new_empty(x.shape[:2])
         state = dict(initial)
-        for start in range(0, len(x), self._chunk(x)):
-            part = slice(start, start + self._chunk(x))
-            signals, errors[part], state = self._open_part(x[part], h[part], state)
+        rows = self._chunk(x)
+        for start in range(0, len(x), rows):
+            part = slice(start, start + rows)
+            signals, errors[part], state = self._open_part(x[part], h[part], state, compare=compare)
             for signal, values in kept.items():
                 values[part] = signals[signal]
         return kept | ({HIDDEN: h} if HIDDEN in keep else {}), errors, state
 
     def _open_part(
-        self, x: Tensor, h: Tensor, state: Mapping[Signal, Tensor]
+        self, x: Tensor, h: Tensor, state: Mapping[Signal, Tensor], *, compare: bool
     ) -> tuple[dict[Signal, Tensor], Tensor, dict[Signal, Tensor]]:
         previous = torch.cat([state[HIDDEN].to(h.dtype).unsqueeze(0), h[:-1]])
         signals = self._open(x, previous, state)
-        errors = difference(signals[HIDDEN].detach(), h.detach())
+        errors = difference(signals[HIDDEN].detach(), h.detach()) if compare else x.new_zeros(x.shape[:2])
         signals[HIDDEN] = h
         return signals, errors, {signal: signals[signal][-1] for signal in self.states}
 
@@ -238,4 +245,5 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = 
 
 def difference(recomputed: Tensor, h: Tensor) -> Tensor:
     """Return the largest difference of each row, relative to max(1, |value|)."""
-    return ((recomputed - h).abs_() / h.abs().clamp_(min=1)).amax(-1)
+    apart = (recomputed - h).abs_()
+    return apart.div_(h.abs().clamp_(min=1)).amax(-1)

@@ -179,41 +179,6 @@ def tanh(z: Tensor, out: Tensor) -> Tensor:
     return out
 
 
-def opened(
-    cell: LSTMCell, x: Float[Tensor, "time batch input"], h: Tensor, state: Mapping[Signal, Tensor]
-) -> tuple[dict[Signal, Tensor], Float[Tensor, "time batch"], dict[Signal, Tensor]]:
-    """Compute gates and cell states from the hidden states that a module itself produced; see `Cell.open`.
-
-    Args:
-        cell: the layer's cell.
-        x: its inputs.
-        h: the module's hidden states, (time, batch, unit).
-        state: the states before the first step.
-
-    Returns:
-        The signals but h, views of arrays with the units first; the largest difference of each step and row between
-        h and what is recomputed of it; the states after the last step.
-    """
-    units, (time, batch, inputs) = cell.units, x.shape
-    matrix, bias = joined_weights(cell.weights)
-    read = x.new_empty(inputs + units, time, batch)
-    read[:inputs] = x.permute(2, 0, 1)
-    read[inputs:, 0] = state[HIDDEN].T
-    read[inputs:, 1:] = h[:-1].permute(2, 0, 1)
-    a = torch.addmm(bias, matrix, read.flatten(1)).sigmoid_().view(4, units, time, batch)
-    i, f, g, o = a
-    g.mul_(2).sub_(1)
-    cells, c = i * g, state[_c].T
-    product = torch.empty_like(cells[:, 0])
-    for t in range(time):
-        # Two operations, as in the kernel: addcmul would round once.
-        c = cells[:, t].add_(torch.mul(f[:, t], c, out=product))
-    recomputed = torch.mul(cells, 2).sigmoid_().mul_(2).sub_(1).mul_(o)
-    errors = recomputed.sub_(h.permute(2, 0, 1)).abs_().amax(0)
-    found = {name: value.permute(1, 2, 0) for name, value in zip((*_GATES, _c), (i, f, g, o, cells), strict=True)}
-    return found, errors, {HIDDEN: h[-1], _c: c.T}
-
-
 def joined_weights(weights: Weights) -> tuple[Float[Tensor, "gates number"], Float[Tensor, "gates 1"]]:
     """Return W and U side by side, and the sum of the biases as a column, the candidate's rows doubled.
 

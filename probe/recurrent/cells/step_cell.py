@@ -138,7 +138,13 @@ class StepCell(Cell):
         return {signal: torch.stack(values) for signal, values in pieces.items()}, state
 
     def open(
-        self, x: Tensor, h: Tensor, initial: Mapping[Signal, Tensor], keep: tuple[Signal, ...]
+        self,
+        x: Tensor,
+        h: Tensor,
+        initial: Mapping[Signal, Tensor],
+        keep: tuple[Signal, ...],
+        *,
+        compare: bool = True,
     ) -> tuple[dict[Signal, Tensor], Tensor, dict[Signal, Tensor]]:
         """Compute the state after every step, and compare what each step returns with what the module returned.
 
@@ -147,6 +153,7 @@ class StepCell(Cell):
             h: what the module returned, (time, batch, unit).
             initial: the states before the first step.
             keep: which signals to return.
+            compare: has no meaning here: what a step returns is compared in any case.
         """
         state, errors = dict(initial), x.new_zeros(x.shape[:2], dtype=h.real.dtype)
         kept: dict[Signal, list[Tensor]] = {signal: [] for signal in keep if signal != OUTPUT}

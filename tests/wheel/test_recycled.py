@@ -1,0 +1,175 @@
+"""Memory of results is used again once nobody holds it, and never before."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import probe
+from probe import ProbeError
+from probe.hooks import memory
+from probe.recurrent.cells import recycled
+
+SHAPE = (100, 50, 10)
+LIKE = torch.empty(0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_held() -> Iterator[None]:
+    """Begin and end without blocks."""
+    gc.collect()
+    recycled.let_go()
+    yield
+    recycled.let_go()
+
+
+def held() -> int:
+    """Return how many blocks nobody uses."""
+    return len(recycled._free)
+
+
+def test_memory_that_nobody_holds_is_used_again() -> None:
+    """An array of the same bytes gets it, whatever its shape and type; one of other bytes does not."""
+    first = recycled.empty(SHAPE, LIKE)
+    place = first.data_ptr()
+    assert first.shape == SHAPE
+    assert first.is_contiguous()
+    assert place % 64 == 0
+    assert held() == 0
+    del first
+    assert held() == 1
+    assert recycled.empty((100, 50, 11), LIKE).data_ptr() != place
+    assert recycled.empty((100, 50, 5), LIKE.double()).data_ptr() == place
+
+
+KEEPERS: dict[str, Callable[[Tensor], Any]] = {
+    "a view": lambda value: value[3:, :, 2],
+    "a transposed view": lambda value: value.transpose(0, 1),
+    "a detached one": lambda value: value.detach(),
+    "an array": lambda value: value.numpy(),
+    "a part of an array": lambda value: value.numpy()[::2, 1],
+    "a memoryview": lambda value: value.numpy().data,
+    "its storage": lambda value: value.untyped_storage(),
+    "an element": lambda value: value[1, 2, 3],
+    "another type's view": lambda value: value.view(torch.int32),
+    "through dlpack": torch.from_dlpack,
+    "a parameter": nn.Parameter,
+    "a graph": lambda value: value[0] * torch.ones(50, 10, requires_grad=True),
+    "a thread's": lambda value: threading.local().__dict__.setdefault("kept", value[0]),
+}
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+def test_memory_that_somebody_holds_is_not_used_again(name: str) -> None:
+    """Whatever is made of a tensor and shares its memory holds it; when that goes, the memory is free."""
+    value = recycled.empty(SHAPE, LIKE).fill_(7)
+    kept = KEEPERS[name](value)
+    del value
+    gc.collect()
+    assert held() == 0
+    others = [recycled.empty(SHAPE, LIKE).fill_(3) for _ in range(3)]
+    if isinstance(kept, (Tensor, np.ndarray)):
+        seen = torch.as_tensor(kept).detach()
+        seen = seen.view(torch.float32) if seen.dtype == torch.int32 else seen
+        assert bool((seen == 7).all())
+    del others, kept
+    seen = None
+    gc.collect()
+    assert held() == 4
+
+
+def test_a_recording_keeps_its_values_while_others_are_made() -> None:
+    """A signal, or a slice of one, outlives its recording, and ten more recordings change no number of it."""
+    torch.manual_seed(0)
+    lstm = nn.LSTM(3, 20, batch_first=True)
+    x = torch.randn(11, 40, 60, 3)
+    recording = probe.record(lstm, x[0])
+    signals = recording.parts[0].signals
+    part, array = recording["cell_state"][5:9, 3], recording["input_gate"].numpy()[:, ::7]
+    whole = {signal: value.clone() for signal, value in signals.items()}
+    wanted = part.clone(), array.copy()
+    del recording, signals
+    later = [probe.record(lstm, one) for one in x[1:6]]
+    del later[2:]
+    later += [probe.record(lstm, one) for one in x[6:]]
+    assert torch.equal(part, wanted[0])
+    assert np.array_equal(array, wanted[1])
+    again = probe.record(lstm, x[0])
+    assert all(torch.equal(again[str(signal)], value) for signal, value in whole.items())
+    assert held()  # the control arm: recordings that are gone gave memory back
+
+
+def test_memory_is_shared_with_no_other_process() -> None:
+    """A forked child and its parent each change their own; a pickled value is a copy; a shared one moves."""
+    value = recycled.empty(SHAPE, LIKE).fill_(7)
+    spare = recycled.empty(SHAPE, LIKE)
+    del spare
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        taken = recycled.empty(SHAPE, LIKE).fill_(1)
+        value.fill_(2)
+        os.write(writer, bytes([int(taken.max()), int(value.min()), held()]))
+        os._exit(0)
+    assert [*os.read(reader, 3)] == [1, 2, 0]
+    os.waitpid(child, 0)
+    assert held() == 1
+    assert bool((value == 7).all())
+    copy = pickle.loads(pickle.dumps(value))
+    value.share_memory_()
+    gc.collect()
+    assert held() == 2  # the shared one lies elsewhere
+    recycled.empty(SHAPE, LIKE).fill_(0)
+    assert bool((value == 7).all())
+    assert bool((copy == 7).all())
+
+
+def test_threads_never_get_the_same_memory() -> None:
+    """Each of four threads finds its own number in what it took, while all take and give back."""
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(300):
+            values = [recycled.empty(SHAPE, LIKE).fill_(number) for _ in range(3)]
+            wrong.extend(number for value in values if not bool((value == number).all()))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert 3 <= held() <= 24  # three of each thread, and the three before them
+
+
+def test_only_so_many_bytes_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was unused for longest goes; small arrays are not held at all, nor those of another device."""
+    monkeypatch.setattr(recycled, "_MOST", 3 * 200_000)
+    blocks = [recycled.empty((50_000 + number,), LIKE) for number in range(5)]
+    sizes = [value.nbytes for value in blocks]
+    while blocks:
+        del blocks[0]
+    assert [block.size for block in recycled._free] == sizes[3:]
+    recycled.let_go()
+    assert held() == 0
+
+
+def test_held_memory_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held for later is given to the system before a recording is refused."""
+    lstm, x = nn.LSTM(3, 100), torch.randn(300, 100, 3)
+    probe.record(lstm, x)
+    assert held()
+    monkeypatch.setattr(memory, "free", lambda _device: 0 if held() else 10**9)
+    assert probe.record(lstm, x).layers == ("[0]",)
+    monkeypatch.setattr(memory, "free", lambda _device: 0)
+    with pytest.raises(ProbeError, match="are free"):
+        probe.record(lstm, x)
