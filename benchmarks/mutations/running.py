@@ -28,8 +28,8 @@ CELLS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.hooks.sweep",
-        "tests/wheel/test_sweep.py::test_what_reads_the_end_alone",
-        ("sweep: steps are not written that are read", "_reads_the_end_alone", "not all(same)", "False"),
+        "tests/wheel/test_sweep.py::test_what_a_model_reads",
+        ("sweep: steps are not written that are read", "_ignores", "all(same)", "True"),
         ("sweep: an edit makes the model read on", "_turn", "_has_nan(output)", "False"),
     ),
     *of(

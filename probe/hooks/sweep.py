@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..recurrent.calls import Call, drops_out, read_call, write_output
 from ..recurrent.cells.cell import Cell
 from ..recurrent.engine import Changes, Shared, run_again
 from ..recurrent.layers import Layer
-from ..recurrent.repeat import Blocks, check_blocks, repeats, rows_of_block
+from ..recurrent.repeat import Blocks, Read, check_blocks, repeats, rows_of_block
 from ..recurrent.runs import Run, check, reconstruct
 from ..recurrent.signals import span
 from .intervene import acts, counts, eager, missing_steps, refuse_from_end
@@ -29,6 +29,8 @@ from .visits import Visit, refuse_own_forward
 #: How many bytes of states and outputs one run may hold, unless the caller says otherwise. Measured: a run that stays
 #: in the cache is faster than one that holds more edits.
 MEMORY = 32_000_000
+#: For how many edits it is asked what the model reads, which takes up to nine runs of one block.
+_MANY = 16
 
 
 def sweep(
@@ -72,7 +74,8 @@ def sweep(
     batch = batch_of(model, inputs, kwargs or {}, batch_axis)
     with torch.no_grad(), eager():
         clean = _clean_run(model, batch, placed)
-        clean.to_end = _reads_the_end_alone(model, batch, clean)
+        if len(listed) >= _MANY:
+            clean.read = _read_of(model, batch, clean)
         _check_calls(listed, placed, clean)
         result: Any = None
         for turn in _turns(listed, placed, max(1, memory // max(1, clean.bytes))):
@@ -124,7 +127,7 @@ class _CleanRun:
         batch: how many rows each of them had.
         bytes: about how much one more edit takes.
         doubled: gives what the model returns for all rows twice.
-        to_end: whether the model reads nothing of the edited modules but their last step and their last states.
+        read: which of the edited modules' results the model reads.
     """
 
     output: Any
@@ -132,7 +135,7 @@ class _CleanRun:
     batch: int
     bytes: int
     doubled: Callable[[], Any]
-    to_end: bool = False
+    read: Read = field(default_factory=Read)
 
     def in_steps(self, module: nn.Module) -> bool:
         """Return whether a module was called for single steps."""
@@ -206,43 +209,49 @@ def _check_calls(edits: Sequence[Edit], layers: Sequence[Layer], clean: _CleanRu
             )
 
 
-def _reads_the_end_alone(model: nn.Module, batch: Batch, clean: _CleanRun) -> bool:
-    """Return whether a model reads of the edited modules nothing but the last step and the last states.
+def _read_of(model: nn.Module, batch: Batch, clean: _CleanRun) -> Read:
+    """Return which of the edited modules' results a model reads; all of them where that cannot be told.
 
-    Then it returns the same, to the bit, when every other step holds NaN, and when it holds large numbers of both
-    signs, for what hides a NaN: a comparison.
+    It reads none of those for which it returns the same, to the bit, where they hold NaN, and where they hold large
+    numbers of either sign: a comparison hides a NaN.
     """
     runs = [run for calls in clean.runs.values() for run in calls]
-    reads_on = any(layer.reads_back for run in runs for layer in run.layers)
-    if reads_on or any(len(run.call.x) < 2 or run.call.lengths is not None or run.call.adapter for run in runs):
-        return False
-    if _has_nan(clean.output):
-        return False
+    if any(run.call.is_step or run.call.lengths is not None or run.call.adapter for run in runs):
+        return Read()
+    turned = any(layer.reads_back for run in runs for layer in run.layers)
+    for read in (Read(steps=turned, finals=False), Read(steps=False), Read(finals=False)):
+        if (read.steps and read.finals) or (turned and not read.steps) or _has_nan(clean.output):
+            continue
+        if all(_ignores(model, batch, clean, read, value) for value in (float("nan"), 1e4, -1e4)):
+            return read
+    return Read()
 
-    def forward_of(module: nn.Module, value: float) -> Any:
+
+def _ignores(model: nn.Module, batch: Batch, clean: _CleanRun, read: Read, value: float) -> bool:
+    """Return whether a model returns what it did where all that it does not read is one value."""
+
+    def forward_of(module: nn.Module) -> Any:
         calls = iter(clean.runs[module])
 
         def forward(*arguments: Any, **keywords: Any) -> Any:
-            run, call = next(calls), read_call(clean.runs[module][0].layers, arguments, keywords)
-            out = Blocks(run, 1, to_end=True)
-            signs = torch.ones_like(out.hidden[0]).cumsum(0) % 2 * 2 - 1
-            out.hidden[:-1] = signs * value
+            run = next(calls)
+            call = read_call(run.layers, arguments, keywords)
+            if not repeats(run, call, 1):
+                raise ProbeError("An edited module reads what another one returns.")
+            out = Blocks(run, 1, read, value)
             return write_output(run.layers, out.hidden, out.finals, call)
 
         return forward
 
-    for value in (float("nan"), 1e4, -1e4):
-        session = Session(model, [calls[0].layers[0] for calls in clean.runs.values()])
-        try:
-            with session, session.replacing({module: forward_of(module, value) for module in clean.runs}):
-                output = _repeated(model, batch, 1)
-        except Exception:  # noqa: BLE001 (a model may check its numbers in any way)
-            return False
-        same: list[bool] = []
-        map_tensors(lambda one, other, same=same: same.append(torch.equal(one, other)), clean.output, output)
-        if not all(same):
-            return False
-    return True
+    session = Session(model, [calls[0].layers[0] for calls in clean.runs.values()])
+    try:
+        with session, session.replacing({module: forward_of(module) for module in clean.runs}):
+            output = _repeated(model, batch, 1)
+    except Exception:  # noqa: BLE001 (a model may check its numbers in any way)
+        return False
+    same: list[bool] = []
+    map_tensors(lambda one, other: same.append(torch.equal(one, other)), clean.output, output)
+    return all(same)
 
 
 def _has_nan(output: Any) -> bool:
@@ -255,9 +264,9 @@ def _turn(model: nn.Module, batch: Batch, clean: _CleanRun, edits: Sequence[tupl
     """Run a model once with several edits, each on rows of its own."""
     with _edits_in_rows(model, edits, clean):
         output = _repeated(model, batch, len(edits))
-    if clean.to_end and _has_nan(output):
+    if clean.read != Read() and _has_nan(output):
         # With an edit the model reads what it did not read without.
-        clean.to_end = False
+        clean.read = Read()
         return _turn(model, batch, clean, edits)
     if len(edits) == 1:
         return map_tensors(lambda _, one: one.unsqueeze(0), clean.output, output)
@@ -369,7 +378,7 @@ def _resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], clean
         # What an adapter keeps of its call holds for all the rows of that call.
         if run is not None and call.adapter is None and repeats(run, call, blocks):
             reached.update(block for block, *_ in active)
-            return _resumed(run, call, active, blocks, to_end=clean.to_end)
+            return _resumed(run, call, active, blocks, clean.read)
         check_blocks(layers[0], run, call, [block for block, *_ in edits if block not in reached], blocks)
         reached.update(block for block, *_ in active)
         run = reconstruct(layers, arguments, keywords, type(module).forward(module, *arguments, **keywords))
@@ -393,7 +402,7 @@ def _changes(placed: Sequence[tuple[int, Placed, Layer]], batch: int) -> dict[in
     return by_place([(layer, one.at(block * batch)) for block, one, layer in placed])
 
 
-def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blocks: int, *, to_end: bool) -> Any:
+def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blocks: int, read: Read) -> Any:
     """Return a module's output for blocks of rows that all begin as the clean run does.
 
     Edits that begin at the same step of the same layer share one run, which starts there.
@@ -404,7 +413,7 @@ def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blo
         placed = _placed(run, edit, layer, batch)
         if placed.places:
             groups.setdefault((layer, min(placed.places)), []).append((block, placed))
-    out = Blocks(run, blocks, to_end=to_end)
+    out = Blocks(run, blocks, read)
     for (layer, first), members in groups.items():
         placed = [one for _, one in members]
         changes = _changes([(number, one, layer) for number, one in enumerate(placed)], batch)[layer.place]

@@ -223,7 +223,8 @@ def write_output(
         parts = [finals[0][signal] if call.batched else finals[0][signal][0] for signal in signals]
         return tuple(parts) if len(parts) > 1 else parts[0]
     h = in_order(h, layers[0], call.lengths)
-    lasts = [torch.stack([final[signal] for final in finals]) for signal in signals]
+    each = [[final[signal] for final in finals] for signal in signals]
+    lasts = [torch.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0) for parts in each]
     if not call.batched:
         h, lasts = h[:, 0], [last[:, 0] for last in lasts]
     state = tuple(lasts) if len(lasts) > 1 else lasts[0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from torch import Tensor
 from . import kernels
 from .calls import own_order
 from .cells.cell import Cell, Moment
-from .fronts import ALL, Front, Piece, Rerun, choose, is_whole, of_states, repeated, spliced
+from .fronts import ALL, Front, Piece, Rerun, choose, goes_whole, is_whole, of_states, repeated, spliced
 from .runs import Lazy, Opened, Run, Trace, dropped, join
 from .signals import Signal
 
@@ -222,21 +223,21 @@ def _on_sheets(clean: Trace, step: int, shared: Shared) -> tuple[Piece, Front]:
         """Return what each unit of each block has on its sheet, (pair, batch)."""
         return values.unflatten(0, (shared.count, -1)).transpose(1, 2)[shared.sheets, shared.units]
 
-    batch = len(at_rest[cell.output])
+    batch, changed = len(at_rest[cell.output]), [signal for signal in cell.states if signal in after]
     marks = torch.zeros(blocks, batch, dtype=torch.int32, device=clean.x.device)
-    units_first = kernels.likes_units_first(cell, clean.x, blocks * batch)
+    marked = torch.stack([moved[signal] for signal in changed]).any(0)
+    rows = marks.index_add_(0, shared.blocks, of_units(marked).int()).flatten() > 0
+    units_first = kernels.likes_units_first(cell, clean.x, len(rows)) and goes_whole(rows)
     states = dict[Signal, Tensor]()
     for signal in cell.states:
         if units_first:
-            value = at_rest[signal].T.unsqueeze(1).repeat(1, blocks, 1)
+            value = at_rest[signal].T.contiguous().unsqueeze(1).repeat(1, blocks, 1)
             own, states[signal] = value, value.flatten(1).T
         else:
             value = at_rest[signal].repeat(blocks, 1)
             own, states[signal] = value.unflatten(0, (blocks, batch)).permute(2, 0, 1), value
         if signal in after:
             own[shared.units, shared.blocks] = of_units(after[signal])
-            marks.index_add_(0, shared.blocks, of_units(moved[signal]).int())
-    rows = marks.flatten() > 0
     front = Front.of(states, rows, rows, whole=False)
     return of_states(slice(step, step + 1), front.rows, front.states, cell), front
 

@@ -18,7 +18,7 @@ from .signals import Signal
 
 #: The index of all rows.
 ALL = slice(None)
-#: All rows run where fewer than one in so many stayed: to pick rows out costs more than to run them.
+#: All rows run where fewer than one in so many stayed.
 _MOST = 8
 
 
@@ -64,6 +64,11 @@ def choose(clean: Tensor, changed: Tensor, moved: Tensor, reached: Tensor) -> Te
     return torch.where(moved, changed, clean)
 
 
+def goes_whole(moved: Tensor) -> bool:
+    """Return whether all rows run, where so many moved that to pick them out would cost more."""
+    return int(moved.sum()) * _MOST >= len(moved) * (_MOST - 1)
+
+
 @dataclass(frozen=True, eq=False)
 class Front:
     """The rows that go on in another way than in the clean run, and from where.
@@ -83,9 +88,9 @@ class Front:
     @classmethod
     def of(cls, states: States, moved: Tensor, reached: Tensor, *, whole: bool) -> Front:
         """Return the front of rows whose states are given for all rows."""
-        rows = None if whole else moved.nonzero().flatten()
-        if rows is None or len(rows) * _MOST > len(moved) * (_MOST - 1):
+        if whole or goes_whole(moved):
             return cls(ALL, states, moved, reached)
+        rows = moved.nonzero().flatten()
         return cls(rows, {signal: value.index_select(0, rows) for signal, value in states.items()}, moved, reached)
 
     @property

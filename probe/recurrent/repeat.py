@@ -7,6 +7,7 @@ them before a layer reads it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from ..errors import ProbeError
 from .batches import close
 from .calls import Call, own_order
+from .cells import recycled
 from .engine import Changes, Shared, rerun, with_input
 from .fronts import Rerun, spliced
 from .layers import Layer
@@ -28,28 +30,51 @@ _OTHER_AXIS = (
 )
 
 
+@dataclass(frozen=True)
+class Read:
+    """What somebody reads of a module's results, beside its last step.
+
+    Attributes:
+        steps: whether the steps before the last.
+        finals: whether the last states of its layers.
+    """
+
+    steps: bool = True
+    finals: bool = True
+
+
 class Blocks:
     """What a module returns for many blocks of rows, all of them the clean run's at first.
 
     Args:
         run: the clean run of one block.
         blocks: how many there are.
-        to_end: whether nobody reads any step but the last; the others are NaN then.
+        read: which of it is read.
+        unread: what stands in the place of the rest.
 
     Attributes:
         hidden: the hidden states of the top level, (time, block x batch, direction x unit).
         finals: each layer's last states, (block x batch, unit) each.
     """
 
-    def __init__(self, run: Run, blocks: int, *, to_end: bool = False) -> None:
-        self._run, self._batch, self._to_end = run, run.call.x.shape[1], to_end
+    def __init__(self, run: Run, blocks: int, read: Read, unread: float = float("nan")) -> None:
+        self._run, self._batch, self._read = run, run.call.x.shape[1], read
         top = join(run.level(run.layers[-1].level))
-        if to_end:
-            self.hidden = top.new_full((len(top), blocks * self._batch, top.shape[2]), float("nan"))
-            self.hidden[-1] = top[-1].repeat(blocks, 1)
+        if read.steps:
+            self.hidden = _tiled(top, blocks)
         else:
-            self.hidden = top.repeat(1, blocks, 1)
-        self.finals = [{signal: value.repeat(blocks, 1) for signal, value in t.last.items()} for t in run.traces]
+            self.hidden = recycled.empty((len(top), blocks * self._batch, top.shape[2]), top)
+            self.hidden[:-1] = unread
+            self.hidden[-1] = top[-1].repeat(blocks, 1)
+        self.finals = [
+            {
+                signal: value.repeat(blocks, 1)
+                if read.finals
+                else value.new_full((1, 1), unread).expand(blocks * self._batch, value.shape[1])
+                for signal, value in trace.last.items()
+            }
+            for trace in run.traces
+        ]
 
     def rerun(self, layer: Layer, blocks: Sequence[int], changes: Changes, shared: Shared | None) -> None:
         """Run some blocks again with changes of one layer that begin at one step.
@@ -70,7 +95,7 @@ class Blocks:
         x = self.hidden
         for level in range(layer.level, self._run.layers[-1].level + 1):
             traces, top = self._run.level(level), level == self._run.layers[-1].level
-            to_end = self._to_end and top
+            to_end = top and not self._read.steps
             if level == layer.level:
                 own = rerun(self._run.traces[layer.place], changes, count, shared, to_end=to_end)
                 found: list[Rerun | None] = [own if trace.layer == layer else None for trace in traces]
@@ -81,13 +106,13 @@ class Blocks:
                 ]
             if not any(found):
                 return
-            x = self.hidden if top else join(traces).repeat(1, count, 1)
+            x = self.hidden if top else _tiled(join(traces), count)
             sides = x.split([trace.h.shape[2] for trace in traces], dim=-1)
             for side, trace, one in zip(sides, traces, found, strict=True):
                 if one is not None:
                     self._put(side, rows if top else slice(0, x.shape[1]), trace, one, ends=to_end)
                     which = _among(rows, one.front.rows)
-                    for signal, value in one.front.states.items():
+                    for signal, value in one.front.states.items() if self._read.finals else ():
                         self.finals[trace.layer.place][signal][which] = value
 
     def _put(self, out: Tensor, rows: Any, trace: Trace, one: Rerun, *, ends: bool) -> None:
@@ -108,6 +133,13 @@ def _among(rows: Any, which: Any) -> Any:
     if isinstance(which, slice):
         return rows
     return which + rows.start if isinstance(rows, slice) else rows[which]
+
+
+def _tiled(values: Tensor, blocks: int) -> Tensor:
+    """Return (time, batch, unit) for each of several blocks of rows, in memory that may have been used before."""
+    time, batch, units = values.shape
+    tiled = recycled.empty((time, blocks, batch, units), values)
+    return tiled.copy_(values.unsqueeze(1)).flatten(1, 2)
 
 
 def _repeated(lengths: Tensor | None, count: int) -> Tensor | None:

@@ -14,6 +14,7 @@ import probe
 from probe.hooks import sweep as sweeping
 from probe.recurrent import kernels
 from probe.recurrent.batches import map_tensors
+from probe.recurrent.repeat import Read
 
 BATCH, TIME, INPUTS, UNITS = 4, 7, 3, 5
 
@@ -247,8 +248,8 @@ def test_little_memory_takes_turns(x: Tensor) -> None:
         model.times_called = 0
         assert torch.allclose(probe.sweep(model, x, edits=some(), memory=memory), whole, rtol=0, atol=1e-12)
         counts.append(model.times_called)
-    # The clean run, one to see what is read, and two comparisons come with each.
-    assert counts[:2] == [5, 9]
+    # The clean run and two comparisons come with each.
+    assert counts[:2] == [4, 8]
     assert counts[0] < counts[2] < counts[1]
 
 
@@ -322,15 +323,24 @@ def picking(self: Any, x: Tensor) -> Tensor:
     return self.rnn(x)[0][torch.arange(len(x)), torch.where(x[:, 0, 0] > 0, 3, 6)]
 
 
-@pytest.mark.parametrize(("body", "at_end"), [(ending, True), (spiking, False), (wary, True), (picking, False)])
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (ending, Read(steps=False)),
+        (spiking, Read(finals=False)),
+        (wary, Read(steps=False, finals=False)),
+        (picking, Read(finals=False)),
+    ],
+)
 @pytest.mark.parametrize("layers", [1, 2])
-def test_what_reads_the_end_alone(
-    body: Callable[..., Any], at_end: bool, layers: int, x: Tensor, monkeypatch: pytest.MonkeyPatch
+def test_what_a_model_reads(
+    body: Callable[..., Any], read: Read, layers: int, x: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Steps that nobody reads are not written; whatever else a model reads, it reads what a run of its own has."""
-    found: list[bool] = []
-    asked = sweeping._reads_the_end_alone
-    monkeypatch.setattr(sweeping, "_reads_the_end_alone", lambda *given: found.append(asked(*given)) or found[-1])
+    """What nobody reads is not written; whatever else a model reads, it reads what a run of its own has."""
+    found: list[Read] = []
+    monkeypatch.setattr(sweeping, "_MANY", 5)
+    asked = sweeping._read_of
+    monkeypatch.setattr(sweeping, "_read_of", lambda *given: found.append(asked(*given)) or found[-1])
     model = Around(body, rnn=lstm(num_layers=layers), head=nn.Linear(UNITS, 2))
     x[:, 0, 0] = torch.tensor([1.0, -1.0, 1.0, -1.0])
     edits = [
@@ -339,7 +349,7 @@ def test_what_reads_the_end_alone(
     top = f"rnn[{layers - 1}]"
     edits += [*some("cell_state", layer=top), probe.clamp("hidden_state", 0.95, layer=top)]
     agree(model, x, edits=edits)
-    assert found == [at_end]
+    assert found == [read]
 
 
 def test_no_edit_leaves_another_turns_numbers(x: Tensor) -> None:
