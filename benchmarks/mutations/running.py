@@ -115,6 +115,34 @@ CELLS: tuple[Mutation, ...] = (
         ("cells: max_error compares h with itself", "Cell._open_part", "signals[HIDDEN].detach()", "h.detach()"),
     ),
     *of(
+        "probe.recurrent.cells.lstm",
+        "tests/wheel/test_layers_of_every_kind.py",
+        (
+            "lstm: a step starts from its own h",
+            "LSTMCell._write_preactivations",
+            "torch.cat([previous.unsqueeze(0), h[:-1]])",
+            "h",
+        ),
+        ("lstm: max_error of an opened run is 0", "LSTMCell._apart", "u.sub_(h)", "u.sub_(u)"),
+    ),
+    *of(
+        "probe.recurrent.cells.scan",
+        "tests/wheel/test_openings.py",
+        ("scan: stretches begin at zero", "_scan_stretches", "kept *= starts[:, None]", "kept *= 0"),
+        ("scan: the last steps begin as the first", "_scan_stretches", "written[whole - 1]", "c * 0"),
+    ),
+    *of(
+        "probe.recurrent.cells.recycled",
+        "tests/wheel/test_recycled.py",
+        (
+            "memory: given back at once",
+            "empty",
+            "weakref.finalize(array, _give_back, block)",
+            "(_give_back(block), weakref.finalize(array, int))[1]",
+        ),
+        ("memory: a block of other bytes", "_taken", "block.size == size", "block.size >= size"),
+    ),
+    *of(
         "probe.recurrent.cells.gru",
         "tests/wheel/test_layers_of_every_kind.py",
         (
@@ -155,7 +183,12 @@ RUNS: tuple[Mutation, ...] = (
     *of(
         "probe.recurrent.runs",
         "tests/wheel/test_packed.py",
-        ("traces: padding compared", "_worst", "errors.masked_fill(~valid.to(errors.device), 0)", "errors"),
+        (
+            "traces: padding compared",
+            "_worst",
+            "np.where(np.arange(len(errors))[:, None] < lengths.numpy(), by_step, 0)",
+            "by_step",
+        ),
     ),
     *of(
         "probe.recurrent.runs",

@@ -64,18 +64,19 @@ def test_stretches_are_taken_where_steps_are_many_and_small(monkeypatch: pytest.
                 assert torch.equal(own[t], wanted)
 
 
-def test_a_number_that_is_none_reaches_all_later_steps_of_its_unit() -> None:
-    """NaN goes on as in single steps, from the state before them and from one of them."""
-    for place in (-1, 0, 40, 199):
-        written, f, c = drawn(200)
-        if place < 0:
-            c[1, 2] = float("nan")
-        else:
-            written[place, 1, 2] = float("nan")
-        wanted = one_by_one(written, f, c).isnan()
-        _ = scan.scan(written, f, c, bounded=True)
-        assert torch.equal(written.isnan(), wanted)
-        assert wanted.any()
+@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize("place", [-1, 0, 40, 199])
+def test_a_number_that_is_none_reaches_all_later_steps_of_its_unit(place: int, number: str) -> None:
+    """NaN goes on as in single steps, from the state before them and from one of them, and nobody is warned."""
+    written, f, c = drawn(200)
+    if place < 0:
+        c[1, 2] = float(number)
+    else:
+        written[place, 1, 2] = float(number)
+    wanted = one_by_one(written, f, c).isfinite()
+    _ = scan.scan(written, f, c, bounded=True)
+    assert torch.equal(written.isfinite(), wanted)
+    assert not wanted.all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
