@@ -16,6 +16,7 @@ from ..edits.resolve import Placed, at_step, by_place, changes_of, layers_for, p
 from ..errors import ProbeError
 from ..recurrent.batches import Batch, apart, batch_of, close, map_tensors
 from ..recurrent.calls import Call, drops_out, read_call, write_output
+from ..recurrent.cells import recycled
 from ..recurrent.cells.cell import Cell
 from ..recurrent.engine import Changes, Shared, run_again
 from ..recurrent.layers import Layer
@@ -81,7 +82,7 @@ def sweep(
         for turn in _turns(listed, placed, max(1, memory // max(1, clean.bytes))):
             piece = _turn(model, batch, clean, [(listed[number], placed[number]) for number in turn])
             if result is None:
-                result = map_tensors(lambda one: one.new_empty(len(listed), *one.shape[1:]), piece)
+                result = map_tensors(lambda one: recycled.empty((len(listed), *one.shape[1:]), one), piece)
             where = span(turn)
             map_tensors(lambda every, one, where=where: every.__setitem__(where, one), result, piece)
         for number in dict.fromkeys((0, len(listed) - 1)):
@@ -255,8 +256,9 @@ def _ignores(model: nn.Module, batch: Batch, clean: _CleanRun, read: Read, value
 
 
 def _has_nan(output: Any) -> bool:
+    """Return whether a NaN is in an output, or infinities of both signs, which are as rare."""
     found: list[bool] = []
-    map_tensors(lambda one: found.append(one.is_floating_point() and bool(one.isnan().any())), output)
+    map_tensors(lambda one: found.append(one.is_floating_point() and bool(one.sum().isnan())), output)
     return any(found)
 
 

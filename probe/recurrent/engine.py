@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -223,9 +224,9 @@ def _on_sheets(clean: Trace, step: int, shared: Shared) -> tuple[Piece, Front]:
         """Return what each unit of each block has on its sheet, (pair, batch)."""
         return values.unflatten(0, (shared.count, -1)).transpose(1, 2)[shared.sheets, shared.units]
 
-    batch, changed = len(at_rest[cell.output]), [signal for signal in cell.states if signal in after]
+    batch = len(at_rest[cell.output])
+    marked = reduce(torch.logical_or, (moved[signal] for signal in cell.states if signal in after))
     marks = torch.zeros(blocks, batch, dtype=torch.int32, device=clean.x.device)
-    marked = torch.stack([moved[signal] for signal in changed]).any(0)
     rows = marks.index_add_(0, shared.blocks, of_units(marked).int()).flatten() > 0
     units_first = kernels.likes_units_first(cell, clean.x, len(rows)) and goes_whole(rows)
     states = dict[Signal, Tensor]()

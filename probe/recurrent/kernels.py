@@ -143,7 +143,7 @@ def run_some(layer: Layer, cell: Cell, x: Tensor, state: States, *, to_end: bool
         The hidden states, (time, batch, unit), or None where they are not wanted; the states after the last step.
     """
     if to_end and isinstance(cell, LSTMCell) and narrow.fits(cell, x):
-        last = narrow.last(narrow.Steps.of(cell), x, *(state[signal].T for signal in cell.states[::-1]))
+        last = narrow.last(cell.steps, x, *(state[signal].T for signal in cell.states[::-1]))
         return None, dict(zip(cell.states[::-1], (part.T for part in last.chunk(2)), strict=True))
     rows = max(1, _IN_CACHE // (x.element_size() * len(cell.weights.W)))
     h = None if to_end else x.new_empty(*x.shape[:2], cell.size(cell.output))

@@ -165,7 +165,7 @@ def repeats(run: Run, call: Call, blocks: int) -> bool:
     x = run.call.x
     if call.x.shape != (x.shape[0], blocks * x.shape[1], x.shape[2]):
         return False
-    return all(bool((many == one).all()) for one, many in _given(run.call, call, blocks))
+    return all(torch.equal(many, one.expand_as(many)) for one, many in _given(run.call, call, blocks))
 
 
 def check_blocks(layer: Layer, run: Run | None, call: Call, places: Sequence[int], blocks: int) -> None:

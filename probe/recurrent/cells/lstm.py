@@ -59,6 +59,11 @@ class LSTMCell(Cell):
         self.plain = weights.P is None and not self._peepholes and activations == STANDARD
         self._activations = activations
 
+    @cached_property
+    def steps(self) -> narrow.Steps:
+        """Its weights as the loop for few units takes them."""
+        return narrow.Steps.of(self)
+
     @property
     def signals(self) -> tuple[Signal, ...]:
         """Every signal, in the order in which a step computes it."""

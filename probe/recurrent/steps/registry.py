@@ -22,8 +22,8 @@ GROUP = "rnn_probe.adapters"
 _registered: dict[type[nn.Module], type[Step]] = {}
 
 
-#: Torch's signals.
-_SIGNALS = tuple(Signal)
+#: Torch's signals by their names.
+_SIGNALS = {str(signal): signal for signal in Signal}
 
 
 def register(
@@ -104,9 +104,11 @@ def as_any_signal(name: str) -> Signal:
     Raises:
         ProbeError: no layer has it; the message lists what exists.
     """
+    if isinstance(name, str) and name in _SIGNALS:
+        return _SIGNALS[name]
     if isinstance(name, str) and (name == OUTPUT or re.fullmatch(STATE, name)):
         return Signal(name)
-    return as_signal(name, _SIGNALS if name in _SIGNALS else (*_SIGNALS, *names_of_adapters()))
+    return as_signal(name, (*_SIGNALS.values(), *names_of_adapters()))
 
 
 def chosen_signals(
