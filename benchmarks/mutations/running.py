@@ -29,11 +29,15 @@ CELLS: tuple[Mutation, ...] = (
     *of(
         "probe.hooks.sweep",
         "tests/wheel/test_sweep.py::test_what_a_model_reads",
-        ("sweep: steps are not written that are read", "_ignores", "all(same)", "True"),
-        ("sweep: an edit makes the model read on", "_turn", "_has_nan(output)", "False"),
+        ("sweep: an edit makes the model read on", "_turn", "has_nan(output)", "False"),
     ),
     *of(
-        "probe.hooks.sweep",
+        "probe.hooks.unedited",
+        "tests/wheel/test_sweep.py::test_what_a_model_reads",
+        ("sweep: steps are not written that are read", "_ignores", "all(same)", "True"),
+    ),
+    *of(
+        "probe.hooks.resuming",
         "tests/wheel/test_sweep.py::test_rows_and_source_rows",
         ("sweep: edits of one unit share a sheet", "_shared", "max(full.get(unit, 0) for unit in units)", "0"),
     ),

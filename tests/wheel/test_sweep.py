@@ -339,8 +339,8 @@ def test_what_a_model_reads(
     """What nobody reads is not written; whatever else a model reads, it reads what a run of its own has."""
     found: list[Read] = []
     monkeypatch.setattr(sweeping, "_MANY", 5)
-    asked = sweeping._read_of
-    monkeypatch.setattr(sweeping, "_read_of", lambda *given: found.append(asked(*given)) or found[-1])
+    asked = sweeping.read_of
+    monkeypatch.setattr(sweeping, "read_of", lambda *given: found.append(asked(*given)) or found[-1])
     model = Around(body, rnn=lstm(num_layers=layers), head=nn.Linear(UNITS, 2))
     x[:, 0, 0] = torch.tensor([1.0, -1.0, 1.0, -1.0])
     edits = [
@@ -355,7 +355,7 @@ def test_what_a_model_reads(
 def test_no_edit_leaves_another_turns_numbers(x: Tensor) -> None:
     """What a caller's own hook keeps of an edit is not overwritten by the edits after it."""
     model, kept = Around(ending, rnn=lstm(), head=nn.Linear(UNITS, 2)), list[Tensor]()
-    model.rnn.register_forward_hook(lambda _m, _x, output: kept.append(output[0]))
+    model.get_submodule("rnn").register_forward_hook(lambda _m, _x, output: kept.append(output[0]))
     probe.sweep(model, x, edits=some(), memory=1)
     ends = [h[:, -1].clone() for h in kept]
     probe.sweep(model, x, edits=some()[::-1], memory=1)

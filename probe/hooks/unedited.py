@@ -1,0 +1,174 @@
+"""The run without edits that a sweep starts from, and what of it the model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ProbeError
+from ..recurrent.batches import Batch, map_tensors
+from ..recurrent.calls import drops_out, read_call, write_output
+from ..recurrent.layers import Layer
+from ..recurrent.repeat import Blocks, Read, repeats
+from ..recurrent.runs import Run, check
+from .sessions import Session
+from .visits import Visit, refuse_own_forward
+
+
+@dataclass(eq=False)
+class CleanRun:
+    """The run without edits.
+
+    Attributes:
+        output: what the model returned.
+        runs: for each edited module, its calls in their order.
+        batch: how many rows each of them had.
+        bytes: about how much one more edit takes.
+        doubled: gives what the model returns for all rows twice.
+        read: which of the edited modules' results the model reads.
+    """
+
+    output: Any
+    runs: dict[nn.Module, list[Run]]
+    batch: int
+    bytes: int
+    doubled: Callable[[], Any]
+    read: Read = field(default_factory=Read)
+
+    def in_steps(self, module: nn.Module) -> bool:
+        """Return whether a module was called for single steps."""
+        return any(run.call.is_step for run in self.runs[module])
+
+
+def clean_run(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> CleanRun:
+    """Run a model without edits, and keep the calls of the layers that are to be edited.
+
+    Raises:
+        ProbeError: a layer drops out, has a forward of its own, or does not compute what its weights say.
+    """
+    runs: dict[nn.Module, list[Run]] = {layer.module: [] for layer in layers}
+    for layer in layers:
+        if drops_out(layer.module):
+            raise ProbeError(
+                f"Layer {layer.name!r} drops out between its layers, other units for each edit. Call model.eval() "
+                "first."
+            )
+
+    refuse_own_forward(layers)
+    with _Reading(model, layers, runs):
+        output = repeated(model, batch, 1)
+    taken = 0
+
+    def add(tensor: Tensor) -> Tensor:
+        nonlocal taken
+        taken += tensor.numel() * tensor.element_size()
+        return tensor
+
+    for given in (batch.arguments, dict(batch.keywords), output):
+        map_tensors(add, given)
+    for trace in (trace for calls in runs.values() for run in calls for trace in run.traces):
+        # The input, and the hidden states twice: the kernel's own, and put together.
+        taken += (trace.x.numel() + 2 * trace.h.numel()) * trace.h.element_size()
+
+    return CleanRun(output, runs, batch.size, taken, cache(partial(repeated, model, batch, 2)))
+
+
+class _Reading(Session):
+    """Keeps the calls of edited modules."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[Layer], runs: dict[nn.Module, list[Run]]) -> None:
+        super().__init__(model, layers)
+        self._runs = runs
+
+    def read(self, visit: Visit, number: int, step: int | None) -> None:
+        """Keep a call."""
+        run, module = _copied(visit.clean), visit.layers[0].module
+        for trace in (run.traces[layer.place] for layer in self.modules[module]):
+            check(trace.layer, trace.opened, trace.h.dtype, None)
+        self._runs[module].append(run)
+
+
+def _copied(run: Run) -> Run:
+    """Return a run of its own, since a model may overwrite in place what a layer read or returned."""
+
+    def copied(states: Any) -> Any:
+        return {signal: value.clone() for signal, value in states.items()}
+
+    traces = tuple(
+        replace(t, x=t.x.clone(), pieces=(t.h.clone(),), initial=copied(t.initial), final=copied(t.final))
+        for t in run.traces
+    )
+    call = replace(run.call, x=run.call.x.clone(), initial=tuple(trace.initial for trace in traces))
+    return replace(run, call=call, traces=traces)
+
+
+def read_of(model: nn.Module, batch: Batch, clean: CleanRun) -> Read:
+    """Return which of the edited modules' results a model reads; all of them where that cannot be told.
+
+    It reads none of those for which it returns the same, to the bit, where they hold NaN, and where they hold large
+    numbers of either sign: a comparison hides a NaN.
+    """
+    runs = [run for calls in clean.runs.values() for run in calls]
+    if any(run.call.is_step or run.call.lengths is not None or run.call.adapter for run in runs):
+        return Read()
+    turned = any(layer.reads_back for run in runs for layer in run.layers)
+    for read in (Read(steps=turned, finals=False), Read(steps=False), Read(finals=False)):
+        if (read.steps and read.finals) or (turned and not read.steps) or has_nan(clean.output):
+            continue
+        if all(_ignores(model, batch, clean, read, value) for value in (float("nan"), 1e4, -1e4)):
+            return read
+    return Read()
+
+
+def _ignores(model: nn.Module, batch: Batch, clean: CleanRun, read: Read, value: float) -> bool:
+    """Return whether a model returns what it did where all that it does not read is one value."""
+
+    def forward_of(module: nn.Module) -> Any:
+        calls = iter(clean.runs[module])
+
+        def forward(*arguments: Any, **keywords: Any) -> Any:
+            run = next(calls)
+            call = read_call(run.layers, arguments, keywords)
+            if not repeats(run, call, 1):
+                raise ProbeError("An edited module reads what another one returns.")
+            out = Blocks(run, 1, read, value)
+            return write_output(run.layers, out.hidden, out.finals, call)
+
+        return forward
+
+    session = Session(model, [calls[0].layers[0] for calls in clean.runs.values()])
+    try:
+        with session, session.replacing({module: forward_of(module) for module in clean.runs}):
+            output = repeated(model, batch, 1)
+    except Exception:  # noqa: BLE001 (a model may check its numbers in any way)
+        return False
+    same: list[bool] = []
+    map_tensors(lambda one, other: same.append(torch.equal(one, other)), clean.output, output)
+    return all(same)
+
+
+def has_nan(output: Any) -> bool:
+    """Return whether a NaN is in an output, or infinities of both signs, which are as rare."""
+    found: list[bool] = []
+    map_tensors(lambda one: found.append(one.is_floating_point() and bool(one.sum().isnan())), output)
+    return any(found)
+
+
+def repeated(model: nn.Module, batch: Batch, times: int) -> Any:
+    """Return what a model returns for the batch, several times after itself."""
+    arguments, keywords = batch.repeated(times)
+    try:
+        return model(*arguments, **keywords)
+    except Exception as error:
+        if times > 1:
+            error.add_note(
+                f"probe.sweep called the model on {times * batch.size} rows, its {batch.size} rows {times} times. "
+                f"It repeats every input with {batch.size} entries on the batch's axis: if one of them is no batch, "
+                "make it a part of the model, or sweep another number of rows."
+            )
+        raise
