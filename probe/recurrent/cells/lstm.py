@@ -40,8 +40,7 @@ PREACTIVATIONS = (
 _i, _f, _g, _o = GATES
 _a_i, _a_f, _a_g, _a_o = PREACTIVATIONS
 _c, _u = Signal.CELL_STATE, Signal.UNPROJECTED_HIDDEN_STATE
-_RUN = (*GATES, _c, HIDDEN)
-_PLAIN = (*PREACTIVATIONS, *_RUN)
+_PLAIN = (*PREACTIVATIONS, *GATES, _c, HIDDEN)
 #: Up to how many units the numbers of a unit lie beside each other.
 _FEW_UNITS = 16
 
@@ -189,28 +188,19 @@ class LSTMCell(Cell):
     ) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor]]:
         """Run free from an initial state, in Python; see `Cell.run`."""
         bare = not (torch.is_grad_enabled() or transformed((x, self.weights.W)) or autocast_type(self.weights.W))
-        if not bare or not self.plain or set(PREACTIVATIONS) & set(keep):
+        if not bare or not self.plain or keep != (HIDDEN,):
             return super().run(x, initial, keep)
         if narrow.fits(self, x):
-            signals, last = narrow.run(self, x, initial, keep=set(keep) != {HIDDEN})
-            return {signal: signals[signal] for signal in keep}, last
-        like = x.new_empty(x.shape[1], self.units)
-        kept = {signal: like.new_empty(len(x), *like.shape) for signal in _RUN if signal in keep}
-        spare = {signal: like.new_empty(1, *like.shape) for signal in _RUN if signal not in keep}
+            return narrow.run(self, x, initial, keep=False)
         weights, recurrent = self.weights, self.weights.U.T.contiguous()
-        bias = _or_zero(weights.b_ih, weights.U.T) + _or_zero(weights.b_hh, weights.U.T)
-        c, h = initial[_c], initial[HIDDEN]
+        bias = _or_zero(weights.b_ih, recurrent) + _or_zero(weights.b_hh, recurrent)
+        states, c, h = x.new_empty(*x.shape[:2], self.units), initial[_c], initial[HIDDEN]
         for t in range(len(x)):
-            i, f, g, o, now, out = (kept[s][t] if s in kept else spare[s][0] for s in _RUN)
-            a = torch.addmm(bias, x[t], weights.W.T).addmm_(h, recurrent)
-            a_i, a_f, a_g, a_o = a.chunk(4, dim=-1)
-            torch.sigmoid(a_i, out=i)
-            torch.sigmoid(a_f, out=f)
-            _apply(torch.tanh, a_g, g)
-            torch.sigmoid(a_o, out=o)
-            c = torch.mul(f, c, out=now).addcmul_(i, g)
-            h = _apply(torch.tanh, c, out).mul_(o)
-        return kept, {HIDDEN: h, _c: c}
+            i, f, g, o = torch.addmm(bias, x[t], weights.W.T).addmm_(h, recurrent).chunk(4, dim=-1)
+            _ = i.sigmoid_(), f.sigmoid_(), o.sigmoid_(), _apply(torch.tanh, g, g)
+            c = torch.mul(f, c).addcmul_(i, g)
+            h = _apply(torch.tanh, c, states[t]).mul_(o)
+        return {HIDDEN: states}, {HIDDEN: h, _c: c}
 
     def _open(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
         if self._peepholes:
