@@ -1,9 +1,10 @@
 """What `benchmarks.mutants` breaks by hand: the lines that encode a theorem or a contract."""
 
+from .editing import MUTATIONS as EDITING
 from .measuring import MUTATIONS as MEASURING
 from .mutation import Mutation, MutationError
 from .running import MUTATIONS as RUNNING
 
-MUTATIONS = (*RUNNING, *MEASURING)
+MUTATIONS = (*RUNNING, *EDITING, *MEASURING)
 
 __all__ = ["MUTATIONS", "Mutation", "MutationError"]

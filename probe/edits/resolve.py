@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError, unknown
+from ..recurrent.again.engine import Changes
 from ..recurrent.calls import own_steps
-from ..recurrent.engine import Changes
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import Layer, LoopLayer
 from ..recurrent.runs import Run

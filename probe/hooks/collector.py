@@ -15,9 +15,9 @@ from ..edits.kinds import Edit
 from ..errors import ANOTHER_CELL, ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent import runs
+from ..recurrent.again.engine import Changes
 from ..recurrent.calls import Call, own_order
 from ..recurrent.cells import recycled
-from ..recurrent.engine import Changes
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.runs import Opened, Run, Trace
 from ..recurrent.signals import Signal, within

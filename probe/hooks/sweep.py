@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from ..edits.kinds import Edit
 from ..edits.resolve import Placed, at_step, layers_for, place_in_run
 from ..errors import ProbeError
+from ..recurrent.again.blocks import Read, check_blocks, rows_of_block
 from ..recurrent.batches import Batch, apart, batch_of, close, map_tensors
 from ..recurrent.cells import recycled
 from ..recurrent.layers import Layer
-from ..recurrent.repeat import Read, check_blocks, rows_of_block
 from ..recurrent.signals import span
 from .intervene import acts, counts, eager, missing_steps, refuse_from_end
 from .resuming import resuming

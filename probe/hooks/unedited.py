@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError
+from ..recurrent.again.blocks import Blocks, Read, repeats
 from ..recurrent.batches import Batch, map_tensors
 from ..recurrent.calls import drops_out, read_call, write_output
 from ..recurrent.layers import Layer
-from ..recurrent.repeat import Blocks, Read, repeats
 from ..recurrent.runs import Run, check
 from .sessions import Session
 from .visits import Visit, refuse_own_forward

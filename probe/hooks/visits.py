@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ..recurrent import runs
+from ..recurrent.again.engine import Changes, run_again
 from ..recurrent.calls import Call, read_call
-from ..recurrent.engine import Changes, run_again
 from ..recurrent.layers import Layer, own_forward
 from ..recurrent.runs import Run, reconstruct
 

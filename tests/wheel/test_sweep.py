@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import probe
 from probe.hooks import sweep as sweeping
 from probe.recurrent import kernels
+from probe.recurrent.again.blocks import Read
 from probe.recurrent.batches import map_tensors
-from probe.recurrent.repeat import Read
 
 BATCH, TIME, INPUTS, UNITS = 4, 7, 3, 5
 

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import kernels
-from .calls import own_order
-from .cells.cell import Cell, Moment
+from .. import kernels
+from ..calls import own_order
+from ..cells.cell import Cell, Moment
+from ..runs import Lazy, Opened, Run, Trace, dropped, join
+from ..signals import Signal
 from .fronts import ALL, Front, Piece, Rerun, choose, goes_whole, is_whole, of_states, repeated, spliced
-from .runs import Lazy, Opened, Run, Trace, dropped, join
-from .signals import Signal
 
 
 @dataclass(frozen=True, eq=False)

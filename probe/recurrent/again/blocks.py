@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ProbeError
-from .batches import close
-from .calls import Call, own_order
-from .cells import recycled
+from ...errors import ProbeError
+from ..batches import close
+from ..calls import Call, own_order
+from ..cells import recycled
+from ..layers import Layer
+from ..runs import Run, Trace, join
+from ..signals import span
 from .engine import Changes, Shared, rerun, with_input
 from .fronts import Rerun, spliced
-from .layers import Layer
-from .runs import Run, Trace, join
-from .signals import span
 
 #: What to do where the rows of a layer are not those of the inputs.
 _OTHER_AXIS = (

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import kernels
-from .calls import States
-from .cells.cell import Cell
-from .cells.step_cell import StepCell
-from .runs import Trace
-from .signals import Signal
+from .. import kernels
+from ..calls import States
+from ..cells.cell import Cell
+from ..cells.step_cell import StepCell
+from ..runs import Trace
+from ..signals import Signal
 
 #: The index of all rows.
 ALL = slice(None)

@@ -1,0 +1,1 @@
+"""Runs a layer again with edits, from the first step that they change."""
