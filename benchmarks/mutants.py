@@ -3,7 +3,7 @@
     python -m benchmarks.mutants                                              # all that are written by hand
     python -m benchmarks.mutants --only lstm                                  # those with this in their name
     python -m benchmarks.mutants --sample 12 --generate 8 --seed HASH         # some of both, which the seed chooses
-    python -m benchmarks.mutants --sample 0 --generate 40 --of probe/recurrent/again/engine.py        # one module in depth
+    python -m benchmarks.mutants --sample 0 --generate 40 --of probe/recurrent/again/engine.py  # one module in depth
 
 A test that passes on broken code measures nothing; this is the control arm of the test suite. The defects of
 `benchmarks/mutations/` encode theorems and contracts: one that survives, or that matches nothing any more, fails.
