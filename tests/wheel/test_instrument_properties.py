@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
 from typing import Any
+from unittest import mock
 
 import drawn
 import numpy as np
@@ -27,6 +28,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import probe
+from probe.hooks import sweep as sweeping
 
 GIVEN = os.environ.get("PROBE_EXAMPLES")
 EXAMPLES = int(GIVEN or 12)
@@ -369,6 +371,26 @@ def test_a_sweep_is_the_single_runs(case: tuple[Network, list[Plan], int]) -> No
         assert distance(part, expected) <= 1e-8
         if distance(expected.flip(0), expected) > 2e-8:
             assert distance(part.flip(0), expected) > 1e-8
+    if network.given:
+        return
+    # A model that reads the last step alone: the others are not written.
+    edits = [replace(edit, site=replace(edit.site, layer=f"module{edit.site.layer or ''}")) for edit in role.edits]
+    axis = 0 if network.batch_first else 1
+    with mock.patch.object(sweeping, "_MANY", 1):
+        ends = probe.sweep(End(module), x, edits=edits, batch_axis=axis)
+    assert distance(ends, torch.stack([output[0].select(1 - axis, -1) for output in single])) <= 1e-8
+
+
+class End(nn.Module):
+    """A recurrent module of which the last step alone is read."""
+
+    def __init__(self, module: nn.RNNBase) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last hidden states, (batch, unit)."""
+        return self.module(x)[0].select(1 if self.module.batch_first else 0, -1)
 
 
 def runs(role: Edited, barrier: Barrier | None = None) -> list[Tensor]:
