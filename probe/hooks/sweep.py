@@ -40,10 +40,12 @@ def sweep(
 ) -> Any:
     """Return the model's output under each of many edits, each alone, in as few runs as memory allows.
 
-    Inside an edited layer, a run resumes from the state that the unedited run reached at the edit's first step; the
-    layers of a stack above it run in full. Outside, the model sees its inputs repeated, edits x batch rows, so that
-    residual paths and second inputs stay right, and runs in full. A module whose input an earlier edit changed, and a
-    cell in a loop, run in full too. Works under no_grad.
+    Inside an edited layer, a run resumes from the state that the unedited run reached at the edit's first step, for
+    the rows that the edit moved; the layers of a stack above it from the step at which their input is another.
+    Outside, the model sees its inputs repeated, edits x batch rows, so that residual paths and second inputs stay
+    right, and runs in full. A module whose input an earlier edit changed, and a cell in a loop, run in full too. What
+    a model does not read of an edited module (steps before the last, or last states) is NaN while it runs. Works
+    under no_grad.
 
     Args:
         model: any module that contains recurrent layers, whose rows do not depend on each other.
@@ -81,6 +83,7 @@ def sweep(
                 result = map_tensors(lambda one: recycled.empty((len(listed), *one.shape[1:]), one), piece)
             where = span(turn)
             map_tensors(lambda every, one, where=where: every.__setitem__(where, one), result, piece)
+        clean.read = Read()
         for number in dict.fromkeys((0, len(listed) - 1)):
             alone = _turn(model, batch, clean, [(listed[number], placed[number])])
             together = map_tensors(lambda values, at=number: values[at : at + 1], result)

@@ -16,6 +16,7 @@ from ..recurrent.batches import Batch, map_tensors
 from ..recurrent.calls import drops_out, read_call, write_output
 from ..recurrent.layers import Layer
 from ..recurrent.runs import Run, check
+from ..recurrent.signals import is_continuous
 from .sessions import Session
 from .visits import Visit, refuse_own_forward
 
@@ -111,14 +112,17 @@ def read_of(model: nn.Module, batch: Batch, clean: CleanRun) -> Read:
     """Return which of the edited modules' results a model reads; all of them where that cannot be told.
 
     It reads none of those for which it returns the same, to the bit, where they hold NaN, and where they hold large
-    numbers of either sign: a comparison hides a NaN.
+    numbers of either sign: a comparison hides a NaN. What it returns must be able to hold one, so that an edit that
+    makes it read more is found.
     """
     runs = [run for calls in clean.runs.values() for run in calls]
+    if not all(map(is_continuous, _tensors(clean.output))) or has_nan(clean.output):
+        return Read()
     if any(run.call.is_step or run.call.lengths is not None or run.call.adapter for run in runs):
         return Read()
     turned = any(layer.reads_back for run in runs for layer in run.layers)
     for read in (Read(steps=turned, finals=False), Read(steps=False), Read(finals=False)):
-        if (read.steps and read.finals) or (turned and not read.steps) or has_nan(clean.output):
+        if (read.steps and read.finals) or (turned and not read.steps):
             continue
         if all(_ignores(model, batch, clean, read, value) for value in (float("nan"), 1e4, -1e4)):
             return read
@@ -142,21 +146,25 @@ def _ignores(model: nn.Module, batch: Batch, clean: CleanRun, read: Read, value:
         return forward
 
     session = Session(model, [calls[0].layers[0] for calls in clean.runs.values()])
+    same: list[bool] = []
     try:
         with session, session.replacing({module: forward_of(module) for module in clean.runs}):
             output = repeated(model, batch, 1)
+        map_tensors(lambda one, other: same.append(torch.equal(one, other)), clean.output, output)
     except Exception:  # noqa: BLE001 (a model may check its numbers in any way)
         return False
-    same: list[bool] = []
-    map_tensors(lambda one, other: same.append(torch.equal(one, other)), clean.output, output)
     return all(same)
 
 
 def has_nan(output: Any) -> bool:
     """Return whether a NaN is in an output, or infinities of both signs, which are as rare."""
-    found: list[bool] = []
-    map_tensors(lambda one: found.append(one.is_floating_point() and bool(one.sum().isnan())), output)
-    return any(found)
+    return any(bool(one.sum().isnan()) for one in _tensors(output) if is_continuous(one))
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    map_tensors(found.append, output)
+    return found
 
 
 def repeated(model: nn.Module, batch: Batch, times: int) -> Any:

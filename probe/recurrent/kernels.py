@@ -145,7 +145,8 @@ def run_some(layer: Layer, cell: Cell, x: Tensor, state: States, *, to_end: bool
     if to_end and isinstance(cell, LSTMCell) and narrow.fits(cell, x):
         last = narrow.last(cell.steps, x, *(state[signal].T for signal in cell.states[::-1]))
         return None, dict(zip(cell.states[::-1], (part.T for part in last.chunk(2)), strict=True))
-    rows = max(1, _IN_CACHE // (x.element_size() * len(cell.weights.W)))
+    on_cpu = x.device.type == "cpu"
+    rows = max(1, _IN_CACHE // (x.element_size() * len(cell.weights.W)) if on_cpu else x.shape[1])
     h = None if to_end else x.new_empty(*x.shape[:2], cell.size(cell.output))
     final = {signal: torch.empty_like(value) for signal, value in state.items()}
     for start in range(0, x.shape[1], rows):

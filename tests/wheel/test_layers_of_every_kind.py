@@ -271,6 +271,8 @@ def test_cuda_is_recorded_and_edited(kind: str) -> None:
         assert {value.device.type for value in recorded(module, on_gpu).values()} == {"cuda"}
         near = {place: value.cpu() for place, value in recorded(module, on_gpu).items()}
         assert farthest(near, on_cpu) < 1e-9
+    swept, _ = probe.sweep(module, x.cuda(), edits=[*edits, *edits])
+    assert torch.allclose(swept[1], probe.record(module, x.cuda(), edits=edits).output[0], rtol=0, atol=1e-9)
     kept = probe.record(module, x.cuda(), device="cpu")
     assert {value.device.type for value in recorded(module, kept).values()} == {"cpu"}
 

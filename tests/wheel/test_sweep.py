@@ -323,9 +323,15 @@ def picking(self: Any, x: Tensor) -> Tensor:
     return self.rnn(x)[0][torch.arange(len(x)), torch.where(x[:, 0, 0] > 0, 3, 6)]
 
 
+def choosing(self: Any, x: Tensor) -> Tensor:
+    """Return a whole number, which holds no NaN whatever it was made of."""
+    return (self.rnn(x)[0][:, -1] * 100).round().long()
+
+
 @pytest.mark.parametrize(
     ("body", "read"),
     [
+        (choosing, Read()),
         (ending, Read(steps=False)),
         (spiking, Read(finals=False)),
         (wary, Read(steps=False, finals=False)),

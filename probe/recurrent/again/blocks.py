@@ -89,7 +89,7 @@ class Blocks:
         rows = (
             slice(where.start * self._batch, where.stop * self._batch)
             if isinstance(where, slice)
-            else (where.unsqueeze(1) * self._batch + torch.arange(self._batch)).flatten()
+            else (where.unsqueeze(1) * self._batch + torch.arange(self._batch)).flatten().to(self.hidden.device)
         )
         start = 0 if any(one.reads_back for one in self._run.layers) else changes.steps[0]
         x = self.hidden

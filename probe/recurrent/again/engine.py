@@ -227,7 +227,7 @@ def _on_sheets(clean: Trace, step: int, shared: Shared) -> tuple[Piece, Front]:
     batch = len(at_rest[cell.output])
     marked = reduce(torch.logical_or, (moved[signal] for signal in cell.states if signal in after))
     marks = torch.zeros(blocks, batch, dtype=torch.int32, device=clean.x.device)
-    rows = marks.index_add_(0, shared.blocks, of_units(marked).int()).flatten() > 0
+    rows = marks.index_add_(0, shared.blocks.to(marks.device), of_units(marked).int()).flatten() > 0
     units_first = kernels.likes_units_first(cell, clean.x, len(rows)) and goes_whole(rows)
     states = dict[Signal, Tensor]()
     for signal in cell.states:

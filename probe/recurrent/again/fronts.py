@@ -132,7 +132,8 @@ class Front:
             to_end: whether nobody wants anything but the end of the run, which the stretch reaches. Without autograd.
         """
         if clean.lengths is not None:
-            left = (self.of_batch(clean.lengths.view(1, -1, 1)).flatten() - steps.start).clamp(0, len(x))
+            left = self.of_batch(clean.lengths.to(x.device).view(1, -1, 1)).flatten().cpu() - steps.start
+            left = left.clamp(0, len(x))
             h, last = kernels.run_layer(clean.layer, clean.cell, x, self.states, left)
         elif is_whole(clean.cell):
             h, last = kernels.run_layer(clean.layer, clean.cell, x, self.states)
