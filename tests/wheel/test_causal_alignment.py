@@ -1,5 +1,6 @@
 """Alignment search on networks whose directions were written down, and what its gradient must equal."""
 
+import contextlib
 import math
 from itertools import pairwise, product
 from typing import Any
@@ -21,7 +22,7 @@ from probe.methods.causal.alignment_controls import (
     random_bases,
     relabelled,
 )
-from probe.methods.causal.alignment_loss import Suffixes
+from probe.methods.causal.alignment_loss import LinearOutput, Suffixes
 from probe.methods.causal.alignment_lstm import Stretch, suits
 from probe.methods.causal.interchange import interchange
 from probe.methods.causal.pairs import all_pairs
@@ -129,7 +130,7 @@ def test_the_search_answers_everything_along_a_direction_near_the_planted_one(ro
 def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str, classes: int | None):
     """At the free matrix it is that by autograd through torch.linalg.qr, in raw and other units, at two steps.
 
-    So it is where the stretch for small LSTMs is put aside.
+    So it is where the stretch for small LSTMs and the gradient of linear outputs are put aside.
     """
     machine = Machine.of(Reader(kind, classes), X, **READ)
     rows = torch.arange(0, 1024, 3)
@@ -139,7 +140,10 @@ def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str, cl
             2, machine.dynamics.size, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64
         )
         mask = torch.tensor([[[1.0, 1.0]], [[1.0, 0.0]]], dtype=torch.float64)
-        with mock.patch.object(alignment_loss, "suits", suits if lean else lambda _: False):
+        with contextlib.ExitStack() as off:
+            if not lean:
+                off.enter_context(mock.patch.object(alignment_loss, "suits", return_value=False))
+                off.enter_context(mock.patch.object(LinearOutput, "of", return_value=None))
             run = Suffixes(machine, step, 80, answer_loss)
         found = batch._gradient(free, slice(0, 40), run)
         free.requires_grad_()
@@ -161,6 +165,39 @@ def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str, cl
         assert float(wanted.norm()) > 1e-5
 
 
+class Bent(Reader):
+    """A reader whose scores bend where its hidden states' sum is low, which they are at few clean states."""
+
+    def forward(self, x: Tensor):
+        """Return scores (batch, class)."""
+        out = self.rnn(x)[0][:, -1]
+        return self.head(torch.relu(out + 1))
+
+
+class Squared(Reader):
+    """A reader whose scores are products of hidden states: an operation that is linear in each of its two sides."""
+
+    def forward(self, x: Tensor):
+        """Return scores (batch, class)."""
+        out = self.rnn(x)[0][:, -1]
+        return out.mm(out[: LENGTH + 1].T)
+
+
+def test_only_a_linear_output_is_taken_for_one():
+    """Weights and biases of a head are found; squares and a bend beyond all clean states are seen."""
+    reader = Reader("lstm")
+    linear = LinearOutput.of(Machine.of(reader, X, **READ))
+    assert linear is not None
+    assert torch.allclose(linear.weights[:, 3:], reader.head.weight.double(), atol=1e-12)
+    assert not bool(linear.weights[:, :3].any())
+    assert torch.allclose(linear.bias[:, 0], reader.head.bias.double(), atol=1e-12)
+    bent = Machine.of(Bent("lstm"), X, **READ)
+    assert float(bent.clean.states[:, -1, 3:].min()) > -1
+    assert LinearOutput.of(bent) is None
+    assert LinearOutput.of(Machine.of(Squared("lstm"), X, **READ)) is None
+    assert LinearOutput.of(Machine.of(Rotated(), X, **READ)) is None
+
+
 @pytest.mark.parametrize(
     ("value", "message"), [(6.0, "none of the classes 0 to 5"), (-1.0, "none of the"), (0.5, "none of the")]
 )
@@ -176,10 +213,13 @@ def test_a_target_that_is_no_class_is_refused_by_a_search(value: float, message:
 def test_a_loss_that_is_not_finite_is_refused() -> None:
     """An output that overflows says so, whether it is read as scores or as one number."""
     for classes in (LENGTH + 1, None):
-        run = Suffixes(Machine.of(Reader("lstm", classes), X, **READ), LENGTH - 2, 4, answer_loss)
-        states = torch.full((6, 4), math.nan, dtype=torch.float64)
-        with pytest.raises(ProbeError, match=r"loss\(\.\.\.\) is nan"):
-            _ = run.gradient(states, torch.arange(4), torch.zeros(4, dtype=torch.float64))
+        machine, states = Machine.of(Reader("lstm", classes), X, **READ), torch.full((6, 4), math.nan).double()
+        given = states, torch.arange(4), torch.zeros(4, dtype=torch.float64)
+        for linear in (LinearOutput.of(machine), None):
+            with mock.patch.object(LinearOutput, "of", return_value=linear):
+                run = Suffixes(machine, LENGTH - 2, 4, answer_loss)
+            with pytest.raises(ProbeError, match=r"loss\(\.\.\.\) is nan"):
+                _ = run.gradient(*given)
 
 
 @pytest.mark.parametrize("bias", [True, False])
