@@ -152,9 +152,11 @@ class _Batch:
         free = nn.Parameter(self._start.clone())
         rows = self._base.shape[1] // max(iterations, 1)
         run = Suffixes(self.machine, self.step, rows * len(self.wanted), loss)
-        adam = torch.optim.Adam([free], lr=rate)
+        adam = torch.optim.Adam([free], lr=rate, fused=True)
         for number in range(iterations):
-            free.grad = self._gradient(free.detach(), slice(number * rows, (number + 1) * rows), run)
+            # The fused step takes numbers as they lie in memory: the gradient must lie as the matrix does.
+            gradient = self._gradient(free.detach(), slice(number * rows, (number + 1) * rows), run)
+            free.grad = gradient.contiguous()
             adam.step()
         bases = torch.linalg.qr(free.detach())[0]
         return [
