@@ -173,10 +173,14 @@ def _descend(
     damping = np.full(len(s), 1e-3)
     active = np.flatnonzero(q > _EXACT)
     identity = np.eye(s.shape[1])
+    # Where a step was refused the state and its slope stay as they were.
+    slopes, moved_on = np.empty((*s.shape, s.shape[1])), active
     for _ in range(iterations):
         if not len(active):
             break
-        slope = jacobians(dynamics, torch.as_tensor(s[active]), fixed_input) - identity
+        if len(moved_on):
+            slopes[moved_on] = jacobians(dynamics, torch.as_tensor(s[moved_on]), fixed_input) - identity
+        slope = slopes[active]
         across = slope.transpose(0, 2, 1)
         gradient = across @ r[active][:, :, None]
         step_taken = -np.linalg.solve(across @ slope + damping[active][:, None, None] * identity, gradient)[:, :, 0]
@@ -191,7 +195,8 @@ def _descend(
         damping[taken] = np.maximum(damping[taken] / 10, _LEAST)
         damping[refused] *= 10
         size = np.linalg.norm(step_taken, axis=1)
-        active = active[(q[active] > _EXACT) & (size > _SHORT) & (damping[active] < _MOST) & ~ended]
+        goes_on = (q[active] > _EXACT) & (size > _SHORT) & (damping[active] < _MOST) & ~ended
+        active, moved_on = active[goes_on], active[goes_on & better]
     return s, q
 
 
