@@ -260,7 +260,7 @@ def _machine(
         states.append(after)
     columns = dynamics.columns(read.output)
     top = slice(columns.stop - read.size(read.output), columns.stop)
-    readout = StateReadout(lambda last: head(last[:, top]), head.answer, head.expected)
+    readout = StateReadout(lambda last: head(last[:, top].contiguous()), head.answer, head.expected)
     # Rows that go on alike from different states are different.
     starts = torch.zeros(len(inputs), dtype=torch.long) if whole else torch.arange(len(inputs))
     every, signals = torch.stack(states[1:], 1), dict[Signal, Tensor]()
