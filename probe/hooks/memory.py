@@ -192,6 +192,12 @@ class _Sizes:
         """Return the bytes of all of its signals."""
         return self.time * self.rows * sum(self.one(layer, signal) for signal in layer.signals)
 
+    def opened_of(self, layer: Layer) -> int:
+        """Return the bytes of those that an edited run opens: no pre-activations, unless they are kept."""
+        keep = self.request.keep.get(layer, ())
+        opened = [one for one in layer.signals if one in keep or not one.endswith("_preactivation")]
+        return self.time * self.rows * sum(self.one(layer, signal) for signal in opened)
+
     def signals(self, layer: Layer, *, hidden: bool) -> int:
         """Return the bytes of the signals kept, before anything is chosen of them."""
         wanted = [signal for signal in self.request.keep.get(layer, ()) if hidden or signal != HIDDEN]
@@ -247,9 +253,10 @@ class _Sizes:
         keep, edited = self.request.keep.get(layer, ()), self.request.edited
         converted = self.kept(layer) if self.copies and not apart else 0
         if layer in edited or layer.level > min((one.level for one in edited), default=self.levels):
-            # All signals of the run as it was and of the changed one, whose pieces are put together.
-            pieces = self.every(layer) * (self.time - edited[layer]) // self.time if layer in edited else 0
-            return max(pieces, converted), 2 * self.every(layer) + self.hidden(layer) + converted
+            # The signals of the run as it was and of the changed one, whose pieces are put together.
+            opened = self.opened_of(layer)
+            pieces = opened * (self.time - edited[layer]) // self.time if layer in edited else 0
+            return max(pieces, converted), 2 * opened + self.hidden(layer) + converted
         if not keep:
             return 0, 0
         values = self.signals(layer, hidden=False)
