@@ -25,7 +25,7 @@ _c = Signal.CELL_STATE
 _GATES = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)
 _MOST_UNITS, _LEAST_ROWS = 16, 256
 #: How many bytes of gates are computed together: small enough for a cache.
-_BLOCK = 600_000
+_BLOCK = 786_432
 
 
 def fits(cell: LSTMCell, x: Tensor) -> bool:
