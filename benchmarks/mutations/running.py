@@ -107,7 +107,7 @@ CELLS: tuple[Mutation, ...] = (
     *of(
         "probe.recurrent.cells.scan",
         "tests/wheel/test_openings.py",
-        ("scan: stretches begin at zero", "_scan_stretches", "kept *= starts[:, None]", "kept *= 0"),
+        ("scan: stretches begin at zero", "_scan_stretches", "kept[:, 1:] *= ends[:-1]", "kept[:, 1:] *= 0"),
         ("scan: the last steps begin as the first", "_scan_stretches", "written[whole - 1]", "c * 0"),
     ),
     *of(

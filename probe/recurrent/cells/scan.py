@@ -11,6 +11,8 @@ from torch import Tensor
 
 #: From how many steps, and up to how many numbers a step, stretches of steps are computed beside each other.
 _MANY_STEPS, _SMALL_STEP = 64, 4096
+#: Up to how many numbers in all are copied to where they are scanned faster.
+_FEW_NUMBERS = 50_000
 
 
 def scan(
@@ -34,20 +36,29 @@ def scan(
             # Two operations, as in the kernel: addcmul would round once.
             c = written[t].add_(torch.mul(f[t], c, out=product))
         return c
-    small = bounded and len(f) >= _MANY_STEPS and c.numel() <= _SMALL_STEP
-    # In float64 committed measurements depend on the bits of one step after the other.
-    in_stretches = small and written.dtype == torch.float32
-    scanned = _scan_stretches if in_stretches else _scan_steps
     with np.errstate(all="ignore"):  # torch says nothing of infinite numbers either
-        return torch.from_numpy(scanned(written.numpy(), f.numpy(), c.numpy()))
+        return torch.from_numpy(scan_arrays(written.numpy(), f.numpy(), c.numpy(), bounded=bounded))
+
+
+def scan_arrays(written: np.ndarray, f: np.ndarray, c: np.ndarray, *, bounded: bool = True) -> np.ndarray:
+    """Do the same with arrays; see `scan`."""
+    small = bounded and len(f) >= _MANY_STEPS and c.size <= _SMALL_STEP
+    # In float64 committed measurements depend on the bits of one step after the other.
+    if small and written.dtype == np.float32:
+        return _scan_stretches(written, f, c)
+    if written.size > _FEW_NUMBERS:
+        return _scan_steps(written, f, c)
+    own = written.copy()  # where a step lies in one piece, numpy takes half the time for it
+    c = _scan_steps(own, f.copy(), c)
+    written[:] = own
+    return c
 
 
 def _scan_steps(written: np.ndarray, f: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Scan one step after the other; numpy takes a third of torch's time for a small step."""
     product = np.empty_like(written[0] if len(written) else c)  # in memory as a step is
     for forgotten, now in zip(f, written, strict=True):
-        np.multiply(forgotten, c, out=product)
-        c = np.add(now, product, out=now)
+        c = np.add(now, np.multiply(forgotten, c, product), now)
     return c
 
 
@@ -55,18 +66,16 @@ def _scan_stretches(written: np.ndarray, f: np.ndarray, c: np.ndarray) -> np.nda
     """Scan all stretches of about sqrt(time) steps at once, each from zero, and then add what each began with."""
     length = isqrt(len(f))
     whole = len(f) // length * length
-    local, kept = (array[:whole].reshape(-1, length, *array.shape[1:]) for array in (written, f))
-    kept = kept.copy()
-    product = np.empty_like(local[:, 0])
-    for t in range(1, length):
-        np.multiply(kept[:, t], local[:, t - 1], out=product)
-        np.add(local[:, t], product, out=local[:, t])
-        np.multiply(kept[:, t], kept[:, t - 1], out=kept[:, t])
-    starts = np.empty_like(product)
-    for start, last, left in zip(starts, local[:, -1], kept[:, -1], strict=True):
-        start[:] = c
-        c = last + left * c
-    kept *= starts[:, None]
-    local += kept
-    written[:whole] = local.reshape(whole, *written.shape[1:])
+    own, gates = (array[:whole].reshape(-1, length, *array.shape[1:]).swapaxes(0, 1) for array in (written, f))
+    # The first steps of all stretches lie beside each other in memory, then the second ones.
+    local, kept = own.copy(), gates.copy()
+    product = np.empty_like(local[0])
+    for before, now, left_before, left in zip(local, local[1:], kept, kept[1:], strict=False):
+        np.add(now, np.multiply(left, before, product), now)
+        np.multiply(left, left_before, left)
+    ends = local[-1].copy()
+    _scan_steps(ends, kept[-1], c)
+    kept[:, 0] *= c
+    kept[:, 1:] *= ends[:-1]
+    np.add(local, kept, own)
     return _scan_steps(written[whole:], f[whole:], written[whole - 1])
