@@ -102,7 +102,12 @@ CELLS: tuple[Mutation, ...] = (
             "torch.cat([previous.unsqueeze(0), h[:-1]])",
             "h",
         ),
+    ),
+    *of(
+        "probe.recurrent.cells.lstm",
+        "tests/wheel/test_openings.py",
         ("lstm: max_error of an opened run is 0", "LSTMCell._apart", "u.sub_(h)", "u.sub_(u)"),
+        ("lstm: max_error of few units is 0", "LSTMCell._open_units_first", "np.abs(u, out=u)", "u * 0"),
     ),
     *of(
         "probe.recurrent.cells.scan",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import probe
 from probe.recurrent.cells import cell, scan
+from probe.recurrent.finding import find_layers
 from probe.recurrent.signals import Signal
 
 
@@ -95,3 +96,22 @@ def test_no_bit_depends_on_what_is_kept(
         for signal, value in whole.items():
             assert torch.equal(probe.record(layer, x, signals=[signal])[signal], value)
             assert torch.equal(probe.record(layer, x, signals=[signal], check=False)[signal], value)
+
+
+@pytest.mark.parametrize("units", [12, 20])
+@pytest.mark.parametrize("steps_at_once", [1, 5])
+def test_another_hidden_state_is_seen_at_its_step(
+    units: int, steps_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few units lie otherwise in memory than many; in both, one changed number is an error of its step and row."""
+    monkeypatch.setattr(cell, "CHUNK", 4 * units * 2 * steps_at_once)
+    (layer,) = find_layers(nn.LSTM(3, units))
+    x, zeros = torch.randn(5, 2, 3), torch.zeros(2, units)
+    with torch.no_grad():
+        h = layer.module(x)[0]
+        h[4, 1, 7] += 0.5
+        initial = {Signal.HIDDEN_STATE: zeros, Signal.CELL_STATE: zeros}
+        _, errors, _ = layer.cell.open(x, h, initial, (Signal.INPUT_GATE,))
+    assert errors[4, 1].item() == pytest.approx(0.5, abs=1e-5)
+    errors[4, 1] = 0
+    assert errors.max() < 1e-5

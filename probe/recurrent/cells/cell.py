@@ -214,7 +214,7 @@ class Cell(ABC):
         return signals, errors, {signal: signals[signal][-1] for signal in self.states}
 
     def _chunk(self, x: Tensor) -> int:
-        return max(1, CHUNK // max(1, x.shape[1] * len(self.weights.W)))
+        return max(1, CHUNK // max(1, x.shape[1] * self.weights.W.shape[0]))
 
     def _open(self, x: Tensor, previous: Tensor, state: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
         """Return every signal of a stretch, the hidden state recomputed, given the previous hidden states."""

@@ -40,8 +40,8 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
         like: what has its type and device.
     """
     size = prod(shape) * like.element_size()
-    if size < _LEAST or like.device.type != "cpu":
-        return like.new_empty(shape)
+    if size < _LEAST or not like.is_cpu:
+        return torch.empty(shape, dtype=like.dtype, device=like.device)
     block = _taken(size) or _Block(size)
     # A tensor of this array holds it, and so does all that is made of the tensor: the array ends with the last.
     array = block.memory.numpy()
