@@ -142,7 +142,7 @@ class Collector(Session):
             visit.tolerances.add(self._options.tolerance)
             changes, taps = _tapped(visit, wanted, self._options)
             visit.change(changes)
-        with nullcontext() if self.needs_graph else torch.no_grad():
+        with torch.no_grad() if not self.needs_graph and torch.is_grad_enabled() else nullcontext():
             for layer in wanted:
                 trails.aside(self._take, layer, number, visit.run, taps.get(layer, {}))
 
@@ -213,7 +213,7 @@ class Collector(Session):
         values = {}
         returned = {_memory(value) for value in (trace.h, *trace.final.values())}
         for signal, value in opened.signals.items():
-            found = value.detach() if self._detaches else value
+            found = value.detach() if self._detaches and value.requires_grad else value
             values[signal] = self._arranged(trace.layer, found, trace.lengths, is_step=is_step)
             if _memory(values[signal]) in returned:
                 # The module's own output, which the caller may change in place.
@@ -222,7 +222,7 @@ class Collector(Session):
 
     def _arranged(self, layer: Layer, value: Tensor, lengths: Tensor | None, *, is_step: bool) -> Tensor:
         """Return values of the layer's own order (time, batch, unit) in the input's order, padding as NaN."""
-        value, time = own_order(value, layer, lengths), len(value)
+        value, time = own_order(value, layer, lengths), value.shape[0]
         steps, dtype, device = self._options.steps, self._options.dtype, self._options.device
         if lengths is not None:
             valid = (torch.arange(time).unsqueeze(1) < lengths).to(value.device)

@@ -355,7 +355,8 @@ def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
     if seeing:
         visit = seeing[0].visit(module, arguments, keywords, output)
     if seeing and visit is not None:
-        with nullcontext() if any(session.needs_graph for session in seeing) else torch.no_grad():
+        graph = not torch.is_grad_enabled() or any(session.needs_graph for session in seeing)
+        with nullcontext() if graph else torch.no_grad():
             here_again = _open_here.set(())  # what a step of somebody's own calls is no call of the model
             try:
                 _go_through(visit, seeing)

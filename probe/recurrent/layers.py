@@ -353,7 +353,7 @@ def _at_rest(module: nn.Module) -> Iterator[None]:
 
     In training mode a spectral norm takes a step of its power iteration whenever its weight is read.
     """
-    parametrizations: Any = getattr(module, "parametrizations", None)
+    parametrizations = module._modules.get("parametrizations")  # by attribute it takes ten times as long
     training = [] if parametrizations is None else [part for part in parametrizations.modules() if part.training]
     for part in training:
         part.training = False

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
 
+_TENSOR: Any = Tensor
 _DENSE = "It reads dense tensors of floating-point numbers."
 
 
@@ -28,7 +29,7 @@ def check_call(layer: Layer, given: Iterable[object]) -> None:
     """
     tensors = [value for value in given if isinstance(value, Tensor)]
     parameters = _parameters(layer.module)
-    weight = next((one for one in parameters if one.is_floating_point()), None)
+    weight = _floating(parameters)
     _check_surroundings(layer, [*tensors, *parameters])
     for tensor in tensors:
         kind = _kind(tensor)
@@ -39,7 +40,7 @@ def check_call(layer: Layer, given: Iterable[object]) -> None:
                 f"Layer {layer.name!r} was called with numbers on {tensor.device}; its weights are on "
                 f"{weight.device}. Move the model or its input with .to(device)."
             )
-    check_types(layer, tensors, returned=False)
+    _refuse_types(layer, weight, tensors, returned=False)
 
 
 def check_types(layer: Layer, tensors: Iterable[Tensor], *, returned: bool) -> None:
@@ -50,7 +51,14 @@ def check_types(layer: Layer, tensors: Iterable[Tensor], *, returned: bool) -> N
         tensors: what it was called with, or what it returned.
         returned: which of the two.
     """
-    weight = next((one for one in _parameters(layer.module) if one.is_floating_point()), None)
+    _refuse_types(layer, _floating(_parameters(layer.module)), tensors, returned=returned)
+
+
+def _floating(parameters: Iterable[Tensor]) -> Tensor | None:
+    return next((one for one in parameters if one.is_floating_point()), None)
+
+
+def _refuse_types(layer: Layer, weight: Tensor | None, tensors: Iterable[Tensor], *, returned: bool) -> None:
     other = [tensor.dtype for tensor in tensors if weight is not None and tensor.dtype != weight.dtype]
     if weight is None or not other:
         return
@@ -127,8 +135,8 @@ def _check_surroundings(layer: Layer, tensors: Sequence[Tensor]) -> None:
 
 def _holds_no_numbers(tensor: Tensor) -> bool:
     """Return whether a tensor stands for one that is elsewhere or not there: a fake one, a traced one, a DTensor."""
-    kinds: list[Any] = [type(tensor), Tensor]
-    return kinds[0].__torch_dispatch__ is not kinds[1].__torch_dispatch__
+    kind: Any = type(tensor)
+    return kind.__torch_dispatch__ is not _TENSOR.__torch_dispatch__
 
 
 def _kind(tensor: Tensor) -> str | None:

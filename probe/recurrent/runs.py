@@ -164,11 +164,15 @@ def _worst(errors: Tensor, state: States, final: States, lengths: Tensor | None)
     by_step = _array(errors)  # numpy's small operations take a third of torch's time
     if lengths is not None:
         by_step = np.where(np.arange(len(errors))[:, None] < lengths.numpy(), by_step, 0)
-    by_step = by_step.max(1)
-    for signal, value in final.items():
-        found, own = _array(state[signal]), _array(value)
-        with np.errstate(all="ignore"):
-            by_step[-1] = np.maximum(by_step[-1], (abs(found - own) / abs(own).clip(1)).max())
+    by_step = np.maximum.reduce(by_step, axis=1)
+    last = by_step[-1]
+    with np.errstate(all="ignore"):
+        for signal, value in final.items():
+            own = _array(value)
+            apart = abs(_array(state[signal]) - own)
+            apart /= np.maximum(abs(own), 1)
+            last = np.maximum(last, np.maximum.reduce(apart, axis=None))
+    by_step[-1] = last
     worst = int(by_step.argmax())  # NaN counts as the largest
     error = float(by_step[worst])
     return float("inf") if isnan(error) else error, worst
@@ -176,8 +180,7 @@ def _worst(errors: Tensor, state: States, final: States, lengths: Tensor | None)
 
 def _array(value: Tensor) -> np.ndarray:
     """Return a tensor as numpy, in a type that this has."""
-    value = value.detach().cpu()
-    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy(force=True)
 
 
 def check(layer: Layer, opened: Opened, dtype: torch.dtype, tolerance: float | None) -> None:
@@ -272,7 +275,7 @@ def reconstruct(
     for level in range(layers[0].levels):
         sides = [layer for layer in layers if layer.level == level]
         h = top if level == layers[-1].level else kernels.run_level(sides, x, call)
-        for layer, own in zip(sides, h.chunk(len(sides), dim=-1), strict=True):
+        for layer, own in zip(sides, h.chunk(len(sides), dim=-1) if len(sides) > 1 else (h,), strict=True):
             traces.append(
                 Trace(
                     layer,
