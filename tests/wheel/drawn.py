@@ -255,3 +255,15 @@ def plans(draw: st.DrawFn, network: Network, kinds: Sequence[str] = KINDS, more_
         function=draw(st.sampled_from(list(FUNCTIONS))),
         seed=draw(st.integers(0, 2**16)),
     )
+
+
+class End(nn.Module):
+    """A recurrent module of which the last step alone is read."""
+
+    def __init__(self, module: nn.RNNBase) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last hidden states, (batch, unit)."""
+        return self.module(x)[0].select(1 if self.module.batch_first else 0, -1)

@@ -377,20 +377,8 @@ def test_a_sweep_is_the_single_runs(case: tuple[Network, list[Plan], int]) -> No
     edits = [replace(edit, site=replace(edit.site, layer=f"module{edit.site.layer or ''}")) for edit in role.edits]
     axis = 0 if network.batch_first else 1
     with mock.patch.object(sweeping, "_MANY", 1):
-        ends = probe.sweep(End(module), x, edits=edits, batch_axis=axis)
+        ends = probe.sweep(drawn.End(module), x, edits=edits, batch_axis=axis)
     assert distance(ends, torch.stack([output[0].select(1 - axis, -1) for output in single])) <= 1e-8
-
-
-class End(nn.Module):
-    """A recurrent module of which the last step alone is read."""
-
-    def __init__(self, module: nn.RNNBase) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last hidden states, (batch, unit)."""
-        return self.module(x)[0].select(1 if self.module.batch_first else 0, -1)
 
 
 def runs(role: Edited, barrier: Barrier | None = None) -> list[Tensor]:
