@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
+import probe
+
 #: What `probe.edit` is given, (value, step) -> value: elementwise and bounded, so that no state runs away.
 FUNCTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "turn": lambda value, step: torch.cos(value + step),
@@ -267,3 +269,25 @@ class End(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the last hidden states, (batch, unit)."""
         return self.module(x)[0].select(1 if self.module.batch_first else 0, -1)
+
+
+def made(plan: Plan, source: probe.Recording) -> Any:
+    """Return probe's edit of a plan."""
+    site: dict[str, Any] = {"layer": plan.layer, "units": plan.units, "steps": plan.steps, "rows": plan.rows}
+    if plan.kind in ("zero", "mean", "resample"):
+        if plan.kind == "zero":
+            return probe.ablate(plan.signal, kind="zero", **site)
+        return probe.ablate(plan.signal, kind=plan.kind, reference=source, seed=plan.seed, **site)
+    if plan.kind == "patch":
+        return probe.patch(plan.signal, source=source, source_rows=plan.source_rows, **site)
+    if plan.kind == "steer":
+        direction = plan.direction(source[plan.layer, plan.signal].shape[2])
+        return probe.steer(plan.signal, direction, scale=plan.value, **site)
+    if plan.kind == "edit":
+        function = FUNCTIONS[plan.function]
+
+        def change(value: Tensor, where: Any) -> Tensor:
+            return function(value, where.steps[0])
+
+        return probe.edit(plan.signal, change, **site)
+    return probe.clamp(plan.signal, plan.value, **site)

@@ -76,28 +76,6 @@ def all_signals(module: nn.RNNBase, recording: probe.Recording) -> dict[tuple[st
     return {(layer, name): recording[layer, name] for layer in reference.layers_of(module) for name in names}
 
 
-def made(plan: Plan, source: probe.Recording) -> Any:
-    """Return probe's edit of a plan."""
-    site: dict[str, Any] = {"layer": plan.layer, "units": plan.units, "steps": plan.steps, "rows": plan.rows}
-    if plan.kind in ("zero", "mean", "resample"):
-        if plan.kind == "zero":
-            return probe.ablate(plan.signal, kind="zero", **site)
-        return probe.ablate(plan.signal, kind=plan.kind, reference=source, seed=plan.seed, **site)
-    if plan.kind == "patch":
-        return probe.patch(plan.signal, source=source, source_rows=plan.source_rows, **site)
-    if plan.kind == "steer":
-        direction = plan.direction(source[plan.layer, plan.signal].shape[2])
-        return probe.steer(plan.signal, direction, scale=plan.value, **site)
-    if plan.kind == "edit":
-        function = drawn.FUNCTIONS[plan.function]
-
-        def change(value: Tensor, where: Any) -> Tensor:
-            return function(value, where.steps[0])
-
-        return probe.edit(plan.signal, change, **site)
-    return probe.clamp(plan.signal, plan.value, **site)
-
-
 def drawn_rows(network: Network, plan: Plan, source: Tensor, run: Tensor) -> list[int]:
     """Return which row of the source each row took, read from a run with this edit alone; it must be one of them."""
     taken = list(range(network.batch))
@@ -118,7 +96,7 @@ class Edited:
         self.network, self.plans = network, plans
         self.module, self.call = network.module(), network.call()
         self.source = record(network, self.module, network.call(seed=1, more_rows=more_rows))
-        self.edits = [made(plan, self.source) for plan in plans]
+        self.edits = [drawn.made(plan, self.source) for plan in plans]
         self.taken = [self._taken(*pair) for pair in zip(plans, self.edits, strict=True)]
 
     def _taken(self, plan: Plan, edit: Any) -> list[int]:
