@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _c = Signal.CELL_STATE
 _GATES = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)
 _MOST_UNITS, _LEAST_ROWS = 16, 256
-#: How many bytes of gates are computed together: small enough for a cache.
-_BLOCK = 786_432
+#: How many rows are computed together: small enough for a cache.
+_BLOCK = 3072
 
 
 def fits(cell: LSTMCell, x: Tensor) -> bool:
@@ -138,12 +138,12 @@ def last(
         given: the hidden state of the other units before the step.
     """
     (time, batch, inputs), units = x.shape, steps.computed
-    out, block = c.new_empty(2 * units, batch), max(1, _BLOCK // (4 * units * c.element_size()))
-    space, ones = c.new_empty(4 * units, min(batch, block)), c.new_ones(1, batch)
+    out, ones = c.new_empty(2 * units, batch), c.new_ones(1, batch)
+    space = c.new_empty(4 * units, min(batch, _BLOCK))
     # The bias is what a one is multiplied by: to add it would be another pass over memory.
     seen = (x[0].T, ones, h) if given is None else (x[0].T, ones, h, given)
-    for first in range(0, batch, block):
-        rows = slice(first, first + block)
+    for first in range(0, batch, _BLOCK):
+        rows = slice(first, first + _BLOCK)
         read = torch.cat([part[:, rows] for part in seen])
         a = space[:, : read.shape[1]]
         i, f, g, o = a.chunk(4)
