@@ -152,8 +152,9 @@ def _from_file(path: Path, digest: str) -> Tensor:
 def digest_of(values: Tensor) -> str:
     """Return the SHA-256 of an array's type, shape and numbers."""
     content = values.detach().cpu().contiguous()
-    data = content.view(torch.uint8).numpy().tobytes() if content.numel() and content.dim() else _bytes(content)
-    return hashlib.sha256(f"{content.dtype}{tuple(content.shape)}".encode() + data).hexdigest()
+    digest = hashlib.sha256(f"{content.dtype}{tuple(content.shape)}".encode())
+    digest.update(content.view(torch.uint8).numpy() if content.numel() and content.dim() else _bytes(content))
+    return digest.hexdigest()
 
 
 def _bytes(content: Tensor) -> bytes:

@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import isnan
 from typing import Any
 
 import torch
@@ -309,7 +310,8 @@ def _written(value: Any) -> str:
 
 
 def _numbers(values: Tensor, edit: Edit) -> Tensor:
-    if bool(values.isnan().any()):
+    # Infinities of both signs make the sum one, too.
+    if isnan(float(values.sum().abs())) and bool(values.isnan().any()):
         raise ProbeError(
             f"{edit!r}: its source holds no number at a place that is put into the run: padding after a short row or "
             "a NaN of its own run. Choose steps= and rows= that the source has."

@@ -20,6 +20,9 @@ from ..recurrent.signals import is_continuous
 from .sessions import Session
 from .visits import Visit, refuse_own_forward
 
+#: Of how many rows half may hold large numbers of the one sign, and half of the other.
+_ENOUGH = 16
+
 
 @dataclass(eq=False)
 class CleanRun:
@@ -120,17 +123,18 @@ def read_of(model: nn.Module, batch: Batch, clean: CleanRun) -> Read:
         return Read()
     if any(run.call.is_step or run.call.lengths is not None or run.call.adapter for run in runs):
         return Read()
+    values = (float("nan"), 1e4) if batch.size >= _ENOUGH else (float("nan"), 1e4, -1e4)
     turned = any(layer.reads_back for run in runs for layer in run.layers)
     for read in (Read(steps=turned, finals=False), Read(steps=False), Read(finals=False)):
         if (read.steps and read.finals) or (turned and not read.steps):
             continue
-        if all(_ignores(model, batch, clean, read, value) for value in (float("nan"), 1e4, -1e4)):
+        if all(_ignores(model, batch, clean, read, value) for value in values):
             return read
     return Read()
 
 
 def _ignores(model: nn.Module, batch: Batch, clean: CleanRun, read: Read, value: float) -> bool:
-    """Return whether a model returns what it did where all that it does not read is one value."""
+    """Return whether a model returns what it did where what it does not read is a value, of either sign by turns."""
 
     def forward_of(module: nn.Module) -> Any:
         calls = iter(clean.runs[module])
@@ -140,7 +144,8 @@ def _ignores(model: nn.Module, batch: Batch, clean: CleanRun, read: Read, value:
             call = read_call(run.layers, arguments, keywords)
             if not repeats(run, call, 1):
                 raise ProbeError("An edited module reads what another one returns.")
-            out = Blocks(run, 1, read, value)
+            signs = 1 - torch.arange(call.x.shape[1], device=call.x.device) % 2 * 2
+            out = Blocks(run, 1, read, value * signs.unsqueeze(1))
             return write_output(run.layers, out.hidden, out.finals, call)
 
         return forward

@@ -50,14 +50,14 @@ class Blocks:
         run: the clean run of one block.
         blocks: how many there are.
         read: which of it is read.
-        unread: what stands in the place of the rest.
+        unread: what stands in the place of the rest, one number or one for each row, (row, 1).
 
     Attributes:
         hidden: the hidden states of the top level, (time, block x batch, direction x unit).
         finals: each layer's last states, (block x batch, unit) each.
     """
 
-    def __init__(self, run: Run, blocks: int, read: Read, unread: float = float("nan")) -> None:
+    def __init__(self, run: Run, blocks: int, read: Read, unread: Tensor | float = float("nan")) -> None:
         self._run, self._batch, self._read = run, run.call.x.shape[1], read
         top = join(run.level(run.layers[-1].level))
         if read.steps:
@@ -70,7 +70,7 @@ class Blocks:
             {
                 signal: value.repeat(blocks, 1)
                 if read.finals
-                else value.new_full((1, 1), unread).expand(blocks * self._batch, value.shape[1])
+                else torch.as_tensor(unread).to(value).expand(blocks * self._batch, value.shape[1])
                 for signal, value in trace.last.items()
             }
             for trace in run.traces

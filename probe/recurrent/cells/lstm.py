@@ -224,8 +224,6 @@ class LSTMCell(Cell):
         bare = not (torch.is_grad_enabled() or transformed((x, self.weights.W)) or autocast_type(self.weights.W))
         if not bare or not self.plain or keep != (HIDDEN,):
             return super().run(x, initial, keep)
-        if narrow.fits(self, x):
-            return narrow.run(self, x, initial, keep=False)
         weights, recurrent = self.weights, self.weights.U.T.contiguous()
         bias = _or_zero(weights.b_ih, recurrent) + _or_zero(weights.b_hh, recurrent)
         states, c, h = x.new_empty(*x.shape[:2], self.units), initial[_c], initial[HIDDEN]

@@ -6,7 +6,7 @@ With up to 16 units and some hundred rows the loop below takes less than half of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,14 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..signals import Signal
-from .cell import HIDDEN, Weights
+from .cell import Weights
 
 if TYPE_CHECKING:
     from .lstm import LSTMCell
 
-_c = Signal.CELL_STATE
-_GATES = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)
 _MOST_UNITS, _LEAST_ROWS = 16, 256
 #: How many rows are computed together: small enough for a cache.
 _BLOCK = 3072
@@ -41,46 +38,6 @@ def suits(cell: LSTMCell, x: Tensor) -> bool:
 def few_units(cell: LSTMCell) -> bool:
     """Return whether an LSTM is plain, has few units and lies on the CPU."""
     return cell.plain and cell.units <= _MOST_UNITS and cell.weights.W.device.type == "cpu"
-
-
-def run(
-    cell: LSTMCell, x: Float[Tensor, "time batch input"], state: Mapping[Signal, Tensor], *, keep: bool
-) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor]]:
-    """Run an LSTM from a state.
-
-    Args:
-        cell: the layer's cell.
-        x: its inputs.
-        state: the states before the first step.
-        keep: whether to keep gates and cell states, or h alone.
-
-    Returns:
-        The signals, (time, batch, unit) each, views of arrays with the units first; the states after the last step.
-    """
-    units, (time, batch, inputs) = cell.units, x.shape
-    matrix, bias = joined_weights(cell.weights)
-    hidden = x.new_empty(time, units, batch)
-    gates = x.new_empty(time if keep else 1, 4 * units, batch)
-    cells = x.new_empty(time if keep else 1, units, batch)
-    for start in range(0, batch, _BLOCK):
-        rows = slice(start, min(start + _BLOCK, batch))
-        read = torch.cat([x[0, rows].T, state[HIDDEN][rows].T])
-        h, c = read[inputs:], state[_c][rows].T
-        for t in range(time):
-            a, now = (gates[t, :, rows], cells[t, :, rows]) if keep else (gates[0, :, rows], cells[0, :, rows])
-            read[:inputs] = x[t, rows].T
-            torch.addmm(bias, matrix, read, out=a)
-            a.sigmoid_()
-            i, f, g, o = a.chunk(4)
-            g.mul_(2).sub_(1)
-            c = torch.mul(c, f, out=now).addcmul_(i, g)
-            torch.mul(c, 2, out=h).sigmoid_().mul_(2).sub_(1).mul_(o)
-            hidden[t, :, rows] = h
-    last = {HIDDEN: hidden[-1].T, _c: cells[-1].T}
-    if not keep:
-        return {HIDDEN: hidden.transpose(1, 2)}, last
-    found = {name: value.transpose(1, 2) for name, value in zip(_GATES, gates.chunk(4, dim=1), strict=True)}
-    return found | {_c: cells.transpose(1, 2), HIDDEN: hidden.transpose(1, 2)}, last
 
 
 @dataclass(frozen=True, eq=False)
