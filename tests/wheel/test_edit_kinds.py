@@ -315,3 +315,15 @@ def test_a_batch_without_rows_can_be_edited(lstm: nn.LSTM, x: Tensor, y: Tensor)
     ]
     for edit in edits:
         assert probe.record(lstm, x[:0], edits=[edit])["cell_state"].shape == (0, TIME, UNITS)
+
+
+def test_rows_that_stay_beside_many_that_move_keep_their_bits() -> None:
+    """An edit of the last step that leaves the cell state alone leaves every bit of it, and of the clean run."""
+    torch.manual_seed(0)
+    module, x = torch.nn.LSTM(3, 20, batch_first=True), torch.randn(16, 9, 3)
+    edit = probe.clamp("output_gate", 0.5, steps=-1, rows=range(15))
+    changed, plain = probe.record(module, x, edits=[edit]), probe.record(module, x)
+    assert torch.equal(changed["cell_state"], plain["cell_state"])
+    moved = (changed["hidden_state"] != plain["hidden_state"]).any(-1)
+    assert moved[:15, -1].all()
+    assert not moved[15].any()

@@ -140,7 +140,7 @@ def _changed(clean: Trace, found: Rerun, x: Tensor | None = None) -> Trace:
     h = spliced(clean.h, pieces, [piece.h for piece in pieces])
     changed = replace(clean, x=clean.x if x is None else x, pieces=tuple(h), compute=compute)
     final = {
-        signal: front.choose(lambda signal=signal: clean.last[signal], value)
+        signal: front.choose(lambda signal=signal: clean.last[signal], value.clone())
         if front.rows is ALL
         else clean.last[signal].index_copy(0, front.rows, value)
         for signal, value in front.states.items()
