@@ -153,9 +153,6 @@ def digest_of(values: Tensor) -> str:
     """Return the SHA-256 of an array's type, shape and numbers."""
     content = values.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{content.dtype}{tuple(content.shape)}".encode())
-    digest.update(content.view(torch.uint8).numpy() if content.numel() and content.dim() else _bytes(content))
+    if content.numel():
+        digest.update(content.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _bytes(content: Tensor) -> bytes:
-    return content.reshape(-1).view(torch.uint8).numpy().tobytes() if content.numel() else b""

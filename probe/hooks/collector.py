@@ -175,7 +175,7 @@ class Collector(Session):
             options.dtype,
             options.device,
             self._differentiates,
-            memory.first_steps(edits, call),
+            memory.edited_steps(edits, call),
             later,
         )
         memory.check_fits(layers, call, request, earlier=earlier)

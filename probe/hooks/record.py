@@ -20,6 +20,7 @@ from ..recurrent.signals import Signal, as_indices
 from ..recurrent.steps.registry import chosen_signals
 from .collector import Collector, Options, mapped
 from .intervene import eager, intervene
+from .sessions import hooks_before
 from .visits import Visit
 
 
@@ -132,6 +133,12 @@ def _once(
 
 def _refuse_what_nothing_is_known_of(layers: Sequence[Layer]) -> None:
     """Raise ProbeError for layers of which only the comparison says that the values kept are theirs."""
+    if hooks_before():
+        raise ProbeError(
+            "A forward hook for all modules (torch.nn.modules.module.register_module_forward_hook) was there first. "
+            "It may change what a layer returns, which check=False would keep as the layer's own: record with "
+            "check=True, or take the hook away."
+        )
     for layer in layers:
         if isinstance(layer, (StepLayer, LoopLayer)):
             raise ProbeError(

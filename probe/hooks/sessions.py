@@ -312,6 +312,12 @@ def _put_back(modules: Iterable[nn.Module]) -> None:
     _replaced[:] = [pair for pair in _replaced if pair[1]() is not None and pair[1]() not in list(modules)]
 
 
+def hooks_before() -> list[Any]:
+    """Return the forward hooks for all modules, of others, that see what a module returns before sessions do."""
+    hooks = list(torchs._global_forward_hooks.values())
+    return hooks[: hooks.index(_after)] if _after in hooks else hooks
+
+
 def _installed() -> bool:
     """Return whether each hook is there once and whole: an interrupt may have left a part of them."""
     found = [hook for table in _TABLES for hook in table.values() if hook in _HOOKS]

@@ -104,6 +104,9 @@ MODES: dict[str, Mode] = {
     "edit of a step": Mode(_LSTM, edit=[5]),
     "edit of the last step": Mode(_LSTM, edit=[-1]),
     "edit of every step": Mode(_GRU, edit=[]),
+    "edit of every step of an lstm": Mode(_LSTM, edit=[]),
+    "edit of every step of an rnn": Mode(_RNN, edit=[]),
+    "edit of six steps": Mode(_LSTM, edit=list(range(6))),
     "edit below a layer": Mode(_of(nn.LSTM, num_layers=2), edit=[5]),
     "edit, one signal": Mode(_GRU, {"signals": ["hidden_state"]}, edit=[5]),
     "edit, half precision": Mode(_LSTM, {"dtype": torch.float16}, edit=[5]),
@@ -153,7 +156,7 @@ def _expected(model: nn.Module, mode: Mode, given: Any) -> int:
         options.get("dtype"),
         None,
         "gradient_of" in options,
-        {} if edit is None else memory.first_steps({layers[0]: [edit]}, call),
+        {} if edit is None else memory.edited_steps({layers[0]: [edit]}, call),
     )
     if not in_loop:
         return sum(memory.peak(whole, call, request).values())

@@ -10,10 +10,12 @@ import reference
 import torch
 from comparing import distance, farthest, flat, gates_swapped, same
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 import probe
 from probe import ProbeError, Signal
 from probe.hooks import memory
+from probe.hooks.collector import mapped
 
 INPUTS, UNITS, BATCH, TIME = 3, 4, 2, 5
 KINDS = ("LSTM", "projected", "GRU", "tanh", "relu")
@@ -201,6 +203,22 @@ def test_a_forward_of_its_own_is_refused_without_the_check() -> None:
     module.forward = module.forward
     with pytest.raises(ProbeError, match=r"has a forward of its own"):
         _ = probe.record(module, inputs(module), check=False)
+
+
+def test_a_hook_that_comes_first_is_refused_without_the_check() -> None:
+    """It changes what the layer returns before it is seen; one of the layer itself comes after."""
+    module = made("LSTM")
+    x = inputs(module)
+    own = probe.record(module, x)["hidden_state"]
+    change = register_module_forward_hook(lambda *given: mapped(lambda value: 0.9 * value, given[-1]))
+    try:
+        with pytest.raises(ProbeError, match=r"forward hook for all modules .* was there first\. .*check=True"):
+            _ = probe.record(module, x, check=False)
+    finally:
+        change.remove()
+    handle = module.register_forward_hook(lambda *given: mapped(lambda value: 0.9 * value, given[-1]))
+    assert torch.equal(probe.record(module, x, check=False)["hidden_state"], own)
+    handle.remove()
 
 
 def test_a_run_that_would_not_fit_is_refused_before_it(

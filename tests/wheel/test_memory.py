@@ -103,7 +103,7 @@ def test_less_is_expected_where_less_is_kept() -> None:
     )
     layers, call = opened(nn.LSTM(3, 8))
     every = memory.Request(keep(layers))
-    edited = [expected(memory.Request(every.keep, edited={layers[0]: step})) for step in (0, 500, 999)]
+    edited = [expected(memory.Request(every.keep, edited={layers[0]: [step]})) for step in (0, 500, 999)]
     assert (
         expected(every) < edited[2] < edited[1] < edited[0] < expected(memory.Request(every.keep, differentiate=True))
     )
@@ -120,14 +120,18 @@ def test_what_is_kept_elsewhere_is_expected_there() -> None:
     assert halved[torch.device("cuda:0")] == 10 * numbers
 
 
-def test_the_first_edited_step_is_in_the_layers_own_order() -> None:
-    """A reverse layer reaches the last step first; a step of rows that end at different steps may be any."""
+def test_the_edited_steps_are_in_the_layers_own_order() -> None:
+    """A reverse layer reaches the last step first; a step counted from the ends of different rows may be any."""
     layers, call = opened(nn.LSTM(3, 8, bidirectional=True), 10, 4)
     edits = [probe.clamp("hidden_state", 0.0, steps=[4, -2]), probe.clamp("cell_state", 0.0, steps=7)]
-    assert memory.first_steps({layers[0]: edits, layers[1]: edits}, call) == {layers[0]: 4, layers[1]: 1}
-    assert memory.first_steps({layers[0]: [probe.clamp("cell_state", 0.0)]}, call) == {layers[0]: 0}
+    assert memory.edited_steps({layers[0]: edits, layers[1]: edits}, call) == {
+        layers[0]: [4, 7, 8],
+        layers[1]: [1, 2, 5],
+    }
+    assert memory.edited_steps({layers[0]: [probe.clamp("cell_state", 0.0)]}, call) == {layers[0]: list(range(10))}
     _, call = opened(nn.LSTM(3, 8, bidirectional=True), 10, 4, packed=True)
-    assert memory.first_steps({layers[0]: edits}, call) == {layers[0]: 0}
+    assert memory.edited_steps({layers[0]: edits}, call) == {layers[0]: range(10)}
+    assert memory.edited_steps({layers[0]: edits[1:]}, call) == {layers[0]: [0, 7]}
 
 
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +149,7 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         (memory.Request(every), r"about 0\.4 GB on cpu and 0\.2 GB are free\. Keep less with signals= or layers="),
         (memory.Request(every, differentiate=True), "GB on cpu.*Record fewer rows at a time, or fewer layers"),
         (
-            memory.Request(every, edited={layers[0]: 0}),
+            memory.Request(every, edited={layers[0]: [0]}),
             "an edited run holds every signal of each layer that it reaches",
         ),
     ):

@@ -36,7 +36,7 @@ ALLOWED = 1e-6
 #: A part of each refusal, by what is refused.
 REFUSALS = {
     "own forward": "has a forward of its own",
-    "not compared": "pre-activations",
+    "not compared": "pre-activations|was there first",
     "own computation": "does not compute what its weights say",
     "checkpoint": "in the backward pass",
     "autocast": "under torch.autocast",
