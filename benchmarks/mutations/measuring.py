@@ -24,9 +24,15 @@ JUDGING: tuple[Mutation, ...] = (
         ("claims: the level not shared by the family", "judge", "1 - 0.05 / max(size, 1)", "0.95"),
         (
             "claims: the margin ignored",
-            "_against_controls",
-            "difference[0] <= control.margin",
-            "difference[0] <= 0",
+            "_against",
+            "difference[0] > control.margin",
+            "difference[0] > 0",
+        ),
+        (
+            "claims: a control that may do as well counts as one that does",
+            "_against",
+            "difference[1] <= control.margin",
+            "True",
         ),
         (
             "claims: the median decides, not the interval",

@@ -104,7 +104,8 @@ class Rule:
         source: where the question comes from.
         established_if: the whole interval must lie in this range.
         refuted_if: the whole interval must lie in this range.
-        controls: what the paired difference to each control must exceed, or the claim is not specific.
+        controls: what the paired difference to each control must exceed. Where its whole interval does not, the claim
+            is not specific; where a part of it does, undecided.
         needs: how many networks a verdict needs.
         signal: which signal's (or which kind's) rows of the metric count, or empty for all of them.
         statistic: `median` over networks, or `share` of networks for a metric of 0 and 1.
@@ -296,21 +297,27 @@ def _verdict(
 def _against_controls(
     rule: Rule, paired: Mapping[Control, list[tuple[float, float]]], level: float
 ) -> tuple[Verdict, str] | None:
-    """Return what a rule that holds comes to where a control does as well, or was measured on too few."""
-    for control, pairs in paired.items():
-        if not pairs:
-            return "undecided", f"the control {control.role!r} was not measured"
-        if len(pairs) < rule.needs:
-            return (
-                "undecided",
-                f"{several(len(pairs), 'pair')} with {control.role!r}; a verdict needs {rule.needs}",
-            )
-        difference = median_interval([_gap(control, *pair) for pair in pairs], level)
-        if difference is None:
-            return "undecided", f"{several(len(pairs), 'pair')} with {control.role!r}: too few at {level:.2%}"
-        if difference[0] <= control.margin:
-            return "not specific", f"the difference to the {control.role} does not exceed {control.margin:g}"
-    return None
+    """Return what a rule that holds comes to where a control does as well, or may: as well as any of them decides."""
+    found = [verdict for control, pairs in paired.items() if (verdict := _against(rule, control, pairs, level))]
+    return min(found, key=lambda verdict: verdict[0] != "not specific", default=None)
+
+
+def _against(
+    rule: Rule, control: Control, pairs: list[tuple[float, float]], level: float
+) -> tuple[Verdict, str] | None:
+    if not pairs:
+        return "undecided", f"the control {control.role!r} was not measured"
+    if len(pairs) < rule.needs:
+        return "undecided", f"{several(len(pairs), 'pair')} with {control.role!r}; a verdict needs {rule.needs}"
+    difference = median_interval([_gap(control, *pair) for pair in pairs], level)
+    if difference is None:
+        return "undecided", f"{several(len(pairs), 'pair')} with {control.role!r}: too few at {level:.2%}"
+    if difference[0] > control.margin:
+        return None
+    shown = f"{difference[0]:.3g} to {difference[1]:.3g} at {level:.2%}"
+    if difference[1] <= control.margin:
+        return "not specific", f"the difference to the {control.role} ({shown}) does not exceed {control.margin:g}"
+    return "undecided", f"the difference to the {control.role} ({shown}) may exceed {control.margin:g}, or may not"
 
 
 def _by_network(table: pd.DataFrame, rule: Rule, role: str) -> dict[tuple[str, str], float]:

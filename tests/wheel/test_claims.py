@@ -131,6 +131,28 @@ def test_the_margin_counts() -> None:
     assert exact.differences[0].exceeds_in == 0
 
 
+def test_only_a_difference_that_lies_wholly_within_the_margin_is_not_specific() -> None:
+    """An interval on both sides of the margin decides nothing: the control arm lies wholly below."""
+    tested = rule(controls=(Control("own initialisation", 0.0),))
+    for gaps, verdict in (
+        ([0.01 * (k - 6) for k in range(12)], "undecided"),
+        ([0.01 * (k - 12) for k in range(12)], "not specific"),
+    ):
+        control = table([v - gap for v, gap in zip(SPREAD, gaps, strict=True)], "own initialisation")
+        claim = judged(tested, table(SPREAD), control)
+        assert claim.verdict == verdict
+        assert "the difference to the own initialisation (" in claim.reason
+
+
+def test_a_control_that_does_as_well_outweighs_one_that_may() -> None:
+    """Whichever stands first in the rule."""
+    even = table(SPREAD, "fitted head")
+    near = table([v - 0.01 * (k - 6) for k, v in enumerate(SPREAD)], "own initialisation")
+    for roles in (("fitted head", "own initialisation"), ("own initialisation", "fitted head")):
+        tested = rule(controls=tuple(Control(role, 0.0) for role in roles))
+        assert judged(tested, table(SPREAD), near, even).verdict == "not specific"
+
+
 def test_a_control_that_was_not_measured_decides_nothing() -> None:
     """Its absence is said; it is not taken for a passed control."""
     claim = judged(rule(controls=(Control("fitted head", 0.1),)), table(SPREAD))
@@ -146,7 +168,7 @@ def test_differences_are_between_pairs() -> None:
     tested = rule(controls=(Control("own initialisation", 0.005),))
     assert judged(tested, table(trained), control).verdict == "established"
     shuffled = control.assign(pair=list(control["pair"])[::-1])
-    assert judged(tested, table(trained), shuffled).verdict == "not specific"
+    assert judged(tested, table(trained), shuffled).verdict == "undecided"
     in_another_order = control.iloc[::-1]
     assert judged(tested, table(trained), in_another_order).verdict == "established"
 
