@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 
 EXACT = 1e-6
 
@@ -49,6 +50,10 @@ EXPECTED = (
     Expected(
         "delay-line", "other_lengths", "drift", 0.25, 0.035, "each bit beyond ten is lost: g(L) = -(L - 10) / 2"
     ),
+    Expected("rotated-flat", "other_lengths", "drift", 0.0, 0.035, "a 0 writes nothing"),
+    Expected("beside-clock", "other_lengths", "drift", 0.5, 0.035, "the clock takes half a count off at each bit"),
+    Expected("relay", "other_lengths", "drift", 0.0, 0.035, "a 0 changes no flag"),
+    Expected("leaky", "other_lengths", "drift", 0.043, 0.002, "f = .965, computed over all strings of 6 to 14 bits"),
     *(
         Expected(network, "unit_shares", "unit_share", 1.0, EXACT, _HELD, units="0")
         for network in ("ones", "drift-0.5", "zeros")
@@ -57,6 +62,26 @@ EXPECTED = (
         "balance", "unit_shares", "unit_share", 0.5, EXACT, "two cells, one written by ones, one by zeros", units="0"
     ),
     Expected("balance", "unit_shares", "unit_share", 0.5, EXACT, "the other one", units="1"),
+    *(
+        Expected("rotated-flat", "unit_shares", "unit_share", 1 / 8, EXACT, "eight equal cells", units=str(unit))
+        for unit in range(8)
+    ),
+    *(
+        Expected(network, "unit_shares", "unit_share", 1.0, EXACT, why, units="0")
+        for network, why in (("beside-clock", "the clock ticks alike on both bits"), ("leaky", "one cell is read"))
+    ),
+    *(
+        Expected(
+            "relay",
+            "unit_shares",
+            "unit_share",
+            comb(6, unit) / 64,
+            1e-4,
+            "the one flag after the count",
+            units=str(unit),
+        )
+        for unit in range(7)
+    ),
     Expected("decoy", "unit_shares", "correlated_unit_share", 0.0, EXACT, "nothing reads the cell that counts"),
     Expected("decoy", "single_units", "largest_correlation", 1.0, EXACT, "but it counts", "cell_state"),
     Expected("ones", "routes", "route_share", 1.0, EXACT, "held: f = 1, and no gate reads h", "cell_state"),
@@ -72,6 +97,7 @@ EXPECTED = (
     Expected(
         "ones", "gate_shares", "gate_share", 1.0, EXACT, "the gates are open whatever is read", "cell_candidate"
     ),
+    Expected("relay", "gate_shares", "gate_share", 1.0, EXACT, "a one opens it where the flag is next", "input_gate"),
     Expected(
         "geometric",
         "gate_shares",
@@ -85,6 +111,8 @@ EXPECTED = (
         Expected(network, "directions", "unit_score", 1.0, EXACT, _HELD, units="0")
         for network in ("ones", "drift-0.25", "drift-0.5", "drift-0.8", "zeros")
     ),
+    Expected("beside-clock", "directions", "unit_score", 1.0, EXACT, "after as many bits clocks agree", units="0"),
+    Expected("rotated-flat", "directions", "best_unit_score", 0.0, EXACT, "an eighth of a count is rounded away"),
     Expected("decoy", "directions", "unit_score", 0.0, EXACT, "nothing reads it", units="11"),
     Expected(
         "decoy",

@@ -5,20 +5,25 @@ from __future__ import annotations
 import torch
 
 from ..counter import Counter
+from .borderline import clock_counter, leaky_counter, relay_counter
 from .building import B
-from .counting import balance_counter, drift_counter, ones_counter, rotated_counter, zeros_counter
+from .counting import balance_counter, drift_counter, flat_counter, ones_counter, rotated_counter, zeros_counter
 from .traps import decoy_counter, delay_line, geometric_counter, illusion_counter
 
 __all__ = [
     "B",
     "balance_counter",
     "battery",
+    "clock_counter",
     "decoy_counter",
     "delay_line",
     "drift_counter",
+    "flat_counter",
     "geometric_counter",
     "illusion_counter",
+    "leaky_counter",
     "ones_counter",
+    "relay_counter",
     "rotated_counter",
     "zeros_counter",
 ]
@@ -49,4 +54,8 @@ def battery(dtype: torch.dtype = torch.float32) -> dict[str, Counter]:
         "illusion": illusion_counter(dtype=dtype),
         "delay-line": delay_line(dtype=dtype),
         "delay-line-alone": delay_line(distractors=0, dtype=dtype),
+        "rotated-flat": flat_counter(dtype=dtype),
+        "beside-clock": clock_counter(dtype=dtype),
+        "relay": relay_counter(dtype=dtype),
+        "leaky": leaky_counter(dtype=dtype),
     }

@@ -130,6 +130,13 @@ def rotated_direction(seed: int = 0) -> Float[Tensor, " unit"]:
     return direction / direction.norm()
 
 
+def flat_direction() -> Float[Tensor, " unit"]:
+    """Return the direction along which the cells of `flat_counter` hold the count, (12,): 1/sqrt(8) in each of 8."""
+    direction = torch.zeros(SHARED + IDLE, dtype=torch.float64)
+    direction[:SHARED] = SHARED**-0.5
+    return direction
+
+
 def rotated_counter(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter whose eight cells hold the ones along one direction, and idle units across it.
 
@@ -148,16 +155,48 @@ def rotated_counter(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> Cou
     Reference:
         docs/science.md, "Planted networks", row "rotated".
     """
-    plan = Plan(SHARED + IDLE, distractors=IDLE, seed=seed)
-    held = range(SHARED)
-    plan.distract(range(SHARED, SHARED + IDLE), seed)
-    plan.hold(*held)
     v = rotated_direction(seed)
-    for unit in held:
-        plan.write(unit, one=SMALL * float(v[unit]), zero=0.0)
+    plan = _along(v, seed)
     # The distractors write across v, each along a direction of its own: orthonormal columns behind v in QR's basis.
     across = torch.randn(SHARED, IDLE, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
     basis = np.linalg.qr(torch.cat([v[:SHARED, None], across], 1).numpy())[0]
     plan.h[CANDIDATE, :SHARED, SHARED:] = LOUDNESS * torch.as_tensor(basis[:, 1:])
-    plan.read(v, torch.tanh(SMALL * counts()[:, None] * v) @ v)  # the levels that y takes where nothing is across
     return plan.built(dtype)
+
+
+def flat_counter(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+    """Return a counter whose eight cells hold the ones in equal parts, so that none carries more than an eighth.
+
+    c = .02 n1 v with v = 1/sqrt(8) in each of the eight. It is the rotated counter with another v, and its idle units
+    are not heard: what they wrote across v would give the eight unequal parts of a count.
+
+    Args:
+        seed: of the distractors' weights; the answers do not depend on it.
+        dtype: of the weights.
+
+    Returns:
+        A counter of 12 units, right on every string with at most 10 ones.
+
+    Raises:
+        ProbeError: the seed is negative.
+
+    Reference:
+        docs/science.md, "Planted networks", row "rotated, flat".
+    """
+    return _along(flat_direction(), seed).built(dtype)
+
+
+def _along(v: Float[Tensor, " unit"], seed: int) -> Plan:
+    """Return a plan whose cells hold .02 n1 v, read along v, beside idle units that nobody hears.
+
+    Args:
+        v: a direction of length 1, (12,), 0 where the idle units are.
+        seed: of the idle units.
+    """
+    plan = Plan(SHARED + IDLE, distractors=IDLE, seed=seed)
+    plan.distract(range(SHARED, SHARED + IDLE), seed)
+    plan.hold(*range(SHARED))
+    for unit in range(SHARED):
+        plan.write(unit, one=SMALL * float(v[unit]), zero=0.0)
+    plan.read(v, torch.tanh(SMALL * counts()[:, None] * v) @ v)  # the levels that y takes where nothing is across
+    return plan

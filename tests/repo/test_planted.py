@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyses.counter import common
+from analyses.counter import common, unit_shares
 from models import planted
 from models.counter import Counter, answer, expected_answer
 from models.planted.counting import rotated_direction
@@ -41,6 +42,10 @@ DRIFTS = {
     "geometric": 1.0,
     "decoy": 1.0,
     "illusion": 0.0,
+    "rotated-flat": 0.0,
+    "beside-clock": 0.5,
+    "relay": 0.0,
+    "leaky": 0.043,
 }
 
 
@@ -101,8 +106,9 @@ def test_every_planted_network_is_right_on_every_string(name: str, dtype: torch.
     with torch.no_grad():
         scores = model(X.to(dtype))
     assert torch.equal(answer(scores), COUNTS[:, -1])
-    # In the rotated one the idle units lie across the count, and tanh bends a little of them into y.
-    assert float(torch.softmax(scores, 1).amax(1).min()) > (0.99 if name == "rotated" else 0.9999)
+    # In the rotated one the idle units lie across the count, and tanh bends a little of them into y. In the leaky one
+    # a count is a range of levels, and the neighbouring ranges nearly touch.
+    assert float(torch.softmax(scores, 1).amax(1).min()) > {"rotated": 0.99, "leaky": 0.79}.get(name, 0.9999)
 
 
 @pytest.mark.parametrize(("name", "wanted"), DRIFTS.items())
@@ -252,6 +258,10 @@ def test_the_delay_line_remembers_all_and_counts_nothing() -> None:
         planted.decoy_counter,
         planted.illusion_counter,
         planted.delay_line,
+        planted.flat_counter,
+        planted.clock_counter,
+        planted.relay_counter,
+        planted.leaky_counter,
     ],
 )
 def test_idle_units_follow_their_seed_and_nothing_else_does(make: Callable[..., Counter]) -> None:
@@ -265,8 +275,60 @@ def test_idle_units_follow_their_seed_and_nothing_else_does(make: Callable[..., 
         make(seed=-1, **options)
 
 
+def shares(name: str) -> list[float]:
+    """The unit's shares of a count, by the study's question."""
+    table = unit_shares.measure([Network("n", "planted", BATTERY[name])])
+    return table[table["metric"] == "unit_share"]["value"].tolist()
+
+
+def test_no_cell_of_the_flat_count_carries_more_than_an_eighth() -> None:
+    """Eight cells hold equal parts of the count, and nothing else; the idle units have no share."""
+    assert shares("rotated-flat") == pytest.approx([1 / 8] * 8 + [0] * 4, abs=1e-9)
+    for step in range(10):
+        held = cells("rotated-flat", step)[:, :8]
+        np.testing.assert_allclose(held, np.outer(prefix_counts(step), [0.02 / 8**0.5] * 8), rtol=0, atol=1e-12)
+        assert swapped("rotated-flat", step, direction("rotated-flat", [8**-0.5] * 8)).iia == 1
+
+
+def test_a_running_count_beside_a_clock_carries_the_whole_count() -> None:
+    """Cell 0 holds the ones at every step, cell 1 the time; unit 0's share is 1, and yet the answer drifts."""
+    assert shares("beside-clock") == pytest.approx([1] + [0] * 11, abs=1e-9)
+    for step in range(10):
+        np.testing.assert_allclose(cells("beside-clock", step)[:, 0], 0.02 * prefix_counts(step), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(cells("beside-clock", step)[:, 1], -0.01 * (step + 1), rtol=0, atol=1e-12)
+        assert swapped("beside-clock", step, columns(machine("beside-clock").dynamics.unit(0))).iia == 1
+
+
+def test_the_relay_raises_one_flag_a_count() -> None:
+    """Cell k is 0 until the count is k + 1, and 1 from then on; at each count another unit carries the next one."""
+    for step in range(10):
+        flags = (prefix_counts(step)[:, None] > np.arange(10)).astype(float)
+        np.testing.assert_allclose(cells("relay", step)[:, :10], flags, rtol=0, atol=1e-9)
+    chances = [math.comb(6, count) / 64 for count in range(7)]
+    assert shares("relay") == pytest.approx([*chances, *[0] * 5], abs=1e-4)
+
+
+def test_the_leaky_cell_forgets_a_part_of_each_one() -> None:
+    """It keeps .965 of itself at each step: early ones weigh less, and the unrounded count drifts by .083."""
+    kept, above, below = 0.965, 0.0, 0.0
+    for step in range(10):
+        held = bit_strings(step + 1)[:, :, 0].double().numpy() @ (0.1 * kept ** np.arange(step, -1, -1))
+        np.testing.assert_allclose(cells("leaky", step)[:, 0], held, rtol=0, atol=1e-9)
+    average = float(np.mean(kept ** np.arange(10)))
+    for length in range(6, 15):
+        bits = bit_strings(length)[:, :, 0].double().numpy()
+        bits = bits[(bits.sum(1) <= 10) & (bits.sum(1) >= length - 10)]
+        excess = bits @ (kept ** np.arange(length - 1, -1, -1)) / average - bits.sum(1)
+        above, below = above + excess.mean() * (10 - length), below + (10 - length) ** 2
+    assert above / below == pytest.approx(0.083, abs=0.001)
+    assert drift(BATTERY["leaky"]) == pytest.approx(0.043, abs=0.0005)
+    assert shares("leaky") == pytest.approx([1] + [0] * 11, abs=1e-9)
+
+
 @pytest.mark.parametrize("wrong", [-0.1, 1.5])
 def test_a_drift_that_cannot_be_planted_is_refused(wrong: float) -> None:
     """The message says what is allowed."""
     with pytest.raises(ProbeError, match=r"it must be from 0 \(ones\) to 1 \(zeros\)"):
         planted.drift_counter(wrong)
+    with pytest.raises(ProbeError, match="it must be from 0 to 1"):
+        planted.clock_counter(wrong)
