@@ -1,7 +1,8 @@
 """Which networks the study has: recipes with their seeds, fixed before training.
 
 Seeds 0 to 99 are for exploring: rules are written while looking at them. All other populations begin at seed 1000,
-which nobody has looked at when the rules are committed (docs/science.md, "Order").
+which nobody has looked at when the rules are committed (docs/science.md, "Order"). Before the second rules were
+written, all of these had been looked at: what those are judged on begins at seed 2000.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 
 from probe.errors import ProbeError, unknown
 
-from .recipes import EXPERIMENT
+from .recipes import BIAS_SHIFTED, EXPERIMENT
+from .recipes import TRAJECTORY as STOPPED
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,26 @@ _ONE_CHANGED = (
 #: One thing at a time, beside the experiment.
 VARIANTS = tuple(Population(name, name, FEW, "One thing is changed from `counter`.") for name in _ONE_CHANGED)
 
-#: All of them, in the order in which they are wanted; no network is in two.
+SECOND = Population(
+    "second",
+    "counter",
+    range(2000, 2100),
+    "The second rules are judged on these counters, trained after those were committed.",
+)
+TRAJECTORY = tuple(
+    Population(each.name, each.name, range(3000, 3012), "Where `counter` stands after so many steps.")
+    for each in STOPPED
+)
+SHIFTED = tuple(
+    Population(each.name, each.name, range(3000, 3020), "The first biases are shifted, the input code is not.")
+    for each in BIAS_SHIFTED
+)
+
+#: Those that the study has, in the order in which they are wanted; no network is in two.
 POPULATIONS = (EXPLORING, CONFIRMING, TEMPLATE, *CELLS, *VARIANTS)
+#: Those that are named and not trained yet. `all` leaves them out, so that nobody trains them before their rules are
+#: committed; they are trained by name, and then belong above.
+PLANNED = (SECOND, *SHIFTED, *TRAJECTORY)
 
 
 def population(name: str) -> Population:
@@ -80,7 +100,7 @@ def population(name: str) -> Population:
     Raises:
         ProbeError: there is no such population; the message names the nearest.
     """
-    known = {each.name: each for each in POPULATIONS}
+    known = {each.name: each for each in (*POPULATIONS, *PLANNED)}
     if name not in known:
         raise ProbeError(unknown("population", name, known))
     return known[name]

@@ -61,7 +61,7 @@ def train(
         recipe: name of a recipe in models/recipes.py; default counter.
         seed: 0 or more; default 0.
         seeds: train several: 0:10 means 0 to 9.
-        population: train the networks of a population in models/populations.py, or all of them.
+        population: train the networks of a population in models/populations.py; or all: of all but the planned ones.
         epochs: passes over the training strings, instead of the recipe's own.
         jobs: how many networks are trained at a time, each in a process of its own; the files are the same.
         cluster: address of a dask scheduler whose workers train, in place of --jobs; they must see the same folder.

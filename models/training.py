@@ -37,7 +37,7 @@ def initialise(recipe: Recipe, seed: int) -> Counter:
     """Return an untrained counter, drawn as the recipe's TensorFlow code draws it.
 
     Args:
-        recipe: gives the sizes and the constant biases.
+        recipe: gives the sizes, the constant biases, and how far these are shifted.
         seed: 0 or more.
 
     Returns:
@@ -58,20 +58,20 @@ def initialise(recipe: Recipe, seed: int) -> Counter:
     weight = torch.empty(hidden, recipe.n_classes)
     nn.init.trunc_normal_(weight, std=1.0, a=-2.0, b=2.0, generator=draws)
     head_bias = torch.full((recipe.n_classes,), recipe.head_bias)
+    bias = torch.zeros(gates * hidden) + recipe.bias_shift * kernel[0]
     if recipe.cell == "gru":
-        return freeze_second_bias(_gru(kernel, weight, head_bias, recipe.forget_bias))
-    bias = torch.zeros(4 * hidden)
+        return freeze_second_bias(_gru(kernel, bias, weight, head_bias, recipe.forget_bias))
     return freeze_second_bias(from_basic_lstm_cell(kernel, bias, weight, head_bias, forget_bias=recipe.forget_bias))
 
 
 @torch.no_grad()
-def _gru(kernel: Tensor, weight: Tensor, head_bias: Tensor, forget_bias: float) -> Counter:
+def _gru(kernel: Tensor, bias: Tensor, weight: Tensor, head_bias: Tensor, forget_bias: float) -> Counter:
     """Return a GRU of torch's kind from one kernel, its columns in torch's order r z n."""
     hidden, classes = weight.shape
     model = blank_counter(hidden, classes, "gru")
-    bias = torch.zeros(3 * hidden)
-    bias[hidden : 2 * hidden] = forget_bias  # z keeps the state: h' = (1 - z) n + z h
-    for name, tensor in (("weight_ih", kernel[:1].T), ("weight_hh", kernel[1:].T), ("bias_ih", bias)):
+    shifted = bias.clone()
+    shifted[hidden : 2 * hidden] += forget_bias  # z keeps the state: h' = (1 - z) n + z h
+    for name, tensor in (("weight_ih", kernel[:1].T), ("weight_hh", kernel[1:].T), ("bias_ih", shifted)):
         model.gru.get_parameter(f"{name}_l0").copy_(tensor)
     model.gru.get_parameter("bias_hh_l0").zero_()
     model.head.weight.copy_(weight.T)

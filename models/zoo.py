@@ -176,7 +176,7 @@ def trained(name: str, seed: int) -> Trained:
                 "was changed. Restore both."
             )
         found[which] = freeze_second_bias(model).eval()  # as in training, so that a loaded network trains on alike
-    shared = {key: value for key, value in table.items() if key != "networks"}
+    shared = {key: value for key, value in table.items() if key != "networks"} | {"recipe": recipe.to_dict()}
     config = {**shared, "steps": recipe.steps, **line, "split": _split(recipe, seed, line["split"])}
     return Trained(seed, found["model"], found.get("untrained"), config, path)
 

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from models import zoo
-from models.checkpoints import load_config
+from analyses.counter import study
+from models import populations, zoo
+from models.checkpoints import load, load_config, weights_digest
 from models.counter import Coded, Counter, answer
 from models.data import Strings, described_strings, training_strings, whole_strings
-from models.learning import last_scores, string_loss
-from models.packing import unpack
-from models.populations import POPULATIONS, population
-from models.recipes import ADDED, CODES, DOSES, EXPERIMENT, RECIPES, Recipe, experiment_recipe
+from models.learning import Adam, last_scores, string_loss, take_step
+from models.packing import pack, unpack
+from models.populations import PLANNED, POPULATIONS, Population, population
+from models.recipes import ADDED, CODES, DOSES, EXPERIMENT, RECIPES, TRAJECTORY, Recipe, experiment_recipe
 from models.state import STATE, Measurement
 from models.tasks import TEMPLATE, bit_strings, parse_bits, running_matches
+from models.train import main
 from models.training import initialise, split, train
 from probe.errors import ProbeError
 
@@ -34,11 +36,14 @@ def _one_thread() -> None:
 
 
 def test_every_recipe_changes_one_thing_or_is_a_cell_of_the_experiment() -> None:
-    """Beside its name it differs from the counter's in one field; a code is one thing in two fields."""
+    """Beside its name it differs from the counter in one field, or two of a code; after 10,000 steps in none."""
     base, cells = COUNTER.to_dict(), {cell.name for cell in EXPERIMENT}
     for name in VARIED:
         changed = {key for key, value in RECIPES[name].to_dict().items() if value != base[key]} - {"name"}
         things = len(changed - {"zero", "one"}) + bool(changed & {"zero", "one"})
+        if name == "after-10000-steps":
+            assert not changed
+            continue
         assert things == 1 or (things == 2 and name in cells and changed <= {"zero", "one", "shorter"}), name
         assert RECIPES[name].name == name
 
@@ -68,7 +73,7 @@ def test_a_cell_that_is_not_in_the_experiment_is_refused() -> None:
 
 def test_the_populations_are_those_that_the_rules_need() -> None:
     """Confirming seeds were never explored; no network is in two; 50 where a rule is judged, 20 elsewhere."""
-    networks = [(each.recipe, seed) for each in POPULATIONS for seed in each.seeds]
+    networks = [(each.recipe, seed) for each in (*POPULATIONS, *PLANNED) for seed in each.seeds]
     assert len(networks) == len(set(networks))
     assert {recipe for recipe, _ in networks} == set(RECIPES)
     assert [(each.name, each.recipe) for each in POPULATIONS if each.name != each.recipe] == [
@@ -80,6 +85,10 @@ def test_the_populations_are_those_that_the_rules_need() -> None:
     judged = {name for name, each in seeds.items() if each == range(1000, 1050)}
     assert judged == {"template", "code-signed", "shorter-10-percent"}
     assert all(each == range(1000, 1020) for name, each in seeds.items() if name not in judged)
+    planned = {each.name: each.seeds for each in PLANNED}
+    assert (planned.pop("second"), population("second").recipe) == (range(2000, 2100), "counter")
+    assert {planned.pop(name) for name in ("bias-shifted-minus", "bias-shifted-plus")} == {range(3000, 3020)}
+    assert planned == {each.name: range(3000, 3012) for each in TRAJECTORY}
     with pytest.raises(ProbeError, match=r"no population 'confirm'.*Did you mean 'confirming'"):
         population("confirm")
     assert population("confirming").seeds == range(1000, 1100)
@@ -93,7 +102,7 @@ def test_whatever_is_changed_the_split_and_the_first_weights_stay() -> None:
         found = initialise(RECIPES[name], 3).state_dict()
         if {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in weights.items()}:
             changed = {key for key, value in found.items() if not torch.equal(value, weights[key])}
-            assert changed == ({"lstm.bias_ih_l0"} if "forget" in name else set()), name
+            assert changed == ({"lstm.bias_ih_l0"} if "bias" in name else set()), name
 
 
 @pytest.mark.parametrize("bias", [0.0, 3.0])
@@ -101,6 +110,65 @@ def test_the_forget_bias_is_what_the_recipe_says(bias: float) -> None:
     """Only the forget gate's bias starts there."""
     model = initialise(RECIPES[f"forget-bias-{bias:g}"], 0)
     assert model.lstm.get_parameter("bias_ih_l0").tolist() == [0.0] * 12 + [bias] * 12 + [0.0] * 24
+
+
+@pytest.mark.parametrize(("name", "shift"), [("bias-shifted-minus", -0.5), ("bias-shifted-plus", 0.5)])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_shifted_bias_is_another_code_at_the_start(name: str, shift: float, cell: str) -> None:
+    """Untrained, it answers bits as the unshifted network answers bits plus the shift; its weights are the same."""
+    shifted, plain = (
+        initialise(dataclasses.replace(RECIPES[one], cell=cell), 3).double() for one in (name, "counter")
+    )
+    x = bit_strings(10).double()
+    with torch.no_grad():
+        assert torch.allclose(shifted(x), plain(x + shift), atol=1e-6, rtol=0)
+        assert not torch.allclose(shifted(x), plain(x), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_other_recipe_shifts_a_bias(name: str) -> None:
+    """Without a shift all biases start at 0 and at the forget bias, to the bit."""
+    recipe = RECIPES[name]
+    if not recipe.bias_shift:
+        biases = initialise(recipe, 0).layer.get_parameter("bias_ih_l0").view(-1, recipe.hidden_size)
+        assert biases[1].unique().tolist() == [recipe.forget_bias]
+        assert biases[[row for row in range(len(biases)) if row != 1]].unique().tolist() == [0.0]
+
+
+def test_a_longer_training_passes_through_the_weights_of_a_shorter_one(tmp_path: Path) -> None:
+    """Ten epochs hold after five the bytes of a training that ends there: batches, draws and Adam know no end."""
+    steps = [recipe.steps for recipe in TRAJECTORY]
+    assert steps == [100, 200, 500, 1_000, 2_000, 3_000, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000]
+    short, long = (dataclasses.replace(COUNTER, epochs=epochs) for epochs in (5, 10))
+    ended = train(short, 1, tmp_path / "short")
+    model, strings = initialise(long, 1), training_strings(long, 1)
+    adam, batches = Adam(model, long), strings.batches(long.batch_size)
+    on_the_way = []
+    for step in range(long.steps):
+        if step == short.steps:
+            on_the_way.append(weights_digest(model))
+        take_step(model, adam, batches[step % len(batches)], recipe=long, t=step + 1)
+    assert on_the_way == [weights_digest(load(ended))]
+    assert weights_digest(model) == weights_digest(load(train(long, 1, tmp_path / "long")))
+
+
+def test_planned_networks_are_asked_for_by_name_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`all` has none of them; by name one is trained, packed into the zoo and read from there as any other."""
+    assert not {*POPULATIONS} & {*PLANNED}
+    assert [each.name for each in PLANNED if study.is_whole(each)] == []
+    name = "after-100-steps"
+    small = Population(name, name, range(1, 2), "A seed that nobody is judged on.")
+    monkeypatch.setattr(populations, "PLANNED", (small,))
+    monkeypatch.setattr(populations, "POPULATIONS", ())
+    monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
+    zoo.ZOO.mkdir()
+    command = ["--out", str(tmp_path / "out"), "--quiet", "--population"]
+    assert main([*command, "all"]) == 0
+    assert not (tmp_path / "out").exists()
+    assert main([*command, name]) == 0
+    assert pack(tmp_path / "out" / name, name) == 1
+    assert zoo.networks(name, [1])[0].config["steps"] == 100
+    assert study.is_whole(small)
 
 
 def test_a_gru_keeps_its_state_at_first_and_has_one_bias() -> None:
@@ -215,7 +283,8 @@ def test_a_killed_training_of_any_recipe_resumes_to_the_same_bits(name: str, tmp
 def test_committed_networks_are_what_their_table_says(name: str) -> None:
     """Recipe, split, strings and errors follow from weights and seed, and all seeds asked for are there."""
     # Cells with another code and another dose came with the experiment; of all others there were early ones.
-    early = 0 if name.startswith("code-") and "shorter" in name else 10 if name == "template" else 1
+    late = (name.startswith("code-") and "shorter" in name) or name.startswith(("after-", "bias-shifted-"))
+    early = 0 if late else 10 if name == "template" else 1
     assert set(zoo.committed_seeds(name)) == {*range(early), *population(name).seeds}
     for trained in zoo.networks(name, zoo.committed_seeds(name)):
         recipe = Recipe.from_dict(trained.config["recipe"])

@@ -125,6 +125,7 @@ def test_every_number_of_the_recipe_changes_the_network(tmp_path: Path) -> None:
         "shorter": 5,
         "zero": -1.0,
         "one": 2.0,
+        "bias_shift": -0.5,
     }
     names = {field.name for field in dataclasses.fields(Recipe)} - {"name"}
     assert set(changes) == names
