@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from probe.errors import ProbeError, unknown
+
 from .counter import Counter
-from .data import Strings
+from .data import Strings, generator
+
+#: How a head is fitted, and what tables call the role of a network with such a head.
+HEADS = {"least squares": "fitted head", "ridge": "ridge head", "noise": "noise head"}
+#: Penalties of the ridge head, the largest first, four a decade.
+PENALTIES = np.logspace(4, -12, 65)
+#: Of the noise head: the noise in units of each number's sd, that of claim 5b, and how often every string runs.
+DOSE, RUNS = 0.1, 32
 
 
 class FittedHead(nn.Module):
@@ -46,26 +56,108 @@ class FittedHead(nn.Module):
 
 
 @torch.no_grad()
-def fit_head(untrained: Counter, strings: Strings) -> FittedHead:
-    """Return a network before training with a fitted head: its recurrent weights untouched, a least-squares line.
+def fit_head(untrained: Counter, strings: Strings, how: str = "least squares", *, seed: int = 0) -> FittedHead:
+    """Return a network before training with a fitted head: recurrent weights untouched, a line fitted to its states.
+
+    - `least squares`: without a penalty.
+    - `ridge`: with the penalty that answers best in cross-validation; of several such penalties, the largest.
+    - `noise`: least squares on states that were reached under the noise of claim 5b.
 
     Args:
         untrained: the network before training; its own random head is not used.
         strings: what it was trained on afterwards; the state is read after each string's own last step.
+        how: a key of `HEADS`.
+        seed: of the noise, 0 or more.
 
     Returns:
         The control in evaluation mode, with the weights' type; the line is fitted in float64.
 
+    Raises:
+        ProbeError: there is no such way to fit it, or the seed is negative.
+
     Reference:
-        docs/science.md, "Definitions", controls: y = v . h_10 + b by least squares on the 500 training strings.
+        docs/science.md, "Definitions", controls: y = v . h_10 + b on the 500 training strings.
     """
-    hidden = copy.deepcopy(untrained.layer).double()(strings.x.double())[0]
-    ends = hidden.shape[1] if strings.lengths is None else strings.lengths
-    states = hidden[torch.arange(len(hidden)), torch.as_tensor(ends) - 1].numpy()
-    # numpy, not torch.linalg: the latter differs between identical processes.
-    columns = np.column_stack([states, np.ones(len(states))])
-    line = np.linalg.lstsq(columns, strings.last_labels.numpy().astype(float), rcond=None)[0]
+    if how not in HEADS:
+        raise ProbeError(unknown("way to fit a head", how, HEADS))
+    layer, counts = copy.deepcopy(untrained.layer).double(), strings.last_labels.numpy().astype(float)
+    steps = strings.x.shape[1]
+    ends = torch.full((len(strings.x),), steps) if strings.lengths is None else strings.lengths
+    if how == "noise":
+        line = _least_squares(_noisy_states(layer, strings.x.double(), ends, seed), np.tile(counts, RUNS))
+    else:
+        states = layer(strings.x.double())[0][torch.arange(len(ends)), ends - 1].numpy()
+        line = _least_squares(states, counts) if how == "least squares" else _ridge(states, counts)
     control = FittedHead(untrained.layer, untrained.cell)
     control.head.weight.copy_(torch.as_tensor(line[:-1]))
     control.head.bias.copy_(torch.as_tensor(line[-1:]))
     return control.to(untrained.head.weight.dtype).eval()
+
+
+def _least_squares(states: Float[np.ndarray, "row unit"], counts: Float[np.ndarray, " row"]) -> np.ndarray:
+    """Return the weights of the least-squares line and its constant, (unit + 1,)."""
+    # numpy, not torch.linalg: the latter differs between identical processes.
+    columns = np.column_stack([states, np.ones(len(states))])
+    return np.linalg.lstsq(columns, counts, rcond=None)[0]
+
+
+def _ridge(states: Float[np.ndarray, "row unit"], counts: Float[np.ndarray, " row"]) -> np.ndarray:
+    """Return the weights of a ridge line and its constant, (unit + 1,); the constant is not penalised.
+
+    The penalty is chosen by the share of strings that are answered right when each is left out of the fit in turn. By
+    the squared error hardly any penalty would be chosen: nothing in the states is random.
+    """
+    from sklearn.linear_model import RidgeCV
+    from sklearn.metrics import make_scorer
+
+    scorer = make_scorer(lambda correct, found: float((np.round(found) == correct).mean()))
+    fitted: Any = RidgeCV(alphas=PENALTIES, scoring=scorer).fit(
+        states, counts
+    )  # a tie goes to the first, the largest
+    return np.append(fitted.coef_, fitted.intercept_)
+
+
+def _noisy_states(
+    layer: nn.LSTM | nn.GRU, x: Float[Tensor, "string time 1"], ends: Int64[Tensor, " string"], seed: int
+) -> Float[np.ndarray, "row unit"]:
+    """Return the hidden states after the strings' last steps in runs with noise, all strings of a run together.
+
+    After every step each number of the state gets Gaussian noise of its own, `DOSE` times the number's sd over the
+    strings that were still read at that step, without noise.
+
+    Args:
+        layer: the recurrent layer, float64.
+        x: the strings in the code that the layer reads.
+        ends: how many bits each string has.
+        seed: of the noise.
+
+    Reference:
+        `probe.methods.decomposition.noise`, whose noise this is.
+    """
+    draws = generator(seed, "noise head")
+    rows, again = torch.arange(len(x)), x.repeat(RUNS, 1, 1)
+    clean: tuple[Tensor, ...] | None = None
+    noisy: tuple[Tensor, ...] | None = None
+    found = torch.zeros(len(again), layer.hidden_size, dtype=torch.float64)
+    for step in range(x.shape[1]):
+        clean = _advanced(layer, x[:, [step]], clean)
+        noisy = _advanced(layer, again[:, [step]], noisy)
+        read = rows[ends > step]
+        noisy = tuple(
+            part + DOSE * own[read].std(0, correction=0) * torch.randn(part.shape, generator=draws, dtype=part.dtype)
+            for part, own in zip(noisy, clean, strict=True)
+        )
+        last = (ends == step + 1).repeat(RUNS)
+        found[last] = noisy[0][last]
+    return found.numpy()
+
+
+def _advanced(
+    layer: nn.LSTM | nn.GRU, x: Float[Tensor, "row 1 1"], state: tuple[Tensor, ...] | None
+) -> tuple[Tensor, ...]:
+    """Return the state after one more bit: (h, c) of an LSTM, (h,) of a GRU, each (row, unit)."""
+    given = None if state is None else tuple(part[None] for part in state)
+    if isinstance(layer, nn.GRU):
+        return (layer(x, None if given is None else given[0])[1][0],)
+    h, c = layer(x, given)[1]
+    return h[0], c[0]

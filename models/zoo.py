@@ -56,11 +56,18 @@ class Trained:
     config: dict[str, Any]
     path: Path
 
-    def with_fitted_head(self) -> FittedHead | None:
-        """Return its own initialisation with a fitted head, see `models.fitted_head`; None where nobody kept it."""
+    def with_fitted_head(self, how: str = "least squares") -> FittedHead | None:
+        """Return its own initialisation with a fitted head; None where nobody kept it.
+
+        Args:
+            how: a key of `models.fitted_head.HEADS`.
+
+        Raises:
+            ProbeError: there is no such way to fit a head.
+        """
         if self.untrained is None:
             return None
-        return fit_head(self.untrained, described_strings(self.config))
+        return fit_head(self.untrained, described_strings(self.config), how, seed=self.seed)
 
 
 def networks(recipe: str = "counter", seeds: Iterable[int] = range(10)) -> list[Trained]:

@@ -25,10 +25,12 @@ import probe
 from models import planted, zoo
 from models.checkpoints import weights_digest
 from models.counter import Coded, answer, expected_answer
+from models.fitted_head import HEADS
+from models.populations import SECOND
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
-from probe.evidence.measurements import Network, only
+from probe.evidence.measurements import FITTED_HEADS, Network, only
 from probe.plots.style import style
 from probe.subjects.subject import Subject
 
@@ -38,6 +40,8 @@ from . import POPULATION_QUESTIONS, QUESTIONS
 STRINGS = bit_strings(10)
 COUNTS = running_count(STRINGS)
 REPOSITORY = Path(__file__).parents[2]
+#: The fitted heads of all networks but those of the second population, which have all of `HEADS`.
+FIRST_HEADS = {"least squares": HEADS["least squares"]}
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
 
 
@@ -61,8 +65,9 @@ class Studied(Network):
 
 
 def group(recipe: str, seed: int) -> list[Network]:
-    """Return a committed network with what is measured beside it: a counter's two controls.
+    """Return a committed network with what is measured beside it: a counter's controls.
 
+    These are its own initialisation and a fitted head; of the second population also a ridge head and a noise head.
     A counter's role is `trained`, a template network's `template`, that of all other recipes `other`.
 
     Args:
@@ -75,7 +80,7 @@ def group(recipe: str, seed: int) -> list[Network]:
     (trained,) = [zoo.tensorflows_network()] if recipe == "tf1" else zoo.networks(recipe, [seed])
     name = f"{recipe}/seed-{seed}"
     if recipe == "counter":
-        return list(_with_controls(trained, name))
+        return list(_with_controls(trained, name, HEADS if seed in SECOND.seeds else FIRST_HEADS))
     if recipe == "template":
         return [_studied(trained, name, "template", seed)]
     # No pair is made with a network of another recipe, so it has no seed in the tables; its name says it.
@@ -119,9 +124,16 @@ def planted_networks(names: Sequence[str] | None = None) -> list[Network]:
     return [Studied(f"planted/{name}", "planted", built[name]) for name in (built if names is None else names)]
 
 
-def _with_controls(trained: zoo.Trained, name: str) -> list[Studied]:
-    """Return a trained network and those of its controls that there are."""
-    controls = {"own initialisation": trained.untrained, "fitted head": trained.with_fitted_head()}
+def _with_controls(trained: zoo.Trained, name: str, heads: Mapping[str, str] = FIRST_HEADS) -> list[Studied]:
+    """Return a trained network and those of its controls that there are.
+
+    Args:
+        trained: the network.
+        name: its name in tables.
+        heads: the fitted heads that it gets, a part of `models.fitted_head.HEADS`.
+    """
+    controls: dict[str, nn.Module | None] = {"own initialisation": trained.untrained}
+    controls |= {role: trained.with_fitted_head(how) for how, role in heads.items()}
     return [_studied(trained, name, "trained", trained.seed)] + [
         _studied(trained, f"{name}/{role}", role, trained.seed, model)
         for role, model in controls.items()
@@ -142,7 +154,7 @@ def _studied(
 
 
 #: The roles whose answers are the count: an untrained head's are random, and a template's are to another question.
-ANSWERING = ("trained", "fitted head", "planted", "other")
+ANSWERING = ("trained", *FITTED_HEADS, "planted", "other")
 
 
 def counted(bits: np.ndarray) -> np.ndarray:

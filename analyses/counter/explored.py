@@ -17,7 +17,7 @@ from models.counter import Coded, answer
 from models.fitted_head import FittedHead
 from models.tasks import parse_bits
 from probe import Finding
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import FITTED_HEADS, Network
 from probe.storage.files import write_atomically
 
 from . import common
@@ -203,7 +203,7 @@ def _shifts(drift: float) -> str:
 
 
 def _lengths(network: Network) -> list[int]:
-    if network.role in ("planted", "own initialisation", "fitted head"):
+    if network.role in ("planted", "own initialisation", *FITTED_HEADS):
         return []
     return list(range(1, CLASSES)) if network.name.startswith(EVERY_LENGTH) else [LENGTH]
 

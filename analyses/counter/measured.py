@@ -15,7 +15,7 @@ from pathlib import Path
 
 from models.checkpoints import weights_digest
 from models.counter import Coded
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import FITTED_HEADS, Network
 
 from . import QUESTIONS, common
 
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent / "measured"
 #: Where workers write, one file a group, until a population's are packed.
 PARTS = common.REPOSITORY / "build" / "measured"
 #: Computed, not read from a file: another processor rounds their weights otherwise, and must not refuse them.
-COMPUTED = ("planted", "fitted head")
+COMPUTED = ("planted", *FITTED_HEADS)
 #: Of computed weights what is smaller counts as 0.
 SMALL = 1e-9
 AGAIN = "`make study` measures what is missing and keeps the rest."

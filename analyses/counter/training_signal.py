@@ -10,7 +10,7 @@ from models.populations import CELLS, CONFIRMING
 from models.recipes import CODES, DOSES
 from probe import DataFigure, Finding, judge
 from probe.evidence.intervals import median_interval
-from probe.evidence.measurements import tabulate
+from probe.evidence.measurements import FITTED_HEADS, tabulate
 from probe.plots.style import GREEN, ORANGE, PALETTE, new_figure, style
 
 from . import common, study
@@ -38,7 +38,7 @@ def find(folder: Path | None = None) -> Finding:
     inside = [group for group in study.compared() if group.recipe in EVERY_CELL and group.seed in CONFIRMING.seeds]
     _, battery = study.read(inside, sorted({question for _, _, question, _ in BATTERY}), folder)
     table = pd.concat([*lengths.values(), *battery.values()], ignore_index=True)
-    table = table[~table["role"].isin(["own initialisation", "fitted head"])]
+    table = table[~table["role"].isin(["own initialisation", *FITTED_HEADS])]
     table = table[table["metric"].isin(["test_error", "drift", *(metric for metric, *_ in BATTERY)])]
     table = table.assign(question=QUESTION, role="other").reset_index(drop=True)
     judged = pd.concat([table, _claimed(table)], ignore_index=True)

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from probe import Claim, DataFigure, Finding, judge
-from probe.evidence.measurements import tabulate
+from probe.evidence.measurements import FITTED_HEADS, tabulate
 from probe.plots.style import SEQUENTIAL, new_figure, style
 
 from . import common
 from .summaries import Findings, judged, summary
 
 QUESTION, TITLE = "verdicts", "What do the same rules say of networks that did not learn it?"
-POPULATIONS = ("trained", "own initialisation", "fitted head", "template")
+POPULATIONS = ("trained", "own initialisation", *FITTED_HEADS, "template")
 #: What one rule says of some networks, as long as no control is asked.
 COLUMNS = ("claim", "statement", "networks", "holds_in", "of", "median", "alone")
 

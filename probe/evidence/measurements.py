@@ -35,11 +35,15 @@ ROLES = (
     "own initialisation",
     "random weights",
     "fitted head",
+    "ridge head",
+    "noise head",
     "template",
     "planted",
     "other",
     "null",
 )
+#: The roles of untrained networks whose head alone is fitted; their states are those of the own initialisation.
+FITTED_HEADS = ("fitted head", "ridge head", "noise head")
 
 
 @dataclass(frozen=True)

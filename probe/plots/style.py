@@ -22,6 +22,7 @@ from ..errors import ProbeError, unknown
 # Each has a contrast of at least 3:1 on white and on the dark page, which rules out the yellows and sky blue
 # of the palettes (Okabe-Ito, petroff10) that these come from.
 BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY = "#3f90da", "#e76300", "#009e73", "#c06aa8", "#a96b59", "#7d828c"
+RED, OLIVE = "#d6455d", "#7f8a1c"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY)
 DIVERGING = "vlag"
 SEQUENTIAL = "viridis"
@@ -38,7 +39,7 @@ class RoleStyle:
 
     color: str
     linestyle: Literal["-", "--", ":", "-."] | tuple[int, tuple[float, ...]]
-    marker: Literal["o", "s", "^", "D", "v", "X"]
+    marker: Literal["o", "s", "^", "D", "v", "X", "P", "*"]
 
     def line(self) -> dict[str, Any]:
         """Return the keywords for `Axes.plot` and `seaborn.lineplot`."""
@@ -50,6 +51,8 @@ ROLE_STYLE = {
     "own initialisation": RoleStyle(ORANGE, "--", "s"),
     "planted": RoleStyle(GREEN, ":", "^"),
     "fitted head": RoleStyle(PURPLE, "-.", "D"),
+    "ridge head": RoleStyle(RED, (0, (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)), "P"),
+    "noise head": RoleStyle(OLIVE, (0, (8.0, 2.0)), "*"),
     "random weights": RoleStyle(BROWN, (0, (1.0, 1.5)), "X"),
     "template": RoleStyle(GREY, (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)), "v"),
 }

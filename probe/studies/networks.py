@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import ProbeError, unknown
-from ..evidence.measurements import ROLES, Network
+from ..evidence.measurements import FITTED_HEADS, ROLES, Network
 from ..loading.checkpoint import Checkpoint
 
 _WANTED = (
@@ -22,7 +22,7 @@ _WANTED = (
     "probe.Network, or a table: role -> networks, paths or a pattern such as 'trained/*.safetensors'"
 )
 #: The roles that a table of networks may give; a study makes the other controls itself.
-GIVEN = tuple(role for role in ROLES if role not in ("null", "fitted head"))
+GIVEN = tuple(role for role in ROLES if role not in ("null", *FITTED_HEADS))
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ from models import planted, zoo
 from models.checkpoints import load_config, weights_digest
 from models.counter import answer
 from models.packing import unpack
+from models.populations import SECOND
 from probe.evidence.findings import to_csv
 from probe.evidence.measurements import COLUMNS
 from probe.studies.store import read
@@ -214,6 +215,18 @@ def test_a_network_comes_with_the_controls_of_its_recipe():
     ]
     assert [getattr(network, "asked", None) for group in alone for network in group] == ["template", "ones", "ones"]
     assert len(common.planted_networks()) == len(planted.battery())
+
+
+def test_counters_of_the_second_population_have_three_fitted_heads(monkeypatch: pytest.MonkeyPatch):
+    """Beside the one of all counters a ridge head and a noise head; no other counter has these."""
+    monkeypatch.setattr(common, "SECOND", dataclasses.replace(SECOND, seeds=range(3, 4)))
+    heads = ["trained", "own initialisation", "fitted head", "ridge head", "noise head"]
+    networks = common.group("counter", 3)
+    assert [network.role for network in networks] == heads
+    assert [network.name for network in networks[1:]] == [f"counter/seed-3/{role}" for role in heads[1:]]
+    assert {network.pair for network in networks} == {"3"}
+    assert [network.role for network in common.group("counter", 4)] == heads[:3]
+    assert set(heads) - {"own initialisation"} <= set(common.ANSWERING)
 
 
 def test_figures_of_a_single_network_show_the_marked_one():

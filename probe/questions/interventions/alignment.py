@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ...evidence.claims import Control
-from ...evidence.measurements import measurement, tabulate
+from ...evidence.measurements import FITTED_HEADS, measurement, tabulate
 from ...methods.causal.alignment import ITERATIONS, PAIRS, Alignment, Search, search
 from ...methods.causal.alignment_controls import (
     Half,
@@ -214,7 +214,7 @@ def _measured(plan: _Plan) -> Iterator[_Row]:
                 headline = numbers["score"]
         if is_headline:
             yield "random_directions_score", _random(plan, ways[0]), "", plan.rank, step
-            if plan.subject.network.role == FITTED:
+            if plan.subject.network.role in FITTED_HEADS:
                 put = along(mean_gradient(plan.machine, step))
                 headline = _mean(experiment.follow(put).scores.score for experiment in experiments)
                 yield "gradient_score", headline, "", 1, step

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ...evidence.findings import DataFigure
-from ...evidence.measurements import ROLES, measurement, tabulate
+from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...methods import fixed_points
 from ...methods.fixed_points import Points
 from ...methods.machines import Machine
@@ -47,7 +47,7 @@ COUNTS = {
 #: From so many visited states a search begins.
 STARTS = 100
 #: A fitted head reads the states of another network of the study.
-ASKED = tuple(role for role in ROLES if role not in ("fitted head", "null"))
+ASKED = tuple(role for role in ROLES if role not in (*FITTED_HEADS, "null"))
 
 
 def question(subject: Subject) -> Question:

@@ -16,7 +16,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import ROLES, measurement, tabulate
+from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...evidence.words import said
 from ...methods.probing.prefixes import StepStates, check_aligned
 from ...plots.networks import draw_median_line
@@ -46,7 +46,7 @@ HARDLY = 0.005
 MEANS = {"mean": None, "mean_where_true": True, "mean_where_false": False}
 SHARES = {"share_high": "nearly open", "share_low": "nearly closed"}
 #: A fitted head reads the gates of another network of the study.
-ASKED = tuple(role for role in ROLES if role not in ("fitted head", "null"))
+ASKED = tuple(role for role in ROLES if role not in (*FITTED_HEADS, "null"))
 
 
 def gates_of(layer: Layer) -> tuple[Signal, ...]:

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from ...errors import ProbeError, several
 from ...evidence.claims import Control, Range, Rule
 from ...evidence.intervals import median_interval
-from ...evidence.measurements import ROLES, Network, measurement, tabulate
+from ...evidence.measurements import FITTED_HEADS, ROLES, Network, measurement, tabulate
 from ...methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from ...methods.probing.fits import LeastSquares
 from ...methods.probing.linear import fit_linear, r_squared
@@ -136,7 +136,7 @@ def reading(subject: Subject, name: str) -> Question:
         f"Can “{name}” be read?",
         measure_drawn,
         (partial(why_no_target, name=name),),
-        tuple(role for role in ROLES if role not in (INITIAL, "fitted head", "null")),
+        tuple(role for role in ROLES if role not in (INITIAL, *FITTED_HEADS, "null")),
         (rule,),
         tell=partial(tell, name=name),
         settings={"concept": name, "question": key},

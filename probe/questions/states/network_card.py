@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import several
-from ...evidence.measurements import ROLES, measurement, tabulate
+from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...recurrent.inspection import described, inspect
 from ...recurrent.layers import OpenLayer
 from ...recurrent.signals import UNKNOWN
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 QUESTION, NOT_KNOWN = "network", "not known"
 SIZES = ("inputs", "units", "parameters")
 #: The controls have the same layers, and are not recorded for this.
-ASKED = tuple(role for role in ROLES if role not in ("random weights", "fitted head", "null"))
+ASKED = tuple(role for role in ROLES if role not in ("random weights", *FITTED_HEADS, "null"))
 
 
 def question(subject: Subject) -> Question:
