@@ -14,6 +14,7 @@ from torch import nn
 
 from analyses.counter import common
 from models import planted, zoo
+from models.checkpoints import weights_digest
 from models.counter import Coded, Counter, answer, expected_answer
 from models.data import Strings, training_strings
 from models.learning import Adam, take_step
@@ -45,11 +46,11 @@ def relabelled(model: Counter, order: torch.Tensor) -> Counter:
     return other
 
 
-def trained(model: Counter, strings: Strings, recipe: Recipe) -> Counter:
-    """The network after five epochs, in float64: sums over classes in another order agree to rounding only."""
+def trained(model: Counter, strings: Strings, recipe: Recipe, *, steps: int = STEPS) -> Counter:
+    """The network after some steps; in float64 sums over classes in another order agree to rounding only."""
     adam = Adam(model, recipe)
     batches = strings.batches(recipe.batch_size)
-    for step in range(STEPS):
+    for step in range(steps):
         take_step(model, adam, batches[step % len(batches)], recipe=recipe, t=step + 1)
     return model
 
@@ -90,6 +91,40 @@ def test_the_reversed_code_is_the_mirrored_question() -> None:
     own = trained(copy.deepcopy(start), strings, RECIPES["code-reversed"])
     other = trained(relabelled(start, back), mirrored, COUNTER)
     assert_same(relabelled(own, back), other, relabelled(start, back))
+
+
+def turned(model: Counter) -> Counter:
+    """The same network with its input weights negated: on the negated code it has the same states."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.layer.get_parameter("weight_ih_l0").neg_()
+    return other
+
+
+@pytest.mark.parametrize("name", ["code-signed", "code-half-signed"])
+def test_the_mirrored_network_is_trained_byte_for_byte(name: str) -> None:
+    """In a symmetric code, in float32: complemented strings and negated input weights give the same training.
+
+    The complement of a string holds as many zeros as the string holds ones. So with the labels as they were the
+    network counts zeros, and after any number of steps it has the bytes of the first one, its input weights negated.
+    With its labels and its head's rows reversed as well it counts ones. Then the sums over the eleven classes come in
+    another order, and after 300 steps single weights differ by rounding.
+    """
+    recipe = RECIPES[name]
+    strings, start, back = training_strings(recipe, 0), initialise(recipe, 0), torch.arange(10, -1, -1)
+    bits = 1 - strings.bits
+    complement = Strings(bits, recipe.encode(bits), running_count(bits))
+    assert torch.equal(complement.x, -strings.x)
+    assert torch.equal(complement.last_labels, 10 - strings.last_labels)
+    zeros = dataclasses.replace(complement, labels=strings.labels)
+    own = trained(copy.deepcopy(start), strings, recipe, steps=300)
+    counts_zeros = trained(turned(start), zeros, recipe, steps=300)
+    assert weights_digest(counts_zeros) == weights_digest(turned(own))
+    assert weights_digest(own) != weights_digest(start)
+    counts_ones = trained(relabelled(turned(start), back), complement, recipe, steps=300)
+    mirrored = relabelled(turned(own), back).state_dict()
+    for key, tensor in counts_ones.state_dict().items():
+        assert torch.allclose(tensor, mirrored[key], atol=1e-6, rtol=0), key
 
 
 def drift(model: nn.Module) -> float:
