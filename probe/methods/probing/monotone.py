@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +77,57 @@ def monotone_score(
     return MonotoneScore(float(np.mean(accuracies)), tuple(units))
 
 
+#: Predictions further than this from the value are another whole number's.
+HALF = 0.5
+
+
+def each_unit_read(
+    states: Float[np.ndarray, "state unit"],
+    concept: Float[np.ndarray, " state"],
+    splits: Sequence[list[np.ndarray]],
+    weight: Float[np.ndarray, " state"],
+) -> Float[np.ndarray, " unit"]:
+    """Return for each unit how many held-out states a monotone map of it alone reads exactly.
+
+    A map is fitted on all parts of a split but one and scored on that one; the share is the mean over all parts of
+    all splits. Exact is a prediction within a half of the value, so that values need not be whole numbers.
+
+    Args:
+        states: distinct states.
+        concept: the values, a whole number apart or more within a step.
+        splits: several times what `probe.methods.probing.splits.folds` gave.
+        weight: weight of each state, above 0.
+    """
+    found = np.zeros(states.shape[1])
+    held_out = [np.isin(np.arange(len(concept)), part) for parts in splits for part in parts]
+    for unit in range(states.shape[1]):
+        order = np.argsort(states[:, unit], kind="stable")
+        x, y, mass = states[order, unit], concept[order], weight[order]
+        for out in (each[order] for each in held_out):
+            exact = np.abs(_along(x[~out], y[~out], mass[~out]).predict(x[out]) - y[out]) < HALF
+            found[unit] += np.average(exact, weights=mass[out]) / len(held_out)
+    return found
+
+
+def monotone_predictions(
+    states: Float[np.ndarray, "state unit"],
+    concept: Float[np.ndarray, " state"],
+    weight: Float[np.ndarray, " state"],
+    others: Float[np.ndarray, "other unit"],
+) -> Float[np.ndarray, "other unit"]:
+    """Return what each unit's monotone map predicts of other states; beyond the fitted states it is level.
+
+    Args:
+        states: the distinct states that the maps are fitted on.
+        concept: their values.
+        weight: weight of each of them, above 0.
+        others: the states whose values are predicted.
+    """
+    orders = np.argsort(states, axis=0, kind="stable").T
+    maps = [_along(states[order, unit], concept[order], weight[order]) for unit, order in enumerate(orders)]
+    return np.column_stack([each.predict(others[:, unit]) for unit, each in enumerate(maps)])
+
+
 @dataclass(frozen=True, eq=False)
 class _Map:
     """A monotone map of a unit: its value at each of the unit's, straight lines between them, level beyond."""
@@ -90,14 +142,28 @@ class _Map:
 
 def _fit(unit: np.ndarray, concept: np.ndarray, weight: np.ndarray) -> _Map:
     """Return the isotonic fit in the better direction."""
-    require("An isotonic fit", "study", "scipy")
-    from scipy.optimize import isotonic_regression
-
     knots, place = np.unique(unit, return_inverse=True)
     mass = np.bincount(place, weight)
     mean = np.bincount(place, weight * concept) / mass
-    fits = []
-    for increasing in (True, False):
-        value = isotonic_regression(mean, weights=mass, increasing=increasing).x
-        fits.append(_Map(knots, value, float(np.average((value[place] - concept) ** 2, weights=weight))))
+    fits = [
+        _Map(knots, value, float(np.average((value[place] - concept) ** 2, weights=weight)))
+        for value in _both_ways(mean, mass)
+    ]
     return min(fits, key=lambda fit: fit.error)
+
+
+def _along(unit: np.ndarray, concept: np.ndarray, weight: np.ndarray) -> _Map:
+    """Return the same of a unit's values in ascending order; its error is that of the means at each value."""
+    first = np.flatnonzero(np.append(True, unit[1:] != unit[:-1]))
+    mass = np.add.reduceat(weight, first)
+    mean = np.add.reduceat(weight * concept, first) / mass
+    fits = [_Map(unit[first], value, float(mass @ (value - mean) ** 2)) for value in _both_ways(mean, mass)]
+    return min(fits, key=lambda fit: fit.error)
+
+
+def _both_ways(mean: np.ndarray, mass: np.ndarray) -> list[np.ndarray]:
+    """Return the isotonic fit that rises and the one that falls."""
+    require("An isotonic fit", "study", "scipy")
+    from scipy.optimize import isotonic_regression
+
+    return [isotonic_regression(mean, weights=mass, increasing=increasing).x for increasing in (True, False)]

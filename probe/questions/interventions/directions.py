@@ -20,7 +20,7 @@ from ...plots.style import ROLE_STYLE, axes_or_new
 from ...subjects.computed.ends import machine_of, step_of
 from ...subjects.computed.plans import affordable_pairs
 from ...subjects.computed.right_answers import task_of
-from ...subjects.subject import Subject, as_subjects
+from ...subjects.subject import Subject, as_subjects, per_subject
 from .. import needs, told
 from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
@@ -34,7 +34,8 @@ QUESTION = "directions"
 STUDIED_PAIRS, STUDIED_OF_UNIT = 4_096, 512
 #: Units stand beside the directions and there are many of them: their pairs are drawn.
 PAIRS_OF_UNIT = 2**14
-_Value = tuple[str, float, dict[str, Any]]
+#: Metric, value, and its place in the table.
+Value = tuple[str, float, dict[str, Any]]
 _LABELS = {
     "ols": "least\nsquares",
     "ridge_0.01": "ridge\n0.01",
@@ -113,13 +114,9 @@ def measure(
     """
     rows: list[dict[str, Any]] = []
     for subject in as_subjects(subjects):
-        machine, task = machine_of(subject), task_of(subject)
-        at, units = step_of(machine, step), machine.dynamics.units
-        counts = (most, len(DIRECTIONS)), (most_of_unit, units)
-        pairs = [
-            all_pairs(machine, at, most=affordable_pairs(subject, at, puts, most=n), seed=seed) for n, puts in counts
-        ]
-        for metric, value, place in (*_of_directions(pairs[0], task, seed), *_of_units(pairs[1], task, seed)):
+        at = step_of(machine_of(subject), step)
+        directions = along_directions(subject, at, most=most, seed=seed)
+        for metric, value, place in (*directions, *of_units(subject, at, most=most_of_unit, seed=seed)):
             if not math.isnan(value):
                 rows.append(
                     measurement(QUESTION, metric, subject.network, value, layer=subject.layer, step=at, **place)
@@ -127,7 +124,42 @@ def measure(
     return tabulate(rows)
 
 
-def _of_directions(pairs: Pairs, task: Task, seed: int) -> Iterator[_Value]:
+@per_subject
+def _known(subject: Subject) -> dict[tuple[str, int, int, int], tuple[Value, ...]]:
+    return {}
+
+
+def along_directions(subject: Subject, step: int, *, most: int = MOST_PAIRS, seed: int = 0) -> tuple[Value, ...]:
+    """Return what `measure` has of directions, metric, value and place in the table; it is computed once a subject.
+
+    Args:
+        subject: the network under study.
+        step: after which step, from 0.
+        most: the most pairs that are run.
+        seed: of the drawing.
+    """
+    key = "directions", step, most, seed
+    if key not in _known(subject):
+        pairs = _pairs(subject, step, len(DIRECTIONS), most, seed)
+        _known(subject)[key] = tuple(_of_directions(pairs, task_of(subject), seed))
+    return _known(subject)[key]
+
+
+def of_units(subject: Subject, step: int, *, most: int = PAIRS_OF_UNIT, seed: int = 0) -> tuple[Value, ...]:
+    """Return the same of units; for the arguments see `along_directions`."""
+    key = "units", step, most, seed
+    if key not in _known(subject):
+        pairs = _pairs(subject, step, machine_of(subject).dynamics.units, most, seed)
+        _known(subject)[key] = tuple(_of_units(pairs, task_of(subject), seed))
+    return _known(subject)[key]
+
+
+def _pairs(subject: Subject, step: int, puts: int, most: int, seed: int) -> Pairs:
+    affordable = affordable_pairs(subject, step, puts, most=most)
+    return all_pairs(machine_of(subject), step, most=affordable, seed=seed)
+
+
+def _of_directions(pairs: Pairs, task: Task, seed: int) -> Iterator[Value]:
     classes, experiment = classes_at(pairs.machine, task, pairs.step), Experiment(pairs, task, seed=seed)
     for kind, find in DIRECTIONS.items():
         direction = find(classes)
@@ -136,7 +168,7 @@ def _of_directions(pairs: Pairs, task: Task, seed: int) -> Iterator[_Value]:
                 yield f"direction_{name}", value, {"kind": kind, "n": len(pairs)}
 
 
-def _of_units(pairs: Pairs, task: Task, seed: int) -> Iterator[_Value]:
+def _of_units(pairs: Pairs, task: Task, seed: int) -> Iterator[Value]:
     dynamics, experiment, best = pairs.machine.dynamics, Experiment(pairs, task, seed=seed), list[tuple[float, str]]()
     for unit in range(dynamics.units):
         numbers = experiment.follow(columns(dynamics.unit(unit))).numbers()

@@ -26,6 +26,7 @@ from .. import needs
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, rule
 from ..told import beside, figure_of, of_network
+from .pair_shares import pair_shares
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,6 +176,8 @@ def _shares(
     subject: Subject, pairs: InputPairs, groups: Sequence[Sequence[int]] | None, draws: int | None
 ) -> Shares | SampledShares:
     players = pairs.machine.dynamics.units if groups is None else len(groups)
+    if players <= MOST_PLAYERS and groups is None:
+        return pair_shares(subject, pairs).pooled
     if players <= MOST_PLAYERS:
         return pooled_shares(*unit_table(pairs.machine, pairs.pairs, pairs.step, groups=groups))
     if draws is None:

@@ -1,0 +1,68 @@
+"""Exact Shapley shares of each pair of prefixes that differ in one input, computed once for all that ask for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from ...methods.decomposition.contexts import Contexts
+from ...methods.decomposition.shapley import Shares, pooled_shares, shapley_values
+from ...methods.decomposition.units import unit_table
+from ...subjects.computed.changed_inputs import InputPairs
+from ...subjects.subject import Subject, per_subject
+
+
+@dataclass(frozen=True, eq=False)
+class PairShares:
+    """What each unit contributes to the difference between a base and a source, for each pair of their prefixes.
+
+    Attributes:
+        pooled: the shares over all pairs together.
+        added: the Shapley value of each unit, in the answer's own numbers, (pair, unit); over units they sum to the
+            whole difference.
+        whole: the difference of the expected answer, the mean over what follows, (pair,).
+        weight: how many pairs of sequences each pair of prefixes stands for, (pair,).
+        base: a row of the clean run that begins with the base's prefix, (pair,).
+    """
+
+    pooled: Shares
+    added: Float[np.ndarray, "pair unit"]
+    whole: Float[np.ndarray, " pair"]
+    weight: Float[np.ndarray, " pair"]
+    base: Int64[np.ndarray, " pair"]
+
+
+@per_subject
+def _known(subject: Subject) -> dict[InputPairs, PairShares]:
+    return {}
+
+
+def pair_shares(subject: Subject, pairs: InputPairs) -> PairShares:
+    """Return the exact shares of the units, one by one, in each pair of prefixes.
+
+    The table of all subsets takes most of the time and is not kept; what is kept has a number for each unit and pair.
+
+    Args:
+        subject: the network under study, of at most 16 units.
+        pairs: the pairs; what is computed of them is found again by this very object.
+
+    Raises:
+        ProbeError: there are more than 16 units.
+
+    Reference:
+        Shapley 1953, A value for n-person games.
+    """
+    found = _known(subject)
+    if pairs not in found:
+        table, weight = unit_table(pairs.machine, pairs.pairs, pairs.step)
+        contexts = Contexts(pairs.machine, pairs.pairs, source_step=pairs.step, step=pairs.step)
+        found[pairs] = PairShares(
+            pooled_shares(table, weight),
+            shapley_values(table),
+            table[:, -1] - table[:, 0],
+            weight,
+            contexts.base.numpy(),
+        )
+    return found[pairs]
