@@ -1,0 +1,210 @@
+"""Do the same cells of the counter carry every count, or do cells take over from each other?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from probe import Finding, Range, Rule
+from probe.evidence.measurements import Network, measurement, only, tabulate
+from probe.plots.networks import draw_role_lines
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure
+from probe.questions.interventions.pair_shares import PairShares, pair_shares
+from probe.questions.interventions.unit_shares import pairs_of
+from probe.subjects.computed.ends import ends_of
+from probe.subjects.subject import Subject
+
+from . import common
+
+QUESTION = "relay"
+#: The state after 7 bits, and the input that differs in a pair: those of `unit_shares`.
+STEP, CHANGED = 6, 4
+#: A pair whose whole difference is smaller, in counts, has no shares worth the name; a count should make 1.
+TINY = 0.1
+#: The rules' bounds, fixed before a trained network was looked at.
+SAME, HALF = 1.5, 0.5
+SETUP = (
+    "After 7 bits, between a prefix and the same with bit 5 flipped 0 to 1, mean over all suffixes: exact Shapley "
+    "values of the 12 units (the pairs c_u, h_u) in each of the 64 pairs of prefixes"
+)
+VERSION = 1
+RULES = (
+    Rule(
+        key="25a",
+        statement="The cells work as a crowd and not as a relay: the same cells carry the count in every string.",
+        metric="relay_index",
+        definition=f"{SETUP}. m_ku = the absolute value of unit u in pair k. The participation (sum m)^2 / sum m^2 "
+        "of the sizes summed over pairs, over the mean participation of a pair (harmonic, each pair weighted by the "
+        "sum of its sizes). 1 if all pairs use the same cells in the same proportions, the number of cells if each "
+        "takes its turn alone and as often.",
+        source="Jost 2007, effective numbers of order 2: total over within; Shapley 1953",
+        established_if=Range.at_most(SAME),
+        refuted_if=Range.above(SAME),
+    ),
+    Rule(
+        key="25b",
+        statement="In the median string, too, no cell carries half of a count.",
+        metric="largest_pair_share",
+        definition=f"{SETUP}. The largest share of a unit in a pair, median over the pairs whose whole difference is "
+        f"at least {TINY:g} of a count.",
+        source="Shapley 1953; Lakretz et al. 2019 for the question",
+        established_if=Range.below(HALF),
+        refuted_if=Range.at_least(HALF),
+    ),
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure, pair by pair, which cells carry a count in counters that answer with it.
+
+    Metrics, one value a network unless said otherwise: `relay_index`, see the rule; `pooled_participation` and
+    `mean_participation`, its two parts; `per_context_participation`, the median over pairs of (sum m)^2 / sum m^2, m
+    the absolute Shapley values: 1 / sum of squared shares where no share is negative, and from 1 to the number of
+    units always; `largest_pair_share`, the median of the largest share; `pairs_left_out`, the share of pairs with a
+    whole difference below a tenth of a count, which these medians leave out. `participation_by_count` and
+    `largest_share_by_count`: the same medians of the bases with so many ones (`at`). `overlap`: the cosine of the
+    shares at the lowest and at the highest count, left out where only one count has pairs. `changing_units`: half the
+    sum of absolute differences between those two shares' sizes, each scaled to sum to 1: 0 the same cells, 1 others.
+    """
+    asked = common.pick(networks, *common.ANSWERING)
+    return tabulate(row for subject in common.subjects(asked) for row in _rows(subject))
+
+
+def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
+    end = ends_of(subject)
+    found = pair_shares(subject, pairs_of(subject, CHANGED, STEP, end.machine.dynamics.units))
+    counts = end.values[found.base, STEP]
+    for metric, value, at, pairs in (*_numbers(found), *_by_count(found, counts)):
+        if not np.isnan(value):
+            yield measurement(QUESTION, metric, subject.network, value, step=STEP, at=at, n=pairs)
+
+
+def participation(sizes: Float[np.ndarray, "*pair unit"]) -> Float[np.ndarray, " *pair"]:
+    """Return as how many equal units sizes are spread: (sum m)^2 / sum m^2; NaN where all are 0.
+
+    Args:
+        sizes: absolute values, (..., unit).
+
+    Reference:
+        Laakso & Taagepera 1979, Effective number of parties, their N_2.
+    """
+    squares = np.square(sizes).sum(-1)
+    return np.divide(sizes.sum(-1) ** 2, squares, out=np.full(squares.shape, np.nan), where=squares > 0)
+
+
+def relay_index(
+    added: Float[np.ndarray, "pair unit"], weight: Float[np.ndarray, " pair"]
+) -> tuple[float, float, float]:
+    """Return the relay index, and the participations that it is the quotient of: of all pairs together, and of one.
+
+    With q_k the sizes |added| of a pair, scaled to sum to 1, and w_k its part of all sizes, the sizes of all together
+    are sum w_k q_k. The sum of their squares is at most sum w_k sum q_k^2, so that the index is at least 1. Signs do
+    not count: where units work against each other their shares would not be proportions.
+
+    Args:
+        added: the Shapley value of each unit in each pair.
+        weight: how much each pair counts.
+
+    Returns:
+        The index, the participation of all together, and the harmonic mean of the pairs'; NaN where nothing is added.
+
+    Reference:
+        Jost 2007, Partitioning diversity into independent alpha and beta components, equation 17 with q = 2 for equal
+        weights; here the weights of the mean are the communities' own.
+    """
+    sizes = np.abs(added) * weight[:, None]
+    total = sizes.sum()
+    if not total:
+        return (float("nan"),) * 3
+    together = float(participation(sizes.sum(0)))
+    parts = sizes.sum(1)
+    within = float(total / np.nansum(parts / participation(sizes)))
+    return together / within, together, within
+
+
+def _numbers(found: PairShares) -> Iterator[tuple[str, float, float | None, int]]:
+    """Yield metric, value, place and number of pairs: what is measured over all pairs."""
+    pairs = len(found.whole)
+    for metric, value in zip(
+        ("relay_index", "pooled_participation", "mean_participation"),
+        relay_index(found.added, found.weight),
+        strict=True,
+    ):
+        yield metric, value, None, pairs
+    kept = np.abs(found.whole) >= TINY
+    yield "pairs_left_out", float(1 - kept.mean()), None, pairs
+    if kept.any():
+        spread, largest = _medians(found, kept)
+        yield "per_context_participation", spread, None, int(kept.sum())
+        yield "largest_pair_share", largest, None, int(kept.sum())
+
+
+def _medians(found: PairShares, rows: np.ndarray) -> tuple[float, float]:
+    """Return the median participation of some pairs, and their median largest share."""
+    shares = found.added[rows] / found.whole[rows, None]
+    return float(np.median(participation(np.abs(shares)))), float(np.median(shares.max(1)))
+
+
+def _by_count(found: PairShares, counts: np.ndarray) -> Iterator[tuple[str, float, float | None, int]]:
+    """Yield the same of what changes with the count of the base."""
+    kept, ends = np.abs(found.whole) >= TINY, []
+    for count in np.unique(counts[kept]):
+        rows = kept & (counts == count)
+        spread, largest = _medians(found, rows)
+        yield "participation_by_count", spread, float(count), int(rows.sum())
+        yield "largest_share_by_count", largest, float(count), int(rows.sum())
+        ends.append(found.weight[rows] @ found.added[rows])
+    if len(ends) > 1:
+        low, high = (each / np.linalg.norm(each) for each in (ends[0], ends[-1]))
+        yield "overlap", float(low @ high), None, int(kept.sum())
+        low, high = (np.abs(each) / np.abs(each).sum() for each in (ends[0], ends[-1]))
+        yield "changing_units", float(np.abs(low - high).sum() / 2), None, int(kept.sum())
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge whether cells take over from each other and draw how many carry each count."""
+    drawn = common.drawn(only(table, metric="participation_by_count"))
+    picture = common.picture(
+        lambda: _draw(drawn),
+        name="relay",
+        title="How many cells carry one count, from count to count",
+        alt=f"Lines by the ones in the first seven bits. {medians_in_words(drawn)}",
+        caption="We flip bit five from 0 to 1. The height says as over how many equal cells the change of the answer "
+        "is spread in one pair of strings; the place says how many ones the first seven bits had before. Lines are "
+        "medians over networks of their median pair, bands 95 % intervals.",
+        data=drawn[["role", "network", "pair", "at", "value"]].rename(columns={"at": "ones"}),
+    )
+    title = "Do the same cells carry every count?"
+    notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
+    return common.finding(QUESTION, title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _draw(drawn: pd.DataFrame) -> Any:
+    ax = draw_role_lines(drawn, ax=new_figure()[1][0, 0], at="at")
+    ax.set_ylim(0, None)
+    ax.set_xlabel("ones in the first seven bits, before the flip")
+    ax.set_ylabel("as how many equal cells")
+    return ax
+
+
+def _answer(table: pd.DataFrame) -> str:
+    names = ("relay_index", "per_context_participation", "largest_pair_share", "overlap", "pooled_participation")
+    index, spread, largest, overlap, pooled = (common.values(table, name) for name in names)
+    return (
+        f"The cells work as a crowd in {(index <= SAME).sum()} of {len(index)} networks. Over all pairs of strings a "
+        f"count is spread as over {pooled.median():.1f} equal cells, and in one pair as over {spread.median():.1f} "
+        f"(medians). So the relay index is {index.median():.2f}: 1 would be the same cells in every string, and the "
+        f"number of cells one after the other, each alone. One cell has {largest.median():.0%} of a count in the "
+        f"median pair. Between the lowest and the highest count the shares' cosine is {overlap.median():.2f}."
+    )
+
+
+def _otherwise(table: pd.DataFrame) -> str:
+    planted = common.drawn(only(table, metric="relay_index", role="planted"))["value"]
+    control = f" That of the planted ones-counter is {planted.iloc[0]:.2f}." if len(planted) else ""
+    return f"Had the cells taken turns, the relay index would be above {SAME:g}.{control}"
