@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -186,6 +187,14 @@ def subjects(networks: Iterable[Network]) -> list[Subject]:
 def pick(among: Sequence[Network], *roles: str) -> list[Network]:
     """Return the networks of some roles."""
     return [network for network in among if network.role in roles]
+
+
+def split_seed(network: Network) -> int:
+    """Return what a network's splits are drawn by: its seed, or the checksum of its name where it has none.
+
+    A network and its controls share the seed, so that they are compared on the same splits.
+    """
+    return int(network.pair) if network.pair.isdigit() else zlib.crc32(network.name.encode())
 
 
 def drawn(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -174,14 +173,6 @@ def cells_of(subject: Subject) -> tuple[Cells, Cells]:
     return Cells.of(known), Cells.of(longer)
 
 
-def split_seed(network: Network) -> int:
-    """Return what a network's splits are drawn by: its seed, or the checksum of its name where it has none.
-
-    A network and its controls share the seed, so that they are compared on the same splits.
-    """
-    return int(network.pair) if network.pair.isdigit() else zlib.crc32(network.name.encode())
-
-
 def drift_of(subject: Subject) -> float:
     """Return the drift d of a network's answers over 6 to 14 bits, as `other_lengths` measures it."""
     asked = at_lengths(subject, around(subject), most=2**14)
@@ -193,7 +184,7 @@ def _readings(subject: Subject, targets: Sequence[str]) -> dict[str, np.ndarray]
     """Return the first two tests of each cell, (unit,), for each target."""
     known, longer = cells_of(subject)
     drift = drift_of(subject) if "drift" in targets else 0.0
-    seed, size = split_seed(subject.network), len(known.bits)
+    seed, size = common.split_seed(subject.network), len(known.bits)
     splits = [folds(size, PARTS, seed=SPLITS * seed + number) for number in range(SPLITS)]
     found = {}
     for name in targets:

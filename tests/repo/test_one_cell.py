@@ -100,8 +100,8 @@ def test_before_training_only_cells_are_read(table: pd.DataFrame) -> None:
 def test_splits_are_each_networks_own() -> None:
     """By its seed, which a network shares with its controls, or by its name."""
     a, b, c = (Network(name, "planted", BUILT["zeros"], pair) for name, pair in (("a", "7"), ("b", "7"), ("c", "")))
-    assert one_cell.split_seed(a) == one_cell.split_seed(b) == 7
-    assert one_cell.split_seed(c) == 112844655  # CRC-32 of "c"
+    assert common.split_seed(a) == common.split_seed(b) == 7
+    assert common.split_seed(c) == 112844655  # CRC-32 of "c"
 
 
 def test_the_same_numbers_come_from_other_questions(table: pd.DataFrame, networks: list[Network]) -> None:

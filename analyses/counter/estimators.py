@@ -1,0 +1,205 @@
+"""Does the answer follow the probe's direction, whichever estimator finds it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from probe import Finding, Range, Rule
+from probe.evidence.measurements import Network, measurement, only, tabulate
+from probe.methods.causal.class_means import Classes, classes_at
+from probe.methods.causal.directions import DIRECTIONS
+from probe.methods.probing.linear import fit_linear, r_squared
+from probe.methods.probing.splits import folds
+from probe.plots.style import MANY, ROLE_STYLE, new_figure
+from probe.questions.interventions.directions import along_directions
+from probe.subjects.computed.ends import machine_of
+from probe.subjects.computed.right_answers import task_of
+from probe.subjects.subject import Subject
+
+from . import common
+
+QUESTION = "estimators"
+STEP, BOUND = 6, 0.5
+#: How many splits into halves, and how near in held-out R2 two estimators are a tie, or read as well.
+SPLITS, TIE, AS_WELL = 10, 0.005, 0.01
+#: Kind of direction -> its name, from no penalty to the largest. The encoding slope is the ridge weight's direction
+#: as its penalty grows without bound. The logistic fit's penalty is of another kind: in a tie it comes last.
+NAMES = {
+    "logistic": "logistic",
+    "ols": "least squares",
+    "ridge_0.01": "ridge .01",
+    "ridge_0.1": "ridge .1",
+    "ridge_1": "ridge 1",
+    "slope": "encoding slope",
+}
+VERSION = 1
+RULES = (
+    Rule(
+        key="26",
+        statement="The answer follows the direction of the estimator that reads best.",
+        metric="chosen_score",
+        definition="(IIA - IIA of no patch) / (IIA of the whole state - IIA of no patch) of all pairs after 7 bits, "
+        "along the direction with the largest held-out R2 of the count (one affine map of the state's part along it, "
+        "direction and map fitted on one half of the prefixes and scored on the other, both ways, mean over ten "
+        "splits drawn by the network's seed). Of directions within .005 of the best the one of the largest penalty: "
+        "logistic, least squares, ridge .01, .1, 1, encoding slope.",
+        source="Geiger et al. 2021; Haufe et al. 2014; Hoerl & Kennard 1970",
+        established_if=Range.at_least(BOUND),
+        refuted_if=Range.below(BOUND),
+    ),
+)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure how well each estimator's direction of s_7 reads the count, and how the answer follows it.
+
+    Metrics: for each estimator (`kind`) `reading`, the mean held-out R2, and `score` and `shift`, as `directions` has
+    them; `chosen_score`, the score of the estimator that the rule chooses (`kind`); `best_score`, that of the largest
+    R2, however small its lead; `score_range`, the largest score minus the smallest of those that read within .01 of
+    the best, `n` of them.
+    """
+    asked = common.pick(networks, *common.ANSWERING)
+    return tabulate(row for subject in common.subjects(asked) for row in _rows(subject))
+
+
+def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
+    classes = classes_at(machine_of(subject), task_of(subject), STEP)
+    readings = held_out_readings(classes, seed=common.split_seed(subject.network))
+    scores: dict[str, float] = {}
+    for metric, value, place in along_directions(subject, STEP):
+        name, kind = metric.removeprefix("direction_"), place["kind"]
+        if name in ("score", "shift") and kind in readings and not np.isnan(value):
+            yield measurement(QUESTION, name, subject.network, value, step=STEP, **place)
+            scores |= {kind: value} if name == "score" else {}
+    for kind, value in readings.items():
+        yield measurement(QUESTION, "reading", subject.network, value, step=STEP, kind=kind)
+    readings = {kind: value for kind, value in readings.items() if kind in scores}
+    if readings:
+        as_well = [scores[each] for each, value in readings.items() if value >= max(readings.values()) - AS_WELL]
+        spread = max(as_well) - min(as_well)
+        for metric, tie in (("chosen_score", TIE), ("best_score", 0.0)):
+            kind = chosen(readings, tie)
+            yield measurement(QUESTION, metric, subject.network, scores[kind], step=STEP, kind=kind)
+        yield measurement(QUESTION, "score_range", subject.network, spread, step=STEP, n=len(as_well))
+
+
+def held_out_readings(classes: Classes, *, seed: int) -> dict[str, float]:
+    """Return the held-out R2 of the count along each estimator's direction, by kind.
+
+    A direction is found on one half of the states; one affine map of the part along it, fitted on the same half, is
+    scored on the other half, both ways. So no estimator is charged for the length of its weight.
+
+    Args:
+        classes: the distinct states at a step.
+        seed: of the splits.
+
+    Returns:
+        The mean over all halves; an estimator that finds no direction in some half is left out.
+    """
+    found: dict[str, list[float]] = {kind: [] for kind in NAMES}
+    for number in range(SPLITS):
+        halves = folds(len(classes.concept), 2, seed=SPLITS * seed + number)
+        for rows, other in (halves, halves[::-1]):
+            fitted = replace(classes, **{k: getattr(classes, k)[rows] for k in ("states", "concept", "member")})
+            for kind in NAMES:
+                found[kind].append(_reading(fitted, DIRECTIONS[kind](fitted), classes, other))
+    means = {kind: float(np.mean(values)) for kind, values in found.items()}
+    return {kind: value for kind, value in means.items() if not np.isnan(value)}
+
+
+def _reading(fitted: Classes, direction: np.ndarray, classes: Classes, other: np.ndarray) -> float:
+    """Return the R2 of the count of other states along a direction; NaN where there is no direction."""
+    if not np.linalg.norm(direction):
+        return float("nan")
+    probe = fit_linear((fitted.states @ direction)[:, None], fitted.concept[:, None])
+    predicted = probe.predict((classes.states[other] @ direction)[:, None])[:, 0]
+    return float(r_squared(classes.concept[other], predicted))
+
+
+def chosen(readings: Mapping[str, float], tie: float = TIE) -> str:
+    """Return the estimator that reads best; of those that read nearly as well the one with the largest penalty.
+
+    Args:
+        readings: held-out R2 by kind; at least one.
+        tie: by how much less an estimator may read that counts as one of the best.
+    """
+    best = max(readings.values())
+    return [kind for kind in NAMES if kind in readings and readings[kind] >= best - tie][-1]
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Judge the score along the best reading direction and draw all of them."""
+    wide = _wide(common.drawn(table))
+    middle = wide[wide["role"] == "trained"].groupby("kind", sort=False)[["reading", "score"]].median()
+    listed = ", ".join(
+        f"{NAMES[str(kind)]} {row['reading']:.3f} and {row['score']:.2f}" for kind, row in middle.iterrows()
+    )
+    picture = common.picture(
+        lambda: _draw(wide),
+        name="estimators",
+        title="What reads the count, and what the answer follows",
+        alt=f"Markers, one a network and estimator. Median held-out R2 and score of trained networks: {listed}.",
+        caption="Each small marker is an estimator's direction in one network. Further left it reads the count worse "
+        "from prefixes that it was not fitted on, further up the answer follows it more when we patch it. Large "
+        "markers are medians over networks, joined from no penalty to the largest; the logistic fit stands apart. "
+        f"The horizontal line is the rule's {BOUND:g}.",
+        data=wide,
+    )
+    title = "Does the answer follow what reads the count best?"
+    notes = {"answer": _answer(table, middle)}
+    return common.finding(QUESTION, title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _wide(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each network and estimator, in the order of `NAMES`: `reading`, `score`, `shift`."""
+    rows = table[table["metric"].isin(["reading", "score", "shift"])]
+    rows = rows.assign(place=rows["kind"].map({kind: place for place, kind in enumerate(NAMES)}))
+    index = ["role", "network", "pair", "place", "kind"]
+    wide = rows.pivot(index=index, columns="metric", values="value").reset_index()
+    return wide.dropna(subset=["reading", "score"]).drop(columns="place").reset_index(drop=True)
+
+
+def _draw(wide: pd.DataFrame) -> Axes:
+    ax = new_figure(height=3.8)[1][0, 0]
+    for role in (role for role in ROLE_STYLE if (wide["role"] == role).any()):
+        look, own = ROLE_STYLE[role], wide[wide["role"] == role]
+        missed = (1 - own["reading"]).clip(lower=1e-4)
+        many = len(own) > MANY
+        ax.plot(missed, own["score"], look.marker, color=look.color, markersize=2.5, alpha=0.4, rasterized=many)
+        middle = own.assign(missed=missed).groupby("kind", sort=False)[["missed", "score"]].median()
+        middle = middle.reindex([kind for kind in NAMES if kind in middle.index])
+        # Least squares, ridge and slope are one path along the penalty; the logistic fit is not on it.
+        apart = middle.index == "logistic"
+        path, alone = middle[~apart], middle[apart]
+        ax.plot(path["missed"], path["score"], **look.line(), markersize=6, linewidth=1, label=role)
+        ax.plot(alone["missed"], alone["score"], look.marker, color=look.color, markersize=6)
+        for kind, row in middle.iterrows() if role == "trained" else ():
+            place, side = ((-6, -4), "right") if kind == "slope" else ((6, 4), "left")
+            ax.annotate(NAMES[str(kind)], row, place, textcoords="offset points", fontsize=8, ha=side)
+    ax.axhline(BOUND, color="black", linewidth=1, zorder=0)
+    ax.set_xscale("log")
+    ax.invert_xaxis()
+    ax.set_xlabel("share of the count's variance that is missed, held out")
+    ax.set_ylabel("interchange score")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0, columnspacing=1.2)
+    return ax
+
+
+def _answer(table: pd.DataFrame, middle: pd.DataFrame) -> str:
+    own, spread = (common.values(table, metric) for metric in ("chosen_score", "score_range"))
+    kinds = only(table, metric="chosen_score", role="trained")["kind"].value_counts()
+    listed = ", ".join(f"{NAMES[str(kind)]} in {count}" for kind, count in kinds.items())
+    low, high = (str(getattr(middle["score"], which)()) for which in ("idxmin", "idxmax"))
+    return (
+        f"The answer follows the direction that reads the count best in {(own >= BOUND).sum()} of {len(own)} "
+        f"networks, with a median score of {own.median():.2f}. The estimator that reads best is {listed}. By the "
+        f"estimator the median score runs from {middle['score'][low]:.2f} ({NAMES[low]}) to "
+        f"{middle['score'][high]:.2f} ({NAMES[high]}). Among estimators that read as well as the best to {AS_WELL:g} "
+        f"of R2 it still differs by {spread.median():.2f} in the median network."
+    )
