@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from matplotlib.axes import Axes
 
 from probe import Finding, Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
-from probe.plots.networks import draw_role_lines
 from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure
+from probe.plots.style import ROLE_STYLE, new_figure
 from probe.questions.interventions.pair_shares import PairShares, pair_shares
 from probe.questions.interventions.unit_shares import pairs_of
 from probe.subjects.computed.ends import ends_of
@@ -26,6 +26,8 @@ QUESTION = "relay"
 STEP, CHANGED = 6, 4
 #: A pair whose whole difference is smaller, in counts, has no shares worth the name; a count should make 1.
 TINY = 0.1
+#: As over how many equal units a count is spread, in one pair and in all of them.
+SPREADS = ("mean_participation", "pooled_participation")
 #: The rules' bounds, fixed before a trained network was looked at.
 SAME, HALF = 1.5, 0.5
 SETUP = (
@@ -70,6 +72,8 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
     `largest_share_by_count`: the same medians of the bases with so many ones (`at`). `overlap`: the cosine of the
     shares at the lowest and at the highest count, left out where only one count has pairs. `changing_units`: half the
     sum of absolute differences between those two shares' sizes, each scaled to sum to 1: 0 the same cells, 1 others.
+    `count_relay_index`: the relay index where the pairs of each count are one: how far cells take over by the count,
+    and not by the order of the bits.
     """
     asked = common.pick(networks, *common.ANSWERING)
     return tabulate(row for subject in common.subjects(asked) for row in _rows(subject))
@@ -120,7 +124,7 @@ def relay_index(
     sizes = np.abs(added) * weight[:, None]
     total = sizes.sum()
     if not total:
-        return (float("nan"),) * 3
+        return float("nan"), float("nan"), float("nan")
     together = float(participation(sizes.sum(0)))
     parts = sizes.sum(1)
     within = float(total / np.nansum(parts / participation(sizes)))
@@ -160,6 +164,7 @@ def _by_count(found: PairShares, counts: np.ndarray) -> Iterator[tuple[str, floa
         yield "largest_share_by_count", largest, float(count), int(rows.sum())
         ends.append(found.weight[rows] @ found.added[rows])
     if len(ends) > 1:
+        yield "count_relay_index", relay_index(np.array(ends), np.ones(len(ends)))[0], None, int(kept.sum())
         low, high = (each / np.linalg.norm(each) for each in (ends[0], ends[-1]))
         yield "overlap", float(low @ high), None, int(kept.sum())
         low, high = (np.abs(each) / np.abs(each).sum() for each in (ends[0], ends[-1]))
@@ -168,39 +173,52 @@ def _by_count(found: PairShares, counts: np.ndarray) -> Iterator[tuple[str, floa
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Judge whether cells take over from each other and draw how many carry each count."""
-    drawn = common.drawn(only(table, metric="participation_by_count"))
+    drawn = common.drawn(table[table["metric"].isin([*SPREADS, "relay_index"])])
+    wide = drawn.pivot(index=["role", "network", "pair"], columns="metric", values="value").reset_index()
     picture = common.picture(
-        lambda: _draw(drawn),
+        lambda: _draw(wide),
         name="relay",
-        title="How many cells carry one count, from count to count",
-        alt=f"Lines by the ones in the first seven bits. {medians_in_words(drawn)}",
-        caption="We flip bit five from 0 to 1. The height says as over how many equal cells the change of the answer "
-        "is spread in one pair of strings; the place says how many ones the first seven bits had before. Lines are "
-        "medians over networks of their median pair, bands 95 % intervals.",
-        data=drawn[["role", "network", "pair", "at", "value"]].rename(columns={"at": "ones"}),
+        title="How many cells carry a count in one string, and in all of them",
+        alt=f"Markers, one a network. {medians_in_words(drawn)}",
+        caption="We flip bit five from 0 to 1 and share the change of the answer among the cells. To the right: as "
+        "over how many equal cells it is spread in one pair of strings; up: in all pairs taken together. Where the "
+        f"same cells carry every count both are equal (solid line); above the dotted line, a quotient of {SAME:g}, "
+        "cells take over from each other.",
+        data=wide,
     )
     title = "Do the same cells carry every count?"
     notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
     return common.finding(QUESTION, title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
-def _draw(drawn: pd.DataFrame) -> Any:
-    ax = draw_role_lines(drawn, ax=new_figure()[1][0, 0], at="at")
-    ax.set_ylim(0, None)
-    ax.set_xlabel("ones in the first seven bits, before the flip")
-    ax.set_ylabel("as how many equal cells")
+def _draw(wide: pd.DataFrame) -> Axes:
+    ax = new_figure(height=3.8)[1][0, 0]
+    within, together = SPREADS
+    for role in (role for role in ROLE_STYLE if (wide["role"] == role).any()):
+        look, own = ROLE_STYLE[role], wide[wide["role"] == role]
+        ax.plot(own[within], own[together], look.marker, color=look.color, markersize=4.5, alpha=0.8, label=role)
+    ends = np.array([0.0, float(wide[list(SPREADS)].max().max()) * 1.05])
+    ax.plot(ends, ends, color="black", linewidth=1, zorder=0)
+    ax.plot(ends, SAME * ends, color="black", linewidth=1, linestyle=":", zorder=0)
+    ax.set_xlim(*ends)
+    ax.set_ylim(*ends)
+    ax.set_xlabel("as how many equal cells carry a count in one pair")
+    ax.set_ylabel("and in all pairs together")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0, columnspacing=1.2)
     return ax
 
 
 def _answer(table: pd.DataFrame) -> str:
     names = ("relay_index", "per_context_participation", "largest_pair_share", "overlap", "pooled_participation")
     index, spread, largest, overlap, pooled = (common.values(table, name) for name in names)
+    by_count = common.values(table, "count_relay_index")
     return (
         f"The cells work as a crowd in {(index <= SAME).sum()} of {len(index)} networks. Over all pairs of strings a "
         f"count is spread as over {pooled.median():.1f} equal cells, and in one pair as over {spread.median():.1f} "
         f"(medians). So the relay index is {index.median():.2f}: 1 would be the same cells in every string, and the "
         f"number of cells one after the other, each alone. One cell has {largest.median():.0%} of a count in the "
-        f"median pair. Between the lowest and the highest count the shares' cosine is {overlap.median():.2f}."
+        f"median pair. If we take the strings of each count together, the index is {by_count.median():.2f}; between "
+        f"the lowest and the highest count the shares' cosine is {round(overlap.median(), 2) + 0.0:.2f}."
     )
 
 

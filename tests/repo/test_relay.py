@@ -78,6 +78,7 @@ def test_in_a_relay_one_cell_carries_each_count_and_another_the_next(table: pd.D
     """Each pair has one cell; all together have as many as there are counts, weighed by how often each occurs."""
     often = np.array([math.comb(6, ones) for ones in range(7)]) / 64
     assert of(table, "relay_index")["relay"] == pytest.approx(1 / (often**2).sum(), abs=1e-5)
+    assert of(table, "count_relay_index")["relay"] == pytest.approx(1 / (often**2).sum(), abs=1e-5)
     assert of(table, "per_context_participation")["relay"] == pytest.approx(1, abs=1e-6)
     assert of(table, "largest_pair_share")["relay"] == pytest.approx(1, abs=1e-6)
     assert of(table, "overlap")["relay"] == pytest.approx(0, abs=1e-6)
