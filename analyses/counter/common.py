@@ -194,7 +194,8 @@ def split_seed(network: Network) -> int:
 
     A network and its controls share the seed, so that they are compared on the same splits.
     """
-    return int(network.pair) if network.pair.isdigit() else zlib.crc32(network.name.encode())
+    pair = str(network.pair)
+    return int(pair) if pair.isdigit() else zlib.crc32(network.name.encode())
 
 
 def drawn(table: pd.DataFrame) -> pd.DataFrame:
