@@ -69,9 +69,10 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 
 THEOREM = (
-    "On strings of ten bits this cannot be seen. At any one step the ones, and the ones plus something that depends "
-    "on the length alone, differ by a constant. No answer, probe, class mean or interchange at that step tells them "
-    "apart."
+    "Answers to strings of ten bits do not show the drift. At any one step the ones, and the ones plus something "
+    "that depends on the length alone, differ by a constant. So the right answers, the probes, the class means and "
+    "the erasure of the two are the same numbers at that step. This is about what is counted, and not about how: "
+    "what the gates do at one step may go with the drift."
 )
 
 

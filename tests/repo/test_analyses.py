@@ -182,7 +182,7 @@ def test_the_committed_network_gives_what_its_description_says(findings: Path, t
 def test_notes_tell_the_theorem_and_one_patch_in_whole_sentences(findings: Path):
     """What a page prints as it is has numbers in it that were computed."""
     lengths = probe.Finding.read(findings / "other_lengths")
-    assert "cannot be seen" in lengths.notes["theorem"]
+    assert "do not show the drift" in lengths.notes["theorem"]
     drift = values(lengths, "drift", "trained")[0]
     assert f"from {drift:.2f} to {drift:.2f}" in lengths.notes["answer"]
     example = probe.Finding.read(findings / "state_patching").notes["example"]

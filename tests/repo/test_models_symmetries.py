@@ -1,4 +1,4 @@
-"""Two exact symmetries of the task, and the theorem on what ten bits cannot tell (docs/science.md)."""
+"""Two exact symmetries of the task, and the theorem on what is equal at equal steps (docs/science.md)."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def machine() -> Machine:
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-def test_no_interchange_can_tell_the_count_from_the_count_and_a_clock(machine: Machine, clock: str) -> None:
+def test_equal_step_interchange_scores_the_count_as_the_count_and_a_clock(machine: Machine, clock: str) -> None:
     """The theorem: at every step every score of n1 + g(t) is that of n1, to the bit."""
     draws = torch.Generator().manual_seed(0)
     direction = torch.randn(machine.dynamics.size, generator=draws, dtype=torch.float64)

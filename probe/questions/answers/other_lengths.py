@@ -1,8 +1,9 @@
 """What does the network answer at lengths that it was never trained on?
 
-Theorem (docs/science.md): at one length, "the count" and "the count plus any function of the length" are the
-same numbers, so no answer, probe, class mean or interchange on strings of the trained length can tell a network
-that counts ones from one that counts zeros backwards, or from anything between. Other lengths can.
+Theorem (docs/science.md): at one step, "the count" and "the count plus any function of the step" differ by a
+constant. At equal steps the right answers, the probes, the class means and the erasure of the two are the same
+numbers, and so are the targets of interchange. They do not say whether a network counts ones, or zeros backwards, or
+anything between. Other lengths do. The theorem is about the variable, and not about how a network computes it.
 """
 
 from __future__ import annotations
