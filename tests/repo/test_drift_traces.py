@@ -59,7 +59,7 @@ def test_a_spliced_run_is_the_run_on_a_string_of_another_length() -> None:
 
 
 def test_the_law_is_no_theorem() -> None:
-    """Planted counters with any drift have the same gates, so that the law gives all of them the same drift."""
+    """Planted counters with any drift have the same forget gates: the law gives all of them one drift."""
     predicted = {round(value("drift_traces", name, "law_drift"), 6) for name in DRIFTS}
     assert len(predicted) == 1
     contrast = only(drift_traces.measure(common.planted_networks(("ones-alone",))), metric="kept_contrast")
