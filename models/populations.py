@@ -72,7 +72,7 @@ _ONE_CHANGED = (
 #: One thing at a time, beside the experiment.
 VARIANTS = tuple(Population(name, name, FEW, "One thing is changed from `counter`.") for name in _ONE_CHANGED)
 
-SECOND = Population(
+SECOND_JUDGED = Population(
     "second",
     "counter",
     range(2000, 2100),
@@ -91,7 +91,7 @@ SHIFTED = tuple(
 POPULATIONS = (EXPLORING, CONFIRMING, TEMPLATE, *CELLS, *VARIANTS)
 #: Those that are named and not trained yet. `all` leaves them out, so that nobody trains them before their rules are
 #: committed; they are trained by name, and then belong above.
-PLANNED = (SECOND, *SHIFTED, *TRAJECTORY)
+PLANNED = (SECOND_JUDGED, *SHIFTED, *TRAJECTORY)
 
 
 def population(name: str) -> Population:

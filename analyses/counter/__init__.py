@@ -31,5 +31,30 @@ QUESTIONS = (
 )
 #: Asked of whole populations, after all of `QUESTIONS`: one recipe beside another, one seed beside another.
 POPULATION_QUESTIONS = ("training_signal", "seed_agreement")
+#: Asked for the second judgement, of networks that were trained after its rules were fixed.
+SECOND = ("one_cell", "relay", "estimators", "drift_traces", "offset_law", "other_choices")
+#: The questions whose rules are judged again there.
+SECOND_AGAIN = (
+    "accuracy",
+    "single_units",
+    "linear_readout",
+    "class_means",
+    "noise_margin",
+    "unit_shares",
+    "routes",
+    "directions",
+    "alignment",
+    "erasure",
+    "steering",
+    "unit_ablation",
+    "gate_shares",
+    "bit_effects",
+    "other_lengths",
+    "reduced_models",
+    "quantised_states",
+    "dynamics",
+)
+#: Asked of whole populations for the second judgement.
+SECOND_POPULATION = ("over_training",)
 #: A summary's module has `find(findings)`; they are made after all questions, in this order.
 SUMMARIES = ("running_count", "mechanism", "verdicts", "robustness", "planted_networks")

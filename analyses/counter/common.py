@@ -27,7 +27,7 @@ from models import planted, zoo
 from models.checkpoints import weights_digest
 from models.counter import Coded, answer, expected_answer
 from models.fitted_head import HEADS
-from models.populations import SECOND
+from models.populations import SECOND_JUDGED, TRAJECTORY
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
@@ -35,7 +35,7 @@ from probe.evidence.measurements import FITTED_HEADS, Network, only
 from probe.plots.style import style
 from probe.subjects.subject import Subject
 
-from . import POPULATION_QUESTIONS, QUESTIONS
+from . import POPULATION_QUESTIONS, QUESTIONS, SECOND
 
 #: All strings of ten bits (1024, 10, 1), and how many ones each had after each step (1024, 10).
 STRINGS = bit_strings(10)
@@ -69,6 +69,7 @@ def group(recipe: str, seed: int) -> list[Network]:
     """Return a committed network with what is measured beside it: a counter's controls.
 
     These are its own initialisation and a fitted head; of the second population also a ridge head and a noise head.
+    Beside the counter that was stopped first stands its own initialisation.
     A counter's role is `trained`, a template network's `template`, that of all other recipes `other`.
 
     Args:
@@ -81,11 +82,16 @@ def group(recipe: str, seed: int) -> list[Network]:
     (trained,) = [zoo.tensorflows_network()] if recipe == "tf1" else zoo.networks(recipe, [seed])
     name = f"{recipe}/seed-{seed}"
     if recipe == "counter":
-        return list(_with_controls(trained, name, HEADS if seed in SECOND.seeds else FIRST_HEADS))
+        return list(_with_controls(trained, name, HEADS if seed in SECOND_JUDGED.seeds else FIRST_HEADS))
     if recipe == "template":
         return [_studied(trained, name, "template", seed)]
     # No pair is made with a network of another recipe, so it has no seed in the tables; its name says it.
-    return [_studied(trained, name, "other")]
+    stopped = _studied(trained, name, "other")
+    if recipe != TRAJECTORY[0].recipe:
+        return [stopped]
+    # The first of the stopped counters has all of their beginning beside it.
+    own = initialise(Recipe.from_dict(trained.config["recipe"]), seed).eval()
+    return [stopped, _studied(trained, f"{name}/own initialisation", "own initialisation", model=own)]
 
 
 def networks_of(checkpoint: str | Path) -> list[Network]:
@@ -290,24 +296,31 @@ def finding(
     figures: Sequence[probe.DataFigure] = (),
     notes: Mapping[str, str] | None = None,
 ) -> probe.Finding:
-    """Judge the rules at the level of the whole family and return the finding with its provenance."""
+    """Judge the rules at the level of all that are decided together, and return the finding with its provenance."""
     return probe.Finding(
         question,
         title,
         measurements,
-        probe.judge(measurements, rules, family=family()),
+        _judged(question, measurements, rules),
         tuple(figures),
         provenance(question, studied),
         notes or {},
     )
 
 
+def _judged(question: str, measurements: pd.DataFrame, rules: Sequence[probe.Rule]) -> tuple[probe.Claim, ...]:
+    if question in SECOND:
+        return import_module("analyses.counter.second").judged(measurements, rules)
+    return probe.judge(measurements, rules, family=family())
+
+
 @cache
 def rules_first_used() -> dict[str, str]:
     """Return the digest that each rule had when the confirming networks were first measured, by key.
 
-    The file was written before that and is not written again: where a rule's digest differs from it, or it is not in
-    there, the rule was made or changed after measuring, and the page says so.
+    The rules of the second judgement were added before its networks were trained. No digest is written again: where a
+    rule's digest differs from it, or it is not in there, the rule was made or changed after measuring, and the page
+    says so.
     """
     return json.loads((Path(__file__).parent / "rules_first_used.json").read_text(encoding="utf-8"))
 

@@ -43,12 +43,11 @@ RULES = (
     Rule(
         key="26",
         statement="The answer follows the direction of the estimator that reads best.",
-        metric="chosen_score",
+        metric="best_score",
         definition="(IIA - IIA of no patch) / (IIA of the whole state - IIA of no patch) of all pairs after 7 bits, "
         "along the direction with the largest held-out R2 of the count (one affine map of the state's part along it, "
         "direction and map fitted on one half of the prefixes and scored on the other, both ways, mean over ten "
-        "splits drawn by the network's seed). Of directions within .005 of the best the one of the largest penalty: "
-        "logistic, least squares, ridge .01, .1, 1, encoding slope.",
+        "splits drawn by the network's seed), of logistic, least squares, ridge .01, .1, 1 and the encoding slope.",
         source="Geiger et al. 2021; Haufe et al. 2014; Hoerl & Kennard 1970",
         established_if=Range.at_least(BOUND),
         refuted_if=Range.below(BOUND),
@@ -60,9 +59,9 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
     """Measure how well each estimator's direction of s_7 reads the count, and how the answer follows it.
 
     Metrics: for each estimator (`kind`) `reading`, the mean held-out R2, and `score` and `shift`, as `directions` has
-    them; `chosen_score`, the score of the estimator that the rule chooses (`kind`); `best_score`, that of the largest
-    R2, however small its lead; `score_range`, the largest score minus the smallest of those that read within .01 of
-    the best, `n` of them.
+    them; `best_score`, the score of the estimator with the largest R2 (`kind`), which the rule judges; `tied_score`,
+    that of the largest penalty among those within .005 of it; `score_range`, the largest score minus the smallest of
+    those that read within .01 of the best, `n` of them.
     """
     asked = common.pick(networks, *common.ANSWERING)
     return tabulate(row for subject in common.subjects(asked) for row in _rows(subject))
@@ -83,7 +82,7 @@ def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
     if readings:
         as_well = [scores[each] for each, value in readings.items() if value >= max(readings.values()) - AS_WELL]
         spread = max(as_well) - min(as_well)
-        for metric, tie in (("chosen_score", TIE), ("best_score", 0.0)):
+        for metric, tie in (("best_score", 0.0), ("tied_score", TIE)):
             kind = chosen(readings, tie)
             yield measurement(QUESTION, metric, subject.network, scores[kind], step=STEP, kind=kind)
         yield measurement(QUESTION, "score_range", subject.network, spread, step=STEP, n=len(as_well))
@@ -192,8 +191,8 @@ def _draw(wide: pd.DataFrame) -> Axes:
 
 
 def _answer(table: pd.DataFrame, middle: pd.DataFrame) -> str:
-    own, spread = (common.values(table, metric) for metric in ("chosen_score", "score_range"))
-    kinds = only(table, metric="chosen_score", role="trained")["kind"].value_counts()
+    own, spread = (common.values(table, metric) for metric in ("best_score", "score_range"))
+    kinds = only(table, metric="best_score", role="trained")["kind"].value_counts()
     listed = ", ".join(f"{NAMES[str(kind)]} in {count}" for kind, count in kinds.items())
     low, high = (str(getattr(middle["score"], which)()) for which in ("idxmin", "idxmax"))
     return (

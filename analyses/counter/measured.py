@@ -17,7 +17,7 @@ from models.checkpoints import weights_digest
 from models.counter import Coded
 from probe.evidence.measurements import FITTED_HEADS, Network
 
-from . import QUESTIONS, common
+from . import QUESTIONS, SECOND, common
 
 FOLDER = Path(__file__).parent / "measured"
 #: Where workers write, one file a group, until a population's are packed.
@@ -29,10 +29,13 @@ SMALL = 1e-9
 AGAIN = "`make study` measures what is missing and keeps the rest."
 
 
-def versions(questions: Iterable[str] = QUESTIONS) -> dict[str, int]:
+ASKED = (*QUESTIONS, *SECOND)
+
+
+def versions(questions: Iterable[str] = ASKED) -> dict[str, int]:
     """Return the version of the definition of each of some questions, `VERSION` of its module, in a page's order."""
     asked = set(questions)
-    return {name: import_module(f"analyses.counter.{name}").VERSION for name in QUESTIONS if name in asked}
+    return {name: import_module(f"analyses.counter.{name}").VERSION for name in ASKED if name in asked}
 
 
 @cache

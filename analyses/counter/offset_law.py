@@ -55,6 +55,7 @@ RULES = (
         source=SOURCE,
         established_if=Range.at_most(OFFSET),
         refuted_if=Range.above(OFFSET),
+        controls=(Control("strongest head", 0.05, lower=True),),
     ),
     Rule(
         key="16b",
@@ -64,6 +65,7 @@ RULES = (
         source="Weiss et al. 2018",
         established_if=Range.at_most(SPEED),
         refuted_if=Range.above(SPEED),
+        controls=(Control("strongest head", 0.05, lower=True),),
     ),
     Rule(
         key="16c",
@@ -73,6 +75,7 @@ RULES = (
         source="Weiss et al. 2018",
         established_if=Range.at_most(SPEED),
         refuted_if=Range.above(SPEED),
+        controls=(Control("strongest head", 0.05, lower=True),),
     ),
 )
 _ERRORS = {"offset_error": "mean offset\nat 12 bits", "zero_error": "on a 0", "one_error": "on a 1"}

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from probe import Finding, Range, Rule
+from probe import Control, Finding, Range, Rule
 from probe.evidence.measurements import Network, measurement, one, only, tabulate
 from probe.methods.causal.ablation import Resampling
 from probe.methods.probing.monotone import HALF, each_unit_read, monotone_predictions
@@ -70,13 +70,23 @@ def _rule(key: str, statement: str, target: str, what: str) -> Rule:
 
 
 RULES = (
-    _rule("24a", "Some cell keeps a running count of the ones.", "ones", "n1"),
-    _rule("24b", "Some cell keeps a running count of the zeros.", "zeros", "n0 = t - n1"),
+    _rule("27a", "Some cell keeps a running count of the ones.", "ones", "n1"),
+    _rule("27b", "Some cell keeps a running count of the zeros.", "zeros", "n0 = t - n1"),
     _rule(
-        "24c",
+        "27c",
         "Some cell keeps the running value of the network's own program.",
         "drift",
         "n1 + d (10 - t), d the network's drift over 6 to 14 bits",
+    ),
+    Rule(
+        key="27d",
+        statement="Training takes the running count out of single cells.",
+        metric="best_read",
+        definition="The first of the five tests for the ones (27a), of the cell that does best in it.",
+        source=SOURCE,
+        established_if=Range.below(0.9),
+        refuted_if=Range.at_least(0.9),
+        controls=(Control("own initialisation", 0.2, lower=True),),
     ),
 )
 
@@ -86,7 +96,8 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
     Metrics: `cell_test`, the value of a test (`kind`: `read` and `lasts` with their target, `carries`, `moves`,
     `suffices`) for each cell (`units`); `most_tests`, the most tests that one cell passes, and `all_tests`, 1 if it
-    passes all five, for each target (`kind`); `cells_read`, how many cells pass `read` for the ones.
+    passes all five, for each target (`kind`); `cells_read`, how many cells pass `read` for the ones, and `best_read`,
+    the largest value of that test.
     """
     asked = common.pick(networks, *common.ANSWERING, "own initialisation")
     return tabulate(row for subject in common.subjects(asked) for row in _rows(subject))
@@ -101,6 +112,7 @@ def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
             if not np.isnan(value):
                 yield measurement(QUESTION, "cell_test", network, value, kind=kind, units=str(unit))
     yield measurement(QUESTION, "cells_read", network, float((found["read ones"] >= BOUNDS["read"]).sum()))
+    yield measurement(QUESTION, "best_read", network, float(found["read ones"].max()))
     for target in targets if answers else ():
         passed = np.stack([found[kind_of(test, target)] >= bound for test, bound in BOUNDS.items()]).sum(0)
         best = str(int(passed.argmax()))

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from probe import Finding, Range, Rule
+from probe import Control, Finding, Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import ROLE_STYLE, new_figure
@@ -57,6 +57,16 @@ RULES = (
         source="Shapley 1953; Lakretz et al. 2019 for the question",
         established_if=Range.below(HALF),
         refuted_if=Range.at_least(HALF),
+    ),
+    Rule(
+        key="25c",
+        statement="Training makes a relay: cells take over from each other.",
+        metric="relay_index",
+        definition="The relay index of 25a, more than in the best of the heads on untrained weights.",
+        source="Jost 2007; Shapley 1953",
+        established_if=Range.above(SAME),
+        refuted_if=Range.at_most(SAME),
+        controls=(Control("strongest head", 0.5),),
     ),
 )
 

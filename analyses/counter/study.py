@@ -11,19 +11,31 @@ from pathlib import Path
 import pandas as pd
 
 from models import planted, zoo
-from models.populations import CELLS, CONFIRMING, EXPLORING, POPULATIONS, TEMPLATE, Population, population
+from models.populations import (
+    CELLS,
+    CONFIRMING,
+    EXPLORING,
+    POPULATIONS,
+    SECOND_JUDGED,
+    TEMPLATE,
+    TRAJECTORY,
+    Population,
+    population,
+)
 from models.recipes import RECIPES
 from probe import ProbeError
 from probe.errors import unknown
 from probe.evidence.measurements import Network
 from probe.studies import store
 
-from . import QUESTIONS, common, measured
+from . import QUESTIONS, SECOND, SECOND_AGAIN, common, measured
 
 #: What the standard battery says of ten-bit strings, which the experiment's networks are asked beside their drift.
 EXPERIMENT = ("accuracy", "other_lengths", "linear_readout", "class_means", "directions", "erasure")
 #: What a network of any other recipe is asked; these need no cell state.
 BRIEF = ("accuracy", "other_lengths")
+#: What a network is asked on its way through training.
+ON_THE_WAY = ("accuracy", "single_units", "linear_readout", "noise_margin", "gate_shares", "other_lengths")
 #: Whose networks beside the counters are asked everything: those that answered after every step, and TensorFlow's.
 OTHERS = {"every-step": population("every-step").seeds, "tf1": range(1)}
 PLANTED, EVERY = "planted", "all"
@@ -46,8 +58,14 @@ class Group:
         """What it is asked."""
         if self.recipe == EXPLORING.recipe and self.seed in EXPLORING.seeds:
             return QUESTIONS if self.seed == 0 else BRIEF
-        if self.recipe in ("counter", "template", PLANTED) or self.seed in OTHERS.get(self.recipe, ()):
+        if self.recipe == SECOND_JUDGED.recipe and self.seed in SECOND_JUDGED.seeds:
+            return (*SECOND_AGAIN, *SECOND)
+        if self.recipe == PLANTED:
+            return (*QUESTIONS, *SECOND)
+        if self.recipe in ("counter", "template") or self.seed in OTHERS.get(self.recipe, ()):
             return QUESTIONS
+        if self.recipe in {each.recipe for each in TRAJECTORY}:
+            return ON_THE_WAY
         return EXPERIMENT if self.recipe in {cell.recipe for cell in CELLS} else BRIEF
 
     @property
@@ -94,6 +112,11 @@ def judged() -> list[Group]:
         *groups(PLANTED),
         *(group for recipe, seeds in OTHERS.items() for group in groups(recipe, seeds)),
     ]
+
+
+def second() -> list[Group]:
+    """Return the groups that the second judgement is about, and the planted networks beside them."""
+    return [*groups(SECOND_JUDGED.recipe, SECOND_JUDGED.seeds), *groups(PLANTED)]
 
 
 def compared() -> list[Group]:

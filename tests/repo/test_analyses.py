@@ -28,7 +28,7 @@ from models import planted, zoo
 from models.checkpoints import load_config, weights_digest
 from models.counter import answer
 from models.packing import unpack
-from models.populations import SECOND
+from models.populations import SECOND_JUDGED
 from probe.evidence.findings import to_csv
 from probe.evidence.measurements import COLUMNS
 from probe.studies.store import read
@@ -219,7 +219,7 @@ def test_a_network_comes_with_the_controls_of_its_recipe():
 
 def test_counters_of_the_second_population_have_three_fitted_heads(monkeypatch: pytest.MonkeyPatch):
     """Beside the one of all counters a ridge head and a noise head; no other counter has these."""
-    monkeypatch.setattr(common, "SECOND", dataclasses.replace(SECOND, seeds=range(3, 4)))
+    monkeypatch.setattr(common, "SECOND_JUDGED", dataclasses.replace(SECOND_JUDGED, seeds=range(3, 4)))
     heads = ["trained", "own initialisation", "fitted head", "ridge head", "noise head"]
     networks = common.group("counter", 3)
     assert [network.role for network in networks] == heads

@@ -65,7 +65,7 @@ def test_a_tie_goes_to_the_larger_penalty(table: pd.DataFrame) -> None:
     assert estimators.chosen({"logistic": 0.99, "ols": 0.984}) == "logistic"
     assert estimators.chosen({"logistic": 0.99, "ols": 0.986}) == "ols"
     assert estimators.chosen({"slope": 0.9, "ridge_1": 0.9}, 0.0) == "slope"
-    score = of(table, "chosen_score")
+    score = of(table, "tied_score")
     assert min(score[name] for name in ("ones", "zeros", "decoy")) > estimators.BOUND
     assert max(score[name] for name in ("balance", "rotated")) < estimators.BOUND
     spread = of(table, "score_range")
@@ -93,9 +93,7 @@ def test_readings_are_held_out(networks: list[Network]) -> None:
 
 def test_the_rule_and_the_words(table: pd.DataFrame, networks: list[Network]) -> None:
     """Every sentence has a number and a full stop."""
-    assert [(rule.metric, rule.established_if) for rule in estimators.RULES] == [
-        ("chosen_score", Range.at_least(0.5))
-    ]
+    assert [(rule.metric, rule.established_if) for rule in estimators.RULES] == [("best_score", Range.at_least(0.5))]
     finding = estimators.find(networks, table)
     for text in [*finding.notes.values(), *(figure.alt for figure in finding.figures)]:
         assert text.endswith(".")

@@ -89,7 +89,7 @@ def test_tests_that_different_cells_pass_are_no_count(table: pd.DataFrame) -> No
 def test_before_training_only_cells_are_read(table: pd.DataFrame) -> None:
     """An untrained head's answers are no count: nothing is asked of them, and no program is fitted to them."""
     before = only(table, role="own initialisation")
-    assert set(before["metric"]) == {"cell_test", "cells_read"}
+    assert set(before["metric"]) == {"cell_test", "cells_read", "best_read"}
     assert set(before["kind"]) == {"read ones", "lasts ones", "read zeros", "lasts zeros", ""}
     # The fitted head reads the same cells, on the same splits.
     heads = only(table, role="fitted head")
@@ -133,10 +133,12 @@ def test_maps_are_fitted_on_the_other_parts_alone() -> None:
 
 def test_the_rules_and_the_words(table: pd.DataFrame, networks: list[Network]) -> None:
     """Half of the networks decide; every sentence has a number and a full stop."""
-    assert [(rule.signal, rule.metric, rule.statistic) for rule in one_cell.RULES] == [
+    *shares, taken_out = one_cell.RULES
+    assert [(rule.signal, rule.metric, rule.statistic) for rule in shares] == [
         (target, "all_tests", "share") for target in ("ones", "zeros", "drift")
     ]
-    assert all(rule.established_if == Range.at_least(0.5) for rule in one_cell.RULES)
+    assert all(rule.established_if == Range.at_least(0.5) for rule in shares)
+    assert (taken_out.metric, taken_out.established_if) == ("best_read", Range.below(0.9))
     finding = one_cell.find(networks, table)
     for text in [*finding.notes.values(), *(figure.alt for figure in finding.figures)]:
         assert text.endswith(".")

@@ -1,0 +1,173 @@
+"""Would the second verdicts be others with another head, step, estimator, split or dose of noise?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from probe import DataFigure, Finding, Rule, judge
+from probe.evidence.measurements import Network, only, tabulate
+from probe.plots.style import BLUE, new_figure, style
+from probe.questions.interventions import unit_shares
+from probe.questions.states import linear_readout, single_units
+
+from . import common, second
+
+QUESTION, TITLE = "other_choices", "Would the second verdicts be others, had we chosen otherwise?"
+VERSION = 1
+RULES: tuple[Rule, ...] = ()
+#: After which steps the units are patched beside the usual one, step 6; base and source differ two steps before.
+STEPS = (4, 5, 7, 8)
+#: Seeds of the splits on which states are read, beside the usual seed 0.
+SPLITS = range(1, 10)
+_SHARES = ("largest_unit_share", "negative_unit_shares")
+_READ = ("mean_monotone_accuracy", "lasting_monotone_accuracy", "last_step_r_squared")
+MEASURED = (*_SHARES, *_READ)
+#: Doses of noise beside the usual one of .1 standard deviations.
+DOSES = (0.03, 0.06, 0.2)
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure the units' shares at other steps, and what is read from states on other splits.
+
+    Metrics: `largest_unit_share` and `negative_unit_shares` of trained networks at each of `STEPS` (`step`);
+    `mean_monotone_accuracy`, `lasting_monotone_accuracy` and `last_step_r_squared` of these and of their
+    initialisations on each of `SPLITS` (`at`).
+    """
+    asked = common.subjects(common.pick(networks, "trained"))
+    states = common.subjects(common.pick(networks, "trained", "own initialisation"))
+    found = [unit_shares.measure(asked, step=step, changed=step - 2) for step in STEPS if asked]
+    for split in SPLITS if states else ():
+        parts = single_units.measure(states, seed=split), linear_readout.measure(states, seed=split)
+        found += [part.assign(at=float(split)) for part in parts]
+    rows = [table[table["metric"].isin(MEASURED)] for table in found]
+    return pd.concat(rows, ignore_index=True).assign(question=QUESTION) if rows else tabulate([])
+
+
+def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Finding:
+    """Judge the second judgement's rules again under other choices.
+
+    Args:
+        networks: those of the second judgement.
+        tables: what was measured of them, by question.
+    """
+    rows = [*_heads(tables), *_steps(tables), *_estimators(tables), *_doses(tables), *_splits(tables)]
+    data = pd.DataFrame(rows)
+    with style():
+        picture = _picture(data)
+    notes = {"answer": _answer(data)}
+    provenance = common.provenance(QUESTION, networks)
+    return Finding(QUESTION, TITLE, tables[QUESTION], (), (picture,), provenance, notes)
+
+
+def _line(varied: str, choice: str, *, claim: str, usual: str, judged: tuple[str, float]) -> dict[str, object]:
+    verdict, median = judged
+    return {"varied": varied, "choice": choice, "claim": claim, "usual": usual, "verdict": verdict, "median": median}
+
+
+def _verdict(table: pd.DataFrame, rule: Rule) -> tuple[str, float]:
+    (claim,) = judge(table, [rule], family=second.family())
+    return claim.verdict, claim.value
+
+
+def _heads(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, object]]:
+    """Return each rule about answers against one head alone."""
+    found = []
+    for name, rule in second.rules_by_question():
+        if not any(control.role == second.STRONGEST for control in rule.controls):
+            continue
+        table = second.with_strongest(common.of_rule(tables[name], rule), [rule])
+        usual, value = _verdict(table, rule)
+        for head in second.HEADS:
+            alone = replace(rule, controls=tuple(replace(control, role=head) for control in rule.controls))
+            again = _verdict(table, alone)[0], value
+            found.append(_line("head", head, claim=rule.key, usual=usual, judged=again))
+    return found
+
+
+def _steps(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, object]]:
+    """Return the two rules about units' shares at other steps, without their controls."""
+    found = []
+    rules = {
+        rule.metric: replace(rule, controls=()) for name, rule in second.rules_by_question() if name == "unit_shares"
+    }
+    for metric, rule in rules.items():
+        usual, _ = _verdict(only(tables["unit_shares"], metric=metric), rule)
+        for step in STEPS:
+            rows = tables[QUESTION][tables[QUESTION]["step"] == step]
+            again = _verdict(only(rows, metric=metric), rule)
+            found.append(_line("step", f"after {step + 1} bits", claim=rule.key, usual=usual, judged=again))
+    return found
+
+
+def _estimators(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, object]]:
+    """Return claim 8 by each estimator of the probe's direction."""
+    rule = next(replace(rule, controls=()) for name, rule in second.rules_by_question() if rule.key == "II.8")
+    table = tables["directions"]
+    usual, _ = _verdict(common.of_rule(table, rule), rule)
+    scores = table[table["metric"] == rule.metric]
+    found = []
+    for estimator in sorted(set(scores["kind"]) - {rule.signal}):
+        again = _verdict(scores, replace(rule, signal=estimator))
+        found.append(_line("estimator", estimator, claim=rule.key, usual=usual, judged=again))
+    return found
+
+
+def _doses(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, object]]:
+    """Return claim 5b at other doses, against the strongest head at the same dose."""
+    rule = next(rule for name, rule in second.rules_by_question() if rule.key == "II.5b")
+    table = tables["noise_margin"]
+    usual, _ = _verdict(second.with_strongest(common.of_rule(table, rule), [rule]), rule)
+    found = []
+    for dose in DOSES:
+        rows = table[(table["metric"] == "accuracy_by_dose") & (table["at"] == dose)].assign(metric=rule.metric)
+        again = _verdict(second.with_strongest(rows, [rule]), rule)
+        found.append(_line("noise", f"{dose:g} sd", claim=rule.key, usual=usual, judged=again))
+    return found
+
+
+def _splits(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, object]]:
+    """Return the claims about what is read from states, on each other split."""
+    found = []
+    for name, rule in second.rules_by_question():
+        if rule.metric in _READ:
+            usual, _ = _verdict(common.of_rule(tables[name], rule), rule)
+            for split in SPLITS:
+                again = _verdict(tables[QUESTION][tables[QUESTION]["at"] == split], rule)
+                found.append(_line("split", f"split {split}", claim=rule.key, usual=usual, judged=again))
+    return found
+
+
+def _picture(data: pd.DataFrame) -> DataFigure:
+    same = (data["usual"] == data["verdict"]).groupby(data["varied"], sort=False).agg(["sum", "size"])
+    figure, axes = new_figure(width=6.4, height=0.4 * len(same) + 1.0)
+    ax = axes[0, 0]
+    ax.barh(range(len(same)), 100 * same["sum"] / same["size"], color=BLUE)
+    ax.set_yticks(range(len(same)), [f"{varied} ({size})" for varied, size in same["size"].items()])
+    ax.set(xlabel="verdicts that stay as they are, %", xlim=(0, 100))
+    ax.invert_yaxis()
+    said = "; ".join(f"{varied}: {kept} of {size}" for varied, (kept, size) in same.iterrows())
+    return DataFigure.from_figure(
+        figure,
+        name=QUESTION,
+        title="How many verdicts another choice leaves as they are",
+        alt=f"Bars, one for each choice that we varied. Verdicts that stay: {said}.",
+        caption="Each rule judged again with one head alone in place of the strongest, at other steps, with another "
+        "estimator of the probe's direction, at other doses of noise, and on other splits. In brackets: how many "
+        "verdicts.",
+        data=data,
+    )
+
+
+def _answer(data: pd.DataFrame) -> str:
+    changed = data[data["usual"] != data["verdict"]]
+    parts = [
+        f"{claim} with {choice} {verdict} (usual: {usual})"
+        for claim, choice, verdict, usual in zip(
+            *(changed[name] for name in ("claim", "choice", "verdict", "usual")), strict=True
+        )
+    ]
+    said = f" These change: {'; '.join(parts)}." if parts else ""
+    return f"{len(data) - len(changed)} of {len(data)} verdicts stay as they are.{said}"

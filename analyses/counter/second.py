@@ -1,0 +1,225 @@
+"""The second judgement: the rules of the first against the strongest control, and new ones, on fresh networks.
+
+The first judgement's control for answers is a least-squares head without a penalty, which noise beats easily. Here an
+untrained network has three heads, and the one that does best by a rule, network by network, is what it is held
+against. The networks (`models.populations.SECOND`) were trained after these rules were committed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+
+from probe import Claim, Control, DataFigure, Finding, Rule, judge
+from probe.evidence.measurements import Network
+from probe.plots.style import ROLE_STYLE, new_figure, style
+
+from . import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, study
+
+QUESTION, TITLE = "second_judgement", "What stands before a harder judge?"
+#: What key a rule of the first judgement has in the second one.
+KEY = "II.{}"
+#: The heads that are fitted to an untrained recurrence, and what the best of them is called in tables.
+HEADS, STRONGEST = ("fitted head", "ridge head", "noise head"), "strongest head"
+#: By how much trained networks must beat the control: a twentieth; an error has to be smaller by any amount.
+MARGIN, MARGINS = 0.05, {"0": 0.0}
+#: Rules about states, which have no head: their control is the network before training.
+ABOUT_STATES = ("1a", "1b", "1c", "2", "3", "4")
+#: About the search for directions, which is held against itself in a planted network; heads have no such value.
+NOT_AGAIN = ("10",)
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """Return every rule of the first judgement that is judged again, with the control that it now has."""
+    modules = [import_module(f"analyses.counter.{name}") for name in SECOND_AGAIN]
+    first = [rule for module in modules for rule in module.RULES if not rule.check and rule.key not in NOT_AGAIN]
+    return tuple(dataclasses.replace(rule, key=KEY.format(rule.key), controls=_controls(rule)) for rule in first)
+
+
+def _controls(rule: Rule) -> tuple[Control, ...]:
+    if rule.key in ABOUT_STATES:
+        named = [control for control in rule.controls if control.role == "own initialisation"]
+        return tuple(named) or (Control("own initialisation", 0.0),)
+    return (Control(STRONGEST, MARGINS.get(rule.key, MARGIN), lower=_wants_little(rule)),)
+
+
+def _wants_little(rule: Rule) -> bool:
+    """Return whether a rule holds where its metric is small."""
+    return math.isfinite(rule.established_if.high)
+
+
+@cache
+def family() -> int:
+    """Return how many verdicts of the second judgement are decided together."""
+    new = [import_module(f"analyses.counter.{name}") for name in (*SECOND, *SECOND_POPULATION)]
+    return len(rules()) + sum(not rule.check for module in new for rule in module.RULES)
+
+
+def with_strongest(table: pd.DataFrame, judged: Sequence[Rule]) -> pd.DataFrame:
+    """Return a table with a row more for each pair and rule: the head that does best by the rule.
+
+    Args:
+        table: measurements of trained networks and of their controls.
+        judged: rules; those whose control is another need no such row.
+    """
+    added = []
+    for rule in judged:
+        if any(control.role == STRONGEST for control in rule.controls):
+            rows = common.of_rule(table, rule)
+            heads = rows[rows["role"].isin(HEADS)].sort_values("value", ascending=_wants_little(rule), kind="stable")
+            best = heads.drop_duplicates("pair")
+            names = [f"{name.rpartition('/')[0]}/{STRONGEST}" for name in best["network"]]
+            added.append(best.assign(role=STRONGEST, network=names))
+    rows = pd.concat(added, ignore_index=True).drop_duplicates() if added else table.iloc[:0]
+    return pd.concat([table, rows], ignore_index=True)
+
+
+def judged(table: pd.DataFrame, listed: Sequence[Rule]) -> tuple[Claim, ...]:
+    """Judge rules against the strongest controls, at the level of the second judgement."""
+    return judge(with_strongest(table, listed), listed, family=family())
+
+
+def findings(folder: Path | None, first: Mapping[str, Finding]) -> dict[str, Finding]:
+    """Return the findings of the second judgement, by question.
+
+    Args:
+        folder: of measurements; None for the committed ones.
+        first: the findings of the first judgement.
+
+    Raises:
+        ProbeError: as of `study.read`.
+    """
+    networks, tables = material(folder)
+    found = {QUESTION: find(networks, tables, first)}
+    for name in SECOND:
+        module = import_module(f"analyses.counter.{name}")
+        found[name] = module.find(networks, tables if name == "other_choices" else tables[name])
+    return found | {name: import_module(f"analyses.counter.{name}").find(folder) for name in SECOND_POPULATION}
+
+
+def material(folder: Path | None = None) -> tuple[list[Network], dict[str, pd.DataFrame]]:
+    """Return the networks of the second judgement and what was measured of them, a table for each question.
+
+    Raises:
+        ProbeError: as of `study.read`.
+    """
+    return study.read(study.second(), [*SECOND_AGAIN, *SECOND], folder)
+
+
+def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame], findings: Mapping[str, Finding]) -> Finding:
+    """Judge every rule of the first judgement again, and say which verdicts changed.
+
+    Args:
+        networks: those of the second judgement.
+        tables: what was measured of them.
+        findings: those of the first judgement.
+    """
+    parts = [common.of_rule(tables[name], rule) for name, rule in rules_by_question()]
+    table = with_strongest(pd.concat(parts, ignore_index=True).drop_duplicates(), rules())
+    claims = judge(table, rules(), family=family())
+    first = {claim.rule.key: claim for finding in findings.values() for claim in finding.claims}
+    data = pd.DataFrame([_line(claim, first, table) for claim in claims])
+    with style():
+        picture = _picture(data)
+    notes = {"answer": _answer(data), "how": HOW}
+    provenance = common.provenance(QUESTION, networks)
+    return Finding(QUESTION, TITLE, table.assign(question=QUESTION), claims, (picture,), provenance, notes)
+
+
+def rules_by_question() -> list[tuple[str, Rule]]:
+    """Return the rules that are judged again, each with the question that measures its metric."""
+    by_key = {rule.key: rule for rule in rules()}
+    return [
+        (name, by_key[key])
+        for name in SECOND_AGAIN
+        for rule in import_module(f"analyses.counter.{name}").RULES
+        if (key := KEY.format(rule.key)) in by_key
+    ]
+
+
+HOW = (
+    "We held every statement about answers against three heads on untrained weights: least squares without a "
+    "penalty, ridge regression with a penalty chosen by cross-validation, and least squares fitted under the noise "
+    "of the noise test. For each network and rule the best of the three counts. Statements about states are held "
+    "against the network before training."
+)
+
+
+def _line(claim: Claim, first: Mapping[str, Claim], table: pd.DataFrame) -> dict[str, object]:
+    """Return a claim with its verdict of before, and in how many networks of each kind its rule holds."""
+    key = claim.rule.key.removeprefix(KEY.format(""))
+    rows = common.of_rule(table, claim.rule)
+    shares = {
+        role: float(pd.Series([value in claim.rule.established_if for value in own]).mean())
+        for role in ("trained", *HEADS, STRONGEST, "own initialisation")
+        if len(own := rows[rows["role"] == role]["value"])
+    }
+    (difference,) = claim.differences or (None,)
+    holds: dict[str, object] = {f"holds, {role}": share for role, share in shares.items()}
+    return {
+        "claim": key,
+        "statement": claim.rule.statement,
+        "first": first[key].verdict,
+        "second": claim.verdict,
+        "trained": claim.value,
+        "control": None if difference is None else difference.control,
+        "difference": None if difference is None else difference.value,
+    } | holds
+
+
+def _picture(data: pd.DataFrame) -> DataFigure:
+    figure, axes = new_figure(width=8.4, height=0.24 * len(data) + 1.2)
+    ax = axes[0, 0]
+    for role in ("own initialisation", STRONGEST, "trained"):
+        values = data.get(f"holds, {role}")
+        look = ROLE_STYLE["fitted head" if role == STRONGEST else role]
+        if values is not None:
+            ax.plot(100 * values, range(len(data)), look.marker, color=look.color, markersize=6, label=role)
+    changed = data["first"] != data["second"]
+    labels = [f"{key} {second}" for key, second in zip(data["claim"], data["second"], strict=True)]
+    ax.set_yticks(range(len(data)), labels, fontsize=8)
+    for y, (before, other) in enumerate(zip(data["first"], changed, strict=True)):
+        if other:
+            ax.text(103, y, f"was: {before}", va="center", fontsize=8)
+    ax.set(xlabel="networks that satisfy the rule, %", xlim=(-3, 125), ylim=(len(data) - 0.5, -0.5))
+    ax.set_xticks(range(0, 101, 25))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.06), ncol=3, fontsize=8)
+    return DataFigure.from_figure(
+        figure,
+        name=QUESTION,
+        title="Every rule again, against the strongest control",
+        alt=f"{len(data)} rules; {changed.sum()} verdicts differ from the first judgement. {_counted(data)}",
+        caption="How many networks satisfy each rule: trained, the best of three heads on their untrained weights, "
+        "and, for statements about states, the network before training. Beside the key stands the second verdict; at "
+        "the right the first one, where it was another.",
+        data=data,
+    )
+
+
+def _counted(data: pd.DataFrame) -> str:
+    counts = data["second"].value_counts()
+    return f"Second verdicts: {', '.join(f'{number} {verdict}' for verdict, number in counts.items())}."
+
+
+def _answer(data: pd.DataFrame) -> str:
+    changed = data[data["first"] != data["second"]]
+    columns = ([str(value) for value in changed[name]] for name in ("statement", "first", "second"))
+    parts = [f"{_quoted(said)} was {first} and is {now}" for said, first, now in zip(*columns, strict=True)]
+    said = f" These changed: {'; '.join(parts)}." if parts else ""
+    stands = [str(statement) for statement in data[data["second"] == "established"]["statement"]]
+    held = "; ".join(map(_quoted, stands))
+    return (
+        f"Of {len(data)} statements of the first judgement {len(changed)} have another verdict before the harder "
+        f"judge.{said} Established, also against the strongest control: {held or 'none'}."
+    )
+
+
+def _quoted(statement: str) -> str:
+    return f"“{statement.removesuffix('.')}”"
