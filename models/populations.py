@@ -87,11 +87,11 @@ SHIFTED = tuple(
     for each in BIAS_SHIFTED
 )
 
-#: Those that the study has, in the order in which they are wanted; no network is in two.
-POPULATIONS = (EXPLORING, CONFIRMING, TEMPLATE, *CELLS, *VARIANTS)
-#: Those that are named and not trained yet. `all` leaves them out, so that nobody trains them before their rules are
-#: committed; they are trained by name, and then belong above.
-PLANNED = (SECOND_JUDGED, *SHIFTED, *TRAJECTORY)
+#: Those of the first judgement, and those that were trained after the rules of the second one were committed.
+FIRST = (EXPLORING, CONFIRMING, TEMPLATE, *CELLS, *VARIANTS)
+LATER = (SECOND_JUDGED, *SHIFTED, *TRAJECTORY)
+#: All of them, in the order in which they are wanted; no network is in two.
+POPULATIONS = (*FIRST, *LATER)
 
 
 def population(name: str) -> Population:
@@ -100,7 +100,7 @@ def population(name: str) -> Population:
     Raises:
         ProbeError: there is no such population; the message names the nearest.
     """
-    known = {each.name: each for each in (*POPULATIONS, *PLANNED)}
+    known = {each.name: each for each in POPULATIONS}
     if name not in known:
         raise ProbeError(unknown("population", name, known))
     return known[name]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import cyclopts
 
+from analyses.counter.summaries import LATER
 from probe import Finding, ProbeError
 from probe.explorer import Explorer
 from probe.report import Block, Code, Details, Link, Page, Points, Section, Text
-from probe.studies.pages.sections import SHOWN_ROWS, anchor, in_short, section
+from probe.studies.pages.sections import ANSWER, SHOWN_ROWS, anchor, in_short, section
 
 from . import explored, story
 
@@ -19,7 +21,20 @@ from . import explored, story
 PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "index.html": (
         "What does an LSTM that counts ones learn?",
-        ("running_count", "mechanism", "accuracy", "other_lengths"),
+        ("one_cell", "mechanism", "accuracy", "other_lengths"),
+    ),
+    "judge.html": (
+        "What stands before a harder judge?",
+        (
+            "second_judgement",
+            "relay",
+            "estimators",
+            "drift_traces",
+            "offset_law",
+            "over_training",
+            "other_choices",
+            "running_count",
+        ),
     ),
     "states.html": (
         "What do its gates and cells show?",
@@ -59,7 +74,14 @@ HERE: dict[str, tuple[str, tuple[str, ...]]] = {
     "here.html": ("Where does the network that was trained here stand?", ("trained_here",))
 }
 #: How many rows of the table behind a figure are shown, where it is the result itself.
-WHOLE = {"planted_networks": 40, "running_count": 60, "training_signal": 40, "trained_here": 40, "robustness": 40}
+WHOLE = {
+    "planted_networks": 40,
+    "running_count": 60,
+    "second_judgement": 40,
+    "training_signal": 40,
+    "trained_here": 40,
+    "robustness": 40,
+}
 QUESTIONS = tuple(question for _, questions in PAGES.values() for question in questions)
 
 
@@ -87,22 +109,29 @@ def build(findings: Path) -> dict[str, Page]:
 def _sections(
     name: str, questions: Sequence[str], read: dict[str, Finding], explorer: Explorer, sentences: Sequence[str]
 ) -> list[Section]:
-    answers = [
-        section(read[one], shown_rows=WHOLE.get(one, SHOWN_ROWS), brief=story.claims_brief) for one in questions
-    ]
+    brief = partial(story.claims_brief, second=story.second_verdicts(read))
+    answers = [section(read[one], shown_rows=WHOLE.get(one, SHOWN_ROWS), brief=brief) for one in questions]
     if name != "index.html":
         return answers
-    every = [claim for finding in read.values() for claim in finding.claims]
+    every = [claim for name, finding in read.items() if name not in LATER for claim in finding.claims]
+    again = [claim for name in LATER for claim in read[name].claims]
     first = read["accuracy"].provenance["rules_first_used"]
-    verdicts = sum(not claim.rule.check for claim in every)
+    verdicts, later = (sum(not claim.rule.check for claim in claims) for claims in (every, again))
     caption = (
         "Median over networks with its interval by order statistics. Each rule was fixed in code before its result. "
         f"We decide each verdict at {1 - 0.05 / verdicts:.2%}, which is 1 - 0.05 / {verdicts}, for there are "
         f"{verdicts}. A paired difference is trained minus control, seed by seed."
     )
     table = story.claims_table(every, read["verdicts"], first, caption, name="claims")
+    caption = (
+        "Judged on other networks, which were trained after these rules were committed: every rule of the first "
+        "judgement against the strongest control (II.), and new ones. We decide each verdict at "
+        f"{1 - 0.05 / later:.2%}, which is 1 - 0.05 / {later}."
+    )
+    second = story.claims_table(again, read["verdicts"], first, caption, name="second-claims")
     worth = [story.established_of_controls(every, read["verdicts"]), read["robustness"].notes["answer"]]
-    how = Details("How each is computed", [story.definitions_table(every, first)])
+    how = Details("How each is computed", [story.definitions_table([*again, *every], first)])
+    judged = [read["second_judgement"].notes[ANSWER], read["other_choices"].notes[ANSWER]]
     rebuild = Code(
         "make pages     # from the committed measurements\n"
         "make report    # the same, and seed 0 trained and measured here\n"
@@ -115,7 +144,11 @@ def _sections(
         about,
         *answers,
         Section("More of the evidence", _more(name, read), key="more"),
-        Section("All claims", [Text(worth), table, how], key="claims"),
+        Section(
+            "All claims",
+            [Text(judged), second, Details("The first judgement", [Text(worth), table]), how],
+            key="claims",
+        ),
         Section("Build it again", [rebuild], key="rebuild"),
     ]
 

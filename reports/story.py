@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from analyses.counter.second import key_of_first
+from analyses.counter.summaries import LATER
 from probe import Claim, Finding, ProbeError
 from probe.report import CodeSpan, Link, Sentence, Strong, Table, Verdict
 from probe.studies.pages.sections import ANSWER, controls_in_words, tally
@@ -69,7 +71,8 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
 def lead(findings: Mapping[str, Finding]) -> Sentence:
     """Return the page's first sentences: what the networks learned, what is no evidence of it, what is open."""
     claims = claims_of(list(findings.values()))
-    counts, drifting, running = claims["0"], claims["17a"], findings["running_count"].notes
+    counts, drifting, running = claims["0"], claims["17a"], findings["one_cell"].notes
+    again = [claim for name in LATER for claim in findings[name].claims]
     learns = {"established": "learns to count", "refuted": "does not learn to count"}
     counting = {"established": "it counts ones", "refuted": "it does not count ones"}
     nine, eleven = (_too(_median(findings["other_lengths"], "mean_excess", "trained", at)) for at in (9, 11))
@@ -79,8 +82,9 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
         f"strings. At other lengths {counting.get(drifting.verdict, 'it may count ones')}: on nine bits it answers "
         f"{nine}, on eleven {eleven} (medians). Does some cell keep a running count? ",
         Strong(f"{running[VERDICT]}."),
-        f" {running.get('before', '')} {_beside(findings)}",
-        *_tallied(list(claims.values()), findings["verdicts"]),
+        f" {running[ANSWER]} {_beside(findings)}",
+        "We judged everything twice. The second judgement has stronger controls and fresh networks: ",
+        *tally(again),
     ]
 
 
@@ -131,9 +135,9 @@ def controls_as_well(claim: Claim, verdicts: Finding) -> list[str]:
     return [control for control in CONTROLS if control in set(holds) - named]
 
 
-def _tallied(claims: Sequence[Claim], verdicts: Finding) -> list[str | Verdict]:
-    """Return the tally, with how many of the established claims are true of a control."""
-    return tally(claims, f"{_of_controls(claims, verdicts)} of them hold of a control too")
+def second_verdicts(findings: Mapping[str, Finding]) -> dict[str, str]:
+    """Return the verdict of the second judgement on each rule of the first that was judged again, by its key."""
+    return {key_of_first(claim.rule.key): claim.verdict for claim in findings["second_judgement"].claims}
 
 
 def lead_of(findings: Sequence[Finding]) -> Sentence:
@@ -170,12 +174,20 @@ def _differences(claim: Claim) -> str:
     return "; ".join(f"{gap.role} {gap.value:+.3g} (must exceed {gap.margin:g})" for gap in claim.differences)
 
 
-def claims_brief(claims: Sequence[Claim]) -> Table:
-    """Return claims as a table narrow enough for a section: statement, trained against its controls, verdict."""
+def claims_brief(claims: Sequence[Claim], second: Mapping[str, str] | None = None) -> Table:
+    """Return claims as a table narrow enough for a section: statement, trained against its controls, verdict.
+
+    Args:
+        claims: what was judged.
+        second: the verdicts of the second judgement by key; a claim that it has is shown with both.
+    """
+    again = {claim.rule.key: (second or {}).get(claim.rule.key) for claim in claims}
+    both = any(again.values())
     rows = [
         [
             f"{claim.rule.key}. {claim.rule.statement} ({claim.rule.established_if})",
             claim.verdict,
+            *([again[claim.rule.key]] * both),
             claim.value,
             f"{claim.holds_in} of {claim.n}",
             claim.interval,
@@ -184,7 +196,8 @@ def claims_brief(claims: Sequence[Claim]) -> Table:
         ]
         for claim in claims
     ]
-    columns = ["claim (rule)", "verdict", "trained", "holds in", "95 % interval", "controls", "planted"]
+    later = ["second judgement"] * both
+    columns = ["claim (rule)", "verdict", *later, "trained", "holds in", "95 % interval", "controls", "planted"]
     return Table(
         columns,
         rows,

@@ -118,10 +118,10 @@ def answer(
         found[seed_agreement.QUESTION] = seed_agreement.find(networks, tables)
     if here is not None:
         found[trained_here.QUESTION] = trained_here.find(here, measured, names, tables)
-    for name in SUMMARIES if whole else ():
-        found[name] = import_module(f"analyses.counter.{name}").find(dict(found))
     if whole and checkpoint is None:
         found |= second.findings(measured, found)
+    for name in SUMMARIES if whole else ():
+        found[name] = import_module(f"analyses.counter.{name}").find(dict(found))
     for name in [name for name in found if name not in names]:
         found[name].write(out / name)
     lines = [line for finding in found.values() for line in told(finding, out / finding.question)]

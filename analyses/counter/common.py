@@ -236,7 +236,8 @@ def easily_beaten(networks: Sequence[Network]) -> str:
     return (
         " This control is easily beaten. The fitted head is a least-squares line without a penalty, and its weights "
         f"have a norm of {pd.Series(heads).median():.0f} (median). A little change of a state moves its answer far. "
-        "So the difference from it may come from the head, and not from training."
+        "So the difference from it may come from the head, and not from training: the second judgement takes "
+        "stronger heads."
     )
 
 

@@ -153,4 +153,50 @@ EXPECTED = (
     ),
     Expected("balance", "noise_margin", "noisy_accuracy", 0.94, 0.02, "two cells; by simulation elsewhere"),
     Expected("rotated", "noise_margin", "noisy_accuracy", 0.99, 0.02, "eight cells; by simulation elsewhere"),
+    # What the second judgement asks.
+    Expected(
+        "relay",
+        "relay",
+        "relay_index",
+        64**2 / sum(comb(6, k) ** 2 for k in range(7)),
+        1e-5,
+        "one flag a pair, that of its count; of 64 pairs C(6, k) have k ones before",
+    ),
+    *(
+        Expected(network, "relay", "relay_index", 1.0, EXACT, "the same cells, whatever the count")
+        for network in ("ones", "drift-0.5", "zeros", "rotated-flat", "beside-clock", "leaky", "delay-line")
+    ),
+    *(
+        Expected(network, "relay", "relay_index", 1.0, 0.002, "the same cells, on a slightly bent tanh")
+        for network in ("balance", "rotated")
+    ),
+    Expected("relay", "relay", "per_context_participation", 1.0, EXACT, "one flag a pair"),
+    Expected("rotated-flat", "relay", "per_context_participation", 8.0, EXACT, "eight equal cells in every pair"),
+    Expected("balance", "relay", "per_context_participation", 2.0, 0.01, "a cell of ones and a cell of zeros"),
+    *(
+        Expected(network, "one_cell", "all_tests", value, EXACT, why, kind=target)
+        for network, target, value, why in (
+            ("ones", "ones", 1.0, "cell 0 holds the count, alone"),
+            ("ones", "zeros", 0.0, "a map of the ones says no zeros once lengths differ"),
+            ("zeros", "zeros", 1.0, "cell 0 holds the zeros, alone"),
+            ("zeros", "ones", 0.0, "a map of the zeros says no ones once lengths differ"),
+            ("drift-0.5", "drift", 1.0, "cell 0 holds n1 - t / 2, alone"),
+            ("drift-0.5", "ones", 0.0, "its cell moves on a 0"),
+            ("beside-clock", "ones", 1.0, "cell 0 holds the count; the answer adds a clock"),
+            ("leaky", "ones", 1.0, "the leak is less than half of a count up to 12 bits"),
+            ("decoy", "ones", 0.0, "the cell that counts ones carries nothing, the one that carries counts zeros"),
+            ("rotated", "ones", 0.0, "no cell of eight carries enough"),
+            ("rotated-flat", "ones", 0.0, "each cell is an eighth"),
+            ("relay", "ones", 0.0, "each cell is one flag"),
+            ("delay-line", "ones", 0.0, "each cell is one bit"),
+        )
+    ),
+    Expected("balance", "estimators", "best_score", 1.0, EXACT, "e0 - e1 is read best and used"),
+    Expected("decoy", "estimators", "best_score", 0.0, EXACT, "the decoy is read best and not used"),
+    *(
+        Expected(f"drift-{d}", "drift_traces", "cross_step_drift", d, 0.035, f"as at other lengths; {_DRIFT}")
+        for d in (0.25, 0.5, 0.8)
+    ),
+    Expected("ones", "offset_law", "law_answers", 1.0, EXACT, "a counter of ones is the law with d = 0"),
+    Expected("zeros", "offset_law", "law_answers", 1.0, EXACT, "a counter of zeros is the law with d = 1"),
 )

@@ -81,7 +81,6 @@ def _enters(findings: Findings) -> str:
 
 def _lives(findings: Findings) -> str:
     cell = median(findings, "routes", "route_share", signal="cell_state")
-    taking_part = median(findings, "unit_shares", "unit_participation")
     largest = median(findings, "unit_shares", "largest_unit_share")
     against = median(findings, "unit_shares", "negative_unit_shares")
     code = {
@@ -90,11 +89,24 @@ def _lives(findings: Findings) -> str:
     }
     return (
         f"Where the sum lives. From one step to the next {cell:.0%} of a difference of one count goes through the "
-        "cell state, scaled by the forget gate (f c). The rest goes through h and the gates that read it. The sum "
-        f"is spread as over {taking_part:.1f} equal cells. The largest cell carries {largest:.0%} of it, and cells "
-        f"that work against the rest {against:.0%}. Not all that the cells hold is the sum: of their variance "
-        f"{code['clock']:.0%} says only how many bits were read. {code['linear']:.0%} goes with the count on a "
-        f"line, {code['curved']:.0%} on a curve, and {code['other']:.0%} with something else that was read."
+        "cell state, scaled by the forget gate (f c). The rest goes through h and the gates that read it. "
+        f"{_relay(findings)}Over all strings the largest cell carries {largest:.0%} of it, and cells that work "
+        f"against the rest {against:.0%}. Not all that the cells hold is the sum: of their variance "
+        f"{code['clock']:.0%} says only how many bits were read. "
+        f"{code['linear']:.0%} goes with the count on a line, {code['curved']:.0%} on a curve, and "
+        f"{code['other']:.0%} with something else that was read."
+    )
+
+
+def _relay(findings: Findings) -> str:
+    """Return whether the same cells carry every count, where the second judgement asked it."""
+    if "relay" not in findings:
+        return ""
+    names = ("per_context_participation", "pooled_participation", "relay_index")
+    in_one, together, index = (median(findings, "relay", name) for name in names)
+    return (
+        f"In one string a count is spread as over {in_one:.1f} equal cells, over all strings as over {together:.1f}: "
+        f"cells take over from each other (relay index {index:.1f}; 1 would be the same cells always). "
     )
 
 

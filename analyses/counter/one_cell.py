@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 
 from probe import Control, Finding, Range, Rule
-from probe.evidence.measurements import Network, measurement, one, only, tabulate
+from probe.evidence.intervals import share_interval
+from probe.evidence.measurements import FITTED_HEADS, Network, measurement, one, only, tabulate
 from probe.methods.causal.ablation import Resampling
 from probe.methods.probing.monotone import HALF, each_unit_read, monotone_predictions
 from probe.methods.probing.splits import folds
@@ -255,7 +256,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         data=drawn[["role", "network", "pair", "kind", "units", "value"]],
     )
     title = "Does one cell pass every test of a running count?"
-    notes = {"answer": _answer(table), "otherwise": _otherwise(table)} | _before(table)
+    notes = {"verdict": _verdict(table), "answer": _answer(table), "otherwise": _otherwise(table)}
     return common.finding(QUESTION, title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
@@ -267,15 +268,46 @@ def _draw(drawn: pd.DataFrame, labels: Mapping[str, str]) -> Any:
     return ax
 
 
+def _passing(table: pd.DataFrame, role: str) -> int:
+    """Return in how many networks of a role some cell passes all five tests for some target."""
+    rows = only(table, metric="all_tests", role=role)
+    return int((rows.groupby("network")["value"].max() > 0).sum())
+
+
+def _verdict(table: pd.DataFrame) -> str:
+    """Return the answer to the user's question in a line."""
+    passing, networks = _passing(table, "trained"), len(common.values(table, "cells_read"))
+    if passing:
+        return f"Perhaps, in {passing} of {networks} trained networks, where one cell passes all five tests"
+    return f"No, in none of the {networks} trained networks"
+
+
 def _answer(table: pd.DataFrame) -> str:
-    passed = {target: common.values(table, "all_tests", kind=target) for target in TARGETS}
-    most = common.values(table, "most_tests", kind="ones")
-    count = {target: int(values.sum()) for target, values in passed.items()}
+    """Return the answer: by which rule, of which count, in how many networks, and in how many untrained ones."""
+    own = common.values(table, "cells_read")
+    heads = {role: len(common.values(table, "cells_read", role)) for role in FITTED_HEADS}
+    by_head = sum(_passing(table, role) for role in FITTED_HEADS)
+    compared = f" (of the {sum(heads.values())} heads on untrained weights: {by_head})" if any(heads.values()) else ""
+    counts = {target: int(common.values(table, "all_tests", kind=target).sum()) for target in TARGETS}
+    most = share_interval(max(counts.values()), len(own), 0.95)
+    bound = f"; 95 % confidence: in at most {most[1]:.1%} of such networks" if most else ""
     return (
-        f"One cell passes all five tests of a running count of the ones in {count['ones']} of {len(most)} networks, "
-        f"of the zeros in {count['zeros']}, and of the network's own program in {count['drift']}. The best cell of "
-        f"the median network passes {most.median():.0f} of the five tests for the ones, and that of the best network "
-        f"{most.max():.0f}. {_alone_in_words(table)}"
+        "A cell keeps a running count if it passes five tests: one map reads the count off it after every bit from 1 "
+        "to 10, the map still holds at 11 and 12 bits, the cell carries half of a count, moves half of the answers, "
+        "and alone suffices for half of what the network can do. One and the same cell passes all five for the ones "
+        f"in {counts['ones']} of {len(own)} networks, for the zeros in {counts['zeros']}, and for the network's own "
+        f"program n1 + d (10 - t) in {counts['drift']}{compared}{bound}. {_reads(table)} {_alone_in_words(table)}"
+    )
+
+
+def _reads(table: pd.DataFrame) -> str:
+    """Return in how many networks the first test is passed, before training and after it."""
+    own, before = (common.values(table, "cells_read", role) for role in ("trained", "own initialisation"))
+    if not len(before):
+        return f"The first test alone is passed by some cell in {(own > 0).sum()} of them."
+    return (
+        f"The first test alone is passed by some cell in {(before > 0).sum()} of {len(before)} networks before "
+        f"training, and in {(own > 0).sum()} of {len(own)} after it."
     )
 
 
@@ -285,18 +317,6 @@ def _alone_in_words(table: pd.DataFrame) -> str:
     best = rows.groupby(["kind", "network"])["value"].max()
     parts = [f"{test} {(best[kind_of(test, 'ones')] >= bound).sum()}" for test, bound in BOUNDS.items()]
     return f"Each test alone is passed by some cell in so many networks: {', '.join(parts)}."
-
-
-def _before(table: pd.DataFrame) -> dict[str, str]:
-    """Return what the cells hold before training, if that was measured."""
-    own, before = (common.values(table, "cells_read", role) for role in ("trained", "own initialisation"))
-    if not len(before):
-        return {}
-    said = (
-        f"In {(before > 0).sum()} of {len(before)} networks before training, and in {(own > 0).sum()} of {len(own)} "
-        "after it, one map reads the ones off some cell at all steps."
-    )
-    return {"before": said}
 
 
 def _otherwise(table: pd.DataFrame) -> str:

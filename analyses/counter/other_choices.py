@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from probe import DataFigure, Finding, Rule, judge
-from probe.evidence.measurements import Network, only, tabulate
+from probe.evidence.measurements import FITTED_HEADS, Network, only, tabulate
 from probe.plots.style import BLUE, new_figure, style
 from probe.questions.interventions import unit_shares
 from probe.questions.states import linear_readout, single_units
@@ -80,7 +80,7 @@ def _heads(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, object]]:
             continue
         table = second.with_strongest(common.of_rule(tables[name], rule), [rule])
         usual, value = _verdict(table, rule)
-        for head in second.HEADS:
+        for head in FITTED_HEADS:
             alone = replace(rule, controls=tuple(replace(control, role=head) for control in rule.controls))
             again = _verdict(table, alone)[0], value
             found.append(_line("head", head, claim=rule.key, usual=usual, judged=again))

@@ -32,7 +32,7 @@ RULES = (
 def find(findings: Findings) -> Finding:
     """Hold every expected value against the measured one, on those of the planted networks that were asked."""
     planted = set(rows_of(findings, "accuracy", "all_error", role="planted")["network"])
-    expected = [each for each in EXPECTED if f"planted/{each.network}" in planted]
+    expected = [each for each in EXPECTED if f"planted/{each.network}" in planted and each.question in findings]
     compared = pd.DataFrame([_compared(findings, each) for each in expected])
     table = tabulate(
         common.row(QUESTION, "as_expected", f"planted/{network}", float(own["met"].all())) | {"role": "planted"}

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from probe import Claim, Control, DataFigure, Finding, Rule, judge
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import FITTED_HEADS, Network
 from probe.plots.style import ROLE_STYLE, new_figure, style
 
 from . import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, study
@@ -25,14 +25,19 @@ from . import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, study
 QUESTION, TITLE = "second_judgement", "What stands before a harder judge?"
 #: What key a rule of the first judgement has in the second one.
 KEY = "II.{}"
-#: The heads that are fitted to an untrained recurrence, and what the best of them is called in tables.
-HEADS, STRONGEST = ("fitted head", "ridge head", "noise head"), "strongest head"
+#: What the best of the heads on an untrained recurrence is called in tables.
+STRONGEST = "strongest head"
 #: By how much trained networks must beat the control: a twentieth; an error has to be smaller by any amount.
 MARGIN, MARGINS = 0.05, {"0": 0.0}
 #: Rules about states, which have no head: their control is the network before training.
 ABOUT_STATES = ("1a", "1b", "1c", "2", "3", "4")
 #: About the search for directions, which is held against itself in a planted network; heads have no such value.
 NOT_AGAIN = ("10",)
+
+
+def key_of_first(key: str) -> str:
+    """Return the key that a rule of the second judgement had in the first."""
+    return key.removeprefix(KEY.format(""))
 
 
 @cache
@@ -73,7 +78,9 @@ def with_strongest(table: pd.DataFrame, judged: Sequence[Rule]) -> pd.DataFrame:
     for rule in judged:
         if any(control.role == STRONGEST for control in rule.controls):
             rows = common.of_rule(table, rule)
-            heads = rows[rows["role"].isin(HEADS)].sort_values("value", ascending=_wants_little(rule), kind="stable")
+            heads = rows[rows["role"].isin(FITTED_HEADS)].sort_values(
+                "value", ascending=_wants_little(rule), kind="stable"
+            )
             best = heads.drop_duplicates("pair")
             names = [f"{name.rpartition('/')[0]}/{STRONGEST}" for name in best["network"]]
             added.append(best.assign(role=STRONGEST, network=names))
@@ -110,7 +117,12 @@ def material(folder: Path | None = None) -> tuple[list[Network], dict[str, pd.Da
     Raises:
         ProbeError: as of `study.read`.
     """
-    return study.read(study.second(), [*SECOND_AGAIN, *SECOND], folder)
+    networks, tables = study.read(study.second(), [*SECOND_AGAIN, *SECOND], folder)
+    others, traces = study.read(
+        [group for group in study.compared() if study.TRACES in group.questions], [study.TRACES], folder
+    )
+    tables[study.TRACES] = pd.concat([tables[study.TRACES], traces[study.TRACES]], ignore_index=True)
+    return [*networks, *others], tables
 
 
 def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame], findings: Mapping[str, Finding]) -> Finding:
@@ -154,11 +166,11 @@ HOW = (
 
 def _line(claim: Claim, first: Mapping[str, Claim], table: pd.DataFrame) -> dict[str, object]:
     """Return a claim with its verdict of before, and in how many networks of each kind its rule holds."""
-    key = claim.rule.key.removeprefix(KEY.format(""))
+    key = key_of_first(claim.rule.key)
     rows = common.of_rule(table, claim.rule)
     shares = {
         role: float(pd.Series([value in claim.rule.established_if for value in own]).mean())
-        for role in ("trained", *HEADS, STRONGEST, "own initialisation")
+        for role in ("trained", *FITTED_HEADS, STRONGEST, "own initialisation")
         if len(own := rows[rows["role"] == role]["value"])
     }
     (difference,) = claim.differences or (None,)

@@ -15,10 +15,12 @@ from models.populations import (
     CELLS,
     CONFIRMING,
     EXPLORING,
-    POPULATIONS,
+    FIRST,
+    LATER,
     SECOND_JUDGED,
     TEMPLATE,
     TRAJECTORY,
+    VARIANTS,
     Population,
     population,
 )
@@ -30,8 +32,10 @@ from probe.studies import store
 
 from . import QUESTIONS, SECOND, SECOND_AGAIN, common, measured
 
+#: What goes with the drift on ten-bit strings, which is asked over all recipes.
+TRACES = "drift_traces"
 #: What the standard battery says of ten-bit strings, which the experiment's networks are asked beside their drift.
-EXPERIMENT = ("accuracy", "other_lengths", "linear_readout", "class_means", "directions", "erasure")
+EXPERIMENT = ("accuracy", "other_lengths", "linear_readout", "class_means", "directions", "erasure", TRACES)
 #: What a network of any other recipe is asked; these need no cell state.
 BRIEF = ("accuracy", "other_lengths")
 #: What a network is asked on its way through training.
@@ -56,17 +60,20 @@ class Group:
     @property
     def questions(self) -> tuple[str, ...]:
         """What it is asked."""
-        if self.recipe == EXPLORING.recipe and self.seed in EXPLORING.seeds:
-            return QUESTIONS if self.seed == 0 else BRIEF
-        if self.recipe == SECOND_JUDGED.recipe and self.seed in SECOND_JUDGED.seeds:
-            return (*SECOND_AGAIN, *SECOND)
         if self.recipe == PLANTED:
             return (*QUESTIONS, *SECOND)
-        if self.recipe in ("counter", "template") or self.seed in OTHERS.get(self.recipe, ()):
-            return QUESTIONS
-        if self.recipe in {each.recipe for each in TRAJECTORY}:
-            return ON_THE_WAY
-        return EXPERIMENT if self.recipe in {cell.recipe for cell in CELLS} else BRIEF
+        if self.recipe == SECOND_JUDGED.recipe:
+            return self._of_a_counter()
+        whole = self.recipe == "template" or self.seed in OTHERS.get(self.recipe, ())
+        if self.recipe in {each.recipe for each in VARIANTS}:
+            return (*(QUESTIONS if whole else BRIEF), TRACES)
+        asked = {each.recipe: EXPERIMENT for each in CELLS} | {each.recipe: ON_THE_WAY for each in TRAJECTORY}
+        return QUESTIONS if whole else asked.get(self.recipe, BRIEF)
+
+    def _of_a_counter(self) -> tuple[str, ...]:
+        if self.seed in SECOND_JUDGED.seeds:
+            return (*SECOND_AGAIN, *SECOND)
+        return BRIEF if self.seed in EXPLORING.seeds and self.seed != 0 else QUESTIONS
 
     @property
     def seed(self) -> int | None:
@@ -97,7 +104,7 @@ def groups(recipe: str, seeds: Iterable[int] | None = None) -> list[Group]:
     if recipe not in allowed:
         raise ProbeError(unknown("recipe", recipe, allowed))
     if recipe == EVERY:
-        return list(dict.fromkeys([*judged(), *compared()]))
+        return list(dict.fromkeys([*judged(), *compared(), *later()]))
     if recipe == PLANTED:
         return [Group(PLANTED, name) for name in planted.battery()]
     chosen = OTHERS["tf1"] if recipe == "tf1" else zoo.committed_seeds(recipe) if seeds is None else seeds
@@ -120,8 +127,13 @@ def second() -> list[Group]:
 
 
 def compared() -> list[Group]:
-    """Return every trained network of every population that is whole, which recipes are compared by."""
-    return [group for each in POPULATIONS if is_whole(each) for group in groups(each.recipe, each.seeds)]
+    """Return every trained network of every first population that is whole, which recipes are compared by."""
+    return [group for each in FIRST if is_whole(each) for group in groups(each.recipe, each.seeds)]
+
+
+def later() -> list[Group]:
+    """Return every network of the populations of the second judgement that are whole."""
+    return [group for each in LATER if is_whole(each) for group in groups(each.recipe, each.seeds)]
 
 
 def is_whole(population: Population) -> bool:

@@ -9,8 +9,10 @@ import pandas as pd
 import probe
 from probe import Finding
 
-from . import common
+from . import SECOND, SECOND_POPULATION, common
 
+#: Findings of the second judgement.
+LATER = ("second_judgement", *SECOND, *SECOND_POPULATION)
 Findings = Mapping[str, Finding]
 
 
@@ -46,10 +48,11 @@ def rows_of(
 
 
 def judged(findings: Findings) -> list[tuple[probe.Claim, pd.DataFrame]]:
-    """Return every claim that is no check, each with the rows that its rule is about, of every role."""
+    """Return every claim of the first judgement that is no check, with the rows of its rule, of every role."""
     return [
         (claim, common.of_rule(finding.measurements, claim.rule))
-        for finding in findings.values()
+        for question, finding in findings.items()
+        if question not in LATER
         for claim in finding.claims
         if not claim.rule.check
     ]

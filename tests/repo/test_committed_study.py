@@ -9,7 +9,7 @@ from importlib import import_module
 import pandas as pd
 import pytest
 
-from analyses.counter import POPULATION_QUESTIONS, QUESTIONS, measured, study
+from analyses.counter import POPULATION_QUESTIONS, QUESTIONS, SECOND, SECOND_POPULATION, measured, second, study
 from models import zoo
 from models.populations import CONFIRMING, POPULATIONS
 from probe import Rule
@@ -18,9 +18,9 @@ from probe.studies.store import SUFFIX, read
 FINDINGS = zoo.ZOO.parents[1] / "reports" / "counter" / "findings.json"
 RULES: dict[str, tuple[str, Rule]] = {
     rule.key: (name, rule)
-    for name in (*QUESTIONS, *POPULATION_QUESTIONS)
+    for name in (*QUESTIONS, *POPULATION_QUESTIONS, *SECOND, *SECOND_POPULATION)
     for rule in import_module(f"analyses.counter.{name}").RULES
-}
+} | {rule.key: (name, rule) for name, rule in second.rules_by_question()}
 #: What the fitted head, recurrent weights before training and one fitted line, passes and fails (docs/science.md).
 PASSES, FAILS = ("2", "5", "9", "12a", "20"), ("4", "5b", "5c")
 
@@ -45,7 +45,7 @@ def median(key: str, role: str) -> float:
 def test_every_population_is_whole() -> None:
     """No seed is left out, so that none was chosen."""
     assert [each.name for each in POPULATIONS if not study.is_whole(each)] == []
-    assert sum(len(each.seeds) for each in POPULATIONS) == len(study.compared())
+    assert sum(len(each.seeds) for each in POPULATIONS) == len(study.compared()) + len(study.later())
 
 
 @pytest.mark.parametrize("key", PASSES)

@@ -287,7 +287,6 @@ def test_a_population_goes_into_a_folder_for_each_recipe(
         Population("third", "code-signed", range(7, 8), "A test."),
     )
     monkeypatch.setattr(populations, "POPULATIONS", small)
-    monkeypatch.setattr(populations, "PLANNED", ())  # no test may train a network of these
     places = {"first": ["counter/seed-7", "counter/seed-8"], "third": ["code-signed/seed-7"]}
     places["all"] = sorted([*places["first"], *places["third"]])
     for name, expected in places.items():

@@ -16,7 +16,7 @@ from models.counter import Coded, Counter, answer
 from models.data import Strings, described_strings, training_strings, whole_strings
 from models.learning import Adam, last_scores, string_loss, take_step
 from models.packing import pack, unpack
-from models.populations import PLANNED, POPULATIONS, Population, population
+from models.populations import FIRST, LATER, POPULATIONS, Population, population
 from models.recipes import ADDED, CODES, DOSES, EXPERIMENT, RECIPES, TRAJECTORY, Recipe, experiment_recipe
 from models.state import STATE, Measurement
 from models.tasks import TEMPLATE, bit_strings, parse_bits, running_matches
@@ -73,22 +73,23 @@ def test_a_cell_that_is_not_in_the_experiment_is_refused() -> None:
 
 def test_the_populations_are_those_that_the_rules_need() -> None:
     """Confirming seeds were never explored; no network is in two; 50 where a rule is judged, 20 elsewhere."""
-    networks = [(each.recipe, seed) for each in (*POPULATIONS, *PLANNED) for seed in each.seeds]
+    networks = [(each.recipe, seed) for each in POPULATIONS for seed in each.seeds]
     assert len(networks) == len(set(networks))
     assert {recipe for recipe, _ in networks} == set(RECIPES)
     assert [(each.name, each.recipe) for each in POPULATIONS if each.name != each.recipe] == [
         ("exploring", "counter"),
         ("confirming", "counter"),
+        ("second", "counter"),
     ]
-    seeds = {each.name: each.seeds for each in POPULATIONS}
+    seeds = {each.name: each.seeds for each in FIRST}
     assert (seeds.pop("exploring"), seeds.pop("confirming")) == (range(100), range(1000, 1100))
     judged = {name for name, each in seeds.items() if each == range(1000, 1050)}
     assert judged == {"template", "code-signed", "shorter-10-percent"}
     assert all(each == range(1000, 1020) for name, each in seeds.items() if name not in judged)
-    planned = {each.name: each.seeds for each in PLANNED}
-    assert (planned.pop("second"), population("second").recipe) == (range(2000, 2100), "counter")
-    assert {planned.pop(name) for name in ("bias-shifted-minus", "bias-shifted-plus")} == {range(3000, 3020)}
-    assert planned == {each.name: range(3000, 3012) for each in TRAJECTORY}
+    later = {each.name: each.seeds for each in LATER}
+    assert later.pop("second") == range(2000, 2100)
+    assert {later.pop(name) for name in ("bias-shifted-minus", "bias-shifted-plus")} == {range(3000, 3020)}
+    assert later == {each.name: range(3000, 3012) for each in TRAJECTORY}
     with pytest.raises(ProbeError, match=r"no population 'confirm'.*Did you mean 'confirming'"):
         population("confirm")
     assert population("confirming").seeds == range(1000, 1100)
@@ -152,19 +153,16 @@ def test_a_longer_training_passes_through_the_weights_of_a_shorter_one(tmp_path:
     assert weights_digest(model) == weights_digest(load(train(long, 1, tmp_path / "long")))
 
 
-def test_planned_networks_are_asked_for_by_name_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`all` has none of them; by name one is trained, packed into the zoo and read from there as any other."""
-    assert not {*POPULATIONS} & {*PLANNED}
-    assert [each.name for each in PLANNED if study.is_whole(each)] == []
+def test_a_stopped_counter_is_trained_packed_and_read_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the name of its population; what is not there is no whole population."""
     name = "after-100-steps"
     small = Population(name, name, range(1, 2), "A seed that nobody is judged on.")
-    monkeypatch.setattr(populations, "PLANNED", (small,))
-    monkeypatch.setattr(populations, "POPULATIONS", ())
+    monkeypatch.setattr(populations, "POPULATIONS", (small,))
     monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
     zoo.ZOO.mkdir()
     command = ["--out", str(tmp_path / "out"), "--quiet", "--population"]
-    assert main([*command, "all"]) == 0
-    assert not (tmp_path / "out").exists()
     assert main([*command, name]) == 0
     assert pack(tmp_path / "out" / name, name) == 1
     assert zoo.networks(name, [1])[0].config["steps"] == 100

@@ -212,7 +212,7 @@ def populations(monkeypatch: pytest.MonkeyPatch) -> list[study.Group]:
     few = [Population(each.name, each.recipe, range(1000, 1006), each.purpose) for each in (CONFIRMING, *CELLS)]
     few.append(Population("gru", "gru", range(1000, 1006), "Another cell."))
     few.append(Population("exploring", "counter", range(2), "For looking."))
-    monkeypatch.setattr(study, "POPULATIONS", tuple(few))
+    monkeypatch.setattr(study, "FIRST", tuple(few))
     monkeypatch.setattr(study, "is_whole", lambda population: True)
     return study.compared()
 
