@@ -12,7 +12,7 @@ import cyclopts
 from models.train import MOST, Whole, parse_seeds
 from probe.errors import ProbeError, unknown
 
-from . import POPULATION_QUESTIONS, QUESTIONS, SUMMARIES
+from . import POPULATION_QUESTIONS, QUESTIONS, SECOND, SECOND_POPULATION, SUMMARIES
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 OUT = Path("build/findings/counter")
@@ -25,8 +25,11 @@ def _listed(names: Sequence[str]) -> str:
 
 NAMES = (
     f"which questions: {_listed(QUESTIONS)}; default: all, and then also what needs all of them: "
-    f"{_listed((*POPULATION_QUESTIONS, *SUMMARIES))}."
+    f"{_listed((*POPULATION_QUESTIONS, *SUMMARIES))}. With --recipe also those of the second judgement: "
+    f"{_listed(SECOND)}."
 )
+#: What is answered only together with everything else.
+TOGETHER = (*POPULATION_QUESTIONS, *SUMMARIES, "second_judgement", *SECOND_POPULATION)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -71,8 +74,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             cluster: with --recipe, address of a dask scheduler whose workers measure; they must see the same folders.
         """
         asked = [name.replace("-", "_") for name in names]
-        questions = [name for name in QUESTIONS if name in asked] or QUESTIONS
-        fault = _fault_of_names(names)
+        known = QUESTIONS if recipe is None else (*QUESTIONS, *SECOND)
+        questions = [name for name in known if name in asked] or known
+        fault = _fault_of_names(names, known)
         fault = fault or _fault(checkpoint=checkpoint, here=here, recipe=recipe, seeds=seeds, measured=measured)
         fault = fault or _fault_of_workers(jobs, cluster, recipe=recipe, out=out)
         if fault is not None:
@@ -105,19 +109,24 @@ def _ran(app: cyclopts.App, arguments: Sequence[str] | None) -> int:
         return FAILED
 
 
-def _fault_of_names(names: Sequence[str]) -> str | None:
+def _fault_of_names(names: Sequence[str], known: Sequence[str]) -> str | None:
     """Return what is wrong with the names of questions, if anything is."""
-    strange = next((name for name in names if name.replace("-", "_") not in QUESTIONS), None)
+    strange = next((name for name in names if name.replace("-", "_") not in known), None)
     if strange is None:
         return None
-    if strange.replace("-", "_") in (*POPULATION_QUESTIONS, *SUMMARIES):
+    if strange.replace("-", "_") in SECOND:
+        return (
+            f"{strange!r} is asked of the networks of the second judgement. `python -m analyses counter --recipe "
+            f"counter {strange}` measures it, and `python -m analyses counter` with no name answers it with the others."
+        )
+    if strange.replace("-", "_") in TOGETHER:
         return (
             f"There is no question {strange!r} to be asked alone: it needs all others. `python -m analyses "
             f"counter` with no name answers every question, and makes {strange} with them."
         )
     if strange.replace("-", "_") == "trained_here":
         return f"{strange!r} cannot be asked by name: `python -m analyses counter --here FOLDER` makes it."
-    return unknown("question", strange, [name.replace("_", "-") for name in QUESTIONS])
+    return unknown("question", strange, [name.replace("_", "-") for name in known])
 
 
 def _fault(

@@ -193,6 +193,8 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         values = data.get(f"holds, {role}")
         look = ROLE_STYLE["fitted head" if role == STRONGEST else role]
         if values is not None:
+            asked = data["claim"].isin(ABOUT_STATES) if role == "own initialisation" else True
+            values = values.where(asked)
             ax.plot(100 * values, range(len(data)), look.marker, color=look.color, markersize=6, label=role)
     changed = data["first"] != data["second"]
     labels = [f"{key} {second}" for key, second in zip(data["claim"], data["second"], strict=True)]
