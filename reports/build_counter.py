@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cyclopts
 
-from analyses.counter.summaries import LATER
 from probe import Finding, ProbeError
 from probe.explorer import Explorer
 from probe.report import Block, Code, Details, Link, Page, Points, Section, Text
@@ -25,16 +24,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "judge.html": (
         "What stands before a harder judge?",
-        (
-            "second_judgement",
-            "relay",
-            "estimators",
-            "drift_traces",
-            "offset_law",
-            "over_training",
-            "other_choices",
-            "running_count",
-        ),
+        (*story.LATER[1:], "running_count"),
     ),
     "states.html": (
         "What do its gates and cells show?",
@@ -113,8 +103,8 @@ def _sections(
     answers = [section(read[one], shown_rows=WHOLE.get(one, SHOWN_ROWS), brief=brief) for one in questions]
     if name != "index.html":
         return answers
-    every = [claim for name, finding in read.items() if name not in LATER for claim in finding.claims]
-    again = [claim for name in LATER for claim in read[name].claims]
+    every = [claim for name, finding in read.items() if name not in story.LATER for claim in finding.claims]
+    again = [claim for name in story.LATER for claim in read[name].claims]
     first = read["accuracy"].provenance["rules_first_used"]
     verdicts, later = (sum(not claim.rule.check for claim in claims) for claims in (every, again))
     caption = (

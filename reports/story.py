@@ -5,13 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from analyses.counter.second import key_of_first
-from analyses.counter.summaries import LATER
 from probe import Claim, Finding, ProbeError
 from probe.report import CodeSpan, Link, Sentence, Strong, Table, Verdict
 from probe.studies.pages.sections import ANSWER, controls_in_words, tally
 
 SETUP, VERDICT = "setup", "verdict"
+#: The questions of the second judgement, which has other networks, and what the keys of its rules begin with.
+LATER = (
+    "one_cell",
+    "second_judgement",
+    "relay",
+    "estimators",
+    "drift_traces",
+    "offset_law",
+    "over_training",
+    "other_choices",
+)
+AGAIN = "II."
 #: A note that says how the predictions of an experiment came out.
 PREDICTED = "predictions"
 CONTROLS = ("own initialisation", "fitted head")
@@ -137,7 +147,7 @@ def controls_as_well(claim: Claim, verdicts: Finding) -> list[str]:
 
 def second_verdicts(findings: Mapping[str, Finding]) -> dict[str, str]:
     """Return the verdict of the second judgement on each rule of the first that was judged again, by its key."""
-    return {key_of_first(claim.rule.key): claim.verdict for claim in findings["second_judgement"].claims}
+    return {claim.rule.key.removeprefix(AGAIN): claim.verdict for claim in findings["second_judgement"].claims}
 
 
 def lead_of(findings: Sequence[Finding]) -> Sentence:

@@ -43,7 +43,6 @@ SECOND_AGAIN = (
     "unit_shares",
     "routes",
     "directions",
-    "alignment",
     "erasure",
     "steering",
     "unit_ablation",

@@ -87,9 +87,9 @@ def _setup(networks: Sequence[Network]) -> str:
     idle = inspect(ones.model).layers[0].units - 1
     fitted = (
         " The fitted head is a second control. It reads the same untrained weights by a least-squares line to the "
-        "count on the training strings. It is the fair opponent where answers are compared, because all that it can "
-        "do was there before training. Its fit has no penalty, so its weights may be large and cancel. Noise, or a "
-        "sum of shares, therefore beats it easily."
+        "count on the training strings. All that it can do was there before training. Its fit has no penalty, so its "
+        "weights may be large and cancel. Noise, or a sum of shares, therefore beats it easily; the second judgement "
+        "adds two heads of small weights, and takes the best of the three."
         if common.pick(networks, "fitted head")
         else ""
     )

@@ -28,6 +28,7 @@ NAMES = (
     f"{_listed((*POPULATION_QUESTIONS, *SUMMARIES))}. With --recipe also those of the second judgement: "
     f"{_listed(SECOND)}."
 )
+ASKED = (*QUESTIONS, *SECOND)
 #: What is answered only together with everything else.
 TOGETHER = (*POPULATION_QUESTIONS, *SUMMARIES, "second_judgement", *SECOND_POPULATION)
 
@@ -73,9 +74,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             jobs: how many processes measure or answer at a time, each on one thread.
             cluster: with --recipe, address of a dask scheduler whose workers measure; they must see the same folders.
         """
-        asked = [name.replace("-", "_") for name in names]
-        known = QUESTIONS if recipe is None else (*QUESTIONS, *SECOND)
-        questions = [name for name in known if name in asked] or known
+        known = QUESTIONS if recipe is None else ASKED
+        questions = [name for name in known if name.replace("_", "-") in names or name in names] or known
         fault = _fault_of_names(names, known)
         fault = fault or _fault(checkpoint=checkpoint, here=here, recipe=recipe, seeds=seeds, measured=measured)
         fault = fault or _fault_of_workers(jobs, cluster, recipe=recipe, out=out)
@@ -117,7 +117,7 @@ def _fault_of_names(names: Sequence[str], known: Sequence[str]) -> str | None:
     if strange.replace("-", "_") in SECOND:
         return (
             f"{strange!r} is asked of the networks of the second judgement. `python -m analyses counter --recipe "
-            f"counter {strange}` measures it, and `python -m analyses counter` with no name answers it with the others."
+            f"counter {strange}` measures it, and `python -m analyses counter` alone answers it with the others."
         )
     if strange.replace("-", "_") in TOGETHER:
         return (

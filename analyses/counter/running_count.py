@@ -12,7 +12,7 @@ from probe.plots.style import ROLE_STYLE, new_figure, style
 
 from .summaries import Findings, judged, rows_of, summary
 
-QUESTION, TITLE = "running_count", "Does some cell dimension encode a running count?"
+QUESTION, TITLE = "running_count", "What did the first judgement say of a running count?"
 #: What each test asks, in the order in which the answer needs them.
 TESTS = {
     "1a": "one cell follows the count",
@@ -27,7 +27,7 @@ TESTS = {
 TOGETHER = ("trained", "own initialisation", "fitted head", "template")
 #: Of the others, by recipe; of the planted ones, some.
 RECIPES = ("every-step", "tf1")
-ALONE = ("planted/ones", "planted/rotated", "planted/decoy", "planted/zeros")
+ALONE = ("planted/ones", "planted/rotated", "planted/decoy", "planted/zeros", "planted/beside-clock")
 
 COLUMNS = ("networks", "claim", "holds_in", "of")
 #: (role, network) -> the key of a test -> whether its rule holds.
@@ -59,7 +59,8 @@ def find(findings: Findings) -> Finding:
             data=grid,
         )
     verdict, details = _answer(passes, rows_of(findings, "unit_shares", "largest_unit_share", role="trained"))
-    notes = {"verdict": verdict, "answer": details} | _before(passes) | _every_step(findings, passes)
+    notes = {"verdict": verdict, "answer": details, "flaw": _flaw(passes)} | _before(passes)
+    notes |= _every_step(findings, passes)
     notes["otherwise"] = OTHERWISE
     table = pd.concat([rows for _, rows in tests.values()], ignore_index=True)
     return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
@@ -147,6 +148,21 @@ OTHERWISE = (
     "first four in more networks than before training. One alone of the last three tests would have shown a cell, or "
     "a direction, that the answer follows."
 )
+
+
+def _flaw(passes: Passes) -> str:
+    """Return what the second judgement asks otherwise, with the planted network that shows why."""
+    beside = passes.get(("planted", "planted/beside-clock"), {})
+    said = (
+        f" A planted network that keeps a running count in a cell, beside a clock that its answer also reads, passes "
+        f"{sum(beside.values())} of {len(beside)} and gets a no."
+        if beside
+        else ""
+    )
+    return (
+        "These tests have two faults, and the second judgement mends them. Each may pick another cell. And the last "
+        f"one is about the answer and not about a cell.{said}"
+    )
 
 
 def _before(passes: Passes) -> dict[str, str]:

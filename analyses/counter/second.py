@@ -31,8 +31,6 @@ STRONGEST = "strongest head"
 MARGIN, MARGINS = 0.05, {"0": 0.0}
 #: Rules about states, which have no head: their control is the network before training.
 ABOUT_STATES = ("1a", "1b", "1c", "2", "3", "4")
-#: About the search for directions, which is held against itself in a planted network; heads have no such value.
-NOT_AGAIN = ("10",)
 
 
 def key_of_first(key: str) -> str:
@@ -44,7 +42,7 @@ def key_of_first(key: str) -> str:
 def rules() -> tuple[Rule, ...]:
     """Return every rule of the first judgement that is judged again, with the control that it now has."""
     modules = [import_module(f"analyses.counter.{name}") for name in SECOND_AGAIN]
-    first = [rule for module in modules for rule in module.RULES if not rule.check and rule.key not in NOT_AGAIN]
+    first = [rule for module in modules for rule in module.RULES if not rule.check]
     return tuple(dataclasses.replace(rule, key=KEY.format(rule.key), controls=_controls(rule)) for rule in first)
 
 
@@ -193,8 +191,7 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         values = data.get(f"holds, {role}")
         look = ROLE_STYLE["fitted head" if role == STRONGEST else role]
         if values is not None:
-            asked = data["claim"].isin(ABOUT_STATES) if role == "own initialisation" else True
-            values = values.where(asked)
+            values = values.where(data["claim"].isin(ABOUT_STATES) | (role != "own initialisation"))
             ax.plot(100 * values, range(len(data)), look.marker, color=look.color, markersize=6, label=role)
     changed = data["first"] != data["second"]
     labels = [f"{key} {second}" for key, second in zip(data["claim"], data["second"], strict=True)]

@@ -10,7 +10,18 @@ import pytest
 import torch
 
 import probe
-from analyses.counter import QUESTIONS, accuracy, command, common, measured, other_lengths, study, training_signal
+from analyses.counter import (
+    QUESTIONS,
+    SECOND,
+    SECOND_AGAIN,
+    accuracy,
+    command,
+    common,
+    measured,
+    other_lengths,
+    study,
+    training_signal,
+)
 from analyses.counter.predictions import PREDICTIONS
 from models import planted
 from models.populations import CELLS, CONFIRMING, EXPLORING, Population
@@ -35,13 +46,16 @@ def test_counters_templates_and_planted_networks_are_asked_everything_and_others
     rest = set(asked) - {*whole, *(cell.recipe for cell in CELLS)}
     rest -= {"every-step"}
     assert {"gru", "truncated"} <= rest
-    assert all(asked[name] == study.BRIEF for name in rest)
-    assert study.Group("every-step", "seed-1000").questions == study.Group("tf1", "seed-0").questions == QUESTIONS
-    assert study.Group("every-step", "seed-0").questions == study.BRIEF
-    assert study.Group("planted", "decoy").questions == QUESTIONS
+    assert all(asked[name] == (*study.BRIEF, study.TRACES) for name in rest)
+    assert study.Group("tf1", "seed-0").questions == QUESTIONS
+    assert study.Group("every-step", "seed-1000").questions == (*QUESTIONS, study.TRACES)
+    assert study.Group("every-step", "seed-0").questions == (*study.BRIEF, study.TRACES)
+    assert study.Group("planted", "decoy").questions == (*QUESTIONS, *SECOND)
+    assert study.Group("counter", "seed-2000").questions == (*SECOND_AGAIN, *SECOND)
+    assert study.Group("after-500-steps", "seed-3000").questions == study.ON_THE_WAY
     assert study.Group("counter", "seed-0").questions == study.Group("counter", "seed-1000").questions == QUESTIONS
     assert study.Group("counter", "seed-1").questions == study.Group("counter", "seed-99").questions == study.BRIEF
-    assert set(study.BRIEF) <= set(study.EXPERIMENT) <= set(QUESTIONS)
+    assert set(study.BRIEF) <= set(study.EXPERIMENT) <= {*QUESTIONS, study.TRACES}
     assert {question for *_, question, _ in training_signal.BATTERY} <= set(study.EXPERIMENT)
 
 
@@ -52,7 +66,7 @@ def test_rules_are_judged_on_the_confirming_counters_and_their_controls() -> Non
     assert counters == list(CONFIRMING.seeds)
     assert not set(counters) & set(EXPLORING.seeds)
     assert [group.member for group in judged if group.recipe == "planted"] == list(planted.battery())
-    assert all(group.questions == QUESTIONS for group in judged)
+    assert all(set(group.questions) >= set(QUESTIONS) for group in judged)
     for groups in (judged, study.compared()):
         assert len({(group.recipe, group.member) for group in groups}) == len(groups)
     assert {group.seed for group in study.compared() if group.recipe == "counter"} == {
