@@ -9,9 +9,9 @@ from pathlib import Path
 
 import cyclopts
 
-from probe import Finding, ProbeError
+from probe import Claim, Finding, ProbeError
 from probe.explorer import Explorer
-from probe.report import Block, Code, Details, Link, Page, Points, Section, Text
+from probe.report import Block, Code, Details, Link, Page, Points, Section, Sentence, Text
 from probe.studies.pages.sections import ANSWER, SHOWN_ROWS, anchor, in_short, section
 
 from . import explored, story
@@ -101,27 +101,10 @@ def _sections(
 ) -> list[Section]:
     brief = partial(story.claims_brief, second=story.second_verdicts(read))
     answers = [section(read[one], shown_rows=WHOLE.get(one, SHOWN_ROWS), brief=brief) for one in questions]
+    if name == "controls.html":
+        return [*answers, _first_claims(read)]
     if name != "index.html":
         return answers
-    every = [claim for name, finding in read.items() if name not in story.LATER for claim in finding.claims]
-    again = [claim for name in story.LATER for claim in read[name].claims]
-    first = read["accuracy"].provenance["rules_first_used"]
-    verdicts, later = (sum(not claim.rule.check for claim in claims) for claims in (every, again))
-    caption = (
-        "Median over networks with its interval by order statistics. Each rule was fixed in code before its result. "
-        f"We decide each verdict at {1 - 0.05 / verdicts:.2%}, which is 1 - 0.05 / {verdicts}, for there are "
-        f"{verdicts}. A paired difference is trained minus control, seed by seed."
-    )
-    table = story.claims_table(every, read["verdicts"], first, caption, name="claims")
-    caption = (
-        "Judged on other networks, which were trained after these rules were committed: every rule of the first "
-        "judgement against the strongest control (II.), and new ones. We decide each verdict at "
-        f"{1 - 0.05 / later:.2%}, which is 1 - 0.05 / {later}."
-    )
-    second = story.claims_table(again, read["verdicts"], first, caption, name="second-claims")
-    worth = [story.established_of_controls(every, read["verdicts"]), read["robustness"].notes["answer"]]
-    how = Details("How each is computed", [story.definitions_table([*again, *every], first)])
-    judged = [read["second_judgement"].notes[ANSWER], read["other_choices"].notes[ANSWER]]
     rebuild = Code(
         "make pages     # from the committed measurements\n"
         "make report    # the same, and seed 0 trained and measured here\n"
@@ -134,13 +117,48 @@ def _sections(
         about,
         *answers,
         Section("More of the evidence", _more(name, read), key="more"),
-        Section(
-            "All claims",
-            [Text(judged), second, Details("The first judgement", [Text(worth), table]), how],
-            key="claims",
-        ),
+        _second_claims(read),
         Section("Build it again", [rebuild], key="rebuild"),
     ]
+
+
+def _level(claims: Sequence[Claim]) -> str:
+    """Return at which level the verdicts of a judgement are decided."""
+    number = sum(not claim.rule.check for claim in claims)
+    return f"We decide each verdict at {1 - 0.05 / number:.2%}, which is 1 - 0.05 / {number}, for there are {number}."
+
+
+def _second_claims(read: dict[str, Finding]) -> Section:
+    """Return the claims of the second judgement."""
+    claims = [claim for name in story.LATER for claim in read[name].claims]
+    caption = (
+        "Judged on other networks than the first time, trained after these rules were committed: every rule of the "
+        f"first judgement against the strongest control (II.), and new ones. {_level(claims)}"
+    )
+    said = [read["second_judgement"].notes[ANSWER], read["other_choices"].notes[ANSWER]]
+    where: Sentence = [
+        "How each is computed, and the first judgement with all of its claims: ",
+        Link("controls", "controls.html#first-claims"),
+        ".",
+    ]
+    first = read["accuracy"].provenance["rules_first_used"]
+    table = story.claims_table(claims, read["verdicts"], first, caption, name="second-claims")
+    return Section("All claims, judged again", [Text([*said, where]), table], key="claims")
+
+
+def _first_claims(read: dict[str, Finding]) -> Section:
+    """Return the claims of the first judgement, and how the claims of both are computed."""
+    later = [claim for name in story.LATER for claim in read[name].claims]
+    claims = [claim for name, finding in read.items() if name not in story.LATER for claim in finding.claims]
+    caption = (
+        "Median over networks with its interval by order statistics. Each rule was fixed in code before its result. "
+        f"A paired difference is trained minus control, seed by seed. {_level(claims)}"
+    )
+    first = read["accuracy"].provenance["rules_first_used"]
+    table = story.claims_table(claims, read["verdicts"], first, caption, name="claims")
+    said = [story.established_of_controls(claims, read["verdicts"]), read["robustness"].notes[ANSWER]]
+    how = Details("How each is computed", [story.definitions_table([*claims, *later], first)])
+    return Section("All claims of the first judgement", [Text(said), table, how], key="first-claims")
 
 
 def _more(name: str, read: dict[str, Finding]) -> list[Block]:

@@ -287,16 +287,20 @@ def _answer(table: pd.DataFrame) -> str:
     own = common.values(table, "cells_read")
     heads = {role: len(common.values(table, "cells_read", role)) for role in FITTED_HEADS}
     by_head = sum(_passing(table, role) for role in FITTED_HEADS)
-    compared = f" (of the {sum(heads.values())} heads on untrained weights: {by_head})" if any(heads.values()) else ""
+    compared = (
+        f" Of the {sum(heads.values())} heads on untrained weights {by_head} have such a cell."
+        if any(heads.values())
+        else ""
+    )
     counts = {target: int(common.values(table, "all_tests", kind=target).sum()) for target in TARGETS}
     most = share_interval(max(counts.values()), len(own), 0.95)
-    bound = f"; 95 % confidence: in at most {most[1]:.1%} of such networks" if most else ""
+    bound = f" (With 95 % confidence that is at most {most[1]:.1%} of such networks.)" if most else ""
     return (
-        "A cell keeps a running count if it passes five tests: one map reads the count off it after every bit from 1 "
-        "to 10, the map still holds at 11 and 12 bits, the cell carries half of a count, moves half of the answers, "
-        "and alone suffices for half of what the network can do. One and the same cell passes all five for the ones "
-        f"in {counts['ones']} of {len(own)} networks, for the zeros in {counts['zeros']}, and for the network's own "
-        f"program n1 + d (10 - t) in {counts['drift']}{compared}{bound}. {_reads(table)} {_alone_in_words(table)}"
+        f"One cell keeps a running count of the ones in {counts['ones']} of {len(own)} networks, of the zeros in "
+        f"{counts['zeros']}, and of the network's own program in {counts['drift']}.{bound} By that we mean one and "
+        "the same cell that passes five tests: one map reads the count off it after every bit from 1 to 10, the map "
+        "still holds at 11 and 12 bits, the cell carries half of a count, moves half of the answers, and alone "
+        f"suffices for half of what the network can do.{compared} {_reads(table)} {_alone_in_words(table)}"
     )
 
 

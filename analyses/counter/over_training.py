@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from models.populations import SHIFTED, TRAJECTORY
@@ -78,8 +80,9 @@ RULES = (
         needs=NEEDS,
     ),
 )
-#: What the figure shows: metric, signal, what an axis says, and a line across.
-SHOWN = (
+Shown = tuple[str, str, str, float | None]
+#: What the figures show: metric, signal, what an axis says, and a line across.
+SHOWN: tuple[Shown, ...] = (
     ("all_error", "", "misread strings", ERROR),
     ("lasting_monotone_accuracy", "", "count read off one cell,\none map for all steps", CODE),
     ("between_concept_share", "hidden_state", "share of h's variance\nbetween counts", None),
@@ -105,10 +108,10 @@ def find(folder: Path | None = None) -> Finding:
     table = tabulate(judged_values(data, _drifts(lengths["other_lengths"])))
     claims = judge(table, RULES, family=second.family())
     with style():
-        picture = _picture(data)
+        pictures = _pictures(data)
     notes = {"answer": _answer(data, table), "shifted": _shifted(table)}
     provenance = common.provenance(QUESTION, [*networks, *shifted])
-    return Finding(QUESTION, TITLE, table, claims, (picture,), provenance, notes)
+    return Finding(QUESTION, TITLE, table, claims, tuple(pictures), provenance, notes)
 
 
 def steps_of(recipe: str) -> int:
@@ -169,33 +172,47 @@ def judged_values(data: pd.DataFrame, shifted: pd.Series) -> list[dict[str, obje
     return rows
 
 
-def _picture(data: pd.DataFrame) -> DataFigure:
-    figure, axes = new_figure(3, 3, width=8.4, height=6.6)
-    for ax, (metric, signal, name, bound) in zip(axes.flat, SHOWN, strict=False):
+def _pictures(data: pd.DataFrame) -> list[DataFigure]:
+    """Return what is learned and lost, and how it is done, over the steps of training."""
+    error, drift = _course(data, "all_error"), _course(data, "drift")
+    said = ", ".join(f"after {step:,} steps {drift.loc[step].median():.2f}" for step in (1000, USUAL, LAST))
+    wrong = ", ".join(f"after {step:,} steps {error.loc[step].median():.1%}" for step in (100, 1000, USUAL))
+    lines = f"A line for each of {drift.shape[1]} networks over the steps of training."
+    return [
+        _drawn(data, SHOWN[:4], "learned", "What training makes and takes away", f"{lines} Misread: {wrong}."),
+        _drawn(data, SHOWN[4:], "drifting", "The gates' shares and the drift", f"{lines} Drift: {said}."),
+    ]
+
+
+CAPTION = (
+    "A thin line is a network; black lines are the bounds of the rules; the grey line marks where the training of "
+    "all other counters ended. Step 0 is the network before training."
+)
+
+
+def _drawn(data: pd.DataFrame, shown: Sequence[Shown], name: str, title: str, alt: str) -> DataFigure:
+    figure, axes = new_figure(len(shown), width=8.4, height=2.6)
+    kept = []
+    for ax, (metric, signal, label, bound) in zip(axes.flat, shown, strict=True):
         own = data[(data["metric"] == metric) & (data["signal"] == signal)]
-        for _, course in own.groupby("network"):
-            ax.plot(course["steps"], course["value"], color=BLUE, linewidth=0.8, alpha=0.6)
+        kept.append(own)
+        # One artist, its lines parted by a gap: a picture for each would weigh too much.
+        parts = [course[["steps", "value"]].to_numpy(float) for _, course in own.groupby("network")]
+        x, y = np.concatenate([np.vstack([part, [np.nan, np.nan]]) for part in parts]).T
+        ax.plot(x, y, color=BLUE, linewidth=0.8, alpha=0.6, rasterized=True)
         if bound is not None:
             ax.axhline(bound, color="black", linewidth=1, zorder=0)
         ax.axvline(USUAL, color=GREY, linewidth=1, zorder=0)
         ax.set_xscale("symlog", linthresh=100)
-        ax.set_title(name, fontsize=9)
-        ax.set_xticks([0, 100, 1000, 10_000], ["0", "100", "1,000", "10,000"], fontsize=8)
-    for ax in axes.flat[len(SHOWN) :]:
-        ax.set_visible(False)
-    axes.flat[0].set_yscale("symlog", linthresh=0.01)
-    axes.flat[len(SHOWN) - 1].set_xlabel("steps of training")
-    drift = _course(data, "drift")
-    said = ", ".join(f"after {step:,} steps {drift.loc[step].median():.2f}" for step in (1000, USUAL, LAST))
+        ax.set_title(label, fontsize=9)
+        ax.set_xticks([0, 1000, 10_000], ["0", "1,000", "10,000"], fontsize=8)
+        if metric == "all_error":
+            ax.set_yscale("symlog", linthresh=0.01)
+            ax.set_yticks([0, 0.01, 0.1, 1], ["0", ".01", ".1", "1"])
+        ax.minorticks_off()
+    axes.flat[0].set_xlabel("steps of training")
     return DataFigure.from_figure(
-        figure,
-        name=QUESTION,
-        title="What comes and goes in training",
-        alt=f"Seven panels over the steps of training, a line for each of {drift.shape[1]} networks. Median drift: "
-        f"{said}.",
-        caption="A thin line is a network; black lines are the bounds of the rules; the grey line marks where the "
-        "training of all other counters ended. Step 0 is the network before training.",
-        data=data,
+        figure, name=name, title=title, alt=alt, caption=CAPTION, data=pd.concat(kept, ignore_index=True)
     )
 
 
