@@ -76,7 +76,7 @@ explorer:  ## build the page's explorer from js/ (Node.js): probe/explorer/explo
 	npm test --silent --prefix js
 
 picture: browser  ## take the picture of the running count for the README, from the committed page
-	node $(BROWSER)/picture.mjs reports/counter/index.html#running-count docs/page.png
+	node $(BROWSER)/picture.mjs reports/counter/index.html#one-cell docs/page.png
 
 check: lint types test  ## what a change must pass: style, types, tests
 

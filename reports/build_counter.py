@@ -163,11 +163,12 @@ def _first_claims(read: dict[str, Finding]) -> Section:
 
 def _more(name: str, read: dict[str, Finding]) -> list[Block]:
     """Return every question of the other pages with its answer in short, a list a page."""
-    blocks: list[Block] = []
+    blocks: list[Block] = [Text("Beside each question stand the verdicts of the second judgement where it has one.")]
+    later = story.second_verdicts(read)
     for other, (title, questions) in (PAGES | HERE).items():
         if other != name and all(question in read for question in questions):
             blocks.append(Text([[Link(title, other)]]))
-            blocks.append(Points([in_short(read[one], f"{other}#{anchor(one)}") for one in questions]))
+            blocks.append(Points([in_short(read[one], f"{other}#{anchor(one)}", later) for one in questions]))
     return blocks
 
 

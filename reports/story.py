@@ -92,7 +92,7 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
         f"strings. At other lengths {counting.get(drifting.verdict, 'it may count ones')}: on nine bits it answers "
         f"{nine}, on eleven {eleven} (medians). Does some cell keep a running count? ",
         Strong(f"{running[VERDICT]}."),
-        f" {running[ANSWER]} {_beside(findings)}",
+        f" {running['short']} {_beside(findings)}",
         "We judged everything twice. The second judgement has stronger controls and fresh networks: ",
         *tally(again),
     ]

@@ -74,9 +74,9 @@ def _answer(own: pd.DataFrame, middle: pd.DataFrame) -> str:
     score, shift = middle["score"], middle["shift"]
     best = str(score.drop(["ols", "unit"]).idxmax())
     return (
-        f"The answer follows the direction of the best probe in {hits.sum()} of {len(hits)} networks. The "
-        "least-squares probe reads the count best. We patch the state along its weight, and score how often the "
-        f"answer follows: {score['ols']:.2f} in the median network, where 1 is as often as with the whole state. "
+        f"The answer follows the weight of the least-squares probe in {hits.sum()} of {len(hits)} networks. We patch "
+        "the state along it, and score how often the answer follows: "
+        f"{score['ols']:.2f} in the median network, where 1 is as often as with the whole state. "
         f"Along {_named(best)} the score is {score[best]:.2f}, and the expected answer moves by {shift[best]:.2f} "
         f"of the way. The best single unit scores {score['unit']:.2f}."
     )

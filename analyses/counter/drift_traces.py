@@ -379,10 +379,23 @@ def _recipes(compared: pd.DataFrame) -> str:
     recipe = rows["network"].str.split("/").str[0]
     middle = rows.assign(law=ALPHA + BETA * rows["value"]).groupby(recipe)[["drift", "law"]].median()
     worst = middle.iloc[int((middle["law"] - middle["drift"]).abs().argmax())]
+    within = {
+        str(name): rank_correlation(own["value"].to_numpy(float), own["drift"].to_numpy(float))[0]
+        for name, own in rows.groupby(recipe)
+        if len(own) >= FEWEST
+    }
+    lowest = min(within, key=lambda name: within[name], default="")
+    inside = (
+        f" Within a recipe it is {np.median(list(within.values())):+.2f} (median), and lowest in {lowest}: "
+        f"{within[lowest]:+.2f}."
+        if within
+        else ""
+    )
     return (
         f"Over {len(rows)} trained networks of {len(middle)} recipes the contrast of the last bit has a rank "
-        f"correlation of {rho:+.2f} with the drift ({low:+.2f} to {high:+.2f}). The law is that of the counters. "
-        f"It is furthest off in {worst.name}: median drift {worst['drift']:.2f}, predicted {worst['law']:.2f}."
+        f"correlation of {rho:+.2f} with the drift ({low:+.2f} to {high:+.2f}).{inside} The law is that of the "
+        f"counters. It is furthest off in {worst.name}: median drift {worst['drift']:.2f}, predicted "
+        f"{worst['law']:.2f}."
     )
 
 

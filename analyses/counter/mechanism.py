@@ -76,6 +76,8 @@ def _enters(findings: Findings) -> str:
         f"A 1 enters through {most}, and {'the cell' if cell >= HALF else 'the hidden state'} carries the sum on. "
         f"Of what a 1 changes in the answer {shares[most]:.0%} comes through {most} (medians over networks). With "
         f"input, forget and output gate frozen at their means, {constant:.0%} of the answers are right."
+        f"{_again(findings, 'That a 1 is written by the candidate', '15b')}"
+        f"{_again(findings, 'That the cell carries most of it', '7a')}"
     )
 
 
@@ -96,6 +98,14 @@ def _lives(findings: Findings) -> str:
         f"{code['linear']:.0%} goes with the count on a line, {code['curved']:.0%} on a curve, and "
         f"{code['other']:.0%} with something else that was read."
     )
+
+
+def _again(findings: Findings, said: str, key: str) -> str:
+    """Return what the second judgement says of a claim, where it was made."""
+    claims = findings["second_judgement"].claims if "second_judgement" in findings else ()
+    verdicts = [claim.verdict for claim in claims if claim.rule.key == f"II.{key}"]
+    meaning = {"not specific": "as true of heads on untrained weights", "undecided": "undecided against such heads"}
+    return "".join(f" {said} is {meaning.get(verdict, verdict)} ({key})." for verdict in verdicts)
 
 
 def _relay(findings: Findings) -> str:
@@ -123,6 +133,8 @@ def _does(findings: Findings) -> str:
         "bits, where it was not fitted; the best of ones, balance and zeros, which have no number of the network, "
         f"explains {fixed:.0%}. With noise of {noise_margin.DOSE:g} "
         f"standard deviations in each number after every step, {noisy:.0%} of the answers are right."
+        f"{_again(findings, 'That the one number predicts other lengths', '20')}"
+        f"{_again(findings, 'That the count is held with a margin', '5b')}"
     )
 
 

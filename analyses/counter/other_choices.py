@@ -20,6 +20,7 @@ VERSION = 1
 RULES: tuple[Rule, ...] = ()
 #: After which steps the units are patched beside the usual one, step 6; base and source differ two steps before.
 STEPS = (4, 5, 7, 8)
+HALF = 0.5
 #: Seeds of the splits on which states are read, beside the usual seed 0.
 SPLITS = range(1, 10)
 _SHARES = ("largest_unit_share", "negative_unit_shares")
@@ -57,9 +58,22 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Fin
     data = pd.DataFrame(rows)
     with style():
         picture = _picture(data)
-    notes = {"answer": _answer(data)}
+    notes = {"answer": _answer(data), "carried": _carried(tables)}
     provenance = common.provenance(QUESTION, networks)
     return Finding(QUESTION, TITLE, tables[QUESTION], (), (picture,), provenance, notes)
+
+
+def _carried(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Return in how many networks one cell carries half of a count, step by step."""
+    other = only(tables[QUESTION], metric="largest_unit_share")
+    usual = only(tables["unit_shares"], metric="largest_unit_share", role="trained")
+    rows = pd.concat([other, usual], ignore_index=True)
+    parts = [
+        f"{(own['value'] >= HALF).sum()} after {step + 1:.0f} bits" for step, own in rows.groupby("step", sort=True)
+    ]
+    return (
+        f"One cell carries half of a count in so many of {usual['network'].nunique()} networks: {', '.join(parts)}."
+    )
 
 
 def _line(varied: str, choice: str, *, claim: str, usual: str, judged: tuple[str, float]) -> dict[str, object]:

@@ -222,13 +222,15 @@ def _answer(data: pd.DataFrame, table: pd.DataFrame) -> str:
     counts = table[table["metric"] == "counts_from"]["value"]
     gone = table[table["metric"] == "gone_before"]["value"]
     noise = _course(data, "noisy_accuracy").median(axis=1)
+    most, ever = held.idxmax(), int((code >= CODE).any().sum())
     early, usual, late = (f"{drift.loc[step].median():.2f}" for step in (1000, USUAL, LAST))
     return (
         f"We followed {drift.shape[1]} networks over {LAST:,} steps of training. One map gives the count at all "
-        f"steps from one cell in {held.loc[0]} of them before training, and in {held.loc[USUAL]} after {USUAL:,} "
-        f"steps. They first misread at most {ERROR:.0%} after {counts.median():,.0f} steps (median). From there on "
-        f"no cell gives the count in {gone.sum():.0f} of them. The drift is {early} after 1,000 steps, {usual} after "
-        f"{USUAL:,} and {late} after {LAST:,}. With noise they answer best after {noise.idxmax():,} steps."
+        f"steps from one cell in {held.loc[0]} of them before training, in {held.max()} after {most:,} steps, and in "
+        f"{held.loc[USUAL]} after {USUAL:,} (at some checkpoint in {ever}). They first misread at most {ERROR:.0%} "
+        f"after {counts.median():,.0f} steps (median). From there on no cell gives the count in {gone.sum():.0f} of "
+        f"them. The drift is {early} after 1,000 steps, {usual} after {USUAL:,} and {late} after {LAST:,}. With "
+        f"noise they answer best after {noise.idxmax():,} steps."
     )
 
 

@@ -120,6 +120,9 @@ def material(folder: Path | None = None) -> tuple[list[Network], dict[str, pd.Da
         [group for group in study.compared() if study.TRACES in group.questions], [study.TRACES], folder
     )
     tables[study.TRACES] = pd.concat([tables[study.TRACES], traces[study.TRACES]], ignore_index=True)
+    every_step = [group for group in study.compared() if study.ONE_CELL in group.questions]
+    _, cells = study.read(every_step, [study.ONE_CELL], folder)
+    tables[study.ONE_CELL] = pd.concat([tables[study.ONE_CELL], cells[study.ONE_CELL]], ignore_index=True)
     return [*networks, *others], tables
 
 
@@ -132,7 +135,8 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame], findin
         findings: those of the first judgement.
     """
     parts = [common.of_rule(tables[name], rule) for name, rule in rules_by_question()]
-    table = with_strongest(pd.concat(parts, ignore_index=True).drop_duplicates(), rules())
+    table = pd.concat([*parts, _alone(tables["one_cell"])], ignore_index=True).drop_duplicates()
+    table = with_strongest(table, rules())
     claims = judge(table, rules(), family=family())
     first = {claim.rule.key: claim for finding in findings.values() for claim in finding.claims}
     data = pd.DataFrame([_line(claim, first, table) for claim in claims])
@@ -141,6 +145,13 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame], findin
     notes = {"answer": _answer(data), "how": HOW}
     provenance = common.provenance(QUESTION, networks)
     return Finding(QUESTION, TITLE, table.assign(question=QUESTION), claims, (picture,), provenance, notes)
+
+
+def _alone(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what the best unit does alone with each head; claim 14 has it of trained networks, `one_cell` of all."""
+    rows = table[(table["metric"] == "cell_test") & (table["kind"] == "suffices") & table["role"].isin(FITTED_HEADS)]
+    best = rows.sort_values("value", kind="stable").drop_duplicates("network", keep="last")
+    return best.assign(metric="best_single_unit_score", kind="")
 
 
 def rules_by_question() -> list[tuple[str, Rule]]:

@@ -78,8 +78,9 @@ def _answer(table: pd.DataFrame) -> str:
     fitted = only(table, metric="negative_unit_shares", role="fitted head")["value"]
     compared = f"; with a fitted head on untrained weights they take {fitted.median():.2f}" if len(fitted) else ""
     return (
-        f"One unit carries half of a count in {(largest >= ONE).sum()} of {len(largest)} networks. The largest "
-        f"share is {largest.min():.0%} to {largest.max():.0%} of a count. Over all strings together the count is "
+        f"Over all strings together one unit carries half of a count in {(largest >= ONE).sum()} of {len(largest)} "
+        "networks. The largest "
+        f"share is {largest.min():.0%} to {largest.max():.0%} of a count, and the count is "
         f"spread as over {taking_part.median():.1f} equal units (median); whether single strings use fewer, because "
         "units take over from each other, the second judgement asks. The unit that follows the count best carries "
         f"{of_1a.median():.0%}. Units that work against the rest take {negative.median():.3f} of a count{compared}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...errors import several
 from ...evidence.claims import Claim
@@ -19,7 +19,7 @@ ANSWER = "answer"
 #: A note that a section tells after its claims: what would have said otherwise.
 OTHERWISE = "otherwise"
 #: Notes that no section tells: the first section has the set-up, the page's first sentences have the verdict.
-ELSEWHERE = (SETUP, "verdict", MISSING)
+ELSEWHERE = (SETUP, "verdict", "short", MISSING)
 #: What the digest of a question is called beside those of its study.
 ASKED = "question"
 #: How many rows of the table behind a figure are shown; the file behind it has all.
@@ -96,14 +96,19 @@ def tally(claims: Sequence[Claim], beside: str = "") -> list[str | Verdict]:
     return pieces
 
 
-def in_short(finding: Finding, target: str) -> Sentence:
+def in_short(finding: Finding, target: str, later: Mapping[str, str] | None = None) -> Sentence:
     """Return a question's title as a link, the verdicts of its claims and the finding.
 
     Args:
         finding: the finding.
         target: where the link leads.
+        later: by key the verdicts of claims that were judged again, which are shown instead.
     """
-    verdicts = [piece for claim in finding.claims for piece in (f" {claim.rule.key} ", Verdict(claim.verdict))]
+    verdicts = [
+        piece
+        for claim in finding.claims
+        for piece in (f" {claim.rule.key} ", Verdict((later or {}).get(claim.rule.key, claim.verdict)))
+    ]
     return [Link(finding.title, target), *verdicts, f" {answer_of(finding)[0]}."]
 
 
