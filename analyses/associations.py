@@ -47,3 +47,16 @@ def rank_correlation(
     drawn = np.random.default_rng(seed).integers(0, len(other), (RESAMPLES, len(other)))
     low, high = np.quantile(correlated(drawn), [0.025, 0.975])
     return float(correlated(every[None])[0]), float(low), float(high)
+
+
+def fitted_law(
+    quantity: Float[np.ndarray, " network"], drift: Float[np.ndarray, " network"]
+) -> tuple[float, float, float]:
+    """Return alpha and beta of drift = alpha + beta quantity by least squares, and the median drift.
+
+    Args:
+        quantity: what predicts, one number a network.
+        drift: what is predicted.
+    """
+    beta, alpha = np.polyfit(quantity, drift, 1)
+    return float(alpha), float(beta), float(np.median(drift))

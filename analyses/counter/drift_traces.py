@@ -23,7 +23,7 @@ from probe.questions.interventions import gate_shares, routes
 from probe.recurrent.signals import Signal
 from probe.subjects.computed.ends import ends_of
 
-from ..associations import left_out_r_squared, rank_correlation
+from ..associations import fitted_law, left_out_r_squared, rank_correlation
 from . import common
 
 QUESTION = "drift_traces"
@@ -180,19 +180,6 @@ def law_found_again() -> tuple[float, float, float]:
     contrast = np.array([kept_contrast(ends_of(subject).machine, COMPARED[-1]) for subject in studied])
     drift = only(other_lengths.measure(studied, most=2**14), metric="drift")["value"].to_numpy(float)
     return fitted_law(contrast, drift)
-
-
-def fitted_law(
-    quantity: Float[np.ndarray, " network"], drift: Float[np.ndarray, " network"]
-) -> tuple[float, float, float]:
-    """Return alpha and beta of drift = alpha + beta quantity by least squares, and the median drift.
-
-    Args:
-        quantity: what predicts, one number a network.
-        drift: what is predicted.
-    """
-    beta, alpha = np.polyfit(quantity, drift, 1)
-    return float(alpha), float(beta), float(np.median(drift))
 
 
 def traces(table: pd.DataFrame) -> pd.DataFrame:

@@ -105,13 +105,13 @@ def test_saddles_are_counted_where_a_network_has_none() -> None:
     assert 0 in counts[3].tolist()
 
 
-def test_why_a_claim_is_not_specific_is_said_with_its_numbers() -> None:
+def test_why_a_claim_is_undecided_is_said_with_its_numbers() -> None:
     """The score of one fitted head divides two differences, which are those of the table beside the sentence."""
     claims = {cell: measuring.claims(table) for cell, table in tables().items()}
     others = [(cell, one.rule.key) for cell in claims for one in claims[cell] if one.verdict != "established"]
     assert others == [("rnn", "F4")]
     section: Section = verdicts.section(tables(), claims)
-    (said,) = [block for block in section.blocks if isinstance(block, Text) and "not specific" in str(block)]
+    (said,) = [block for block in section.blocks if isinstance(block, Text) and "undecided" in str(block)]
     rows = tables()["rnn"].query("pair == '3007' and role == 'fitted head' and kind == 'bit 2'").set_index("metric")
     part, whole = (
         rows["value"][name] - rows["value"]["followed_unpatched"] for name in ("followed", "followed_whole")
@@ -144,7 +144,7 @@ def test_one_line_builds_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[
     """The command of the analyses and that of the library write the same page, and the first prints the verdicts."""
     assert command.run(["--out", str(tmp_path / "one")]) == 0
     printed = capsys.readouterr().out
-    assert "rnn F4: not specific" in printed
+    assert "rnn F4: undecided" in printed
     assert printed.endswith(f"{tmp_path / 'one' / 'index.html'} {COMMITTED.stat().st_size} bytes\n")
     study = ROOT / "analyses" / "flipflop"
     assert main.run(["report", str(study), "-o", str(tmp_path / "other")]) == 0
