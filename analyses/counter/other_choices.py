@@ -69,7 +69,8 @@ def _carried(tables: Mapping[str, pd.DataFrame]) -> str:
     usual = only(tables["unit_shares"], metric="largest_unit_share", role="trained")
     rows = pd.concat([other, usual], ignore_index=True)
     parts = [
-        f"{(own['value'] >= HALF).sum()} after {step + 1:.0f} bits" for step, own in rows.groupby("step", sort=True)
+        f"{(rows['value'][rows['step'] == step] >= HALF).sum()} after {step + 1} bits"
+        for step in sorted(set(rows["step"].astype(int)))
     ]
     return (
         f"One cell carries half of a count in so many of {usual['network'].nunique()} networks: {', '.join(parts)}."
