@@ -93,7 +93,7 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
         f"{nine}, on eleven {eleven} (medians). Does some cell keep a running count? ",
         Strong(f"{running[VERDICT]}."),
         f" {running['short']} {_beside(findings)}",
-        "We judged everything twice. The second judgement has stronger controls and fresh networks: ",
+        "We judged most rules twice. The second judgement has stronger controls, new rules and fresh networks: ",
         *tally(again),
     ]
 

@@ -33,6 +33,8 @@ QUESTIONS = (
 POPULATION_QUESTIONS = ("training_signal", "seed_agreement")
 #: Asked for the second judgement, of networks that were trained after its rules were fixed.
 SECOND = ("one_cell", "relay", "estimators", "drift_traces", "offset_law", "other_choices")
+#: Every question that is asked of single networks, in the order of a page.
+ASKED = (*QUESTIONS, *SECOND)
 #: The questions whose rules are judged again there.
 SECOND_AGAIN = (
     "accuracy",

@@ -12,7 +12,7 @@ import cyclopts
 from models.train import MOST, Whole, parse_seeds
 from probe.errors import ProbeError, unknown
 
-from . import POPULATION_QUESTIONS, QUESTIONS, SECOND, SECOND_POPULATION, SUMMARIES
+from . import ASKED, POPULATION_QUESTIONS, QUESTIONS, SECOND, SECOND_POPULATION, SUMMARIES
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 OUT = Path("build/findings/counter")
@@ -28,7 +28,6 @@ NAMES = (
     f"{_listed((*POPULATION_QUESTIONS, *SUMMARIES))}. With --recipe also those of the second judgement: "
     f"{_listed(SECOND)}."
 )
-ASKED = (*QUESTIONS, *SECOND)
 #: What is answered only together with everything else.
 TOGETHER = (*POPULATION_QUESTIONS, *SUMMARIES, "second_judgement", *SECOND_POPULATION)
 

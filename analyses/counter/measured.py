@@ -17,7 +17,7 @@ from models.checkpoints import weights_digest
 from models.counter import Coded
 from probe.evidence.measurements import FITTED_HEADS, Network
 
-from . import QUESTIONS, SECOND, common
+from . import ASKED, common
 
 FOLDER = Path(__file__).parent / "measured"
 #: Where workers write, one file a group, until a population's are packed.
@@ -27,9 +27,6 @@ COMPUTED = ("planted", *FITTED_HEADS)
 #: Of computed weights what is smaller counts as 0.
 SMALL = 1e-9
 AGAIN = "`make study` measures what is missing and keeps the rest."
-
-
-ASKED = (*QUESTIONS, *SECOND)
 
 
 def versions(questions: Iterable[str] = ASKED) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 The first judgement's control for answers is a least-squares head without a penalty, which noise beats easily. Here an
 untrained network has three heads, and the one that does best by a rule, network by network, is what it is held
-against. The networks (`models.populations.SECOND`) were trained after these rules were committed.
+against. The networks (`models.populations.SECOND_JUDGED`) were trained after these rules were committed.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def with_strongest(table: pd.DataFrame, judged: Sequence[Rule]) -> pd.DataFrame:
             heads = rows[rows["role"].isin(FITTED_HEADS)].sort_values(
                 "value", ascending=_wants_little(rule), kind="stable"
             )
-            best = heads.drop_duplicates("pair")
+            # A pair that lacks a head has no strongest one: the others alone would be a weaker control.
+            whole = heads.groupby("pair")["role"].transform("nunique") == len(FITTED_HEADS)
+            best = heads[whole].drop_duplicates("pair")
             names = [f"{name.rpartition('/')[0]}/{STRONGEST}" for name in best["network"]]
             added.append(best.assign(role=STRONGEST, network=names))
     rows = pd.concat(added, ignore_index=True).drop_duplicates() if added else table.iloc[:0]

@@ -75,6 +75,15 @@ def test_the_best_head_of_each_pair_is_the_control() -> None:
     assert second.STRONGEST not in set(unasked["role"])
 
 
+def test_a_pair_without_one_of_the_heads_has_no_strongest_one() -> None:
+    """The best of the two that were measured would be a weaker control, and nobody would say so."""
+    found = second.with_strongest(table(trained=[0.9] * 60, fitted_head=[0.3] * 60, noise_head=[0.2] * 60), [rule()])
+    assert second.STRONGEST not in set(found["role"])
+    (claim,) = second.judged(found, [rule()])
+    assert claim.verdict == "undecided"
+    assert "was not measured" in claim.reason
+
+
 def test_a_straw_man_is_no_opponent() -> None:
     """A claim that beats one head and not another is not specific; against the beaten one alone it is established."""
     measured = table(trained=[0.9] * 60, fitted_head=[0.3] * 60, ridge_head=[0.9] * 60, noise_head=[0.2] * 60)
