@@ -111,9 +111,8 @@ def _ridge(states: Float[np.ndarray, "row unit"], counts: Float[np.ndarray, " ro
     from sklearn.metrics import make_scorer
 
     scorer = make_scorer(lambda correct, found: float((np.round(found) == correct).mean()))
-    fitted: Any = RidgeCV(alphas=PENALTIES, scoring=scorer).fit(
-        states, counts
-    )  # a tie goes to the first, the largest
+    # A tie goes to the first penalty, the largest.
+    fitted: Any = RidgeCV(alphas=PENALTIES, scoring=scorer).fit(states, counts)
     return np.append(fitted.coef_, fitted.intercept_)
 
 

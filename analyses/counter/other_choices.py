@@ -93,7 +93,7 @@ def _heads(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, object]]:
     for name, rule in second.rules_by_question():
         if not any(control.role == second.STRONGEST for control in rule.controls):
             continue
-        table = second.with_strongest(common.of_rule(tables[name], rule), [rule])
+        table = second.with_strongest(second.rows_of(tables, name, rule), [rule])
         usual, value = _verdict(table, rule)
         for head in FITTED_HEADS:
             alone = replace(rule, controls=tuple(replace(control, role=head) for control in rule.controls))

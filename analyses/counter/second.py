@@ -136,9 +136,8 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame], findin
         tables: what was measured of them.
         findings: those of the first judgement.
     """
-    parts = [common.of_rule(tables[name], rule) for name, rule in rules_by_question()]
-    table = pd.concat([*parts, _alone(tables["one_cell"])], ignore_index=True).drop_duplicates()
-    table = with_strongest(table, rules())
+    parts = [rows_of(tables, name, rule) for name, rule in rules_by_question()]
+    table = with_strongest(pd.concat(parts, ignore_index=True).drop_duplicates(), rules())
     claims = judge(table, rules(), family=family())
     first = {claim.rule.key: claim for finding in findings.values() for claim in finding.claims}
     data = pd.DataFrame([_line(claim, first, table) for claim in claims])
@@ -147,6 +146,18 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame], findin
     notes = {"answer": _answer(data), "how": HOW, "open": OPEN}
     provenance = common.provenance(QUESTION, networks)
     return Finding(QUESTION, TITLE, table.assign(question=QUESTION), claims, (picture,), provenance, notes)
+
+
+def rows_of(tables: Mapping[str, pd.DataFrame], name: str, rule: Rule) -> pd.DataFrame:
+    """Return the rows that a rule is about, of every role.
+
+    Args:
+        tables: what was measured, by question.
+        name: the question whose rule it was first.
+        rule: which.
+    """
+    rows = common.of_rule(tables[name], rule)
+    return pd.concat([rows, _alone(tables["one_cell"])], ignore_index=True) if name == "unit_ablation" else rows
 
 
 def _alone(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from importlib import import_module
 import pandas as pd
 import pytest
 
-from analyses.counter import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, over_training, second
+from analyses.counter import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, over_training, second, study
 from models.populations import POPULATIONS, SECOND_JUDGED, SHIFTED, TRAJECTORY
 from probe import Control, Range, Rule
 from probe.evidence.measurements import tabulate
@@ -82,6 +82,16 @@ def test_a_pair_without_one_of_the_heads_has_no_strongest_one() -> None:
     (claim,) = second.judged(found, [rule()])
     assert claim.verdict == "undecided"
     assert "was not measured" in claim.reason
+
+
+def test_every_rule_about_answers_has_all_heads() -> None:
+    """Also where another question measured them: else its verdict would be undecided whatever was measured."""
+    seeds = SECOND_JUDGED.seeds[:2]
+    _, tables = study.read(study.groups("counter", seeds), [*SECOND_AGAIN, study.ONE_CELL])
+    for name, each in second.rules_by_question():
+        if each.controls[0].role == second.STRONGEST:
+            rows = second.with_strongest(second.rows_of(tables, name, each), [each])
+            assert (rows["role"] == second.STRONGEST).sum() == len(seeds), each.key
 
 
 def test_a_straw_man_is_no_opponent() -> None:
