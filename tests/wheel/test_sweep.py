@@ -14,6 +14,7 @@ import probe
 from probe.hooks import sweep as sweeping
 from probe.recurrent import kernels
 from probe.recurrent.again.blocks import Read
+from probe.recurrent.again.fronts import Front
 from probe.recurrent.batches import map_tensors
 
 BATCH, TIME, INPUTS, UNITS = 4, 7, 3, 5
@@ -367,3 +368,17 @@ def test_no_edit_leaves_another_turns_numbers(x: Tensor) -> None:
     probe.sweep(model, x, edits=some()[::-1], memory=1)
     assert all(torch.equal(h[:, -1], end) for h, end in zip(kept, ends, strict=False))
     assert len({float(end.sum()) for end in ends}) > 3
+
+
+@torch.no_grad()
+def test_a_row_that_stayed_and_ran_along_keeps_the_modules_own_numbers() -> None:
+    """Where nearly all rows moved, all run; those that no edit moved are put back, whatever came out of them."""
+    moved = torch.ones(40, dtype=torch.bool)
+    moved[[3, 27]] = False
+    clean, changed = torch.arange(20.0).view(20, 1), torch.full((40, 1), -1.0)
+    front = Front.of({}, moved, moved, whole=False)
+    found = front.choose(lambda: clean, changed.clone()).flatten()
+    assert found[[3, 27]].tolist() == [3.0, 7.0]
+    assert (found[moved] == -1).all()
+    every = Front.of({}, torch.ones_like(moved), torch.ones_like(moved), whole=False)
+    assert torch.equal(every.choose(lambda: clean, changed.clone()), changed)
