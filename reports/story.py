@@ -13,6 +13,7 @@ SETUP, VERDICT = "setup", "verdict"
 #: The questions of the second judgement, which has other networks, and what the keys of its rules begin with.
 LATER = (
     "one_cell",
+    "moving_zero",
     "second_judgement",
     "relay",
     "estimators",

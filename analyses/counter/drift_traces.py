@@ -26,7 +26,7 @@ from probe.subjects.computed.ends import ends_of
 from ..associations import fitted_law, left_out_r_squared, rank_correlation
 from . import common
 
-QUESTION = "drift_traces"
+QUESTION, TITLE = "drift_traces", "What on ten-bit strings goes with the drift?"
 VERSION = 1
 LENGTH = common.STRINGS.shape[1]
 #: After how many bits states are exchanged between different steps, and how many pairs are drawn for each two.
@@ -223,14 +223,11 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     ranked = traces(own) if own["network"].nunique() >= FEWEST else None
     figures = [_law(table), _cross_step(table)] + ([] if ranked is None else [_ranked(ranked)])
     notes = {"answer": _answer(own), "cross_step": _steps(own), "theorem": THEOREM, "otherwise": _otherwise(table)}
-    every = [table]
     if ranked is not None:
         notes |= {"traces": _traces(ranked), "recipes": _recipes(compared)}
-        every.append(_as_rows(ranked))
+        table = pd.concat([table, _as_rows(ranked)], ignore_index=True)
     rules = [rule for rule in RULES if rule.metric in set(own["metric"])]
-    title = "What on ten-bit strings goes with the drift?"
-    whole = pd.concat(every, ignore_index=True)
-    return common.finding(QUESTION, title, whole, studied=networks, rules=rules, figures=figures, notes=notes)
+    return common.finding(QUESTION, TITLE, table, studied=networks, rules=rules, figures=figures, notes=notes)
 
 
 def _as_rows(ranked: pd.DataFrame) -> pd.DataFrame:
@@ -341,9 +338,12 @@ def _answer(own: pd.DataFrame) -> str:
 
 def _steps(own: pd.DataFrame) -> str:
     error, explained = (only(own, metric=f"cross_step_{key}")["value"] for key in ("error", "explained"))
+    drift, slope = (only(own, metric=name)["value"].to_numpy() for name in ("drift", "cross_step_drift"))
+    others = np.abs(slope[:, None] - drift)[~np.eye(len(drift), dtype=bool)]
+    beside = f" From the drift of another network it is off by {np.median(others):.3f}." if len(others) else ""
     return (
         "Interchange between different steps gives the drift itself. Its slope is off by "
-        f"{error.median():.3f} (median; at most {error.max():.3f}), and the target with that slope explains "
+        f"{error.median():.3f} (median; at most {error.max():.3f}).{beside} The target with that slope explains "
         f"{explained.median():.0%} of the answers' variance. The spliced run is a run on a string of another length. "
         "So this is the drift at other lengths once more, and no second evidence for it."
     )

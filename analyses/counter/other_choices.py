@@ -13,7 +13,7 @@ from probe.plots.style import BLUE, new_figure, style
 from probe.questions.interventions import unit_shares
 from probe.questions.states import linear_readout, single_units
 
-from . import common, second
+from . import common, one_cell, second
 
 QUESTION, TITLE = "other_choices", "Would the second verdicts be others, had we chosen otherwise?"
 VERSION = 1
@@ -28,6 +28,8 @@ _READ = ("mean_monotone_accuracy", "lasting_monotone_accuracy", "last_step_r_squ
 MEASURED = (*_SHARES, *_READ)
 #: Doses of noise beside the usual one of .1 standard deviations.
 DOSES = (0.03, 0.06, 0.2)
+#: By what all bounds of the five tests of a cell are multiplied.
+BOUNDS = (0.9, 0.8, 0.7, 0.6, 0.5)
 
 
 def measure(networks: Sequence[Network]) -> pd.DataFrame:
@@ -54,11 +56,12 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Fin
         networks: those of the second judgement.
         tables: what was measured of them, by question.
     """
+    cells = other_bounds(tables[one_cell.QUESTION])
     rows = [*_heads(tables), *_steps(tables), *_estimators(tables), *_doses(tables), *_splits(tables)]
     data = pd.DataFrame(rows)
     with style():
         picture = _picture(data)
-    notes = {"answer": _answer(data), "carried": _carried(tables)}
+    notes = {"answer": _answer(data), "carried": _carried(tables), "cells": _cells_in_words(cells)}
     provenance = common.provenance(QUESTION, networks)
     return Finding(QUESTION, TITLE, tables[QUESTION], (), (picture,), provenance, notes)
 
@@ -153,6 +156,57 @@ def _splits(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, object]]:
                 again = _verdict(tables[QUESTION][tables[QUESTION]["at"] == split], rule)
                 found.append(_line("split", f"split {split}", claim=rule.key, usual=usual, judged=again))
     return found
+
+
+def other_bounds(table: pd.DataFrame) -> pd.DataFrame:
+    """Return in which networks one cell passes the five tests with other bounds, or all but some of the tests.
+
+    Args:
+        table: what `one_cell.measure` returned.
+
+    Returns:
+        Measurements of `all_tests`, their `kind` the target, with a column `choice` more: what was chosen otherwise.
+    """
+    own = one_cell.BOUNDS
+    choices = {f"bounds x {scale:g}": {test: scale * bound for test, bound in own.items()} for scale in BOUNDS}
+    choices |= {f"without “{left_out}”": {test: own[test] for test in own if test != left_out} for left_out in own}
+    choices["answers alone"] = {test: bound for test, bound in own.items() if test not in one_cell.READING}
+    rows = only(table, metric="cell_test")
+    wide = rows.pivot_table(index=["role", "network", "pair", "units"], columns="kind", values="value")
+    found = []
+    for choice, bounds in choices.items():
+        for target in one_cell.TARGETS:
+            passed = [wide[one_cell.kind_of(test, target)] >= bound for test, bound in bounds.items()]
+            whole = pd.concat(passed, axis=1).all(axis=1).groupby(["role", "network", "pair"]).any()
+            found.append(whole.astype(float).reset_index(name="value").assign(choice=choice, kind=target))
+    asked = only(table, metric="all_tests")["network"]
+    every = pd.concat(found, ignore_index=True).assign(metric="all_tests", question=QUESTION)
+    return every[every["network"].isin(asked)].reset_index(drop=True)
+
+
+def _cells_in_words(cells: pd.DataFrame) -> str:
+    """Return in how many networks one cell passes for some target, with other bounds and without some tests."""
+    best = cells.groupby(["choice", "role", "network"])["value"].max().reset_index()
+
+    def passing(choice: str, roles: Sequence[str]) -> tuple[int, int]:
+        """Return how many networks pass, and of how many."""
+        own = best[(best["choice"] == choice) & best["role"].isin(roles)]["value"]
+        return int(own.sum()), len(own)
+
+    def told(choice: str) -> tuple[str, str]:
+        """Return the same in words, of trained networks and of heads on untrained weights."""
+        trained, heads = (passing(choice, roles) for roles in (("trained",), FITTED_HEADS))
+        return f"{trained[0]} of {trained[1]}", f"{heads[0]} of {heads[1]}"
+
+    without = [str(choice) for choice in cells["choice"].unique() if "without" in choice]
+    most = max(without, key=lambda choice: passing(choice, ("trained", *FITTED_HEADS))[0])
+    (own, heads), left_out, answers = told(f"bounds x {min(BOUNDS):g}"), told(most), told("answers alone")[0]
+    return (
+        f"The bounds of the five tests do not decide this. With all of them halved one cell passes in {own} trained "
+        f"networks and in {heads} with a head on untrained weights. With one test left out most pass {most}: "
+        f"{left_out[0]} and {left_out[1]}. Nor does what a cell is thought to count: three of the tests ask for the "
+        f"answer alone, and one cell passes these in {answers}."
+    )
 
 
 def _picture(data: pd.DataFrame) -> DataFigure:

@@ -31,6 +31,8 @@ STRONGEST = "strongest head"
 MARGIN, MARGINS = 0.05, {"0": 0.0}
 #: Rules about states, which have no head: their control is the network before training.
 ABOUT_STATES = ("1a", "1b", "1c", "2", "3", "4")
+#: A rule about the search itself: nothing but the planted counter can be its control.
+NOT_AGAIN = ("10",)
 
 
 def key_of_first(key: str) -> str:
@@ -42,7 +44,7 @@ def key_of_first(key: str) -> str:
 def rules() -> tuple[Rule, ...]:
     """Return every rule of the first judgement that is judged again, with the control that it now has."""
     modules = [import_module(f"analyses.counter.{name}") for name in SECOND_AGAIN]
-    first = [rule for module in modules for rule in module.RULES if not rule.check]
+    first = [rule for module in modules for rule in module.RULES if not rule.check and rule.key not in NOT_AGAIN]
     return tuple(dataclasses.replace(rule, key=KEY.format(rule.key), controls=_controls(rule)) for rule in first)
 
 
@@ -123,8 +125,9 @@ def material(folder: Path | None = None) -> tuple[list[Network], dict[str, pd.Da
     )
     tables[study.TRACES] = pd.concat([tables[study.TRACES], traces[study.TRACES]], ignore_index=True)
     every_step = [group for group in study.compared() if study.ONE_CELL in group.questions]
-    _, cells = study.read(every_step, [study.ONE_CELL], folder)
-    tables[study.ONE_CELL] = pd.concat([tables[study.ONE_CELL], cells[study.ONE_CELL]], ignore_index=True)
+    _, cells = study.read(every_step, [study.ONE_CELL, study.MOVING_ZERO], folder)
+    for name, table in cells.items():
+        tables[name] = pd.concat([tables[name], table], ignore_index=True)
     return [*networks, *others], tables
 
 
@@ -188,12 +191,11 @@ HOW = (
 
 OPEN = (
     "These objections of a reviewer are open. The best of three heads is chosen network by network, which is hard on "
-    "claims about shares of networks. The search for directions was not judged again (9 and 10). The last test of "
-    "one cell resamples all other cells after every bit; a count whose gates hear other cells would fail it. "
-    "We asked a cell for the ones, the zeros and the network's own program, and not for the ones plus any other "
-    "function of the step. Nothing varies the bounds of the five tests. Interchange between steps (24a) is the drift "
-    "at other lengths once more, and has no control. The planted counter of ones fails 5b, 12b and 18 too, so that a "
-    "failure there is no sign that a network does not count."
+    "claims about shares of networks; with one head alone the verdicts stand below. The last test of one cell "
+    "resamples all other cells after every bit; a count whose gates hear other cells would fail it. The claims over "
+    "training (T1 to T5) were written after looking at four other networks. That the search for directions finds no "
+    "variable that is not there (10) was not judged again. The planted counter of ones fails 5b, 12b and 18 too, so "
+    "that a failure there is no sign that a network does not count."
 )
 
 

@@ -34,6 +34,8 @@ from . import QUESTIONS, SECOND, SECOND_AGAIN, common, measured
 
 #: Whether one cell keeps a running count, which is also asked where the count is the task at every step.
 ONE_CELL = "one_cell"
+#: Whether one holds it up to a shift of each step, which is asked there too.
+MOVING_ZERO = "moving_zero"
 #: What goes with the drift on ten-bit strings, which is asked over all recipes.
 TRACES = "drift_traces"
 #: What the standard battery says of ten-bit strings, which the experiment's networks are asked beside their drift.
@@ -68,7 +70,7 @@ class Group:
             return self._of_a_counter()
         whole = self.recipe == "template" or self.seed in OTHERS.get(self.recipe, ())
         if self.recipe in {each.recipe for each in VARIANTS}:
-            return (*QUESTIONS, TRACES, ONE_CELL) if whole else (*BRIEF, TRACES)
+            return (*QUESTIONS, TRACES, ONE_CELL, MOVING_ZERO) if whole else (*BRIEF, TRACES)
         asked = {each.recipe: EXPERIMENT for each in CELLS} | {each.recipe: ON_THE_WAY for each in TRAJECTORY}
         return QUESTIONS if whole else asked.get(self.recipe, BRIEF)
 

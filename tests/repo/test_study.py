@@ -48,7 +48,8 @@ def test_counters_templates_and_planted_networks_are_asked_everything_and_others
     assert {"gru", "truncated"} <= rest
     assert all(asked[name] == (*study.BRIEF, study.TRACES) for name in rest)
     assert study.Group("tf1", "seed-0").questions == QUESTIONS
-    assert study.Group("every-step", "seed-1000").questions == (*QUESTIONS, study.TRACES, study.ONE_CELL)
+    more = (study.TRACES, study.ONE_CELL, study.MOVING_ZERO)
+    assert study.Group("every-step", "seed-1000").questions == (*QUESTIONS, *more)
     assert study.Group("every-step", "seed-0").questions == (*study.BRIEF, study.TRACES)
     assert study.Group("planted", "decoy").questions == (*QUESTIONS, *SECOND)
     assert study.Group("counter", "seed-2000").questions == (*SECOND_AGAIN, *SECOND)

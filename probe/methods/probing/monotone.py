@@ -109,6 +109,61 @@ def each_unit_read(
     return found
 
 
+#: Of the maps beside a clock: the slopes in the step that a fit starts from, and how often it is improved.
+SLOPES, ROUNDS = (-1.0, -0.5, 0.0, 0.5, 1.0), 30
+
+
+def each_unit_read_beside_a_clock(
+    states: Float[np.ndarray, "state unit"],
+    concept: Float[np.ndarray, " state"],
+    step: np.ndarray,
+    splits: Sequence[list[np.ndarray]],
+    weight: Float[np.ndarray, " state"],
+) -> Float[np.ndarray, " unit"]:
+    """Return for each unit how many held-out states one map reads, where the concept may be shifted at every step.
+
+    The map f rises or falls, and g is one number a step: both are fitted so that f(unit) is near concept + g(step),
+    by least squares in turns from several starts, of which the one that reads the fitted states best is taken. A
+    state is read where f(unit) - g(step) is within a half of the concept. With g = 0 it is `each_unit_read`.
+
+    Args:
+        states: distinct states.
+        concept: the values, a whole number apart or more within a step.
+        step: of each state, (state,); all parts of a split but any one of them have every step.
+        splits: several times what `probe.methods.probing.splits.folds` gave.
+        weight: weight of each state, above 0.
+
+    Reference:
+        Breiman & Friedman 1985, Estimating optimal transformations for multiple regression, for fitting in turns.
+    """
+    found = np.zeros(states.shape[1])
+    held_out = [np.isin(np.arange(len(concept)), part) for parts in splits for part in parts]
+    times = np.unique(step, return_inverse=True)[1]
+    for unit in range(states.shape[1]):
+        order = np.argsort(states[:, unit], kind="stable")
+        x, y, t, mass = states[order, unit], concept[order], times[order], weight[order]
+        for out in (each[order] for each in held_out):
+            read, shift = _shifted(x[~out], y[~out], t[~out], mass[~out])
+            exact = np.abs(read.predict(x[out]) - shift[t[out]] - y[out]) < HALF
+            found[unit] += np.average(exact, weights=mass[out]) / len(held_out)
+    return found
+
+
+def _shifted(x: np.ndarray, y: np.ndarray, times: np.ndarray, mass: np.ndarray) -> tuple[_Map, np.ndarray]:
+    """Return the map of ascending values and the shift of each step that read the values best."""
+    within = np.bincount(times, mass)
+    found = []
+    for slope in SLOPES:
+        shift = slope * np.arange(len(within), dtype=float)
+        read = _along(x, y + shift[times], mass)
+        for _ in range(ROUNDS):
+            shift = np.bincount(times, mass * (read.predict(x) - y)) / within
+            read = _along(x, y + shift[times], mass)
+        found.append((float(mass @ (np.abs(read.predict(x) - shift[times] - y) < HALF)), read, shift))
+    _, read, shift = max(found, key=lambda each: each[0])
+    return read, shift
+
+
 def monotone_predictions(
     states: Float[np.ndarray, "state unit"],
     concept: Float[np.ndarray, " state"],

@@ -1,0 +1,119 @@
+"""Does a cell of the counter hold the count, if its zero may move by any amount from step to step?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from probe import Finding, Rule
+from probe.evidence.measurements import Network, measurement, only, tabulate
+from probe.methods.probing.monotone import each_unit_read_beside_a_clock
+from probe.methods.probing.splits import by_sequence
+from probe.plots.networks import draw_dots
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure
+from probe.subjects.subject import Subject
+
+from . import common
+from .one_cell import BOUNDS, PARTS, Cells, cells_of
+
+QUESTION = "moving_zero"
+TITLE = "Does a cell hold the count, if its zero may move from step to step?"
+VERSION = 1
+#: A reviewer asked this after the networks were measured: no rule was fixed before, so that it gets no verdict.
+RULES: tuple[Rule, ...] = ()
+READ = BOUNDS["read"]
+#: The correlation of the number of bits read with the ones, where each of 1 to 10 bits has the same weight.
+CLOCK = 0.6**0.5
+
+
+def measure(networks: Sequence[Network]) -> pd.DataFrame:
+    """Measure how far one map reads n1 + g(t) off each cell of counters, g any function of the step.
+
+    Metrics: `shifted_read` of each cell (`units`), the share of held-out prefixes of 1 to 10 bits that are read
+    within a half, four folds drawn by the network's seed; `best_shifted_read`, the largest of a network. Beside it
+    the number that is computed first: `best_correlation`, the largest |r| of a cell with the ones over all prefixes,
+    each number of bits of the same weight.
+    """
+    asked = common.pick(networks, "trained", "own initialisation", "planted", "other")
+    return tabulate(row for subject in common.subjects(asked) for row in _rows(subject))
+
+
+def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
+    cells, network = cells_of(subject)[0], subject.network
+    split = _split(cells.bits, common.split_seed(network))
+    ones = cells.ones.astype(float)
+    read = each_unit_read_beside_a_clock(cells.values, ones, cells.bits, [split], cells.weight)
+    for unit, value in enumerate(read.tolist()):
+        yield measurement(QUESTION, "shifted_read", network, value, units=str(unit))
+    yield measurement(QUESTION, "best_shifted_read", network, float(read.max()), units=str(int(read.argmax())))
+    size = np.abs(_correlations(cells))
+    yield measurement(QUESTION, "best_correlation", network, float(size.max()), units=str(int(size.argmax())))
+
+
+def _correlations(cells: Cells) -> np.ndarray:
+    """Return the weighted correlation of each cell with the ones, (unit,); 0 where a cell does not vary."""
+    covariance = np.cov(np.column_stack([cells.ones, cells.values]), rowvar=False, aweights=cells.weight)
+    size = np.sqrt(np.diag(covariance))
+    scale = size[0] * size[1:]
+    return np.divide(covariance[0, 1:], scale, out=np.zeros_like(scale), where=scale > 1e-12)
+
+
+def _split(bits: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Return parts of the states: where one of them is held out the others have states of every length."""
+    order = np.random.default_rng(seed).permutation(len(bits))
+    fold = np.empty(len(bits), dtype=int)
+    fold[order] = pd.Series(bits[order]).groupby(bits[order]).cumcount().to_numpy() % PARTS
+    return by_sequence(fold)
+
+
+def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
+    """Say in how many networks a cell holds the count up to a shift of each step, and draw how well."""
+    drawn = common.drawn(only(table, metric="best_shifted_read"))
+    picture = common.picture(
+        lambda: _draw(drawn),
+        name=QUESTION,
+        title="How well one map reads the count off the best cell, if its zero may move",
+        alt=f"Dots, one a network, by the share of prefixes read within a half. {medians_in_words(drawn)}",
+        caption="Each dot is a network: one map for all steps, and one shift for each step, fitted together on three "
+        "quarters of the prefixes and scored on the others; the best cell counts.",
+        data=drawn[["role", "network", "pair", "units", "value"]],
+    )
+    notes = {"answer": _answer(table), "first": _first_number(table)}
+    return common.finding(QUESTION, TITLE, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+
+
+def _draw(drawn: pd.DataFrame) -> Any:
+    metric = "best_shifted_read"
+    ax = draw_dots(drawn, {metric: "best cell"}, thresholds={metric: READ}, ax=new_figure(height=3.6)[1][0, 0])
+    ax.set_ylabel("prefixes read within a half")
+    return ax
+
+
+def _answer(table: pd.DataFrame) -> str:
+    own, before = (common.values(table, "best_shifted_read", role) for role in ("trained", "own initialisation"))
+    said = f"{(own >= READ).sum()} of {len(own)} trained networks"
+    if len(before):
+        said += f" and in {(before >= READ).sum()} of {len(before)} before training"
+    return (
+        "A running count could have a zero that moves: the ones plus any function of the number of bits read. If we "
+        f"fit that function too, one map reads the count off some cell in {said}. We asked this after measuring, so "
+        "that it has no verdict. A cell that holds a count this way says how many ones there were only to those who "
+        "know how many bits were read."
+    )
+
+
+def _first_number(table: pd.DataFrame) -> str:
+    """Return the correlation that is computed first, before and after training; empty without controls."""
+    roles = ("trained", "own initialisation")
+    own, before = (common.values(table, "best_correlation", role) for role in roles)
+    if before.empty:
+        return ""
+    return (
+        "The number that everybody computes first is the correlation of the best cell with the ones, all steps "
+        f"together: {own.median():.2f} in trained networks and {before.median():.2f} before training (medians). The "
+        f"number of bits read alone reaches {CLOCK:.2f}."
+    )
