@@ -22,6 +22,8 @@ class Expected:
         signal: of the metric; None where it has one value a network.
         units: the same.
         kind: the same.
+        rule: the key of the rule that judges the metric; empty where none is meant.
+        between: whether only a range follows, whose middle is the value.
     """
 
     network: str
@@ -33,6 +35,8 @@ class Expected:
     signal: str | None = None
     units: str | None = None
     kind: str | None = None
+    rule: str = ""
+    between: bool = False
 
 
 _HELD = "one held cell is read, c = .1 (n1 - d t)"

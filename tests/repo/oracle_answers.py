@@ -1,0 +1,120 @@
+"""What follows from a planted network's answers at each length, computed over all strings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.repo.oracle_network import LENGTH, Plain, last_of, ones_of
+
+#: Lengths of the drift, of the law that is fitted, and how many bits were read before the last five of ten.
+AROUND, LAW, LATE = range(6, 15), (8, 9, 10), range(6, 11)
+
+
+def asked(bits: int) -> np.ndarray:
+    """Return which strings of so many bits have at most ten ones and ten zeros."""
+    ones = ones_of(bits)
+    return (ones <= LENGTH) & (bits - ones <= LENGTH)
+
+
+def excess(net: Plain, bits: int) -> float:
+    """Return g(L): the mean of expected answer less ones."""
+    return float((net.shown[bits] - ones_of(bits))[asked(bits)].mean())
+
+
+def slope(net: Plain, lengths: tuple[int, ...] | range) -> float:
+    """Return d of g(L) = d (10 - L) by least squares."""
+    away = np.array([LENGTH - bits for bits in lengths])
+    return float(away @ [excess(net, bits) for bits in lengths] / (away @ away))
+
+
+def drift(net: Plain) -> float:
+    """Return the drift over 6 to 14 bits."""
+    return slope(net, AROUND)
+
+
+def near_none(net: Plain) -> float:
+    """Return 1 where the drift is near none of 0, 1/2 and 1."""
+    return float(min(abs(drift(net) - one) for one in (0, 0.5, 1)) > 0.1)
+
+
+def least_explained(net: Plain) -> float:
+    """Return the smallest share of the variance of y between numbers of ones, at 8, 9, 11 and 12 bits."""
+    shares = []
+    for bits in (8, 9, 11, 12):
+        ones, y = ones_of(bits)[asked(bits)], net.shown[bits][asked(bits)]
+        between = sum((ones == n).mean() * (y[ones == n].mean() - y.mean()) ** 2 for n in np.unique(ones))
+        shares.append(between / y.var())
+    return float(min(shares))
+
+
+def law_r_squared(net: Plain) -> float:
+    """Return R2 of y at 12 bits by n1 - 2 d, d of 8 to 10 bits."""
+    ones, y = ones_of(12)[asked(12)], net.shown[12][asked(12)]
+    return float(1 - ((y - ones + 2 * slope(net, LAW)) ** 2).mean() / y.var())
+
+
+def law_answers(net: Plain) -> float:
+    """Return the share of the answers at 12 bits that are a whole number nearest to n1 - 2 d."""
+    ones, given = ones_of(12)[asked(12)], net.answers(net.at[12])[0][asked(12)]
+    return float((np.abs(given - (ones - 2 * slope(net, LAW))) <= 0.5 + 1e-6).mean())
+
+
+def offset_error(net: Plain) -> float:
+    """Return how far g(12) is from -2 d."""
+    return abs(excess(net, 12) + 2 * slope(net, LAW))
+
+
+def changes(net: Plain, bits: int, read: int) -> np.ndarray:
+    """Return by how much y changes on a bit, the last of so many, in each context."""
+    return (net.shown[bits] - np.repeat(net.shown[bits - 1], 2))[last_of(bits) == read]
+
+
+def largest_effect_sd(net: Plain) -> float:
+    """Return the larger sd over contexts of the change of y, on a 0 or on a 1."""
+    spreads = []
+    for read in (0, 1):
+        each = [changes(net, bits, read) for bits in LATE]
+        middle = np.mean([one.mean() for one in each])
+        spreads.append(np.sqrt(np.mean([((one - middle) ** 2).mean() for one in each])))
+    return float(max(spreads))
+
+
+def bit_error(net: Plain, read: int) -> float:
+    """Return how far the change on a bit is from what the law says, -d or 1 - d, mean over contexts."""
+    wanted = read - slope(net, LAW)
+    return float(np.mean([np.abs(changes(net, bits, read) - wanted).mean() for bits in LATE]))
+
+
+def speed(net: Plain, read: int) -> float:
+    """Return the mean absolute change of y on a bit."""
+    return float(np.mean([np.abs(changes(net, bits, read)).mean() for bits in LATE]))
+
+
+def cross_step_error(net: Plain) -> float:
+    """Return how far the slope across steps is from the drift.
+
+    A state after t' bits in a run after t is a run on a string of 10 - t + t' bits. So the slope is that of g over
+    the lengths 6 to 14, each weighing as often as it comes: 5 - |t - t'| times, and of these what may be asked.
+    """
+    above = below = 0.0
+    for fewer in range(-4, 5):
+        bits = LENGTH - fewer
+        weight = (5 - abs(fewer)) * asked(bits).mean()
+        above, below = above + weight * fewer * excess(net, bits), below + weight * fewer**2
+    return abs(above / below - drift(net))
+
+
+ORACLE = {
+    "16": largest_effect_sd,
+    "16b": lambda net: bit_error(net, 0),
+    "16c": lambda net: bit_error(net, 1),
+    "17a": lambda net: abs(drift(net)),
+    "17b": near_none,
+    "17c": least_explained,
+    "19": lambda net: speed(net, 0),
+    "19b": lambda net: speed(net, 1),
+    "20": law_r_squared,
+    "20b": law_answers,
+    "20c": offset_error,
+    "24a": cross_step_error,
+}
