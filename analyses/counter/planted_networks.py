@@ -12,9 +12,12 @@ from probe.plots.style import GREEN, GREY, ORANGE, new_figure, style
 
 from . import common
 from .expected import EXPECTED, Expected
+from .expected_rules import NOT_ASKED, OF_RULES
 from .summaries import Findings, rows_of, summary
 
 QUESTION, TITLE = "planted_networks", "Do the instruments find what is known to be there?"
+#: Of values that follow within a tolerance, and of those of which a range follows.
+WITHIN, BETWEEN = "within tolerance", "in the range"
 RULES = (
     Rule(
         key="22",
@@ -32,36 +35,33 @@ RULES = (
 def find(findings: Findings) -> Finding:
     """Hold every expected value against the measured one, on those of the planted networks that were asked."""
     planted = set(rows_of(findings, "accuracy", "all_error", role="planted")["network"])
-    expected = [each for each in EXPECTED if f"planted/{each.network}" in planted and each.question in findings]
-    compared = pd.DataFrame([_compared(findings, each) for each in expected])
-    table = tabulate(
+    wanted = [
+        each for each in (*EXPECTED, *OF_RULES) if f"planted/{each.network}" in planted and each.question in findings
+    ]
+    compared = pd.DataFrame([_compared(findings, each) for each in wanted])
+    table = tabulate([*_by_network(compared), *_by_rule(compared)])
+    missed = compared[~compared["met"]]
+    figures = [_picture(compared, missed)]
+    notes = {"answer": _answer(compared, missed, len(planted))}
+    return summary(QUESTION, TITLE, table, findings=findings, rules=RULES, figures=figures, notes=notes)
+
+
+def _by_network(compared: pd.DataFrame) -> list[dict[str, object]]:
+    """Return whether every expected value of a network is met, a row a network."""
+    return [
         common.row(QUESTION, "as_expected", f"planted/{network}", float(own["met"].all())) | {"role": "planted"}
         for network, own in compared.groupby("network", sort=False)
-    )
-    missed = compared[~compared["met"]]
-    with style():
-        figure, axes = new_figure(height=3.4)
-        for met, color, marker in ((True, GREEN, "o"), (False, ORANGE, "X")):
-            own = compared[compared["met"] == met]
-            label = "within tolerance" if met else "not met"
-            axes[0, 0].plot(
-                own["expected"], own["measured"], marker, color=color, mfc="none" if met else color, label=label
-            )
-        axes[0, 0].axline((0, 0), slope=1, color=GREY, linewidth=1)
-        axes[0, 0].set_xlabel("expected")
-        axes[0, 0].set_ylabel("measured")
-        axes[0, 0].legend(loc="upper left")
-        picture = DataFigure.from_figure(
-            figure,
-            name=QUESTION,
-            title="Measured against expected on planted networks",
-            alt=f"{len(compared)} values of planted networks against what their weights imply: {len(missed)} lie "
-            f"outside their tolerance; the largest difference is {compared['difference'].max():.2g}.",
-            caption="Each marker is one value of one network whose weights were written down; the table has all.",
-            data=compared,
-        )
-    notes = {"answer": _answer(compared, missed)}
-    return summary(QUESTION, TITLE, table, findings=findings, rules=RULES, figures=[picture], notes=notes)
+    ]
+
+
+def _by_rule(compared: pd.DataFrame) -> list[dict[str, object]]:
+    """Return the matrix of rules (`kind`) and networks: whether the value is met, and where it must lie."""
+    rows = []
+    for each in compared[compared["rule"] != ""].to_dict("records"):
+        place = {"role": "planted", "low": each["low"], "high": each["high"]}
+        network, met = f"planted/{each['network']}", float(each["met"])
+        rows.append(common.row(QUESTION, "rule_as_expected", network, met, kind=str(each["rule"])) | place)
+    return rows
 
 
 def _compared(findings: Findings, expected: Expected) -> dict[str, object]:
@@ -73,27 +73,72 @@ def _compared(findings: Findings, expected: Expected) -> dict[str, object]:
     measured = float(values.iloc[0])
     difference = abs(measured - expected.value)
     return {
+        "rule": expected.rule,
         "network": expected.network,
         "metric": " ".join(
             part for part in (expected.metric, expected.signal, expected.units, expected.kind) if part
         ),
+        "follows": BETWEEN if expected.between else WITHIN,
         "expected": expected.value,
         "tolerance": expected.tolerance,
+        "low": expected.value - expected.tolerance,
+        "high": expected.value + expected.tolerance,
         "measured": measured,
         "difference": difference,
-        "met": difference <= expected.tolerance,
+        # The end of a range belongs to it, and its middle was rounded.
+        "met": bool(difference <= expected.tolerance + 1e-12),
         "because": expected.why,
     }
 
 
-def _answer(compared: pd.DataFrame, missed: pd.DataFrame) -> str:
+def _picture(compared: pd.DataFrame, missed: pd.DataFrame) -> DataFigure:
+    exact = compared[compared["follows"] == WITHIN]
+    with style():
+        figure, axes = new_figure(height=3.4)
+        for met, color, marker in ((True, GREEN, "o"), (False, ORANGE, "X")):
+            own = compared[compared["met"] == met]
+            label = "as expected" if met else "not met"
+            axes[0, 0].plot(
+                own["expected"], own["measured"], marker, color=color, mfc="none" if met else color, label=label
+            )
+        axes[0, 0].axline((0, 0), slope=1, color=GREY, linewidth=1)
+        axes[0, 0].set_xlabel("expected")
+        axes[0, 0].set_ylabel("measured")
+        axes[0, 0].legend(loc="upper left")
+        return DataFigure.from_figure(
+            figure,
+            name=QUESTION,
+            title="Measured against expected on planted networks",
+            alt=f"{len(compared)} values of planted networks against what their weights imply: {len(missed)} lie "
+            f"outside; the largest difference where one value follows is {exact['difference'].max():.2g}.",
+            caption="Each marker is one value of one network whose weights were written down. Where only a range "
+            "follows, its middle stands for it. The table has all, by rule and network.",
+            data=compared,
+        )
+
+
+def _answer(compared: pd.DataFrame, missed: pd.DataFrame, networks: int) -> str:
     named = "; ".join(
         f"{network}: {metric} {measured:.3g} instead of {wanted:.3g}"
         for network, metric, measured, wanted in zip(
             *(missed[name] for name in ("network", "metric", "measured", "expected")), strict=True
         )
     )
+    of_rules = compared[compared["rule"] != ""]
     return (
-        f"{len(compared) - len(missed)} of {len(compared)} values that follow from planted weights are measured "
-        f"within their tolerance.{' Not met: ' + named + '.' if named else ''}"
+        f"{len(compared) - len(missed)} of {len(compared)} values that follow from planted weights are measured as "
+        f"expected.{' Not met: ' + named + '.' if named else ''}{_coverage(of_rules, networks)}"
+    )
+
+
+def _coverage(of_rules: pd.DataFrame, networks: int) -> str:
+    """Return how many rules and networks have an expected value, and which rules have none, as sentences."""
+    if of_rules.empty:
+        return ""
+    ranges = int((of_rules["follows"] == BETWEEN).sum())
+    reasons = "; ".join(f"{key}: {why}" for key, why in NOT_ASKED.items())
+    return (
+        f" {int(of_rules['met'].sum())} of {len(of_rules)} are those of {of_rules['rule'].nunique()} rules on "
+        f"{networks} networks, each rule on each network; of {ranges} of them a range follows. "
+        f"{len(NOT_ASKED)} rules have no value on a planted network ({reasons})."
     )

@@ -42,6 +42,7 @@ def test_a_planted_value_that_is_not_met_fails_the_check(monkeypatch: pytest.Mon
     ones = [expected for expected in planted_networks.EXPECTED if expected.network in ("ones", "ones-alone")]
     assert len(ones) >= 6
     monkeypatch.setattr(planted_networks, "EXPECTED", ones)
+    monkeypatch.setattr(planted_networks, "OF_RULES", ())  # which are about as many idle units as the battery's
     assert [claim.verdict for claim in planted_networks.find(read).claims] == ["passed"]
     monkeypatch.setattr(planted_networks, "EXPECTED", [dataclasses.replace(ones[0], value=0.5), *ones[1:]])
     found = planted_networks.find(read)
