@@ -41,7 +41,7 @@ def find(findings: Findings) -> Finding:
     compared = pd.DataFrame([_compared(findings, each) for each in wanted])
     table = tabulate([*_by_network(compared), *_by_rule(compared)])
     missed = compared[~compared["met"]]
-    figures = [_picture(compared, missed)]
+    figures = [_picture(compared, missed), *_matrix(compared)]
     notes = {"answer": _answer(compared, missed, len(planted))}
     return summary(QUESTION, TITLE, table, findings=findings, rules=RULES, figures=figures, notes=notes)
 
@@ -115,6 +115,39 @@ def _picture(compared: pd.DataFrame, missed: pd.DataFrame) -> DataFigure:
             "follows, its middle stands for it. The table has all, by rule and network.",
             data=compared,
         )
+
+
+def _matrix(compared: pd.DataFrame) -> list[DataFigure]:
+    """Draw every rule on every planted network; nothing where no rule has an expected value."""
+    data = compared[compared["rule"] != ""][["rule", "network", "follows", "low", "high", "measured", "met"]]
+    if data.empty:
+        return []
+    rules, networks = (list(dict.fromkeys(data[name])) for name in ("rule", "network"))
+    kinds = {(True, WITHIN): ("o", GREEN, GREEN), (True, BETWEEN): ("o", "none", GREEN)}
+    kinds |= dict.fromkeys([(False, WITHIN), (False, BETWEEN)], ("X", ORANGE, ORANGE))
+    with style():
+        figure, axes = new_figure(width=5.6, height=0.17 * len(rules) + 1.6)
+        ax = axes[0, 0]
+        for (met, follows), own in data.groupby(["met", "follows"]):
+            marker, face, edge = kinds[bool(met), str(follows)]
+            places = [networks.index(name) for name in own["network"]], [rules.index(key) for key in own["rule"]]
+            label = f"{'as expected' if met else 'not met'}, {follows}"
+            ax.plot(*places, marker, color=edge, mfc=face, markersize=5, label=label)
+        ax.set_xticks(range(len(networks)), networks, rotation=60, ha="right", fontsize=9)
+        ax.set_yticks(range(len(rules)), rules, fontsize=8)
+        ax.set(xlim=(-0.6, len(networks) - 0.4), ylim=(len(rules) - 0.4, -0.6))
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9)
+        picture = DataFigure.from_figure(
+            figure,
+            name="rules_and_networks",
+            title="Every rule on every planted network",
+            alt=f"A grid of {len(rules)} rules and {len(networks)} planted networks: {int(data['met'].sum())} of "
+            f"{len(data)} values are as expected; of {int((data['follows'] == BETWEEN).sum())} only a range follows.",
+            caption="A row for each rule, a column for each planted network. Filled: one value follows from the "
+            "weights, and we measured it. Open: a range follows.",
+            data=data,
+        )
+    return [picture]
 
 
 def _answer(compared: pd.DataFrame, missed: pd.DataFrame, networks: int) -> str:
