@@ -85,10 +85,11 @@ def build(findings: Path) -> dict[str, Page]:
     read = {name: Finding.read(findings / name) for _, questions in pages.values() for name in questions}
     provenance = story.versions(list(read.values()))
     explorer, sentences = explored.read(findings / "explorer")
+    again = story.second_verdicts(read)
     return {
         name: Page(
             title,
-            story.lead(read) if name == "index.html" else story.lead_of([read[question] for question in questions]),
+            story.lead(read) if name == "index.html" else story.lead_of([read[one] for one in questions], again),
             _sections(name, questions, read, explorer, sentences),
             provenance=provenance,
         )

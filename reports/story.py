@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 
@@ -16,6 +17,7 @@ LATER = (
     "moving_zero",
     "second_judgement",
     "relay",
+    "own_line",
     "estimators",
     "drift_traces",
     "offset_law",
@@ -70,8 +72,8 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
         f"A verdict is about the recipe and not about one network. It takes {needed} networks, and here are "
         f"{networks}, trained after we committed the rules. Established: the rule holds, and by more than in the "
         "controls that it names. Refuted: the rule does not hold. Not specific: it is true of the trained networks, "
-        "and as true of networks that have not learned it. Undecided: the interval over networks does not say. A "
-        "check of a method passes or fails, and is no claim. "
+        "and as true of networks whose recurrence was not trained. Undecided: the interval over networks does not "
+        "say. A check of a method passes or fails, and is no claim. "
         '"Holds in" counts the networks that satisfy a rule, each taken alone. '
         "Template networks were trained to say how many bits match a fixed pattern, a task with the same answers. "
         "Planted networks were written by hand."
@@ -151,21 +153,30 @@ def second_verdicts(findings: Mapping[str, Finding]) -> dict[str, str]:
     return {claim.rule.key.removeprefix(AGAIN): claim.verdict for claim in findings["second_judgement"].claims}
 
 
-def lead_of(findings: Sequence[Finding]) -> Sentence:
-    """Return the first sentences of a page beside the first one: what was asked, and what came of it."""
+def lead_of(findings: Sequence[Finding], second: Mapping[str, str] | None = None) -> Sentence:
+    """Return the first sentences of a page beside the first one: what was asked, and what came of it.
+
+    Args:
+        findings: those of the page.
+        second: the verdicts of the second judgement by key, which are counted where there is one.
+    """
     return [
         Strong(f"{len(findings)} questions."),
         " ",
-        *_outcome(findings),
+        *_outcome(findings, second or {}),
         "Read each number beside its controls. ",
         Link("Back to the answer in short", "index.html"),
         ".",
     ]
 
 
-def _outcome(findings: Sequence[Finding]) -> list[str | Verdict]:
+def _outcome(findings: Sequence[Finding], second: Mapping[str, str]) -> list[str | Verdict]:
     """Return how claims and predictions came out, or, where there are none, the answers of what was asked."""
-    counted = tally([claim for finding in findings for claim in finding.claims])
+    claims = [claim for finding in findings for claim in finding.claims]
+    last = [dataclasses.replace(claim, verdict=second.get(claim.rule.key, claim.verdict)) for claim in claims]
+    counted = tally(last)
+    if counted and any(claim.rule.key in second for claim in claims):
+        counted.append(" These are the verdicts of the second judgement where it has one.")
     sentences = [finding.notes[PREDICTED] for finding in findings if PREDICTED in finding.notes]
     if not counted and not sentences:
         sentences = [finding.notes[ANSWER] for finding in findings[-1:]]

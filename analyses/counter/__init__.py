@@ -32,7 +32,7 @@ QUESTIONS = (
 #: Asked of whole populations, after all of `QUESTIONS`: one recipe beside another, one seed beside another.
 POPULATION_QUESTIONS = ("training_signal", "seed_agreement")
 #: Asked for the second judgement, of networks that were trained after its rules were fixed.
-SECOND = ("one_cell", "moving_zero", "relay", "estimators", "drift_traces", "offset_law", "other_choices")
+SECOND = ("one_cell", "moving_zero", "relay", "own_line", "estimators", "drift_traces", "offset_law", "other_choices")
 #: Every question that is asked of single networks, in the order of a page.
 ASKED = (*QUESTIONS, *SECOND)
 #: The questions whose rules are judged again there.

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from probe import Finding, Rule
+from probe.evidence.intervals import median_interval
 from probe.evidence.measurements import Network, measurement, only, tabulate
 from probe.methods.probing.monotone import each_unit_read_beside_a_clock
 from probe.methods.probing.splits import by_sequence
@@ -19,6 +20,7 @@ from probe.subjects.subject import Subject
 
 from . import common
 from .one_cell import BOUNDS, PARTS, Cells, cells_of
+from .study import SMALLER
 
 QUESTION = "moving_zero"
 TITLE = "Does a cell hold the count, if its zero may move from step to step?"
@@ -28,6 +30,9 @@ RULES: tuple[Rule, ...] = ()
 READ = BOUNDS["read"]
 #: The correlation of the number of bits read with the ones, where each of 1 to 10 bits has the same weight.
 CLOCK = 0.6**0.5
+#: What 27d asks, by how much more the best cell of a network before training is read.
+MARGIN = 0.2
+LEVEL = 0.999
 
 
 def measure(networks: Sequence[Network]) -> pd.DataFrame:
@@ -82,7 +87,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         "quarters of the prefixes and scored on the others; the best cell counts.",
         data=drawn[["role", "network", "pair", "units", "value"]],
     )
-    notes = {"answer": _answer(table), "first": _first_number(table)}
+    notes = {"answer": _answer(table), "beside": _beside(table), "smaller": _smaller(table)}
+    notes |= {"first": _first_number(table)}
     return common.finding(QUESTION, TITLE, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
@@ -103,6 +109,40 @@ def _answer(table: pd.DataFrame) -> str:
         f"fit that function too, one map reads the count off some cell in {said}. We asked this after measuring, so "
         "that it has no verdict. A cell that holds a count this way says how many ones there were only to those who "
         "know how many bits were read."
+    )
+
+
+def _beside(table: pd.DataFrame) -> str:
+    """Return by how much training lowers the value, beside the margin of the rule about a fixed zero."""
+    wide = only(table, metric="best_shifted_read").pivot_table(index="pair", columns="role", values="value")
+    if not {"trained", "own initialisation"} <= set(wide.columns):
+        return ""
+    fall = (wide["own initialisation"] - wide["trained"]).dropna()
+    interval = median_interval(fall.to_numpy(), LEVEL)
+    said = "" if interval is None else f"; {interval[0]:.2f} to {interval[1]:.2f} at {LEVEL:.1%}"
+    more = interval is not None and interval[0] > MARGIN
+    end = (
+        "27d holds of a zero that moves, too." if more else "27d is about a zero that stays, and does not hold here."
+    )
+    return (
+        f"Training lowers the value of the best cell by {fall.median():.2f} (median paired difference{said}). "
+        f"For a zero that stays 27d asks for more than {MARGIN:g}: {end}"
+    )
+
+
+def _smaller(table: pd.DataFrame) -> str:
+    """Return in how many smaller networks some cell is read, whose cells have to do more."""
+    rows = only(table, metric="best_shifted_read")
+    parts = []
+    for recipe in SMALLER:
+        own = rows[rows["network"].str.startswith(f"{recipe}/")]["value"]
+        if len(own):
+            parts.append(f"{(own >= READ).sum()} of {len(own)} with {recipe.removeprefix('hidden-')} cells")
+    if not parts:
+        return ""
+    return (
+        f"The answer is about twelve cells. More of the smaller trained networks have such a cell: "
+        f"{'; '.join(parts)}. They have no cells to spare."
     )
 
 

@@ -299,7 +299,7 @@ def _short(table: pd.DataFrame) -> str:
     counts = {target: int(common.values(table, "all_tests", kind=target).sum()) for target in TARGETS}
     return (
         f"One cell keeps a running count of the ones in {counts['ones']} of {len(own)} networks, of the zeros in "
-        f"{counts['zeros']}, and of the network's own program in {counts['drift']}. {_reads(table)}"
+        f"{counts['zeros']}, and of the line n1 + d (10 - t) with its own d in {counts['drift']}. {_reads(table)}"
     )
 
 
@@ -333,10 +333,21 @@ def _reads(table: pd.DataFrame) -> str:
     own, before = (common.values(table, "cells_read", role) for role in ("trained", "own initialisation"))
     if not len(before):
         return f"The first test alone is passed by some cell in {(own > 0).sum()} of them."
+    both = {role: _both_readings(table, role) for role in ("own initialisation", "trained")}
     return (
-        f"The first test alone is passed by some cell in {(before > 0).sum()} of {len(before)} networks before "
-        f"training, and in {(own > 0).sum()} of {len(own)} after it."
+        "The first test alone, one map for all steps, is passed by some cell in "
+        f"{(before > 0).sum()} of {len(before)} networks before training, and in {(own > 0).sum()} of {len(own)} "
+        f"after it. With the second, that the map lasts, it is {both['own initialisation']} before and "
+        f"{both['trained']} after."
     )
+
+
+def _both_readings(table: pd.DataFrame, role: str) -> int:
+    """Return in how many networks of a role one cell passes both tests that read the ones."""
+    rows = only(table, metric="cell_test", role=role)
+    wide = rows.pivot_table(index=["network", "units"], columns="kind", values="value")
+    passed = [wide[kind_of(test, "ones")] >= BOUNDS[test] for test in READING]
+    return int(pd.concat(passed, axis=1).all(axis=1).groupby("network").any().sum())
 
 
 def _alone_in_words(table: pd.DataFrame) -> str:

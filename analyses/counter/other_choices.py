@@ -98,6 +98,8 @@ def _heads(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, object]]:
             continue
         table = second.with_strongest(second.rows_of(tables, name, rule), [rule])
         usual, value = _verdict(table, rule)
+        if usual == "refuted":
+            continue  # by the networks themselves: no control could change it
         for head in FITTED_HEADS:
             alone = replace(rule, controls=tuple(replace(control, role=head) for control in rule.controls))
             again = _verdict(table, alone)[0], value
@@ -169,7 +171,8 @@ def other_bounds(table: pd.DataFrame) -> pd.DataFrame:
     """
     own = one_cell.BOUNDS
     choices = {f"bounds x {scale:g}": {test: scale * bound for test, bound in own.items()} for scale in BOUNDS}
-    choices |= {f"without “{left_out}”": {test: own[test] for test in own if test != left_out} for left_out in own}
+    for left_out in own:
+        choices[f"without “{left_out}”"] = {test: own[test] for test in own if test != left_out}
     choices["answers alone"] = {test: bound for test, bound in own.items() if test not in one_cell.READING}
     rows = only(table, metric="cell_test")
     wide = rows.pivot_table(index=["role", "network", "pair", "units"], columns="kind", values="value")
@@ -239,4 +242,9 @@ def _answer(data: pd.DataFrame) -> str:
         )
     ]
     said = f" These change: {'; '.join(parts)}." if parts else ""
-    return f"{len(data) - len(changed)} of {len(data)} verdicts stay as they are.{said}"
+    same = (data["usual"] == data["verdict"]).groupby(data["varied"], sort=False).agg(["sum", "size"])
+    by = ", ".join(f"{varied} {kept} of {size}" for varied, (kept, size) in same.iterrows())
+    return (
+        f"{len(data) - len(changed)} of {len(data)} verdicts stay as they are, by what we varied: {by}. Rules that "
+        f"the networks themselves refute are not judged with other heads, which could not change them.{said}"
+    )

@@ -17,6 +17,7 @@ from .summaries import Findings, rows_of, summary
 
 QUESTION, TITLE = "planted_networks", "Do the instruments find what is known to be there?"
 #: Of values that follow within a tolerance, and of those of which a range follows.
+WIDE = 0.02
 WITHIN, BETWEEN = "within tolerance", "in the range"
 RULES = (
     Rule(
@@ -170,8 +171,12 @@ def _coverage(of_rules: pd.DataFrame, networks: int) -> str:
         return ""
     ranges = int((of_rules["follows"] == BETWEEN).sum())
     reasons = "; ".join(f"{key}: {why}" for key, why in NOT_ASKED.items())
+    plain = int(of_rules["expected"].isin([0.0, 1.0]).sum())
+    wide = int((of_rules["tolerance"] >= WIDE).sum())
     return (
         f" {int(of_rules['met'].sum())} of {len(of_rules)} are those of {of_rules['rule'].nunique()} rules on "
         f"{networks} networks, each rule on each network; of {ranges} of them a range follows. "
+        f"{plain} are exactly 0 or 1, and {wide} have a tolerance of {WIDE:g} or more. Some of the first "
+        "expectations were wrong: docs/science.md says which, and why. "
         f"{len(NOT_ASKED)} rules have no value on a planted network ({reasons})."
     )

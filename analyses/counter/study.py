@@ -43,7 +43,17 @@ EXPERIMENT = ("accuracy", "other_lengths", "linear_readout", "class_means", "dir
 #: What a network of any other recipe is asked; these need no cell state.
 BRIEF = ("accuracy", "other_lengths")
 #: What a network is asked on its way through training.
-ON_THE_WAY = ("accuracy", "single_units", "linear_readout", "noise_margin", "gate_shares", "other_lengths")
+ON_THE_WAY = (
+    "accuracy",
+    "single_units",
+    "linear_readout",
+    "noise_margin",
+    "gate_shares",
+    "other_lengths",
+    MOVING_ZERO,
+)
+#: Smaller networks, which may have to keep in one cell what twelve need not.
+SMALLER = ("hidden-2", "hidden-3", "hidden-4")
 #: Whose networks beside the counters are asked everything: those that answered after every step, and TensorFlow's.
 OTHERS = {"every-step": population("every-step").seeds, "tf1": range(1)}
 PLANTED, EVERY = "planted", "all"
@@ -69,6 +79,8 @@ class Group:
         if self.recipe == SECOND_JUDGED.recipe:
             return self._of_a_counter()
         whole = self.recipe == "template" or self.seed in OTHERS.get(self.recipe, ())
+        if self.recipe in SMALLER:
+            return (*BRIEF, TRACES, MOVING_ZERO)
         if self.recipe in {each.recipe for each in VARIANTS}:
             return (*QUESTIONS, TRACES, ONE_CELL, MOVING_ZERO) if whole else (*BRIEF, TRACES)
         asked = {each.recipe: EXPERIMENT for each in CELLS} | {each.recipe: ON_THE_WAY for each in TRAJECTORY}

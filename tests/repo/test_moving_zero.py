@@ -99,10 +99,27 @@ def test_what_is_said_has_numbers_and_no_verdict(table: pd.DataFrame, networks: 
     assert not finding.claims
     own = only(table, metric="best_shifted_read", role="trained")["value"]
     assert f"in {(own >= one_cell.BOUNDS['read']).sum()} of 1 trained networks" in finding.notes["answer"]
-    for text in [*finding.notes.values(), *(figure.alt for figure in finding.figures)]:
+    told = [note for name, note in finding.notes.items() if name != "smaller"]
+    for text in [*told, *(figure.alt for figure in finding.figures)]:
         assert re.search(r"\d", text)
         assert "nan" not in text
     assert len(finding.figures[0].svg.encode()) <= 25_000
+
+
+def test_smaller_networks_and_the_margin_are_told_where_they_were_measured(table: pd.DataFrame) -> None:
+    """Of one network there is no interval, so that 27d is not said to hold; of no smaller network nothing is said."""
+    assert moving_zero._smaller(table) == ""
+    rows = only(table, metric="best_shifted_read", role="trained")
+    smaller = rows.assign(network="hidden-3/seed-1", role="other", value=0.95)
+    assert "1 of 1 with 3 cells" in moving_zero._smaller(pd.concat([table, smaller]))
+    assert "does not hold here" in moving_zero._beside(table)
+    before = only(table, metric="best_shifted_read", role="own initialisation")
+    made = [
+        each.assign(pair=str(pair), value=value + pair / 1e4)
+        for pair in range(60)
+        for each, value in ((before, 0.9), (rows, 0.3))
+    ]
+    assert "27d holds of a zero that moves, too" in moving_zero._beside(pd.concat(made))
 
 
 def cells_of(**cells: list[list[float]]) -> pd.DataFrame:

@@ -44,7 +44,8 @@ def test_counters_templates_and_planted_networks_are_asked_everything_and_others
     assert all(asked[name] == QUESTIONS for name in whole)
     assert all(asked[cell.recipe] == study.EXPERIMENT for cell in CELLS)
     rest = set(asked) - {*whole, *(cell.recipe for cell in CELLS)}
-    rest -= {"every-step"}
+    rest -= {"every-step", *study.SMALLER}
+    assert all(asked[name] == (*study.BRIEF, study.TRACES, study.MOVING_ZERO) for name in study.SMALLER)
     assert {"gru", "truncated"} <= rest
     assert all(asked[name] == (*study.BRIEF, study.TRACES) for name in rest)
     assert study.Group("tf1", "seed-0").questions == QUESTIONS

@@ -91,7 +91,7 @@ def tally(claims: Sequence[Claim], beside: str = "") -> list[str | Verdict]:
         if verdict == "established" and beside:
             pieces.append(f" ({beside})")
         if verdict == "not specific":
-            pieces.append(" (true of the trained networks, and as true of networks that have not learned it)")
+            pieces.append(" (true of the trained networks, and as true of the control)")
         pieces.append("." if verdict == VERDICTS[-1] else ",")
     return pieces
 
