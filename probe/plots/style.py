@@ -6,7 +6,8 @@ No global setting of matplotlib is touched: a library that restyles its user's o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import numpy as np
 import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 
 from ..errors import ProbeError, unknown
@@ -26,11 +28,21 @@ RED, OLIVE = "#d6455d", "#7f8a1c"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY)
 DIVERGING = "vlag"
 SEQUENTIAL = "viridis"
+#: The colours of steps, first to last, and those of a concept's values, low to high. Every colour of both has a
+#: contrast of at least 3:1 on white and on the dark page, and the first is always lighter than the last.
+STEPS = LinearSegmentedColormap.from_list(
+    "steps", ["#039fb6", "#0b96c1", "#0a8bd2", "#0f7cf6", "#885ee8", "#bd36bb", "#d10485"]
+)
+CONCEPTS = LinearSegmentedColormap.from_list(
+    "concepts", ["#0da177", "#019f35", "#649101", "#8c8003", "#a76e00", "#c64f02", "#db1a31"]
+)
 FONT_SIZE = 11.0
 #: Of more networks than this none is named, and each is a small or thin mark below their median.
 MANY = 30
 COLUMN_WIDTH = 5.6
 ROW_HEIGHT = 3.5
+#: Pixels an inch of the picture in a notebook, and how many of them a CSS pixel has.
+SHOWN_DPI, SHARP = 192, 2
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,28 @@ def style() -> Iterator[None]:
         yield
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows by itself, without pyplot, where it is the last value of a cell."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Return the figure as PNG, and how large it is shown in CSS pixels; the figure stays as it was."""
+        buffer = io.BytesIO()
+        before = self.dpi
+        self.savefig(buffer, format="png", dpi=SHOWN_DPI)
+        self.set_dpi(before)
+        width, height = self.get_size_inches() * SHOWN_DPI / SHARP
+        return buffer.getvalue(), {"width": round(width), "height": round(height)}
+
+
+class ShownAxes(Axes):
+    """Axes that a notebook shows by themselves, as the figure that they stand in."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
+        """Return the figure as PNG and its size, or None where somebody moved the axes to another figure."""
+        figure = self.get_figure()
+        return figure._repr_png_() if isinstance(figure, ShownFigure) else None
+
+
 def new_figure(
     columns: int = 1,
     rows: int = 1,
@@ -125,6 +159,8 @@ def new_figure(
     sharey: bool = False,
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure and its axes, without pyplot, which would keep every figure alive.
+
+    A notebook shows the figure where a cell ends with it or with one of its axes.
 
     Args:
         columns: axes side by side.
@@ -145,8 +181,9 @@ def new_figure(
             f"A figure needs at least one column and row and a positive size; {columns} columns, {rows} rows, "
             f"{width} x {height} inches were asked for."
         )
-    figure = Figure(figsize=(width, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    figure = ShownFigure(figsize=(width, height * rows), layout="constrained")
+    kind = {"axes_class": ShownAxes}
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey, subplot_kw=kind)
     return figure, axes
 
 
@@ -156,3 +193,65 @@ def axes_or_new(ax: Axes | None) -> Axes:
         return ax
     _, axes = new_figure()
     return axes[0, 0]
+
+
+def colours(count: int, scale: LinearSegmentedColormap) -> list[str]:
+    """Return so many colours of a scale, evenly from its first to its last, as hex texts.
+
+    Args:
+        count: how many; a single one is the last colour.
+        scale: `STEPS` or `CONCEPTS`.
+    """
+    return [to_hex(scale(place)) for place in (np.linspace(0, 1, count) if count > 1 else [1.0])]
+
+
+@contextlib.contextmanager
+def panels(
+    count: int,
+    *,
+    ax: Axes | None,
+    columns: int = 1,
+    width: float | int = COLUMN_WIDTH,
+    height: float | int = ROW_HEIGHT,
+    sharex: bool = False,
+    sharey: bool = False,
+) -> Iterator[Sequence[Axes]]:
+    """Give the axes of so many panels: those of the caller as they are styled, or new ones in the project's style.
+
+    Args:
+        count: how many panels.
+        ax: the caller's, for a single panel; None for new ones.
+        columns: of new panels, how many stand side by side.
+        width: inches of a new figure.
+        height: inches of one row of it.
+        sharex: whether new panels share their x axis.
+        sharey: whether new panels share their y axis.
+
+    Raises:
+        ProbeError: axes were given, and there are several panels.
+    """
+    if ax is not None:
+        if count != 1:
+            raise ProbeError(
+                f"ax= holds one panel, and {count} panels were asked for. Ask for a single one, such as one unit or "
+                "one signal, or leave ax= out."
+            )
+        yield [ax]
+        return
+    across = min(columns, count)
+    # Names that somebody gave are texts as they stand, `$` included.
+    plain: dict[Any, Any] = {"text.parse_math": False}
+    with style(), matplotlib.rc_context(plain):
+        _, axes = new_figure(across, -(-count // across), width=width, height=height, sharex=sharex, sharey=sharey)
+        for spare in axes.ravel()[count:]:
+            spare.remove()
+        for one in axes.ravel()[:count]:
+            # Ticks are made when a figure is drawn, which is after the style has ended.
+            one.tick_params(labelsize=FONT_SIZE - 1, color="black", labelcolor="black")
+        yield list(axes.ravel()[:count])
+
+
+def drawn(axes: Sequence[Axes]) -> Axes | Figure:
+    """Return what a plot returns: the axes of a single panel, or the figure of several."""
+    figure = axes[0].get_figure()
+    return figure if len(axes) > 1 and isinstance(figure, Figure) else axes[0]

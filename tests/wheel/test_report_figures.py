@@ -7,10 +7,9 @@ import itertools
 import matplotlib
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from probe.errors import ProbeError
-from probe.plots.style import PALETTE, ROLE_STYLE, axes_or_new, new_figure, role_style, style
+from probe.plots.style import PALETTE, ROLE_STYLE, ShownFigure, axes_or_new, new_figure, role_style, style
 
 WHITE, DARK_PAGE = "#ffffff", "#14171a"
 
@@ -84,7 +83,7 @@ def test_new_figure_gives_rows() -> None:
     assert axes[0, 0].get_shared_x_axes().joined(axes[0, 0], axes[1, 2])
     assert not axes[0, 0].get_shared_y_axes().joined(axes[0, 0], axes[1, 2])
     assert new_figure(2, sharey=True)[1][0, 0].get_ylim() == (0, 1)
-    assert type(figure) is Figure
+    assert type(figure) is ShownFigure
     # A figure made by pyplot has a manager; one without cannot pile up in memory.
     assert figure.canvas.manager is None
 
