@@ -105,7 +105,7 @@ def draw_fixed_points(frame: pd.DataFrame, columns: Sequence[str], *, ax: Axes) 
 
     Args:
         frame: a row for each point: its coordinates, and `unstable`, how many directions it is unstable in.
-        columns: what the coordinates are called in the frame.
+        columns: what the two or three coordinates are called in the frame.
         ax: where to draw.
     """
     for number, (color, marker, size) in enumerate(UNSTABLE_STYLE):
@@ -113,7 +113,8 @@ def draw_fixed_points(frame: pd.DataFrame, columns: Sequence[str], *, ax: Axes) 
         rows = frame[frame["unstable"] >= number] if last else frame[frame["unstable"] == number]
         if rows.empty:
             continue
-        places = seen(rows[list(columns)].to_numpy(float))
+        places = rows[list(columns)].to_numpy(float)
+        places = places if len(columns) == 2 else seen(places)
         more = " or more" if last and bool((rows["unstable"] > number).any()) else ""
         label = f"{several(number, 'unstable direction')}{more}" if number else "stable"
         ax.plot(*places.T, marker, color=color, markersize=size, label=label, zorder=3 + (number == 0))

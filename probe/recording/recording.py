@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from ..plots.accessor import RecordingPlots
+
 
 @dataclass(frozen=True, eq=False)
 class LayerRecording:
@@ -189,6 +191,17 @@ class Recording:
                 f"The recording holds no layer: the model called none of {', '.join(map(repr, self.not_called))}. "
                 "Record a call that runs one of them."
             )
+
+    @property
+    def plot(self) -> RecordingPlots:
+        """Plots of the recording, those of `probe.plots` that take one: `recording.plot.heatmap(row=3)`.
+
+        Raises:
+            ProbeError: matplotlib, pandas or seaborn is not installed.
+        """
+        from ..plots.accessor import RecordingPlots
+
+        return RecordingPlots(self)
 
     def to_xarray(self) -> xr.DataTree:
         """Return a DataTree with a node a layer (`layer/call`, where a layer was called several times).

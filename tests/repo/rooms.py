@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-#: How values show themselves: they reach into the notebook's room, which knows their types alone.
-SHOWN, NOTEBOOK = "_repr_html_", "notebook"
+#: How values show themselves, and in which room: it stands above them, and they reach up into it.
+SHOWN = {"_repr_html_": "notebook", "plot": "plots"}
 
 Arrows = dict[str, set[str]]
 
@@ -30,7 +30,7 @@ def imports(name: str, file: Path, known: Mapping[str, Path], *, shown: bool = F
         name: its dotted name.
         file: its code.
         known: all modules.
-        shown: those that `_repr_html_` imports, in place of the others.
+        shown: those that the functions in `SHOWN` import, in place of the others.
     """
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     found: set[str] = set()
@@ -54,7 +54,7 @@ def _running(node: ast.AST, *, shown: bool, inside: bool = False) -> Iterator[as
             for other in child.orelse:
                 yield from _running(other, shown=shown, inside=inside)
         else:
-            within = inside or (isinstance(child, ast.FunctionDef) and child.name == SHOWN)
+            within = inside or (isinstance(child, ast.FunctionDef) and child.name in SHOWN)
             yield from _running(child, shown=shown, inside=within)
 
 

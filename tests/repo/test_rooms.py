@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repo.rooms import NOTEBOOK, Arrows, between_rooms, circles, floors, imports, modules
+from tests.repo.rooms import SHOWN, Arrows, between_rooms, circles, floors, imports, modules
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = modules(ROOT)
@@ -32,12 +32,12 @@ def test_there_are_few_floors() -> None:
     assert found["errors"] == 1 < found["recurrent"] < found["hooks"]
 
 
-def test_values_show_themselves_in_the_notebooks_room_alone() -> None:
-    """What `_repr_html_` imports stands outside the floors, and is the notebook's or already below."""
+def test_values_show_themselves_in_the_rooms_of_pictures_alone() -> None:
+    """What `_repr_html_` and `plot` import stands outside the floors: pictures, or what is already below."""
     shown = {name: imports(name, file, KNOWN, shown=True) for name, file in KNOWN.items()}
-    assert {name for name, others in shown.items() if others}
+    assert {other.split(".")[1] for others in shown.values() for other in others} >= set(SHOWN.values())
     for name, others in shown.items():
-        assert {other for other in others - ARROWS[name] if other.split(".")[1] != NOTEBOOK} == set(), name
+        assert {one for one in others - ARROWS[name] if one.split(".")[1] not in SHOWN.values()} == set(), name
 
 
 def test_the_root_and_each_folder_hold_few_files() -> None:
@@ -62,6 +62,11 @@ def test_each_module_and_each_room_says_what_lives_there() -> None:
         ({"a": "from . import b", "b": "def f():\n    from .a import x"}, [{"probe.a", "probe.b"}]),
         ({"a": "from . import b", "b": "if TYPE_CHECKING:\n    from .a import x"}, []),
         ({"a": "from . import b", "b": "class B:\n    def _repr_html_(self):\n        from .a import x"}, []),
+        ({"a": "from . import b", "b": "class B:\n    def plot(self):\n        from .a import x"}, []),
+        (
+            {"a": "from . import b", "b": "class B:\n    def plots(self):\n        from .a import x"},
+            [{"probe.a", "probe.b"}],
+        ),
         ({"a": "from .b import x", "b": "import probe.c", "c": "from probe.a import x"}, 3),
     ],
 )

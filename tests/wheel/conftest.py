@@ -47,6 +47,7 @@ for shared in (
     "wrapped",
     "wrapped_by_hand",
     "wrapped_drawn",
+    "recorded",
 ):
     _share(shared)
 

@@ -1,0 +1,94 @@
+"""A concept beside a recording: its value at each step, which of them there are, and how they are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import ProbeError, several
+from .recorded import Chosen
+
+#: A line or a colour is drawn for each value; of more nobody can tell them apart.
+MOST = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The values of a concept.
+
+    Attributes:
+        name: what the concept is called, or an empty text.
+        codes: which value holds, (batch, time), as a place in `values`; -1 at padding and where it is not defined.
+        values: the different values, ascending; texts are counted from 0.
+        labels: the values as they are written.
+        numeric: whether the values are numbers, so that their distances mean something.
+    """
+
+    name: str
+    codes: np.ndarray
+    values: np.ndarray
+    labels: tuple[str, ...]
+    numeric: bool
+
+    def means(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the mean of one unit for each value and step, (value, time); NaN where no row has the value.
+
+        Args:
+            numbers: of one unit, (batch, time).
+        """
+        found = np.full((len(self.values), numbers.shape[1]), np.nan)
+        for place in range(len(self.values)):
+            rows = self.codes == place
+            counts = rows.sum(axis=0)
+            sums = np.where(rows, numbers, 0.0).sum(axis=0)
+            np.divide(sums, counts, out=found[place], where=counts > 0)
+        return found
+
+
+def levels(given: Any, drawn: Chosen, argument: str, name: str = "") -> Levels:
+    """Return a concept's values, aligned to what is drawn.
+
+    Args:
+        given: an array, (batch, time), or (batch,) of a concept that does not change within a sequence; numbers,
+            booleans or texts. NaN, None or an empty text say that it is not defined there.
+        drawn: what it stands beside.
+        argument: the argument's name, for messages.
+        name: what the concept is called; of a DataArray its own name, where this is empty.
+
+    Raises:
+        ProbeError: it is not aligned, has values of another kind, no values, or more than 50 different ones.
+    """
+    title = name or str(getattr(given, "name", None) or "")
+    values = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+    batch, time = drawn.real.shape
+    if values.shape not in ((batch, time), (batch,)):
+        raise ProbeError(
+            f"{argument}= has the shape {values.shape}; it needs a value for each recorded step, ({batch}, {time}) "
+            f"(batch, time), or one for each sequence, ({batch},)."
+        )
+    if values.ndim == 1:
+        values = np.repeat(values[:, None], time, axis=1)
+    if values.dtype.kind in "OUS":
+        # A missing text is NaN in a table of pandas.
+        numeric, known = False, pd.notna(values) & (values.astype(str) != "")
+    elif values.dtype.kind in "biuf":
+        numeric, known = values.dtype.kind != "b", np.isfinite(values)
+    else:
+        raise ProbeError(f"{argument}= holds {values.dtype}; a concept holds numbers, booleans or texts.")
+    here = known & drawn.real
+    if not here.any():
+        raise ProbeError(f"{argument}= is defined at no step that was recorded: there is nothing to draw.")
+    kept = values[here] if numeric or values.dtype.kind == "b" else np.array([str(one) for one in values[here]])
+    different, places = np.unique(kept, return_inverse=True)
+    if len(different) > MOST:
+        raise ProbeError(
+            f"{argument}= has {several(len(different), 'different value')}, and at most {MOST} can be drawn. Round "
+            "it, or put it into bins."
+        )
+    codes = np.full(values.shape, -1)
+    codes[here] = places
+    labels = tuple(f"{one:g}" if numeric else str(one) for one in different)
+    return Levels(title, codes, different.astype(float) if numeric else np.arange(len(different)), labels, numeric)

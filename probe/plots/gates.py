@@ -1,0 +1,75 @@
+"""How often the gates of a layer are saturated, a dot a unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..errors import ProbeError, unknown
+from ..recurrent.signals import Units
+from .recorded import chosen, layer_of, words
+from .style import BLUE, COLUMN_WIDTH, GREY, drawn, panels
+
+#: A gate is saturated below the first and above the second of these.
+CLOSED, OPEN = 0.1, 0.9
+
+
+def saturation(
+    recording: Any,
+    *,
+    gates: Any = None,
+    units: Units = None,
+    layer: str | None = None,
+    ax: Axes | None = None,
+) -> Axes | Figure:
+    """Draw how often each unit's gates are nearly open and nearly closed: a panel a gate, a dot a unit.
+
+    The share of values above 0.9 (right-saturated) lies across, the share below 0.1 (left-saturated) upwards, over
+    all sequences and steps without padding. On the line a gate is always one of both.
+
+    Args:
+        recording: a Recording, or an xarray object with the dims (batch, time, unit).
+        gates: the names of the gates, or one name; None draws all that were recorded.
+        units: which units, or None for all.
+        layer: the layer's name; it may be left out where there is one.
+        ax: where to draw a single gate, or None for a new figure.
+
+    Returns:
+        The axes of a single gate, or the figure of several.
+
+    Raises:
+        ProbeError: the layer has no gates, or a name or a number does not exist.
+
+    Reference:
+        Karpathy, Johnson & Li 2015, Visualizing and understanding recurrent networks, figure 3.
+    """
+    found = layer_of(recording, layer, gates if isinstance(gates, str) else None)
+    known = [name for name in found.signals if name.endswith("_gate")]
+    if not known:
+        raise ProbeError(
+            f"The layer {found.name!r} has no gate among its signals: {', '.join(found.signals)}. Record the gates "
+            "of a layer that has some, such as signals=['forget_gate'] of an LSTM."
+        )
+    names = known if gates is None else [gates] if isinstance(gates, str) else list(gates)
+    if not names:
+        raise ProbeError(f"gates={gates!r} names no gate; name one of {', '.join(map(repr, known))}.")
+    for name in names:
+        if name not in known:
+            raise ProbeError(unknown("recorded gate", name, known))
+    shown = [chosen(recording, layer=found.name, signal=name, units=units) for name in names]
+    across = min(len(shown), 3)
+    width, height = (COLUMN_WIDTH + across, 2.7) if across > 1 else (4.2, 3.8)
+    with panels(len(shown), ax=ax, columns=across, width=width, height=height, sharex=True, sharey=True) as axes:
+        for panel, one in zip(axes, shown, strict=True):
+            values = one.values[one.real]
+            panel.plot([0, 1], [1, 0], color=GREY, linewidth=1, linestyle="--", zorder=1)
+            opened, closed = (values > OPEN).mean(axis=0), (values < CLOSED).mean(axis=0)
+            panel.plot(opened, closed, "o", color=BLUE, alpha=0.8, markersize=5, clip_on=False, zorder=2)
+            panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", title=words(one.signal))
+            panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+            panel.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+            panel.set_xlabel("share above 0.9")
+        axes[0].set_ylabel("share below 0.1")
+    return drawn(axes)

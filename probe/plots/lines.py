@@ -1,0 +1,104 @@
+"""Lines that are told apart by colour: labels beside them, or a scale of colours where there are many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.lines import Line2D
+
+#: So many lines are named beside a panel; of more, and in several panels, a scale says what the colours mean.
+NAMED = 12
+#: So many numbers stand beside a scale of colours.
+TICKS = 12
+#: The part of a panel's height that a line of text takes, at the least.
+_LINE = 0.075
+
+
+def name_lines(
+    axes: Sequence[Axes], ends: Sequence[float], labels: Sequence[str], colours: Sequence[str], *, title: str = ""
+) -> None:
+    """Say what lines mean: beside the panel, at the height at which each ends, or by a scale of colours.
+
+    In axes of the caller, whose figure makes no room beside them, a legend says it.
+
+    Args:
+        axes: the panels; names are written where there is one.
+        ends: the height of each line's end, in the numbers of the y axis.
+        labels: the lines' names.
+        colours: their colours.
+        title: what the names are values of.
+    """
+    if len(axes) > 1 or len(labels) > NAMED:
+        scale(axes, labels, colours, title=title)
+        return
+    ax = axes[0]
+    figure = ax.get_figure()
+    if figure is not None and figure.get_layout_engine() is None:
+        # Nobody makes room beside the caller's own axes.
+        handles = [Line2D([], [], color=colour, label=label) for colour, label in zip(colours, labels, strict=True)]
+        _ = ax.legend(handles=handles, title=title or None, fontsize="small")
+        return
+    low, high = ax.get_ylim()
+    # A name keeps its height where no other is near, and moves up or down otherwise.
+    order = np.argsort(ends, kind="stable")
+    heights = _apart((np.asarray(ends, float)[order] - low) / (high - low))
+    for place, height in zip(order, heights, strict=True):
+        look: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "fontsize": "small", "parse_math": False}
+        _ = ax.text(1.02, height, "\N{BOX DRAWINGS HEAVY HORIZONTAL}", color=colours[place], **look)
+        _ = ax.text(1.075, height, str(labels[place]), **look)
+    if title:
+        top = max(1.0, heights[-1] + 0.7 * _LINE)
+        _ = ax.text(1.02, top + 0.02, title, transform=ax.transAxes, va="bottom", fontsize="small", parse_math=False)
+
+
+def _apart(heights: np.ndarray) -> np.ndarray:
+    """Return rising heights that lie at least a line of text apart, each as near to its own as that allows."""
+    blocks: list[tuple[float, int]] = []  # the lowest height of a block, and how many names stand in it
+    for height in heights:
+        blocks.append((float(height), 1))
+        while len(blocks) > 1 and blocks[-2][0] + _LINE * blocks[-2][1] > blocks[-1][0]:
+            (low, below), (high, above) = blocks[-2:]
+            middle = (low + _LINE * (below - 1) / 2) * below + (high + _LINE * (above - 1) / 2) * above
+            both = below + above
+            blocks[-2:] = [(middle / both - _LINE * (both - 1) / 2, both)]
+    return np.array([low + _LINE * number for low, count in blocks for number in range(count)])
+
+
+def scale(axes: Sequence[Axes], labels: Sequence[str], colours: Sequence[str], *, title: str = "") -> None:
+    """Draw a scale of colours beside the panels, with a name for each colour, or for some of many.
+
+    Args:
+        axes: the panels.
+        labels: the colours' names, from below.
+        colours: the colours.
+        title: what the names are values of.
+    """
+    norm = BoundaryNorm(np.arange(len(labels) + 1) - 0.5, len(labels))
+    figure = axes[0].get_figure()
+    if figure is None:
+        return
+    # As wide beside many rows of panels as beside one.
+    slim = 25 * max(1, len({round(ax.get_position().y0, 3) for ax in axes}))
+    bar = figure.colorbar(ScalarMappable(norm, ListedColormap(colours)), ax=list(axes), aspect=slim, pad=0.02)
+    shown = sorted({round(place) for place in np.linspace(0, len(labels) - 1, min(len(labels), TICKS))})
+    bar.set_ticks(shown, labels=[str(labels[place]) for place in shown])
+    bar.ax.tick_params(length=0, which="both", labelsize="small")
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    bar.set_label(title)
+
+
+def numbered(ax: Axes, numbers: Sequence[int] | np.ndarray, *, most: int = 10) -> None:
+    """Put whole numbers on the x axis, the first and every so many after it.
+
+    Args:
+        ax: whose axis.
+        numbers: rising whole numbers.
+        most: how many at most.
+    """
+    shown = np.asarray(numbers)[:: -(-len(numbers) // most)]
+    ax.set_xticks(shown, [str(one) for one in shown])

@@ -1,0 +1,220 @@
+"""One sequence: its signals as maps of units by steps, and its tokens coloured by a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from markupsafe import escape
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize, to_hex
+from matplotlib.figure import Figure
+
+from ..errors import ProbeError, several
+from ..recurrent.signals import Units
+from .recorded import Chosen, chosen, layer_of, words
+from .style import DIVERGING, drawn, panels
+
+#: A gate is 0 where it is closed and 1 where it is open: white and black.
+GATES = "Greys"
+#: Letters that fit beside each other below a map, and names beside one.
+_LETTERS, _NAMES = 52, 6
+
+
+def heatmap(
+    recording: Any,
+    *,
+    row: Any = 0,
+    signals: Any = None,
+    units: Units = None,
+    layer: str | None = None,
+    tokens: Sequence[Any] | None = None,
+    noun: str = "step",
+    ax: Axes | None = None,
+) -> Axes | Figure:
+    """Draw one sequence: a map of units by steps for each signal, each with a scale of colours of its own.
+
+    A gate goes from white (0, closed) to black (1, open). Every other signal is blue below 0 and red above, and its
+    scale is as wide as its largest magnitude. Steps after the end of the sequence are left out.
+
+    Args:
+        recording: a Recording, or an xarray object with the dims (batch, time, unit).
+        row: which sequence of the batch.
+        signals: the names of the signals, or one name; None draws all that were recorded.
+        units: which units, the same of each signal, or None for all.
+        layer: the layer's name; it may be left out where there is one.
+        tokens: what the sequence read, one for each of its steps; they are written below the lowest map.
+        noun: what one step reads, such as `bit`.
+        ax: where to draw a single signal, or None for a new figure.
+
+    Returns:
+        The axes of a single signal, or the figure of several.
+
+    Raises:
+        ProbeError: a name or a number does not exist, or there is nothing to draw.
+    """
+    found = layer_of(recording, layer, signals if isinstance(signals, str) else None)
+    names = list(found.signals) if signals is None else [signals] if isinstance(signals, str) else list(signals)
+    if not names:
+        raise ProbeError(f"signals={signals!r} names no signal; name one of {', '.join(map(repr, found.signals))}.")
+    shown = [chosen(recording, layer=found.name, signal=name, units=units) for name in names]
+    place = shown[0].row(row)
+    times = np.flatnonzero(shown[0].real[place])
+    below = [str(step) for step in found.after[times]]
+    if tokens is not None:
+        below = _tokens(tokens, shown[0], times)
+    tallest = max(len(one.units) for one in shown)
+    height = 0.45 + float(np.clip(0.13 * tallest, 0.7, 2.6))
+    with panels(len(shown), ax=ax, height=height, sharex=True) as axes:
+        for panel, one in zip(axes, shown, strict=True):
+            _map(panel, one, one.values[place, times].T)
+        _below(axes[-1], below, found.step_label(noun))
+    return drawn(axes)
+
+
+def _map(ax: Axes, one: Chosen, values: np.ndarray) -> None:
+    colours, norm = scale_of(one.signal, values)
+    image = ax.imshow(values, aspect="auto", interpolation="nearest", cmap=colours, norm=norm)
+    ax.set_title(words(one.signal), parse_math=False)
+    places = range(0, len(one.units), -(-len(one.units) // _NAMES))
+    ax.set_yticks(places, [one.indices[place] for place in places])
+    ax.set_ylabel("unit")
+    figure = ax.get_figure()
+    if figure is not None:
+        bar = figure.colorbar(image, ax=ax, pad=0.015, aspect=12)
+        bar.set_ticks([norm.vmin or 0.0, ((norm.vmin or 0.0) + (norm.vmax or 0.0)) / 2, norm.vmax or 0.0])
+        bar.ax.set_yticklabels([f"{tick:.2g}".replace("-", "\N{MINUS SIGN}") for tick in bar.get_ticks()])
+        bar.ax.tick_params(labelsize="small", length=2)
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+
+
+def _below(ax: Axes, names: Sequence[str], label: str) -> None:
+    """Write what stands below the columns, every so many of them where they would run into each other."""
+    longest = max(len(name) for name in names)
+    every = -(-len(names) * (longest + 1) // _LETTERS)
+    shown = range(0, len(names), max(every, 1))
+    ax.set_xticks(list(shown), [names[place] for place in shown], parse_math=False)
+    ax.set_xlabel(label, parse_math=False)
+
+
+def scale_of(signal: str, values: np.ndarray) -> tuple[Colormap, Normalize]:
+    """Return the colours of a signal, and which values have the first and the last of them.
+
+    Args:
+        signal: its name; one that ends in `_gate` lies between 0 and 1.
+        values: what is drawn.
+    """
+    if signal.endswith("_gate"):
+        return matplotlib.colormaps[GATES], Normalize(0.0, 1.0)
+    largest = float(np.abs(values).max()) or 1.0
+    return matplotlib.colormaps[DIVERGING], Normalize(-largest, largest)
+
+
+def _tokens(given: Sequence[Any], one: Chosen, times: np.ndarray) -> list[str]:
+    """Return the tokens of a sequence as texts.
+
+    Raises:
+        ProbeError: there are more or fewer than the sequence has steps.
+    """
+    tokens = [str(token) for token in given]
+    if len(tokens) != len(times):
+        every = one.real.shape[1]
+        raise ProbeError(
+            f"tokens= holds {several(len(tokens), 'token')}, and {several(len(times), 'step')} of the sequence were "
+            f"recorded. Give one for each of them, without padding (the batch is {several(every, 'step')} long)."
+        )
+    return tokens
+
+
+@dataclass(frozen=True, eq=False)
+class ColouredText:
+    """Tokens coloured by a unit, which a notebook shows by itself.
+
+    Attributes:
+        tokens: the texts of the tokens.
+        values: the unit's value after each token, (token,).
+        unit: the unit's name in words.
+        html: the text as HTML, every letter of a token escaped.
+    """
+
+    tokens: tuple[str, ...]
+    values: np.ndarray
+    unit: str
+    html: str
+
+    def __repr__(self) -> str:
+        low, high = f"{self.values.min():.3g}", f"{self.values.max():.3g}"
+        return f"{several(len(self.tokens), 'token')} coloured by {self.unit}, from {low} to {high}"
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def text(
+    recording: Any,
+    tokens: Sequence[Any],
+    unit: Any,
+    *,
+    row: Any = 0,
+    signal: str | None = None,
+    layer: str | None = None,
+) -> ColouredText:
+    """Return tokens coloured by a unit: blue below 0, red above; of a gate, white where closed and black where open.
+
+    The value stands in each token's `title`, which a browser shows where the mouse rests.
+
+    Args:
+        recording: a Recording, or an xarray object with the dims (batch, time, unit).
+        tokens: what the sequence read, one for each of its steps, without padding; a text is one token a letter.
+        unit: the number of the unit, or its index tuple in a matrix state.
+        row: which sequence of the batch.
+        signal: the signal's name, or None for the cell state, else the hidden state, else the only state.
+        layer: the layer's name; it may be left out where there is one.
+
+    Raises:
+        ProbeError: a name or a number does not exist, several units are named, or the tokens are more or fewer than
+            the steps of the sequence.
+
+    Reference:
+        Karpathy, Johnson & Li 2015, Visualizing and understanding recurrent networks, figure 2.
+    """
+    one = chosen(recording, layer=layer, signal=signal, units=unit)
+    if len(one.units) != 1:
+        raise ProbeError(f"unit={unit!r} names {several(len(one.units), 'unit')}; a text is coloured by one.")
+    place = one.row(row)
+    times = np.flatnonzero(one.real[place])
+    values, names = one.values[place, times, 0], _tokens(tokens, one, times)
+    after = one.layer.after[times]
+    colours, norm = scale_of(one.signal, values)
+    spans = [
+        _span(name, to_hex(colours(norm(value))), f"{one.layer.when(step, 'step')}: {value:.3g}")
+        for name, value, step in zip(names, values, after, strict=True)
+    ]
+    ends = [(norm.vmin or 0.0, "from"), (norm.vmax or 0.0, "to")]
+    key = " ".join(_span(f"{word} {end:.2g}", to_hex(colours(norm(end))), "scale") for end, word in ends)
+    html = (
+        f'<div style="font-family: sans-serif"><p style="margin: .3em 0">{escape(one.units[0])}: {key}</p>'
+        f'<p style="margin: .3em 0; font-family: monospace; line-height: 1.7; white-space: pre-wrap; '
+        f'overflow-wrap: anywhere">{"".join(spans)}</p></div>'
+    )
+    return ColouredText(tuple(names), values, one.units[0], html)
+
+
+def _span(token: str, colour: str, title: str) -> str:
+    look = f"background: {colour}; color: {ink_on(colour)}"
+    return f'<span style="{look}" title="{escape(title)}">{escape(token)}</span>'
+
+
+def ink_on(colour: str) -> str:
+    """Return black or white, whichever has the higher contrast on a colour, by WCAG 2.2.
+
+    Args:
+        colour: a hex text.
+    """
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if (light + 0.05) ** 2 > 0.05 * 1.05 else "#ffffff"

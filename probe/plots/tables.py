@@ -1,0 +1,296 @@
+"""Plots of tables: a matrix with its numbers, a dose-response curve, a strip of values, bars with intervals."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, to_hex
+
+from ..errors import ProbeError, unknown
+from .lines import name_lines
+from .sequences import ink_on
+from .style import COLUMN_WIDTH, DIVERGING, GREY, PALETTE, ROLE_STYLE, panels
+
+#: A matrix of more rows or columns has no room for its numbers.
+MOST_CELLS = 24
+#: Markers of groups that are no roles, so that they read without colour.
+MARKERS = ("o", "s", "^", "D", "v", "X", "P")
+
+
+def matrix(
+    data: Any,
+    *,
+    rows: Sequence[Any] | None = None,
+    columns: Sequence[Any] | None = None,
+    form: str = ".2f",
+    label: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a matrix with its numbers printed in the cells.
+
+    White is the smallest number and black the largest; where numbers of both signs occur, blue is below 0 and red
+    above. A cell that is NaN stays empty.
+
+    Args:
+        data: a DataFrame, a DataArray of two dims, or an array (row, column).
+        rows: the rows' names, or None for those of the data.
+        columns: the columns' names, or None for those of the data.
+        form: how a number is written, as in `format`.
+        label: what the numbers are.
+        ax: where to draw, or None for a new figure.
+
+    Raises:
+        ProbeError: it is no matrix, has no number, more than 24 rows or columns, or names do not fit.
+    """
+    values, (down, across), (below, beside) = _as_matrix(data, rows, columns)
+    signed = bool((values < 0).any())
+    largest = float(np.nanmax(np.abs(values))) or 1.0
+    low, high = (-largest, largest) if signed else (float(np.nanmin(values)), float(np.nanmax(values)))
+    norm = Normalize(low, high if high > low else low + 1)
+    shades = matplotlib.colormaps[DIVERGING if signed else "Greys"]
+    width, height = 1.6 + 0.62 * len(across), 1.0 + 0.42 * len(down)
+    with panels(1, ax=ax, width=max(width, 3.0), height=height) as (panel,):
+        panel.imshow(values, cmap=shades, norm=norm, aspect="auto")
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                said = format(value, form).replace("-", "\N{MINUS SIGN}")
+                ink = ink_on(to_hex(shades(norm(value))))
+                panel.text(column, row, said, ha="center", va="center", color=ink)
+        turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, across)) > 6 else {}
+        panel.set_xticks(range(len(across)), across, parse_math=False, **turned)
+        panel.set_yticks(range(len(down)), down, parse_math=False)
+        panel.tick_params(length=0)
+        panel.spines[:].set_visible(False)
+        panel.set_xlabel(below, parse_math=False)
+        panel.set_ylabel(beside, parse_math=False)
+        if label:
+            panel.set_title(label, parse_math=False)
+    return panel
+
+
+def _as_matrix(
+    data: Any, rows: Sequence[Any] | None, columns: Sequence[Any] | None
+) -> tuple[np.ndarray, list[list[str]], list[str]]:
+    """Return the numbers of a matrix, the names of its rows and columns, and the titles of columns and rows."""
+    xr = sys.modules.get("xarray")
+    if xr is not None and isinstance(data, xr.DataArray) and data.ndim == 2:
+        data = data.to_pandas()
+    values = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
+    if values.ndim != 2 or values.dtype.kind not in "biuf" or not np.isfinite(values).any():
+        raise ProbeError(
+            f"data has the shape {values.shape} and holds {values.dtype}; a matrix is numbers of the shape (row, "
+            "column), at least one of them finite."
+        )
+    if max(values.shape) > MOST_CELLS:
+        raise ProbeError(
+            f"data has {values.shape[0]} rows and {values.shape[1]} columns; numbers are printed in at most "
+            f"{MOST_CELLS} of each. Choose some of them, or draw heatmap()."
+        )
+    of_frame = isinstance(data, pd.DataFrame)
+    titles = [str(data.columns.name or ""), str(data.index.name or "")] if of_frame else ["", ""]
+    found = []
+    for name, given, own, size in (
+        ("rows", rows, data.index if of_frame else None, values.shape[0]),
+        ("columns", columns, data.columns if of_frame else None, values.shape[1]),
+    ):
+        names = [str(one) for one in (given if given is not None else own if own is not None else range(size))]
+        if len(names) != size:
+            raise ProbeError(f"{name}= names {len(names)}, and the matrix has {size}.")
+        found.append(names)
+    return np.where(np.isfinite(values), values, np.nan).astype(float), found, titles
+
+
+def dose(
+    data: Any,
+    *,
+    given: str = "given",
+    answered: str = "answered",
+    by: str | None = None,
+    base: float | int | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a dose-response curve: what was put in across, what the network answered upwards, a line a group.
+
+    On the grey diagonal the answer is what was put in; on the dotted line nothing changes.
+
+    Args:
+        data: a DataFrame, or a Dataset, with a row for each measurement; of several at one dose the mean is drawn.
+        given: the column of doses.
+        answered: the column of answers.
+        by: the column that names the group of each row, such as which part of the state was put in, or None.
+        base: what the network answers where nothing is put in, or None.
+        ax: where to draw, or None for a new figure.
+
+    Raises:
+        ProbeError: a column does not exist, holds no numbers, or there is no row.
+    """
+    frame = _table(data, [given, answered], [by])
+    groups = _groups(frame, by)
+    with panels(1, ax=ax, height=4.0) as (panel,):
+        ends = [float(frame[given].min()), float(frame[given].max())]
+        panel.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
+        if base is not None:
+            panel.plot(ends, [base, base], color=GREY, linewidth=1.2, linestyle=":", zorder=1)
+        lasts = []
+        for name, (ink, marker) in groups.items():
+            rows = frame if by is None else frame[frame[by].astype(str) == name]
+            means = rows.groupby(given, sort=True)[answered].mean()
+            panel.plot(means.index.to_numpy(float), means.to_numpy(float), color=ink, marker=marker, markersize=5)
+            lasts.append(float(means.iloc[-1]))
+        panel.set_xlabel(given.replace("_", " "), parse_math=False)
+        panel.set_ylabel(answered.replace("_", " "), parse_math=False)
+        if by is not None:
+            name_lines([panel], lasts, list(groups), [ink for ink, _ in groups.values()])
+    return panel
+
+
+def strip(data: Any, *, value: str = "value", by: str = "role", label: str = "", ax: Axes | None = None) -> Axes:
+    """Draw a strip of values for each group, a dot each, with the median as a line and the name beside it.
+
+    Args:
+        data: a DataFrame, or a Dataset, with a row for each dot.
+        value: the column of values, drawn across.
+        by: the column that names each row's group.
+        label: what the values are, in words; empty for the column's name.
+        ax: where to draw, or None for a new figure.
+
+    Raises:
+        ProbeError: a column does not exist, holds no numbers, or there is no row.
+    """
+    frame = _table(data, [value], [by])
+    groups = _groups(frame, by)
+    with panels(1, ax=ax, height=0.9 + 0.62 * len(groups)) as (panel,):
+        for place, (name, (ink, marker)) in enumerate(groups.items()):
+            values = frame.loc[frame[by].astype(str) == name, value].to_numpy(float)
+            # Golden steps spread neighbours apart, the same in every run.
+            beside = place + 0.5 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)
+            panel.plot(values, beside, marker, color=ink, markersize=4.5, alpha=0.75, linestyle="none")
+            panel.plot([np.median(values)] * 2, [place - 0.36, place + 0.36], color="black", linewidth=1.6)
+        _named_rows(panel, list(groups), label or value)
+    return panel
+
+
+def bars(
+    data: Any,
+    *,
+    value: str = "value",
+    low: str = "low",
+    high: str = "high",
+    name: str = "name",
+    by: str | None = None,
+    label: str = "",
+    form: str = ".2f",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a bar for each row, its interval as a thin line, its number at its end and its name beside it.
+
+    Args:
+        data: a DataFrame, or a Dataset, with a row for each bar; the first is at the top.
+        value: the column of values, drawn across.
+        low: the column of the intervals' lower ends; a bar where it is NaN, and a table without it, has none.
+        high: the column of the upper ends.
+        name: the column of the bars' names.
+        by: the column that decides the colour of a bar, such as `role`, or None for one colour.
+        label: what the values are, in words; empty for the column's name.
+        form: how a number is written, as in `format`.
+        ax: where to draw, or None for a new figure.
+
+    Raises:
+        ProbeError: a column does not exist, holds no numbers, or there is no row; or one end of the intervals is
+            missing, or lies on the wrong side.
+    """
+    frame = _table(data, [value], [name, by])
+    ends = _intervals(frame, value, low, high)
+    looks = _groups(frame, by)
+    with panels(1, ax=ax, width=COLUMN_WIDTH + 0.8, height=0.8 + 0.42 * len(frame)) as (panel,):
+        for place, number in enumerate(frame[value].to_numpy(float)):
+            ink, _ = looks["" if by is None else str(frame[by].iloc[place])]
+            panel.barh(place, number, height=0.62, color=ink)
+            below, above = ends[place]
+            if np.isfinite(below):
+                panel.plot([below, above], [place, place], color="black", linewidth=1.6, solid_capstyle="butt")
+            said = format(number, form).replace("-", "\N{MINUS SIGN}")
+            reach, side = (np.fmin(number, below), -1) if number < 0 else (np.fmax(number, above), 1)
+            look: dict[str, Any] = {
+                "ha": "left" if side > 0 else "right",
+                "va": "center",
+                "textcoords": "offset points",
+            }
+            panel.annotate(said, (float(reach), place), xytext=(5 * side, 0), **look)
+        if (frame[value] < 0).any():
+            panel.axvline(0, color="black", linewidth=0.8)
+        _named_rows(panel, [str(one) for one in frame[name]], label or value)
+        panel.margins(x=0.12)
+    return panel
+
+
+def _intervals(frame: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:
+    """Return both ends of each row's interval, (row, 2); NaN where there is none."""
+    there = [column for column in (low, high) if column in frame]
+    if not there:
+        return np.full((len(frame), 2), np.nan)
+    if len(there) == 1:
+        raise ProbeError(f"data has the column {there[0]!r} alone; an interval has both {low!r} and {high!r}.")
+    ends = frame[[low, high]].to_numpy(float)
+    numbers = frame[value].to_numpy(float)
+    half = np.isnan(ends).any(axis=1) & ~np.isnan(ends).all(axis=1)
+    if half.any() or (ends[:, 0] > numbers).any() or (ends[:, 1] < numbers).any():
+        raise ProbeError(
+            f"In each row {low!r} must be at most {value!r} and {high!r} at least {value!r}, or both NaN."
+        )
+    return ends
+
+
+def _named_rows(ax: Axes, names: list[str], label: str) -> None:
+    """Write names beside the rows of a panel, the first at the top."""
+    ax.set_yticks(range(len(names)), names, parse_math=False)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel(label, parse_math=False)
+
+
+def _table(data: Any, numbers: Sequence[str], others: Sequence[str | None]) -> pd.DataFrame:
+    """Return a table that has the columns, without rows whose numbers are missing.
+
+    Raises:
+        ProbeError: a column does not exist, holds no numbers, or no row is left.
+    """
+    xr = sys.modules.get("xarray")
+    if xr is not None and isinstance(data, (xr.Dataset, xr.DataArray)):
+        data = (data if isinstance(data, xr.Dataset) else data.to_dataset(name=data.name or "value")).to_dataframe()
+        data = data.reset_index()
+    if not isinstance(data, pd.DataFrame):
+        raise ProbeError(f"A {type(data).__name__} was given; give a pandas DataFrame, or an xarray Dataset.")
+    names: list[Hashable] = list(data.columns)
+    for column in [*numbers, *(one for one in others if one is not None)]:
+        if column not in names:
+            raise ProbeError(unknown("column", column, names))
+    for column in numbers:
+        if data[column].dtype.kind not in "iuf":
+            raise ProbeError(f"The column {column!r} holds {data[column].dtype}; it must hold numbers.")
+    kept = data.dropna(subset=list(numbers))
+    if kept.empty:
+        raise ProbeError(
+            f"data has no row with a number in {', '.join(map(repr, numbers))}: there is nothing to draw."
+        )
+    return kept
+
+
+def _groups(frame: pd.DataFrame, by: str | None) -> dict[str, tuple[str, str]]:
+    """Return each group's colour and marker: those of a role, or the next of the palette."""
+    names = [""] if by is None else list(dict.fromkeys(frame[by].astype(str)))
+    if by is not None and len(names) > len(PALETTE) and not set(names) <= set(ROLE_STYLE):
+        raise ProbeError(f"The column {by!r} has {len(names)} groups, and at most {len(PALETTE)} are told apart.")
+    found = {}
+    for place, name in enumerate(names):
+        look = ROLE_STYLE.get(name)
+        plain = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+        found[name] = (look.color, look.marker) if look else plain
+    return found

@@ -1,0 +1,112 @@
+"""Recordings of five kinds of networks, for the tests of plots: each with the layer and the state that is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import probe
+from probe import Recording, Step
+from probe.recurrent.steps import registry
+
+ROWS, TIME, CHANNELS, ORDER = 6, 7, 3, 2
+LENGTHS = (7, 3, 5, 7, 1, 4)
+
+
+class Diagonal(nn.Module):
+    """A state-space layer whose state is a matrix, (channel, order): h' = a h + b x, y = the sum over c h."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Parameter(torch.rand(CHANNELS, ORDER)) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs, (batch, time, channel), each from all inputs before it."""
+        age = torch.arange(x.shape[1])[:, None] - torch.arange(x.shape[1])
+        powers = (age >= 0)[..., None, None] * self.a ** age.clamp(min=0)[..., None, None]
+        states = torch.einsum("tscn,bsc->btcn", powers * self.b, x)
+        return (self.c * states).sum(-1)
+
+
+class DiagonalStep(Step):
+    """Its step."""
+
+    names = {"state": "ssm_state"}  # noqa: RUF012
+
+    def inputs(self, *arguments: Any, **keywords: Any) -> Tensor:
+        """Return the input."""
+        return arguments[0]
+
+    def initial(self, batch: int) -> Any:
+        """Return zeros."""
+        return torch.zeros(batch, CHANNELS, ORDER)
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Return the output and the next state."""
+        state = self.module.a * state + self.module.b * x[:, :, None]
+        return (self.module.c * state).sum(-1), state
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A recording, and what a plot draws of it where only the layer is named.
+
+    Attributes:
+        recording: the recording.
+        layer: what `layer=` must say, or None where there is one.
+        signal: the signal that is drawn by default.
+        values: its values, (batch, time, unit), NaN at padding.
+        lengths: how many steps each row has.
+    """
+
+    recording: Recording
+    layer: str | None
+    signal: str
+    values: np.ndarray
+    lengths: tuple[int, ...] = (TIME,) * ROWS
+
+
+def _of(
+    model: nn.Module, x: Any, layer: str | None, signal: str, lengths: tuple[int, ...] = (TIME,) * ROWS
+) -> Recorded:
+    recording = probe.record(model, x)
+    values = recording[(layer, signal) if layer else signal].flatten(2).double().numpy()
+    return Recorded(recording, layer, signal, values, lengths)
+
+
+def recorded(kind: str) -> Recorded:
+    """Return the recording of a network of a kind in `KINDS`."""
+    torch.manual_seed(0)
+    x = torch.randn(ROWS, TIME, CHANNELS)
+    if kind == "lstm":
+        return _of(nn.LSTM(CHANNELS, 4, batch_first=True), x, None, "cell_state")
+    if kind == "gru":
+        return _of(nn.GRU(CHANNELS, 4, batch_first=True), x, None, "hidden_state")
+    if kind == "packed":
+        packed = pack_padded_sequence(x, torch.tensor(LENGTHS), batch_first=True, enforce_sorted=False)
+        return _of(nn.LSTM(CHANNELS, 4, batch_first=True), packed, None, "cell_state", LENGTHS)
+    if kind == "bidirectional":
+        model = nn.LSTM(CHANNELS, 4, num_layers=2, bidirectional=True, batch_first=True)
+        return _of(model, x, "[1].reverse", "cell_state")
+    with registered():
+        return _of(Diagonal(), x, None, "ssm_state")
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """Let the state-space layer be recorded."""
+    probe.register(Diagonal, DiagonalStep)
+    try:
+        yield
+    finally:
+        registry._registered.pop(Diagonal, None)
+
+
+KINDS = ("lstm", "gru", "packed", "bidirectional", "state space")
