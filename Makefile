@@ -18,7 +18,7 @@ BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train analyses report pages study panel verify explorer picture browser check test exhaustive \
-        coverage mutants mutants-sample lint types map docs wheel clean
+        coverage mutants mutants-sample lint types gallery map docs wheel clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ lint: $(VENV)/.installed  ## check style
 
 types: $(VENV)/.installed  ## check types
 	$(PY) -m basedpyright
+
+gallery: $(VENV)/.installed  ## draw the pictures of docs/gallery.md anew, each by its script
+	$(PY) -m benchmarks.gallery
 
 map: $(VENV)/.installed  ## write docs/map.md: every module with its first line
 	$(PY) -m benchmarks.map

@@ -85,7 +85,7 @@ def scale(axes: Sequence[Axes], labels: Sequence[str], colours: Sequence[str], *
     # As wide beside many rows of panels as beside one.
     slim = 25 * max(1, len({round(ax.get_position().y0, 3) for ax in axes}))
     bar = figure.colorbar(ScalarMappable(norm, ListedColormap(colours)), ax=list(axes), aspect=slim, pad=0.02)
-    shown = sorted({round(place) for place in np.linspace(0, len(labels) - 1, min(len(labels), TICKS))})
+    shown = list(range(0, len(labels), -(-len(labels) // TICKS)))
     bar.set_ticks(shown, labels=[str(labels[place]) for place in shown])
     bar.ax.tick_params(length=0, which="both", labelsize="small")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]

@@ -16,7 +16,7 @@ from .concepts import Levels, levels
 from .lines import NAMED, scale
 from .recorded import Chosen, chosen
 from .spaces import draw_cube, draw_fixed_points, seen
-from .style import CONCEPTS, GREY, STEPS, colours, panels
+from .style import CONCEPTS, GREY, STEPS, ShownFigure, colours, panels
 
 #: Arrows of a flow along each side.
 ARROWS = 14
@@ -97,9 +97,8 @@ def trajectories(
             where it leads from a grid in the plane. In two directions only.
         directions: 2 or 3.
         units: which units span the space, or None for all.
-        signal: the signal's name, or several names, whose units stand one after the other: the whole state of an
-            LSTM is `("cell_state", "hidden_state")`. None for the cell state, else the hidden state, else the only
-            state.
+        signal: a name, or several, whose units stand one after the other: the whole state of an LSTM is
+            `("cell_state", "hidden_state")`. None for the cell state, else the hidden state, else the only state.
         layer: the layer's name; it may be left out where there is one.
         name: what the concept is called.
         noun: what one step reads, such as `bit`.
@@ -109,53 +108,56 @@ def trajectories(
         ProbeError: a name or a number does not exist, points or concept do not fit the states, or the states do not
             spread along so many directions.
     """
-    names = [signal] if signal is None or isinstance(signal, str) else list(signal)
-    parts = [chosen(recording, layer=layer, signal=one, units=units) for one in names]
-    one = parts[0]
-    values = np.concatenate([part.values for part in parts], axis=2)
-    after = one.layer.after
+    if flow is not None and directions != 2:
+        raise ProbeError(
+            f"flow= is drawn in a plane, and directions={directions} was asked for. Choose directions=2."
+        )
+    one, values = _states(recording, signal, layer, units)
+    when = [one.layer.when(step, noun) for step in one.layer.after]
     groups = None if by is None else levels(by, one, "by", name)
     plane = principal(values[one.real], directions)
     places = plane(values)
     reach = 1.0 if directions == 2 else float(np.abs(places[one.real]).max())
-    paths = _Paths(places / reach, one, groups)
     with panels(1, ax=ax, width=6.4, height=4.6) as (panel,):
-        if directions == 3:
-            shares = zip(_NAMES, plane.shares, strict=True)
-            _ = draw_cube([f"{word}, {_percent(share)}" for word, share in shares], ax=panel)
-            panel.set(xlim=(-2.2, 2.2), ylim=(-1.75, 1.6))
+        _draw_axes(panel, plane)
         if groups is None:
-            _draw_sequences(panel, paths, [one.layer.when(step, noun) for step in after])
+            _draw_sequences(panel, places / reach, one.real, when)
         else:
-            _draw_values(panel, paths, groups)
+            _draw_values(panel, places / reach, groups)
         if points is not None:
-            _draw_points(panel, points, plane, reach, beside=groups is not None and len(groups.values) <= NAMED)
-        if directions == 2:
-            if flow is not None:
-                _draw_flow(panel, flow, plane)
-            for axis, word, share in zip("xy", _NAMES, plane.shares, strict=False):
-                panel.set(**{f"{axis}label": f"{word} direction ({_percent(share)} of the variance)"})
-        elif flow is not None:
-            raise ProbeError("flow= is drawn in a plane, and directions=3 was asked for. Choose directions=2.")
+            _draw_points(panel, points, plane, reach)
+        if flow is not None:
+            _draw_flow(panel, flow, plane)
     return panel
 
 
-@dataclass(frozen=True, eq=False)
-class _Paths:
-    """Where states stand: (batch, time, direction), what they are, and their groups."""
-
-    places: np.ndarray
-    one: Chosen
-    groups: Levels | None
-
-    def flat(self, places: np.ndarray) -> np.ndarray:
-        """Return where places stand on paper, (..., 2)."""
-        return seen(places) if places.shape[-1] == 3 else places
+def _states(recording: Any, signal: Any, layer: str | None, units: Any) -> tuple[Chosen, np.ndarray]:
+    """Return the first of the signals, and the values of all of them, (batch, time, size)."""
+    signals = [signal] if signal is None or isinstance(signal, str) else list(signal)
+    if not signals:
+        raise ProbeError("signal= names no signal; name one or several, or leave it out.")
+    parts = [chosen(recording, layer=layer, signal=one, units=units) for one in signals]
+    return parts[0], np.concatenate([part.values for part in parts], axis=2)
 
 
-def _draw_sequences(ax: Axes, paths: _Paths, when: list[str]) -> None:
+def _draw_axes(ax: Axes, plane: Plane) -> None:
+    """Say which direction is which, and how much of the variance it has; in three directions along a cube."""
+    if len(plane.shares) == 3:
+        _ = draw_cube([f"{word}, {_percent(share)}" for word, share in zip(_NAMES, plane.shares, strict=True)], ax=ax)
+        ax.set(xlim=(-2.2, 2.2), ylim=(-1.75, 1.6))
+        return
+    for axis, word, share in zip("xy", _NAMES, plane.shares, strict=False):
+        ax.set(**{f"{axis}label": f"{word} direction ({_percent(share)} of the variance)"})
+
+
+def _on_paper(places: np.ndarray) -> np.ndarray:
+    """Return where places in two or three directions stand on paper, (..., 2)."""
+    return seen(places) if places.shape[-1] == 3 else places
+
+
+def _draw_sequences(ax: Axes, places: np.ndarray, real: np.ndarray, when: list[str]) -> None:
     """Draw each sequence as a path whose pieces have the colour of the step that they lead to."""
-    places, real = paths.flat(paths.places), paths.one.real
+    places = _on_paper(places)
     inks = colours(len(when), STEPS)
     ends = real[:, 1:] & real[:, :-1]
     pieces = np.stack([places[:, :-1], places[:, 1:]], axis=2)[ends]
@@ -170,10 +172,10 @@ def _draw_sequences(ax: Axes, paths: _Paths, when: list[str]) -> None:
     scale([ax], when, inks)
 
 
-def _draw_values(ax: Axes, paths: _Paths, groups: Levels) -> None:
+def _draw_values(ax: Axes, places: np.ndarray, groups: Levels) -> None:
     """Draw the mean state of each value as a path, and join those of one step."""
-    axes = range(paths.places.shape[2])
-    means = paths.flat(np.stack([groups.means(paths.places[:, :, axis]) for axis in axes], axis=-1))
+    axes = range(places.shape[2])
+    means = _on_paper(np.stack([groups.means(places[:, :, axis]) for axis in axes], axis=-1))
     inks = colours(len(groups.values), CONCEPTS)
     if groups.numeric:
         for step in range(means.shape[1]):
@@ -205,7 +207,7 @@ def _known(path: np.ndarray) -> np.ndarray:
     return path[np.isfinite(path).all(axis=-1)]
 
 
-def _draw_points(ax: Axes, points: Any, plane: Plane, reach: float, *, beside: bool) -> None:
+def _draw_points(ax: Axes, points: Any, plane: Plane, reach: float) -> None:
     given = points.states if hasattr(points, "states") else points
     states = np.atleast_2d(np.asarray(given.detach().cpu() if hasattr(given, "detach") else given, dtype=float))
     size = len(plane.mean)
@@ -221,11 +223,13 @@ def _draw_points(ax: Axes, points: Any, plane: Plane, reach: float, *, beside: b
         draw_fixed_points(frame.assign(unstable=points.unstable_directions), columns, ax=ax)
     else:
         places = frame.to_numpy()
-        flat = seen(places) if len(columns) == 3 else places
-        ax.plot(*flat.T, "o", color="black", markersize=8, label="points", zorder=3)
-    # Above the axes stands a title, or beside them a scale of colours.
-    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3, "borderaxespad": 0.2}
-    _ = ax.legend(**({"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else place))
+        ax.plot(*_on_paper(places).T, "o", color="black", markersize=8, label="points", zorder=3)
+    figure = ax.get_figure()
+    if isinstance(figure, ShownFigure):
+        # Above a title, and not beside the axes, where a scale of colours stands.
+        _ = figure.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    else:
+        _ = ax.legend()
 
 
 def _draw_flow(ax: Axes, flow: Callable[[np.ndarray], Any], plane: Plane) -> None:

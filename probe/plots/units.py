@@ -124,21 +124,31 @@ def against(
         for panel, number in zip(axes, range(len(one.units)), strict=True):
             ends = []
             for place, ink in enumerate(inks):
-                here = groups == place
-                # The mean over the sequences and steps of the group, for each value of the concept.
-                own = [one.values[:, :, number][here & (over.codes == code)] for code in range(len(over.values))]
-                known = [code for code, found in enumerate(own) if found.size]
-                heights = [float(own[code].mean()) for code in known]
-                panel.plot(over.values[known], heights, color=ink, marker="o", markersize=3.5, linewidth=1.6)
+                across, heights = _curve(one.values[:, :, number], over, groups == place)
+                panel.plot(across, heights, color=ink, marker="o", markersize=3.5, linewidth=1.6)
                 ends.append(heights[-1])
             r = "" if np.isnan(strength[number]) else f", r = {strength[number]:.2f}"
             panel.set_title(f"{one.units[number]}{r}".replace("-", "\N{MINUS SIGN}"), parse_math=False)
-            if not over.numeric:
-                panel.set_xticks(over.values, over.labels, parse_math=False)
+        if not over.numeric:
+            # One call for all panels, which share the axis.
+            axes[0].set_xticks(over.values, over.labels, parse_math=False)
         _titles(axes, over.name or "concept", "mean over sequences")
         if len(inks) > 1:
             name_lines(axes, ends, labels, inks, title=title)
     return drawn(axes)
+
+
+def _curve(numbers: np.ndarray, over: Levels, here: np.ndarray) -> tuple[np.ndarray, list[float]]:
+    """Return the values that a concept has in a group of states, and the mean of a unit over the states of each.
+
+    Args:
+        numbers: of the unit, (batch, time).
+        over: the concept.
+        here: which states are in the group, (batch, time).
+    """
+    own = [numbers[here & (over.codes == code)] for code in range(len(over.values))]
+    known = [code for code, found in enumerate(own) if found.size]
+    return over.values[known], [float(own[code].mean()) for code in known]
 
 
 def _groups(one: Chosen, over: Levels, by: Any, noun: str) -> tuple[np.ndarray, list[str], list[str], str]:

@@ -17,6 +17,7 @@ import pytest
 
 import probe
 import probe.explorer
+import probe.plots
 import probe.report
 from tests.repo.docs_blocks import ROOT, blocks, run, undecided
 
@@ -146,11 +147,11 @@ HELPERS = {"following", "patched_runs", "targets", "wrong"}
 
 
 def test_the_reference_has_everything_that_is_public() -> None:
-    """Each name of `probe` and of `probe.report`, and each module of the rooms for questions, is on a page."""
+    """Each name of `probe` and of rooms that have names of their own, and each module of the rooms for questions."""
     pages = (page.read_text() for page in (ROOT / "docs/reference").glob("*.md"))
     found = {name for text in pages for name in re.findall(r"^::: (\S+)$", text, flags=re.MULTILINE)}
     wanted = {f"probe.{name}" for name in probe.__all__}
-    for room in (probe.report, probe.explorer):
+    for room in (probe.report, probe.explorer, probe.plots):
         wanted |= {f"{room.__name__}.{name}" for name in room.__all__}
     for room in ROOMS:
         modules = pkgutil.iter_modules([str(ROOT / "probe" / room.replace(".", "/"))])

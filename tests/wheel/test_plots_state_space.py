@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.quiver import Quiver
 from recorded import KINDS, ROWS, TIME, Recorded, recorded
 from test_report_figures import contrast
@@ -134,6 +135,8 @@ def test_a_space_that_is_not_there_is_refused() -> None:
     own = recorded("lstm")
     with pytest.raises(ProbeError, match=r"The states spread along 1 direction, and 2 were asked for"):
         _ = trajectories(own.recording, units=[2])
+    with pytest.raises(ProbeError, match=r"signal= names no signal"):
+        _ = trajectories(own.recording, signal=())
     with pytest.raises(ProbeError, match=r"directions=4 was asked for; a state space is drawn in 2 or 3"):
         _ = trajectories(own.recording, directions=4)
     still = replace(own.recording.parts[0], signals={Signal.CELL_STATE: torch.ones(ROWS, TIME, 4)})
@@ -178,9 +181,8 @@ def test_one_gate_has_axes() -> None:
 
 
 def looks(given: Any) -> list[str]:
-    """Return the names in a legend."""
-    legend = given.get_legend()
-    return [] if legend is None else [one.get_text() for one in legend.get_texts()]
+    """Return the names in the legends of a figure."""
+    return [one.get_text() for legend in given.figure.findobj(Legend) for one in legend.get_texts()]
 
 
 def test_points_have_a_legend() -> None:
@@ -188,3 +190,5 @@ def test_points_have_a_legend() -> None:
     own = recorded("gru")
     assert looks(trajectories(own.recording)) == []
     assert looks(trajectories(own.recording, points=own.values[0, :2])) == ["points"]
+    mine = Figure().subplots()
+    assert looks(trajectories(own.recording, points=own.values[0, :2], ax=mine)) == ["points"]

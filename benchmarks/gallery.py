@@ -1,0 +1,59 @@
+"""Writes the pictures of docs/gallery.md: `make gallery` runs each of its scripts and keeps what they save.
+
+A picture keeps 256 colours, which takes it below 40 kB.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import runpy
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+GALLERY = ROOT / "docs/gallery"
+COLOURS = 256
+
+
+def scripts() -> list[Path]:
+    """Return the scripts of the gallery."""
+    return sorted(GALLERY.glob("*.py"))
+
+
+def made(script: Path, folder: Path) -> Path:
+    """Run a script in a folder and return the picture that it saved there.
+
+    Raises:
+        ValueError: it saved none, or another file beside it.
+    """
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        runpy.run_path(str(script))
+    finally:
+        os.chdir(before)
+    files = sorted(folder.iterdir())
+    if [file.stem for file in files] != [script.stem]:
+        raise ValueError(f"{script.name} saved {[file.name for file in files]}, not one picture named {script.stem}.")
+    return files[0]
+
+
+def small(picture: Path) -> bytes:
+    """Return a picture with few colours; a text as it is."""
+    if picture.suffix != ".png":
+        return picture.read_bytes()
+    with Image.open(picture) as opened:
+        few = opened.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    few.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    for one in scripts():
+        with tempfile.TemporaryDirectory() as room:
+            found = made(one, Path(room))
+            _ = (GALLERY / found.name).write_bytes(small(found))
