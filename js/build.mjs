@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
-const LARGEST = 40_000;
+const LARGEST = 60_000;
 const here = (path) => new URL(path, import.meta.url).pathname;
 const out = here("../probe/explorer/explorer.js");
 const { outputFiles } = await build({

@@ -59,6 +59,7 @@ def read(folder: Path) -> tuple[Explorer, list[str]]:
             alphabet=one.get("alphabet"),
             trained_lengths=one.get("trained_lengths"),
             programs=_programs(one.get("programs", [])),
+            look=one["look"],
         )
         for one in described["networks"]
     ]
@@ -70,6 +71,8 @@ def read(folder: Path) -> tuple[Explorer, list[str]]:
         described["trained_lengths"],
         programs=_programs(described["programs"]),
         experiments=[_experiment(**one) for one in described["experiments"]],
+        truth=described["truth"],
+        beside=described["beside"],
     )
     return explorer, described["told"]
 

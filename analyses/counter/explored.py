@@ -18,6 +18,7 @@ from models.fitted_head import FittedHead
 from models.tasks import parse_bits
 from probe import Finding
 from probe.evidence.measurements import FITTED_HEADS, Network
+from probe.explorer.networks import LOOKS
 from probe.storage.files import write_atomically
 
 from . import common
@@ -41,6 +42,9 @@ PROGRAMS = (
     },
 )
 COUNTER, PLANTED_ONES, EVERY_STEP = "Trained counter", "Planted ones-counter", "Asked after every step"
+FITTED = "Untrained, head fitted"
+#: What is drawn beside each other: trained, before its training, written by hand.
+BESIDE = (COUNTER, FITTED, PLANTED_ONES)
 #: Networks beside the counter in detail: by the end of its name, or by their own.
 CONTROLS = {
     "/own initialisation": (
@@ -48,7 +52,7 @@ CONTROLS = {
         "The same network before its first step of training: a random head.",
     ),
     "/fitted head": (
-        "With a fitted head",
+        FITTED,
         "The network before training, with a head fitted to the count, a number; its answer is the nearest count.",
     ),
 }
@@ -103,6 +107,8 @@ def write(out: Path, networks: Sequence[Network], drifts: pd.Series, here: Path 
         state = {key: tensor.contiguous() for key, tensor in as_classes(model).items()}
         write_atomically(folder / file, safetensors.torch.save(state))
         one: dict[str, Any] = {"name": name, "role": role, "file": file, "source": network.name}
+        # Those of other recipes are trained too.
+        one["look"] = network.role if network.role in LOOKS else "trained"
         one |= {} if alphabet is None else {"alphabet": alphabet}
         one |= {"trained_lengths": _lengths(network)} if _lengths(network) != [LENGTH] else {}
         one |= {} if drift is None else {"programs": [_drifting(drift)]}
@@ -114,6 +120,8 @@ def write(out: Path, networks: Sequence[Network], drifts: pd.Series, here: Path 
         "trained_lengths": [LENGTH],
         "programs": PROGRAMS,
         "experiments": EXPERIMENTS,
+        "truth": PROGRAMS[0]["name"],
+        "beside": BESIDE,
         "told": _told({name: network.model for network, name, *_ in shown}),
         "networks": described,
     }

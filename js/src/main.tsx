@@ -1,9 +1,11 @@
 import { render } from "preact";
-import { outcomeOf } from "./outcome";
+import { type Drawn, drawnOf, isDrawn, placesOf } from "./drawn";
+import { type Outcome, outcomeOf } from "./outcome";
 import { pythonOf } from "./python";
 import { type Data, fromHash, initial, type State, toHash } from "./state";
 import { type Copied, Explorer } from "./view";
 
+export { drawnOf, truthOf } from "./drawn";
 export { editFromJson } from "./edits";
 export { argmax, openNetwork, run, scoresAt, softmax } from "./network";
 export { answersAt, lengthNote, shown } from "./outcome";
@@ -14,16 +16,27 @@ export { fromHash, initial, outcomeOf, pythonOf, toHash };
 /** Put the live explorer where the page shows its example; it is drawn anew whenever the state changes. */
 function start(data: Data, place: Element): void {
   let state = fromHash(location.hash, data) ?? initial(data);
-  let outcome = outcomeOf(data, state);
   let copied: Copied = null;
-  const draw = () => render(<Explorer {...{ data, state, outcome, copied, set, copy }} />, place);
+  let lit: number | null = null;
+  let drawings: readonly (Drawn | Outcome)[] = [];
+  let outcome: Outcome;
+  const draw = () => render(<Explorer {...{ data, state, outcome, drawings, copied, lit, set, light, copy }} />, place);
   const become = (next: State) => {
     state = next;
-    outcome = outcomeOf(data, state);
+    drawings = drawnOf(data, state);
+    const places = placesOf(data, state);
+    const own = drawings[places.indexOf(state.network)];
+    outcome = isDrawn(own) ? own.outcome : own;
     copied = null;
     draw();
   };
-  const set = (change: Partial<State>) => {
+  const light = (step: number | null) => {
+    if (step === lit) return;
+    lit = step;
+    draw();
+  };
+  const set = (change: Partial<State>, step = lit) => {
+    lit = step;
     become({ ...state, ...change });
     try {
       history.replaceState(null, "", toHash(state));
@@ -44,7 +57,7 @@ function start(data: Data, place: Element): void {
   };
   addEventListener("hashchange", () => become(fromHash(location.hash, data) ?? state));
   place.replaceChildren();
-  draw();
+  become(state);
 }
 
 /** Copies a text where that is allowed; in a frame Chromium says so beforehand, and logs an error for each try. */

@@ -1,6 +1,7 @@
 // What the page shows of a state: the runs before and after the edits, or the sentence why there is none.
 
 import type { Edit } from "./edits";
+import { putEdits } from "./memory";
 import { argmax, type Network, openNetwork, type Run, run, scoresAt, softmax } from "./network";
 import { type Data, editOf, inputsOf, sourcesOf, type State } from "./state";
 
@@ -30,7 +31,8 @@ export function outcomeOf(data: Data, state: State): Outcome {
     before = run(network, x);
     let runs: Run[] | null = null;
     const sources = () => (runs ??= sourcesOf(state.y, embedded).map((source) => run(network, source)));
-    const edits: Edit[] = state.edits.map((draft) => editOf(draft, network, sources));
+    const put = putEdits(state, network, before.steps, sources);
+    const edits = [...state.edits.map((draft) => editOf(draft, network, sources)), ...put];
     return { network, before, after: edits.length ? run(network, x, edits) : before, edits, error: "" };
   } catch (error) {
     return { network, before, after: null, edits: [], error: (error as Error).message };

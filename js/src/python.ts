@@ -1,5 +1,6 @@
 // The same run as Python that needs torch and rnn-probe alone: the weights stand in the code.
 
+import { putSites, takenAt } from "./memory";
 import { type Network } from "./network";
 import { type Data, type Draft, inputsOf, siteOf, sourcesOf, type State, takes } from "./state";
 
@@ -20,16 +21,28 @@ export function pythonOf(data: Data, state: State, network: Network): string {
     return `torch.tensor(${listed(rows)}, dtype=torch.float64)`;
   };
   const recorded = () => `source = probe.record(model, ${batch(sourcesOf(state.y, described))}, signals=probe.Signal)\n`;
-  const edits = state.edits.map((draft) => `    ${callOf(draft, network)},\n`).join("");
+  const x = inputsOf(state.x, described);
+  const calls = [...state.edits.map((draft) => callOf(draft, network)), ...putOf(state, described, network, x.length)];
+  const edits = calls.map((call) => `    ${call},\n`).join("");
   return `${networkOf(network)}
-x = ${batch([inputsOf(state.x, described)])}
-${state.edits.some(takes) ? recorded() : ""}edits = [
+x = ${batch([x])}
+${state.edits.some(takes) || state.put ? recorded() : ""}edits = [
 ${edits}]
 before = probe.record(model, x, signals=probe.Signal)
 after = probe.record(model, x, edits=edits, signals=probe.Signal)
 for name, run in (("before", before), ("after", after)):
     print(name, ${outputOf(network)}.tolist())
 `;
+}
+
+/** Return the calls of the handle: what the other sequence's run keeps after a step, held at a step. */
+function putOf(state: State, described: Data["networks"][number], network: Network, steps: number): string[] {
+  return putSites(state, network, steps).map(({ signal, layer, units, steps: at }) => {
+    const from = takenAt(state, sourcesOf(state.y, described)[0].length);
+    const [of, only] = units ? [`, [${units}]`, `units=[${units}], `] : ["", ""];
+    const value = `source[${quoted(layer as string)}, ${quoted(signal)}][0, ${from}${of}]`;
+    return `probe.clamp(${quoted(signal)}, ${value}, layer=${quoted(layer as string)}, ${only}steps=[${at}])`;
+  });
 }
 
 function callOf(draft: Draft, network: Network): string {

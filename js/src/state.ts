@@ -3,6 +3,7 @@
 import { type Edit, editFromJson, ProbeError, type Site, type Values, within } from "./edits";
 import type { Embedded, Network, Run } from "./network";
 import type { Program } from "./programs";
+import { PUT } from "./memory";
 import { SIGNALS } from "./signals";
 
 /** What probe/explorer/explorer.py writes into the page. */
@@ -12,9 +13,15 @@ export interface Data {
     readonly alphabet: Readonly<Record<string, readonly number[]>> | null;
     readonly trained_lengths: readonly number[];
     readonly programs: readonly Program[];
+    /** Whose colour it is drawn in: a role's, as in the page's figures. */
+    readonly look: string;
   })[];
   readonly example: string;
   readonly classes: readonly string[];
+  /** The name of the program that is right, or nothing where the page knows none. */
+  readonly truth: string;
+  /** The places of the networks that are drawn beside each other. */
+  readonly beside: readonly number[];
   /** What the page's author suggests to try: a button's words, and what it sets. */
   readonly experiments: readonly { readonly label: string; readonly state: Partial<State> }[];
 }
@@ -44,6 +51,10 @@ export interface State {
   readonly unit: number;
   readonly step: number;
   readonly edits: readonly Draft[];
+  /** What the handle puts in, see PUT: what is kept after step `from` of the second sequence, after step `at`. */
+  readonly put: string;
+  readonly from: number;
+  readonly at: number;
 }
 
 const MOST_STEPS = 2000;
@@ -51,8 +62,11 @@ const MOST_EDITS = 20;
 
 export function initial(data: Data): State {
   const { example } = data;
+  const { alphabet } = data.networks[0];
+  const half = (alphabet ? [...example] : rowsOf(example)).length >> 1;
   return {
-    network: 0, x: example, y: other(example, data.networks[0].alphabet), view: "after", layer: 0, signal: "", unit: 0, step: 0, edits: [],
+    network: 0, x: example, y: other(example, alphabet), view: "after", layer: 0, signal: "", unit: 0, step: 0, edits: [],
+    put: "", from: half, at: half,
   };
 }
 
@@ -81,6 +95,9 @@ export function fromHash(hash: string, data: Data): State | null {
     unit: whole(given.get("unit"), Infinity),
     step: whole(given.get("step"), Infinity),
     edits: given.getAll("edit").slice(0, MOST_EDITS).flatMap(draftOf),
+    put: PUT.test(given.get("put") ?? "") ? (given.get("put") ?? "") : "",
+    from: whole(given.get("from"), Infinity),
+    at: whole(given.get("at"), Infinity),
   };
 }
 
@@ -203,7 +220,7 @@ export function seedOf(text: string): number {
 }
 
 /** Return what runs hold at a site, as (run, step, unit). */
-function taken(site: Site, { layers }: Network, runs: readonly Run[]): Values {
+export function taken(site: Site, { layers }: Network, runs: readonly Run[]): Values {
   const place = layers.findIndex((layer) => layer.name === site.layer);
   const layer = layers[place];
   const names: readonly string[] = SIGNALS[layer.family];

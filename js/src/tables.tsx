@@ -218,7 +218,7 @@ export function SignalTable(part: Part) {
   const view = edited ? state.view : "before";
   const steps = range(state.step, Math.min(STEPS, before.steps - state.step));
   const symbols = data.networks[state.network].alphabet ? [...state.x] : [];
-  const suffix = state.edits.length ? `, ${VIEW_NAMES[view]}` : "";
+  const suffix = state.edits.length || state.put ? `, ${VIEW_NAMES[view]}` : "";
   return (
     <Scroll label={`Layer ${network.layers[state.layer].name} at every step${suffix}`}>
       <thead>

@@ -1,8 +1,12 @@
 // The explorer: sequences, edits, and what the network computes without and with them.
 
-import { createRef } from "preact";
+import { Component, createRef } from "preact";
+import { Length, Palette } from "./bits";
 import { Choice, EditRow, SequenceInput } from "./controls";
+import { type Drawn, isDrawn } from "./drawn";
+import { Handle } from "./handle";
 import { lengthNote, type Outcome, spoken } from "./outcome";
+import { Panels } from "./panels";
 import { SIGNALS } from "./signals";
 import { type Data, type Draft, initial, type State, takes, VIEWS } from "./state";
 import { Answers, Programs, SCORES, SignalTable, STEPS, UNITS, VIEW_NAMES } from "./tables";
@@ -14,11 +18,24 @@ export interface Part {
   readonly data: Data;
   readonly state: State;
   readonly outcome: Outcome;
-  readonly set: (change: Partial<State>) => void;
+  /** Change the state, and light a step with it where one is given. */
+  readonly set: (change: Partial<State>, lit?: number) => void;
 }
 
-export function Explorer(props: Part & { copied: Copied; copy: () => void }) {
-  const { data, state, set } = props;
+/** What drawings need beyond that: the step that is lit, and how to light another. */
+export interface Lit extends Part {
+  readonly lit: number | null;
+  readonly light: (step: number | null) => void;
+}
+
+interface All extends Lit {
+  readonly drawings: readonly (Drawn | Outcome)[];
+  readonly copied: Copied;
+  readonly copy: () => void;
+}
+
+export function Explorer(props: All) {
+  const { data, state, set, drawings } = props;
   const embedded = data.networks[state.network];
   const names = data.networks.map(({ name }, place) => [String(place), name] as const);
   return (
@@ -34,17 +51,57 @@ export function Explorer(props: Part & { copied: Copied; copy: () => void }) {
           />
         )}
         <SequenceInput label="Sequence" value={state.x} network={embedded} onInput={(x) => set({ x, step: 0 })} />
+        <Length {...props} />
       </div>
       {embedded.role && <p class="note">{embedded.role}</p>}
       <Status {...props} />
-      <Edits {...props} />
-      <Programs {...props} />
-      <Answers {...props} />
-      <Shown {...props} />
-      <SignalTable {...props} />
+      <Palette {...props} />
+      <Panels {...props} />
+      <Handle {...props} drawn={drawings.filter(isDrawn).find(({ place }) => place === state.network)} />
+      <More {...props} />
       <Python {...props} />
     </>
   );
+}
+
+/** How long after the last change what is folded is drawn anew, in milliseconds. */
+const LATER = 150;
+
+/** Every number and every edit; drawn anew when the state changes, and only later while nobody sees it. */
+class More extends Component<Part> {
+  /** Open from the first edit on, so that it does not close over what the reader does there. */
+  edited = false;
+  seen = false;
+  later = 0;
+
+  override shouldComponentUpdate({ state }: Part) {
+    if (state === this.props.state) return false;
+    clearTimeout(this.later);
+    if (this.seen || state.edits.length) return true;
+    this.later = setTimeout(() => this.forceUpdate(), LATER);
+    return false;
+  }
+
+  toggle = (event: { readonly currentTarget: HTMLDetailsElement }) => {
+    this.seen = event.currentTarget.open;
+    if (this.seen) this.forceUpdate();
+  };
+
+  override render(part: Part) {
+    this.edited ||= part.state.edits.length > 0;
+    return (
+      <details class="more" open={this.edited} onToggle={this.toggle}>
+        <summary>More: every number, and edits of any gate or state</summary>
+        <div>
+          <Edits {...part} />
+          <Programs {...part} />
+          <Answers {...part} />
+          <Shown {...part} />
+          <SignalTable {...part} />
+        </div>
+      </details>
+    );
+  }
 }
 
 function Experiments({ data, set }: Part) {
@@ -111,12 +168,13 @@ function Edits({ data, state, set, outcome: { network, before } }: Part) {
 function Status({ data, state, outcome }: Part) {
   const { network, before, after, error } = outcome;
   const { trained_lengths } = data.networks[state.network];
+  const edited = state.edits.length > 0 || state.put;
   return (
     <div role="status">
       {error && <p class="wrong">{error}</p>}
       {before && (
         <p class="says">
-          {state.edits.length ? "Without edits" : network.embedded.softmax ? "The network answers" : "The output"}:{" "}
+          {edited ? "Without edits" : network.embedded.softmax ? "The network answers" : "The output"}:{" "}
           <strong>{spoken(before, network, data)}</strong>.
           {after && after !== before && (
             <>

@@ -17,16 +17,17 @@ const network = (family, rows, change) => ({
   alphabet: { 0: [0], 1: [1] },
   trained_lengths: [3],
   programs: [],
+  look: "trained",
   ...change,
 });
 const networks = [network("lstm", 4), network("gru", 3, { alphabet: null })];
-const data = { networks, example: "011", classes: ["a", "b", "c"], experiments: [] };
+const data = { networks, example: "011", classes: ["a", "b", "c"], truth: "", beside: [0], experiments: [] };
 const first = engine.initial(data);
 const draft = { kind: "clamp", layer: 0, signal: "forget_gate", units: "1", steps: "-1", value: "0.5" };
 const outcome = (change) => engine.outcomeOf(data, { ...first, ...change });
 
 test("a state survives its address", () => {
-  const state = { ...first, network: 1, x: "0.5;-1;+ &#", y: "1;2", view: "difference", signal: "candidate", unit: 1, edits: [draft, draft] };
+  const state = { ...first, network: 1, x: "0.5;-1;+ &#", y: "1;2", view: "difference", signal: "candidate", unit: 1, edits: [draft, draft], put: "u1", from: 2, at: 0 };
   assert.deepEqual(engine.fromHash(engine.toHash(state), data), state);
   assert.deepEqual(engine.fromHash(engine.toHash({ ...first, x: "" }), data), { ...first, x: "" });
 });
@@ -40,6 +41,7 @@ const HOSTILE = [
   "#x=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&network=99&view=__proto__&layer=-1&unit=1e999&step=NaN",
   "#x=0&edit=%7B%22__proto__%22%3A1%7D&edit=%5B%22constructor%22%2C0%2C%22a%22%2C%22b%22%2C%22c%22%2C%22d%22%5D&edit=null&edit=%5B",
   "#x=constructor&edit=" + encodeURIComponent(JSON.stringify(["clamp", { toString: 1 }, "hidden_state", "0", "0", "1"])),
+  "#x=0&put=constructor&from=-1&at=1e999",
   "#x=0&edit=" + encodeURIComponent(JSON.stringify(["json", 0, "", "", "", '{"format":"rnn-probe edit 1","site":{"units":"x"}}'])),
 ];
 for (const hash of HOSTILE) {
@@ -48,6 +50,7 @@ for (const hash of HOSTILE) {
     assert.equal(state.network, 0);
     assert.equal(state.view, "after");
     assert.equal(state.layer, 0);
+    assert.deepEqual([state.put, state.from, state.at], ["", 0, 0]);
     for (const { kind, layer } of state.edits) assert.deepEqual([["clamp", "json"].includes(kind), layer], [true, 0]);
     const { before, error } = engine.outcomeOf(data, state);
     assert.ok(before || /is no symbol here/.test(error), error);
@@ -112,6 +115,74 @@ test("a mean is that of the second sequences, a resample one of them, and a patc
   assert.deepEqual([...new Set(drawn)].sort(), [0, 1, 2]);
 });
 
+/** The values of one signal of the LSTM's step, in the order of its ten signals. */
+const at = (run, step, signal) => [...run.layers[0].slice(step * 20 + signal * 2, step * 20 + signal * 2 + 2)];
+const [C, H] = [8, 9];
+
+test("the handle puts in what another sequence kept after a step, and the rest is as if that had been read", () => {
+  const other = engine.outcomeOf(data, { ...first, x: "10" }).before;
+  const { before, after, edits } = outcome({ y: "100", put: "all", from: 1, at: 0 });
+  assert.deepEqual(edits.map(({ edit, site }) => [edit, site.signal, site.steps]), [["clamp", "cell_state", [0]], ["clamp", "hidden_state", [0]]]);
+  assert.deepEqual([at(after, 0, C), at(after, 0, H)], [at(other, 1, C), at(other, 1, H)]);
+  assert.notDeepEqual(at(after, 0, C), at(before, 0, C));
+  const spliced = engine.outcomeOf(data, { ...first, x: "1011" }).before;
+  assert.deepEqual([...engine.scoresAt(after, -1)], [...engine.scoresAt(spliced, -1)]);
+});
+
+test("the handle puts in one signal or one unit alone", () => {
+  const held = at(engine.outcomeOf(data, { ...first, x: "10" }).before, 1, C);
+  const { before, after } = outcome({ y: "100", put: "u1", from: 1, at: 1 });
+  assert.deepEqual(at(after, 1, C), [at(before, 1, C)[0], held[1]]);
+  const { edits } = outcome({ y: "100", put: "h", from: 1, at: 1 });
+  assert.deepEqual(edits.map(({ site }) => site.signal), ["hidden_state"]);
+  assert.equal(outcome({ y: "100", put: "u7", from: 1, at: 1 }).edits.length, 0);
+  assert.deepEqual(outcome({ y: "100", put: "c", from: 99, at: 99 }).edits[0].site.steps, [2]);
+});
+
+const counted = { name: "ones", role: "", start: 0, steps: { 0: [1, 0], 1: [1, 1] } };
+const judged = { ...data, truth: "ones", networks: [network("lstm", 4, { programs: [counted] }), networks[1]] };
+
+test("what is drawn is what the engine answers after each step, and what the program says", () => {
+  const state = { ...first, x: "0111" };
+  const [drawn] = engine.drawnOf(judged, state);
+  const own = engine.outcomeOf(judged, state);
+  const said = [0, 1, 2, 3].map((step) => engine.argmax(engine.answersAt(own.before, step, own.network)));
+  assert.deepEqual(drawn.answers, said);
+  assert.deepEqual(drawn.truth, [0, 1, 2, 3]);
+  assert.deepEqual(drawn.wrong, said.map((place, step) => place !== step));
+  assert.equal(drawn.unedited, null);
+  assert.deepEqual(drawn.memory.units.map(({ values }) => values[3]), at(own.before, 3, C));
+});
+
+test("with a memory put in, what is right is what the other sequence had counted and the rest adds", () => {
+  assert.deepEqual(engine.truthOf(judged, { ...first, x: "0110", y: "1111", put: "all", from: 2, at: 1 }, 0), [0, 3, 4, 4]);
+  assert.equal(engine.truthOf(judged, first, 1), null);
+});
+
+test("a network that cannot read the sequence leaves the others theirs, and the choice takes the first one's place", () => {
+  const both = { ...judged, networks: [judged.networks[0], network("gru", 3, { alphabet: { a: [0], 1: [1] } })], beside: [0, 1] };
+  const [one, other] = engine.drawnOf(both, first);
+  assert.equal(one.place, 0);
+  assert.match(other.error, /Step 0 is "0", which is no symbol here/);
+  assert.deepEqual(engine.drawnOf({ ...judged, beside: [0] }, { ...first, network: 1, x: "1;0" }).map(({ place }) => place), [1]);
+});
+
+test("of many units those that vary most are drawn, and of many steps as many as fit", () => {
+  const wide = network("rnn", 1, { layers: [{ name: "rnn[0]", family: "rnn", relu: false, units: 40, inputs: 1, bias: false }], weights: base64(40 + 1600 + 3 * 41) });
+  const one = { ...data, networks: [wide] };
+  const [drawn] = engine.drawnOf(one, { ...engine.initial(one), x: "01".repeat(20), step: 32 });
+  assert.deepEqual([drawn.start, drawn.count, drawn.memory.units.length, drawn.memory.of], [32, 8, 24, 40]);
+  const run = drawn.outcome.before;
+  const spread = (unit) => {
+    const values = Array.from({ length: 8 }, (_, k) => run.layers[0][((32 + k) * 2 + 1) * 40 + unit]);
+    const mean = values.reduce((a, b) => a + b) / 8;
+    return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  };
+  const shown = drawn.memory.units.map(({ unit }) => unit);
+  const hidden = Array.from({ length: 40 }, (_, unit) => unit).filter((unit) => !shown.includes(unit));
+  assert.ok(Math.min(...shown.map(spread)) >= Math.max(...hidden.map(spread)));
+});
+
 test("a space or a comma that is a symbol stands between no sequences", () => {
   const read = (symbols, y) => {
     const alphabet = Object.fromEntries([...symbols].map((symbol) => [symbol, [1]]));
@@ -153,6 +224,6 @@ test("numbers are short, and zero has no sign", () => {
 
 test("the script is small, and the licence of what it contains lies beside it", () => {
   const read = (name) => readFileSync(new URL(`../../probe/explorer/${name}`, import.meta.url), "utf8");
-  assert.ok(read("explorer.js").length <= 40_000);
+  assert.ok(read("explorer.js").length <= 60_000);
   assert.match(read("explorer.licences.txt"), /preact \d+\.\d+\.\d+[\s\S]*The MIT License[\s\S]*Copyright/);
 });

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: The table before the script runs shows so many units and steps.
 _UNITS, _STEPS = 12, 20
+#: Of so many networks all are drawn beside each other, where nobody says which.
+BESIDE = 3
 #: The script runs sequences of so many steps.
 MOST_STEPS = 2000
 #: In JSON, the characters that turn the direction of the text behind them.
@@ -77,12 +79,17 @@ class Explorer:
             says nothing.
         programs: rival programs, whose answers stand beside the network's; they need an alphabet and classes.
         experiments: what the reader is invited to try, a button each.
+        truth: the name of the program that gives the right answer, which is drawn against the network's; empty
+            draws none and calls no answer wrong.
+        beside: the names of the networks that are drawn beside each other, the first of which gives way to the
+            reader's choice; empty takes all where they are up to three, and the first alone otherwise.
 
     Raises:
         ProbeError: no network or no example is given, two networks share a name, a symbol is no single character
             or has another number of features than a network reads, the example has an unknown symbol, a network's
             output is not that of its head on its last hidden state, a program reads other symbols than a network or
-            stands beside one without classes, or an experiment cannot be run.
+            stands beside one without classes, an experiment cannot be run, or there is no program `truth=` or no
+            network of `beside=`.
     """
 
     networks: Sequence[ExplorerNetwork]
@@ -92,6 +99,8 @@ class Explorer:
     trained_lengths: Sequence[int] = ()
     programs: Sequence[ExplorerProgram] = ()
     experiments: Sequence[ExplorerExperiment] = ()
+    truth: str = ""
+    beside: Sequence[str] = ()
     #: What the script reads, as JSON; None where it can run none of the networks.
     data: str | None = field(init=False, repr=False)
     #: For each network that the page cannot run, why.
@@ -133,12 +142,28 @@ class Explorer:
             ],
             "example": _typed(self.example),
             "classes": [str(name) for name in self.classes],
+            "truth": self._right(live),
+            "beside": self._beside([network.name for network in live]),
             "experiments": [self._tried(experiment, live) for experiment in self.experiments] if live else [],
         }
         self._check_classes(live)
         # In a sentence, text that turns the direction of writing would turn the numbers beside it.
         text = _TURNING.sub(r"\\ufffd", json.dumps(written, allow_nan=False))
         object.__setattr__(self, "data", text if live else None)
+
+    def _right(self, live: Sequence[ExplorerNetwork]) -> str:
+        known = {program.name for one in [self, *live] for program in one.programs}
+        if self.truth and live and self.truth not in known:
+            raise ProbeError(unknown("program that could be the truth", self.truth, known))
+        return self.truth
+
+    def _beside(self, names: Sequence[str]) -> list[int]:
+        """Return the places of the networks that are drawn beside each other."""
+        missing = [name for name in self.beside if name not in [network.name for network in self.networks]]
+        if missing:
+            raise ProbeError(unknown("network to draw beside others", missing[0], names))
+        chosen = [names.index(name) for name in self.beside if name in names]
+        return chosen or list(range(len(names) if len(names) <= BESIDE else min(1, len(names))))
 
     def _check_classes(self, live: Sequence[ExplorerNetwork]) -> None:
         heads = [head for network in live if has_classes(network) and (head := find_head(network)) is not None]
@@ -180,6 +205,7 @@ class Explorer:
         return {
             "alphabet": self._alphabet(network),
             "trained_lengths": sorted({int(length) for length in lengths}),
+            "look": network.look,
         }
 
     def _answering(self, network: ExplorerNetwork, programs: Sequence[ExplorerProgram]) -> list[dict[str, Any]]:

@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
     from ..recurrent.layers import Layer
 
+#: What a network may be, each with a colour of its own on every page: the roles of `probe.plots.style`.
+LOOKS = (
+    "trained",
+    "own initialisation",
+    "planted",
+    "fitted head",
+    "ridge head",
+    "noise head",
+    "random weights",
+    "template",
+)
 #: A page carries networks of so many parameters; 100,000 numbers take half a megabyte.
 LIMIT = 100_000
 #: How far the module's own output may lie from the head's scores of the last hidden state, in float64.
@@ -54,6 +65,10 @@ class ExplorerNetwork:
         trained_lengths: how long the sequences of its training were, where that differs from the explorer's.
         programs: rival programs of this network alone, such as one with a fitted number; one takes the place of the
             explorer's program of the same name, further ones are added.
+        look: whose colour it is drawn in: a role, as in `probe.plots`.
+
+    Raises:
+        ProbeError: the module is none, the name is empty, or there is no such look.
     """
 
     name: str
@@ -64,6 +79,7 @@ class ExplorerNetwork:
     alphabet: Alphabet | None = None
     trained_lengths: Sequence[int] | None = None
     programs: Sequence[ExplorerProgram] = ()
+    look: str = "trained"
 
     def __post_init__(self) -> None:
         from torch import nn
@@ -74,6 +90,8 @@ class ExplorerNetwork:
             )
         if not self.name.strip():
             raise ProbeError("A network of an explorer needs a name: the reader chooses it by that.")
+        if self.look not in LOOKS:
+            raise ProbeError(unknown("look of a network", self.look, LOOKS))
 
     @property
     def layers(self) -> tuple[Layer, ...]:

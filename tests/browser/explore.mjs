@@ -7,6 +7,7 @@ import { axe, launch, open, overflow, watched } from "./browser.mjs";
 import { walk } from "./keyboard.mjs";
 
 const TYPED = "111011";
+const MORE = "More: every number, and edits of any gate or state";
 const [file, folder, hostile] = process.argv.slice(2);
 const url = pathToFileURL(resolve(file)).href;
 const log = { requests: [], console: [], csp: [] };
@@ -58,8 +59,10 @@ async function byKeyboard(page) {
   await page.keyboard.press("Control+A");
   await page.keyboard.type(TYPED);
   found.typed = await status(page);
-  found.cell = await row(page, "c 3");
   found.expected = await computed(page, [TYPED, 8, 3]);
+  await reach(page, MORE);
+  await page.keyboard.press("Enter");
+  found.cell = await row(page, "c 3");
   found.programs = await programs(page);
   found.after = await words(page, "ones");
   await reach(page, "Add an edit");

@@ -9,7 +9,8 @@ from probe.report import Page, Section
 from tests.repo.golden_runs import encoded
 
 ATTACK = "<img src=x onerror=alert(1)>"
-THIRTEEN = "0110101101101"
+EXAMPLE, THIRTEEN = "0110101101", "0110101101101"
+LOOKS = {"own initialisation": "own initialisation"}
 OTHERS = ["1111100000", "1111111111", "1011111010"]
 PROGRAMS = (
     ExplorerProgram("ones", 0, {"0": 0, "1": 1}, "count the ones"),
@@ -36,11 +37,19 @@ def counters() -> Explorer:
     drift = ExplorerProgram("with a drift", 3, {"0": -0.3, "1": 0.7})
     own = {"trained": [drift]}
     chosen = [
-        ExplorerNetwork(name, model, f"The {name} one.", programs=own.get(name, ())) for name, model in given.items()
+        ExplorerNetwork(name, model, f"The {name} one.", programs=own.get(name, ()), look=LOOKS.get(name, "trained"))
+        for name, model in given.items()
     ]
     classes = [str(count) for count in range(11)]
     return Explorer(
-        chosen, "0110101101", {"0": 0.0, "1": 1.0}, classes, [10], programs=PROGRAMS, experiments=EXPERIMENTS
+        chosen,
+        EXAMPLE,
+        {"0": 0.0, "1": 1.0},
+        classes,
+        [10],
+        programs=PROGRAMS,
+        experiments=EXPERIMENTS,
+        truth="ones",
     )
 
 

@@ -21,6 +21,17 @@ function arrived() {
   return { folded: at.matches("details:not([open]) > summary") };
 }
 
+/** Presses the right arrow through a row of buttons that is one stop of Tab, and marks each that gets the focus. */
+async function along(page) {
+  const row = () => document.activeElement.closest("[role=toolbar]")?.querySelectorAll("button").length ?? 0;
+  if (await page.evaluate(row)) await page.keyboard.press("Home");
+  await page.evaluate(arrived);
+  for (let rest = (await page.evaluate(row)) - 1; rest > 0; rest--) {
+    await page.keyboard.press("ArrowRight");
+    await page.evaluate(arrived);
+  }
+}
+
 /** Tabs through a page, opens with Enter what is folded, and returns the stops, what was not reached and not seen. */
 export async function walk(browser, url) {
   const context = await isolated(browser, url, { viewport: DESK }, { requests: [] });
@@ -30,6 +41,7 @@ export async function walk(browser, url) {
     const { end, folded } = await page.evaluate(arrived);
     if (end) break;
     if (folded) await page.keyboard.press("Enter");
+    await along(page);
   }
   const found = await page.evaluate(`(${report})((${usable})())`);
   await context.close();

@@ -93,6 +93,9 @@ def test_copied_python_runs_and_agrees(tmp_path: Path) -> None:
                 draft("patch", "forget_gate", "1", "-1"),
             ],
         },
+        {"y": "0000000", "put": "all", "from": 4, "at": 6},
+        {"y": "1111, 0000", "put": "u3", "from": 1, "at": 6, "edits": [draft("clamp", "forget_gate", "2", "7", "1")]},
+        {"network": 1, "x": "0110", "y": "11111", "put": "c", "from": 4, "at": 1},
         {"network": 1, "x": "01", "y": "10 11", "edits": [draft("mean", "hidden_state", "all", "0", "of no use")]},
     ]
     for state, found in zip(states, copied(explorer, states, tmp_path), strict=True):
@@ -145,7 +148,11 @@ def test_names_of_modules_are_quoted_and_numbers_of_a_table_are_kept(tmp_path: P
     bare = drawn(nn.GRU, 1, bias=False).rnn
     explorer = Explorer([ExplorerNetwork("deep", Deep()), ExplorerNetwork("bare", bare)], rows)
     edits = [draft("clamp", "hidden_state", "1", "0", "2", layer=1)]
-    states = [{"edits": edits}, {"network": 1, "edits": [draft("ablate", "hidden_state", "1", "0")]}]
+    states = [
+        {"edits": edits},
+        {"put": "all", "from": 0, "at": 1, "y": "9 9;1 0"},
+        {"network": 1, "edits": [draft("ablate", "hidden_state", "1", "0")]},
+    ]
     for found in copied(explorer, states, tmp_path):
         given = printed(found["code"])
         assert given["before"] == pytest.approx(found["before"], abs=1e-12)

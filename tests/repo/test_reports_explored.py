@@ -107,6 +107,18 @@ def test_what_is_told_of_the_experiments_is_what_the_networks_answer(tmp_path: P
     assert f"it answers {spliced}, and the remaining" in patched
 
 
+def test_trained_untrained_and_planted_are_drawn_beside_each_other(tmp_path: Path) -> None:
+    """In the colours that the figures give their roles, against the count of ones."""
+    _ = written(tmp_path)
+    explorer, _ = read.read(tmp_path / "explorer")
+    assert explorer.data is not None
+    data = json.loads(explorer.data)
+    assert [data["networks"][place]["look"] for place in data["beside"]] == ["trained", "fitted head", "planted"]
+    assert [data["networks"][place]["name"] for place in data["beside"]] == list(explored.BESIDE)
+    assert data["truth"] == "count ones"
+    assert data["networks"][-1]["look"] == "trained"
+
+
 def test_a_drifting_program_is_ones_plus_so_much_for_each_missing_bit() -> None:
     """Its steps give ones + d (10 - L) on every string."""
     program = cast("Any", explored._drifting(0.25))

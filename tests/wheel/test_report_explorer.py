@@ -18,7 +18,8 @@ from torch import Tensor, nn
 import probe
 from probe.errors import ProbeError
 from probe.explorer import Explorer, ExplorerNetwork
-from probe.explorer.networks import LIMIT
+from probe.explorer.networks import LIMIT, LOOKS
+from probe.plots.style import ROLE_STYLE
 from probe.report import Details, Page, Section, Text
 
 BITS = {"a": [0.0, 1.0, 2.0], "b": [1.0, 0.0, 0.5], "c": [1.0, 1.0, 1.0]}
@@ -258,6 +259,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"alphabet": {**BITS, "d": [0.0, float("nan"), 1.0]}}, "finite features"),
     ({"example": "a" * 2001}, "of 1 to 2,000 steps; 2,001 were given"),
     ({"classes": ["yes", "no"]}, r"are 2 names, and the networks that the page runs have \[3\] classes"),
+    ({"truth": "count"}, "no program that could be the truth 'count'"),
+    ({"beside": ["network 1"]}, "no network to draw beside others 'network 1'; there is 'network 0'"),
     ({"classes": ["yes", "no", " "]}, "Give each class of a head a name"),
 ]
 
@@ -267,6 +270,23 @@ def test_what_fits_no_network_is_refused(tagger: nn.Module, options: dict[str, A
     """The message says what was given, and what would fit."""
     with pytest.raises(ProbeError, match=message):
         _ = explorer(tagger, **options)
+
+
+def test_up_to_three_networks_are_drawn_beside_each_other(tagger: nn.Module) -> None:
+    """Of more the first alone, or those that are named, in that order; one that a page cannot run is left out."""
+    assert [data(explorer(*[tagger] * count))["beside"] for count in (1, 3, 4)] == [[0], [0, 1, 2], [0]]
+    assert data(explorer(*[tagger] * 4, beside=["network 2", "network 0"]))["beside"] == [2, 0]
+    assert data(explorer(too_large(), tagger, beside=["network 0", "network 1"]))["beside"] == [0]
+
+
+def test_a_look_is_a_role_of_the_figures(tagger: nn.Module) -> None:
+    """Each has the colour in a page that it has in a figure; another one is refused."""
+    assert set(LOOKS) == set(ROLE_STYLE)
+    for look, style in ROLE_STYLE.items():
+        assert f".explorer .{look.replace(' ', '-')} {{ --role: {style.color}; }}" in Explorer.style
+        assert data(Explorer([ExplorerNetwork("a", tagger, look=look)], "abca", BITS))["networks"][0]["look"] == look
+    with pytest.raises(ProbeError, match="no look of a network 'blue'"):
+        _ = ExplorerNetwork("a", tagger, look="blue")
 
 
 def test_networks_need_names_of_their_own(tagger: nn.Module) -> None:

@@ -1,0 +1,132 @@
+// What the drawings show of a network: what it would answer were each step the last, what is right, and its memory.
+
+import { keptBy, sourceOf } from "./memory";
+import { argmax, type Network, type Run } from "./network";
+import { answersAt, classOf, type Outcome, outcomeOf, shown } from "./outcome";
+import { agrees, programAnswers } from "./programs";
+import { SIGNALS } from "./signals";
+import type { Data, State } from "./state";
+
+/** How many steps are drawn at once, and how many units. */
+export const STEPS = 32;
+export const MOST_UNITS = 24;
+
+export interface Drawn {
+  /** The network's place among the page's. */
+  readonly place: number;
+  readonly outcome: Outcome;
+  /** The first step that is drawn, and how many are. */
+  readonly start: number;
+  readonly count: number;
+  /** For each drawn step the class that is answered, or the number; null where there is no one answer. */
+  readonly answers: readonly number[] | null;
+  /** The same without edits, where there are any. */
+  readonly unedited: readonly number[] | null;
+  /** For each drawn step the right answer, or null where the page knows none. */
+  readonly truth: readonly number[] | null;
+  readonly wrong: readonly boolean[];
+  readonly memory: Memory;
+}
+
+/** The memory of one layer: the units that vary most, each with its values at the drawn steps. */
+export interface Memory {
+  readonly layer: string;
+  readonly signal: string;
+  readonly units: readonly { readonly unit: number; readonly values: readonly number[] }[];
+  /** How many units the layer has. */
+  readonly of: number;
+}
+
+/** Return the networks that are drawn beside each other: the page's choice, the reader's in place of its first. */
+export function placesOf({ beside }: Data, { network }: State): readonly number[] {
+  return beside.includes(network) ? beside : [network, ...beside.slice(1)];
+}
+
+/** Return the drawings of all networks that stand beside each other; those that cannot run the sequence are null. */
+export function drawnOf(data: Data, state: State): readonly (Drawn | Outcome)[] {
+  return placesOf(data, state).map((place) => {
+    const outcome = outcomeOf(data, { ...state, network: place });
+    return outcome.before ? drawing(data, state, place, outcome, outcome.before) : outcome;
+  });
+}
+
+export const isDrawn = (one: Drawn | Outcome): one is Drawn => "outcome" in one;
+
+function drawing(data: Data, state: State, place: number, outcome: Outcome, before: Run): Drawn {
+  const { network } = outcome;
+  const after = outcome.after ?? before;
+  const start = Math.min(state.step, Math.floor((before.steps - 1) / STEPS) * STEPS);
+  const count = Math.min(STEPS, before.steps - start);
+  const window = <T>(values: readonly T[] | null) => values && values.slice(start, start + count);
+  const answers = window(answersOf(after, network));
+  const truth = answers && network.embedded.softmax ? window(truthOf(data, state, place)) : null;
+  return {
+    place, outcome, start, count, answers, truth,
+    unedited: after === before ? null : window(answersOf(before, network)),
+    wrong: truth ? truth.map((right, k) => !agrees(right, (answers as readonly number[])[k])) : [],
+    memory: memoryOf(after, network, state.layer, start, count),
+  };
+}
+
+/** Return what a run answers after each step: a class, or the one number. */
+function answersOf(run: Run, network: Network): number[] | null {
+  const { softmax, scores } = network.embedded;
+  if (!softmax && scores !== 1) return null;
+  return Array.from({ length: run.steps }, (_, step) => {
+    const said = answersAt(run, step, network);
+    return softmax ? argmax(said) : said[0];
+  });
+}
+
+/** Return what is right after each step; once another memory is put in, what were right if it held the number. */
+export function truthOf(data: Data, state: State, place: number): number[] | null {
+  const embedded = data.networks[place];
+  const program = embedded.programs.find(({ name }) => name === data.truth);
+  if (!program) return null;
+  const right = programAnswers(program, state.x);
+  if (!state.put) return right;
+  const at = Math.min(state.at, right.length - 1);
+  const held = programAnswers(program, sourceOf(state, embedded).join("")).at(-1) as number;
+  const rest = programAnswers({ ...program, start: held }, [...state.x].slice(at + 1).join(""));
+  return [...right.slice(0, at), held, ...rest];
+}
+
+function memoryOf(run: Run, { layers }: Network, chosen: number, start: number, count: number): Memory {
+  const place = Math.min(chosen, layers.length - 1);
+  const { name, family, units } = layers[place];
+  const [signal] = keptBy(family);
+  const names: readonly string[] = SIGNALS[family];
+  const at = (step: number, unit: number) => ((start + step) * names.length + names.indexOf(signal)) * units + unit;
+  const rows = Array.from({ length: units }, (_, unit) => ({
+    unit,
+    values: Array.from({ length: count }, (_, step) => run.layers[place][at(step, unit)]),
+  }));
+  const most = rows.length > MOST_UNITS ? rows.toSorted((a, b) => spread(b.values) - spread(a.values)).slice(0, MOST_UNITS) : rows;
+  return { layer: name, signal, units: most.toSorted((a, b) => a.unit - b.unit), of: units };
+}
+
+function spread(values: readonly number[]): number {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+}
+
+/** Return an answer, or what is right, as the page says it: a class by its name. */
+export function worded(value: number, network: Network, data: Data): string {
+  const { softmax, scores } = network.embedded;
+  if (softmax && Number.isInteger(value) && value >= 0 && value < scores) return classOf(value, network, data);
+  return shown(value).replace(/\.00$/, "");
+}
+
+/** What one step of a network's input is called. */
+export function stepWord({ alphabet }: Data["networks"][number]): string {
+  if (!alphabet) return "step";
+  return Object.keys(alphabet).sort().join("") === "01" ? "bit" : "symbol";
+}
+
+/** Return in words what is answered after a drawn step, and whether that is right. */
+export function said({ answers, truth, wrong, outcome: { network } }: Drawn, step: number, data: Data): string {
+  if (!answers) return "";
+  const answer = worded(answers[step], network, data);
+  if (!truth) return answer;
+  return wrong[step] ? `${answer}, wrong: ${worded(truth[step], network, data)} is right` : `${answer}, right`;
+}
