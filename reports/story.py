@@ -32,10 +32,10 @@ CONTROLS = ("own initialisation", "fitted head")
 MANY = 4
 #: What stands above the explorer.
 EXPLORE = (
-    "These are the networks themselves: this page runs them, and nothing was recorded. The counters were trained on "
-    "ten bits. Type fewer or more bits, and read beside each answer what simple programs would say. (The networks "
-    "can only answer 0 to 10.) Then hold a gate, or patch in a state from another string, and see what the answer "
-    "follows."
+    "These are the networks themselves: this page runs them, and nothing was recorded. Press a bit to turn it. Below "
+    "the bits stands what each network would answer if we asked it now, against the true count, and then the memory "
+    "of its twelve cells. The counters were trained on ten bits; take some away. (The networks can only answer 0 to "
+    "10.) Then put in the memory of another string, and see what the answer follows."
 )
 CHANGED = "rule changed after measuring"
 #: How many digits of a digest are shown; `findings.json` has all.

@@ -25,6 +25,8 @@ export interface Drawn {
   /** For each drawn step the right answer, or null where the page knows none. */
   readonly truth: readonly number[] | null;
   readonly wrong: readonly boolean[];
+  /** The step from which on another memory counts, or null where none is put in. */
+  readonly into: number | null;
   readonly memory: Memory;
 }
 
@@ -59,10 +61,13 @@ function drawing(data: Data, state: State, place: number, outcome: Outcome, befo
   const count = Math.min(STEPS, before.steps - start);
   const window = <T>(values: readonly T[] | null) => values && values.slice(start, start + count);
   const answers = window(answersOf(after, network));
-  const truth = answers && network.embedded.softmax ? window(truthOf(data, state, place)) : null;
+  // Where the other sequence cannot be read, nothing is put in.
+  const done = outcome.error ? { ...state, put: "" } : state;
+  const truth = answers && network.embedded.softmax ? window(truthOf(data, done, place)) : null;
   return {
     place, outcome, start, count, answers, truth,
     unedited: after === before ? null : window(answersOf(before, network)),
+    into: done.put ? Math.min(state.at, before.steps - 1) : null,
     wrong: truth ? truth.map((right, k) => !agrees(right, (answers as readonly number[])[k])) : [],
     memory: memoryOf(after, network, state.layer, start, count),
   };
@@ -124,9 +129,16 @@ export function stepWord({ alphabet }: Data["networks"][number]): string {
 }
 
 /** Return in words what is answered after a drawn step, and whether that is right. */
-export function said({ answers, truth, wrong, outcome: { network } }: Drawn, step: number, data: Data): string {
+export function said(drawn: Drawn, step: number, data: Data): string {
+  const { answers, truth, wrong, into, start, outcome: { network } } = drawn;
   if (!answers) return "";
   const answer = worded(answers[step], network, data);
   if (!truth) return answer;
-  return wrong[step] ? `${answer}, wrong: ${worded(truth[step], network, data)} is right` : `${answer}, right`;
+  return `${answer}, ${verdict(wrong[step], worded(truth[step], network, data), into !== null && start + step >= into)}`;
+}
+
+/** Return whether an answer is right, in words; once another memory is put in, whether it is what that would give. */
+export function verdict(wrong: boolean, right: string, put: boolean): string {
+  if (put) return wrong ? `where the memory says ${right}` : "as the memory says";
+  return wrong ? `wrong: ${right} is right` : "right";
 }

@@ -55,14 +55,14 @@ function Failed({ outcome: { network, error } }: { outcome: Outcome }) {
 }
 
 function Panel(props: Lit & { drawn: Drawn }) {
-  const { data, state, lit, light, drawn } = props;
+  const { data, lit, light, drawn } = props;
   const { place, start, count, outcome, memory } = drawn;
   const { name, look } = data.networks[place];
   const word = stepWord(data.networks[place]);
   const inside = lit !== null && lit >= start && lit < start + count;
   const at = inside ? lit - start : count - 1;
-  const into = Math.min(state.at, (outcome.before?.steps ?? 1) - 1) - start;
-  const put = state.put && into >= 0 && into < count ? into : null;
+  const into = drawn.into === null ? -1 : drawn.into - start;
+  const put = into >= 0 && into < count ? into : null;
   const point = (event: PointerEvent) => {
     const panel = event.currentTarget as Element;
     const { left, width } = (panel.querySelector(".bits") as Element).getBoundingClientRect();

@@ -18,7 +18,9 @@ export function Sparklines({ drawn, lit }: { drawn: Drawn; lit: number }) {
   const least = LEAST * Math.max(...ranges.map(([low, high]) => high - low)) || 1;
   const y = (row: number, value: number) => {
     const [low, high] = ranges[row];
-    return row * HEIGHT + ROOM + ((HEIGHT - 2 * ROOM) * (high - value)) / Math.max(high - low, least);
+    const size = Math.max(high - low, least);
+    // What is smaller than a row stands in its middle.
+    return row * HEIGHT + HEIGHT / 2 + ((HEIGHT - 2 * ROOM) * ((high + low) / 2 - value)) / size;
   };
   const height = units.length * HEIGHT;
   const name = signal.replaceAll("_", " ");

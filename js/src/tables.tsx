@@ -1,6 +1,7 @@
 // The tables of numbers: what the network says, and every signal at every step, shaded and written out.
 
 import type { ComponentChildren } from "preact";
+import { STEPS } from "./drawn";
 import { layerOf, within } from "./edits";
 import { argmax, type Run } from "./network";
 import { answersAt, classOf, type Outcome, shown } from "./outcome";
@@ -9,9 +10,8 @@ import { letter, MEANINGS, SIGNALS } from "./signals";
 import type { State } from "./state";
 import type { Part } from "./view";
 
-/** How many units and steps are shown at once. */
+/** How many units are listed at once. */
 export const UNITS = 16;
-export const STEPS = 32;
 const SHADES = 4;
 /** How the page calls the views. */
 export const VIEW_NAMES = { before: "without edits", after: "with edits", difference: "difference, with minus without" };

@@ -3,13 +3,15 @@
 import { Component, createRef } from "preact";
 import { Length, Palette } from "./bits";
 import { Choice, EditRow, SequenceInput } from "./controls";
-import { type Drawn, isDrawn } from "./drawn";
+import { type Drawn, isDrawn, STEPS, truthOf, verdict, worded } from "./drawn";
 import { Handle } from "./handle";
-import { lengthNote, type Outcome, spoken } from "./outcome";
+import { argmax, type Run } from "./network";
+import { answersAt, lengthNote, type Outcome, spoken } from "./outcome";
 import { Panels } from "./panels";
+import { agrees } from "./programs";
 import { SIGNALS } from "./signals";
 import { type Data, type Draft, initial, type State, takes, VIEWS } from "./state";
-import { Answers, Programs, SCORES, SignalTable, STEPS, UNITS, VIEW_NAMES } from "./tables";
+import { Answers, Programs, SCORES, SignalTable, UNITS, VIEW_NAMES } from "./tables";
 
 /** The Python that was asked for, and what became of copying it. */
 export type Copied = { readonly code: string; readonly said: string } | null;
@@ -52,6 +54,7 @@ export function Explorer(props: All) {
         )}
         <SequenceInput label="Sequence" value={state.x} network={embedded} onInput={(x) => set({ x, step: 0 })} />
         <Length {...props} />
+        <Window {...props} />
       </div>
       {embedded.role && <p class="note">{embedded.role}</p>}
       <Status {...props} />
@@ -165,7 +168,17 @@ function Edits({ data, state, set, outcome: { network, before } }: Part) {
   );
 }
 
-function Status({ data, state, outcome }: Part) {
+/** Whether the last answer of a run is right, where the page knows what is. */
+function Verdict({ data, state, outcome: { network }, run }: Part & { run: Run }) {
+  const right = network.embedded.softmax && truthOf(data, state, state.network)?.at(-1);
+  if (typeof right !== "number") return null;
+  const wrong = !agrees(right, argmax(answersAt(run, -1, network)));
+  const said = verdict(wrong, worded(right, network, data), state.put !== "");
+  return wrong ? <strong class="no"> {"\u2715"} {said}</strong> : <span> {"\u2713"} {said}</span>;
+}
+
+function Status(part: Part) {
+  const { data, state, outcome } = part;
   const { network, before, after, error } = outcome;
   const { trained_lengths } = data.networks[state.network];
   const edited = state.edits.length > 0 || state.put;
@@ -182,6 +195,7 @@ function Status({ data, state, outcome }: Part) {
               With them: <strong>{spoken(after, network, data)}</strong>.
             </>
           )}
+          {after && <Verdict {...part} run={after} />}
         </p>
       )}
       {before && <p class="note">{lengthNote(before, trained_lengths)}</p>}
@@ -189,14 +203,23 @@ function Status({ data, state, outcome }: Part) {
   );
 }
 
+/** Return the choices between parts of so many, which count from a number. */
+const pages = (count: number, size: number, what: string, from: number) =>
+  Array.from({ length: Math.ceil(count / size) }, (_, page) => {
+    const last = Math.min(count, (page + 1) * size) - 1;
+    return [String(page * size), `${what} ${page * size + from} to ${last + from}`] as const;
+  });
+
+/** Which steps of a long sequence are drawn and listed. */
+function Window({ state, set, outcome: { before } }: Part) {
+  if (!before || before.steps <= STEPS) return null;
+  const options = pages(before.steps, STEPS, "steps", 1);
+  return <Choice label="Shown" value={String(state.step)} options={options} onChange={(step) => set({ step: Number(step) })} />;
+}
+
 function Shown({ state, set, outcome: { network, before, after } }: Part) {
   const { layers } = network;
   const layer = layers[state.layer];
-  const pages = (count: number, size: number, what: string) =>
-    Array.from({ length: Math.ceil(count / size) }, (_, page) => {
-      const last = Math.min(count, (page + 1) * size) - 1;
-      return [String(page * size), `${what} ${page * size} to ${last}`] as const;
-    });
   const views = VIEWS.map((view) => [view, VIEW_NAMES[view]] as const);
   const { scores, softmax } = network.embedded;
   const signals = SIGNALS[layer.family].map((name) => [name, name.replaceAll("_", " ")] as const);
@@ -225,16 +248,8 @@ function Shown({ state, set, outcome: { network, before, after } }: Part) {
           <Choice
             label="Units"
             value={String(state.unit)}
-            options={pages(layer.units, UNITS, "units")}
+            options={pages(layer.units, UNITS, "units", 0)}
             onChange={(unit) => set({ unit: Number(unit) })}
-          />
-        )}
-        {before && before.steps > STEPS && (
-          <Choice
-            label="Steps"
-            value={String(state.step)}
-            options={pages(before.steps, STEPS, "steps")}
-            onChange={(step) => set({ step: Number(step) })}
           />
         )}
       </div>

@@ -159,6 +159,13 @@ test("with a memory put in, what is right is what the other sequence had counted
   assert.equal(engine.truthOf(judged, first, 1), null);
 });
 
+test("where the other sequence cannot be read that is said, and the run is drawn as it is", () => {
+  const state = { ...first, x: "0111", put: "all", y: "1x" };
+  const [drawn] = engine.drawnOf(judged, state);
+  assert.match(drawn.outcome.error, /Step 1 is "x", which is no symbol here/);
+  assert.deepEqual([drawn.truth, drawn.unedited], [[0, 1, 2, 3], null]);
+});
+
 test("a network that cannot read the sequence leaves the others theirs, and the choice takes the first one's place", () => {
   const both = { ...judged, networks: [judged.networks[0], network("gru", 3, { alphabet: { a: [0], 1: [1] } })], beside: [0, 1] };
   const [one, other] = engine.drawnOf(both, first);

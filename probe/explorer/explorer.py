@@ -142,28 +142,14 @@ class Explorer:
             ],
             "example": _typed(self.example),
             "classes": [str(name) for name in self.classes],
-            "truth": self._right(live),
-            "beside": self._beside([network.name for network in live]),
+            "truth": _right(self.truth, [self, *self.networks]),
+            "beside": _beside(self.beside, self.networks, live),
             "experiments": [self._tried(experiment, live) for experiment in self.experiments] if live else [],
         }
         self._check_classes(live)
         # In a sentence, text that turns the direction of writing would turn the numbers beside it.
         text = _TURNING.sub(r"\\ufffd", json.dumps(written, allow_nan=False))
         object.__setattr__(self, "data", text if live else None)
-
-    def _right(self, live: Sequence[ExplorerNetwork]) -> str:
-        known = {program.name for one in [self, *live] for program in one.programs}
-        if self.truth and live and self.truth not in known:
-            raise ProbeError(unknown("program that could be the truth", self.truth, known))
-        return self.truth
-
-    def _beside(self, names: Sequence[str]) -> list[int]:
-        """Return the places of the networks that are drawn beside each other."""
-        missing = [name for name in self.beside if name not in [network.name for network in self.networks]]
-        if missing:
-            raise ProbeError(unknown("network to draw beside others", missing[0], names))
-        chosen = [names.index(name) for name in self.beside if name in names]
-        return chosen or list(range(len(names) if len(names) <= BESIDE else min(1, len(names))))
 
     def _check_classes(self, live: Sequence[ExplorerNetwork]) -> None:
         heads = [head for network in live if has_classes(network) and (head := find_head(network)) is not None]
@@ -324,6 +310,24 @@ class Explorer:
             )
         columns = ["unit", *(f"step {step}" for step in range(steps))]
         return Table(columns, rows, caption, digits=3, max_rows=len(rows))
+
+
+def _right(truth: str, given: Sequence[Explorer | ExplorerNetwork]) -> str:
+    """Return the name of the program that is right, which the explorer or a network must have."""
+    known = {program.name for one in given for program in one.programs}
+    if truth and truth not in known:
+        raise ProbeError(unknown("program that could be the truth", truth, known))
+    return truth
+
+
+def _beside(named: Sequence[str], networks: Sequence[ExplorerNetwork], live: Sequence[ExplorerNetwork]) -> list[int]:
+    """Return the places of the networks that are drawn beside each other, of those that the page runs."""
+    missing = [name for name in named if name not in [network.name for network in networks]]
+    if missing:
+        raise ProbeError(unknown("network to draw beside others", missing[0], [one.name for one in networks]))
+    names = [network.name for network in live]
+    chosen = [names.index(name) for name in named if name in names]
+    return chosen or list(range(len(names) if len(names) <= BESIDE else 1))
 
 
 def _typed(sequence: Typed) -> str:

@@ -52,6 +52,7 @@ def test_the_keyboard_alone_types_edits_and_removes(found: dict[str, Any]) -> No
     """What is typed is run and shown at every step, an edit is set with Tab and keys, and its removal keeps focus."""
     keyboard = found["keyboard"]
     assert f"{answer('111011')} (probability" in keyboard["typed"]
+    assert "\N{MULTIPLICATION X} wrong: 5 is right" in keyboard["typed"]
     assert "6 steps lie outside its training, which had sequences of 10." in keyboard["typed"]
     assert keyboard["cell"] == pytest.approx(keyboard["expected"], abs=0.0051)
     assert keyboard["remove"] == "Remove edit 1"

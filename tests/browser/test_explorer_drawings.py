@@ -154,8 +154,10 @@ def test_the_handle_gives_what_the_edit_gives(found: dict[str, Any]) -> None:
     assert places(first["truth"]) == counted(EXAMPLE[:6]) + counted("0" + EXAMPLE[7:])
     assert [panel["put"] for panel in handle["panels"]] == [1, 1, 1]
     assert f"With them: {answer(EXAMPLE, *kept)} (probability" in handle["status"]
+    assert handle["status"].endswith("\N{CHECK MARK} as the memory says")
     assert "it would end with 2." in handle["told"]
     assert "if the memory held it" in handle["key"]
+    assert first["reading"] == "After bit 10: \N{CHECK MARK} 2, as the memory says"
     one = probe.clamp("cell_state", source["lstm[0]", "cell_state"][0, 6, [3]], units=[3], steps=[6])
     assert places(handle["one"][0]["answers"]) == answers(EXAMPLE, one)
     assert [panel["put"] for panel in handle["off"]] == [0, 0, 0]
