@@ -11,8 +11,9 @@ from torch import nn
 from ...errors import ProbeError
 from ...explorer import Explorer, ExplorerNetwork
 from ...loading.named_network import NamedNetwork
-from ...subjects.readouts import NUMBER, Head
+from ...subjects.readouts import LOGIT, NUMBER, Head
 from ...subjects.subject import Subject
+from .live_programs import programs
 
 #: A page of a study carries networks of so many parameters, so that it stays below 600 kB with its figures.
 PARAMETERS = 25_000
@@ -44,8 +45,11 @@ def explorer(subject: Subject) -> Explorer | str:
     if reason is not None:
         return f"The page does not run the network: {reason}"
     example, alphabet = _example(subject)
+    letters = {tuple(value): letter for letter, value in (alphabet or {}).items()}
+    runs = programs(subject, letters) if softmax and alphabet else []
+    truth = subject.answered.name if runs and runs[0].name == subject.answered.name else ""
     try:
-        return Explorer([network], example, alphabet, _classes(subject, softmax))
+        return Explorer([network], example, alphabet, _classes(subject, softmax), programs=runs, truth=truth)
     except ProbeError as error:
         return f"The page does not run the network: {error}"
 
@@ -57,7 +61,20 @@ def _head(inner: nn.RNNBase, subject: Subject) -> tuple[nn.Linear | None, bool]:
     last = subject.read is not None and subject.read.module is inner and subject.read.level == inner.num_layers - 1
     if head is None or linear is None or not last or inner.bidirectional:
         return None, False
+    if head.kind == LOGIT:
+        return _of_two(linear), True
     return linear, head.kind != NUMBER and linear.out_features > 1
+
+
+def _of_two(logit: nn.Linear) -> nn.Linear:
+    """Return a logit as the scores of two classes, of which the first has always 0."""
+    two = nn.Linear(logit.in_features, 2, dtype=logit.weight.dtype)
+    with torch.no_grad():
+        for parameter, given in ((two.weight, logit.weight), (two.bias, logit.bias)):
+            _ = parameter.zero_()
+            if given is not None:
+                parameter[1] = given[0]
+    return two
 
 
 def _linear(head: Head | None) -> nn.Linear | None:
