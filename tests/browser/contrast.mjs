@@ -25,9 +25,12 @@ function lowest() {
     return layers.reduceRight((under, layer) => over(layer, under), [255, 255, 255]);
   };
   const all = [...document.querySelectorAll("#explorer-live :is(.panels, .key) *")].filter((one) => one.checkVisibility());
+  // A line runs over the page, and over the column of the step that is lit.
+  const lit = rgb(getComputedStyle(document.querySelector("#explorer-live .lit")).backgroundColor);
   const strokes = all
     .filter((one) => one.tagName === "path")
-    .map((one) => [between(over(rgb(getComputedStyle(one).stroke), behind(one)), behind(one)), one.getAttribute("class")]);
+    .flatMap((one) => [behind(one), over(lit, behind(one))].map((under) => [one, under]))
+    .map(([one, under]) => [between(over(rgb(getComputedStyle(one).stroke), under), under), one.getAttribute("class")]);
   const written = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
   const words = all
     .filter((one) => one.namespaceURI.endsWith("xhtml") && written(one))
@@ -51,6 +54,7 @@ export async function contrasts(browser, url) {
   for (const mode of ["light", "dark"]) {
     const context = await isolated(browser, url, MODES[mode], { requests: [] });
     const page = await open(context, url, { console: [] });
+    await page.locator("#explorer-live .bits button").first().focus();
     found[mode] = await page.evaluate(lowest);
     if (mode === "light") {
       await page.locator("#explorer-live .panel").first().evaluate((panel) => {
