@@ -54,18 +54,27 @@ class DataFigure:
 
     @classmethod
     def from_figure(
-        cls, figure: Figure, *, name: str, title: str, alt: str, caption: str, data: pd.DataFrame
+        cls,
+        figure: Figure,
+        *,
+        name: str,
+        title: str,
+        alt: str,
+        caption: str,
+        data: pd.DataFrame,
+        max_bytes: int | None = None,
     ) -> DataFigure:
         """Return a matplotlib figure as SVG and PNG, deterministic to the byte.
 
-        Columns of a table of measurements that apply to none of the rows are left out of the data.
+        Columns of a table of measurements that apply to none of the rows are left out of the data. `max_bytes` is
+        what the SVG may weigh, see `probe.report.figure_to_svg`; None for its default.
         """
-        from ..report.svg import figure_to_svg, settled
+        from ..report.svg import MAX_BYTES, figure_to_svg, settled
 
         buffer = io.BytesIO()
         with settled(figure):
             figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-            svg = figure_to_svg(figure, name=name)
+            svg = figure_to_svg(figure, name=name, max_bytes=max_bytes or MAX_BYTES)
         return cls(name, title, alt, caption, _applying(data), svg, buffer.getvalue())
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .blocks import Block, Code, Details, Figure, LiveBlock, Points, Text
+from .blocks import Block, Card, Cards, Code, Details, Figure, LiveBlock, Panels, Pill, Pills, Points, Text
 from .inline import CodeSpan, Link, Sentence, Strong, Verdict
 from .inlining import inline_svg
 from .page import Page, Section
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Block",
+    "Card",
+    "Cards",
     "Code",
     "CodeSpan",
     "Details",
@@ -25,6 +27,9 @@ __all__ = [
     "Link",
     "LiveBlock",
     "Page",
+    "Panels",
+    "Pill",
+    "Pills",
     "Points",
     "Section",
     "Sentence",

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 from ..errors import ProbeError
-from .inline import Sentence, pieces
+from .inline import Sentence, Verdict, pieces
 from .tables import Table
+
+#: The style sheet has a rule for each step of a figure that is seen step by step.
+MOST_STEPS = 16
 
 
 @runtime_checkable
@@ -106,9 +109,14 @@ class Figure:
         caption: the line below the picture.
         title: a short name, set in bold before the caption.
         table: the numbers behind the picture.
+        steps: how many steps the picture has, where it can be seen step by step: what belongs to step k alone has
+            the id `at-K` or `at-K-name` in the SVG (matplotlib: `artist.set_gid`), K from 1.
+        choose: what the steps are, such as "bits read", where one step is shown at a time, the last one at first;
+            without it the steps appear one after the other when the reader presses play.
 
     Raises:
-        ProbeError: the alt text is empty, repeats the title or the caption, or has no number.
+        ProbeError: the alt text is empty, repeats the title or the caption, or has no number, or there are more
+            than 16 steps.
     """
 
     svg: str
@@ -116,6 +124,8 @@ class Figure:
     caption: str
     title: str = ""
     table: Table | None = None
+    steps: int = 0
+    choose: str = ""
     kind: ClassVar[str] = "figure"
 
     def __post_init__(self) -> None:
@@ -130,6 +140,99 @@ class Figure:
                 )
         if not any(character.isdigit() for character in alt):
             raise ProbeError(f"{where} has no number: {self.alt[:80]!r}. Add one from the data it shows.")
+        if not 0 <= self.steps <= MOST_STEPS:
+            raise ProbeError(f"A figure shows 0 to {MOST_STEPS} steps, and {self.steps} were given. Draw fewer.")
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Several pictures with one caption: side by side, and below each other where the page is narrow.
+
+    Args:
+        pictures: the pictures; the title of each stands above it, its caption and table are not shown.
+        caption: the line below them.
+        title: a short name, set in bold before the caption.
+        table: the numbers behind the pictures.
+
+    Raises:
+        ProbeError: there are fewer than two pictures.
+    """
+
+    pictures: Sequence[Figure]
+    caption: str
+    title: str = ""
+    table: Table | None = None
+    kind: ClassVar[str] = "panels"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pictures", tuple(self.pictures))
+        if len(self.pictures) < 2:
+            raise ProbeError(f"Panels show two pictures or more, and {len(self.pictures)} were given; use a Figure.")
+
+    @property
+    def blocks(self) -> Sequence[Figure]:
+        """The pictures, for who walks through a page."""
+        return self.pictures
+
+
+@dataclass(frozen=True)
+class Pill:
+    """How many claims have a verdict, as a link to them.
+
+    Args:
+        number: how many.
+        verdict: which verdict.
+        target: where the link leads, see `Link`.
+    """
+
+    number: str
+    verdict: Verdict
+    target: str
+
+
+@dataclass(frozen=True)
+class Pills:
+    """A row of verdicts with a number each.
+
+    Args:
+        pills: in the order of the page.
+        label: what is counted.
+    """
+
+    pills: Sequence[Pill]
+    label: str
+    kind: ClassVar[str] = "pills"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pills", tuple(self.pills))
+
+
+@dataclass(frozen=True)
+class Card:
+    """A link to another page: a small picture, a title and a sentence.
+
+    Args:
+        title: the words of the link.
+        target: where it leads, see `Link`.
+        sentence: what is found there.
+        svg: a picture, which only decorates: the page behind the link has it with its words. Empty for none.
+    """
+
+    title: str
+    target: str
+    sentence: Sentence
+    svg: str = ""
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Links to other pages, each with a small picture."""
+
+    cards: Sequence[Card]
+    kind: ClassVar[str] = "cards"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cards", tuple(self.cards))
 
 
 def walk(blocks: Sequence[Block]) -> Iterator[Block]:

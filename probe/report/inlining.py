@@ -41,21 +41,23 @@ _DOCTYPE = re.compile(r'<!DOCTYPE\s+svg\s+PUBLIC\s+"[^"\[\]<>]*"\s+"[^"\[\]<>]*"
 _REFERENCE = re.compile(r"""url\(\s*["']?#([^"')\s]+)["']?\s*\)""")
 _PNG = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]+")
 _FONT_SIZE = re.compile(r"([\d.]+(?:px|pt|em|%)?)(?:/\S+)?\s")
+_STEP = re.compile(r"at-(\d+)(?:-.*)?")
 _LENGTH = re.compile(r"([\d.]+)\s*(pt|px|)")
 PIXELS_PER_POINT = 96 / 72
 
 
-def inline_svg(svg: str, *, prefix: str, title: str, alt: str) -> str:
+def inline_svg(svg: str, *, prefix: str, title: str = "", alt: str = "") -> str:
     """Return an SVG rewritten to stand inside an HTML page.
 
     Args:
-        svg: the SVG's text.
+        svg: the SVG's text. What has the id `at-K` or `at-K-name` gets the class `at-K`.
         prefix: set before each id. Without it two figures on one page would share clip paths and markers.
         title: the picture's short name.
-        alt: what the picture shows.
+        alt: what the picture shows; empty where it only decorates.
 
     Returns:
-        An `<svg role="img">` without scripts, styles, event handlers, links or anything fetched.
+        An `<svg role="img">`, or one that is hidden from screen readers where it only
+        decorates, without scripts, styles, event handlers, links or anything fetched.
 
     Raises:
         ProbeError: the text is no SVG, or it declares entities.
@@ -67,13 +69,17 @@ def inline_svg(svg: str, *, prefix: str, title: str, alt: str) -> str:
     out.set("viewBox", root.get("viewBox", f"0 0 {width:g} {height:g}"))
     out.set("width", f"{width:g}")
     out.set("height", f"{height:g}")
-    out.set("role", "img")
-    out.set("aria-labelledby", f"{prefix}title {prefix}desc")
+    if alt:
+        out.set("role", "img")
+        out.set("aria-labelledby", f"{prefix}title {prefix}desc")
+    else:
+        out.set("aria-hidden", "true")
     # Inherited by every mark: matplotlib leaves black unsaid, and says these two in a <style> for `*`.
     out.set("fill", "currentColor")
     out.set("stroke-linejoin", "round")
-    ET.SubElement(out, "title", {"id": f"{prefix}title"}).text = title
-    ET.SubElement(out, "desc", {"id": f"{prefix}desc"}).text = alt
+    if alt:
+        ET.SubElement(out, "title", {"id": f"{prefix}title"}).text = title
+        ET.SubElement(out, "desc", {"id": f"{prefix}desc"}).text = alt
     writer.children(root, out, Place())
     return ET.tostring(out, encoding="unicode")
 
@@ -171,7 +177,10 @@ class _Rewriter:
             if name in _GEOMETRY or name in _PAINT:
                 found[name] = value
         found.update(_declarations(source.get("style", "")))
+        step = _STEP.fullmatch(found.get("id", ""))
         found = {name: kept for name, value in found.items() if (kept := self._value(tag, name, value))}
+        if step:
+            found["class"] = f"at-{step[1]}"
         if tag == "svg":
             found.pop("id", None)
         return recolour(tag, found, place)

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from ..errors import ProbeError, several, unknown
 from ..storage.files import write_atomically
-from .blocks import Block, Figure, LiveBlock, Points, Text, walk
+from .blocks import Block, Cards, Figure, LiveBlock, Pills, Points, Text, walk
 from .inline import Link, Sentence, pieces
 from .render import render_page
 from .tables import Table
@@ -64,6 +64,9 @@ class Page:
         language: the language of the texts, as in `en` or `pt-BR`; screen readers choose their voice by it.
         provenance: how the page was made: name -> value (seed, checkpoint hash, versions, command). No time
             stamp is added, or two builds would differ.
+        hero: what stands between the title and the lead, such as the figure that says it all.
+        folds_printed: whether print shows what is folded; a page that is a story leaves it out.
+        neighbours: links to the pages before and after this one, shown at its end.
         script: the one script that the page may run; its hash goes into the page's security policy. A page with an
             explorer runs that one's.
 
@@ -77,6 +80,9 @@ class Page:
     sections: Sequence[Section]
     language: str = "en"
     provenance: Mapping[str, str] | None = None
+    hero: Sequence[Block] = ()
+    folds_printed: bool = True
+    neighbours: Sequence[Link] = ()
     script: str | None = None
 
     def __post_init__(self) -> None:
@@ -94,7 +100,7 @@ class Page:
                     f"A page is made of sections, and one of them is a {type(section).__name__}. Put blocks into a "
                     "Section(title, [blocks], key=...)."
                 )
-        blocks = list(walk(self.sections))
+        blocks = self._blocks()
         keys = [block.key for block in blocks if isinstance(block, Section)]
         if twice := _repeated(keys):
             raise ProbeError(f"Two sections have the key {twice!r}; give each its own, or links are ambiguous.")
@@ -106,14 +112,18 @@ class Page:
             raise ProbeError(
                 "A page runs one script: give it one Explorer with all networks, and no script beside it."
             )
-        for link in _links(self.lead, blocks):
+        for link in [*_links(self.lead, blocks), *self.neighbours]:
             if link.target.startswith("#") and link.target[1:] not in {*keys, *RESERVED_KEYS}:
                 raise ProbeError(unknown("section", link.target[1:], keys))
+
+    def _blocks(self) -> list[Block]:
+        """Return every block of the page, in reading order."""
+        return list(walk([*self.hero, *self.sections]))
 
     @property
     def live(self) -> LiveBlock | None:
         """The block that brings a script of its own, such as an `Explorer`, if there is one."""
-        return next((block for block in walk(self.sections) if isinstance(block, LiveBlock)), None)
+        return next((block for block in self._blocks() if isinstance(block, LiveBlock)), None)
 
     @property
     def running(self) -> str | None:
@@ -145,7 +155,7 @@ class Page:
         return Path(path)
 
     def __repr__(self) -> str:
-        kinds = Counter(block.kind for block in walk(self.sections))
+        kinds = Counter(block.kind for block in self._blocks())
         held = ", ".join(several(count, *_SEVERAL.get(kind, (kind,))) for kind, count in kinds.items())
         return f"Page {self.title!r}: {held or 'nothing below its lead'}"
 
@@ -169,4 +179,8 @@ def _links(lead: Sentence, blocks: Sequence[Block]) -> Iterator[Link]:
             rows += [pieces(item) for item in block.items]
         elif isinstance(block, Table):
             rows += block.rows
+        elif isinstance(block, Pills):
+            rows += [[Link(pill.number, pill.target)] for pill in block.pills]
+        elif isinstance(block, Cards):
+            rows += [[Link(card.title, card.target), *pieces(card.sentence)] for card in block.cards]
     return (piece for row in rows for piece in row if isinstance(piece, Link))

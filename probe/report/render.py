@@ -80,11 +80,15 @@ class Renderer:
             text = text.replace(letter, f"\\u{ord(letter):04x}")
         return Markup(clean(text))
 
-    def picture(self, svg: str, number: int, title: str, alt: str) -> Picture:
+    def picture(self, svg: str, number: int | str, title: str, alt: str) -> Picture:
         """Return a figure's SVG, made safe to stand in the page."""
         html = inline_svg(svg, prefix=f"F{number}-", title=clean(title or f"Figure {number}"), alt=clean(alt))
         found = _WIDTH.search(html)
         return Picture(Markup(html), float(found[1]) if found else 0.0)
+
+    def thumbnail(self, svg: str) -> Markup:
+        """Return an SVG that only decorates, made safe to stand in the page."""
+        return Markup(inline_svg(svg, prefix=f"T{self.number('thumbnail')}-"))
 
 
 def render_page(page: Page) -> str:

@@ -21,10 +21,17 @@ function arrived() {
   return { folded: at.matches("details:not([open]) > summary") };
 }
 
-/** Presses the right arrow through a row of buttons that is one stop of Tab, and marks each that gets the focus. */
+/** Runs inside the page: of how many buttons, or choices of one kind, what has the focus is one stop of Tab. */
+function row() {
+  const at = document.activeElement;
+  if (at.type === "radio") return document.getElementsByName(at.name).length;
+  return at.closest("[role=toolbar]")?.querySelectorAll("button").length ?? 0;
+}
+
+/** Presses the right arrow through a row that is one stop of Tab, and marks each that gets the focus. */
 async function along(page) {
-  const row = () => document.activeElement.closest("[role=toolbar]")?.querySelectorAll("button").length ?? 0;
-  if (await page.evaluate(row)) await page.keyboard.press("Home");
+  // Home goes to the first button of a toolbar; elsewhere it scrolls the page away.
+  if (await page.evaluate(() => document.activeElement.closest("[role=toolbar]") !== null)) await page.keyboard.press("Home");
   await page.evaluate(arrived);
   for (let rest = (await page.evaluate(row)) - 1; rest > 0; rest--) {
     await page.keyboard.press("ArrowRight");

@@ -19,7 +19,7 @@ ANSWER = "answer"
 #: A note that a section tells after its claims: what would have said otherwise.
 OTHERWISE = "otherwise"
 #: Notes that no section tells: the first section has the set-up, the page's first sentences have the verdict.
-ELSEWHERE = (SETUP, "verdict", "short", MISSING)
+ELSEWHERE = (SETUP, "verdict", "short", "reads", "first", MISSING)
 #: What the digest of a question is called beside those of its study.
 ASKED = "question"
 #: How many rows of the table behind a figure are shown; the file behind it has all.
