@@ -10,45 +10,38 @@ from pathlib import Path
 import cyclopts
 
 from probe import Claim, Finding, ProbeError
-from probe.explorer import Explorer
-from probe.report import Block, Code, Details, Link, Page, Points, Section, Sentence, Text
-from probe.studies.pages.sections import ANSWER, SHOWN_ROWS, anchor, in_short, section
+from probe.report import Card, Details, Link, Page, Section, Sentence, Text
+from probe.studies.pages.sections import ANSWER, SHOWN_ROWS, section
 
-from . import explored, story
+from . import explored, first_page, story
 
-#: The questions of each page, in the order in which it tells them; the first page has all claims.
+#: The first page, whose title is a finding.
+FIRST = "index.html"
+#: The questions of each other page, in the order of the story, and in which it tells them.
 PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "index.html": (
-        "What does an LSTM that counts ones learn?",
-        ("one_cell", "mechanism", "accuracy", "other_lengths"),
-    ),
-    "judge.html": (
-        "What stands before a harder judge?",
-        (*story.LATER[1:], "running_count"),
-    ),
-    "states.html": (
-        "What do its gates and cells show?",
-        ("gate_activity", "cell_trajectories", "linear_readout"),
+    "lengths.html": (
+        "What does it count?",
+        ("accuracy", "other_lengths", "programs", "reduced_models"),
     ),
     "units.html": (
-        "Is the count in one unit?",
-        ("single_units", "unit_ablation", "unit_shares"),
+        "Is the count in one cell?",
+        ("one_cell", "moving_zero", "single_units", "unit_ablation", "unit_shares", "relay", "own_line"),
     ),
     "interventions.html": (
         "What does the counter's answer follow?",
-        (
-            "state_patching",
-            "directions",
-            "alignment",
-            "class_means",
-            "steering",
-            "erasure",
-            "noise_margin",
-        ),
+        ("state_patching", "directions", "alignment", "class_means", "steering", "erasure", "estimators"),
+    ),
+    "states.html": (
+        "What do its gates and cells show?",
+        ("gate_activity", "cell_trajectories", "linear_readout", "noise_margin"),
     ),
     "mechanism.html": (
         "How does the counter count?",
-        ("gate_shares", "routes", "bit_effects", "programs", "reduced_models", "quantised_states", "dynamics"),
+        ("mechanism", "gate_shares", "routes", "bit_effects", "quantised_states", "dynamics"),
+    ),
+    "judge.html": (
+        "What stands before a harder judge?",
+        ("second_judgement", "drift_traces", "offset_law", "over_training", "other_choices", "running_count"),
     ),
     "recipes.html": (
         "What does the training signal decide?",
@@ -72,7 +65,23 @@ WHOLE = {
     "trained_here": 40,
     "robustness": 40,
 }
+#: What a reader finds on each page.
+INSIDE = {
+    "lengths.html": "How often it errs, what it answers to other lengths, and which programs answer alike.",
+    "units.html": "Every test of a single cell, and how cells share a count.",
+    "interventions.html": "Patching, steering and erasing states and directions.",
+    "states.html": "Gates and cells over time, probes, and noise.",
+    "mechanism.html": "Which way a bit gets in and a count gets on, and its state space.",
+    "judge.html": "Every rule again, on fresh networks, against the strongest control.",
+    "recipes.html": "Other input codes, lengths and cells, and how seeds differ.",
+    "controls.html": "The tests on hand-written networks, and the first judgement.",
+    "here.html": "The network that was trained on this machine.",
+}
 QUESTIONS = tuple(question for _, questions in PAGES.values() for question in questions)
+#: The figures of the first page, which are a finding of their own.
+PICTURES = "pictures"
+#: A figure of more bytes is too fine to be seen as a thumbnail.
+THUMBNAIL = 12_000
 
 
 def build(findings: Path) -> dict[str, Page]:
@@ -83,44 +92,60 @@ def build(findings: Path) -> dict[str, Page]:
     """
     pages = PAGES | {name: page for name, page in HERE.items() if all((findings / each).is_dir() for each in page[1])}
     read = {name: Finding.read(findings / name) for _, questions in pages.values() for name in questions}
+    read[PICTURES] = Finding.read(findings / PICTURES)
     provenance = story.versions(list(read.values()))
     explorer, sentences = explored.read(findings / "explorer")
     again = story.second_verdicts(read)
-    return {
-        name: Page(
+    second = [claim for name in story.LATER for claim in read[name].claims if not claim.rule.check]
+    cards = [_card(name, *page, read) for name, page in pages.items()]
+    first = Page(
+        first_page.title(read),
+        first_page.lead(read),
+        first_page.sections(read, explorer, sentences, cards, first_page.short_claims(second)),
+        provenance=provenance,
+        hero=first_page.hero(read),
+        folds_printed=False,
+    )
+    built = {FIRST: first}
+    names = list(pages)
+    for place, (name, (title, questions)) in enumerate(pages.items()):
+        before = Link("Before: the story", FIRST)
+        if place:
+            before = Link(f"Before: {pages[names[place - 1]][0]}", names[place - 1])
+        after = [Link(f"Next: {pages[other][0]}", other) for other in names[place + 1 : place + 2]]
+        built[name] = Page(
             title,
-            story.lead(read) if name == "index.html" else story.lead_of([read[one] for one in questions], again),
-            _sections(name, questions, read, explorer, sentences),
+            story.lead_of([read[one] for one in questions], again),
+            _sections(name, questions, read),
             provenance=provenance,
+            neighbours=[before, *after],
         )
-        for name, (title, questions) in pages.items()
-    }
+    return built
 
 
-def _sections(
-    name: str, questions: Sequence[str], read: dict[str, Finding], explorer: Explorer, sentences: Sequence[str]
-) -> list[Section]:
+def _card(name: str, title: str, questions: Sequence[str], read: dict[str, Finding]) -> Card:
+    """Return the link to a page, with the smallest of its figures."""
+    figures = [figure for question in questions for figure in read[question].figures]
+    smallest = min((figure.svg for figure in figures), key=len)
+    return Card(title, name, INSIDE[name], smallest if len(smallest) <= THUMBNAIL else "")
+
+
+def _sections(name: str, questions: Sequence[str], read: dict[str, Finding]) -> list[Section]:
     brief = partial(story.claims_brief, second=story.second_verdicts(read))
     answers = [section(read[one], shown_rows=WHOLE.get(one, SHOWN_ROWS), brief=brief) for one in questions]
     if name == "controls.html":
         return [*answers, _first_claims(read)]
-    if name != "index.html":
-        return answers
-    rebuild = Code(
-        "make pages     # from the committed measurements\n"
-        "make report    # the same, and seed 0 trained and measured here\n"
-        "make study     # trains and measures every network again: hours; what is there is kept"
-    )
-    networks = Details("Every network, with the strings that it misreads", [story.networks_table(read["accuracy"])])
-    about = Section("What we trained, and what we compare it with", [Text(story.about(read)), networks], key="set-up")
-    return [
-        Section("Run it yourself", [Text([story.EXPLORE, *sentences]), explorer], key="explore"),
-        about,
-        *answers,
-        Section("More of the evidence", _more(name, read), key="more"),
-        _second_claims(read),
-        Section("Build it again", [rebuild], key="rebuild"),
-    ]
+    if name == "judge.html":
+        return [*answers, _second_claims(read)]
+    if name == "lengths.html":
+        networks = Details(
+            "Every network, with the strings that it misreads", [story.networks_table(read["accuracy"])]
+        )
+        set_up = Section(
+            "What we trained, and what we compare it with", [Text(story.about(read)), networks], key="set-up"
+        )
+        return [set_up, *answers]
+    return answers
 
 
 def _level(claims: Sequence[Claim]) -> str:
@@ -160,17 +185,6 @@ def _first_claims(read: dict[str, Finding]) -> Section:
     said = [story.established_of_controls(claims, read["verdicts"]), read["robustness"].notes[ANSWER]]
     how = Details("How each is computed", [story.definitions_table([*claims, *later], first)])
     return Section("All claims of the first judgement", [Text(said), table, how], key="first-claims")
-
-
-def _more(name: str, read: dict[str, Finding]) -> list[Block]:
-    """Return every question of the other pages with its answer in short, a list a page."""
-    blocks: list[Block] = [Text("Beside each question stand the verdicts of the second judgement where it has one.")]
-    later = story.second_verdicts(read)
-    for other, (title, questions) in (PAGES | HERE).items():
-        if other != name and all(question in read for question in questions):
-            blocks.append(Text([[Link(title, other)]]))
-            blocks.append(Points([in_short(read[one], f"{other}#{anchor(one)}", later) for one in questions]))
-    return blocks
 
 
 def write(findings: Path, out: Path) -> list[Path]:

@@ -81,48 +81,6 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
     return [findings["accuracy"].notes[SETUP], words, verdicts]
 
 
-def lead(findings: Mapping[str, Finding]) -> Sentence:
-    """Return the page's first sentences: what the networks learned, what is no evidence of it, what is open."""
-    claims = claims_of(list(findings.values()))
-    counts, drifting, running = claims["0"], claims["17a"], findings["one_cell"].notes
-    again = [claim for name in LATER for claim in findings[name].claims]
-    learns = {"established": "learns to count", "refuted": "does not learn to count"}
-    counting = {"established": "it counts ones", "refuted": "it does not count ones"}
-    nine, eleven = (_too(_median(findings["other_lengths"], "mean_excess", "trained", at)) for at in (9, 11))
-    return [
-        f"An LSTM trained on strings of ten bits {learns.get(counts.verdict, 'may learn to count')} their ones: "
-        f"{counts.holds_in} of {counts.n} networks misread at most {counts.rule.established_if.high:.0%} of new "
-        f"strings. At other lengths {counting.get(drifting.verdict, 'it may count ones')}: on nine bits it answers "
-        f"{nine}, on eleven {eleven} (medians). Does some cell keep a running count? ",
-        Strong(f"{running[VERDICT]}."),
-        f" {running['short']} {_beside(findings)}",
-        "We judged most rules twice. The second judgement has stronger controls, new rules and fresh networks: ",
-        *tally(again),
-    ]
-
-
-def _beside(findings: Mapping[str, Finding]) -> str:
-    """Return what an untrained network with a fitted head does as well as the networks."""
-    fitted, trained = (_median(findings["accuracy"], "test_error", role) for role in ("fitted head", "trained"))
-    also = " just as well" if fitted <= trained else ""
-    return (
-        f"A probe reads the count from the states, but it reads it from an untrained network{also}: with a fitted "
-        f"head that network misreads {fitted:.2%} (trained: {trained:.2%}). "
-    )
-
-
-def _too(excess: float) -> str:
-    """Return how far answers lie from the ones, in words."""
-    return f"{abs(excess):.2f} too {'low' if excess < 0 else 'high'}"
-
-
-def _median(finding: Finding, metric: str, role: str, at: int | None = None) -> float:
-    rows = finding.measurements
-    chosen = rows[(rows["metric"] == metric) & (rows["role"] == role)]
-    chosen = chosen if at is None else chosen[chosen["at"] == at]
-    return float(chosen["value"].median())
-
-
 def established_of_controls(claims: Sequence[Claim], verdicts: Finding) -> str:
     """Return how many established claims hold of a control that their rules did not name."""
     established = sum(claim.verdict == "established" for claim in claims)
@@ -148,9 +106,14 @@ def controls_as_well(claim: Claim, verdicts: Finding) -> list[str]:
     return [control for control in CONTROLS if control in set(holds) - named]
 
 
+def key(claim: Claim) -> str:
+    """Return the key that a claim had in the first judgement, or its own."""
+    return claim.rule.key.removeprefix(AGAIN)
+
+
 def second_verdicts(findings: Mapping[str, Finding]) -> dict[str, str]:
     """Return the verdict of the second judgement on each rule of the first that was judged again, by its key."""
-    return {claim.rule.key.removeprefix(AGAIN): claim.verdict for claim in findings["second_judgement"].claims}
+    return {key(claim): claim.verdict for claim in findings["second_judgement"].claims}
 
 
 def lead_of(findings: Sequence[Finding], second: Mapping[str, str] | None = None) -> Sentence:

@@ -154,6 +154,6 @@ def _first_number(table: pd.DataFrame) -> str:
         return ""
     return (
         "The number that everybody computes first is the correlation of the best cell with the ones, all steps "
-        f"together: {own.median():.2f} in trained networks and {before.median():.2f} before training (medians). The "
-        f"number of bits read alone reaches {CLOCK:.2f}."
+        f"together. It is {own.median():.2f} after training and {before.median():.2f} before it (medians). The "
+        f"number of bits read, which holds no ones, reaches {CLOCK:.2f}."
     )

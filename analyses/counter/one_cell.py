@@ -259,6 +259,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     notes = {
         "verdict": _verdict(table),
         "short": _short(table),
+        "reads": _reads(table),
         "answer": _answer(table),
         "otherwise": _otherwise(table),
     }

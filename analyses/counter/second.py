@@ -23,6 +23,8 @@ from probe.plots.style import ROLE_STYLE, new_figure, style
 from . import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, study
 
 QUESTION, TITLE = "second_judgement", "What stands before a harder judge?"
+#: The figures that the first page tells its story with.
+PICTURES = "pictures"
 #: What key a rule of the first judgement has in the second one.
 KEY = "II.{}"
 #: What the best of the heads on an untrained recurrence is called in tables.
@@ -110,7 +112,8 @@ def findings(folder: Path | None, first: Mapping[str, Finding]) -> dict[str, Fin
     for name in SECOND:
         module = import_module(f"analyses.counter.{name}")
         found[name] = module.find(networks, tables if name == "other_choices" else tables[name])
-    return found | {name: import_module(f"analyses.counter.{name}").find(folder) for name in SECOND_POPULATION}
+    found |= {name: import_module(f"analyses.counter.{name}").find(folder) for name in SECOND_POPULATION}
+    return found | {PICTURES: import_module(f"analyses.counter.{PICTURES}").find(networks, tables)}
 
 
 def material(folder: Path | None = None) -> tuple[list[Network], dict[str, pd.DataFrame]]:

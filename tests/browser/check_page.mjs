@@ -69,6 +69,8 @@ function printFaults() {
   // A download link is of no use on paper; a paragraph of nothing else may vanish.
   const links = (element) => [...element.querySelectorAll("a[download]")].map((link) => link.textContent).join("");
   const folded = [...document.querySelectorAll("details > :not(summary)")]
+    // A page may leave folds out of print altogether.
+    .filter((element) => getComputedStyle(element.closest("details")).display !== "none")
     .filter((element) => element.textContent.trim() !== links(element).trim())
     .filter((element) => !element.checkVisibility() || element.getBoundingClientRect().height === 0)
     .map(name);

@@ -41,7 +41,7 @@ REPOSITORY = Path(__file__).parents[2]
 SHORTENED = ("alignment", "erasure")
 SHELL = {"__init__", "command", "report", "common", "merged", "summaries", "expected", "predictions"}
 SHELL |= {"answering", "explored", "measured", "second", "study", "trained_here", "verify"}
-SHELL |= {"expected_answers", "expected_rows", "expected_rules"}
+SHELL |= {"expected_answers", "expected_rows", "expected_rules", "pictures"}
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pandas as pd
-
 from analyses.counter import verdicts
 from probe import Claim, Control, Finding
 from probe.studies.pages import sections
 from reports import story
-from reports.build_index import head_of
 from tests.repo.made_up import judged, large
-
-ROOT = Path(__file__).resolve().parents[2]
 
 TRAINED, CONTROLS = {"trained": [0.95] * 60}, {"own initialisation": [0.2] * 60, "fitted head": [0.94] * 60}
 
@@ -74,21 +67,3 @@ def test_a_page_without_claims_tells_what_was_answered() -> None:
     lead = story.lead_of([said])
     assert isinstance(lead, list)
     assert f"{said.notes['answer']} " in lead
-
-
-def test_what_is_said_of_a_length_was_measured_there() -> None:
-    """The median of that length's own rows, and not a slope over all lengths, with its direction in words."""
-    rows = pd.DataFrame(
-        [("mean_excess", "trained", length, value) for length, value in ((9, 0.97), (11, -0.5), (12, -4.0))],
-        columns=["metric", "role", "at", "value"],
-    )
-    finding = Finding("q", "Title", rows, (), (), {}, {})
-    said = [story._too(story._median(finding, "mean_excess", "trained", length)) for length in (9, 11)]
-    assert said == ["0.97 too high", "0.50 too low"]
-
-
-def test_the_lead_of_the_committed_page_says_nothing_of_noise() -> None:
-    """The fitted head has no penalty: that it survives no noise is about that head, and no first sentence."""
-    _, lead = head_of(ROOT / "reports" / "counter" / "index.html")
-    assert "misreads" in lead
-    assert "noise" not in lead.lower()

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -17,7 +16,8 @@ from ...evidence.words import listed, said
 from ...methods.probing.monotone import within_step_correlation
 from ...methods.probing.prefixes import pool
 from ...plots.study_figures import drawing, drawn, spread
-from ...plots.style import COLUMN_WIDTH, SEQUENTIAL, axes_or_new
+from ...plots.style import COLUMN_WIDTH, axes_or_new, colours
+from ...plots.style import STEPS as STEP_COLOURS
 from ...recurrent.signals import as_signal
 from ...subjects.computed.sample import rows_within_budget
 from ...subjects.computed.step_states import step_states, studied_layer
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 QUESTION = "cell_trajectories"
-#: The end of the sequential map that is nearly yellow has no contrast on white paper.
-LIGHTEST = 0.8
 LINESTYLES = ("-", "--", "-.", ":")
 #: Means are kept of so many units, those that follow the concept most, and after so many steps.
 UNITS, STEPS = 24, 16
@@ -221,12 +219,13 @@ def draw(
     chosen = known if steps is None else list(steps)
     if not set(chosen) <= set(known):
         raise ProbeError(f"steps={chosen} were not all measured; the table has {known}.")
+    shades = colours(len(known), STEP_COLOURS)
     for number, step in enumerate(chosen):
         line = picked[picked["step"] == step]
         ax.plot(
             line["concept"],
             line["value"],
-            color=matplotlib.colormaps[SEQUENTIAL](LIGHTEST * number / max(len(chosen) - 1, 1)),
+            color=shades[known.index(step)],
             linestyle=LINESTYLES[number % len(LINESTYLES)],
             linewidth=1.4,
             # One point makes no line.

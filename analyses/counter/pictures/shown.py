@@ -1,0 +1,71 @@
+"""Which three networks the story shows: the trained one of median drift, the same before training, a planted one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from models.populations import SECOND_JUDGED
+from probe.evidence.measurements import Network, only
+from probe.subjects.subject import Subject
+
+from .. import common
+from ..one_cell import Cells, cells_of
+
+#: The planted counter without idle units would have one cell; with them it looks like the others.
+PLANTED = "planted/ones"
+#: How pages call the three, and in which order they stand.
+CALLED = {
+    "planted": "Written by hand to count",
+    "own initialisation": "Before training",
+    "trained": "After training",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Three:
+    """The three networks, each run on every string.
+
+    Attributes:
+        planted: a counter of ones that was written by hand.
+        untrained: the trained network before training.
+        trained: the trained network.
+        best: by role the cell from which one map reads the ones best.
+    """
+
+    planted: Subject
+    untrained: Subject
+    trained: Subject
+    best: Mapping[str, int]
+
+    def __iter__(self) -> Iterator[Subject]:
+        """The three in the order of the page."""
+        return iter((self.planted, self.untrained, self.trained))
+
+    def cells(self, subject: Subject) -> Cells:
+        """Return a network's cells after every prefix of 1 to 10 bits."""
+        return cells_of(subject)[0]
+
+
+def three_networks(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Three:
+    """Return the three networks.
+
+    Args:
+        networks: those of the second judgement.
+        tables: what was measured of them, by question.
+    """
+    drift = only(tables["other_lengths"], metric="drift", role="trained")
+    own = drift[drift["network"].str.startswith(f"{SECOND_JUDGED.recipe}/")].sort_values("value", kind="stable")
+    name = str(own["network"].iloc[(len(own) - 1) // 2])
+    by_name = {network.name: network for network in networks}
+    names = PLANTED, f"{name}/own initialisation", name
+    planted, untrained, trained = common.subjects(by_name[one] for one in names)
+    tests = only(tables["one_cell"], metric="cell_test", kind="read ones")
+    best = {}
+    for subject in (planted, untrained, trained):
+        rows = only(tests, network=subject.network.name)
+        best[subject.network.role] = int(rows["units"].astype(int).to_numpy()[np.argmax(rows["value"].to_numpy())])
+    return Three(planted, untrained, trained, best)

@@ -1,0 +1,136 @@
+"""The five tests of a cell as bars, and the answers under noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from probe import DataFigure
+from probe.evidence.measurements import FITTED_HEADS, only
+from probe.plots.style import ROLE_STYLE, new_figure
+
+from .. import common
+from ..one_cell import BOUNDS, kind_of
+
+#: What each test asks, in the words of the page.
+ASKED = {
+    "read": "one map reads the ones\nafter every bit",
+    "lasts": "the map holds\nat 11 and 12 bits",
+    "carries": "it carries half\nof a count",
+    "moves": "patched, it moves\nhalf of the answers",
+    "suffices": "alone it does\nhalf of the work",
+}
+ALL = "one cell passes all"
+#: The dose that the rule of noise has, and where the axis of doses is labelled.
+NOISE, TICKS = 0.1, (0.001, 0.01, 0.1, 0.5)
+
+
+def passing(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the share of networks with a cell that passes each test, by role."""
+    rows = only(tables["one_cell"], metric="cell_test")
+    rows = rows[rows["network"].str.startswith("counter/") | (rows["network"] == "planted/ones")]
+    best = rows.groupby(["role", "network", "kind"])["value"].max().reset_index()
+    found = []
+    for role, own in best.groupby("role"):
+        for test, bound in BOUNDS.items():
+            values = own[own["kind"] == kind_of(test, "ones")]["value"]
+            if len(values):
+                found.append(
+                    {"test": ASKED[test], "role": role, "networks": len(values), "share": (values >= bound).mean()}
+                )
+        whole = only(tables["one_cell"], metric="all_tests", role=str(role), kind="ones")
+        whole = whole[whole["network"].isin(own["network"])]["value"]
+        if len(whole):
+            found.append({"test": ALL, "role": role, "networks": len(whole), "share": whole.mean()})
+    return pd.DataFrame(found)
+
+
+def bars(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
+    """Draw in how many networks some cell passes each of the five tests."""
+    data = passing(tables)
+    whole = data[data["test"] == ALL].set_index("role")["share"]
+    return common.picture(
+        lambda: _bars(data),
+        name="tests",
+        title="In how many networks some cell passes each test",
+        alt="Bars for five tests and for all of them by one cell. All: "
+        + ", ".join(f"{role} {share:.0%}" for role, share in whole.items())
+        + ".",
+        caption="The share of networks in which some cell passes a test; below, in which one and the same cell "
+        "passes all of them. Heads are fitted on untrained weights.",
+        data=data,
+    )
+
+
+def _bars(data: pd.DataFrame) -> Axes:
+    roles = [
+        role for role in ("planted", "own initialisation", *FITTED_HEADS, "trained") if role in set(data["role"])
+    ]
+    names = [*ASKED.values(), ALL]
+    ax = new_figure(width=3.8, height=4.6)[1][0, 0]
+    step = 0.8 / len(roles)
+    for place, role in enumerate(roles):
+        own = data[data["role"] == role].set_index("test")["share"].reindex(names)
+        y = np.arange(len(names)) + step * (place - (len(roles) - 1) / 2)
+        look = ROLE_STYLE[role]
+        ax.plot(100 * own, y, look.marker, color=look.color, markersize=6, label=role)
+        ax.hlines(y, 0, (100 * own).fillna(0), color=look.color, linewidth=1.4)
+    ax.set_yticks(range(len(names)), names, fontsize=10)
+    ax.set(xlabel="networks, %", xlim=(-3, 104), ylim=(len(names) - 0.45, -0.55))
+    ax.figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    return ax
+
+
+def noise(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
+    """Draw how many answers stay right under noise: trained networks, and heads on untrained weights."""
+    rows = only(tables["noise_margin"], metric="accuracy_by_dose")
+    rows = rows[rows["network"].str.startswith("counter/")]
+    data = rows.groupby(["role", "at"])["value"].median().reset_index()
+    at = data[data["at"] == NOISE].set_index("role")["value"]
+    return common.picture(
+        lambda: _noise(data),
+        name="noise",
+        title="How many answers stay right under noise",
+        alt=f"Lines falling with the noise. At {NOISE:g} standard deviations: "
+        + ", ".join(f"{role} {value:.0%}" for role, value in at.items())
+        + ".",
+        caption="Medians over 100 networks. We add noise to every number of the memory after every bit.",
+        data=data,
+    )
+
+
+def _noise(data: pd.DataFrame) -> Axes:
+    ax = new_figure(width=3.8, height=3.2)[1][0, 0]
+    for role in ("trained", *FITTED_HEADS):
+        own = data[data["role"] == role]
+        if len(own):
+            look = ROLE_STYLE[role]
+            ax.plot(
+                own["at"],
+                100 * own["value"],
+                color=look.color,
+                linestyle=look.linestyle,
+                marker=look.marker,
+                markersize=5,
+                label=role,
+            )
+    ax.set(xscale="log", xlabel="noise, in standard deviations", ylabel="right answers, %", ylim=(0, 103))
+    ax.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    ax.minorticks_off()
+    ax.legend(loc="lower left", fontsize=9)
+    return ax
+
+
+def said(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Return what noise does to the answers, in a sentence."""
+    rows = only(tables["noise_margin"], metric="noisy_accuracy")
+    rows = rows[rows["network"].str.startswith("counter/")]
+    medians = rows.groupby("role")["value"].median()
+    best = medians.reindex(FITTED_HEADS).max()
+    return {
+        "noise": "with noise of a tenth of a standard deviation trained networks answer "
+        f"{medians['trained']:.0%} right, and the best head on random weights {best:.0%} (medians)."
+    }

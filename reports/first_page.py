@@ -1,0 +1,356 @@
+"""The counter's first page: a figure for each finding, and few words between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from probe import Claim, DataFigure, Finding
+from probe.explorer import Explorer
+from probe.report import (
+    Block,
+    Card,
+    Cards,
+    Code,
+    Details,
+    Figure,
+    Panels,
+    Pill,
+    Pills,
+    Points,
+    Section,
+    Sentence,
+    Strong,
+    Table,
+    Text,
+    Verdict,
+)
+from probe.studies.pages.sections import VERDICTS, answer_of
+
+from . import story
+
+#: How many steps the two figures have that are seen step by step.
+STEPS = 10
+#: Rows shown of the table behind a figure.
+SHOWN_ROWS = 8
+ROLES = ("planted", "own_initialisation", "trained")
+REBUILD = (
+    "make pages     # from the committed measurements\n"
+    "make report    # the same, and seed 0 trained and measured here\n"
+    "make study     # trains and measures every network again: hours; what is there is kept"
+)
+#: What stands above the explorer.
+EXPLORE = (
+    "These are the networks themselves: your browser runs them. Click bits, or type them. Below each bit stands what "
+    "the network would answer if it were asked there."
+)
+EVERY_CLAIM = "#claims"
+
+
+def title(findings: Mapping[str, Finding]) -> str:
+    """Return the page's title: what was found, where the verdicts say so."""
+    claims = story.claims_of(list(findings.values()))
+    learns = claims[f"{story.AGAIN}0"].verdict in ("established", "not specific")
+    alone = [claims[key].verdict for key in ("27a", "27b", "27c")]
+    if learns and set(alone) == {"refuted"}:
+        return "This LSTM counts. None of its cells does."
+    return "What does an LSTM that counts ones learn?"
+
+
+def hero(findings: Mapping[str, Finding]) -> list[Block]:
+    """Return what stands before the first words: the best cell of three networks, and how many claims hold."""
+    figure = _panels(
+        findings,
+        [f"hero_{role}" for role in ROLES],
+        title="The best cell of three networks, against the ones read so far",
+        caption="Each line is one number of bits read. A cell that kept a running count would have all lines on each "
+        "other.",
+    )
+    again = [claim.verdict for name in story.LATER for claim in findings[name].claims if not claim.rule.check]
+    pills = [Pill(str(again.count(verdict)), Verdict(verdict), EVERY_CLAIM) for verdict in VERDICTS]
+    return [figure, Pills(pills, "Claims")]
+
+
+def lead(findings: Mapping[str, Finding]) -> Sentence:
+    """Return three sentences: what was learned, what was asked, and the answer."""
+    claims = story.claims_of(list(findings.values()))
+    counts, running = claims[f"{story.AGAIN}0"], findings["one_cell"].notes
+    return [
+        f"We trained {counts.n} LSTMs to say how many ones a string of ten bits has, and "
+        f"{_part(counts.holds_in, counts.n)} learned it. Does some cell keep a running count? ",
+        Strong(f"{running['verdict']}."),
+        " In a network that was written by hand to count, one does.",
+    ]
+
+
+#: From which part on a number of networks is called so.
+PARTS = ((1.0, "all of them"), (0.6, "most of them"), (0.4, "half of them"), (1e-9, "some of them"), (0.0, "none"))
+
+
+def _part(number: int, total: int) -> str:
+    """Return a number of networks in words; the figure beside them has it."""
+    return next(words for least, words in PARTS if number / total >= least)
+
+
+def sections(
+    findings: Mapping[str, Finding],
+    explorer: Explorer,
+    sentences: Sequence[str],
+    cards: Sequence[Card],
+    claims: Table,
+) -> list[Section]:
+    """Return the page's sections, in the order of the story.
+
+    Args:
+        findings: by question.
+        explorer: the networks that the page runs.
+        sentences: what is said of them.
+        cards: the other pages.
+        claims: all claims of the second judgement.
+    """
+    notes = {name: finding.notes for name, finding in findings.items()}
+    pictures = notes["pictures"]
+    return [
+        _network(findings),
+        Section(
+            _lengths(findings),
+            [
+                Text(LENGTHS),
+                _panels(
+                    findings,
+                    ["lengths", "drifts"],
+                    title="Answers at other lengths",
+                    caption="Left: the mean answer of one network to strings of other lengths; the dashed line is "
+                    "right. Right: what each of 100 networks adds for a missing bit.",
+                ),
+            ],
+            key="other-lengths",
+        ),
+        Section(
+            _cells(findings),
+            [
+                Text(notes["moving_zero"]["first"]),
+                _panels(
+                    findings,
+                    [f"cells_{role}" for role in ROLES],
+                    title="All twelve cells of three networks",
+                    caption="Each dot is a string read so far: its ones against a cell. The colour is the number of "
+                    "bits, from blue (one) to pink (ten). Above: the cell's number, and its correlation r.",
+                ),
+                Text(_five_tests(findings)),
+                _panels(
+                    findings,
+                    ["best_read", "tests"],
+                    title="Five tests of a cell, in 100 networks",
+                    caption="Left: on how many prefixes one map reads the ones off the best cell; the line is the "
+                    "first test's bound. Right: in how many networks some cell passes.",
+                ),
+                Details("With other bounds, other counts and smaller networks", [Text(_more_tests(notes))]),
+            ],
+            key="one-cell",
+        ),
+        Section(
+            "No single cell moves the answer",
+            [
+                Text([pictures["put_in"]]),
+                _panels(
+                    findings,
+                    ["put_in_planted", "put_in_trained"],
+                    title="Put a memory in",
+                    caption="After seven bits we put the memory of another string into a run with three ones. Black: "
+                    "the whole memory. Colour: one cell at a time.",
+                ),
+            ],
+            key="put-in",
+        ),
+        Section(
+            "The count lives in a bent plane, and every bit moves it",
+            [Text([pictures["space"], _directions(findings)]), _figure(findings, "space", choose="bits read")],
+            key="space",
+        ),
+        Section(
+            "A bit enters by the candidate, and the cell carries the sum on",
+            [
+                Text([pictures["shares"]]),
+                _panels(
+                    findings,
+                    ["one_string", "shares"],
+                    title="One string, and one step",
+                    caption="Left: one network reads a string; a row is a unit. White gates are open; orange is "
+                    "below zero, violet above. Right: the arrows are as wide as what goes along them.",
+                ),
+            ],
+            key="bits",
+        ),
+        _training(findings),
+        Section(
+            "Try it", [Text([EXPLORE]), explorer, Details("Things to try", [Text(list(sentences))])], key="explore"
+        ),
+        _sure(findings, cards, claims),
+        Section("Build it again", [Details("Three commands", [Code(REBUILD)])], key="rebuild"),
+    ]
+
+
+#: What the page calls statements whose own words need their neighbours.
+PLAIN = {
+    "3": "The last state holds the count better than it holds other sums of the same bits.",
+    "4": "Most of what varies in the last state is the count.",
+    "5c": "The cells pull together: hardly any of them works against the answer.",
+    "12b": "The answer needs the directions of the count, and survives the loss of as many others.",
+    "18": "The network runs on few states, one for each step and count.",
+    "25c": "The cells are a relay: at another count other cells carry the answer.",
+    "27d": "Training takes the running count out of single cells.",
+}
+LENGTHS = (
+    "It answers the ones plus a part of every bit that is missing from ten. On ten bits all such programs answer "
+    "alike, so that nothing that we ask of ten bits at one step can tell them apart."
+)
+
+
+def _network(findings: Mapping[str, Finding]) -> Section:
+    """Return what the network is, and the names of its parts."""
+    said = findings["accuracy"].notes[story.SETUP].split(". ")[0]
+    names = (
+        "At each bit four numbers decide about every cell. The forget gate f keeps a part of the cell c. The input "
+        "gate i lets a part of the candidate g in. The output gate o shows a part of the cell as the hidden state h, "
+        "which the next step hears. After the last bit the answer is read off h."
+    )
+    return Section(
+        "It reads a bit at a time, and hands its memory on",
+        [Text([f"{said}.", names]), _figure(findings, "drawing", steps=STEPS)],
+        key="network",
+    )
+
+
+def _lengths(findings: Mapping[str, Finding]) -> str:
+    verdict = story.claims_of(list(findings.values()))["17a"].verdict
+    return {"refuted": "It counts at ten bits, and only there"}.get(verdict, "Does it count at other lengths?")
+
+
+def _cells(findings: Mapping[str, Finding]) -> str:
+    claims = story.claims_of(list(findings.values()))
+    if claims["27a"].verdict == "refuted" and claims["27d"].verdict == "established":
+        return "No cell keeps the count. Before training, half had one to read it off."
+    return "Does a cell keep the count?"
+
+
+def _five_tests(findings: Mapping[str, Finding]) -> str:
+    """Return what the five tests say, without their numbers: the figure beside it has these."""
+    rows = findings["one_cell"].measurements
+    whole = rows[(rows["metric"] == "all_tests") & (rows["role"] == "trained")].groupby("network")["value"].max()
+    read = rows[rows["metric"] == "cells_read"].assign(read=rows["value"] > 0).groupby("role")["read"]
+    before, after = (
+        _part(int(read.sum()[role]), int(read.size()[role])) for role in ("own initialisation", "trained")
+    )
+    return (
+        "We ask more: does one map read the ones off a cell after every bit, does it last, and does the answer come "
+        f"from that cell? One cell passes all five tests in {_part(int(whole.sum()), len(whole))} of the trained "
+        f"networks. The first test alone is passed in {before} before training, and in {after} after it."
+    )
+
+
+def _more_tests(notes: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return what the tests say with other choices, as paragraphs."""
+    zero = notes["moving_zero"]
+    said = [
+        notes["one_cell"]["short"],
+        notes["other_choices"]["cells"],
+        zero["answer"],
+        zero["beside"],
+        zero["smaller"],
+    ]
+    return [sentence for sentence in said if sentence]
+
+
+def _directions(findings: Mapping[str, Finding]) -> str:
+    (again,) = [claim for claim in findings["second_judgement"].claims if story.key(claim) == "9"]
+    said = f"{answer_of(findings['alignment'])[0]}."
+    if again.verdict != "not specific":
+        return said
+    (control,) = again.differences
+    return (
+        f"{said} Training did not make that: what the best head on random weights reads carries "
+        f"{control.control:.0%}."
+    )
+
+
+def _training(findings: Mapping[str, Finding]) -> Section:
+    """Return what training made that the best head on untrained weights does not have."""
+    again = findings["second_judgement"].claims
+    new = [claim for name in story.LATER if name != "second_judgement" for claim in findings[name].claims]
+    made = [claim for claim in (*again, *new) if claim.verdict == "established" and claim.differences]
+    points: list[Sentence] = [PLAIN.get(story.key(claim), claim.rule.statement) for claim in made]
+    return Section(
+        "What training made, beside the best head on random weights",
+        [
+            Text(
+                "A head that is fitted on untrained weights answers right too. So a finding counts as learned only "
+                "if it beats the best of three such heads. These did:"
+            ),
+            Points(points),
+            Text(["Noise is no such finding: " + findings["pictures"].notes["noise"]]),
+            _figure(findings, "noise"),
+        ],
+        key="training",
+    )
+
+
+def _sure(findings: Mapping[str, Finding], cards: Sequence[Card], claims: Table) -> Section:
+    """Return how many claims have which verdict, the claims, what is open, and the other pages."""
+    judgement = findings["second_judgement"].notes
+    opened = Details("What a reviewer still objects to", [Text(judgement["open"])])
+    return Section(
+        "How sure is this?",
+        [
+            Text(
+                "We wrote every rule down before we trained the networks that it judges. Two of the hand-written "
+                "networks are traps: in one the cell that is read best does nothing, and one spreads its count over "
+                "eight cells."
+            ),
+            Details("Every claim, with its control and its verdict", [claims]),
+            opened,
+            Cards(cards),
+        ],
+        key="claims",
+    )
+
+
+def short_claims(claims: Sequence[Claim]) -> Table:
+    """Return claims as a table of four columns: the statement, trained, the best control, the verdict."""
+    rows = []
+    for claim in claims:
+        (difference,) = claim.differences or (None,)
+        control = None if difference is None else difference.control
+        rows.append([claim.rule.statement, claim.value, control, claim.verdict])
+    return Table(
+        ["claim", "trained", "best control", "verdict"],
+        rows,
+        "Medians over networks. The best control: of three heads on untrained weights the one that does best, "
+        "network by network, or the network before training.",
+        verdict="verdict",
+        name="claims",
+        digits=2,
+        max_rows=len(rows),
+    )
+
+
+def _picture(findings: Mapping[str, Finding], name: str) -> DataFigure:
+    return next(figure for figure in findings["pictures"].figures if figure.name == name)
+
+
+def _table(figure: DataFigure) -> Table:
+    return Table.from_frame(
+        figure.data, f"The numbers behind it ({figure.name}).", name=figure.name, max_rows=SHOWN_ROWS
+    )
+
+
+def _figure(findings: Mapping[str, Finding], name: str, *, steps: int = 0, choose: str = "") -> Figure:
+    one = _picture(findings, name)
+    many = STEPS if choose else steps
+    return Figure(one.svg, one.alt, one.caption, one.title, _table(one), steps=many, choose=choose)
+
+
+def _panels(findings: Mapping[str, Finding], names: Sequence[str], *, title: str, caption: str) -> Panels:
+    every = [_picture(findings, name) for name in names]
+    return Panels(
+        [Figure(one.svg, one.alt, one.caption, one.title) for one in every], caption, title, _table(every[-1])
+    )

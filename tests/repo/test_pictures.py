@@ -1,0 +1,92 @@
+"""The figures of the first page: what a planted network must give in them, and the words that stand beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analyses.counter import common
+from analyses.counter.pictures import cells, drawing, put_in, shown, space, string, tests
+from models import planted
+from probe.evidence.measurements import Network
+from probe.plots.style import style
+from reports import first_page
+from tests.repo import asked_once
+
+
+@pytest.fixture(scope="module")
+def three() -> shown.Three:
+    """Return a counter, itself before training, and a planted one."""
+    group = {network.role: network for network in common.group("counter", 2000)}
+    ones = Network("planted/ones", "planted", asked_once.ONES)
+    own = [ones, group["own initialisation"], group["trained"]]
+    return shown.Three(*common.subjects(own), best={"planted": 0, "own initialisation": 1, "trained": 2})
+
+
+def test_the_whole_memory_moves_the_answer_and_a_planted_cell_does_so_alone(three: shown.Three) -> None:
+    """Of the planted counter the whole and its cell lie on the diagonal, and every other unit leaves the base."""
+    table = put_in.answered(three.planted).pivot_table(index="count", columns="put in", values="answered")
+    counts = np.arange(put_in.BITS + 1)
+    assert table[put_in.WHOLE].to_numpy() == pytest.approx(counts, abs=1e-4)
+    assert table["unit 0"].to_numpy() == pytest.approx(counts, abs=1e-4)
+    others = table.drop(columns=[put_in.WHOLE, "unit 0"]).to_numpy()
+    assert others == pytest.approx(put_in.BASE, abs=1e-4)
+    rotated = common.subjects([Network("planted/rotated", "planted", planted.rotated_counter())])[0]
+    wide = put_in.answered(rotated).pivot_table(index="count", columns="put in", values="answered")
+    assert (wide.drop(columns=put_in.WHOLE).max() - wide.drop(columns=put_in.WHOLE).min()).max() < 4
+
+
+def test_the_best_planted_cell_is_one_line_and_its_mean_is_the_count(three: shown.Three) -> None:
+    """Its mean says the ones whatever was read; of a trained network it does not."""
+    lines = cells.means(three, three.planted, 0)
+    assert len(lines) == sum(bits + 1 for bits in range(1, 11))
+    assert np.corrcoef(lines["ones"], lines["cell"])[0, 1] == pytest.approx(1)
+    assert lines.groupby("ones")["cell"].agg(np.ptp).max() == pytest.approx(0, abs=1e-6)
+    trained = cells.means(three, three.trained, 2)
+    assert trained.groupby("ones")["cell"].agg(np.ptp).max() > 0.1
+
+
+def test_the_plane_has_every_mean_state(three: shown.Three) -> None:
+    """The start and 65 means; the share is a part of one, and the count rises after ten bits along the plane."""
+    data, share = space.lattice(three)
+    assert len(data) == 66
+    assert 0.3 < share <= 1
+    last = data[data["bits"] == 10]
+    assert np.cov(last["ones"], last["x"])[0, 1] > 0
+
+
+def test_the_pictures_weigh_little_and_have_their_steps(three: shown.Three) -> None:
+    """A picture that is seen step by step has every step's group; numbers in the alt texts are those drawn."""
+    with style():
+        stairs, string_read, read = space.staircase(three), string.one_string(three), drawing.unrolled()
+    for step in range(1, 11):
+        assert f'id="at-{step}-' in stairs.svg
+        assert f'id="at-{step}-' in read.svg
+    assert len(stairs.svg.encode()) <= space.BYTES
+    assert len(string_read.svg.encode()) <= 25_000
+    assert f"rises to {string.STRING.count('1')}" in string_read.alt
+    rows = string_read.data[string_read.data["signal"] == "cell_state"]
+    assert len(rows) == 120
+
+
+def test_shares_and_passing_are_counted_from_the_tables() -> None:
+    """Medians over trained counters alone; a test is passed where some cell reaches its bound."""
+    counted = pd.DataFrame(
+        {"metric": "cell_test", "role": role, "network": network, "pair": "1", "kind": kind, "value": value}
+        for role, network, value in (("trained", "counter/seed-1", 0.95), ("other", "gru/seed-1", 1.0))
+        for kind in ("read ones", "lasts ones", "carries", "moves", "suffices")
+    )
+    whole = counted[counted["kind"] == "carries"].assign(metric="all_tests", kind="ones", value=0.0)
+    found = tests.passing({"one_cell": pd.concat([counted, whole])})
+    assert set(found["role"]) == {"trained"}
+    assert found.set_index("test")["share"].to_dict() == dict.fromkeys(tests.ASKED.values(), 1.0) | {tests.ALL: 0}
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(100, "all of them"), (79, "most of them"), (50, "half of them"), (3, "some of them"), (0, "none")],
+)
+def test_a_number_of_networks_in_words(number: int, words: str) -> None:
+    """None and all are exact; some is at least one."""
+    assert first_page._part(number, 100) == words
