@@ -75,8 +75,8 @@ explorer:  ## build the page's explorer from js/ (Node.js): probe/explorer/explo
 	npm run --silent --prefix js build
 	npm test --silent --prefix js
 
-picture: browser  ## take the picture of the running count for the README, from the committed page
-	node $(BROWSER)/picture.mjs reports/counter/index.html#one-cell docs/page.png
+picture: browser  ## take the picture of the first figure for the README, from the committed page
+	node $(BROWSER)/picture.mjs reports/counter/index.html docs/page.png
 
 check: lint types test  ## what a change must pass: style, types, tests
 

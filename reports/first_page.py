@@ -30,6 +30,8 @@ from . import story
 
 #: How many steps the two figures have that are seen step by step.
 STEPS = 10
+#: From which interchange score on a cell moves half of the answers, see `one_cell`.
+HALF = 0.5
 #: Rows shown of the table behind a figure.
 SHOWN_ROWS = 8
 ROLES = ("planted", "own_initialisation", "trained")
@@ -107,84 +109,16 @@ def sections(
         cards: the other pages.
         claims: all claims of the second judgement.
     """
-    notes = {name: finding.notes for name, finding in findings.items()}
-    pictures = notes["pictures"]
+    fold = Details("Things to try", [Text(list(sentences))])
     return [
         _network(findings),
-        Section(
-            _lengths(findings),
-            [
-                Text(LENGTHS),
-                _panels(
-                    findings,
-                    ["lengths", "drifts"],
-                    title="Answers at other lengths",
-                    caption="Left: the mean answer of one network to strings of other lengths; the dashed line is "
-                    "right. Right: what each of 100 networks adds for a missing bit.",
-                ),
-            ],
-            key="other-lengths",
-        ),
-        Section(
-            _cells(findings),
-            [
-                Text(notes["moving_zero"]["first"]),
-                _panels(
-                    findings,
-                    [f"cells_{role}" for role in ROLES],
-                    title="All twelve cells of three networks",
-                    caption="Each dot is a string read so far: its ones against a cell. The colour is the number of "
-                    "bits, from blue (one) to pink (ten). Above: the cell's number, and its correlation r.",
-                ),
-                Text(_five_tests(findings)),
-                _panels(
-                    findings,
-                    ["best_read", "tests"],
-                    title="Five tests of a cell, in 100 networks",
-                    caption="Left: on how many prefixes one map reads the ones off the best cell; the line is the "
-                    "first test's bound. Right: in how many networks some cell passes.",
-                ),
-                Details("With other bounds, other counts and smaller networks", [Text(_more_tests(notes))]),
-            ],
-            key="one-cell",
-        ),
-        Section(
-            "No single cell moves the answer",
-            [
-                Text([pictures["put_in"]]),
-                _panels(
-                    findings,
-                    ["put_in_planted", "put_in_trained"],
-                    title="Put a memory in",
-                    caption="After seven bits we put the memory of another string into a run with three ones. Black: "
-                    "the whole memory. Colour: one cell at a time.",
-                ),
-            ],
-            key="put-in",
-        ),
-        Section(
-            "The count lives in a bent plane, and every bit moves it",
-            [Text([pictures["space"], _directions(findings)]), _figure(findings, "space", choose="bits read")],
-            key="space",
-        ),
-        Section(
-            "A bit enters by the candidate, and the cell carries the sum on",
-            [
-                Text([pictures["shares"]]),
-                _panels(
-                    findings,
-                    ["one_string", "shares"],
-                    title="One string, and one step",
-                    caption="Left: one network reads a string; a row is a unit. White gates are open; orange is "
-                    "below zero, violet above. Right: the arrows are as wide as what goes along them.",
-                ),
-            ],
-            key="bits",
-        ),
+        _lengths(findings),
+        _cells(findings),
+        _memory(findings),
+        _space(findings),
+        _bits(findings),
         _training(findings),
-        Section(
-            "Try it", [Text([EXPLORE]), explorer, Details("Things to try", [Text(list(sentences))])], key="explore"
-        ),
+        Section("Try it", [Text([EXPLORE]), explorer, fold], key="explore"),
         _sure(findings, cards, claims),
         Section("Build it again", [Details("Three commands", [Code(REBUILD)])], key="rebuild"),
     ]
@@ -198,11 +132,11 @@ PLAIN = {
     "12b": "The answer needs the directions of the count, and survives the loss of as many others.",
     "18": "The network runs on few states, one for each step and count.",
     "25c": "The cells are a relay: at another count other cells carry the answer.",
-    "27d": "Training takes the running count out of single cells.",
+    "27d": "Training makes single cells worse to read the ones off by one map.",
 }
 LENGTHS = (
-    "It answers the ones plus a part of every bit that is missing from ten. On ten bits all such programs answer "
-    "alike, so that nothing that we ask of ten bits at one step can tell them apart."
+    "It answers the ones plus a part of every bit that is missing from ten. On ten bits all such programs give "
+    "the same answers, and only other lengths tell them apart."
 )
 
 
@@ -221,16 +155,78 @@ def _network(findings: Mapping[str, Finding]) -> Section:
     )
 
 
-def _lengths(findings: Mapping[str, Finding]) -> str:
+def _lengths(findings: Mapping[str, Finding]) -> Section:
+    """Return what the network counts, which other lengths tell."""
     verdict = story.claims_of(list(findings.values()))["17a"].verdict
-    return {"refuted": "It counts at ten bits, and only there"}.get(verdict, "Does it count at other lengths?")
+    title = {"refuted": "It counts at ten bits, and only there"}.get(verdict, "Does it count at other lengths?")
+    figure = _panels(
+        findings,
+        ["lengths", "drifts"],
+        title="Answers at other lengths",
+        caption="Left: the mean answer of one network to strings of other lengths; the dashed line is right. Right: "
+        "what each of 100 networks adds for a missing bit.",
+    )
+    return Section(title, [Text(LENGTHS), figure], key="other-lengths")
 
 
-def _cells(findings: Mapping[str, Finding]) -> str:
+def _cells(findings: Mapping[str, Finding]) -> Section:
+    """Return what single cells hold, before training and after it."""
     claims = story.claims_of(list(findings.values()))
+    title = "Does a cell keep the count?"
     if claims["27a"].verdict == "refuted" and claims["27d"].verdict == "established":
-        return "No cell keeps the count. Before training, half had one to read it off."
-    return "Does a cell keep the count?"
+        title = "No cell keeps the count. Before training, half had one to read it off."
+    every = _panels(
+        findings,
+        [f"cells_{role}" for role in ROLES],
+        title="All twelve cells of three networks",
+        caption="Each dot is a string read so far: its ones against a cell. The colour is the number of bits, from "
+        "blue (one) to pink (ten). Above: the cell's number, and its correlation r.",
+    )
+    tests = _panels(
+        findings,
+        ["best_read", "tests"],
+        title="Five tests of a cell, in 100 networks",
+        caption="Left: on how many prefixes one map reads the ones off the best cell; the line is the first test's "
+        "bound. Right: in how many networks some cell passes.",
+    )
+    more = Details("With other bounds, other counts and smaller networks", [Text(_more_tests(findings))])
+    first = Text(findings["moving_zero"].notes["first"])
+    return Section(title, [first, every, Text(_five_tests(findings)), tests, more], key="one-cell")
+
+
+def _memory(findings: Mapping[str, Finding]) -> Section:
+    """Return what the answer follows where a memory is put in."""
+    moved = findings["one_cell"].measurements
+    moved = moved[(moved["metric"] == "cell_test") & (moved["kind"] == "moves") & (moved["role"] == "trained")]
+    title = "Which cell moves the answer?" if (moved["value"] >= HALF).any() else "No single cell moves the answer"
+    figure = _panels(
+        findings,
+        ["put_in_planted", "put_in_trained"],
+        title="Put a memory in",
+        caption="After seven bits we put the memory of another string into a run with three ones. Black: the whole "
+        "memory. Colour: one cell at a time.",
+    )
+    return Section(title, [Text(findings["pictures"].notes["put_in"]), figure], key="put-in")
+
+
+def _space(findings: Mapping[str, Finding]) -> Section:
+    """Return where the counts lie in the space of cells."""
+    said = Text([findings["pictures"].notes["space"], _directions(findings)])
+    title = "The count lives in a bent plane, and every bit moves it"
+    return Section(title, [said, _figure(findings, "space", choose="bits read")], key="space")
+
+
+def _bits(findings: Mapping[str, Finding]) -> Section:
+    """Return which way a bit gets in, and a count gets on."""
+    figure = _panels(
+        findings,
+        ["one_string", "shares"],
+        title="One string, and one step",
+        caption="Left: one network reads a string; a row is a unit. White gates are open; orange is below zero, "
+        "violet above. Right: the arrows are as wide as what goes along them.",
+    )
+    title = "A bit enters by the candidate, and the cell carries the sum on"
+    return Section(title, [Text(findings["pictures"].notes["shares"]), figure], key="bits")
 
 
 def _five_tests(findings: Mapping[str, Finding]) -> str:
@@ -248,16 +244,11 @@ def _five_tests(findings: Mapping[str, Finding]) -> str:
     )
 
 
-def _more_tests(notes: Mapping[str, Mapping[str, str]]) -> list[str]:
+def _more_tests(findings: Mapping[str, Finding]) -> list[str]:
     """Return what the tests say with other choices, as paragraphs."""
-    zero = notes["moving_zero"]
-    said = [
-        notes["one_cell"]["short"],
-        notes["other_choices"]["cells"],
-        zero["answer"],
-        zero["beside"],
-        zero["smaller"],
-    ]
+    zero = findings["moving_zero"].notes
+    said = [findings["one_cell"].notes["short"], findings["other_choices"].notes["cells"]]
+    said += [zero[name] for name in ("answer", "beside", "smaller")]
     return [sentence for sentence in said if sentence]
 
 

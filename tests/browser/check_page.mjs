@@ -83,11 +83,15 @@ function printFaults() {
 /** Runs inside the page: all that must come out on paper, whether it is folded on the screen or not. */
 function printedTexts() {
   const controls = ".controls, .edits, .python, a[download], button, label";
+  const fold = (element) => element.closest("details");
+  // A page may leave folds out of print altogether.
+  const left = (element) => fold(element) !== null && getComputedStyle(fold(element)).display === "none";
   return [...document.querySelectorAll("main :is(tr, p, li, figcaption, pre), dd")]
-    .filter((element) => !element.closest(controls))
+    .filter((element) => !element.closest(controls) && !left(element))
     .map((element) => {
       const copy = element.cloneNode(true);
-      for (const control of copy.querySelectorAll(controls)) control.remove();
+      // A thumbnail only decorates.
+      for (const other of copy.querySelectorAll(`${controls}, .thumbnail`)) other.remove();
       return copy.textContent;
     });
 }

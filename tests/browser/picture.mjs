@@ -1,12 +1,11 @@
-// Takes the picture of a section's heading and first figure, without prose: node picture.mjs PAGE.html#SECTION PICTURE.png
+// Takes the picture of a page's title and first figure, without prose: node picture.mjs PAGE.html PICTURE.png
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 
-const [page, section] = (process.argv[2] ?? "").split("#");
-const picture = process.argv[3];
-if (!section || !picture) {
-  console.error("usage: node picture.mjs PAGE.html#SECTION PICTURE.png");
+const [page, picture] = process.argv.slice(2);
+if (!page || !picture) {
+  console.error("usage: node picture.mjs PAGE.html PICTURE.png");
   process.exit(2);
 }
 const browser = await chromium.launch({
@@ -16,11 +15,11 @@ const browser = await chromium.launch({
 const tab = await browser.newPage({ viewport: { width: 1200, height: 900 }, colorScheme: "light" });
 await tab.goto(pathToFileURL(resolve(page)).href);
 // The page's policy allows no other style sheet, so each element is hidden through its own style.
-await tab.locator(`#${section} :is(p, figcaption, details)`).evaluateAll((elements) => {
+await tab.locator("header :is(.lead, .pills, figcaption, details)").evaluateAll((elements) => {
   for (const element of elements) element.style.display = "none";
 });
-const heading = await tab.locator(`#${section} h2`).boundingBox();
-const figure = await tab.locator(`#${section} figure`).first().boundingBox();
+const heading = await tab.locator("h1").boundingBox();
+const figure = await tab.locator("figure").first().boundingBox();
 const margin = 16;
 await tab.screenshot({
   path: picture,
