@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from ...errors import several
 from ...evidence.claims import Claim
@@ -96,19 +96,14 @@ def tally(claims: Sequence[Claim], beside: str = "") -> list[str | Verdict]:
     return pieces
 
 
-def in_short(finding: Finding, target: str, later: Mapping[str, str] | None = None) -> Sentence:
+def in_short(finding: Finding, target: str) -> Sentence:
     """Return a question's title as a link, the verdicts of its claims and the finding.
 
     Args:
         finding: the finding.
         target: where the link leads.
-        later: by key the verdicts of claims that were judged again, which are shown instead.
     """
-    verdicts = [
-        piece
-        for claim in finding.claims
-        for piece in (f" {claim.rule.key} ", Verdict((later or {}).get(claim.rule.key, claim.verdict)))
-    ]
+    verdicts = [piece for claim in finding.claims for piece in (f" {claim.rule.key} ", Verdict(claim.verdict))]
     return [Link(finding.title, target), *verdicts, f" {answer_of(finding)[0]}."]
 
 
