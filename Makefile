@@ -43,14 +43,14 @@ analyses: $(VENV)/.installed  ## answer every question from the measurements, an
 report: train analyses  ## train and measure seed 0, answer, and build the page: build/reports/counter/index.html
 	$(PY) -m reports.build_counter --findings $(BUILD)/findings/counter --out $(BUILD)/reports/counter
 	$(PY) -m analyses flipflop --out $(BUILD)/reports/flipflop --jobs $(JOBS)
-	$(PY) -m reports.build_index --reports $(BUILD)/reports
+	$(VENV)/bin/rnn-probe site $(BUILD)/reports/counter $(BUILD)/reports/flipflop -o $(BUILD)/reports
 
 pages: $(VENV)/.installed  ## rebuild the committed pages from the committed measurements
 	$(PY) -m analyses counter --out $(BUILD)/pages/counter --jobs $(JOBS)
 	$(PY) -m reports.build_counter --findings $(BUILD)/pages/counter --out reports/counter
 	cp $(BUILD)/pages/counter/findings.json reports/counter/findings.json
 	$(PY) -m analyses flipflop --out reports/flipflop --jobs $(JOBS)
-	$(PY) -m reports.build_index --reports reports
+	$(VENV)/bin/rnn-probe site reports/counter reports/flipflop -o reports
 
 study: $(VENV)/.installed  ## train and measure every network of the study; what is there and right is kept (hours)
 	$(PY) -m models.train --population all --missing --out $(BUILD)/zoo --jobs $(JOBS) --resume

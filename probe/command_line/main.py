@@ -278,6 +278,29 @@ def new_study(
     _emit(f"{path} {path.stat().st_size} bytes")
 
 
+@app.command
+def site(
+    folders: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    title: str | None = None,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Put the pages of several studies into one folder with an index: a static site, opened from a disk or served.
+
+    Args:
+        folders: each of them with an index.html, as report writes it; they stand in the index in this order.
+        out: the site's folder. A study that lies in it already stays as it is.
+        title: of the index.
+        overwrite: replace other pages of the same name that are there.
+    """
+    from ..studies.pages.site import TITLE, write_site
+
+    path = write_site(folders, out, title=TITLE if title is None else title, overwrite=overwrite)
+    _emit(f"{path} {path.stat().st_size} bytes")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 

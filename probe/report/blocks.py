@@ -223,6 +223,9 @@ class Card:
     sentence: Sentence
     svg: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sentence", pieces(self.sentence))
+
 
 @dataclass(frozen=True)
 class Cards:

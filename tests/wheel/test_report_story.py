@@ -97,6 +97,7 @@ def test_pills_and_cards_link_and_their_links_are_checked() -> None:
     html = page(pills, cards)
     assert re.search(r'<a href="#found">3</a>.*refuted', html)
     assert '<a href="more.html">' in html
+    assert "<p>What is there.</p>" in html
     assert html.count('class="thumbnail" aria-hidden="true"') == 1
     assert 'role="img"' not in html
     with pytest.raises(ProbeError, match="nowhere"):
