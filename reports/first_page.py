@@ -80,8 +80,15 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
         f"We trained {counts.n} LSTMs to say how many ones a string of ten bits has, and "
         f"{_part(counts.holds_in, counts.n)} learned it. Does some cell keep a running count? ",
         Strong(f"{running['verdict']}."),
-        " In a network that was written by hand to count, one does.",
+        " In a network that was written by hand to count, one does." if _planted_passes(findings) else "",
     ]
+
+
+def _planted_passes(findings: Mapping[str, Finding]) -> bool:
+    """Return whether one cell of the planted counter passes all tests, as it must."""
+    rows = findings["one_cell"].measurements
+    own = rows[(rows["metric"] == "all_tests") & (rows["network"] == "planted/ones") & (rows["kind"] == "ones")]
+    return bool((own["value"] == 1).any())
 
 
 #: From which part on a number of networks is called so.
@@ -278,11 +285,17 @@ def _training(findings: Mapping[str, Finding]) -> Section:
                 "if it beats the best of three such heads. These did:"
             ),
             Points(points),
-            Text(["Noise is no such finding: " + findings["pictures"].notes["noise"]]),
+            Text(f"{_noise(again)}: {findings['pictures'].notes['noise']}"),
             _figure(findings, "noise"),
         ],
         key="training",
     )
+
+
+def _noise(again: Sequence[Claim]) -> str:
+    """Return whether standing noise is one of the findings that beat the best head."""
+    (claim,) = [claim for claim in again if story.key(claim) == "5b"]
+    return "Noise is one of them" if claim.verdict == "established" else "Noise is no such finding"
 
 
 def _sure(findings: Mapping[str, Finding], cards: Sequence[Card], claims: Table) -> Section:

@@ -20,6 +20,7 @@ from probe.subjects.subject import Subject
 
 from . import common
 from .one_cell import BOUNDS, PARTS, Cells, cells_of
+from .one_cell import RULES as ONE_CELL
 from .study import SMALLER
 
 QUESTION = "moving_zero"
@@ -31,7 +32,7 @@ READ = BOUNDS["read"]
 #: The correlation of the number of bits read with the ones, where each of 1 to 10 bits has the same weight.
 CLOCK = 0.6**0.5
 #: What 27d asks, by how much more the best cell of a network before training is read.
-MARGIN = 0.2
+MARGIN = next(rule.controls[0].margin for rule in ONE_CELL if rule.key == "27d")
 LEVEL = 0.999
 
 
@@ -133,16 +134,21 @@ def _beside(table: pd.DataFrame) -> str:
 def _smaller(table: pd.DataFrame) -> str:
     """Return in how many smaller networks some cell is read, whose cells have to do more."""
     rows = only(table, metric="best_shifted_read")
-    parts = []
+    parts, shares = [], []
+    usual = (common.values(table, "best_shifted_read") >= READ).mean()
     for recipe in SMALLER:
         own = rows[rows["network"].str.startswith(f"{recipe}/")]["value"]
         if len(own):
+            shares.append((own >= READ).mean())
             parts.append(f"{(own >= READ).sum()} of {len(own)} with {recipe.removeprefix('hidden-')} cells")
     if not parts:
         return ""
+    listed = "; ".join(parts)
+    if min(shares) <= usual:
+        return f"So many smaller trained networks have such a cell: {listed}."
     return (
-        f"The answer is about twelve cells. More of the smaller trained networks have such a cell: "
-        f"{'; '.join(parts)}. They have no cells to spare."
+        "The answer is about twelve cells. More of the smaller trained networks have such a cell: "
+        f"{listed}. They have no cells to spare."
     )
 
 

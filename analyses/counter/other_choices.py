@@ -30,6 +30,7 @@ MEASURED = (*_SHARES, *_READ)
 DOSES = (0.03, 0.06, 0.2)
 #: By what all bounds of the five tests of a cell are multiplied.
 BOUNDS = (0.9, 0.8, 0.7, 0.6, 0.5)
+SAME = "The bounds of the five tests do not decide this. "
 
 
 def measure(networks: Sequence[Network]) -> pd.DataFrame:
@@ -204,10 +205,12 @@ def _cells_in_words(cells: pd.DataFrame) -> str:
     without = [str(choice) for choice in cells["choice"].unique() if "without" in choice]
     most = max(without, key=lambda choice: passing(choice, ("trained", *FITTED_HEADS))[0])
     (own, heads), left_out, answers = told(f"bounds x {min(BOUNDS):g}"), told(most), told("answers alone")[0]
+    trained = cells[cells["role"] == "trained"]["value"]
+    same, nor = ("", "Three") if trained.any() else (SAME, "Nor does what a cell is thought to count: three")
     return (
-        f"The bounds of the five tests do not decide this. With all of them halved one cell passes in {own} trained "
+        f"{same}With all of them halved one cell passes in {own} trained "
         f"networks and in {heads} with a head on untrained weights. With one test left out most pass {most}: "
-        f"{left_out[0]} and {left_out[1]}. Nor does what a cell is thought to count: three of the tests ask for the "
+        f"{left_out[0]} and {left_out[1]}. {nor} of the tests ask for the "
         f"answer alone, and one cell passes these in {answers}."
     )
 

@@ -112,6 +112,8 @@ def test_smaller_networks_and_the_margin_are_told_where_they_were_measured(table
     rows = only(table, metric="best_shifted_read", role="trained")
     smaller = rows.assign(network="hidden-3/seed-1", role="other", value=0.95)
     assert "1 of 1 with 3 cells" in moving_zero._smaller(pd.concat([table, smaller]))
+    none = moving_zero._smaller(pd.concat([table, smaller.assign(value=0.1)]))
+    assert none == "So many smaller trained networks have such a cell: 0 of 1 with 3 cells."
     assert "does not hold here" in moving_zero._beside(table)
     before = only(table, metric="best_shifted_read", role="own initialisation")
     made = [

@@ -40,7 +40,7 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Fin
             string.one_string(three),
             tests.noise(tables),
         ]
-    notes = cells.said(three, tables) | lengths.said(tables) | put_in.said(three) | space.said(three)
+    notes = cells.said(three, tables) | put_in.said(three) | space.said(three)
     notes |= tests.said(tables) | drawing.said(tables)
     notes["answer"] = notes["hero"]
     rows = only(tables["other_lengths"], metric="drift", network=three.trained.network.name)

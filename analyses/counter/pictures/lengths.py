@@ -95,15 +95,3 @@ def _dots(data: pd.DataFrame) -> Axes:
     )
     ax.spines["left"].set_visible(False)
     return ax
-
-
-def said(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """Return what the figures show: how many networks are near a named program."""
-    rows = only(tables["other_lengths"], metric="drift", role="trained")
-    values = rows[rows["network"].str.startswith("counter/")]["value"]
-    near = int((values.abs() <= 0.1).sum())
-    return {
-        "lengths": "Its answer is the ones plus a part of every missing bit: "
-        f"{values.median():.2f} in the median network. {near} of {len(values)} networks add less than a tenth, as a "
-        "counter of ones would."
-    }

@@ -13,6 +13,7 @@ from probe.evidence.measurements import FITTED_HEADS, only
 from probe.plots.style import ROLE_STYLE, new_figure
 
 from .. import common
+from ..noise_margin import DOSE
 from ..one_cell import BOUNDS, kind_of
 
 #: What each test asks, in the words of the page.
@@ -25,7 +26,7 @@ ASKED = {
 }
 ALL = "one cell passes all"
 #: The dose that the rule of noise has, and where the axis of doses is labelled.
-NOISE, TICKS = 0.1, (0.001, 0.01, 0.1, 0.5)
+NOISE, TICKS = DOSE, (0.001, 0.01, 0.1, 0.5)
 
 
 def passing(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
