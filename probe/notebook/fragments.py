@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ..errors import several
 from ..report.inline import CodeSpan, Sentence, Strong, pieces
-from ..report.render import render_template, style_of
+from ..report.render import render_template, source_of
 from ..report.tables import Cell, Table
 from .maps import STEPS, UNITS, Map, draw_map
 
@@ -92,7 +92,7 @@ def shortened(text: object, letters: int = LETTERS) -> str:
 
 def _fragment(title: str, points: Sequence[Sentence], folded: Sequence[Folded]) -> str:
     return render_template(
-        "fragment.html.j2", style=Markup(style_of("fragment.css")), title=title, points=points, folded=folded
+        "fragment.html.j2", style=Markup(source_of("fragment.css")), title=title, points=points, folded=folded
     )
 
 

@@ -32,7 +32,7 @@ def frame(page: Page) -> str:
         HTML of one element, as tall as the page is estimated to be, between 200 and 860 pixels; or the sentence
         that says why the page cannot be rendered.
     """
-    sandbox = "allow-scripts" if page.running is not None else ""
+    sandbox = "allow-scripts" if page.scripts else ""
     try:
         tall, source = height(page), page.render()
     except ProbeError as error:

@@ -14,7 +14,7 @@ from ..errors import ProbeError, several, unknown
 from ..storage.files import write_atomically
 from .blocks import Block, Cards, Figure, LiveBlock, Pills, Points, Text, walk
 from .inline import Link, Sentence, pieces
-from .render import render_page
+from .render import render_page, source_of
 from .tables import Table
 
 _KEY = re.compile(r"[a-z][a-z0-9-]*")
@@ -55,7 +55,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """One self-contained HTML page: no request, no script unless one is given, the same bytes every time.
+    """One self-contained HTML page: no request, no script that nothing on it needs, the same bytes every time.
 
     Args:
         title: the page's name.
@@ -67,8 +67,8 @@ class Page:
         hero: what stands between the title and the lead, such as the figure that says it all.
         folds_printed: whether print shows what is folded; a page that is a story leaves it out.
         neighbours: links to the pages before and after this one, shown at its end.
-        script: the one script that the page may run; its hash goes into the page's security policy. A page with an
-            explorer runs that one's.
+        script: a script of your own. A page with an explorer runs that one's instead, and a page with a sortable
+            table this project's beside it. The page's security policy has the hash of each, and allows no other.
 
     Raises:
         ProbeError: two sections share a key, two figures an alt text, a link points nowhere, the script
@@ -110,7 +110,8 @@ class Page:
         live = sum(isinstance(block, LiveBlock) for block in blocks)
         if live > 1 or (live and self.script is not None):
             raise ProbeError(
-                "A page runs one script: give it one Explorer with all networks, and no script beside it."
+                "A page runs one script beside that of its tables: give it one Explorer with all networks, and no "
+                "script beside it."
             )
         for link in [*_links(self.lead, blocks), *self.neighbours]:
             if link.target.startswith("#") and link.target[1:] not in {*keys, *RESERVED_KEYS}:
@@ -126,9 +127,17 @@ class Page:
         return next((block for block in self._blocks() if isinstance(block, LiveBlock)), None)
 
     @property
-    def running(self) -> str | None:
-        """The script that the page runs: its live block's, or the one that was given."""
-        return self.script if self.live is None else self.live.script
+    def sorts(self) -> bool:
+        """Whether some table of the page can be sorted."""
+        blocks = self._blocks()
+        tables = [block if isinstance(block, Table) else getattr(block, "table", None) for block in blocks]
+        return any(isinstance(table, Table) and table.sortable for table in tables)
+
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        """The scripts that the page runs: its live block's or the one that was given, and that of sortable tables."""
+        own = self.script if self.live is None else self.live.script
+        return tuple(script for script in (own, source_of("sort.js") if self.sorts else None) if script is not None)
 
     def render(self) -> str:
         """Return the page as HTML text; the same page gives the same text."""

@@ -93,13 +93,13 @@ class Renderer:
 
 def render_page(page: Page) -> str:
     """Return a page as HTML text."""
-    style = style_of("page.css") + (_lean(page.live.style) if page.live is not None else "")
-    style += style_of("contents.css") if len(page.sections) > MANY_SECTIONS else ""
-    script = page.running
+    style = source_of("page.css") + (_lean(page.live.style) if page.live is not None else "")
+    style += source_of("contents.css") if len(page.sections) > MANY_SECTIONS else ""
+    style += source_of("sort.css") if page.sorts else ""
     policy = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     policy.append(f"style-src {hash_source(style)}")
-    if script is not None:
-        policy.append(f"script-src {hash_source(script)}")
+    if page.scripts:
+        policy.append(f"script-src {' '.join(map(hash_source, page.scripts))}")
     template = _environment().get_template("page.html.j2")
     return (
         template.render(
@@ -107,8 +107,8 @@ def render_page(page: Page) -> str:
             page=Renderer(),
             policy="; ".join(policy),
             style=Markup(style),
-            # The page's author wrote the script and `Page` refused what would end it; the hash pins it.
-            script=Markup(script) if script is not None else None,
+            # The page's author wrote the script and `Page` refused what would end it; the hashes pin them.
+            scripts=[Markup(script) for script in page.scripts],
         ).rstrip("\n")
         + "\n"
     )
@@ -125,13 +125,13 @@ def render_template(name: str, **values: object) -> str:
 
 
 @functools.cache
-def style_of(name: str) -> str:
-    """Return a style sheet of the templates' folder without what only its readers need."""
+def source_of(name: str) -> str:
+    """Return a style sheet or a script of the templates' folder without what only its readers need."""
     return _lean(resources.files("probe.report").joinpath(f"templates/{name}").read_text(encoding="utf-8"))
 
 
 def _lean(text: str) -> str:
-    """Return a style sheet without comments and indentation."""
+    """Return a style sheet or a script without comments and indentation."""
     without_comments = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     return "\n".join(line.strip() for line in without_comments.splitlines() if line.strip())
 

@@ -52,6 +52,10 @@ class Table:
         digits: significant digits shown; the CSV always keeps 6.
         max_rows: rows shown; the rest is only counted (and stands in the CSV). Without this, a table of
             10,000 rows would make the page weigh more than a megabyte.
+        sortable: whether each column's head is a button that sorts the rows shown: upwards, downwards, and back to
+            the order given. Numbers go by what is shown of them, intervals by their lower end, verdicts from
+            established over not specific and undecided to refuted, all else as text; what is missing stands last.
+            Where the browser runs no scripts there are no buttons.
 
     Raises:
         ProbeError: a row has another length, a column is named twice, or `verdict` is no column.
@@ -64,6 +68,7 @@ class Table:
     name: str | None = None
     digits: int = 4
     max_rows: int = MAX_ROWS
+    sortable: bool = False
     kind: ClassVar[str] = "table"
 
     def __post_init__(self) -> None:
@@ -103,12 +108,22 @@ class Table:
         name: str | None = None,
         digits: int = 4,
         max_rows: int = MAX_ROWS,
+        sortable: bool = False,
     ) -> Table:
         """Return the table of a DataFrame's columns; the index is left out (reset it to show it)."""
         columns = [str(column) for column in frame.columns]
         values = [[_cell(value) for value in frame.iloc[:, index].tolist()] for index in range(len(columns))]
         rows = list(zip(*values, strict=True)) if values else []
-        return cls(columns, rows, caption, verdict=verdict, name=name, digits=digits, max_rows=max_rows)
+        return cls(
+            columns,
+            rows,
+            caption,
+            verdict=verdict,
+            name=name,
+            digits=digits,
+            max_rows=max_rows,
+            sortable=sortable,
+        )
 
     @property
     def numeric(self) -> tuple[bool, ...]:

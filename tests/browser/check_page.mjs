@@ -82,7 +82,8 @@ function printFaults() {
 
 /** Runs inside the page: all that must come out on paper, whether it is folded on the screen or not. */
 function printedTexts() {
-  const controls = ".controls, .edits, .python, a[download], button, label";
+  // A column's head is a button on the screen, and words on paper.
+  const controls = ".controls, .edits, .python, a[download], button:not(th button), label";
   const fold = (element) => element.closest("details");
   // A page may leave folds out of print altogether.
   const left = (element) => fold(element) !== null && getComputedStyle(fold(element)).display === "none";

@@ -113,7 +113,8 @@ def hostile() -> Page:
     svg = pictures()[0]
     sections = []
     for index, text in enumerate(HOSTILE):
-        table = Table([text, "b", "c"], [[text, text, 1.5], ["x", "y", -2]], text, verdict="b", name="data")
+        rows = [[text, text, 1.5], ["x", "y", -2]]
+        table = Table([text, "b", "c"], rows, text, verdict="b", name="data", sortable=True)
         blocks = [
             Text([text, [text, Strong(text), CodeSpan(text), Link(text, f"#s{index}"), Verdict(text)]]),
             Points([text]),
