@@ -14,6 +14,7 @@ from probe.report import Card, Details, Link, Page, Section, Sentence, Text
 from probe.studies.pages.sections import ANSWER, SHOWN_ROWS, section
 
 from . import explored, first_page, story
+from .named_claims import named_claims
 
 #: The first page, whose title is a finding.
 FIRST = "index.html"
@@ -101,7 +102,7 @@ def build(findings: Path) -> dict[str, Page]:
     first = Page(
         first_page.title(read),
         first_page.lead(read),
-        first_page.sections(read, explorer, sentences, cards, first_page.short_claims(second)),
+        first_page.sections(read, explorer, sentences, cards, named_claims(second)),
         provenance=provenance,
         hero=first_page.hero(read),
         folds_printed=False,

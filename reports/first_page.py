@@ -13,6 +13,7 @@ from probe.report import (
     Code,
     Details,
     Figure,
+    Link,
     Panels,
     Pill,
     Pills,
@@ -46,6 +47,12 @@ EXPLORE = (
     "the network would answer if it were asked there."
 )
 EVERY_CLAIM = "#claims"
+#: What stands above the table of claims.
+IN_FULL: Sentence = [
+    "The rules in full, with intervals and reasons: ",
+    Link("all claims, judged again", "judge.html#claims"),
+    ".",
+]
 
 
 def title(findings: Mapping[str, Finding]) -> str:
@@ -310,30 +317,11 @@ def _sure(findings: Mapping[str, Finding], cards: Sequence[Card], claims: Table)
                 "networks are traps: in one the cell that is read best does nothing, and one spreads its count over "
                 "eight cells."
             ),
-            Details("Every claim, with its control and its verdict", [claims]),
+            Details("Every claim, with its control and its verdict", [Text([IN_FULL]), claims]),
             opened,
             Cards(cards),
         ],
         key="claims",
-    )
-
-
-def short_claims(claims: Sequence[Claim]) -> Table:
-    """Return claims as a table of four columns: the statement, trained, the best control, the verdict."""
-    rows = []
-    for claim in claims:
-        (difference,) = claim.differences or (None,)
-        control = None if difference is None else difference.control
-        rows.append([claim.rule.statement, claim.value, control, claim.verdict])
-    return Table(
-        ["claim", "trained", "best control", "verdict"],
-        rows,
-        "Medians over networks. The best control: of three heads on untrained weights the one that does best, "
-        "network by network, or the network before training.",
-        verdict="verdict",
-        name="claims",
-        digits=2,
-        max_rows=len(rows),
     )
 
 
