@@ -71,7 +71,7 @@ export function SequenceInput(props: {
             <tr>
               <th scope="col">step</th>
               {rows.map((_, step) => (
-                <th scope="col">{step}</th>
+                <th scope="col">{step + 1}</th>
               ))}
             </tr>
           </thead>
@@ -84,7 +84,7 @@ export function SequenceInput(props: {
                     <input
                       type="text"
                       inputMode="decimal"
-                      aria-label={`${label}, step ${step}, input ${feature}`}
+                      aria-label={`${label}, step ${step + 1}, input ${feature}`}
                       value={row[feature]}
                       onChange={(event: Entered) => put(step, feature, event.currentTarget.value)}
                     />
@@ -154,7 +154,7 @@ export function EditRow(props: {
               onChange={(signal) => set({ signal })}
             />
             <Words label="units" value={draft.units} onInput={(units) => set({ units })} />
-            <Words label="steps" value={draft.steps} onInput={(steps) => set({ steps })} />
+            <Words label="steps, from 1" value={draft.steps} onInput={(steps) => set({ steps })} />
             {counted && <Words label={counted} value={draft.value} onInput={(value) => set({ value })} />}
           </>
         )}

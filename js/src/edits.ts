@@ -77,11 +77,13 @@ export function within(name: string, indices: readonly number[] | null, size: nu
   if (!indices) return Array.from({ length: size }, (_, index) => index);
   const found = indices.map((index) => {
     if (!(index >= -size && index < size)) {
+      // A reader counts steps from 1; a pasted edit, as Python does, from 0.
+      if (name === "steps") throw new ProbeError(`Step ${index + Number(index >= 0)} lies outside ${what}, which has ${size}.`);
       throw new ProbeError(`${name}=${index} lies outside ${what}, which has ${size} (${-size} to ${size - 1}).`);
     }
     return index < 0 ? index + size : index;
   });
-  if (new Set(found).size < found.length) throw new ProbeError(`${name}=${indices.join(", ")} names one twice.`);
+  if (new Set(found).size < found.length) throw new ProbeError(`${name}: one is named twice.`);
   return found;
 }
 

@@ -9,6 +9,8 @@ const quoted = (text: string) => JSON.stringify(text).replace(/\p{Surrogate}/gu,
 /** A number as a literal that Python reads as a float. */
 const real = (number: number) => (/^-?\d+$/.test(`${number}`) ? `${number}.0` : `${number}`);
 const MODULES = { lstm: "LSTM", gru: "GRU", rnn: "RNN" };
+/** What stands above the edits, whose numbers are not those of the page. */
+const COUNTED = "# Python counts steps from 0: the page's step 1 is steps=[0] here.\n";
 /** How wide the lines of weights are. */
 const WIDTH = 100;
 
@@ -26,7 +28,7 @@ export function pythonOf(data: Data, state: State, network: Network): string {
   const edits = calls.map((call) => `    ${call},\n`).join("");
   return `${networkOf(network)}
 x = ${batch([x])}
-${state.edits.some(takes) || state.put ? recorded() : ""}edits = [
+${state.edits.some(takes) || state.put ? recorded() : ""}${edits && COUNTED}edits = [
 ${edits}]
 before = probe.record(model, x, signals=probe.Signal)
 after = probe.record(model, x, edits=edits, signals=probe.Signal)

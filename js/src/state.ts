@@ -35,6 +35,7 @@ export interface Draft {
   readonly layer: number;
   readonly signal: string;
   readonly units: string;
+  /** Counted from 1, or from −1 backwards. */
   readonly steps: string;
   /** The number that a clamp puts or a steering adds, the seed of a resampling, or the JSON of `Edit.to_json`. */
   readonly value: string;
@@ -139,11 +140,11 @@ export function inputsOf(text: string, { alphabet, layers }: Data["networks"][nu
   return symbols.map((symbol, step) => {
     if (alphabet && !Object.hasOwn(alphabet, symbol as string)) {
       const known = Object.keys(alphabet).slice(0, 40).join(" ");
-      throw new ProbeError(`Step ${step} is "${symbol}", which is no symbol here. The symbols are ${known}`);
+      throw new ProbeError(`Step ${step + 1} is "${symbol}", which is no symbol here. The symbols are ${known}`);
     }
     const features = alphabet ? alphabet[symbol as string] : (symbol as string[]).map(numberOf);
     if (features.length !== layers[0].inputs) {
-      throw new ProbeError(`Step ${step} has ${features.length} numbers; the network reads ${layers[0].inputs}.`);
+      throw new ProbeError(`Step ${step + 1} has ${features.length} numbers; the network reads ${layers[0].inputs}.`);
     }
     return Float64Array.from(features);
   });
@@ -155,16 +156,23 @@ export function numberOf(text: string): number {
   return number;
 }
 
-/** Return the indices of a text such as `0 3 -1`, or null where it is empty or says `all`. */
-export function indicesOf(name: string, text: string): number[] | null {
+/** Return the numbers of a text such as `1 3 -1`, or null where it is empty or says `all`. */
+function wholesOf(name: string, text: string): number[] | null {
   if (["", "all"].includes(text.trim())) return null;
   return text
     .trim()
     .split(/[\s,]+/)
     .map((part) => {
-      if (!/^-?\d{1,7}$/.test(part)) throw new ProbeError(`${name}: "${part}" is no whole number; write 0 3, or all.`);
+      if (!/^-?\d{1,7}$/.test(part)) throw new ProbeError(`${name}: "${part}" is no whole number; write 1 3, or all.`);
       return Number(part);
     });
+}
+
+/** Return the indices of steps that a reader counts from 1, or from −1 backwards. */
+function stepsOf(text: string): number[] | null {
+  const steps = wholesOf("steps", text);
+  if (steps?.includes(0)) throw new ProbeError("There is no step 0: steps count from 1, and \u22121 is the last one.");
+  return steps && steps.map((step) => (step > 0 ? step - 1 : step));
 }
 
 /** Return where a draft acts. */
@@ -173,7 +181,7 @@ export function siteOf(draft: Draft, { layers }: Network): Site {
   if (!(SIGNALS[layer.family] as readonly string[]).includes(draft.signal)) {
     throw new ProbeError(`Layer ${layer.name} has no signal "${draft.signal}". Choose one that it has.`);
   }
-  const [units, steps] = [indicesOf("units", draft.units), indicesOf("steps", draft.steps)];
+  const [units, steps] = [wholesOf("units", draft.units), stepsOf(draft.steps)];
   return { signal: draft.signal, layer: layer.name, units, steps, rows: null };
 }
 

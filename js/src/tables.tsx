@@ -228,7 +228,7 @@ export function SignalTable(part: Part) {
           </th>
           {steps.map((step) => (
             <th scope="col">
-              {step}
+              {step + 1}
               {symbols.length ? <span class="symbol"> {symbols[step]}</span> : null}
             </th>
           ))}

@@ -130,7 +130,7 @@ function Edits({ data, state, set, outcome: { network, before } }: Part) {
   // What the network remembers, set to nothing half-way: an edit whose effect is seen at once.
   const first: Draft = {
     kind: "clamp", layer: state.layer, signal: names.includes("cell_state") ? "cell_state" : "hidden_state",
-    units: "all", steps: String((before?.steps ?? 0) >> 1), value: "0",
+    units: "all", steps: String(((before?.steps ?? 0) >> 1) + 1), value: "0",
   };
   return (
     <div class="edits">
@@ -161,7 +161,7 @@ function Edits({ data, state, set, outcome: { network, before } }: Part) {
       </button>
       <p class="note">
         {edits.length
-          ? "Units and steps count from 0: 3, or 0 2 5; \u22121 is the last one, and all is every one."
+          ? "Steps count from 1 and units from 0: 3, or 1 2 5; \u22121 is the last one, and all is every one."
           : "An edit changes a gate or a state while the network runs; all that follows is computed from it."}
       </p>
     </div>

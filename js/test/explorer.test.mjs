@@ -59,18 +59,22 @@ for (const hash of HOSTILE) {
 
 const SAID = [
   [{ x: "" }, /is empty/],
-  [{ x: "0120" }, /Step 2 is "2", which is no symbol here. The symbols are 0 1/],
+  [{ x: "0120" }, /Step 3 is "2", which is no symbol here. The symbols are 0 1/],
   [{ x: "0".repeat(2001) }, /2001 steps; up to 2000/],
   [{ network: 1, x: "0.5;x" }, /"x" is no number/],
-  [{ network: 1, x: "0.5;1 2" }, /Step 1 has 2 numbers; the network reads 1/],
+  [{ network: 1, x: "0.5;1 2" }, /Step 2 has 2 numbers; the network reads 1/],
   [{ edits: [{ ...draft, units: "two" }] }, /units: "two" is no whole number/],
   [{ edits: [{ ...draft, units: "2" }] }, /units=2 lies outside layer cell\[0\], which has 2/],
   [{ edits: [{ ...draft, value: "" }] }, /"" is no number/],
   [{ edits: [{ ...draft, signal: "update_gate" }] }, /has no signal "update_gate"/],
-  [{ y: "01", edits: [{ ...draft, kind: "patch", steps: "2" }] }, /steps=2 lies outside the second sequence/],
+  [{ y: "01", edits: [{ ...draft, kind: "patch", steps: "3" }] }, /Step 3 lies outside the second sequence, which has 2/],
+  [{ edits: [{ ...draft, steps: "4" }] }, /Step 4 lies outside the input, which has 3/],
+  [{ edits: [{ ...draft, steps: "-4" }] }, /Step -4 lies outside the input, which has 3/],
+  [{ edits: [{ ...draft, steps: "1 0" }] }, /There is no step 0: steps count from 1/],
+  [{ edits: [{ ...draft, steps: "3 -1" }] }, /steps: one is named twice/],
   [{ edits: [{ ...draft, kind: "json", value: "nothing" }] }, /no JSON/],
   [{ y: "011 0110", edits: [{ ...draft, kind: "mean" }] }, /have 3 and 4 steps; write them equally long/],
-  [{ y: "1 2", edits: [{ ...draft, kind: "mean", steps: "0" }] }, /Step 0 is "2"/],
+  [{ y: "1 2", edits: [{ ...draft, kind: "mean", steps: "1" }] }, /Step 1 is "2"/],
   [{ y: " ", edits: [{ ...draft, kind: "mean" }] }, /is empty/],
   [{ y: "01 ".repeat(1001), edits: [{ ...draft, kind: "mean" }] }, /2002 steps in all; up to 2000/],
   [{ y: "011", edits: [{ ...draft, kind: "resample", value: "-1" }] }, /seed: "-1" is no whole number from 0/],
@@ -91,8 +95,19 @@ test("a clamp, an ablation and a steering put what they say at their place", () 
   assert.equal(at([{ ...draft, kind: "steer", value: "0.25" }]), plain + 0.25);
 });
 
+test("the first step is 1, and what is copied as Python says that it counts from 0", () => {
+  const state = { ...first, edits: [{ ...draft, steps: "1 3" }] };
+  const { edits, network: opened } = engine.outcomeOf(data, state);
+  assert.deepEqual(edits[0].site.steps, [0, 2]);
+  const counted = "# Python counts steps from 0: the page's step 1 is steps=[0] here.\nedits = [\n";
+  const code = engine.pythonOf(data, state, opened);
+  assert.ok(code.includes(counted) && code.includes("steps=[0, 2]"));
+  assert.ok(engine.pythonOf(data, { ...first, put: "c" }, opened).includes(counted));
+  assert.ok(!engine.pythonOf(data, first, opened).includes("#"));
+});
+
 test("a patch of the cell state recomputes h, and a patch of everything gives the other run", () => {
-  const patch = { ...draft, kind: "patch", signal: "cell_state", units: "all", steps: "1" };
+  const patch = { ...draft, kind: "patch", signal: "cell_state", units: "all", steps: "2" };
   const { after } = outcome({ y: "100", edits: [patch] });
   const other = engine.outcomeOf(data, { ...first, x: "100" }).before;
   const [c, o, h] = [8, 7, 9].map((signal) => 20 + signal * 2);
@@ -107,7 +122,7 @@ test("a mean is that of the second sequences, a resample one of them, and a patc
   const y = ["110", "001", "100"];
   const place = 1 * 20 + 8 * 2 + 1;
   const held = y.map((x) => engine.outcomeOf(data, { ...first, x }).before.layers[0][place]);
-  const edit = { ...draft, signal: "cell_state", steps: "1" };
+  const edit = { ...draft, signal: "cell_state", steps: "2" };
   const put = (kind, value = "") => outcome({ y: "110, 001  100 ", edits: [{ ...edit, kind, value }] }).after.layers[0][place];
   assert.ok(Math.abs(put("mean") - (held[0] + held[1] + held[2]) / 3) < 1e-15);
   assert.equal(put("patch"), held[0]);
@@ -162,7 +177,7 @@ test("with a memory put in, what is right is what the other sequence had counted
 test("where the other sequence cannot be read that is said, and the run is drawn as it is", () => {
   const state = { ...first, x: "0111", put: "all", y: "1x" };
   const [drawn] = engine.drawnOf(judged, state);
-  assert.match(drawn.outcome.error, /Step 1 is "x", which is no symbol here/);
+  assert.match(drawn.outcome.error, /Step 2 is "x", which is no symbol here/);
   assert.deepEqual([drawn.truth, drawn.unedited], [[0, 1, 2, 3], null]);
 });
 
@@ -170,7 +185,7 @@ test("a network that cannot read the sequence leaves the others theirs, and the 
   const both = { ...judged, networks: [judged.networks[0], network("gru", 3, { alphabet: { a: [0], 1: [1] } })], beside: [0, 1] };
   const [one, other] = engine.drawnOf(both, first);
   assert.equal(one.place, 0);
-  assert.match(other.error, /Step 0 is "0", which is no symbol here/);
+  assert.match(other.error, /Step 1 is "0", which is no symbol here/);
   assert.deepEqual(engine.drawnOf({ ...judged, beside: [0] }, { ...first, network: 1, x: "1;0" }).map(({ place }) => place), [1]);
 });
 
@@ -194,7 +209,7 @@ test("a space or a comma that is a symbol stands between no sequences", () => {
   const read = (symbols, y) => {
     const alphabet = Object.fromEntries([...symbols].map((symbol) => [symbol, [1]]));
     const one = { ...data, networks: [network("lstm", 4, { alphabet })], example: symbols };
-    const edits = [{ ...draft, kind: "mean", steps: "0" }];
+    const edits = [{ ...draft, kind: "mean", steps: "1" }];
     return engine.outcomeOf(one, { ...engine.initial(one), y, edits }).error;
   };
   assert.equal(read("01 ", "0 1,1 0"), "");

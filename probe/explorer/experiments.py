@@ -33,7 +33,7 @@ class ExplorerEdit:
         signal: any signal of the layer.
         value: what a clamp puts or a steering adds to every unit, or the seed of a resampling.
         units: which units, or None for all.
-        steps: at which steps, or None for all.
+        steps: at which steps, counted from 0 or from -1 backwards, or None for all; the page counts them from 1.
         layer: the layer's name, or None for the first.
 
     Raises:
@@ -99,7 +99,7 @@ class ExplorerEdit:
             "layer": 0 if self.layer is None else layers.index(self.layer),
             "signal": str(self.signal),
             "units": _listed(self.units),
-            "steps": _listed(self.steps),
+            "steps": _listed(self.steps, first=1),
             "value": str(value),
         }
 
@@ -139,5 +139,8 @@ class ExplorerExperiment:
             raise ProbeError(f"The experiment {self.label!r} has an empty sequence; give at least one step.")
 
 
-def _listed(indices: Sequence[int] | None) -> str:
-    return "all" if indices is None else " ".join(str(int(index)) for index in indices)
+def _listed(indices: Sequence[int] | None, first: int = 0) -> str:
+    """Return indices as the form has them, the first of all by this number; -1 is the last one everywhere."""
+    if indices is None:
+        return "all"
+    return " ".join(str(int(index) + (first if index >= 0 else 0)) for index in indices)

@@ -308,7 +308,7 @@ class Explorer:
             caption += (
                 f" The first {min(layer.units, _UNITS)} of {layer.units} units, {steps} of {len(hidden)} steps."
             )
-        columns = ["unit", *(f"step {step}" for step in range(steps))]
+        columns = ["unit", *(f"step {step + 1}" for step in range(steps))]
         return Table(columns, rows, caption, digits=3, max_rows=len(rows))
 
 

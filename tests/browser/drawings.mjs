@@ -161,6 +161,7 @@ async function more(context) {
   await page.keyboard.press("Enter");
   found.after = await shown();
   found.heads = await page.locator("#explorer-live th[scope=rowgroup]").allInnerTexts();
+  found.steps = await page.locator("#explorer-live table").last().locator("thead th").allInnerTexts();
   await page.locator("#explorer-live .bits button").first().click();
   found.stays = await shown();
   await page.close();

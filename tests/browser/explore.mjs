@@ -71,8 +71,8 @@ async function byKeyboard(page) {
   await page.keyboard.press("Shift+Tab");
   const label = () => page.evaluate(() => document.activeElement.textContent);
   found.remove = await label();
-  for (const text of ["1.5", "2", "3"]) {
-    await page.keyboard.press("Shift+Tab"); // value, steps, units
+  for (const text of ["1.5", "3", "3"]) {
+    await page.keyboard.press("Shift+Tab"); // value, steps (the third), units (c 3)
     await page.keyboard.press("Control+A");
     await page.keyboard.type(text);
   }

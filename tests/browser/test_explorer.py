@@ -127,7 +127,7 @@ def test_a_state_can_be_linked(found: dict[str, Any]) -> None:
 
 def test_a_hostile_address_is_text(found: dict[str, Any]) -> None:
     """What an address says is shown as words in the sentence on what is wrong, and makes no element."""
-    assert 'Step 0 is "<", which is no symbol here.' in found["attacked"]["status"]
+    assert 'Step 1 is "<", which is no symbol here.' in found["attacked"]["status"]
     assert found["attacked"]["images"] == 0
     assert found["attacked"]["error"] == 1
 

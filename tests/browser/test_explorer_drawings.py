@@ -180,6 +180,10 @@ def test_more_has_every_table(found: dict[str, Any]) -> None:
         "Layer lstm[0] at every step",
     ]
     assert (more["after"], more["stays"]) == (tables, tables)
+    assert [head.split() for head in more["steps"]] == [
+        ["step", "read"],
+        *([str(step + 1), bit] for step, bit in enumerate(EXAMPLE)),
+    ]
     heads = [head.partition(":")[0] for head in more["heads"]]
     assert heads == [
         "answer, were this step the last",

@@ -77,10 +77,10 @@ def test_copied_python_runs_and_agrees(tmp_path: Path) -> None:
         {
             "y": "1111100000",
             "edits": [
-                draft("patch", "cell_state", "0 3 -1", "4"),
-                draft("clamp", "forget_gate", "all", "5, 6", "0.75"),
+                draft("patch", "cell_state", "0 3 -1", "5"),
+                draft("clamp", "forget_gate", "all", "6, 7", "0.75"),
                 draft("steer", "output_gate_preactivation", "2", "", "-1.5"),
-                draft("ablate", "cell_candidate", "1", "7"),
+                draft("ablate", "cell_candidate", "1", "8"),
                 draft("json", "", "", "", pasted),
             ],
         },
@@ -88,15 +88,15 @@ def test_copied_python_runs_and_agrees(tmp_path: Path) -> None:
         {
             "y": "1111100000, 0000011111 1010101010",
             "edits": [
-                draft("mean", "input_gate", "all", "4 5"),
-                draft("resample", "cell_state", "0 3", "6", "12345678901"),
+                draft("mean", "input_gate", "all", "5 6"),
+                draft("resample", "cell_state", "0 3", "7", "12345678901"),
                 draft("patch", "forget_gate", "1", "-1"),
             ],
         },
         {"y": "0000000", "put": "all", "from": 4, "at": 6},
-        {"y": "1111, 0000", "put": "u3", "from": 1, "at": 6, "edits": [draft("clamp", "forget_gate", "2", "7", "1")]},
+        {"y": "1111, 0000", "put": "u3", "from": 1, "at": 6, "edits": [draft("clamp", "forget_gate", "2", "8", "1")]},
         {"network": 1, "x": "0110", "y": "11111", "put": "c", "from": 4, "at": 1},
-        {"network": 1, "x": "01", "y": "10 11", "edits": [draft("mean", "hidden_state", "all", "0", "of no use")]},
+        {"network": 1, "x": "01", "y": "10 11", "edits": [draft("mean", "hidden_state", "all", "1", "of no use")]},
     ]
     for state, found in zip(states, copied(explorer, states, tmp_path), strict=True):
         given = printed(found["code"])
@@ -147,11 +147,11 @@ def test_names_of_modules_are_quoted_and_numbers_of_a_table_are_kept(tmp_path: P
     rows = [[0.1, -2.0], [1e-7, 3.5], [0.0, 1.0]]
     bare = drawn(nn.GRU, 1, bias=False).rnn
     explorer = Explorer([ExplorerNetwork("deep", Deep()), ExplorerNetwork("bare", bare)], rows)
-    edits = [draft("clamp", "hidden_state", "1", "0", "2", layer=1)]
+    edits = [draft("clamp", "hidden_state", "1", "1", "2", layer=1)]
     states = [
         {"edits": edits},
         {"put": "all", "from": 0, "at": 1, "y": "9 9;1 0"},
-        {"network": 1, "edits": [draft("ablate", "hidden_state", "1", "0")]},
+        {"network": 1, "edits": [draft("ablate", "hidden_state", "1", "1")]},
     ]
     for found in copied(explorer, states, tmp_path):
         given = printed(found["code"])

@@ -142,11 +142,11 @@ def test_programs_must_fit_the_alphabet(tagger: nn.Module, programs: list[Any], 
 
 
 def test_an_experiment_is_what_the_form_would_hold(tagger: nn.Module) -> None:
-    """Sequences as they are typed and edits as fields; what is not given is the explorer's own."""
+    """Sequences as typed and edits as fields, their steps from 1; what is not given is the explorer's own."""
     network, gru = ExplorerNetwork("n", tagger), ExplorerNetwork("gru", nn.GRU(3, 4))
     edits = [
         ExplorerEdit("clamp", "forget_gate", 1),
-        ExplorerEdit("steer", "cell_state", -0.5, units=[0, -1], steps=[2], layer="lstm[0]"),
+        ExplorerEdit("steer", "cell_state", -0.5, units=[0, -1], steps=[2, -1], layer="lstm[0]"),
         ExplorerEdit("resample", "hidden_state", 3, steps=[0]),
     ]
     plain, edited = data(
@@ -174,7 +174,7 @@ def test_an_experiment_is_what_the_form_would_hold(tagger: nn.Module) -> None:
         "steps": "all",
         "value": "1",
     }
-    assert [second[name] for name in ("units", "steps", "value")] == ["0 -1", "2", "-0.5"]
+    assert [second[name] for name in ("units", "steps", "value")] == ["0 -1", "3 -1", "-0.5"]
     assert third["value"] == "3"
 
 
