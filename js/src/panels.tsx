@@ -13,6 +13,9 @@ import type { Lit } from "./view";
 const LETTER = 7;
 const [NARROW, WIDE] = [30, 96];
 
+/** Return a look as the style sheet's class. */
+const classed = (look: string) => look.replaceAll(" ", "-");
+
 /** Return the width of the column left of the drawings. */
 function gutterOf(data: Data, drawn: readonly Drawn[]): number {
   const named = drawn.some(({ outcome }) => outcome.network.embedded.scores === data.classes.length);
@@ -27,9 +30,11 @@ export function Panels(props: Lit & { drawings: readonly (Drawn | Outcome)[] }) 
   const [first] = drawn;
   const { signal } = first.memory;
   const name = signal.replaceAll("_", " ");
+  const looks = new Map(drawn.map(({ place }) => [data.networks[place].look, data.networks[place].legend]));
   return (
     <>
       <ul class="key" aria-hidden="true">
+        {looks.size > 1 && [...looks].map(([look, legend]) => <li class={`look ${classed(look)}`}>{legend}</li>)}
         {first.answers && <li class="answer">the answer, if asked now</li>}
         {first.truth && <li class="truth">{`${data.truth}: the right answer${state.put ? ", if the memory held it" : ""}`}</li>}
         {first.truth && <li class="no">{"\u2715"} wrong</li>}
@@ -73,7 +78,7 @@ function Panel(props: Lit & { drawn: Drawn }) {
   const answer = said(drawn, at, data);
   return (
     <div
-      class={`panel ${look.replaceAll(" ", "-")}`}
+      class={`panel ${classed(look)}`}
       style={{ "--n": count }}
       role="group"
       aria-label={name}

@@ -15,6 +15,8 @@ export interface Data {
     readonly programs: readonly Program[];
     /** Whose colour it is drawn in: a role's, as in the page's figures. */
     readonly look: string;
+    /** What such a network is, in words. */
+    readonly legend: string;
   })[];
   readonly example: string;
   readonly classes: readonly string[];

@@ -18,6 +18,7 @@ const network = (family, rows, change) => ({
   trained_lengths: [3],
   programs: [],
   look: "trained",
+  legend: "trained",
   ...change,
 });
 const networks = [network("lstm", 4), network("gru", 3, { alphabet: null })];

@@ -16,6 +16,7 @@ from ..report.page import Page, Section
 from ..report.tables import Table
 from .experiments import ExplorerExperiment, Typed
 from .networks import (
+    LOOKS,
     Alphabet,
     Array,
     ExplorerNetwork,
@@ -192,6 +193,7 @@ class Explorer:
             "alphabet": self._alphabet(network),
             "trained_lengths": sorted({int(length) for length in lengths}),
             "look": network.look,
+            "legend": LOOKS[network.look],
         }
 
     def _answering(self, network: ExplorerNetwork, programs: Sequence[ExplorerProgram]) -> list[dict[str, Any]]:

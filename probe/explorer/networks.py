@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
     from ..recurrent.layers import Layer
 
-#: What a network may be, each with a colour of its own on every page: the roles of `probe.plots.style`.
-LOOKS = (
-    "trained",
-    "own initialisation",
-    "planted",
-    "fitted head",
-    "ridge head",
-    "noise head",
-    "random weights",
-    "template",
-)
+#: What a network may be, each with a colour of its own on every page: the roles of `probe.plots.style`, and what the
+#: legend says of each.
+LOOKS = {
+    "trained": "trained",
+    "own initialisation": "untrained weights, untrained head",
+    "planted": "written by hand",
+    "fitted head": "untrained weights, head fitted",
+    "ridge head": "untrained weights, head fitted with a penalty",
+    "noise head": "untrained weights, head fitted under noise",
+    "random weights": "weights drawn anew",
+    "template": "trained to answer another question",
+}
 #: A page carries networks of so many parameters; 100,000 numbers take half a megabyte.
 LIMIT = 100_000
 #: How far the module's own output may lie from the head's scores of the last hidden state, in float64.
@@ -65,7 +66,8 @@ class ExplorerNetwork:
         trained_lengths: how long the sequences of its training were, where that differs from the explorer's.
         programs: rival programs of this network alone, such as one with a fitted number; one takes the place of the
             explorer's program of the same name, further ones are added.
-        look: whose colour it is drawn in: a role, as in `probe.plots`.
+        look: whose colour it is drawn in: a role, as in `probe.plots`. Where networks of several roles stand beside
+            each other, a legend says in words what they are.
 
     Raises:
         ProbeError: the module is none, the name is empty, or there is no such look.

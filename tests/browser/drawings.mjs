@@ -52,6 +52,13 @@ function panels() {
   });
 }
 
+/** Runs inside the page: what the legend and the panels' names say, each with its colour. */
+function legend() {
+  const coloured = (all) => [...all].map((one) => [one.textContent, getComputedStyle(one).borderInlineStartColor]);
+  const [words, names] = [".key .look", ".panel .name"].map((part) => document.querySelectorAll(`#explorer-live ${part}`));
+  return { words: coloured(words), names: coloured(names) };
+}
+
 /** Runs inside the page: what the engine computes for the networks of the panels. */
 function engine([string, names]) {
   const data = JSON.parse(document.getElementById("explorer-data").textContent);
@@ -226,6 +233,7 @@ try {
   const context = await watched(browser, url, log);
   const page = await open(context, url, log);
   const found = { shown: await page.evaluate(panels), computed: await computed(page, "0110101101") };
+  found.legend = await page.evaluate(legend);
   found.bits = await bits(page);
   found.lit = await lit(context);
   found.handle = await handle(context);

@@ -65,6 +65,14 @@ def test_three_networks_stand_beside_each_other(found: dict[str, Any]) -> None:
     assert found["overflow"] == 0
 
 
+def test_a_legend_says_what_each_colour_is(found: dict[str, Any]) -> None:
+    """Once for each role that is drawn, in the colour of its panels: two of them are trained."""
+    words, names = (dict(found["legend"][part]) for part in ("words", "names"))
+    assert list(words) == ["trained", "untrained weights, untrained head"]
+    assert [names["trained"], names["own initialisation"], names["GRU"]] == [*words.values(), words["trained"]]
+    assert len(set(words.values())) == 2
+
+
 def test_the_staircases_are_the_answers_and_the_count(found: dict[str, Any]) -> None:
     """Their heights are what the engine answers after each bit, which is PyTorch's, and the ones so far."""
     for panel, computed in zip(found["shown"], found["computed"], strict=True):

@@ -114,6 +114,11 @@ def test_trained_untrained_and_planted_are_drawn_beside_each_other(tmp_path: Pat
     assert explorer.data is not None
     data = json.loads(explorer.data)
     assert [data["networks"][place]["look"] for place in data["beside"]] == ["trained", "fitted head", "planted"]
+    assert [data["networks"][place]["legend"] for place in data["beside"]] == [
+        "trained",
+        "untrained weights, head fitted",
+        "written by hand",
+    ]
     assert [data["networks"][place]["name"] for place in data["beside"]] == list(explored.BESIDE)
     assert data["truth"] == "count ones"
     assert data["networks"][-1]["look"] == "trained"
