@@ -80,8 +80,8 @@ EXPERIMENTS: tuple[dict[str, Any], ...] = (
     {"label": "Six bits", "sequence": SIX},
     {"label": "Six bits, planted counter", "sequence": SIX, "network": PLANTED_ONES},
     {"label": "Six bits, asked after every step", "sequence": SIX, "network": EVERY_STEP},
-    {"label": "The cell state of zeros patched in", "second": [NONE], "patch": "cell_state", "steps": [AFTER]},
-    {"label": "Their hidden state alone", "second": [NONE], "patch": "hidden_state", "steps": [AFTER]},
+    {"label": "Put in the cell state of zeros", "second": [NONE], "patch": "cell_state", "steps": [AFTER]},
+    {"label": "Put in their hidden state alone", "second": [NONE], "patch": "hidden_state", "steps": [AFTER]},
 )
 #: A network with what is said of it: name, role, and its drift where programs are to have it.
 Shown = tuple[Network, str, str, float | None]
@@ -191,7 +191,7 @@ def _told(models: Mapping[str, nn.Module]) -> list[str]:
     return [
         f"Six bits with {SIX.count('1')} ones: the trained counter answers {counted}, the planted one {planted}, the "
         f"one that was asked after every step {every}.",
-        f"Ten bits, {EXAMPLE}. After seven of them we patch in the cell state of a string of zeros: it answers "
+        f"Ten bits, {EXAMPLE}. After seven of them we put in the cell state of a string of zeros: it answers "
         f"{patched[0]}, and the remaining bits, {rest}, alone have {rest.count('1')} ones. With the hidden state "
         f"alone it answers {patched[1]}.",
     ]

@@ -14,11 +14,14 @@ from .rival_programs import Number
 if TYPE_CHECKING:
     from ..edits.kinds import Edit
     from ..recording.recording import Recording
+    from ..recurrent.layers import Layer
 
 #: What an edit of the explorer's form does; `ablate` puts zero.
 KINDS = ("clamp", "ablate", "mean", "resample", "patch", "steer")
 #: How the tables show a run with edits: as it was before them, after them, or what changed.
 VIEWS = ("before", "after", "difference")
+#: Of the memory the handle offers so many units one by one.
+HANDLED_UNITS = 24
 #: A sequence as a reader types it: symbols, or rows of numbers (time, feature).
 Typed = str | Sequence[Sequence[float]] | Array
 
@@ -112,7 +115,9 @@ class ExplorerExperiment:
         label: what stands on the button.
         sequence: what is run, or None for the explorer's example.
         second: what edits take values from: sequences of one length.
-        edits: in the order in which they are made.
+        edits: in the order in which they are made. Where they only put in, at one step, what a network of one layer
+            keeps (all of it, one signal, or one unit of its memory), the button sets the handle "put this memory in
+            here"; otherwise it fills the form of edits.
         network: the name of the network, or None for the first.
         view: what the table of signals shows.
 
@@ -137,6 +142,42 @@ class ExplorerExperiment:
         given = [*self.second, *([] if self.sequence is None else [self.sequence])]
         if not all(len(one.tolist() if isinstance(one, Array) else one) for one in given):
             raise ProbeError(f"The experiment {self.label!r} has an empty sequence; give at least one step.")
+
+
+def written(edits: Sequence[ExplorerEdit], layers: Sequence[Layer], lengths: tuple[int, int]) -> dict[str, Any]:
+    """Return edits as the page holds them, ready for JSON: by the handle where it says the same, else by the form.
+
+    Args:
+        edits: of an experiment that can be run.
+        layers: the network's.
+        lengths: how many steps are read, and how many the second sequence has, 0 where there is none.
+
+    Returns:
+        The drafts of the form, none of them where the handle is set: what it puts in, after which step of the second
+        sequence that is taken and after which step it is put in, both from 0.
+    """
+    put = _handled(edits, layers[0], lengths) if len(layers) == 1 and lengths[1] else None
+    if put is not None:
+        return {**put, "edits": []}
+    return {"edits": [edit.draft([layer.name for layer in layers]) for edit in edits]}
+
+
+def _handled(edits: Sequence[ExplorerEdit], layer: Layer, lengths: tuple[int, int]) -> dict[str, Any] | None:
+    """Return what the handle holds where it says the same as edits of the one layer, or None."""
+    units, kept = layer.units, [str(signal) for signal in layer.whole_state]
+    steps = {() if edit.steps is None else tuple(edit.steps) for edit in edits}
+    step = next(iter(steps), ())
+    if len(steps) != 1 or len(step) != 1 or any(edit.kind != "patch" for edit in edits):
+        return None
+    chosen = [() if edit.units is None else tuple(int(unit) % units for unit in edit.units) for edit in edits]
+    said = {(str(edit.signal), *own) for edit, own in zip(edits, chosen, strict=True)}
+    offered: dict[str, set[tuple[str | int, ...]]] = {"all": {(signal,) for signal in kept}}
+    if len(kept) > 1:
+        offered |= {"c": {(kept[0],)}, "h": {(kept[-1],)}}
+    offered |= {f"u{unit}": {(kept[0], unit)} for unit in range(min(units, HANDLED_UNITS))}
+    put = next((name for name, meant in offered.items() if meant == said), None)
+    at, taken = (int(step[0]) % length for length in lengths)
+    return None if put is None else {"put": put, "from": taken, "at": at}
 
 
 def _listed(indices: Sequence[int] | None, first: int = 0) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import ProbeError, several, unknown
 from ..report.page import Page, Section
 from ..report.tables import Table
-from .experiments import ExplorerExperiment, Typed
+from .experiments import ExplorerExperiment, Typed, written
 from .networks import (
     LOOKS,
     Alphabet,
@@ -136,7 +136,7 @@ class Explorer:
             _ = self._recorded(network)
         programs = [merged(self.programs, network.programs) for network in self.networks]
         beside = [listed for listed, reason in zip(programs, reasons, strict=True) if reason is None]
-        written = {
+        content = {
             "networks": [
                 {**embed(network), **self._read_by(network), "programs": self._answering(network, listed)}
                 for network, listed in zip(live, beside, strict=True)
@@ -149,7 +149,7 @@ class Explorer:
         }
         self._check_classes(live)
         # In a sentence, text that turns the direction of writing would turn the numbers beside it.
-        text = _TURNING.sub(r"\\ufffd", json.dumps(written, allow_nan=False))
+        text = _TURNING.sub(r"\\ufffd", json.dumps(content, allow_nan=False))
         object.__setattr__(self, "data", text if live else None)
 
     def _check_classes(self, live: Sequence[ExplorerNetwork]) -> None:
@@ -235,11 +235,12 @@ class Explorer:
                 if name not in layers:
                     raise ProbeError(unknown("layer", name, layers))
                 edits.append(edit.made(name, layers[name].units, source))
-            _ = record(model, batch_of(network, [self._rows(network, given)]), edits=edits)
+            rows = self._rows(network, given)
+            _ = record(model, batch_of(network, [rows]), edits=edits)
         except ProbeError as error:
             raise ProbeError(f"The experiment {experiment.label!r} cannot be run. {error}") from None
-        drafts = [edit.draft(list(layers)) for edit in experiment.edits]
-        return {"label": experiment.label, "state": {**state, "edits": drafts}}
+        lengths = len(rows), len(second[0]) if second else 0
+        return {"label": experiment.label, "state": {**state, **written(experiment.edits, network.layers, lengths)}}
 
     def _joined(self, network: ExplorerNetwork, sequences: Sequence[Typed]) -> str:
         """Return sequences as the reader types several of one length: with a space or a comma between them."""

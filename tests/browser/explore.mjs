@@ -88,6 +88,13 @@ async function byKeyboard(page) {
   return found;
 }
 
+/** Whether the handle is pressed, and the sequence whose memory it puts in. */
+const handle = (page) =>
+  page.locator("#explorer-live .handle").evaluate((one) => [
+    one.querySelector("button").getAttribute("aria-pressed"),
+    ...[...one.querySelectorAll("input.wide")].map((input) => input.value),
+  ]);
+
 /** Press the buttons of what the author suggests to try, by keyboard, and read what each of them sets. */
 async function suggested(page) {
   await page.evaluate(() => document.activeElement.blur());
@@ -100,6 +107,7 @@ async function suggested(page) {
       focus: await page.evaluate(() => document.activeElement.textContent),
       sequence: await page.locator("#explorer-live input.wide").first().inputValue(),
       second: await page.locator("#explorer-live .edits input.wide").evaluateAll((inputs) => inputs.map((input) => input.value)),
+      handle: await handle(page),
       status: await status(page),
       programs: await programs(page),
       images: await page.locator("main img").count(),

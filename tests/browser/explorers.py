@@ -11,6 +11,7 @@ from tests.repo.golden_runs import encoded
 ATTACK = "<img src=x onerror=alert(1)>"
 EXAMPLE, THIRTEEN = "0110101101", "0110101101101"
 LOOKS = {"own initialisation": "own initialisation"}
+ZEROS = ["0000000000"]
 OTHERS = ["1111100000", "1111111111", "1011111010"]
 PROGRAMS = (
     ExplorerProgram("ones", 0, {"0": 0, "1": 1}, "count the ones"),
@@ -20,6 +21,7 @@ PROGRAMS = (
 EXPERIMENTS = (
     ExplorerExperiment("13 bits", THIRTEEN),
     ExplorerExperiment("Hold the forget gate at 1", edits=[ExplorerEdit("clamp", "forget_gate", 1)]),
+    ExplorerExperiment("Put zeros in", second=ZEROS, edits=[ExplorerEdit("patch", "cell_state", steps=[6])]),
     ExplorerExperiment(ATTACK, second=OTHERS, edits=[ExplorerEdit("mean", "cell_state", steps=[4, 6])]),
 )
 

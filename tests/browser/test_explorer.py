@@ -14,7 +14,17 @@ from torch import nn
 import probe
 from models.zoo import networks
 from probe.explorer import Explorer, ExplorerNetwork
-from tests.browser.explorers import ATTACK, EXPERIMENTS, OTHERS, PROGRAMS, THIRTEEN, answer, counters, page_of
+from tests.browser.explorers import (
+    ATTACK,
+    EXPERIMENTS,
+    OTHERS,
+    PROGRAMS,
+    THIRTEEN,
+    ZEROS,
+    answer,
+    counters,
+    page_of,
+)
 from tests.browser.tools import need, run
 from tests.repo.golden_runs import COMMITTED, encoded
 
@@ -90,8 +100,8 @@ def test_what_the_author_suggests_is_one_key_away(found: dict[str, Any]) -> None
     """Each button sets the sequence and the edits that Python makes, keeps the focus, and its words are text."""
     model = networks(seeds=[0])[0].model.double()
     source = probe.record(model, encoded(OTHERS, 1), signals=probe.Signal)
-    longer, held, mean = found["suggested"]
-    assert [one["button"] for one in found["suggested"]] == ["13 bits", "Hold the forget gate at 1", ATTACK]
+    longer, held, zeros, mean = found["suggested"]
+    assert [one["button"] for one in found["suggested"]] == [one.label for one in EXPERIMENTS]
     assert all(one["focus"] == one["button"] and one["images"] == 0 for one in found["suggested"])
     assert longer["sequence"] == THIRTEEN
     assert f"The network answers: {answer(THIRTEEN)} (probability" in longer["status"]
@@ -100,8 +110,13 @@ def test_what_the_author_suggests_is_one_key_away(found: dict[str, Any]) -> None
     assert {row[2] for row in longer["programs"][1:]} == {"agrees", "differs"}
     clamped = answer("0110101101", probe.clamp("forget_gate", 1.0))
     assert f"With them: {clamped} (probability" in held["status"]
+    kept = probe.record(model, encoded(ZEROS, 1))["lstm[0]", "cell_state"][0, 6]
+    put = answer("0110101101", probe.clamp("cell_state", kept, steps=[6]))
+    assert (zeros["second"], zeros["handle"]) == ([], ["true", *ZEROS])
+    assert f"With them: {put} (probability" in zeros["status"]
+    assert [one["handle"] for one in (longer, held, mean)] == [["false"]] * 3
     assert mean["second"] == [" ".join(OTHERS)]
-    edit = EXPERIMENTS[2].edits[0].made("lstm[0]", 12, source)
+    edit = EXPERIMENTS[-1].edits[0].made("lstm[0]", 12, source)
     ablated = answer("0110101101", edit)
     assert ablated != answer("0110101101")
     assert f"With them: {ablated} (probability" in mean["status"]

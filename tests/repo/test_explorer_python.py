@@ -142,6 +142,36 @@ def test_an_experiment_of_the_page_is_the_librarys_edit(tmp_path: Path) -> None:
     assert len(answers) == 3 + len(strings) - 1  # the patch takes the first row, which a resampling draws too
 
 
+def test_what_an_experiment_puts_in_by_the_handle_is_the_librarys_patch(tmp_path: Path) -> None:
+    """All that is kept, each signal and one cell, also counted from the end: the answers of both, to 1e-12."""
+    model = networks(seeds=[0])[0].model
+    put: list[tuple[list[str], dict[str, Any]]] = [
+        (["cell_state", "hidden_state"], {"steps": [6]}),
+        (["cell_state"], {"steps": [6]}),
+        (["hidden_state"], {"steps": [-2]}),
+        (["cell_state"], {"steps": [6], "units": [-5]}),
+    ]
+    tried = [
+        ExplorerExperiment(
+            str(place), second=["11110000"], edits=[ExplorerEdit("patch", one, **site) for one in signals]
+        )
+        for place, (signals, site) in enumerate(put)
+    ]
+    explorer = Explorer([ExplorerNetwork("lstm", model)], "0110101101", {"0": 0.0, "1": 1.0}, experiments=tried)
+    assert explorer.data is not None
+    states = [experiment["state"] for experiment in json.loads(explorer.data)["experiments"]]
+    assert [state["put"] for state in states] == ["all", "c", "h", "u7"]
+    double = copy.deepcopy(model).double()
+    source = probe.record(double, encoded(["11110000"], 1), signals=probe.Signal)
+    answers = set()
+    for experiment, found in zip(tried, copied(explorer, states, tmp_path), strict=True):
+        edits = [edit.made("lstm[0]", 12, source) for edit in experiment.edits]
+        output = probe.record(double, encoded(["0110101101"], 1), edits=edits).output
+        assert output[0].softmax(0).tolist() == pytest.approx(found["after"], abs=1e-12)
+        answers |= {tuple(found["before"]), tuple(found["after"])}
+    assert len(answers) == 1 + len(put)
+
+
 def test_names_of_modules_are_quoted_and_numbers_of_a_table_are_kept(tmp_path: Path) -> None:
     """A stack deep inside a model, with a hostile name and no head, and a bare GRU, run from the copied code."""
     rows = [[0.1, -2.0], [1e-7, 3.5], [0.0, 1.0]]

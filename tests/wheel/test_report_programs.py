@@ -178,6 +178,65 @@ def test_an_experiment_is_what_the_form_would_hold(tagger: nn.Module) -> None:
     assert third["value"] == "3"
 
 
+def patches(*signals: str, **site: Any) -> list[ExplorerEdit]:
+    """Return a patch of each signal at the same site."""
+    return [ExplorerEdit("patch", signal, **site) for signal in signals]
+
+
+ALL, CELL, HIDDEN = ("cell_state", "hidden_state"), ("cell_state",), ("hidden_state",)
+
+
+@pytest.mark.parametrize(
+    ("edits", "put"),
+    [
+        (patches(*ALL, steps=[1]), ("all", 1, 1)),
+        (patches(*reversed(ALL), steps=[-1]), ("all", 2, 3)),
+        (patches(*CELL, steps=[-2]), ("c", 1, 2)),
+        (patches(*HIDDEN, steps=[0]), ("h", 0, 0)),
+        (patches(*CELL, steps=[2], units=[3]), ("u3", 2, 2)),
+        (patches(*CELL, steps=[2], units=[-1]), ("u4", 2, 2)),
+    ],
+)
+def test_a_memory_that_is_put_in_stands_in_the_handle(
+    tagger: nn.Module, edits: list[ExplorerEdit], put: tuple[str, int, int]
+) -> None:
+    """At one step, of a sequence of three into one of four: the form of edits stays empty."""
+    tried = ExplorerExperiment("e", second=["bbc"], edits=edits)
+    (found,) = data(ExplorerNetwork("n", tagger), experiments=[tried])["experiments"]
+    assert (found["state"]["put"], found["state"]["from"], found["state"]["at"]) == put
+    assert (found["state"]["y"], found["state"]["edits"]) == ("bbc", [])
+
+
+def test_the_one_state_of_a_gru_is_all_that_it_keeps() -> None:
+    """The handle calls it so; a stack of two has another memory in each layer, and no handle for one of them."""
+    tried = ExplorerExperiment("e", second=["bbb"], edits=patches(*HIDDEN, steps=[1]))
+    (found,) = data(ExplorerNetwork("n", nn.GRU(3, 4)), experiments=[tried])["experiments"]
+    assert (found["state"]["put"], found["state"]["edits"]) == ("all", [])
+    (found,) = data(ExplorerNetwork("n", nn.GRU(3, 4, num_layers=2)), experiments=[tried])["experiments"]
+    assert ("put" in found["state"], len(found["state"]["edits"])) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        patches(*CELL, steps=[0, 1]),
+        patches(*CELL),
+        patches(*CELL, steps=[1], units=[0, 1]),
+        patches(*HIDDEN, steps=[1], units=[0]),
+        patches("forget_gate", steps=[1]),
+        [*patches(*CELL, steps=[1]), *patches(*HIDDEN, steps=[2])],
+        [*patches(*CELL, steps=[1]), ExplorerEdit("clamp", "hidden_state", steps=[1])],
+        [ExplorerEdit("mean", "cell_state", steps=[1])],
+    ],
+)
+def test_what_the_handle_cannot_say_stays_an_edit(tagger: nn.Module, edits: list[ExplorerEdit]) -> None:
+    """Several steps or units, a gate, a mean, or an edit beside it: all of them fill the form."""
+    tried = ExplorerExperiment("e", second=["bbbb"], edits=edits)
+    (found,) = data(ExplorerNetwork("n", tagger), experiments=[tried])["experiments"]
+    assert "put" not in found["state"]
+    assert len(found["state"]["edits"]) == len(edits)
+
+
 def test_an_experiment_may_be_a_table_of_numbers() -> None:
     """Without an alphabet sequences are rows of numbers, and a layer is found by its name."""
     network = ExplorerNetwork("n", nn.RNN(2, 3, num_layers=2))
