@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ProbeError, unknown
-from ..questions.answers import agreement, answers, bit_effects, other_lengths, programs, step_answers
+from ..questions.answers import agreement, answers, bit_effects, early_answers, other_lengths, programs, step_answers
 from ..questions.interventions import (
     alignment,
     class_means,
@@ -15,6 +15,7 @@ from ..questions.interventions import (
     erasure,
     gate_shares,
     interchange,
+    put_in_curve,
     routes,
     single_answers,
     steering,
@@ -29,10 +30,12 @@ from ..questions.states import (
     linear_readout,
     network_card,
     noise_margin,
+    one_sequence,
     quantised_states,
     reduced_models,
     single_units,
     stable_answers,
+    state_space,
 )
 from ..subjects.subject import Subject
 
@@ -43,11 +46,14 @@ if TYPE_CHECKING:
 USUAL = "usual"
 #: After the card of the network and a question for each concept that probes read.
 MODULES = (
+    one_sequence,
     linear_readout,
     single_units,
     cell_trajectories,
     gate_activity,
+    state_space,
     answers,
+    early_answers,
     step_answers,
     programs,
     other_lengths,
@@ -58,6 +64,7 @@ MODULES = (
     unit_ablation,
     unit_shares,
     interchange,
+    put_in_curve,
     single_answers,
     class_means,
     directions,
@@ -70,8 +77,9 @@ MODULES = (
     stable_answers,
     agreement,
 )
-#: What `reading-*` and `answers` measure of one network too.
+#: What `reading-*` and `answers` measure of one network too, and what shows one network.
 OF_MANY = ("linear-readout", "programs")
+OF_ONE = ("one-sequence", "state-space")
 
 
 def every_question(subject: Subject) -> tuple[Question, ...]:
@@ -100,7 +108,7 @@ def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) ->
     """
     of_one = _of_one(subjects[0])
     known = {question.name: question for question in every_question(subjects[0])}
-    others = OF_MANY if len(subjects) == 1 else tuple(question.name for question in of_one)
+    others = OF_MANY if len(subjects) == 1 else (*OF_ONE, *(question.name for question in of_one))
     usual = [question for name, question in known.items() if question.usual and name not in others]
     found = [of_one[0]] if len(subjects) == 1 else []
     for one in (USUAL,) if study.questions is None else study.questions:

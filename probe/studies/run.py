@@ -81,7 +81,10 @@ def run(
         _claim(folder, parts, identity.by_network(subjects), overwrite=overwrite)
         ask = partial(_of_many, jobs=jobs) if len(subjects) > 1 else _of_one
         findings = {one.question: one for one in ask(study, subjects, folder, parts, report)}
-        page = (many_networks if len(subjects) > 1 else one_network).build(subjects, study.title, findings)
+        if len(subjects) > 1:
+            page = many_networks.build(subjects, study.title, findings)
+        else:
+            page = one_network.build(beside(subjects[0]), study.title, findings)
         _ = page.write(folder / PAGE)
     return page
 

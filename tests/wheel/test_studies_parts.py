@@ -257,7 +257,7 @@ def test_names_of_concepts_stay_names(tmp_path: Path) -> None:
     report = report_of(study_of(planted(), concepts=concepts, readout=None, title=hostile), tmp_path)
     expected = {"reading-step", "reading-step-2", "reading-script-img-src-x-onerror-alert-1"}
     assert expected <= set(report.findings)
-    assert len(report.findings["reading-script-img-src-x-onerror-alert-1"].figures) == 3
+    assert len(report.findings["reading-script-img-src-x-onerror-alert-1"].figures) == 2
     assert "<img src=x" not in report.page.render()
 
 

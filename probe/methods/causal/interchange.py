@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -158,3 +159,14 @@ class Interchange:
             changed=changed,
             exhaustive=self._pairs.exhaustive,
         )
+
+    def changes(self, put: Put) -> tuple[np.ndarray, np.ndarray]:
+        """Return how far each right answer moves from the base's, and how far the expected answer does, (pair,) each.
+
+        Args:
+            put: what is put in.
+        """
+        own = self._pairs.machine.clean.answers.expected
+        parts = list(zip(pieces(self._pairs), self._goals, strict=True))
+        moved = [answers_of(part, put).expected - own[part.base] for part, _ in parts]
+        return torch.cat([goal.way for _, goal in parts]).numpy(), torch.cat(moved).double().numpy()

@@ -100,8 +100,16 @@ def tell(answered: Answered) -> Told:
     table = only(answered.table, network=name)
     lead = " ".join(filter(None, (_right(answered, table), _fitted(answered), _automaton(subject, table))))
     by_length = table[(table["metric"] == "agreement") & table["at"].notna()]
-    notes = {"lead": lead, "answer": lead, "programs": _programs(subject, table)}
+    notes = {"verdict": _verdict(table), "answer": lead, "programs": _programs(subject, table)}
     return Told(notes, partial(_figures, answered.name, subject, by_length) if len(by_length) else tuple)
+
+
+def _verdict(table: pd.DataFrame) -> str:
+    """Return in a few words how often the network is right, or how near its numbers are."""
+    first = table.iloc[0]
+    if first["metric"] == "r_squared":
+        return f"The network's answers have R² {said(first['value'])}."
+    return f"The network is right on {first['value']:.1%} of the sequences."
 
 
 def _right(answered: Answered, table: pd.DataFrame) -> str:

@@ -38,8 +38,8 @@ from .. import needs
 from ..answers.wrong import wrong_in
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING
+from ..states.targets import following
 from ..telling import interchange_words as words
-from .following import following
 
 if TYPE_CHECKING:
     import pandas as pd

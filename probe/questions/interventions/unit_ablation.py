@@ -23,8 +23,8 @@ from ...subjects.subject import LEAST_SEQUENCES, Subject, as_subjects
 from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, FITTED, rule
+from ..states.targets import following
 from ..telling.unit_ablation_words import COSTLY, DRAWN, tell
-from .following import following
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -44,8 +44,6 @@ COUNTS = {
     "slow_points": "slow points",
     "slow_modes": f"modes of\nmodulus ≥ {SLOW_MODE:g}",
 }
-#: From so many visited states a search begins.
-STARTS = 100
 #: A fitted head reads the states of another network of the study.
 ASKED = tuple(role for role in ROLES if role not in (*FITTED_HEADS, "null"))
 
@@ -63,7 +61,7 @@ def measure(
     silent: Float[Tensor, " number"] | None = None,
     driving: Float[Tensor, "symbol number"] | None = None,
     steps: Iterable[int] | None = None,
-    starts: int = STARTS,
+    starts: int = held_inputs.STARTS,
 ) -> pd.DataFrame:
     """Measure the fixed and slow points while an input is held fixed, and how far one input moves the answer.
 
@@ -156,12 +154,13 @@ def _speeds(machine: Machine, inputs: Tensor, steps: Sequence[int]) -> list[_Fou
 
 def _of_inputs(subject: Subject, silent: Tensor | None, starts: int) -> Iterator[_Found]:
     held = held_inputs.inputs_of(subject)[0] if silent is None else [Held("", silent.double())]
-    start = held_inputs.start_of(subject, starts, len(held))
+    usual = silent is None and starts == held_inputs.STARTS
+    start = held_inputs.usual_start(subject) if usual else held_inputs.start_of(subject, starts, len(held))
     for one in held:
-        yield from _of_input(subject, start, one, silent is None)
+        yield from _of_input(subject, start, one, silent is None, usual=usual)
 
 
-def _of_input(subject: Subject, start: Start, held: Held, bounded: bool) -> Iterator[_Found]:
+def _of_input(subject: Subject, start: Start, held: Held, bounded: bool, *, usual: bool) -> Iterator[_Found]:
     """Yield what is measured while one input is held fixed, within the bounds of the state or without bounds."""
     count = len(start.states)
     if not start.searches:
@@ -169,7 +168,10 @@ def _of_input(subject: Subject, start: Start, held: Held, bounded: bool) -> Iter
         yield "still_share", share, held.name, float(held_inputs.FOLLOWED), None, count
         yield "still_points", float(places), held.name, None, None, count
         return
-    points, left_out = held_inputs.searched(start, held.value, start.bound if bounded else None)
+    if usual:
+        points, left_out = held_inputs.usual_points(subject)[held.name]
+    else:
+        points, left_out = held_inputs.searched(start, held.value, start.bound if bounded else None)
     around = fixed_points.eigenvalues(fixed_points.jacobians(start.dynamics, start.states, held.value))
     modulus = np.abs(points.eigenvalues).max(axis=1, initial=0)
     values = {

@@ -29,6 +29,8 @@ from ...subjects.symbols import fixed_of
 BUDGET, FEWEST = 1.5e11, 8
 #: The average number of rounds of a search; without a search, for how many steps and from how many starts we run.
 ROUNDS, FOLLOWED, FOLLOWED_STARTS = 25, 400, 32
+#: From so many visited states a search begins.
+STARTS = 100
 #: With at most so many distinct inputs we hold each one fixed, otherwise their mean; so many inputs are looked at.
 MOST_INPUTS, LOOKED_AT = 4, 200_000
 #: The numbers of an input are written out if there are at most so many.
@@ -211,6 +213,19 @@ def searched(start: Start, held: Tensor, bound: np.ndarray | None) -> tuple[Poin
     reached = inside.sum() / max(len(start.states), 1)
     points = Points(ends.states[kept], ends.q[kept], ends.jacobians[kept], ends.fixed[kept], float(reached))
     return points, len(others)
+
+
+@per_subject
+def usual_start(subject: Subject) -> Start:
+    """Return where the searches of a study begin; see `start_of`."""
+    return start_of(subject, STARTS, len(inputs_of(subject)[0]))
+
+
+@per_subject
+def usual_points(subject: Subject) -> dict[str, tuple[Points, int]]:
+    """Return what `searched` finds from the usual start, within the bounds of the state, by the input's name."""
+    start = usual_start(subject)
+    return {held.name: searched(start, held.value, start.bound) for held in inputs_of(subject)[0]}
 
 
 def _distinct(states: np.ndarray, rows: np.ndarray) -> list[int]:

@@ -18,8 +18,8 @@ from ...subjects.computed.network_states import Place
 from ...subjects.computed.sample import reads_ahead
 from ...subjects.computed.sampled import inputs_of_sample, states_of
 from ...subjects.random_weights import kind_of
-from ...subjects.subject import Subject, as_subjects
-from .targets import Target
+from ...subjects.subject import Subject, as_subjects, per_subject
+from .targets import Target, why_no_target
 
 #: How many other memories of the inputs are predicted, and how often the concept is shuffled.
 MEMORIES, ORDERS, ORDERS_OF_CATEGORIES = 20, 5, 2
@@ -123,7 +123,7 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
 
 
 def _scores(subject: Subject, controls: Sequence[Subject], target: Target) -> _Scores:
-    network = _by_place(subject, target)
+    network = places_of(subject)[target.concept.name]
     best, x = best_of(network), inputs_of_sample(subject)
     steps = int(np.clip(LAST_NUMBERS // x.shape[2], 1, min(LAST_STEPS, x.shape[1])))
     ahead = best[0] in reads_ahead(subject)
@@ -141,6 +141,13 @@ def _scores(subject: Subject, controls: Sequence[Subject], target: Target) -> _S
     states = states_of(subject).states[best][target.picked]
     random = {one.network: _by_place(one, target) for one in controls}
     return _Scores(network, random, without, target.scores(states, _orders(subject, target)), steps)
+
+
+@per_subject
+def places_of(subject: Subject) -> dict[str, Mapping[Place, Score]]:
+    """Return the held-out scores of each concept that a probe can be fitted to, by place."""
+    names = [name for name in subject.concepts if why_no_target(subject, name) is None]
+    return {name: _by_place(subject, Target.of(subject, name)) for name in names}
 
 
 def _by_place(subject: Subject, target: Target) -> dict[Place, Score]:

@@ -90,10 +90,18 @@ def notes(table: pd.DataFrame, subject: Subject, end: Ends, plan: Plan, *, held_
     """
     found = f"{answer(table, subject.answered.name)} {_later(table, subject, plan)}".strip()
     return {
+        "verdict": _verdict(table),
         "answer": found,
         "search": search(table, subject, plan, held_out=held_out),
         "setup": _setup(table, subject, end, plan),
     }
+
+
+def _verdict(table: pd.DataFrame) -> str:
+    """Return in a few words whether the answer follows the state at all."""
+    values = summary(table).set_index("kind")[scored(table)]
+    follows = values["whole"] - values["nothing"] > MORE
+    return f"The answer {'follows' if follows else 'does not follow'} the state that we patch."
 
 
 def _setup(table: pd.DataFrame, subject: Subject, end: Ends, plan: Plan) -> str:

@@ -1,36 +1,34 @@
-"""The pictures of one network's probes: scores beside controls, the best units, one sequence over time."""
+"""The pictures of one network's probes: scores beside controls, and the units that follow a concept most."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ...errors import several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import only
 from ...evidence.words import said
+from ...plots.dots import scatter
 from ...plots.study_figures import drawing, drawn, shortened
-from ...plots.style import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, new_figure
+from ...plots.style import GREY, ROLE_STYLE, new_figure
 from ...subjects.computed.network_states import Place
-from ...subjects.computed.sampled import examples_of, sample_of, states_of
-from ...subjects.subject import Subject
+from ...subjects.computed.sampled import states_of
 from ..question import Answered
 from ..states.targets import Target
 
 RANDOM, NULL = "random weights", "null"
-#: How many units are drawn over the values, in how many bins of a number, and how many units over time.
-UNITS, BINS, OVER_TIME = 6, 8, 3
-#: The most places that are drawn; with more values than these there are no marks, and no names.
+#: How many units are drawn over the values, and how many states of each.
+UNITS, DOTS = 3, 120
+#: The most places that are drawn; with more values than these dots are not moved sideways, and values have no names.
 PLACES, MARKED, NAMED = 8, 12, 6
 #: Scores below this are not drawn; a probe that is worse than the mean has read nothing.
 LOWEST = -0.2
 #: A unit follows the concept if it does so by more than this above shuffled values.
 FOLLOWS = 0.05
-_LINES = (BLUE, ORANGE, GREEN)
 
 
 def draw(answered: Answered, target: Target, best: Place) -> tuple[DataFigure, ...]:
@@ -47,8 +45,40 @@ def draw(answered: Answered, target: Target, best: Place) -> tuple[DataFigure, .
     how = {int(unit): value for unit, value in zip(rows["units"][:UNITS], rows["value"][:UNITS], strict=True)}
     figures = [scores(name, subject.network.name, target, table)]
     if unit_follows(table) and unit_follows(only(table, **where)):
-        figures.append(moves(name, target, states_of(subject).states[best][target.picked], how, best))
-    return (*figures, over_time(name, subject, target, list(how)[:OVER_TIME], best))
+        own = UnitStates(best[0], str(best[1]), states_of(subject).states[best][target.picked])
+        figures.append(moves(name, target, own, how, _best_of_random(answered, target)))
+    return tuple(figures)
+
+
+@dataclass(frozen=True, eq=False)
+class UnitStates:
+    """The states of one place.
+
+    Attributes:
+        layer: the layer.
+        signal: the signal.
+        states: the states, (state, unit).
+        unit: which unit is drawn, where it is one.
+        value: how closely it follows the concept.
+    """
+
+    layer: str
+    signal: str
+    states: np.ndarray
+    unit: int = 0
+    value: float = 0.0
+
+
+def _best_of_random(answered: Answered, target: Target) -> UnitStates | None:
+    """Return the unit that follows the concept most in any network with random weights."""
+    found = None
+    for control in (one for one in answered.subjects if one.network.role == RANDOM):
+        for (layer, signal), states in states_of(control).states.items():
+            how = target.follows(states[target.picked])
+            unit = int(np.argmax(how))
+            if found is None or how[unit] > found.value:
+                found = UnitStates(layer, str(signal), states[target.picked], unit, float(how[unit]))
+    return found
 
 
 def unit_follows(table: pd.DataFrame) -> bool:
@@ -68,7 +98,7 @@ def measure_of(target: Target) -> str:
 
 
 def scores(question: str, network: str, target: Target, table: pd.DataFrame) -> DataFigure:
-    """Return the figure of the scores of every place, with the controls in the same axes.
+    """Return the figure of the scores of every place, a row each, with the controls in the same axes.
 
     Args:
         question: the name of the finding.
@@ -81,19 +111,17 @@ def scores(question: str, network: str, target: Target, table: pd.DataFrame) -> 
     every = len(of_network)
     shown = of_network.head(PLACES).sort_index()
     measure = measure_of(target)
+    nulls = only(rows, role=NULL, layer="")
     with drawing():
-        figure, axes = new_figure(height=3.6)
+        figure, axes = new_figure(height=1.1 + 0.36 * len(shown) + 0.24 * len(nulls))
         ax = axes[0, 0]
         _places(ax, shown, rows)
-        nulls = only(rows, role=NULL, layer="")
-        for look, (name, value) in zip(
-            ((0, (4, 2)), (0, (1, 1.5)), "-."), zip(nulls["network"], nulls["value"], strict=True), strict=False
-        ):
-            ax.axhline(value, color=GREY, linestyle=look, linewidth=1.6, label=name)
-        ax.axhline(0, color="black", linewidth=0.8)
-        ax.set_ylim(min(-0.05, max(LOWEST, ax.get_ylim()[0])), 1.04)
-        ax.set_ylabel(f"held-out {measure}")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.2)
+        low = min(0.0, *(max(LOWEST, value) for value in rows["value"]))
+        ax.set_xlim(low - 0.03, 1.03)
+        _ticks(ax, nulls)
+        ax.set_xlabel(f"held-out {measure}")
+        handles, names = ax.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=3)
         best, controls = of_network.iloc[0], only(rows, role=RANDOM)["value"]
         beside = f", the best network with random weights {said(float(controls.max()))}" if len(controls) else ""
         alt = (
@@ -101,8 +129,8 @@ def scores(question: str, network: str, target: Target, table: pd.DataFrame) -> 
             f"{said(float(best['value']))} at {best['layer']}, {best['signal'].replace('_', ' ')}{beside}."
         )
         caption = (
-            "We fitted a linear probe on three quarters of the sequences and scored it on the rest, each quarter in "
-            "turn. Bars are 95 % intervals over sequences. Lines and small marks are controls."
+            "A row for each layer and signal. The grey band goes from the worst to the best network with random "
+            "weights. Vertical lines are scores without the states. The bar is the 95 % interval over sequences."
         )
         if every > len(shown):
             caption += f" Of {every} places the {len(shown)} best are drawn."
@@ -113,127 +141,130 @@ def scores(question: str, network: str, target: Target, table: pd.DataFrame) -> 
 
 
 def _places(ax: Axes, shown: pd.DataFrame, rows: pd.DataFrame) -> None:
-    """Draw each place's score with its interval, the controls with random weights, and the shuffled concept."""
+    """Draw a row for each place: the controls with random weights as a band, the shuffled concept, the network."""
+    network = ROLE_STYLE["trained"]
     for at, (_, own) in enumerate(shown.iterrows()):
         here = only(rows, layer=own["layer"], signal=own["signal"])
         label = (lambda name: name) if at == 0 else (lambda _: None)
-        ax.plot([at, at], [own["low"], own["high"]], color=BLUE, linewidth=5, alpha=0.3, solid_capstyle="butt")
-        ax.plot(at, own["value"], "o", color=BLUE, label=label("this network"))
-        controls = only(here, role=RANDOM)["value"].to_numpy(float)
-        spread = at + 0.18 + np.linspace(-0.06, 0.06, max(len(controls), 1))[: len(controls)]
-        ax.plot(spread, controls, "s", color=ORANGE, markersize=4, label=label("random weights"))
-        mixed = only(here, role=NULL)["value"].to_numpy(float)
+        controls = np.clip(only(here, role=RANDOM)["value"].to_numpy(float), LOWEST, None)
+        if len(controls):
+            ends = [controls.min(), controls.max()]
+            ax.plot(ends, [at, at], color=GREY, linewidth=11, alpha=0.45, label=label(RANDOM), zorder=1)
+        mixed = np.clip(only(here, role=NULL)["value"].to_numpy(float), LOWEST, None)
         if len(mixed):
-            ax.plot(np.full(len(mixed), at - 0.18), mixed, "X", color=PURPLE, markersize=5, label="shuffled concept")
+            look = {"color": "black", "markersize": 8, "linestyle": "none", "zorder": 2}
+            ax.plot(mixed, np.full(len(mixed), at), marker="|", label="shuffled values", **look)
+        ax.plot([own["low"], own["high"]], [at, at], color=network.color, linewidth=4, alpha=0.4, zorder=3)
+        ax.plot(own["value"], at, network.marker, color=network.color, label=label("this network"), zorder=4)
     names = [
-        f"{shortened(layer, 20)}\n{signal.replace('_', ' ')}"
+        f"{shortened(layer, 18)}\n{signal.replace('_', ' ')}"
         for layer, signal in zip(shown["layer"], shown["signal"], strict=True)
     ]
-    turned: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(names) > 4 else {}
-    ax.set_xticks(range(len(names)), names, **turned)
-    ax.set_xlim(-0.5, len(names) - 0.5)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
 
 
-def groups(target: Target) -> tuple[np.ndarray, list[float], list[str]]:
-    """Return the group of values of each state, where each group is drawn, and the names of the groups."""
-    levels = np.unique(target.values)
-    if target.concept.is_categorical or len(levels) <= 12:
-        group = np.searchsorted(levels, target.values)
-        places: list[float] = (
-            np.arange(float(len(levels))).tolist() if target.concept.is_categorical else levels.tolist()
+def _ticks(ax: Axes, nulls: pd.DataFrame) -> None:
+    """Draw each score that needs no state as a vertical line, its name above the rows."""
+    low, high = ax.get_xlim()
+    for number, (name, value) in enumerate(zip(nulls["network"], nulls["value"], strict=True)):
+        at = max(float(value), low)
+        ax.axvline(at, color="black", linewidth=1.0, linestyle=":", zorder=1)
+        right = (at - low) / (high - low) > 0.5
+        place = (at, 1.0)
+        ax.annotate(
+            str(name),
+            place,
+            xycoords=("data", "axes fraction"),
+            xytext=(-3 if right else 3, 4 + 15 * number),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="bottom",
+            fontsize="small",
+            arrowprops={
+                "arrowstyle": "-",
+                "linewidth": 0.8,
+                "linestyle": ":",
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "relpos": (right, 0),
+            },
         )
-        return group, places, [target.concept.said(level) for level in levels]
-    ends = np.unique(np.quantile(target.values, np.linspace(0, 1, BINS + 1)[1:-1]))
-    group = np.searchsorted(ends, target.values, side="right")
-    places = [float(target.values[group == number].mean()) for number in np.unique(group)]
-    return np.unique(group, return_inverse=True)[1], places, [f"{place:.3g}" for place in places]
 
 
-def moves(question: str, target: Target, states: np.ndarray, how: dict[int, float], best: Place) -> DataFigure:
-    """Return the figure of the units that follow the concept most: their mean at each of its values."""
-    group, places, names = groups(target)
+def moves(
+    question: str, target: Target, own: UnitStates, how: dict[int, float], beside: UnitStates | None
+) -> DataFigure:
+    """Return the figure of the units that follow the concept most, every state a dot, beside the controls' best unit.
+
+    Args:
+        question: the name of the finding.
+        target: the concept at its states.
+        own: the states of the network's best place.
+        how: how closely units follow the concept, by unit; the best first.
+        beside: the best unit of the networks with random weights, or None.
+    """
+    units = [(f"unit {unit}", own.states[:, unit], value) for unit, value in list(how.items())[:UNITS]]
+    if beside is not None:
+        units.append((f"random weights,\nunit {beside.unit}", beside.states[:, beside.unit], beside.value))
+    values, jitter = target.values, np.random.default_rng(0).uniform(-0.18, 0.18, len(target.values))
+    levels = np.unique(values)
+    apart = float(np.diff(levels).min()) if len(levels) > 1 else 1.0
+    shown = _drawn_states(len(values))
     data = []
     with drawing():
-        columns = min(3, len(how))
-        figure, axes = new_figure(columns, -(-len(how) // columns), height=1.9, sharex=True)
+        figure, axes = new_figure(2, -(-len(units) // 2), height=2.0, sharex=True)
         panels = axes.ravel()
-        for panel, (unit, value) in zip(panels, how.items(), strict=False):
-            for number in range(len(places)):
-                members = states[group == number, unit]
-                data.append((unit, names[number], members.mean(), members.std(), len(members)))
-            of_unit = [line for line in data if line[0] == unit]
-            mean, sd = (np.array([line[column] for line in of_unit]) for column in (2, 3))
-            panel.fill_between(places, mean - sd, mean + sd, color=BLUE, alpha=0.2, linewidth=0)
-            panel.plot(places, mean, "o-" if len(places) <= MARKED else "-", color=BLUE, markersize=4)
-            panel.set_title(f"unit {unit}: {said(value)}", fontweight="normal")
-            if target.concept.is_categorical:
-                shown = len(places) <= NAMED
-                panel.set_xticks(places if shown else [], [shortened(name, 8) for name in names] if shown else [])
+        for panel, (name, states, value) in zip(panels, units, strict=False):
+            role = "trained" if name.startswith("unit") else RANDOM
+            spread = values + (jitter * apart if len(levels) <= MARKED else 0)
+            scatter(panel, spread[shown], states[shown], color=ROLE_STYLE[role].color, size=3.2)
+            panel.set_title(f"{name}: {said(value)}", fontweight="normal")
             panel.locator_params(axis="y", nbins=4)
-        for panel in panels[len(how) :]:
+            data += [(name.replace("\n", " "), values[one], states[one]) for one in shown]
+        for panel in panels[len(units) :]:
             panel.set_axis_off()
-        unnamed = target.concept.is_categorical and len(places) > NAMED
-        axis = shortened(target.concept.name, 40) + f", {len(places)} values" * unnamed
+        _name_values(panels[0], target, levels)
+        unnamed = target.concept.is_categorical and len(levels) > NAMED
+        axis = shortened(target.concept.name, 40) + f", {len(levels)} values" * unnamed
         figure.supxlabel(axis, fontsize="medium")
-        figure.supylabel(f"mean {best[1].replace('_', ' ')}", fontsize="medium")
-        first = next(iter(how))
+        figure.supylabel(own.signal.replace("_", " "), fontsize="medium")
         measure = "correlation ratio" if target.concept.is_named else "|r|"
+        first, (best, value) = units[0][0], next(iter(how.items()))
+        control = f"; with random weights the best has {said(beside.value)}" if beside is not None else ""
         alt = (
-            f"{several(len(how), 'unit')} of {best[0]} over the values of “{target.concept.name}”; unit {first} "
-            f"follows it most, with {measure} {said(how[first])} within steps."
+            f"{several(len(shown), 'state')}: {several(min(len(how), UNITS), 'unit')} of {own.layer} over the values "
+            f"of “{target.concept.name}”; {first} follows it most, with {measure} {said(how[best])} within "
+            f"steps{control}."
         )
         caption = (
-            f"Mean and one standard deviation over states. Each title has {measure} on all states, after removing "
-            "what the step explains. It is too high for these units, because they were selected by it."
+            f"Each dot is a state{', moved a little sideways' * (len(levels) <= MARKED)}. Each title has {measure} "
+            "on all states, after removing what the step explains. It is too high: the units were selected by it."
         )
         if unnamed:
-            ends = shortened(names[0], 20), shortened(names[-1], 20)
-            caption += f" The {len(places)} values are in the order of the table, from “{ends[0]}” to “{ends[1]}”."
-        table = pd.DataFrame(data, columns=["unit", "value", "mean", "sd", "states"])
+            ends = [shortened(target.concept.said(levels[place]), 20) for place in (0, -1)]
+            caption += f" The {len(levels)} values are in their order, from “{ends[0]}” to “{ends[1]}”."
         return drawn(
             figure,
             name=f"{question}-units",
-            title="The units that follow it most",
+            title="The units that follow it most, beside the best one of random weights"
+            if beside is not None
+            else "The units that follow it most",
             alt=alt,
             caption=caption,
-            data=table,
+            data=pd.DataFrame(data, columns=["unit", "value", "state"]),
         )
 
 
-def over_time(question: str, subject: Subject, target: Target, units: list[int], best: Place) -> DataFigure:
-    """Return the figure of the concept and the units that follow it most, along one sequence."""
-    series = states_of(subject).examples[best][0][:, units]
-    sample = sample_of(subject)
-    row = int(sample.rows[examples_of(subject)[0]])
-    length = int(subject.lengths[row])
-    concept = target.concept.values[row, :length]
-    table = pd.DataFrame({"step": np.arange(length), "concept": concept})
-    with drawing():
-        figure: Figure
-        figure, axes = new_figure(1, 2, height=1.75, sharex=True)
-        axes[0, 0].plot(np.arange(length), concept, color=BROWN, drawstyle="steps-mid", linewidth=1.6)
-        axes[0, 0].set_ylabel(shortened(target.concept.name, 16))
-        if target.concept.is_categorical:
-            levels = target.concept.levels
-            shown = levels if len(levels) <= NAMED else levels[:0]
-            axes[0, 0].set_yticks(shown, [shortened(target.concept.said(level), 10) for level in shown])
-        for number, unit in enumerate(units):
-            values = series[:length, number]
-            table[f"unit {unit}"] = values
-            line = ("-", "--", ":")[number]
-            axes[1, 0].plot(
-                np.arange(length), values, line, color=_LINES[number], linewidth=1.6, label=f"unit {unit}"
-            )
-        axes[1, 0].set_ylabel(best[1].replace("_", " "))
-        axes[1, 0].set_xlabel("step")
-        axes[1, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=OVER_TIME, borderaxespad=0.1)
-        alt = (
-            f"Sequence {row}, {several(length, 'step')}: “{target.concept.name}” above, and below it "
-            f"{several(len(units), 'unit')} of "
-            f"{best[0]}; unit {units[0]} lies between {said(float(series[:length, 0].min()))} and "
-            f"{said(float(series[:length, 0].max()))}."
-        )
-        caption = f"Sequence {row} of the inputs, of median length. One sequence is an example and proves nothing."
-        return drawn(
-            figure, name=f"{question}-time", title="One sequence over time", alt=alt, caption=caption, data=table
-        )
+def _drawn_states(count: int) -> np.ndarray:
+    """Return which states are drawn: all, or an even part of many."""
+    return np.unique(np.linspace(0, count - 1, min(count, DOTS)).round().astype(int))
+
+
+def _name_values(ax: Axes, target: Target, levels: np.ndarray) -> None:
+    """Name the values of a concept below the panels, which share the axis; of many categories none."""
+    if target.concept.is_categorical:
+        shown = levels if len(levels) <= NAMED else levels[:0]
+        ax.set_xticks(shown, [shortened(target.concept.said(level), 8) for level in shown])
+    elif len(levels) <= NAMED:
+        ax.set_xticks(levels, [target.concept.said(level) for level in levels])

@@ -225,6 +225,7 @@ def tell(answered: Answered, name: str) -> Told:
     memories = one(table, metric="memories", **where)
     notes = {
         "verdict": headline,
+        "short": _short(name, figures.measure_of(target), judgement),
         "measured": measured,
         "answer": f"{headline} {measured}",
         "selectivity": selectivity(memories, judgement, categorical=target.concept.is_named),
@@ -232,6 +233,16 @@ def tell(answered: Answered, name: str) -> Told:
         "setup": _setup(subject, target, len(only(table, metric="follows", **where))),
     }
     return Told(notes, partial(figures.draw, answered, target, (where["layer"], Signal(where["signal"]))))
+
+
+def _short(name: str, measure: str, judgement: Judgement) -> str:
+    """Return one sentence with the score and the best control."""
+    best = max(judgement.controls.values(), key=lambda control: control.value)
+    kept = "no control does as well" if judgement.objection is Objection.NONE else judgement.objection.value
+    return (
+        f"A probe reads “{name}” with {measure} {said(judgement.score)}; the best control, "
+        f"{best.named(judgement.copies)}, has {said(best.value)}: {kept}."
+    )
 
 
 def _controls(table: pd.DataFrame, where: dict[str, str], score: float) -> dict[str, Beside]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,13 @@ PARAMETERS = 25_000
 STEPS, LETTERS = 12, 10
 
 
-def explorer(subject: Subject) -> Explorer | str:
-    """Return the explorer, or the sentence why the page has none."""
+def explorer(subject: Subject, controls: Sequence[Subject] = ()) -> Explorer | str:
+    """Return the explorer, or the sentence why the page has none.
+
+    Args:
+        subject: the network.
+        controls: one with a fitted head stands beside the network where both are small enough.
+    """
     inner: Any = subject.model
     while isinstance(inner, NamedNetwork):
         (inner,) = inner.children()
@@ -48,10 +54,26 @@ def explorer(subject: Subject) -> Explorer | str:
     letters = {tuple(value): letter for letter, value in (alphabet or {}).items()}
     runs = programs(subject, letters) if softmax and alphabet else []
     truth = subject.answered.name if runs and runs[0].name == subject.answered.name else ""
+    networks = [network, *_beside(controls, softmax, PARAMETERS - network.parameters)]
     try:
-        return Explorer([network], example, alphabet, _classes(subject, softmax), programs=runs, truth=truth)
+        return Explorer(networks, example, alphabet, _classes(subject, softmax), programs=runs, truth=truth)
     except ProbeError as error:
         return f"The page does not run the network: {error}"
+
+
+def _beside(controls: Sequence[Subject], softmax: bool, room: int) -> list[ExplorerNetwork]:
+    """Return the first network with random weights and a fitted head that the page has room for, or none."""
+    for control in (one for one in controls if softmax and one.network.role == "fitted head"):
+        inner: Any = control.model
+        while isinstance(inner, NamedNetwork):
+            (inner,) = inner.children()
+        head, classes = _head(inner, control)
+        if head is None or not classes:
+            continue
+        name = "random weights, fitted head"
+        made = ExplorerNetwork(name, control.model, "not trained: only its head was fitted", head=head, softmax=True)
+        return [made] if made.why_not is None and made.parameters <= room else []
+    return []
 
 
 def _head(inner: nn.RNNBase, subject: Subject) -> tuple[nn.Linear | None, bool]:

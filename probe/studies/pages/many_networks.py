@@ -9,24 +9,30 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ...errors import several
+from ...evidence.claims import Claim
 from ...evidence.findings import Finding
 from ...evidence.words import listed
-from ...report import Block, Details, Page, Points, Section, Strong, Table, Text
+from ...recurrent.inspection import described
+from ...report import Block, Details, Link, Page, Pill, Pills, Section, Sentence, Table, Text, Verdict
 from ...subjects.subject import Subject
 from ..answer import MISSING, UNDECIDED
 from ..identity import unchanged
+from . import one_network
 from .sections import (
     SHOWN_ROWS,
+    VERDICTS,
     anchor,
     claims_brief,
+    controls_in_words,
     definitions,
     how,
-    in_short,
     not_asked,
     provenance,
     section,
-    tally,
 )
+
+#: The questions whose first claim stands at the top of the page.
+LEADING = ("linear-readout", "single-units", "answers", "interchange")
 
 MEANING = (
     "A verdict is about networks that are trained like these. A claim is established, or refuted, if the whole "
@@ -47,18 +53,70 @@ def build(subjects: Sequence[Subject], given: str, findings: Mapping[str, Findin
     roles = Counter(subject.network.role for subject in subjects)
     asked = [finding for finding in findings.values() if len(finding.measurements)]
     claims = [claim for finding in asked for claim in finding.claims]
-    trained = several(roles["trained"], "trained network")
-    lead = [Strong(f"{several(len(asked), 'question')} to {trained}."), " ", *tally(claims)]
-    points = [in_short(finding, f"#{anchor(finding.question)}") for finding in asked]
     sections = [
-        *([Section("In short", [Points(points)], key="in-short")] if points else []),
+        *([Section("What we ask, and what was found", [_claims(asked)], key="claims")] if claims else []),
         *map(_section, asked),
+        Section("Run one of them yourself", one_network.live(subjects[0], subjects[1:]), key="explore"),
         *not_asked([finding for finding in findings.values() if finding.measurements.empty]),
         Section("What a verdict means", [Text(MEANING), *definitions(claims)], key="verdicts"),
         Section("The networks", [Text([_networks(roles), *_alike(subjects)]), _table(subjects)], key="networks"),
     ]
+    hero = [_card(subjects, roles), *([_pills(claims)] if claims else [])]
     title = given or f"What do {several(roles['trained'], 'network')} hold of {subjects[0].concept.name}?"
-    return Page(title, lead, sections, provenance=provenance(next(iter(findings.values()))))
+    return Page(title, _lead(asked, roles), sections, hero=hero, provenance=provenance(next(iter(findings.values()))))
+
+
+def _card(subjects: Sequence[Subject], roles: Mapping[str, int]) -> Table:
+    """Return one row on the networks: how many of which kind, and what they read."""
+    first = subjects[0]
+    cells = sorted({described(layer).cell for layer in first.layers})
+    values = {
+        "trained networks": roles["trained"],
+        "own initialisations": roles["own initialisation"],
+        "cell": listed(cells),
+        "units": listed([str(layer.units) for layer in first.layers]),
+        "sequences": len(first.x),
+    }
+    return Table(list(values), [list(values.values())], "The networks, and what they read.")
+
+
+def _pills(claims: Sequence[Claim]) -> Pills:
+    verdicts = [claim.verdict for claim in claims if not claim.rule.check]
+    return Pills([Pill(str(verdicts.count(one)), Verdict(one), "#claims") for one in VERDICTS], "Claims")
+
+
+def _lead(asked: Sequence[Finding], roles: Mapping[str, int]) -> Sentence:
+    """Return what the first questions about reading and use found, each claim with its number and its controls."""
+    trained = several(roles["trained"], "trained network")
+    pieces: list[str | Verdict] = [f"{several(len(asked), 'question')} to {trained}; numbers are medians. "]
+    by_name = {finding.question: finding for finding in asked}
+    for name in LEADING:
+        for claim in by_name[name].claims[:1] if name in by_name else ():
+            beside = controls_in_words(claim)
+            number = f"{claim.value:.2g}{f' ({beside})' if beside else ''}"
+            pieces += [f"{claim.rule.statement.rstrip('.')}: {number} ", Verdict(claim.verdict), ". "]
+    return pieces
+
+
+def _claims(asked: Sequence[Finding]) -> Table:
+    """Return every claim as a row, linked to the section that tells it."""
+    rows = []
+    for finding in asked:
+        for claim in finding.claims:
+            controls = {gap.role: gap.control for gap in claim.differences}
+            statement = Link(claim.rule.statement.rstrip("."), f"#{anchor(finding.question)}")
+            best = "; ".join(f"{value:.3g} {role}" for role, value in controls.items())
+            rows.append([statement, f"{claim.rule.established_if}", claim.value, best, claim.verdict])
+    return Table(
+        ["claim", "bound", "trained", "controls", "verdict"],
+        rows,
+        "Every claim; medians over networks. The sections have the pictures.",
+        verdict="verdict",
+        name="claims",
+        digits=3,
+        max_rows=len(rows),
+        sortable=True,
+    )
 
 
 def _section(finding: Finding) -> Section:

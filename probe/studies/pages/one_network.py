@@ -12,16 +12,56 @@ from ...evidence.claims import Claim
 from ...evidence.findings import Finding
 from ...evidence.measurements import one, only
 from ...evidence.words import listed, said
-from ...questions.interventions import interchange
-from ...questions.states import linear_readout, network_card
+from ...questions.answers import early_answers
+from ...questions.interventions import interchange, put_in_curve
+from ...questions.states import linear_readout, network_card, one_sequence, state_space
 from ...questions.telling import interchange_words
-from ...report import Block, Code, Link, Page, Points, Section, Sentence, Strong, Table, Text
+from ...report import (
+    Block,
+    Code,
+    Details,
+    Figure,
+    Page,
+    Panels,
+    Points,
+    Section,
+    Sentence,
+    Table,
+    Text,
+    Tokens,
+)
 from ...subjects.subject import Subject
 from . import live_network
-from .sections import ELSEWHERE, anchor, answer_of, controls_in_words, figures, how, not_asked, provenance
+from .sections import ELSEWHERE, SETUP, anchor, answer_of, controls_in_words, figures, not_asked, provenance
 
+#: The questions of three sections, the one whose finding is the heading first.
+SPACE = (state_space.QUESTION,)
+USED = (interchange.QUESTION, put_in_curve.QUESTION, "ablation")
+RIGHT = ("answers", early_answers.QUESTION, "step-answers")
+#: Questions whose picture is a dot for each network: of one network its table says as much.
+DOTS = frozenset(
+    {
+        "agreement",
+        "bit-effects",
+        "class-means",
+        "directions",
+        "erasure",
+        "fixed-points",
+        "gate-shares",
+        "other-lengths",
+        "quantised-states",
+        "reduced-models",
+        "routes",
+        "single-answers",
+        "single-units",
+        "stable-answers",
+        "steering",
+    }
+)
 #: How many rows of a figure's table the page shows; the file has all.
 SHOWN_ROWS = 6
+#: So many concepts have a sentence at the top of the page; with so many symbols a sequence is a text.
+MOST_SAID, FEWEST_SYMBOLS = 4, 6
 #: Inputs with more features than this are not written out beside their letters.
 SAID_FEATURES = 12
 WITHOUT_READOUT = (
@@ -40,37 +80,38 @@ def build(subjects: Sequence[Subject], given: str, findings: Mapping[str, Findin
     """Return the page.
 
     Args:
-        subjects: the network under study.
+        subjects: the network under study, then its controls.
         given: the title; empty for one that names the network.
         findings: its findings by question, in the order of the page.
     """
-    (subject,) = subjects
+    subject, *controls = subjects
     card, *others = findings.values()
-    asked = [finding for finding in others if len(finding.measurements)]
-    points = [_point(finding) for finding in asked]
-    causal = []
-    if subject.readout is None:
-        points.append([Link("Is it used?", "#used"), f" {WITHOUT_READOUT.partition('. ')[0]}."])
-        causal.append(Section("Is it used?", [Text(WITHOUT_READOUT)], key="used"))
+    asked = {finding.question: finding for finding in others if len(finding.measurements)}
+    readings = [asked[name] for name in linear_readout.names(subject).values() if name in asked]
+    shown = {one_sequence.QUESTION, *SPACE, *USED, *RIGHT, *(finding.question for finding in readings)}
     sections = [
-        *([Section("In short", [Points(points)], key="in-short")] if points else []),
-        Section("The network", _card(card), key="network"),
-        *(Section(finding.title, _blocks(subject, finding), key=anchor(finding.question)) for finding in asked),
-        *causal,
+        *_example(subject, asked),
+        *(_part(subject, [finding]) for finding in readings),
+        *_parts(subject, asked, SPACE),
+        *(_parts(subject, asked, USED) if subject.readout is not None else [_unused()]),
+        *_parts(subject, asked, RIGHT),
+        Section("Run it yourself", live(subject, controls), key="explore"),
+        *_others(subject, [finding for name, finding in asked.items() if name not in shown]),
         *not_asked([finding for finding in others if finding.measurements.empty]),
-        Section("Run it yourself", _explorer(subject), key="explore"),
         Section("What this page cannot say", [Points(_limits(subject))], key="limits"),
+        Section("The network", _card(card), key="network"),
     ]
     title = given or f"What does {subject.network.name} hold?"
-    return Page(title, _lead(subject, findings), sections, provenance=provenance(card))
+    hero = [_small_card(subject, findings)]
+    return Page(title, _lead(subject, findings), sections, hero=hero, provenance=provenance(card))
 
 
 def _lead(subject: Subject, findings: Mapping[str, Finding]) -> Sentence:
-    """Return the first verdict, and whether the answer follows. The list below has the others."""
+    """Return a sentence for each concept with its number and its best control, and whether the answer follows."""
     readings = [findings[name] for name in linear_readout.names(subject).values() if name in findings]
-    pieces: list[str | Strong] = [Strong(_verdict(readings[0])), " "] if readings else []
-    if len(readings) > 1:
-        pieces.append(f"{several(len(readings) - 1, 'more concept')} below. ")
+    pieces: list[str] = [f"{finding.notes['short']} " for finding in readings[:MOST_SAID] if "short" in finding.notes]
+    if len(readings) > MOST_SAID:
+        pieces.append(f"{several(len(readings) - MOST_SAID, 'more concept')} below. ")
     if subject.readout is None:
         pieces.append("Without a readout we cannot say whether the network uses any of it. ")
     elif interchange.QUESTION in findings:
@@ -81,14 +122,91 @@ def _lead(subject: Subject, findings: Mapping[str, Finding]) -> Sentence:
     return (*pieces, "One network says nothing about the recipe that trained it.")
 
 
-def _verdict(finding: Finding) -> str:
-    return finding.notes.get("verdict", finding.notes["answer"])
+def _small_card(subject: Subject, findings: Mapping[str, Finding]) -> Table:
+    """Return one row on the network: what it is, what it read, and how often it is right."""
+    layers = network_card.layers_table(next(iter(findings.values())).measurements)
+    looked = layers[layers["looked at"] == "yes"]
+    values = {
+        "network": subject.network.name,
+        "cell": listed(sorted(set(looked["cell"]))),
+        "layers": len(looked),
+        "units": listed([str(one) for one in dict.fromkeys(looked["units"])]),
+        "sequences": len(subject.x),
+    }
+    answers = findings.get("answers")
+    if answers is not None and "accuracy" in set(answers.measurements["metric"]):
+        right = one(answers.measurements, metric="accuracy", network=subject.network.name)
+        values["right answers"] = f"{right:.1%}"
+    return Table(list(values), [list(values.values())], "The network, and what it read.")
 
 
-def _point(finding: Finding) -> Sentence:
-    """Return a question's title as a link, and its verdict, or else the first sentence of its answer."""
-    said = finding.notes.get("verdict", f"{answer_of(finding)[0]}.")
-    return [Link(finding.title, f"#{anchor(finding.question)}"), f" {said}"]
+def _example(subject: Subject, asked: Mapping[str, Finding]) -> list[Section]:
+    """Return the section on a few sequences, one at a time, and of many symbols a text coloured by a unit."""
+    finding = asked.get(one_sequence.QUESTION)
+    if finding is None:
+        return []
+    pictures = figures(finding, SHOWN_ROWS)
+    block = pictures[0]
+    if len(pictures) > 1 and isinstance(block, Figure):
+        title = "One sequence over time"
+        caption = (
+            "Above, each concept step by step. Below, a row for each unit. The numbers behind it are those of the "
+            "first sequence."
+        )
+        shown = [picture for picture in pictures if isinstance(picture, Figure)]
+        block = Panels(shown, caption, title, block.table, choose="Choose a sequence")
+    blocks: list[Block] = [Text(finding.notes["answer"]), block, *_coloured(subject, finding)]
+    blocks.append(Details("How it was measured", [Text(finding.notes[SETUP])]))
+    return [Section("One sequence, step by step", blocks, key=anchor(finding.question))]
+
+
+def _coloured(subject: Subject, finding: Finding) -> list[Block]:
+    """Return a sequence as text, coloured by the unit that follows the first concept most; only of many symbols."""
+    rows = only(finding.measurements, metric="state")
+    row = int(rows["at"].iloc[0])
+    unit = one_sequence.followed_unit(subject)
+    values = only(rows[rows["at"] == row], units=str(unit))
+    names = {tuple(value.tolist()): symbol for symbol, value in subject.symbols.items()}
+    tokens = [names.get(tuple(step)) for step in subject.x[row, : len(values)].tolist()]
+    if len(names) < FEWEST_SYMBOLS or None in tokens or len(tokens) != len(values) or not values["value"].any():
+        return []
+    where = f"unit {unit} of {values['layer'].iloc[0]}, which follows “{one_sequence.ordered(subject)[0]}” most"
+    caption = (
+        f"Sequence {row + 1} coloured by {where}: blue below 0, red above, up to {values['value'].abs().max():.2g}."
+    )
+    return [Tokens([str(token) for token in tokens], values["value"].tolist(), caption)]
+
+
+def _parts(subject: Subject, asked: Mapping[str, Finding], names: Sequence[str]) -> list[Section]:
+    """Return one section of several findings; none where none of them was asked."""
+    there = [asked[name] for name in names if name in asked]
+    return [_part(subject, there)] if there else []
+
+
+def _part(subject: Subject, findings: Sequence[Finding]) -> Section:
+    """Return a section of findings: what the first one found is the heading."""
+    first = findings[0]
+    heading, _, rest = first.notes.get("verdict", first.notes["answer"]).partition(". ")
+    blocks: list[Block] = [Text(rest)] if rest else []
+    for finding in findings:
+        blocks += _blocks(subject, finding, whole=finding is not first or "verdict" in first.notes)
+    return Section(heading.removesuffix("."), blocks, key=anchor(first.question))
+
+
+def _unused() -> Section:
+    return Section("Is any of it used?", [Text(WITHOUT_READOUT)], key="used")
+
+
+def _others(subject: Subject, findings: Sequence[Finding]) -> list[Section]:
+    """Return the section on all that is measured beside the story, each finding folded below its first sentence."""
+    blocks = [
+        Details(
+            f"{finding.title} {answer_of(finding)[0]}.",
+            _blocks(subject, finding, whole=True, drawn=finding.question not in DOTS),
+        )
+        for finding in findings
+    ]
+    return [Section("What else we measured", blocks, key="more")] if blocks else []
 
 
 def _card(finding: Finding) -> list[Block]:
@@ -104,34 +222,45 @@ def _card(finding: Finding) -> list[Block]:
     ]
 
 
-def _blocks(subject: Subject, finding: Finding) -> list[Block]:
-    """Return what a question's section has: its sentences, its pictures, its claims, and how it was measured."""
-    said = [note for name, note in finding.notes.items() if note and name not in (*ELSEWHERE, "lead")]
-    blocks: list[Block] = [Text(said)]
+def _blocks(subject: Subject, finding: Finding, *, whole: bool, drawn: bool = True) -> list[Block]:
+    """Return what is shown of a finding: its sentences, its pictures, and folded how it was measured, with controls.
+
+    Args:
+        subject: the network under study.
+        finding: the finding.
+        whole: whether its first note is said here, and not in the heading and below it.
+        drawn: whether its pictures are shown.
+    """
+    folded = (*ELSEWHERE, "selectivity", "answer" if "measured" in finding.notes else "")
+    told = [note for name, note in finding.notes.items() if note and name not in folded]
+    told = told if whole else told[1:]
+    blocks: list[Block] = [*([Text(told)] if told else []), *(figures(finding, SHOWN_ROWS) if drawn else [])]
+    more: list[Block] = [Text(finding.notes[name]) for name in (SETUP, "selectivity") if finding.notes.get(name)]
     if finding.question == interchange.QUESTION:
-        blocks += [_patched(finding), *_decided_later(subject, finding)]
-    blocks += [*figures(finding, SHOWN_ROWS), *_claims(finding)]
-    return [*blocks, *(_programs(finding) if finding.question == "answers" else ()), *how(finding)]
+        more += [_patched(finding), *_decided_later(subject, finding)]
+    if finding.question == "answers":
+        blocks += _programs(finding)
+    more += _claims(finding)
+    return [*blocks, *([Details("How it was measured, and its controls", more)] if more else [])]
 
 
 def _claims(finding: Finding) -> list[Block]:
     """Return what a network's controls allow to say of it, a row a claim."""
     if not finding.claims:
         return []
-    columns = ("claim about the recipe", "this network", "controls", "what they allow to say", "verdict")
+    columns = ("statement (bound)", "this network", "controls", "what they allow to say")
     rows = [
         (
             f"{claim.rule.statement.rstrip('.')} ({claim.rule.established_if})",
             claim.value,
             controls_in_words(claim),
             allowed(claim),
-            claim.verdict,
         )
         for claim in finding.claims
     ]
     why = "; ".join(dict.fromkeys(claim.reason for claim in finding.claims))
-    caption = f"This network beside its controls, and the verdict of probe.judge on the recipe. Its reason: {why}."
-    return [Table(columns, rows, caption, verdict="verdict")]
+    caption = f"This network beside its controls. We judge no recipe here: {why}."
+    return [Table(columns, rows, caption)]
 
 
 def allowed(claim: Claim) -> str:
@@ -192,8 +321,9 @@ def _decided_later(subject: Subject, interchange: Finding) -> list[Table]:
     return [Table(columns, rows, caption, name="interchange-later", digits=3)]
 
 
-def _explorer(subject: Subject) -> list[Block]:
-    explorer = live_network.explorer(subject)
+def live(subject: Subject, controls: Sequence[Subject] = ()) -> list[Block]:
+    """Return the explorer of a network, or the sentence why the page does not run it."""
+    explorer = live_network.explorer(subject, controls)
     if isinstance(explorer, str):
         return [Text(explorer)]
     letters = "" if subject.symbols else _letters(explorer.alphabet or {})

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from ...errors import several
 from ...evidence.claims import Claim
 from ...evidence.findings import Finding
-from ...report import Block, Details, Figure, Link, Points, Section, Sentence, Strong, Table, Text, Verdict
+from ...report import Block, Details, Figure, Points, Section, Sentence, Strong, Table, Text, Verdict
 from ..answer import MISSING, SETUP
 from ..identity import VERSION
 
@@ -94,17 +94,6 @@ def tally(claims: Sequence[Claim], beside: str = "") -> list[str | Verdict]:
             pieces.append(" (true of the trained networks, and as true of the control)")
         pieces.append("." if verdict == VERDICTS[-1] else ",")
     return pieces
-
-
-def in_short(finding: Finding, target: str) -> Sentence:
-    """Return a question's title as a link, the verdicts of its claims and the finding.
-
-    Args:
-        finding: the finding.
-        target: where the link leads.
-    """
-    verdicts = [piece for claim in finding.claims for piece in (f" {claim.rule.key} ", Verdict(claim.verdict))]
-    return [Link(finding.title, target), *verdicts, f" {answer_of(finding)[0]}."]
 
 
 def controls_in_words(claim: Claim) -> str:

@@ -16,7 +16,7 @@ from ...recurrent.double import in_float64
 from ..readouts import EVERY, copied
 from ..subject import Subject
 from .network_states import run
-from .sample import POINTS, SEQUENCES
+from .sample import POINTS, SEQUENCES, reads_ahead
 
 #: At least so many sequences are looked at, however long they are.
 FEWEST = 100
@@ -79,6 +79,34 @@ def answers_at_steps(
     found = np.full((2, *there.shape), np.nan)
     found[0, there], found[1, there] = head.answer(scores).numpy(), head.expected(scores).numpy()
     return found[0], found[1]
+
+
+@torch.no_grad()
+def answers_if_asked(subject: Subject, rows: np.ndarray) -> Float[np.ndarray, "sequence step"]:
+    """Return what the network would answer if each sequence ended after each of its steps, whenever it is asked.
+
+    Args:
+        subject: the network under study.
+        rows: which sequences.
+
+    Returns:
+        The answers as values of the concept, (sequence, step); NaN at padding.
+
+    Raises:
+        ProbeError: there is no readout, or it does not give one finite number a sequence.
+    """
+    x, lengths, read, head = subject.x[rows], subject.lengths[rows], subject.read, subject.head
+    found = np.full(x.shape[:2], np.nan)
+    if read is not None and head is not None and read.name not in reads_ahead(subject):
+        states = run(subject.model, x, lengths, read.name, [read.output])[read.name, read.output]
+        there = np.arange(states.shape[1]) < lengths[:, None]
+        scores = copied(head)(states[torch.as_tensor(there)].double())
+        found[:, : states.shape[1]][there] = head.answer(scores).numpy()
+        return found
+    for length in range(1, int(lengths.max()) + 1):
+        here = np.flatnonzero(lengths >= length)
+        found[here, length - 1] = answers_to(subject, x[here, :length])[0]
+    return found
 
 
 def answers_by_length(

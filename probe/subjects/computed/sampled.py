@@ -14,7 +14,7 @@ from .sample import draw
 #: multiplications.
 COPIES, COPIES_OF_LARGE, LARGE = 8, 4, 2e10
 #: How many whole sequences are kept, to be drawn over time.
-EXAMPLES = 1
+EXAMPLES = 4
 
 #: Which sequences and states the questions look at.
 sample_of = per_subject(draw)
@@ -42,10 +42,20 @@ def inputs_of_sample(subject: Subject) -> Tensor:
 
 
 def examples_of(subject: Subject) -> list[int]:
-    """Return the sequences that are drawn over time, as places in the sample: first ones of about median length."""
-    lengths = subject.lengths[sample_of(subject).rows]
-    order = np.argsort(np.abs(lengths - np.median(lengths)), kind="stable")
-    return [int(place) for place in order[:EXAMPLES]]
+    """Return the sequences that are drawn over time, as places in the sample.
+
+    They are different ones of about median length, those first in which the concept changes most often.
+    """
+    rows = sample_of(subject).rows
+    x, lengths, values = subject.x[rows], subject.lengths[rows], subject.concept.values[rows]
+    changes = (np.diff(values, axis=1, prepend=values[:, :1]) != 0) & np.isfinite(values)
+    away = np.abs(lengths - np.median(lengths))
+    found: dict[bytes, int] = {}
+    for place in np.lexsort([-changes.sum(1), away]).tolist():
+        _ = found.setdefault(x[place, : lengths[place]].numpy().tobytes(), place)
+        if len(found) == EXAMPLES:
+            break
+    return list(found.values())
 
 
 def flops(layer: Layer) -> float:

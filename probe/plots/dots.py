@@ -1,0 +1,47 @@
+"""Many dots as one path: as a marker each, a figure of some hundred states would not fit into a page."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+#: So much of an axis is left free beside the outermost dots; so much of the width a dot's line is long.
+_MARGIN, _LENGTH = 0.06, 1e-3
+
+
+def scatter(
+    ax: Axes,
+    across: Float[np.ndarray, " dot"],
+    up: Float[np.ndarray, " dot"],
+    *,
+    color: str,
+    size: float = 4.0,
+    alpha: float = 1.0,
+) -> None:
+    """Draw dots of one colour, and make room for them in the axes.
+
+    Args:
+        ax: where to draw.
+        across: the dots' x.
+        up: their y.
+        color: of all of them.
+        size: their diameter in points.
+        alpha: how opaque they are, from 0 to 1.
+    """
+    if not len(across):
+        return
+    # A line of hardly any length with round ends is a dot.
+    places = np.repeat(np.column_stack([across, up]).astype(float), 2, axis=0)
+    places[1::2, 0] += _LENGTH * (float(np.ptp(across)) or 1.0)
+    codes = np.tile([Path.MOVETO, Path.LINETO], len(across))
+    path = Path(places, codes)
+    path.should_simplify = False
+    _ = ax.add_patch(
+        PathPatch(path, fill=False, edgecolor=color, linewidth=size, capstyle="round", alpha=alpha, zorder=2)
+    )
+    ax.update_datalim(places)
+    ax.margins(_MARGIN)
+    ax.autoscale_view()

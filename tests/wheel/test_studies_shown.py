@@ -1,0 +1,245 @@
+"""What a study's page shows of one network: examples, the states' plane, early answers, values that are put in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from known_studies import (
+    SYMBOLS,
+    Brackets,
+    brackets,
+    can_occur,
+    depth,
+    head_of_unit_0,
+    language_model,
+    one_hot,
+    quoted,
+    texts,
+)
+from studied import answer, bits, planted, report_of, study_of
+from torch import nn
+
+from probe import ProbeError, Readout, Study, record
+from probe.evidence.measurements import only
+from probe.report import Page, Panels, Section, Tokens
+from probe.report.blocks import Figure, walk
+from probe.studies.prepare import prepare
+from probe.subjects.computed.answers import answers_if_asked
+from probe.subjects.computed.sampled import examples_of
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
+def of_brackets() -> tuple[Brackets, Study]:
+    """Return a trained GRU that says how many brackets are open, and its study."""
+    x, lengths = brackets(200)
+    model = Brackets(x, lengths)
+    readout = Readout("depth", weight=model.head.weight, bias=model.head.bias)
+    more = {"lengths": lengths, "valid": can_occur, "symbols": "()"}
+    return model, Study(model.encoder, x, {"depth": depth}, readout=readout, **more)
+
+
+def values(table: pd.DataFrame, **columns: str) -> np.ndarray:
+    """Return the values of some rows, by their step."""
+    return only(table, **columns).sort_values("step")["value"].to_numpy(float)
+
+
+def test_an_answer_if_asked_now_is_that_to_the_sequence_cut_there() -> None:
+    """The network runs anew on every beginning of every sequence."""
+    model, study = of_brackets()
+    (subject,) = prepare(study)
+    rows = np.arange(20)
+    found = answers_if_asked(subject, rows)
+    for row in rows:
+        for step in range(subject.x.shape[1]):
+            if step >= subject.lengths[row]:
+                assert np.isnan(found[row, step])
+                continue
+            with torch.no_grad():
+                h = model.encoder(subject.x[row : row + 1, : step + 1].float())[0][0, -1]
+            assert found[row, step] == float(model.head(h).argmax())
+
+
+def test_answers_in_the_output_are_asked_on_beginnings() -> None:
+    """Without a head the whole model reads each beginning."""
+    x = bits(40, 6)
+
+    def total(one: torch.Tensor) -> torch.Tensor:
+        return one.sum((1, 2))
+
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.RNN(1, 4, batch_first=True)
+
+        def forward(self, given: torch.Tensor) -> torch.Tensor:
+            return given + 0 * self.rnn(given)[0][:, :, :1]
+
+    ones = {"ones": lambda one: np.cumsum(one[:, 0])}
+    study = Study(Sums(), x, ones, readout=Readout("ones", output=(total, total)))
+    (subject,) = prepare(study)
+    assert np.array_equal(answers_if_asked(subject, np.arange(40)), x[:, :, 0].cumsum(1))
+
+
+def test_the_page_says_where_the_answer_is_wrong_before_the_end() -> None:
+    """After few brackets the network was never asked; the share is that of runs on the beginnings."""
+    model, study = of_brackets()
+    (subject,) = prepare(study)
+    found = answer(study, "early-answers")
+    own = only(found.measurements, metric="wrong_if_asked", role="trained")
+    right = subject.answered.values
+    for step, share, count in own[["step", "value", "n"]].itertuples(index=False):
+        with torch.no_grad():
+            chosen = model.head(model.encoder(subject.x[:, : step + 1].float())[0][:, -1]).argmax(1).numpy()
+        here = subject.lengths > step
+        assert count == here.sum()
+        assert share == pytest.approx((chosen[here] != right[here, step]).mean())
+    worst = own.sort_values("value", ascending=False, kind="stable").iloc[0]
+    assert worst["value"] > 0.3
+    assert f"Asked after {worst['step'] + 1} step" in found.notes["answer"]
+    rows = only(found.measurements, metric="answers", role="trained")
+    assert rows.groupby("at")["value"].sum().to_numpy() == pytest.approx(1)
+
+
+def test_an_example_shows_concept_reading_answer_and_units() -> None:
+    """Each is what the network and the concept say; the examples are those in which the concept changes most."""
+    model, study = of_brackets()
+    (subject,) = prepare(study)
+    table = answer(study, "one-sequence").measurements
+    shown = [int(row) for row in dict.fromkeys(table["at"])]
+    assert len(shown) == 4
+    assert len({subject.x[row].numpy().tobytes() for row in shown}) == 4
+    for row in shown:
+        own, length = table[table["at"] == row], int(subject.lengths[row])
+        assert np.array_equal(values(own, metric="concept"), depth(subject.x[row, :length].numpy()))
+        assert np.array_equal(values(own, metric="answer"), answers_if_asked(subject, np.array([row]))[0, :length])
+        state = record(model.encoder, subject.x[row : row + 1, :length].float())["[0]", "hidden_state"][0]
+        for unit in range(12):
+            assert values(own, metric="state", units=str(unit)) == pytest.approx(state[:, unit].numpy(), abs=1e-6)
+        assert np.abs(values(own, metric="reading") - values(own, metric="concept")).mean() < 0.5
+
+
+def test_a_reading_of_an_example_does_not_know_the_example() -> None:
+    """Random numbers that no state tells: a probe that had seen the example's own states would know them."""
+    rng = np.random.default_rng(3)
+    torch.manual_seed(0)
+    x = rng.normal(size=(40, 5, 2)).astype(np.float32)
+    study = Study(nn.GRU(2, 256, batch_first=True), x, {"noise": rng.normal(size=(40, 5))})
+    table = answer(study, "one-sequence").measurements
+    read, true = (only(table, metric=metric)["value"].to_numpy(float) for metric in ("reading", "concept"))
+    assert len(read) == len(true) == 20
+    assert ((read - true) ** 2).mean() > 0.8 * (true**2).mean()
+
+
+def test_examples_change() -> None:
+    """Of sequences of one length those come first in which the concept changes at most steps."""
+    x = np.zeros((30, 6, 1), np.float32)
+    x[5, [1, 3]], x[7, [0, 2, 4]], x[9, 2] = 1, 1, 1
+    (subject,) = prepare(Study(nn.GRU(1, 4, batch_first=True), x, {"ones": lambda one: np.cumsum(one[:, 0])}))
+    assert examples_of(subject) == [5, 7, 9, 0] or examples_of(subject)[0] in (5, 7)
+    assert set(examples_of(subject)) == {5, 7, 9, 0}
+
+
+def test_the_plane_is_that_of_the_largest_variance() -> None:
+    """Shares are those of a singular value decomposition; every state that is drawn has two coordinates."""
+    _, study = of_brackets()
+    from probe.subjects.computed.sampled import sample_of, states_of
+
+    (subject,) = prepare(study)
+    found = answer(study, "state-space")
+    table = only(found.measurements, network=subject.network.name)
+    states = states_of(subject).states["[0]", "hidden_state"][sample_of(subject).of["depth"]]
+    sizes = np.linalg.svd(states - states.mean(0), compute_uv=False) ** 2
+    assert only(table, metric="variance")["value"].to_numpy() == pytest.approx(sizes[:2] / sizes.sum())
+    assert len(only(table, metric="coordinate")) == 2 * len(only(table, metric="concept")) > 100
+    counted = answer(study, "fixed-points").measurements
+    own = only(counted, network=subject.network.name)
+    assert len(only(table, metric="unstable")) == only(own, metric="fixed_points")["value"].sum()
+    assert (only(table, metric="unstable")["value"] == 0).sum() == only(own, metric="stable_points")["value"].sum()
+
+
+def test_what_is_put_in_comes_out_where_one_unit_holds_it() -> None:
+    """Unit 0 of the planted network carries the count alone: its curve is that of the whole state."""
+    table = answer(study_of(planted()), "put-in-curve").measurements
+    whole, unit = (
+        only(table, kind=kind).sort_values("at").set_index("at")["value"]
+        for kind in ("the whole state", "the unit that follows most")
+    )
+    assert len(whole) > 4
+    assert unit.to_numpy() == pytest.approx(whole.to_numpy(), abs=0.05)
+    assert whole.to_numpy() == pytest.approx(whole.index.to_numpy(), abs=0.05)
+    assert set(only(table, kind="the unit that follows most")["units"]) == {"0"}
+
+
+def of_quotes() -> Study:
+    """Return the study of a language model whose unit 0 knows what is quoted."""
+    weight, bias = head_of_unit_0()
+    readout = Readout("quoted", weight=weight, bias=bias, kind="logit")
+    return Study(language_model(), one_hot(texts()), {"quoted": quoted}, symbols=SYMBOLS, readout=readout)
+
+
+def blocks_of(page: Page) -> list[object]:
+    """Return every block of a page."""
+    return list(walk([*page.hero, *page.sections]))
+
+
+def test_a_text_is_coloured_by_the_unit_that_follows_the_concept(tmp_path: Path) -> None:
+    """Between quotation marks unit 0 is above 0: these letters are red, and no letter after them."""
+    page = report_of(of_quotes(), tmp_path).page
+    (shown,) = [block for block in blocks_of(page) if isinstance(block, Tokens)]
+    text = "".join(shown.tokens)
+    assert set(text) <= set(SYMBOLS)
+    inside = quoted(one_hot([text])[0]) > 0
+    assert inside.any()
+    reds = np.array([shade.startswith("plus") for shade in shown.shades])
+    assert reds[inside].all()
+    assert not reds[~inside].any()
+    assert "unit 0 of" in shown.caption
+
+
+def test_a_page_shows_before_it_tells(tmp_path: Path) -> None:
+    """The first section is a sequence that can be chosen; then where concepts are, the plane, use, and answers."""
+    _, study = of_brackets()
+    page = report_of(study, tmp_path).page
+    keys = [section.key for section in page.sections]
+    order = ["one-sequence", "reading-depth", "state-space", "interchange", "answers", "explore", "more"]
+    assert [key for key in keys if key in order] == order
+    first = page.sections[0]
+    assert isinstance(first, Section)
+    (chosen,) = [block for block in first.blocks if isinstance(block, Panels)]
+    assert chosen.choose
+    assert len(chosen.pictures) == 4
+    assert all("()" not in picture.alt or "step" in picture.alt for picture in chosen.pictures)
+    assert any(set("()") & set(picture.alt) for picture in chosen.pictures)
+    text = page.render()
+    assert text.count('type="radio"') >= 4
+    assert "can be read" in next(section.title for section in page.sections if section.key == "reading-depth")
+
+
+def test_an_untrained_network_stands_beside_in_the_explorer(tmp_path: Path) -> None:
+    """The explorer of a small network holds one with random weights whose head alone was fitted."""
+    from probe.explorer import Explorer
+
+    _, study = of_brackets()
+    page = report_of(study, tmp_path).page
+    (explorer,) = [block for block in blocks_of(page) if isinstance(block, Explorer)]
+    assert [network.name for network in explorer.networks][1:] == ["random weights, fitted head"]
+
+
+def test_tokens_and_choices_are_checked() -> None:
+    """As many numbers as tokens; at most as many pictures to choose from as the style sheet knows."""
+    with pytest.raises(ProbeError, match="3 tokens and 2 numbers"):
+        Tokens("abc", [0.0, 1.0], "x")
+    assert Tokens("abcd", [0.0, -1.0, 0.5, 0.01], "x").shades == ["", "minus-4", "plus-2", ""]
+    assert Tokens("ab", [0.0, 0.0], "x").shades == ["", ""]
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
+    pictures = [Figure(svg, f"picture {number}", "c", f"t{number}") for number in range(17)]
+    with pytest.raises(ProbeError, match="16 pictures at most; 17"):
+        Panels(pictures, "c", choose="which")
+    page = Page("t", "l", [Section("s", [Panels(pictures[:3], "c", choose="which")], key="s")]).render()
+    assert page.count('type="radio"') == 3
+    assert page.count(" checked") == 1
