@@ -33,7 +33,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     best = "The cells that follow the count best, after training and before"
     figures = [_figure(pair, names, columns=3, units=3, name="strongest-cells", title=best)]
     for network, name in zip(names, ("every-cell", "every-untrained-cell"), strict=True):
-        figures.append(_figure(pair, [network], columns=4, units=12, name=name, title=f"Every cell of {network}"))
+        figures.append(_figure(pair, [network], columns=3, units=12, name=name, title=f"Every cell of {network}"))
     return common.finding(
         "cell_trajectories",
         "How does each cell move with the count?",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import permutations
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from probe import DataFigure, Finding, ProbeError, Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
 from probe.methods.machines import Machine
 from probe.methods.probing.linear import r_squared
+from probe.plots.legends import legend_above
 from probe.plots.style import ROLE_STYLE, new_figure
 from probe.questions.answers import other_lengths
 from probe.questions.interventions import gate_shares, routes
@@ -241,8 +243,7 @@ def _as_rows(ranked: pd.DataFrame) -> pd.DataFrame:
 def _beside_drift(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return a metric and the drift of each network: columns role, network, pair, value and drift."""
     rows = table[table["metric"] == metric]
-    if metric == "kept_contrast":
-        rows = rows[rows["step"] == COMPARED[-1]]
+    rows = rows[(rows["step"] == COMPARED[-1]) | (metric != "kept_contrast")]
     drift = only(table, metric="drift").set_index("network")["value"]
     return rows.assign(drift=rows["network"].map(drift))[["role", "network", "pair", "value", "drift"]]
 
@@ -255,7 +256,7 @@ def _scatter(rows: pd.DataFrame, x: str, line: tuple[float, float], ax: Axes) ->
         color, mark = (look.color, look.marker) if look else ("grey", "x")
         ax.plot(of_role["value"], of_role["drift"], mark, color=color, markersize=3.5, label=role, rasterized=True)
     ax.set(xlabel=x, ylabel="drift")
-    ax.legend()
+    legend_above(ax)
     return ax
 
 
@@ -263,7 +264,7 @@ def _law(table: pd.DataFrame) -> DataFigure:
     rows = _beside_drift(table, "kept_contrast")
     said = "log of kept on a 1 over kept on a 0, last bit"
     medians = rows.groupby("role", sort=False)[["value", "drift"]].median()
-    listed = "; ".join(f"{role} {row['value']:.2f} and {row['drift']:.2f}" for role, row in medians.iterrows())
+    listed = "; ".join(f"{role} {value:.2f} and {drift:.2f}" for role, value, drift in medians.itertuples())
     return common.picture(
         lambda: _scatter(rows, said, (ALPHA, BETA), new_figure(height=3.6)[1][0, 0]),
         name="law",
@@ -279,13 +280,12 @@ def _law(table: pd.DataFrame) -> DataFigure:
 def _cross_step(table: pd.DataFrame) -> DataFigure:
     rows = _beside_drift(table, "cross_step_drift")
     error = (rows["value"] - rows["drift"]).abs().groupby(rows["role"], sort=False).median()
+    listed = ", ".join(f"{role} {value:.3f}" for role, value in error.items())
     return common.picture(
         lambda: _scatter(rows, "drift by interchange between steps", (0.0, 1.0), new_figure(height=3.6)[1][0, 0]),
         name="cross_step",
         title="The drift by interchange between different steps of ten-bit strings",
-        alt="Dots near the diagonal, one a network. Median distance from it: "
-        + ", ".join(f"{role} {value:.3f}" for role, value in error.items())
-        + ".",
+        alt=f"Dots near the diagonal, one a network. Median distance from it: {listed}.",
         caption="We put a state into a run that has read more or fewer bits, and the rest of that run follows. The "
         "line is equality. The run that comes out is on a string of another length: that is why it sees the drift.",
         data=rows,
@@ -294,17 +294,17 @@ def _cross_step(table: pd.DataFrame) -> DataFigure:
 
 def _ranked(ranked: pd.DataFrame) -> DataFigure:
     best = ranked.head(SHOWN)
+    names = [fill(quantity, 28) for quantity in best["quantity"]]
 
     def draw() -> Axes:
-        ax = new_figure(width=7.2, height=0.26 * len(best) + 1.0)[1][0, 0]
+        ax = new_figure(height=0.36 * len(best) + 1.0)[1][0, 0]
         places = np.arange(len(best))[::-1]
         bounds = [best["rank_correlation"] - best["low"], best["high"] - best["rank_correlation"]]
         ax.errorbar(best["rank_correlation"], places, xerr=bounds, fmt="o", markersize=4, label="rank correlation")
         ax.plot(best["left_out_r_squared"], places, "D", color="black", markersize=4, label="left-out R²")
         ax.axvline(0, color="black", linewidth=0.8, zorder=0)
-        ax.set_yticks(places, best["quantity"].tolist(), fontsize=8)
-        ax.set_xlim(-1.05, 1.05)
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        ax.set(yticks=places, yticklabels=names, xlim=(-1.05, 1.05))
+        legend_above(ax, most=2)
         return ax
 
     listed = "; ".join(f"{name} {rho:+.2f}" for name, rho, *_ in best.head(5).itertuples(index=False))

@@ -16,7 +16,8 @@ from probe.methods.causal.class_means import Classes, classes_at
 from probe.methods.causal.directions import DIRECTIONS
 from probe.methods.probing.linear import fit_linear, r_squared
 from probe.methods.probing.splits import folds
-from probe.plots.style import MANY, ROLE_STYLE, new_figure
+from probe.plots.legends import legend_above
+from probe.plots.style import MANY, ROLE_STYLE, SMALL, new_figure
 from probe.questions.interventions.directions import along_directions
 from probe.subjects.computed.ends import machine_of
 from probe.subjects.computed.right_answers import task_of
@@ -180,13 +181,13 @@ def _draw(wide: pd.DataFrame) -> Axes:
         ax.plot(alone["missed"], alone["score"], look.marker, color=look.color, markersize=6)
         for kind, row in middle.iterrows() if role == "trained" else ():
             place, side = ((-6, -4), "right") if kind == "slope" else ((6, 4), "left")
-            ax.annotate(NAMES[str(kind)], row, place, textcoords="offset points", fontsize=8, ha=side)
+            ax.annotate(NAMES[str(kind)], row, place, textcoords="offset points", fontsize=SMALL, ha=side)
     ax.axhline(BOUND, color="black", linewidth=1, zorder=0)
     ax.set_xscale("log")
     ax.invert_xaxis()
-    ax.set_xlabel("share of the count's variance that is missed, held out")
+    ax.set_xlabel("share of the count's variance that is missed,\nheld out")
     ax.set_ylabel("interchange score")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0, columnspacing=1.2)
+    legend_above(ax)
     return ax
 
 

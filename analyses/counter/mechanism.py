@@ -32,7 +32,7 @@ def find(findings: Findings) -> Finding:
     """Draw the trained networks' mechanism and say it in words."""
     table = pd.concat([rows_of(findings, *shown, role="trained") for shown in SHOWN], ignore_index=True)
     with style():
-        figure, axes = new_figure(3, width=8.4, height=3.2)
+        figure, axes = new_figure(1, 3, height=2.1)
         panels = (
             (gate_shares, "gate_share", "A 1 enters through"),
             (routes, "route_share", "The sum goes on through"),
@@ -46,7 +46,7 @@ def find(findings: Findings) -> Finding:
             if metric != "unit_share":
                 ax.set_xticks(ax.get_xticks(), [_SHORT[signal] for signal in _signals(table, metric)])
             ax.set_xlabel("unit, from the largest" if metric == "unit_share" else "")
-            ax.set_ylabel("share of the difference" if ax is axes[0, 0] else "")
+            ax.set_ylabel("share")
         picture = DataFigure.from_figure(
             figure,
             name=QUESTION,

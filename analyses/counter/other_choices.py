@@ -217,7 +217,7 @@ def _cells_in_words(cells: pd.DataFrame) -> str:
 
 def _picture(data: pd.DataFrame) -> DataFigure:
     same = (data["usual"] == data["verdict"]).groupby(data["varied"], sort=False).agg(["sum", "size"])
-    figure, axes = new_figure(width=6.4, height=0.4 * len(same) + 1.0)
+    figure, axes = new_figure(height=0.42 * len(same) + 1.0)
     ax = axes[0, 0]
     ax.barh(range(len(same)), 100 * same["sum"] / same["size"], color=BLUE)
     ax.set_yticks(range(len(same)), [f"{varied} ({size})" for varied, size in same["size"].items()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from models.populations import SHIFTED, TRAJECTORY
 from models.recipes import RECIPES
 from probe import DataFigure, Finding, Range, Rule, judge
 from probe.evidence.measurements import only, tabulate
-from probe.plots.style import BLUE, GREY, new_figure, style
+from probe.plots.style import BLUE, GREY, SMALL, new_figure, style
 
 from . import common, second, study
 
@@ -196,9 +197,9 @@ CAPTION = (
 
 
 def _drawn(data: pd.DataFrame, shown: Sequence[Shown], name: str, title: str, alt: str) -> DataFigure:
-    figure, axes = new_figure(len(shown), width=8.4, height=2.6)
+    figure, axes = new_figure(2, -(-len(shown) // 2), height=2.1)
     kept = []
-    for ax, (metric, signal, label, bound) in zip(axes.flat, shown, strict=True):
+    for ax, (metric, signal, label, bound) in zip(axes.flat, shown, strict=False):
         own = data[(data["metric"] == metric) & (data["signal"] == signal)]
         kept.append(own)
         # One artist, its lines parted by a gap: a picture for each would weigh too much.
@@ -209,13 +210,16 @@ def _drawn(data: pd.DataFrame, shown: Sequence[Shown], name: str, title: str, al
             ax.axhline(bound, color="black", linewidth=1, zorder=0)
         ax.axvline(USUAL, color=GREY, linewidth=1, zorder=0)
         ax.set_xscale("symlog", linthresh=100)
-        ax.set_title(label, fontsize=9)
-        ax.set_xticks([0, 1000, 10_000], ["0", "1,000", "10,000"], fontsize=8)
+        ax.set_title(fill(label, 20), fontsize=SMALL)
+        ax.set_xlim(0, 1.2 * np.nanmax(x))
+        ax.set_xticks([0, 1000, 10_000], ["0", "1,000", "10,000"])
         if metric == "all_error":
             ax.set_yscale("symlog", linthresh=0.01)
             ax.set_yticks([0, 0.01, 0.1, 1], ["0", ".01", ".1", "1"])
         ax.minorticks_off()
-    axes.flat[0].set_xlabel("steps of training")
+    for spare in axes.flat[len(shown) :]:
+        spare.remove()
+    figure.supxlabel("steps of training", fontsize=SMALL)
     return DataFigure.from_figure(
         figure, name=name, title=title, alt=alt, caption=CAPTION, data=pd.concat(kept, ignore_index=True)
     )

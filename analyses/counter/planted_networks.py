@@ -8,6 +8,7 @@ import pandas as pd
 
 from probe import DataFigure, Finding, ProbeError, Range, Rule
 from probe.evidence.measurements import tabulate
+from probe.plots.legends import legend_above
 from probe.plots.style import GREEN, GREY, ORANGE, new_figure, style
 
 from . import common
@@ -105,7 +106,7 @@ def _picture(compared: pd.DataFrame, missed: pd.DataFrame) -> DataFigure:
         axes[0, 0].axline((0, 0), slope=1, color=GREY, linewidth=1)
         axes[0, 0].set_xlabel("expected")
         axes[0, 0].set_ylabel("measured")
-        axes[0, 0].legend(loc="upper left")
+        legend_above(axes[0, 0])
         return DataFigure.from_figure(
             figure,
             name=QUESTION,
@@ -127,17 +128,17 @@ def _matrix(compared: pd.DataFrame) -> list[DataFigure]:
     kinds = {(True, WITHIN): ("o", GREEN, GREEN), (True, BETWEEN): ("o", "none", GREEN)}
     kinds |= dict.fromkeys([(False, WITHIN), (False, BETWEEN)], ("X", ORANGE, ORANGE))
     with style():
-        figure, axes = new_figure(width=5.6, height=0.17 * len(rules) + 1.6)
+        figure, axes = new_figure(height=0.19 * len(rules) + 1.8)
         ax = axes[0, 0]
         for (met, follows), own in data.groupby(["met", "follows"]):
             marker, face, edge = kinds[bool(met), str(follows)]
             places = [networks.index(name) for name in own["network"]], [rules.index(key) for key in own["rule"]]
             label = f"{'as expected' if met else 'not met'}, {follows}"
             ax.plot(*places, marker, color=edge, mfc=face, markersize=5, label=label)
-        ax.set_xticks(range(len(networks)), networks, rotation=60, ha="right", fontsize=9)
-        ax.set_yticks(range(len(rules)), rules, fontsize=8)
+        ax.set_xticks(range(len(networks)), networks, rotation=90)
+        ax.set_yticks(range(len(rules)), rules)
         ax.set(xlim=(-0.6, len(networks) - 0.4), ylim=(len(rules) - 0.4, -0.6))
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9)
+        legend_above(ax, most=2)
         picture = DataFigure.from_figure(
             figure,
             name="rules_and_networks",

@@ -9,6 +9,7 @@ import pandas as pd
 from probe import DataFigure, Finding, Rule
 from probe.evidence.measurements import Network
 from probe.methods.abstraction.programs import MOST, Drifting
+from probe.plots.legends import figure_legend
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
 from probe.questions.answers import programs
@@ -65,9 +66,7 @@ def _agreement(table: pd.DataFrame, role: str) -> DataFigure:
     figure, axes = new_figure(height=3.8)
     ax = programs.draw(table, role=role, reference=REFERENCE, bands=False, ax=axes[0, 0])
     ax.set_xlabel("bits")
-    figure.legend(
-        *ax.get_legend_handles_labels(), loc="outside upper center", ncols=4, columnspacing=1.0, handletextpad=0.4
-    )
+    figure_legend(figure, *ax.get_legend_handles_labels())
     rows = table[(table["metric"] == "agreement") & (table["role"] == role)]
     medians = common.medians(rows, ["kind", "at"]).rename(columns={"kind": "program", "at": "length"})
     whose = "trained networks" if role == "trained" else "untrained weights with a fitted head"

@@ -8,6 +8,7 @@ import pandas as pd
 
 from probe import Control, DataFigure, Finding, Range, Rule
 from probe.evidence.measurements import Network
+from probe.plots.legends import figure_legend
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
 from probe.questions.answers import programs
@@ -71,7 +72,7 @@ def _agreement(table: pd.DataFrame) -> DataFigure:
     ax = programs.draw(table, reference=REFERENCE, ax=axes[0, 0])
     ax.set_xlabel("bits")
     handles, _ = ax.get_legend_handles_labels()
-    figure.legend(handles, ["one number: the drift", "affine recurrence"], loc="outside upper center", ncols=2)
+    figure_legend(figure, handles, ["one number: the drift", "affine recurrence"])
     rows = table[(table["metric"] == "agreement") & (table["role"] == "trained")]
     medians = common.medians(rows, ["kind", "at"]).rename(columns={"kind": "model", "at": "length"})
     return DataFigure.from_figure(

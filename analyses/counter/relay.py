@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from probe import Control, Finding, Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
+from probe.plots.legends import legend_above
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import ROLE_STYLE, new_figure
 from probe.questions.interventions.pair_shares import PairShares, pair_shares
@@ -212,9 +213,9 @@ def _draw(wide: pd.DataFrame) -> Axes:
     ax.plot(ends, SAME * ends, color="black", linewidth=1, linestyle=":", zorder=0)
     ax.set_xlim(*ends)
     ax.set_ylim(*ends)
-    ax.set_xlabel("as how many equal cells carry a count in one pair")
+    ax.set_xlabel("as how many equal cells carry a count\nin one pair")
     ax.set_ylabel("and in all pairs together")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0, columnspacing=1.2)
+    legend_above(ax)
     return ax
 
 

@@ -11,14 +11,14 @@ from matplotlib.colors import ListedColormap
 
 from probe import Claim, DataFigure, Finding, Range, Rule, judge
 from probe.evidence.measurements import tabulate
-from probe.plots.style import BLUE, GREY, ORANGE, PURPLE, new_figure, style
+from probe.plots.style import BLUE, GREY, ORANGE, PURPLE, SMALL, new_figure, style
 
 from . import common
 from .summaries import Findings, judged, summary
 
 QUESTION, TITLE = "robustness", "Would the verdicts be others, had we chosen otherwise?"
-#: By how much bounds are moved; those below `SMALL` by a quarter.
-SHIFT, SMALL = 0.05, 0.2
+#: By how much bounds are moved; those below `NEAR` by a quarter.
+SHIFT, NEAR = 0.05, 0.2
 #: So many changed verdicts are named in words; the figure shows all.
 FEW = 2
 #: A letter and a colour for each verdict.
@@ -95,13 +95,13 @@ def _moved(rule: Rule, towards: int) -> Rule:
 def _step(bound: float) -> float:
     if not np.isfinite(bound):
         return 0.0
-    return SHIFT if abs(bound) >= SMALL else abs(bound) / 4
+    return SHIFT if abs(bound) >= NEAR else abs(bound) / 4
 
 
 def _picture(verdicts: pd.DataFrame) -> DataFigure:
     names = [str(name) for name in verdicts if name != "claim"]
     order = ["", *LOOKS]
-    figure, axes = new_figure(width=6.4, height=0.22 * len(verdicts) + 1.2)
+    figure, axes = new_figure(height=0.2 * len(verdicts) + 1.6)
     ax = axes[0, 0]
     places = np.array([[order.index(verdict) for verdict in verdicts[name]] for name in names]).T
     colours = ListedColormap([color for _, color in LOOKS.values()])
@@ -109,9 +109,9 @@ def _picture(verdicts: pd.DataFrame) -> DataFigure:
     for y, row in enumerate(places):
         for x, place in enumerate(row):
             if x == 0 or place not in (0, row[0]):
-                ax.text(x + 0.5, y + 0.5, LOOKS[order[place]][0], ha="center", va="center", fontsize=8)
-    ax.set_xticks(np.arange(len(names)) + 0.5, [fill(name, 12) for name in names], fontsize=8)
-    ax.set_yticks(np.arange(len(verdicts)) + 0.5, verdicts["claim"], fontsize=8)
+                ax.text(x + 0.5, y + 0.5, LOOKS[order[place]][0], ha="center", va="center", fontsize=SMALL)
+    ax.set_xticks(np.arange(len(names)) + 0.5, [fill(name, 18) for name in names], rotation=90)
+    ax.set_yticks(np.arange(len(verdicts)) + 0.5, verdicts["claim"])
     ax.xaxis.tick_top()
     ax.invert_yaxis()
     ax.tick_params(length=0)
@@ -122,7 +122,7 @@ def _picture(verdicts: pd.DataFrame) -> DataFigure:
         title="Every verdict, and what it would have been",
         alt=f"A grid of {len(verdicts)} claims by {len(names)} ways to judge them. {said}.",
         caption="E established, R refuted, n not specific, u undecided; no letter: as committed. Bounds are moved by "
-        f"{SHIFT:g} (those below {SMALL:g} by a quarter), the controls' margins are left; then a level of 95 % for "
+        f"{SHIFT:g} (those below {NEAR:g} by a quarter), the controls' margins are left; then a level of 95 % for "
         "each claim in place of one for all together; and only the networks that satisfy claim 0 (empty: of other "
         "networks).",
         data=verdicts,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from probe import DataFigure, Finding, Rule
-from probe.plots.style import ROLE_STYLE, new_figure, style
+from probe.plots.style import ROLE_STYLE, SMALL, new_figure, style
 
 from .summaries import Findings, judged, rows_of, summary
 
@@ -41,7 +42,7 @@ def find(findings: Findings) -> Finding:
     passes = _passes(tests)
     grid = _grid(passes)
     with style():
-        figure, axes = new_figure(width=8.8, height=4.2)
+        figure, axes = new_figure(height=5.6)
         _draw(grid, axes[0, 0])
         picture = DataFigure.from_figure(
             figure,
@@ -106,32 +107,31 @@ def _draw(grid: pd.DataFrame, ax: Axes) -> None:
     for group, key, holds_in, of in zip(*(grid[name] for name in COLUMNS), strict=True):
         if not of:
             continue
-        x, y = groups.index(group), keys.index(key)
+        x, y = keys.index(key), groups.index(group)
         role = group.split("/")[0]
         color = ROLE_STYLE[role].color if role in ROLE_STYLE else "black"
         full = holds_in == of
-        ax.plot(x, y, "o", ms=17, mfc=color if full else "none", mec=color)
+        ax.plot(x, y, "o", ms=21, mfc=color if full else "none", mec=color)
         ax.annotate(
             f"{holds_in}" if of > 1 else ("yes" if full else "no"),
             (x, y),
             ha="center",
             va="center",
-            fontsize=8,
+            fontsize=SMALL,
             color="white" if full else "black",
         )
     sizes = grid.groupby("networks")["of"].max().to_dict()
-    ax.set_xticks(range(len(groups)), [_label(group, sizes[group]) for group in groups], fontsize=8)
-    ax.set_yticks(range(len(keys)), [f"{TESTS[key]} ({key})" for key in keys])
-    ax.set_xlim(-0.6, len(groups) - 0.4)
-    ax.set_ylim(len(keys) - 0.5, -0.5)
+    ax.set_yticks(range(len(groups)), [_label(group, sizes[group]) for group in groups])
+    ax.set_xticks(range(len(keys)), [fill(f"{TESTS[key]} ({key})", 18) for key in keys], rotation=90)
+    ax.set_xlim(-0.6, len(keys) - 0.4)
+    ax.set_ylim(len(groups) - 0.5, -0.5)
     ax.tick_params(length=0)
     for side in ("left", "bottom"):
         ax.spines[side].set_visible(False)
 
 
 def _label(group: str, size: int) -> str:
-    name = group.replace(" ", "\n")
-    return f"{name}\n(of {size})" if size > 1 else name.replace("/", "\n")
+    return f"{group}\n(of {size})" if size > 1 else group.removeprefix("planted/")
 
 
 def _share(rows: pd.DataFrame, role: str) -> str:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from probe import Claim, Control, DataFigure, Finding, Rule, judge
 from probe.evidence.measurements import FITTED_HEADS, Network
+from probe.plots.legends import figure_legend
 from probe.plots.style import ROLE_STYLE, new_figure, style
 
 from . import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, study
@@ -228,7 +229,7 @@ def _line(claim: Claim, first: Mapping[str, Claim], table: pd.DataFrame) -> dict
 
 
 def _picture(data: pd.DataFrame) -> DataFigure:
-    figure, axes = new_figure(width=8.4, height=0.24 * len(data) + 1.2)
+    figure, axes = new_figure(height=0.22 * len(data) + 1.2)
     ax = axes[0, 0]
     for role in ("own initialisation", STRONGEST, "trained"):
         values = data.get(f"holds, {role}")
@@ -238,13 +239,13 @@ def _picture(data: pd.DataFrame) -> DataFigure:
             ax.plot(100 * values, range(len(data)), look.marker, color=look.color, markersize=6, label=role)
     changed = data["first"] != data["second"]
     labels = [f"{key} {second}" for key, second in zip(data["claim"], data["second"], strict=True)]
-    ax.set_yticks(range(len(data)), labels, fontsize=8)
+    ax.set_yticks(range(len(data)), labels)
     for y, (before, other) in enumerate(zip(data["first"], changed, strict=True)):
         if other:
-            ax.text(103, y, f"was: {before}", va="center", fontsize=8)
-    ax.set(xlabel="networks that satisfy the rule, %", xlim=(-3, 125), ylim=(len(data) - 0.5, -0.5))
-    ax.set_xticks(range(0, 101, 25))
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.06), ncol=3, fontsize=8)
+            ax.text(108, y, f"was {before}", va="center")
+    ax.set(xlabel="% of networks", xlim=(-5, 105), ylim=(len(data) - 0.5, -0.5))
+    ax.set_xticks([0, 50, 100])
+    figure_legend(figure, *ax.get_legend_handles_labels(), most=3)
     return DataFigure.from_figure(
         figure,
         name=QUESTION,

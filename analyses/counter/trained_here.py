@@ -108,11 +108,11 @@ def _values(table: pd.DataFrame, rule: Rule) -> pd.Series:
 
 
 def _picture(data: pd.DataFrame) -> DataFigure:
-    figure, axes = new_figure(height=0.2 * len(data) + 0.8)
+    figure, axes = new_figure(height=0.19 * len(data) + 0.8)
     ax = axes[0, 0]
     ax.barh(range(len(data)), 1.0, color=GREY, alpha=0.15)
     ax.plot(data["place"], range(len(data)), "o", color=BLUE)
-    ax.set_yticks(range(len(data)), data["claim"], fontsize=8)
+    ax.set_yticks(range(len(data)), data["claim"])
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of the study's networks that lie below it")

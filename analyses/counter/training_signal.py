@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 
+import numpy as np
 import pandas as pd
 
 from models.populations import CELLS, CONFIRMING
@@ -11,7 +13,8 @@ from models.recipes import CODES, DOSES
 from probe import DataFigure, Finding, judge
 from probe.evidence.intervals import median_interval
 from probe.evidence.measurements import FITTED_HEADS, tabulate
-from probe.plots.style import GREEN, ORANGE, PALETTE, new_figure, style
+from probe.plots.legends import figure_legend
+from probe.plots.style import GREEN, ORANGE, PALETTE, SMALL, new_figure, style
 
 from . import common, study
 from .predictions import PREDICTIONS, RULES, Cells
@@ -25,6 +28,8 @@ BATTERY = (
     ("erased_excess", "", "erasure", "count erased"),
     ("direction_score", "ols", "directions", "probe's direction"),
 )
+#: How many letters of a prediction stand on a line of its figure.
+LINE = 52
 EVERY_CELL = {cell.recipe for cell in (CONFIRMING, *CELLS)}
 WRITTEN = {"": "0/1", "reversed": "1/0", "signed": "-1/+1", "half-signed": "-.5/+.5", "shifted": "1/2"}
 
@@ -101,7 +106,7 @@ def _by_recipe(table: pd.DataFrame) -> pd.DataFrame:
 def _recipes(recipes: pd.DataFrame, table: pd.DataFrame) -> DataFigure:
     drift = table[table["metric"] == "drift"]
     recipe = drift["network"].str.split("/").str[0]
-    figure, axes = new_figure(width=7.2, height=0.24 * len(recipes) + 1.2)
+    figure, axes = new_figure(height=0.22 * len(recipes) + 1.2)
     ax = axes[0, 0]
     for row, name in enumerate(recipes["recipe"]):
         values = drift[recipe == name]["value"]
@@ -110,8 +115,8 @@ def _recipes(recipes: pd.DataFrame, table: pd.DataFrame) -> DataFigure:
     for landmark in (0.0, 0.5, 1.0):
         ax.axvline(landmark, color="black", linewidth=0.8, zorder=0)
     labels = [f"{name} ({n})" for name, n in zip(recipes["recipe"], recipes["networks"], strict=True)]
-    ax.set_yticks(range(len(recipes)), labels, fontsize=8)
-    ax.set_xlabel("drift: 0 counts ones, 1 counts zeros, 0.5 weighs both")
+    ax.set_yticks(range(len(recipes)), labels)
+    figure.supxlabel("drift: 0 counts ones, 1 counts zeros, 0.5 weighs both", fontsize=SMALL)
     least, most = recipes.iloc[0], recipes.iloc[-1]
     return DataFigure.from_figure(
         figure,
@@ -135,18 +140,21 @@ def _experiment(cells: Cells) -> DataFigure:
         for dose in DOSES
     ]
     data = pd.DataFrame(rows)
-    figure, axes = new_figure(len(shown), width=11.0, height=3.0)
-    for ax, (*_, label) in zip(axes.flat, shown, strict=True):
+    figure, axes = new_figure(2, -(-len(shown) // 2), height=2.0)
+    for ax, (*_, label) in zip(axes.flat, shown, strict=False):
         for color, code in zip(PALETTE, WRITTEN.values(), strict=False):
             own = data[(data["metric"] == label) & (data["code"] == code)]
             ax.plot(range(len(DOSES)), own["median"], "o-", color=color, markersize=4, label=code)
         ax.set_xticks(range(len(DOSES)), [str(dose) for dose in DOSES])
         ax.set_ylim(-0.35, 1.35)
         # Ticks are most of what five panels weigh.
-        ax.set_yticks([0.0, 0.5, 1.0], ["0", "0.5", "1"] if ax is axes[0, 0] else ["", "", ""])
+        ax.set_yticks([0.0, 0.5, 1.0], ["0", "0.5", "1"] if ax in axes[:, 0] else ["", "", ""])
         ax.set_title(label)
-    axes[0, 0].set_xlabel("% of shorter strings")
-    axes.flat[-1].legend(title="code", fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    for spare in axes.flat[len(shown) :]:
+        spare.remove()
+    figure.supxlabel("% of shorter strings", fontsize="medium")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure_legend(figure, handles, [f"code {name}" for name in names])
     spans = data.groupby(["metric", "code"], sort=False)["median"].agg(lambda own: own.max() - own.min())
     widest = spans.groupby(level="metric", sort=False).max()
     said = ", ".join(f"{label} {span:.2f}" for label, span in widest.items())
@@ -175,14 +183,19 @@ def _outcome(cells: Cells) -> pd.DataFrame:
 
 
 def _predicted(outcome: pd.DataFrame) -> DataFigure:
-    figure, axes = new_figure(width=8.4, height=0.3 * len(outcome) + 0.6)
+    texts = [
+        fill(f"{key}. {said} {number:.3g} ({held_if}): {result}", LINE)
+        for key, said, number, held_if, result in outcome.iloc[:, :5].itertuples(index=False)
+    ]
+    tall = np.array([text.count("\n") + 1.6 for text in texts])
+    figure, axes = new_figure(height=0.17 * tall.sum() + 0.2)
     ax = axes[0, 0]
-    for row, (key, said, number, held_if, result) in enumerate(outcome.iloc[:, :5].itertuples(index=False)):
+    for row, text, result in zip(np.cumsum(tall) - tall / 2, texts, outcome["outcome"], strict=True):
         color = GREEN if result == "held" else ORANGE
         ax.plot(0, row, "o" if result == "held" else "X", color=color, markersize=8)
-        ax.text(0.02, row, f"{key}. {said} {number:.3g} ({held_if}): {result}", va="center", fontsize=9)
+        ax.text(0.04, row, text, va="center", fontsize=SMALL)
     ax.set_xlim(-0.02, 1)
-    ax.set_ylim(len(outcome) - 0.5, -0.5)
+    ax.set_ylim(tall.sum(), 0)
     ax.axis("off")
     failed = outcome[outcome["outcome"] == "failed"]["key"]
     return DataFigure.from_figure(

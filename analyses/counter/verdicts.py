@@ -9,13 +9,16 @@ import pandas as pd
 
 from probe import Claim, DataFigure, Finding, judge
 from probe.evidence.measurements import FITTED_HEADS, tabulate
-from probe.plots.style import SEQUENTIAL, new_figure, style
+from probe.plots.style import SEQUENTIAL, SMALL, new_figure, style
 
 from . import common
+from .robustness import LOOKS
 from .summaries import Findings, judged, summary
 
 QUESTION, TITLE = "verdicts", "What do the same rules say of networks that did not learn it?"
 POPULATIONS = ("trained", "own initialisation", *FITTED_HEADS, "template")
+#: How many times as wide as the column of one network that of a population is drawn.
+WIDE = 1.5
 #: What one rule says of some networks, as long as no control is asked.
 COLUMNS = ("claim", "statement", "networks", "holds_in", "of", "median", "alone")
 
@@ -53,19 +56,27 @@ def _rows(claim: Claim, rows: pd.DataFrame) -> list[tuple[object, ...]]:
 
 
 def _picture(data: pd.DataFrame, verdicts: dict[str, str]) -> DataFigure:
-    shares = (data["holds_in"] / data["of"]).rename("share")
-    grid = data.assign(share=shares).pivot_table(index="claim", columns="networks", values="share", sort=False)
+    grid = data.assign(share=data["holds_in"] / data["of"]).pivot_table(
+        index="claim", columns="networks", values="share", sort=False
+    )
     grid = grid[list(dict.fromkeys(data.sort_values("of", ascending=False, kind="stable")["networks"]))]
-    figure, axes = new_figure(width=8.4, height=0.24 * len(grid) + 1.6)
+    figure, axes = new_figure(height=0.2 * len(grid) + 1.9)
     ax = axes[0, 0]
-    ax.pcolormesh(np.ma.masked_invalid(grid.to_numpy(float)), cmap=SEQUENTIAL, vmin=0, vmax=1)
+    # A population has a number in its cells, which is wider than the cell of one network.
+    wide = sum(name in POPULATIONS for name in grid.columns)
+    edges = np.array([*WIDE * np.arange(wide + 1), *(WIDE * wide + np.arange(1, grid.shape[1] - wide + 1))])
+    middles, shares = (edges[1:] + edges[:-1]) / 2, np.ma.masked_invalid(grid.to_numpy(float))
+    for first, last in ((0, wide), (wide, grid.shape[1])):
+        if last > first:
+            cells = edges[first : last + 1], np.arange(len(grid) + 1), shares[:, first:last]
+            ax.pcolormesh(*cells, cmap=SEQUENTIAL, vmin=0, vmax=1)
     for y, (_, row) in enumerate(grid.iterrows()):
-        for x, name in enumerate(grid.columns):
+        for x, name in zip(middles, grid.columns, strict=True):
             if name in POPULATIONS and 0 < row[name] < 1:
                 color = "black" if row[name] > 0.6 else "white"
-                ax.text(x + 0.5, y + 0.5, f"{100 * row[name]:.0f}", color=color, ha="center", va="center", fontsize=8)
-    ax.set_xticks(np.arange(grid.shape[1]) + 0.5, [str(name).removeprefix("planted/") for name in grid], rotation=90)
-    ax.set_yticks(np.arange(len(grid)) + 0.5, [f"{key} {verdicts[key]}" for key in grid.index], fontsize=8)
+                ax.text(x, y + 0.5, f"{100 * row[name]:.0f}", color=color, ha="center", va="center", fontsize=SMALL)
+    ax.set_xticks(middles, [str(name).removeprefix("planted/") for name in grid], rotation=90)
+    ax.set_yticks(np.arange(len(grid)) + 0.5, [f"{key} {LOOKS[verdicts[key]][0]}" for key in grid.index])
     ax.invert_yaxis()
     ax.tick_params(length=0)
     return DataFigure.from_figure(
@@ -75,7 +86,8 @@ def _picture(data: pd.DataFrame, verdicts: dict[str, str]) -> DataFigure:
         alt=f"A grid of {len(grid)} rules by {grid.shape[1]} kinds of networks. {_numbers(data)}",
         caption="How many networks satisfy each rule, each taken alone and without its controls, in per cent: the "
         "populations first, then each planted network. Lightest: all, darkest: none, empty: not measured. "
-        "Beside the claim stands its verdict, controls included.",
+        "Beside the claim stands its verdict, controls included: "
+        f"{', '.join(f'{letter} {verdict}' for verdict, (letter, _) in LOOKS.items())}.",
         data=data,
     )
 

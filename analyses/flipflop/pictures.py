@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from probe import DataFigure
 from probe.errors import several
 from probe.evidence.words import listed
+from probe.plots.legends import figure_legend, legend_above
 from probe.plots.networks import draw_dots, draw_role_lines
 from probe.plots.spaces import draw_cube, draw_fixed_points, draw_paths, seen
-from probe.plots.style import BLUE, COLUMN_WIDTH, GREY, new_figure
+from probe.plots.style import BLUE, GREY, new_figure
 
 from ..counter.common import picture
 from .rules import BOUND
@@ -111,7 +112,7 @@ def task(shown: Shown) -> DataFigure:
         figure, axes = _rows(found.pulses)
         for row, ax in enumerate(axes):
             ax.plot(_steps(found.base), found.base[:, row], color=BLUE, label="answer")
-        axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.2)
+        legend_above(axes[0])
         return figure
 
     pulses = int((found.pulses != 0).sum())
@@ -136,7 +137,7 @@ def interchange(shown: Shown) -> DataFigure:
             ax.axvline(STEP + 1, color="black", linewidth=1, linestyle=":")
             ax.plot(_steps(found.base), found.base[:, row], color=GREY, linestyle="--", label="base as it is")
             ax.plot(_steps(found.base), found.patched[:, row], color=BLUE, label=f"{NAMES[BIT]} put in")
-        axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, borderaxespad=0.2)
+        legend_above(axes[0])
         return figure
 
     return picture(
@@ -156,13 +157,13 @@ def marks(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
     frame = _joined(tables, list(MARKS))
 
     def draw() -> Figure:
-        figure, axes = new_figure(len(CELLS), width=COLUMN_WIDTH + 0.6, height=3.6, sharey=True)
-        for ax, cell in zip(axes[0], CELLS, strict=True):
+        figure, axes = new_figure(1, len(CELLS), height=2.1, sharey=True)
+        for ax, cell in zip(axes[:, 0], CELLS, strict=True):
             _ = draw_dots(frame[frame["cell"] == cell], MARKS, thresholds=dict.fromkeys(MARKS, BOUND), ax=ax)
             ax.set_title(CALLED[cell])
-        axes[0, 0].set_ylabel("share of later answers")
+        figure.supylabel("share of later answers", fontsize="medium")
         axes[0, 0].set_ylim(top=1.03)
-        return _one_legend(figure, list(axes[0]))
+        return _one_legend(figure, list(axes[:, 0]))
 
     medians = frame.groupby(["cell", "metric", "role"], sort=False)["value"].median()
     said = [
@@ -187,16 +188,16 @@ def after(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
     frame = following(tables)
 
     def draw() -> Figure:
-        figure, axes = new_figure(len(CELLS), width=COLUMN_WIDTH + 0.6, height=3.4, sharey=True)
-        for ax, cell in zip(axes[0], CELLS, strict=True):
+        figure, axes = new_figure(1, len(CELLS), height=2.0, sharex=True, sharey=True)
+        for ax, cell in zip(axes[:, 0], CELLS, strict=True):
             _ = draw_role_lines(frame[frame["cell"] == cell], ax=ax, at="at")
             ax.set_title(CALLED[cell])
-            ax.set_xlabel("steps since")
             for line in ax.get_lines():
                 line.set_markersize(3)
-        axes[0, 0].set_ylabel("share that follow the bit")
+        axes[-1, 0].set_xlabel("steps since")
+        figure.supylabel("share that follow the bit", fontsize="medium")
         axes[0, 0].set_ylim(0, 1.05)
-        return _one_legend(figure, list(axes[0]))
+        return _one_legend(figure, list(axes[:, 0]))
 
     ends = frame.groupby(["cell", "role", "at"], sort=False)["value"].median()
     last = max(frame["at"])
@@ -255,7 +256,7 @@ def _cube(ax: Axes, points: pd.DataFrame) -> Axes:
 
 
 def _legend(figure: Figure, ax: Axes, columns: int) -> Figure:
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+    figure_legend(figure, *ax.get_legend_handles_labels(), most=columns, where="lower")
     return figure
 
 
@@ -265,7 +266,7 @@ def _one_legend(figure: Figure, axes: Sequence[Axes]) -> Figure:
         legend = ax.get_legend()
         if legend is not None:
             legend.remove()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figure_legend(figure, *axes[0].get_legend_handles_labels())
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ..errors import ProbeError, unknown
 from ..recurrent.signals import Units
 from .recorded import chosen, layer_of, words
-from .style import BLUE, COLUMN_WIDTH, GREY, drawn, panels
+from .style import BLUE, GREY, PLOT_WIDTH, drawn, panels
 
 #: A gate is saturated below the first and above the second of these.
 CLOSED, OPEN = 0.1, 0.9
@@ -60,7 +60,7 @@ def saturation(
             raise ProbeError(unknown("recorded gate", name, known))
     shown = [chosen(recording, layer=found.name, signal=name, units=units) for name in names]
     across = min(len(shown), 3)
-    width, height = (COLUMN_WIDTH + across, 2.7) if across > 1 else (4.2, 3.8)
+    width, height = (PLOT_WIDTH + across, 2.7) if across > 1 else (4.2, 3.8)
     with panels(len(shown), ax=ax, columns=across, width=width, height=height, sharex=True, sharey=True) as axes:
         for panel, one in zip(axes, shown, strict=True):
             values = one.values[one.real]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ..evidence.intervals import median_interval
-from .style import ROLE_STYLE, axes_or_new
+from .legends import legend_above
+from .style import COLUMN_WIDTH, ROLE_STYLE, axes_or_new
+
+#: Inches that the y axis takes with its numbers and its name, and that a letter is wide.
+AXIS, LETTER = 0.7, 0.082
+#: How many letters of a name that stands upright are on a line.
+UPRIGHT = 18
 
 
 def draw_dots(
@@ -53,11 +60,29 @@ def draw_dots(
     for column, metric in enumerate(metrics):
         if thresholds and metric in thresholds:
             ax.plot([column - 0.45, column + 0.45], [thresholds[metric]] * 2, color="black", linewidth=1)
-    ax.set_xticks(range(len(metrics)), list(metrics.values()))
+    name_columns(ax, list(metrics.values()))
     ax.set_xlim(-0.5, len(metrics) - 0.5)
-    # Above the axes and at most three abreast: six roles in one row are wider than a column.
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(max(len(roles), 1), 3), borderaxespad=0.2)
+    legend_above(ax)
     return ax
+
+
+def name_columns(ax: Axes, names: Sequence[str]) -> None:
+    """Name the columns 0, 1, ... of axes, on as many lines as it takes; upright where a word is wider than a column.
+
+    Args:
+        ax: whose x axis.
+        names: of the columns, from the left.
+    """
+    figure, place = ax.get_figure(), ax.get_subplotspec()
+    inches = COLUMN_WIDTH if figure is None else figure.bbox.width / figure.dpi
+    inches = inches / (1 if place is None else place.get_gridspec().ncols) - AXIS
+    room = int(inches / max(len(names), 1) / LETTER)
+    widest = max((len(word) for name in names for word in name.split()), default=0)
+    if widest > room:
+        ax.set_xticks(range(len(names)), [fill(name, UPRIGHT) for name in names], rotation=90)
+        return
+    lines = ["\n".join(fill(line, max(room, 1)) for line in name.split("\n")) for name in names]
+    ax.set_xticks(range(len(names)), lines)
 
 
 def draw_median_line(frame: pd.DataFrame, *, ax: Axes, color: str, **look: Any) -> None:
@@ -100,5 +125,5 @@ def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
                 label = role if number == 0 else "_"
                 width, size = (1.0, 3.5) if role == "planted" else (2.0, 4.5)
                 draw_median_line(own, ax=ax, label=label, linewidth=width, markersize=size, **look.line())
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0, columnspacing=1.2)
+    legend_above(ax, most=4)
     return ax

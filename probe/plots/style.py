@@ -36,10 +36,14 @@ STEPS = LinearSegmentedColormap.from_list(
 CONCEPTS = LinearSegmentedColormap.from_list(
     "concepts", ["#0da177", "#019f35", "#649101", "#8c8003", "#a76e00", "#c64f02", "#db1a31"]
 )
-FONT_SIZE = 11.0
+#: Points of titles and of the names of axes, and of everything smaller: no letter of a figure is below it.
+FONT_SIZE, SMALL = 11.0, 10.0
 #: Of more networks than this none is named, and each is a small or thin mark below their median.
 MANY = 30
-COLUMN_WIDTH = 5.6
+#: Inches that a figure is wide. On a phone (358 pixels of it) a letter of `SMALL` points is then 11 pixels high.
+COLUMN_WIDTH = 4.4
+#: Inches that a plot of a recording is wide, which is shown in a notebook.
+PLOT_WIDTH = 5.6
 ROW_HEIGHT = 3.5
 #: Pixels an inch of the picture in a notebook, and how many of them a CSS pixel has.
 SHOWN_DPI, SHARP = 192, 2
@@ -96,9 +100,9 @@ def style() -> Iterator[None]:
         "axes.titleweight": "bold",
         "axes.titlelocation": "left",
         "axes.labelsize": FONT_SIZE,
-        "xtick.labelsize": FONT_SIZE - 1,
-        "ytick.labelsize": FONT_SIZE - 1,
-        "legend.fontsize": FONT_SIZE - 1,
+        "xtick.labelsize": SMALL,
+        "ytick.labelsize": SMALL,
+        "legend.fontsize": SMALL,
         # seaborn outlines bars in white, which glares on a dark page.
         "patch.force_edgecolor": False,
         "patch.edgecolor": "black",
@@ -165,7 +169,7 @@ def new_figure(
     Args:
         columns: axes side by side.
         rows: axes one above the other.
-        width: inches of the whole figure; wider than 5.6 reads small on a phone.
+        width: inches of the whole figure; on a phone the letters of one wider than 4.5 are below 11 pixels.
         height: inches of one row.
         sharex: whether all axes share their x axis.
         sharey: whether all axes share their y axis.
@@ -211,7 +215,7 @@ def panels(
     *,
     ax: Axes | None,
     columns: int = 1,
-    width: float | int = COLUMN_WIDTH,
+    width: float | int = PLOT_WIDTH,
     height: float | int = ROW_HEIGHT,
     sharex: bool = False,
     sharey: bool = False,
@@ -247,7 +251,7 @@ def panels(
             spare.remove()
         for one in axes.ravel()[:count]:
             # Ticks are made when a figure is drawn, which is after the style has ended.
-            one.tick_params(labelsize=FONT_SIZE - 1, color="black", labelcolor="black")
+            one.tick_params(labelsize=SMALL, color="black", labelcolor="black")
         yield list(axes.ravel()[:count])
 
 

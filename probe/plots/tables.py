@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize, to_hex
 from ..errors import ProbeError, unknown
 from .lines import name_lines
 from .sequences import ink_on
-from .style import COLUMN_WIDTH, DIVERGING, GREY, PALETTE, ROLE_STYLE, panels
+from .style import DIVERGING, GREY, PALETTE, PLOT_WIDTH, ROLE_STYLE, panels
 
 #: A matrix of more rows or columns has no room for its numbers.
 MOST_CELLS = 24
@@ -208,7 +208,7 @@ def bars(
     frame = _table(data, [value], [name, by])
     ends = _intervals(frame, value, low, high)
     looks = _groups(frame, by)
-    with panels(1, ax=ax, width=COLUMN_WIDTH + 0.8, height=0.8 + 0.42 * len(frame)) as (panel,):
+    with panels(1, ax=ax, width=PLOT_WIDTH + 0.8, height=0.8 + 0.42 * len(frame)) as (panel,):
         for place, number in enumerate(frame[value].to_numpy(float)):
             ink, _ = looks["" if by is None else str(frame[by].iloc[place])]
             panel.barh(place, number, height=0.62, color=ink)

@@ -15,7 +15,7 @@ from ..recurrent.signals import Units
 from .concepts import Levels, levels
 from .lines import name_lines, numbered
 from .recorded import Chosen, chosen
-from .style import COLUMN_WIDTH, CONCEPTS, STEPS, colours, drawn, panels
+from .style import CONCEPTS, PLOT_WIDTH, STEPS, colours, drawn, panels
 
 #: Where no units are named, at most so many are drawn.
 UNITS = 12
@@ -215,7 +215,7 @@ def _grid(one: Chosen, ax: Axes | None) -> AbstractContextManager[Sequence[Axes]
     if len(one.units) == 1:
         return panels(1, ax=ax)
     across = min(len(one.units), 3)
-    return panels(len(one.units), ax=ax, columns=across, width=COLUMN_WIDTH + across, height=2.1, sharex=True)
+    return panels(len(one.units), ax=ax, columns=across, width=PLOT_WIDTH + across, height=2.1, sharex=True)
 
 
 def _titles(axes: Sequence[Axes], below: str, beside: str) -> None:

@@ -194,7 +194,7 @@ def test_a_units_lines_are_its_curves(pair: list[Network]):
     wanted = own[(own["unit"] == 2) & (own["step"] == 4)]
     assert np.asarray(ax.get_lines()[4].get_xdata()).tolist() == list(range(LENGTH + 1))
     assert np.asarray(ax.get_lines()[4].get_ydata()).tolist() == pytest.approx(wanted["value"].tolist())
-    assert ax.get_title().startswith("unit 2, r = ")
+    assert ax.get_title().startswith("unit 2: r ")
     few = cell_trajectories.draw(table, network="net/own initialisation", unit=2, steps=[1, 3])
     assert [line.get_label() for line in few.get_lines()] == ["step 1", "step 3"]
     with pytest.raises(ProbeError, match="no unit 4; it has 0 to 3"):

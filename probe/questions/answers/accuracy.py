@@ -12,6 +12,7 @@ from ...evidence.intervals import share_interval
 from ...evidence.measurements import Network, measurement, tabulate
 from ...methods.abstraction.automata import automaton_of
 from ...methods.probing.linear import r_squared
+from ...plots.legends import legend_above
 from ...plots.style import MANY, axes_or_new, role_style
 from ...subjects.computed.alphabet import is_exhaustive
 from ...subjects.computed.answers import answered_rows, answers, takes_levels
@@ -172,5 +173,5 @@ def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None
         ax.set_xticks(range(len(places)), list(places))
     ax.set_xlabel("network")
     ax.set_ylabel(f"share of {group} rows misread")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0, columnspacing=1.2)
+    legend_above(ax)
     return ax

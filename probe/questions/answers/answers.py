@@ -15,6 +15,7 @@ from ...evidence.findings import DataFigure
 from ...evidence.measurements import one, only
 from ...evidence.words import listed, said
 from ...methods.abstraction.automata import automaton_of
+from ...plots.legends import figure_legend
 from ...plots.networks import draw_dots
 from ...plots.study_figures import drawing, drawn, medians_in_words, shortened
 from ...plots.style import new_figure
@@ -171,7 +172,7 @@ def _figures(name: str, subject: Subject, rows: pd.DataFrame) -> tuple[DataFigur
         figure, axes = new_figure(height=3.4)
         ax = programs.draw(rows, reference=subject.x.shape[1], bands=False, ax=axes[0, 0])
         handles, labels = ax.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=3)
+        figure_legend(figure, handles, labels, most=3)
         picture = drawn(
             figure,
             name=f"{name}-by-length",

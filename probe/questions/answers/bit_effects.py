@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import ProbeError
 from ...evidence.measurements import measurement, tabulate
 from ...methods.machines import Machine
+from ...plots.legends import legend_above
 from ...plots.style import ROLE_STYLE, axes_or_new
 from ...recurrent.signals import as_indices, within
 from ...subjects.computed.ends import ends_of
@@ -138,7 +139,7 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_xticks(steps)
     ax.set_xlabel("step")
     ax.set_ylabel("change of the expected answer")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=max(1, len(roles)), borderaxespad=0)
+    legend_above(ax)
     return ax
 
 

@@ -19,6 +19,7 @@ from ...errors import ProbeError
 from ...evidence.measurements import measurement, tabulate
 from ...methods.abstraction.programs import MOST
 from ...methods.probing.linear import r_squared
+from ...plots.legends import legend_above
 from ...plots.style import MANY, ROLE_STYLE, axes_or_new, role_style
 from ...subjects.computed.alphabet import affordable, around, at_lengths
 from ...subjects.computed.answers import answers_to
@@ -191,7 +192,7 @@ def draw(
     ax.set_xticks(lengths)
     ax.set_xlabel("length of the sequence")
     ax.set_ylabel("mean of answer minus concept")
-    ax.legend(loc="lower left")
+    legend_above(ax)
     return ax
 
 
@@ -228,7 +229,6 @@ def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None
         look = role_style(role)
         size = 3.5 if many else None
         ax.plot(values.to_numpy(), rows, look.marker, color=look.color, label=role, markersize=size)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=len(marks), columnspacing=1.0, handletextpad=0.2)
     for landmark in LANDMARKS:
         ax.axvline(landmark, color="black", linewidth=0.8, zorder=0)
         ax.annotate(
@@ -245,7 +245,8 @@ def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None
         ax.set_ylabel("networks, by their drift")
     else:
         ax.set_yticks(places, list(drifts["network"]))
-    ax.set_xlabel("drift: what the answer gains for each missing step")
+    ax.set_xlabel("drift: what the answer gains\nfor each missing step")
+    legend_above(ax, gap=1.6)
     return ax
 
 

@@ -39,6 +39,7 @@ from ...methods.causal.interchange import interchange
 from ...methods.causal.pairs import Pairs, along
 from ...methods.causal.task import Task
 from ...methods.machines import Machine
+from ...plots.legends import figure_legend, legend_above
 from ...plots.style import GREY, ROLE_STYLE, axes_or_new, new_figure, role_style
 from ...recurrent.signals import within
 from ...subjects.computed.ends import machine_of, step_of
@@ -303,7 +304,7 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
     ax.set_xticks(sorted(own["rank"].unique()))
     ax.set_xlabel("directions patched")
     ax.set_ylabel("share of the way to the whole state")
-    ax.legend(loc="lower right", fontsize="small")
+    legend_above(ax, most=2)
     return ax
 
 
@@ -338,5 +339,5 @@ def draw_steps(frame: pd.DataFrame) -> Figure:
         ax.set_xlabel("step")
     axes[0, 0].set_ylabel("score")
     handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=4)
+    figure_legend(figure, handles, names)
     return figure

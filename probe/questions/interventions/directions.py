@@ -16,6 +16,8 @@ from ...methods.causal.experiment import Experiment
 from ...methods.causal.pairs import MOST_PAIRS, Pairs, all_pairs, along, columns
 from ...methods.causal.support import FAR
 from ...methods.causal.task import Task
+from ...plots.legends import legend_above
+from ...plots.networks import name_columns
 from ...plots.style import ROLE_STYLE, axes_or_new
 from ...subjects.computed.ends import machine_of, step_of
 from ...subjects.computed.plans import affordable_pairs
@@ -218,10 +220,10 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
     if threshold is not None:
         ax.plot([-0.45, 0.45], [threshold] * 2, color="black", linewidth=1)
     ax.axhline(0, color="black", linewidth=0.8, linestyle=":", zorder=0)
-    ax.set_xticks(range(len(_LABELS)), list(_LABELS.values()))
+    name_columns(ax, list(_LABELS.values()))
     ax.set_xlim(-0.5, len(_LABELS) - 0.5)
     ax.set_ylabel("interchange score")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(roles), borderaxespad=0, columnspacing=1.2)
+    legend_above(ax)
     return ax
 
 

@@ -32,6 +32,7 @@ from ...methods.causal.erasure import Eraser, leace, one_hot, projected_out
 from ...methods.causal.task import Task
 from ...methods.machines import CHUNK, Machine
 from ...plots.networks import draw_dots
+from ...plots.style import SMALL
 from ...subjects.computed.ends import machine_of, step_of
 from ...subjects.computed.plans import search_length, search_of
 from ...subjects.computed.right_answers import loss_of, task_of
@@ -245,7 +246,7 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = draw_dots(frame, COLUMNS, ax=ax)
     floor = float(frame[frame["metric"] == "floor"]["value"].median())
     ax.axhline(floor, color="black", linewidth=1)
-    ax.annotate("the suffix alone", (-0.45, floor - 0.01), ha="left", va="top", fontsize="small")
+    ax.annotate("the suffix alone", (-0.45, floor - 0.01), ha="left", va="top", fontsize=SMALL)
     ax.set_ylim(-0.02, 1.03)
     ax.set_xlabel("what is erased from the state")
     ax.set_ylabel("share of right answers")

@@ -14,6 +14,7 @@ from ...methods.decomposition.algebra import kept_to_the_end
 from ...methods.decomposition.gates import gate_table, gates_of, input_places, with_constant_gates
 from ...methods.decomposition.shapley import pooled_shares
 from ...methods.machines import Machine
+from ...plots.legends import legend_above
 from ...plots.networks import draw_dots
 from ...plots.style import ROLE_STYLE, axes_or_new
 from ...recurrent.signals import Signal, as_indices, within
@@ -180,7 +181,7 @@ def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_ylim(0, None)
     ax.set_xlabel("step at which it was written")
     ax.set_ylabel("left of it at the end")
-    ax.legend()
+    legend_above(ax)
     return ax
 
 

@@ -27,7 +27,7 @@ from ...methods.causal.pairs import Pairs, Put, along, columns, whole
 from ...methods.causal.task import Task
 from ...plots.networks import draw_dots
 from ...plots.study_figures import drawing, drawn, labels, spread
-from ...plots.style import BLUE, GREY, new_figure
+from ...plots.style import BLUE, GREY, SMALL, new_figure
 from ...subjects.computed.answers import takes_levels
 from ...subjects.computed.ends import Ends, alike, ends_of
 from ...subjects.computed.plans import RANKS, SEARCHED, Plan, plan_of
@@ -277,7 +277,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         own = (sort == name).to_numpy()
         ax.plot(shown[column][own], places[own], marker, color=color, markersize=6)
     ax.set_yticks(places, labels(list(shown["patched"]), 40))
-    ax.tick_params(axis="y", labelsize="small")
+    ax.tick_params(axis="y", labelsize=SMALL)
     ax.set_xlim(min(-0.03, float(shown[column].min()) - 0.03), max(1.03, float(shown[column].max()) + 0.03))
     ax.set_xlabel("share of answers that follow" if column == "followed" else "share of the way that the answer goes")
     ax.grid(axis="x", linewidth=0.4, alpha=0.5)
@@ -293,7 +293,7 @@ def _draw_many(frame: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(rows["metric"]))
     figure, axes = new_figure(height=4.2)
     ax = draw_dots(rows, dict(zip(names, labels(names, 34), strict=True)), ax=axes[0, 0])
-    ax.tick_params(axis="x", labelrotation=90, labelsize="small")
+    ax.tick_params(axis="x", labelrotation=90, labelsize=SMALL)
     ax.set_ylabel("answers that follow" if words.scored(frame) == "followed" else "share of the way")
     return figure
 

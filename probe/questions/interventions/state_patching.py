@@ -22,6 +22,7 @@ from ...methods.causal.interchange import Goal
 from ...methods.causal.pairs import MOST_PAIRS, Pairs, Put, all_pairs, cell_with_its_hidden, columns, whole
 from ...methods.causal.task import Task
 from ...methods.machines import Machine
+from ...plots.legends import figure_legend
 from ...plots.networks import draw_median_line
 from ...plots.style import BROWN, GREY, ORANGE, PURPLE, axes_or_new, new_figure
 from ...recurrent.signals import Signal, within
@@ -210,8 +211,8 @@ def draw_grid(frame: pd.DataFrame, *, metric: str = "interchange_accuracy") -> F
     for role, ax in zip(roles, axes[0], strict=True):
         draw(frame, role=role, metric=metric, ax=ax)
         ax.set_title(role)
-        if ax is not axes[0, 0]:
-            ax.set_ylabel("")
+        ax.set(xlabel="", ylabel=ax.get_ylabel() if ax is axes[0, 0] else "")
+    figure.supxlabel("step of the patch", fontsize="medium")
     handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=4, columnspacing=1.0, handletextpad=0.4)
+    figure_legend(figure, handles, names)
     return figure

@@ -18,6 +18,7 @@ from ...methods.decomposition.shapley import MOST_PLAYERS, Shares, pooled_shares
 from ...methods.decomposition.units import players_of, unit_table
 from ...methods.probing.monotone import within_step_correlation
 from ...methods.probing.prefixes import StepStates, pool
+from ...plots.legends import legend_above
 from ...plots.style import MANY, ROLE_STYLE, axes_or_new
 from ...subjects.computed.changed_inputs import MOST_PAIRS, InputPairs, input_pairs, usual_steps
 from ...subjects.computed.ends import BUDGET, Ends, cost, ends_of
@@ -272,7 +273,7 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("units, from the largest share to the smallest")
     ax.set_ylabel("share of the difference")
-    ax.legend()
+    legend_above(ax)
     return ax
 
 

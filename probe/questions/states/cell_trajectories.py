@@ -15,8 +15,9 @@ from ...evidence.measurements import measurement, only, tabulate
 from ...evidence.words import listed, said
 from ...methods.probing.monotone import within_step_correlation
 from ...methods.probing.prefixes import pool
+from ...plots.legends import figure_legend
 from ...plots.study_figures import drawing, drawn, spread
-from ...plots.style import COLUMN_WIDTH, axes_or_new, colours
+from ...plots.style import COLUMN_WIDTH, SMALL, axes_or_new, colours
 from ...plots.style import STEPS as STEP_COLOURS
 from ...recurrent.signals import as_signal
 from ...subjects.computed.sample import rows_within_budget
@@ -234,7 +235,7 @@ def draw(
             clip_on=False,
             label=f"step {step}",
         )
-    title = f"unit {unit}, r = {picked['correlation'].iloc[0]:.2f}".replace("-", "\N{MINUS SIGN}")
+    title = f"unit {unit}: r {picked['correlation'].iloc[0]:.2f}".replace("-", "\N{MINUS SIGN}")
     ax.set_title(title, fontweight="normal", loc="center")
     return ax
 
@@ -282,14 +283,13 @@ def draw_grid(
             draw(frame, network=network, unit=unit, steps=chosen_steps, ax=panel)
             # Two dozen panels with ticks of their own would weigh more than their lines.
             panel.locator_params(nbins=3)
-            panel.tick_params(labelsize="small")
+            panel.tick_params(labelsize=SMALL)
             panel.label_outer(remove_inner_ticks=True)
             panel.patch.set_visible(False)
-            panel.title.set_fontsize(8.5)
-        block.supylabel(f"mean {frame['signal'].iloc[0].replace('_', ' ')}", fontsize="small")
-    blocks[-1].supxlabel(concept, fontsize="small", x=0.1, ha="left")
+            panel.title.set_fontsize(SMALL)
+        block.supylabel(f"mean {frame['signal'].iloc[0].replace('_', ' ')}", fontsize=SMALL)
+    blocks[-1].supxlabel(concept, fontsize=SMALL)
     if panel is not None:
         handles, names = panel.get_legend_handles_labels()
-        # Below, beside the axis: above, the name of a network may be in its way.
-        blocks[-1].legend(handles, names, loc="outside lower right", ncols=5, fontsize="small")
+        figure_legend(figure, handles, names)
     return figure

@@ -19,6 +19,7 @@ from ...errors import ProbeError
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...evidence.words import said
 from ...methods.probing.prefixes import StepStates, check_aligned
+from ...plots.legends import figure_legend
 from ...plots.networks import draw_median_line
 from ...plots.study_figures import drawing, drawn, shortened, some, spread
 from ...plots.style import ROLE_STYLE, axes_or_new, new_figure
@@ -39,7 +40,7 @@ QUESTION = "gate_activity"
 #: A gate below is nearly closed, above it is nearly open (Karpathy et al. 2015).
 LOW, HIGH = 0.1, 0.9
 #: With more layers than this only some are drawn, always the lowest and the highest; the height of a row of several.
-LAYERS, SMALL = 4, 1.8
+LAYERS, ROW = 4, 1.8
 #: Shares below are written as "hardly ever".
 HARDLY = 0.005
 #: Metric of the mean at a step -> whether it is over the steps where the split holds, does not, or over all.
@@ -210,7 +211,7 @@ def draw_grid(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false"
         labels: what the two sides of the split are called.
     """
     by_step = frame[frame["step"].notna()]
-    figure = _grid(by_step, 3.4, lambda own, gate, ax: draw(own, signal=gate, labels=labels, ax=ax))
+    figure = _grid(by_step, 2.0, lambda own, gate, ax: draw(own, signal=gate, labels=labels, ax=ax))
     figure.supxlabel("step", fontsize="medium")
     figure.supylabel("mean over units", fontsize="medium")
     return figure
@@ -223,7 +224,7 @@ def draw_saturation_grid(frame: pd.DataFrame) -> Figure:
         frame: what `measure` returned.
     """
     shares = frame[frame["metric"].isin(list(SHARES))]
-    figure = _grid(shares, 2.7, lambda own, gate, ax: draw_saturation(own, signal=gate, ax=ax))
+    figure = _grid(shares, 2.3, lambda own, gate, ax: draw_saturation(own, signal=gate, ax=ax))
     figure.supxlabel("share of values nearly open", fontsize="medium")
     figure.supylabel("share nearly closed", fontsize="medium")
     return figure
@@ -233,22 +234,27 @@ def _grid(frame: pd.DataFrame, height: float, panel: Callable[[pd.DataFrame, str
     """Return a panel a layer and gate, the layers below each other; of many layers `LAYERS`."""
     layers, gates = list(dict.fromkeys(frame["layer"])), list(dict.fromkeys(frame["signal"]))
     shown = [layers[place] for place in spread(len(layers), LAYERS)]
-    height = height if len(shown) == 1 else SMALL
-    figure, axes = new_figure(len(gates), len(shown), height=height, sharex=True, sharey=True)
+    alone = len(shown) == 1
+    # The gates of one layer stand two abreast: three titles are wider than a figure.
+    columns = min(len(gates), 2) if alone else len(gates)
+    rows = -(-len(gates) // columns) if alone else len(shown)
+    figure, axes = new_figure(columns, rows, height=height if alone else ROW, sharex=True, sharey=True)
     titled = set[str]()
-    for row, layer in zip(axes, shown, strict=True):
-        for ax, gate in zip(row, gates, strict=True):
+    for row, layer in zip([axes.ravel()] if alone else axes, shown, strict=True):
+        for spare in row[len(gates) :]:
+            spare.remove()
+        for ax, gate in zip(row, gates, strict=False):
             own = frame[(frame["layer"] == layer) & (frame["signal"] == gate)]
             if own.empty:
                 ax.set_axis_off()
                 continue
             _ = panel(own, gate, ax)
-            ax.set(xlabel="", ylabel=shortened(layer, 16) if ax is row[0] else "")
+            ax.set(xlabel="", ylabel=shortened(layer, 16) if ax is row[0] and not alone else "")
             if gate not in titled:
                 titled.add(gate)
                 ax.set_title(_words(gate))
     handles = {name: one for ax in axes.ravel() for one, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=2)
+    figure_legend(figure, list(handles.values()), list(handles), most=2)
     return figure
 
 

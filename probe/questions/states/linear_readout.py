@@ -27,6 +27,7 @@ from ...methods.probing.linear import fit_linear, r_squared
 from ...methods.probing.prefixes import Pooled, StepStates, pool
 from ...methods.probing.scores import of_parts, of_rounding
 from ...methods.probing.splits import LEAST_STATES, folds
+from ...plots.legends import legend_above
 from ...plots.networks import draw_dots
 from ...plots.style import GREY, ROLE_STYLE, axes_or_new
 from ...recurrent.signals import Signal
@@ -317,7 +318,7 @@ def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | Non
     ax.set_ylabel("held-out R² (axis cut)" if zoomed else "held-out R²")
     if not zoomed:
         ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
-    ax.legend(loc="lower left")
+    legend_above(ax)
     return ax
 
 

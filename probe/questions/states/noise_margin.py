@@ -12,6 +12,7 @@ import torch
 from ...evidence.claims import Control
 from ...evidence.measurements import measurement, tabulate
 from ...methods.decomposition.noise import noisy_accuracy
+from ...plots.legends import legend_above
 from ...plots.style import ROLE_STYLE, axes_or_new
 from ...subjects.computed.ends import cost, ends_of
 from ...subjects.subject import Subject, as_subjects
@@ -138,7 +139,7 @@ def draw(
     ax.set_ylim(0, 1.03)
     ax.set_xlabel("noise, in units of each number's own sd")
     ax.set_ylabel("accuracy")
-    ax.legend(loc="lower left")
+    legend_above(ax)
     return ax
 
 
