@@ -63,10 +63,10 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
     needed = max(claim.rule.needs for claim in claims)
     networks = max(claim.n for claim in claims if not claim.rule.check)
     words = (
-        "We write c for the cell state and h for the hidden state. A prefix is the bits read so far. Steps count "
-        "from 0, so the state after seven bits is that of step 6. To patch is to replace a part of the state during "
-        "a run. An interchange patches the state of another string and asks whether the answer follows. A clean run "
-        "is one without a patch."
+        "We write c for the cell state and h for the hidden state. A prefix is the bits read so far. Figures and "
+        "sentences count bits from 1. The tables of measurements have a column step, which counts from 0: the state "
+        "after seven bits stands at step 6. To patch is to replace a part of the state during a run. An interchange "
+        "patches the state of another string and asks whether the answer follows. A clean run is one without a patch."
     )
     verdicts = (
         f"A verdict is about the recipe and not about one network. It takes {needed} networks, and here are "

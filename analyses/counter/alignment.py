@@ -108,7 +108,8 @@ def _steps(own: pd.DataFrame) -> DataFigure:
         lambda: alignment.draw_steps(scores),
         name="steps",
         title="The same by step, for each number of directions",
-        alt=f"Score by step, a panel for each rank. Rank 2 scores at least {late:.2f} from step {STEP} on.",
+        alt=f"Score by step, a panel for each rank. Rank 2 scores at least {late:.2f} after {STEP + 1} bits "
+        "and more.",
         caption=f"Medians over {raw['network'].nunique()} trained networks. Grey steps have too few prefixes to "
         "hold half out: they are scored in-sample and carry no verdict.",
         data=scores,

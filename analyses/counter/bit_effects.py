@@ -43,7 +43,6 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     with style():
         figure, axes = new_figure(height=3.6)
         ax = bit_effects.draw(drawn, ax=axes[0, 0])
-        ax.set_xticks(range(5, 10), [str(bit) for bit in range(6, 11)])
         ax.set_xlabel("bit read (filled: a 1, open: a 0)")
         picture = DataFigure.from_figure(
             figure,

@@ -88,7 +88,7 @@ def _entering(shares: pd.DataFrame) -> DataFigure:
 def _lasting(drawn: pd.DataFrame) -> DataFigure:
     def draw(table: pd.DataFrame, ax: Axes) -> Axes:
         ax = gate_shares.draw_kept(table, ax=ax)
-        ax.set_xticks(range(10), [str(bit) for bit in range(1, 11)])
+        ax.set_xticks(range(1, 11))
         ax.set_xlabel("bit at which it was written")
         return ax
 

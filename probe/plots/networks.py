@@ -81,21 +81,25 @@ def name_columns(ax: Axes, names: Sequence[str]) -> None:
     if widest > room:
         ax.set_xticks(range(len(names)), [fill(name, UPRIGHT) for name in names], rotation=90)
         return
-    lines = ["\n".join(fill(line, max(room, 1)) for line in name.split("\n")) for name in names]
+    fits = [all(len(line) <= room for line in name.split("\n")) for name in names]
+    lines = [name if as_is else fill(name, room) for name, as_is in zip(names, fits, strict=True)]
     ax.set_xticks(range(len(names)), lines)
 
 
-def draw_median_line(frame: pd.DataFrame, *, ax: Axes, color: str, **look: Any) -> None:
+def draw_median_line(frame: pd.DataFrame, *, ax: Axes, color: str, at: str = "step", **look: Any) -> None:
     """Draw the median over networks of one metric by step, and its 95 % interval where there are enough.
 
+    A table counts steps from 0. They are drawn where so many were read: the first one at 1.
+
     Args:
-        frame: measurements with one value a network and step.
+        frame: measurements with one value for each network and place.
         ax: where to draw.
         color: of line and band.
+        at: the column that the places stand in.
         **look: keywords for `Axes.plot`.
     """
-    table = frame.pivot(index="network", columns="step", values="value").sort_index(axis=1)
-    steps = table.columns.astype(float).tolist()
+    table = frame.pivot(index="network", columns=at, values="value").sort_index(axis=1)
+    steps = (table.columns.astype(float) + (at == "step")).tolist()
     ax.plot(steps, table.median().to_numpy(float), color=color, **look)
     bounds = [median_interval(column) for column in table.to_numpy(float).T.tolist()]
     known = [bound for bound in bounds if bound is not None]
@@ -118,12 +122,11 @@ def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
     """
     for role, look in ROLE_STYLE.items():
         rows = frame[frame["role"] == role]
-        rows = rows.assign(step=rows[at])
         groups = [rows] if role != "planted" else [own for _, own in rows.groupby("network", sort=True)]
         for number, own in enumerate(groups):
             if not own.empty:
                 label = role if number == 0 else "_"
                 width, size = (1.0, 3.5) if role == "planted" else (2.0, 4.5)
-                draw_median_line(own, ax=ax, label=label, linewidth=width, markersize=size, **look.line())
+                draw_median_line(own, ax=ax, at=at, label=label, linewidth=width, markersize=size, **look.line())
     legend_above(ax, most=4)
     return ax

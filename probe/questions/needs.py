@@ -111,8 +111,8 @@ def deciding_state(subject: Subject) -> str | None:
     if math.isfinite(interchange(pairs, task_of(subject), whole).score):
         return None
     return (
-        f"with the whole state of another sequence after step {at} its answers are right as often as without, so "
-        "that no part of the state can be scored against it"
+        f"with the whole state of another sequence after {several(at + 1, 'step')} its answers are right as often as "
+        "without, so that no part of the state can be scored against it"
     )
 
 

@@ -196,7 +196,7 @@ def test_the_figures_show_every_subject_with_its_own_look(table: Any):
     for rank, panel in enumerate(figure.axes, start=1):
         for role in ("trained", "planted"):
             line = next(line for line in panel.lines if line.get_label() == role)
-            assert np.asarray(line.get_xdata()).tolist() == [1, 3]
+            assert np.asarray(line.get_xdata()).tolist() == [2, 4]
             rows = table[(table["metric"] == "alignment_score") & (table["kind"] == alignment.RAW)]
             rows = rows[(rows["at"] == rank) & (rows["role"] == role)]
             medians = rows.groupby("step")["value"].median()

@@ -83,6 +83,9 @@ def test_the_figure_shows_means_and_one_sd() -> None:
     drawn = [line for line in ax.lines if line.get_marker() == "o"]
     wanted = table[(table["role"] == "trained") & (table["metric"] == "effect_at_step")]
     assert [line.get_fillstyle() for line in drawn] == ["none", "full"]
+    # A table counts steps from 0, and a figure from 1.
+    counted = sorted({int(step) + 1 for step in wanted["step"]})
+    assert [int(label.get_text()) for label in ax.get_xticklabels()] == counted
     for line, amount in zip(drawn, (0, 1), strict=True):
         own = wanted[wanted["at"] == amount]["value"].tolist()
         assert np.asarray(line.get_ydata()).tolist() == pytest.approx(own)

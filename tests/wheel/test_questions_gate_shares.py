@@ -103,3 +103,5 @@ def test_the_figures_show_shares_and_the_most_lasting_unit() -> None:
     best = kept.groupby("network")["value"].max().median()
     assert np.asarray(lines["trained"].get_ydata())[0] == pytest.approx(best)
     assert np.asarray(lines["planted"].get_ydata()).tolist() == [1.0] * 5
+    # A table counts steps from 0, and a figure from 1.
+    assert np.asarray(lines["planted"].get_xdata()).tolist() == [1, 2, 3, 4, 5]

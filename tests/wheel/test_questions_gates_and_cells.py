@@ -11,6 +11,7 @@ from known_machines import subjects
 from torch import nn
 
 from probe import ProbeError, record
+from probe.errors import several
 from probe.evidence.measurements import Network
 from probe.plots.style import style
 from probe.questions.states import cell_trajectories, gate_activity
@@ -134,7 +135,9 @@ def test_gate_figures_show_the_tables_numbers(pair: list[Network]):
     assert np.asarray(lines["trained, won"].get_ydata()).tolist() == pytest.approx(wanted)
     assert lines["trained, lost"].get_markerfacecolor() == "none"
     assert lines["trained, won"].get_linestyle() != lines["own initialisation, won"].get_linestyle()
-    assert ax.get_xlabel() == "step"
+    # A table counts steps from 0, and a figure says how many were read.
+    assert np.asarray(lines["trained, won"].get_xdata()).tolist() == list(range(1, LENGTH + 1))
+    assert ax.get_xlabel() == "steps read"
     figure = gate_activity.draw_grid(table)
     assert [ax.get_title() for ax in figure.axes] == ["input gate", "forget gate", "output gate"]
     with pytest.raises(ProbeError, match="no 'cell_candidate' by step"):
@@ -190,13 +193,14 @@ def test_a_units_lines_are_its_curves(pair: list[Network]):
     table = cell_trajectories.measure(asked(pair))
     own = cell_trajectories.curves(table, "net")
     ax = cell_trajectories.draw(table, unit=2)
-    assert [line.get_label() for line in ax.get_lines()] == [f"step {step}" for step in range(LENGTH)]
+    named = [f"after {several(read, 'step')}" for read in range(1, LENGTH + 1)]
+    assert [line.get_label() for line in ax.get_lines()] == named
     wanted = own[(own["unit"] == 2) & (own["step"] == 4)]
     assert np.asarray(ax.get_lines()[4].get_xdata()).tolist() == list(range(LENGTH + 1))
     assert np.asarray(ax.get_lines()[4].get_ydata()).tolist() == pytest.approx(wanted["value"].tolist())
     assert ax.get_title().startswith("unit 2: r ")
     few = cell_trajectories.draw(table, network="net/own initialisation", unit=2, steps=[1, 3])
-    assert [line.get_label() for line in few.get_lines()] == ["step 1", "step 3"]
+    assert [line.get_label() for line in few.get_lines()] == ["after 2 steps", "after 4 steps"]
     with pytest.raises(ProbeError, match="no unit 4; it has 0 to 3"):
         cell_trajectories.draw(table, unit=4)
     with pytest.raises(ProbeError, match=r"steps=\[9\]"):
@@ -214,5 +218,5 @@ def test_the_grid_begins_with_the_unit_that_correlates_most(pair: list[Network])
     )
     panels = [ax for ax in figure.axes if ax.get_lines()]
     assert len(panels) == 6
-    assert panels[0].get_title().startswith(f"unit {best}, ")
+    assert panels[0].get_title().startswith(f"unit {best}: ")
     assert all(len(ax.get_lines()) == 1 for ax in panels)

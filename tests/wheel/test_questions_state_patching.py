@@ -258,7 +258,7 @@ def test_draw_shows_a_line_for_each_part_of_the_state(tally: Network):
     ax = state_patching.draw(table, role="planted")
     lines = {line.get_label(): line for line in ax.get_lines()}
     assert set(lines) == {"whole state", "cell state", "cell state alone", "hidden state", "no patch"}
-    assert np.asarray(lines["cell state"].get_xdata()).tolist() == list(range(LENGTH))
+    assert np.asarray(lines["cell state"].get_xdata()).tolist() == list(range(1, LENGTH + 1))
     assert np.asarray(lines["hidden state"].get_ydata())[-1] == pytest.approx(1)
     assert len({(line.get_marker(), line.get_linestyle()) for line in lines.values()}) == 5
     assert state_patching.draw(table, role="planted", metric="shift", ax=ax) is ax

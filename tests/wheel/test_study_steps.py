@@ -309,7 +309,7 @@ def test_the_page_says_what_was_found_in_plain_sentences(tmp_path: Path) -> None
     said = right["step-answers"].notes["answer"]
     assert said.startswith("The network answers “ones” wrong in 0.0% of 1,280 answers after every step. In a network")
     share = float((np.cumsum(bits()[:, :, 0], 1)[:, -1] > 4).mean())
-    assert f"After step 7 it errs most, in {share:.1%}." in wrong["step-answers"].notes["answer"]
+    assert f"After 8 steps it errs most, in {share:.1%}." in wrong["step-answers"].notes["answer"]
     followed = right["single-answers"].notes["answer"]
     assert "100% of the later answers to “ones” follow, with the whole state 100%, with nothing 0%." in followed
     stable = right["stable-answers"].notes["answer"]

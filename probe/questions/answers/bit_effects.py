@@ -128,7 +128,7 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         of_role = frame[frame["role"] == role]
         for number, (amount, rows) in enumerate(of_role[of_role["at"].notna()].groupby("at")):
             tables = rows.pivot_table(index="step", columns="metric", values="value", aggfunc="median")
-            at = tables.index.to_numpy(float)
+            at = tables.index.to_numpy(float) + 1
             style: dict[str, Any] = look.line() | {"fillstyle": "none" if number % 2 == 0 else "full"}
             label = role if amount == of_role["at"].max() else None
             ax.errorbar(
@@ -136,8 +136,8 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             )
     for amount in frame["at"].dropna().unique():
         ax.axhline(amount, color="black", linewidth=0.6, zorder=0)
-    ax.set_xticks(steps)
-    ax.set_xlabel("step")
+    ax.set_xticks(range(steps[0] + 1, steps[-1] + 2))
+    ax.set_xlabel("step that is read")
     ax.set_ylabel("change of the expected answer")
     legend_above(ax)
     return ax

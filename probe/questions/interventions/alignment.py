@@ -320,23 +320,23 @@ def draw_steps(frame: pd.DataFrame) -> Figure:
     columns = min(3, len(ranks))
     figure, axes = new_figure(columns, -(-len(ranks) // columns), height=2.2, sharex=True, sharey=True)
     for rank, ax in zip(ranks, axes.flat, strict=False):
-        ax.axvspan(-0.5, held_out - 0.5, color=GREY, alpha=0.18, linewidth=0)
+        ax.axvspan(0.5, held_out + 0.5, color=GREY, alpha=0.18, linewidth=0)
         panel = own[own["at"] == rank]
         for role in (role for role in ROLE_STYLE if (panel["role"] == role).any()):
             rows = panel[panel["role"] == role]
             line = rows.groupby("step")["value"].median()
             ax.plot(
-                line.index.to_numpy(int),
+                line.index.to_numpy(int) + 1,
                 line,
                 **role_style(role).line() | {"markersize": 4},
                 label=role,
             )
         ax.set_title(f"rank {rank}")
-        ax.set_xlim(-0.5, own["step"].max() + 0.5)
+        ax.set_xlim(0.5, own["step"].max() + 1.5)
     for ax in axes.flat[len(ranks) :]:
         ax.set_visible(False)
     for ax in axes[-1]:
-        ax.set_xlabel("step")
+        ax.set_xlabel("steps read")
     axes[0, 0].set_ylabel("score")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure_legend(figure, handles, names)

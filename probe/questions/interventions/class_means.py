@@ -140,6 +140,6 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
     if threshold is not None:
         ax.axhline(threshold, color="black", linewidth=1, linestyle=":", zorder=0)
     ax.set_ylim(0, max(1.05, ax.get_ylim()[1]))
-    ax.set_xlabel("step at which the state is its class's mean")
+    ax.set_xlabel("steps read when the class mean is put in")
     ax.set_ylabel("accuracy over own accuracy")
     return ax

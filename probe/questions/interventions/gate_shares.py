@@ -174,7 +174,7 @@ def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         table = lasting[lasting["role"] == role].pivot(index="network", columns="step", values="value")
         if table.empty:
             continue
-        steps = [int(step) for step in table.columns]
+        steps = [int(step) + 1 for step in table.columns]
         if len(table) > 1:
             ax.plot(steps, table.to_numpy(float).T, color=look.color, linewidth=0.7, alpha=0.5)
         ax.plot(steps, table.median().to_numpy(float), **look.line(), markersize=5, label=role)

@@ -161,8 +161,8 @@ def tell(answered: Answered) -> Told:
     figure = figure_of(answered, draw, "route_share", title=title, alt=first, caption=caption)
     before, at = usual_steps(subject)
     setup = (
-        f"A base and a source differ in the input at step {before} alone. Their states after step {at} go into the "
-        f"next step by every subset of the routes; then the run goes on. We ran {ends_of(subject).said}, and the "
-        f"first of these steps is 0. We used {input_pairs(subject, before, at).said}."
+        f"A base and a source differ in the input at step {before + 1} alone. Their states after step {at + 1} go "
+        f"into the next step by every subset of the routes; then the run goes on. We ran {ends_of(subject).said}, "
+        f"and the first of these steps is step 1. We used {input_pairs(subject, before, at).said}."
     )
     return Told({"answer": answer, "setup": setup}, figure)

@@ -115,12 +115,13 @@ def _settings(subject: Subject) -> dict[str, Any]:
 def _setup(subject: Subject) -> str:
     """Return how a network of a study was measured."""
     found = _settings(subject)
-    steps = [str(step) for step in found["steps"]]
+    steps = [str(step + 1) for step in found["steps"]]
     return (
         f"We ran {said_of(subject, found['sequences'])}, each from its first step on. On one half of them we fitted "
         f"the direction along which states hold “{subject.answered.name}”. Among the others we drew "
-        f"{several(found['pairs'], 'pair')} for each patched step: step{'s' * (len(steps) > 1)} {listed(steps)}, "
-        "counted from 0. We judge a later answer if the right answer to the spliced sequence is not the base's."
+        f"{several(found['pairs'], 'pair')} for each place of the patch, which is after {listed(steps)} "
+        f"step{'s' * (steps != ['1'])}. We judge a later answer if the right answer to the spliced sequence is not "
+        "the base's."
     )
 
 

@@ -194,7 +194,7 @@ def draw(
             markersize=4.5,
             label="no patch" if part == "none" else part.replace("_", " "),
         )
-    ax.set_xlabel("step of the patch")
+    ax.set_xlabel("steps read when the state is patched")
     ax.set_ylabel(metric.replace("_", " "))
     return ax
 
@@ -212,7 +212,7 @@ def draw_grid(frame: pd.DataFrame, *, metric: str = "interchange_accuracy") -> F
         draw(frame, role=role, metric=metric, ax=ax)
         ax.set_title(role)
         ax.set(xlabel="", ylabel=ax.get_ylabel() if ax is axes[0, 0] else "")
-    figure.supxlabel("step of the patch", fontsize="medium")
+    figure.supxlabel("steps read when the state is patched", fontsize="medium")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure_legend(figure, handles, names)
     return figure

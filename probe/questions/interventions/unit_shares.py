@@ -317,6 +317,6 @@ def _setup(subject: Subject, largest: pd.DataFrame) -> str:
         how = "We took every subset of the units from the source and the rest from the base; the shares are exact."
     pairs = pairs_of(subject, before, at, end.machine.dynamics.units)
     return (
-        f"A base and a source differ in the input at step {before} alone, and states are patched after step "
-        f"{at}; we ran {end.said}, and the first of these steps is 0. We used {pairs.said}. {how}"
+        f"A base and a source differ in the input at step {before + 1} alone, and states are patched after "
+        f"step {at + 1}; we ran {end.said}, and the first of these steps is step 1. We used {pairs.said}. {how}"
     )

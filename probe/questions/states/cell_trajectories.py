@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...errors import ProbeError
+from ...errors import ProbeError, several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, only, tabulate
 from ...evidence.words import listed, said
@@ -39,7 +39,7 @@ MOST_VALUES, GROUPS = 24, 12
 #: The page of one network shows so many units of each network, after so many steps.
 SHOWN_UNITS, SHOWN_STEPS = 6, 3
 CAPTION = (
-    "A panel is one unit, a line one step (the first is step 0): the mean over all prefixes with that value. A unit "
+    "A panel is one unit. A line is the mean over all prefixes of so many steps, by their value. A unit "
     "that holds the value alone has all lines on one curve. Where the lines fan out, the unit tells time too. r is "
     "the correlation with the value after we subtract the mean of each step."
 )
@@ -233,7 +233,7 @@ def draw(
             marker="o" if len(line) == 1 else "none",
             markersize=3,
             clip_on=False,
-            label=f"step {step}",
+            label=f"after {several(step + 1, 'step')}",
         )
     title = f"unit {unit}: r {picked['correlation'].iloc[0]:.2f}".replace("-", "\N{MINUS SIGN}")
     ax.set_title(title, fontweight="normal", loc="center")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from ...errors import ProbeError
@@ -176,7 +177,8 @@ def draw(
             if len(own):
                 draw_median_line(own, ax=ax, markersize=4.5, markerfacecolor=filled, label=label, **look.line())
     ax.set_ylim(0, 1)
-    ax.set_xlabel("step")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel("steps read")
     ax.set_ylabel(f"mean {_words(signal)}")
     return ax
 
@@ -212,7 +214,7 @@ def draw_grid(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false"
     """
     by_step = frame[frame["step"].notna()]
     figure = _grid(by_step, 2.0, lambda own, gate, ax: draw(own, signal=gate, labels=labels, ax=ax))
-    figure.supxlabel("step", fontsize="medium")
+    figure.supxlabel("steps read", fontsize="medium")
     figure.supylabel("mean over units", fontsize="medium")
     return figure
 

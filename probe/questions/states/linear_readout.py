@@ -305,14 +305,14 @@ def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | Non
             continue
         in_sample = own[own["metric"] == "in_sample_r_squared"].groupby("step")["value"].median()
         grey = {"color": GREY, "linestyle": look.linestyle, "marker": look.marker}
-        ax.plot(in_sample.index.to_numpy(int), in_sample.to_numpy(), alpha=0.6, **grey)
-        steps = np.array([int(str(step)) for step, _ in held_out])
+        ax.plot(in_sample.index.to_numpy(int) + 1, in_sample.to_numpy(), alpha=0.6, **grey)
+        steps = np.array([int(str(step)) + 1 for step, _ in held_out])
         ax.plot(steps, held_out.median().to_numpy(), label=role, **look.line())
         intervals = [median_interval(list(values)) for _, values in held_out]
         if all(interval is not None for interval in intervals):
             low, high = np.array(intervals).T
             ax.fill_between(steps, low, high, color=look.color, alpha=0.25, linewidth=0)
-    ax.set_xlabel("step (first input: 0)")
+    ax.set_xlabel("steps read")
     # From 0 on, R² of .98 and of .9999 would lie on each other; where nothing is that good the axis keeps its 0.
     zoomed = ax.get_ylim()[0] > 0.5
     ax.set_ylabel("held-out R² (axis cut)" if zoomed else "held-out R²")

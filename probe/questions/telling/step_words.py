@@ -36,7 +36,7 @@ def step_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
         f"The network answers “{concept}” wrong in {error['value']:.1%} of {several(int(error['n']), 'answer')} "
         f"{answered.subject.asked.when}."
     )
-    most = f" After step {int(at['step'])} it errs most, in {at['value']:.1%}." if at["value"] else ""
+    most = f" After {several(int(at['step']) + 1, 'step')} it errs most, in {at['value']:.1%}." if at["value"] else ""
     title = "Wrong answers over all steps that are answered"
     figure = figure_of(answered, draw, "worst_step_error", title=title, alt=first, caption=_CAPTION)
     notes = {"answer": f"{first}{most}{_beside(answered, 'worst_step_error')}", "setup": setup(answered.subject)}
