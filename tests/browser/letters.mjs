@@ -1,39 +1,36 @@
 // The letters of a page's pictures on a phone, as JSON: node letters.mjs PAGE.html
-// All folded parts are open. For each picture: how large its smallest letters are shown, and what is cut off sideways.
+// All folds are open. For each picture: how high its smallest letters are in CSS pixels, and what is cut off sideways.
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isolated, launch, MODES, open } from "./browser.mjs";
 
 /** Runs inside the page. */
 function measure() {
-  document.querySelectorAll("details").forEach((one) => (one.open = true));
-  const right = document.documentElement.clientWidth;
-  // CSS pixels a unit of the drawing, along a line of letters that may stand upright.
-  const scale = (text) => {
-    const matrix = text.getScreenCTM();
-    return Math.hypot(matrix.a, matrix.b);
-  };
-  const size = (text) => Number.parseFloat(getComputedStyle(text).fontSize) * scale(text);
-  return [...document.querySelectorAll("main svg, header svg")]
+  for (const fold of document.querySelectorAll("details")) fold.open = true;
+  const window = document.documentElement.clientWidth;
+  // How many CSS pixels a unit of the drawing has along a line of letters, which may stand upright.
+  const scale = ({ a, b }) => Math.hypot(a, b);
+  const letters = (svg) =>
+    [...svg.querySelectorAll("text")]
+      .filter((text) => text.textContent.trim() && text.checkVisibility())
+      .map((text) => ({
+        words: text.textContent.trim(),
+        size: Number.parseFloat(getComputedStyle(text).fontSize) * scale(text.getScreenCTM()),
+        box: text.getBoundingClientRect(),
+      }));
+  // A thumbnail only decorates, and a screen reader does not hear of it.
+  return [...document.querySelectorAll("svg")]
     .filter((svg) => svg.checkVisibility() && !svg.closest("[aria-hidden]"))
     .map((svg) => {
-      const letters = [...svg.querySelectorAll("text")]
-        .filter((text) => text.textContent.trim() && text.checkVisibility())
-        .map((text) => ({ text: text.textContent.trim(), size: size(text), box: text.getBoundingClientRect() }));
-      const frame = svg.getBoundingClientRect();
-      const within = svg.closest(".wide, .scroll")?.getBoundingClientRect() ?? { left: 0, right };
-      const smallest = letters.reduce((one, other) => (other.size < one.size ? other : one), { size: Infinity });
+      const [edge, every] = [svg.getBoundingClientRect(), letters(svg)];
+      const cut = every.filter(({ box }) => box.left < edge.left - 1 || box.right > edge.right + 1);
       return {
-        picture: svg.closest("figure")?.id || svg.id,
-        title: svg.querySelector("title")?.textContent ?? "",
-        width: frame.width,
-        natural: svg.viewBox.baseVal.width,
-        smallest: smallest.size,
-        letters: smallest.text ?? "",
-        // Beyond the window or the box that the picture scrolls in, and beyond the picture's own edge.
-        cut: Math.max(frame.right - Math.min(within.right, right), Math.max(within.left, 0) - frame.left),
-        beyond: Math.max(0, ...letters.map(({ box }) => Math.max(box.right - frame.right, frame.left - box.left))),
-        lost: letters.filter(({ box }) => box.right > frame.right + 1 || box.left < frame.left - 1).map(({ text }) => text),
+        title: svg.querySelector("title")?.textContent ?? svg.id,
+        letters: every.length,
+        small: every.reduce((least, one) => (one.size < least.size ? one : least), { size: Infinity }).words ?? "",
+        size: every.length ? Math.min(...every.map((one) => one.size)) : null,
+        cut: cut.map(({ words }) => words),
+        beyond: Math.max(edge.right - window, -edge.left, 0),
       };
     });
 }

@@ -20,6 +20,8 @@ ROOT = HERE.parents[1]
 PAGES = sorted((ROOT / "reports").rglob("*.html"))
 #: A standard page stays below so many bytes.
 STANDARD_BYTES = 500_000
+#: How many CSS pixels high the smallest letters of a picture are at the least, on a phone.
+SMALLEST = 11
 
 
 def need(name: str = "Chromium", *packages: str) -> None:
@@ -74,3 +76,20 @@ def lost_on_paper(texts: list[str], pdf: Path) -> list[str]:
 
 def _squeezed(text: str) -> str:
     return re.sub(r"\s+", "", unicodedata.normalize("NFKC", text))
+
+
+def hard_to_read(page: Path) -> list[str]:
+    """Return what a phone's reader cannot read in the pictures of a page: `letters`, `cut` or `window`, and where.
+
+    Args:
+        page: the page.
+    """
+    faults = []
+    for one in run("letters.mjs", page)["pictures"]:
+        if one["size"] is not None and one["size"] < SMALLEST:
+            faults.append(f"letters: {one['title']}: {one['small']!r} is {one['size']:.1f} pixels high")
+        if one["cut"]:
+            faults.append(f"cut: {one['title']}: {one['cut'][:3]}")
+        if one["beyond"] > 1:
+            faults.append(f"window: {one['title']}: {one['beyond']:.0f} pixels lie outside of it")
+    return faults
