@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
+
 from probe import Claim, DataFigure, Finding
 from probe.explorer import Explorer
 from probe.report import (
@@ -329,20 +331,21 @@ def _picture(findings: Mapping[str, Finding], name: str) -> DataFigure:
     return next(figure for figure in findings["pictures"].figures if figure.name == name)
 
 
-def _table(figure: DataFigure) -> Table:
-    return Table.from_frame(
-        figure.data, f"The numbers behind it ({figure.name}).", name=figure.name, max_rows=SHOWN_ROWS
-    )
+def _table(figures: Sequence[DataFigure]) -> Table:
+    """Return the numbers behind a figure; of several panels one below the other, each row with its panel's title."""
+    data, name = figures[0].data, figures[0].name
+    if len(figures) > 1:
+        parts = {one.title: one.data for one in figures}
+        data = pd.concat(parts, names=["panel"]).reset_index(level="panel").reset_index(drop=True)
+    return Table.from_frame(data, f"The numbers behind it ({name}).", name=name, max_rows=SHOWN_ROWS)
 
 
 def _figure(findings: Mapping[str, Finding], name: str, *, steps: int = 0, choose: str = "") -> Figure:
     one = _picture(findings, name)
     many = STEPS if choose else steps
-    return Figure(one.svg, one.alt, one.caption, one.title, _table(one), steps=many, choose=choose)
+    return Figure(one.svg, one.alt, one.caption, one.title, _table([one]), steps=many, choose=choose)
 
 
 def _panels(findings: Mapping[str, Finding], names: Sequence[str], *, title: str, caption: str) -> Panels:
     every = [_picture(findings, name) for name in names]
-    return Panels(
-        [Figure(one.svg, one.alt, one.caption, one.title) for one in every], caption, title, _table(every[-1])
-    )
+    return Panels([Figure(one.svg, one.alt, one.caption, one.title) for one in every], caption, title, _table(every))

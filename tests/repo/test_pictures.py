@@ -9,6 +9,7 @@ import pytest
 from analyses.counter import common
 from analyses.counter.pictures import cells, drawing, put_in, shown, space, string, tests
 from models import planted
+from probe import DataFigure
 from probe.evidence.measurements import Network
 from probe.plots.style import style
 from reports import first_page
@@ -90,3 +91,17 @@ def test_shares_and_passing_are_counted_from_the_tables() -> None:
 def test_a_number_of_networks_in_words(number: int, words: str) -> None:
     """None and all are exact; some is at least one."""
     assert first_page._part(number, 100) == words
+
+
+def test_the_table_of_panels_has_the_numbers_of_every_panel() -> None:
+    """Each row says of which panel it is, also where their columns differ; a single picture has no such column."""
+    answers, drifts = pd.DataFrame({"bits": [6, 8], "answer": [1.0, 2.0]}), pd.DataFrame({"value": [0.5]})
+    left, right = (
+        DataFigure(name, title, "1.", "", data, "<svg/>")
+        for name, title, data in (("answers", "Answers", answers), ("drifts", "Drifts", drifts))
+    )
+    table = first_page._table([left, right])
+    assert table.columns == ("panel", "bits", "answer", "value")
+    assert [row[0] for row in table.rows] == ["Answers", "Answers", "Drifts"]
+    assert [row[3] for row in table.rows][-1] == 0.5
+    assert first_page._table([right]).rows == ((0.5,),)

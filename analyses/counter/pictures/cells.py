@@ -88,7 +88,7 @@ def every_cell(three: Three) -> list[DataFigure]:
                 alt=f"{CALLED[role]}: all {len(r)} cells against the ones read so far, a dot for each of {len(data)} "
                 f"prefixes. The largest correlation is {max(r):.2f}, in cell {order[0]}.",
                 caption="Each dot is a string read so far, coloured by its number of bits.",
-                data=data.groupby(["bits", "ones"], as_index=False).mean(),
+                data=data.groupby(["bits", "ones"], as_index=False).mean().round(3),
             )
         )
     return found

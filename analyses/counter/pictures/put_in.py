@@ -67,7 +67,7 @@ def curves(three: Three) -> list[DataFigure]:
                 f"{_ends(data, WHOLE)}; the cell that moves the answer most, {best}, from {_ends(data, best)}.",
                 caption=f"We put the memory of a string with another count into runs that have {BASE} ones after "
                 f"{BITS} bits. Black: the whole memory; colour: one cell at a time.",
-                data=data,
+                data=data.round(3),
             )
         )
     return found

@@ -42,7 +42,7 @@ def one_string(three: Three) -> DataFigure:
     count = np.cumsum(bits)
     order = np.argsort(values[Signal.CELL_STATE][-1])[::-1]
     data = pd.DataFrame(
-        {"bit": bit + 1, "signal": signal.value, "unit": unit, "value": value}
+        {"bit": bit + 1, "signal": signal.value, "unit": unit, "value": round(value, 2)}
         for signal, table in values.items()
         for bit, units in enumerate(table)
         for unit, value in enumerate(units.tolist())
