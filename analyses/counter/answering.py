@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -85,6 +84,7 @@ def answer(
     measured: Path | None = None,
     checkpoint: Path | None = None,
     here: Path | None = None,
+    figures: Path | None = None,
 ) -> list[str]:
     """Answer questions about the study's networks or one checkpoint, write the findings, and return what they say.
 
@@ -95,6 +95,7 @@ def answer(
         measured: folder of measurements; None for the committed ones.
         checkpoint: folder of one counter that is studied in place of the study's.
         here: folder of a counter to be shown among the study's.
+        figures: folder that gets every figure as SVG, PDF and PNG, in a folder for each question; None for none.
 
     Raises:
         ProbeError: networks or measurements are missing, damaged or stale, or a folder holds something else.
@@ -124,7 +125,7 @@ def answer(
         found[name] = import_module(f"analyses.counter.{name}").find(dict(found))
     for name in [name for name in found if name not in names]:
         found[name].write(out / name)
-    lines = [line for finding in found.values() for line in told(finding, out / finding.question)]
+    lines = [line for finding in found.values() for line in finding.lines(_files(finding, out, figures))]
     if whole and checkpoint is None:
         lines.append(str(explored.write(out, networks, explored.drifts_of(found), here)))
     if len(names) > 1:
@@ -132,21 +133,11 @@ def answer(
     return lines
 
 
-def told(finding: Finding, folder: Path) -> list[str]:
-    """Return what a finding says, a line each: its answer, its verdicts, and where its figures lie.
-
-    Args:
-        finding: whose.
-        folder: where it was written.
-    """
-    verdicts = [claim.verdict for claim in finding.claims]
-    counted = ", ".join(f"{number} {verdict}" for verdict, number in Counter(verdicts).items())
-    return [
-        f"{finding.question.replace('_', '-')}: {finding.notes['answer']}",
-        f"  {counted or 'no rule to judge'}",
-        *(f"    {claim.rule.key:<4} {claim.verdict}" for claim in finding.claims),
-        *(f"  {folder / 'figures' / figure.name}.svg" for figure in finding.figures),
-    ]
+def _files(finding: Finding, out: Path, figures: Path | None) -> list[Path]:
+    """Return the files of a finding's figures: those of its own folder, or those that are written for papers."""
+    if figures is not None:
+        return finding.save_figures(figures / finding.question)
+    return [out / finding.question / "figures" / f"{figure.name}.svg" for figure in finding.figures]
 
 
 def _find(name: str, networks: Sequence[Network], table: pd.DataFrame | None, folder: Path) -> Finding:

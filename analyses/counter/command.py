@@ -49,6 +49,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         out: Path | None = None,
         checkpoint: Path | None = None,
         here: Path | None = None,
+        figures: Path | None = None,
         recipe: str | None = None,
         seeds: str | None = None,
         measured: Path | None = None,
@@ -64,8 +65,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             names: which questions, see `NAMES`.
             out: folder that gets a folder for each question; default build/findings/counter.
             checkpoint: folder of one counter, trained here or elsewhere, to be asked instead of the study's networks.
-            here: folder of a counter that was trained here, to be shown among the study's networks; this makes
-                trained-here too.
+            here: folder of a counter trained here, to be shown among the study's networks; makes trained-here too.
+            figures: folder that gets every figure for papers, as SVG, PDF and PNG, in a folder for each question.
             recipe: measure the committed networks of this recipe (or `planted`, `tf1`, `all`) and write no findings;
                 what was measured before, of the same weights and inputs and in the same version, is kept.
             seeds: with --recipe, which: 0:10 means 0 to 9; default: all that are committed.
@@ -75,23 +76,37 @@ def run(arguments: Sequence[str] | None = None) -> int:
         """
         known = QUESTIONS if recipe is None else ASKED
         questions = [name for name in known if name.replace("_", "-") in names or name in names] or known
-        fault = _fault_of_names(names, known)
-        fault = fault or _fault(checkpoint=checkpoint, here=here, recipe=recipe, seeds=seeds, measured=measured)
+        fault, shows = _fault_of_names(names, known), here is not None or figures is not None
+        fault = fault or _fault(checkpoint=checkpoint, shows=shows, recipe=recipe, seeds=seeds, measured=measured)
         fault = fault or _fault_of_workers(jobs, cluster, recipe=recipe, out=out)
         if fault is not None:
             sys.stderr.write(f"error: {fault}\n")
             return USAGE
-        # Torch loads in there: --help stays fast.
-        from . import answering
-
-        if recipe is not None:
-            chosen = parse_seeds(seeds or "") or None
-            lines = answering.measure(questions, recipe, chosen, measured, jobs=jobs, cluster=cluster)
-        else:
-            lines = answering.answer(questions, out or OUT, jobs, measured=measured, checkpoint=checkpoint, here=here)
+        places = {"measured": measured, "checkpoint": checkpoint, "here": here, "figures": figures}
+        lines = _worked(questions, recipe, seeds, out=out, jobs=jobs, cluster=cluster, **places)
         sys.stdout.write("".join(f"{line}\n" for line in lines))
 
     return _ran(app, arguments)
+
+
+def _worked(
+    questions: Sequence[str],
+    recipe: str | None,
+    seeds: str | None,
+    *,
+    out: Path | None,
+    jobs: int,
+    cluster: str | None,
+    **places: Path | None,
+) -> list[str]:
+    """Measure networks, where there is a recipe, or answer questions, and return what is printed."""
+    # Torch loads in there: --help stays fast.
+    from . import answering
+
+    if recipe is None:
+        return answering.answer(questions, out or OUT, jobs, **places)
+    chosen = parse_seeds(seeds or "") or None
+    return answering.measure(questions, recipe, chosen, places["measured"], jobs=jobs, cluster=cluster)
 
 
 def _ran(app: cyclopts.App, arguments: Sequence[str] | None) -> int:
@@ -129,7 +144,7 @@ def _fault_of_names(names: Sequence[str], known: Sequence[str]) -> str | None:
 
 
 def _fault(
-    *, checkpoint: Path | None, here: Path | None, recipe: str | None, seeds: str | None, measured: Path | None
+    *, checkpoint: Path | None, shows: bool, recipe: str | None, seeds: str | None, measured: Path | None
 ) -> str | None:
     """Return what is wrong with options that go together or not, if anything is."""
     wrong = {
@@ -143,7 +158,7 @@ def _fault(
         "--checkpoint is measured anew and nothing of it is kept; leave --measured out.": (
             checkpoint is not None and measured is not None
         ),
-        "--recipe measures and shows nothing; leave --here out.": recipe is not None and here is not None,
+        "--recipe measures and shows nothing; leave --here and --figures out.": recipe is not None and shows,
         f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9, of {MOST} at most.": (
             seeds is not None and not parse_seeds(seeds)
         ),

@@ -231,6 +231,7 @@ def report(
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
     jobs: int = 1,
+    figures: Path | None = None,
 ) -> None:
     """Study a network of your own, or many of one task, and write the page that says what came out.
 
@@ -249,11 +250,12 @@ def report(
         quiet: show no progress on stderr.
         jobs: of many networks, how many are measured at a time, each in a process on one thread; a
             report(folder, *, jobs) is given it.
+        figures: a folder that gets every figure of a study for papers and talks, as SVG, PDF and PNG.
     """
     _use(threads)
     from .report_command import report as written
 
-    _emit(written(study, out, seed=seed, overwrite=overwrite, quiet=quiet, jobs=jobs))
+    _emit(written(study, out, seed=seed, overwrite=overwrite, quiet=quiet, jobs=jobs, figures=figures))
 
 
 @app.command

@@ -8,16 +8,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ProbeError
-from ..studies.run import PAGE, Progress
+from ..evidence.findings import Finding
+from ..studies.run import FINDINGS, PAGE, Progress
 from ..studies.study_file import read_study, study_of
 from ..subjects.functions import load_file
 from . import own_report
 
 
 def report(
-    study: Path, out: Path, *, seed: int | None = None, overwrite: bool = False, quiet: bool = False, jobs: int = 1
+    study: Path,
+    out: Path,
+    *,
+    seed: int | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+    jobs: int = 1,
+    figures: Path | None = None,
 ) -> str:
-    """Run the study in a file, or the report that it defines, and return the page's path with its size.
+    """Run the study in a file, or the report that it defines, and return what is printed.
+
+    Of a study that is each answer with its verdicts and the files of its figures; last comes the page with its size.
 
     Args:
         study: the file, or a folder with a `report.py`; Python code is run.
@@ -26,6 +36,7 @@ def report(
         overwrite: replace another study's report.
         quiet: show no progress.
         jobs: how many networks are measured at a time.
+        figures: a folder that gets every figure of a study as SVG, PDF and PNG, in a folder for each question.
 
     Raises:
         probe.ProbeError: something that was given does not fit.
@@ -34,15 +45,31 @@ def report(
     module = None if source is None else load_file(source)
     own = None if source is None else own_report.function_of(module, source)
     if source is not None and own is not None:
-        if seed is not None:
-            raise ProbeError(f"--seed is of a study, and {str(source)!r} defines a report. Leave it out.")
+        for option, value in (("--seed", seed), ("--figures", figures)):
+            if value is not None:
+                raise ProbeError(f"{option} is of a study, and {str(source)!r} defines a report. Leave it out.")
         page = own_report.run(own, source, out, jobs=jobs, overwrite=overwrite)
         return f"{page} {page.stat().st_size} bytes"
     given = read_study(study, seed) if source is None else study_of(module, source, seed)
     with shown(quiet=quiet or sys.stderr is None or not sys.stderr.isatty()) as progress:
         _ = given.run(out, overwrite=overwrite, progress=progress, jobs=jobs)
     page = out / PAGE
-    return f"{page} {page.stat().st_size} bytes"
+    found = sorted((out / FINDINGS).glob("*/finding.json"))
+    said = [line for file in found for line in _lines(file.parent, figures)]
+    return "\n".join([*said, f"{page} {page.stat().st_size} bytes"])
+
+
+def _lines(folder: Path, figures: Path | None) -> list[str]:
+    """Return what is printed of the finding in a folder, whose figures are written for papers too where asked.
+
+    Of a question that was not asked nothing is printed: the page says why.
+    """
+    finding = Finding.read(folder)
+    if finding.measurements.empty:
+        return []
+    if figures is not None:
+        return finding.lines(finding.save_figures(figures / folder.name))
+    return finding.lines([folder / "figures" / f"{figure.name}.svg" for figure in finding.figures])
 
 
 @contextmanager

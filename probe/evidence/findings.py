@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,23 @@ class DataFigure:
             svg = figure_to_svg(figure, name=name, max_bytes=max_bytes or MAX_BYTES)
         return cls(name, title, alt, caption, _applying(data), svg, buffer.getvalue())
 
+    def save(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write the picture for a paper or a talk, and return the paths: NAME.svg, NAME.pdf and NAME.png.
+
+        None of them depends on a font of the reader's: letters are outlines in the SVG, embedded in the PDF, and
+        pixels in the PNG, which has 300 an inch. What the page's picture has as pixels stays so.
+
+        Args:
+            folder: where they go.
+
+        Raises:
+            ProbeError: the SVG is not one that `from_figure` made, or a file cannot be written.
+        """
+        from ..report.redrawn import saved
+
+        files = saved(self.svg, self.name)
+        return [write_atomically(as_path(folder) / f"{self.name}.{form}", data) for form, data in files.items()]
+
 
 def _applying(data: pd.DataFrame) -> pd.DataFrame:
     empty = [name for name in COLUMNS if name in data and (data[name].isna() | (data[name] == "")).all()]
@@ -146,6 +164,34 @@ class Finding:
         about |= {"provenance": dict(self.provenance), "notes": dict(self.notes), "files": written}
         write_atomically(folder / "finding.json", _json(digests.sealed(about)))
         return folder
+
+    def save_figures(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write every figure for a paper or a talk into a folder, see `DataFigure.save`, and return the paths.
+
+        A finding that was read from a folder can do this as well as one that was just made.
+
+        Args:
+            folder: gets NAME.svg, NAME.pdf and NAME.png of each figure.
+
+        Raises:
+            ProbeError: a figure was not made by rnn-probe, or a file cannot be written.
+        """
+        return [path for figure in self.figures for path in figure.save(folder)]
+
+    def lines(self, files: Sequence[Path] = ()) -> list[str]:
+        """Return what a script prints of a finding: its answer, its verdicts, and the files of its figures.
+
+        Args:
+            files: of the figures.
+        """
+        counted = Counter(claim.verdict for claim in self.claims)
+        verdicts = ", ".join(f"{number} {verdict}" for verdict, number in counted.items())
+        return [
+            f"{self.question.replace('_', '-')}: {self.notes.get('answer', self.title)}",
+            f"  {verdicts or 'no rule to judge'}",
+            *(f"    {claim.rule.key:<4} {claim.verdict}" for claim in self.claims),
+            *(f"  {path}" for path in files),
+        ]
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Finding:

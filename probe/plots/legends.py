@@ -66,7 +66,8 @@ def figure_legend(
     def made(columns: int) -> Legend:
         for old in list(figure.legends):
             old.remove()
-        return figure.legend(handles, names, loc=f"outside {where} center", ncols=columns, **_CLOSE)
+        place: dict[str, Any] = {"loc": f"outside {where} center"}
+        return figure.legend(handles, names, ncols=columns, **place, **_CLOSE)
 
     return _fitting(made, min(most, len(names)), figure.bbox.width)
 

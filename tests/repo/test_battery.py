@@ -97,7 +97,8 @@ def test_tensorflows_checkpoint_is_studied_alone_by_several_processes(tmp_path: 
     [
         (["--checkpoint", "there", "--recipe", "counter"], "give one of them"),
         (["--checkpoint", "there", "--measured", "there"], "leave --measured out"),
-        (["--recipe", "counter", "--here", "there"], "leave --here out"),
+        (["--recipe", "counter", "--here", "there"], "leave --here and --figures out"),
+        (["--recipe", "counter", "--figures", "there"], "leave --here and --figures out"),
         (["--seeds", "0:3"], "--seeds goes with --recipe"),
         (["--recipe", "planted", "--seeds", "0:3"], "have no seeds"),
         (["--recipe", "counter", "--seeds", "3:0"], "--seeds is '3:0'"),

@@ -117,6 +117,17 @@ def test_measured_networks_are_judged_as_if_they_were_measured_now(
     figures = [Path(line.strip()) for line in lines if line.endswith(".svg")]
     assert sorted(figures) == sorted((tmp_path / "out").rglob("*.svg"))
     assert lines[-1] == str(tmp_path / "out" / "findings.json")
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    assert command.run([*names, *answer, "--figures", str(tmp_path / "figures")]) == 0
+    printed = {line.strip() for line in capsys.readouterr().out.splitlines()}
+    wanted = {
+        str(tmp_path / "figures" / figure.parts[-3] / f"{figure.stem}.{form}")
+        for figure in figures
+        for form in ("svg", "pdf", "png")
+    }
+    assert {str(path) for path in (tmp_path / "figures").glob("*/*")} == wanted
+    assert wanted <= printed
+    assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()} == before
     networks, _ = study.judged_material(names, tmp_path / "measured")
     assert [network.name for network in networks] == [one.name for group in groups for one in group.networks()]
     for module in (accuracy, other_lengths):

@@ -57,6 +57,15 @@ def test_a_report_may_run_a_study_in_its_folder(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("option", "value"), [("--seed", "1"), ("--figures", "figures")])
+def test_what_is_of_a_study_alone_is_refused(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report of one's own draws what it likes: it has no seed to choose, and no figures that we know of."""
+    file = written(tmp_path / "mine")
+    assert f"{option} is of a study" in refused(capsys, file, "-o", tmp_path / "out", option, value)
+
+
 def test_another_report_is_replaced_only_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder that holds a study's page, and one of the file as it was before."""
     file, out = written(tmp_path / "mine"), tmp_path / "out"

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from studied import FUNCTIONS, STUDY, bits, planted, study_of, written
 from torch import nn
 
-from probe import ProbeError
+from probe import Finding, ProbeError
 from probe.command_line import main
 from probe.studies.run import Progress
 
@@ -74,7 +74,8 @@ def test_a_killed_command_goes_on(tmp_path: Path) -> None:
     before = done.stat().st_mtime_ns
     again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     page = folder / "index.html"
-    assert again.stdout == f"{page} {page.stat().st_size} bytes\n"
+    assert again.stdout.endswith(f"\n{page} {page.stat().st_size} bytes\n")
+    assert "Not asked" not in again.stdout
     assert again.stderr == ""
     assert done.stat().st_mtime_ns == before
 
@@ -172,9 +173,24 @@ def test_a_python_file_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[
         "study = probe.Study(here / 'weights.safetensors', here / 'inputs.npy', {'ones': ones})\n"
     )
     (tmp_path / "functions.py").write_text(FUNCTIONS)
-    assert main.run(["report", str(tmp_path / "mine.py"), "-o", str(tmp_path / "report"), "--quiet"]) == 0
+    words = ["report", str(tmp_path / "mine.py"), "-o", str(tmp_path / "report"), "--quiet"]
+    assert main.run(words) == 0
     page = tmp_path / "report" / "index.html"
-    assert capsys.readouterr().out == f"{page} {page.stat().st_size} bytes\n"
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == f"{page} {page.stat().st_size} bytes"
+    found = {file.parent.name: Finding.read(file.parent) for file in tmp_path.glob("report/findings/*/finding.json")}
+    assert [line for line in said if line.startswith("reading-ones: ")] == [found["reading-ones"].lines()[0]]
+    # Once more: nothing is measured, and the figures are written for papers too.
+    assert main.run([*words, "--figures", str(tmp_path / "figures")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    wanted = {
+        tmp_path / "figures" / name / f"{figure.name}.{form}"
+        for name, finding in found.items()
+        for figure in finding.figures
+        for form in ("svg", "pdf", "png")
+    }
+    assert set(tmp_path.glob("figures/*/*")) == wanted
+    assert {line.strip() for line in said} >= {str(path) for path in wanted}
 
 
 def test_a_first_study_file_says_what_is_in_the_checkpoint_and_runs_once_filled_in(
