@@ -176,9 +176,21 @@ def _lighten(axes: Axes, artist: Artist, *, everything: bool) -> list[Callable[[
         return []
     if isinstance(artist, (Collection, Line2D)):
         # Black is what a page turns into its own colour of text; as pixels it would be lost on a dark one.
-        ink = isinstance(artist, Line2D) and to_hex(artist.get_color()) == "#000000"
+        ink = _is_ink(artist)
         return _rasterise(artist) if _marks(artist) > MAX_MARKS or (everything and not ink) else []
     return []
+
+
+def _is_ink(artist: Collection | Line2D) -> bool:
+    """Whether all that an artist draws is black: a line, its markers, or a band around one."""
+    if isinstance(artist, Line2D):
+        line = [artist.get_color()] if artist.get_linestyle() != "None" else []
+        marks = [artist.get_markerfacecolor(), artist.get_markeredgecolor()] if _is_marked(artist) else []
+        return {to_hex(one) for one in (*line, *marks) if not (isinstance(one, str) and one == "none")} == {"#000000"}
+    colours = np.concatenate(
+        [np.reshape(artist.get_facecolor(), (-1, 4)), np.reshape(artist.get_edgecolor(), (-1, 4))]
+    )
+    return artist.get_array() is None and len(colours) > 0 and not colours[:, :3].any()
 
 
 def _coarser(image: AxesImage, most: int) -> list[Callable[[], object]]:
@@ -202,12 +214,15 @@ def _rasterise(artist: Artist) -> list[Callable[[], object]]:
     return [lambda: artist.set_rasterized(before)]
 
 
+def _is_marked(line: Line2D) -> bool:
+    return line.get_marker() not in ("", " ", "None", None)
+
+
 def _marks(artist: Collection | Line2D) -> float:
     """Return how many marks an artist draws, a bare vertex counting a tenth."""
     if isinstance(artist, Line2D):
         points = np.asarray(artist.get_xdata()).size
-        marked = artist.get_marker() not in ("", " ", "None", None)
-        return float(points) if marked else points / VERTICES_PER_MARK
+        return float(points) if _is_marked(artist) else points / VERTICES_PER_MARK
     if isinstance(artist, QuadMesh):
         return float(np.asarray(artist.get_array()).size)
     paths = artist.get_paths()

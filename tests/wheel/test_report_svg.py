@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from probe.errors import ProbeError
-from probe.plots.style import BLUE, new_figure, style
+from probe.plots.style import new_figure, role_style, style
 from probe.report import figure_to_svg, inline_svg
 from probe.report.svg import MAX_BYTES
 
@@ -25,7 +25,7 @@ def lines() -> Figure:
     """Return a small line plot with a legend."""
     with style():
         figure, axes = new_figure()
-        axes[0, 0].plot([1, 2, 3], [1, 4, 9], "o-", label="trained")
+        axes[0, 0].plot([1, 2, 3], [1, 4, 9], "o-", color=role_style("trained").color, label="trained")
         axes[0, 0].set(xlabel="bits read", ylabel="count", title="A count")
         axes[0, 0].legend()
     return figure
@@ -104,18 +104,32 @@ def test_more_than_150_marks_become(count: int) -> None:
 
 
 def test_black_lines_stay_vectors_where_all_else_becomes_pixels() -> None:
-    """Pixels cannot take the page's colour of text: a black bound would be lost on a dark page, a blue one not."""
+    """Pixels cannot take the page's colour of text: a black bound would be lost on a dark page, one of a role not."""
     found = {}
-    for color in ("black", BLUE):
+    trained = role_style("trained").color
+    for color in ("black", trained):
         with style():
             figure, axes = new_figure()
             for row in range(40):
-                axes[0, 0].plot(np.arange(60), np.full(60, row), "o", color=BLUE)
+                axes[0, 0].plot(np.arange(60), np.full(60, row), "o", color=trained)
             axes[0, 0].axhline(0.25, color=color, linewidth=7.5)
         svg = figure_to_svg(figure, name="bound")
         assert "<image" in svg
         found[color] = "stroke-width: 7.5" in svg
-    assert found == {"black": True, BLUE: False}
+    assert found == {"black": True, trained: False}
+
+
+@pytest.mark.parametrize(("color", "kept"), [("black", True), ("#3f90da", False)])
+def test_black_bands_stay_vectors_where_all_else_becomes_pixels(color: str, kept: bool) -> None:
+    """The interval around a line in ink is ink too."""
+    with style():
+        figure, axes = new_figure()
+        for row in range(40):
+            axes[0, 0].plot(np.arange(60), np.full(60, row), "o", color="#3f90da")
+        axes[0, 0].fill_between([0, 60], [0, 1], [2, 3], color=color, alpha=0.15, linewidth=0)
+    svg = figure_to_svg(figure, name="band")
+    assert "<image" in svg
+    assert ("fill-opacity: 0.15" in svg) == kept
 
 
 def test_ten_thousand_points_and_two() -> None:
