@@ -46,7 +46,8 @@ def build(tables: Tables, one: Shown) -> Page:
     held = f"In {cornered} of {networks} networks, eight stable fixed points hold the three bits"
     lead: list[str | Strong | Verdict] = [
         Strong(f"{held}, one for each combination."),
-        f" In {_cubes(tables)} the saddles between them are as many as the edges, faces and middle of a cube. ",
+        " Between them lie saddles, points that the state leaves along some directions and comes back to along "
+        f"others. In {_cubes(tables)} networks these are as many as the edges, faces and middle of a cube. ",
         *tally(every),
     ]
     sections = [
@@ -100,8 +101,8 @@ def _task(tables: Tables, one: Shown) -> Section:
             *_drawn(pictures.task(one)),
             Text(
                 f"We asked each network for {answers:,} answers on sequences that no training saw. As a control we "
-                "take the network before its training and fit its head alone. Of its answers to the worst bit the "
-                f"median share that is wrong is {listed(wrong)}."
+                "take the network before its training, and fit its head alone. Such a network has a worst bit, which "
+                f"it answers wrong most often. The share of wrong answers to that bit is {listed(wrong)} (medians)."
             ),
         ],
         key="task",
@@ -117,8 +118,9 @@ def _corners(tables: Tables, one: Shown) -> Section:
         rows.append([CALLED[cell], len(stable), each, LEAST, _range(stable), _range(before)])
     columns = ["cell", "networks", "with one in each corner", "bar", "stable points", "before training"]
     caption = (
-        "In how many networks each combination of bits has exactly one stable fixed point, and there is no other. "
-        "We set the bar before we measured. Stable points: the range over networks."
+        "The third column counts the networks in which each combination of bits has exactly one stable fixed point, "
+        "and there is no other. The bar is how many of them we asked for before we measured. Of the stable points we "
+        "show the range over networks."
     )
     cornered, networks = _count(tables, "one_stable_each", 1.0), _networks(tables)
     return Section(
@@ -162,8 +164,8 @@ def _saddles(tables: Tables, one: Shown) -> Section:
     slow = {cell: int((measuring.values(tables[cell], "slow_points") > 0).sum()) for cell in CELLS}
     others = [f"{count} {CALLED[cell]}" for cell, count in slow.items() if count]
     caption = (
-        "Fixed points by the number of directions in which they are unstable: the median over "
-        f"{NETWORKS} networks of each cell, and the range."
+        "How many fixed points a network has, by the number of directions in which they are unstable. We show the "
+        f"median over {NETWORKS} networks of each cell, and the range."
     )
     blocks: list[Block] = [
         Text(
@@ -180,7 +182,7 @@ def _saddles(tables: Tables, one: Shown) -> Section:
                 f" The search also ended at points that only move slowly, in {listed(others)} networks."
                 * bool(others)
             )
-            + " It finds what its starts lead to: a point that is missing may have been missed."
+            + " The search finds only points that its starts lead to. So a network may have points that we missed."
         ),
     ]
     heading = f"In {_cubes(tables)} of {_networks(tables)} networks the saddles are exactly those of a cube"
@@ -207,9 +209,9 @@ def _interchange(tables: Tables, one: Shown) -> Section:
             ),
             *_drawn(pictures.interchange(one)),
             Text(
-                "We count over many pairs, on sequences that the directions were not found on. In each trained "
-                f"network at least {_share(trained.min())} of the answers to a bit follow, and {_share(kept.min())} "
-                f"of the others stay. With a fitted head at most {fitted.max():.3f} follow."
+                "We count over many pairs of sequences, none of which we used to find the directions. In each "
+                f"trained network at least {_share(trained.min())} of the answers to a bit follow, and "
+                f"{_share(kept.min())} of the others stay. With a fitted head at most {fitted.max():.3f} follow."
             ),
             *_drawn(pictures.marks(tables)),
             Text(_fading(tables)),
@@ -250,9 +252,9 @@ def _about() -> Section:
     text = [
         f"In training a channel pulses every {1 / recipe.probability:g} steps on average. We ask with rarer pulses, "
         "so that the answer needs the memory and not the last inputs.",
-        "A control is the same network before its training: with its own random head where we look for fixed points, "
-        "and with a fitted head where we ask for answers. The task is that of Sussillo & Barak 2013, and the recipe "
-        "follows the example of Golub & Sussillo 2018.",
+        "A control is the same network before its training. It has its own random head where we look for fixed "
+        "points, and a fitted head where we ask for answers. The task is that of Sussillo & Barak 2013, and the "
+        "recipe follows the example of Golub & Sussillo 2018.",
     ]
     rebuild = Code(
         "python -m analyses flipflop   # measures what is missing, and writes this page\n"

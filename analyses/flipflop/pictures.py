@@ -146,8 +146,8 @@ def interchange(shown: Shown) -> DataFigure:
         title="One interchange",
         alt=f"After {STEP + 1} steps {NAMES[BIT]} of another sequence is put in: the answer to {NAMES[BIT]} changes "
         f"its sign for {found.changed} steps, until the next pulse; the other two change theirs in {found.others}.",
-        caption=f"{THIS_ONE[:1].upper()}{THIS_ONE[1:]}. The dotted line is where the coordinate of {NAMES[BIT]} of "
-        "another sequence, whose three bits are all opposite, is put into this one.",
+        caption=f"{THIS_ONE[:1].upper()}{THIS_ONE[1:]}. At the dotted line we put in the coordinate of "
+        f"{NAMES[BIT]} of another sequence, whose three bits are all opposite.",
         data=_table(found.pulses, base=found.base, patched=found.patched),
     )
 
@@ -177,7 +177,7 @@ def marks(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
         name="marks",
         title="Every network",
         alt=f"Medians over networks. {'; '.join(said)}.",
-        caption="Each mark is a network, and of its three bits the worst. The bar behind the marks is the 95 % "
+        caption="Each mark is the worst of the three bits of one network. The bar behind the marks is the 95 % "
         "interval of the median. The line is the bound of the rules.",
         data=frame,
     )
@@ -213,8 +213,8 @@ def after(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
         name="after",
         title="How long a bit lasts",
         alt=f"Medians over networks. {'; '.join(said)}.",
-        caption="Of the answers that the bit's next pulse has not decided yet, all three bits together. Median over "
-        "networks with its 95 % interval.",
+        caption="How many answers follow the bit that we put in, over all three bits. We count answers until the "
+        "bit's next pulse. Lines are medians over networks, with their 95 % intervals.",
         data=medians.rename(columns={"at": "steps since", "value": "median share"}),
     )
 

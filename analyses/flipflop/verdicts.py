@@ -71,9 +71,9 @@ def section(tables: Tables, claims: Mapping[str, Sequence[Claim]]) -> Section:
         for claim in claims[cell]
     ]
     caption = (
-        "Medians over networks, for F2 the share of networks, with the 95 % interval. The control is the fitted "
-        "head, and a difference the median over pairs of one seed; of F1, in which less is better, it is control "
-        "minus trained. We decide verdicts at a higher level than that of the interval."
+        "Values are medians over networks, and for F2 the share of networks, with their 95 % interval. The control "
+        "is the fitted head. A difference is the median over pairs of one seed: trained minus control, and for F1, "
+        "where less is better, control minus trained. We decide verdicts at a higher level than that of the interval."
     )
     blocks: list[Block] = [
         Text(
@@ -117,13 +117,13 @@ def _why_score(table: pd.DataFrame) -> tuple[str, Table]:
     fell = measuring.values(table, "worst_followed") - measuring.values(table, "worst_followed", "fitted head")
     text = (
         "F4 divides what the direction adds by what the whole state adds. One fitted head scores nearly as high as "
-        f"the trained network beside it: the smallest paired difference is {float(gaps.min()):.3f}, and of so few "
-        "networks the interval reaches down to the smallest. But that network forgets: even with the whole state put "
-        f"in, only {whole:.3f} of the answers follow. The score divides {follow - nothing:.3f} by "
-        f"{whole - nothing:.3f}, two small differences. F3 does not divide, and there the smallest paired difference "
-        f"is {float(fell.min()):.3f}."
+        f"the trained network beside it: the smallest paired difference is {float(gaps.min()):.3f}. With so few "
+        "networks the interval of the difference reaches down to this one pair. But the network of that head "
+        f"forgets. Even if we put in the whole state, only {whole:.3f} of its answers follow. So its score divides "
+        f"{follow - nothing:.3f} by {whole - nothing:.3f}, two small differences. F3 does not divide, and there the "
+        f"smallest paired difference is {float(fell.min()):.3f}."
     )
-    caption = f"The network of seed {pair} and {bit}: which share of the later answers follows where this is put in."
+    caption = f"Which share of the later answers follows if we put this in: seed {pair}, {bit}."
     return text, Table(["network", *pictures.SCORED.values()], rows, caption, digits=3)
 
 
