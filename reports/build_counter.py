@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import cyclopts
 
 from probe import Claim, Finding, ProbeError
 from probe.report import Card, Details, Link, Page, Section, Sentence, Text
-from probe.studies.pages.sections import ANSWER, SHOWN_ROWS, section
+from probe.studies.pages.sections import SHOWN_ROWS, answer_of, section
 
 from . import explored, first_page, story
 from .named_claims import named_claims
@@ -65,6 +66,7 @@ WHOLE = {
     "training_signal": 40,
     "trained_here": 40,
     "robustness": 40,
+    "other_choices": 16,
 }
 #: What a reader finds on each page.
 INSIDE = {
@@ -138,6 +140,10 @@ def _sections(name: str, questions: Sequence[str], read: dict[str, Finding]) -> 
         return [*answers, _first_claims(read)]
     if name == "judge.html":
         return [*answers, _second_claims(read)]
+    if name == "recipes.html":
+        *before, seeds = answers
+        spread = story.spread_over_seeds(read["seed_agreement"])
+        return [*before, replace(seeds, blocks=[*seeds.blocks, spread])]
     if name == "lengths.html":
         networks = Details(
             "Every network, with the strings that it misreads", [story.networks_table(read["accuracy"])]
@@ -152,17 +158,21 @@ def _sections(name: str, questions: Sequence[str], read: dict[str, Finding]) -> 
 def _level(claims: Sequence[Claim]) -> str:
     """Return at which level the verdicts of a judgement are decided."""
     number = sum(not claim.rule.check for claim in claims)
-    return f"We decide each verdict at {1 - 0.05 / number:.2%}, which is 1 - 0.05 / {number}, for there are {number}."
+    return (
+        f"We decide each verdict at a level of {1 - 0.05 / number:.2%}. For {number} verdicts, this keeps the risk "
+        "that any of them is wrong at one in twenty."
+    )
 
 
 def _second_claims(read: dict[str, Finding]) -> Section:
     """Return the claims of the second judgement."""
     claims = [claim for name in story.LATER for claim in read[name].claims]
     caption = (
-        "Judged on other networks than the first time, trained after these rules were committed: every rule of the "
-        f"first judgement against the strongest control (II.), and new ones. {_level(claims)}"
+        "We judged these rules on other networks than the first time, and committed them before we trained those. A "
+        "key that begins with II. names a rule of the first judgement, held against the strongest control. The other "
+        f"rules are new. {_level(claims)}"
     )
-    said = [read["second_judgement"].notes[ANSWER], read["other_choices"].notes[ANSWER]]
+    said = [f"{answer_of(read[name])[0]}." for name in ("second_judgement", "other_choices")]
     where: Sentence = [
         "How each is computed, and the first judgement with all of its claims: ",
         Link("controls", "controls.html#first-claims"),
@@ -178,12 +188,12 @@ def _first_claims(read: dict[str, Finding]) -> Section:
     later = [claim for name in story.LATER for claim in read[name].claims]
     claims = [claim for name, finding in read.items() if name not in story.LATER for claim in finding.claims]
     caption = (
-        "Median over networks with its interval by order statistics. Each rule was fixed in code before its result. "
-        f"A paired difference is trained minus control, seed by seed. {_level(claims)}"
+        "Values are medians over networks, with intervals by order statistics. We fixed each rule in code before its "
+        f"result. A paired difference is trained minus control, seed by seed. {_level(claims)}"
     )
     first = read["accuracy"].provenance["rules_first_used"]
     table = story.claims_table(claims, read["verdicts"], first, caption, name="claims")
-    said = [story.established_of_controls(claims, read["verdicts"]), read["robustness"].notes[ANSWER]]
+    said = [story.established_of_controls(claims, read["verdicts"]), f"{answer_of(read['robustness'])[0]}."]
     how = Details("How each is computed", [story.definitions_table([*claims, *later], first)])
     return Section("All claims of the first judgement", [Text(said), table, how], key="first-claims")
 

@@ -27,6 +27,8 @@ LATER = (
 AGAIN = "II."
 #: A note that says how the predictions of an experiment came out.
 PREDICTED = "predictions"
+#: The metric that has the median of a number over seeds, between its quartiles.
+OVER_SEEDS = "spread_over_seeds"
 CONTROLS = ("own initialisation", "fitted head")
 #: From so many networks of a recipe on, the provenance has one line for all of them.
 MANY = 4
@@ -69,11 +71,12 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
         "patches the state of another string and asks whether the answer follows. A clean run is one without a patch."
     )
     verdicts = (
-        f"A verdict is about the recipe and not about one network. It takes {needed} networks, and here are "
-        f"{networks}, trained after we committed the rules. Established: the rule holds, and by more than in the "
-        "controls that it names. Refuted: the rule does not hold. Not specific: it is true of the trained networks, "
-        "and as true of networks whose recurrence was not trained. Undecided: the interval over networks does not "
-        "say. A check of a method passes or fails, and is no claim. "
+        "A claim has a rule, which says what value would establish it. A verdict is about the way to train, and not "
+        f"about one network. It takes {needed} networks, and here are {networks}, trained after we committed the "
+        "rules. Established: the rule holds, and by more than in the controls that it names. Refuted: the rule does "
+        "not hold. Not specific: it is true of the trained networks, and as true of networks whose recurrence was "
+        "not trained. Undecided: the interval over networks lies on both sides of the rule's bound. A check of a "
+        "method passes or fails, and is no claim. "
         '"Holds in" counts the networks that satisfy a rule, each taken alone. '
         "Template networks were trained to say how many bits match a fixed pattern, a task with the same answers. "
         "Planted networks were written by hand."
@@ -85,9 +88,9 @@ def established_of_controls(claims: Sequence[Claim], verdicts: Finding) -> str:
     """Return how many established claims hold of a control that their rules did not name."""
     established = sum(claim.verdict == "established" for claim in claims)
     return (
-        f"{_of_controls(claims, verdicts)} of the {established} established claims also hold of a network before "
-        "training, with its random or with a fitted head, which their rules did not name. The last column says of "
-        "which. These claims say what the network does, and nothing of what training did."
+        f"{_of_controls(claims, verdicts)} of the {established} established claims hold of networks before training "
+        "as well: with their random heads, or with a fitted head. Their rules did not name this control; the last "
+        "column does. Such a claim says what the network does, and nothing about what training did."
     )
 
 
@@ -186,8 +189,9 @@ def claims_brief(claims: Sequence[Claim], second: Mapping[str, str] | None = Non
     return Table(
         columns,
         rows,
-        "Claims judged here; medians over networks. We show the interval at 95 % and decide verdicts at a higher "
-        "level (see all claims). In brackets: the planted counter without idle units.",
+        "Each row is a claim, with its rule in brackets. Values are medians over networks, beside an interval at the "
+        "usual 95 %. We decide verdicts at a higher level, which stands below the table of all claims. In the last "
+        "column the planted counter without idle units stands in brackets.",
         verdict="verdict",
         digits=3,
     )
@@ -290,10 +294,20 @@ def networks_table(accuracy: Finding) -> Table:
         )
     columns = ["network", "test error, %", "floor, %", "error on all 1,024, %", "misread strings of all 1,024"]
     caption = (
-        "Every network as it came; we replaced none. The floor: test strings whose label no training string has (0 "
-        "and 10 have one string each)."
+        "Every network as it came; we replaced none. A network cannot learn a count that no training string has. The "
+        "floor is the share of test strings with such a count."
     )
     return Table(columns, table, caption, name="networks", digits=3, max_rows=max(len(table), 1))
+
+
+def spread_over_seeds(agreement: Finding) -> Table:
+    """Return in which numbers networks differ that differ only in their seed: the median and the middle half."""
+    rows = agreement.measurements
+    own = rows[rows["metric"] == OVER_SEEDS]
+    table = [list(row) for row in own[["kind", "value", "low", "high"]].itertuples(index=False)]
+    columns = ["number of a network", "median", "middle half from", "to"]
+    caption = "How far networks of one recipe differ. Half of them lie between the numbers of the last two columns."
+    return Table(columns, table, caption, name="spread-over-seeds", digits=3)
 
 
 def _weights(weights: Mapping[str, str]) -> dict[str, str]:

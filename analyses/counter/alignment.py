@@ -93,9 +93,10 @@ def _ranks(table: pd.DataFrame) -> DataFigure:
         name="ranks",
         title="How many directions carry the count after seven bits",
         alt=medians_in_words(own[own["metric"] != "alignment_score"]),
-        caption="The share of the way to the whole state. Each dot is a network, each line a median, scored on "
-        "prefixes that the search never saw. Only trained networks were searched with other ranks than 2. "
-        "Crosses: random subspaces. Triangles: the direction that each fitted head reads.",
+        caption="How far the answer goes; to patch the whole state is all of the way. Each dot is a network, each "
+        "line a median. We score on prefixes that the search never saw. We searched only trained networks for other "
+        "numbers of directions than two. Crosses: random subspaces. Triangles: the direction that each fitted head "
+        "reads.",
         data=own,
     )
 
@@ -111,7 +112,7 @@ def _steps(own: pd.DataFrame) -> DataFigure:
         alt=f"Score by step, a panel for each rank. Rank 2 scores at least {late:.2f} after {STEP + 1} bits "
         "and more.",
         caption=f"Medians over {raw['network'].nunique()} trained networks. Grey steps have too few prefixes to "
-        "hold half out: they are scored in-sample and carry no verdict.",
+        "hold half of them out. There we score on the prefixes of the search, and judge nothing.",
         data=scores,
     )
 
@@ -125,14 +126,15 @@ def _answer(table: pd.DataFrame) -> str:
         return float(common.values(rows, metric, role, **raw).median())
 
     return (
-        f"Two directions carry {median('few_directions_score'):.0%} of what the whole state carries. We take the "
-        "values along them after seven bits from one string, patch them into the run of another, and ask how far the "
-        "answer goes towards that after patching the whole state (medians). One direction goes "
-        f"{median('alignment_score', rank=1):.0%} of that way, two random ones go "
-        f"{median('random_directions_score'):.0%}. In untrained weights with a fitted head, the one direction that "
-        f"the head reads goes {median('few_directions_score', 'fitted head'):.0%}. Patched states lie "
-        f"{median('alignment_off_support', rank=2):.1f} spacings between neighbouring counts from the nearest state "
-        "that occurs."
+        f"Two directions carry {median('few_directions_score'):.0%} of what the whole state carries. We search for "
+        "directions of the state after seven bits that carry the count (distributed alignment search, DAS). To score "
+        "them we take the values along them from one string, and patch these into the run of another. The score says "
+        "how far the answer goes, where patching the whole state is all of the way. All numbers are medians. One "
+        f"direction goes {median('alignment_score', rank=1):.0%} of the way, and two random ones go "
+        f"{median('random_directions_score'):.0%}. A fitted head on untrained weights reads one direction, and along "
+        f"it the answer goes {median('few_directions_score', 'fitted head'):.0%} of the way. The distance of a "
+        f"patched state from the nearest state that occurs is {median('alignment_off_support', rank=2):.1f} times "
+        "that between neighbouring counts."
     )
 
 
@@ -140,12 +142,15 @@ def _wrong(table: pd.DataFrame) -> str:
     medians = table[table["metric"] == "wrong_variable_accuracy"].groupby(["kind", "role"])["value"].median()
     said = [f"{name.replace('_', ' ')}, {role} {medians[name, role]:.2f}" for name, role in medians.index]
     return (
-        "A search can also find what is not there. We let it look for the first bit and for shuffled labels "
-        f"(relabelled) with four directions. Its interchange accuracies are: {'; '.join(said)}."
+        "A search can also find what is not there. So we let it look, with four directions, for two things that a "
+        "counter need not hold: the first bit, and the labels in a shuffled order (relabelled). The planted counter "
+        "holds nothing but the count. It shows what such a search finds without anything to be found. The share of "
+        f"answers that follow is, in the median: {'; '.join(said)}."
     )
 
 
 EXTENT = (
-    "We search trained networks at all steps with ranks 1 to 6, the others after seven bits with rank 2. Every "
-    "search has 400 steps of 192 pairs. We leave out networks whose answer is no count: random heads and templates."
+    "We search trained networks at every step, for one to six directions. We search the others after seven bits, for "
+    "two. Every search takes 400 steps of 192 pairs of strings. We leave out networks whose answer is no count: "
+    "those with random heads, and the templates."
 )

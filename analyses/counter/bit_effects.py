@@ -49,8 +49,9 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             name="bit_effects",
             title="What one more bit does to the answer",
             alt=medians_in_words(drawn[drawn["metric"].isin(["effect", "effect_sd"])]),
-            caption="Medians over networks of the mean change, with one standard deviation over all contexts as a "
-            "bar. A counter of ones adds 1 on a 1 and nothing on a 0, always; a balance takes half off on a 0.",
+            caption="We average the change over all strings before the bit. Dots are medians over networks, bars "
+            "one standard deviation over these strings. A counter of ones always adds one on a 1 and nothing on a 0. "
+            "A balance of ones against zeros adds half on a 1 and takes half off on a 0.",
             data=common.medians(by_step, ["role", "metric", "at", "step"]),
         )
     title = "What does one more bit do to the answer?"
@@ -71,9 +72,10 @@ def _answer(table: pd.DataFrame) -> str:
     )
     return (
         f"In the median network {_changes(table, 'trained')}. A counter of ones would add one on a 1 and nothing on "
-        f"a 0.{fitted} Both changes depend on what was read before: their standard deviations over contexts, the "
-        f"larger of the two, are {largest.min():.2f} to {largest.max():.2f}, and at most {BOUND:g} in "
-        f"{(largest <= BOUND).sum()} of {len(largest)} networks."
+        f"a 0, whatever came before.{fitted} In trained networks both changes depend on the bits before. We take the "
+        "standard deviation of each change over these, and keep the larger of the two. It is "
+        f"{largest.median():.2f} in the median network, and at most {BOUND:g} in {(largest <= BOUND).sum()} of "
+        f"{len(largest)} networks."
     )
 
 
@@ -81,9 +83,13 @@ def _otherwise(table: pd.DataFrame) -> str:
     own = table[(table["network"] == "planted/ones") & (table["metric"] == "largest_effect_sd")]["value"].item()
     drifting = table[table["network"].str.startswith("planted/drift") & (table["metric"] == "largest_effect_sd")]
     rounded = (
-        f" Planted counters whose answer drifts with the length have up to {drifting['value'].max():.2f}, although "
-        "they add the same to their cell each time: a sharp head rounds what lies between two answers."
+        f" In planted counters whose answer drifts with the length it is up to {drifting['value'].max():.2f}, "
+        "although they add the same to their cell each time. The reason is their sharp head, which rounds a value "
+        "between two answers to one of them."
         if len(drifting)
         else ""
     )
-    return f"A counter that adds one each time has the deviation of the planted one: {own:.2f}.{rounded}"
+    return (
+        "If a network adds the same each time, its standard deviation is that of the planted counter of ones: "
+        f"{own:.2f}.{rounded}"
+    )

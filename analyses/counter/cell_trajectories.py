@@ -46,8 +46,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 
 OTHERWISE = (
-    "In a network that keeps a running count in one cell, the lines of that cell lie on one curve at all steps, and "
-    "the other cells do not matter."
+    "If one cell kept a running count, the lines of that cell would lie on one curve at all steps, and the other "
+    "cells would not matter."
 )
 
 
@@ -64,6 +64,6 @@ def _largest(correlation: pd.DataFrame) -> str:
     middle = largest.groupby(level="role").median()
     return (
         f"The best cell follows the count with |r| = {middle['trained']:.2f} after training and "
-        f"{middle['own initialisation']:.2f} before. These are medians over networks, and r is the correlation "
-        "within steps."
+        f"{middle['own initialisation']:.2f} before. We correlate each cell with the number of ones, among strings "
+        "that have read equally many bits. The numbers are medians over networks."
     )

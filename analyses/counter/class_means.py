@@ -44,9 +44,9 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name="class_means",
         title="Answers from class means",
         alt=medians_in_words(drawn),
-        caption="Each state after a bit is replaced by the mean state of its count. The line shows the accuracy, "
-        "over the network's own accuracy on the same strings. After the first bit each count has one prefix, and "
-        "there is nothing to replace. Lines are medians over networks, bands 95 % intervals, each planted network "
+        caption="After a bit we replace each state by the mean state of its count. The line shows the accuracy, "
+        "divided by the network's own accuracy on the same strings. After the first bit each count has one prefix, "
+        "so there is nothing to replace. Lines are medians over networks, bands 95 % intervals, each planted network "
         f"a thin line; dotted: the rule's {BOUND:g}.",
         data=drawn,
     )
@@ -60,11 +60,12 @@ def _answer(table: pd.DataFrame) -> str:
     worst, balanced = (common.values(table, name) for name in (metric, "worst_balanced_class_mean_ratio"))
     change = common.values(table, "class_mean_answer_change")
     sentence = (
-        f"On the mean state of each count, networks keep {worst.median():.1%} of their accuracy. We replace each "
-        "state by its class mean, the mean state of all strings with the same count, and let the run go on "
-        f"(medians, worst step; {balanced.median():.1%} where every count weighs the same). "
-        f"{(worst >= BOUND).sum()} of {len(worst)} networks keep at least {BOUND:.0%}, and the expected answer "
-        f"changes by {change.median():.3f} counts."
+        f"On the mean state of each count, networks keep {worst.median():.1%} of their accuracy. A class mean is the "
+        "mean state of all strings with the same count. After one of the bits we replace the state by its class "
+        "mean, and let the run go on. The share above is the median over networks, after the bit where this costs "
+        f"most. Where every count weighs the same, it is {balanced.median():.1%}. {(worst >= BOUND).sum()} of "
+        f"{len(worst)} networks keep at least {BOUND:.0%}. The expected answer changes by {change.median():.3f} "
+        "counts."
     )
     fitted = common.values(table, metric, "fitted head")
     if len(fitted):

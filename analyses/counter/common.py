@@ -234,10 +234,10 @@ def easily_beaten(networks: Sequence[Network]) -> str:
     if not heads:
         return ""
     return (
-        " This control is easily beaten. The fitted head is a least-squares line without a penalty, and its weights "
-        f"have a norm of {pd.Series(heads).median():.0f} (median). A little change of a state moves its answer far. "
-        "So the difference from it may come from the head, and not from training: the second judgement takes "
-        "stronger heads."
+        " This control is easily beaten. The fitted head is a least-squares line, and nothing in the fit keeps its "
+        f"weights small: they have a norm of {pd.Series(heads).median():.0f} (median). So a little change of a state "
+        "moves its answer far. The difference from it may come from the head, and not from training. The second "
+        "judgement therefore takes stronger heads."
     )
 
 

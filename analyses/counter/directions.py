@@ -54,10 +54,11 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name="directions",
         title="Answers that follow one direction",
         alt=f"Markers, one a network, by what is patched. Median score of trained networks: {scores}.",
-        caption="Interchange score after 7 bits: 0 as without a patch, 1 as with the whole state. Each marker is "
-        f"a network, the line the rule's {BOUND:g}. Hollow: half of the patched states lie further than {FAR:g} "
-        "count spacings from every state that occurs, so that the network never visits them. Ridge penalties are "
-        "in units of the mean variance of a number of the state.",
+        caption="We patch the state after seven bits along a direction. The score is 0 where the answer follows as "
+        "without a patch, and 1 where it follows as with the whole state. Each marker is a network, the line the "
+        f"rule's {BOUND:g}. Hollow markers: the network never visits most of the patched states. Half of them lie "
+        f"further than {FAR:g} from every state that occurs, where 1 is the distance between neighbouring counts. "
+        "Ridge penalties are in units of the mean variance of a number of the state.",
         data=wide,
     )
     title = "Is there one direction that the answer follows?"
@@ -74,18 +75,20 @@ def _answer(own: pd.DataFrame, middle: pd.DataFrame) -> str:
     score, shift = middle["score"], middle["shift"]
     best = str(score.drop(["ols", "unit"]).idxmax())
     return (
-        f"The answer follows the weight of the least-squares probe in {hits.sum()} of {len(hits)} networks. We patch "
-        "the state along it, and score how often the answer follows: "
-        f"{score['ols']:.2f} in the median network, where 1 is as often as with the whole state. "
-        f"Along {_named(best)} the score is {score[best]:.2f}, and the expected answer moves by {shift[best]:.2f} "
-        f"of the way. The best single unit scores {score['unit']:.2f}."
+        f"The answer follows the weight of the least-squares probe in {hits.sum()} of {len(hits)} networks. The "
+        "weight of a probe is a direction of the state. We patch the state along this direction alone, and score how "
+        "often the answer follows: from 0, as without a patch, to 1, as with the whole state. Along the weight of "
+        f"least squares the median network scores {score['ols']:.2f}. The best other direction is {_named(best)}: "
+        f"the score is {score[best]:.2f}, and the expected answer goes {shift[best]:.2f} of the way. The best single "
+        f"unit scores {score['unit']:.2f}."
     )
 
 
 def _support(own: pd.DataFrame) -> str:
     far, total = own[own["off_support"] > FAR].groupby("kind")["network"].nunique(), own["network"].nunique()
-    listed = " and ".join(f"{NAMES[kind]} in {far.get(kind, 0)} of {total} networks" for kind in ("ols", "unit"))
+    listed = ", and ".join(f"for {NAMES[kind]} in {far.get(kind, 0)} of {total} networks" for kind in ("ols", "unit"))
     return (
-        f"Patched states can be states that a network never visits. In the median pair they lie more than {FAR:g} "
-        f"count spacings from every state of a clean run: for {listed}."
+        "A patch can make states that a network never visits. We measure how far a patched state lies from the "
+        "nearest state of a clean run. The unit is the distance between neighbouring counts. In the median pair it "
+        f"is more than {FAR:g}: {listed}."
     )

@@ -40,8 +40,8 @@ COMPARED = (7, 8, 9)
 #: python -c "from analyses.counter import drift_traces; print(drift_traces.law_found_again())"
 FOUND_ON = range(1000, 1100)
 ALPHA, BETA, MIDDLE = 0.508, 0.687, 0.818
-#: Fewer networks than this have no rank correlation in the finding.
-FEWEST, SHOWN = 10, 12
+#: Fewer networks than this have no rank correlation in the finding; contrasts nearer than `ALIKE` are told as one.
+FEWEST, SHOWN, ALIKE = 10, 12, 0.05
 SAME_STEP = ("gate_share", "gate_share_at_step", "route_share", "constant_gates_accuracy", "kept_contrast")
 RULES = (
     Rule(
@@ -71,9 +71,9 @@ RULES = (
     ),
 )
 THEOREM = (
-    "The theorem is about equal steps: at one step the targets, the probes of the count, the class means and the "
-    "erasure of the count are the same numbers for all programs that agree on ten bits. It says nothing about how a "
-    "network computes them. What its gates do at one step may go with its drift."
+    "The theorem is about equal steps. Take all programs that agree on ten bits. At one step they have the same "
+    "targets, and the probes of the count, its class means and its erasure are the same numbers. The theorem says "
+    "nothing about how a network computes them. What its gates do at one step may go with its drift."
 )
 
 
@@ -270,9 +270,9 @@ def _law(table: pd.DataFrame) -> DataFigure:
         name="law",
         title="The drift beside what the last step keeps on a 1 and on a 0",
         alt=f"Dots, one a network, and a rising line. Median contrast and median drift: {listed}.",
-        caption="Each dot is one network. Right of 0 the last step keeps more of the cells on a 1 than on a 0. The "
-        "line is the law, whose numbers were found on other networks. Planted counters keep everything on "
-        "either bit and drift as they were built: the law is about what training makes.",
+        caption="Each dot is one network. To the right of zero the last step keeps more of the cells on a 1 than on "
+        "a 0. The line is the law, whose numbers we found on other networks. Planted counters keep everything on "
+        "either bit, and drift as we built them.",
         data=rows,
     )
 
@@ -287,7 +287,7 @@ def _cross_step(table: pd.DataFrame) -> DataFigure:
         title="The drift by interchange between different steps of ten-bit strings",
         alt=f"Dots near the diagonal, one a network. Median distance from it: {listed}.",
         caption="We put a state into a run that has read more or fewer bits, and the rest of that run follows. The "
-        "line is equality. The run that comes out is on a string of another length: that is why it sees the drift.",
+        "line is equality. The run that comes out is that of a string of another length, and so it shows the drift.",
         data=rows,
     )
 
@@ -324,15 +324,17 @@ def _answer(own: pd.DataFrame) -> str:
     drift, law = (only(own, metric=metric).set_index("network")["value"] for metric in ("drift", "law_drift"))
     gains = own[own["metric"].str.startswith("law_gain")]
     better = int((gains["value"] > 0).sum())
+    goes = "goes with its drift" if better > len(drift) / 2 else "does not say what its drift is"
     found = gains["metric"].eq("law_gain_where_found").all()
     explained = 1 - ((drift - law) ** 2).sum() / ((drift - MIDDLE) ** 2).sum()
-    part = f" It explains {explained:.0%} of their spread around that median." if len(drift) >= FEWEST else ""
+    part = f" It explains {explained:.0%} of their spread around that number." if len(drift) >= FEWEST else ""
     return (
-        "What a trained network does at one step of ten-bit strings goes with its drift. The less the last step "
-        "keeps on a 0 than on a 1, the larger the drift is. A straight line in the log of that ratio misses the "
-        f"drift by {(drift - law).abs().median():.3f} (median). It is nearer than {MIDDLE}, the median drift where "
-        f"the line was found, in {better} of {len(drift)} networks."
-        f"{part}{' These are the networks that the law was found on.' if found else ''}"
+        f"What a trained network does at one step of ten-bit strings {goes}. We compare how much the last step keeps "
+        "of the cells on a 1 and on a 0, and take the logarithm of the ratio. We call it the contrast. A straight "
+        "line, the law, predicts the drift from it: the less is kept on a 0, the larger is the drift. The law misses "
+        f"the drift by {(drift - law).abs().median():.3f} (median). In {better} of {len(drift)} networks it is "
+        f"nearer than {MIDDLE}, the median drift where we found the "
+        f"law.{part}{' These are the networks that we found the law on.' if found else ''}"
     )
 
 
@@ -340,12 +342,14 @@ def _steps(own: pd.DataFrame) -> str:
     error, explained = (only(own, metric=f"cross_step_{key}")["value"] for key in ("error", "explained"))
     drift, slope = (only(own, metric=name)["value"].to_numpy() for name in ("drift", "cross_step_drift"))
     others = np.abs(slope[:, None] - drift)[~np.eye(len(drift), dtype=bool)]
-    beside = f" From the drift of another network it is off by {np.median(others):.3f}." if len(others) else ""
+    beside = f" From the drift of another network it differs by {np.median(others):.3f}." if len(others) else ""
+    gives = "gives the drift itself" if error.median() in RULES[0].established_if else "does not give the drift"
     return (
-        "Interchange between different steps gives the drift itself. Its slope is off by "
-        f"{error.median():.3f} (median; at most {error.max():.3f}).{beside} The target with that slope explains "
-        f"{explained.median():.0%} of the answers' variance. The spliced run is a run on a string of another length. "
-        "So this is the drift at other lengths once more, and no second evidence for it."
+        f"Interchange between different steps {gives}. We put the state after some bits of one string into the run "
+        "of another, after fewer or more bits. The run that comes out is that of a string of another length. We fit "
+        f"by how much each missing bit shifts its answer. This slope differs from the drift by {error.median():.3f} "
+        f"(median).{beside} It explains {explained.median():.0%} of the answers' variance. But it is the drift at "
+        "other lengths once more, and no second evidence for it."
     )
 
 
@@ -353,48 +357,44 @@ def _traces(ranked: pd.DataFrame) -> str:
     best = ranked.iloc[0]
     many = int((ranked["low"] > 0).sum() + (ranked["high"] < 0).sum())
     return (
-        f"Of {len(ranked)} same-step quantities {many} have a rank correlation with the drift whose interval leaves "
-        f"out 0; by chance it would be {0.05 * len(ranked):.0f}. They were not chosen beforehand. Best is this: "
-        f"{best['quantity']} (rank correlation {best['rank_correlation']:+.2f}, {best['low']:+.2f} to "
-        f"{best['high']:+.2f}; left-out R² {best['left_out_r_squared']:.2f})."
+        f"We measured {len(ranked)} quantities at one step of ten-bit strings, and correlated each with the drift. "
+        f"The interval of the rank correlation leaves out zero for {many} of them. By chance it would for "
+        f"{0.05 * len(ranked):.0f}. We did not choose the quantities beforehand. This one predicts the drift best: "
+        f"{best['quantity']}. Its rank correlation is {best['rank_correlation']:+.2f}; a figure shows those of the "
+        "others."
     )
 
 
 def _recipes(compared: pd.DataFrame) -> str:
+    def rho(own: pd.DataFrame) -> float:
+        return rank_correlation(own["value"].to_numpy(float), own["drift"].to_numpy(float))[0]
+
     rows = _beside_drift(compared, "kept_contrast")
-    rho, low, high = rank_correlation(rows["value"].to_numpy(float), rows["drift"].to_numpy(float))
     recipe = rows["network"].str.split("/").str[0]
     middle = rows.assign(law=ALPHA + BETA * rows["value"]).groupby(recipe)[["drift", "law"]].median()
     worst = middle.iloc[int((middle["law"] - middle["drift"]).abs().argmax())]
-    within = {
-        str(name): rank_correlation(own["value"].to_numpy(float), own["drift"].to_numpy(float))[0]
-        for name, own in rows.groupby(recipe)
-        if len(own) >= FEWEST
-    }
+    within = {str(name): rho(own) for name, own in rows.groupby(recipe) if len(own) >= FEWEST}
     lowest = min(within, key=lambda name: within[name], default="")
-    inside = (
-        f" Within a recipe it is {np.median(list(within.values())):+.2f} (median), and lowest in {lowest}: "
-        f"{within[lowest]:+.2f}."
-        if within
-        else ""
-    )
+    inside = f" Within a recipe it is {np.median(list(within.values())):+.2f} (median)." if within else ""
+    inside += f" It is lowest in {lowest}: {within[lowest]:+.2f}." if within else ""
     return (
-        f"Over {len(rows)} trained networks of {len(middle)} recipes the contrast of the last bit has a rank "
-        f"correlation of {rho:+.2f} with the drift ({low:+.2f} to {high:+.2f}).{inside} The law is that of the "
-        f"counters. It is furthest off in {worst.name}: median drift {worst['drift']:.2f}, predicted "
-        f"{worst['law']:.2f}."
+        "We found the law on counters, and networks that were trained in another way may not follow it. A recipe is "
+        f"one way to train. Over {len(rows)} networks of {len(middle)} recipes the contrast has a rank correlation "
+        f"of {rho(rows):+.2f} with the drift.{inside} The law is furthest off in {worst.name}: the median drift is "
+        f"{worst['drift']:.2f}, and the law predicts {worst['law']:.2f}."
     )
 
 
 def _otherwise(table: pd.DataFrame) -> str:
-    planted = table[table["network"] == "planted/ones"]
-    slope = only(planted, metric="cross_step_drift")["value"].item()
-    contrast = _beside_drift(planted, "kept_contrast")["value"].item()
+    planted = _beside_drift(table[table["role"] == "planted"], "kept_contrast").set_index("network")["value"]
+    slope = only(table, network="planted/ones", metric="cross_step_drift")["value"].item()
+    contrast, drifting = planted["planted/ones"], planted[planted.index.str.startswith("planted/drift")]
+    alike = " Planted counters that drift have the same contrast: the law is about what training makes, no theorem."
     rows = _beside_drift(table[table["role"] == "fitted head"], "law_drift")
     missed = (rows["drift"] - rows["value"]).abs().median()
-    fitted = f" It misses that of untrained weights with a fitted head by {missed:.2f} (median)." if len(rows) else ""
+    fitted = f" With a fitted head on untrained weights the law misses the drift by {missed:.2f} (median)."
     return (
-        f"In the planted counter of ones interchange between steps gives {abs(slope):.3f}, and the contrast is "
-        f"{abs(contrast):.2f}: its cell keeps all on either bit. Planted counters that drift have the same contrast. "
-        f"So the law is about what training makes, and no theorem.{fitted}"
+        f"In the planted counter of ones interchange between steps gives a drift of {abs(slope):.3f}. Its cell keeps "
+        f"all on either bit, so that the contrast is {abs(contrast):.2f}."
+        f"{alike * bool((drifting - contrast).abs().max() < ALIKE)}{fitted * bool(len(rows))}"
     )

@@ -67,7 +67,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
                 title="How far one more bit moves the answer",
                 alt=medians_in_words(speeds),
                 caption="Each dot is one network, each bar the 95 % interval of the median. A running count of ones "
-                f"moves by 1 on a one and not at all on a zero. Below the line, at {BOUND}, the answer holds.",
+                f"moves by one on a 1, and not at all on a 0. Below the line, at {BOUND}, the answer holds.",
                 data=speeds,
             ),
             DataFigure.from_figure(
@@ -75,9 +75,9 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
                 name="points-under-zeros",
                 title="Where the state would rest if zeros came for ever",
                 alt=medians_in_words(points),
-                caption="Each dot is one network. The search starts from visited states. A counter that rests on a "
-                "line has a fixed point for each count, and one mode that keeps all of itself. The planted counter "
-                "has both.",
+                caption="Each dot is one network. The search starts from visited states. A counter that rests at "
+                "every count has a fixed point for each. It also has one direction of the state in which nothing "
+                "decays. The planted counter has both.",
                 data=points,
             ),
         ]
@@ -93,9 +93,10 @@ def _answer(table: pd.DataFrame) -> str:
     change = only(own, metric="change").groupby("kind")["value"].median()
     return (
         f"{(silent <= BOUND).sum()} of {len(silent)} networks hold their answer when a 0 is read, and "
-        f"{(driven <= BOUND).sum()} when a 1 is read. To hold is to change by at most {BOUND:g}. In the median one "
-        f"more 0 changes the answer by {change['0']:+.2f} and one more 1 by {change['1']:+.2f}. The state itself "
-        f"moves in any case: by {state[0]:.0%} of its length on a 0 and by {state[1]:.0%} on a 1."
+        f"{(driven <= BOUND).sum()} when a 1 is read. A network holds its answer if the bit changes it by at most "
+        f"{BOUND:g}. In the median network one more 0 changes the answer by {change['0']:+.2f}, and one more 1 by "
+        f"{change['1']:+.2f}. The state itself moves by {state[0]:.0%} of its length on a 0, and by {state[1]:.0%} "
+        "on a 1."
     )
 
 
@@ -105,20 +106,24 @@ def _points(table: pd.DataFrame) -> str:
         only(own, metric=metric)["value"]
         for metric in ("fixed_points", "slow_points", "starts_reached", "point_modulus")
     )
+    moving = f" At up to {slow.max():.0f} more, the slow points, the state hardly moves." if slow.max() else ""
     return (
-        "A line of rest would need a fixed point for each count. Under zeros we find "
-        f"{fixed.min():.0f} to {fixed.max():.0f} fixed points in a trained network, and {slow.min():.0f} to "
-        f"{slow.max():.0f} slow ones. The search reaches one of them from {reached.median():.0%} of the visited "
-        f"states (median). The largest modulus there is {modulus.min():.2f} to {modulus.max():.2f}."
+        "A fixed point is a state that stays as it is while zeros come. A network that rests at every count has one "
+        f"for each count. We find {fixed.min():.0f} to {fixed.max():.0f} in a trained network.{moving} The search "
+        f"reaches a point from {reached.median():.0%} of the visited states (median). How much a step leaves of a "
+        f"small displacement there is the modulus. The largest one of a network is {modulus.median():.2f} in the "
+        "median, where a counter at rest has 1."
     )
 
 
 def _otherwise(table: pd.DataFrame) -> str:
     planted = only(table, network="planted/ones").set_index("metric")["value"]
     before = only(table, role="own initialisation", metric="silent_speed")["value"]
+    holding = (before <= BOUND).sum()
+    said = "To hold on a 0 is no sign of counting: before" if holding > len(before) / 2 else "Before"
     return (
-        f"The planted counter of ones moves by {planted['silent_speed']:.2f} on a 0 and "
-        f"{planted['driven_speed']:.2f} on a 1, and has {planted['fixed_points']:.0f} fixed points under zeros, one "
-        "for each count among the starts. To hold on a 0 is no sign of counting: before training "
-        f"{(before <= BOUND).sum()} of {len(before)} networks do, because their answers hold on everything."
+        f"The planted counter of ones moves its answer by {planted['silent_speed']:.2f} on a 0 and by "
+        f"{planted['driven_speed']:.2f} on a 1. Under zeros it has {planted['fixed_points']:.0f} fixed points, one "
+        f"for each count from which the search starts. {said} training {holding} of {len(before)} networks do, "
+        "because their answers hardly change on any bit."
     )

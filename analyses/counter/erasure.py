@@ -67,9 +67,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         title="What the answer is worth without the count",
         alt=medians_in_words(drawn),
         caption="The share of right answers, by what was erased from the state after seven bits. Each dot is a "
-        "network, each bar the 95 % interval of the median. The line is what the best constant answer reaches "
-        "that knows only the remaining bits. Everything is fitted on half of the prefixes and scored on the "
-        "others.",
+        "network, each bar the 95 % interval of the median. The line is what the best answer reaches "
+        "that knows only the remaining bits. We fit everything on half of the prefixes and score it on the others.",
         data=drawn,
     )
     title = "Is the count needed for the answer?"
@@ -80,13 +79,13 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 def _answer(table: pd.DataFrame) -> str:
     trained = table[table["role"] == "trained"].groupby("metric")["value"].median()
     fitted = common.values(table, "erased_accuracy", "fitted head").median()
-    beside = f" Untrained weights with a fitted head fall to {fitted:.1%} as well." if np.isfinite(fitted) else ""
+    beside = f" A fitted head on untrained weights keeps {fitted:.1%}." if np.isfinite(fitted) else ""
     return (
         f"Without the count {trained['erased_accuracy']:.1%} of the answers are right; the remaining bits alone "
-        f"allow {trained['floor']:.1%}. We erase the count from the state after seven bits, at rank "
-        f"{trained['erased_rank']:.0f}, and let the run go on (medians over trained networks). Erasing shuffled "
-        f"labels leaves {trained['shuffled_accuracy']:.1%}, and erasing only what is linear in the count leaves "
-        f"{trained['scalar_erased_accuracy']:.1%}. Projecting out the two directions that carry the count leaves "
-        f"{trained['projected_accuracy']:.1%}, and projecting out two random ones "
-        f"{trained['random_projected_accuracy']:.1%}.{beside}"
+        f"allow {trained['floor']:.1%}. We erase from the state after seven bits what tells the counts apart, which "
+        f"takes {trained['erased_rank']:.0f} dimensions, and let the run go on. The numbers are medians over trained "
+        f"networks.{beside} Two controls show how much the erasure itself does. To erase shuffled labels in the same "
+        f"way leaves {trained['shuffled_accuracy']:.1%} right, and to erase only what is linear in the count leaves "
+        f"{trained['scalar_erased_accuracy']:.1%}. The figure has two more: we project out the two directions that "
+        "carry the count, or two random ones."
     )

@@ -145,10 +145,10 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name="estimators",
         title="What reads the count, and what the answer follows",
         alt=f"Markers, one a network and estimator. Median held-out R2 and score of trained networks: {listed}.",
-        caption="Each small marker is an estimator's direction in one network. Further left it reads the count worse "
-        "from prefixes that it was not fitted on, further up the answer follows it more when we patch it. Large "
-        "markers are medians over networks, joined from no penalty to the largest; the logistic fit stands apart. "
-        f"The horizontal line is the rule's {BOUND:g}.",
+        caption="Each small marker is an estimator's direction in one network. Further left, it reads the count "
+        "worse from prefixes that it was not fitted on. Further up, the answer follows it more when we patch it. "
+        "Large markers are medians over networks. We join them from no penalty to the largest; the logistic fit "
+        f"stands apart. The horizontal line is the rule's {BOUND:g}.",
         data=wide,
     )
     title = "Does the answer follow what reads the count best?"
@@ -194,26 +194,28 @@ def _draw(wide: pd.DataFrame) -> Axes:
 def _answer(table: pd.DataFrame, middle: pd.DataFrame) -> str:
     own, spread = (common.values(table, metric) for metric in ("best_score", "score_range"))
     kinds = only(table, metric="best_score", role="trained")["kind"].value_counts()
-    listed = ", ".join(f"{NAMES[str(kind)]} in {count}" for kind, count in kinds.items())
     low, high = (str(getattr(middle["score"], which)()) for which in ("idxmin", "idxmax"))
     return (
         f"The answer follows the direction that reads the count best in {(own >= BOUND).sum()} of {len(own)} "
-        f"networks, with a median score of {own.median():.2f}. The estimator that reads best is {listed}. By the "
-        f"estimator the median score runs from {middle['score'][low]:.2f} ({NAMES[low]}) to "
-        f"{middle['score'][high]:.2f} ({NAMES[high]}). Among estimators that read as well as the best to {AS_WELL:g} "
-        f"of R2 it still differs by {spread.median():.2f} in the median network."
-        f"{_not_that_there_is_none(own)} So many networks score at least {BOUND:g}: {_each(table)}."
+        "networks. An estimator is a way to fit a probe, and its weight is a direction of the state. In each network "
+        "we take the estimator that reads the count best from prefixes that it was not fitted on. Most often that is "
+        f"{NAMES[str(kinds.idxmax())]} (in {kinds.max()} networks). Along that direction the median score is "
+        f"{own.median():.2f}. By the estimator the median score runs from {middle['score'][low]:.2f} ({NAMES[low]}) "
+        f"to {middle['score'][high]:.2f} ({NAMES[high]}). It still differs by {spread.median():.2f} in the median "
+        f"network among estimators that read as well as the best, to within {AS_WELL:g} of "
+        f"R².{_not_that_there_is_none(own)} {_most_followed(table)}"
     )
 
 
 def _not_that_there_is_none(own: pd.Series) -> str:
     """Return what a refuted rule does not say; empty where the answer follows the direction."""
-    said = " So a way to choose a direction is refuted, and not that there is one."
+    said = " This refutes a way to choose the direction. It does not show that there is none."
     return said if own.median() < BOUND else ""
 
 
-def _each(table: pd.DataFrame) -> str:
-    """Return in how many trained networks the answer follows each estimator's direction."""
+def _most_followed(table: pd.DataFrame) -> str:
+    """Return along which estimator's direction the answer follows in most trained networks, and in how many."""
     rows = only(table, metric="score", role="trained")
     counts = (rows["value"] >= BOUND).groupby(rows["kind"]).sum()
-    return ", ".join(f"{NAMES[kind]} {counts[kind]}" for kind in NAMES if kind in counts)
+    most = str(counts.idxmax())
+    return f"The answer follows the direction of {NAMES[most]} in {counts[most]} networks, more than any other."

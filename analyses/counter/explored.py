@@ -62,11 +62,14 @@ PLANTED = {
 }
 #: Recipes of which the network of median drift is shown.
 RECIPES = {
-    "every-step": (EVERY_STEP, "Trained to say the count after every bit, one thing changed"),
-    "truncated": ("Trained on lengths 1 to 10", "Trained on strings of all lengths up to ten, one thing changed"),
+    "every-step": (EVERY_STEP, "Trained to say the count after every bit; we changed nothing else"),
+    "truncated": (
+        "Trained on lengths 1 to 10",
+        "Trained on strings of all lengths up to ten; we changed nothing else",
+    ),
     "code-signed": (
         "Bits read as \N{MINUS SIGN}1 and +1",
-        "Trained on other numbers for the bits, one thing changed",
+        "Trained on other numbers for the bits; we changed nothing else",
     ),
     "gru": ("GRU", "The same recipe with another cell"),
 }
@@ -156,7 +159,7 @@ def _chosen(networks: Sequence[Network], drifts: pd.Series, here: Path | None) -
     trained = sum(network.role == "trained" for network in networks)
     drift = float(drifts[detail.name])
     wrong = float((answer(_output(detail.model, common.STRINGS)) != common.COUNTS[:, -1]).float().mean())
-    said = f"Of {trained} trained networks the one of median drift: {_shifts(drift)}."
+    said = f"Among {trained} trained networks it has the median drift: {_shifts(drift)}."
     said += f" Of the strings of ten bits it misreads {wrong:.1%}."
     rows: list[Shown] = [(detail, COUNTER, said, drift)]
     if here is not None:
@@ -172,7 +175,12 @@ def _chosen(networks: Sequence[Network], drifts: pd.Series, here: Path | None) -
         (network,) = common.group(key, int(middle.rpartition("-")[2]))
         own_drift = float(every[middle])
         rows.append(
-            (network, name, f"{role}; of {len(every)} the one of median drift: {_shifts(own_drift)}.", own_drift)
+            (
+                network,
+                name,
+                f"{role}. Among {len(every)} such networks it has the median drift: {_shifts(own_drift)}.",
+                own_drift,
+            )
         )
     return rows
 

@@ -38,9 +38,10 @@ def _answer(by_step: pd.DataFrame) -> str:
     gate = str((after_one - after_zero).abs().idxmax())
     own = by_step[by_step["role"] == "own initialisation"].groupby("signal")["value"].median()
     still = ", ".join(f"{str(name).replace('_', ' ')} {value:.2f}" for name, value in own.items())
-    before = f" Before training the gates stay at {still}." if still else ""
+    before = f" Before training the medians over all bits are: {still}." if still else ""
     return (
         f"Of the three gates the {gate.replace('_', ' ')} differs most between the bits: {after_one[gate]:.2f} open "
-        f"after a 1, {after_zero[gate]:.2f} after a 0. These are medians at the last step. They describe, and claim "
-        f"nothing: a gate that goes with the bit is no mechanism yet.{before}"
+        f"after a 1, {after_zero[gate]:.2f} after a 0. A gate is open from 0, where it lets nothing through, to 1, "
+        "where it lets everything through. These are medians at the last step. They describe and prove nothing: that "
+        f"a gate goes with the bit does not show what it does for the count.{before}"
     )

@@ -79,8 +79,8 @@ def _entering(shares: pd.DataFrame) -> DataFigure:
         name="gate_shares",
         title="Which gate lets a 1 in",
         alt=f"Dots, one a network. Median shares of trained networks: {', '.join(ranked(middle, gate_shares.name))}.",
-        caption="A 0 becomes a 1 at one step, and every subset of the gates sees it. What each gate contributes to "
-        f"the change of the answer, over all steps but the first; the lines are the rules' {BOUND}.",
+        caption="At one step we turn a 0 into a 1, and show it to every subset of the gates. A share is what a gate "
+        f"contributes to the change of the answer, over all steps but the first. The lines are the rules' {BOUND}.",
         data=shares[["role", "network", "pair", "signal", "value"]],
     )
 
@@ -97,9 +97,9 @@ def _lasting(drawn: pd.DataFrame) -> DataFigure:
         name="kept",
         title="How long the most lasting cell keeps what was written",
         alt=f"Lines falling towards earlier bits. {_lasts(drawn)}",
-        caption="The product of all later forget gates, mean over strings, in the unit of each network where most "
-        "of the first bit is left. Thin lines are networks, thick ones medians. A cell that is to hold a sum of "
-        "equal bits must keep them all alike, as the planted counter does.",
+        caption="What is left of a bit is the product of all later forget gates. We show its mean over strings, in "
+        "the unit of each network that keeps the first bit best. Thin lines are networks, thick ones medians. A cell "
+        "that holds a sum of equal bits keeps all bits alike, as that of the planted counter does.",
         data=gate_shares.most_lasting(drawn)[["role", "network", "pair", "units", "step", "value"]],
     )
 
@@ -107,7 +107,10 @@ def _lasting(drawn: pd.DataFrame) -> DataFigure:
 def _lasts(drawn: pd.DataFrame) -> str:
     lasting = gate_shares.most_lasting(drawn)
     left = medians(lasting[lasting["step"] == 0])
-    return f"Of what the first bit wrote into the most lasting cell, this share is left at the end (median): {left}."
+    return (
+        "In each network we take the cell that keeps the first bit best. Of what that bit wrote into it, this share "
+        f"is left at the end (median): {left}."
+    )
 
 
 def _of(table: pd.DataFrame, **columns: str) -> tuple[pd.Series, pd.Series]:
@@ -119,16 +122,17 @@ def _of(table: pd.DataFrame, **columns: str) -> tuple[pd.Series, pd.Series]:
 def _answer(table: pd.DataFrame) -> str:
     written, constant = _of(table, role="trained")
     return (
-        f"{written.median():.0%} of what a 1 changes in the answer enters through the candidate. That is the median "
-        f"over {len(written)} trained networks; the share runs from {written.min():.0%} to {written.max():.0%}. With "
-        "the three gates frozen at their means, a network answers "
-        f"{constant.min():.0%} to {constant.max():.0%} of the strings right (median {constant.median():.0%})."
+        f"{written.median():.0%} of what a 1 changes in the answer enters through the candidate. The candidate is "
+        "what a step would write into the cell, and the gates scale it. The share above is the median over "
+        f"{len(written)} trained networks; the smallest is {written.min():.0%}. Do the gates matter, then? We freeze "
+        f"the three gates at their means: the median network answers {constant.median():.0%} of the strings right, "
+        f"and the best one {constant.max():.0%}."
     )
 
 
 def _otherwise(table: pd.DataFrame) -> str:
     written, constant = _of(table, network="planted/ones")
     return (
-        "In the planted counter, whose gates stand open whatever comes, the candidate's share is "
-        f"{written.item():.2f} and frozen gates answer {constant.item():.0%} right."
+        "The gates of the planted counter stand open whatever comes. There the candidate's share is "
+        f"{written.item():.2f}, and with frozen gates {constant.item():.0%} of the answers are right."
     )

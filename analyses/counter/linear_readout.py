@@ -88,7 +88,8 @@ def _by_step(table: pd.DataFrame) -> DataFigure:
             name="readout_by_step",
             title="A probe reads the count, trained or not",
             alt=f"Lines of held-out R² by step; the numbers are those after the last. {last}",
-            caption="Median over networks and its 95 % interval, cell state. Grey: too few prefixes to hold out.",
+            caption="Medians over networks of the probe's R² on the cell state, with their 95 % intervals. Where the "
+            "line is grey there are too few prefixes to hold any out.",
             data=drawn,
         )
 
@@ -111,10 +112,10 @@ def _controls(table: pd.DataFrame) -> DataFigure:
 
 
 OTHERWISE = (
-    "A probe that finds what training made reads the trained states better than the states before training, by more "
-    f"than the margin of claim 2 ({RULES[0].controls[0].margin:g}). Where it does not, the count was in the state "
-    "already. Training may then have changed how little else is kept. Selectivity and the share of variance between "
-    "counts measure that."
+    "If training made what the probe finds, the probe reads the trained states better than the states before "
+    f"training, by more than the margin of claim 2 ({RULES[0].controls[0].margin:g}). If it does not, the count was "
+    "in the state already. Training may then have changed how little else the state keeps. Selectivity and the share "
+    "of variance between counts measure that."
 )
 
 
@@ -126,9 +127,9 @@ def _answer(table: pd.DataFrame) -> str:
     better = int((pairs["trained"] > pairs["own initialisation"]).sum())
     return (
         f"A probe reads the count with R² {r2['trained']:.3f} after training, and with "
-        f"{r2['own initialisation']:.3f} before. We fit it on half of the strings and score it on the others, after "
-        "the last step (medians). It reads the trained network better than its own initialisation in "
-        f"{better} of {len(pairs)} pairs."
+        f"{r2['own initialisation']:.3f} before. We fit the probe on half of the strings and score it on the others, "
+        f"after the last step (medians). It reads the trained network better than its own initialisation in {better} "
+        f"of {len(pairs)} pairs."
     )
 
 
@@ -136,22 +137,29 @@ def _codelength(table: pd.DataFrame) -> str:
     rows = table[(table["metric"] == "codelength") & (table["signal"] == HIDDEN)]
     bits, planted = rows.groupby("role")["value"].median(), rows.set_index("network")["value"]["planted/ones"]
     return (
-        f"To send the count, given the hidden state, takes {bits['trained']:.2f} bits a string after training "
-        f"(median) and {bits['own initialisation']:.2f} before. The planted counter takes {planted:.2f}, "
-        "though it holds the count by construction. So this codelength also measures how far apart the counts lie, "
-        "and carries no verdict."
+        "The codelength is how many bits it takes to send the count to somebody who has the hidden state: the fewer, "
+        f"the more easily a probe learns to read it. It is {bits['trained']:.2f} bits a string after training "
+        f"(median) and {bits['own initialisation']:.2f} before. The planted counter holds the count by construction, "
+        f"and takes {planted:.2f}. So the codelength also measures how far apart the counts lie. We take no verdict "
+        "from it."
     )
 
 
 def _idle(table: pd.DataFrame) -> str:
     rows = table[table["metric"].isin(["selectivity", "between_concept_share"]) & (table["signal"] == HIDDEN)]
     value = rows.set_index(["network", "metric"])["value"]
-    said = [
-        f"{value[name, 'selectivity']:.2f} and {value[name, 'between_concept_share']:.2f}"
+    among, alone = (
+        [value[name, metric] for metric in ("selectivity", "between_concept_share")]
         for name in ("planted/ones", "planted/ones-alone")
-    ]
+    )
+    meaning = (
+        " So a low value does not mean that there is no counter. It means that the counter is not all there is."
+        if all(low < high for low, high in zip(among, alone, strict=True))
+        else ""
+    )
     return (
-        "Claims 3 and 4 ask how little else the state holds. The planted counter with eleven idle units remembers "
-        f"the input at random in these, and gives {said[0]}. The same counter alone gives {said[1]}. So a low value "
-        "does not mean that there is no counter. It means that the counter is not all there is."
+        "Claims 3 and 4 ask how little else the state holds, by its selectivity and by the share of its variance "
+        "between counts. Idle units lower both. The planted counter beside idle units, which remember the input at "
+        f"random, has {among[0]:.2f} and {among[1]:.2f}. The same counter alone has {alone[0]:.2f} and "
+        f"{alone[1]:.2f}.{meaning}"
     )

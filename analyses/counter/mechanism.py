@@ -8,7 +8,7 @@ from probe import DataFigure, Finding
 from probe.plots.style import new_figure, style
 from probe.questions.interventions import gate_shares, routes, unit_shares
 
-from . import noise_margin
+from . import noise_margin, relay
 from .summaries import Findings, median, rows_of, summary
 
 QUESTION, TITLE = "mechanism", "How does the network do it?"
@@ -53,8 +53,9 @@ def find(findings: Findings) -> Finding:
             title="The mechanism in one picture",
             alt=_alt(findings),
             caption="Trained networks. Shares are exact: we patched every subset of gates, routes or units from "
-            "another string, and divided the change of the expected answer y among them (Shapley). i f g o: the "
-            "gates, or from h into them; f c: through the cell itself.",
+            "another string, and divided the change of the expected answer among them (Shapley). In the first panel "
+            "i, f, g and o are the input gate, forget gate, candidate and output gate. In the second they are the "
+            "routes from the hidden state into these, and f c is the route through the cell itself.",
             data=table,
         )
     notes = {"answer": _enters(findings), "lives": _lives(findings), "does": _does(findings)}
@@ -84,19 +85,18 @@ def _enters(findings: Findings) -> str:
 def _lives(findings: Findings) -> str:
     cell = median(findings, "routes", "route_share", signal="cell_state")
     largest = median(findings, "unit_shares", "largest_unit_share")
-    against = median(findings, "unit_shares", "negative_unit_shares")
     code = {
         part: median(findings, "linear_readout", "variance_share", signal="cell_state", kind=part)
-        for part in ("clock", "linear", "curved", "other")
+        for part in ("clock", "linear", "curved")
     }
+    most = "on a line" if code["linear"] > code["curved"] else "on a curve"
     return (
-        f"Where the sum lives. From one step to the next {cell:.0%} of a difference of one count goes through the "
-        "cell state, scaled by the forget gate (f c). The rest goes through h and the gates that read it. "
-        f"{_relay(findings)}Over all strings the largest cell carries {largest:.0%} of it, and cells that work "
-        f"against the rest {against:.0%}. Not all that the cells hold is the sum: of their variance "
-        f"{code['clock']:.0%} says only how many bits were read. "
-        f"{code['linear']:.0%} goes with the count on a line, {code['curved']:.0%} on a curve, and "
-        f"{code['other']:.0%} with something else that was read."
+        "Where the sum lives. Take two strings whose counts differ by one. From one step to the next "
+        f"{cell:.0%} of that difference goes through the cell state, scaled by the forget gate (f c). The rest goes "
+        f"through the hidden state and the gates that read it. {_relay(findings)}The largest cell carries "
+        f"{largest:.0%} of it over all strings. But the cells hold more than the sum. Of their variance "
+        f"{code['clock']:.0%} says only how many bits were read, and {code['linear'] + code['curved']:.0%} goes with "
+        f"the count, most of it {most}."
     )
 
 
@@ -114,9 +114,10 @@ def _relay(findings: Findings) -> str:
         return ""
     names = ("per_context_participation", "pooled_participation", "relay_index")
     in_one, together, index = (median(findings, "relay", name) for name in names)
+    end = "cells take over from each other" if index > relay.SAME else "the same cells carry every count"
     return (
-        f"In one string a count is spread as over {in_one:.1f} equal cells, over all strings as over {together:.1f}: "
-        f"cells take over from each other (relay index {index:.1f}; 1 would be the same cells always). "
+        f"In one string it is spread as over {in_one:.1f} equal cells, and over all strings as over {together:.1f}: "
+        f"{end}. "
     )
 
 
@@ -127,13 +128,14 @@ def _does(findings: Findings) -> str:
     law = median(findings, "reduced_models", "law_r_squared")
     fixed = median(findings, "reduced_models", "fixed_r_squared")
     return (
-        f"What a bit does. A 1 moves the expected answer by {one:+.2f} and a 0 by {zero:+.2f} (medians); a counter "
-        "of ones would not move on a 0. The answer to L bits is nearly their number of ones plus d (10 - L). The "
-        f"one number d is the drift, with a median of {drift:.2f}. It explains {law:.0%} of the variance at 12 "
-        "bits, where it was not fitted; the best of ones, balance and zeros, which have no number of the network, "
-        f"explains {fixed:.0%}. With noise of {noise_margin.DOSE:g} "
-        f"standard deviations in each number after every step, {noisy:.0%} of the answers are right."
-        f"{_again(findings, 'That the one number predicts other lengths', '20')}"
+        f"What a bit does. A 1 moves the expected answer by {one:+.2f} and a 0 by {zero:+.2f} (medians). A counter "
+        "of ones would not move on a 0. The answer to a string is nearly its number of ones, and d more for each bit "
+        f"that it has fewer than ten. We call d the drift; its median is {drift:.2f}. Fitted at shorter lengths, it "
+        f"explains {law:.0%} of the variance of the answers at twelve bits. Three programs have no number to fit: "
+        f"the ones, the zeros taken off ten, and the balance of both. The best of them explains {fixed:.0%}. We also "
+        f"added noise of {noise_margin.DOSE:g} standard deviations to each number of the state after every step: "
+        f"{noisy:.0%} of the answers are "
+        f"right.{_again(findings, 'That the one number predicts other lengths', '20')}"
         f"{_again(findings, 'That the count is held with a margin', '5b')}"
     )
 

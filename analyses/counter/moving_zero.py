@@ -84,8 +84,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name=QUESTION,
         title="How well one map reads the count off the best cell, if its zero may move",
         alt=f"Dots, one a network, by the share of prefixes read within a half. {medians_in_words(drawn)}",
-        caption="Each dot is a network: one map for all steps, and one shift for each step, fitted together on three "
-        "quarters of the prefixes and scored on the others; the best cell counts.",
+        caption="Each dot is a network, by its best cell. We fit one map for all steps and one shift for each step, "
+        "together on three quarters of the prefixes, and score them on the others.",
         data=drawn[["role", "network", "pair", "units", "value"]],
     )
     notes = {"answer": _answer(table), "beside": _beside(table), "smaller": _smaller(table)}
@@ -102,14 +102,12 @@ def _draw(drawn: pd.DataFrame) -> Any:
 
 def _answer(table: pd.DataFrame) -> str:
     own, before = (common.values(table, "best_shifted_read", role) for role in ("trained", "own initialisation"))
-    said = f"{(own >= READ).sum()} of {len(own)} trained networks"
-    if len(before):
-        said += f" and in {(before >= READ).sum()} of {len(before)} before training"
+    untrained = f" Before training it is so in {(before >= READ).sum()} of {len(before)}." if len(before) else ""
     return (
-        "A running count could have a zero that moves: the ones plus any function of the number of bits read. If we "
-        f"fit that function too, one map reads the count off some cell in {said}. We asked this after measuring, so "
-        "that it has no verdict. A cell that holds a count this way says how many ones there were only to those who "
-        "know how many bits were read."
+        f"One map reads the count off some cell in {(own >= READ).sum()} of {len(own)} trained networks, if its zero "
+        "may move. A running count could have a zero that moves: the ones plus any function of the number of bits "
+        f"read. So we fit that function too.{untrained} Such a cell says how many ones there were only to those who "
+        "know how many bits were read. We asked this after measuring, so that it has no verdict."
     )
 
 
@@ -120,14 +118,13 @@ def _beside(table: pd.DataFrame) -> str:
         return ""
     fall = (wide["own initialisation"] - wide["trained"]).dropna()
     interval = median_interval(fall.to_numpy(), LEVEL)
-    said = "" if interval is None else f"; {interval[0]:.2f} to {interval[1]:.2f} at {LEVEL:.1%}"
+    said = "" if interval is None else f" Its interval at {LEVEL:.1%} is {interval[0]:.2f} to {interval[1]:.2f}."
     more = interval is not None and interval[0] > MARGIN
-    end = (
-        "27d holds of a zero that moves, too." if more else "27d is about a zero that stays, and does not hold here."
-    )
+    end = "So it holds of a zero that moves, too." if more else "So it does not hold of a zero that moves."
     return (
-        f"Training lowers the value of the best cell by {fall.median():.2f} (median paired difference{said}). "
-        f"For a zero that stays 27d asks for more than {MARGIN:g}: {end}"
+        "The value of a network is the share of prefixes that this map reads right off its best cell. Training "
+        f"lowers it by {fall.median():.2f} (median paired difference).{said} Rule 27d is about a zero that stays, "
+        f"and asks for more than {MARGIN:g}. {end}"
     )
 
 
@@ -147,7 +144,7 @@ def _smaller(table: pd.DataFrame) -> str:
     if min(shares) <= usual:
         return f"So many smaller trained networks have such a cell: {listed}."
     return (
-        "The answer is about twelve cells. More of the smaller trained networks have such a cell: "
+        "All of this is about networks of twelve cells. Smaller trained networks have such a cell more often: "
         f"{listed}. They have no cells to spare."
     )
 

@@ -46,8 +46,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name="noise_margin",
         title="Accuracy with noise in every number of the state",
         alt=f"Accuracy falls with the dose of noise. {medians_in_words(only(drawn, metric='noisy_accuracy'))}",
-        caption="Gaussian noise is added to every number of the state after every step. Thin lines are networks, "
-        f"thick ones medians; the plain lines are the rule's dose of {DOSE:g} and its {BOUND}.",
+        caption="We add Gaussian noise to every number of the state after every step. Thin lines are networks, thick "
+        f"ones medians. The straight lines are the rule's dose of {DOSE:g} and its bound of {BOUND}.",
         data=curves.rename(columns={"at": "dose"}),
     )
     title = "Is the count held with a margin?"
@@ -55,7 +55,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     notes = {
         "answer": _answer(only(table, metric="noisy_accuracy")) + common.easily_beaten(networks),
         "otherwise": "A sum in a single cell, with nothing to correct it, would answer as the planted counter does: "
-        f"{planted:.0%}.",
+        f"{planted:.0%} right.",
     }
     return common.finding("noise_margin", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
@@ -65,7 +65,7 @@ def _answer(rows: pd.DataFrame) -> str:
     compared = f" Untrained weights with a fitted head answer {fitted.median():.0%} right." if len(fitted) else ""
     return (
         f"With a little noise trained networks answer {trained.median():.0%} of the strings right. We add noise of "
-        f"{DOSE:g} standard deviations to every number of the state after every step. The worst network then answers "
-        f"{trained.min():.0%} right, and {(trained >= BOUND).sum()} of {len(trained)} answer at least "
-        f"{BOUND:.0%}.{compared}"
+        f"{DOSE:g} standard deviations to every number of the state after every step. Of {len(trained)} networks "
+        f"{(trained >= BOUND).sum()} then answer at least {BOUND:.0%} right, and the worst one "
+        f"{trained.min():.0%}.{compared}"
     )

@@ -132,9 +132,9 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 
 SILENCE = (
-    "Claim 19 asked whether the answer rests while zeros come, as that of a ones-counter would. It does not, and the "
-    "claim was refuted. But a counter with a drift d takes d off on every 0. Claim 19 asked about the wrong program, "
-    "and says nothing against a counter that drifts."
+    "The first judgement refuted claim 19: that the answer rests while zeros come, as that of a ones-counter would. "
+    "But a counter with a drift d takes d off on every 0. So claim 19 asked about the wrong program, and says "
+    "nothing against a counter that drifts."
 )
 
 
@@ -155,7 +155,8 @@ def _answers(drawn: pd.DataFrame) -> DataFigure:
         title="How often the law gives the answer to a string of 12 bits",
         alt=medians_in_words(shares),
         caption="Each dot is one network, each bar the 95 % interval of the median, the line the rule's 0.9. We fit "
-        "the law's one number on 8 to 10 bits. We ask all strings of 12 bits with at most ten ones and ten zeros.",
+        "the law's one number on eight to ten bits. We ask all strings of twelve bits with at most ten ones and ten "
+        "zeros.",
         data=shares[["role", "network", "pair", "value"]],
     )
 
@@ -176,8 +177,9 @@ def _errors(drawn: pd.DataFrame) -> DataFigure:
         title="How far the mean offset, and the effect of a bit, are from the law",
         alt=medians_in_words(rows),
         caption="Each dot is one network, each bar the 95 % interval of the median, lines are the rules' bounds. On "
-        "a 0 and on a 1: how far the change of the answer is from what the law says, mean over contexts. A sharp "
-        "head gives whole counts and cannot move by a part of one. So with a drift between 0 and 1 it stays above 0.",
+        "a 0 and on a 1 we show how far the change of the answer is from what the law says, in the mean over the "
+        "strings before that bit. A sharp head answers with whole counts, and cannot move by a part of one. If the "
+        "drift is no whole number, it must therefore stay above zero.",
         data=rows[["role", "network", "pair", "metric", "value"]],
     )
 
@@ -185,12 +187,13 @@ def _errors(drawn: pd.DataFrame) -> DataFigure:
 def _answer(table: pd.DataFrame) -> str:
     share, offset = (only(table, metric=name, role="trained")["value"] for name in ("law_answers", "offset_error"))
     fitted = only(table, metric="law_answers", role="fitted head")["value"]
-    compared = f" With a fitted head on untrained weights they give {fitted.median():.0%}." if len(fitted) else ""
+    compared = f" With a fitted head on untrained weights it gives {fitted.median():.0%}." if len(fitted) else ""
     return (
-        f"The ones plus one offset for each missing bit give {share.median():.0%} of the answers to 12 bits (median; "
-        f"{share.min():.0%} to {share.max():.0%}). We fit the offset on 8 to 10 bits. The mean answer is off by "
-        f"{offset.median():.2f} counts (median), and by at most {OFFSET:g} in {(offset <= OFFSET).sum()} of "
-        f"{len(offset)} networks.{compared}"
+        f"The ones plus one offset for each missing bit give {share.median():.0%} of the answers to 12 bits. A "
+        "string misses as many bits as it has fewer than ten; a longer one has the offset taken off. We fit the "
+        "offset on strings of at most ten bits, and call this the law. The share above is the median over networks; "
+        f"the lowest is {share.min():.0%}.{compared} The mean answer, over all strings of twelve bits, is off by at "
+        f"most {OFFSET:g} counts in {(offset <= OFFSET).sum()} of {len(offset)} networks."
     )
 
 
@@ -200,16 +203,18 @@ def _bits(table: pd.DataFrame) -> str:
     for bit, name in ((0, "zero"), (1, "one")):
         error, offset = (only(own, metric=f"{name}_{key}")["value"] for key in ("error", "offset"))
         parts.append(
-            f"On a {bit} the change of the answer is {error.median():.2f} from the law's (median), and at most "
-            f"{SPEED:g} in {(error <= SPEED).sum()} of {len(error)} networks. Its mean over contexts is "
-            f"{offset.median():.2f} from it."
+            f"On a {bit} it is {error.median():.2f} off in the median network, and at most {SPEED:g} in "
+            f"{(error <= SPEED).sum()} of {len(error)}; the mean change is {offset.median():.2f} off."
         )
-    return " ".join(parts)
+    return (
+        "The law also says how far each bit moves the answer. We take the distance between that and what the network "
+        f"does, string by string, and its mean over strings. {' '.join(parts)}"
+    )
 
 
 def _otherwise(table: pd.DataFrame) -> str:
     planted = table[table["network"] == "planted/ones"].set_index("metric")["value"]
     return (
-        f"In the planted counter of ones the law gives {planted['law_answers']:.0%} of the answers. The change on "
-        f"a 0 is {planted['zero_error']:.2f} from the law's, and on a 1 {planted['one_error']:.2f}."
+        f"In the planted counter of ones the law gives {planted['law_answers']:.0%} of the answers. How far a bit "
+        f"moves the answer is {planted['zero_error']:.2f} off on a 0 and {planted['one_error']:.2f} on a 1."
     )

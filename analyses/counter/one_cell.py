@@ -251,8 +251,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name="one_cell",
         title="How many of the five tests one cell passes",
         alt=f"Dots, one a network, by how many tests its best cell passes. {medians_in_words(drawn)}",
-        caption="Each dot is a network: the most tests that one and the same of its cells passes, of the five that a "
-        "running count passes. The three columns differ in what the cell is thought to count.",
+        caption="Each dot is a network. It shows how many of the five tests its best cell passes. The three columns "
+        "differ in what we suppose the cell to count.",
         data=drawn[["role", "network", "pair", "kind", "units", "value"]],
     )
     title = "Does one cell pass every test of a running count?"
@@ -291,16 +291,21 @@ def _verdict(table: pd.DataFrame) -> str:
 
 def _answer(table: pd.DataFrame) -> str:
     """Return the answer: by which rule, of which count, in how many networks, and in how many untrained ones."""
-    return f"{_short(table)} {_definition(table)} {_alone_in_words(table)}"
+    return f"{_kept(table)} {_definition(table)} {_reads(table)} {_alone_in_words(table)}"
 
 
 def _short(table: pd.DataFrame) -> str:
     """Return in how many networks one cell passes all tests, and what the first test alone says."""
+    return f"{_kept(table)} {_reads(table)}"
+
+
+def _kept(table: pd.DataFrame) -> str:
+    """Return in how many networks one cell passes all tests, for each of the counts."""
     own = common.values(table, "cells_read")
     counts = {target: int(common.values(table, "all_tests", kind=target).sum()) for target in TARGETS}
     return (
         f"One cell keeps a running count of the ones in {counts['ones']} of {len(own)} networks, of the zeros in "
-        f"{counts['zeros']}, and of the line n1 + d (10 - t) with its own d in {counts['drift']}. {_reads(table)}"
+        f"{counts['zeros']}, and of the ones with the network's own drift in {counts['drift']}."
     )
 
 
@@ -308,24 +313,24 @@ def _definition(table: pd.DataFrame) -> str:
     """Return the five tests, and how near networks come to passing all of them."""
     own = only(table, metric="all_tests", role="trained").groupby("network")["value"].max()
     most = share_interval(int(own.sum()), len(own), 0.95)
-    bound = f", with 95 % confidence in at most {most[1]:.1%} of such networks" if most else ""
+    bound = f" With 95 % confidence, at most {most[1]:.1%} of such networks have one." if most else ""
     passed = only(table, metric="most_tests").groupby(["role", "network"])["value"].max()
     near = {
         role: passed[role] for role in ("trained", *FITTED_HEADS) if role in passed.index.get_level_values("role")
     }
     heads = [value for role, values in near.items() if role != "trained" for value in values]
     compared = (
-        f" With a head on untrained weights it is {max(heads):.0f}, and of {len(heads)} such networks "
-        f"{sum(value == len(BOUNDS) for value in heads)} pass all."
+        f" With a head on untrained weights it passes {max(heads):.0f}, and in "
+        f"{sum(value == len(BOUNDS) for value in heads)} of {len(heads)} such networks one cell passes all."
         if heads
         else ""
     )
     return (
-        "One and the same cell must pass five tests. One map reads the count off it after every bit from 1 to 10. "
-        "The map still holds at 11 and 12 bits. After 7 bits the cell carries half of a count, and to patch it moves "
-        f"half of the answers. Alone it suffices for half of what the network can do. In {int(own.sum())} networks "
-        f"one does{bound}. The most tests that one cell of a trained network passes is {near['trained'].max():.0f}."
-        f"{compared}"
+        "One and the same cell must pass five tests. Read: one map reads the count off it after every bit from the "
+        "first to the tenth. Lasts: the map still holds at eleven and twelve bits. Carries: after seven bits the "
+        "cell carries half of a count. Moves: to patch it moves half of the answers. Suffices: alone it does half of "
+        f"what the network can do. In {int(own.sum())} trained networks a cell passes all five.{bound} The best cell "
+        f"of a trained network passes {near['trained'].max():.0f}.{compared}"
     )
 
 
@@ -333,12 +338,12 @@ def _reads(table: pd.DataFrame) -> str:
     """Return in how many networks the first test is passed, before training and after it."""
     own, before = (common.values(table, "cells_read", role) for role in ("trained", "own initialisation"))
     if not len(before):
-        return f"The first test alone is passed by some cell in {(own > 0).sum()} of them."
+        return f"Some cell passes the first test alone in {(own > 0).sum()} of them."
     both = {role: _both_readings(table, role) for role in ("own initialisation", "trained")}
     return (
-        "The first test alone, one map for all steps, is passed by some cell in "
+        "The first test alone is that one map reads the count at all steps. Some cell passes it in "
         f"{(before > 0).sum()} of {len(before)} networks before training, and in {(own > 0).sum()} of {len(own)} "
-        f"after it. With the second, that the map lasts, it is {both['own initialisation']} before and "
+        f"after it. The map must also last at other lengths: that is so in {both['own initialisation']} before and "
         f"{both['trained']} after."
     )
 
@@ -352,12 +357,15 @@ def _both_readings(table: pd.DataFrame, role: str) -> int:
 
 
 def _alone_in_words(table: pd.DataFrame) -> str:
-    """Return in how many trained networks some cell passes each test."""
+    """Return in how many trained networks some cell passes the test that most of them pass."""
     rows = only(table, metric="cell_test", role="trained")
     best = rows.groupby(["kind", "network"])["value"].max()
     kinds = {kind_of(test, target): bound for test, bound in BOUNDS.items() for target in TARGETS}
-    parts = [f"{kind} {(best[kind] >= bound).sum()}" for kind, bound in kinds.items()]
-    return f"Each test alone is passed by some cell in so many networks: {', '.join(parts)}."
+    passing = {kind: int((best[kind] >= bound).sum()) for kind, bound in kinds.items()}
+    most = max(passing, key=lambda kind: passing[kind])
+    if not passing[most]:
+        return "In no trained network does any cell pass even one of the tests."
+    return f"Of the tests alone, that which most networks pass is “{most}”: some cell passes it in {passing[most]}."
 
 
 def _every_step(table: pd.DataFrame) -> dict[str, str]:
@@ -367,15 +375,17 @@ def _every_step(table: pd.DataFrame) -> dict[str, str]:
         return {}
     own = only(rows, metric="all_tests", kind="ones")["value"]
     read = only(rows, metric="best_read")["value"]
-    end = " So a no says that no single cell keeps the count, and not that the network keeps none."
+    end = " So where we find no such cell, the network may still keep a running count: no single cell keeps it."
     said = (
         "Networks that were trained to answer after every step must keep a running count. One cell passes all five "
-        f"tests in {own.sum():.0f} of {len(own)} of them, and the first test in {(read >= BOUNDS['read']).sum()} "
-        f"(best cell of the median network: {read.median():.2f}).{'' if own.mean() >= HALF else end}"
+        f"tests in {own.sum():.0f} of {len(own)} of them, and the first test in {(read >= BOUNDS['read']).sum()}."
+        f"{'' if own.mean() >= HALF else end}"
     )
     return {"every_step": said}
 
 
 def _otherwise(table: pd.DataFrame) -> str:
     planted = one(table, metric="most_tests", network="planted/ones", kind="ones")
-    return f"Had a cell kept a running count, it would pass as many tests as the planted counter's: {planted:.0f}."
+    return (
+        f"If a cell kept a running count, it would pass as many tests as that of the planted counter: {planted:.0f}."
+    )

@@ -68,16 +68,16 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Fin
 
 
 def _carried(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Return in how many networks one cell carries half of a count, step by step."""
+    """Return after how many bits one cell carries half of a count in most networks, and in how many."""
     other = only(tables[QUESTION], metric="largest_unit_share")
     usual = only(tables["unit_shares"], metric="largest_unit_share", role="trained")
     rows = pd.concat([other, usual], ignore_index=True)
-    parts = [
-        f"{(rows['value'][rows['step'] == step] >= HALF).sum()} after {step + 1} bits"
-        for step in sorted(set(rows["step"].astype(int)))
-    ]
+    steps = rows["step"].astype(int)
+    carrying = (rows["value"] >= HALF).groupby(steps).sum()
     return (
-        f"One cell carries half of a count in so many of {usual['network'].nunique()} networks: {', '.join(parts)}."
+        f"We also looked after {steps.min() + 1} to {steps.max() + 1} bits for a cell that carries half of a count. "
+        f"Most networks have one after {carrying.idxmax() + 1} bits: {carrying.max()} of "
+        f"{usual['network'].nunique()}. After the last of these bits {carrying.iloc[-1]} have one."
     )
 
 
@@ -229,25 +229,24 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         name=QUESTION,
         title="How many verdicts another choice leaves as they are",
         alt=f"Bars, one for each choice that we varied. Verdicts that stay: {said}.",
-        caption="Each rule judged again with one head alone in place of the strongest, at other steps, with another "
-        "estimator of the probe's direction, at other doses of noise, and on other splits. In brackets: how many "
-        "verdicts.",
-        data=data,
+        caption="We judged rules again with one head alone in place of the strongest, and at other steps. We also "
+        "took other estimators of the probe's direction, other doses of noise and other splits. In brackets: how "
+        "many verdicts.",
+        data=data.iloc[(data["usual"] == data["verdict"]).to_numpy().argsort(kind="stable")],
     )
 
 
 def _answer(data: pd.DataFrame) -> str:
     changed = data[data["usual"] != data["verdict"]]
-    parts = [
-        f"{claim} with {choice} {verdict} (usual: {usual})"
-        for claim, choice, verdict, usual in zip(
-            *(changed[name] for name in ("claim", "choice", "verdict", "usual")), strict=True
-        )
-    ]
-    said = f" These change: {'; '.join(parts)}." if parts else ""
-    same = (data["usual"] == data["verdict"]).groupby(data["varied"], sort=False).agg(["sum", "size"])
-    by = ", ".join(f"{varied} {kept} of {size}" for varied, (kept, size) in same.iterrows())
+    changes = changed["varied"].value_counts()
+    listed = ", ".join(f"the {varied} ({changes[varied]})" for varied in changes.index)
+    said = (
+        f" The other verdicts depend on the choice of: {listed}. The table below lists them first." if listed else ""
+    )
     return (
-        f"{len(data) - len(changed)} of {len(data)} verdicts stay as they are, by what we varied: {by}. Rules that "
-        f"the networks themselves refute are not judged with other heads, which could not change them.{said}"
+        f"{len(data) - len(changed)} of {len(data)} verdicts stay as they are when we choose otherwise. The rules "
+        "leave choices open: which fitted head is the control, after how many bits we look, how we fit a probe, how "
+        "much noise we add, and how we split the strings. We judged each rule again with every other choice that "
+        "concerns it. The figure counts how many verdicts stay. Rules that the networks themselves refute are not "
+        f"judged with other heads, because no control could change their verdict.{said}"
     )

@@ -69,10 +69,10 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 
 THEOREM = (
-    "Answers to strings of ten bits do not show the drift. At any one step the ones, and the ones plus something "
-    "that depends on the length alone, differ by a constant. So the right answers, the probes, the class means and "
-    "the erasure of the two are the same numbers at that step. This is about what is counted, and not about how: "
-    "what the gates do at one step may go with the drift."
+    "Answers to strings of ten bits do not show the drift. Take the ones, and the ones plus something that depends "
+    "on the length alone. At any one step the two differ by a constant. So their right answers, probes, class means "
+    "and erasure are the same numbers at that step. This is about what a network counts, and not about how it does "
+    "so. What the gates do at one step may go with the drift."
 )
 
 
@@ -80,12 +80,8 @@ def _otherwise(table: pd.DataFrame) -> str:
     drifts = table[table["metric"] == "drift"]
     planted = drifts[drifts["network"] == "planted/ones"]["value"].iloc[0]
     fitted = drifts[drifts["role"] == "fitted head"]["value"]
-    fair = (
-        f" Untrained weights with a fitted head drift by {fitted.min():.2f} to {fitted.max():.2f}."
-        if len(fitted)
-        else ""
-    )
-    return f"A network that counts ones has drift 0; that of the planted counter is {abs(planted):.3f}.{fair}"
+    fair = f" Untrained weights with a fitted head drift by at most {fitted.max():.2f}." if len(fitted) else ""
+    return f"A network that counts ones has no drift; that of the planted counter is {abs(planted):.3f}.{fair}"
 
 
 def _summary(table: pd.DataFrame) -> str:
@@ -94,12 +90,13 @@ def _summary(table: pd.DataFrame) -> str:
     ones, balance, zeros, none = (own[own["metric"] == f"near_{key}"]["value"].sum() for key in _NEAR)
     law = own[own["metric"] == "law_r_squared"]["value"]
     return (
-        f"At other lengths {ones:.0f} of {len(drifts)} networks count ones. Each missing bit shifts the answer by a "
-        f"drift d, which runs from {drifts.min():.2f} to {drifts.max():.2f} (median {drifts.median():.2f}). A "
-        "counter of ones has drift 0, a balance of ones against zeros a half, and a counter of zeros, taken off "
-        f"ten, 1. {balance:.0f} networks lie near the balance, {zeros:.0f} near the counter of zeros, and "
-        f"{none:.0f} near none of the three. This one number, fitted on 8 to 10 bits, explains {law.median():.0%} "
-        "of the variance of the answers to 12 bits (median)."
+        f"At other lengths {ones:.0f} of {len(drifts)} networks count ones. Each bit that a string has fewer than "
+        f"ten shifts the answer by a number that we call the drift. It runs from {drifts.min():.2f} to "
+        f"{drifts.max():.2f}, with a median of {drifts.median():.2f}. Three programs have a drift that we know: a "
+        "counter of ones none, a balance of ones against zeros a half, and a counter of zeros, taken off ten, one. "
+        f"{balance:.0f} networks lie near the balance, {zeros:.0f} near the counter of zeros, and {none:.0f} near "
+        f"none of the three. We fit the drift on strings of eight to ten bits. It explains {law.median():.0%} of the "
+        "variance of the answers to twelve bits (median)."
     )
 
 
@@ -116,10 +113,10 @@ def _drifts(table: pd.DataFrame) -> DataFigure:
         name="drift",
         title="Where each network stands between counting ones and counting zeros",
         alt=medians_in_words(drifts),
-        caption="Each mark is one network. Drift 0: it counts ones; 1: it counts zeros and subtracts them from "
-        "ten; 0.5: it weighs one against the other. All three programs give the same answers on ten bits. Its own "
-        "initialisation stands in the row of each network, near 0.5, because it answers about the same whatever it "
-        "reads.",
+        caption="Each mark is one network. A drift of 0 means that it counts ones. At 1 it counts zeros and takes "
+        "them off ten, and at 0.5 it weighs one against the other. All three programs give the same answers on ten "
+        "bits. In the row of each network also stands its own initialisation, which answers about the same whatever "
+        "it reads.",
         data=drifts[["role", "network", "pair", "value"]],
     )
 
@@ -134,8 +131,8 @@ def _excess(table: pd.DataFrame) -> DataFigure:
         name="excess-by-length",
         title="How far the answers are from the ones, by length",
         alt=medians_in_words(excess[excess["at"].isin([6, 10, 14])]),
-        caption="Each line is one network; plain lines are what a counter of ones, a balance and a counter of "
-        "zeros would give. Before training a network answers about the same whatever it reads, and so it runs along "
-        "the balance: a drift means something only where the ones explain the answers.",
+        caption="Each line is one network. Plain lines are what a counter of ones, a balance and a counter of zeros "
+        "would give. Before training a network answers about the same whatever it reads. Therefore it runs along the "
+        "balance, although it balances nothing: a drift means something only where the ones explain the answers.",
         data=excess[["role", "network", "pair", "at", "value"]].rename(columns={"at": "length"}),
     )

@@ -191,7 +191,7 @@ def _pictures(data: pd.DataFrame) -> list[DataFigure]:
 
 
 CAPTION = (
-    "A thin line is a network; black lines are the bounds of the rules; the grey line marks where the training of "
+    "A thin line is a network. Black lines are the bounds of the rules. The grey line marks where the training of "
     "all other counters ended. Step 0 is the network before training."
 )
 
@@ -231,15 +231,15 @@ def _answer(data: pd.DataFrame, table: pd.DataFrame) -> str:
     counts = table[table["metric"] == "counts_from"]["value"]
     gone = table[table["metric"] == "gone_before"]["value"]
     noise = _course(data, "noisy_accuracy").median(axis=1)
-    most, ever = held.idxmax(), int((code >= CODE).any().sum())
-    early, usual, late = (f"{drift.loc[step].median():.2f}" for step in (1000, USUAL, LAST))
+    usual, late = (f"{drift.loc[step].median():.2f}" for step in (USUAL, LAST))
     return (
-        f"We followed {drift.shape[1]} networks over {LAST:,} steps of training. One map gives the count at all "
-        f"steps from one cell in {held.loc[0]} of them before training, in {held.max()} after {most:,} steps, and in "
-        f"{held.loc[USUAL]} after {USUAL:,} (at some checkpoint in {ever}). They first misread at most {ERROR:.0%} "
-        f"after {counts.median():,.0f} steps (median). From there on no cell gives the count in {gone.sum():.0f} of "
-        f"them. The drift is {early} after 1,000 steps, {usual} after {USUAL:,} and {late} after {LAST:,}. With "
-        f"noise they answer best after {noise.idxmax():,} steps."
+        f"One map gives the count at all steps from one cell in {held.loc[0]} of {drift.shape[1]} networks before "
+        f"training, and in {held.loc[USUAL]} after {USUAL:,} steps. That is where the training of all other counters "
+        f"ended. We followed these networks for {LAST:,} steps. Most of them have such a cell after "
+        f"{held.idxmax():,} steps: {held.max()}. A network first misreads at most {ERROR:.0%} of the strings after "
+        f"{counts.median():,.0f} steps (median). From there on no cell gives the count in {gone.sum():.0f} of them. "
+        f"The drift is {usual} where training usually ended, and {late} at our end (medians). With noise in the "
+        f"state the networks answer best after {noise.idxmax():,} steps."
     )
 
 
@@ -258,14 +258,14 @@ def _moving(data: pd.DataFrame, read: pd.DataFrame) -> str:
         counts = error[network][error[network] <= ERROR].index.min()
         gone += pd.notna(counts) and bool((read[network].loc[counts:] < CODE).all())
     return (
-        f"If the zero of the count may move from step to step, no cell gives it from there on in {gone} of "
-        f"{read.shape[1]} networks. T1 is about a zero that stays."
+        "The rule T1 is about a count whose zero stays. If its zero may move from step to step, no cell gives it "
+        f"from there on in {gone} of {read.shape[1]} networks."
     )
 
 
 NEEDED = (
-    f"These rules ask for {NEEDS} networks and not for 50, since each is followed over so many steps. That was fixed "
-    "with the rules, and makes them hard to decide."
+    f"These rules ask for {NEEDS} networks and not for fifty, because we followed each network over so many steps. "
+    "We fixed that with the rules. With so few networks, it is hard for a rule to be decided."
 )
 
 
@@ -273,7 +273,8 @@ def _shifted(table: pd.DataFrame) -> str:
     rows = table[table["metric"] == "shift_of_drift"]
     said = "; ".join(f"{recipe}: {own['value'].median():+.2f}" for recipe, own in rows.groupby("kind", sort=False))
     return (
-        "An input code could set the drift through the function that training begins with. We moved the biases at "
-        "the start, so that this function is that of inputs half a unit lower or higher, and left the inputs. This "
-        f"changed the drift by (medians): {said}."
+        "Which numbers stand for the bits (the input code) could set the drift through the function that training "
+        "begins with. To test that, we moved the biases before training. The network then began with the function of "
+        "inputs that are half a unit lower or higher, while the inputs stayed. This changed the drift by (medians): "
+        f"{said}."
     )

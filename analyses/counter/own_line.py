@@ -69,8 +69,10 @@ def _answer(table: pd.DataFrame) -> str:
     index, largest = (only(table, metric=metric)["value"] for metric in MEASURED)
     return (
         f"With a line in place of its head the relay index of the median trained network is {index.median():.2f} "
-        f"({index.min():.2f} to {index.max():.2f}). The controls of 25c are lines on untrained recurrences, so this "
-        f"is the fair number beside theirs. The largest share in the median pair is {largest.median():.0%}, and at "
-        f"least half in {(largest >= relay.HALF).sum()} of {len(largest)} networks. What the index has more with the "
-        "network's own head is made by that head. We asked this after measuring: it has no verdict."
+        "(the index is 1 if the same cells carry every count). The controls of claim 25c are lines on untrained "
+        "recurrences. To compare like with like, we read the trained recurrence by a line as well. If the index is "
+        "larger with the network's own head, that head makes the difference. Over networks the index runs from "
+        f"{index.min():.2f} to {index.max():.2f}. One cell has {largest.median():.0%} of a count in the median pair "
+        f"of strings, and at least half in {(largest >= relay.HALF).sum()} of {len(largest)} networks. We asked this "
+        "after measuring, so that it has no verdict."
     )

@@ -113,8 +113,8 @@ def _picture(compared: pd.DataFrame, missed: pd.DataFrame) -> DataFigure:
             title="Measured against expected on planted networks",
             alt=f"{len(compared)} values of planted networks against what their weights imply: {len(missed)} lie "
             f"outside; the largest difference where one value follows is {exact['difference'].max():.2g}.",
-            caption="Each marker is one value of one network whose weights were written down. Where only a range "
-            "follows, its middle stands for it. The table has all, by rule and network.",
+            caption="Each marker is one value of one network whose weights we wrote by hand. If the weights imply "
+            "only a range, its middle stands for it. The table has all values, by rule and network.",
             data=compared,
         )
 
@@ -145,8 +145,8 @@ def _matrix(compared: pd.DataFrame) -> list[DataFigure]:
             title="Every rule on every planted network",
             alt=f"A grid of {len(rules)} rules and {len(networks)} planted networks: {int(data['met'].sum())} of "
             f"{len(data)} values are as expected; of {int((data['follows'] == BETWEEN).sum())} only a range follows.",
-            caption="A row for each rule, a column for each planted network. Filled: one value follows from the "
-            "weights, and we measured it. Open: a range follows.",
+            caption="A row for each rule, a column for each planted network. Filled: the weights imply one value, "
+            "and we measured it. Open: the weights imply a range.",
             data=data,
         )
     return [picture]
@@ -162,7 +162,8 @@ def _answer(compared: pd.DataFrame, missed: pd.DataFrame, networks: int) -> str:
     of_rules = compared[compared["rule"] != ""]
     return (
         f"{len(compared) - len(missed)} of {len(compared)} values that follow from planted weights are measured as "
-        f"expected.{' Not met: ' + named + '.' if named else ''}{_coverage(of_rules, networks)}"
+        "expected. We wrote the weights of a planted network by hand, so we can say beforehand what a measurement "
+        f"must give.{' Not met: ' + named + '.' if named else ''}{_coverage(of_rules, networks)}"
     )
 
 
@@ -171,13 +172,13 @@ def _coverage(of_rules: pd.DataFrame, networks: int) -> str:
     if of_rules.empty:
         return ""
     ranges = int((of_rules["follows"] == BETWEEN).sum())
-    reasons = "; ".join(f"{key}: {why}" for key, why in NOT_ASKED.items())
+    reasons = " ".join(f"Rule {key}: {why}." for key, why in NOT_ASKED.items())
     plain = int(of_rules["expected"].isin([0.0, 1.0]).sum())
     wide = int((of_rules["tolerance"] >= WIDE).sum())
     return (
         f" {int(of_rules['met'].sum())} of {len(of_rules)} are those of {of_rules['rule'].nunique()} rules on "
-        f"{networks} networks, each rule on each network; of {ranges} of them a range follows. "
-        f"{plain} are exactly 0 or 1, and {wide} have a tolerance of {WIDE:g} or more. Some of the first "
-        "expectations were wrong: docs/science.md says which, and why. "
-        f"{len(NOT_ASKED)} rules have no value on a planted network ({reasons})."
+        f"{networks} networks, each rule on each network. Not all of these are hard to meet: {plain} are exactly 0 "
+        f"or 1, for {ranges} the weights imply only a range, and {wide} have a tolerance of {WIDE:g} or more. Some "
+        "of the values that we first expected were wrong; docs/science.md says which, and why. Some rules have no "
+        f"value on a planted network. {reasons}"
     )

@@ -48,9 +48,9 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name="accuracy-kept",
         title="How much of its accuracy a network keeps on a few states",
         alt=medians_in_words(shown[shown["metric"] != "states"]),
-        caption="Each dot is a network whose state is replaced after every step by the nearest class mean, each bar "
+        caption="Each dot is a network. After every step we replace its state by the nearest class mean. Each bar is "
         f"the 95 % interval of the median, the line the rule's {BOUND}. We leave out own initialisations: their "
-        "accuracy is that of random heads, and a share of it says nothing.",
+        "heads are random, and a share of a random accuracy says nothing.",
         data=shown,
     )
     title = "Does the network run on one state for each count?"
@@ -63,19 +63,23 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 def _answer(own: pd.DataFrame) -> str:
     kept, few = (only(own, metric=metric)["value"] for metric in (BY_STEP, OVER_STEPS))
     sizes = only(own, metric="states").groupby("kind")["value"].median()
+    other = ": the same count is another state at another step" if few.max() < BOUND else ""
     return (
         f"{(kept >= BOUND).sum()} of {len(kept)} networks run on {sizes['by_step']:.0f} states, one for each step "
-        f"and count. That is, they keep at least {BOUND:.0%} of their accuracy; the least that one keeps is "
-        f"{kept.min():.1%}. On {sizes['over_steps']:.0f} states, one for each count whatever the step, they keep "
-        f"{few.min():.0%} to {few.max():.0%}: the same count is another state at another step."
+        "and count. After every step we replace the state by the nearest class mean, the mean state of all strings "
+        "with one count at one step. A network runs on these states if it keeps at least "
+        f"{BOUND:.0%} of its accuracy. We also tried one state for each count, whatever the step, which are "
+        f"{sizes['over_steps']:.0f}. On these no network keeps more than {few.max():.0%}{other}."
     )
 
 
 def _otherwise(kept: pd.DataFrame) -> str:
     among, alone = (only(kept, network=name)["value"].item() for name in PLANTED)
-    return (
-        f"A planted counter keeps {alone:.0%} where it is alone and {among:.0%} among idle units. Idle units that "
-        "remember the order of the bits pull runs to the wrong count, because the nearest mean is that over all "
-        "units alike. So a high number shows that nothing else is needed, and a low number does not show "
-        "that no count is held."
+    meaning = (
+        " Idle units that remember the order of the bits pull runs to the wrong count, because the nearest mean is "
+        "nearest in all units alike. So a high number shows that nothing else is needed, and a low number does not "
+        "show that no count is held."
+        if among < alone
+        else ""
     )
+    return f"A planted counter keeps {alone:.0%} if it is alone, and {among:.0%} among idle units.{meaning}"

@@ -62,7 +62,7 @@ def _explained(table: pd.DataFrame) -> DataFigure:
         title="How well a reduced model predicts the answers on 12 bits",
         alt=medians_in_words(drawn),
         caption="Each dot is one network, each bar the 95 % interval of the median, the line the rule's "
-        f"{BOUND}. Nothing was fitted on 12 bits. We leave out own initialisations: their answers hardly vary.",
+        f"{BOUND}. We fitted nothing on twelve bits. We leave out own initialisations: their answers hardly vary.",
         data=drawn,
     )
 
@@ -80,8 +80,8 @@ def _agreement(table: pd.DataFrame) -> DataFigure:
         name="agreement-by-length",
         title="How often a reduced model gives the answer of a trained network",
         alt=medians_in_words(rows[rows["at"].isin([8, REFERENCE, 12, 14])]),
-        caption="Lines are medians over trained networks, bands 95 % intervals. The drift is fitted on 8 to 10 "
-        "bits, the recurrence on all prefixes of ten bits; longer strings are unseen by both.",
+        caption="Lines are medians over trained networks, bands 95 % intervals. We fit the drift on eight to ten "
+        "bits, and the recurrence on all prefixes of ten bits. Neither has seen longer strings.",
         data=medians,
     )
 
@@ -90,10 +90,12 @@ def _answer(table: pd.DataFrame) -> str:
     own = table[table["role"] == "trained"].groupby("metric")["value"]
     law, margin, fixed = (own.get_group(name) for name in ("law_r_squared", "law_margin", "fixed_r_squared"))
     return (
-        f"One number, the drift, explains {law.median():.0%} of the answers to longer strings. We fit the d of ones "
-        "+ d (10 - L) on 8 to 10 bits, and ask how much of the variance it explains on 12 bits (median; "
-        f"{law.min():.0%} to {law.max():.0%}). The best of ones, balance and zeros explains {fixed.median():.0%}, "
-        f"and less than the drift in {(margin > 0).sum()} of {len(margin)} networks."
+        f"One number, the drift, explains {law.median():.0%} of the answers to longer strings. The drift says how "
+        "much the answer exceeds the ones for each bit that a string has fewer than ten. We fit it on strings of "
+        "eight to ten bits, and ask how much of the variance of the answers to twelve bits it explains. The share "
+        f"above is the median over networks; the lowest is {law.min():.0%}. The best of three programs without a "
+        f"free number (ones, balance and zeros) explains {fixed.median():.0%}, and less than the drift in "
+        f"{(margin > 0).sum()} of {len(margin)} networks."
     )
 
 
@@ -104,10 +106,10 @@ def _recurrence(table: pd.DataFrame) -> str:
     unseen = own[own["metric"] == "affine_unseen_agreement"]["value"]
     law = own[own["metric"] == "law_unseen_agreement"]["value"]
     return (
-        "An affine recurrence has two dimensions and one map for each bit, fitted on the prefixes of ten bits. On "
-        f"the ten-bit strings it gives {trained.median():.0%} of the network's answers (median; the worst: "
-        f"{trained.min():.0%}), and on longer ones {unseen.median():.0%}. The drift gives {law.median():.0%} of "
-        "those."
+        "A second reduced model is an affine recurrence: a state of two numbers, and one affine map of it for each "
+        f"bit. We fit it on the prefixes of ten bits. It gives {trained.median():.0%} of the network's answers to "
+        f"strings of ten bits, and {unseen.median():.0%} to longer ones. The drift gives {law.median():.0%} of the "
+        "latter. All three are medians."
     )
 
 
@@ -115,9 +117,11 @@ def _otherwise(table: pd.DataFrame) -> str:
     planted = table[table["network"] == "planted/ones"].set_index("metric")["value"]
     fitted = table[(table["role"] == "fitted head") & (table["metric"] == "law_r_squared")]["value"]
     fair = (
-        f" It explains {fitted.median():.0%} with a fitted head on untrained weights (median)." if len(fitted) else ""
+        f" With a fitted head on untrained weights the drift explains {fitted.median():.0%} (median)."
+        if len(fitted)
+        else ""
     )
     return (
-        f"In the planted counter of ones the drift explains {planted['law_r_squared']:.0%}, and the recurrence gives "
-        f"{planted['affine_unseen_agreement']:.0%} of the answers to longer strings.{fair}"
+        f"In the planted counter of ones the drift explains {planted['law_r_squared']:.0%}. The recurrence gives "
+        f"{planted['affine_unseen_agreement']:.0%} of its answers to longer strings.{fair}"
     )

@@ -191,10 +191,10 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name="relay",
         title="How many cells carry a count in one string, and in all of them",
         alt=f"Markers, one a network. {medians_in_words(drawn)}",
-        caption="We flip bit five from 0 to 1 and share the change of the answer among the cells. To the right: as "
-        "over how many equal cells it is spread in one pair of strings; up: in all pairs taken together. Where the "
-        f"same cells carry every count both are equal (solid line); above the dotted line, a quotient of {SAME:g}, "
-        "cells take over from each other.",
+        caption="We flip the fifth bit from 0 to 1 and share the change of the answer among the cells. To the right: "
+        "as over how many equal cells it is spread in one pair of strings. Upwards: the same in all pairs taken "
+        "together. If the same cells carry every count, both are equal (solid line). Above the dotted line, a "
+        f"quotient of {SAME:g}, cells take over from each other.",
         data=wide,
     )
     title = "Do the same cells carry every count?"
@@ -222,18 +222,19 @@ def _draw(wide: pd.DataFrame) -> Axes:
 def _answer(table: pd.DataFrame) -> str:
     names = ("relay_index", "per_context_participation", "largest_pair_share", "overlap", "pooled_participation")
     index, spread, largest, overlap, pooled = (common.values(table, name) for name in names)
-    by_count = common.values(table, "count_relay_index")
     return (
-        f"The cells work as a crowd in {(index <= SAME).sum()} of {len(index)} networks. Over all pairs of strings a "
-        f"count is spread as over {pooled.median():.1f} equal cells, and in one pair as over {spread.median():.1f} "
-        f"(medians). So the relay index is {index.median():.2f}: 1 would be the same cells in every string, and the "
-        f"number of cells one after the other, each alone. One cell has {largest.median():.0%} of a count in the "
-        f"median pair. If we take the strings of each count together, the index is {by_count.median():.2f}; between "
-        f"the lowest and the highest count the shares' cosine is {round(overlap.median(), 2) + 0.0:.2f}."
+        f"The cells work as a crowd in {(index <= SAME).sum()} of {len(index)} networks. In a crowd the same cells "
+        "carry the count in every string. In a relay cells take over from each other: few carry it in one string, "
+        f"and others in the next. A count is spread as over {spread.median():.1f} equal cells in one pair of "
+        f"strings, and as over {pooled.median():.1f} in all pairs together (medians). The relay index is the "
+        "quotient of the two: it is 1 for a crowd, and the number of cells if each carries the count alone in its "
+        f"turn. Its median is {index.median():.2f}. One cell has {largest.median():.0%} of a count in the median "
+        "pair. We also compared the shares at the lowest count with those at the highest. Their cosine, which is 1 "
+        f"if the same cells carry both, is {round(overlap.median(), 2) + 0.0:.2f}."
     )
 
 
 def _otherwise(table: pd.DataFrame) -> str:
     planted = common.drawn(only(table, metric="relay_index", role="planted"))["value"]
     control = f" That of the planted ones-counter is {planted.iloc[0]:.2f}." if len(planted) else ""
-    return f"Had the cells taken turns, the relay index would be above {SAME:g}.{control}"
+    return f"We say that the cells take turns if the relay index is above {SAME:g}.{control}"

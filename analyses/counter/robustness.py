@@ -121,23 +121,24 @@ def _picture(verdicts: pd.DataFrame) -> DataFigure:
         name=QUESTION,
         title="Every verdict, and what it would have been",
         alt=f"A grid of {len(verdicts)} claims by {len(names)} ways to judge them. {said}.",
-        caption="E established, R refuted, n not specific, u undecided; no letter: as committed. Bounds are moved by "
-        f"{SHIFT:g} (those below {NEAR:g} by a quarter), the controls' margins are left; then a level of 95 % for "
-        "each claim in place of one for all together; and only the networks that satisfy claim 0 (empty: of other "
-        "networks).",
+        caption="E established, R refuted, n not specific, u undecided. Where there is no letter, the verdict is as "
+        f"committed. We moved bounds by {SHIFT:g} (those below {NEAR:g} by a quarter), and left the margins of the "
+        "controls. In the next column each claim is decided at the usual 95 % in place of a level for all together. "
+        "In the last we ask only the networks that satisfy claim 0; it is empty if a claim is about other networks.",
         data=verdicts,
     )
 
 
 def _answer(verdicts: pd.DataFrame, good: int, every: int) -> str:
-    def changed(name: str) -> str:
-        other, asked = _changed(verdicts, name), (verdicts[name] != "").sum()
+    def changed(name: str, of: str = "") -> str:
+        other = _changed(verdicts, name)
         named = ", ".join(f"{key}: {verdict}" for key, verdict in zip(other["claim"], other[name], strict=True))
-        return f"{len(other)} of {asked} verdicts" + (f" ({named})" if 0 < len(other) <= FEW else "")
+        return f"{len(other)}{of}" + (f" ({named})" if 0 < len(other) <= FEW else "")
 
     return (
-        f"Stricter bounds would change {changed('stricter bounds')}. Bounds easier by as much ({SHIFT:g}) would "
-        f"change {changed('easier bounds')}. To leave out the correction for many claims would change "
-        f"{changed('95 % for each')}. The {good} of {every} networks that satisfy claim 0, taken alone, would "
-        f"change {changed(COUNTING)}."
+        f"Stricter bounds would change {changed('stricter bounds', f' of {len(verdicts)} verdicts')}. Each rule has "
+        f"a bound that we chose. Bounds that are easier by as much would change {changed('easier bounds')}. We judge "
+        "many claims at once, and correct the level of confidence for that. To leave out this correction would "
+        f"change {changed('95 % for each')}. {good} of {every} networks misread as few strings as claim 0 asks. To "
+        f"judge these alone would change {changed(COUNTING)}."
     )

@@ -48,15 +48,16 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name="routes",
         title="By which route one count reaches the next state",
         alt=f"Dots, one a network. Median shares of trained networks: {', '.join(ranked(middle, routes.name))}.",
-        caption="A difference of one count after seven bits is let through every subset of the routes for one step. "
-        f"Shares are exact and sum to 1. Bars are 95 % intervals of the median, the line is the rule's {BOUND}.",
+        caption="After seven bits we let a difference of one count through every subset of the routes, for one step. "
+        "Shares are exact, and their sum is one. Bars are 95 % intervals of the median, the line is the rule's "
+        f"{BOUND}.",
         data=shares[["role", "network", "pair", "signal", "value"]],
     )
     title = "Where does the sum live from step to step?"
     planted = only(table, network="planted/ones", signal="cell_state")["value"].item()
     notes = {
         "answer": _answer(only(table, metric="route_share")),
-        "otherwise": f"A sum that stays in its cell gives the share of the planted counter: {planted:.2f}.",
+        "otherwise": f"If the sum stays in its cell, the share is that of the planted counter: {planted:.2f}.",
     }
     return common.finding("routes", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
@@ -68,8 +69,9 @@ def _answer(shares: pd.DataFrame) -> str:
     fitted = only(shares, role="fitted head", signal="cell_state")["value"]
     compared = f" With a fitted head on untrained weights it is {fitted.median():.0%}." if len(fitted) else ""
     return (
-        f"{cell.median():.0%} of the sum goes from step to step through the cell. That is the median share of a "
-        f"difference of one count; it is {cell.min():.0%} to {cell.max():.0%}, and at least half in "
-        f"{(cell >= BOUND).sum()} of {len(cell)} trained networks.{compared} Gates that read the hidden state write "
-        f"the rest again ({written_again:.0%}; the figure shows which)."
+        f"{cell.median():.0%} of the sum goes from step to step through the cell. We take two strings whose counts "
+        "differ by one, and ask by which routes this difference reaches the next state. The share of the cell is the "
+        f"median over {len(cell)} trained networks, and at least half in {(cell >= BOUND).sum()} of them.{compared} "
+        f"The rest ({written_again:.0%}) is written again by gates that read the hidden state. The figure shows by "
+        "which."
     )

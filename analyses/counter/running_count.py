@@ -49,14 +49,14 @@ def find(findings: Findings) -> Finding:
             name=QUESTION,
             title="Seven tests that a running count in one cell passes",
             alt=_alt(grid),
-            caption="How many networks of each kind satisfy each rule, each taken alone; filled: all of them; "
-            "blank: not asked. A running count in one cell passes all seven, as the planted counter shows. To pass "
-            "is no proof: a planted one spread over eight cells (rotated) passes "
-            f"{_passed(grid, 'planted/rotated')}, the decoy, whose second counting cell nothing reads, "
+            caption="How many networks of each kind satisfy each rule, each rule taken alone. Filled: all of them. "
+            "Blank: not asked. A running count in one cell passes all seven, as the planted counter shows. But to "
+            "pass is no proof. The planted counter called rotated spreads its count over eight cells, and passes "
+            f"{_passed(grid, 'planted/rotated')}. In the decoy, nothing reads the second cell that counts; it passes "
             f"{_passed(grid, 'planted/decoy')}. A cell that counts zeros down from ten passes "
-            f"{_passed(grid, 'planted/zeros')}. In 1d the fitted heads have shares above 1, which others cancel "
-            f"(median {_share(tests['1d'][1], 'fitted head')}). every-step: asked for the count after every step; "
-            "tf1: trained by TensorFlow.",
+            f"{_passed(grid, 'planted/zeros')}. In test 1d the fitted heads have shares above one, which others "
+            f"cancel (median {_share(tests['1d'][1], 'fitted head')}). We asked the networks called every-step for "
+            "the count after every step, and trained those called tf1 with TensorFlow.",
             data=grid,
         )
     verdict, details = _answer(passes, rows_of(findings, "unit_shares", "largest_unit_share", role="trained"))
@@ -144,9 +144,9 @@ def _passed(grid: pd.DataFrame, network: str) -> str:
 
 
 OTHERWISE = (
-    "We would have said yes if trained networks had passed all seven tests, as the planted counter does, and the "
-    "first four in more networks than before training. One alone of the last three tests would have shown a cell, or "
-    "a direction, that the answer follows."
+    "We would have said yes if trained networks had passed all seven tests, as the planted counter does, and had "
+    "passed the first four more often than before training. If they had passed only one of the last three, there "
+    "would be a cell, or a direction, that the answer follows."
 )
 
 
@@ -160,8 +160,8 @@ def _flaw(passes: Passes) -> str:
         else ""
     )
     return (
-        "These tests have two faults, and the second judgement mends them. Each may pick another cell. And the last "
-        f"one is about the answer and not about a cell.{said}"
+        "These tests have two faults, and the second judgement mends them. Each test may pick another cell. And the "
+        f"last one is about the answer and not about a cell.{said}"
     )
 
 
@@ -186,9 +186,9 @@ def _answer(passes: Passes, largest: pd.DataFrame) -> tuple[str, str]:
     return verdict, (
         f"A cell keeps a running count in {every or 'none'} of the {len(trained)} trained networks. By a running "
         "count we mean that one cell holds the count, that the answer uses it, and that it goes on being a count. "
-        f"The planted counter passes {planted} of the {len(TESTS)} tests. A cell that kept a count of anything else "
-        f"would carry most of the answer: one cell carries half of it in {counts['1d']} networks (the largest share "
-        f"is {largest['value'].min():.0%} to {largest['value'].max():.0%})."
+        f"The planted counter passes {planted} of the {len(TESTS)} tests. Could a cell keep a count of anything "
+        f"else? Then it would carry most of the answer. One cell carries half of it in {counts['1d']} networks; the "
+        f"largest share in any network is {largest['value'].max():.0%}."
     )
 
 
@@ -204,11 +204,11 @@ def _every_step(findings: Findings, passes: Passes) -> dict[str, str]:
     off = shortest[shortest["network"].isin(list(networks))]["value"].median()
     trained = shortest[shortest["role"] == "trained"]["value"].median()
     sentence = (
-        "We also trained networks to answer after every step, which must keep a running count. Their answers to "
-        f"{lengths.min()} bits exceed the ones by {off:.2f} (median; trained on the last answer alone: by "
-        f"{trained:.2f}), and {counts['17a']} of {len(networks)} do not drift with the length. Yet {every} of them "
-        f"pass all seven tests: a cell follows the count in {counts['1a']}, and a linear probe reads it in "
-        f"{counts['2']}."
+        f"We also trained networks to answer after every step. They must keep a running count, and {counts['17a']} "
+        f"of {len(networks)} do not drift with the length. Their answers to {lengths.min()} bits exceed the ones by "
+        f"{off:.2f} (median). In networks that were trained on the last answer alone it is {trained:.2f}. All seven "
+        f"tests are passed by {every} of them. A cell follows the count in {counts['1a']}, and a linear probe reads "
+        f"it in {counts['2']}."
     )
     return {"every_step": sentence + ("" if every else " A running count need be neither in one cell nor on a line.")}
 

@@ -185,24 +185,24 @@ def rules_by_question() -> list[tuple[str, Rule]]:
 
 
 HOW = (
-    "We held every statement about answers against three heads on untrained weights: least squares without a "
-    "penalty, ridge regression with a penalty chosen by cross-validation, and least squares fitted under the noise "
-    "of the noise test. For each network and rule the best of the three counts. Statements about states are held "
-    "against the network before training."
+    "We held every statement about answers against three heads on untrained weights. The first is fitted by least "
+    "squares without a penalty. The second is fitted by ridge regression, whose penalty we choose by "
+    "cross-validation. The third is fitted by least squares under the noise of the noise test. For each network and "
+    "rule we count the best of the three. We held statements about states against the network before training."
 )
 
 
 OPEN = (
-    "These objections of reviewers are open. The best of three heads is chosen network by network, which is hard on "
+    "These objections of reviewers are open. We choose the best of three heads network by network, which is hard on "
     "claims about shares of networks; with one head alone the verdicts stand below. All three heads are fitted to "
-    "the strings that the network was trained on: they have learned the answers, and only their recurrence has not. "
-    "The median of paired differences of a value that is 0 or 1 is 0 unless half of the pairs differ, and 17b, "
-    "whose bound of a tenth cuts through the drifts of two heads, has such a value. The last test of one cell "
-    "resamples all other cells after every bit; a count whose gates hear other cells would fail it. The claims over "
-    "training (T1 to T5) were written after looking at four other networks. That the search for directions finds no "
-    "variable that is not there (10) was not judged again. The planted counter of ones fails 5b, 12b and 18 too, so "
-    "that a failure there is no sign that a network does not count. The line n1 + d (10 - t), which a cell is held "
-    "against, is an approximation of what networks answer (20b)."
+    "the strings that the network was trained on. So they have learned the answers, and only their recurrence has "
+    "not. Claim 17b judges a value that is 0 or 1, and its bound cuts through the drifts of two heads. The median of "
+    "paired differences of such a value is 0 unless half of the pairs differ. The last test of one cell resamples "
+    "all other cells after every bit; a count whose gates hear other cells would fail it. We wrote the claims over "
+    "training (T1 to T5) after looking at four other networks. We did not judge again whether the search for "
+    "directions finds a variable that is not there (claim 10). The planted counter of ones fails 5b, 12b and 18 too, "
+    "so that a failure there is no sign that a network does not count. We hold a cell against the line n1 + d (10 - "
+    "t), which only approximates what networks answer (20b)."
 )
 
 
@@ -251,9 +251,9 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         name=QUESTION,
         title="Every rule again, against the strongest control",
         alt=f"{len(data)} rules; {changed.sum()} verdicts differ from the first judgement. {_counted(data)}",
-        caption="How many networks satisfy each rule: trained, the best of three heads on their untrained weights, "
-        "and, for statements about states, the network before training. Beside the key stands the second verdict; at "
-        "the right the first one, where it was another.",
+        caption="How many networks satisfy each rule: the trained ones, and the best of three heads on their "
+        "untrained weights. For statements about states we take the network before training. Beside the key stands "
+        "the second verdict, and at the right the first one if it was another.",
         data=data,
     )
 
@@ -265,16 +265,17 @@ def _counted(data: pd.DataFrame) -> str:
 
 def _answer(data: pd.DataFrame) -> str:
     changed = data[data["first"] != data["second"]]
-    columns = ([str(value) for value in changed[name]] for name in ("statement", "first", "second"))
-    parts = [f"{_quoted(said)} was {first} and is {now}" for said, first, now in zip(*columns, strict=True)]
-    said = f" These changed: {'; '.join(parts)}." if parts else ""
+    turns = (changed["first"] + " to " + changed["second"]).value_counts()
+    listed = "; ".join(f"{number} went from {turn}" for turn, number in turns.items())
+    said = f" Of these, {listed}. The table below names them." if listed else ""
     stands = [str(statement) for statement in data[data["second"] == "established"]["statement"]]
-    held = "; ".join(map(_quoted, stands))
+    held = " ".join(map(_quoted, stands)) or "None."
     return (
         f"Of {len(data)} statements of the first judgement {len(changed)} have another verdict before the harder "
-        f"judge.{said} Established, also against the strongest control: {held or 'none'}."
+        f"judge. The harder judge asks other networks, and holds them against stronger controls.{said} These "
+        f"statements are established, also against the strongest control: {held}"
     )
 
 
 def _quoted(statement: str) -> str:
-    return f"“{statement.removesuffix('.')}”"
+    return f"“{statement}”"

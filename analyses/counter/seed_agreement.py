@@ -19,6 +19,8 @@ from .alignment import CARRIED, STEP
 QUESTION, TITLE = "seed_agreement", "How alike are networks that differ only in their seed?"
 RULES: tuple[Rule, ...] = ()
 REFERENCE, LENGTHS = 10, (8, 10, 12)
+#: The median of a number over seeds, with the quartiles as its ends; its kind is what the number is called.
+SPREAD_OVER_SEEDS = "spread_over_seeds"
 #: Whose spread over seeds is told: question, metric, and what it is called.
 SPREAD = (
     ("other_lengths", "drift", "drift"),
@@ -56,15 +58,21 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Fin
             name="seed_agreement",
             title="What two seeds have in common",
             alt=medians_in_words(drawn),
-            caption="Each dot is a network: the mean over all others of its kind of the share of strings that both "
-            "answer alike, by length, and of the likeness of their states after ten bits (linear CKA). States are "
-            "alike before training too, because they are drawn in one way: CKA says nothing without them beside it.",
+            caption="Each dot is a network, compared with all others of its kind. It is the mean share of strings "
+            "that both answer alike, by length, or the mean likeness of their states after ten bits (linear CKA). "
+            "States are alike before training too, because we draw all networks in one way. So CKA says nothing "
+            "without them beside it.",
             data=common.medians(drawn, ["metric", "at", "role"]),
         )
-    notes = {"answer": _answer(medians, spread)}
+    notes = {"answer": _answer(medians)}
     wide = zip(spread["metric"], spread["high"] - spread["low"], strict=True)
-    widths = [common.row(QUESTION, "quartile_range", "counter", value, kind=said) for said, value in wide]
-    every = pd.concat([table, tabulate(widths)], ignore_index=True)
+    rows = [common.row(QUESTION, "quartile_range", "counter", value, kind=said) for said, value in wide]
+    rows += [
+        common.row(QUESTION, SPREAD_OVER_SEEDS, "counter", row["median"], kind=str(row["metric"]))
+        | {"low": row["low"], "high": row["high"]}
+        for _, row in spread.iterrows()
+    ]
+    every = pd.concat([table, tabulate(rows)], ignore_index=True)
     return common.finding(QUESTION, TITLE, every, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
@@ -91,18 +99,17 @@ def _spread(said: str, values: pd.Series) -> dict[str, object]:
     return {"metric": said, "low": low, "median": middle, "high": high, "networks": len(values)}
 
 
-def _answer(medians: pd.Series, spread: pd.DataFrame) -> str:
+def _answer(medians: pd.Series) -> str:
     cka = medians["cka"].droplevel("at")
     alike = {length: medians["equal_answers", length, "trained"] for length in LENGTHS}
     others = " and ".join(
         f"{share:.0%} of strings of {length} bits" for length, share in alike.items() if length != REFERENCE
     )
-    listed = "; ".join(
-        f"{row['metric']} {row['median']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for _, row in spread.iterrows()
-    )
+    trained, before = cka["trained"], cka["own initialisation"]
+    meaning = " So alike states are no sign of a common solution." if before >= trained else ""
     return (
-        f"Two trained networks give the same answer to {alike[REFERENCE]:.1%} of ten-bit strings. They do so to "
-        f"{others} (medians). Their states after ten bits are alike by a CKA of "
-        f"{cka['trained']:.2f}; before training it is {cka['own initialisation']:.2f}. Median over seeds, and the "
-        f"middle half: {listed}."
+        f"Two trained networks give the same answer to {alike[REFERENCE]:.1%} of ten-bit strings. They give the same "
+        f"answer to {others} (medians). We also compare their states after ten bits, by linear CKA, which is 1 for "
+        f"states that a rotation turns into each other. It is {trained:.2f} after training, and {before:.2f} before."
+        f"{meaning} The table below shows how far networks differ in other numbers."
     )

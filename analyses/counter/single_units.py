@@ -82,17 +82,21 @@ def _answer(drawn: pd.DataFrame) -> str:
     hits = drawn.assign(hit=drawn["value"] >= BOUND).groupby(["metric", "role"])["hit"].agg(["sum", "size"])
     unit, fixed, lasting = ({role: hits["sum"][rule.metric, role] for role in ROLES} for rule in RULES)
     trained, before = ROLES
-    nothing = "So finding one shows nothing about learning. " if unit[before] >= unit[trained] else ""
+    nothing = " So to find one shows nothing about learning." if unit[before] >= unit[trained] else ""
     return (
         f"{unit[trained]} of {hits['size'][RULES[0].metric, trained]} networks have a cell that follows the count, "
-        f"and {unit[before]} before training. {nothing}To follow is an |r| of at least {BOUND:g}. We can read the "
-        f"count exactly off one cell at a fixed step in {fixed[trained]} networks (before training: "
-        f"{fixed[before]}). A running count in one cell would let us read it with one map at all steps: that works "
-        f"in {lasting[trained]} (before training: {lasting[before]})."
+        f"and {unit[before]} before training. A cell follows the count if its correlation with it, among strings "
+        f"that have read equally many bits, is at least {BOUND:g} in size.{nothing} To read the count exactly off "
+        f"one cell is more. At a fixed step we can do so in {fixed[trained]} networks (before training: "
+        f"{fixed[before]}). If a cell kept a running count, one map would read it at all steps. Such a map exists in "
+        f"{lasting[trained]} networks (before training: {lasting[before]})."
     )
 
 
 def _otherwise(drawn: pd.DataFrame) -> str:
     planted = drawn[drawn["network"] == "planted/ones"].set_index("metric")["value"]
     values = ", ".join(f"{planted[rule.metric]:.2f}" for rule in RULES)
-    return f"Had a cell held a running count, the three numbers would be those of the planted counter: {values}."
+    return (
+        "If a cell held a running count, the three values in the figure would be those of the planted counter: "
+        f"{values}."
+    )

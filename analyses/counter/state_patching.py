@@ -51,19 +51,20 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name="interchange",
         title="Answers that follow the patched state",
         alt=f"Interchange accuracy of trained networks, over all steps: {'; '.join(_ends(accuracy))}.",
-        caption="The share of pairs that answer as if the patched run had read the other string's first bits, "
-        "among those whose counts differ at the step. Lines are medians over networks, bands 95 % intervals; "
-        "planted: the ones-counter. A cell state beside gates that another string has set lies off the states "
-        "that the network visits, so the parts carry no verdict. Alone it stands beside the hidden state that it "
-        "did not make, which after the last bit is all that is read.",
+        caption="How many pairs answer as if the patched run had read the other string's first bits, of those whose "
+        "counts differ at the step. Lines are medians over networks, bands 95 % intervals; planted: the "
+        "ones-counter. We draw no verdict from parts of the state. A patched cell state stands beside gates that "
+        "another string has set, and a network does not visit such states. Patched alone, it also stands beside a "
+        "hidden state that it did not make. After the last bit that hidden state is all that the head reads.",
         data=common.medians(shown, ["role", "kind", "step"]),
     )
     far = (distance > FAR).sum(axis=1)
-    beyond = [f"{ends}, above {FAR:g} at {steps} steps" for ends, steps in zip(_ends(distance), far, strict=True)]
+    beyond = ", ".join(f"for the {str(part).replace('_', ' ')} at {steps}" for part, steps in far.items())
     notes = {
         "answer": _answer(accuracy),
-        "support": "Distance of the patched state from the states of clean runs, in count spacings: "
-        f"{'; '.join(beyond)}.",
+        "support": "A patch can make a state that a network never visits. We measure how far the patched state lies "
+        "from the nearest state of a clean run, where 1 is the distance between neighbouring counts. Of "
+        f"{distance.shape[1]} steps it is more than {FAR:g} {beyond}.",
         "example": _example(common.subjects([common.in_detail(networks)])[0]),
     }
     title = "Does the answer follow the state?"
@@ -87,11 +88,11 @@ def _answer(accuracy: pd.DataFrame) -> str:
     cell, hidden = before_last.loc["cell_state"], before_last.loc["hidden_state"]
     return (
         f"The answer follows the cell state in {cell.min():.0%} to {cell.max():.0%} of the pairs of strings. We "
-        "patch the cell state of another string into the run, and compare with the answer to the spliced string: the "
-        "first bits of the other, then the bits of this one (medians over networks, by step, all but the last, of "
-        "pairs whose counts differ). Where we patch the hidden state alone, it follows in "
-        f"{hidden.min():.0%} to {hidden.max():.0%}. The pairs are all strings against all distinct prefixes, or "
-        f"{MOST:,} drawn of them where there are more."
+        "patch the cell state of another string into the run. The answer follows if it is that to the spliced "
+        "string: the first bits of the other, then the bits of this one. We count pairs whose counts differ, at "
+        "every step but the last, and take medians over networks. If we patch the hidden state alone, the answer "
+        f"follows in {hidden.min():.0%} to {hidden.max():.0%}. The pairs are all strings with all distinct prefixes. "
+        f"Where there are more than {MOST:,}, we draw so many of them."
     )
 
 

@@ -47,9 +47,9 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name="dose_response",
         title="How far the answer follows a push",
         alt=medians_in_words(ends),
-        caption="We push the state after 7 bits along the encoding slope, Cov(s, n) / Var(n) for each count, in "
-        "strings that stay within the counts that occur. The expected answer changes by this much (mean). Lines "
-        "are medians over networks, bands 95 % intervals, each planted network a thin line. Dotted: an answer "
+        caption="We push the state after seven bits along the encoding slope, by Cov(s, n) / Var(n) for each count. "
+        "We take strings that stay within the counts that occur, and show the mean change of the expected answer. "
+        "Lines are medians over networks, bands 95 % intervals, each planted network a thin line. Dotted: an answer "
         "that goes as far as the state was pushed.",
         data=drawn,
     )
@@ -65,11 +65,12 @@ def _answer(table: pd.DataFrame) -> str:
         for kind in ("class_mean", "linear")
     )
     return (
-        f"Pushed by one count, the answer moves by exactly one in {exact.median():.1%} of the strings. We push the "
-        f"state from the class mean of one count to that of the next (median network; {(exact >= BOUND).sum()} of "
-        f"{len(exact)} networks reach {BOUND:.0%}). The expected answer goes {shift.median():.2f} of the way. Along "
-        f"the encoding slope, one line for all counts, the answer is exact in {linear.median():.1%} of the strings "
-        f"and goes {along.median():.2f} of the way."
+        f"Pushed by one count, the answer moves by exactly one in {exact.median():.1%} of the strings. A class mean "
+        "is the mean state of all strings with one count. We push the state from the class mean of one count to that "
+        f"of the next. The share above is that of the median network; {(exact >= BOUND).sum()} of {len(exact)} "
+        f"networks reach {BOUND:.0%}. The expected answer goes {shift.median():.2f} of the way. We also pushed along "
+        f"one line for all counts, the encoding slope. Then the answer is exact in {linear.median():.1%} of the "
+        f"strings, and goes {along.median():.2f} of the way."
     )
 
 
@@ -77,5 +78,9 @@ def _support(table: pd.DataFrame) -> str:
     parts = []
     for kind, name in (("class_mean", "between class means"), ("linear", "along the slope")):
         far = common.values(table, "steered_off_support", kind=kind)
-        parts.append(f"{name} {far.median():.2f} (above {FAR:g} in {(far > FAR).sum()} of {len(far)} networks)")
-    return f"Pushed states lie this many count spacings from the nearest state of a clean run: {', '.join(parts)}."
+        parts.append(f"{name} in {(far > FAR).sum()} of {len(far)} networks")
+    return (
+        "A push can lead to a state that the network never visits. We measure how far a pushed state lies from the "
+        f"nearest state of a clean run, where 1 is the distance between neighbouring counts. It is more than {FAR:g} "
+        f"{', and '.join(parts)}."
+    )

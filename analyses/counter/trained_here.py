@@ -130,8 +130,8 @@ def _picture(data: pd.DataFrame) -> DataFigure:
 def _answer(network: Network, data: pd.DataFrame, committed: bool) -> str:
     inside = ((data["here"] >= data["smallest"]) & (data["here"] <= data["largest"])).sum()
     said = (
-        f"{network.name} was trained and measured on this machine. By {inside} of the {len(data)} claims' metrics it "
-        "lies between the smallest and the largest of the study's networks."
+        f"{network.name} was trained and measured on this machine. Each claim has a metric. In {inside} of the "
+        f"{len(data)} metrics the network lies between the smallest and the largest of the study's networks."
     )
     if not committed:
         return said
@@ -140,6 +140,6 @@ def _answer(network: Network, data: pd.DataFrame, committed: bool) -> str:
         return f"{said} It equals the committed network of its seed in all of them."
     where = data["metric"].tolist()[int(gap.to_numpy().argmax())]
     return (
-        f"{said} It differs from the committed network of its seed by up to {gap.max():.2g} ({where}): another "
-        "processor rounds otherwise, and training goes another way."
+        f"{said} It differs from the committed network of its seed by up to {gap.max():.2g} ({where}). Another "
+        "processor rounds otherwise, and then training goes another way."
     )

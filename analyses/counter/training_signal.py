@@ -124,9 +124,9 @@ def _recipes(recipes: pd.DataFrame, table: pd.DataFrame) -> DataFigure:
         title="The drift of every network of every recipe",
         alt=f"{recipes['networks'].sum()} networks of {len(recipes)} recipes. Median drift from "
         f"{least['median_drift']:.2f} ({least['recipe']}) to {most['median_drift']:.2f} ({most['recipe']}).",
-        caption="Each dot is a network, none left out; bars are medians; in brackets how many. The "
-        "recipe's name says what was changed: the input code, how many strings were shorter, or something else. The "
-        "counters are those that are judged and those for exploring.",
+        caption="Each dot is a network, none left out. Bars are medians, and in brackets stands how many networks "
+        "there are. The recipe's name says what we changed: the input code, how many strings were shorter, or "
+        "something else. The counters are those that we judged and those for exploring.",
         data=recipes,
     )
 
@@ -163,9 +163,10 @@ def _experiment(cells: Cells) -> DataFigure:
         name="experiment",
         title="The drift moves, and four metrics on ten bits stay at the end of their scale",
         alt=f"Five panels by dose of shorter strings. Largest change of a median over doses within one code: {said}.",
-        caption="Medians over networks by the share of training strings that are one bit shorter, a line an input "
-        "code. First panel: the drift, which other lengths show. The others: four metrics on ten-bit strings, "
-        "which stand at an end of their scale and could hardly have moved. Other ten-bit quantities do move.",
+        caption="Medians over networks, by how many of the training strings are one bit shorter. A line is an input "
+        "code: the numbers that stand for the bits. The first panel is the drift, which other lengths show. The "
+        "others are four metrics on ten-bit strings. They stand at an end of their scale and could hardly have "
+        "moved. Other ten-bit quantities do move.",
         data=data,
     )
 
@@ -213,30 +214,31 @@ def _answer(recipes: pd.DataFrame) -> str:
     by_name = recipes.set_index("recipe")
     named = {
         "counter": "bits read as 0 and 1",
-        "code-reversed": "as 1 and 0",
-        "code-signed": "as -1 and +1",
-        "code-shifted": "as 1 and 2",
-        "shorter-10-percent": "0 and 1, a tenth of the strings one bit shorter",
-        "truncated": "with strings of all lengths up to ten",
-        "every-step": "with the count asked for after every step",
+        "code-reversed": "bits read as 1 and 0",
+        "code-signed": "bits read as -1 and +1",
+        "code-shifted": "bits read as 1 and 2",
+        "shorter-10-percent": "a tenth of the strings one bit shorter",
+        "truncated": "strings of all lengths up to ten",
+        "every-step": "the count asked for after every step",
     }
     drifts = by_name.loc[[name for name in named if name in by_name.index], "median_drift"]
     errors = by_name.loc[drifts.index, "median_test_error"]
-    parts = "; ".join(f"{named[str(name)]}: {drift:.2f}" for name, drift in drifts.items())
+    low, high = (named[str(drifts.idxmin())], named[str(drifts.idxmax())])
     return (
-        f"What we change in training moves the median drift from {drifts.min():.2f} to "
-        f"{drifts.max():.2f}. The median network of a recipe misreads "
-        f"{errors.min():.1%} to {errors.max():.1%} of new strings. We change one thing at a time, with these median "
-        f"drifts: {parts}."
+        f"What we change in training moves the median drift from {drifts.min():.2f} to {drifts.max():.2f}. The drift "
+        "is how much the answer exceeds the ones for each bit that a string has fewer than ten. A recipe is one way "
+        f"to train: each changes one thing. The drift is lowest with {low}, and highest with {high}. The figure has "
+        f"every recipe. The median network of a recipe misreads {errors.min():.1%} to "
+        f"{errors.max():.1%} of new strings."
     )
 
 
 def _tally(outcome: pd.DataFrame) -> str:
     rows = outcome[outcome["outcome"] == "failed"]
-    said = zip(rows["key"], rows["prediction"], rows["number"], rows["held_if"], strict=True)
-    failed = [f"{key} failed: {text} {number:.2g} (predicted: {held_if})." for key, text, number, held_if in said]
+    failed = [f"{key} failed: {text}" for key, text in zip(rows["key"], rows["prediction"], strict=True)]
     return (
         f"Of {len(outcome)} predictions about the experiment, committed before its networks were trained, "
-        f"{' '.join([f'{len(outcome) - len(failed)} held.', *failed])} The predictions E5a to E5d asked four metrics "
-        "that stand at an end of their scale, so that they could hardly have failed."
+        f"{' '.join([f'{len(outcome) - len(failed)} held.', *failed])} The figure has the number that each was "
+        "judged by. Four of them, E5a to E5d, could hardly have failed: they asked metrics that stand at an end of "
+        "their scale."
     )

@@ -34,8 +34,8 @@ RULES = (
 #: How many units, or which by their cost, the words beside the figures say.
 SAID = (0, 1, 3, 6, 9)
 HOW = (
-    "An ablated unit has the state of a random other string that has read as many bits, after every bit. Lines are "
-    "medians over networks, bands 95 % intervals, each planted network a thin line."
+    "After every bit, an ablated unit gets its state from a random other string that has read as many bits. Lines "
+    "are medians over networks, bands 95 % intervals, each planted network a thin line."
 )
 
 
@@ -57,7 +57,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             name="kept_units",
             title="How few units are enough",
             alt=medians_in_words(kept[kept["kept"].isin(SAID)].assign(at=kept["kept"])),
-            caption=f"Accuracy with the best k units alone; each next one is that which adds most. {HOW}",
+            caption=f"Accuracy with the best units alone. Each next unit is the one that adds most. {HOW}",
             data=kept,
         )
         figure, axes = new_figure()
@@ -68,7 +68,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             name="unit_drops",
             title="What one unit's loss costs",
             alt=medians_in_words(drops[drops["rank"].isin(SAID)].assign(at=drops["rank"])),
-            caption=f"Accuracy lost without one unit, the costliest first; dotted: {COSTLY:.0%}. {HOW}",
+            caption=f"How much accuracy a network loses without one unit, the costliest first. Dotted: {COSTLY:.0%}. "
+            f"{HOW}",
             data=drops,
         )
     title, notes = "Would one unit be enough?", {"answer": _answer(table)}
@@ -84,9 +85,9 @@ def _answer(table: pd.DataFrame) -> str:
     kept = unit_ablation.kept_by_number(own)
     enough = kept[kept["value"] >= 0.9].groupby("network")["kept"].min()
     return (
-        f"One unit alone is enough in {(score > BOUND).sum()} of {len(score)} networks. Enough is more than half of "
-        f"what the network can do; the best unit of the median network does {score.median():.2f} of it. "
-        f"{costly.median():.0f} units cost more than {COSTLY:.0%} of the answers each, where the network loses one "
-        f"of them (median; {costly.min():.0f} to {costly.max():.0f}). Added one after the other, "
-        f"{enough.median():.0f} units are needed for nine answers in ten."
+        f"One unit alone is enough in {(score > BOUND).sum()} of {len(score)} networks. A unit is enough if it does "
+        f"more than half of what the network can do. The best unit of the median network does {score.median():.2f} "
+        f"of that. We also take one unit away at a time. In the median network {costly.median():.0f} units each cost "
+        f"more than {COSTLY:.0%} of the answers. Last, we start from no unit and always add the one that helps most. "
+        f"Nine answers in ten are right once there are {enough.median():.0f} units (median)."
     )

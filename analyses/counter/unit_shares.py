@@ -59,15 +59,16 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         name="unit_shares",
         title="How many units carry one count",
         alt=f"Shares of the units, the largest first. {medians_in_words(judged)}",
-        caption="What each unit contributes to a difference of one count held after seven bits. Shares are exact and "
-        f"sum to 1; the horizontal line is the rule's {ONE}. Thin lines are networks, thick ones medians.",
+        caption="What each unit contributes to a difference of one count held after seven bits. Shares are exact, "
+        f"and their sum is one. The horizontal line is the rule's {ONE}. Thin lines are networks, thick ones "
+        "medians.",
         data=only(drawn, metric="unit_share")[["role", "network", "pair", "units", "value"]],
     )
     title = "Is the count carried by one unit?"
     planted = one(table, network="planted/ones", metric="largest_unit_share")
     notes = {
         "answer": _answer(table) + common.easily_beaten(networks),
-        "otherwise": f"Had one unit carried the count, its share would be the planted counter's: {planted:.2f}.",
+        "otherwise": f"If one unit carried the count, its share would be that of the planted counter: {planted:.2f}.",
     }
     return common.finding("unit_shares", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
@@ -76,12 +77,12 @@ def _answer(table: pd.DataFrame) -> str:
     metrics = ("largest_unit_share", "negative_unit_shares", "unit_participation", "correlated_unit_share")
     largest, negative, taking_part, of_1a = (only(table, metric=each, role="trained")["value"] for each in metrics)
     fitted = only(table, metric="negative_unit_shares", role="fitted head")["value"]
-    compared = f"; with a fitted head on untrained weights they take {fitted.median():.2f}" if len(fitted) else ""
+    compared = f" With a fitted head on untrained weights it is {fitted.median():.2f}." if len(fitted) else ""
     return (
         f"Over all strings together one unit carries half of a count in {(largest >= ONE).sum()} of {len(largest)} "
-        "networks. The largest "
-        f"share is {largest.min():.0%} to {largest.max():.0%} of a count, and the count is "
-        f"spread as over {taking_part.median():.1f} equal units (median); whether single strings use fewer, because "
-        "units take over from each other, the second judgement asks. The unit that follows the count best carries "
-        f"{of_1a.median():.0%}. Units that work against the rest take {negative.median():.3f} of a count{compared}."
+        f"networks. The largest share is {largest.min():.0%} to {largest.max():.0%} of a count. The count is spread "
+        f"as over {taking_part.median():.1f} equal units (median). A single string may use fewer, if units take over "
+        "from each other; the second judgement asks whether they do. The unit that follows the count best carries "
+        f"{of_1a.median():.0%} of it. Some units work against the others, and their shares are negative. Together "
+        f"these come to {negative.median():.3f} of a count.{compared}"
     )

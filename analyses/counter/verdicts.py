@@ -84,9 +84,9 @@ def _picture(data: pd.DataFrame, verdicts: dict[str, str]) -> DataFigure:
         name=QUESTION,
         title="Every rule on every population",
         alt=f"A grid of {len(grid)} rules by {grid.shape[1]} kinds of networks. {_numbers(data)}",
-        caption="How many networks satisfy each rule, each taken alone and without its controls, in per cent: the "
-        "populations first, then each planted network. Lightest: all, darkest: none, empty: not measured. "
-        "Beside the claim stands its verdict, controls included: "
+        caption="How many networks satisfy each rule, in per cent. Each rule is taken alone, without its controls. "
+        "The populations come first, then each planted network. Lightest: all, darkest: none, empty: not measured. "
+        "Beside the claim stands its verdict, for which its controls count: "
         f"{', '.join(f'{letter} {verdict}' for verdict, (letter, _) in LOOKS.items())}.",
         data=data,
     )
@@ -114,8 +114,9 @@ def _answer(data: pd.DataFrame, verdicts: dict[str, str]) -> str:
     fitted = data[data["networks"] == "fitted head"]
     return (
         f"{(fitted['alone'] == 'established').sum()} of {len(fitted)} rules hold without training, with a fitted "
-        f"head. {_numbers(data)} A rule that holds without learning says nothing about learning by itself. Of the "
-        f"claims that are established, these hold of the controls: {shared('established')}. There only a paired "
+        "head. We asked each rule of each kind of network, as if that kind were the trained one. The figure counts "
+        "the networks that satisfy it. A rule that holds without learning says nothing about learning by itself. Of "
+        f"the claims that are established, these hold of the controls: {shared('established')}. There only a paired "
         "difference tells what training added, where the rule names that control. Of the claims that are not "
         f"specific, these hold: {shared('not specific')}."
     )

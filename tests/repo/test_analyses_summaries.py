@@ -100,7 +100,7 @@ def test_a_verdict_that_rests_on_networks_that_do_not_count_is_another_without_t
     data = found.figures[0].data.set_index("claim")
     assert data.loc["k", "as committed"] == "established"
     assert data.loc["k", "only networks that count"] == "refuted"
-    assert "The 40 of 120 networks" in found.notes["answer"]
+    assert "40 of 120 networks misread" in found.notes["answer"]
 
 
 def test_claims_about_other_networks_are_not_asked_of_those_that_count() -> None:
@@ -111,4 +111,4 @@ def test_claims_about_other_networks_are_not_asked_of_those_that_count() -> None
     found = robustness.find({"accuracy": counted, "q": dataclasses.replace(elsewhere, measurements=renamed)})
     data = found.figures[0].data.set_index("claim")
     assert data.loc["k", "only networks that count"] == ""
-    assert found.notes["answer"].endswith("would change 0 of 1 verdicts.")
+    assert found.notes["answer"].endswith("To judge these alone would change 0.")

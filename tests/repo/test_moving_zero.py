@@ -114,14 +114,14 @@ def test_smaller_networks_and_the_margin_are_told_where_they_were_measured(table
     assert "1 of 1 with 3 cells" in moving_zero._smaller(pd.concat([table, smaller]))
     none = moving_zero._smaller(pd.concat([table, smaller.assign(value=0.1)]))
     assert none == "So many smaller trained networks have such a cell: 0 of 1 with 3 cells."
-    assert "does not hold here" in moving_zero._beside(table)
+    assert moving_zero._beside(table).endswith("So it does not hold of a zero that moves.")
     before = only(table, metric="best_shifted_read", role="own initialisation")
     made = [
         each.assign(pair=str(pair), value=value + pair / 1e4)
         for pair in range(60)
         for each, value in ((before, 0.9), (rows, 0.3))
     ]
-    assert "27d holds of a zero that moves, too" in moving_zero._beside(pd.concat(made))
+    assert "So it holds of a zero that moves, too." in moving_zero._beside(pd.concat(made))
 
 
 def cells_of(**cells: list[list[float]]) -> pd.DataFrame:

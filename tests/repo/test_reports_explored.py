@@ -85,7 +85,10 @@ def test_the_networks_are_those_of_median_drift(tmp_path: Path) -> None:
         *(f"{recipe}/seed-1001" for recipe in explored.RECIPES),
     ]
     assert "shifts its answer by 0.75" in described[0]["role"]
-    assert "of 3 the one of median drift: a missing bit shifts its answer by 0.10 on average" in described[-1]["role"]
+    assert (
+        "Among 3 such networks it has the median drift: a missing bit shifts its answer by 0.10 on average"
+        in described[-1]["role"]
+    )
     lengths = {
         one["source"].partition("/")[0]: one["trained_lengths"] for one in described if "trained_lengths" in one
     }

@@ -272,7 +272,11 @@ def test_predictions_that_hold_are_said_to_hold(
     assert set(found.measurements["role"]) == {"other", "trained"}
     assert not found.measurements["network"].str.endswith("fitted head").any()
     assert f"{len(PREDICTIONS)} held" in found.notes["predictions"]
-    assert "as 0 and 1: 0.80; as 1 and 0: 0.20; as -1 and +1: 0.50" in found.notes["answer"]
+    assert "moves the median drift from 0.20 to 0.95" in found.notes["answer"]
+    assert (
+        "The drift is lowest with bits read as 1 and 0, and highest with bits read as 1 and 2."
+        in (found.notes["answer"])
+    )
     assert all(len(figure.svg.encode()) <= 25_000 for figure in found.figures)
     assert found.provenance["command"] == "python -m analyses counter"
 
