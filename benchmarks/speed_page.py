@@ -20,23 +20,23 @@ Measured on {day} with `python -m benchmarks.speed`, {pairs} pairs or more for e
 Python {python}, {versions}. One thread (`OMP_NUM_THREADS=1`, `torch.set_num_threads(1)`), float32, under `no_grad`,
 CPU time.
 
-Each number is a median of ratios: the tool, and the bare `nn.LSTM` forward right beside it in the same process.
-Every result was compared with the same arrays computed by hand before it was timed (largest difference allowed:
+Each number is a median of ratios: we run the tool and the bare `nn.LSTM` forward one after the other, in the same
+process. Before we timed a result, we compared it with the same arrays computed by hand (largest difference allowed:
 1e-5). A tool that can do the task in several ways counts with its fastest; all of them are listed below.
 """
 RECORDING = """
 ## Recording i f g o c h at every step
 
-Time over the time of the bare module (strings x steps, features to units). For the first number of a cell the results
-of a call are thrown away, so that the next call can use their memory. For the second number the results of all calls
-are kept, so that each call has to fill fresh memory. Page faults are how often one call touches a page of memory for
-the first time.
+We divide the time of the tool by that of the bare module (strings x steps, features to units). For the first number
+of a cell we throw the results of a call away, so that the next call can use their memory. For the second number we
+keep the results of all calls, so that each call has to fill fresh memory. Page faults are how often one call touches
+a page of memory for the first time.
 
 """
 SWEEPING = """
 ## Patching c at 10 steps x 12 units, one at a time, on 1,024 pairs of strings
 
-The logits of all 120 edits, the source's run included.
+We time the logits of all 120 edits, together with the run of the source.
 
 """
 #: The words and the column of each table that rnn-probe has alone, by its part.
@@ -45,10 +45,11 @@ OURS_ALONE = {
         """
 ## Other sweeps
 
-120 patches on 1,024 strings of bits, over one call of the same model without rnn-probe. `h` and `gate` (the forget
-gate) are patched in the network above, the others at 12 units: h in a GRU of 64 units, c in the lower of two LSTM
-layers, and c in strings of 5 to 10 steps that the model packs, at 5 steps from two sources. The tests compare smaller
-sweeps of each kind with runs edit by edit.
+We divide the time of 120 patches on 1,024 strings of bits by that of one call of the same model without rnn-probe.
+`h` and `gate` (the forget gate) are patched in the network above. The others patch twelve units each: h in a GRU of
+64 units, c in the lower of two LSTM layers, and c in strings of different lengths, which the model packs. The strings
+of the last have five to ten steps, and we patch at five steps from two sources. The tests compare smaller sweeps of
+each kind with runs edit by edit.
 
 """,
         "over the bare model",

@@ -43,16 +43,16 @@ TOLERANCE = 1e-3
 HEAD = f"""{TITLE}
 
 A Mamba of transformers {{version}} with {LAYERS} layers and random weights reads {TOKENS} tokens a row.
-`probe.inspect(model).recording_size(rows, steps)` says beforehand what a recording will keep, and it keeps that to
-the byte. At its peak it takes besides what the model's own run takes, and once more what one layer keeps;
-`python -m benchmarks.states` fails where it takes more, and wrote this section ({{day}}, one thread, float32, under
-`no_grad`, each peak in a process of its own).
+`probe.inspect(model).recording_size(rows, steps)` says beforehand what a recording will keep, and the recording keeps
+that to the byte. At its peak it needs three things: what it keeps, what the model's own run takes, and once more what
+one layer keeps. `python -m benchmarks.states` fails if it takes more. That command wrote this section ({{day}}, one
+thread, float32, under `no_grad`, each peak in a process of its own).
 
 """
 BETWEEN = f"""
-Random weights make outputs in the hundreds, whose rounding is allowed for with `tolerance={TOLERANCE:g}`. With `out=`
-rows are streamed, a few at a time: two of them and one beside these at first, with their outputs (the own run is that
-of one row). The time below is CPU time of one thread, recording and own run in turn, medians of three.
+Random weights make outputs in the hundreds, and `tolerance={TOLERANCE:g}` allows for their rounding. With `out=` rows
+go to disk a few at a time: at first two of them and one beside these, with their outputs (the own run is that of one
+row). The times below are CPU times of one thread, recording and own run in turn, medians of three.
 
 """
 SIZES = ("signals", "hidden size", "rows", "said, and kept", "own run, peak", "recording, peak", "largest difference")

@@ -18,22 +18,22 @@ COLUMNS = (
 )
 HEAD = """# Which networks open
 
-Recurrent layers of other packages that `probe.record`, `watch`, `intervene` and `sweep` open as they open `nn.LSTM`,
-by adapters that come with the library. A layer that calls its cell once a step, as those of torchrecurrent do, needs
-none. `python -m benchmarks.opens --install` writes this page: it installs each package, builds a small module with
-random weights, and runs `probe.testing.check_step` on it, on the CPU; without an adapter it measures the same. A row
-is as old as its date.
+`probe.record`, `watch`, `intervene` and `sweep` open these recurrent layers of other packages as they open `nn.LSTM`.
+The library comes with an adapter for each. A layer that calls its cell once a step, as those of torchrecurrent do,
+needs none. `python -m benchmarks.opens --install` writes this page. It installs each package, builds a small module
+with random weights, and runs `probe.testing.check_step` on it, on the CPU. Without an adapter it measures the same. A
+row is as old as its date.
 
-- **largest difference**: between the adapter's steps and the module's own run, over its outputs, and over the last
-  state where the module hands that on; relative to max(1, |value|), as all of these. Without an adapter: between
-  recorded states and outputs, and those of the cell called by hand.
-- **spliced**: the whole state of one row is put into another row's run after step 4, and the outputs are compared
-  with the module's own run on the spliced input.
+- **largest difference**: between the adapter's steps and the module's own run. We compare the outputs, and the last
+  state if the module hands it on. Like the next two it is relative to max(1, |value|). Without an adapter it is
+  between recorded states and outputs, and those of the cell called by hand.
+- **spliced**: we patch the whole state of one row into another row's run after step 4, and compare the outputs with
+  the module's own run on the spliced input.
 - **gradient**: between gradients through a recorded state, and autograd's through a loop of steps.
 - **memory**: the peak of a recording of 2,048 steps, over that of 1,024.
 
-Another version of a package may compute something else. A recording says so: values are compared with the module's
-own at each call, and a difference above the tolerance is an error.
+Another version of a package may compute something else. A recording would notice: it compares values with the
+module's own at each call, and a difference above the tolerance is an error.
 
 """
 

@@ -1,8 +1,9 @@
 """captum on the rewritten loop.
 
-Rewrite: the LSTM as a Python loop in which every step has its own sub-modules for i f g o c h; of a shared one,
-captum would keep the last step only, silently. captum has no patching. `LayerFeatureAblation` comes to the same when
-the source's values are its baselines, and is one way of the sweep; the others put torch's own hooks on the loop.
+Rewrite: the LSTM as a Python loop in which every step has its own sub-modules for i f g o c h. If steps shared a
+sub-module, captum would keep the last step only, and not say so. captum has no patching. `LayerFeatureAblation` does
+the same if the source's values are its baselines, and is one way of the sweep. The other ways put torch's own hooks
+on the loop.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """nnsight on the rewritten loop.
 
 Rewrite: the LSTM as a Python loop over one step module with a sub-module for each of i f g o c h. nnsight reaches the
-visits of a module one by one, so that recording needs no unrolling; the sweep names the step by its own module.
+visits of a module one by one, so recording needs no unrolled loop. The sweep names the step by its own module.
 """
 
 from __future__ import annotations

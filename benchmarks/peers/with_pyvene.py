@@ -1,8 +1,8 @@
 """pyvene on the rewritten loop.
 
-Rewrite: the LSTM as a Python loop over step modules with a sub-module for each of i f g o c h, and an attribute
-`config`, which pyvene asks for. To collect, one step module serves all steps; to edit, each step has its own, since
-pyvene lets an intervention run once only (except in its own GRU).
+Rewrite: the LSTM as a Python loop over step modules with a sub-module for each of i f g o c h. pyvene also asks for
+an attribute `config`. To collect, one step module serves all steps. To edit, each step needs its own, since pyvene
+lets an intervention run once only (except in its own GRU).
 """
 
 from __future__ import annotations

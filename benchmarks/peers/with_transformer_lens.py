@@ -1,8 +1,8 @@
 """TransformerLens on the rewritten loop.
 
 Rewrite: the LSTM as a Python loop, a `HookedRootModule` whose step modules have a `HookPoint` for each of i f g o c
-h. `run_with_cache` keeps one value a hook point, so it needs hook points for every step; a hook that appends to a
-list does with one set for all of them, and is faster.
+h. `run_with_cache` keeps one value for each hook point, so it needs hook points for every step. A hook that appends
+to a list needs only one set of hook points for all steps, and is faster.
 """
 
 from __future__ import annotations
