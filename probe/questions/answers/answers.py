@@ -179,7 +179,7 @@ def _figures(name: str, subject: Subject, rows: pd.DataFrame) -> tuple[DataFigur
             title="How often the network answers as a program does",
             alt=medians_in_words(rows),
             caption=f"The at most {SHOWN} programs that agree most are drawn. The vertical line is the length of the "
-            "study's sequences. Where a program says a half, both neighbours count as equal.",
+            "study's sequences. If a program says a half, the answers on both sides count as equal.",
             data=rows[["kind", "at", "value", "low", "high"]].reset_index(drop=True),
         )
     return (picture,)

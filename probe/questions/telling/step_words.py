@@ -54,8 +54,9 @@ def single_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
     metrics = ("followed", "followed_whole", "followed_unpatched")
     along, whole, nothing = (float(of_network(answered, metric)["value"].iloc[0]) for metric in metrics)
     first = (
-        f"With one direction of another sequence's state {along:.0%} of the later answers to "
-        f"“{answered.subject.answered.name}” follow, with the whole state {whole:.0%}, with nothing {nothing:.0%}."
+        f"If we patch one direction of another sequence's state, {along:.0%} of the later answers to "
+        f"“{answered.subject.answered.name}” follow. With the whole state {whole:.0%} follow, and without a patch "
+        f"{nothing:.0%}."
     )
     title = "Later answers that follow one direction, and the whole state"
     figure = figure_of(answered, draw, "worst_followed", title=title, alt=first, caption=_CAPTION)
