@@ -57,15 +57,14 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 def _answer(table: pd.DataFrame) -> str:
     metric = RULES[0].metric
-    worst, balanced = (common.values(table, name) for name in (metric, "worst_balanced_class_mean_ratio"))
+    worst = common.values(table, metric)
     change = common.values(table, "class_mean_answer_change")
     sentence = (
         f"On the mean state of each count, networks keep {worst.median():.1%} of their accuracy. A class mean is the "
         "mean state of all strings with the same count. After one of the bits we replace the state by its class "
         "mean, and let the run go on. The share above is the median over networks, after the bit where this costs "
-        f"most. Where every count weighs the same, it is {balanced.median():.1%}. {(worst >= BOUND).sum()} of "
-        f"{len(worst)} networks keep at least {BOUND:.0%}. The expected answer changes by {change.median():.3f} "
-        "counts."
+        f"most. {(worst >= BOUND).sum()} of {len(worst)} networks keep at least {BOUND:.0%}. The expected answer "
+        f"changes by {change.median():.3f} counts."
     )
     fitted = common.values(table, metric, "fitted head")
     if len(fitted):

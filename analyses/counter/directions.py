@@ -86,9 +86,10 @@ def _answer(own: pd.DataFrame, middle: pd.DataFrame) -> str:
 
 def _support(own: pd.DataFrame) -> str:
     far, total = own[own["off_support"] > FAR].groupby("kind")["network"].nunique(), own["network"].nunique()
-    listed = ", and ".join(f"for {NAMES[kind]} in {far.get(kind, 0)} of {total} networks" for kind in ("ols", "unit"))
+    ols, unit = (far.get(kind, 0) for kind in ("ols", "unit"))
     return (
         "A patch can make states that a network never visits. We measure how far a patched state lies from the "
-        "nearest state of a clean run. The unit is the distance between neighbouring counts. In the median pair it "
-        f"is more than {FAR:g}: {listed}."
+        f"nearest state of a clean run, in the median pair. If that is more than {FAR:g} of the distance between "
+        f"neighbouring counts, we call it far. Along the weight of least squares it is far in {ols} of {total} "
+        f"networks, and for the best single unit in {unit}."
     )

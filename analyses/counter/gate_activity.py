@@ -37,8 +37,7 @@ def _answer(by_step: pd.DataFrame) -> str:
     after_one, after_zero = means["mean_where_true"], means["mean_where_false"]
     gate = str((after_one - after_zero).abs().idxmax())
     own = by_step[by_step["role"] == "own initialisation"].groupby("signal")["value"].median()
-    still = ", ".join(f"{str(name).replace('_', ' ')} {value:.2f}" for name, value in own.items())
-    before = f" Before training the medians over all bits are: {still}." if still else ""
+    before = f" Before training the medians over all bits are {own.min():.2f} to {own.max():.2f}." if len(own) else ""
     return (
         f"Of the three gates the {gate.replace('_', ' ')} differs most between the bits: {after_one[gate]:.2f} open "
         f"after a 1, {after_zero[gate]:.2f} after a 0. A gate is open from 0, where it lets nothing through, to 1, "

@@ -65,7 +65,6 @@ def _answer(rows: pd.DataFrame) -> str:
     compared = f" Untrained weights with a fitted head answer {fitted.median():.0%} right." if len(fitted) else ""
     return (
         f"With a little noise trained networks answer {trained.median():.0%} of the strings right. We add noise of "
-        f"{DOSE:g} standard deviations to every number of the state after every step. Of {len(trained)} networks "
-        f"{(trained >= BOUND).sum()} then answer at least {BOUND:.0%} right, and the worst one "
-        f"{trained.min():.0%}.{compared}"
+        f"{DOSE:g} standard deviations to every number of the state after every step. The worst trained network then "
+        f"answers {trained.min():.0%} right.{compared}"
     )

@@ -199,16 +199,13 @@ def _answer(table: pd.DataFrame) -> str:
 
 def _bits(table: pd.DataFrame) -> str:
     own = only(table, role="trained")
-    parts = []
-    for bit, name in ((0, "zero"), (1, "one")):
-        error, offset = (only(own, metric=f"{name}_{key}")["value"] for key in ("error", "offset"))
-        parts.append(
-            f"On a {bit} it is {error.median():.2f} off in the median network, and at most {SPEED:g} in "
-            f"{(error <= SPEED).sum()} of {len(error)}; the mean change is {offset.median():.2f} off."
-        )
+    names = [f"{bit}_{key}" for key in ("error", "offset") for bit in ("zero", "one")]
+    zero, one, zero_mean, one_mean = (only(own, metric=name)["value"] for name in names)
     return (
         "The law also says how far each bit moves the answer. We take the distance between that and what the network "
-        f"does, string by string, and its mean over strings. {' '.join(parts)}"
+        f"does, string by string, and its mean over strings. On a 0 it is at most {SPEED:g} in "
+        f"{(zero <= SPEED).sum()} of {len(zero)} networks, and on a 1 in {(one <= SPEED).sum()}. The mean change, "
+        f"over all strings, is {zero_mean.median():.2f} off on a 0 and {one_mean.median():.2f} on a 1 (medians)."
     )
 
 

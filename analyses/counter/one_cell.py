@@ -313,7 +313,7 @@ def _definition(table: pd.DataFrame) -> str:
     """Return the five tests, and how near networks come to passing all of them."""
     own = only(table, metric="all_tests", role="trained").groupby("network")["value"].max()
     most = share_interval(int(own.sum()), len(own), 0.95)
-    bound = f" With 95 % confidence, at most {most[1]:.1%} of such networks have one." if most else ""
+    bound = f" With 95 % confidence, at most {most[1]:.1%} of such networks have a cell that does." if most else ""
     passed = only(table, metric="most_tests").groupby(["role", "network"])["value"].max()
     near = {
         role: passed[role] for role in ("trained", *FITTED_HEADS) if role in passed.index.get_level_values("role")
@@ -329,8 +329,8 @@ def _definition(table: pd.DataFrame) -> str:
         "One and the same cell must pass five tests. Read: one map reads the count off it after every bit from the "
         "first to the tenth. Lasts: the map still holds at eleven and twelve bits. Carries: after seven bits the "
         "cell carries half of a count. Moves: to patch it moves half of the answers. Suffices: alone it does half of "
-        f"what the network can do. In {int(own.sum())} trained networks a cell passes all five.{bound} The best cell "
-        f"of a trained network passes {near['trained'].max():.0f}.{compared}"
+        f"what the network can do.{bound} The best cell of a trained network passes {near['trained'].max():.0f} of "
+        f"the tests.{compared}"
     )
 
 

@@ -178,7 +178,7 @@ def _coverage(of_rules: pd.DataFrame, networks: int) -> str:
     return (
         f" {int(of_rules['met'].sum())} of {len(of_rules)} are those of {of_rules['rule'].nunique()} rules on "
         f"{networks} networks, each rule on each network. Not all of these are hard to meet: {plain} are exactly 0 "
-        f"or 1, for {ranges} the weights imply only a range, and {wide} have a tolerance of {WIDE:g} or more. Some "
+        f"or 1. For {ranges} the weights imply only a range, and {wide} have a tolerance of {WIDE:g} or more. Some "
         "of the values that we first expected were wrong; docs/science.md says which, and why. Some rules have no "
         f"value on a planted network. {reasons}"
     )

@@ -61,7 +61,7 @@ def find(findings: Findings) -> Finding:
         )
     verdict, details = _answer(passes, rows_of(findings, "unit_shares", "largest_unit_share", role="trained"))
     notes = {"verdict": verdict, "answer": details, "flaw": _flaw(passes)} | _before(passes)
-    notes |= _every_step(findings, passes)
+    notes |= _every_step(passes)
     notes["otherwise"] = OTHERWISE
     table = pd.concat([rows for _, rows in tests.values()], ignore_index=True)
     return summary(QUESTION, TITLE, table, findings=findings, figures=[picture], notes=notes)
@@ -192,23 +192,16 @@ def _answer(passes: Passes, largest: pd.DataFrame) -> tuple[str, str]:
     )
 
 
-def _every_step(findings: Findings, passes: Passes) -> dict[str, str]:
+def _every_step(passes: Passes) -> dict[str, str]:
     """Return what becomes of the tests where each step's answer is asked for: a running count is the task."""
     if not (networks := _of_recipe(passes, "every-step")):
         return {}
     every = sum(all(held.get(key, False) for key in TESTS) for held in networks.values())
     counts = _counts(list(networks.values()))
-    excess = rows_of(findings, "other_lengths", "mean_excess")
-    lengths = excess["at"].astype(int)
-    shortest = excess[lengths == lengths.min()]
-    off = shortest[shortest["network"].isin(list(networks))]["value"].median()
-    trained = shortest[shortest["role"] == "trained"]["value"].median()
     sentence = (
-        f"We also trained networks to answer after every step. They must keep a running count, and {counts['17a']} "
-        f"of {len(networks)} do not drift with the length. Their answers to {lengths.min()} bits exceed the ones by "
-        f"{off:.2f} (median). In networks that were trained on the last answer alone it is {trained:.2f}. All seven "
-        f"tests are passed by {every} of them. A cell follows the count in {counts['1a']}, and a linear probe reads "
-        f"it in {counts['2']}."
+        "We also trained networks to answer after every step. They must keep a running count, and "
+        f"{counts['17a']} of {len(networks)} do not drift with the length. All seven tests are passed by {every} of "
+        f"them. A cell follows the count in {counts['1a']}, and a linear probe reads it in {counts['2']}."
     )
     return {"every_step": sentence + ("" if every else " A running count need be neither in one cell nor on a line.")}
 

@@ -75,12 +75,11 @@ def _answer(table: pd.DataFrame) -> str:
 
 
 def _support(table: pd.DataFrame) -> str:
-    parts = []
-    for kind, name in (("class_mean", "between class means"), ("linear", "along the slope")):
-        far = common.values(table, "steered_off_support", kind=kind)
-        parts.append(f"{name} in {(far > FAR).sum()} of {len(far)} networks")
+    distances = {kind: common.values(table, "steered_off_support", kind=kind) for kind in ("class_mean", "linear")}
+    means, slope = (int((distance > FAR).sum()) for distance in distances.values())
     return (
         "A push can lead to a state that the network never visits. We measure how far a pushed state lies from the "
-        f"nearest state of a clean run, where 1 is the distance between neighbouring counts. It is more than {FAR:g} "
-        f"{', and '.join(parts)}."
+        f"nearest state of a clean run. If that is more than {FAR:g} of the distance between neighbouring counts, we "
+        f"call it far. Between class means it is far in {means} of {len(distances['linear'])} networks, and along "
+        f"the slope in {slope}."
     )
