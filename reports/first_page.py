@@ -196,7 +196,7 @@ def _cells(findings: Mapping[str, Finding]) -> Section:
         [f"cells_{role}" for role in ROLES],
         title="All twelve cells of three networks",
         caption="Each dot is a string read so far: its ones against a cell. The colour is the number of bits, from "
-        "blue (one) to pink (ten). Above: the cell's number, and its correlation r.",
+        "light violet (one) to pink (ten). Above: the cell's number, and its correlation r.",
     )
     tests = _panels(
         findings,
@@ -238,8 +238,8 @@ def _bits(findings: Mapping[str, Finding]) -> Section:
         findings,
         ["one_string", "shares"],
         title="One string, and one step",
-        caption="Left: one network reads a string; a row is a unit. White gates are open; orange is below zero, "
-        "violet above. Right: the arrows are as wide as what goes along them.",
+        caption="Left: one network reads a string; a row is a unit. Black gates are open; teal is below zero, "
+        "gold above. Right: the arrows are as wide as what goes along them.",
     )
     title = "A bit enters by the candidate, and the cell carries the sum on"
     return Section(title, [Text(findings["pictures"].notes["shares"]), figure], key="bits")

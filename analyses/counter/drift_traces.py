@@ -19,7 +19,7 @@ from probe.evidence.measurements import Network, measurement, only, tabulate
 from probe.methods.machines import Machine
 from probe.methods.probing.linear import r_squared
 from probe.plots.legends import legend_above
-from probe.plots.style import ROLE_STYLE, new_figure
+from probe.plots.style import GREY, ROLE_STYLE, new_figure
 from probe.questions.answers import other_lengths
 from probe.questions.interventions import gate_shares, routes
 from probe.recurrent.signals import Signal
@@ -253,7 +253,7 @@ def _scatter(rows: pd.DataFrame, x: str, line: tuple[float, float], ax: Axes) ->
     ax.plot(ends, line[0] + line[1] * ends, color="black", linewidth=0.9, zorder=0)
     for role, of_role in rows.groupby("role", sort=False):
         look = ROLE_STYLE.get(str(role))
-        color, mark = (look.color, look.marker) if look else ("grey", "x")
+        color, mark = (look.color, look.marker) if look else (GREY, "x")
         ax.plot(of_role["value"], of_role["drift"], mark, color=color, markersize=3.5, label=role, rasterized=True)
     ax.set(xlabel=x, ylabel="drift")
     legend_above(ax)
@@ -298,9 +298,9 @@ def _ranked(ranked: pd.DataFrame) -> DataFigure:
 
     def draw() -> Axes:
         ax = new_figure(height=0.36 * len(best) + 1.0)[1][0, 0]
-        places = np.arange(len(best))[::-1]
-        bounds = [best["rank_correlation"] - best["low"], best["high"] - best["rank_correlation"]]
-        ax.errorbar(best["rank_correlation"], places, xerr=bounds, fmt="o", markersize=4, label="rank correlation")
+        places, rho, own = np.arange(len(best))[::-1], best["rank_correlation"], ROLE_STYLE["trained"].color
+        bounds = [rho - best["low"], best["high"] - rho]
+        ax.errorbar(rho, places, xerr=bounds, fmt="o", color=own, markersize=4, label="rank correlation")
         ax.plot(best["left_out_r_squared"], places, "D", color="black", markersize=4, label="left-out R²")
         ax.axvline(0, color="black", linewidth=0.8, zorder=0)
         ax.set(yticks=places, yticklabels=names, xlim=(-1.05, 1.05))

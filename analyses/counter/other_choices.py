@@ -9,7 +9,7 @@ import pandas as pd
 
 from probe import DataFigure, Finding, Rule, judge
 from probe.evidence.measurements import FITTED_HEADS, Network, only, tabulate
-from probe.plots.style import BLUE, new_figure, style
+from probe.plots.style import GREY, new_figure, style
 from probe.questions.interventions import unit_shares
 from probe.questions.states import linear_readout, single_units
 
@@ -220,7 +220,7 @@ def _picture(data: pd.DataFrame) -> DataFigure:
     same = (data["usual"] == data["verdict"]).groupby(data["varied"], sort=False).agg(["sum", "size"])
     figure, axes = new_figure(height=0.42 * len(same) + 1.0)
     ax = axes[0, 0]
-    ax.barh(range(len(same)), 100 * same["sum"] / same["size"], color=BLUE)
+    ax.barh(range(len(same)), 100 * same["sum"] / same["size"], color=GREY)
     ax.set_yticks(range(len(same)), [f"{varied} ({size})" for varied, size in same["size"].items()])
     ax.set(xlabel="verdicts that stay as they are, %", xlim=(0, 100))
     ax.invert_yaxis()

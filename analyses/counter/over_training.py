@@ -13,7 +13,7 @@ from models.populations import SHIFTED, TRAJECTORY
 from models.recipes import RECIPES
 from probe import DataFigure, Finding, Range, Rule, judge
 from probe.evidence.measurements import only, tabulate
-from probe.plots.style import BLUE, GREY, SMALL, new_figure, style
+from probe.plots.style import GREY, SMALL, new_figure, role_style, style
 
 from . import common, second, study
 
@@ -205,7 +205,7 @@ def _drawn(data: pd.DataFrame, shown: Sequence[Shown], name: str, title: str, al
         # One artist, its lines parted by a gap: a picture for each would weigh too much.
         parts = [course[["steps", "value"]].to_numpy(float) for _, course in own.groupby("network")]
         x, y = np.concatenate([np.vstack([part, [np.nan, np.nan]]) for part in parts]).T
-        ax.plot(x, y, color=BLUE, linewidth=0.8, alpha=0.6, rasterized=True)
+        ax.plot(x, y, color=role_style("trained").color, linewidth=0.8, alpha=0.6, rasterized=True)
         if bound is not None:
             ax.axhline(bound, color="black", linewidth=1, zorder=0)
         ax.axvline(USUAL, color=GREY, linewidth=1, zorder=0)

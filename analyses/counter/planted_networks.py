@@ -9,7 +9,7 @@ import pandas as pd
 from probe import DataFigure, Finding, ProbeError, Range, Rule
 from probe.evidence.measurements import tabulate
 from probe.plots.legends import legend_above
-from probe.plots.style import GREEN, GREY, ORANGE, new_figure, style
+from probe.plots.style import GREY, INK, new_figure, role_style, style
 
 from . import common
 from .expected import EXPECTED, Expected
@@ -20,6 +20,7 @@ QUESTION, TITLE = "planted_networks", "Do the instruments find what is known to 
 #: Of values that follow within a tolerance, and of those of which a range follows.
 WIDE = 0.02
 WITHIN, BETWEEN = "within tolerance", "in the range"
+PLANTED = role_style("planted").color
 RULES = (
     Rule(
         key="22",
@@ -97,7 +98,7 @@ def _picture(compared: pd.DataFrame, missed: pd.DataFrame) -> DataFigure:
     exact = compared[compared["follows"] == WITHIN]
     with style():
         figure, axes = new_figure(height=3.4)
-        for met, color, marker in ((True, GREEN, "o"), (False, ORANGE, "X")):
+        for met, color, marker in ((True, PLANTED, "o"), (False, INK, "X")):
             own = compared[compared["met"] == met]
             label = "as expected" if met else "not met"
             axes[0, 0].plot(
@@ -125,8 +126,8 @@ def _matrix(compared: pd.DataFrame) -> list[DataFigure]:
     if data.empty:
         return []
     rules, networks = (list(dict.fromkeys(data[name])) for name in ("rule", "network"))
-    kinds = {(True, WITHIN): ("o", GREEN, GREEN), (True, BETWEEN): ("o", "none", GREEN)}
-    kinds |= dict.fromkeys([(False, WITHIN), (False, BETWEEN)], ("X", ORANGE, ORANGE))
+    kinds = {(True, WITHIN): ("o", PLANTED, PLANTED), (True, BETWEEN): ("o", "none", PLANTED)}
+    kinds |= dict.fromkeys([(False, WITHIN), (False, BETWEEN)], ("X", INK, INK))
     with style():
         figure, axes = new_figure(height=0.19 * len(rules) + 1.8)
         ax = axes[0, 0]

@@ -7,11 +7,10 @@ from textwrap import fill
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import ListedColormap
 
 from probe import Claim, DataFigure, Finding, Range, Rule, judge
 from probe.evidence.measurements import tabulate
-from probe.plots.style import BLUE, GREY, ORANGE, PURPLE, SMALL, new_figure, style
+from probe.plots.style import AMOUNTS, SMALL, new_figure, style
 
 from . import common
 from .summaries import Findings, judged, summary
@@ -21,13 +20,8 @@ QUESTION, TITLE = "robustness", "Would the verdicts be others, had we chosen oth
 SHIFT, NEAR = 0.05, 0.2
 #: So many changed verdicts are named in words; the figure shows all.
 FEW = 2
-#: A letter and a colour for each verdict.
-LOOKS = {
-    "established": ("E", BLUE),
-    "refuted": ("R", ORANGE),
-    "not specific": ("n", PURPLE),
-    "undecided": ("u", GREY),
-}
+#: A letter for each verdict.
+LETTERS = {"established": "E", "refuted": "R", "not specific": "n", "undecided": "u"}
 AS_COMMITTED, COUNTING = "as committed", "only networks that count"
 
 
@@ -100,16 +94,14 @@ def _step(bound: float) -> float:
 
 def _picture(verdicts: pd.DataFrame) -> DataFigure:
     names = [str(name) for name in verdicts if name != "claim"]
-    order = ["", *LOOKS]
     figure, axes = new_figure(height=0.2 * len(verdicts) + 1.6)
     ax = axes[0, 0]
-    places = np.array([[order.index(verdict) for verdict in verdicts[name]] for name in names]).T
-    colours = ListedColormap([color for _, color in LOOKS.values()])
-    ax.pcolormesh(np.ma.masked_equal(places, 0), cmap=colours, vmin=0.5, vmax=len(LOOKS) + 0.5, alpha=0.35)
-    for y, row in enumerate(places):
-        for x, place in enumerate(row):
-            if x == 0 or place not in (0, row[0]):
-                ax.text(x + 0.5, y + 0.5, LOOKS[order[place]][0], ha="center", va="center", fontsize=SMALL)
+    asked = np.array([verdicts[name] for name in names], dtype=str).T
+    changed = (asked != asked[:, :1]) & (asked != "")
+    # Light where a verdict stays, darker where it changes; empty where it cannot be asked.
+    ax.pcolormesh(np.ma.masked_array(changed, asked == ""), cmap=AMOUNTS, vmin=-0.25, vmax=2.4)
+    for y, x in zip(*np.nonzero(changed | (np.arange(len(names)) == 0)), strict=True):
+        ax.text(x + 0.5, y + 0.5, LETTERS[str(asked[y, x])], ha="center", va="center", fontsize=SMALL)
     ax.set_xticks(np.arange(len(names)) + 0.5, [fill(name, 18) for name in names], rotation=90)
     ax.set_yticks(np.arange(len(verdicts)) + 0.5, verdicts["claim"])
     ax.xaxis.tick_top()
@@ -121,10 +113,11 @@ def _picture(verdicts: pd.DataFrame) -> DataFigure:
         name=QUESTION,
         title="Every verdict, and what it would have been",
         alt=f"A grid of {len(verdicts)} claims by {len(names)} ways to judge them. {said}.",
-        caption="E established, R refuted, n not specific, u undecided. Where there is no letter, the verdict is as "
-        f"committed. We moved bounds by {SHIFT:g} (those below {NEAR:g} by a quarter), and left the margins of the "
-        "controls. In the next column each claim is decided at the usual 95 % in place of a level for all together. "
-        "In the last we ask only the networks that satisfy claim 0; it is empty if a claim is about other networks.",
+        caption="E established, R refuted, n not specific, u undecided. Where a cell is light and has no letter, the "
+        f"verdict is as committed. We moved bounds by {SHIFT:g} (those below {NEAR:g} by a quarter), and left the "
+        "margins of the controls. In the next column each claim is decided at the usual 95 % in place of a level for "
+        "all together. In the last we ask only the networks that satisfy claim 0; it is empty if a claim is about "
+        "other networks.",
         data=verdicts,
     )
 

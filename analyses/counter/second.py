@@ -19,7 +19,7 @@ import pandas as pd
 from probe import Claim, Control, DataFigure, Finding, Rule, judge
 from probe.evidence.measurements import FITTED_HEADS, Network
 from probe.plots.legends import figure_legend
-from probe.plots.style import ROLE_STYLE, new_figure, style
+from probe.plots.style import IN_INK, ROLE_STYLE, new_figure, style
 
 from . import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, study
 
@@ -233,7 +233,8 @@ def _picture(data: pd.DataFrame) -> DataFigure:
     ax = axes[0, 0]
     for role in ("own initialisation", STRONGEST, "trained"):
         values = data.get(f"holds, {role}")
-        look = ROLE_STYLE["fitted head" if role == STRONGEST else role]
+        # The strongest of three kinds of heads is none of their roles.
+        look = IN_INK[3] if role == STRONGEST else ROLE_STYLE[role]
         if values is not None:
             values = values.where(data["claim"].isin(ABOUT_STATES) | (role != "own initialisation"))
             ax.plot(100 * values, range(len(data)), look.marker, color=look.color, markersize=6, label=role)

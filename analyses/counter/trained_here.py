@@ -12,7 +12,7 @@ import pandas as pd
 from models import zoo
 from probe import DataFigure, Finding, ProbeError, Rule
 from probe.evidence.measurements import Network, tabulate
-from probe.plots.style import BLUE, GREY, new_figure, style
+from probe.plots.style import GREY, new_figure, role_style, style
 
 from . import QUESTIONS, alignment, common, study
 
@@ -111,7 +111,7 @@ def _picture(data: pd.DataFrame) -> DataFigure:
     figure, axes = new_figure(height=0.19 * len(data) + 0.8)
     ax = axes[0, 0]
     ax.barh(range(len(data)), 1.0, color=GREY, alpha=0.15)
-    ax.plot(data["place"], range(len(data)), "o", color=BLUE)
+    ax.plot(data["place"], range(len(data)), "o", color=role_style("trained").color)
     ax.set_yticks(range(len(data)), data["claim"])
     ax.invert_yaxis()
     ax.set_xlim(0, 1)

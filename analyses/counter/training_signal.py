@@ -14,7 +14,7 @@ from probe import DataFigure, Finding, judge
 from probe.evidence.intervals import median_interval
 from probe.evidence.measurements import FITTED_HEADS, tabulate
 from probe.plots.legends import figure_legend
-from probe.plots.style import GREEN, ORANGE, PALETTE, SMALL, new_figure, style
+from probe.plots.style import IN_INK, INK, SMALL, new_figure, role_style, style
 
 from . import common, study
 from .predictions import PREDICTIONS, RULES, Cells
@@ -110,7 +110,7 @@ def _recipes(recipes: pd.DataFrame, table: pd.DataFrame) -> DataFigure:
     ax = axes[0, 0]
     for row, name in enumerate(recipes["recipe"]):
         values = drift[recipe == name]["value"]
-        ax.plot(values, [row] * len(values), "o", color=PALETTE[0], markersize=3, alpha=0.5)
+        ax.plot(values, [row] * len(values), "o", color=role_style("trained").color, markersize=3, alpha=0.5)
     ax.plot(recipes["median_drift"], range(len(recipes)), "|", color="black", markersize=11, markeredgewidth=2)
     for landmark in (0.0, 0.5, 1.0):
         ax.axvline(landmark, color="black", linewidth=0.8, zorder=0)
@@ -142,9 +142,9 @@ def _experiment(cells: Cells) -> DataFigure:
     data = pd.DataFrame(rows)
     figure, axes = new_figure(2, -(-len(shown) // 2), height=2.0)
     for ax, (*_, label) in zip(axes.flat, shown, strict=False):
-        for color, code in zip(PALETTE, WRITTEN.values(), strict=False):
+        for look, code in zip(IN_INK, WRITTEN.values(), strict=False):
             own = data[(data["metric"] == label) & (data["code"] == code)]
-            ax.plot(range(len(DOSES)), own["median"], "o-", color=color, markersize=4, label=code)
+            ax.plot(range(len(DOSES)), own["median"], markersize=4, markevery=[-1], label=code, **look.line())
         ax.set_xticks(range(len(DOSES)), [str(dose) for dose in DOSES])
         ax.set_ylim(-0.35, 1.35)
         # Ticks are most of what five panels weigh.
@@ -192,8 +192,8 @@ def _predicted(outcome: pd.DataFrame) -> DataFigure:
     figure, axes = new_figure(height=0.17 * tall.sum() + 0.2)
     ax = axes[0, 0]
     for row, text, result in zip(np.cumsum(tall) - tall / 2, texts, outcome["outcome"], strict=True):
-        color = GREEN if result == "held" else ORANGE
-        ax.plot(0, row, "o" if result == "held" else "X", color=color, markersize=8)
+        marker, face = ("o", "none") if result == "held" else ("X", INK)
+        ax.plot(0, row, marker, color=INK, mfc=face, markersize=8)
         ax.text(0.04, row, text, va="center", fontsize=SMALL)
     ax.set_xlim(-0.02, 1)
     ax.set_ylim(tall.sum(), 0)

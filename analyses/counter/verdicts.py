@@ -6,13 +6,15 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import Normalize, to_hex
 
 from probe import Claim, DataFigure, Finding, judge
 from probe.evidence.measurements import FITTED_HEADS, tabulate
-from probe.plots.style import SEQUENTIAL, SMALL, new_figure, style
+from probe.plots.sequences import ink_on
+from probe.plots.style import AMOUNTS, SMALL, new_figure, style
 
 from . import common
-from .robustness import LOOKS
+from .robustness import LETTERS
 from .summaries import Findings, judged, summary
 
 QUESTION, TITLE = "verdicts", "What do the same rules say of networks that did not learn it?"
@@ -66,17 +68,19 @@ def _picture(data: pd.DataFrame, verdicts: dict[str, str]) -> DataFigure:
     wide = sum(name in POPULATIONS for name in grid.columns)
     edges = np.array([*WIDE * np.arange(wide + 1), *(WIDE * wide + np.arange(1, grid.shape[1] - wide + 1))])
     middles, shares = (edges[1:] + edges[:-1]) / 2, np.ma.masked_invalid(grid.to_numpy(float))
+    # Neither end is the colour of a page, so that what was not measured stands out from none and from all.
+    shade = Normalize(-0.2, 1.7)
     for first, last in ((0, wide), (wide, grid.shape[1])):
         if last > first:
             cells = edges[first : last + 1], np.arange(len(grid) + 1), shares[:, first:last]
-            ax.pcolormesh(*cells, cmap=SEQUENTIAL, vmin=0, vmax=1)
+            ax.pcolormesh(*cells, cmap=AMOUNTS, norm=shade)
     for y, (_, row) in enumerate(grid.iterrows()):
         for x, name in zip(middles, grid.columns, strict=True):
             if name in POPULATIONS and 0 < row[name] < 1:
-                color = "black" if row[name] > 0.6 else "white"
+                color = ink_on(to_hex(AMOUNTS(shade(row[name]))))
                 ax.text(x, y + 0.5, f"{100 * row[name]:.0f}", color=color, ha="center", va="center", fontsize=SMALL)
     ax.set_xticks(middles, [str(name).removeprefix("planted/") for name in grid], rotation=90)
-    ax.set_yticks(np.arange(len(grid)) + 0.5, [f"{key} {LOOKS[verdicts[key]][0]}" for key in grid.index])
+    ax.set_yticks(np.arange(len(grid)) + 0.5, [f"{key} {LETTERS[verdicts[key]]}" for key in grid.index])
     ax.invert_yaxis()
     ax.tick_params(length=0)
     return DataFigure.from_figure(
@@ -85,9 +89,9 @@ def _picture(data: pd.DataFrame, verdicts: dict[str, str]) -> DataFigure:
         title="Every rule on every population",
         alt=f"A grid of {len(grid)} rules by {grid.shape[1]} kinds of networks. {_numbers(data)}",
         caption="How many networks satisfy each rule, in per cent. Each rule is taken alone, without its controls. "
-        "The populations come first, then each planted network. Lightest: all, darkest: none, empty: not measured. "
+        "The populations come first, then each planted network. Darkest: all, lightest: none, empty: not measured. "
         "Beside the claim stands its verdict, for which its controls count: "
-        f"{', '.join(f'{letter} {verdict}' for verdict, (letter, _) in LOOKS.items())}.",
+        f"{', '.join(f'{letter} {verdict}' for verdict, letter in LETTERS.items())}.",
         data=data,
     )
 

@@ -15,7 +15,7 @@ from probe.evidence.words import listed
 from probe.plots.legends import figure_legend, legend_above
 from probe.plots.networks import draw_dots, draw_role_lines
 from probe.plots.spaces import draw_cube, draw_fixed_points, draw_paths, seen
-from probe.plots.style import BLUE, GREY, new_figure
+from probe.plots.style import GREY, new_figure, role_style
 
 from ..counter.common import picture
 from .rules import BOUND
@@ -36,6 +36,8 @@ SCORED = {
 }
 #: What the picture of the interchange counts -> its label.
 MARKS = {"worst_followed": "the bit\nfollows", "worst_kept": "the others\nstay"}
+#: The colour of the network that the pictures of one show.
+OWN = role_style("trained").color
 THIS_ONE = f"the {CALLED[CELL]} of seed {SEED}"
 
 
@@ -53,7 +55,7 @@ def space(shown: Shown) -> DataFigure:
         figure, axes = new_figure(height=5.0)
         ax = draw_cube(NAMES, ax=axes[0, 0])
         draw_fixed_points(points, NAMES, ax=ax)
-        draw_paths(list(paths), ax=ax, color=BLUE, label=f"{PATHS} sequences", width=0.9)
+        draw_paths(list(paths), ax=ax, color=OWN, label=f"{PATHS} sequences", width=0.9)
         return _legend(figure, ax, 2)
 
     counts = points["unstable"].value_counts().sort_index()
@@ -81,7 +83,7 @@ def flows(shown: Shown) -> DataFigure:
     def draw() -> Figure:
         figure, axes = new_figure(height=5.0)
         ax = _cube(axes[0, 0], points[points["unstable"] <= 1])
-        draw_paths([path for path, _ in every], ax=ax, color=BLUE, label="without input, off a saddle", width=2.0)
+        draw_paths([path for path, _ in every], ax=ax, color=OWN, label="without input, off a saddle", width=2.0)
         return _legend(figure, ax, 3)
 
     ends = pd.DataFrame([pair for _, pair in every], columns=pd.Index(["one side", "other side"]))
@@ -111,7 +113,7 @@ def task(shown: Shown) -> DataFigure:
     def draw() -> Figure:
         figure, axes = _rows(found.pulses)
         for row, ax in enumerate(axes):
-            ax.plot(_steps(found.base), found.base[:, row], color=BLUE, label="answer")
+            ax.plot(_steps(found.base), found.base[:, row], color=OWN, label="answer")
         legend_above(axes[0])
         return figure
 
@@ -136,7 +138,7 @@ def interchange(shown: Shown) -> DataFigure:
         for row, ax in enumerate(axes):
             ax.axvline(STEP + 1, color="black", linewidth=1, linestyle=":")
             ax.plot(_steps(found.base), found.base[:, row], color=GREY, linestyle="--", label="base as it is")
-            ax.plot(_steps(found.base), found.patched[:, row], color=BLUE, label=f"{NAMES[BIT]} put in")
+            ax.plot(_steps(found.base), found.patched[:, row], color=OWN, label=f"{NAMES[BIT]} put in")
         legend_above(axes[0])
         return figure
 

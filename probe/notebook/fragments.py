@@ -139,7 +139,7 @@ def _call(part: LayerRecording, *, several: bool, summarised: bool) -> Folded:
     first = next(iter(part.signals.values()), None)
     size = f"{next(iter(shapes.values()), 'no signal')}{'' if first is None else ' (batch, time, unit)'}"
     ragged = f", rows of {min(part.lengths)} to {max(part.lengths)} steps" if part.lengths else ""
-    caption = f"Signals of {name}; pictures show row 0, steps across and units down, blue below 0 and orange above"
+    caption = f"Signals of {name}; pictures show row 0, steps across and units down, teal below 0 and gold above"
     cut = first is not None and (first.shape[1] > STEPS or first.shape[2] > UNITS)
     caption += f" (the first {STEPS} steps and {UNITS} units at most)." if cut else "."
     table = Table(columns, rows, caption, digits=3, max_rows=max(len(rows), 1))

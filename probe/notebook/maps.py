@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..colours import MEANINGS, VALUE, parts
 from ..errors import several
 
 #: How many units and steps a picture shows; so many it takes at most 2 kB.
 UNITS, STEPS = 32, 64
 #: Shades on either side of 0.
 _SHADES = 15
-_NEGATIVE, _POSITIVE = (0, 114, 178), (213, 94, 0)
+_NEGATIVE, _POSITIVE = parts(MEANINGS[VALUE][0]), parts(MEANINGS[VALUE][-1])
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Map:
 def draw_map(values: np.ndarray) -> Map | None:
     """Return the picture of one row's values, or None where there are none.
 
-    Blue is below 0 and orange above; the largest magnitude has the full colour. What is no number is see-through.
+    Teal is below 0 and gold above; the largest magnitude has the full colour. What is no number is see-through.
 
     Args:
         values: (step, unit); the first 64 steps and 32 units are drawn.

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ..errors import ProbeError, unknown
 from ..recurrent.signals import Units
 from .recorded import chosen, layer_of, words
-from .style import BLUE, GREY, PLOT_WIDTH, drawn, panels
+from .style import GREY, INK, PLOT_WIDTH, drawn, panels
 
 #: A gate is saturated below the first and above the second of these.
 CLOSED, OPEN = 0.1, 0.9
@@ -66,7 +66,7 @@ def saturation(
             values = one.values[one.real]
             panel.plot([0, 1], [1, 0], color=GREY, linewidth=1, linestyle="--", zorder=1)
             opened, closed = (values > OPEN).mean(axis=0), (values < CLOSED).mean(axis=0)
-            panel.plot(opened, closed, "o", color=BLUE, alpha=0.8, markersize=5, clip_on=False, zorder=2)
+            panel.plot(opened, closed, "o", color=INK, alpha=0.8, markersize=5, clip_on=False, zorder=2)
             panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", title=words(one.signal))
             panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
             panel.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])

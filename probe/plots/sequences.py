@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 from markupsafe import escape
 from matplotlib.axes import Axes
@@ -16,10 +15,8 @@ from matplotlib.figure import Figure
 from ..errors import ProbeError, several
 from ..recurrent.signals import Units
 from .recorded import Chosen, chosen, layer_of, words
-from .style import DIVERGING, drawn, panels
+from .style import AMOUNTS, SIGNS, drawn, panels
 
-#: A gate is 0 where it is closed and 1 where it is open: white and black.
-GATES = "Greys"
 #: Letters that fit beside each other below a map, and names beside one.
 _LETTERS, _NAMES = 52, 6
 
@@ -37,7 +34,7 @@ def heatmap(
 ) -> Axes | Figure:
     """Draw one sequence: a map of units by steps for each signal, each with a scale of colours of its own.
 
-    A gate goes from white (0, closed) to black (1, open). Every other signal is blue below 0 and red above, and its
+    A gate goes from white (0, closed) to black (1, open). Every other signal is teal below 0 and gold above, and its
     scale is as wide as its largest magnitude. Steps after the end of the sequence are left out.
 
     Args:
@@ -108,9 +105,9 @@ def scale_of(signal: str, values: np.ndarray) -> tuple[Colormap, Normalize]:
         values: what is drawn.
     """
     if signal.endswith("_gate"):
-        return matplotlib.colormaps[GATES], Normalize(0.0, 1.0)
+        return AMOUNTS, Normalize(0.0, 1.0)
     largest = float(np.abs(values).max()) or 1.0
-    return matplotlib.colormaps[DIVERGING], Normalize(-largest, largest)
+    return SIGNS, Normalize(-largest, largest)
 
 
 def _tokens(given: Sequence[Any], one: Chosen, times: np.ndarray) -> list[str]:
@@ -162,7 +159,7 @@ def text(
     signal: str | None = None,
     layer: str | None = None,
 ) -> ColouredText:
-    """Return tokens coloured by a unit: blue below 0, red above; of a gate, white where closed and black where open.
+    """Return tokens coloured by a unit: teal below 0, gold above; of a gate, white where closed and black where open.
 
     The value stands in each token's `title`, which a browser shows where the mouse rests.
 

@@ -12,19 +12,17 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from ..errors import ProbeError, several
-from .style import axes_or_new
+from .style import GREY, INK, axes_or_new
 
 #: From where a space is seen, in degrees: turned around the third axis, then tilted towards the reader.
 TURN, TILT = 28.0, 22.0
-#: By how many directions a fixed point is unstable in: colour, marker and size. Each colour has a contrast of at
-#: least 3:1 on white and on the dark page, and none is that of a role.
-UNSTABLE_STYLE: tuple[tuple[str, Literal["o", "s", "^", "*"], float], ...] = (
-    ("black", "o", 8.0),
-    ("#d1495b", "s", 6.0),
-    ("#7d74d6", "^", 7.0),
-    ("#1f9aa5", "*", 11.0),
+#: By how many directions a fixed point is unstable in: marker and size. All are drawn in ink, stable ones filled.
+UNSTABLE_STYLE: tuple[tuple[Literal["o", "s", "^", "*"], float], ...] = (
+    ("o", 8.0),
+    ("s", 6.5),
+    ("^", 7.5),
+    ("*", 11.0),
 )
-_LINES = "#7d828c"
 
 
 def seen(
@@ -67,7 +65,7 @@ def draw_cube(names: Sequence[str], *, ax: Axes | None = None, reach: float = 1.
     corners = np.array(list(itertools.product((-reach, reach), repeat=3)))
     for one, other in itertools.combinations(corners, 2):
         if np.count_nonzero(one != other) == 1:
-            ax.plot(*seen(np.stack([one, other])).T, color=_LINES, linewidth=0.8, zorder=1)
+            ax.plot(*seen(np.stack([one, other])).T, color=GREY, linewidth=0.8, zorder=1)
     # The three edges at the lower rim, nearest to the reader, are named beside their middles.
     places = ((0, -1.22, -1.22), (1.22, 0, -1.22), (-1.2, -1.2, 0))
     for name, place, side in zip(names, places, ("center", "left", "right"), strict=True):
@@ -82,7 +80,7 @@ def draw_paths(
     paths: Sequence[Float[np.ndarray, "_ 3"]],
     *,
     ax: Axes,
-    color: str = _LINES,
+    color: str = GREY,
     label: str = "",
     width: float = 1.2,
 ) -> None:
@@ -108,7 +106,7 @@ def draw_fixed_points(frame: pd.DataFrame, columns: Sequence[str], *, ax: Axes) 
         columns: what the two or three coordinates are called in the frame.
         ax: where to draw.
     """
-    for number, (color, marker, size) in enumerate(UNSTABLE_STYLE):
+    for number, (marker, size) in enumerate(UNSTABLE_STYLE):
         last = number == len(UNSTABLE_STYLE) - 1
         rows = frame[frame["unstable"] >= number] if last else frame[frame["unstable"] == number]
         if rows.empty:
@@ -117,4 +115,5 @@ def draw_fixed_points(frame: pd.DataFrame, columns: Sequence[str], *, ax: Axes) 
         places = places if len(columns) == 2 else seen(places)
         more = " or more" if last and bool((rows["unstable"] > number).any()) else ""
         label = f"{several(number, 'unstable direction')}{more}" if number else "stable"
-        ax.plot(*places.T, marker, color=color, markersize=size, label=label, zorder=3 + (number == 0))
+        look = {"color": INK, "markersize": size, "markerfacecolor": "none" if number else INK}
+        ax.plot(*places.T, marker, label=label, zorder=3 + (number == 0), **look)

@@ -16,7 +16,7 @@ from .concepts import Levels, levels
 from .lines import NAMED, scale
 from .recorded import Chosen, chosen
 from .spaces import draw_cube, draw_fixed_points, seen
-from .style import CONCEPTS, GREY, STEPS, ShownFigure, colours, panels
+from .style import GREY, INK, STEPS, VALUES, ShownFigure, colours, panels
 
 #: Arrows of a flow along each side.
 ARROWS = 14
@@ -176,7 +176,7 @@ def _draw_values(ax: Axes, places: np.ndarray, groups: Levels) -> None:
     """Draw the mean state of each value as a path, and join those of one step."""
     axes = range(places.shape[2])
     means = _on_paper(np.stack([groups.means(places[:, :, axis]) for axis in axes], axis=-1))
-    inks = colours(len(groups.values), CONCEPTS)
+    inks = colours(len(groups.values), VALUES)
     if groups.numeric:
         for step in range(means.shape[1]):
             ax.plot(*_known(means[:, step]).T, color=GREY, linewidth=0.7, zorder=1)
@@ -223,7 +223,7 @@ def _draw_points(ax: Axes, points: Any, plane: Plane, reach: float) -> None:
         draw_fixed_points(frame.assign(unstable=points.unstable_directions), columns, ax=ax)
     else:
         places = frame.to_numpy()
-        ax.plot(*_on_paper(places).T, "o", color="black", markersize=8, label="points", zorder=3)
+        ax.plot(*_on_paper(places).T, "o", color=INK, markersize=8, label="points", zorder=3)
     figure = ax.get_figure()
     if isinstance(figure, ShownFigure):
         # Above a title, and not beside the axes, where a scale of colours stands.

@@ -1,4 +1,4 @@
-"""The style of every figure: fonts, sizes, and one colour and marker for each role.
+"""The style of every figure: fonts, sizes, one colour and marker for each role, and the scales of colours.
 
 No global setting of matplotlib is touched: a library that restyles its user's own plots is not wanted.
 """
@@ -19,23 +19,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 
+from ..colours import GREY, INK, MEANINGS, PAPER, STEP, VALUE, of_role
 from ..errors import ProbeError, unknown
 
-# Each has a contrast of at least 3:1 on white and on the dark page, which rules out the yellows and sky blue
-# of the palettes (Okabe-Ito, petroff10) that these come from.
-BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY = "#3f90da", "#e76300", "#009e73", "#c06aa8", "#a96b59", "#7d828c"
-RED, OLIVE = "#d6455d", "#7f8a1c"
-PALETTE = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY)
-DIVERGING = "vlag"
-SEQUENTIAL = "viridis"
-#: The colours of steps, first to last, and those of a concept's values, low to high. Every colour of both has a
-#: contrast of at least 3:1 on white and on the dark page, and the first is always lighter than the last.
-STEPS = LinearSegmentedColormap.from_list(
-    "steps", ["#039fb6", "#0b96c1", "#0a8bd2", "#0f7cf6", "#885ee8", "#bd36bb", "#d10485"]
-)
-CONCEPTS = LinearSegmentedColormap.from_list(
-    "concepts", ["#0da177", "#019f35", "#649101", "#8c8003", "#a76e00", "#c64f02", "#db1a31"]
-)
+#: The colours of steps, first to last, and of values, low to high, as lines and marks: every colour of both has a
+#: contrast of at least 3:1 on white and on the dark page.
+STEPS = LinearSegmentedColormap.from_list("steps", MEANINGS[STEP])
+VALUES = LinearSegmentedColormap.from_list("values", MEANINGS[VALUE])
+#: The colours of cells: values of both signs, white where they are 0; and how much, from 0 to 1, white to black.
+SIGNS = LinearSegmentedColormap.from_list("signs", [MEANINGS[VALUE][0], PAPER, MEANINGS[VALUE][-1]])
+AMOUNTS = matplotlib.colormaps["Greys"]
 #: Points of titles and of the names of axes, and of everything smaller: no letter of a figure is below it.
 FONT_SIZE, SMALL = 11.0, 10.0
 #: Of more networks than this none is named, and each is a small or thin mark below their median.
@@ -51,7 +44,7 @@ SHOWN_DPI, SHARP = 192, 2
 
 @dataclass(frozen=True)
 class RoleStyle:
-    """How one role is drawn: colour, line and marker together, so that it reads without colour."""
+    """How one thing is drawn, such as a role: colour, line and marker together, so that it reads without colour."""
 
     color: str
     linestyle: Literal["-", "--", ":", "-."] | tuple[int, tuple[float, ...]]
@@ -63,15 +56,26 @@ class RoleStyle:
 
 
 ROLE_STYLE = {
-    "trained": RoleStyle(BLUE, "-", "o"),
-    "own initialisation": RoleStyle(ORANGE, "--", "s"),
-    "planted": RoleStyle(GREEN, ":", "^"),
-    "fitted head": RoleStyle(PURPLE, "-.", "D"),
-    "ridge head": RoleStyle(RED, (0, (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)), "P"),
-    "noise head": RoleStyle(OLIVE, (0, (8.0, 2.0)), "*"),
-    "random weights": RoleStyle(BROWN, (0, (1.0, 1.5)), "X"),
-    "template": RoleStyle(GREY, (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)), "v"),
+    "trained": RoleStyle(of_role("trained"), "-", "o"),
+    "own initialisation": RoleStyle(of_role("own initialisation"), "--", "s"),
+    "planted": RoleStyle(of_role("planted"), ":", "^"),
+    "fitted head": RoleStyle(of_role("fitted head"), "-.", "D"),
+    "ridge head": RoleStyle(of_role("ridge head"), (0, (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)), "P"),
+    "noise head": RoleStyle(of_role("noise head"), (0, (8.0, 2.0)), "*"),
+    "random weights": RoleStyle(of_role("random weights"), (0, (1.0, 1.5)), "X"),
+    "template": RoleStyle(of_role("template"), (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)), "v"),
 }
+#: How things that are no roles are told apart: in ink, by line and marker.
+IN_INK = (
+    RoleStyle(INK, "-", "o"),
+    RoleStyle(INK, "--", "s"),
+    RoleStyle(INK, ":", "^"),
+    RoleStyle(INK, "-.", "D"),
+    RoleStyle(INK, (0, (8.0, 2.0)), "v"),
+    RoleStyle(INK, (0, (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)), "X"),
+)
+#: The faintest of several shades of ink, as opacity: 3:1 on white and on the dark page.
+_FAINTEST = 0.45
 
 
 def role_style(role: str) -> RoleStyle:
@@ -106,6 +110,7 @@ def style() -> Iterator[None]:
         # seaborn outlines bars in white, which glares on a dark page.
         "patch.force_edgecolor": False,
         "patch.edgecolor": "black",
+        "grid.color": GREY,
         "legend.frameon": False,
         "legend.handlelength": 2.6,
         "lines.linewidth": 2.0,
@@ -113,9 +118,9 @@ def style() -> Iterator[None]:
         "lines.solid_capstyle": "round",
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.prop_cycle": cycler(color=list(PALETTE)),
+        "axes.prop_cycle": cycler(color=[INK]),
         "axes.unicode_minus": True,
-        "image.cmap": SEQUENTIAL,
+        "image.cmap": AMOUNTS.name,
         "svg.hashsalt": "probe",
         "svg.fonttype": "none",
     }
@@ -204,9 +209,18 @@ def colours(count: int, scale: LinearSegmentedColormap) -> list[str]:
 
     Args:
         count: how many; a single one is the last colour.
-        scale: `STEPS` or `CONCEPTS`.
+        scale: `STEPS` or `VALUES`.
     """
     return [to_hex(scale(place)) for place in (np.linspace(0, 1, count) if count > 1 else [1.0])]
+
+
+def shades(count: int) -> list[str]:
+    """Return so many shades of ink, from full ink to the faintest that is seen on both papers, as `#rrggbbaa`.
+
+    Args:
+        count: how many; a single one is full ink.
+    """
+    return [to_hex((0, 0, 0, opacity), keep_alpha=True) for opacity in np.linspace(1, _FAINTEST, count)]
 
 
 @contextlib.contextmanager

@@ -6,21 +6,21 @@ import sys
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_hex
+from matplotlib.patches import Patch
 
 from ..errors import ProbeError, unknown
 from .lines import name_lines
 from .sequences import ink_on
-from .style import DIVERGING, GREY, PALETTE, PLOT_WIDTH, ROLE_STYLE, panels
+from .style import AMOUNTS, GREY, IN_INK, INK, PLOT_WIDTH, ROLE_STYLE, SIGNS, RoleStyle, panels, shades
 
 #: A matrix of more rows or columns has no room for its numbers.
 MOST_CELLS = 24
-#: Markers of groups that are no roles, so that they read without colour.
-MARKERS = ("o", "s", "^", "D", "v", "X", "P")
+#: What tells bars of groups that are no roles apart: they are faint, so that their intervals are seen on them.
+HATCHES = ("", "///", "...", "xxx", "---", "ooo")
 
 
 def matrix(
@@ -34,7 +34,7 @@ def matrix(
 ) -> Axes:
     """Draw a matrix with its numbers printed in the cells.
 
-    White is the smallest number and black the largest; where numbers of both signs occur, blue is below 0 and red
+    White is the smallest number and black the largest; where numbers of both signs occur, teal is below 0 and gold
     above. A cell that is NaN stays empty.
 
     Args:
@@ -53,14 +53,14 @@ def matrix(
     largest = float(np.nanmax(np.abs(values))) or 1.0
     low, high = (-largest, largest) if signed else (float(np.nanmin(values)), float(np.nanmax(values)))
     norm = Normalize(low, high if high > low else low + 1)
-    shades = matplotlib.colormaps[DIVERGING if signed else "Greys"]
+    scale = SIGNS if signed else AMOUNTS
     width, height = 1.6 + 0.62 * len(across), 1.0 + 0.42 * len(down)
     with panels(1, ax=ax, width=max(width, 3.0), height=height) as (panel,):
-        panel.imshow(values, cmap=shades, norm=norm, aspect="auto")
+        panel.imshow(values, cmap=scale, norm=norm, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
                 said = format(value, form).replace("-", "\N{MINUS SIGN}")
-                ink = ink_on(to_hex(shades(norm(value))))
+                ink = ink_on(to_hex(scale(norm(value))))
                 panel.text(column, row, said, ha="center", va="center", color=ink)
         turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, across)) > 6 else {}
         panel.set_xticks(range(len(across)), across, parse_math=False, **turned)
@@ -138,15 +138,15 @@ def dose(
         if base is not None:
             panel.plot(ends, [base, base], color=GREY, linewidth=1.2, linestyle=":", zorder=1)
         lasts = []
-        for name, (ink, marker) in groups.items():
+        for name, look in groups.items():
             rows = frame if by is None else frame[frame[by].astype(str) == name]
             means = rows.groupby(given, sort=True)[answered].mean()
-            panel.plot(means.index.to_numpy(float), means.to_numpy(float), color=ink, marker=marker, markersize=5)
+            panel.plot(means.index.to_numpy(float), means.to_numpy(float), **look.line(), markersize=5)
             lasts.append(float(means.iloc[-1]))
         panel.set_xlabel(given.replace("_", " "), parse_math=False)
         panel.set_ylabel(answered.replace("_", " "), parse_math=False)
         if by is not None:
-            name_lines([panel], lasts, list(groups), [ink for ink, _ in groups.values()])
+            name_lines([panel], lasts, list(groups), [look.color for look in groups.values()])
     return panel
 
 
@@ -166,11 +166,11 @@ def strip(data: Any, *, value: str = "value", by: str = "role", label: str = "",
     frame = _table(data, [value], [by])
     groups = _groups(frame, by)
     with panels(1, ax=ax, height=0.9 + 0.62 * len(groups)) as (panel,):
-        for place, (name, (ink, marker)) in enumerate(groups.items()):
+        for place, (name, look) in enumerate(groups.items()):
             values = frame.loc[frame[by].astype(str) == name, value].to_numpy(float)
             # Golden steps spread neighbours apart, the same in every run.
             beside = place + 0.5 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)
-            panel.plot(values, beside, marker, color=ink, markersize=4.5, alpha=0.75, linestyle="none")
+            panel.plot(values, beside, look.marker, color=look.color, markersize=4.5, alpha=0.75, linestyle="none")
             panel.plot([np.median(values)] * 2, [place - 0.36, place + 0.36], color="black", linewidth=1.6)
         _named_rows(panel, list(groups), label or value)
     return panel
@@ -196,7 +196,8 @@ def bars(
         low: the column of the intervals' lower ends; a bar where it is NaN, and a table without it, has none.
         high: the column of the upper ends.
         name: the column of the bars' names.
-        by: the column that decides the colour of a bar, such as `role`, or None for one colour.
+        by: the column that decides the colour of a bar, such as `role`, or None for one colour. Groups that are no
+            roles are told apart by their hatching.
         label: what the values are, in words; empty for the column's name.
         form: how a number is written, as in `format`.
         ax: where to draw, or None for a new figure.
@@ -207,11 +208,11 @@ def bars(
     """
     frame = _table(data, [value], [name, by])
     ends = _intervals(frame, value, low, high)
-    looks = _groups(frame, by)
+    fills = _fills(_groups(frame, by))
     with panels(1, ax=ax, width=PLOT_WIDTH + 0.8, height=0.8 + 0.42 * len(frame)) as (panel,):
         for place, number in enumerate(frame[value].to_numpy(float)):
-            ink, _ = looks["" if by is None else str(frame[by].iloc[place])]
-            panel.barh(place, number, height=0.62, color=ink)
+            group = "" if by is None else str(frame[by].iloc[place])
+            panel.barh(place, number, height=0.62, **fills[group])
             below, above = ends[place]
             if np.isfinite(below):
                 panel.plot([below, above], [place, place], color="black", linewidth=1.6, solid_capstyle="butt")
@@ -227,6 +228,9 @@ def bars(
             panel.axvline(0, color="black", linewidth=0.8)
         _named_rows(panel, [str(one) for one in frame[name]], label or value)
         panel.margins(x=0.12)
+        if by is not None and by != name:
+            keys = [Patch(label=group, **fill) for group, fill in fills.items()]
+            panel.legend(handles=keys, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, borderaxespad=0.2)
     return panel
 
 
@@ -283,14 +287,20 @@ def _table(data: Any, numbers: Sequence[str], others: Sequence[str | None]) -> p
     return kept
 
 
-def _groups(frame: pd.DataFrame, by: str | None) -> dict[str, tuple[str, str]]:
-    """Return each group's colour and marker: those of a role, or the next of the palette."""
+def _groups(frame: pd.DataFrame, by: str | None) -> dict[str, RoleStyle]:
+    """Return how each group is drawn: as its role, or in ink, by the next line and marker."""
     names = [""] if by is None else list(dict.fromkeys(frame[by].astype(str)))
-    if by is not None and len(names) > len(PALETTE) and not set(names) <= set(ROLE_STYLE):
-        raise ProbeError(f"The column {by!r} has {len(names)} groups, and at most {len(PALETTE)} are told apart.")
-    found = {}
-    for place, name in enumerate(names):
-        look = ROLE_STYLE.get(name)
-        plain = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
-        found[name] = (look.color, look.marker) if look else plain
-    return found
+    plain = [name for name in names if name not in ROLE_STYLE]
+    if len(plain) > len(IN_INK):
+        raise ProbeError(
+            f"The column {by!r} has {len(plain)} groups that are no roles, and at most {len(IN_INK)} are told apart."
+        )
+    looks = ROLE_STYLE | dict(zip(plain, IN_INK, strict=False))
+    return {name: looks[name] for name in names}
+
+
+def _fills(groups: dict[str, RoleStyle]) -> dict[str, dict[str, Any]]:
+    """Return how the bars of each group are filled: in the colour of its role, or in faint ink with its hatching."""
+    plain = [name for name, look in groups.items() if look.color == INK]
+    hatched = {name: {"color": shades(2)[-1], "hatch": hatch} for name, hatch in zip(plain, HATCHES, strict=False)}
+    return {name: {"color": look.color} for name, look in groups.items()} | hatched

@@ -15,7 +15,7 @@ from ..recurrent.signals import Units
 from .concepts import Levels, levels
 from .lines import name_lines, numbered
 from .recorded import Chosen, chosen
-from .style import CONCEPTS, PLOT_WIDTH, STEPS, colours, drawn, panels
+from .style import INK, PLOT_WIDTH, STEPS, VALUES, colours, drawn, panels
 
 #: Where no units are named, at most so many are drawn.
 UNITS = 12
@@ -58,7 +58,7 @@ def traces(
     groups = None if by is None else levels(by, one, "by", name)
     if units is None:
         one = _first(one, np.nanstd(one.values, axis=(0, 1)))
-    inks = ["black"] if groups is None else colours(len(groups.values), CONCEPTS)
+    inks = [INK] if groups is None else colours(len(groups.values), VALUES)
     with _grid(one, ax) as axes:
         ends: list[float] = []
         for panel, number in zip(axes, range(len(one.units)), strict=True):
@@ -155,7 +155,7 @@ def _groups(one: Chosen, over: Levels, by: Any, noun: str) -> tuple[np.ndarray, 
     """Return the lines of a panel: which states belong to each, (batch, time), and their names and colours."""
     defined = over.codes >= 0
     if by is None:
-        return np.where(defined, 0, -1), [""], ["black"], ""
+        return np.where(defined, 0, -1), [""], [INK], ""
     if isinstance(by, str):
         if by != "step":
             raise ProbeError(f"by={by!r} was asked for; it is 'step', another concept as an array, or None.")
@@ -169,7 +169,7 @@ def _groups(one: Chosen, over: Levels, by: Any, noun: str) -> tuple[np.ndarray, 
     kept = np.unique(codes[codes >= 0])
     if not kept.size:
         raise ProbeError("by= and concept= are defined at no step together: there is nothing to draw.")
-    inks = colours(len(other.values), CONCEPTS)
+    inks = colours(len(other.values), VALUES)
     places = np.full(len(other.values) + 1, -1)
     places[kept] = np.arange(len(kept))
     return places[codes], [other.labels[code] for code in kept], [inks[code] for code in kept], other.name

@@ -294,7 +294,7 @@ def test_a_page_that_cannot_be_rendered_says_why() -> None:
 
 
 def test_a_picture_shows_sign_and_size() -> None:
-    """A pixel a value, steps across; blue below 0, orange above, see-through at 0 and where there is no number."""
+    """A pixel a value, steps across; teal below 0, gold above, see-through at 0 and where there is no number."""
     drawn = draw_map(np.array([[-2.0, 0.0], [1.0, np.nan], [np.inf, 2.0]]))
     assert drawn is not None
     assert drawn.alt == "2 units by 3 steps: from -2 to 2"
@@ -302,8 +302,8 @@ def test_a_picture_shows_sign_and_size() -> None:
     data = base64.b64decode(drawn.source.removeprefix("data:image/png;base64,"))
     pixels = (matplotlib.image.imread(io.BytesIO(data)) * 255).round()
     assert pixels.shape == (2, 3, 4)
-    assert pixels[0, 0].tolist() == [0, 114, 178, 255]
-    assert pixels[1, 2].tolist() == [213, 94, 0, 255]
+    assert pixels[0, 0].tolist() == [21, 130, 148, 255]
+    assert pixels[1, 2].tolist() == [182, 124, 1, 255]
     assert pixels[..., 3].tolist() == [[255, 136, 255], [0, 0, 255]]
     assert draw_map(np.full((2, 2), np.nan)) is None
     large = draw_map(np.random.default_rng(0).standard_normal((500, 500)))

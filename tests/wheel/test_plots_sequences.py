@@ -72,7 +72,7 @@ def test_every_signal_has_a_map_and_a_scale_of_its_own(kind: str) -> None:
         else:
             largest = value[0].abs().max().item()
             assert (image.norm.vmin, image.norm.vmax) == pytest.approx((-largest, largest))
-            assert image.get_cmap().name == "vlag"
+            assert image.get_cmap().name == "signs"
 
 
 def test_tokens_stand_below_as_texts() -> None:
@@ -118,7 +118,7 @@ def test_a_text_has_the_recorded_value_of_each_token(kind: str) -> None:
         when = f"at step {step}" if kind == "bidirectional" else f"after {step} step{'s' * (step > 1)}"
         assert title == f"{when}: {value:.3g}"
         red, _, blue = (int(back[at : at + 2], 16) for at in (1, 3, 5))
-        assert (red > blue) == (value > 0)
+        assert (red > blue) == (value > 0), "teal is below 0, gold above"
         assert contrast(back, ink) >= 4.5
     assert key[0][0].startswith("from -")
     assert repr(coloured).startswith(f"{len(tokens)} tokens coloured by {own.signal.replace('_', ' ')}")

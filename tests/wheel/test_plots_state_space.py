@@ -22,7 +22,7 @@ from probe.methods.fixed_points import Points
 from probe.plots import saturation, trajectories
 from probe.plots.spaces import seen
 from probe.plots.state_space import principal
-from probe.plots.style import CONCEPTS, STEPS, colours
+from probe.plots.style import STEPS, VALUES, colours
 
 MOVING = np.add.outer(np.arange(ROWS), np.arange(TIME)) % 3
 
@@ -65,10 +65,10 @@ def test_each_value_of_a_concept_is_a_path_of_mean_states(kind: str) -> None:
     own = recorded(kind)
     ax = own.recording.plot.trajectories(by=MOVING, layer=own.layer, name="rest")
     places, _ = by_hand(own)
-    lines = {colour: [] for colour in colours(3, CONCEPTS)}
+    lines = {colour: [] for colour in colours(3, VALUES)}
     for line in ax.get_lines():
         lines.setdefault(str(line.get_color()), []).append(np.array(line.get_data()).T)
-    for value, colour in enumerate(colours(3, CONCEPTS)):
+    for value, colour in enumerate(colours(3, VALUES)):
         (path,) = lines[colour]
         means = [
             places[(MOVING[:, step] == value) & real(own)[:, step], step].mean(axis=0)
@@ -76,7 +76,7 @@ def test_each_value_of_a_concept_is_a_path_of_mean_states(kind: str) -> None:
             if ((MOVING[:, step] == value) & real(own)[:, step]).any()
         ]
         assert path == pytest.approx(np.array(means), abs=1e-6)
-    (grey,) = set(lines) - set(colours(3, CONCEPTS))
+    (grey,) = set(lines) - set(colours(3, VALUES))
     assert len(lines[grey]) == TIME
     assert [one.get_text() for one in ax.texts] == ["0", "1", "2"]
     assert ax.get_title("left") == "a path for each value: rest"

@@ -13,7 +13,7 @@ from test_report_figures import contrast
 
 from probe import ProbeError
 from probe.plots import bars, dose, matrix, strip
-from probe.plots.style import PALETTE, ROLE_STYLE
+from probe.plots.style import ROLE_STYLE, shades
 
 NUMBERS = np.array([[1.0, -2.5, np.nan], [0.25, 0.0, 2.0]])
 FRAME = pd.DataFrame(NUMBERS, index=pd.Index(["up", "$down"], name="gate"), columns=pd.Index([*"abc"], name="step"))
@@ -49,7 +49,7 @@ def test_a_matrix_prints_its_numbers(data: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "low", "high", "name"), [(NUMBERS, -2.5, 2.5, "vlag"), (NUMBERS**2, 0, 6.25, "Greys")]
+    ("data", "low", "high", "name"), [(NUMBERS, -2.5, 2.5, "signs"), (NUMBERS**2, 0, 6.25, "Greys")]
 )
 def test_a_matrix_has_two_colours_where_it_has_both_signs(
     data: np.ndarray, low: float, high: float, name: str
@@ -116,8 +116,9 @@ def test_bars_have_their_interval_their_number_and_their_name() -> None:
     """A bar without an interval has no line; the number of a negative one stands at its left."""
     ax = bars(ROWS, by="role")
     assert [bar.get_width() for bar in ax.patches] == [1.0, 0.5, -0.25]  # pyright: ignore[reportAttributeAccessIssue]
-    inks = [ROLE_STYLE["planted"].color, PALETTE[1], ROLE_STYLE["trained"].color]
-    assert [to_hex(bar.get_facecolor()) for bar in ax.patches] == inks
+    inks = [ROLE_STYLE["planted"].color, shades(2)[-1], ROLE_STYLE["trained"].color]
+    fills = [to_hex(bar.get_facecolor(), keep_alpha=True) for bar in ax.patches]
+    assert fills == [ink.ljust(9, "f") for ink in inks]
     lines = [np.array(line.get_xdata()).tolist() for line in ax.get_lines()]
     assert lines == [[0.9, 1.0], [-0.5, -0.125], [0, 0]]
     assert [one.get_text() for one in ax.texts] == ["1.00", "0.50", "\N{MINUS SIGN}0.25"]
@@ -141,7 +142,7 @@ def test_bars_have_their_interval_their_number_and_their_name() -> None:
         (lambda: dose(DOSES, by="parts"), r"There is no column 'parts'.*Did you mean 'part'"),
         (
             lambda: strip(pd.DataFrame({"role": [*"abcdefg"], "value": 1.0})),
-            r"The column 'role' has 7 groups, and at most 6 are told apart",
+            r"The column 'role' has 7 groups that are no roles, and at most 6 are told apart",
         ),
     ],
 )

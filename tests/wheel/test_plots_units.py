@@ -9,11 +9,10 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from recorded import KINDS, ROWS, TIME, Recorded, recorded
-from test_report_figures import DARK_PAGE, WHITE, contrast
 
 from probe import ProbeError
 from probe.plots import against, traces
-from probe.plots.style import CONCEPTS, ROLE_STYLE, STEPS, colours
+from probe.plots.style import STEPS, VALUES, colours
 
 #: A concept that changes along each sequence, and one that does not.
 MOVING = np.add.outer(np.arange(ROWS), np.arange(TIME)) % 3
@@ -44,7 +43,7 @@ def test_traces_are_means_over_the_sequences_that_have_the_value(kind: str) -> N
         for step in range(TIME):
             here = own.values[(MOVING[:, step] == value) & real(own)[:, step], step, 1]
             assert y[step] == pytest.approx(here.mean()) if here.size else np.isnan(y[step])
-    assert [line.get_color() for line in ax.get_lines()] == colours(3, CONCEPTS)
+    assert [line.get_color() for line in ax.get_lines()] == colours(3, VALUES)
     # Each name has the colour of its line before it.
     written = [one.get_text() for one in ax.texts]
     assert sorted(written) == sorted(["━", "━", "━", "0", "1", "2", "rest"])
@@ -180,7 +179,7 @@ def test_many_lines_have_a_scale_of_colours() -> None:
     bar = figure.axes[-1]
     assert bar.get_ylabel() == "place"
     drawn = [to_hex(colour) for colour in bar.collections[-1].get_cmap()(np.arange(21))]
-    assert drawn == [line.get_color() for line in figure.axes[0].get_lines()] == colours(21, CONCEPTS)
+    assert drawn == [line.get_color() for line in figure.axes[0].get_lines()] == colours(21, VALUES)
 
 
 def test_axes_of_the_caller_have_a_legend_and_keep_their_style() -> None:
@@ -192,17 +191,6 @@ def test_axes_of_the_caller_have_a_legend_and_keep_their_style() -> None:
     assert [one.get_text() for one in legend.get_texts()] == ["high", "low"]
     assert legend.get_title().get_text() == "kind"
     assert own.spines["top"].get_visible()
-
-
-def test_lines_of_steps_and_concepts_are_seen_on_both_pages() -> None:
-    """Every colour of both scales has 3:1, none is that of a role, and no colour is in both."""
-    for one in (STEPS, CONCEPTS):
-        for colour in colours(256, one):
-            assert contrast(colour, WHITE) >= 3
-            assert contrast(colour, DARK_PAGE) >= 3
-    steps, concepts = set(colours(256, STEPS)), set(colours(256, CONCEPTS))
-    assert not steps & concepts
-    assert not (steps | concepts) & {look.color for look in ROLE_STYLE.values()}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from matplotlib.axes import Axes
 
 from probe import DataFigure
-from probe.plots.style import ROLE_STYLE, new_figure
+from probe.plots.style import AMOUNTS, ROLE_STYLE, SIGNS, new_figure
 from probe.recurrent.signals import Signal
 from probe.subjects.computed.answers import answers_to
 from probe.subjects.computed.ends import ends_of
@@ -20,12 +20,12 @@ from .shown import Three
 STRING = "0110101101"
 #: The rows of the picture, with the letter that each has in formulas, and the values of the ends of its colours.
 ROWS = (
-    (Signal.INPUT_GATE, "input gate i", "Greys_r", (0, 1)),
-    (Signal.FORGET_GATE, "forget gate f", "Greys_r", (0, 1)),
-    (Signal.CELL_CANDIDATE, "candidate g", "PuOr", (-1, 1)),
-    (Signal.CELL_STATE, "cell c", "PuOr", None),
-    (Signal.OUTPUT_GATE, "output gate o", "Greys_r", (0, 1)),
-    (Signal.HIDDEN_STATE, "hidden h", "PuOr", (-1, 1)),
+    (Signal.INPUT_GATE, "input gate i", AMOUNTS, (0, 1)),
+    (Signal.FORGET_GATE, "forget gate f", AMOUNTS, (0, 1)),
+    (Signal.CELL_CANDIDATE, "candidate g", SIGNS, (-1, 1)),
+    (Signal.CELL_STATE, "cell c", SIGNS, None),
+    (Signal.OUTPUT_GATE, "output gate o", AMOUNTS, (0, 1)),
+    (Signal.HIDDEN_STATE, "hidden h", SIGNS, (-1, 1)),
 )
 
 
@@ -54,8 +54,8 @@ def one_string(three: Three) -> DataFigure:
         alt=f"The count rises to {count[-1]}. Asked after each bit the network answers "
         f"{', '.join(f'{answer:.1f}' for answer in asked)}. Below, six bands of {len(order)} units each.",
         caption="Top: the ones so far, and what the network would answer if it were asked now. Below: each row is a "
-        "unit, ordered by its cell at the end. Gates: black is shut, white is open. Candidate, cell and hidden: "
-        "orange is below zero, violet above it.",
+        "unit, ordered by its cell at the end. Gates: white is shut, black is open. Candidate, cell and hidden: "
+        "teal is below zero, gold above it.",
         data=data,
     )
 

@@ -13,7 +13,7 @@ from ...evidence.intervals import median_interval
 from ...evidence.measurements import measurement, tabulate
 from ...methods.abstraction import programs as rivals
 from ...methods.abstraction.programs import Drifting, Program
-from ...plots.style import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, axes_or_new
+from ...plots.style import IN_INK, axes_or_new
 from ...subjects.computed.alphabet import AtLength, affordable, around, at_lengths, is_exhaustive
 from ...subjects.computed.answers import answered_rows, answers, answers_by_length, takes_levels
 from ...subjects.functions import answers_of, calling
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 QUESTION = "programs"
-_LOOKS = (
-    (BLUE, "-", "o"),
-    (ORANGE, "--", "s"),
-    (GREEN, ":", "^"),
-    (PURPLE, "-.", "D"),
-    (BROWN, "-", "v"),
-    (GREY, "--", "X"),
-)
 
 
 def measure(
@@ -209,24 +201,16 @@ def draw(
         raise ProbeError(f"The table has no agreement of role {role!r}.")
     ax = axes_or_new(ax)
     for number, (name, own) in enumerate(rows.groupby("kind", sort=False)):
-        color, linestyle, marker = _LOOKS[number % len(_LOOKS)]
+        look = IN_INK[number % len(IN_INK)]
         by_length = own.groupby(own["at"].astype(int))["value"]
         medians = by_length.median()
         lengths = medians.index.to_list()
-        ax.plot(
-            lengths,
-            medians.to_numpy(),
-            color=color,
-            linestyle=linestyle,
-            marker=marker,
-            label=str(name),
-            markersize=4.5,
-        )
+        ax.plot(lengths, medians.to_numpy(), label=str(name), markersize=4.5, **look.line())
         bounds = [median_interval(values.to_numpy()) for _, values in by_length]
         known = [bound for bound in bounds if bound is not None]
         if bands and len(known) == len(lengths):
             low, high = zip(*known, strict=True)
-            ax.fill_between(lengths, low, high, color=color, alpha=0.15, linewidth=0)
+            ax.fill_between(lengths, low, high, color=look.color, alpha=0.15, linewidth=0)
     if reference is not None:
         ax.axvline(reference, color="black", linewidth=0.8, zorder=0)
     ax.set_xticks(sorted(rows["at"].astype(int).unique()))

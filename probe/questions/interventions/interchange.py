@@ -27,7 +27,7 @@ from ...methods.causal.pairs import Pairs, Put, along, columns, whole
 from ...methods.causal.task import Task
 from ...plots.networks import draw_dots
 from ...plots.study_figures import drawing, drawn, labels, spread
-from ...plots.style import BLUE, GREY, SMALL, new_figure
+from ...plots.style import GREY, INK, SMALL, new_figure, role_style
 from ...subjects.computed.answers import takes_levels
 from ...subjects.computed.ends import Ends, alike, ends_of
 from ...subjects.computed.plans import RANKS, SEARCHED, Plan, plan_of
@@ -271,7 +271,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     shown = every.drop(parts.difference(parts[spread(len(parts), MOST_PARTS)]))
     figure, axes = new_figure(height=0.34 * len(shown) + 1.0)
     ax, places = axes[0, 0], np.arange(len(shown))[::-1]
-    looks = {"control": (GREY, "X"), "end": ("black", "D"), "patch": (BLUE, "o")}
+    looks = {"control": (GREY, "X"), "end": (INK, "D"), "patch": (role_style("trained").color, "o")}
     sort = shown["kind"].map(words.SORTS)
     for name, (color, marker) in looks.items():
         own = (sort == name).to_numpy()

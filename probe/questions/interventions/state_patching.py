@@ -24,7 +24,7 @@ from ...methods.causal.task import Task
 from ...methods.machines import Machine
 from ...plots.legends import figure_legend
 from ...plots.networks import draw_median_line
-from ...plots.style import BROWN, GREY, ORANGE, PURPLE, axes_or_new, new_figure
+from ...plots.style import GREY, IN_INK, RoleStyle, axes_or_new, new_figure
 from ...recurrent.signals import Signal, within
 from ...subjects.computed.ends import machine_of
 from ...subjects.computed.plans import affordable_pairs
@@ -43,14 +43,9 @@ _PUTS: dict[str, Callable[[Machine], Put]] = {
     "cell_state": lambda _: cell_with_its_hidden,
     "hidden_state": lambda machine: columns(machine.dynamics.columns(Signal.HIDDEN_STATE)),
 }
-# Not those of trained and planted networks: the panels' titles already tell roles apart.
-_LOOKS = {
-    "whole_state": ("black", "-", "o"),
-    "cell_state": (PURPLE, "--", "s"),
-    "cell_state_alone": (ORANGE, (0, (4.0, 1.5, 1.0, 1.5)), "D"),
-    "hidden_state": (BROWN, "-.", "^"),
-    "none": (GREY, ":", "v"),
-}
+# The panels' titles tell roles apart, and lines and markers the parts of a state.
+_PARTS = ("whole_state", "cell_state", "hidden_state", "cell_state_alone")
+_LOOKS = {**dict(zip(_PARTS, IN_INK, strict=False)), "none": RoleStyle(GREY, ":", "v")}
 
 
 def measure(
@@ -184,16 +179,9 @@ def draw(
     if own.empty:
         raise ProbeError(f"The table has no {metric!r} of role {role!r}.")
     ax = axes_or_new(ax)
-    for part, (color, linestyle, marker) in _LOOKS.items():
-        draw_median_line(
-            own[own["kind"] == part],
-            ax=ax,
-            color=color,
-            linestyle=linestyle,
-            marker=marker,
-            markersize=4.5,
-            label="no patch" if part == "none" else part.replace("_", " "),
-        )
+    for part, look in _LOOKS.items():
+        label = "no patch" if part == "none" else part.replace("_", " ")
+        draw_median_line(own[own["kind"] == part], ax=ax, markersize=4.5, markevery=4, label=label, **look.line())
     ax.set_xlabel("steps read when the state is patched")
     ax.set_ylabel(metric.replace("_", " "))
     return ax

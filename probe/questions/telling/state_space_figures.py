@@ -15,7 +15,7 @@ from ...plots.dots import scatter
 from ...plots.lines import NAMED, scale
 from ...plots.spaces import draw_fixed_points
 from ...plots.study_figures import drawing, drawn, shortened
-from ...plots.style import CONCEPTS, colours, new_figure
+from ...plots.style import VALUES, colours, new_figure
 from ...subjects.concepts import Known
 from ..question import Answered
 
@@ -32,7 +32,7 @@ def draw(answered: Answered) -> DataFigure:
     concept = subject.concepts[name]
     values = only(table, metric="concept")["value"].to_numpy(float)
     group, labels = _groups(concept, values)
-    inks = colours(len(labels), CONCEPTS)
+    inks = colours(len(labels), VALUES)
     points = _points(table)
     with drawing():
         figure, axes = new_figure(len(networks), height=2.9)

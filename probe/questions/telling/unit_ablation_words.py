@@ -10,7 +10,7 @@ from ...evidence.findings import DataFigure
 from ...evidence.measurements import one, only
 from ...evidence.words import listed, said
 from ...plots.study_figures import drawing, drawn, shortened
-from ...plots.style import BLUE, ORANGE, new_figure
+from ...plots.style import new_figure, role_style
 from ...subjects.computed import ends
 from ...subjects.computed.answers import takes_levels
 from ..answers.wrong import wrong_in
@@ -139,14 +139,15 @@ def draw_units(table: pd.DataFrame, name: str, levels: bool) -> DataFigure:
     with drawing():
         figure, axes = new_figure(height=3.0)
         ax, places = axes[0, 0], np.arange(len(order))
-        for flag, color, marker, label in (
-            (False, BLUE, "o", "follow the concept most"),
-            (True, ORANGE, "s", "random"),
+        color = role_style("trained").color
+        for flag, face, marker, label in (
+            (False, color, "o", "follow the concept most"),
+            (True, "none", "s", "random"),
         ):
             group = (order["drawn"] == flag).to_numpy()
             if group.any():
                 shown = label if order["drawn"].any() else None
-                ax.plot(places[group], order["drop"][group], marker, color=color, markersize=5, label=shown)
+                ax.plot(places[group], order["drop"][group], marker, color=color, mfc=face, markersize=5, label=shown)
         ax.axhline(0, color="black", linewidth=0.8)
         ax.axhline(COSTLY, color="black", linewidth=1, linestyle=":")
         ax.set_xticks(places, [shortened(unit, 24) for unit in order["unit"]], rotation=90 if len(order) > 14 else 0)
