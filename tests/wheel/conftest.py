@@ -48,10 +48,14 @@ for shared in (
     "wrapped_by_hand",
     "wrapped_drawn",
     "recorded",
+    "painted",
 ):
     _share(shared)
 
+from painted import looked_at, watch
 from studied import Report, planted, report_of, study_of, without_pictures
+
+watch()
 
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
 
@@ -62,6 +66,13 @@ def _tidy() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     plt.close("all")
+
+
+@pytest.fixture(autouse=True)
+def _one_colour_one_meaning() -> Iterator[None]:
+    """Hold every figure that the package drew in a test against the table of colours."""
+    yield
+    assert looked_at() == []
 
 
 class Tagger(nn.Module):
