@@ -74,7 +74,7 @@ def _carried(tables: Mapping[str, pd.DataFrame]) -> str:
     rows = pd.concat([other, usual], ignore_index=True)
     steps = rows["step"].astype(int)
     carrying = (rows["value"] >= HALF).groupby(steps).sum()
-    most = int(carrying.index[carrying.to_numpy().argmax()])
+    most = int(carrying.index.to_numpy(int)[int(carrying.to_numpy().argmax())])
     return (
         f"We also looked after {steps.min() + 1} to {steps.max() + 1} bits for a cell that carries half of a count. "
         f"Most networks have one after {most + 1} bits: {carrying.max()} of "

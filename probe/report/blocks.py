@@ -186,7 +186,7 @@ class Panels:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A text whose tokens are coloured by a number each: blue below 0, red above, paler near 0.
+    """A text whose tokens are coloured by a number each: teal below 0, gold above, paler near 0.
 
     Args:
         tokens: the texts of the tokens.

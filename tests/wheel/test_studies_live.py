@@ -29,7 +29,7 @@ from probe.studies.prepare import prepare
 
 def shown(study: Study) -> dict[str, Any]:
     """Return what the explorer of a study's page is given."""
-    explorer = live_network.explorer(*prepare(study))
+    explorer = live_network.explorer(prepare(study)[0])
     assert not isinstance(explorer, str), explorer
     assert explorer.data is not None
     return json.loads(explorer.data)

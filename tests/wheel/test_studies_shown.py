@@ -25,6 +25,7 @@ from torch import nn
 
 from probe import ProbeError, Readout, Study, record
 from probe.evidence.measurements import only
+from probe.recurrent.signals import Signal
 from probe.report import Page, Panels, Section, Tokens
 from probe.report.blocks import Figure, walk
 from probe.studies.prepare import prepare
@@ -152,7 +153,7 @@ def test_the_plane_is_that_of_the_largest_variance() -> None:
     (subject,) = prepare(study)
     found = answer(study, "state-space")
     table = only(found.measurements, network=subject.network.name)
-    states = states_of(subject).states["[0]", "hidden_state"][sample_of(subject).of["depth"]]
+    states = states_of(subject).states["[0]", Signal.HIDDEN_STATE][sample_of(subject).of["depth"]]
     sizes = np.linalg.svd(states - states.mean(0), compute_uv=False) ** 2
     assert only(table, metric="variance")["value"].to_numpy() == pytest.approx(sizes[:2] / sizes.sum())
     assert len(only(table, metric="coordinate")) == 2 * len(only(table, metric="concept")) > 100
@@ -188,16 +189,16 @@ def blocks_of(page: Page) -> list[object]:
 
 
 def test_a_text_is_coloured_by_the_unit_that_follows_the_concept(tmp_path: Path) -> None:
-    """Between quotation marks unit 0 is above 0: these letters are red, and no letter after them."""
+    """Between quotation marks unit 0 is above 0: these letters are gold, and no letter after them."""
     page = report_of(of_quotes(), tmp_path).page
     (shown,) = [block for block in blocks_of(page) if isinstance(block, Tokens)]
     text = "".join(shown.tokens)
     assert set(text) <= set(SYMBOLS)
     inside = quoted(one_hot([text])[0]) > 0
     assert inside.any()
-    reds = np.array([shade.startswith("plus") for shade in shown.shades])
-    assert reds[inside].all()
-    assert not reds[~inside].any()
+    golds = np.array([shade.startswith("plus") for shade in shown.shades])
+    assert golds[inside].all()
+    assert not golds[~inside].any()
     assert "unit 0 of" in shown.caption
 
 

@@ -25,7 +25,7 @@ from probe.studies.study_file import read_study
 
 def shown(study: Study) -> dict[str, Any]:
     """Return what the explorer of a study's page is given."""
-    explorer = live_network.explorer(*prepare(study))
+    explorer = live_network.explorer(prepare(study)[0])
     assert not isinstance(explorer, str), explorer
     assert explorer.data is not None
     return json.loads(explorer.data)

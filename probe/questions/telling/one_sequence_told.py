@@ -164,7 +164,7 @@ def _map(ax: Axes, states: pd.DataFrame, signal: str) -> None:
     ax.set_yticks(places, [str(states.index[one]) for one in places])
     ax.set_ylabel("unit")
     ax.set_title(
-        f"{signal.replace('_', ' ')}, blue {norm.vmin:.2g} to red {norm.vmax:.2g}".replace("-", "\N{MINUS SIGN}"),
+        f"{signal.replace('_', ' ')}, teal {norm.vmin:.2g} to gold {norm.vmax:.2g}".replace("-", "\N{MINUS SIGN}"),
         fontweight="normal",
     )
 

@@ -172,7 +172,7 @@ def _coloured(subject: Subject, finding: Finding) -> list[Block]:
         return []
     where = f"unit {unit} of {values['layer'].iloc[0]}, which follows “{one_sequence.ordered(subject)[0]}” most"
     caption = (
-        f"Sequence {row + 1} coloured by {where}: blue below 0, red above, up to {values['value'].abs().max():.2g}."
+        f"Sequence {row + 1} coloured by {where}: teal below 0, gold above, up to {values['value'].abs().max():.2g}."
     )
     return [Tokens([str(token) for token in tokens], values["value"].tolist(), caption)]
 
