@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from ...errors import ProbeError
@@ -333,6 +334,7 @@ def draw_steps(frame: pd.DataFrame) -> Figure:
             )
         ax.set_title(f"rank {rank}")
         ax.set_xlim(0.5, own["step"].max() + 1.5)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
     for ax in axes.flat[len(ranks) :]:
         ax.set_visible(False)
     for ax in axes[-1]:
