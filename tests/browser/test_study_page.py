@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from probe import Concept, Readout, Study
+from tests.browser.tools import hard_to_read
 
 HERE = Path(__file__).resolve().parent
 STANDARD_BYTES = 500_000
@@ -69,8 +70,9 @@ def study(kind: Any, units: int, layers: int, *, readout: bool) -> Study:
     ids=["with readout and explorer", "without both"],
 )
 def test_the_page_of_a_study_passes_every_check(given: Study, tmp_path: Path) -> None:
-    """No request, message or violation, nothing cut off, and less than 500 kB."""
+    """No request, message or violation, nothing cut off, letters that a phone shows, and less than 500 kB."""
     given.run(tmp_path)
     report = check(tmp_path / "index.html")
     assert report["wrong"] == [], json.dumps(report, indent=1)
     assert report["bytes"] < STANDARD_BYTES
+    assert hard_to_read(tmp_path / "index.html") == []
