@@ -20,6 +20,8 @@ from .shown import CALLED, Three
 #: After how many bits a line of the best cell is named at its end.
 NAMED = (4, 7, 10)
 PANEL = 3.4
+#: What a grid of all cells may weigh: three of them stand on one page.
+GRID_BYTES = 18_000
 BITS = common.STRINGS.shape[1]
 LAST = 10
 
@@ -89,6 +91,7 @@ def every_cell(three: Three) -> list[DataFigure]:
                 f"prefixes. The largest correlation is {max(r):.2f}, in cell {order[0]}.",
                 caption="Each dot is a string read so far, coloured by its number of bits.",
                 data=data.groupby(["bits", "ones"], as_index=False).mean().round(3),
+                max_bytes=GRID_BYTES,
             )
         )
     return found
