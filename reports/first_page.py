@@ -27,7 +27,7 @@ from probe.report import (
     Text,
     Verdict,
 )
-from probe.studies.pages.sections import VERDICTS, answer_of
+from probe.studies.pages.sections import VERDICTS
 
 from . import story
 
@@ -73,8 +73,8 @@ def hero(findings: Mapping[str, Finding]) -> list[Block]:
         findings,
         [f"hero_{role}" for role in ROLES],
         title="The best cell of three networks, against the ones read so far",
-        caption="Each line is one number of bits read. A cell that kept a running count would have all lines on each "
-        "other.",
+        caption="For each network we show the cell that tells the ones best. A line joins strings of one length: "
+        "four, seven and ten bits are named. In a cell that kept a running count all lines would lie on each other.",
     )
     again = [claim.verdict for name in story.LATER for claim in findings[name].claims if not claim.rule.check]
     pills = [Pill(str(again.count(verdict)), Verdict(verdict), EVERY_CLAIM) for verdict in VERDICTS]
@@ -90,7 +90,23 @@ def lead(findings: Mapping[str, Finding]) -> Sentence:
         f"{_part(counts.holds_in, counts.n)} learned it. Does some cell keep a running count? ",
         Strong(f"{running['verdict']}."),
         " In a network that was written by hand to count, one does." if _planted_passes(findings) else "",
+        _taken(findings),
     ]
+
+
+def _taken(findings: Mapping[str, Finding]) -> str:
+    """Return what training took away from single cells, where it did."""
+    if story.claims_of(list(findings.values()))["27d"].verdict != "established":
+        return ""
+    before = _first_test(findings)["own initialisation"]
+    return f" Before training, {before} had a cell that nearly does: training takes it away."
+
+
+def _first_test(findings: Mapping[str, Finding]) -> dict[str, str]:
+    """Return in how many networks some cell passes the first test, by role, in words that a plural noun follows."""
+    rows = findings["one_cell"].measurements
+    read = rows[rows["metric"] == "cells_read"].assign(read=rows["value"] > 0).groupby("role")["read"]
+    return {str(role): _part(int(own.sum()), len(own)) for role, own in read}
 
 
 def _planted_passes(findings: Mapping[str, Finding]) -> bool:
@@ -145,15 +161,13 @@ PLAIN = {
     "3": "The last state holds the count better than it holds other sums of the same bits.",
     "4": "Most of what varies in the last state is the count.",
     "5c": "The cells pull together: hardly any of them works against the answer.",
-    "12b": "The answer needs the directions of the count, and survives the loss of as many others.",
+    "12b": "The answer stands the loss of directions that hold no count.",
     "18": "The network runs on few states, one for each step and count.",
     "25c": "The cells are a relay: at another count other cells carry the answer.",
-    "27d": "Training makes single cells worse to read the ones off by one map.",
+    "27d": "Single cells tell the ones worse than before training.",
 }
-LENGTHS = (
-    "It answers the ones plus a part of every bit that is missing from ten. On ten bits all such programs give "
-    "the same answers, and only other lengths tell them apart."
-)
+#: A drift above this, and below one, is a part of a one for each missing bit.
+PART = 0.25
 
 
 def _network(findings: Mapping[str, Finding]) -> Section:
@@ -173,16 +187,22 @@ def _network(findings: Mapping[str, Finding]) -> Section:
 
 def _lengths(findings: Mapping[str, Finding]) -> Section:
     """Return what the network counts, which other lengths tell."""
-    verdict = story.claims_of(list(findings.values()))["17a"].verdict
-    title = {"refuted": "It counts at ten bits, and only there"}.get(verdict, "Does it count at other lengths?")
+    claim = story.claims_of(list(findings.values()))["17a"]
+    title = {"refuted": "It counts at ten bits, and only there"}.get(claim.verdict, "Does it count at other lengths?")
+    said = "Strings of ten bits cannot tell programs apart that differ at other lengths only."
+    if PART < claim.value < 1:
+        said = (
+            "A shorter string gets too large an answer: about the ones, and most of a one more for every bit that is "
+            "missing from ten. So the network starts high and counts down while zeros come. Ten bits hide it."
+        )
     figure = _panels(
         findings,
         ["lengths", "drifts"],
         title="Answers at other lengths",
-        caption="Left: the mean answer of one network to strings of other lengths; the dashed line is right. Right: "
-        "what each of 100 networks adds for a missing bit.",
+        caption="Left: the mean answer of one network to strings of other lengths; answers on the dashed line are "
+        "right. Right: what each of 100 networks adds for a missing bit.",
     )
-    return Section(title, [Text(LENGTHS), figure], key="other-lengths")
+    return Section(title, [Text(said), figure], key="other-lengths")
 
 
 def _cells(findings: Mapping[str, Finding]) -> Section:
@@ -190,7 +210,8 @@ def _cells(findings: Mapping[str, Finding]) -> Section:
     claims = story.claims_of(list(findings.values()))
     title = "Does a cell keep the count?"
     if claims["27a"].verdict == "refuted" and claims["27d"].verdict == "established":
-        title = "No cell keeps the count. Before training, half had one to read it off."
+        before = _first_test(findings)["own initialisation"]
+        title = f"No cell keeps the count. Before training, {before} had one that told it."
     every = _panels(
         findings,
         [f"cells_{role}" for role in ROLES],
@@ -202,8 +223,9 @@ def _cells(findings: Mapping[str, Finding]) -> Section:
         findings,
         ["best_read", "tests"],
         title="Five tests of a cell, in 100 networks",
-        caption="Left: on how many prefixes one map reads the ones off the best cell; the line is the first test's "
-        "bound. Right: in how many networks some cell passes.",
+        caption="First: how often one formula gives the ones from the best cell. Second: in how many networks "
+        "some cell passes a test. Planted: written by hand. Own initialisation: before training, in the tests of "
+        "reading. The three heads were fitted on random weights.",
     )
     more = Details("With other bounds, other counts and smaller networks", [Text(_more_tests(findings))])
     first = Text(findings["moving_zero"].notes["first"])
@@ -214,7 +236,9 @@ def _memory(findings: Mapping[str, Finding]) -> Section:
     """Return what the answer follows where a memory is put in."""
     moved = findings["one_cell"].measurements
     moved = moved[(moved["metric"] == "cell_test") & (moved["kind"] == "moves") & (moved["role"] == "trained")]
-    title = "Which cell moves the answer?" if (moved["value"] >= HALF).any() else "No single cell moves the answer"
+    title = "Which cell moves the answer?"
+    if not (moved["value"] >= HALF).any():
+        title = "No single cell moves even half of the answers"
     figure = _panels(
         findings,
         ["put_in_planted", "put_in_trained"],
@@ -228,7 +252,7 @@ def _memory(findings: Mapping[str, Finding]) -> Section:
 def _space(findings: Mapping[str, Finding]) -> Section:
     """Return where the counts lie in the space of cells."""
     said = Text([findings["pictures"].notes["space"], _directions(findings)])
-    title = "The count lives in a bent plane, and every bit moves it"
+    title = "All cells together hold the count, and every bit moves it"
     return Section(title, [said, _figure(findings, "space", choose="bits read")], key="space")
 
 
@@ -241,22 +265,22 @@ def _bits(findings: Mapping[str, Finding]) -> Section:
         caption="Left: one network reads a string; a row is a unit. Black gates are open; teal is below zero, "
         "gold above. Right: the arrows are as wide as what goes along them.",
     )
+    again = {story.key(claim): claim.verdict for claim in findings["second_judgement"].claims}
+    said = findings["pictures"].notes["shares"]
+    if {again["15b"], again["7a"]} == {"not specific"}:
+        said += " A fitted head on random weights does the same, so training did not make it."
     title = "A bit enters by the candidate, and the cell carries the sum on"
-    return Section(title, [Text(findings["pictures"].notes["shares"]), figure], key="bits")
+    return Section(title, [Text(said), figure], key="bits")
 
 
 def _five_tests(findings: Mapping[str, Finding]) -> str:
     """Return what the five tests say, without their numbers: the figure beside it has these."""
     rows = findings["one_cell"].measurements
     whole = rows[(rows["metric"] == "all_tests") & (rows["role"] == "trained")].groupby("network")["value"].max()
-    read = rows[rows["metric"] == "cells_read"].assign(read=rows["value"] > 0).groupby("role")["read"]
-    before, after = (
-        _part(int(read.sum()[role]), int(read.size()[role])) for role in ("own initialisation", "trained")
-    )
     return (
-        "We ask more: does one map read the ones off a cell after every bit, does it last, and does the answer come "
-        f"from that cell? One cell passes all five tests in {_part(int(whole.sum()), len(whole))} of the trained "
-        f"networks. The first test alone is passed in {before} before training, and in {after} after it."
+        "We ask more: does one formula give the ones from a cell after every bit, also in longer strings, and does "
+        f"the answer come from that cell? One cell passes all five tests in {_part(int(whole.sum()), len(whole))} of "
+        f"the trained networks. {findings['moving_zero'].notes['larger']}"
     )
 
 
@@ -264,20 +288,17 @@ def _more_tests(findings: Mapping[str, Finding]) -> list[str]:
     """Return what the tests say with other choices, as paragraphs."""
     zero = findings["moving_zero"].notes
     said = [findings["one_cell"].notes["short"], findings["other_choices"].notes["cells"]]
-    said += [zero[name] for name in ("answer", "beside", "smaller")]
+    said += [zero[name] for name in ("answer", "beside")]
     return [sentence for sentence in said if sentence]
 
 
 def _directions(findings: Mapping[str, Finding]) -> str:
     (again,) = [claim for claim in findings["second_judgement"].claims if story.key(claim) == "9"]
-    said = f"{answer_of(findings['alignment'])[0]}."
+    said = f"Of what the whole state does to the answer, two directions do {again.value:.0%}."
     if again.verdict != "not specific":
         return said
     (control,) = again.differences
-    return (
-        f"{said} Training did not make that: what the best head on random weights reads carries "
-        f"{control.control:.0%}."
-    )
+    return f"{said} Training did not make that: in a random network with a fitted head two do {control.control:.0%}."
 
 
 def _training(findings: Mapping[str, Finding]) -> Section:
@@ -287,11 +308,11 @@ def _training(findings: Mapping[str, Finding]) -> Section:
     made = [claim for claim in (*again, *new) if claim.verdict == "established" and claim.differences]
     points: list[Sentence] = [PLAIN.get(story.key(claim), claim.rule.statement) for claim in made]
     return Section(
-        "What training made, beside the best head on random weights",
+        "What training made, and random weights do not have",
         [
             Text(
-                "A head that is fitted on untrained weights answers right too. So a finding counts as learned only "
-                "if it beats the best of three such heads. These did:"
+                "With a head fitted to its states a random network answers right, too. So a finding counts as "
+                "learned only if it beats the best of three such heads. These did:"
             ),
             Points(points),
             Text(f"{_noise(again)}: {findings['pictures'].notes['noise']}"),
@@ -304,7 +325,9 @@ def _training(findings: Mapping[str, Finding]) -> Section:
 def _noise(again: Sequence[Claim]) -> str:
     """Return whether standing noise is one of the findings that beat the best head."""
     (claim,) = [claim for claim in again if story.key(claim) == "5b"]
-    return "Noise is one of them" if claim.verdict == "established" else "Noise is no such finding"
+    if claim.verdict == "established":
+        return "To stand noise is one of them"
+    return f"To stand noise is not among them, its verdict is “{claim.verdict}”"
 
 
 def _sure(findings: Mapping[str, Finding], cards: Sequence[Card], claims: Table) -> Section:
@@ -315,9 +338,9 @@ def _sure(findings: Mapping[str, Finding], cards: Sequence[Card], claims: Table)
         "How sure is this?",
         [
             Text(
-                "We wrote every rule down before we trained the networks that it judges. Two of the hand-written "
-                "networks are traps: in one the cell that is read best does nothing, and one spreads its count over "
-                "eight cells."
+                "We wrote every rule down before we trained the networks that it judges. “Not specific” means: as "
+                "true without training. Two networks written by hand are traps: in one the cell that a probe reads "
+                "best does nothing, in the other eight cells share the count."
             ),
             Details("Every claim, with its control and its verdict", [Text([IN_FULL]), claims]),
             opened,

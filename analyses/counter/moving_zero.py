@@ -88,7 +88,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         "together on three quarters of the prefixes, and score them on the others.",
         data=drawn[["role", "network", "pair", "units", "value"]],
     )
-    notes = {"answer": _answer(table), "beside": _beside(table), "smaller": _smaller(table)}
+    notes = {"answer": _answer(table), "beside": _beside(table), "smaller": _smaller(table), "larger": _larger(table)}
     notes |= {"first": _first_number(table)}
     return common.finding(QUESTION, TITLE, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
@@ -128,6 +128,21 @@ def _beside(table: pd.DataFrame) -> str:
     )
 
 
+def _larger(table: pd.DataFrame) -> str:
+    """Return in how many networks some cell passes, and in how many smaller ones; empty where none was measured."""
+    rows = only(table, metric="best_shifted_read")
+    read = {recipe: rows[rows["network"].str.startswith(f"{recipe}/")]["value"] >= READ for recipe in SMALLER}
+    there = {recipe: own for recipe, own in read.items() if len(own)}
+    if not there:
+        return ""
+    passed, every = (sum(int(count(own)) for own in there.values()) for count in (np.sum, len))
+    sizes, own = [recipe.removeprefix("hidden-") for recipe in there], common.values(table, "best_shifted_read")
+    return (
+        f"If its zero may move from bit to bit, {(own >= READ).sum()} of {len(own)} have a cell that tells the ones; "
+        f"of smaller networks, of {sizes[0]} to {sizes[-1]} cells, {passed} of {every}."
+    )
+
+
 def _smaller(table: pd.DataFrame) -> str:
     """Return in how many smaller networks some cell is read, whose cells have to do more."""
     rows = only(table, metric="best_shifted_read")
@@ -145,7 +160,7 @@ def _smaller(table: pd.DataFrame) -> str:
         return f"So many smaller trained networks have such a cell: {listed}."
     return (
         "All of this is about networks of twelve cells. Smaller trained networks have such a cell more often: "
-        f"{listed}. They have no cells to spare."
+        f"{listed}."
     )
 
 

@@ -26,6 +26,7 @@ from probe.plots.style import AMOUNTS, ROLE_STYLE, SIGNS, STEPS, VALUES, ShownFi
 #: Other words that name a role in a figure, alone or before a comma.
 CALLED = {
     "this network": "trained",
+    "this network's answer": "trained",
     "follow the concept most": "trained",
     "random": "trained",
     "after training": "trained",

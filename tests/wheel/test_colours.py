@@ -120,6 +120,7 @@ def test_the_style_sheets_have_the_colours_of_the_table() -> None:
 def test_no_other_colour_stands_in_a_style_sheet() -> None:
     """Whatever is no letter of the table is grey, or nearly: paper, ink, lines, and what stands behind a verdict."""
     listed = {colour for _, *own in OF_PAGES.values() for colour in own} | {of_role(role) for role in ROLES}
+    listed |= {*MEANINGS[VALUE]}
     behind = r"--(?:good|bad|open|idle)-back: #[0-9a-f]{6}"
     for sheet in FOLDER.rglob("*.css"):
         text = re.sub(behind, "", sheet.read_text(encoding="utf-8"))

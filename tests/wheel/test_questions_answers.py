@@ -53,10 +53,10 @@ def test_the_page_of_one_network_says_how_often_it_is_right_and_compares_program
     programs = {"count": sum, "length": len}
     (subject,) = prepare(study_of(planted(), programs=programs))
     found = answer(answers.question(subject), groups_of([subject])[0].subjects)
-    assert found.notes["lead"].startswith(
+    assert found.notes["answer"].startswith(
         "The network answers “ones” right on 100.0% of 160 sequences (95 % interval"
     )
-    assert "with random weights and a fitted head is right on" in found.notes["lead"]
+    assert "with random weights and a fitted head is right on" in found.notes["answer"]
     assert "“count” agrees with the network most often" in found.notes["programs"]
     assert "At other lengths the best is “count”" in found.notes["programs"]
     by_length = found.measurements.query("metric == 'agreement' and role == 'trained' and at.notna()")
@@ -74,7 +74,7 @@ def test_numbers_of_any_size_are_predicted_and_neither_right_nor_wrong() -> None
     (subject,) = prepare(Study(nn.GRU(1, 5, batch_first=True), x, {"sum": np.cumsum(x[:, :, 0], 1)}, readout=readout))
     found = answer(answers.question(subject), [subject])
     assert set(found.measurements["metric"]) == {"r_squared"}
-    assert "with R²" in found.notes["lead"]
+    assert "with R²" in found.notes["answer"]
     assert not found.claims
 
 

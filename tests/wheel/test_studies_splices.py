@@ -267,4 +267,4 @@ def test_the_planted_unit_is_what_the_answer_needs() -> None:
         "1 unit costs more than 0.05. With unit 0 alone it is 0.00: that unit alone is enough here."
         in (found.notes["answer"])
     )
-    assert "right on 100.0% of 200 sequences" in answer(study, "answers").notes["lead"]
+    assert "right on 100.0% of 200 sequences" in answer(study, "answers").notes["answer"]

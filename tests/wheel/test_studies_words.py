@@ -13,7 +13,7 @@ from torch import nn
 from probe import Concept, ProbeError, Readout, Study
 from probe.questions.states import linear_readout_drawn as drawn
 from probe.questions.telling import linear_readout_words as reading
-from probe.report import Page, Points, Section, Text
+from probe.report import Page, Section, Text
 from probe.report.inline import plain
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
@@ -233,20 +233,20 @@ def test_short_sequences_are_counted_where_the_end_is_run() -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_lead_is_one_verdict_and_the_list_has_the_others(tmp_path: Path) -> None:
-    """Scores stand in the sections; lead and list say what they come to, and how many concepts there are."""
+def test_the_lead_has_a_sentence_for_each_concept(tmp_path: Path) -> None:
+    """With its score and its best control; of more than four concepts the others are counted."""
     concepts = {"ones": ones, "last": lambda x: x[:, 0], "first": lambda x: x[:1, 0].repeat(len(x))}
+    concepts |= {"noughts": lambda x: np.cumsum(1 - x[:, 0]), "step": lambda x: np.arange(len(x))}
     report = report_of(study_of(planted(), concepts=concepts), tmp_path)
     lead = plain(report.page.lead)
     notes = [report.findings[f"reading-{name}"].notes for name in concepts]
-    assert lead.startswith(notes[0]["verdict"])
-    assert "2 more concepts below. With the whole state of another sequence 1.00" in lead
-    assert "held-out" not in lead
-    assert len(lead) < 400
-    points = report.page.sections[0].blocks[0]
-    assert isinstance(points, Points)
-    for number, item in enumerate(points.items[:3]):
-        assert plain(item).endswith(notes[number]["verdict"])
+    assert lead.startswith(notes[0]["short"])
+    assert all(note["short"] in lead for note in notes[:4])
+    assert notes[4]["short"] not in lead
+    assert "1 more concept below. With the state of another sequence put in" in lead
+    assert "in 100% of the pairs that count" in lead
+    titles = [section.title for section in report.page.sections]
+    assert all(note["verdict"].partition(". ")[0].rstrip(".") in titles for note in notes)
 
 
 def test_contents_stand_in_lines_above_a_page_of_many_sections() -> None:

@@ -41,7 +41,7 @@ def test_only_chosen_questions_are_asked_of_one_network(tmp_path: Path) -> None:
     """The card of the network is always there; a file's list of names does the same."""
     report = report_of(study_of(planted(), questions=["class-means", "noise-margin"]), tmp_path / "report")
     assert list(report.findings) == ["class-means", "network", "noise-margin"]
-    assert [one.key for one in report.page.sections][:4] == ["in-short", "network", "class-means", "noise-margin"]
+    assert [one.key for one in report.page.sections] == ["explore", "more", "limits", "network"]
     path = written(tmp_path, 'questions = ["noise-margin"]\n' + STUDY)
     assert set(report_of(read_study(path), tmp_path / "file").findings) == {"network", "noise-margin"}
     with pytest.raises(ProbeError, match=r"no question 'noise-margn'.*Did you mean 'noise-margin'"):

@@ -83,4 +83,7 @@ def _draw(data: pd.DataFrame) -> Axes:
 def said(three: Three) -> dict[str, str]:
     """Return how much of the variance the plane holds."""
     _, share = lattice(three)
-    return {"space": f"Two directions hold {share:.0%} of the variance of the mean states."}
+    return {
+        "space": f"A plane has {share:.0%} of what varies in the mean states. Counts of one length lie on a curve "
+        "in it."
+    }

@@ -18,11 +18,11 @@ from ..one_cell import BOUNDS, kind_of
 
 #: What each test asks, in the words of the page.
 ASKED = {
-    "read": "one map reads the ones\nafter every bit",
-    "lasts": "the map holds\nat 11 and 12 bits",
-    "carries": "it carries half\nof a count",
-    "moves": "patched, it moves\nhalf of the answers",
-    "suffices": "alone it does\nhalf of the work",
+    "read": "one formula gives the\nones after every bit",
+    "lasts": "the formula holds\nat 11 and 12 bits",
+    "carries": "it has half of what\na count does",
+    "moves": "put in alone, it moves\nhalf of the answers",
+    "suffices": "kept alone, half of the\nanswers stay right",
 }
 ALL = "one cell passes all"
 #: The dose that the rule of noise has, and where the axis of doses is labelled.

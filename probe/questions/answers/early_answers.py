@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ...errors import several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, only, tabulate
+from ...plots.legends import figure_legend
 from ...plots.lines import numbered
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import GREY, ROLE_STYLE, new_figure
@@ -101,8 +103,8 @@ def _setup(subject: Subject) -> str:
     count = several(len(answered_rows(subject)), "sequence")
     return (
         f"We asked {count} after each of their steps, as if they ended there. The right answer is the value of "
-        f"“{subject.answered.name}” at that step. The readout answers {subject.asked.when}, so an earlier answer is "
-        "one that the network was perhaps never trained to give."
+        f"“{subject.answered.name}” at that step. The readout answers {subject.asked.when}, so an earlier "
+        "answer is one that nobody asked for."
     )
 
 
@@ -117,9 +119,12 @@ def _by_step(early: pd.DataFrame, subject: Subject) -> str:
         return (
             f"{text} Asked earlier, the network is right too: wrong on at most {worst['value']:.0%} after any step."
         )
+    step = int(worst["step"])
+    longer = subject.x[torch.as_tensor(subject.lengths > step), : step + 1]
+    ways = several(len(longer.flatten(1).unique(dim=0)), "way")
     return (
-        f"{text} Asked after {several(int(worst['step']) + 1, 'step')}, the network is wrong on "
-        f"{worst['value']:.0%} of them."
+        f"{text} Asked after {several(step + 1, 'step')}, by when they have begun in {ways}, the network is wrong on "
+        f"{worst['value']:.0%} of them. It was perhaps never trained to answer so early."
     )
 
 
@@ -150,7 +155,7 @@ def _by_step_figure(answered: Answered) -> DataFigure:
         ax.set_ylim(-0.03, 1.03)
         ax.set_xlabel("steps read when asked")
         ax.set_ylabel("wrong answers (share)")
-        figure.legend(loc="outside upper center", ncols=3)
+        _ = figure_legend(figure, *ax.get_legend_handles_labels())
         own = only(rows, network=answered.subject.network.name)
         worst = own.sort_values("value", ascending=False, kind="stable").iloc[0]
         return drawn(
@@ -176,7 +181,7 @@ def _by_value_figure(name: str, table: pd.DataFrame, subject: Subject) -> tuple[
     with drawing():
         figure, axes = new_figure(height=0.9 + 0.36 * len(values))
         down, across = ([shortened(one, 10) for one in found] for found in (named, answers))
-        ax = matrix(wide.fillna(0.0).to_numpy(), rows=down, columns=across, ax=axes[0, 0])
+        ax = matrix(wide.to_numpy(), rows=down, columns=across, ax=axes[0, 0])
         ax.set_xlabel("answer of the network")
         ax.set_ylabel(shortened(f"right: {concept.name}", 26))
         diagonal = np.diag(wide.fillna(0.0).to_numpy(float))
@@ -187,7 +192,7 @@ def _by_value_figure(name: str, table: pd.DataFrame, subject: Subject) -> tuple[
                 title="What it answers at the end, by the right answer",
                 alt=f"A row for each of {several(len(values), 'value')} of “{concept.name}”, with the share of each "
                 f"answer; right answers are between {diagonal.min():.2f} and {diagonal.max():.2f} of a row.",
-                caption="Each row adds up to 1. On the diagonal the answer is right.",
+                caption="Each row adds up to 1; an empty cell is 0. On the diagonal the answer is right.",
                 data=rows[["at", "kind", "value", "n"]].reset_index(drop=True),
             ),
         )

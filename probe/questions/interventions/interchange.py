@@ -279,7 +279,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     ax.set_yticks(places, labels(list(shown["patched"]), 40))
     ax.tick_params(axis="y", labelsize=SMALL)
     ax.set_xlim(min(-0.03, float(shown[column].min()) - 0.03), max(1.03, float(shown[column].max()) + 0.03))
-    ax.set_xlabel("share of answers that follow" if column == "followed" else "share of the way that the answer goes")
+    ax.set_xlabel("answers that follow" if column == "followed" else "share of the way that the answer goes")
     ax.grid(axis="x", linewidth=0.4, alpha=0.5)
     return figure
 

@@ -126,7 +126,7 @@ def _figure(answered: Answered, slopes: dict[str, float]) -> DataFigure:
             title="What goes in, and what comes out",
             alt=f"The change of the answer against that of the right answer, over {several(pairs, 'pair')}; slopes: "
             f"{'; '.join(parts)}.",
-            caption="On the grey diagonal the answer goes all the way; on the dotted line it stays. We put the state "
-            "of another sequence, or a part of it, into the run.",
+            caption="On the diagonal, which a line may hide, the answer goes all the way; on the dotted line it "
+            "stays. We put the state of another sequence, or a part of it, into the run.",
             data=table[["kind", "units", "at", "value", "n"]].reset_index(drop=True),
         )

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import ProbeError, several
 from ...evidence.measurements import measurement, only, tabulate
+from ...evidence.words import listed
 from ...plots.state_space import principal
 from ...subjects.computed.network_states import Place
 from ...subjects.computed.sampled import sample_of, states_of
@@ -110,12 +111,10 @@ def tell(answered: Answered) -> Told:
     others = [share for network, share in shares.items() if network != subject.network.name]
     beside = f"; with random weights they have {max(others):.0%}" if others else ""
     points = only(table, metric="unstable")
-    found = (
-        f" {several(len(points), 'fixed point')} lie{'s' * (len(points) == 1)} there, "
-        f"{int((points['value'] == 0).sum())} of them stable."
-        if len(points)
-        else ""
-    )
+    under = [
+        f"{several(len(rows), 'fixed point')} under {held}" for held, rows in points.groupby("units", sort=False)
+    ]
+    found = f" The search finds {listed(under)}, {int((points['value'] == 0).sum())} of them stable." if under else ""
     answer = f"Two directions have {shares[subject.network.name]:.0%} of the states' variance{beside}.{found}"
     setup = (
         f"The directions are the two principal ones of the states, of each network its own. We draw at most {SHOWN} "

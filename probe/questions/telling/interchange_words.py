@@ -91,10 +91,26 @@ def notes(table: pd.DataFrame, subject: Subject, end: Ends, plan: Plan, *, held_
     found = f"{answer(table, subject.answered.name)} {_later(table, subject, plan)}".strip()
     return {
         "verdict": _verdict(table),
+        "short": _short(table, plan),
         "answer": found,
         "search": search(table, subject, plan, held_out=held_out),
         "setup": _setup(table, subject, end, plan),
     }
+
+
+def _short(table: pd.DataFrame, plan: Plan) -> str:
+    """Return in one sentence how far the answer follows the whole state, for a reader who has not met a patch."""
+    column = scored(table)
+    values = summary(table).set_index("kind")[column]
+    if column == "followed":
+        return (
+            f"With the state of another sequence put in {plan.where}, the network answers as that sequence would "
+            f"have in {values['whole']:.0%} of the pairs that count; with nothing put in, in {values['nothing']:.0%}."
+        )
+    return (
+        f"With the state of another sequence put in {plan.where}, the answer goes "
+        f"{said(values['whole'])} of the way to what that sequence would have given."
+    )
 
 
 def _verdict(table: pd.DataFrame) -> str:
@@ -261,6 +277,8 @@ def _beside(table: pd.DataFrame, column: str, value: float, nothing: float) -> s
             f"more than the controls in this network (at most {said(here)}), but not clearly more than directions in "
             f"a network that was not trained, with a fitted head ({said(every)})"
         )
+    if every - value > MORE:
+        return f"less than the best control ({said(every)})"
     return f"not clearly more than the controls (at most {said(every)})"
 
 

@@ -13,8 +13,9 @@ from ...evidence.findings import DataFigure
 from ...evidence.measurements import only
 from ...evidence.words import said
 from ...plots.dots import scatter
+from ...plots.legends import figure_legend
 from ...plots.study_figures import drawing, drawn, shortened
-from ...plots.style import GREY, ROLE_STYLE, new_figure
+from ...plots.style import ROLE_STYLE, new_figure
 from ...subjects.computed.network_states import Place
 from ...subjects.computed.sampled import states_of
 from ..question import Answered
@@ -121,7 +122,7 @@ def scores(question: str, network: str, target: Target, table: pd.DataFrame) -> 
         _ticks(ax, nulls)
         ax.set_xlabel(f"held-out {measure}")
         handles, names = ax.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=3)
+        _ = figure_legend(figure, handles, names)
         best, controls = of_network.iloc[0], only(rows, role=RANDOM)["value"]
         beside = f", the best network with random weights {said(float(controls.max()))}" if len(controls) else ""
         alt = (
@@ -129,8 +130,9 @@ def scores(question: str, network: str, target: Target, table: pd.DataFrame) -> 
             f"{said(float(best['value']))} at {best['layer']}, {best['signal'].replace('_', ' ')}{beside}."
         )
         caption = (
-            "A row for each layer and signal. The grey band goes from the worst to the best network with random "
-            "weights. Vertical lines are scores without the states. The bar is the 95 % interval over sequences."
+            "A row for each layer and signal. The band goes from the worst to the best network with random weights. "
+            "Vertical lines are scores without the states. The 95 % interval over sequences is a line, "
+            "which a dot may hide."
         )
         if every > len(shown):
             caption += f" Of {every} places the {len(shown)} best are drawn."
@@ -149,12 +151,13 @@ def _places(ax: Axes, shown: pd.DataFrame, rows: pd.DataFrame) -> None:
         controls = np.clip(only(here, role=RANDOM)["value"].to_numpy(float), LOWEST, None)
         if len(controls):
             ends = [controls.min(), controls.max()]
-            ax.plot(ends, [at, at], color=GREY, linewidth=11, alpha=0.45, label=label(RANDOM), zorder=1)
+            look = {"color": ROLE_STYLE[RANDOM].color, "linewidth": 9, "alpha": 0.5, "zorder": 1}
+            ax.plot(ends, [at, at], label=label(RANDOM), **look)
         mixed = np.clip(only(here, role=NULL)["value"].to_numpy(float), LOWEST, None)
         if len(mixed):
             look = {"color": "black", "markersize": 8, "linestyle": "none", "zorder": 2}
             ax.plot(mixed, np.full(len(mixed), at), marker="|", label="shuffled values", **look)
-        ax.plot([own["low"], own["high"]], [at, at], color=network.color, linewidth=4, alpha=0.4, zorder=3)
+        ax.plot([own["low"], own["high"]], [at, at], color=network.color, linewidth=3, zorder=3)
         ax.plot(own["value"], at, network.marker, color=network.color, label=label("this network"), zorder=4)
     names = [
         f"{shortened(layer, 18)}\n{signal.replace('_', ' ')}"

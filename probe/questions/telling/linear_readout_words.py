@@ -18,6 +18,7 @@ from ...plots.study_figures import shortened
 from ...recurrent.signals import Signal
 from ...subjects.computed.sample import reads_ahead
 from ...subjects.computed.sampled import sample_of
+from ...subjects.concepts import Known
 from ...subjects.subject import LEAST_SEQUENCES, Subject
 from ..question import Answered, Told
 from ..states.linear_readout_drawn import AROUND, CLOCK, CONSTANT, MEMORIES, RANDOM, RECENT, RELABELLED
@@ -225,7 +226,7 @@ def tell(answered: Answered, name: str) -> Told:
     memories = one(table, metric="memories", **where)
     notes = {
         "verdict": headline,
-        "short": _short(name, figures.measure_of(target), judgement),
+        "short": _short(target.concept, figures.measure_of(target), judgement),
         "measured": measured,
         "answer": f"{headline} {measured}",
         "selectivity": selectivity(memories, judgement, categorical=target.concept.is_named),
@@ -235,12 +236,13 @@ def tell(answered: Answered, name: str) -> Told:
     return Told(notes, partial(figures.draw, answered, target, (where["layer"], Signal(where["signal"]))))
 
 
-def _short(name: str, measure: str, judgement: Judgement) -> str:
+def _short(concept: Known, measure: str, judgement: Judgement) -> str:
     """Return one sentence with the score and the best control."""
     best = max(judgement.controls.values(), key=lambda control: control.value)
     kept = "no control does as well" if judgement.objection is Objection.NONE else judgement.objection.value
+    described = f" ({concept.description})" if concept.description else ""
     return (
-        f"A probe reads “{name}” with {measure} {said(judgement.score)}; the best control, "
+        f"A probe reads “{concept.name}”{described} with {measure} {said(judgement.score)}; the best control, "
         f"{best.named(judgement.copies)}, has {said(best.value)}: {kept}."
     )
 

@@ -10,12 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from ...errors import several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import only
 from ...evidence.words import listed, place
 from ...plots.dots import scatter
+from ...plots.legends import figure_legend
 from ...plots.lines import numbered
 from ...plots.sequences import scale_of
 from ...plots.study_figures import drawing, drawn, shortened
@@ -29,7 +31,7 @@ CONCEPTS, NAMED = 3, 6
 #: So many letters fit below each other's columns; a number counts as near within half a step of the concept.
 LETTERS, NEAR = 46, 0.5
 #: The measured metric -> what the legend calls it.
-DRAWN = {"concept": "true value", "reading": "a probe reads", "answer": "answer, if asked now"}
+DRAWN = {"concept": "true value", "reading": "a probe reads", "answer": "this network's answer, if asked now"}
 
 
 def tell(answered: Answered) -> Told:
@@ -95,7 +97,7 @@ def _figure(answered: Answered, row: int) -> DataFigure:
         _map(axes[-1, 0], states, str(only(table, metric="state")["signal"].iloc[0]))
         _steps(axes[-1, 0], inputs, states.shape[1])
         shown = [one for one in DRAWN if one in set(table["metric"])]
-        figure.legend(handles=[_mark(one) for one in shown], loc="outside upper center", ncols=len(shown))
+        _ = figure_legend(figure, [_mark(one) for one in shown], [DRAWN[one] for one in shown])
         true = only(table, metric="concept", kind=names[0])["value"]
         alt = (
             f"Sequence {row + 1}{f' ({inputs})' if inputs else ''}, {several(states.shape[1], 'step')}: "
@@ -150,6 +152,8 @@ def _concept(ax: Axes, table: pd.DataFrame, concept: Known) -> None:
     ax.tick_params(axis="x", bottom=False)
     ax.set_ylabel(shortened(concept.name, 16))
     ax.margins(y=0.15)
+    whole = bool((concept.levels == concept.levels.round()).all())
+    ax.yaxis.set_major_locator(MaxNLocator(3, integer=whole))
     if concept.is_categorical:
         levels = concept.levels if len(concept.levels) <= NAMED else concept.levels[:0]
         ax.set_yticks(levels, [shortened(concept.said(level), 10) for level in levels])

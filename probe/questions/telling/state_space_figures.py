@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from ...errors import several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import only
 from ...plots.dots import scatter
+from ...plots.legends import figure_legend
 from ...plots.lines import NAMED, scale
 from ...plots.spaces import draw_fixed_points
 from ...plots.study_figures import drawing, drawn, shortened
@@ -45,11 +47,13 @@ def draw(answered: Answered) -> DataFigure:
                 scatter(ax, rows["first"].to_numpy(float), rows["second"].to_numpy(float), color=ink)
             if network == subject.network.name and len(points):
                 draw_fixed_points(points, _AXES, ax=ax)
+            if len(labels) > 2:
+                _name_groups(ax, wide, of_dots, labels)
             _label(ax, own, "this network" if network == subject.network.name else "random weights")
         shown = [shortened(one, 10) for one in labels]
         scale(list(axes[0]), shown, inks, title=shortened(name, 24))
         if len(points):
-            figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+            _ = figure_legend(figure, *axes[0, 0].get_legend_handles_labels())
         share = only(table, network=subject.network.name, metric="variance")["value"]
         beside = " and of a network with random weights" if len(networks) > 1 else ""
         alt = (
@@ -57,7 +61,8 @@ def draw(answered: Answered) -> DataFigure:
             f"“{name}”; the two directions have {share.sum():.0%} of the variance."
         )
         caption = (
-            "Each dot is a state, coloured by the concept's value. Large marks are fixed points of this network."
+            "Each dot is a state, coloured by the concept's value. Large marks are fixed points of this network, "
+            "under each input that is held fixed."
             if len(points)
             else "Each dot is a state, coloured by the concept's value."
         )
@@ -81,6 +86,17 @@ def _wide(own: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each state that is drawn: its two coordinates and the concept's value."""
     rows = only(own, metric="coordinate").pivot_table(index="at", columns="kind", values="value")
     return rows.assign(concept=only(own, metric="concept").set_index("at")["value"])
+
+
+def _name_groups(ax: Axes, wide: pd.DataFrame, of_dots: np.ndarray, labels: list[str]) -> None:
+    """Write the value of each group amid its states, since neighbouring colours are alike."""
+    for place, label in enumerate(labels):
+        rows = wide[of_dots == place]
+        if len(rows):
+            middle = rows[_AXES].median()
+            place_of = float(middle["first"]), float(middle["second"])
+            look: dict[str, Any] = {"ha": "center", "fontweight": "bold", "zorder": 4}
+            _ = ax.annotate(shortened(label, 8), place_of, xytext=(0, 6), textcoords="offset points", **look)
 
 
 def _points(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -58,6 +59,8 @@ DOTS = frozenset(
         "steering",
     }
 )
+#: Notes that are folded with how a question was measured.
+FOLDED = ("selectivity", "search")
 #: How many rows of a figure's table the page shows; the file has all.
 SHOWN_ROWS = 6
 #: So many concepts have a sentence at the top of the page; with so many symbols a sequence is a text.
@@ -91,7 +94,7 @@ def build(subjects: Sequence[Subject], given: str, findings: Mapping[str, Findin
     shown = {one_sequence.QUESTION, *SPACE, *USED, *RIGHT, *(finding.question for finding in readings)}
     sections = [
         *_example(subject, asked),
-        *(_part(subject, [finding]) for finding in readings),
+        *(_reading(subject, finding, asked) for finding in readings),
         *_parts(subject, asked, SPACE),
         *(_parts(subject, asked, USED) if subject.readout is not None else [_unused()]),
         *_parts(subject, asked, RIGHT),
@@ -116,9 +119,7 @@ def _lead(subject: Subject, findings: Mapping[str, Finding]) -> Sentence:
         pieces.append("Without a readout we cannot say whether the network uses any of it. ")
     elif interchange.QUESTION in findings:
         found = findings[interchange.QUESTION]
-        whole, _, _ = found.notes["answer"].partition(";")
-        asked = f"{found.title} " if found.measurements.empty else ""
-        pieces.append(f"{asked}{whole.rstrip('.')}. ")
+        pieces.append(f"{found.notes.get('short') or f'{found.title} {answer_of(found)[0]}.'} ")
     return (*pieces, "One network says nothing about the recipe that trained it.")
 
 
@@ -129,14 +130,13 @@ def _small_card(subject: Subject, findings: Mapping[str, Finding]) -> Table:
     values = {
         "network": subject.network.name,
         "cell": listed(sorted(set(looked["cell"]))),
-        "layers": len(looked),
         "units": listed([str(one) for one in dict.fromkeys(looked["units"])]),
-        "sequences": len(subject.x),
     }
     answers = findings.get("answers")
     if answers is not None and "accuracy" in set(answers.measurements["metric"]):
         right = one(answers.measurements, metric="accuracy", network=subject.network.name)
-        values["right answers"] = f"{right:.1%}"
+        values["right"] = f"{right:.1%}"
+    values |= {"layers": len(looked), "sequences": len(subject.x)}
     return Table(list(values), [list(values.values())], "The network, and what it read.")
 
 
@@ -177,6 +177,16 @@ def _coloured(subject: Subject, finding: Finding) -> list[Block]:
     return [Tokens([str(token) for token in tokens], values["value"].tolist(), caption)]
 
 
+def _reading(subject: Subject, finding: Finding, asked: Mapping[str, Finding]) -> Section:
+    """Return the section on one concept; of the one that is answered, whether one unit tells it at all steps too."""
+    section, single = _part(subject, [finding]), asked.get("single-units")
+    if single is None or finding.question != linear_readout.names(subject)[subject.concept.name]:
+        return section
+    rest = answer_of(single)[1]
+    first, *others = section.blocks
+    return dataclasses.replace(section, blocks=[first, Text(rest), *others]) if rest else section
+
+
 def _parts(subject: Subject, asked: Mapping[str, Finding], names: Sequence[str]) -> list[Section]:
     """Return one section of several findings; none where none of them was asked."""
     there = [asked[name] for name in names if name in asked]
@@ -201,7 +211,7 @@ def _others(subject: Subject, findings: Sequence[Finding]) -> list[Section]:
     """Return the section on all that is measured beside the story, each finding folded below its first sentence."""
     blocks = [
         Details(
-            f"{finding.title} {answer_of(finding)[0]}.",
+            f"{finding.title} {answer_of(finding)[0]}.{_alike(finding)}",
             _blocks(subject, finding, whole=True, drawn=finding.question not in DOTS),
         )
         for finding in findings
@@ -222,6 +232,18 @@ def _card(finding: Finding) -> list[Block]:
     ]
 
 
+def _alike(finding: Finding) -> str:
+    """Return that controls do as well, where they do: a summary must not say less than the table in its fold."""
+    alike = [
+        gap.role
+        for claim in finding.claims
+        if claim.value in claim.rule.established_if
+        for gap in claim.differences
+        if gap.value <= gap.margin
+    ]
+    return f" So it is in {listed(list(dict.fromkeys(alike)))}." if alike else ""
+
+
 def _blocks(subject: Subject, finding: Finding, *, whole: bool, drawn: bool = True) -> list[Block]:
     """Return what is shown of a finding: its sentences, its pictures, and folded how it was measured, with controls.
 
@@ -231,11 +253,11 @@ def _blocks(subject: Subject, finding: Finding, *, whole: bool, drawn: bool = Tr
         whole: whether its first note is said here, and not in the heading and below it.
         drawn: whether its pictures are shown.
     """
-    folded = (*ELSEWHERE, "selectivity", "answer" if "measured" in finding.notes else "")
+    folded = (*ELSEWHERE, *FOLDED, "answer" if "measured" in finding.notes else "")
     told = [note for name, note in finding.notes.items() if note and name not in folded]
     told = told if whole else told[1:]
     blocks: list[Block] = [*([Text(told)] if told else []), *(figures(finding, SHOWN_ROWS) if drawn else [])]
-    more: list[Block] = [Text(finding.notes[name]) for name in (SETUP, "selectivity") if finding.notes.get(name)]
+    more: list[Block] = [Text(finding.notes[name]) for name in (SETUP, *FOLDED) if finding.notes.get(name)]
     if finding.question == interchange.QUESTION:
         more += [_patched(finding), *_decided_later(subject, finding)]
     if finding.question == "answers":
