@@ -74,7 +74,7 @@ INSIDE = {
     "units.html": "Every test of a single cell, and how cells share a count.",
     "interventions.html": "Patching, steering and erasing states and directions.",
     "states.html": "Gates and cells over time, probes, and noise.",
-    "mechanism.html": "Which way a bit gets in and a count gets on, and its state space.",
+    "mechanism.html": "How a bit gets in, and the state space.",
     "judge.html": "Every rule again, on fresh networks, against the strongest control.",
     "recipes.html": "Other input codes, lengths and cells, and how seeds differ.",
     "controls.html": "The tests on hand-written networks, and the first judgement.",

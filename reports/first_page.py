@@ -45,8 +45,8 @@ REBUILD = (
 )
 #: What stands above the explorer.
 EXPLORE = (
-    "These are the networks themselves: your browser runs them. Click bits, or type them. Below each bit stands what "
-    "the network would answer if it were asked there."
+    "Your browser runs the networks. Click bits, or type them. Below each bit stands the answer if the network were "
+    "asked there."
 )
 EVERY_CLAIM = "#claims"
 #: What stands above the table of claims.
@@ -73,8 +73,8 @@ def hero(findings: Mapping[str, Finding]) -> list[Block]:
         findings,
         [f"hero_{role}" for role in ROLES],
         title="The best cell of three networks, against the ones read so far",
-        caption="For each network we show the cell that tells the ones best. A line joins strings of one length: "
-        "four, seven and ten bits are named. In a cell that kept a running count all lines would lie on each other.",
+        caption="Of each network, the cell that tells the ones best. A line joins strings of one length. In a cell "
+        "that kept a running count all lines would lie on each other.",
     )
     again = [claim.verdict for name in story.LATER for claim in findings[name].claims if not claim.rule.check]
     pills = [Pill(str(again.count(verdict)), Verdict(verdict), EVERY_CLAIM) for verdict in VERDICTS]
@@ -99,7 +99,7 @@ def _taken(findings: Mapping[str, Finding]) -> str:
     if story.claims_of(list(findings.values()))["27d"].verdict != "established":
         return ""
     before = _first_test(findings)["own initialisation"]
-    return f" Before training, {before} had a cell that nearly does: training takes it away."
+    return f" Before training, {before} had one that nearly does."
 
 
 def _first_test(findings: Mapping[str, Finding]) -> dict[str, str]:
@@ -193,14 +193,14 @@ def _lengths(findings: Mapping[str, Finding]) -> Section:
     if PART < claim.value < 1:
         said = (
             "A shorter string gets too large an answer: about the ones, and most of a one more for every bit that is "
-            "missing from ten. So the network starts high and counts down while zeros come. Ten bits hide it."
+            "missing from ten. So the network starts high and counts down while zeros come."
         )
     figure = _panels(
         findings,
         ["lengths", "drifts"],
         title="Answers at other lengths",
-        caption="Left: the mean answer of one network to strings of other lengths; answers on the dashed line are "
-        "right. Right: what each of 100 networks adds for a missing bit.",
+        caption="Left: the mean answers of one network; on the dashed line they are right. Right: what each network "
+        "adds for a missing bit.",
     )
     return Section(title, [Text(said), figure], key="other-lengths")
 
@@ -210,22 +210,20 @@ def _cells(findings: Mapping[str, Finding]) -> Section:
     claims = story.claims_of(list(findings.values()))
     title = "Does a cell keep the count?"
     if claims["27a"].verdict == "refuted" and claims["27d"].verdict == "established":
-        before = _first_test(findings)["own initialisation"]
-        title = f"No cell keeps the count. Before training, {before} had one that told it."
+        title = "No cell keeps the count. Training took it away."
     every = _panels(
         findings,
         [f"cells_{role}" for role in ROLES],
         title="All twelve cells of three networks",
-        caption="Each dot is a string read so far: its ones against a cell. The colour is the number of bits, from "
-        "light violet (one) to pink (ten). Above: the cell's number, and its correlation r.",
+        caption="Each dot is a string read so far; the pinker, the more bits. Above: the cell, its correlation r.",
     )
     tests = _panels(
         findings,
         ["best_read", "tests"],
         title="Five tests of a cell, in 100 networks",
         caption="First: how often one formula gives the ones from the best cell. Second: in how many networks "
-        "some cell passes a test. Planted: written by hand. Own initialisation: before training, in the tests of "
-        "reading. The three heads were fitted on random weights.",
+        "some cell passes. Planted: written by hand; own initialisation: before training; heads: fitted on random "
+        "weights.",
     )
     more = Details("With other bounds, other counts and smaller networks", [Text(_more_tests(findings))])
     first = Text(findings["moving_zero"].notes["first"])
@@ -262,8 +260,8 @@ def _bits(findings: Mapping[str, Finding]) -> Section:
         findings,
         ["one_string", "shares"],
         title="One string, and one step",
-        caption="Left: one network reads a string; a row is a unit. Black gates are open; teal is below zero, "
-        "gold above. Right: the arrows are as wide as what goes along them.",
+        caption="Left: a row is a unit. Black gates are open; teal is below zero, gold above. Right: arrows are as "
+        "wide as what goes along them.",
     )
     again = {story.key(claim): claim.verdict for claim in findings["second_judgement"].claims}
     said = findings["pictures"].notes["shares"]
@@ -311,8 +309,8 @@ def _training(findings: Mapping[str, Finding]) -> Section:
         "What training made, and random weights do not have",
         [
             Text(
-                "With a head fitted to its states a random network answers right, too. So a finding counts as "
-                "learned only if it beats the best of three such heads. These did:"
+                "A random network with a fitted head answers right, too. So only what beats the best of three such "
+                "heads counts as learned:"
             ),
             Points(points),
             Text(f"{_noise(again)}: {findings['pictures'].notes['noise']}"),
@@ -338,9 +336,9 @@ def _sure(findings: Mapping[str, Finding], cards: Sequence[Card], claims: Table)
         "How sure is this?",
         [
             Text(
-                "We wrote every rule down before we trained the networks that it judges. “Not specific” means: as "
-                "true without training. Two networks written by hand are traps: in one the cell that a probe reads "
-                "best does nothing, in the other eight cells share the count."
+                "We wrote every rule down before we trained the networks that it judges. “Not specific”: as true "
+                "without training. Two networks written by hand are traps: the cell that a probe reads best does "
+                "nothing, or eight cells share the count."
             ),
             Details("Every claim, with its control and its verdict", [Text([IN_FULL]), claims]),
             opened,

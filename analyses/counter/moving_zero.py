@@ -171,7 +171,7 @@ def _first_number(table: pd.DataFrame) -> str:
     if before.empty:
         return ""
     return (
-        "The number that everybody computes first is the correlation of the best cell with the ones, all steps "
-        f"together. It is {own.median():.2f} after training and {before.median():.2f} before it (medians). The "
-        f"number of bits read, which holds no ones, reaches {CLOCK:.2f}."
+        "Everybody first computes the correlation of the best cell with the ones, all steps together. It is "
+        f"{own.median():.2f} after training and {before.median():.2f} before it (medians). The number of bits read "
+        f"alone reaches {CLOCK:.2f}."
     )

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from probe import DataFigure, Finding, ProbeError
+from probe.colours import of_role
 from probe.plots.style import COLUMN_WIDTH, new_figure, style
 from probe.report.redrawn import DPI, FORMATS, drawn, saved
 from probe.report.svg import figure_to_svg, settled
@@ -22,11 +23,11 @@ def figure() -> Figure:
     made, axes = new_figure(2, 2, height=1.8)
     (first, second), (third, fourth) = axes
     x = np.linspace(0.01, 1, 20)
-    first.plot(x, x**2, "--o", label="dashed")
-    first.fill_between(x, x**2 - 0.1, x**2 + 0.1, alpha=0.2)
+    first.plot(x, x**2, "--o", label="dashed", color=of_role("trained"))
+    first.fill_between(x, x**2 - 0.1, x**2 + 0.1, alpha=0.2, color=of_role("trained"))
     first.set(ylabel="upright", title="Lines")
     first.legend()
-    second.scatter(*np.random.default_rng(0).normal(size=(2, 400)), alpha=0.5)
+    second.scatter(*np.random.default_rng(0).normal(size=(2, 400)), alpha=0.5, color=of_role("trained"))
     second.text(0, 0, "right", ha="right", fontweight="bold", color="red")
     third.pcolormesh(np.arange(20).reshape(4, 5))
     third.set_xticks([0.5, 2.5], ["one", "other"], rotation=90)

@@ -126,7 +126,7 @@ def strips(tables: Mapping[str, pd.DataFrame]) -> list[DataFigure]:
         common.picture(
             lambda: _strip(data, BOUNDS["read"]),
             name="best_read",
-            title="How well one map reads the ones off the best cell, before and after training",
+            title="One formula for the ones, off the best cell",
             alt=f"Two strips of dots, one a network. Median share of prefixes that are read: {said} "
             f"{BOUNDS['read']:g}.",
             caption="Each dot is one of 100 networks: the share of prefixes on which one map for all steps reads the "

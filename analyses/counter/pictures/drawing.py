@@ -64,7 +64,7 @@ def said(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     share = {what + letter: value for what, letter, value in _shares(tables).itertuples(index=False)}
     return {
         "shares": f"A 1 changes the answer; {share['bitg']:.0%} of that enters by the candidate, and of a count "
-        f"{share['countc']:.0%} goes on by the cell (medians over 100 networks)."
+        f"{share['countc']:.0%} goes on by the cell (medians)."
     }
 
 
