@@ -278,7 +278,7 @@ def _five_tests(findings: Mapping[str, Finding]) -> str:
     return (
         "We ask more: does one formula give the ones from a cell after every bit, also in longer strings, and does "
         f"the answer come from that cell? One cell passes all five tests in {_part(int(whole.sum()), len(whole))} of "
-        f"the trained networks. {findings['moving_zero'].notes['larger']}"
+        f"the trained networks. {findings['moving_zero'].notes.get('larger', '')}"
     )
 
 

@@ -88,7 +88,9 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         "together on three quarters of the prefixes, and score them on the others.",
         data=drawn[["role", "network", "pair", "units", "value"]],
     )
-    notes = {"answer": _answer(table), "beside": _beside(table), "smaller": _smaller(table), "larger": _larger(table)}
+    notes = {"answer": _answer(table), "beside": _beside(table), "smaller": _smaller(table)}
+    larger = _larger(table)
+    notes |= {"larger": larger} if larger else {}
     notes |= {"first": _first_number(table)}
     return common.finding(QUESTION, TITLE, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 

@@ -131,7 +131,7 @@ def _draw(grid: pd.DataFrame, ax: Axes) -> None:
 
 
 def _label(group: str, size: int) -> str:
-    return f"{group}\n(of {size})" if size > 1 else group.removeprefix("planted/")
+    return f"{group}\n(of {size})" if size > 1 else group.replace("planted/", "planted: ")
 
 
 def _share(rows: pd.DataFrame, role: str) -> str:

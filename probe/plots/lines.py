@@ -11,6 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.lines import Line2D
 
+from .style import SMALL
+
 #: So many lines are named beside a panel; of more, and in several panels, a scale says what the colours mean.
 NAMED = 12
 #: So many numbers stand beside a scale of colours.
@@ -41,19 +43,19 @@ def name_lines(
     if figure is not None and figure.get_layout_engine() is None:
         # Nobody makes room beside the caller's own axes.
         handles = [Line2D([], [], color=colour, label=label) for colour, label in zip(colours, labels, strict=True)]
-        _ = ax.legend(handles=handles, title=title or None, fontsize="small")
+        _ = ax.legend(handles=handles, title=title or None, fontsize=SMALL)
         return
     low, high = ax.get_ylim()
     # A name keeps its height where no other is near, and moves up or down otherwise.
     order = np.argsort(ends, kind="stable")
     heights = _apart((np.asarray(ends, float)[order] - low) / (high - low))
     for place, height in zip(order, heights, strict=True):
-        look: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "fontsize": "small", "parse_math": False}
+        look: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "fontsize": SMALL, "parse_math": False}
         _ = ax.text(1.02, height, "\N{BOX DRAWINGS HEAVY HORIZONTAL}", color=colours[place], **look)
         _ = ax.text(1.075, height, str(labels[place]), **look)
     if title:
         top = max(1.0, heights[-1] + 0.7 * _LINE)
-        _ = ax.text(1.02, top + 0.02, title, transform=ax.transAxes, va="bottom", fontsize="small", parse_math=False)
+        _ = ax.text(1.02, top + 0.02, title, transform=ax.transAxes, va="bottom", fontsize=SMALL, parse_math=False)
 
 
 def _apart(heights: np.ndarray) -> np.ndarray:
@@ -87,7 +89,7 @@ def scale(axes: Sequence[Axes], labels: Sequence[str], colours: Sequence[str], *
     bar = figure.colorbar(ScalarMappable(norm, ListedColormap(colours)), ax=list(axes), aspect=slim, pad=0.02)
     shown = list(range(0, len(labels), -(-len(labels) // TICKS)))
     bar.set_ticks(shown, labels=[str(labels[place]) for place in shown])
-    bar.ax.tick_params(length=0, which="both", labelsize="small")
+    bar.ax.tick_params(length=0, which="both", labelsize=SMALL)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.set_label(title)
 

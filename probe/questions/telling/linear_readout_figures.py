@@ -15,7 +15,7 @@ from ...evidence.words import said
 from ...plots.dots import scatter
 from ...plots.legends import figure_legend
 from ...plots.study_figures import drawing, drawn, shortened
-from ...plots.style import ROLE_STYLE, new_figure
+from ...plots.style import ROLE_STYLE, SMALL, new_figure
 from ...subjects.computed.network_states import Place
 from ...subjects.computed.sampled import states_of
 from ..question import Answered
@@ -183,7 +183,7 @@ def _ticks(ax: Axes, nulls: pd.DataFrame) -> None:
             textcoords="offset points",
             ha="right" if right else "left",
             va="bottom",
-            fontsize="small",
+            fontsize=SMALL,
             arrowprops={
                 "arrowstyle": "-",
                 "linewidth": 0.8,
@@ -207,9 +207,7 @@ def moves(
         how: how closely units follow the concept, by unit; the best first.
         beside: the best unit of the networks with random weights, or None.
     """
-    units = [(f"unit {unit}", own.states[:, unit], value) for unit, value in list(how.items())[:UNITS]]
-    if beside is not None:
-        units.append((f"random weights,\nunit {beside.unit}", beside.states[:, beside.unit], beside.value))
+    units = _shown_units(own, how, beside)
     values, jitter = target.values, np.random.default_rng(0).uniform(-0.18, 0.18, len(target.values))
     levels = np.unique(values)
     apart = float(np.diff(levels).min()) if len(levels) > 1 else 1.0
@@ -257,6 +255,16 @@ def moves(
             caption=caption,
             data=pd.DataFrame(data, columns=["unit", "value", "state"]),
         )
+
+
+def _shown_units(
+    own: UnitStates, how: dict[int, float], beside: UnitStates | None
+) -> list[tuple[str, np.ndarray, float]]:
+    """Return name, states and correlation of each unit that is drawn, that of the controls last."""
+    units = [(f"unit {unit}", own.states[:, unit], value) for unit, value in list(how.items())[:UNITS]]
+    if beside is not None:
+        units.append((f"random weights,\nunit {beside.unit}", beside.states[:, beside.unit], beside.value))
+    return units
 
 
 def _drawn_states(count: int) -> np.ndarray:
