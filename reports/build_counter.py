@@ -42,7 +42,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("mechanism", "gate_shares", "routes", "bit_effects", "quantised_states", "dynamics"),
     ),
     "judge.html": (
-        "What stands before a harder judge?",
+        "What survives a harder judge?",
         ("second_judgement", "drift_traces", "offset_law", "over_training", "other_choices", "running_count"),
     ),
     "recipes.html": (

@@ -73,12 +73,12 @@ def hero(findings: Mapping[str, Finding]) -> list[Block]:
         findings,
         [f"hero_{role}" for role in ROLES],
         title="The best cell of three networks, against the ones read so far",
-        caption="Of each network, the cell that tells the ones best. A line joins strings of one length. In a cell "
+        caption="In each panel: the cell that tells the ones best. A line joins strings of equal length. In a cell "
         "that kept a running count all lines would lie on each other.",
     )
     again = [claim.verdict for name in story.LATER for claim in findings[name].claims if not claim.rule.check]
     pills = [Pill(str(again.count(verdict)), Verdict(verdict), EVERY_CLAIM) for verdict in VERDICTS]
-    return [figure, Pills(pills, "Claims")]
+    return [figure, Pills(pills, f"{len(again)} claims")]
 
 
 def lead(findings: Mapping[str, Finding]) -> Sentence:
@@ -161,7 +161,7 @@ PLAIN = {
     "3": "The last state holds the count better than it holds other sums of the same bits.",
     "4": "Most of what varies in the last state is the count.",
     "5c": "The cells pull together: hardly any of them works against the answer.",
-    "12b": "The answer stands the loss of directions that hold no count.",
+    "12b": "The answer survives the loss of directions that hold no count.",
     "18": "The network runs on few states, one for each step and count.",
     "25c": "The cells are a relay: at another count other cells carry the answer.",
     "27d": "Single cells tell the ones worse than before training.",
@@ -192,8 +192,8 @@ def _lengths(findings: Mapping[str, Finding]) -> Section:
     said = "Strings of ten bits cannot tell programs apart that differ at other lengths only."
     if PART < claim.value < 1:
         said = (
-            "A shorter string gets too large an answer: about the ones, and most of a one more for every bit that is "
-            "missing from ten. So the network starts high and counts down while zeros come."
+            f"A shorter string gets too large an answer: the ones, and about {claim.value:.1f} more for each bit "
+            "that is missing from ten. So the answer sinks while zeros come."
         )
     figure = _panels(
         findings,
@@ -267,7 +267,7 @@ def _bits(findings: Mapping[str, Finding]) -> Section:
     said = findings["pictures"].notes["shares"]
     if {again["15b"], again["7a"]} == {"not specific"}:
         said += " A fitted head on random weights does the same, so training did not make it."
-    title = "A bit enters by the candidate, and the cell carries the sum on"
+    title = "A bit enters by the candidate, and the cells carry the sum on"
     return Section(title, [Text(said), figure], key="bits")
 
 
@@ -324,8 +324,8 @@ def _noise(again: Sequence[Claim]) -> str:
     """Return whether standing noise is one of the findings that beat the best head."""
     (claim,) = [claim for claim in again if story.key(claim) == "5b"]
     if claim.verdict == "established":
-        return "To stand noise is one of them"
-    return f"To stand noise is not among them, its verdict is “{claim.verdict}”"
+        return "To withstand noise is one of them"
+    return f"To withstand noise is not among them, its verdict is “{claim.verdict}”"
 
 
 def _sure(findings: Mapping[str, Finding], cards: Sequence[Card], claims: Table) -> Section:

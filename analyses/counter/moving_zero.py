@@ -140,8 +140,8 @@ def _larger(table: pd.DataFrame) -> str:
     passed, every = (sum(int(count(own)) for own in there.values()) for count in (np.sum, len))
     sizes, own = [recipe.removeprefix("hidden-") for recipe in there], common.values(table, "best_shifted_read")
     return (
-        f"If its zero may move from bit to bit, {(own >= READ).sum()} of {len(own)} have a cell that tells the ones; "
-        f"of smaller networks, of {sizes[0]} to {sizes[-1]} cells, {passed} of {every}."
+        f"If the zero of the count may move with the number of bits, {(own >= READ).sum()} of {len(own)} have "
+        f"a cell that tells the ones; of smaller networks, of {sizes[0]} to {sizes[-1]} cells, {passed} of {every}."
     )
 
 
@@ -173,7 +173,7 @@ def _first_number(table: pd.DataFrame) -> str:
     if before.empty:
         return ""
     return (
-        "Everybody first computes the correlation of the best cell with the ones, all steps together. It is "
+        "One would first compute the correlation of the best cell with the ones, all steps together. It is "
         f"{own.median():.2f} after training and {before.median():.2f} before it (medians). The number of bits read "
         f"alone reaches {CLOCK:.2f}."
     )

@@ -23,7 +23,7 @@ from probe.plots.style import IN_INK, ROLE_STYLE, new_figure, style
 
 from . import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, study
 
-QUESTION, TITLE = "second_judgement", "What stands before a harder judge?"
+QUESTION, TITLE = "second_judgement", "What survives a harder judge?"
 #: The figures that the first page tells its story with.
 PICTURES = "pictures"
 #: What key a rule of the first judgement has in the second one.

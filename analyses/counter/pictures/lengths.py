@@ -67,7 +67,7 @@ def drifts(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
     return common.picture(
         lambda: _dots(data),
         name="drifts",
-        title="What a missing bit counts, network by network",
+        title="What each network adds for a missing bit",
         alt=f"{len(data)} dots between 0 and 1: what a network adds for each bit that is missing from ten. Median "
         f"{data['value'].median():.2f}; from {data['value'].min():.2f} to {data['value'].max():.2f}.",
         caption="A counter of ones adds nothing for a missing bit. One that counts down from ten on every zero adds "

@@ -20,7 +20,7 @@ from ..one_cell import BOUNDS, kind_of
 ASKED = {
     "read": "one formula gives the\nones after every bit",
     "lasts": "the formula holds\nat 11 and 12 bits",
-    "carries": "it has half of what\na count does",
+    "carries": "half of a count's effect\nis in this cell",
     "moves": "put in alone, it moves\nhalf of the answers",
     "suffices": "kept alone, half of the\nanswers stay right",
 }

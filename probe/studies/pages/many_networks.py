@@ -82,7 +82,9 @@ def _card(subjects: Sequence[Subject], roles: Mapping[str, int]) -> Table:
 
 def _pills(claims: Sequence[Claim]) -> Pills:
     verdicts = [claim.verdict for claim in claims if not claim.rule.check]
-    return Pills([Pill(str(verdicts.count(one)), Verdict(one), "#claims") for one in VERDICTS], "Claims")
+    return Pills(
+        [Pill(str(verdicts.count(one)), Verdict(one), "#claims") for one in VERDICTS], several(len(verdicts), "claim")
+    )
 
 
 def _lead(asked: Sequence[Finding], roles: Mapping[str, int]) -> Sentence:
