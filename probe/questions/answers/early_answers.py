@@ -17,6 +17,7 @@ from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import GREY, ROLE_STYLE, new_figure
 from ...plots.tables import MOST_CELLS, matrix
 from ...subjects.computed.answers import answered_rows, answers_if_asked
+from ...subjects.readouts import LAST
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
@@ -99,12 +100,17 @@ def tell(answered: Answered) -> Told:
     return Told(notes, lambda: (_by_step_figure(answered), *_by_value_figure(answered.name, table, subject)))
 
 
+def _asked_at_end(subject: Subject) -> bool:
+    """Return whether the readout answers after the last step alone."""
+    return subject.asked.steps == LAST
+
+
 def _setup(subject: Subject) -> str:
     count = several(len(answered_rows(subject)), "sequence")
     return (
         f"We asked {count} after each of their steps, as if they ended there. The right answer is the value of "
-        f"“{subject.answered.name}” at that step. The readout answers {subject.asked.when}, so an earlier "
-        "answer is one that nobody asked for."
+        f"“{subject.answered.name}” at that step. The readout answers {subject.asked.when}"
+        f"{', so an earlier answer is one that nobody asked for' * _asked_at_end(subject)}."
     )
 
 
@@ -124,7 +130,7 @@ def _by_step(early: pd.DataFrame, subject: Subject) -> str:
     ways = several(len(longer.flatten(1).unique(dim=0)), "way")
     return (
         f"{text} Asked after {several(step + 1, 'step')}, by when they have begun in {ways}, the network is wrong on "
-        f"{worst['value']:.0%} of them. It was perhaps never trained to answer so early."
+        f"{worst['value']:.0%} of them.{' Perhaps nobody trained it to answer so early.' * _asked_at_end(subject)}"
     )
 
 

@@ -104,12 +104,13 @@ def _short(table: pd.DataFrame, plan: Plan) -> str:
     values = summary(table).set_index("kind")[column]
     if column == "followed":
         return (
-            f"With the state of another sequence put in {plan.where}, the network answers as that sequence would "
-            f"have in {values['whole']:.0%} of the pairs that count; with nothing put in, in {values['nothing']:.0%}."
+            f"With the state of another sequence put in {plan.where}, the network answers what the two, spliced "
+            f"there, would give in {values['whole']:.0%} of the pairs that count; with nothing put in, in "
+            f"{values['nothing']:.0%}."
         )
     return (
         f"With the state of another sequence put in {plan.where}, the answer goes "
-        f"{said(values['whole'])} of the way to what that sequence would have given."
+        f"{said(values['whole'])} of the way to what the two, spliced there, would give."
     )
 
 
