@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import math
 import platform
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,6 +45,8 @@ COUNTS = running_count(STRINGS)
 REPOSITORY = Path(__file__).parents[2]
 #: The fitted heads of all networks but those of the second population, which have all of `HEADS`.
 FIRST_HEADS = {"least squares": HEADS["least squares"]}
+#: Of a planted weight what is smaller counts as 0.
+SMALL = 1e-9
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
 
 
@@ -334,10 +338,30 @@ def provenance(question: str, studied: Sequence[Network]) -> dict[str, object]:
     return {
         "command": f"python -m analyses counter{name}{option}",
         "rnn-probe": version("rnn-probe"),
-        "weights": {network.name: weights_digest(network.model) for network in studied},
+        "weights": {network.name: weights_of(network) for network in studied},
         "rules_first_used": rules_first_used(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
     }
+
+
+def weights_of(network: Network) -> str:
+    """Return the SHA-256 that a network's weights are known by, the same on every processor.
+
+    Numbers that are computed here differ in their last bits between processors. Of a fitted head the layer below it
+    is known, and how the head was fitted; of a planted network six digits of each weight.
+    """
+    if network.role not in ("planted", *FITTED_HEADS):
+        return weights_digest(network.model)
+    found = hashlib.sha256(network.role.encode())
+    for name, tensor in sorted(network.model.state_dict().items()):
+        found.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        if network.role == "planted":
+            # Over pi: a short binary fraction may lie just between two roundings, and its last bit would decide.
+            weights = [each if abs(each) > SMALL else 0.0 for each in tensor.flatten().tolist()]
+            found.update(" ".join(f"{each / math.pi:.5e}" for each in weights).encode())
+        elif not name.startswith("head."):
+            found.update(tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def limit_threads() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -13,19 +12,14 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from models.checkpoints import weights_digest
 from models.counter import Coded
-from probe.evidence.measurements import FITTED_HEADS, Network
+from probe.evidence.measurements import Network
 
 from . import ASKED, common
 
 FOLDER = Path(__file__).parent / "measured"
 #: Where workers write, one file a group, until a population's are packed.
 PARTS = common.REPOSITORY / "build" / "measured"
-#: Computed, not read from a file: another processor rounds their weights otherwise, and must not refuse them.
-COMPUTED = ("planted", *FITTED_HEADS)
-#: Of computed weights what is smaller counts as 0.
-SMALL = 1e-9
 AGAIN = "`make study` measures what is missing and keeps the rest."
 
 
@@ -52,24 +46,7 @@ def environment() -> dict[str, str]:
 
 def digests(networks: Iterable[Network]) -> dict[str, str]:
     """Return what each network's measurements are tied to: a digest of its weights, `+`, one of its inputs."""
-    return {network.name: f"{_weights(network)[:16]}+{_inputs(network)[:16]}" for network in networks}
-
-
-def _weights(network: Network) -> str:
-    """Return the SHA-256 of weights; of those that are computed here six digits of each count."""
-    if network.role not in COMPUTED:
-        return weights_digest(network.model)
-    found = hashlib.sha256()
-    for name, tensor in sorted(network.model.state_dict().items()):
-        # Beside a fitted head the weights are those of a file.
-        rounded = network.role == "planted" or "head." in name
-        # Over pi: a short binary fraction may lie just between two roundings, and its last bit would decide.
-        listed = [each if abs(each) > SMALL else 0.0 for each in tensor.flatten().tolist()]
-        numbers = " ".join(f"{each / math.pi:.5e}" for each in listed).encode()
-        found.update(
-            f"{name} {tuple(tensor.shape)}".encode() + (numbers if rounded else tensor.contiguous().numpy().tobytes())
-        )
-    return found.hexdigest()
+    return {network.name: f"{common.weights_of(network)[:16]}+{_inputs(network)[:16]}" for network in networks}
 
 
 def _inputs(network: Network) -> str:

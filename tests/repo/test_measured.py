@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import lzma
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from analyses.counter import command, common, measured, study
 from models.checkpoints import weights_digest
 from models.counter import Coded
 from probe import ProbeError
-from probe.evidence.measurements import COLUMNS, Network
+from probe.evidence.measurements import COLUMNS, FITTED_HEADS, Network
 from probe.studies import store
 
 REPOSITORY = Path(__file__).parents[2]
@@ -63,23 +64,49 @@ def test_a_network_is_known_by_the_code_in_which_it_reads_its_bits() -> None:
 
 
 def test_computed_weights_may_be_rounded_otherwise_and_others_may_not() -> None:
-    """MKL's tanh gives another last bit on another processor, which must be able to read what was measured here."""
-    controls = {network.role: network for network in common.group("counter", 0)}
-    networks = {"planted": NETWORK, **controls}
+    """MKL's tanh and a fit give other last bits on another processor, which must read what was measured here."""
+    networks = {network.role: network for network in [NETWORK, *common.group("counter", 2077)]}
+    assert len(set(map(digest, networks.values()))) == len(networks) == 6
     for role, network in networks.items():
-        before, bias = digest(network), network.model.get_parameter("head.bias").detach()
-        was = bias.clone()
-        bias.copy_(torch.nextafter(bias, torch.full_like(bias, 100.0)))
-        assert not torch.equal(bias, was)
-        assert (digest(network) == before) == (role in ("planted", "fitted head"))
-        bias.copy_(was)
-        weight = network.model.get_parameter("lstm.weight_hh_l0").detach()
-        was = weight.clone()
-        weight.copy_(torch.nextafter(weight, torch.full_like(weight, 100.0)))
-        assert (digest(network) == before) == (role == "planted")
-        weight.copy_(was)
-        bias.mul_(1.001)
-        assert digest(network) != before
+        known, fitted = digest(network), role in FITTED_HEADS
+        for name, computed in (("head.bias", fitted or role == "planted"), ("lstm.weight_hh_l0", role == "planted")):
+            weight = network.model.get_parameter(name).detach()
+            was = weight.clone()
+            weight.copy_(torch.nextafter(weight, torch.full_like(weight, 100.0)))
+            assert not torch.equal(weight, was)
+            assert (digest(network) == known) == computed
+            weight.copy_(was * 1.001 + 0.001)
+            assert (digest(network) == known) == (fitted and name == "head.bias")
+            weight.copy_(was)
+
+
+#: Prints what the pages say of the weights of a counter, of its fitted heads, and of the planted networks.
+PROVENANCE = """
+import json
+from analyses.counter import common
+networks = [*common.group("counter", 2077), *common.planted_networks()]
+print(json.dumps(common.provenance("accuracy", networks)["weights"]))
+"""
+
+
+def test_pages_say_the_same_of_weights_on_every_processor() -> None:
+    """The ridge head of counter 2077 has another last bit where OpenBLAS takes the kernels of a Haswell."""
+    kernels = ["Haswell", "Prescott"] + ["SkylakeX"] * (torch.backends.cpu.get_cpu_capability() == "AVX512")
+    settings = [("OPENBLAS_CORETYPE", each) for each in kernels]
+    settings += [("ATEN_CPU_CAPABILITY", each) for each in ("default", "avx2")]
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", PROVENANCE],
+            cwd=REPOSITORY,
+            env=os.environ | {name: value},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for name, value in settings
+    }
+    assert len(said) == 1
+    assert "counter/seed-2077/ridge head" in json.loads(said.pop())
 
 
 def test_nothing_is_doubled_when_a_group_is_measured_twice(tmp_path: Path) -> None:
