@@ -15,7 +15,6 @@ from ..edits.kinds import Edit
 from ..errors import ANOTHER_CELL, ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent import runs
-from ..recurrent.again.engine import Changes
 from ..recurrent.calls import Call, own_order
 from ..recurrent.cells import recycled
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
@@ -24,6 +23,7 @@ from ..recurrent.signals import Signal, within
 from ..recurrent.steps import trails
 from . import memory
 from .sessions import Session
+from .taps import tapped
 from .visits import Visit, check_tolerance, refuse_own_forward
 
 #: More bytes than any mode takes for a unit or input of a layer at a step of a row; less than `memory.ASK_FROM` in
@@ -91,6 +91,7 @@ class _Part:
     taps: list[Mapping[Signal, Tensor]]
     is_step: bool
     shapes: Mapping[Signal, tuple[int, ...]]
+    inputs: list[Tensor] | None
 
 
 class Collector(Session):
@@ -140,7 +141,7 @@ class Collector(Session):
                     "that gradient_of= has no derivative of its values. Take that out, or choose others with layers=."
                 )
             visit.tolerances.add(self._options.tolerance)
-            changes, taps = _tapped(visit, wanted, self._options)
+            changes, taps = tapped(visit, wanted, self._options.kept)
             visit.change(changes)
         with torch.no_grad() if not self.needs_graph and torch.is_grad_enabled() else nullcontext():
             for layer in wanted:
@@ -194,12 +195,13 @@ class Collector(Session):
             runs.check(layer, opened, trace.h.dtype, self._options.tolerance)
             _refuse_what_a_check_cannot_see(layer, self._options.keep[layer])
         self._errors.append(opened.error if self._options.check else None)
-        part = self._parts.setdefault(
-            (layer.name, number),
-            _Part(
-                layer, number, _copied(trace.initial), trace.lengths, [], [], run.call.is_step, trace.cell.matrices
-            ),
-        )
+        key, is_step = (layer.name, number), run.call.is_step
+        if key not in self._parts:
+            inputs = None if self._has_inputs(number, trace, is_step=is_step) else []
+            self._parts[key] = _Part(
+                layer, number, _copied(trace.initial), trace.lengths, [], [], is_step, trace.cell.matrices, inputs
+            )
+        part = self._parts[key]
         if part.signals and trace.h.shape[1] != (before := next(iter(part.signals[0].values())).shape[1]):
             raise ProbeError(
                 f"Cell {layer.name!r} was called with {trace.h.shape[1]} rows at step {len(part.signals)}, after "
@@ -208,6 +210,19 @@ class Collector(Session):
             )
         part.signals.append(self._kept(trace, opened, is_step=run.call.is_step))
         part.taps.append(taps)
+        if part.inputs is not None:
+            # The caller may change its own in place.
+            x = recycled.copied(own_order(trace.x, layer, trace.lengths).detach())
+            part.inputs.append(x if self._options.device is None else x.to(self._options.device))
+
+    def _has_inputs(self, number: int, trace: Trace, *, is_step: bool) -> bool:
+        """Return whether the inputs of a layer below are kept, which read the same steps."""
+        return any(
+            part.inputs is not None
+            and (part.number, part.is_step) == (number, is_step)
+            and (is_step or part.inputs[0].shape[:2] == trace.x.shape[:2])
+            for part in self._parts.values()
+        )
 
     def _kept(self, trace: Trace, opened: Opened, *, is_step: bool) -> Mapping[Signal, Tensor]:
         values = {}
@@ -314,7 +329,10 @@ class Collector(Session):
         )
         lengths = None if part.lengths is None else tuple(part.lengths.tolist())
         shapes = {signal: shape for signal, shape in part.shapes.items() if signal in {**signals, **part.initial}}
-        return LayerRecording(part.layer.name, part.number, signals, part.initial, lengths, gradients, shapes)
+        inputs = None
+        if part.inputs:
+            inputs = (part.inputs[0] if len(part.inputs) == 1 else torch.cat(part.inputs)).transpose(0, 1)
+        return LayerRecording(part.layer.name, part.number, signals, part.initial, lengths, gradients, shapes, inputs)
 
 
 def _perhaps(layer: Layer) -> bool:
@@ -336,37 +354,6 @@ def _refuse_what_a_check_cannot_see(layer: Layer, keep: Sequence[Signal]) -> Non
             f"which says nothing about {str(hidden[0])!r} where a gate is full or a unit is at 0. Record it without "
             "pre-activations, or put what you add around torch's module, in a module that holds it."
         )
-
-
-def _tapped(
-    visit: Visit, wanted: Sequence[Layer], options: Options
-) -> tuple[dict[int, Changes], dict[Layer, dict[Signal, Tensor]]]:
-    """Return changes that add a zero to every value of a call, and these zeros: their derivatives are the values'."""
-    taps: dict[Layer, dict[Signal, Tensor]] = {}
-    tapped = dict(visit.changes)
-    time, batch = visit.call.x.shape[:2]
-    for layer in wanted:
-        trace = visit.clean.traces[layer.place]
-        taps[layer] = {
-            signal: trace.signals[signal].new_zeros(time, batch, trace.cell.size(signal)).requires_grad_()
-            for signal in options.kept(layer, trace)
-        }
-        tapped[layer.place] = _with_taps(tapped.get(layer.place), taps[layer], time)
-    return tapped, taps
-
-
-def _with_taps(changes: Changes | None, taps: Mapping[Signal, Tensor], time: int) -> Changes:
-    edited = {} if changes is None else changes.signals
-
-    def change(signal: Signal, step: int, value: Tensor) -> tuple[Tensor, Tensor]:
-        own = torch.zeros_like(value, dtype=torch.bool)
-        if changes is not None and signal in edited.get(step, ()):
-            value, own = changes.change(signal, step, value)
-        if signal in taps:
-            value, own = value + taps[signal][step], torch.ones_like(own)
-        return value, own
-
-    return Changes({step: frozenset(taps) | edited.get(step, frozenset()) for step in range(time)}, change)
 
 
 def _copied(states: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:

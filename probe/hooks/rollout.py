@@ -309,14 +309,19 @@ class _Run:
         for name, signal in played[0].initial:
             initial.setdefault(name, {})[signal] = torch.stack([one.initial[name, signal] for one in played])
         ragged = None if len(set(lengths)) == 1 else lengths
-        parts = tuple(
-            LayerRecording(name, 0, own, initial[name], ragged, shapes=self._shapes[name])
-            for name, own in signals.items()
-        )
         read = {
             name: _padded([torch.stack([now[name] for now in one.features]) for one in played])
             for name in played[0].features[0]
         }
+        lowest = next((name for name in signals if name in read), None)
+        parts = tuple(
+            LayerRecording(
+                *(name, 0, own, initial[name], ragged),
+                shapes=self._shapes[name],
+                inputs=read[name].nan_to_num() if name == lowest else None,
+            )
+            for name, own in signals.items()
+        )
         return Rollout(
             Recording(None, parts, None, self._not_called, errors_together(self._errors)),
             read,

@@ -90,6 +90,7 @@ def _rebuilt(description: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reco
             None if part["lengths"] is None else tuple(part["lengths"]),
             {Signal(name): tensors[f"{number}.gradients.{name}"] for name in part["gradients"]},
             {Signal(name): tuple(shape) for name, shape in part.get("shapes", {}).items()},
+            tensors.get(f"{number}.inputs"),
         )
         for number, part in enumerate(description["parts"])
     )
@@ -153,6 +154,9 @@ def _check(recording: Recording) -> None:
             raise ValueError(f"the states of layer {part.layer!r} have other shapes than {dict(part.shapes)}")
         if any(state.dim() != 2 or len(state) != batch for state in part.initial.values()):
             raise ValueError(f"the initial states of layer {part.layer!r} are not of {batch} rows")
+        inputs = part.inputs
+        if inputs is not None and (inputs.dim() != 3 or len(inputs) != batch or not is_continuous(inputs)):
+            raise ValueError(f"the inputs of layer {part.layer!r} are not of {batch} rows")
         if recording.steps is not None and len(recording.steps) != time:
             raise ValueError(f"layer {part.layer!r} has {time} steps, and {len(recording.steps)} were kept")
         longest = math.inf if recording.steps is not None else time

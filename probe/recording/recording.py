@@ -33,6 +33,8 @@ class LayerRecording:
         lengths: how many steps each row has, or None where all have the same.
         gradients: what `gradient_of=` gave, (batch, time, unit) each.
         shapes: of the states that are matrices, the shape that their units have, row by row, on the unit axis.
+        inputs: what the layer read at all steps, also those that were not kept, (batch, time, feature), 0 where a row
+            has ended; None in a layer that another recorded layer stands below.
     """
 
     layer: str
@@ -42,6 +44,7 @@ class LayerRecording:
     lengths: tuple[int, ...] | None = None
     gradients: Mapping[Signal, Tensor] = field(default_factory=dict)
     shapes: Mapping[Signal, tuple[int, ...]] = field(default_factory=dict)
+    inputs: Tensor | None = None
 
     def shaped(self, signal: Signal, value: Tensor) -> Tensor:
         """Return values of a signal, (..., unit), with the axes of a matrix state."""
@@ -106,6 +109,11 @@ class Recording:
     def calls(self) -> dict[str, int]:
         """How often each layer was called."""
         return {name: sum(part.layer == name for part in self.parts) for name in self.layers}
+
+    @property
+    def inputs(self) -> Tensor | None:
+        """What the lowest recorded layer read, (batch, time, feature); None in files of earlier versions."""
+        return next((part.inputs for part in self.parts if part.inputs is not None), None)
 
     def call(self, number: int) -> Recording:
         """Return the recording of one call of each layer.

@@ -36,7 +36,7 @@ def tensor_names(recording: Recording) -> dict[str, Tensor]:
         for number, part in enumerate(recording.parts)
         for kind, values in _kinds(part).items()
         for signal, value in values.items()
-    }
+    } | {f"{number}.inputs": part.inputs for number, part in enumerate(recording.parts) if part.inputs is not None}
 
 
 def _kinds(part: LayerRecording) -> dict[str, Any]:
