@@ -13,6 +13,7 @@ from ..methods.causal.interchange import interchange
 from ..methods.causal.pairs import all_pairs, whole
 from ..methods.probing.prefixes import first_of_prefix
 from ..methods.probing.splits import LEAST_STATES
+from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.signals import Signal
 from ..subjects.computed.alphabet import MOST_SYMBOLS, alphabet_of, around, at_lengths
 from ..subjects.computed.answers import rows_at_steps
@@ -27,7 +28,7 @@ from ..subjects.computed.stacks import not_from_states
 from ..subjects.computed.step_states import studied_layer
 from ..subjects.computed.whole_runs import affordable_runs
 from ..subjects.readouts import MOST_LEVELS, NUMBER
-from ..subjects.subject import LEAST_SEQUENCES, Subject
+from ..subjects.subject import Subject
 
 #: The fewest steps of sequences that shorter ones are compared with; the most amounts by which a concept may grow
 #: (of more, hardly two contexts would be alike); the most beginnings that an affine recurrence is fitted to.

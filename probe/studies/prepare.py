@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import ProbeError, several
 from ..evidence.measurements import Network
 from ..evidence.words import listed
+from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import Layer, OpenLayer
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
@@ -26,7 +27,7 @@ from ..subjects.functions import calling
 from ..subjects.network_file import Opened, open_network
 from ..subjects.readouts import Head
 from ..subjects.seen import seen_layers
-from ..subjects.subject import LEAST_SEQUENCES, Subject
+from ..subjects.subject import Subject
 from ..subjects.symbols import fixed_of, symbols_of
 from ..subjects.tokens import reading_tokens
 from .networks import Named, about, named

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import nn
 
 #: The two kinds of random weights.
-FRESH, SHUFFLED = "fresh weights", "shuffled weights"
+FRESH: str = "fresh weights"
+SHUFFLED: str = "shuffled weights"
 _TORCHS = (nn.RNNBase, nn.RNNCellBase)
 
 
@@ -31,7 +33,8 @@ def random_weights(
     """
     numbers = {FRESH: 0, SHUFFLED: 0}
     for number in range(count):
-        generator = torch.Generator().manual_seed(seed * 1_000 + number)
+        # Not the seed itself: `torch.manual_seed(0)` and seed 0 would draw the network that is compared once more.
+        generator = torch.Generator().manual_seed(zlib.crc32(f"random weights {seed} {number}".encode()))
         control = copy.deepcopy(model).eval()
         modules = _recurrent(control, cells)
         kind = FRESH if number % 2 == 0 and _reset(modules, generator) else SHUFFLED

@@ -23,8 +23,6 @@ from .functions import calling
 from .readouts import Head, Readout
 from .seen import seen_layers
 
-#: With fewer sequences nothing can be held out; a category that stands in fewer is left out.
-LEAST_SEQUENCES = 8
 T = TypeVar("T")
 
 

@@ -17,7 +17,7 @@ from probe.loading.checkpoint import Source
 from probe.loading.modules import BothWays, Masked
 from probe.loading.named_network import NamedNetwork
 from probe.methods.probing.controls import clock_features, inputs_around, relabelled
-from probe.methods.probing.fits import MOST_FEATURES, Logistic, Ridge, features_of
+from probe.methods.probing.fits import MOST_FEATURES, Features, Logistic, Ridge
 from probe.methods.probing.prefixes import distinct_prefixes, first_of_prefix
 from probe.methods.probing.scores import Score, of_categories, of_numbers
 from probe.methods.probing.splits import by_sequence
@@ -79,8 +79,8 @@ def test_many_units_are_read_by_their_largest_components() -> None:
     rng = np.random.default_rng(0)
     hidden, fold = rng.normal(size=(700, 4)), np.arange(700) % 4
     states = hidden @ rng.normal(size=(4, 600)) + 0.01 * rng.normal(size=(700, 600))
-    assert features_of(states).shape == (700, MOST_FEATURES)
-    assert features_of(states[:, :30]).shape == (700, 30)
+    assert Features.of(states).of_states(states).shape == (700, MOST_FEATURES)
+    assert Features.of(states[:, :30]).of_states(states[:, :30]).shape == (700, 30)
     told = Ridge().held_out(states, hidden[:, :1], by_sequence(fold))
     assert of_numbers(hidden[:, 0], told[:, 0], np.arange(700), 700).value > 0.99
 

@@ -1,20 +1,24 @@
 """Linear probes as values: least squares, ridge and logistic, each asked about states that it was not fitted on.
 
 `held_out` takes the features (state, number), the targets (state, target), which are numbers or the places of
-categories, and the states of each part (`probe.methods.probing.splits`).
+categories, and the states of each part (`probe.methods.probing.splits`). `fitted` takes the same, and returns the
+probe of all states as weights of the numbers as they were given.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
-from .linear import fit_linear
+from .linear import LinearProbe, fit_linear
 from .splits import training_rows
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 #: A ridge or logistic probe of more features than this reads their largest principal components instead.
 MOST_FEATURES = 512
@@ -42,6 +46,11 @@ class LeastSquares:
             predicted[part] = fitted.predict(features[part])
         return predicted
 
+    def fitted(self, features: States, targets: Targets, parts: list[np.ndarray]) -> LinearProbe:
+        """Return the probe of all states, a row of weights for each target."""
+        del parts  # nothing is selected
+        return fit_linear(features, targets, self.weight)
+
 
 @dataclass(frozen=True)
 class Ridge:
@@ -62,21 +71,37 @@ class Ridge:
 
     def held_out(self, features: States, targets: Targets, parts: list[np.ndarray]) -> Targets:
         """Return what probes of the other parts predict for each state."""
-        z = features_of(features)
+        z = Features.of(features).of_states(features)
         sums = [_Sums.of(z[part], targets[part]) for part in parts]
         predicted = np.zeros(targets.shape)
         for number, part in enumerate(parts):
-            training = [place for place in range(len(parts)) if place != number]
-            errors = np.zeros((len(self.penalties), targets.shape[1]))
-            for left_out in training if len(training) > 1 else ():
-                fitted = _joined([sums[place] for place in training if place != left_out]).fit(self.penalties)
-                rows = parts[left_out]
-                errors += [((targets[rows] - z[rows] @ weight - bias) ** 2).sum(0) for weight, bias in fitted]
-            penalty = np.argmin(errors, axis=0)
-            for place, (weight, bias) in enumerate(_joined([sums[place] for place in training]).fit(self.penalties)):
-                columns = penalty == place
-                predicted[np.ix_(part, columns)] = z[part] @ weight[:, columns] + bias[columns]
+            weight, bias = self._fit(z, targets, parts, sums, [n for n in range(len(parts)) if n != number])
+            predicted[part] = z[part] @ weight + bias
         return predicted
+
+    def fitted(self, features: States, targets: Targets, parts: list[np.ndarray]) -> LinearProbe:
+        """Return the probe of all states, a row of weights for each target."""
+        read = Features.of(features)
+        z = read.of_states(features)
+        sums = [_Sums.of(z[part], targets[part]) for part in parts]
+        return read.as_given(*self._fit(z, targets, parts, sums, list(range(len(parts)))))
+
+    def _fit(
+        self, z: States, targets: Targets, parts: list[np.ndarray], sums: list[_Sums], training: list[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weights and the bias of some parts, with the penalty that does best among them."""
+        errors = np.zeros((len(self.penalties), targets.shape[1]))
+        for left_out in training if len(training) > 1 else ():
+            fitted = _joined([sums[place] for place in training if place != left_out]).fit(self.penalties)
+            rows = parts[left_out]
+            errors += [((targets[rows] - z[rows] @ weight - bias) ** 2).sum(0) for weight, bias in fitted]
+        columns = range(targets.shape[1])
+        fitted = _joined([sums[place] for place in training]).fit(self.penalties)
+        best = [fitted[place] for place in np.argmin(errors, axis=0)]
+        return (
+            np.column_stack([weight[:, target] for (weight, _), target in zip(best, columns, strict=True)]),
+            np.array([bias[target] for (_, bias), target in zip(best, columns, strict=True)]),
+        )
 
 
 @dataclass(frozen=True)
@@ -95,13 +120,18 @@ class Logistic:
 
     def held_out(self, features: States, targets: Targets, parts: list[np.ndarray]) -> Targets:
         """Return which category probes of the other parts name for each state; NaN where they saw none."""
-        z = features_of(features)
+        z = Features.of(features).of_states(features)
         return np.column_stack([self._named(z, target, parts) for target in targets.T])
 
-    def _named(self, z: np.ndarray, target: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
+    def fitted(self, features: States, targets: Targets, parts: list[np.ndarray]) -> LinearProbe:
+        """Return the probe of all states of one target: a row of weights for each category, or one where two are."""
+        del parts  # nothing is selected
+        read = Features.of(features)
+        (target,) = targets.T
+        model = self._model(read.of_states(features), target)
+        return read.as_given(model.coef_.T, np.asarray(model.intercept_))
 
+    def _named(self, z: np.ndarray, target: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
         predicted = np.zeros(len(target))
         levels, place = np.unique(target, return_inverse=True)
         for number, part in enumerate(parts):
@@ -109,41 +139,61 @@ class Logistic:
             seen = np.unique(place[rows])
             if len(seen) < 2:
                 predicted[part] = levels[seen[0]] if len(seen) else np.nan
-                continue
-            with warnings.catch_warnings():
-                # A fit that stops early gives a weaker probe, and its held-out score shows that.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                # The same holds for a fit on few states of each category.
-                warnings.filterwarnings("ignore", "The number of unique classes")
-                model = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=200)
-                model = model.fit(z[rows], place[rows])
-            predicted[part] = levels[model.predict(z[part])]
+            else:
+                predicted[part] = levels[self._model(z[rows], place[rows]).predict(z[part])]
         return predicted
+
+    def _model(self, z: np.ndarray, target: np.ndarray) -> LogisticRegression:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        with warnings.catch_warnings():
+            # A fit that stops early gives a weaker probe, and its held-out score shows that.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            # The same holds for a fit on few states of each category.
+            warnings.filterwarnings("ignore", "The number of unique classes")
+            return LogisticRegression(C=self.strength, class_weight="balanced", max_iter=200).fit(z, target)
 
 
 Fit: TypeAlias = LeastSquares | Ridge | Logistic
 
 
-def features_of(values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state feature"]:
-    """Return the features of a probe: standardised numbers, or their largest principal components if there are many.
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a probe reads: standardised numbers, or their largest principal components if there are many.
 
     The cost of a fit grows with the third power of the number of features. The components do not depend on the
     target, so held-out states stay held out; what lies in the other components is not read.
 
-    Args:
-        values: the numbers that the probe reads.
+    Attributes:
+        mean: of each number.
+        scale: its standard deviation over the states; infinite if it is constant.
+        components: the directions that are read, (number, feature), or None where each number is a feature.
     """
-    z = standardised(values)
-    if z.shape[1] <= MOST_FEATURES:
-        return z
-    _, vectors = np.linalg.eigh(z.T @ z)
-    return z @ vectors[:, -MOST_FEATURES:]
 
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray | None
 
-def standardised(values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state number"]:
-    """Return numbers with mean 0 and standard deviation 1 over the states; constant ones become 0."""
-    spread = values.std(0)
-    return (values - values.mean(0)) / np.where(spread > 1e-12, spread, np.inf)
+    @classmethod
+    def of(cls, values: States) -> Features:
+        """Return the features that probes of some states read."""
+        spread = values.std(0)
+        every = cls(values.mean(0), np.where(spread > 1e-12, spread, np.inf), None)
+        if values.shape[1] <= MOST_FEATURES:
+            return every
+        z = every.of_states(values)
+        return replace(every, components=np.linalg.eigh(z.T @ z)[1][:, -MOST_FEATURES:])
+
+    def of_states(self, values: States) -> Float[np.ndarray, "state feature"]:
+        """Return the features of states."""
+        z = (values - self.mean) / self.scale
+        return z if self.components is None else z @ self.components
+
+    def as_given(self, weight: Float[np.ndarray, "feature target"], bias: np.ndarray) -> LinearProbe:
+        """Return a probe of the features as a probe of the numbers that they are made of."""
+        own = (weight if self.components is None else self.components @ weight) / self.scale[:, None]
+        return LinearProbe(own.T, bias - self.mean @ own)
 
 
 class _Sums:

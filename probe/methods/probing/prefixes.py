@@ -48,6 +48,26 @@ def grouped_prefixes(x: Tensor, starts: np.ndarray | None = None) -> list[tuple[
     return found
 
 
+def prefix_groups(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return which sequences have begun alike at each step, (sequence, step): a number for each distinct prefix.
+
+    Args:
+        x: the inputs, (sequence, step, feature).
+        lengths: how many steps each sequence has; the number is -1 at padding.
+    """
+    found = np.full(x.shape[:2], -1)
+    group = np.zeros(len(x), dtype=np.int64)
+    for step in range(x.shape[1]):
+        here = np.flatnonzero(lengths > step)
+        _, inverse = np.unique(np.column_stack([group[here], x[here, step]]), axis=0, return_inverse=True)
+        group[here] = found[here, step] = inverse.ravel()
+        if len(here) and inverse.max() + 1 == len(here):
+            # From here on all prefixes differ.
+            later = np.arange(x.shape[1]) > step
+            return np.where(later & (np.arange(x.shape[1]) < lengths[:, None]), group[:, None], found)
+    return found
+
+
 def first_of_prefix(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return where a sequence is the first with its prefix, (sequence, step); False at padding.
 
@@ -55,21 +75,23 @@ def first_of_prefix(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         x: the inputs, (sequence, step, feature).
         lengths: how many steps each sequence has.
     """
-    group = np.zeros(len(x), dtype=np.int64)
-    is_first = np.zeros(x.shape[:2], dtype=bool)
-    for step in range(x.shape[1]):
-        here = np.flatnonzero(lengths > step)
-        if not len(here):
-            break
-        keyed = np.column_stack([group[here], x[here, step]])
-        _, first, inverse = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
-        group[here] = inverse.ravel()
-        is_first[here[first], step] = True
-        if len(first) == len(here):
-            # From here on all prefixes differ.
-            later = np.arange(x.shape[1]) > step
-            return is_first | (later & (np.arange(x.shape[1]) < lengths[:, None]))
+    return first_of_group(prefix_groups(x, lengths))
+
+
+def first_of_group(groups: np.ndarray) -> np.ndarray:
+    """Return where a sequence is the first of its group at a step, (sequence, step); False where the group is -1."""
+    is_first = np.zeros(groups.shape, dtype=bool)
+    for step, group in enumerate(groups.T):
+        number, first = np.unique(group, return_index=True)
+        is_first[first[number >= 0], step] = True
     return is_first
+
+
+def turned(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return sequences from their ends, (sequence, step, ...); padding stays where it is."""
+    steps = np.arange(values.shape[1])
+    places = np.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    return values[np.arange(len(values))[:, None], places]
 
 
 def check_aligned(x: object, concept: object) -> None:

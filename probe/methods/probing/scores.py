@@ -13,6 +13,8 @@ from .linear import ROUNDING
 #: The number of bootstrap samples of an interval.
 DRAWS = 1_000
 LEVEL = 0.95
+#: A score beats a control if the lower end of the interval of their difference is above this.
+MARGIN = 0.05
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,11 +19,12 @@ from ...methods.causal.directions import joint_directions
 from ...methods.causal.later import later_states
 from ...methods.causal.pairs import Pairs, Put, along_coordinate, whole
 from ...methods.machines import Machine
+from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.networks import draw_dots
 from ...recurrent.signals import as_indices, within
 from ...subjects.computed.ends import runs_of
 from ...subjects.computed.whole_runs import affordable_runs, part_of, said_of
-from ...subjects.subject import LEAST_SEQUENCES, Subject, by_network
+from ...subjects.subject import Subject, by_network
 from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, FITTED, rule

@@ -14,12 +14,13 @@ from torch import Tensor
 from ...errors import ProbeError
 from ...evidence.measurements import measurement, tabulate
 from ...methods.causal.ablation import Resampling
+from ...methods.probing.targets import LEAST_SEQUENCES
 from ...methods.readouts import Answers
 from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
 from ...subjects.computed import ends
 from ...subjects.computed.answers import takes_levels
-from ...subjects.subject import LEAST_SEQUENCES, Subject, as_subjects
+from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, FITTED, rule

@@ -25,7 +25,7 @@ from ...methods.probing.controls import clock_r_squared, online_codelength, sign
 from ...methods.probing.fits import LeastSquares
 from ...methods.probing.linear import fit_linear, r_squared
 from ...methods.probing.prefixes import Pooled, StepStates, pool
-from ...methods.probing.scores import of_parts, of_rounding
+from ...methods.probing.scores import MARGIN, of_parts, of_rounding
 from ...methods.probing.splits import LEAST_STATES, folds
 from ...plots.legends import legend_above
 from ...plots.networks import draw_dots
@@ -36,7 +36,7 @@ from ...subjects.computed.step_states import step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Question
-from ..telling.linear_readout_words import MARGIN, tell
+from ..telling.linear_readout_words import tell
 from .linear_readout_drawn import measure_drawn
 from .targets import why_no_target
 

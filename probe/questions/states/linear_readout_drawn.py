@@ -11,7 +11,7 @@ import pandas as pd
 
 from ...evidence.measurements import Network, measurement, tabulate
 from ...methods.probing.controls import clock_features, inputs_around, relabelled, signed_sums
-from ...methods.probing.fits import Ridge, standardised
+from ...methods.probing.fits import Features, Ridge
 from ...methods.probing.scores import Score, of_categories
 from ...methods.probing.units import follows, held_out_unit
 from ...subjects.computed.network_states import Place
@@ -206,7 +206,7 @@ class _Table:
         sums = signed_sums(x, count=MEMORIES, seed=self.subject.seed)[target.sequence, target.step]
         rows = []
         for at, states in states_of(self.subject).states.items():
-            scores = target.scores(states[target.picked], list(standardised(sums).T), Ridge())
+            scores = target.scores(states[target.picked], list(Features.of(sums).of_states(sums).T), Ridge())
             mean = float(np.mean([score.value for score in scores]))
             rows.append(self._row("memories", mean, at, kind=Ridge.name))
         return rows

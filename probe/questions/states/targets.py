@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from ...errors import several
-from ...methods.probing.fits import Fit, Logistic, Ridge
-from ...methods.probing.scores import Score, of_categories, of_numbers
-from ...methods.probing.splits import by_sequence
-from ...methods.probing.units import detrended, follows
+from ...methods.probing import targets
+from ...methods.probing.targets import LEAST_SEQUENCES
 from ...recurrent.layers import OpenLayer
 from ...subjects.computed.ends import Ends
 from ...subjects.computed.sample import reads_back
 from ...subjects.computed.sampled import sample_of, states_of
 from ...subjects.concepts import Known
-from ...subjects.subject import LEAST_SEQUENCES, Subject
+from ...subjects.subject import Subject
 
 
-@dataclass(frozen=True, eq=False)
-class Target:
-    """The values of a concept at the states on which its probes are fitted and scored.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Target(targets.Target):
+    """The values of a concept at the sampled states of a subject.
 
     Attributes:
         concept: the concept.
-        values: its value at each state, (state,).
-        picked: which of the sampled states these are, (state,).
-        sequence: the sequence of each state, as a place in the sample, (state,).
-        fold: the fold of each state, (state,); all states of a sequence are in the same one.
-        bin: the bin of steps of each state, (state,).
-        step: the step of each state, (state,).
-        count: how many sequences the sample has.
-        left: how many steps follow each state, (state,), if a layer reads from the end and may count them; else None.
+        picked: which of the sampled states these are, (state,); their sequences are places in the sample.
     """
 
     concept: Known
-    values: np.ndarray
     picked: np.ndarray
-    sequence: np.ndarray
-    fold: np.ndarray
-    bin: np.ndarray
-    step: np.ndarray
-    count: int
-    left: np.ndarray | None = None
 
     @classmethod
     def of(cls, subject: Subject, name: str) -> Target:
@@ -56,47 +38,18 @@ class Target:
         values = concept.values[sample.rows][sequence, step]
         bins = sample.bins(subject.x.shape[1])[picked]
         left = subject.lengths[sample.rows][sequence] - 1 - step if reads_back(subject) else None
-        return cls(concept, values, picked, sequence, sample.fold[sequence], bins, step, len(sample.rows), left)
-
-    @property
-    def fit(self) -> Fit:
-        """How probes of the concept are fitted: logistic for categories, ridge for numbers."""
-        return Logistic() if self.concept.is_named else Ridge()
-
-    def score(self, features: Float[np.ndarray, "state number"]) -> Score:
-        """Return the held-out score of a probe that predicts the concept from features."""
-        return self.scores(features, [self.values])[0]
-
-    def scores(
-        self, features: Float[np.ndarray, "state number"], columns: Sequence[np.ndarray], fit: Fit | None = None
-    ) -> list[Score]:
-        """Return the held-out scores of probes that predict other values from features.
-
-        Args:
-            features: the numbers that the probes read.
-            columns: the values, (state,) each.
-            fit: how the probes are fitted; None for the concept's own way.
-        """
-        fit = self.fit if fit is None else fit
-        predicted = fit.held_out(features, np.column_stack(columns), by_sequence(self.fold))
-        of = of_categories if isinstance(fit, Logistic) else of_numbers
-        return [of(own, each, self.sequence, self.count) for own, each in zip(columns, predicted.T, strict=True)]
-
-    def detrended(self, values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state number"]:
-        """Return numbers without what the step explains."""
-        return detrended(values, self.bin, self.step)
-
-    def within_steps(self, values: Float[np.ndarray, " state"]) -> Float[np.ndarray, " state"]:
-        """Return values of the concept without what the step explains; categories as they are."""
-        return values if self.concept.is_named else self.detrended(values[:, None])[:, 0]
-
-    def follows(
-        self, states: Float[np.ndarray, "state unit"], picked: Bool[np.ndarray, " state"] | None = None
-    ) -> Float[np.ndarray, " unit"]:
-        """Return how closely each unit follows the concept within steps, on all states or some of them."""
-        rows = np.ones(len(self.values), dtype=bool) if picked is None else picked
-        values = self.within_steps(self.values)
-        return follows(self.detrended(states)[rows], values[rows], named=self.concept.is_named)
+        return cls(
+            concept=concept,
+            picked=picked,
+            values=values,
+            named=concept.is_named,
+            sequence=sequence,
+            fold=sample.fold[sequence],
+            bin=bins,
+            step=step,
+            count=len(sample.rows),
+            left=left,
+        )
 
 
 def why_no_target(subject: Subject, name: str) -> str | None:

@@ -14,12 +14,14 @@ from ...errors import several
 from ...evidence.measurements import one, only
 from ...evidence.words import between, listed, place, said
 from ...methods.probing.fits import MOST_FEATURES
+from ...methods.probing.scores import MARGIN
+from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.study_figures import shortened
 from ...recurrent.signals import Signal
 from ...subjects.computed.sample import reads_ahead
 from ...subjects.computed.sampled import sample_of
 from ...subjects.concepts import Known
-from ...subjects.subject import LEAST_SEQUENCES, Subject
+from ...subjects.subject import Subject
 from ..question import Answered, Told
 from ..states.linear_readout_drawn import AROUND, CLOCK, CONSTANT, MEMORIES, RANDOM, RECENT, RELABELLED
 from ..states.targets import Target
@@ -27,8 +29,6 @@ from . import linear_readout_figures as figures
 
 #: A concept is called readable if the lower end of its score's interval is above 0 (or `CONSTANT`) by more than this.
 READABLE = 0.05
-#: A score beats a control if the lower end of the interval of their difference is above this.
-MARGIN = 0.05
 
 
 class Objection(Enum):

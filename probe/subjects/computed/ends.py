@@ -15,12 +15,13 @@ from ...evidence.words import listed
 from ...methods.clean_run import CleanRun
 from ...methods.dynamics import Dynamics
 from ...methods.machines import Machine
+from ...methods.probing.targets import LEAST_SEQUENCES
 from ...methods.readouts import StateReadout
 from ...recurrent.cells.cell import Cell
 from ...recurrent.layers import Layer, OpenLayer
 from ...recurrent.signals import Signal, within
 from ..readouts import EVERY, Head, Readout, copied
-from ..subject import LEAST_SEQUENCES, Subject, per_subject
+from ..subject import Subject, per_subject
 from .stacks import beginnings, cost, dynamics_of, not_from_states, of_last, stack_of
 
 #: About how many operations the ablations may take: what is left of each sequence, and how many, follow from it.

@@ -11,19 +11,16 @@ from torch import nn
 from ...errors import ProbeError, several
 from ...evidence.words import listed
 from ...methods.probing.controls import MOST_BINS
-from ...methods.probing.prefixes import first_of_prefix
+from ...methods.probing.prefixes import first_of_prefix, turned
+from ...methods.probing.targets import FOLDS, LEAST_SEQUENCES, chosen, often
 from ...recurrent.finding import find_layers, whole_module
 from ..concepts import Known
-from ..subject import LEAST_SEQUENCES, Subject
+from ..subject import Subject
 
 #: The most steps that are recorded (over all sequences), and the most sequences.
 POINTS, SEQUENCES = 40_000, 2_000
 #: The most numbers that a question holds of all steps of a layer at once.
 NUMBERS = 40_000_000
-#: The most states on which the probe of a number, and of categories (as many of each), is fitted and scored.
-STATES, STATES_OF_CATEGORIES = 4_000, 2_000
-#: The number of folds: each is scored with a probe that was fitted on the others.
-FOLDS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +62,7 @@ def draw(subject: Subject) -> Sample:
     lengths = subject.lengths[rows]
     first = first_of_prefix(subject.x[rows].float().numpy(), lengths)
     if reads_back(subject):
-        first &= _turned(first_of_prefix(_turned(subject.x[rows].float().numpy(), lengths), lengths), lengths)
+        first &= turned(first_of_prefix(turned(subject.x[rows].float().numpy(), lengths), lengths), lengths)
     every = np.argwhere(first)
     of = {name: _of_concept(concept, rows, every, subject.seed) for name, concept in subject.concepts.items()}
     used = np.unique(np.concatenate(list(of.values())))
@@ -106,13 +103,6 @@ def reads_ahead(subject: Subject) -> frozenset[str]:
     return frozenset(ahead)
 
 
-def _turned(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return sequences in reverse order, (sequence, step, ...); padding stays where it is."""
-    steps = np.arange(values.shape[1])
-    places = np.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
-    return values[np.arange(len(values))[:, None], places]
-
-
 def recorded_rows(batch: int, time: int, seed: int) -> np.ndarray:
     """Return which sequences are recorded: all, or a random part with at most `POINTS` steps."""
     most = int(np.clip(POINTS // time, LEAST_SEQUENCES, SEQUENCES))
@@ -142,25 +132,6 @@ def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, seed: int) 
     values = concept.values[rows][every[:, 0], every[:, 1]]
     defined = np.flatnonzero(np.isfinite(values))
     if concept.is_named:
-        often = defined[_often(values[defined], every[defined, 0])]
-        defined = often if len(often) else defined
-        return defined[_evenly(values[defined], STATES_OF_CATEGORIES, rng)]
-    return defined if len(defined) <= STATES else np.sort(rng.choice(defined, STATES, replace=False))
-
-
-def _often(codes: np.ndarray, sequence: np.ndarray) -> np.ndarray:
-    """Return the states whose category occurs in enough sequences to be fitted and scored in each fold."""
-    pairs = np.unique(np.column_stack([codes, sequence]), axis=0)
-    categories, counts = np.unique(pairs[:, 0], return_counts=True)
-    return np.isin(codes, categories[counts >= LEAST_SEQUENCES])
-
-
-def _evenly(codes: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Return at most so many states, equally many of each category; all of a category that has fewer."""
-    categories, counts = np.unique(codes, return_counts=True)
-    order, picked = np.argsort(counts, kind="stable"), list[np.ndarray]()
-    for place, which in enumerate(order):
-        share = (most - sum(map(len, picked))) // (len(order) - place)
-        members = np.flatnonzero(codes == categories[which])
-        picked.append(members if len(members) <= share else rng.choice(members, share, replace=False))
-    return np.sort(np.concatenate(picked)) if picked else np.empty(0, dtype=int)
+        common = defined[often(values[defined], every[defined, 0])]
+        defined = common if len(common) else defined
+    return defined[chosen(values[defined], rng, named=concept.is_named)]

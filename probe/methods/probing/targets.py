@@ -1,0 +1,123 @@
+"""The values of a concept at distinct states: what probes are fitted on and scored against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from .fits import Fit, Logistic, Ridge
+from .scores import Score, of_categories, of_numbers
+from .splits import by_sequence
+from .units import detrended, follows
+
+#: The most states on which the probe of a number, and of categories (as many of each), is fitted and scored.
+STATES, STATES_OF_CATEGORIES = 4_000, 2_000
+#: The number of folds: each is scored with a probe that was fitted on the others.
+FOLDS = 4
+#: With fewer sequences nothing can be held out; a category that stands in fewer is left out.
+LEAST_SEQUENCES = 8
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Target:
+    """The values of a concept at the states on which its probes are fitted and scored.
+
+    Attributes:
+        values: its value at each state, (state,): numbers, or the places of categories.
+        named: whether they are places of categories.
+        sequence: the sequence of each state, (state,).
+        fold: the fold of each state, (state,); all states of a sequence are in the same one.
+        bin: the bin of steps of each state, (state,).
+        step: the step of each state, (state,).
+        count: how many sequences there are.
+        left: how many steps follow each state, (state,), if a layer reads from the end and may count them; else None.
+    """
+
+    values: np.ndarray
+    named: bool
+    sequence: np.ndarray
+    fold: np.ndarray
+    bin: np.ndarray
+    step: np.ndarray
+    count: int
+    left: np.ndarray | None = None
+
+    @property
+    def fit(self) -> Fit:
+        """How probes of the concept are fitted: logistic for categories, ridge for numbers."""
+        return Logistic() if self.named else Ridge()
+
+    def score(self, features: Float[np.ndarray, "state number"], fit: Fit | None = None) -> Score:
+        """Return the held-out score of a probe that predicts the concept from features."""
+        return self.scores(features, [self.values], fit)[0]
+
+    def scores(
+        self, features: Float[np.ndarray, "state number"], columns: Sequence[np.ndarray], fit: Fit | None = None
+    ) -> list[Score]:
+        """Return the held-out scores of probes that predict other values from features.
+
+        Args:
+            features: the numbers that the probes read.
+            columns: the values, (state,) each.
+            fit: how the probes are fitted; None for the concept's own way.
+        """
+        fit = self.fit if fit is None else fit
+        predicted = fit.held_out(features, np.column_stack(columns), by_sequence(self.fold))
+        of = of_categories if isinstance(fit, Logistic) else of_numbers
+        return [of(own, each, self.sequence, self.count) for own, each in zip(columns, predicted.T, strict=True)]
+
+    def detrended(self, values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state number"]:
+        """Return numbers without what the step explains."""
+        return detrended(values, self.bin, self.step)
+
+    def within_steps(self, values: Float[np.ndarray, " state"]) -> Float[np.ndarray, " state"]:
+        """Return values of the concept without what the step explains; categories as they are."""
+        return values if self.named else self.detrended(values[:, None])[:, 0]
+
+    def follows(
+        self, states: Float[np.ndarray, "state unit"], picked: Bool[np.ndarray, " state"] | None = None
+    ) -> Float[np.ndarray, " unit"]:
+        """Return how closely each unit follows the concept within steps, on all states or some of them."""
+        rows = np.ones(len(self.values), dtype=bool) if picked is None else picked
+        values = self.within_steps(self.values)
+        return follows(self.detrended(states)[rows], values[rows], named=self.named)
+
+
+def often(codes: np.ndarray, sequence: np.ndarray) -> Bool[np.ndarray, " state"]:
+    """Return the states whose category occurs in enough sequences to be fitted and scored in each fold.
+
+    Args:
+        codes: the category of each state, (state,).
+        sequence: its sequence.
+    """
+    pairs = np.unique(np.column_stack([codes, sequence]), axis=0)
+    categories, counts = np.unique(pairs[:, 0], return_counts=True)
+    return np.isin(codes, categories[counts >= LEAST_SEQUENCES])
+
+
+def chosen(values: np.ndarray, rng: np.random.Generator, *, named: bool) -> np.ndarray:
+    """Return the places of the states that probes of a concept are fitted and scored on, ascending.
+
+    Args:
+        values: the concept's value at each state, (state,).
+        rng: what draws them where there are more than `STATES`, or of categories `STATES_OF_CATEGORIES`.
+        named: whether the values are places of categories, of which equally many states are drawn; of a category that
+            has fewer, all.
+    """
+    if named:
+        return _evenly(values, STATES_OF_CATEGORIES, rng)
+    every = np.arange(len(values))
+    return every if len(every) <= STATES else np.sort(rng.choice(every, STATES, replace=False))
+
+
+def _evenly(codes: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    categories, counts = np.unique(codes, return_counts=True)
+    order, picked = np.argsort(counts, kind="stable"), list[np.ndarray]()
+    for place, which in enumerate(order):
+        share = (most - sum(map(len, picked))) // (len(order) - place)
+        members = np.flatnonzero(codes == categories[which])
+        picked.append(members if len(members) <= share else rng.choice(members, share, replace=False))
+    return np.sort(np.concatenate(picked)) if picked else np.empty(0, dtype=int)
