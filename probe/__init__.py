@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .hooks.sweep import sweep
     from .loading.checkpoint import Checkpoint
     from .loading.load import load
+    from .probes.linear_probe import linear_probe
+    from .probes.random_recordings import random_weights
+    from .probes.single_units import single_units
     from .questions.question import Question
     from .recording.reading import load_recording
     from .recording.recording import Recording
@@ -40,6 +43,9 @@ _HOMES = {
     "errors": ("ProbeError",),
     "evidence.findings": ("DataFigure", "Finding"),
     "evidence.measurements": ("Network", "measurement"),
+    "probes.linear_probe": ("linear_probe",),
+    "probes.random_recordings": ("random_weights",),
+    "probes.single_units": ("single_units",),
     "questions.question": ("Question",),
     "recurrent.inspection": ("inspect",),
     "hooks.intervene": ("intervene",),
@@ -85,13 +91,16 @@ __all__ = [
     "inspect",
     "intervene",
     "judge",
+    "linear_probe",
     "load",
     "load_recording",
     "measurement",
     "patch",
+    "random_weights",
     "record",
     "register",
     "rollout",
+    "single_units",
     "steer",
     "sweep",
     "watch",

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ..errors import ProbeError, several
+from ..recording.aligned import aligned
 from .recorded import Chosen
 
 #: A line or a colour is drawn for each value; of more nobody can tell them apart.
@@ -62,33 +62,20 @@ def levels(given: Any, drawn: Chosen, argument: str, name: str = "") -> Levels:
         ProbeError: it is not aligned, has values of another kind, no values, or more than 50 different ones.
     """
     title = name or str(getattr(given, "name", None) or "")
-    values = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
     batch, time = drawn.real.shape
-    if values.shape not in ((batch, time), (batch,)):
-        raise ProbeError(
-            f"{argument}= has the shape {values.shape}; it needs a value for each recorded step, ({batch}, {time}) "
-            f"(batch, time), or one for each sequence, ({batch},)."
-        )
-    if values.ndim == 1:
-        values = np.repeat(values[:, None], time, axis=1)
-    if values.dtype.kind in "OUS":
-        # A missing text is NaN in a table of pandas.
-        numeric, known = False, pd.notna(values) & (values.astype(str) != "")
-    elif values.dtype.kind in "biuf":
-        numeric, known = values.dtype.kind != "b", np.isfinite(values)
-    else:
-        raise ProbeError(f"{argument}= holds {values.dtype}; a concept holds numbers, booleans or texts.")
-    here = known & drawn.real
+    concept = aligned(given, batch, time, f"{argument}=")
+    here = concept.known & drawn.real
     if not here.any():
         raise ProbeError(f"{argument}= is defined at no step that was recorded: there is nothing to draw.")
-    kept = values[here] if numeric or values.dtype.kind == "b" else np.array([str(one) for one in values[here]])
+    kept = concept.values[here]
     different, places = np.unique(kept, return_inverse=True)
     if len(different) > MOST:
         raise ProbeError(
             f"{argument}= has {several(len(different), 'different value')}, and at most {MOST} can be drawn. Round "
             "it, or put it into bins."
         )
-    codes = np.full(values.shape, -1)
+    codes = np.full(here.shape, -1)
     codes[here] = places
-    labels = tuple(f"{one:g}" if numeric else str(one) for one in different)
-    return Levels(title, codes, different.astype(float) if numeric else np.arange(len(different)), labels, numeric)
+    labels = tuple(f"{one:g}" if concept.numeric else str(one) for one in different)
+    along = different.astype(float) if concept.numeric else np.arange(len(different))
+    return Levels(title, codes, along, labels, concept.numeric)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from ..evidence.intervals import median_interval
 from .legends import legend_above
-from .style import COLUMN_WIDTH, ROLE_STYLE, axes_or_new
+from .lines import numbered
+from .style import COLUMN_WIDTH, GREY, PLOT_WIDTH, ROLE_STYLE, RoleStyle, axes_or_new, drawn, panels
 
 #: Inches that the y axis takes with its numbers and its name, and that a letter is wide.
 AXIS, LETTER = 0.7, 0.082
@@ -130,3 +132,76 @@ def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
                 draw_median_line(own, ax=ax, at=at, label=label, linewidth=width, markersize=size, **look.line())
     legend_above(ax, most=4)
     return ax
+
+
+def draw_scores(table: pd.DataFrame, kinds: Mapping[str, str], *, ax: Axes | None = None) -> Axes | Figure:
+    """Draw a row for each signal: a dot for the network with its interval, a mark for each control.
+
+    Args:
+        table: of a `probe.probes.reading.Reading`; its first network is the one that was read.
+        kinds: network -> what it is called and drawn as, such as a role.
+        ax: where to draw, or None for a new figure.
+    """
+    scores = table[table["score"].notna() & table["step"].isna()]
+    names, own_kind = _names(scores), kinds[table["network"].iloc[0]]
+    places = {name: -place for place, name in enumerate(dict.fromkeys(names))}
+    with panels(1, ax=ax, width=PLOT_WIDTH, height=1.2 + 0.32 * len(places)) as axes:
+        (panel,) = axes
+        for kind, own in scores.groupby(scores["network"].map(kinds), sort=False):
+            look, up = _look(str(kind), own_kind), [places[names[row]] for row in own.index]
+            if kind == own_kind:
+                value, ends = own["score"].to_numpy(float), own[["low", "high"]].to_numpy(float)
+                spread = np.abs(ends.T - value)
+                panel.errorbar(
+                    value, up, xerr=spread, fmt="o", markersize=7, zorder=3, color=look.color, label=own_kind
+                )
+            else:
+                line: dict[str, Any] = {"color": look.color, "marker": look.marker, "linestyle": "none"}
+                panel.plot(own["score"].to_numpy(float), up, markersize=5, alpha=0.8, label=str(kind), **line)
+        panel.set_yticks(list(places.values()), list(places), parse_math=False)
+        panel.set_xlabel("held-out score")
+        legend_above(panel)
+    return drawn(axes)
+
+
+def draw_scores_over_steps(table: pd.DataFrame, kinds: Mapping[str, str], *, ax: Axes | None = None) -> Axes | Figure:
+    """Draw a panel for each signal: the score of a map for each step, of the network and of each control.
+
+    Args:
+        table: of a `probe.probes.reading.Reading`; its first network is the one that was read.
+        kinds: network -> what it is called and drawn as, such as a role.
+        ax: where to draw a single signal, or None for a new figure.
+    """
+    scores = table[table["step"].notna()]
+    names, own_kind = _names(scores), kinds[table["network"].iloc[0]]
+    signals = list(dict.fromkeys(names))
+    across = min(len(signals), 2)
+    with panels(len(signals), ax=ax, columns=across, width=PLOT_WIDTH + across, height=2.6, sharey=True) as axes:
+        for panel, name in zip(axes, signals, strict=True):
+            here = scores[names == name]
+            seen = set[str]()
+            for network, own in here.groupby("network", sort=False):
+                kind = kinds[str(network)]
+                look, steps = _look(kind, own_kind), own["step"].to_numpy(int) + 1
+                width = 2.4 if kind == own_kind else 1.0
+                label = None if kind in seen else kind
+                panel.plot(steps, own["score"].to_numpy(float), linewidth=width, label=label, **look.line())
+                numbered(panel, steps)
+                seen.add(kind)
+            panel.set_title(name if len(signals) > 1 else "", parse_math=False)
+            panel.set_xlabel("after step")
+        axes[0].set_ylabel("held-out score")
+        legend_above(axes[0])
+    return drawn(axes)
+
+
+def _names(scores: pd.DataFrame) -> pd.Series:
+    if scores["layer"].nunique() == 1:
+        return scores["signal"]
+    return scores["layer"] + " " + scores["signal"]
+
+
+def _look(kind: str, own: str) -> RoleStyle:
+    if kind == own:
+        return ROLE_STYLE["trained"]
+    return ROLE_STYLE.get(kind) or RoleStyle(GREY, ":", "D" if kind == "step alone" else "v")

@@ -181,6 +181,20 @@ message(lambda: probe.rollout(lstm, None, 1, edits=probe.patch("cell_state", own
     assert len(lines) == 4
 
 
+def test_what_is_no_recording_is_named(printed: Printed) -> None:
+    """A model instead of its recording, and one control instead of controls by name."""
+    code = """
+message(lambda: probe.linear_probe(lstm, x))
+message(lambda: probe.linear_probe(own, x[..., 0], controls=own))
+message(lambda: probe.single_units(own, x[..., 0], controls={"other": lstm}))
+"""
+    lines = printed(code).splitlines()
+    assert lines[0].startswith("recording is a LSTM; give what probe.record(model, x) returned, or")
+    assert lines[1].startswith("controls= is a Recording; give recordings by name, such as probe.random_weights(")
+    assert lines[2].startswith("The control 'other' is a LSTM; give what probe.record(model, x) returned")
+    assert len(lines) == 3
+
+
 def test_options_of_a_wrong_type_are_named(printed: Printed) -> None:
     """Before the model runs, where torch would fail with words about something else."""
     code = """

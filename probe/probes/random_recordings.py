@@ -1,0 +1,43 @@
+"""`random_weights`: recordings of random networks, to compare a recording with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from ..errors import ProbeError
+from ..hooks.record import record
+from ..recording.recording import Recording
+from ..subjects.random_weights import random_weights as copies
+
+
+def random_weights(
+    model: nn.Module, *inputs: Any, kwargs: Mapping[str, Any] | None = None, count: int = 8, seed: int = 0
+) -> dict[str, Recording]:
+    """Record copies of a model with random weights: the controls that a probe's score needs.
+
+    Half of them have fresh weights, drawn as torch draws them before training; half have the model's own numbers in
+    another order within each gate's block of each array, so that their scale stays. The weights of recurrent layers
+    alone change.
+
+    Args:
+        model: any module that contains recurrent layers; left as found.
+        *inputs: what the model is called with.
+        kwargs: the model's own keyword arguments.
+        count: how many copies, 1 or more.
+        seed: of the weights, from 0.
+
+    Returns:
+        The recordings by name: `fresh weights 1`, `shuffled weights 1`, ...
+
+    Raises:
+        ProbeError: the model cannot be recorded, or count or seed is no such number.
+    """
+    for name, value, least in (("count", count, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ProbeError(f"{name}={value!r} must be a whole number, {least} or more.")
+    # Only a run tells which cells a loop calls.
+    cells = record(model, *inputs, kwargs=kwargs).layers
+    return {name: record(copy, *inputs, kwargs=kwargs) for name, copy in copies(model, count, seed=seed, cells=cells)}

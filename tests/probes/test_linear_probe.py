@@ -1,0 +1,361 @@
+"""`probe.linear_probe`: the numbers of scikit-learn, states counted once, directions that can be put in, refusals."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.metrics import balanced_accuracy_score, r2_score
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import probe
+from probe.methods.probing.fits import Ridge as OurRidge
+from probe.probes.reading import Reading
+
+sys.path.insert(0, str(Path(__file__).parent))
+from planted import recording_of
+
+RNG = np.random.default_rng(0)
+BATCH, TIME, UNITS = 120, 20, 6
+NOISE = RNG.normal(size=(BATCH, TIME, UNITS))
+STEP = np.broadcast_to(np.arange(TIME, dtype=float), (BATCH, TIME))
+COUNT = (RNG.random((BATCH, TIME)) < 0.5).cumsum(1).astype(float)
+RARE = np.arange(BATCH * TIME).reshape(BATCH, TIME) % 100 == 0
+
+
+def _with(*units: np.ndarray) -> np.ndarray:
+    states = NOISE.copy()
+    for place, unit in enumerate(units):
+        states[:, :, place] += unit
+    return states
+
+
+#: A name -> states, and what is asked of them.
+PLANTED: dict[str, tuple[np.ndarray, np.ndarray]] = {
+    "a planted unit": (_with(2 * COUNT), COUNT),
+    "an absent concept": (NOISE, RNG.normal(size=(BATCH, TIME))),
+    "a clock": (_with(STEP), STEP),
+    "two units": (_with(3 * COUNT, -2 * COUNT + 5 * NOISE[:, :, 0]), COUNT),
+}
+RARELY = (_with(4.0 * RARE), RARE)
+BITS = torch.tensor(list(itertools.product([0.0, 1.0], repeat=8)))[:, :, None]
+ONES = BITS[:, :, 0].cumsum(1)
+
+
+@pytest.fixture(scope="module")
+def lstm() -> nn.LSTM:
+    """Return an untrained LSTM."""
+    torch.manual_seed(3)
+    return nn.LSTM(1, 7, batch_first=True)
+
+
+def _score(reading: Reading, network: str = "this network") -> float:
+    rows = reading.table[(reading.table["network"] == network) & reading.table["step"].isna()]
+    return float(rows["score"].iloc[-1])
+
+
+def _held_out(
+    states: pd.DataFrame, x: np.ndarray, fitted: Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
+) -> Any:
+    """Return what models of the other folds predict of each state."""
+    predicted = np.zeros(len(x))
+    for fold in np.unique(states["fold"]):
+        out = (states["fold"] == fold).to_numpy()
+        rest = states["fold"][~out].to_numpy()
+        predicted[out] = fitted(x[~out], states["value"].to_numpy()[~out].astype(float), rest).predict(x[out])
+    return predicted
+
+
+def _ridge(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> Ridge:
+    """Return scikit-learn's ridge with the penalty that does best among the folds it is fitted on."""
+
+    def of(penalty: float, rows: np.ndarray) -> Ridge:
+        return Ridge(alpha=penalty * rows.sum()).fit(x[rows], y[rows])
+
+    def error(penalty: float) -> float:
+        missed = [
+            ((y[fold == one] - of(penalty, fold != one).predict(x[fold == one])) ** 2).sum() for one in set(fold)
+        ]
+        return float(np.sum(missed))
+
+    return of(min(OurRidge().penalties, key=error), np.ones(len(y), dtype=bool))
+
+
+THEIRS = {"ridge": _ridge, "least squares": lambda x, y, fold: LinearRegression().fit(x, y)}
+
+
+@pytest.mark.parametrize("fit", THEIRS)
+@pytest.mark.parametrize("name", PLANTED)
+def test_scores_are_those_of_scikit_learn(name: str, fit: str) -> None:
+    """With the same states and the same folds, to 1e-8; and they are what was planted."""
+    states, concept = PLANTED[name]
+    reading = probe.linear_probe(recording_of(states), concept, fit=fit)
+    found = reading.states()
+    x = states[found["row"], found["place"]]
+    predicted = _held_out(found, (x - x.mean(0)) / x.std(0), THEIRS[fit])
+    assert abs(r2_score(found["value"], predicted) - _score(reading)) < 1e-8
+    low, high = {"an absent concept": (-0.02, 0.02)}.get(name, (0.9, 1.0))
+    assert low < _score(reading) < high
+
+
+def test_the_score_of_a_rare_class_is_that_of_scikit_learn() -> None:
+    """One state in a hundred counts as much as the others: balanced accuracy, not .99 for never naming it."""
+    states, concept = RARELY
+    reading = probe.linear_probe(recording_of(states), concept)
+    found = reading.states("hidden_state")
+    x, right = states[found["row"], found["place"]], (found["value"] == "True").to_numpy()
+    x = (x - x.mean(0)) / x.std(0)
+    named = np.zeros(len(x), dtype=bool)
+    for fold in np.unique(found["fold"]):
+        out = (found["fold"] == fold).to_numpy()
+        model = LogisticRegression(class_weight="balanced", max_iter=200).fit(x[~out], right[~out])
+        named[out] = model.predict(x[out])
+    assert abs(balanced_accuracy_score(right, named) - _score(reading)) < 1e-8
+    assert "balanced accuracy (chance 0.50), logistic" in reading.title
+    assert _score(reading) > 0.9
+    never = probe.linear_probe(recording_of(NOISE), concept)
+    assert abs(_score(never) - 0.5) < 0.1
+
+
+def test_no_sequence_stands_in_two_folds() -> None:
+    """All states of a sequence are in one fold, in a batch of one length and of several."""
+    reading = probe.linear_probe(recording_of(NOISE, lengths=RNG.integers(2, TIME + 1, BATCH).tolist()), COUNT)
+    found = reading.states()
+    assert (found.groupby("row")["fold"].nunique() == 1).all()
+    assert sorted(found["fold"].unique()) == [0, 1, 2, 3]
+
+
+def test_a_state_that_sequences_share_counts_once(lstm: nn.LSTM) -> None:
+    """All strings of eight bits have 2 + 4 + ... + 256 states, from the end too, and both ways together 8 x 256."""
+    assert len(probe.linear_probe(probe.record(lstm, BITS), ONES, signals=["hidden_state"]).states()) == 2**9 - 2
+    both = nn.GRU(1, 3, 2, batch_first=True, bidirectional=True)
+    reading = probe.linear_probe(probe.record(both, BITS), ONES, signals=["hidden_state"])
+    counts = {layer: len(reading.states("hidden_state", layer=layer)) for layer in ("[0]", "[0].reverse", "[1]")}
+    assert counts == {"[0]": 2**9 - 2, "[0].reverse": 2**9 - 2, "[1]": 8 * 256}
+
+
+def test_sequences_that_start_differently_share_no_state(lstm: nn.LSTM) -> None:
+    """Alike inputs after other initial states: the states decide, not the inputs."""
+    start = torch.randn(1, len(BITS), 7), torch.randn(1, len(BITS), 7)
+    reading = probe.linear_probe(probe.record(lstm, BITS, start), ONES, signals=["hidden_state"])
+    assert len(reading.states()) == 8 * 256
+
+
+def test_a_concept_that_is_only_known_later_is_read_off_any_sequence_that_begins_so(lstm: nn.LSTM) -> None:
+    """The final count, not the count so far: the first string of each beginning ends in zeros, and would be both."""
+    recording = probe.record(lstm, BITS)
+    found = probe.linear_probe(recording, ONES[:, -1], signals=["hidden_state"]).states()
+    so_far = ONES.numpy()[found["row"], found["place"]]
+    left = 7 - found["place"].to_numpy()
+    early = left > 3
+    assert abs((found["value"] - so_far - left / 2)[early].mean()) < 0.5
+    assert (found["value"] != so_far)[early].mean() > 0.5
+
+
+def test_padding_and_undefined_values_are_left_out(lstm: nn.LSTM) -> None:
+    """NaN, None and empty texts; steps after a row's end."""
+    lengths = torch.randint(2, 9, (256,), generator=torch.Generator().manual_seed(0))
+    packed = pack_padded_sequence(BITS, lengths, batch_first=True, enforce_sorted=False)
+    recording = probe.record(lstm, packed)
+    found = probe.linear_probe(recording, ONES, signals=["hidden_state"]).states()
+    assert (found["place"].to_numpy() < lengths.numpy()[found["row"]]).all()
+    known = ONES.clone()
+    known[:, :4] = torch.nan
+    assert probe.linear_probe(recording, known, signals=["hidden_state"]).states()["place"].min() == 4
+    texts = np.where(ONES.numpy() > 2, "many", "few").astype(object)
+    texts[:, 5] = None
+    texts[:, 6] = ""
+    reading = probe.linear_probe(recording, texts, signals=["hidden_state"])
+    assert set(reading.states()["place"]) == {0, 1, 2, 3, 4, 7}
+    assert set(reading.states()["value"]) == {"few", "many"}
+
+
+def test_steps_that_were_kept_are_read_as_those_steps(lstm: nn.LSTM) -> None:
+    """After record(steps=[-1, 3]) the concept has two columns; the step alone tells them apart."""
+    recording = probe.record(lstm, BITS, steps=[-1, 3])
+    reading = probe.linear_probe(recording, ONES[:, [-1, 3]], signals=["hidden_state"], one_map=False)
+    assert len(reading.states()) == 256 + 16
+    assert set(reading.table["step"].dropna()) == {7}
+    full = probe.linear_probe(probe.record(lstm, BITS), ONES, signals=["hidden_state"], one_map=False)
+    assert set(full.table["step"].dropna()) == {6, 7}
+
+
+def test_a_direction_moves_what_the_probe_reads_by_one(lstm: nn.LSTM) -> None:
+    """Steered along it, the probe reads one more; the probe's own weights would move it by their length."""
+    recording = probe.record(lstm, BITS)
+    reading = probe.linear_probe(
+        recording, ONES, controls={"other": probe.record(nn.LSTM(1, 7, batch_first=True), BITS)}
+    )
+    along, (weight, bias) = reading.direction("cell_state"), reading.weights("cell_state")
+    assert along.shape == (7,)
+    steered = probe.record(lstm, BITS, edits=[probe.steer("cell_state", along, steps=4)])
+    read = [(run["cell_state"].double() @ weight.T + bias)[..., 0] for run in (recording, steered)]
+    assert torch.allclose(read[1][:, 4] - read[0][:, 4], torch.ones(256, dtype=torch.float64), atol=1e-5)
+    found = reading.states("cell_state")
+    in_sample = r2_score(found["value"], read[0].numpy()[found["row"], found["place"]])
+    assert in_sample > _score(probe.linear_probe(recording, ONES, signals=["cell_state"])) - 0.01
+
+
+def test_directions_of_planted_units_are_theirs() -> None:
+    """Two units move with the count by 3 and -2: so does the direction, although a probe may weigh one alone."""
+    states = NOISE * 0.01
+    states[:, :, 0] += 3 * COUNT
+    states[:, :, 1] += -2 * COUNT
+    along = probe.linear_probe(recording_of(states), COUNT).direction("hidden_state")
+    assert np.allclose(along.numpy(), [3, -2, 0, 0, 0, 0], atol=0.02)
+    names = np.array(["none", "some", "many"])[np.clip(COUNT.astype(int) // 5, 0, 2)]
+    reading = probe.linear_probe(recording_of(states), names)
+    to_many = reading.direction("hidden_state", value="many")
+    assert to_many[0] > 1
+    assert to_many[1] < -0.5
+    assert reading.weights("hidden_state")[0].shape == (3, UNITS)
+    with pytest.raises(probe.ProbeError, match=r"no category 'None'; there is 'many', 'none', 'some'.*value="):
+        reading.direction("hidden_state")
+
+
+def test_complex_and_matrix_states_are_read_and_steered() -> None:
+    """Real and imaginary parts side by side; a direction is complex again."""
+    turned = NOISE[:, :, :3] + 1j * (NOISE[:, :, 3:] + COUNT[:, :, None])
+    reading = probe.linear_probe(recording_of(turned), COUNT)
+    assert _score(reading) > 0.9
+    along = reading.direction("hidden_state")
+    assert along.is_complex()
+    assert np.allclose(along.imag.numpy(), along.imag.mean(), atol=0.2)
+    assert abs(along.real).max() < 0.2 * along.imag.mean()
+
+
+def test_what_a_control_reads_as_well_is_not_specific() -> None:
+    """The network's own verdict follows the best control: above, the same, and below; and the step alone is one."""
+    planted, empty = recording_of(_with(4 * COUNT)), recording_of(NOISE)
+    found = {
+        name: probe.linear_probe(own, COUNT, controls={"other": other}).summary.iloc[0]
+        for name, own, other in (("above", planted, empty), ("same", planted, recording_of(_with(5 * COUNT))))
+    }
+    assert found["above"]["verdict"] == "above every control"
+    assert found["same"]["verdict"] == "not specific"
+    below = probe.linear_probe(empty, COUNT, controls={"other": planted}).summary.iloc[0]
+    assert (below["verdict"], below["best control"]) == ("below a control", "other")
+    clock = probe.linear_probe(recording_of(_with(STEP)), STEP, controls={"other": empty}).summary.iloc[0]
+    assert (clock["verdict"], clock["best control"]) == ("not specific", "step alone")
+
+
+def test_a_memory_of_the_last_inputs_is_a_control() -> None:
+    """A state that holds the last two inputs reads their sum, and so do the inputs: nothing was remembered."""
+    x = RNG.normal(size=(BATCH, TIME, 1))
+    last = x[:, :, 0] + np.pad(x[:, :-1, 0], ((0, 0), (1, 0)))
+    summary = probe.linear_probe(recording_of(_with(5 * last), x), last).summary.iloc[0]
+    assert summary["best control"] == "last 4 inputs"
+    assert summary["its score"] > 1 - 1e-9
+    assert summary["verdict"] in ("not specific", "below a control")
+
+
+def test_it_shows_itself(lstm: nn.LSTM) -> None:
+    """A line a signal, the verdict last; in a notebook a table, escaped; without controls it says so."""
+    recording = probe.record(lstm, BITS)
+    alone = probe.linear_probe(recording, ONES, name="<ones>")
+    assert (
+        repr(alone).splitlines()[0].startswith("Linear probe of “<ones>”: held-out R², ridge, one map for all steps")
+    )
+    assert "510 states of 256 sequences" in alone.title
+    assert repr(alone).endswith("No network was compared: controls=probe.random_weights(model, x).")
+    assert len(repr(alone).splitlines()) == 2 + 6 + 1
+    assert "&lt;ones&gt;" in alone._repr_html_()
+    assert "<ones>" not in alone._repr_html_()
+    compared = probe.linear_probe(recording, ONES, controls=probe.random_weights(lstm, BITS, count=2))
+    assert "No network" not in repr(compared)
+    assert "beside 2 other networks" in compared.title
+
+
+def test_it_draws_a_mark_for_each_score(lstm: nn.LSTM) -> None:
+    """The network's dot with its interval, each control's mark; with a map a step, a panel a signal."""
+    controls = {"own initialisation": probe.record(nn.LSTM(1, 7, batch_first=True), BITS)}
+    controls |= probe.random_weights(lstm, BITS, count=2)
+    recording, signals = probe.record(lstm, BITS), ["cell_state", "hidden_state"]
+    reading = probe.linear_probe(recording, ONES, controls=controls, signals=signals)
+    ax = reading.plot()
+    assert isinstance(ax, Axes)
+    assert [label.get_text() for label in ax.get_yticklabels()] == signals
+    labels = {line.get_label(): np.asarray(line.get_xdata(), dtype=float) for line in ax.get_lines()}
+    rows = reading.table.set_index("network")["score"]
+    for name in ("own initialisation", "step alone", "last 4 inputs"):
+        assert np.array_equal(labels[name], rows[name].to_numpy())
+    assert len(labels["random weights"]) == 4
+    figure = probe.linear_probe(recording, ONES, controls=controls, signals=signals, one_map=False).plot()
+    assert isinstance(figure, Figure)
+    assert [panel.get_title(loc="left") for panel in figure.axes] == signals
+    assert [len(panel.get_lines()) for panel in figure.axes] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda r: probe.linear_probe(r, np.ones(BATCH)), "is 1 at every state, and a value that does not vary"),
+        (lambda r: probe.linear_probe(r, COUNT[:, :-1]), r"has the shape \(120, 19\); it needs .* \(120, 20\)"),
+        (lambda r: probe.linear_probe(r, np.where(np.arange(BATCH)[:, None] < 5, COUNT, np.nan)), "in 5 sequences"),
+        (lambda r: probe.linear_probe(r, COUNT + 1j), "holds complex128; a concept holds numbers, booleans or texts"),
+        (lambda r: probe.linear_probe(r, COUNT, controls={"a": r}), "'a' is the recording itself"),
+        (lambda r: probe.linear_probe(r, COUNT, fit="logistic"), "is for categories, and the concept holds numbers"),
+        (lambda r: probe.linear_probe(r, COUNT > 3, fit="ridge"), "is for numbers, and the concept holds categories"),
+        (lambda r: probe.linear_probe(r, COUNT, fit="lasso"), "no way to fit a probe 'lasso'; there is 'ridge'"),
+        (lambda r: probe.linear_probe(r, COUNT, folds=1), "folds=1 must be a whole number, 2 or more"),
+        (lambda r: probe.linear_probe(r, COUNT, seed=-1), "seed=-1 must be a whole number from 0"),
+        (lambda r: probe.linear_probe(r, COUNT, signals="hidden_state"), r"signals=\['hidden_state'\]"),
+        (
+            lambda r: probe.linear_probe(r, COUNT, layers=["rn"]),
+            "no recorded layer 'rn'; there is 'rnn'. Did you mean",
+        ),
+        (lambda r: probe.linear_probe(r, COUNT).direction("cell_state"), "no signal that was read 'cell_state'"),
+        (lambda r: probe.linear_probe(r, STEP).direction("hidden_state"), "follows from the step alone"),
+        (lambda r: probe.linear_probe(r, RNG.normal(size=(BATCH, TIME))).direction("hidden_state"), "reads nothing"),
+        (lambda r: probe.linear_probe(r, COUNT).direction("hidden_state", value="x"), "the concept is a number"),
+        (lambda r: probe.single_units(r, COUNT).weights("hidden_state"), "Single units have no weights"),
+    ],
+)
+def test_what_does_not_fit_is_refused(ask: Callable[[probe.Recording], object], message: str) -> None:
+    """In words that say what was given, what is allowed and what to do."""
+    with pytest.raises(probe.ProbeError, match=message):
+        ask(recording_of(_with(STEP)))
+
+
+def test_a_state_that_is_no_number_is_refused_with_its_place() -> None:
+    """Layer, signal, row, step and unit."""
+    states = NOISE.copy()
+    states[7, 3, 2] = np.nan
+    with pytest.raises(probe.ProbeError, match="hidden_state of layer 'rnn' is nan at row 7, step 3, unit 2"):
+        probe.linear_probe(recording_of(states), COUNT)
+
+
+def test_categories_in_too_few_sequences_are_left_out_and_named() -> None:
+    """Fewer than eight sequences cannot be fitted and scored in each fold."""
+    names = np.where(COUNT > 4, "many", "few").astype(object)
+    names[:5, 0] = "once"
+    reading = probe.linear_probe(recording_of(_with(COUNT)), names)
+    assert reading.title.endswith("left out, in too few sequences: once")
+    assert set(reading.states()["value"]) == {"few", "many"}
+
+
+def test_random_weights_are_other_networks(lstm: nn.LSTM) -> None:
+    """Half fresh, half shuffled; never the network that the same seed gave torch; the model is left as it was."""
+    torch.manual_seed(0)
+    model = nn.LSTM(1, 7, batch_first=True)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    own = probe.record(model, BITS)["hidden_state"]
+    found = probe.random_weights(model, BITS, count=4)
+    assert list(found) == ["fresh weights 1", "shuffled weights 1", "fresh weights 2", "shuffled weights 2"]
+    assert all((run["hidden_state"] - own).abs().max() > 0.01 for run in found.values())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    again = probe.random_weights(model, BITS, count=4)
+    assert all(torch.equal(run["hidden_state"], again[name]["hidden_state"]) for name, run in found.items())
+    with pytest.raises(probe.ProbeError, match="count=0 must be a whole number, 1 or more"):
+        probe.random_weights(model, BITS, count=0)
