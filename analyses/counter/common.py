@@ -60,6 +60,8 @@ class Studied(Network):
         checkpoint: whether it is the one network that the user gave, or a control of it.
         detail: whether it is the network that a figure of one network shows, or a control of it.
         asked: what it was trained to answer, a key of `models.tasks.QUESTIONS`; all are measured on the ones.
+        computed_from: what its weights are computed from here, where they stand in no file: their last bits depend on
+            the processor.
     """
 
     train: tuple[int, ...] = ()
@@ -67,6 +69,7 @@ class Studied(Network):
     checkpoint: bool = False
     detail: bool = False
     asked: str = "ones"
+    computed_from: str = ""
 
 
 def group(recipe: str, seed: int) -> list[Network]:
@@ -95,7 +98,9 @@ def group(recipe: str, seed: int) -> list[Network]:
         return [stopped]
     # The first of the stopped counters has all of their beginning beside it.
     own = initialise(Recipe.from_dict(trained.config["recipe"]), seed).eval()
-    return [stopped, _studied(trained, f"{name}/own initialisation", "own initialisation", model=own)]
+    control = _studied(trained, f"{name}/own initialisation", "own initialisation", model=own)
+    drawn = json.dumps([trained.config["recipe"], seed], sort_keys=True)
+    return [stopped, dataclasses.replace(control, computed_from=drawn)]
 
 
 def networks_of(checkpoint: str | Path) -> list[Network]:
@@ -143,13 +148,15 @@ def _with_controls(trained: zoo.Trained, name: str, heads: Mapping[str, str] = F
         name: its name in tables.
         heads: the fitted heads that it gets, a part of `models.fitted_head.HEADS`.
     """
-    controls: dict[str, nn.Module | None] = {"own initialisation": trained.untrained}
-    controls |= {role: trained.with_fitted_head(how) for how, role in heads.items()}
-    return [_studied(trained, name, "trained", trained.seed)] + [
-        _studied(trained, f"{name}/{role}", role, trained.seed, model)
-        for role, model in controls.items()
-        if model is not None
-    ]
+    found = [_studied(trained, name, "trained", trained.seed)]
+    if trained.untrained is None:
+        return found
+    own, below = "own initialisation", weights_digest(trained.untrained)
+    found.append(_studied(trained, f"{name}/{own}", own, trained.seed, trained.untrained))
+    for how, role in heads.items():
+        head = _studied(trained, f"{name}/{role}", role, trained.seed, trained.with_fitted_head(how))
+        found.append(dataclasses.replace(head, computed_from=f"{role} on {below}"))
+    return found
 
 
 def _studied(
@@ -347,20 +354,19 @@ def provenance(question: str, studied: Sequence[Network]) -> dict[str, object]:
 def weights_of(network: Network) -> str:
     """Return the SHA-256 that a network's weights are known by, the same on every processor.
 
-    Numbers that are computed here differ in their last bits between processors. Of a fitted head the layer below it
-    is known, and how the head was fitted; of a planted network six digits of each weight.
+    Weights that are computed here are known by what they are computed from, those of a planted network by six digits
+    of each.
     """
-    if network.role not in ("planted", *FITTED_HEADS):
+    if isinstance(network, Studied) and network.computed_from:
+        return hashlib.sha256(network.computed_from.encode()).hexdigest()
+    if network.role != "planted":
         return weights_digest(network.model)
-    found = hashlib.sha256(network.role.encode())
+    found = hashlib.sha256()
     for name, tensor in sorted(network.model.state_dict().items()):
-        found.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        if network.role == "planted":
-            # Over pi: a short binary fraction may lie just between two roundings, and its last bit would decide.
-            weights = [each if abs(each) > SMALL else 0.0 for each in tensor.flatten().tolist()]
-            found.update(" ".join(f"{each / math.pi:.5e}" for each in weights).encode())
-        elif not name.startswith("head."):
-            found.update(tensor.contiguous().numpy().tobytes())
+        # Over pi: a short binary fraction may lie just between two roundings, and its last bit would decide.
+        weights = [each if abs(each) > SMALL else 0.0 for each in tensor.flatten().tolist()]
+        numbers = " ".join(f"{each / math.pi:.5e}" for each in weights)
+        found.update(f"{name} {tuple(tensor.shape)}\n{numbers}".encode())
     return found.hexdigest()
 
 

@@ -65,26 +65,26 @@ def test_a_network_is_known_by_the_code_in_which_it_reads_its_bits() -> None:
 
 def test_computed_weights_may_be_rounded_otherwise_and_others_may_not() -> None:
     """MKL's tanh and a fit give other last bits on another processor, which must read what was measured here."""
-    networks = {network.role: network for network in [NETWORK, *common.group("counter", 2077)]}
-    assert len(set(map(digest, networks.values()))) == len(networks) == 6
-    for role, network in networks.items():
-        known, fitted = digest(network), role in FITTED_HEADS
-        for name, computed in (("head.bias", fitted or role == "planted"), ("lstm.weight_hh_l0", role == "planted")):
-            weight = network.model.get_parameter(name).detach()
-            was = weight.clone()
-            weight.copy_(torch.nextafter(weight, torch.full_like(weight, 100.0)))
-            assert not torch.equal(weight, was)
-            assert (digest(network) == known) == computed
-            weight.copy_(was * 1.001 + 0.001)
-            assert (digest(network) == known) == (fitted and name == "head.bias")
-            weight.copy_(was)
+    (drawn,) = (each for each in common.group("after-100-steps", 3000) if each.role == "own initialisation")
+    networks = [NETWORK, drawn, *common.group("counter", 2077)]
+    assert len(set(map(digest, networks))) == len(networks) == 7
+    for network in networks:
+        known, computed = digest(network), network is drawn or network.role in FITTED_HEADS
+        bias = network.model.get_parameter("head.bias").detach()
+        was = bias.clone()
+        bias.copy_(torch.nextafter(bias, torch.full_like(bias, 100.0)))
+        assert not torch.equal(bias, was)
+        assert (digest(network) == known) == (computed or network.role == "planted")
+        bias.copy_(was * 1.001 + 0.001)
+        assert (digest(network) == known) == computed
+        bias.copy_(was)
 
 
-#: Prints what the pages say of the weights of a counter, of its fitted heads, and of the planted networks.
+#: Prints what the pages say of the weights of a counter, of its fitted heads, and of networks that are computed.
 PROVENANCE = """
 import json
 from analyses.counter import common
-networks = [*common.group("counter", 2077), *common.planted_networks()]
+networks = [*common.group("counter", 2077), *common.group("after-100-steps", 3000), *common.planted_networks()]
 print(json.dumps(common.provenance("accuracy", networks)["weights"]))
 """
 
