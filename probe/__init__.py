@@ -12,47 +12,41 @@ if TYPE_CHECKING:
     from .edits.constructors import ablate, clamp, edit, patch, steer
     from .edits.kinds import Edit
     from .errors import ProbeError
-    from .evidence.claims import Claim, Control, Range, Rule, judge
-    from .evidence.findings import DataFigure, Finding
-    from .evidence.measurements import Network, measurement
+    from .evidence.findings import Finding
     from .hooks.intervene import intervene
     from .hooks.record import record, watch
-    from .hooks.rollout import Rollout, rollout
+    from .hooks.rollout import rollout
     from .hooks.sweep import sweep
     from .loading.checkpoint import Checkpoint
     from .loading.load import load
     from .probes.linear_probe import linear_probe
     from .probes.random_recordings import random_weights
     from .probes.single_units import single_units
-    from .questions.question import Question
     from .recording.reading import load_recording
     from .recording.recording import Recording
-    from .recurrent.custom import CustomGRU, CustomLSTM, CustomRNN
     from .recurrent.inspection import inspect
     from .recurrent.signals import Signal, Site
     from .recurrent.steps.registry import register
     from .recurrent.steps.step import Step
     from .studies.study import Concept, Readout, Study
 
+__version__ = "0.1.0"
+
 _HOMES = {
-    "evidence.claims": ("Claim", "Control", "Range", "Rule", "judge"),
     "recurrent.steps.registry": ("register",),
-    "recurrent.custom": ("CustomGRU", "CustomLSTM", "CustomRNN"),
     "edits.kinds": ("Edit",),
     "edits.constructors": ("ablate", "clamp", "edit", "patch", "steer"),
     "errors": ("ProbeError",),
-    "evidence.findings": ("DataFigure", "Finding"),
-    "evidence.measurements": ("Network", "measurement"),
+    "evidence.findings": ("Finding",),
     "probes.linear_probe": ("linear_probe",),
     "probes.random_recordings": ("random_weights",),
     "probes.single_units": ("single_units",),
-    "questions.question": ("Question",),
     "recurrent.inspection": ("inspect",),
     "hooks.intervene": ("intervene",),
     "loading.checkpoint": ("Checkpoint",),
     "loading.load": ("load",),
     "hooks.record": ("record", "watch"),
-    "hooks.rollout": ("Rollout", "rollout"),
+    "hooks.rollout": ("rollout",),
     "recording.recording": ("Recording",),
     "recording.reading": ("load_recording",),
     "recurrent.signals": ("Signal", "Site"),
@@ -64,23 +58,12 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 
 __all__ = [
     "Checkpoint",
-    "Claim",
     "Concept",
-    "Control",
-    "CustomGRU",
-    "CustomLSTM",
-    "CustomRNN",
-    "DataFigure",
     "Edit",
     "Finding",
-    "Network",
     "ProbeError",
-    "Question",
-    "Range",
     "Readout",
     "Recording",
-    "Rollout",
-    "Rule",
     "Signal",
     "Site",
     "Step",
@@ -90,11 +73,9 @@ __all__ = [
     "edit",
     "inspect",
     "intervene",
-    "judge",
     "linear_probe",
     "load",
     "load_recording",
-    "measurement",
     "patch",
     "random_weights",
     "record",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import cyclopts
 
-from probe import Claim, Finding, ProbeError
+from probe import Finding, ProbeError
+from probe.evidence import Claim
 from probe.report import Card, Details, Link, Page, Section, Sentence, Text
 from probe.studies.pages.sections import SHOWN_ROWS, answer_of, section
 

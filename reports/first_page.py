@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from probe import Claim, DataFigure, Finding
+from probe import Finding
+from probe.evidence import Claim, DataFigure
 from probe.explorer import Explorer
 from probe.report import (
     Block,

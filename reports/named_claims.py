@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from probe import Claim, ProbeError
+from probe import ProbeError
+from probe.evidence import Claim
 from probe.report import Table
 
 from . import story

@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from probe import Claim, Finding, ProbeError
+from probe import Finding, ProbeError
+from probe.evidence import Claim
 from probe.report import CodeSpan, Link, Sentence, Strong, Table, Verdict
 from probe.studies.pages.sections import ANSWER, controls_in_words, tally
 

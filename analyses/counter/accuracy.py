@@ -9,7 +9,8 @@ import pandas as pd
 
 from models.recipes import recipe
 from models.tasks import format_bits
-from probe import DataFigure, Finding, Range, Rule, inspect
+from probe import Finding, inspect
+from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import Network, measurement, tabulate
 from probe.methods.abstraction.automata import automaton_of
 from probe.plots.study_figures import medians_in_words

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from probe import Control, Finding, Range, Rule
+from probe import Finding
+from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network
 from probe.plots.study_figures import medians_in_words
 from probe.questions.interventions import class_means

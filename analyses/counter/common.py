@@ -33,6 +33,7 @@ from models.populations import SECOND_JUDGED, TRAJECTORY
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
+from probe.evidence import Claim, DataFigure, Rule, judge
 from probe.evidence.measurements import FITTED_HEADS, Network, only
 from probe.plots.style import style
 from probe.subjects.subject import Subject
@@ -225,7 +226,7 @@ def drawn(table: pd.DataFrame) -> pd.DataFrame:
     return table[shown].reset_index(drop=True)
 
 
-def of_rule(table: pd.DataFrame, rule: probe.Rule) -> pd.DataFrame:
+def of_rule(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     """Return the rows that a rule is about, of every role."""
     rows = table[table["metric"] == rule.metric]
     return rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
@@ -278,12 +279,12 @@ def values(table: pd.DataFrame, metric: str, role: str = "trained", **columns: s
     return only(table, metric=metric, role=role, **columns)["value"]
 
 
-def picture(draw: Callable[[], Axes | Figure], **words: Any) -> probe.DataFigure:
+def picture(draw: Callable[[], Axes | Figure], **words: Any) -> DataFigure:
     """Return what is drawn in the style of all figures, with its words and data, see `DataFigure.from_figure`."""
     with style():
         made = draw()
         figure: Any = made.figure if isinstance(made, Axes) else made
-        return probe.DataFigure.from_figure(figure, **words)
+        return DataFigure.from_figure(figure, **words)
 
 
 def medians(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -304,8 +305,8 @@ def finding(
     measurements: pd.DataFrame,
     *,
     studied: Sequence[Network],
-    rules: Sequence[probe.Rule] = (),
-    figures: Sequence[probe.DataFigure] = (),
+    rules: Sequence[Rule] = (),
+    figures: Sequence[DataFigure] = (),
     notes: Mapping[str, str] | None = None,
 ) -> probe.Finding:
     """Judge the rules at the level of all that are decided together, and return the finding with its provenance."""
@@ -320,10 +321,10 @@ def finding(
     )
 
 
-def _judged(question: str, measurements: pd.DataFrame, rules: Sequence[probe.Rule]) -> tuple[probe.Claim, ...]:
+def _judged(question: str, measurements: pd.DataFrame, rules: Sequence[Rule]) -> tuple[Claim, ...]:
     if question in SECOND:
         return import_module("analyses.counter.second").judged(measurements, rules)
-    return probe.judge(measurements, rules, family=family())
+    return judge(measurements, rules, family=family())
 
 
 @cache
@@ -344,7 +345,7 @@ def provenance(question: str, studied: Sequence[Network]) -> dict[str, object]:
     option = " --checkpoint DIR" if given else ""
     return {
         "command": f"python -m analyses counter{name}{option}",
-        "rnn-probe": version("rnn-probe"),
+        "rnn-probe": probe.__version__,
         "weights": {network.name: weights_of(network) for network in studied},
         "rules_first_used": rules_first_used(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},

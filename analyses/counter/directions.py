@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from probe import Finding, Range, Rule
+from probe import Finding
+from probe.evidence import Range, Rule
 from probe.evidence.measurements import Network
 from probe.methods.causal.support import FAR
 from probe.questions.interventions import directions

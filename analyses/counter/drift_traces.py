@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from probe import DataFigure, Finding, ProbeError, Range, Rule
+from probe import Finding, ProbeError
+from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
 from probe.methods.machines import Machine
 from probe.methods.probing.linear import r_squared
@@ -261,8 +262,7 @@ def _scatter(rows: pd.DataFrame, x: str, line: tuple[float, float], ax: Axes) ->
 
 
 def _law(table: pd.DataFrame) -> DataFigure:
-    rows = _beside_drift(table, "kept_contrast")
-    said = "log of kept on a 1 over kept on a 0, last bit"
+    rows, said = _beside_drift(table, "kept_contrast"), "log of kept on a 1 over kept on a 0, last bit"
     medians = rows.groupby("role", sort=False)[["value", "drift"]].median()
     listed = "; ".join(f"{role} {value:.2f} and {drift:.2f}" for role, value, drift in medians.itertuples())
     return common.picture(

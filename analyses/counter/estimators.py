@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from probe import Finding, Range, Rule
+from probe import Finding
+from probe.evidence import Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
 from probe.methods.causal.class_means import Classes, classes_at
 from probe.methods.causal.directions import DIRECTIONS

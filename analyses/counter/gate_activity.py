@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from probe import Finding, Rule
+from probe import Finding
+from probe.evidence import Rule
 from probe.evidence.measurements import Network
 from probe.questions.states import gate_activity
 

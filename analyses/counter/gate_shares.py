@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from probe import DataFigure, Finding, Range, Rule
+from probe import Finding
+from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import Network, only
 from probe.plots.style import new_figure
 from probe.questions.interventions import gate_shares

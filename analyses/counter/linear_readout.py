@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from probe import Control, DataFigure, Finding, Range, Rule, Signal
+from probe import Finding, Signal
+from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import Network
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style

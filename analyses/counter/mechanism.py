@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from probe import DataFigure, Finding
+from probe import Finding
+from probe.evidence import DataFigure
 from probe.plots.style import new_figure, style
 from probe.questions.interventions import gate_shares, routes, unit_shares
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from probe import Claim, Finding
+from probe import Finding
+from probe.evidence import Claim
 from probe.storage.files import write_atomically
 
 from . import common

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from probe import Finding, Rule
+from probe import Finding
+from probe.evidence import Rule
 from probe.evidence.intervals import median_interval
 from probe.evidence.measurements import Network, measurement, only, tabulate
 from probe.methods.probing.monotone import each_unit_read_beside_a_clock

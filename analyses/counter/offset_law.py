@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from probe import Control, DataFigure, Finding, Range, Rule
+from probe import Finding
+from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
 from probe.methods.abstraction.programs import agreement
 from probe.methods.machines import Machine

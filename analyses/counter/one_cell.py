@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from probe import Control, Finding, Range, Rule
+from probe import Finding
+from probe.evidence import Control, Range, Rule
 from probe.evidence.intervals import share_interval
 from probe.evidence.measurements import FITTED_HEADS, Network, measurement, one, only, tabulate
 from probe.methods.causal.ablation import Resampling

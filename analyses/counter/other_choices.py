@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from probe import DataFigure, Finding, Rule, judge
+from probe import Finding
+from probe.evidence import DataFigure, Rule, judge
 from probe.evidence.measurements import FITTED_HEADS, Network, only, tabulate
 from probe.plots.style import GREY, new_figure, style
 from probe.questions.interventions import unit_shares

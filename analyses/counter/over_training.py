@@ -11,7 +11,8 @@ import pandas as pd
 
 from models.populations import SHIFTED, TRAJECTORY
 from models.recipes import RECIPES
-from probe import DataFigure, Finding, Range, Rule, judge
+from probe import Finding
+from probe.evidence import DataFigure, Range, Rule, judge
 from probe.evidence.measurements import only, tabulate
 from probe.plots.style import GREY, SMALL, new_figure, role_style, style
 

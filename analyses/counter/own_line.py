@@ -9,7 +9,8 @@ import pandas as pd
 
 from models.data import Strings
 from models.fitted_head import HEADS, fit_head
-from probe import Finding, Rule
+from probe import Finding
+from probe.evidence import Rule
 from probe.evidence.measurements import Network, only, tabulate
 from probe.plots.networks import draw_dots
 from probe.plots.study_figures import medians_in_words

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from probe import DataFigure, Finding, ProbeError, Range, Rule
+from probe import Finding, ProbeError
+from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import tabulate
 from probe.plots.legends import legend_above
 from probe.plots.style import GREY, INK, new_figure, role_style, style

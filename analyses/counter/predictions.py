@@ -9,7 +9,8 @@ from itertools import pairwise, product
 import pandas as pd
 
 from models.recipes import CODES, DOSES, experiment_recipe
-from probe import ProbeError, Range, Rule
+from probe import ProbeError
+from probe.evidence import Range, Rule
 from probe.evidence.intervals import median_interval
 
 SOURCE = "the experiment of docs/science.md; Suzgun et al. 2019"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from probe import DataFigure, Finding, Rule
+from probe import Finding
+from probe.evidence import DataFigure, Rule
 from probe.evidence.measurements import Network
 from probe.methods.abstraction.programs import MOST, Drifting
 from probe.plots.legends import figure_legend

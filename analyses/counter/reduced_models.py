@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from probe import Control, DataFigure, Finding, Range, Rule
+from probe import Finding
+from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import Network
 from probe.plots.legends import figure_legend
 from probe.plots.study_figures import medians_in_words

@@ -10,7 +10,8 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from probe import Control, Finding, Range, Rule
+from probe import Finding
+from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
 from probe.plots.legends import legend_above
 from probe.plots.study_figures import medians_in_words

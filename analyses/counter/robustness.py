@@ -8,7 +8,8 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 
-from probe import Claim, DataFigure, Finding, Range, Rule, judge
+from probe import Finding
+from probe.evidence import Claim, DataFigure, Range, Rule, judge
 from probe.evidence.measurements import tabulate
 from probe.plots.style import AMOUNTS, SMALL, new_figure, style
 

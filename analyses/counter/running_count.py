@@ -8,7 +8,8 @@ from textwrap import fill
 import pandas as pd
 from matplotlib.axes import Axes
 
-from probe import DataFigure, Finding, Rule
+from probe import Finding
+from probe.evidence import DataFigure, Rule
 from probe.plots.style import ROLE_STYLE, SMALL, new_figure, style
 
 from .summaries import Findings, judged, rows_of, summary

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from probe import Claim, Control, DataFigure, Finding, Rule, judge
+from probe import Finding
+from probe.evidence import Claim, Control, DataFigure, Rule, judge
 from probe.evidence.measurements import FITTED_HEADS, Network
 from probe.plots.legends import figure_legend
 from probe.plots.style import IN_INK, ROLE_STYLE, new_figure, style

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from probe import DataFigure, Finding, Rule
+from probe import Finding
+from probe.evidence import DataFigure, Rule
 from probe.evidence.measurements import Network, tabulate
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style

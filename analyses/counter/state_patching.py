@@ -8,7 +8,8 @@ import pandas as pd
 import torch
 
 from models.tasks import format_bits
-from probe import Finding, Range, Rule
+from probe import Finding
+from probe.evidence import Range, Rule
 from probe.evidence.measurements import Network, only
 from probe.methods.causal.support import FAR
 from probe.questions.interventions import state_patching

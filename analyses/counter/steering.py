@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from probe import Finding, Range, Rule
+from probe import Finding
+from probe.evidence import Range, Rule
 from probe.evidence.measurements import Network, only
 from probe.methods.causal.support import FAR
 from probe.plots.study_figures import medians_in_words

@@ -8,6 +8,7 @@ import pandas as pd
 
 import probe
 from probe import Finding
+from probe.evidence import Claim, DataFigure, Rule, judge
 
 from . import SECOND, SECOND_POPULATION, common
 
@@ -47,7 +48,7 @@ def rows_of(
     return rows
 
 
-def judged(findings: Findings) -> list[tuple[probe.Claim, pd.DataFrame]]:
+def judged(findings: Findings) -> list[tuple[Claim, pd.DataFrame]]:
     """Return every claim of the first judgement that is no check, with the rows of its rule, of every role."""
     return [
         (claim, common.of_rule(finding.measurements, claim.rule))
@@ -80,8 +81,8 @@ def summary(
     table: pd.DataFrame,
     *,
     findings: Findings,
-    rules: Sequence[probe.Rule] = (),
-    figures: Sequence[probe.DataFigure] = (),
+    rules: Sequence[Rule] = (),
+    figures: Sequence[DataFigure] = (),
     notes: Mapping[str, str] | None = None,
 ) -> Finding:
     """Return a finding made of other findings: their networks are its own."""
@@ -91,5 +92,5 @@ def summary(
     first = next(iter(findings.values())).provenance
     provenance = dict(first) | {"command": "python -m analyses counter", "weights": weights}
     # A check of planted networks is judged on them alone.
-    judged = probe.judge(table.assign(role="trained"), rules, family=common.family()) if rules else ()
+    judged = judge(table.assign(role="trained"), rules, family=common.family()) if rules else ()
     return Finding(question, title, table, judged, tuple(figures), provenance, notes or {})

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from models import zoo
-from probe import DataFigure, Finding, ProbeError, Rule
+from probe import Finding, ProbeError
+from probe.evidence import DataFigure, Rule
 from probe.evidence.measurements import Network, tabulate
 from probe.plots.style import GREY, new_figure, role_style, style
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from models.populations import CELLS, CONFIRMING
 from models.recipes import CODES, DOSES
-from probe import DataFigure, Finding, judge
+from probe import Finding
+from probe.evidence import DataFigure, judge
 from probe.evidence.intervals import median_interval
 from probe.evidence.measurements import FITTED_HEADS, tabulate
 from probe.plots.legends import figure_legend

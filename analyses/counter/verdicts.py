@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import Normalize, to_hex
 
-from probe import Claim, DataFigure, Finding, judge
+from probe import Finding
+from probe.evidence import Claim, DataFigure, judge
 from probe.evidence.measurements import FITTED_HEADS, tabulate
 from probe.plots.sequences import ink_on
 from probe.plots.style import AMOUNTS, SMALL, new_figure, style

@@ -13,7 +13,7 @@ import torch
 
 from models.flipflop import stored
 from models.flipflop.task import BITS
-from probe import Claim, judge
+from probe.evidence import Claim, judge
 from probe.evidence.measurements import TYPES, only
 from probe.questions.answers import step_answers
 from probe.questions.interventions import single_answers

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from math import comb
 from pathlib import Path
 
 import pandas as pd
 
+import probe
 from models.flipflop.task import BITS
 from models.flipflop.training import RECIPES
 from probe.errors import several
@@ -283,7 +283,7 @@ def _range(counts: pd.Series) -> str:
 
 
 def _provenance() -> dict[str, str]:
-    lines = {"rnn-probe": version("rnn-probe")}
+    lines = {"rnn-probe": probe.__version__}
     for cell in CELLS:
         about = measuring.about(cell)
         lines[f"weights of {cell} (SHA-256)"] = str(about["weights"])

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from probe import DataFigure
 from probe.errors import several
+from probe.evidence import DataFigure
 from probe.evidence.words import listed
 from probe.plots.legends import figure_legend, legend_above
 from probe.plots.networks import draw_dots, draw_role_lines

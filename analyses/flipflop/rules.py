@@ -5,7 +5,7 @@ They were written while looking at networks of seeds below 100. The same rules a
 
 from __future__ import annotations
 
-from probe import Control, Range, Rule
+from probe.evidence import Control, Range, Rule
 
 #: Networks of each cell.
 NETWORKS = 10

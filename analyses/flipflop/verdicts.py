@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from probe import Claim
 from probe.errors import several
+from probe.evidence import Claim
 from probe.evidence.words import listed
 from probe.report import Block, Details, Points, Section, Sentence, Strong, Table, Text, Verdict
 from probe.studies.pages.sections import VERDICTS

@@ -12,6 +12,8 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+import probe
+
 from .families import ROOT, cases_of
 
 FOLDER = ROOT / "build" / "opens"
@@ -54,9 +56,9 @@ def _packages_of(python: Path) -> Path:
 def _name_adapters(packages: Path) -> None:
     """Write what an install of this checkout would say of its adapters; the borrowed one may be older."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    said = packages / f"rnn_probe-{project['version']}.dist-info"
+    said = packages / f"rnn_probe-{probe.__version__}.dist-info"
     said.mkdir(exist_ok=True)
-    _ = (said / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n", encoding="utf-8")
+    _ = (said / "METADATA").write_text(f"Name: {project['name']}\nVersion: {probe.__version__}\n", encoding="utf-8")
     adapters = project["entry-points"]["rnn_probe.adapters"].items()
     lines = ["[rnn_probe.adapters]", *(f"{name} = {adapter}" for name, adapter in adapters)]
     _ = (said / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

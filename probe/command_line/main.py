@@ -12,13 +12,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from .. import __version__
 from ..errors import ProbeError
 from . import output
 
@@ -28,7 +28,7 @@ app = App(
     name="rnn-probe",
     help="Inspect, record and convert the recurrent networks in files of weights, report on a study of one, and show "
     "and verify what was written.",
-    version=lambda: version("rnn-probe"),
+    version=__version__,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # `run` says that it was interrupted, and with which code
     help_formatter="plain",  # no boxes and no colour: NO_COLOR holds, and pipes get what a terminal gets

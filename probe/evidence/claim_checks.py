@@ -51,11 +51,11 @@ def check_judging(table: Any, rules: Any, family: Any, kind: type[Rule]) -> tupl
     if isinstance(rules, kind):
         raise ProbeError(f"rules is the one rule {rules.key!r} and must be several: give [rule].")
     if not isinstance(rules, Iterable):
-        raise ProbeError(f"rules must be several probe.Rule; this is a {type(rules).__name__}.")
+        raise ProbeError(f"rules must be several probe.evidence.Rule; this is a {type(rules).__name__}.")
     listed = tuple(rules)
     for rule in listed:
         if not isinstance(rule, kind):
-            raise ProbeError(f"rules must be several probe.Rule; one of them is a {type(rule).__name__}.")
+            raise ProbeError(f"rules must be several probe.evidence.Rule; one of them is a {type(rule).__name__}.")
     if family is not None and (not isinstance(family, int) or family < 1):
         raise ProbeError(f"family={family!r} must be how many rules are decided together, at least 1, or None.")
     if not isinstance(table, pd.DataFrame):

@@ -3,3 +3,7 @@
 from ..errors import require
 
 require("probe.questions", "study", "pandas", "matplotlib", "seaborn")
+
+from .question import Question  # noqa: E402
+
+__all__ = ["Question"]

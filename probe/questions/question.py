@@ -24,7 +24,7 @@ NAMED = ("metric", "role", "network", "value")
 _NEED = "It is called with a subject, and must return the reason why it cannot be asked, a text, or None."
 _MEASURE = (
     "It is called with a network and its controls, a list of subjects, and must return a table or its rows, each a "
-    "probe.measurement."
+    "probe.evidence.measurement."
 )
 #: From a subject to the reason why a question cannot be asked of it; None if it can.
 Need = Callable[[Subject], str | None]
@@ -77,7 +77,7 @@ class Question:
         name: short name: that of its folder and its section, such as `noise-margin`.
         title: the question in words.
         measure: from a network and its controls to the table of measurements, or to its rows, each a
-            `probe.measurement`.
+            `probe.evidence.measurement`.
         needs: what a network must have; the page names what is missing.
         roles: the networks that are asked; an answer that is a random head's says nothing.
         rules: what would establish a statement, and what would refute it, fixed before the networks are measured.

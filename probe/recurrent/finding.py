@@ -57,8 +57,8 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     if not found:
         raise ProbeError(
             f"{type(model).__name__} contains no recurrent layer (torch.nn.LSTM, GRU, RNN, or one of their cells; "
-            "or probe.CustomLSTM, CustomGRU, CustomRNN). Give the module that holds the layer itself; a quantized "
-            f"one must be opened before it was quantized. {ANOTHER_CELL}"
+            "or probe.recurrent.CustomLSTM, CustomGRU, CustomRNN). Give the module that holds the layer itself; a "
+            f"quantized one must be opened before it was quantized. {ANOTHER_CELL}"
         )
     wanted = list(found) if names is None else list(names)
     for name in wanted:

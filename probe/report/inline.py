@@ -60,7 +60,7 @@ class Link:
 class Verdict:
     """A verdict shown as a symbol and its word; the colour only repeats them.
 
-    A word that is no verdict of `probe.judge` is shown with a neutral symbol rather than refused: pages of
+    A word that is no verdict of `judge` is shown with a neutral symbol rather than refused: pages of
     other people have their own words.
     """
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .. import __version__
 from ..errors import ProbeError
 from ..methods.abstraction.programs import as_tuples
 from ..questions.question import Question
@@ -78,7 +78,7 @@ def shared(subject: Subject) -> dict[str, str]:
         "concepts": digest(*_concepts(subject)),
         "programs": digest(*_programs(subject)),
         "fixed_inputs": digest(None if subject.fixed_inputs is None else np.asarray(subject.fixed_inputs)),
-        VERSION: version("rnn-probe"),
+        VERSION: __version__,
     }
 
 

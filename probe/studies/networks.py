@@ -19,7 +19,7 @@ from ..loading.checkpoint import Checkpoint
 
 _WANTED = (
     "give one network (a torch module, what probe.load returned, or the path of a file of weights), several "
-    "probe.Network, or a table: role -> networks, paths or a pattern such as 'trained/*.safetensors'"
+    "probe.evidence.Network, or a table: role -> networks, paths or a pattern such as 'trained/*.safetensors'"
 )
 #: The roles that a table of networks may give; a study makes the other controls itself.
 GIVEN = tuple(role for role in ROLES if role not in ("null", *FITTED_HEADS))

@@ -26,9 +26,9 @@ class Study:
 
     Attributes:
         networks: one network: a `torch.nn.Module` that takes (batch, time, feature), the result of `probe.load`, or
-            the path of a file of weights that leaves no choice open. Or many: several `probe.Network`, or a table
-            role -> networks, where a pattern such as "trained/*.safetensors" stands for all files that it matches.
-            Networks of the role `own initialisation` are paired with trained ones by the names of their files.
+            the path of a file of weights that leaves no choice open. Or many: several `probe.evidence.Network`, or
+            a table role -> networks, where a pattern such as "trained/*.safetensors" stands for all files that it
+            matches. Networks of the role `own initialisation` are paired with trained ones by their files' names.
         inputs: an array or tensor (batch, time, feature), or the path of a .npy, .npz or .csv file; of a network that
             embeds them token ids, whole numbers (batch, time).
         concepts: name -> what the states may hold: an array aligned to (batch, time), a function of one sequence's
@@ -48,9 +48,9 @@ class Study:
             distinct input if there are at most four, and their mean otherwise.
         title: the title of the page.
         seed: the seed of all random numbers.
-        questions: which questions are asked, by name, or `probe.Question`s of your own; None for every question whose
-            needs a network meets. The name `usual` stands for these too, beside others. The search for directions,
-            `alignment`, takes long, and is run only where it is chosen.
+        questions: which questions are asked, by name, or `probe.questions.Question`s of your own; None for every
+            question whose needs a network meets. The name `usual` stands for these too, beside others. The search
+            for directions, `alignment`, takes long, and is run only where it is chosen.
         rules: rules of your own, judged beside those of the questions.
     """
 
@@ -98,8 +98,8 @@ class Study:
             isinstance(self.questions, str) or not isinstance(self.questions, Sequence)
         ):
             raise ProbeError(
-                f"questions={self.questions!r} must be several: names such as 'noise-margin', or probe.Question, in "
-                "brackets."
+                f"questions={self.questions!r} must be several: names such as 'noise-margin', or "
+                "probe.questions.Question, in brackets."
             )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ProbeError(f"seed={self.seed!r} must be a whole number from 0.")

@@ -33,21 +33,22 @@ recording
 """,
     "probe.inspect(model)",
     """
+from probe.evidence import DataFigure, Range, Rule, judge
 from probe.plots.style import new_figure
 
 figure, axes = new_figure()
 _ = axes[0, 0].plot([0, 1, 2], [0, 1, 4])
 data = pd.DataFrame({"x": [0, 1, 2], "y": [0, 1, 4]})
-drawn = probe.DataFigure.from_figure(
+drawn = DataFigure.from_figure(
     figure, name="line", title="</script><img src=x onerror=alert(2)>", alt="A curve.", caption="Squares.", data=data
 )
-high, low = probe.Range.at_least(0.5), probe.Range.at_most(0.1)
-rule = probe.Rule("1", "It counts.", "m", "share", "a test", high, low, needs=6)
+high, low = Range.at_least(0.5), Range.at_most(0.1)
+rule = Rule("1", "It counts.", "m", "share", "a test", high, low, needs=6)
 table = pd.DataFrame(
     {"metric": "m", "role": "trained", "network": list("abcdefgh"), "pair": list("01234567")}
     | {"signal": "", "value": 0.9}
 )
-claims = probe.judge(table, [rule])
+claims = judge(table, [rule])
 probe.Finding("counting", "Does it count?", table, claims, (drawn,), {"code": "abc"}, {"a": "b"})
 """,
     'Page("A page", "Its lead.", [Section("Rows", [Table(["a"], [[1]], "One row.")], "rows")])',

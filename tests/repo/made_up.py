@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from probe import Control, Finding, Range, Rule, judge
+from probe import Finding
+from probe.evidence import Control, Range, Rule, judge
 from probe.evidence.measurements import tabulate
 
 

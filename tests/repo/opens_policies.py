@@ -22,7 +22,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv  # pyright: ignore[repo
 from torch import Tensor
 
 import probe
-from probe import ProbeError, Rollout
+from probe import ProbeError
+from probe.hooks import Rollout
 
 EPISODES, AT, UNITS = 20, 10, 16
 LAYER = "lstm_actor[0]"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +30,7 @@ from models.checkpoints import load_config, weights_digest
 from models.counter import answer
 from models.packing import unpack
 from models.populations import SECOND_JUDGED
+from probe.evidence import Range
 from probe.evidence.findings import to_csv
 from probe.evidence.measurements import COLUMNS
 from probe.studies.store import read
@@ -136,7 +136,7 @@ def test_provenance_names_version_weights_and_command_without_clock_or_path(find
     finding = probe.Finding.read(findings / name)
     origin = finding.provenance
     assert origin["command"] == f"python -m analyses counter {name.replace('_', '-')}"
-    assert origin["rnn-probe"] == version("rnn-probe")
+    assert origin["rnn-probe"] == probe.__version__
     digests = zoo.read_table("counter")["networks"][0]["sha256"]
     assert origin["weights"]["counter/seed-0"] == digests["model"]
     # Some questions leave the own initialisations out, whose answers mean nothing.
@@ -199,8 +199,8 @@ def test_all_verdicts_are_decided_at_the_level_of_the_whole_family():
     rules = [rule for module in modules for rule in module.RULES]
     assert common.family() == sum(not rule.check for rule in rules)
     assert len({rule.key for rule in rules}) == len(rules)
-    assert other_lengths.RULES[0].established_if == probe.Range.at_most(0.1)
-    assert accuracy.RULES[0].established_if == probe.Range.at_most(0.01)
+    assert other_lengths.RULES[0].established_if == Range.at_most(0.1)
+    assert accuracy.RULES[0].established_if == Range.at_most(0.01)
 
 
 def test_a_network_comes_with_the_controls_of_its_recipe():

@@ -11,6 +11,7 @@ import pytest
 import probe
 from analyses.counter import bit_effects, common, gate_shares, noise_margin, routes, unit_shares
 from models import planted
+from probe.evidence import Control, Range
 from probe.evidence.measurements import Network
 from probe.questions.interventions import unit_shares as questions
 from tests.repo import asked_once
@@ -121,12 +122,12 @@ def test_rules_are_the_page_of_sciences() -> None:
     assert list(rules) == ["1d", "5c", "7a", "15a", "15b", "15c", "16", "5b"]
     bounds = {key: rule.established_if for key, rule in rules.items()}
     for key in ("1d", "7a", "15a", "15b", "15c"):
-        assert bounds[key] == probe.Range.at_least(0.5)
-    assert bounds["5c"] == probe.Range.at_most(0.1)
-    assert bounds["16"] == probe.Range.at_most(0.25)
-    assert bounds["5b"] == probe.Range.at_least(0.95)
-    assert rules["5c"].controls == (probe.Control("fitted head", 0.5, lower=True),)
-    assert rules["5b"].controls == (probe.Control("fitted head", 0.2),)
+        assert bounds[key] == Range.at_least(0.5)
+    assert bounds["5c"] == Range.at_most(0.1)
+    assert bounds["16"] == Range.at_most(0.25)
+    assert bounds["5b"] == Range.at_least(0.95)
+    assert rules["5c"].controls == (Control("fitted head", 0.5, lower=True),)
+    assert rules["5b"].controls == (Control("fitted head", 0.2),)
     assert [rules[key].signal for key in ("7a", "15a", "15b")] == ["cell_state", "input_gate", "cell_candidate"]
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from analyses.counter import mechanism, planted_networks, robustness, running_count, verdicts
-from probe import Control
+from probe.evidence import Control
 from tests.repo import asked_once
 from tests.repo.made_up import counts, judged, large
 

@@ -12,7 +12,7 @@ import pytest
 from analyses.counter import POPULATION_QUESTIONS, QUESTIONS, SECOND, SECOND_POPULATION, measured, second, study
 from models import zoo
 from models.populations import CONFIRMING, POPULATIONS
-from probe import Rule
+from probe.evidence import Rule
 from probe.studies.store import SUFFIX, read
 
 FINDINGS = zoo.ZOO.parents[1] / "reports" / "counter" / "findings.json"

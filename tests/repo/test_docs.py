@@ -16,8 +16,12 @@ from types import ModuleType
 import pytest
 
 import probe
+import probe.evidence
 import probe.explorer
+import probe.hooks
 import probe.plots
+import probe.questions
+import probe.recurrent
 import probe.report
 from tests.repo.docs_blocks import ROOT, blocks, run, undecided
 
@@ -143,6 +147,16 @@ ROOMS = (
     "questions.states",
     "questions.interventions",
 )
+PUBLIC = (
+    probe,
+    probe.evidence,
+    probe.explorer,
+    probe.hooks,
+    probe.plots,
+    probe.questions,
+    probe.recurrent,
+    probe.report,
+)
 HELPERS = {"following", "patched_runs", "targets", "wrong"}
 
 
@@ -150,13 +164,22 @@ def test_the_reference_has_everything_that_is_public() -> None:
     """Each name of `probe` and of rooms that have names of their own, and each module of the rooms for questions."""
     pages = (page.read_text() for page in (ROOT / "docs/reference").glob("*.md"))
     found = {name for text in pages for name in re.findall(r"^::: (\S+)$", text, flags=re.MULTILINE)}
-    wanted = {f"probe.{name}" for name in probe.__all__}
-    for room in (probe.report, probe.explorer, probe.plots):
-        wanted |= {f"{room.__name__}.{name}" for name in room.__all__}
+    wanted = {f"{room.__name__}.{name}" for room in PUBLIC for name in room.__all__}
     for room in ROOMS:
         modules = pkgutil.iter_modules([str(ROOT / "probe" / room.replace(".", "/"))])
         wanted |= {f"probe.{room}.{module.name}" for module in modules if module.name not in HELPERS}
     assert wanted - found == set()
+
+
+def test_the_front_door_is_small_and_one_page_shows_it_all() -> None:
+    """At most 30 names, each on the page with all of them, with a block of code that runs and shows it."""
+    _, *entries = (ROOT / "docs/reference/names.md").read_text().split("\n::: ")
+    shown = {entry.split()[0]: "".join(block.code for block in blocks(entry) if block.run) for entry in entries}
+    assert len(probe.__all__) <= 30
+    shown = {name: code.lower() for name, code in shown.items()}
+    assert [
+        name for name in probe.__all__ if not re.search(rf"\b{name.lower()}\b", shown.get(f"probe.{name}", ""))
+    ] == []
 
 
 def hook() -> ModuleType:
@@ -208,7 +231,6 @@ def test_a_built_site_that_asks_another_host_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_cited_is_this_version() -> None:
-    """CITATION.cff and the page about citing name the version that pyproject.toml has."""
-    (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
-    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
-    assert f"version = {{{version}}}" in (ROOT / "docs/cite.md").read_text()
+    """CITATION.cff and the page about citing name the version that the package has."""
+    assert f"\nversion: {probe.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"version = {{{probe.__version__}}}" in (ROOT / "docs/cite.md").read_text()

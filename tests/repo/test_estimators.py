@@ -11,7 +11,7 @@ import pytest
 
 from analyses.counter import common, directions, estimators
 from models import planted
-from probe import Range
+from probe.evidence import Range
 from probe.evidence.measurements import Network, only
 from probe.methods.causal.class_means import classes_at
 from probe.subjects.computed.ends import machine_of

@@ -11,6 +11,7 @@ from torch import nn
 
 import probe
 from probe.loading.converted import Networks, convert
+from probe.recurrent import CustomGRU
 
 
 class Mine(Networks, PyTorchModelHubMixin):
@@ -20,7 +21,7 @@ class Mine(Networks, PyTorchModelHubMixin):
 def test_the_hub_reads_and_writes_a_converted_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights, options and other arrays come back, from the folder and from what the hub saved of it."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    cell = probe.CustomGRU(2, 3, batch_first=True, reset="before")
+    cell = CustomGRU(2, 3, batch_first=True, reset="before")
     arrays = {f"cell.{name}": one for name, one in nn.GRU(2, 3).state_dict().items()}
     torch.save({**arrays, "head.weight": torch.randn(4, 3)}, tmp_path / "w.pt")
     loaded = probe.load(tmp_path / "w.pt")

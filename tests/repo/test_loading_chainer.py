@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 import probe
-from probe import CustomGRU, ProbeError
+from probe import ProbeError
+from probe.recurrent import CustomGRU
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
 TOLERANCE = 1e-5

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 import probe
-from probe import CustomGRU, CustomLSTM, ProbeError
+from probe import ProbeError
 from probe.loading.modules import BothWays
+from probe.recurrent import CustomGRU, CustomLSTM
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
 TOLERANCE = 1e-5

@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 import probe
-from probe import Checkpoint, CustomGRU, CustomLSTM, CustomRNN, ProbeError
+from probe import Checkpoint, ProbeError
 from probe.loading.layouts.keras_config import described
 from probe.loading.modules import Backwards, BothWays, Masked
+from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
 #: By the number of the layer in its file: the module that it becomes.

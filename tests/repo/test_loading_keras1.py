@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 import probe
-from probe import CustomGRU, CustomLSTM, ProbeError
+from probe import ProbeError
 from probe.loading.modules import Backwards, BothWays, Masked
+from probe.recurrent import CustomGRU, CustomLSTM
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
 TOLERANCE = 1e-5

@@ -17,8 +17,9 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 import probe
-from probe import CustomGRU, CustomLSTM, ProbeError
+from probe import ProbeError
 from probe.loading.modules import Backwards, BothWays
+from probe.recurrent import CustomGRU, CustomLSTM
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
 KINDS = {

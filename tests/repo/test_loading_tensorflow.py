@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 import probe
-from probe import CustomGRU, CustomLSTM, ProbeError
+from probe import ProbeError
 from probe.loading.detect import open_path
 from probe.loading.formats.crc32c import crc32c
 from probe.loading.formats.graph_def import GraphNode
 from probe.loading.layouts.tf1_graph import facts
+from probe.recurrent import CustomGRU, CustomLSTM
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
 CHOICES: dict[str, Any] = {"forget_bias": 1.0, "activation": "tanh"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import re
@@ -15,6 +16,7 @@ from torch import nn
 
 import probe
 from analyses.counter import measured, merged
+from probe.evidence import Claim, Control, Range, Rule, judge
 from probe.evidence.measurements import COLUMNS, ROLES, Network, measurement, tabulate
 from probe.studies import store
 
@@ -47,9 +49,9 @@ def judged() -> dict[str, Any]:
         for role, value in (("trained", 1.0), ("own initialisation", 0.0))
         for pair in range(10)
     ]
-    bounds = probe.Range.above(0.5), probe.Range.at_most(0.5)
-    rule = probe.Rule("c", "It is.", "b", "b", "here", *bounds, (probe.Control("own initialisation", 0.1),), needs=10)
-    (claim,) = probe.judge(tabulate(made), [rule])
+    bounds = Range.above(0.5), Range.at_most(0.5)
+    rule = Rule("c", "It is.", "b", "b", "here", *bounds, (Control("own initialisation", 0.1),), needs=10)
+    (claim,) = judge(tabulate(made), [rule])
     return merged.entry("a", claim)
 
 
@@ -95,11 +97,19 @@ def test_every_module_that_moved_is_where_the_page_says() -> None:
         assert not (ROOT / (was.replace(".", "/") + ".py")).exists(), was
 
 
+def test_every_name_that_left_probe_is_where_the_page_says() -> None:
+    """The package on the right gives it, and `probe` does not."""
+    for names, package in rows("left `probe`"):
+        for name in names.split(", "):
+            assert name in importlib.import_module(package).__all__
+            assert not hasattr(probe, name)
+
+
 def test_the_names_in_python_are_what_the_page_says() -> None:
     """The parameters and attributes of the right column exist."""
     assert list(Network.__dataclass_fields__) == ["name", "role", "model", "pair"]
-    assert list(probe.Control.__dataclass_fields__)[:2] == ["role", "margin"]
-    assert {"own_initialisation"} <= set(probe.Claim.__dataclass_fields__)
+    assert list(Control.__dataclass_fields__)[:2] == ["role", "margin"]
+    assert {"own_initialisation"} <= set(Claim.__dataclass_fields__)
     assert "networks" in probe.Study.__dataclass_fields__
     assert {now for _, now in rows("name was")} == {
         "Network(name, role, model, pair)",

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from probe import Claim, ProbeError
+from probe import ProbeError
+from probe.evidence import Claim
 from reports import story
 from reports.named_claims import NAMES, named_claims
 

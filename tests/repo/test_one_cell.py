@@ -10,7 +10,7 @@ import pytest
 
 from analyses.counter import common, one_cell
 from models import planted
-from probe import Range
+from probe.evidence import Range
 from probe.evidence.measurements import Network, only
 from probe.methods.probing.monotone import each_unit_read, monotone_predictions
 from probe.methods.probing.splits import folds

@@ -9,7 +9,7 @@ import pytest
 from analyses.counter import common
 from analyses.counter.pictures import cells, drawing, put_in, shown, space, string, tests
 from models import planted
-from probe import DataFigure
+from probe.evidence import DataFigure
 from probe.evidence.measurements import Network
 from probe.plots.style import style
 from reports import first_page

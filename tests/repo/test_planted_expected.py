@@ -13,7 +13,8 @@ from analyses.counter import QUESTIONS, SECOND, common, planted_networks, study
 from analyses.counter.expected import EXPECTED
 from analyses.counter.expected_rules import NOT_ASKED, OF_RULES
 from models import planted
-from probe import Finding, Rule
+from probe import Finding
+from probe.evidence import Rule
 from tests.repo import oracle_answers, oracle_changes, oracle_estimators, oracle_reading, oracle_shares
 from tests.repo.oracle_network import LENGTH, Plain, ones_of
 

@@ -15,7 +15,7 @@ from models import planted
 from models.counter import Counter, answer
 from models.planted.building import INPUT, B, Plan
 from models.tasks import bit_strings
-from probe import Range
+from probe.evidence import Range
 from probe.evidence.measurements import Network, only
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from analyses.counter import verdicts
-from probe import Claim, Control, Finding
+from probe import Finding
+from probe.evidence import Claim, Control
 from probe.studies.pages import sections
 from reports import story
 from tests.repo.made_up import judged, large

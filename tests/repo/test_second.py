@@ -9,7 +9,7 @@ import pytest
 
 from analyses.counter import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, over_training, second, study
 from models.populations import POPULATIONS, SECOND_JUDGED, SHIFTED, TRAJECTORY
-from probe import Control, Range, Rule
+from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import tabulate
 
 NEW = [rule for name in (*SECOND, *SECOND_POPULATION) for rule in import_module(f"analyses.counter.{name}").RULES]

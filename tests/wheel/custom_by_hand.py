@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probe import CustomGRU, CustomLSTM, CustomRNN, Signal
+from probe import Signal
+from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN
 
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
 BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {

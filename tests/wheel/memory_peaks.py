@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
 from probe.hooks import memory
+from probe.recurrent import CustomLSTM
 from probe.recurrent.calls import read_call
 from probe.recurrent.finding import find_layers, whole_module
 
@@ -94,7 +95,7 @@ MODES: dict[str, Mode] = {
     "projected": Mode(_of(nn.LSTM, proj_size=32)),
     "packed": Mode(_LSTM, packed=True),
     "packed, one step": Mode(_GRU, {"steps": [-1]}, packed=True),
-    "peepholes": Mode(_of(probe.CustomLSTM, peepholes=True)),
+    "peepholes": Mode(_of(CustomLSTM, peepholes=True)),
     "unchecked lstm": Mode(_LSTM, {"check": False}),
     "unchecked gru": Mode(_GRU, {"check": False}),
     "unchecked rnn": Mode(_RNN, {"check": False}),

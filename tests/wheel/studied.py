@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from safetensors.torch import save_file
 from torch import nn
 
-from probe import DataFigure, Finding, Readout, Study
+from probe import Finding, Readout, Study
+from probe.evidence import DataFigure
 from probe.evidence.measurements import Network, measurement
 from probe.report import Page
 

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
 from probe import ProbeError
+from probe.recurrent import CustomGRU, CustomLSTM
 
 BATCH, TIME, INPUTS, UNITS = 4, 5, 3, 6
 
@@ -55,7 +56,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "lstm": lambda: nn.LSTM(INPUTS, UNITS, batch_first=True),
     "gru": lambda: nn.GRU(INPUTS, UNITS, 2, bidirectional=True, batch_first=True),
     "cell": Loop,
-    "custom": lambda: probe.CustomLSTM(INPUTS, UNITS, batch_first=True),
+    "custom": lambda: CustomLSTM(INPUTS, UNITS, batch_first=True),
 }
 
 
@@ -201,7 +202,7 @@ TRANSFORMS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_transforms_are_refused(transform: str, use: str) -> None:
     """Inside a transform an edit would lose what a tensor carries beside its numbers."""
-    model = Around(probe.CustomGRU(INPUTS, UNITS, batch_first=True), TRANSFORMS[transform])
+    model = Around(CustomGRU(INPUTS, UNITS, batch_first=True), TRANSFORMS[transform])
     with pytest.raises(ProbeError, match=r"inside a transform of torch\.func or forward-mode differentiation"):
         _ = uses(model, torch.randn(BATCH, TIME, INPUTS))[use]()
 
@@ -231,7 +232,7 @@ def test_graphs_are_refused(kind: str) -> None:
 @pytest.mark.parametrize("way", ["autocast", "vmap", "dual"])
 def test_own_modules_run_there_by_themselves(way: str, grad: bool) -> None:
     """Nothing is opened in a bare call, so that a module of this library runs where torch's formulas do."""
-    lstm, x = probe.CustomLSTM(INPUTS, UNITS, batch_first=True), torch.randn(BATCH, TIME, INPUTS)
+    lstm, x = CustomLSTM(INPUTS, UNITS, batch_first=True), torch.randn(BATCH, TIME, INPUTS)
     with torch.set_grad_enabled(grad):
         expected = lstm(x)[0]
         if way == "autocast":

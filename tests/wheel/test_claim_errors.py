@@ -1,4 +1,4 @@
-"""Which rules and tables `probe.judge` refuses, with which words, and where too few controls decide nothing."""
+"""Which rules and tables `judge` refuses, with which words, and where too few controls decide nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import probe
-from probe import Claim, Control, ProbeError, Range, Rule
+from probe import ProbeError
+from probe.evidence import Claim, Control, Range, Rule, judge
 
 
 def rule(**options: Any) -> Rule:
@@ -37,7 +37,7 @@ def table(values: list[float], role: str = "trained", pairs: list[int] | None = 
 
 def judged(rule: Rule, *tables: pd.DataFrame) -> Claim:
     """Judge one rule on several tables."""
-    (claim,) = probe.judge(pd.concat(tables, ignore_index=True), [rule], family=1)
+    (claim,) = judge(pd.concat(tables, ignore_index=True), [rule], family=1)
     return claim
 
 
@@ -108,15 +108,15 @@ def test_rules_that_cannot_be_judged_are_refused_when_made(make: Callable[[], ob
 def test_a_family_has_at_least_one_rule(family: int) -> None:
     """Zero would correct nothing, and below zero nothing is meant."""
     with pytest.raises(ProbeError, match=rf"family={family} must be how many rules are decided together"):
-        _ = probe.judge(table(SPREAD), [rule()], family=family)
+        _ = judge(table(SPREAD), [rule()], family=family)
 
 
 def test_a_table_without_its_columns_is_refused() -> None:
     """The missing ones are named, `signal` and `kind` only where a rule asks for one."""
     with pytest.raises(ProbeError, match=r"The table lacks the columns pair, value; it needs metric, role"):
-        _ = probe.judge(table(SPREAD).drop(columns=["pair", "value"]), [rule()])
+        _ = judge(table(SPREAD).drop(columns=["pair", "value"]), [rule()])
     with pytest.raises(ProbeError, match=r"The table lacks the columns signal, kind;"):
-        _ = probe.judge(table(SPREAD), [rule(signal="cell_state")])
+        _ = judge(table(SPREAD), [rule(signal="cell_state")])
 
 
 def test_a_claim_read_back_has_a_verdict_word() -> None:

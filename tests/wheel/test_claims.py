@@ -1,4 +1,4 @@
-"""What `probe.judge` promises: the network is the unit, controls are paired, and few networks say little."""
+"""What `judge` promises: the network is the unit, controls are paired, and few networks say little."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import probe
-from probe import Claim, Control, ProbeError, Range, Rule
+from probe import ProbeError
+from probe.evidence import Claim, Control, Range, Rule, judge
 
 
 def rule(**options: Any) -> Rule:
@@ -45,7 +45,7 @@ def table(values: list[float], role: str = "trained", metric: str = "accuracy") 
 
 def judged(rule: Rule, *tables: pd.DataFrame, family: int | None = 1) -> Claim:
     """Judge one rule on several tables."""
-    (claim,) = probe.judge(pd.concat(tables, ignore_index=True), [rule], family=family)
+    (claim,) = judge(pd.concat(tables, ignore_index=True), [rule], family=family)
     return claim
 
 
@@ -95,7 +95,7 @@ def test_more_rules_ask_for_more() -> None:
     assert alone.interval == among.interval
     assert "too few for an interval" in among.reason
     several = [rule(key=str(k)) for k in range(3)] + [rule(key="check", check=True)]
-    claims = probe.judge(table(SPREAD), several)
+    claims = judge(table(SPREAD), several)
     assert "98.33%" in claims[0].reason
     assert len(claims) == 4
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 import probe
-from probe import Finding, Range, Rule
+from probe import Finding
 from probe.command_line import main
+from probe.evidence import Range, Rule, judge
 from probe.evidence.measurements import Network, measurement, tabulate
 
 
@@ -38,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
         Rule("1", "It counts.", "accuracy", "d", "s", Range.at_least(0.9), Range.at_most(0.5), needs=6),
         Rule("2", "It counts in many.", "accuracy", "d", "s", Range.at_least(0.9), Range.at_most(0.5)),
     ]
-    return Finding("q", "Does it?", table, probe.judge(table, rules)).write(tmp_path / "q")
+    return Finding("q", "Does it?", table, judge(table, rules)).write(tmp_path / "q")
 
 
 def test_show_describes_a_recording(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +150,7 @@ def test_main_exits_with_the_code(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
     """`--version` prints the installed version alone."""
     assert main.run(["--version"]) == 0
-    assert capsys.readouterr().out == version("rnn-probe") + "\n"
+    assert capsys.readouterr().out == probe.__version__ + "\n"
 
 
 def test_the_console_script_is_installed() -> None:

@@ -11,7 +11,8 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 import probe
-from probe import CustomGRU, CustomLSTM, CustomRNN, ProbeError
+from probe import ProbeError
+from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ from custom_by_hand import (
 from torch import Tensor, nn
 
 import probe
-from probe import CustomGRU, CustomLSTM, CustomRNN, ProbeError, Signal
+from probe import ProbeError, Signal
+from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 

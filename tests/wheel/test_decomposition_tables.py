@@ -18,6 +18,7 @@ from probe.methods.decomposition.routes import route_table, routes_of
 from probe.methods.decomposition.shapley import subsets
 from probe.methods.decomposition.units import unit_table
 from probe.methods.machines import Machine
+from probe.recurrent import CustomGRU, CustomLSTM
 from probe.recurrent.cells.cell import Cell
 
 STEP = 2
@@ -201,8 +202,8 @@ def test_cells_that_torch_lacks_have_routes_and_gates_too(kind: str) -> None:
     """With peepholes and with the reset before the product, all routes together carry the whole state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
-        peeping = probe.CustomLSTM(2, 3, peepholes=True, batch_first=True)
-        layer = peeping if kind == "peepholes" else probe.CustomGRU(2, 3, reset="before", batch_first=True)
+        peeping = CustomLSTM(2, 3, peepholes=True, batch_first=True)
+        layer = peeping if kind == "peepholes" else CustomGRU(2, 3, reset="before", batch_first=True)
     model, (base, source) = Machine.of(Own(layer), X[SOME], **READ), pairs(STEP)
     wanted = run_on(model, model.clean.states[source, STEP], base, STEP)
     for table in (gate_table, route_table):

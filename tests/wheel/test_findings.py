@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import probe
-from probe import DataFigure, Finding, ProbeError, Range, Rule
+from probe import Finding, ProbeError
+from probe.evidence import DataFigure, Range, Rule, judge
 from probe.evidence.measurements import COLUMNS, Network, measurement, tabulate
 from probe.plots.style import new_figure
 from probe.storage import digests
@@ -41,7 +41,7 @@ def finding() -> Finding:
         "counting",
         "Does it count?",
         table,
-        probe.judge(table, [RULE]),
+        judge(table, [RULE]),
         (picture,),
         {"code": "abc"},
         {"note": "It does, ä bit."},

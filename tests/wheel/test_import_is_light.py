@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,11 @@ def test_every_name_resolves(name: str) -> None:
     """Each public name is found, and is what its own module calls by that name."""
     value = getattr(probe, name)
     assert getattr(sys.modules[value.__module__], name) is value
+
+
+def test_the_version_is_the_installed_one() -> None:
+    """What `probe` says of itself is what the installed package declares."""
+    assert probe.__version__ == version("rnn-probe")
 
 
 def test_an_unknown_name_raises() -> None:

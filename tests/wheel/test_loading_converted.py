@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import probe
-from probe import Checkpoint, CustomGRU, ProbeError
+from probe import Checkpoint, ProbeError
 from probe.command_line import main
 from probe.loading.checkpoint import Source, run
 from probe.loading.converted import Networks, convert, keys_of
 from probe.loading.modules import Backwards, BothWays, Masked
+from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN
 from probe.storage import files, tensor_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
@@ -26,12 +27,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not sup
 def modules() -> dict[str, nn.Module]:
     """Return one module of each kind that probe.load returns, under names that lie in each other's way."""
     _ = torch.manual_seed(0)
-    peepholes = probe.CustomLSTM(
+    peepholes = CustomLSTM(
         2, 3, batch_first=True, peepholes=True, learned_initial_state=True, output_activation="relu"
     )
-    before = probe.CustomGRU(
-        2, 3, batch_first=True, reset="before", gate_activation="hard_sigmoid_keras2", bias=False
-    )
+    before = CustomGRU(2, 3, batch_first=True, reset="before", gate_activation="hard_sigmoid_keras2", bias=False)
     return {
         "": nn.LSTM(2, 3, 2, batch_first=True, bidirectional=True, proj_size=2),
         "a": nn.GRU(2, 3, batch_first=True, bias=False, dtype=torch.float64),
@@ -41,7 +40,7 @@ def modules() -> dict[str, nn.Module]:
         "rnn": nn.GRUCell(2, 3),
         "x/y": peepholes,
         "x.half": before,
-        "x": probe.CustomRNN(2, 3, batch_first=True, activation="linear"),
+        "x": CustomRNN(2, 3, batch_first=True, activation="linear"),
         "back": Backwards(nn.LSTM(2, 3, batch_first=True), restored=True),
         "both": BothWays(before, nn.GRU(2, 3, batch_first=True), merge="sum"),
         "hidden": Masked(Backwards(nn.GRU(2, 3, batch_first=True), restored=False), by="Masking", zeros=True),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import probe
 from probe import ProbeError
+from probe.recurrent import CustomLSTM
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
 
@@ -330,7 +331,7 @@ def test_a_tensor_too_many_is_refused(module: nn.Module, extra: str, message: st
 def test_a_custom_module_is_not_mistaken_for_torchs(options: dict[str, Any]) -> None:
     """Peepholes and learned states have names of their own, which the message shows."""
     with pytest.raises(ProbeError, match=r"'(weight_peephole_i|h_0)' stands beside 'weight_ih_l0'"):
-        _ = networks_of(probe.CustomLSTM(3, 5, **options).state_dict())
+        _ = networks_of(CustomLSTM(3, 5, **options).state_dict())
 
 
 @pytest.mark.parametrize(

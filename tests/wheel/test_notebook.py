@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 import probe
-from probe import DataFigure, Finding, ProbeError, Range, Rule, Signal
+from probe import Finding, ProbeError, Signal
+from probe.evidence import DataFigure, Range, Rule, judge
 from probe.explorer import Explorer, ExplorerNetwork
 from probe.notebook.fragments import described
 from probe.notebook.maps import draw_map
@@ -90,7 +91,7 @@ def finding(**changes: Any) -> Finding:
         "question": "counting",
         "title": "Does it count?",
         "measurements": TABLE,
-        "claims": probe.judge(TABLE, [RULE]),
+        "claims": judge(TABLE, [RULE]),
         "figures": (figure,),
         "provenance": {"code": "abc"},
         "notes": {"first": "It does."},
@@ -190,7 +191,7 @@ def test_hostile_names_add_no_tag_and_no_attribute(text: str) -> None:
         frame = pd.DataFrame({word: [word, word]})
         figure = DataFigure(word, word, word, word, frame, SVG)
         broken = DataFigure(word, word, word, word, frame, word)
-        claims = probe.judge(TABLE, [Rule(word, word, "share", word, word, Range.at_least(1.0), Range.at_most(0.0))])
+        claims = judge(TABLE, [Rule(word, word, "share", word, word, Range.at_least(1.0), Range.at_most(0.0))])
         return finding(
             title=word,
             measurements=frame,

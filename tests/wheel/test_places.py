@@ -127,14 +127,14 @@ def test_every_encoding_gets_the_names(encoding: str, weights: Path) -> None:
 
 WRITES = """
 import sys
-import probe
-from probe import Finding, Range, Rule
+from probe import Finding
+from probe.evidence import Range, Rule, judge
 from probe.evidence.measurements import Network, measurement, tabulate
 import torch
 network = Network("netz ä", "trained", torch.nn.LSTM(1, 1), pair=0)
 table = tabulate([measurement("q", "m", network, 1.0)])
 rule = Rule("1", "Zählt es? ≥ 8", "m", "median", "ä", Range.at_least(0.5), Range.at_most(0.1))
-finding = Finding("q", "Zählt es? ≥", table, probe.judge(table, [rule]), notes={"n": "ä ≥"})
+finding = Finding("q", "Zählt es? ≥", table, judge(table, [rule]), notes={"n": "ä ≥"})
 back = Finding.read(finding.write(sys.argv[1]))
 assert (back.title, back.claims[0].rule.statement, back.notes["n"]) == ("Zählt es? ≥", "Zählt es? ≥ 8", "ä ≥")
 """

@@ -20,6 +20,7 @@ from probe.errors import ProbeError
 from probe.explorer import Explorer, ExplorerNetwork
 from probe.explorer.networks import LIMIT, LOOKS
 from probe.plots.style import ROLE_STYLE
+from probe.recurrent import CustomLSTM
 from probe.report import Details, Page, Section, Text
 
 BITS = {"a": [0.0, 1.0, 2.0], "b": [1.0, 0.0, 0.5], "c": [1.0, 1.0, 1.0]}
@@ -182,7 +183,7 @@ REASONS: list[tuple[Callable[[], nn.Module], str]] = [
     (too_large, rf"network 0 has 101,\d\d\d parameters, and a page carries networks of up to {LIMIT:,}"),
     (lambda: nn.GRU(3, 4, bidirectional=True), "reads its input in both directions"),
     (lambda: nn.LSTM(3, 4, proj_size=2), "projects its hidden state"),
-    (lambda: probe.CustomLSTM(3, 4, peepholes=True), "is a CustomLSTM"),
+    (lambda: CustomLSTM(3, 4, peepholes=True), "is a CustomLSTM"),
     (lambda: nn.ModuleList([nn.GRU(3, 4), nn.GRU(3, 4)])[0], ""),
 ]
 

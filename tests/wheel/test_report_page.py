@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from studied import row
 
-import probe
 from probe.errors import ProbeError
+from probe.evidence import Range, Rule, judge
 from probe.evidence.measurements import tabulate
 from probe.report import Code, CodeSpan, Details, Figure, Link, Page, Points, Section, Strong, Table, Text, Verdict
 
@@ -281,6 +281,6 @@ def test_counts_of_a_page_have_the_right_plural() -> None:
     assert repr(one) == "Page 't': 1 section, 1 list, 1 fold, 1 text"
     twice = Page("t", "l", [Section("a", [Points(["x"]), Points(["y"])], "a"), Section("b", [Text("z")], "b")])
     assert repr(twice) == "Page 't': 2 sections, 2 lists, 1 text"
-    rule = probe.Rule("r", "s", "m", "d", "o", probe.Range.above(0.0), probe.Range.at_most(0.0), needs=2)
-    (claim,) = probe.judge(tabulate([row("q", "m", 1.0)]), [rule], family=1)
+    rule = Rule("r", "s", "m", "d", "o", Range.above(0.0), Range.at_most(0.0), needs=2)
+    (claim,) = judge(tabulate([row("q", "m", 1.0)]), [rule], family=1)
     assert claim.reason == "1 network; a verdict about the recipe needs 2"

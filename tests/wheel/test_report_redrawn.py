@@ -11,8 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from probe import DataFigure, Finding, ProbeError
+from probe import Finding, ProbeError
 from probe.colours import of_role
+from probe.evidence import DataFigure
 from probe.plots.style import COLUMN_WIDTH, new_figure, style
 from probe.report.redrawn import DPI, FORMATS, drawn, saved
 from probe.report.svg import figure_to_svg, settled

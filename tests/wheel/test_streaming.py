@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import probe
 from probe import ProbeError, Signal
 from probe.hooks import streaming
+from probe.recurrent import CustomLSTM
 from probe.recurrent.batches import map_tensors
 
 TIME, INPUTS, UNITS = 5, 3, 4
@@ -142,7 +143,7 @@ def test_stretches_of_other_lengths_are_refused(x: Tensor, tmp_path: Path) -> No
 
 def test_one_stretch_and_a_bare_time_first_module(x: Tensor, tmp_path: Path) -> None:
     """A few rows are one call; a bare module that is time first has its batch, and its states', on axis 1."""
-    for number, module in enumerate((nn.LSTM(INPUTS, UNITS).double(), probe.CustomLSTM(INPUTS, UNITS).double())):
+    for number, module in enumerate((nn.LSTM(INPUTS, UNITS).double(), CustomLSTM(INPUTS, UNITS).double())):
         state = tuple(torch.randn(2, 1, TIME, UNITS, dtype=torch.float64))
         streamed = probe.record(module, x, state, out=tmp_path / str(number))
         assert same(streamed, probe.record(module, x, state))

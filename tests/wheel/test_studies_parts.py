@@ -23,6 +23,7 @@ from probe.methods.probing.scores import Score, of_categories, of_numbers
 from probe.methods.probing.splits import by_sequence
 from probe.methods.probing.units import follows
 from probe.questions.states.targets import Target
+from probe.recurrent import CustomLSTM
 from probe.recurrent.finding import find_layers
 from probe.studies.prepare import prepare
 from probe.subjects.computed.ends import ends_of
@@ -99,7 +100,7 @@ def test_shuffled_weights_keep_each_gates_numbers_and_fresh_ones_torchs_bounds()
         assert float(one.detach().abs().max()) <= 6**-0.5
     assert not torch.equal(*(made[f"{FRESH} {number}"].state_dict()["weight_hh_l0"] for number in (1, 2)))
     assert all(torch.equal(one, before[name]) for name, one in lstm.state_dict().items())
-    assert list(dict(random_weights(probe.CustomLSTM(1, 3), 2, seed=0))) == [f"{FRESH} 1", f"{SHUFFLED} 1"]
+    assert list(dict(random_weights(CustomLSTM(1, 3), 2, seed=0))) == [f"{FRESH} 1", f"{SHUFFLED} 1"]
 
 
 class Undrawn(nn.Module):

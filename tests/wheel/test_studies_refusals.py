@@ -12,7 +12,9 @@ import torch
 from studied import answer, ones
 from torch import nn
 
-from probe import Finding, Network, ProbeError, Question, Range, Readout, Rule, Study, measurement
+from probe import Finding, ProbeError, Readout, Study
+from probe.evidence import Network, Range, Rule, measurement
+from probe.questions import Question
 from probe.studies.prepare import prepare
 
 BITS = ((np.arange(64)[:, None] >> np.arange(6)) & 1)[:, :, None].astype(np.float32)

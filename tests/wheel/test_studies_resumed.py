@@ -117,7 +117,7 @@ def test_another_study_is_refused(more: dict[str, object], changed: str, report:
 
 def test_a_report_of_another_version_is_refused(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a question computes may have changed between two versions."""
-    monkeypatch.setattr("probe.studies.identity.version", lambda name: "99.0")
+    monkeypatch.setattr("probe.studies.identity.__version__", "99.0")
     with pytest.raises(ProbeError, match=r"another study: version of rnn-probe differ.*--overwrite"):
         study_of(planted(), **FEW).run(report)
 

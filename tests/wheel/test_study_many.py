@@ -16,7 +16,9 @@ from safetensors.torch import save_file
 from studied import FUNCTIONS, UNITS, head, planted
 from torch import nn
 
-from probe import Control, Network, ProbeError, Question, Range, Readout, Rule, Study, measurement
+from probe import ProbeError, Readout, Study
+from probe.evidence import Control, Network, Range, Rule, measurement
+from probe.questions import Question
 from probe.studies.asked import chosen
 from probe.studies.many import MEASURED, how
 from probe.studies.prepare import prepare

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from studied import STUDY, planted, report_of, study_of, written
 
-from probe import Control, Network, ProbeError, Question, Range, Rule, judge, measurement
+from probe import ProbeError
+from probe.evidence import Control, Network, Range, Rule, judge, measurement
 from probe.evidence.measurements import tabulate
+from probe.questions import Question
 from probe.studies.pages.one_network import allowed
 from probe.studies.study_file import read_study
 from probe.subjects.subject import Subject

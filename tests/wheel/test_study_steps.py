@@ -11,7 +11,8 @@ import torch
 from studied import STUDY, Report, answer, bits, head, ones, planted, report_of, study_of, without_pictures, written
 from torch import nn
 
-from probe import Finding, Network, ProbeError, Readout, Study
+from probe import Finding, ProbeError, Readout, Study
+from probe.evidence import Network
 from probe.evidence.measurements import only
 from probe.questions import needs
 from probe.studies.asked import every_question

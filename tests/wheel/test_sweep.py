@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import probe
 from probe.hooks import sweep as sweeping
-from probe.recurrent import kernels
+from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN, kernels
 from probe.recurrent.again.blocks import Read
 from probe.recurrent.again.fronts import Front
 from probe.recurrent.batches import map_tensors
@@ -130,10 +130,10 @@ def test_rows_and_source_rows(x: Tensor) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"peepholes": True, "learned_initial_state": True, "batch_first": True}])
-@pytest.mark.parametrize("kind", [probe.CustomLSTM, probe.CustomGRU, probe.CustomRNN])
+@pytest.mark.parametrize("kind", [CustomLSTM, CustomGRU, CustomRNN])
 def test_custom_modules(kind: Any, options: dict[str, Any], x: Tensor) -> None:
     """Modules of the library's own are swept like torch's, bare and time first too."""
-    options = {k: v for k, v in options.items() if k != "peepholes" or kind is probe.CustomLSTM}
+    options = {k: v for k, v in options.items() if k != "peepholes" or kind is CustomLSTM}
     given = x if options else x.transpose(0, 1)
     agree(kind(INPUTS, UNITS, **options), given, edits=some())
 

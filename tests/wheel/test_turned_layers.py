@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
-from probe import CustomLSTM, ProbeError
+from probe import ProbeError
 from probe.loading.modules import Backwards, BothWays, Masked
+from probe.recurrent import CustomLSTM
 
 FORWARD, BACKWARD = "forward_module[0]", "backward_module[0].reverse"
 OF_TORCH = {FORWARD: "[0]", BACKWARD: "[0].reverse"}

@@ -117,21 +117,22 @@ def test_what_is_no_rule_or_table_is_named(printed: Printed) -> None:
     """One rule instead of several, other things among them, and what is no table are refused by name."""
     code = """
 import dataclasses, pandas as pd
-inside = probe.Range.at_least(0.9)
-rule = probe.Rule("1a", "It counts.", "accuracy", "d", "s", inside, inside)
-message(lambda: probe.judge(pd.DataFrame(), rule))
-message(lambda: probe.judge(pd.DataFrame(), 3))
-message(lambda: probe.judge(pd.DataFrame(), ["1a"]))
-message(lambda: probe.judge({"value": [1]}, [rule]))
-message(lambda: probe.judge(pd.DataFrame(), [rule], family="two"))
+from probe.evidence import Range, Rule, judge
+inside = Range.at_least(0.9)
+rule = Rule("1a", "It counts.", "accuracy", "d", "s", inside, inside)
+message(lambda: judge(pd.DataFrame(), rule))
+message(lambda: judge(pd.DataFrame(), 3))
+message(lambda: judge(pd.DataFrame(), ["1a"]))
+message(lambda: judge({"value": [1]}, [rule]))
+message(lambda: judge(pd.DataFrame(), [rule], family="two"))
 message(lambda: dataclasses.replace(rule, statistic="mean"))
 message(lambda: dataclasses.replace(rule, needs=2.5))
-message(lambda: probe.Range(high="1"))
+message(lambda: Range(high="1"))
 """
     lines = printed(code).splitlines()
     assert lines[0] == "rules is the one rule '1a' and must be several: give [rule]."
-    assert lines[1] == "rules must be several probe.Rule; this is a int."
-    assert lines[2] == "rules must be several probe.Rule; one of them is a str."
+    assert lines[1] == "rules must be several probe.evidence.Rule; this is a int."
+    assert lines[2] == "rules must be several probe.evidence.Rule; one of them is a str."
     assert lines[3] == "The table must be a pandas.DataFrame of measurements; this is a dict."
     assert lines[4].startswith("family='two' must be how many rules are decided together")
     assert lines[5] == "Rule '1a': There is no statistic 'mean'; there is 'median', 'share'. Did you mean 'median'?"

@@ -17,6 +17,7 @@ from torch.nn.utils import parametrizations, rnn, weight_norm
 from torch.utils.checkpoint import checkpoint
 
 import probe
+from probe.recurrent import CustomGRU, CustomLSTM
 
 INPUTS = 3
 TORCHS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "tanh": nn.RNN, "relu": nn.RNN}
@@ -26,10 +27,7 @@ CELLS: dict[str, Any] = {
     "tanh cell": nn.RNNCell,
     "relu cell": nn.RNNCell,
 }
-CUSTOM = {
-    "custom lstm": Kind(probe.CustomLSTM, {"peepholes": True}),
-    "custom gru": Kind(probe.CustomGRU, {"reset": "before"}),
-}
+CUSTOM = {"custom lstm": Kind(CustomLSTM, {"peepholes": True}), "custom gru": Kind(CustomGRU, {"reset": "before"})}
 #: What is multiplied with by forwards and hooks.
 SCALES, HOOKS_INPUT, HOOKS_LAYER, HOOKS_CELL, HOOKS_MODEL, ZONEOUT = 2.0, 0.5, 1.5, 0.9, 1.25, 0.1
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
-from probe import DataFigure
+from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.style import GREY, new_figure
 

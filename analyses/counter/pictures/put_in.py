@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
-from probe import DataFigure
+from probe.evidence import DataFigure
 from probe.plots.style import ROLE_STYLE, new_figure
 from probe.subjects.computed.ends import ends_of
 from probe.subjects.subject import Subject

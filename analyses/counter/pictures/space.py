@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from probe import DataFigure
+from probe.evidence import DataFigure
 from probe.plots.style import GREY, STEPS, colours, new_figure
 
 from .. import common

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
-from probe import DataFigure
+from probe.evidence import DataFigure
 from probe.plots.style import AMOUNTS, ROLE_STYLE, SIGNS, new_figure
 from probe.recurrent.signals import Signal
 from probe.subjects.computed.answers import answers_to

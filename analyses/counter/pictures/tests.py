@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from probe import DataFigure
+from probe.evidence import DataFigure
 from probe.evidence.measurements import FITTED_HEADS, only
 from probe.plots.style import ROLE_STYLE, new_figure
 

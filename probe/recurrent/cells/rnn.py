@@ -18,7 +18,7 @@ class RNNCell(Cell):
     """torch's plain cell.
 
     Attributes:
-        activation: tanh or relu in torch; any function in `probe.CustomRNN`.
+        activation: tanh or relu in torch; any function in `probe.recurrent.CustomRNN`.
     """
 
     def __init__(self, weights: Weights, activation: Callable[[Tensor], Tensor] = torch.tanh) -> None:

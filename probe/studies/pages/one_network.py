@@ -75,7 +75,7 @@ WITHOUT_READOUT = (
 )
 ONE_NETWORK = (
     "This is one network, and nothing here is about the recipe that trained it. A rule about a recipe needs several "
-    "networks of other seeds; for one network probe.judge answers “undecided”, whatever the numbers are."
+    "networks of other seeds; for one network its verdict is “undecided”, whatever the numbers are."
 )
 
 
