@@ -36,24 +36,23 @@ def unknown(kind: str, given: object, allowed: Iterable[object]) -> str:
     return f"There is no {kind} {str(given)!r}; there is {listed}.{hint}"
 
 
-def require(what: str, extra: str, *libraries: str) -> None:
-    """Import libraries that an extra of this package brings.
+def require(what: str, extra: str, library: str) -> None:
+    """Import the library of a format, which an extra of this package brings.
 
     Args:
-        what: needs them, as the beginning of a sentence.
-        extra: brings them, such as `study`.
-        libraries: as code imports them.
+        what: needs it, as the beginning of a sentence.
+        extra: brings it, such as `keras`.
+        library: as code imports it.
 
     Raises:
-        ProbeError: one of them cannot be imported.
+        ProbeError: it cannot be imported.
     """
-    for library in libraries:
-        try:
-            import_module(library)
-        except ImportError as error:
-            raise ProbeError(
-                f"{what} needs {library}, which is not installed: pip install 'rnn-probe[{extra}]'."
-            ) from error
+    try:
+        import_module(library)
+    except ImportError as error:
+        raise ProbeError(
+            f"{what} needs {library}, which is not installed: pip install 'rnn-probe[{extra}]'."
+        ) from error
 
 
 def several(count: int, one_of: str, many: str | None = None) -> str:

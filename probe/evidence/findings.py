@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError, require, several
+from ..errors import ProbeError, several
 from ..storage import digests
 from ..storage.damaged import ERRORS
 from ..storage.files import as_path, read_bytes, write_atomically
@@ -200,7 +200,6 @@ class Finding:
         Raises:
             ProbeError: a file is missing, damaged, or was changed after it was written.
         """
-        require("Finding.read", "study", "pandas")
         import pandas as pd
 
         folder = as_path(folder)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import require
-
 
 def median_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float] | None:
     """Return the interval of the median by order statistics, at least at the given level.
@@ -24,7 +22,6 @@ def median_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -
     Reference:
         Conover 1999, Practical Nonparametric Statistics, section 3.2.
     """
-    require("An interval of a median", "study", "scipy")
     from scipy.stats import quantile_test
 
     if len(values) < 2:
@@ -40,7 +37,6 @@ def share_interval(hits: int, total: int, level: float = 0.95) -> tuple[float, f
     Reference:
         Clopper & Pearson 1934.
     """
-    require("An interval of a share", "study", "scipy")
     from scipy.stats import binomtest
 
     if not total:

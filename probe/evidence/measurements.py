@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError, require
+from ..errors import ProbeError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,7 +133,6 @@ TYPES: Mapping[str, Any] = {"step": "Int64", "at": float, "value": float, "low":
 
 def tabulate(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return rows as one table with the fixed columns; what does not apply is missing, or an empty text."""
-    require("A table of measurements", "study", "pandas")
     import pandas as pd
 
     table = pd.DataFrame(list(rows), columns=list(COLUMNS))

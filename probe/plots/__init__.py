@@ -1,14 +1,10 @@
 """Plots of recordings and of tables, and how every figure looks."""
 
-from ..errors import require
-
-require("probe.plots", "study", "pandas", "matplotlib", "seaborn")
-
-from .gates import saturation  # noqa: E402
-from .sequences import ColouredText, heatmap, text  # noqa: E402
-from .state_space import trajectories  # noqa: E402
-from .tables import bars, dose, matrix, strip  # noqa: E402
-from .units import against, traces  # noqa: E402
+from .gates import saturation
+from .sequences import ColouredText, heatmap, text
+from .state_space import trajectories
+from .tables import bars, dose, matrix, strip
+from .units import against, traces
 
 __all__ = [
     "ColouredText",

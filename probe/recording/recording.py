@@ -202,11 +202,7 @@ class Recording:
 
     @property
     def plot(self) -> RecordingPlots:
-        """Plots of the recording, those of `probe.plots` that take one: `recording.plot.heatmap(row=3)`.
-
-        Raises:
-            ProbeError: matplotlib, pandas or seaborn is not installed.
-        """
+        """Plots of the recording, those of `probe.plots` that take one: `recording.plot.heatmap(row=3)`."""
         from ..plots.accessor import RecordingPlots
 
         return RecordingPlots(self)
@@ -221,7 +217,7 @@ class Recording:
         Raises:
             ProbeError: xarray is not installed, or the recording holds no layer.
         """
-        require("Recording.to_xarray", "tables", "xarray", "pandas")
+        require("Recording.to_xarray", "xarray", "xarray")
         import xarray as xr
 
         self._require_parts()
@@ -253,9 +249,8 @@ class Recording:
         The units of a state that is a matrix are counted row by row: `numpy.unravel_index(unit, shape)`.
 
         Raises:
-            ProbeError: pandas is not installed, or the recording holds no layer.
+            ProbeError: the recording holds no layer.
         """
-        require("Recording.to_frame", "tables", "pandas")
         import pandas as pd
 
         self._require_parts()

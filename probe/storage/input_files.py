@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError, require, several, unknown
+from ..errors import ProbeError, several, unknown
 from .damaged import ERRORS
 
 if TYPE_CHECKING:
@@ -137,7 +137,6 @@ def _chosen(path: Path, key: str | None, names: list[str], what: str) -> str:
 
 
 def _of_table(path: Path, keys: Sequence[str] | None, what: str) -> Given:
-    require(f"{what}: reading {str(path)!r}", "tables", "pandas")
     import numpy as np
     import pandas as pd
 

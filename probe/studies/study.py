@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError, require
+from ..errors import ProbeError
 from ..subjects.concepts import Concept
 from ..subjects.readouts import Readout
 
@@ -131,7 +131,6 @@ class Study:
         Raises:
             ProbeError: a part of the study does not fit, or the folder holds the answers of another study.
         """
-        require("Study.run", "study", "pandas", "scipy", "sklearn", "matplotlib", "seaborn")
         from .run import run
 
         return run(self, folder, overwrite=overwrite, progress=progress, jobs=jobs)

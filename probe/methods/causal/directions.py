@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float
 
-from ...errors import ProbeError, require
+from ...errors import ProbeError
 from .class_means import Classes
 
 #: Penalties of the ridge weights, in units of the mean diagonal of the states' covariance.
@@ -62,7 +62,6 @@ def logistic_direction(classes: Classes) -> Float[np.ndarray, " size"]:
     Reference:
         docs/science.md, "Direction".
     """
-    require("The direction of a classifier", "study", "sklearn")
     from sklearn.linear_model import LogisticRegression
 
     if len(classes.values) < 2:

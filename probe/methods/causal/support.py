@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ...errors import require
 from .class_means import Classes, classes_at
 from .pairs import Pairs, Put
 from .task import Task
@@ -76,7 +75,6 @@ class Support:
 
     @cached_property
     def _tree(self) -> Any:
-        require("The distance from clean states", "study", "scipy")
         from scipy.spatial import KDTree
 
         return KDTree(self.clean)

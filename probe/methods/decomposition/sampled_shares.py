@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from ...errors import ProbeError, require
+from ...errors import ProbeError
 from ..machines import CHUNK, Machine
 from .contexts import RowPairs
 from .shapley import NOTHING, participation
@@ -125,7 +125,6 @@ def _members(rank: Int64[np.ndarray, "draw player"]) -> Bool[np.ndarray, "draw s
 
 
 def _of_gains(gains: Float[np.ndarray, "draw player"]) -> SampledShares:
-    require("An interval of sampled shares", "study", "scipy")
     from scipy.stats import t
 
     wholes, draws = gains.sum(1), len(gains)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import ProbeError, require
+from ...errors import ProbeError
 
 #: With more steps than this, neighbouring steps share a bin.
 MOST_BINS = 64
@@ -197,7 +197,6 @@ def online_codelength(
     Reference:
         Voita & Titov 2020, Information-theoretic probing with minimum description length, equation 3.
     """
-    require("The description length of a probe", "study", "sklearn")
     from sklearn.linear_model import LogisticRegression
 
     order = np.random.default_rng(seed).permutation(len(concept))

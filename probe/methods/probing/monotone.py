@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ...errors import require
 from .prefixes import Pooled
 from .splits import training_rows
 
@@ -218,7 +217,6 @@ def _along(unit: np.ndarray, concept: np.ndarray, weight: np.ndarray) -> _Map:
 
 def _both_ways(mean: np.ndarray, mass: np.ndarray) -> list[np.ndarray]:
     """Return the isotonic fit that rises and the one that falls."""
-    require("An isotonic fit", "study", "scipy")
     from scipy.optimize import isotonic_regression
 
     return [isotonic_regression(mean, weights=mass, increasing=increasing).x for increasing in (True, False)]
