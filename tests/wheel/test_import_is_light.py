@@ -95,6 +95,24 @@ def test_every_name_resolves(name: str) -> None:
     assert getattr(sys.modules[value.__module__], name) is value
 
 
+LOOKED_AT = """
+import inspect, pydoc, sys
+sys.modules.update(dict.fromkeys({missing!r}))
+import probe
+star = {{}}
+exec("from probe import *", star)
+names = set(probe.__all__)
+print(names <= set(star), all(map(lambda name: hasattr(probe, name), names)), hasattr(probe, "Rule"))
+print(names <= set(dict(inspect.getmembers(probe))), all(map(pydoc.plain(pydoc.render_doc(probe)).count, names)))
+"""
+
+
+@pytest.mark.parametrize("missing", [(), ("h5py", "msgpack", "onnx", "xarray"), ("matplotlib", "pandas", "sklearn")])
+def test_looking_at_all_names_raises_nothing(missing: tuple[str, ...]) -> None:
+    """A star import, `hasattr`, `getmembers` and `help` work, also without a library that some calls need."""
+    assert printed(LOOKED_AT.format(missing=missing)).split() == ["True", "True", "False", "True", "True"]
+
+
 def test_the_version_is_the_installed_one() -> None:
     """What `probe` says of itself is what the installed package declares."""
     assert probe.__version__ == version("rnn-probe")
