@@ -57,7 +57,7 @@ def tried(case: Case) -> list[str]:
 def _check_entry_point(module: nn.Module, adapter: type[probe.Step]) -> None:
     kind = type(module)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    name = f"{kind.__module__}:{kind.__qualname__}"
+    name = f"{kind.__module__}.{kind.__qualname__}"
     wanted = f"{adapter.__module__}:{adapter.__qualname__}"
     if project["entry-points"]["rnn_probe.adapters"].get(name) != wanted:
         raise ValueError(f'pyproject.toml must say "{name}" = "{wanted}" among its entry points.')

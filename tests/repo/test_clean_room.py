@@ -5,11 +5,13 @@ This is the quick form, which borrows the dependencies of the development enviro
 
 from __future__ import annotations
 
+import configparser
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -72,6 +74,18 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel: Path) -> None:
     assert {name for name in names if name.startswith("probe/")} == expected
     assert "probe/py.typed" in names
     assert any(name.startswith("probe/report/templates/") for name in names)
+
+
+def test_an_ini_parser_reads_every_entry_point(wheel: Path) -> None:
+    """A colon in a name ends it for Python's own parser, which then meets one name twice and refuses the file."""
+    with zipfile.ZipFile(wheel) as archive:
+        (file,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
+        text = archive.read(file).decode()
+    parser = configparser.ConfigParser()
+    parser.optionxform = str  # pyright: ignore[reportAttributeAccessIssue] (names keep their capitals)
+    parser.read_string(text)
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    assert {group: dict(parser[group]) for group in declared} == declared
 
 
 def test_the_wheel_passes_its_tests_without_the_source(clean_python: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ..signals import OUTPUT, STATE, Signal, as_signal
 from . import forms
 from .step import Step
 
-#: Packages name their adapters in this group: the class's full name, `package.module:Class`, gives the adapter.
+#: Packages name their adapters in this group: the class's full name, `package.module.Class`, gives the adapter.
 GROUP = "rnn_probe.adapters"
 _registered: dict[type[nn.Module], type[Step]] = {}
 
@@ -39,7 +39,7 @@ def register(
     ambiguous, or torch's own layers are beside it, `state` and `returns` say where its state stands.
 
     A package says once for all which step its layers have, in its pyproject.toml, under
-    `[project.entry-points."rnn_probe.adapters"]`: `"package.module:Class" = "package.adapters:ItsStep"`.
+    `[project.entry-points."rnn_probe.adapters"]`: `"package.module.Class" = "package.adapters:ItsStep"`.
 
     Args:
         kind: the module's class.
@@ -92,7 +92,7 @@ def adapter_of(module: nn.Module) -> type[Step] | None:
     for kind in type(module).__mro__:
         if kind in _registered:
             return _registered[kind]
-        point = installed.get(f"{kind.__module__}:{kind.__qualname__}") if installed else None
+        point = installed.get(f"{kind.__module__}.{kind.__qualname__}") if installed else None
         if point is not None:
             return _loaded(point)
     return None
@@ -138,8 +138,15 @@ def chosen_signals(
 
 def names_of_adapters() -> list[Signal]:
     """Return what adapters call parts of a state: those registered, and those of packages that are imported."""
-    imported = [point for name, point in _installed().items() if name.partition(":")[0] in sys.modules]
+    imported = [point for name, point in _installed().items() if _is_imported(name)]
     return [Signal(name) for step in [*_registered.values(), *map(_loaded, imported)] for name in step.names.values()]
+
+
+def _is_imported(name: str) -> bool:
+    """Return whether a class is there whose full name this is; it may stand in another class."""
+    parts = name.split(".")
+    modules = ((sys.modules.get(".".join(parts[:end])), parts[end]) for end in range(1, len(parts)))
+    return any(inspect.isclass(getattr(module, "__dict__", {}).get(outer)) for module, outer in modules)
 
 
 @cache
