@@ -18,8 +18,9 @@ from models.flipflop.training import RECIPES
 from probe.evidence.measurements import Network
 from probe.recurrent.finding import find_layers
 from probe.subjects.concepts import NUMERIC, Known, resolve
+from probe.subjects.heads import build
 from probe.subjects.network_file import Opened
-from probe.subjects.readouts import NUMBER, Readout, build
+from probe.subjects.readouts import NUMBER, Readout
 from probe.subjects.subject import Subject
 
 #: The sequences on which networks are asked, which no training sees: how many, of how many steps.

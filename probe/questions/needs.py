@@ -27,7 +27,8 @@ from ..subjects.computed.splices import can_occur
 from ..subjects.computed.stacks import not_from_states
 from ..subjects.computed.step_states import studied_layer
 from ..subjects.computed.whole_runs import affordable_runs
-from ..subjects.readouts import MOST_LEVELS, NUMBER
+from ..subjects.heads import MOST_LEVELS
+from ..subjects.readouts import NUMBER
 from ..subjects.subject import Subject
 
 #: The fewest steps of sequences that shorter ones are compared with; the most amounts by which a concept may grow

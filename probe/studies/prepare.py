@@ -20,7 +20,7 @@ from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import Layer, OpenLayer
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
-from ..subjects import readouts
+from ..subjects import heads
 from ..subjects.computed.network_states import packed
 from ..subjects.concepts import Known, resolve
 from ..subjects.functions import calling
@@ -183,7 +183,7 @@ def _readout(
     named = study.readout.layer
     read = seen_layers(opened.model, few, None if named is None else [named])[-1]
     units = read.size(read.output)
-    return read, readouts.build(study.readout, concepts[study.readout.concept], opened, units, len(lengths))
+    return read, heads.build(study.readout, concepts[study.readout.concept], opened, units, len(lengths))
 
 
 def _array(given: Any) -> tuple[np.ndarray, bool]:

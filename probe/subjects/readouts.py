@@ -1,8 +1,8 @@
-"""The readout of a study: a head that turns the last layer's hidden states into scores."""
+"""The readout of a study: what the network answers, and the head that turns its hidden states into scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,25 +14,18 @@ from torch import Tensor, nn
 from ..errors import ProbeError, several, unknown
 from ..evidence.words import listed
 from ..recurrent.signals import as_indices
-from .concepts import Known
 from .functions import calling
-from .network_file import Opened
 
 CLASSES, LOGIT, NUMBER = "classes", "logit", "number"
 #: After which steps a readout answers, beside whole numbers.
 LAST, EVERY = "last", "every"
 KINDS = (CLASSES, LOGIT, NUMBER)
-#: Who writes a dense layer's weight as (unit, score).
-KERNELS = ("Keras", "TensorFlow")
 COMBINES = ("added", "replaced")
-_WANTS = (
+#: What a function of hidden states is called with, and what it must return.
+WANTS = (
     "It is called with the last hidden states as a float64 tensor, (sequence, unit), and must return scores as a "
     "tensor, (sequence, class), or one number a sequence. Let it take any floating type, or give an nn.Module."
 )
-#: By how much what a readout reads is moved to see its gradient, and how near to torch's it must be.
-_STEP, _CLOSE = 1e-4, 1e-2
-#: A number is read as the nearest of the concept's values where these are so few, and as it is otherwise.
-MOST_LEVELS = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +189,7 @@ class Head(nn.Module):
     def forward(self, h: Float[Tensor, "row unit"]) -> Tensor:
         """Return scores, (row, class), or one number a row."""
         h = h if self.differentiable else h.detach()
-        with calling("The readout's function", _WANTS):
+        with calling("The readout's function", WANTS):
             found = self.inner(h) if hasattr(self, "inner") else self._scores(h)
         if self.kind == CLASSES:
             return found
@@ -230,157 +223,8 @@ class Head(nn.Module):
         return Head(inner, self.kind, self.values.numpy(), differentiable=self.differentiable)
 
 
-def build(readout: Readout, concept: Known, opened: Opened, units: int, rows: int) -> Head:
-    """Return a readout's head for a layer.
-
-    Args:
-        readout: what was given.
-        concept: the concept that it answers.
-        opened: the network, and the arrays of its file.
-        units: how many hidden units the layer has.
-        rows: how many sequences there are to try it on.
-
-    Raises:
-        ProbeError: an array does not exist or has another shape, the function fails, or the answers do not fit.
-    """
-    scores = readout.function if readout.function is not None else _linear(readout, opened, units)
-    tried = torch.randn(min(rows, 8), units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    with torch.no_grad(), calling("The readout's function", _WANTS):
-        scored = copied(scores)(tried)
-    if not isinstance(scored, Tensor) or len(scored.shape) not in (1, 2) or len(scored) != len(tried):
-        shape = tuple(scored.shape) if isinstance(scored, Tensor) else f"a {type(scored).__name__}"
-        raise ProbeError(f"The readout's function returned {shape} for {len(tried)} sequences. {_WANTS}")
-    width = 1 if scored.dim() == 1 else scored.shape[1]
-    kind = readout.kind or (CLASSES if width > 1 else NUMBER)
-    _check_kind(readout, kind, width, concept)
-    values = _values(readout, kind, width, concept)
-    return Head(scores, kind, values, differentiable=_is_differentiable(copied(scores), tried))
-
-
 def copied(scores: Any) -> Any:
     """Return a module in float64 and in evaluation mode as a copy, and a plain function as it is."""
     import copy
 
     return copy.deepcopy(scores).double().eval() if isinstance(scores, nn.Module) else scores
-
-
-def _is_differentiable(scores: Any, tried: Tensor) -> bool:
-    """Return whether the gradient that torch gives of a function is the one that small steps show.
-
-    Through numpy there is none, and of a function that takes a part of its way without it, a wrong one.
-    """
-    generator = torch.Generator().manual_seed(1)
-    along = torch.randn(tried.shape, generator=generator, dtype=torch.float64)
-    weights: Tensor | None = None
-    try:
-        with torch.enable_grad():
-            at = tried.clone().requires_grad_()
-            output = scores(at)
-            weights = torch.randn(output.shape, generator=generator, dtype=torch.float64)
-            (gradient,) = torch.autograd.grad((output * weights).sum(), at)
-        with torch.no_grad():
-            ahead, back = (scores(tried + side * _STEP * along) for side in (1, -1))
-    except (RuntimeError, TypeError, ValueError):
-        return False
-    by_steps = float(((ahead - back) * weights).sum()) / (2 * _STEP)
-    by_torch = float((gradient * along).sum())
-    return abs(by_steps - by_torch) <= _CLOSE * (abs(by_steps) + abs(by_torch)) + _CLOSE**2
-
-
-def _check_kind(readout: Readout, kind: str, width: int, concept: Known) -> None:
-    if (kind == CLASSES) == (width == 1):
-        raise ProbeError(
-            f"The readout has {width} score{'s' * (width > 1)} and is of kind {kind!r}; several scores are "
-            f"{CLASSES!r}, one is {LOGIT!r} or {NUMBER!r}."
-        )
-    if readout.kind is None and kind == NUMBER and len(concept.levels) == 2:
-        raise ProbeError(
-            f"The readout has one score and the concept {concept.name!r} two values: say whether the score is the "
-            f'answer (kind = "{NUMBER}") or a logit, above 0 for the second answer (kind = "{LOGIT}").'
-        )
-    if kind == NUMBER and concept.is_categorical:
-        raise ProbeError(
-            f"The readout is one number and the concept {concept.name!r} is categorical. Give a numeric concept, or "
-            f"a head of kind {CLASSES!r} or {LOGIT!r}."
-        )
-
-
-def _linear(readout: Readout, opened: Opened, units: int) -> nn.Linear:
-    weight, bias = (
-        _array(name, given, opened.tensors) for name, given in (("weight", readout.weight), ("bias", readout.bias))
-    )
-    if weight is not None and weight.dim() == 2 and _is_transposed(readout, tuple(weight.shape), units, opened):
-        weight = weight.T
-    if weight is None or weight.dim() != 2 or weight.shape[1] != units:
-        shape = None if weight is None else tuple(weight.shape)
-        raise ProbeError(
-            f"The readout's weight has shape {shape}; it must be (score, {units}), for the {units} hidden units "
-            "that it reads. Say that it is transposed (transposed = true), or with layer= which layer's hidden state "
-            "it reads."
-        )
-    if bias is not None and tuple(bias.shape) != (len(weight),):
-        raise ProbeError(
-            f"The readout's bias has shape {tuple(bias.shape)}; it must be ({len(weight)},), as weight has rows."
-        )
-    head = nn.Linear(units, len(weight), bias=bias is not None, dtype=torch.float64)
-    with torch.no_grad():
-        head.weight.copy_(weight)
-        if bias is not None:
-            head.bias.copy_(bias)
-    return head
-
-
-def _is_transposed(readout: Readout, shape: tuple[int, ...], units: int, opened: Opened) -> bool:
-    """Return whether a weight is (unit, score), where that can be known.
-
-    Raises:
-        ProbeError: it is square, and nobody says how it is written.
-    """
-    if readout.transposed is not None:
-        return readout.transposed
-    if not isinstance(readout.weight, str) or opened.framework == "PyTorch":
-        return False
-    if opened.framework in KERNELS:
-        return True
-    if shape == (units, units):
-        raise ProbeError(
-            f"The readout's weight {readout.weight!r} is square, {shape}, and a file of {opened.source} does not say "
-            "whether it is (score, unit), transposed = false, or (unit, score), transposed = true. Say which."
-        )
-    return shape[0] == units
-
-
-def _array(what: str, given: Any, tensors: Mapping[str, Tensor]) -> Tensor | None:
-    if given is None:
-        return None
-    if isinstance(given, str):
-        if given not in tensors:
-            raise ProbeError(f"The readout's {what}: " + unknown("array", given, tensors))
-        return tensors[given].double()
-    return torch.as_tensor(np.asarray(given) if not isinstance(given, Tensor) else given).double()
-
-
-def _values(readout: Readout, kind: str, width: int, concept: Known) -> np.ndarray:
-    if kind == NUMBER:
-        return concept.levels if len(concept.levels) <= MOST_LEVELS else np.empty(0)
-    count = 2 if kind == LOGIT else width
-    answers = readout.answers
-    if answers is None:
-        answers = concept.categories if len(concept.categories) == count else range(count)
-    if len(answers) != count:
-        raise ProbeError(
-            f"The readout has {count} classes and answers= names {len(answers)}; name one for each score, in their "
-            "order."
-        )
-    values = concept.codes_of(list(answers))
-    # An answer that never is right is a class all the same: it gets a number of its own.
-    unseen = np.flatnonzero(~np.isfinite(values))
-    values[unseen] = len(concept.categories) + np.arange(len(unseen))
-    missing = [concept.said(value) for value in concept.levels if not np.isclose(values, value).any()]
-    if missing:
-        raise ProbeError(
-            f"The concept {concept.name!r} has the values {', '.join(missing[:8])}, which none of the readout's "
-            f"{count} answers ({', '.join(map(str, list(answers)[:8]))}) stands for. Name with answers= what each "
-            "score stands for."
-        )
-    return values

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from probe.evidence.measurements import Network
 from probe.recurrent.finding import find_layers
 from probe.subjects.concepts import NUMERIC, Known, resolve
+from probe.subjects.heads import build
 from probe.subjects.network_file import Opened
-from probe.subjects.readouts import NUMBER, Readout, build
+from probe.subjects.readouts import NUMBER, Readout
 from probe.subjects.subject import Subject
 
 BITS, TIME = 2, 12

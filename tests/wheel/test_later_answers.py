@@ -26,8 +26,8 @@ from probe.subjects.computed.answers import answers_at_steps, answers_to
 from probe.subjects.computed.controls import fitted_head
 from probe.subjects.computed.ends import ends_of, runs_of
 from probe.subjects.concepts import NUMERIC, Known
+from probe.subjects.heads import build
 from probe.subjects.network_file import Opened
-from probe.subjects.readouts import build
 from probe.subjects.subject import Subject
 
 KINDS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
