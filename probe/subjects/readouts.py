@@ -90,6 +90,8 @@ class Readout:
             )
         if isinstance(self.combine, str) and self.combine not in COMBINES:
             raise ProbeError(unknown("combine", self.combine, COMBINES) + " A function is allowed as well.")
+        for what, given in (("weight", self.weight), ("bias", self.bias)):
+            _check_numbers(self.concept, what, given)
         self._check_steps()
 
     def _check_steps(self) -> None:
@@ -221,6 +223,19 @@ class Head(nn.Module):
 
         inner = copy.deepcopy(self.inner, memo) if hasattr(self, "inner") else self._scores
         return Head(inner, self.kind, self.values.numpy(), differentiable=self.differentiable)
+
+
+def _check_numbers(concept: str, what: str, given: Any) -> None:
+    if given is None or isinstance(given, (str, Tensor)):
+        return
+    try:
+        _ = np.asarray(given, dtype=float)
+    except (TypeError, ValueError) as error:
+        called = f" A module or a function is given as probe.Readout({concept!r}, function=...)." * callable(given)
+        raise ProbeError(
+            f"The readout's {what} is a {type(given).__name__}; it must be an array of numbers, or the name of an "
+            f"array in the network's file.{called}"
+        ) from error
 
 
 def copied(scores: Any) -> Any:
