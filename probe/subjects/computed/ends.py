@@ -263,7 +263,8 @@ def _machine(
     top = slice(columns.stop - read.size(read.output), columns.stop)
     readout = StateReadout(lambda last: head(last[:, top].contiguous()), head.answer, head.expected)
     # Rows that go on alike from different states are different.
-    starts = torch.zeros(len(inputs), dtype=torch.long) if whole else torch.arange(len(inputs))
+    alone = not whole or bool((begin != begin[:1]).any())
+    starts = torch.arange(len(inputs)) if alone else torch.zeros(len(inputs), dtype=torch.long)
     every, signals = torch.stack(states[1:], 1), dict[Signal, Tensor]()
     if dynamics.cell is not None:
         hidden = every[:, :, dynamics.columns(read.output)]

@@ -164,12 +164,13 @@ def beginnings(
 def _states_before(
     subject: Subject, stack: Sequence[Layer], rows: np.ndarray, later: np.ndarray, last: np.ndarray
 ) -> Tensor:
-    """Return the states of layers of torch after a step of some rows, (row, size); those of the others are zero."""
+    """Return the states of layers of torch after a step of some rows, (row, size); of the others those before any."""
     signals = tuple(reversed(stack[0].states))
     places = np.zeros((len(rows), len(signals), len(stack), stack[0].units))
-    for number, layer in enumerate(stack if len(later) else ()):
+    for number, layer in enumerate(stack):
         recording = run(subject.model, subject.x[rows], subject.lengths[rows], layer.name, signals)
         for place, signal in enumerate(signals):
+            places[:, place, number] = recording.initial[layer.name, signal].double().numpy()
             places[later, place, number] = recording[layer.name, signal].double().numpy()[later, last]
     return torch.as_tensor(places).flatten(1)
 
