@@ -135,13 +135,14 @@ def answers_by_length(
 def _answers(subject: Subject, model: nn.Module, x: Tensor, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     read, head, readout = subject.read, subject.head, subject.asked
     if readout.output is not None:
-        output = model(x)
-        names = ("answer(...)", "expected(...)")
-        chosen, expected = (
-            outputs.per_row(name, read_off(output), len(x)).cpu().numpy()
-            for name, read_off in zip(names, readout.output, strict=True)
-        )
-        return chosen, expected.astype(float)
+        names, found = ("answer(...)", "expected(...)"), np.empty((2, len(x)))
+        # A model that is called with padding reads it.
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
+            output = model(x[rows, :length])
+            for place, (name, read_off) in enumerate(zip(names, readout.output, strict=True)):
+                found[place, rows] = outputs.per_row(name, read_off(output), len(rows)).cpu().numpy()
+        return found[0], found[1]
     if read is None or head is None:
         raise ProbeError("The study has no readout, and so no answers.")
     _check_last(subject, lengths)

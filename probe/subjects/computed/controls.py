@@ -69,13 +69,17 @@ def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject 
 
 
 def _of_output(subject: Subject, model: nn.Module, rows: np.ndarray, there: np.ndarray) -> Subject | None:
-    """Return the control of a network whose answer stands in its output: a line on its last layer's hidden state."""
+    """Return the control of a network whose answer stands in its output: a head on its last layer's hidden state."""
     read = seen_layers(model, subject.x[:1])[-1]
     if read.reads_back:
         return None
     hidden = run(model, subject.x[rows], subject.lengths[rows], read.name, [read.output])[read.name, read.output]
     states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
-    head = Head(_line(states, subject.answered.values[rows][there]), NUMBER, subject.answered.levels)
+    right, levels = subject.answered.values[rows][there], subject.answered.levels
+    if subject.answered.is_categorical:
+        head = Head(_classes(states, right, levels), CLASSES, levels)
+    else:
+        head = Head(_line(states, right), NUMBER, levels)
     readout = Readout(subject.asked.concept, function=head.inner, combine=subject.asked.combine)
     control = _with_model(subject, model, "fitted head", head)
     return dataclasses.replace(control, readout=readout, read=read)
