@@ -197,7 +197,9 @@ def embed(network: ExplorerNetwork) -> dict[str, Any]:
 
 def double_of(network: ExplorerNetwork) -> nn.Module:
     """Return a copy of the network's module in float64 and evaluation mode, which is what the page computes."""
-    return copy.deepcopy(network.module).double().eval()
+    from ..recurrent.double import in_float64
+
+    return in_float64(network.module)
 
 
 def batch_of(network: ExplorerNetwork, sequences: Sequence[Sequence[Sequence[float]]]) -> Tensor:

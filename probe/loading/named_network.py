@@ -33,6 +33,13 @@ class NamedNetwork(nn.Module):
         return torch.stack([state[0] if isinstance(state, tuple) else state for state in states], dim=1)
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module inside the names that a file gave it; any other model as it is."""
+    while isinstance(model, NamedNetwork):
+        (model,) = model.children()
+    return model
+
+
 def named_network(name: str, module: nn.Module) -> nn.Module:
     """Return a model whose only network is the one given, with its layers named as in the file."""
     return NamedNetwork(name, module) if name or isinstance(module, nn.RNNCellBase) else module

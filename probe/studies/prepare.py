@@ -22,10 +22,11 @@ from ..recurrent.layers import Layer, OpenLayer
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
 from ..subjects import heads
 from ..subjects.computed.network_states import packed
+from ..subjects.computed.own_output import answering, in_words, is_bare, own_output, taken
 from ..subjects.concepts import Known, resolve
 from ..subjects.functions import calling
 from ..subjects.network_file import Opened, open_network
-from ..subjects.readouts import Head
+from ..subjects.readouts import Head, Readout
 from ..subjects.seen import seen_layers
 from ..subjects.subject import Subject
 from ..subjects.symbols import fixed_of, symbols_of
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: The roles of networks that are of one kind and size in a study.
 ALIKE = ("trained", "own initialisation", "random weights", "template")
+#: What a network's card calls the sentence on its output.
+OUTPUT = "its output"
 #: On so many sequences each network is tried before it is studied.
 FIRST = 2
 
@@ -64,6 +67,7 @@ def prepare(study: Study) -> list[Subject]:
         with about(f"The network {one.name!r}" if len(networks) > 1 else ""):
             subjects.append(_subject(study, given, one))
     _check_alike(subjects)
+    subjects = subjects if study.readout is not None else _of_one_answer(subjects)
     first = subjects[0]
     for row, length in enumerate(given.lengths if study.valid is not None else ()):
         if not first.allows(given.inputs[row, :length], f"sequence {row}"):
@@ -123,21 +127,22 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
     x = torch.as_tensor(given.inputs).to(dtype)
     _check_runs(opened.model, x[:FIRST], given.lengths[:FIRST])
     layers = seen_layers(opened.model, x[:FIRST], study.layers)
-    read, head = _readout(study, opened, x[:FIRST], given.concepts, given.lengths)
+    readout, said = _answer(study, opened.model, x, given)
+    read, head = _head(readout, opened, x[:FIRST], given.concepts, given.lengths)
     return Subject(
         Network(one.name or opened.name, one.role, opened.model, one.pair),
         x,
         given.lengths,
         given.concepts,
         layers,
-        study.readout,
+        readout,
         read,
         head,
         allowed=study.valid,
         symbols=symbols_of(study.symbols, x, given.lengths),
         programs=study.programs,
         fixed_inputs=study.fixed_inputs,
-        card=opened.card,
+        card={**opened.card, **said},
         seed=study.seed,
     )
 
@@ -174,16 +179,49 @@ def _check_exchange(study: Study, concepts: Mapping[str, Known], lengths: np.nda
         )
 
 
-def _readout(
-    study: Study, opened: Opened, few: Tensor, concepts: Mapping[str, Known], lengths: np.ndarray
+def _answer(study: Study, model: torch.nn.Module, x: Tensor, given: _Given) -> tuple[Readout | None, dict[str, str]]:
+    """Return what a network answers, by the study or by its own output, and what the page says of its output."""
+    readout = study.readout
+    if is_bare(model) if readout is None else not readout.is_own_output:
+        return readout, {}
+    wants = "It is called with sequences of one length, without padding."
+    try:
+        with calling("Running the network on one of the sequences", wants):
+            own = own_output(model, x, given.lengths, seen_layers(model, x[:FIRST]))
+        readout = readout or answering(own, given.concepts)
+        whole = taken(own, readout, given.concepts[readout.concept])
+    except ProbeError as error:
+        if study.readout is None:
+            return None, {OUTPUT: f"not taken as its answer. {error}"}
+        raise ProbeError(
+            f"The readout has neither weight, function nor output, so the network's own output is its answer. {error}"
+        ) from error
+    return whole, {OUTPUT: in_words(own, whole, given.concepts[whole.concept])}
+
+
+def _of_one_answer(subjects: list[Subject]) -> list[Subject]:
+    """Return networks whose own outputs answer one concept; without their readouts where they do not."""
+    answered = {f"“{one.readout.concept}”" if one.readout else "no concept": one.network.name for one in subjects}
+    if len(answered) == 1:
+        return subjects
+    said = listed([f"that of {name!r} answers {concept}" for concept, name in answered.items()])
+    why = f"not taken as its answer. All networks of a study must answer the same concept; {said}."
+    return [
+        dataclasses.replace(one, readout=None, read=None, head=None, card={**one.card, OUTPUT: why})
+        for one in subjects
+    ]
+
+
+def _head(
+    readout: Readout | None, opened: Opened, few: Tensor, concepts: Mapping[str, Known], lengths: np.ndarray
 ) -> tuple[Layer | None, Head | None]:
-    if study.readout is None or study.readout.output is not None:
+    if readout is None or readout.output is not None:
         return None, None
-    _ = study.readout.answered(lengths)
-    named = study.readout.layer
+    _ = readout.answered(lengths)
+    named = readout.layer
     read = seen_layers(opened.model, few, None if named is None else [named])[-1]
     units = read.size(read.output)
-    return read, heads.build(study.readout, concepts[study.readout.concept], opened, units, len(lengths))
+    return read, heads.build(readout, concepts[readout.concept], opened, units, len(lengths))
 
 
 def _array(given: Any) -> tuple[np.ndarray, bool]:

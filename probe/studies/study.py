@@ -41,7 +41,9 @@ class Study:
             the input; every input that occurs needs one. A text names the features of one-hot inputs in order.
         name: the name of the network, if the file holds several.
         layers: the names of the layers to study; None for all.
-        readout: what the network answers; None if that is not known, and then the page can say nothing causal.
+        readout: what the network answers. With None it is the network's own output, if that can be the answer to
+            exactly one concept (see `Readout`), after every step if a head gives scores of each; otherwise the page
+            says why not, and can say nothing causal.
         programs: name -> a rival program that the network might compute: a function that takes one sequence (a tuple
             with a number, or a tuple of features, for each step) and returns an answer.
         fixed_inputs: the inputs under which fixed points are searched, (symbol, feature). With None we take each

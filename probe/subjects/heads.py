@@ -44,10 +44,24 @@ def build(readout: Readout, concept: Known, opened: Opened, units: int, rows: in
         shape = tuple(scored.shape) if isinstance(scored, Tensor) else f"a {type(scored).__name__}"
         raise ProbeError(f"The readout's function returned {shape} for {len(tried)} sequences. {WANTS}")
     width = 1 if scored.dim() == 1 else scored.shape[1]
+    kind, values = meaning(readout, width, concept)
+    return Head(scores, kind, values, differentiable=_is_differentiable(copied(scores), tried))
+
+
+def meaning(readout: Readout, width: int, concept: Known) -> tuple[str, np.ndarray]:
+    """Return how scores are read, and the number that each class stands for or that a number is rounded to.
+
+    Args:
+        readout: what was given.
+        width: how many scores there are.
+        concept: the concept that they answer.
+
+    Raises:
+        ProbeError: the scores do not fit the concept.
+    """
     kind = readout.kind or (CLASSES if width > 1 else NUMBER)
     _check_kind(readout, kind, width, concept)
-    values = _values(readout, kind, width, concept)
-    return Head(scores, kind, values, differentiable=_is_differentiable(copied(scores), tried))
+    return kind, _values(readout, kind, width, concept)
 
 
 def _is_differentiable(scores: Any, tried: Tensor) -> bool:

@@ -32,6 +32,10 @@ WANTS = (
 class Readout:
     """The head of a network: it gives the answer after a sequence's last step, after every step, or after some.
 
+    Without weight, function and output the model's own output is the answer: scores of classes or one number, of a
+    sequence, (batch, score), or of every step, (batch, time, score). Where one module of the model makes that of the
+    last hidden state alone, which is verified by a run, this module is the head.
+
     Attributes:
         concept: the name of the concept whose value at a step is the right answer there.
         weight: of a linear head, (score, unit): an array, or the name of one in the network's file.
@@ -71,14 +75,16 @@ class Readout:
     steps: Any = LAST
 
     def __post_init__(self) -> None:
-        if sum(given is not None for given in (self.weight, self.function, self.output)) != 1:
+        if sum(given is not None for given in (self.weight, self.function, self.output)) > 1:
             raise ProbeError(
                 "A readout is linear (weight, bias), a function of hidden states, or read off the model's output "
-                "(output); give one of the three."
+                "(output); give one of the three, or none where the model's output is its answer."
             )
+        if self.is_own_output and (self.bias is not None or self.layer is not None):
+            raise ProbeError("bias and layer speak of a head; give its weight, or its function, beside them.")
         if self.function is not None and (self.bias is not None or not callable(self.function)):
             raise ProbeError("A readout's function must be callable, and has no bias beside it.")
-        if self.transposed is not None and (self.function is not None or not isinstance(self.transposed, bool)):
+        if self.transposed is not None and (self.weight is None or not isinstance(self.transposed, bool)):
             raise ProbeError(f"transposed={self.transposed!r} must be True or False, and speaks of weight.")
         if self.kind is not None and self.kind not in KINDS:
             raise ProbeError(unknown("kind of readout", self.kind, KINDS))
@@ -111,6 +117,11 @@ class Readout:
                 "model's output is the last one. Give weight (and bias), or function, in place of output."
             )
         object.__setattr__(self, "steps", chosen)
+
+    @property
+    def is_own_output(self) -> bool:
+        """Whether neither a head nor a place in the output is given: the model's output is its answer."""
+        return self.weight is None and self.function is None and self.output is None
 
     def answered(self, lengths: np.ndarray, time: int | None = None) -> Bool[np.ndarray, "sequence step"]:
         """Return after which steps of sequences there is an answer; False at padding.
@@ -231,7 +242,10 @@ def _check_numbers(concept: str, what: str, given: Any) -> None:
     try:
         _ = np.asarray(given, dtype=float)
     except (TypeError, ValueError) as error:
-        called = f" A module or a function is given as probe.Readout({concept!r}, function=...)." * callable(given)
+        called = (
+            f" A module or a function is given as probe.Readout({concept!r}, function=...); a model that ends with "
+            f"it answers by itself: probe.Readout({concept!r})."
+        ) * callable(given)
         raise ProbeError(
             f"The readout's {what} is a {type(given).__name__}; it must be an array of numbers, or the name of an "
             f"array in the network's file.{called}"

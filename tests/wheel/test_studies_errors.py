@@ -99,10 +99,10 @@ def test_a_readout_of_two_values_and_one_score_must_say_its_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"weight": WEIGHT, "function": len}, {"function": 3}, {"weight": WEIGHT, "kind": "x"}]
+    "given", [{"weight": WEIGHT, "function": len}, {"function": 3}, {"weight": WEIGHT, "kind": "x"}]
 )
 def test_a_readout_is_one_thing(given: dict[str, Any]) -> None:
-    """Neither or both of weight and function, and unknown kinds, are refused at once."""
+    """Both of weight and function, and unknown kinds, are refused at once."""
     with pytest.raises(ProbeError):
         _ = Readout("ones", **given)
 

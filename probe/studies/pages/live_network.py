@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from torch import nn
 
 from ...errors import ProbeError
 from ...explorer import Explorer, ExplorerNetwork
-from ...loading.named_network import NamedNetwork
+from ...recurrent.finding import find_layers
+from ...recurrent.layers import Layer
+from ...subjects.computed.own_output import is_bare, own_output
+from ...subjects.functions import calling
 from ...subjects.readouts import LOGIT, NUMBER, Head
 from ...subjects.subject import Subject
 from .live_programs import programs
@@ -29,15 +33,10 @@ def explorer(subject: Subject, controls: Sequence[Subject] = ()) -> Explorer | s
         subject: the network.
         controls: one with a fitted head stands beside the network where both are small enough.
     """
-    inner: Any = subject.model
-    while isinstance(inner, NamedNetwork):
-        (inner,) = inner.children()
-    if not isinstance(inner, (nn.LSTM, nn.GRU, nn.RNN)):
-        return (
-            f"The page does not run the network: it is a {type(inner).__name__}, and the explorer runs torch's own "
-            "LSTM, GRU and RNN."
-        )
-    head, softmax = _head(inner, subject)
+    head, softmax = _head(subject)
+    reason = _other_run(subject, head)
+    if reason is not None:
+        return f"The page does not run the network: {reason}"
     network = ExplorerNetwork(
         subject.network.name, subject.model, "the network of this study", head=head, softmax=softmax
     )
@@ -55,8 +54,10 @@ def explorer(subject: Subject, controls: Sequence[Subject] = ()) -> Explorer | s
     runs = programs(subject, letters) if softmax and alphabet else []
     truth = subject.answered.name if runs and runs[0].name == subject.answered.name else ""
     networks = [network, *_beside(controls, softmax, PARAMETERS - network.parameters)]
+    wants = "The explorer runs it on one sequence at a time."
     try:
-        return Explorer(networks, example, alphabet, _classes(subject, softmax), programs=runs, truth=truth)
+        with calling("The network", wants):
+            return Explorer(networks, example, alphabet, _classes(subject, softmax), programs=runs, truth=truth)
     except ProbeError as error:
         return f"The page does not run the network: {error}"
 
@@ -64,10 +65,7 @@ def explorer(subject: Subject, controls: Sequence[Subject] = ()) -> Explorer | s
 def _beside(controls: Sequence[Subject], softmax: bool, room: int) -> list[ExplorerNetwork]:
     """Return the first network with random weights and a fitted head that the page has room for, or none."""
     for control in (one for one in controls if softmax and one.network.role == "fitted head"):
-        inner: Any = control.model
-        while isinstance(inner, NamedNetwork):
-            (inner,) = inner.children()
-        head, classes = _head(inner, control)
+        head, classes = _head(control)
         if head is None or not classes:
             continue
         name = "random weights, fitted head"
@@ -76,13 +74,36 @@ def _beside(controls: Sequence[Subject], softmax: bool, room: int) -> list[Explo
     return []
 
 
-def _head(inner: nn.RNNBase, subject: Subject) -> tuple[nn.Linear | None, bool]:
-    """Return the head that the page runs on the last hidden state, and whether its scores are those of classes."""
-    head = subject.head
+def _other_run(subject: Subject, head: nn.Linear | None) -> str | None:
+    """Return the sentence why the page cannot run one stack of torch's as the model runs it, or None."""
+    layers, model = find_layers(subject.model), subject.model
+    kind: Any = layers[0].module
+    if is_bare(model) or not isinstance(kind, nn.RNNBase) or any(one.module is not kind for one in layers):
+        return None
+    name, reads, given = subject.network.name, layers[0].inputs, subject.x.shape[2]
+    if reads != given or not kind.batch_first:
+        axes = "batch, time" if kind.batch_first else "time, batch"
+        return (
+            f"{name} changes the inputs before its layer reads them, as ({axes}, {reads}) and not as (batch, time, "
+            f"{given}), and the explorer runs the layer alone."
+        )
+    if head is None and not kind.bidirectional:
+        return (
+            f"no linear layer of {name} makes its output of the last hidden state alone, so the explorer could not "
+            "show what it answers."
+        )
+    return None
+
+
+def _head(subject: Subject) -> tuple[nn.Linear | None, bool]:
+    """Return the head that the page runs on the last hidden state, and whether its scores are those of classes.
+
+    Where the study's readout is none, it is the one that makes the model's own output, whatever that means.
+    """
+    head, read = subject.head, subject.read
     linear = _linear(head)
-    last = subject.read is not None and subject.read.module is inner and subject.read.level == inner.num_layers - 1
-    if head is None or linear is None or not last or inner.bidirectional:
-        return None, False
+    if head is None or linear is None or not _is_last(read):
+        return _own_head(subject), False
     if head.kind == LOGIT:
         return _of_two(linear), True
     return linear, head.kind != NUMBER and linear.out_features > 1
@@ -97,6 +118,26 @@ def _of_two(logit: nn.Linear) -> nn.Linear:
             if given is not None:
                 parameter[1] = given[0]
     return two
+
+
+def _own_head(subject: Subject) -> nn.Linear | None:
+    if is_bare(subject.model):
+        return None
+    with suppress(ProbeError), calling("The network", ""):
+        own = own_output(subject.model, subject.x, subject.lengths, find_layers(subject.model))
+        return own.head if isinstance(own.head, nn.Linear) and _is_last(own.layer) and not own.sigmoid else None
+    return None
+
+
+def _is_last(read: Layer | None) -> bool:
+    """Return whether a layer is the last one of a stack of torch's in one direction."""
+    module: Any = None if read is None else read.module
+    return (
+        read is not None
+        and isinstance(module, nn.RNNBase)
+        and read.level == module.num_layers - 1
+        and not module.bidirectional
+    )
 
 
 def _linear(head: Head | None) -> nn.Linear | None:

@@ -17,6 +17,7 @@ from ...report import Block, Details, Link, Page, Pill, Pills, Section, Sentence
 from ...subjects.subject import Subject
 from ..answer import MISSING, UNDECIDED
 from ..identity import unchanged
+from ..prepare import OUTPUT
 from . import one_network
 from .sections import (
     SHOWN_ROWS,
@@ -143,7 +144,10 @@ def _networks(roles: Mapping[str, int]) -> str:
 def _alike(subjects: Sequence[Subject]) -> list[str]:
     """Return the sentences on what networks share that each should have for itself."""
     said, readout = [], subjects[0].readout
-    if readout is not None and readout.output is None and not isinstance(readout.weight, str):
+    output = subjects[0].card.get(OUTPUT)
+    if output is not None:
+        said.append(f"The output of {subjects[0].network.name} is {output}")
+    elif readout is not None and readout.output is None and not isinstance(readout.weight, str):
         said.append(
             "The study gives one head, and we put it on the states of every network that was given. If a network was "
             "trained with another head, the answers on this page are not its own. To read each network with its own "

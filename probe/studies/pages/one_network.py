@@ -32,6 +32,7 @@ from ...report import (
     Tokens,
 )
 from ...subjects.subject import Subject
+from ..prepare import OUTPUT
 from . import live_network
 from .sections import ELSEWHERE, SETUP, anchor, answer_of, controls_in_words, figures, not_asked, provenance
 
@@ -70,8 +71,8 @@ SAID_FEATURES = 12
 WITHOUT_READOUT = (
     "Without a readout we can say nothing causal. A concept that can be read from the states need not be used: a "
     "probe reads a decoy that nothing uses as well as what the answer follows. To tell them apart, we must change a "
-    "state and watch the answer. For that the study must say what the network answers: give a [readout] (a head's "
-    "weight and bias, or a function)."
+    "state and watch the answer. For that the study must know what the network answers: give a [readout] (a head's "
+    "weight and bias, or a function), or a network whose output is its answer."
 )
 ONE_NETWORK = (
     "This is one network, and nothing here is about the recipe that trained it. A rule about a recipe needs several "
@@ -96,7 +97,7 @@ def build(subjects: Sequence[Subject], given: str, findings: Mapping[str, Findin
         *_example(subject, asked),
         *(_reading(subject, finding, asked) for finding in readings),
         *_parts(subject, asked, SPACE),
-        *(_parts(subject, asked, USED) if subject.readout is not None else [_unused()]),
+        *(_parts(subject, asked, USED) if subject.readout is not None else [_unused(subject)]),
         *_parts(subject, asked, RIGHT),
         Section("Run it yourself", live(subject, controls), key="explore"),
         *_others(subject, [finding for name, finding in asked.items() if name not in shown]),
@@ -203,8 +204,9 @@ def _part(subject: Subject, findings: Sequence[Finding]) -> Section:
     return Section(heading.removesuffix("."), blocks, key=anchor(first.question))
 
 
-def _unused() -> Section:
-    return Section("Is any of it used?", [Text(WITHOUT_READOUT)], key="used")
+def _unused(subject: Subject) -> Section:
+    output = f" The network's output is {subject.card[OUTPUT]}" if OUTPUT in subject.card else ""
+    return Section("Is any of it used?", [Text(WITHOUT_READOUT + output)], key="used")
 
 
 def _others(subject: Subject, findings: Sequence[Finding]) -> list[Section]:

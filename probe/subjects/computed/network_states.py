@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from ...errors import ProbeError
 from ...hooks.record import record
-from ...loading.named_network import NamedNetwork
+from ...loading.named_network import unwrapped
 from ...recording.recording import LayerRecording, Recording
 from ...recurrent.finding import find_layers
 from ...recurrent.layers import Layer
@@ -131,9 +131,6 @@ def _from_end(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, sign
 
 def packed(model: nn.Module, x: Tensor, lengths: np.ndarray) -> object:
     """Return the inputs packed if lengths differ and the model is torch's own module, otherwise as they are."""
-    inner = model
-    while isinstance(inner, NamedNetwork):
-        (inner,) = inner.children()
-    if not isinstance(inner, nn.RNNBase) or not (lengths < x.shape[1]).any():
+    if not isinstance(unwrapped(model), nn.RNNBase) or not (lengths < x.shape[1]).any():
         return x
     return pack_padded_sequence(x, torch.as_tensor(lengths), batch_first=True, enforce_sorted=False)
