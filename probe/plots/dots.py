@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -39,9 +41,9 @@ def scatter(
     codes = np.tile([Path.MOVETO, Path.LINETO], len(across))
     path = Path(places, codes)
     path.should_simplify = False
-    _ = ax.add_patch(
-        PathPatch(path, fill=False, edgecolor=color, linewidth=size, capstyle="round", alpha=alpha, zorder=2)
-    )
+    # To whole pixels a dot's line has no length, and the dot is left out of the picture.
+    look: dict[str, Any] = {"edgecolor": color, "linewidth": size, "capstyle": "round", "alpha": alpha}
+    _ = ax.add_patch(PathPatch(path, fill=False, snap=False, zorder=2, **look))
     ax.update_datalim(places)
     ax.margins(_MARGIN)
     ax.autoscale_view()

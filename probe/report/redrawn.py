@@ -156,6 +156,8 @@ class _Drawing:
             capstyle="projecting" if ends == "square" else ends,
             joinstyle=style.get("stroke-linejoin", "round"),
             zorder=next(self._order),
+            # To whole pixels the line of a dot has no length, and the dot is left out.
+            snap=False,
         )
         self.ax.add_artist(patch)
         self._clipped(patch, clip)
