@@ -15,8 +15,6 @@ from .style import SMALL
 
 #: So many lines are named beside a panel; of more, and in several panels, a scale says what the colours mean.
 NAMED = 12
-#: So many numbers stand beside a scale of colours.
-TICKS = 12
 #: The part of a panel's height that a line of text takes, at the least.
 _LINE = 0.075
 
@@ -72,7 +70,7 @@ def _apart(heights: np.ndarray) -> np.ndarray:
 
 
 def scale(axes: Sequence[Axes], labels: Sequence[str], colours: Sequence[str], *, title: str = "") -> None:
-    """Draw a scale of colours beside the panels, with a name for each colour, or for some of many.
+    """Draw a scale of colours beside the panels, with a name for each colour, or for some where not all have room.
 
     Args:
         axes: the panels.
@@ -84,10 +82,12 @@ def scale(axes: Sequence[Axes], labels: Sequence[str], colours: Sequence[str], *
     figure = axes[0].get_figure()
     if figure is None:
         return
+    heights = [edge for ax in axes for edge in ax.get_window_extent().intervaly]
+    room = max(1, int((max(heights) - min(heights)) * 72 / figure.dpi / (1.2 * SMALL)))
     # As wide beside many rows of panels as beside one.
     slim = 25 * max(1, len({round(ax.get_position().y0, 3) for ax in axes}))
     bar = figure.colorbar(ScalarMappable(norm, ListedColormap(colours)), ax=list(axes), aspect=slim, pad=0.02)
-    shown = list(range(0, len(labels), -(-len(labels) // TICKS)))
+    shown = list(range(0, len(labels), -(-len(labels) // room)))
     bar.set_ticks(shown, labels=[str(labels[place]) for place in shown])
     bar.ax.tick_params(length=0, which="both", labelsize=SMALL)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]

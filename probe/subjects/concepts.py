@@ -149,6 +149,18 @@ def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
     return Known(name, kind, values, categories, concept.description, function)
 
 
+def group_edges(values: np.ndarray, groups: int) -> np.ndarray:
+    """Return where groups of neighbouring values begin, all but the first; each group has at least one value.
+
+    Args:
+        values: (state,).
+        groups: how many at most, each with about equally many states.
+    """
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, groups + 1)[1:-1]))
+    # An edge may lie between two values, and the next one at the second of them.
+    return edges[np.diff(np.searchsorted(np.sort(values), edges), prepend=0) > 0]
+
+
 def _called(name: str, function: Callable[..., Any], x: np.ndarray, where: str) -> np.ndarray:
     with calling(f"The concept {name!r} on {where}", _WANTS):
         returned = function(x.copy())

@@ -1,4 +1,4 @@
-"""What is drawn is seen: in pixels as in SVG."""
+"""What is drawn is seen: in pixels as in SVG, and with a name for each colour that has room for one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import io
 from typing import Any
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.ndimage import label
 
 from probe.plots.dots import scatter
-from probe.plots.style import new_figure
+from probe.plots.lines import scale
+from probe.plots.style import VALUES, colours, new_figure
 from probe.report.redrawn import saved
 from probe.report.svg import figure_to_svg
 
@@ -39,3 +41,15 @@ def test_every_dot_is_in_the_pixels() -> None:
     figure.savefig(buffer, format="png", dpi=150)
     assert dots_in(buffer.getvalue()) == 15**2
     assert dots_in(saved(figure_to_svg(figure, name="dots"), "dots")["png"]) == 15**2
+
+
+@pytest.mark.parametrize(("height", "named"), [(2.9, 10), (4.6, 20), (1.8, 4)])
+def test_a_scale_names_as_many_colours_as_have_room(height: float, named: int) -> None:
+    """Names never touch, and none is left out where there is room."""
+    figure, axes = new_figure(height=height)
+    scale(list(axes[0]), [str(value) for value in range(20)], colours(20, VALUES), title="ones")
+    figure.draw_without_rendering()
+    names = [one for one in figure.axes[1].get_yticklabels() if one.get_text()]
+    boxes = [one.get_window_extent() for one in names]
+    assert all(not box.count_overlaps(boxes[:place]) for place, box in enumerate(boxes))
+    assert len(names) >= named

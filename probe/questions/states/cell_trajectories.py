@@ -22,6 +22,7 @@ from ...plots.style import STEPS as STEP_COLOURS
 from ...recurrent.signals import as_signal
 from ...subjects.computed.sample import rows_within_budget
 from ...subjects.computed.step_states import step_states, studied_layer
+from ...subjects.concepts import group_edges
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
@@ -107,8 +108,7 @@ def _groups(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     levels = np.unique(values)
     if len(levels) <= MOST_VALUES:
         return (levels[1:] + levels[:-1]) / 2, levels
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, GROUPS + 1)[1:-1]))
-    edges = edges[(edges > levels[0]) & (edges <= levels[-1])]
+    edges = group_edges(values, GROUPS)
     group = np.searchsorted(edges, values, side="right")
     return edges, np.array([values[group == number].mean() for number in range(len(edges) + 1)])
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
 
 from ...errors import several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import only
 from ...plots.dots import scatter
 from ...plots.legends import figure_legend
-from ...plots.lines import NAMED, scale
+from ...plots.lines import scale
 from ...plots.spaces import draw_fixed_points
-from ...plots.study_figures import drawing, drawn, shortened
+from ...plots.study_figures import drawing, drawn, labels, shortened
 from ...plots.style import VALUES, colours, new_figure
-from ...subjects.concepts import Known
+from ...subjects.concepts import Known, group_edges
 from ..question import Answered
 
-#: So many colours at most; a number of more values is drawn in so many bins.
-COLOURS = 8
+#: Each of so many values has a colour of its own; more are drawn in so many groups of about equal size.
+MOST_VALUES, GROUPS = 20, 8
+#: Inches of the picture, and of it for each name beside the scale of colours.
+HEIGHT, LINE = 2.9, 0.2
 _AXES = ["first", "second"]
 
 
@@ -33,27 +36,30 @@ def draw(answered: Answered) -> DataFigure:
     name = str(only(table, metric="concept")["kind"].iloc[0])
     concept = subject.concepts[name]
     values = only(table, metric="concept")["value"].to_numpy(float)
-    group, labels = _groups(concept, values)
-    inks = colours(len(labels), VALUES)
-    points = _points(table)
+    edges, names = _groups(concept, values)
+    inks = colours(len(names), VALUES)
+    points, groups = _points(table), list[pd.DataFrame]()
     with drawing():
-        figure, axes = new_figure(len(networks), height=2.9)
+        figure, axes = new_figure(len(networks), height=max(HEIGHT, LINE * len(names) + 0.8))
         for ax, network in zip(axes[0], networks, strict=True):
             own = only(table, network=network)
             wide = _wide(own)
-            of_dots = group(wide["concept"].to_numpy(float))
+            of_dots = np.searchsorted(edges, wide["concept"].to_numpy(float), side="right")
             for place, ink in enumerate(inks):
                 rows = wide[of_dots == place]
                 scatter(ax, rows["first"].to_numpy(float), rows["second"].to_numpy(float), color=ink)
             if network == subject.network.name and len(points):
                 draw_fixed_points(points, _AXES, ax=ax)
-            if len(labels) > 2:
-                _name_groups(ax, wide, of_dots, labels)
+            groups.append(wide.groupby(of_dots)[_AXES].median())
             _label(ax, own, "this network" if network == subject.network.name else "random weights")
-        shown = [shortened(one, 10) for one in labels]
-        scale(list(axes[0]), shown, inks, title=shortened(name, 24))
+        scale(list(axes[0]), names, inks, title=shortened(name, 24))
         if len(points):
             _ = figure_legend(figure, *axes[0, 0].get_legend_handles_labels())
+        if 2 < len(concept.levels) <= MOST_VALUES:
+            # Panels have their size now.
+            figure.draw_without_rendering()
+            for ax, middles in zip(axes[0], groups, strict=True):
+                _name_groups(ax, middles, names)
         share = only(table, network=subject.network.name, metric="variance")["value"]
         beside = " and of a network with random weights" if len(networks) > 1 else ""
         alt = (
@@ -71,15 +77,24 @@ def draw(answered: Answered) -> DataFigure:
         return drawn(figure, name=answered.name, title=title, alt=alt, caption=caption, data=data)
 
 
-def _groups(concept: Known, values: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], list[str]]:
-    """Return what gives each value its group, and the names of the groups from low to high."""
-    levels = np.unique(values)
-    if len(levels) <= max(COLOURS, NAMED if concept.is_categorical else COLOURS):
-        return (lambda found: np.searchsorted(levels, found)), [concept.said(level) for level in levels]
-    ends = np.unique(np.quantile(values, np.linspace(0, 1, COLOURS + 1)[1:-1]))
-    place = np.searchsorted(ends, values, side="right")
-    names = [concept.said(float(np.round(np.median(values[place == one]), 2))) for one in range(len(ends) + 1)]
-    return (lambda found: np.searchsorted(ends, found, side="right")), names
+def _groups(concept: Known, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return where each group of values but the first begins, and the groups' names, from low to high."""
+    levels = concept.levels
+    if len(levels) <= MOST_VALUES:
+        return (levels[1:] + levels[:-1]) / 2, labels([concept.said(level) for level in levels], 10)
+    edges, levels = group_edges(values, GROUPS), np.unique(values)
+    ends = [own[[0, -1]].tolist() for own in np.split(levels, np.searchsorted(levels, edges))]
+    digits = 6
+    if (levels != levels.round()).any():
+        # As few as tell the groups apart.
+        digits = next(few for few in range(2, 18) if len({f"{low:.{few}g}" for low, _ in ends}) == len(ends))
+    said = partial(_said, concept, digits)
+    return edges, labels([" to ".join(dict.fromkeys(map(said, own))) for own in ends], 20)
+
+
+def _said(concept: Known, digits: int, value: float) -> str:
+    """Return one end of a group as it is written: a category by its short name."""
+    return shortened(concept.said(value), 7) if concept.is_categorical else f"{value:.{digits}g}"
 
 
 def _wide(own: pd.DataFrame) -> pd.DataFrame:
@@ -88,15 +103,16 @@ def _wide(own: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(concept=only(own, metric="concept").set_index("at")["value"])
 
 
-def _name_groups(ax: Axes, wide: pd.DataFrame, of_dots: np.ndarray, labels: list[str]) -> None:
-    """Write the value of each group amid its states, since neighbouring colours are alike."""
-    for place, label in enumerate(labels):
-        rows = wide[of_dots == place]
-        if len(rows):
-            middle = rows[_AXES].median()
-            place_of = float(middle["first"]), float(middle["second"])
-            look: dict[str, Any] = {"ha": "center", "fontweight": "bold", "zorder": 4}
-            _ = ax.annotate(shortened(label, 8), place_of, xytext=(0, 6), textcoords="offset points", **look)
+def _name_groups(ax: Axes, middles: pd.DataFrame, names: list[str]) -> None:
+    """Write the value of each group amid its states, since neighbouring colours are alike; never two at one place."""
+    look: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontweight": "bold", "zorder": 4}
+    boxes: list[Bbox] = []
+    for place, first, second in middles.itertuples():
+        text = ax.annotate(shortened(names[place], 8), (first, second), xytext=(0, 6), **look)
+        boxes.append(text.get_window_extent())
+        if boxes[-1].count_overlaps(boxes[:-1]):
+            text.remove()
+            _ = boxes.pop()
 
 
 def _points(table: pd.DataFrame) -> pd.DataFrame:
@@ -111,7 +127,8 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
 def _label(ax: Axes, own: pd.DataFrame, title: str) -> None:
     shares = only(own, metric="variance").set_index("kind")["value"]
     ax.set_title(title)
-    ax.set_xlabel(f"first direction ({shares['first']:.0%})")
+    # On two lines, since a scale with long names leaves little room.
+    ax.set_xlabel(f"first direction\n({shares['first']:.0%})")
     ax.set_ylabel(f"second direction ({shares['second']:.0%})")
     ax.set_xticks([])
     ax.set_yticks([])
