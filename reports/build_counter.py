@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import cyclopts
 
 from probe import Finding, ProbeError
 from probe.evidence import Claim
-from probe.report import Card, Details, Link, Page, Section, Sentence, Text
+from probe.report import Card, Details, Link, Page, Section, Sentence, Table, Text
 from probe.studies.pages.sections import SHOWN_ROWS, answer_of, section
 
 from . import explored, first_page, story
@@ -100,12 +100,13 @@ def build(findings: Path) -> dict[str, Page]:
     provenance = story.versions(list(read.values()))
     explorer, sentences = explored.read(findings / "explorer")
     again = story.second_verdicts(read)
-    second = [claim for name in story.LATER for claim in read[name].claims if not claim.rule.check]
+    later = [read[name] for name in story.LATER]
+    second = [claim for finding in later for claim in finding.claims if not claim.rule.check]
     cards = [_card(name, *page, read) for name, page in pages.items()]
     first = Page(
         first_page.title(read),
         first_page.lead(read),
-        first_page.sections(read, explorer, sentences, cards, named_claims(second)),
+        first_page.sections(read, explorer, sentences, cards, named_claims(second, story.population(later))),
         provenance=provenance,
         hero=first_page.hero(read),
         folds_printed=False,
@@ -119,7 +120,7 @@ def build(findings: Path) -> dict[str, Page]:
         after = [Link(f"Next: {pages[other][0]}", other) for other in names[place + 1 : place + 2]]
         built[name] = Page(
             title,
-            story.lead_of([read[one] for one in questions], again),
+            story.lead_of([read[one] for one in questions], again, second if name == "judge.html" else None),
             _sections(name, questions, read),
             provenance=provenance,
             neighbours=[before, *after],
@@ -136,7 +137,7 @@ def _card(name: str, title: str, questions: Sequence[str], read: dict[str, Findi
 
 def _sections(name: str, questions: Sequence[str], read: dict[str, Finding]) -> list[Section]:
     brief = partial(story.claims_brief, second=story.second_verdicts(read))
-    answers = [section(read[one], shown_rows=WHOLE.get(one, SHOWN_ROWS), brief=brief) for one in questions]
+    answers = [_answered(read[one], brief) for one in questions]
     if name == "controls.html":
         return [*answers, _first_claims(read)]
     if name == "judge.html":
@@ -156,6 +157,13 @@ def _sections(name: str, questions: Sequence[str], read: dict[str, Finding]) -> 
     return answers
 
 
+def _answered(finding: Finding, brief: Callable[[Sequence[Claim]], Table]) -> Section:
+    """Return a finding as a section, which says below its answer whose numbers it has."""
+    told = section(finding, shown_rows=WHOLE.get(finding.question, SHOWN_ROWS), brief=brief)
+    whose = story.whose(finding)
+    return replace(told, blocks=[*told.blocks[:1], *[Text(whose)] * bool(whose), *told.blocks[1:]])
+
+
 def _level(claims: Sequence[Claim]) -> str:
     """Return at which level the verdicts of a judgement are decided."""
     number = sum(not claim.rule.check for claim in claims)
@@ -167,11 +175,12 @@ def _level(claims: Sequence[Claim]) -> str:
 
 def _second_claims(read: dict[str, Finding]) -> Section:
     """Return the claims of the second judgement."""
-    claims = [claim for name in story.LATER for claim in read[name].claims]
+    later = [read[name] for name in story.LATER]
+    claims = [claim for finding in later for claim in finding.claims]
     caption = (
-        "We judged these rules on other networks than the first time, and committed them before we trained those. A "
-        "key that begins with II. names a rule of the first judgement, held against the strongest control. The other "
-        f"rules are new. {_level(claims)}"
+        "We judged these rules on other networks than the first time, and committed them before we trained those "
+        f"({story.population(later)}). A key that begins with II. names a rule of the first judgement, held against "
+        f"the strongest control. The other rules are new. {_level(claims)}"
     )
     said = [f"{answer_of(read[name])[0]}." for name in ("second_judgement", "other_choices")]
     where: Sentence = [
@@ -187,10 +196,12 @@ def _second_claims(read: dict[str, Finding]) -> Section:
 def _first_claims(read: dict[str, Finding]) -> Section:
     """Return the claims of the first judgement, and how the claims of both are computed."""
     later = [claim for name in story.LATER for claim in read[name].claims]
-    claims = [claim for name, finding in read.items() if name not in story.LATER for claim in finding.claims]
+    earlier = [finding for name, finding in read.items() if name not in story.LATER and finding.claims]
+    claims = [claim for finding in earlier for claim in finding.claims]
     caption = (
-        "Values are medians over networks, with intervals by order statistics. We fixed each rule in code before its "
-        f"result. A paired difference is trained minus control, seed by seed. {_level(claims)}"
+        f"Values are medians over networks ({story.population(earlier)}), with intervals by order statistics. We "
+        "fixed each rule in code before its result. A paired difference is trained minus control, seed by seed. "
+        f"{_level(claims)}"
     )
     first = read["accuracy"].provenance["rules_first_used"]
     table = story.claims_table(claims, read["verdicts"], first, caption, name="claims")

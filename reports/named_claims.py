@@ -64,11 +64,12 @@ NAMES = {
 }
 
 
-def named_claims(claims: Sequence[Claim]) -> Table:
+def named_claims(claims: Sequence[Claim], networks: str) -> Table:
     """Return claims as a sortable table of four columns: the name, trained, the best control, the verdict.
 
     Args:
         claims: of the second judgement.
+        networks: which they were judged on, as `story.population` says it.
 
     Raises:
         ProbeError: a claim has no name.
@@ -81,8 +82,8 @@ def named_claims(claims: Sequence[Claim]) -> Table:
     return Table(
         ["claim", "trained", "best control", "verdict"],
         rows,
-        "Medians over networks; in brackets, what the numbers are. The best control: of three heads on untrained "
-        "weights the one that does best, network by network, or the network before training.",
+        f"Medians over networks ({networks}); in brackets, what the numbers are. The best control: of three heads on "
+        "untrained weights the one that does best, network by network, or the network before training.",
         verdict="verdict",
         name="claims",
         digits=2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 from probe import Finding, ProbeError
@@ -40,6 +41,7 @@ EXPLORE = (
     "of its twelve cells. The counters were trained on ten bits; take some away. (The networks can only answer 0 to "
     "10.) Then put in the memory of another string, and see what the answer follows."
 )
+_NAME = re.compile(r"([^/]+)/seed-(\d+)")
 CHANGED = "rule changed after measuring"
 #: How many digits of a digest are shown; `findings.json` has all.
 SHOWN_DIGITS = 12
@@ -58,6 +60,39 @@ def claims_of(findings: Sequence[Finding]) -> dict[str, Claim]:
                 raise ProbeError(f"Two findings judge a rule {claim.rule.key!r}; give each rule its own key.")
             claims[claim.rule.key] = claim
     return claims
+
+
+def population(findings: Sequence[Finding]) -> str:
+    """Return which trained networks the numbers of findings are of: recipes with their seeds; empty of no recipe's.
+
+    Where a finding judges rules, it is those that the rules are judged on.
+
+    Args:
+        findings: of one population, or of several, which are all named.
+    """
+    seeds: dict[str, set[int]] = {}
+    for finding in findings:
+        rows, judged = finding.measurements, {claim.rule.metric for claim in finding.claims}
+        own = rows[(rows["role"] == "trained") & (rows["metric"].isin(judged) if judged else True)]
+        for match in filter(None, map(_NAME.match, own["network"].unique())):
+            seeds.setdefault(match[1], set()).add(int(match[2]))
+    return "; ".join(f"{recipe}, {_ranges(sorted(own))}" for recipe, own in seeds.items())
+
+
+def whose(finding: Finding) -> str:
+    """Return a sentence that says whose numbers a finding has; empty where it has those of no recipe's networks."""
+    networks = population([finding])
+    judged = " that the rules are judged on" if finding.claims else ""
+    return f"Trained networks{judged}: {networks}." if networks else ""
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    """Return rising seeds in words; of some that are not all in a row how many there are."""
+    first, last = seeds[0], seeds[-1]
+    if first == last:
+        return f"seed {first}"
+    several = "" if last - first == len(seeds) - 1 else f"{len(seeds)} of the "
+    return f"{several}seeds {first} to {last}"
 
 
 def about(findings: Mapping[str, Finding]) -> list[str]:
@@ -120,26 +155,34 @@ def second_verdicts(findings: Mapping[str, Finding]) -> dict[str, str]:
     return {key(claim): claim.verdict for claim in findings["second_judgement"].claims}
 
 
-def lead_of(findings: Sequence[Finding], second: Mapping[str, str] | None = None) -> Sentence:
+def lead_of(
+    findings: Sequence[Finding],
+    second: Mapping[str, str] | None = None,
+    claims: Sequence[Claim] | None = None,
+) -> Sentence:
     """Return the first sentences of a page beside the first one: what was asked, and what came of it.
 
     Args:
         findings: those of the page.
         second: the verdicts of the second judgement by key, which are counted where there is one.
+        claims: all that the page's table holds, those of other pages' questions too; None for those of the findings.
     """
+    own = [claim for finding in findings for claim in finding.claims]
+    every = own if claims is None else claims
+    elsewhere = len(every) - len(own)
     return [
         Strong(f"{len(findings)} questions."),
         " ",
-        *_outcome(findings, second or {}),
+        *_outcome(findings, second or {}, every),
+        f"{elsewhere} of these claims belong to other pages; the last table has all. " if elsewhere else "",
         "Read each number beside its controls. ",
         Link("Back to the answer in short", "index.html"),
         ".",
     ]
 
 
-def _outcome(findings: Sequence[Finding], second: Mapping[str, str]) -> list[str | Verdict]:
+def _outcome(findings: Sequence[Finding], second: Mapping[str, str], claims: Sequence[Claim]) -> list[str | Verdict]:
     """Return how claims and predictions came out, or, where there are none, the answers of what was asked."""
-    claims = [claim for finding in findings for claim in finding.claims]
     last = [dataclasses.replace(claim, verdict=second.get(claim.rule.key, claim.verdict)) for claim in claims]
     counted = tally(last)
     if counted and any(claim.rule.key in second for claim in claims):

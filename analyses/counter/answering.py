@@ -14,6 +14,7 @@ from probe import Finding, ProbeError
 from probe.evidence.measurements import Network
 from probe.studies.store import Store
 from probe.studies.workers import parallel
+from reports.story import whose
 
 from . import (
     QUESTIONS,
@@ -125,12 +126,19 @@ def answer(
         found[name] = import_module(f"analyses.counter.{name}").find(dict(found))
     for name in [name for name in found if name not in names]:
         found[name].write(out / name)
-    lines = [line for finding in found.values() for line in finding.lines(_files(finding, out, figures))]
+    lines = [line for finding in found.values() for line in _lines(finding, _files(finding, out, figures))]
     if whole and checkpoint is None:
         lines.append(str(explored.write(out, networks, explored.drifts_of(found), here)))
     if len(names) > 1:
         lines.append(str(merged.write(out, list(found.values()))))
     return lines
+
+
+def _lines(finding: Finding, files: Sequence[Path]) -> list[str]:
+    """Return what is printed of a finding, the networks behind its numbers below its answer."""
+    answer, *others = finding.lines(files)
+    networks = whose(finding)
+    return [answer, *[f"  {networks}"] * bool(networks), *others]
 
 
 def _files(finding: Finding, out: Path, figures: Path | None) -> list[Path]:
