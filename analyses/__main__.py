@@ -6,9 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from analyses import STUDIES
 from probe.errors import unknown
-
-from . import STUDIES
 
 USAGE = 2
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analyses.counter import common
 from models.recipes import recipe
 from models.tasks import format_bits
 from probe import Finding, inspect
@@ -18,8 +19,6 @@ from probe.plots.style import new_figure, style
 from probe.questions.answers import accuracy
 from probe.subjects.computed.answers import answers_to
 from probe.subjects.subject import Subject
-
-from . import common
 
 BOUND = 0.01
 VERSION = 1

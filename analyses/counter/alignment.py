@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import Network, only, tabulate
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.interventions import alignment
-
-from . import common
 
 TITLE = "Do two dimensions carry the count?"
 STEP, CARRIED, EXCESS = 6, 0.95, 0.05

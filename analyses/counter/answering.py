@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -10,13 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from probe import Finding, ProbeError
-from probe.evidence.measurements import Network
-from probe.studies.store import Store
-from probe.studies.workers import parallel
-from reports.story import whose
-
-from . import (
+from analyses.counter import (
     QUESTIONS,
     SUMMARIES,
     common,
@@ -29,6 +24,11 @@ from . import (
     trained_here,
     training_signal,
 )
+from probe import Finding, ProbeError
+from probe.evidence.measurements import Network
+from probe.studies.store import Store
+from probe.studies.workers import parallel
+from reports.story import whose
 
 AGAIN = "The same command goes on from here."
 
@@ -99,22 +99,22 @@ def answer(
         figures: folder that gets every figure as SVG, PDF and PNG, in a folder for each question; None for none.
 
     Raises:
-        ProbeError: networks or measurements are missing, damaged or stale, or a folder holds something else.
+        ProbeError: networks or measurements are missing, damaged or stale.
     """
     common.limit_threads()
-    for name in names:
-        _refuse_others(out / name)
     whole = tuple(names) == QUESTIONS
     if checkpoint is None:
         networks, tables = study.judged_material(names, measured)
     else:
         networks, tables = common.networks_of(checkpoint), {}
     calls = [(name, networks, tables.get(name), out / name) for name in names]
-    console = Console(stderr=True)
-    work = parallel(_find, calls, jobs=jobs, again=AGAIN)
-    shown = track(work, "Analyses", len(names), console=console, disable=not console.is_terminal, transient=True)
-    by_name = {finding.question: finding for finding in shown}
+    by_name: dict[str, Finding] = {}
+    for finding in parallel(_find, calls, jobs=jobs, again=AGAIN):
+        by_name[finding.question] = finding
+        _say(f"Answered {finding.question.replace('_', '-')}, {len(by_name)} of {len(names)}.")
     found = {name: by_name[name] for name in names}
+    if whole:
+        _say("Answering what needs all of these answers.")
     if whole and checkpoint is None:
         found[training_signal.QUESTION] = training_signal.find(measured)
         found[seed_agreement.QUESTION] = seed_agreement.find(networks, tables)
@@ -126,12 +126,19 @@ def answer(
         found[name] = import_module(f"analyses.counter.{name}").find(dict(found))
     for name in [name for name in found if name not in names]:
         found[name].write(out / name)
+    if figures is not None:
+        _say(f"Drawing the figures for papers into {figures}.")
     lines = [line for finding in found.values() for line in _lines(finding, _files(finding, out, figures))]
     if whole and checkpoint is None:
         lines.append(str(explored.write(out, networks, explored.drifts_of(found), here)))
     if len(names) > 1:
         lines.append(str(merged.write(out, list(found.values()))))
     return lines
+
+
+def _say(line: str) -> None:
+    """Say on the terminal what is being done, beside what is printed in the end."""
+    sys.stderr.write(f"{line}\n")
 
 
 def _lines(finding: Finding, files: Sequence[Path]) -> list[str]:
@@ -155,11 +162,3 @@ def _find(name: str, networks: Sequence[Network], table: pd.DataFrame | None, fo
     finding: Finding = module.find(networks, module.measure(networks) if table is None else table)
     finding.write(folder)
     return finding
-
-
-def _refuse_others(folder: Path) -> None:
-    """Raise where a finding would be mixed into a folder that holds something else."""
-    if folder.exists() and not (folder / "finding.json").is_file():
-        if folder.is_dir() and not any(folder.iterdir()):
-            return
-        raise ProbeError(f"{str(folder)!r} exists and is no finding. Choose another --out, or remove it.")

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import Network
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
 from probe.questions.answers import bit_effects
-
-from . import common
 
 BOUND = 0.25
 VERSION = 1

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import DataFigure, Rule
 from probe.evidence.measurements import Network
 from probe.plots.style import style
 from probe.questions.states import cell_trajectories
-
-from . import common
 
 VERSION = 1
 RULES: tuple[Rule, ...] = ()

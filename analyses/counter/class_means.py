@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network
 from probe.plots.study_figures import medians_in_words
 from probe.questions.interventions import class_means
-
-from . import common
 
 BOUND = 0.95
 VERSION = 1

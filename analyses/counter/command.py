@@ -9,10 +9,9 @@ from typing import Annotated
 
 import cyclopts
 
+from analyses.counter import ASKED, POPULATION_QUESTIONS, QUESTIONS, SECOND, SECOND_POPULATION, SUMMARIES
 from models.train import MOST, Whole, parse_seeds
 from probe.errors import ProbeError, unknown
-
-from . import ASKED, POPULATION_QUESTIONS, QUESTIONS, SECOND, SECOND_POPULATION, SUMMARIES
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 OUT = Path("build/findings/counter")
@@ -100,13 +99,26 @@ def _worked(
     **places: Path | None,
 ) -> list[str]:
     """Measure networks, where there is a recipe, or answer questions, and return what is printed."""
+    out = OUT if out is None else out
+    if recipe is None:
+        for name in questions:
+            _refuse_others(out / name)
+    sys.stderr.write("Loading the networks and what was measured of them.\n")
     # Torch loads in there: --help stays fast.
-    from . import answering
+    from analyses.counter import answering
 
     if recipe is None:
-        return answering.answer(questions, out or OUT, jobs, **places)
+        return answering.answer(questions, out, jobs, **places)
     chosen = parse_seeds(seeds or "") or None
     return answering.measure(questions, recipe, chosen, places["measured"], jobs=jobs, cluster=cluster)
+
+
+def _refuse_others(folder: Path) -> None:
+    """Raise where a finding would be mixed into a folder that holds something else."""
+    if folder.exists() and not (folder / "finding.json").is_file():
+        if folder.is_dir() and not any(folder.iterdir()):
+            return
+        raise ProbeError(f"{str(folder)!r} exists and is no finding. Choose another --out, or remove it.")
 
 
 def _ran(app: cyclopts.App, arguments: Sequence[str] | None) -> int:

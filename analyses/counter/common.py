@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 import probe
+from analyses.counter import POPULATION_QUESTIONS, QUESTIONS, SECOND
 from models import planted, zoo
 from models.checkpoints import weights_digest
 from models.counter import Coded, answer, expected_answer
@@ -37,8 +38,6 @@ from probe.evidence import Claim, DataFigure, Rule, judge
 from probe.evidence.measurements import FITTED_HEADS, Network, only
 from probe.plots.style import style
 from probe.subjects.subject import Subject
-
-from . import POPULATION_QUESTIONS, QUESTIONS, SECOND
 
 #: All strings of ten bits (1024, 10, 1), and how many ones each had after each step (1024, 10).
 STRINGS = bit_strings(10)

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Range, Rule
 from probe.evidence.measurements import Network
 from probe.methods.causal.support import FAR
 from probe.questions.interventions import directions
-
-from . import common
 
 BOUND = 0.5
 STEP = 6  # the state after 7 bits, docs/science.md

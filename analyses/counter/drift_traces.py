@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
+from analyses.associations import fitted_law, left_out_r_squared, rank_correlation
+from analyses.counter import common
 from probe import Finding, ProbeError
 from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
@@ -25,9 +27,6 @@ from probe.questions.answers import other_lengths
 from probe.questions.interventions import gate_shares, routes
 from probe.recurrent.signals import Signal
 from probe.subjects.computed.ends import ends_of
-
-from ..associations import fitted_law, left_out_r_squared, rank_correlation
-from . import common
 
 QUESTION, TITLE = "drift_traces", "What on ten-bit strings goes with the drift?"
 VERSION = 1

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import Network, only
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
 from probe.questions.states import dynamics
-
-from . import common
 
 BOUND = 0.1
 SOURCE = "Sussillo & Barak 2013; Maheswaranathan et al. 2019"

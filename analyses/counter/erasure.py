@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.interventions import erasure
-
-from . import common
 
 STEP, LEFT, KEPT, PROJECTED = 6, 0.05, 0.3, 0.1
 SOURCE = "Elazar et al. 2021; Belrose et al. 2023"

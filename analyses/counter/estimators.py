@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
@@ -23,8 +24,6 @@ from probe.questions.interventions.directions import along_directions
 from probe.subjects.computed.ends import machine_of
 from probe.subjects.computed.right_answers import task_of
 from probe.subjects.subject import Subject
-
-from . import common
 
 QUESTION = "estimators"
 STEP, BOUND = 6, 0.5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .expected_rows import CURVED, DELAYS, NEAR, Given, Row
+from analyses.counter.expected_rows import CURVED, DELAYS, NEAR, Given, Row
 
 _ROUNDS = "n1 + d (10 - t), which a sharp head rounds to whole counts; computed over all strings"
 _LEAKS = "late ones weigh more than early ones, and a head rounds; computed over all strings"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .expected import EXACT, Expected
+from analyses.counter.expected import EXACT, Expected
 
 #: How near a value must be that was computed to five digits; and one that also depends on what is drawn.
 NEAR, DRAWN = 1e-4, 0.01

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from math import comb
 
+from analyses.counter.expected_answers import ANSWERED
+from analyses.counter.expected_rows import CURVED, DELAYS, DRAWN, NEAR, Given, Row, between
 from models import planted
-
-from .expected_answers import ANSWERED
-from .expected_rows import CURVED, DELAYS, DRAWN, NEAR, Given, Row, between
 
 ALONE, ONE_CELL = "ones-alone", "ones ones-alone illusion beside-clock leaky"
 DRIFTING = "drift-0.25 drift-0.5 drift-0.8 zeros"

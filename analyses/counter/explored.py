@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import probe
+from analyses.counter import common
 from models.counter import Coded, answer
 from models.fitted_head import FittedHead
 from models.tasks import parse_bits
@@ -20,8 +21,6 @@ from probe import Finding
 from probe.evidence.measurements import FITTED_HEADS, Network
 from probe.explorer.networks import LOOKS
 from probe.storage.files import write_atomically
-
-from . import common
 
 FOLDER, DESCRIBED = "explorer", "explorer.json"
 LENGTH = common.STRINGS.shape[1]

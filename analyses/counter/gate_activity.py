@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Rule
 from probe.evidence.measurements import Network
 from probe.questions.states import gate_activity
-
-from . import common
 
 VERSION = 1
 RULES: tuple[Rule, ...] = ()

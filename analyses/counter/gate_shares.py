@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import Network, only
 from probe.plots.style import new_figure
 from probe.questions.interventions import gate_shares
 from probe.questions.told import medians, ranked
-
-from . import common
 
 BOUND = 0.5
 SETUP = (

@@ -12,10 +12,9 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
+from analyses.counter import ASKED, common
 from models.counter import Coded
 from probe.evidence.measurements import Network
-
-from . import ASKED, common
 
 FOLDER = Path(__file__).parent / "measured"
 #: Where workers write, one file a group, until a population's are packed.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analyses.counter import noise_margin, relay
+from analyses.counter.summaries import Findings, median, rows_of, summary
 from probe import Finding
 from probe.evidence import DataFigure
 from probe.plots.style import new_figure, style
 from probe.questions.interventions import gate_shares, routes, unit_shares
-
-from . import noise_margin, relay
-from .summaries import Findings, median, rows_of, summary
 
 QUESTION, TITLE = "mechanism", "How does the network do it?"
 #: How a gate, or the way into it, is written on an axis.

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Claim
 from probe.storage.files import write_atomically
-
-from . import common
 
 NAME = "findings.json"
 

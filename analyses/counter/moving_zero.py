@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analyses.counter import common
+from analyses.counter.one_cell import BOUNDS, PARTS, Cells, cells_of
+from analyses.counter.one_cell import RULES as ONE_CELL
+from analyses.counter.study import SMALLER
 from probe import Finding
 from probe.evidence import Rule
 from probe.evidence.intervals import median_interval
@@ -18,11 +22,6 @@ from probe.plots.networks import draw_dots
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.subjects.subject import Subject
-
-from . import common
-from .one_cell import BOUNDS, PARTS, Cells, cells_of
-from .one_cell import RULES as ONE_CELL
-from .study import SMALLER
 
 QUESTION = "moving_zero"
 TITLE = "Does a cell hold the count, if its zero may move from step to step?"

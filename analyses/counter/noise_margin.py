@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network, one, only
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.states import noise_margin
-
-from . import common
 
 DOSE, BOUND = 0.1, 0.95
 VERSION = 1

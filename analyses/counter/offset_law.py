@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
@@ -21,8 +22,6 @@ from probe.questions.answers.other_lengths import slope
 from probe.subjects.computed.alphabet import at_lengths
 from probe.subjects.computed.answers import answers_by_length
 from probe.subjects.computed.ends import ends_of
-
-from . import common
 
 QUESTION = "offset_law"
 VERSION = 1

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, Range, Rule
 from probe.evidence.intervals import share_interval
@@ -30,8 +31,6 @@ from probe.subjects.computed.alphabet import around, at_lengths
 from probe.subjects.computed.answers import answers_to
 from probe.subjects.computed.ends import ends_of
 from probe.subjects.subject import Subject
-
-from . import common
 
 QUESTION = "one_cell"
 #: What each test of a cell asks, and the least value that passes it.

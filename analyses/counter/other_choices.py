@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import pandas as pd
 
+from analyses.counter import common, one_cell, second
 from probe import Finding
 from probe.evidence import DataFigure, Rule, judge
 from probe.evidence.measurements import FITTED_HEADS, Network, only, tabulate
 from probe.plots.style import GREY, new_figure, style
 from probe.questions.interventions import unit_shares
 from probe.questions.states import linear_readout, single_units
-
-from . import common, one_cell, second
 
 QUESTION, TITLE = "other_choices", "Would the second verdicts be others, had we chosen otherwise?"
 VERSION = 1

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import Network
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
 from probe.questions.answers import other_lengths
-
-from . import common
 
 SOURCE = "Hupkes et al. 2018; Meloux et al. 2025; the theorem in docs/science.md"
 VERSION = 1

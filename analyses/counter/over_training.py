@@ -9,14 +9,13 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 
+from analyses.counter import common, second, study
 from models.populations import SHIFTED, TRAJECTORY
 from models.recipes import RECIPES
 from probe import Finding
 from probe.evidence import DataFigure, Range, Rule, judge
 from probe.evidence.measurements import only, tabulate
 from probe.plots.style import GREY, SMALL, new_figure, role_style, style
-
-from . import common, second, study
 
 QUESTION, TITLE = "over_training", "When does the count appear in training, and where does the drift come to rest?"
 #: After so many steps the counters that all other questions are about were finished.

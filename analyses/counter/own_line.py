@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from analyses.counter import common, relay
 from models.data import Strings
 from models.fitted_head import HEADS, fit_head
 from probe import Finding
@@ -15,8 +16,6 @@ from probe.evidence.measurements import Network, only, tabulate
 from probe.plots.networks import draw_dots
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
-
-from . import common, relay
 
 QUESTION = "own_line"
 TITLE = "How much of the relay is the head's?"

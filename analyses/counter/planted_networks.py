@@ -6,16 +6,15 @@ from typing import Any
 
 import pandas as pd
 
+from analyses.counter import common
+from analyses.counter.expected import EXPECTED, Expected
+from analyses.counter.expected_rules import NOT_ASKED, OF_RULES
+from analyses.counter.summaries import Findings, rows_of, summary
 from probe import Finding, ProbeError
 from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import tabulate
 from probe.plots.legends import legend_above
 from probe.plots.style import GREY, INK, new_figure, role_style, style
-
-from . import common
-from .expected import EXPECTED, Expected
-from .expected_rules import NOT_ASKED, OF_RULES
-from .summaries import Findings, rows_of, summary
 
 QUESTION, TITLE = "planted_networks", "Do the instruments find what is known to be there?"
 #: Of values that follow within a tolerance, and of those of which a range follows.

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Range, Rule
 from probe.evidence.measurements import Network, only
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.states import quantised_states
-
-from . import common
 
 BOUND = 0.95
 PLANTED = ("planted/ones", "planted/ones-alone")

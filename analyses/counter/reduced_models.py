@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import Network
@@ -14,8 +15,6 @@ from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
 from probe.questions.answers import programs
 from probe.questions.states import reduced_models
-
-from . import common
 
 BOUND, REFERENCE = 0.9, 10
 PLANTED = ("planted/ones", "planted/ones-alone", "planted/zeros")

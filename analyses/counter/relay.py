@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
@@ -20,8 +21,6 @@ from probe.questions.interventions.pair_shares import PairShares, pair_shares
 from probe.questions.interventions.unit_shares import pairs_of
 from probe.subjects.computed.ends import ends_of
 from probe.subjects.subject import Subject
-
-from . import common
 
 QUESTION = "relay"
 #: The state after 7 bits, and the input that differs in a pair: those of `unit_shares`.

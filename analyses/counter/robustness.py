@@ -8,13 +8,12 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 
+from analyses.counter import common
+from analyses.counter.summaries import Findings, judged, summary
 from probe import Finding
 from probe.evidence import Claim, DataFigure, Range, Rule, judge
 from probe.evidence.measurements import tabulate
 from probe.plots.style import AMOUNTS, SMALL, new_figure, style
-
-from . import common
-from .summaries import Findings, judged, summary
 
 QUESTION, TITLE = "robustness", "Would the verdicts be others, had we chosen otherwise?"
 #: By how much bounds are moved; those below `NEAR` by a quarter.

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Range, Rule
 from probe.evidence.measurements import Network, only
 from probe.plots.style import new_figure
 from probe.questions.interventions import routes
 from probe.questions.told import ranked
-
-from . import common
 
 BOUND = 0.5
 VERSION = 1

@@ -8,11 +8,10 @@ from textwrap import fill
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analyses.counter.summaries import Findings, judged, rows_of, summary
 from probe import Finding
 from probe.evidence import DataFigure, Rule
 from probe.plots.style import ROLE_STYLE, SMALL, new_figure, style
-
-from .summaries import Findings, judged, rows_of, summary
 
 QUESTION, TITLE = "running_count", "What did the first judgement say of a running count?"
 #: What each test asks, in the order in which the answer needs them.

@@ -16,13 +16,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from analyses.counter import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, study
 from probe import Finding
 from probe.evidence import Claim, Control, DataFigure, Rule, judge
 from probe.evidence.measurements import FITTED_HEADS, Network
 from probe.plots.legends import figure_legend
 from probe.plots.style import IN_INK, ROLE_STYLE, new_figure, style
-
-from . import SECOND, SECOND_AGAIN, SECOND_POPULATION, common, study
 
 QUESTION, TITLE = "second_judgement", "What survives a harder judge?"
 #: The figures that the first page tells its story with.

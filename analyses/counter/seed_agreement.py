@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from analyses.counter import common
+from analyses.counter.alignment import CARRIED, STEP
 from probe import Finding
 from probe.evidence import DataFigure, Rule
 from probe.evidence.measurements import Network, tabulate
@@ -13,9 +15,6 @@ from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
 from probe.questions.answers import agreement
 from probe.questions.interventions.alignment import RAW
-
-from . import common
-from .alignment import CARRIED, STEP
 
 QUESTION, TITLE = "seed_agreement", "How alike are networks that differ only in their seed?"
 RULES: tuple[Rule, ...] = ()

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import Network
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
 from probe.questions.states import single_units
-
-from . import common
 
 BOUND = 0.9
 ROLES = ("trained", "own initialisation")

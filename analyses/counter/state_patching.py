@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 
+from analyses.counter import common
 from models.tasks import format_bits
 from probe import Finding
 from probe.evidence import Range, Rule
@@ -15,8 +16,6 @@ from probe.methods.causal.support import FAR
 from probe.questions.interventions import state_patching
 from probe.questions.interventions.patched_runs import PatchedRuns
 from probe.subjects.subject import Subject
-
-from . import common
 
 #: All pairs up to the state after 7 bits; of the later ones, which have up to a million, as many are drawn.
 MOST = 2**15

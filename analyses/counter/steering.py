@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import Range, Rule
 from probe.evidence.measurements import Network, only
 from probe.methods.causal.support import FAR
 from probe.plots.study_figures import medians_in_words
 from probe.questions.interventions import steering
-
-from . import common
 
 BOUND = 0.95
 STEP = 6  # the state after 7 bits, docs/science.md

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analyses.counter import QUESTIONS, SECOND, SECOND_AGAIN, common, measured
 from models import planted, zoo
 from models.populations import (
     CELLS,
@@ -29,8 +30,6 @@ from probe import ProbeError
 from probe.errors import unknown
 from probe.evidence.measurements import Network
 from probe.studies import store
-
-from . import QUESTIONS, SECOND, SECOND_AGAIN, common, measured
 
 #: Whether one cell keeps a running count, which is also asked where the count is the task at every step.
 ONE_CELL = "one_cell"

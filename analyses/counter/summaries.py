@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 import probe
+from analyses.counter import SECOND, SECOND_POPULATION, common
 from probe import Finding
 from probe.evidence import Claim, DataFigure, Rule, judge
-
-from . import SECOND, SECOND_POPULATION, common
 
 #: Findings of the second judgement.
 LATER = ("second_judgement", *SECOND, *SECOND_POPULATION)

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from analyses.counter import QUESTIONS, alignment, common, study
 from models import zoo
 from probe import Finding, ProbeError
 from probe.evidence import DataFigure, Rule
 from probe.evidence.measurements import Network, tabulate
 from probe.plots.style import GREY, new_figure, role_style, style
-
-from . import QUESTIONS, alignment, common, study
 
 QUESTION, TITLE = "trained_here", "Is the network that was trained here one of them?"
 RULES: tuple[Rule, ...] = ()

@@ -8,6 +8,8 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 
+from analyses.counter import common, study
+from analyses.counter.predictions import PREDICTIONS, RULES, Cells
 from models.populations import CELLS, CONFIRMING
 from models.recipes import CODES, DOSES
 from probe import Finding
@@ -16,9 +18,6 @@ from probe.evidence.intervals import median_interval
 from probe.evidence.measurements import FITTED_HEADS, tabulate
 from probe.plots.legends import figure_legend
 from probe.plots.style import IN_INK, INK, SMALL, new_figure, role_style, style
-
-from . import common, study
-from .predictions import PREDICTIONS, RULES, Cells
 
 QUESTION, TITLE = "training_signal", "What in training sets the drift?"
 #: What the experiment's networks are asked of ten-bit strings: metric, signal, question, and what a legend says. All

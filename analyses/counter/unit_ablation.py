@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import Network
@@ -13,8 +14,6 @@ from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
 from probe.questions.interventions import unit_ablation
 from probe.questions.telling.unit_ablation_words import COSTLY
-
-from . import common
 
 BOUND = 0.5
 #: Whose answers are counts; an untrained network's head is random, and a template network answers something else.

@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import Normalize, to_hex
 
+from analyses.counter import common
+from analyses.counter.robustness import LETTERS
+from analyses.counter.summaries import Findings, judged, summary
 from probe import Finding
 from probe.evidence import Claim, DataFigure, judge
 from probe.evidence.measurements import FITTED_HEADS, tabulate
 from probe.plots.sequences import ink_on
 from probe.plots.style import AMOUNTS, SMALL, new_figure, style
-
-from . import common
-from .robustness import LETTERS
-from .summaries import Findings, judged, summary
 
 QUESTION, TITLE = "verdicts", "What do the same rules say of networks that did not learn it?"
 POPULATIONS = ("trained", "own initialisation", *FITTED_HEADS, "template")

@@ -19,13 +19,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from analyses.counter import common, measured, study
 from models.train import Flag, Whole
 from probe import ProbeError
 from probe.evidence.measurements import COLUMNS, Network
 from probe.studies import store
 from probe.studies.workers import parallel
-
-from . import common, measured, study
 
 #: Two counters with what is measured beside them, another question, an answer after every step, TensorFlow's
 #: network, a planted count, a planted count that nothing reads, and another code of bits.

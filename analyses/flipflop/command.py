@@ -33,7 +33,7 @@ def flipflop(
         sys.stderr.write(f"error: --jobs is {jobs}; give 1 or more.\n")
         return USAGE
     # Torch loads in there: --help stays fast.
-    from . import measuring, page, verdicts
+    from analyses.flipflop import measuring, page, verdicts
 
     tables = measuring.tables(jobs, again=again)
     sys.stdout.write(verdicts.lines(tables))

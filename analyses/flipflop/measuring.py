@@ -11,6 +11,9 @@ from typing import Any
 import pandas as pd
 import torch
 
+from analyses.counter import measured
+from analyses.flipflop.rules import RULES
+from analyses.flipflop.subjects import CELLS, Networks, subjects
 from models.flipflop import stored
 from models.flipflop.task import BITS
 from probe.evidence import Claim, judge
@@ -21,10 +24,6 @@ from probe.questions.states import stable_answers
 from probe.storage.digests import of_file
 from probe.storage.files import write_atomically
 from probe.studies.workers import parallel
-
-from ..counter import measured
-from .rules import RULES
-from .subjects import CELLS, Networks, subjects
 
 FOLDER = Path(__file__).parent / "measured"
 #: Raised by hand when what is asked, or how, changes.

@@ -9,6 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 import probe
+from analyses.counter.common import limit_threads
+from analyses.flipflop import measuring, pictures, verdicts
+from analyses.flipflop.pictures import CALLED, CELLS
+from analyses.flipflop.rules import BOUND, LEAST, NETWORKS
+from analyses.flipflop.shown import PUSH, Shown, shown
+from analyses.flipflop.subjects import LENGTH, PROBABILITY, SEQUENCES
 from models.flipflop.task import BITS
 from models.flipflop.training import RECIPES
 from probe.errors import several
@@ -17,13 +23,6 @@ from probe.evidence.measurements import only
 from probe.evidence.words import listed, said
 from probe.report import Block, Code, Page, Section, Strong, Table, Text, Verdict
 from probe.studies.pages.sections import figures, tally
-
-from ..counter.common import limit_threads
-from . import measuring, pictures, verdicts
-from .pictures import CALLED, CELLS
-from .rules import BOUND, LEAST, NETWORKS
-from .shown import PUSH, Shown, shown
-from .subjects import LENGTH, PROBABILITY, SEQUENCES
 
 FIRST = "index.html"
 TITLE = "How do recurrent networks hold three bits?"

@@ -9,6 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analyses.counter.common import picture
+from analyses.flipflop.rules import BOUND
+from analyses.flipflop.shown import BIT, CELL, NAMES, SEED, STEP, Shown
+from analyses.flipflop.subjects import CELLS
 from probe.errors import several
 from probe.evidence import DataFigure
 from probe.evidence.words import listed
@@ -16,11 +20,6 @@ from probe.plots.legends import figure_legend, legend_above
 from probe.plots.networks import draw_dots, draw_role_lines
 from probe.plots.spaces import draw_cube, draw_fixed_points, draw_paths, seen
 from probe.plots.style import GREY, new_figure, role_style
-
-from ..counter.common import picture
-from .rules import BOUND
-from .shown import BIT, CELL, NAMES, SEED, STEP, Shown
-from .subjects import CELLS
 
 #: What each cell is called in words.
 CALLED = {"lstm": "LSTM", "gru": "GRU", "rnn": "tanh RNN"}

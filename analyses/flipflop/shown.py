@@ -11,6 +11,8 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
+from analyses.flipflop.measuring import NOISE, STARTS, STEPS
+from analyses.flipflop.subjects import bit_of, subjects
 from models.flipflop import stored
 from models.flipflop.task import BITS
 from probe.methods import fixed_points
@@ -20,9 +22,6 @@ from probe.methods.causal.pairs import Pairs, along_coordinate
 from probe.questions.states import stable_answers
 from probe.subjects.computed.ends import runs_of
 from probe.subjects.subject import Subject
-
-from .measuring import NOISE, STARTS, STEPS
-from .subjects import bit_of, subjects
 
 #: Which network: the first of the study with this cell.
 CELL, SEED = "gru", stored.SEEDS[0]

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from analyses.flipflop import measuring, pictures
+from analyses.flipflop.pictures import CALLED
+from analyses.flipflop.rules import NETWORKS, RULES
+from analyses.flipflop.subjects import CELLS
 from probe.errors import several
 from probe.evidence import Claim
 from probe.evidence.words import listed
 from probe.report import Block, Details, Points, Section, Sentence, Strong, Table, Text, Verdict
 from probe.studies.pages.sections import VERDICTS
-
-from . import measuring, pictures
-from .pictures import CALLED
-from .rules import NETWORKS, RULES
-from .subjects import CELLS
 
 Tables = Mapping[str, pd.DataFrame]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -78,11 +80,18 @@ def test_all_claims_stand_in_one_file_with_their_rules() -> None:
         assert entry["verdict"] == claims[entry["key"]].verdict
 
 
-def test_tensorflows_checkpoint_is_studied_alone_by_several_processes(tmp_path: Path) -> None:
-    """Its findings are about it, its planted controls and nothing else."""
+def test_tensorflows_checkpoint_is_studied_alone_by_several_processes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its findings are about it, its planted controls and nothing else; what is done is said meanwhile."""
     checkpoint, out = unpack("tf1", 0, tmp_path / "tf1"), tmp_path / "out"
     words = ["--checkpoint", str(checkpoint), "--out", str(out), "--jobs", "2"]
-    assert command.run(["accuracy", "bit-effects", *words]) == 0
+    assert command.run(["accuracy", "bit-effects", *words, "--figures", str(tmp_path / "figures")]) == 0
+    loading, first, second, drawing = capsys.readouterr().err.splitlines()
+    assert loading.startswith("Loading the networks")
+    assert {first.split(",")[0], second.split(",")[0]} == {"Answered accuracy", "Answered bit-effects"}
+    assert (first[-7:], second[-7:]) == ("1 of 2.", "2 of 2.")
+    assert drawing.endswith(f"{tmp_path / 'figures'}.")
     found = probe.Finding.read(out / "bit_effects")
     networks = found.measurements[["role", "network"]].drop_duplicates()
     assert networks["role"].tolist() == ["trained", "fitted head", "planted", "planted"]
@@ -186,3 +195,34 @@ def test_the_command_fails_in_one_line_and_leaves_other_peoples_files(
     assert command.run(["accuracy", "--ouut", "x"]) == command.USAGE
     assert command.run(["accuracy", "--jobs", "1.5"]) == command.USAGE
     assert command.run(["accuracy", "--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "typed"),
+    [
+        ("counter/single_units.py", "counter single-units"),
+        ("counter/command.py", "counter --help"),
+        ("flipflop/page.py", "flipflop --help"),
+        ("__main__.py", "--help"),
+    ],
+)
+def test_a_module_that_is_run_by_its_path_says_what_to_type(file: str, typed: str) -> None:
+    """In one sentence, where its imports would fail or nothing at all would be printed."""
+    path = str(REPOSITORY / "analyses" / file)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, check=False)
+    said = f"error: {path} is a module of a study, and is not run by its path. Type: python -m analyses {typed}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (command.USAGE, "", said)
+
+
+def test_modules_of_studies_import_each_other_by_their_whole_names() -> None:
+    """A relative import fails before anything of ours can say what to type."""
+    files = sorted((REPOSITORY / "analyses").rglob("*.py"))
+    relative = [
+        file.name
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert len(files) > 60
+    assert relative == []

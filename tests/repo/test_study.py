@@ -99,7 +99,8 @@ def test_measured_networks_are_judged_as_if_they_were_measured_now(
     names = ["accuracy", "other_lengths"]
     answer = [*place, "--out", str(tmp_path / "out")]
     assert command.run([*names, *answer]) == command.FAILED
-    error = capsys.readouterr().err
+    loading, error = capsys.readouterr().err.splitlines()
+    assert loading == "Loading the networks and what was measured of them."
     assert error.startswith(f"error: The folder {str(tmp_path / 'measured')!r} does not exist. Give one that holds ")
     assert "`python -m analyses counter --recipe all` with this --measured" in error
     assert command.run([*names, "--recipe", "counter", "--seeds", "0:2", *place]) == 0
@@ -107,7 +108,7 @@ def test_measured_networks_are_judged_as_if_they_were_measured_now(
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'measured'}: 2 of 2 groups of counter measured")
     assert command.run([*names, *answer]) == 0
     written = capsys.readouterr()
-    assert written.err == ""
+    assert written.err.splitlines() == [loading, "Answered accuracy, 1 of 2.", "Answered other-lengths, 2 of 2."]
     lines = written.out.splitlines()
     for name in names:
         found = probe.Finding.read(tmp_path / "out" / name)

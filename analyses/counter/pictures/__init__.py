@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from analyses.counter import common
+from analyses.counter.pictures import cells, drawing, lengths, put_in, space, string, tests
+from analyses.counter.pictures.shown import three_networks
 from probe import Finding
 from probe.evidence.measurements import Network, only, tabulate
 from probe.plots.style import style
-
-from .. import common
-from . import cells, drawing, lengths, put_in, space, string, tests
-from .shown import three_networks
 
 QUESTION, TITLE = "pictures", "What does one of the networks look like?"
 

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analyses.counter import common
+from analyses.counter.one_cell import BOUNDS
+from analyses.counter.pictures.shown import CALLED, Three
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.style import ROLE_STYLE, STEPS, colours, new_figure
 from probe.subjects.subject import Subject
-
-from .. import common
-from ..one_cell import BOUNDS
-from .shown import CALLED, Three
 
 #: After how many bits a line of the best cell is named at its end.
 NAMED = (4, 7, 10)

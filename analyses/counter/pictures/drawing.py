@@ -8,12 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
+from analyses.counter import common
+from analyses.counter.pictures.string import STRING
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.style import GREY, new_figure
-
-from .. import common
-from .string import STRING
 
 WIDTH, HEIGHT = 3.9, 3.7
 #: Where each value of the opened step is written, in the drawing's own units, and what its arrow goes to.

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analyses.counter import common
+from analyses.counter.pictures.shown import Three
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.style import ROLE_STYLE, STEPS, colours, new_figure
 from probe.subjects.computed.alphabet import at_lengths
 from probe.subjects.computed.answers import answers_to
-
-from .. import common
-from .shown import Three
 
 #: Beside ten bits.
 LENGTHS = (6, 8, 10, 12, 14)

@@ -7,13 +7,12 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
+from analyses.counter import common
+from analyses.counter.pictures.shown import CALLED, Three
 from probe.evidence import DataFigure
 from probe.plots.style import ROLE_STYLE, new_figure
 from probe.subjects.computed.ends import ends_of
 from probe.subjects.subject import Subject
-
-from .. import common
-from .shown import CALLED, Three
 
 #: After how many bits the memory is put in, and the count of the run that it is put into.
 BITS, BASE = 7, 3

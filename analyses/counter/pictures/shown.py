@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analyses.counter import common
+from analyses.counter.one_cell import Cells, cells_of
 from models.populations import SECOND_JUDGED
 from probe.evidence.measurements import Network, only
 from probe.subjects.subject import Subject
-
-from .. import common
-from ..one_cell import Cells, cells_of
 
 #: The planted counter without idle units would have one cell; with them it looks like the others.
 PLANTED = "planted/ones"

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analyses.counter import common
+from analyses.counter.pictures.shown import Three
 from probe.evidence import DataFigure
 from probe.plots.style import GREY, STEPS, colours, new_figure
-
-from .. import common
-from .shown import Three
 
 BITS = common.STRINGS.shape[1]
 #: One picture with ten steps in it weighs more than one of them.

@@ -7,14 +7,13 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
+from analyses.counter import common
+from analyses.counter.pictures.shown import Three
 from probe.evidence import DataFigure
 from probe.plots.style import AMOUNTS, ROLE_STYLE, SIGNS, new_figure
 from probe.recurrent.signals import Signal
 from probe.subjects.computed.answers import answers_to
 from probe.subjects.computed.ends import ends_of
-
-from .. import common
-from .shown import Three
 
 #: The string of the drawing of an unrolled LSTM, too.
 STRING = "0110101101"

@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analyses.counter import common
+from analyses.counter.noise_margin import DOSE
+from analyses.counter.one_cell import BOUNDS, kind_of
 from probe.evidence import DataFigure
 from probe.evidence.measurements import FITTED_HEADS, only
 from probe.plots.style import ROLE_STYLE, new_figure
-
-from .. import common
-from ..noise_margin import DOSE
-from ..one_cell import BOUNDS, kind_of
 
 #: What each test asks, in the words of the page.
 ASKED = {
