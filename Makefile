@@ -90,7 +90,7 @@ test: $(VENV)/.installed  ## run the tests
 exhaustive: $(VENV)/.installed  ## run the long tests, which make test leaves out
 	JAXTYPING_DISABLE=1 $(TESTS) -m exhaustive
 
-# ONLY: these files or folders, whose lines join those that .coverage has already.
+# ONLY: what pytest takes to choose files or folders, whose lines join those that .coverage has already.
 ONLY ?=
 coverage: $(VENV)/.installed  ## run the tests with every annotation checked; fail where less than 95 % of probe/ is run
 	$(TESTS) $(ONLY) --cov $(if $(ONLY),--cov-append) --cov-report=term:skip-covered --cov-fail-under=95

@@ -12,6 +12,7 @@ PACKAGES = ("probe", "models", "analyses", "reports", "benchmarks")
 #: Folders that are no Python packages.
 OTHERS = {
     "tests/wheel": "Tests of the library that pass against the installed wheel alone.",
+    "tests/ROOM": "Tests of the room of probe/ of that name (`probes`, `recording`, ...) that run in the checkout.",
     "tests/repo": "Tests that need the checkout: our study, the pages, the documentation, the house rules.",
     "tests/browser": "Tests of built pages and explorers in Chromium and Firefox.",
     "tests/data": "Files that other frameworks wrote, with the outputs that these frameworks gave.",

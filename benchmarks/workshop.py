@@ -22,10 +22,7 @@ COPIED = (
     "probe/",
     "models/",
     "analyses/",
-    "tests/wheel/",
-    "tests/repo/",
-    "tests/data/",
-    "tests/conftest",
+    "tests/",
     "pyproject",
 )
 #: What the tests import of others. It is imported once, and the processes of the tests are forked from there:

@@ -1,17 +1,14 @@
-"""What every test of the checkout needs: one thread, and files that stay whole where processes share the tests."""
+"""What every test of the checkout has around it, and files that stay whole where processes share the tests."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
+from around import one_colour_one_meaning, tidy
 from xdist.scheduler import LoadScopeScheduling
 
-# Before torch and numpy are imported: small networks run many times slower on two threads than on one.
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
-os.environ.setdefault("MPLBACKEND", "agg")
+__all__ = ["one_colour_one_meaning", "tidy"]
 
 #: Files whose tests read what one process made once; in two processes it would be made twice.
 TOGETHER = {

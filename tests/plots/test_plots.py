@@ -53,3 +53,8 @@ def test_a_scale_names_as_many_colours_as_have_room(height: float, named: int) -
     boxes = [one.get_window_extent() for one in names]
     assert all(not box.count_overlaps(boxes[:place]) for place, box in enumerate(boxes))
     assert len(names) >= named
+
+
+def test_figures_of_this_folder_are_held_against_the_table_of_colours(request: pytest.FixtureRequest) -> None:
+    """Around each test of the checkout, not of the wheel alone; and each starts from the same random numbers."""
+    assert {"one_colour_one_meaning", "tidy"} <= set(request.fixturenames)

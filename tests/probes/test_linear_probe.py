@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from recorded import recording_of
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, r2_score
 from torch import nn
@@ -22,9 +21,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import probe
 from probe.methods.probing.fits import Ridge as OurRidge
 from probe.probes.reading import Reading
-
-sys.path.insert(0, str(Path(__file__).parent))
-from planted import recording_of
 
 RNG = np.random.default_rng(0)
 BATCH, TIME, UNITS = 120, 20, 6

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
+from recorded import recording_of
 
 import probe
-
-sys.path.insert(0, str(Path(__file__).parent))
-from planted import recording_of
 
 RNG = np.random.default_rng(0)
 BATCH, TIME, UNITS = 120, 20, 6

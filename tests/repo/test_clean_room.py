@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -125,3 +127,11 @@ def test_the_packages_of_the_checkout_are_absent(clean_python: Path, tmp_path: P
         [clean_python, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_ci_runs_the_tests_of_every_folder() -> None:
+    """Those of the wheel in the clean room, all others at the end, also those of a folder that is added later."""
+    ci = (ROOT / ".ci" / "run").read_text()
+    found = re.search(r'^tests\(\) \{ make coverage ONLY="(.*)"; \}$', ci, re.MULTILINE)
+    assert found is not None
+    assert shlex.split(found[1]) == ["tests", "--ignore=tests/wheel"]

@@ -2,77 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Before torch is imported: small networks run many times slower on two threads than on one.
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
-os.environ.setdefault("MPLBACKEND", "agg")
+from around import one_colour_one_meaning, tidy  # first: it says how many threads torch has
 
-import matplotlib.pyplot as plt
+# isort: split
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from studied import Report, planted, report_of, study_of, without_pictures
 from torch import Tensor, nn
 
-torch.set_num_threads(1)
-
-
-def _share(name: str) -> None:
-    """Let the tests beside this file `import name`, in the checkout and wherever the folder was copied to."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[name])
-
-
-# In this order: a later one imports the ones before it.
-for shared in (
-    "reference",
-    "drawn",
-    "comparing",
-    "custom_by_hand",
-    "known_machines",
-    "counters_by_hand",
-    "studied",
-    "known_studies",
-    "commands",
-    "called",
-    "wrapped",
-    "wrapped_by_hand",
-    "wrapped_drawn",
-    "recorded",
-    "painted",
-):
-    _share(shared)
-
-from painted import looked_at, watch
-from studied import Report, planted, report_of, study_of, without_pictures
-
-watch()
+__all__ = ["one_colour_one_meaning", "tidy"]
 
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
-
-
-@pytest.fixture(autouse=True)
-def _tidy() -> Iterator[None]:
-    """Start every test from the same random numbers and leave no figure open."""
-    torch.manual_seed(0)
-    yield
-    plt.close("all")
-
-
-@pytest.fixture(autouse=True)
-def _one_colour_one_meaning() -> Iterator[None]:
-    """Hold every figure that the package drew in a test against the table of colours."""
-    yield
-    assert looked_at() == []
 
 
 class Tagger(nn.Module):

@@ -1,8 +1,8 @@
-"""Recordings of five kinds of networks, for the tests of plots: each with the layer and the state that is drawn."""
+"""Recordings of five kinds of networks, each with the layer and the state that is drawn, and of states by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
 from probe import Recording, Step
+from probe.recording.recording import LayerRecording
+from probe.recurrent.signals import Signal
 from probe.recurrent.steps import registry
 
 ROWS, TIME, CHANNELS, ORDER = 6, 7, 3, 2
@@ -107,6 +109,25 @@ def registered() -> Iterator[None]:
         yield
     finally:
         registry._registered.pop(Diagonal, None)
+
+
+def recording_of(
+    states: np.ndarray, inputs: np.ndarray | None = None, lengths: Sequence[int] | None = None, layer: str = "rnn"
+) -> Recording:
+    """Return a recording of one signal, the hidden state, so that what a probe must find in it is known.
+
+    Args:
+        states: its values, (batch, time, unit).
+        inputs: what the layer read, (batch, time, feature); None for a number that no two sequences share.
+        lengths: of the rows, or None.
+        layer: what the layer is called.
+    """
+    if inputs is None:
+        inputs = np.random.default_rng(1).normal(size=(*states.shape[:2], 1))
+    signals = {Signal("hidden_state"): torch.tensor(states)}
+    read = None if lengths is None else tuple(lengths)
+    part = LayerRecording(layer, 0, signals, {}, read, inputs=torch.tensor(inputs))
+    return Recording(None, (part,), None, (), 0.0)
 
 
 KINDS = ("lstm", "gru", "packed", "bidirectional", "state space")

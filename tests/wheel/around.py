@@ -1,0 +1,34 @@
+"""What every test has around it: one thread, the same random numbers, and figures that are looked at and closed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+# Before torch is imported: small networks run many times slower on two threads than on one.
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from painted import looked_at, watch
+
+torch.set_num_threads(1)
+watch()
+
+
+@pytest.fixture(autouse=True)
+def tidy() -> Iterator[None]:
+    """Start every test from the same random numbers and leave no figure open."""
+    torch.manual_seed(0)
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(autouse=True)
+def one_colour_one_meaning() -> Iterator[None]:
+    """Hold every figure that the package or an analysis drew in a test against the table of colours."""
+    yield
+    assert looked_at() == []
