@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -19,6 +18,9 @@ from ..methods.probing.targets import LEAST_SEQUENCES, Target, chosen, often
 from ..recording.aligned import Aligned, aligned
 from ..recording.recording import LayerRecording, Recording
 from ..recurrent.signals import Signal
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: The control on the last inputs reads at most so many steps, and at most so many numbers.
 LAST_STEPS, LAST_NUMBERS = 4, 256
@@ -75,6 +77,8 @@ class Points(Target):
     @property
     def table(self) -> pd.DataFrame:
         """A row for each state: its row of the batch, its place on the time axis, its value, and its fold."""
+        import pandas as pd
+
         values = np.array(self.labels)[self.values.astype(int)] if self.named else self.values
         return pd.DataFrame({"row": self.sequence, "place": self.place, "value": values, "fold": self.fold})
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from ..subjects.random_weights import FRESH, SHUFFLED, kind_of
 from .points import GivenConcept, Points, parts_of
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -336,6 +336,8 @@ class Compared:
             what: the title's beginning, up to how many states were read.
             read: what was read off each signal.
         """
+        import pandas as pd
+
         rows = [row for one in read for row in one.rows(self.concept.seed)]
         columns = ("layer", "signal", "unit", "step", "network", "score", "low", "high", "states", "sequences", "r")
         table = pd.DataFrame(rows, columns=[*columns, "exact"])
