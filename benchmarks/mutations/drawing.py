@@ -14,7 +14,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *of(
         "probe.plots.concepts",
         "tests/wheel/test_plots_units.py",
-        ("plots: a concept holds in padding", "levels", "known & drawn.real", "known"),
+        ("plots: a concept holds in padding", "levels", "concept.known & drawn.real", "concept.known"),
     ),
     *of(
         "probe.plots.units",

@@ -187,12 +187,12 @@ MACHINES: tuple[Mutation, ...] = (
     *of(
         "probe.methods.probing.prefixes",
         "tests/wheel/test_studies_parts.py::test_each_prefix_stands_once_and_padding_never",
-        ("studies: padding is data", "first_of_prefix", "np.flatnonzero(lengths > step)", "np.arange(len(x))"),
+        ("studies: padding is data", "prefix_groups", "np.flatnonzero(lengths > step)", "np.arange(len(x))"),
     ),
     *of(
         "probe.methods.probing.fits",
         "tests/wheel/test_studies_rare.py::test_the_score_of_a_category_does_not_depend_on_how_rare_it_is",
-        ("studies: a rare category weighs less in the fit", "Logistic._named", '"balanced"', "None"),
+        ("studies: a rare category weighs less in the fit", "Logistic._model", '"balanced"', "None"),
     ),
     *of(
         "probe.subjects.computed.splices",

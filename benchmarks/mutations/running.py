@@ -258,7 +258,7 @@ RUNS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.hooks.collector",
+        "probe.hooks.taps",
         "tests/wheel/test_gradients_of.py",
         ("gradients: taps off the path", "_with_taps.change", "torch.ones_like(own)", "own"),
     ),
