@@ -122,7 +122,7 @@ def test_one_network_decides_nothing_about_a_recipe(of_planted: Report) -> None:
     assert (claim.verdict, claim.n) == ("undecided", 1)
     assert "One network says nothing about the recipe" in plain(page.lead)
     text = page.render()
-    assert "answers “undecided”" in text
+    assert "its verdict is “undecided”" in text
     assert 'class="verdict' not in text
     assert "<strong>" not in text
 
