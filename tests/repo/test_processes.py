@@ -30,6 +30,7 @@ def test_a_files_tests_run_in_one_process(grouped: bool, most: int, tmp_path: Pa
     for name in ("test_one.py", "test_two.py"):
         (tmp_path / name).write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-p", "no:cacheprovider"]
+    command += ["-o", f"pythonpath={CONFTEST.parent / 'wheel'}"]  # where conftest.py finds what it imports
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     done = subprocess.run(
         [*command, "-n", "2", "--rootdir", str(tmp_path), str(tmp_path)],
