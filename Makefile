@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train analyses report pages study panel verify explorer picture browser check test exhaustive \
+.PHONY: help setup train analyses report pages study panel verify explorer browser check test exhaustive \
         coverage mutants mutants-sample lint types gallery map docs wheel clean
 
 help:  ## list the commands
@@ -75,9 +75,6 @@ explorer:  ## build the page's explorer from js/ (Node.js): probe/explorer/explo
 	npm run --silent --prefix js build
 	npm test --silent --prefix js
 
-picture: browser  ## take the picture of the first figure for the README, from the committed page
-	node $(BROWSER)/picture.mjs reports/counter/index.html docs/page.png
-
 check: lint types test  ## what a change must pass: style, types, tests
 
 # A file's tests stay in one process: tests/conftest.py.
@@ -108,7 +105,7 @@ lint: $(VENV)/.installed  ## check style
 types: $(VENV)/.installed  ## check types
 	$(PY) -m basedpyright
 
-gallery: $(VENV)/.installed  ## draw the pictures of docs/gallery.md anew, each by its script
+gallery: $(VENV)/.installed  ## draw the pictures of docs/gallery.md and docs/start.md anew
 	$(PY) -m benchmarks.gallery
 
 map: $(VENV)/.installed  ## write docs/map.md: every module with its first line

@@ -1,4 +1,4 @@
-"""Writes the pictures of docs/gallery.md: `make gallery` runs each of its scripts and keeps what they save.
+"""Writes the pictures of docs/gallery.md and docs/start.md: `make gallery` runs their code and keeps what it saves.
 
 A picture keeps 256 colours, which takes it below 40 kB.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import runpy
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 GALLERY = ROOT / "docs/gallery"
+START = ROOT / "docs/start.md"
 COLOURS = 256
 
 
@@ -41,6 +43,20 @@ def made(script: Path, folder: Path) -> Path:
     return files[0]
 
 
+def started(folder: Path) -> list[Path]:
+    """Run the code of docs/start.md in a folder, and return the pictures that it saved there."""
+    blocks = re.findall(r"^```python run\n(.*?)^```$", START.read_text(), flags=re.MULTILINE | re.DOTALL)
+    script = folder / "start.py"
+    _ = script.write_text("".join(blocks))
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        runpy.run_path(str(script))
+    finally:
+        os.chdir(before)
+    return sorted(folder.glob("*.png"))
+
+
 def small(picture: Path) -> bytes:
     """Return a picture with few colours; a text as it is."""
     if picture.suffix != ".png":
@@ -57,3 +73,6 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as room:
             found = made(one, Path(room))
             _ = (GALLERY / found.name).write_bytes(small(found))
+    with tempfile.TemporaryDirectory() as room:
+        for found in started(Path(room)):
+            _ = (START.with_suffix("") / found.name).write_bytes(small(found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,7 +121,8 @@ class Reading:
     _last: str = field(repr=False)
 
     def __repr__(self) -> str:
-        return "\n".join(filter(None, [self.title, self._shown().to_string(index=False, **_LOOK), self._last]))
+        shown = self._shown().to_string(index=False, **_LOOK)
+        return "\n".join(filter(None, [fill(self.title, 100), shown, self._last]))
 
     def _repr_html_(self) -> str:
         """Show the summary in a notebook."""
@@ -132,7 +134,7 @@ class Reading:
         hidden = {"above", "low", "high"}
         if self.summary["layer"].nunique() == 1:
             hidden.add("layer")
-        if self.summary["its score"].max() <= NO_ROOM:
+        if self.summary["its score"].max() <= NO_ROOM or "exact" in self.summary:
             hidden |= {"unexplained", "of control"}
         return self.summary[[name for name in self.summary if name not in hidden]]
 

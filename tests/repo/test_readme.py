@@ -9,11 +9,12 @@ TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), flags
 
 
 def test_readme_begins_with_what_it_is_and_the_two_commands() -> None:
-    """Before the first heading stand one sentence, the picture, both commands, which the Makefile knows, and code."""
+    """Before the first heading stand what it is, the picture, both commands, which the Makefile knows, and code."""
     commands = re.findall(r"^    make (\w+)", HEAD, flags=re.MULTILINE)
     assert commands == ["report", "test"]
     assert set(commands) <= set(TARGETS)
-    places = [HEAD.index(part) for part in ("rnn-probe records", "(docs/page.png)", "make report", "```python run")]
+    parts = ("rnn-probe shows", "(docs/start/three.png)", "make report", "```python run")
+    places = [HEAD.index(part) for part in parts]
     assert places == sorted(places)
 
 
