@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 import probe
@@ -30,12 +29,14 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     return names, folder
 
 
-def summary(names: dict[str, Any], how: Any) -> pd.DataFrame:
-    """Return the summary of a reading with README's controls, by signal."""
+def of_cells(names: dict[str, Any], how: Any) -> dict[str, Any]:
+    """Return what a reading with README's controls says of the cell state."""
     reading = how(names["after"], names["ones"], controls=names["controls"], name="ones so far")
     assert isinstance(reading, Reading)
     assert "nan" not in repr(reading).lower()
-    return reading.summary.set_index("signal")
+    (row,) = reading.summary.to_dict("records")[4:5]
+    assert row["signal"] == "cell_state"
+    return {str(name): value for name, value in row.items()}
 
 
 def test_readme_has_the_main_job_in_few_lines() -> None:
@@ -52,12 +53,11 @@ def test_readme_has_the_main_job_in_few_lines() -> None:
 def test_what_readme_says_of_its_network_follows_from_the_numbers(newcomer: tuple[dict[str, Any], Path]) -> None:
     """No cell holds the count, all of them do, random weights as well, and an edit along the probe arrives."""
     names, _ = newcomer
-    units, together = (summary(names, how) for how in (probe.single_units, probe.linear_probe))
-    cell = units.loc["cell_state"]
-    assert cell["verdict"] == together.loc["cell_state", "verdict"] == "not specific"
+    cell, together = of_cells(names, probe.single_units), of_cells(names, probe.linear_probe)
+    assert cell["verdict"] == together["verdict"] == "not specific"
     assert 0.1 < cell["exact"] < 0.9
     assert cell["exact"] - cell["of controls"] < 0.05
-    assert min(together.loc["cell_state", ["score", "its score"]]) > 0.95
+    assert min(together["score"], together["its score"]) > 0.95
     before, after = names["answers"]
     assert 0.5 < after - before < 1.1
 
