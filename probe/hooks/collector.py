@@ -197,7 +197,7 @@ class Collector(Session):
         self._errors.append(opened.error if self._options.check else None)
         key, is_step = (layer.name, number), run.call.is_step
         if key not in self._parts:
-            inputs = None if self._has_inputs(number, trace, is_step=is_step) else []
+            inputs = [] if layer is self.modules[layer.module][0] else None
             self._parts[key] = _Part(
                 layer, number, _copied(trace.initial), trace.lengths, [], [], is_step, trace.cell.matrices, inputs
             )
@@ -212,17 +212,8 @@ class Collector(Session):
         part.taps.append(taps)
         if part.inputs is not None:
             # The caller may change its own in place.
-            x = recycled.copied(own_order(trace.x, layer, trace.lengths).detach())
+            x = recycled.copied(run.call.x.detach())
             part.inputs.append(x if self._options.device is None else x.to(self._options.device))
-
-    def _has_inputs(self, number: int, trace: Trace, *, is_step: bool) -> bool:
-        """Return whether the inputs of a layer below are kept, which read the same steps."""
-        return any(
-            part.inputs is not None
-            and (part.number, part.is_step) == (number, is_step)
-            and (is_step or part.inputs[0].shape[:2] == trace.x.shape[:2])
-            for part in self._parts.values()
-        )
 
     def _kept(self, trace: Trace, opened: Opened, *, is_step: bool) -> Mapping[Signal, Tensor]:
         values = {}

@@ -313,12 +313,11 @@ class _Run:
             name: _padded([torch.stack([now[name] for now in one.features]) for one in played])
             for name in played[0].features[0]
         }
-        lowest = next((name for name in signals if name in read), None)
         parts = tuple(
             LayerRecording(
                 *(name, 0, own, initial[name], ragged),
                 shapes=self._shapes[name],
-                inputs=read[name].nan_to_num() if name == lowest else None,
+                inputs=read[name].nan_to_num() if name in read else None,
             )
             for name, own in signals.items()
         )

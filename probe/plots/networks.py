@@ -196,12 +196,13 @@ def draw_scores_over_steps(table: pd.DataFrame, kinds: Mapping[str, str], *, ax:
 
 
 def _names(scores: pd.DataFrame) -> pd.Series:
-    if scores["layer"].nunique() == 1:
-        return scores["signal"]
-    return scores["layer"] + " " + scores["signal"]
+    names = scores["signal"] if scores["layer"].nunique() == 1 else scores["layer"] + " " + scores["signal"]
+    return names.where(scores["how"] == "", names + ", " + scores["how"])
 
 
 def _look(kind: str, own: str) -> RoleStyle:
     if kind == own:
         return ROLE_STYLE["trained"]
-    return ROLE_STYLE.get(kind) or RoleStyle(GREY, ":", "D" if kind == "step alone" else "v")
+    if kind in ("own initialisation", "random weights"):
+        return ROLE_STYLE[kind]
+    return RoleStyle(GREY, ":", "D" if kind == "step alone" else "v")

@@ -13,8 +13,9 @@ from ..methods.probing.scores import Score
 from ..methods.probing.splits import LEAST_STATES
 from ..methods.probing.targets import FOLDS
 from ..recording.recording import Recording
+from .compared import Compared
 from .points import GivenConcept, Points
-from .reading import OWN, Compared, Reading, SignalRead, probe_of
+from .reading import OWN, Reading, SignalRead
 
 FITS: Mapping[str, Fit] = {fit.name: fit for fit in (Ridge(), Logistic(), LeastSquares())}
 
@@ -63,17 +64,17 @@ def linear_probe(
         Alain & Bengio 2016, Understanding intermediate layers; Hewitt & Liang 2019, Control tasks.
     """
     compared = Compared.of(GivenConcept(concept, name, folds, seed), recording, controls, layers, signals)
-    found, shared = [], dict[bytes, dict[str, Score]]()
+    found = []
     for (part, wanted), points in zip(compared.parts, compared.points, strict=True):
         by = _fit_of(fit, points)
-        key = points.sequence.tobytes() + points.step.tobytes()
-        if key not in shared:
-            shared[key] = {name: points.score(each, by) for name, each in points.controls().items()}
+        beside = {control: points.score(each, by) for control, each in points.controls().items()}
         for signal in wanted:
             states = compared.read(part, signal, points)
-            scores = {network: points.score(each, by) for network, each in states.items()} | shared[key]
-            own, steps = probe_of(points, by, states[OWN]), {} if one_map else _by_step(points, by, states)
-            found.append(SignalRead(part, signal, points, scores, own, steps))
+            scores = {network: points.score(each, by) for network, each in states.items()} | beside
+            own, steps = points.probe(by, states[OWN]), {} if one_map else _by_step(points, by, states)
+            found.append(SignalRead(part=part, signal=signal, points=points, scores=scores, probe=own, by_step=steps))
+    if not one_map and not any(read.by_step for read in found):
+        raise ProbeError(f"No step has {LEAST_STATES} states, so that none has a map of its own: take one_map=True.")
     how = f"{_fit_of(fit, compared.points[0]).name}, one map for all steps{'' if one_map else ', and one for each'}"
     return compared.reading(f"Linear probe of {compared.concept.called}: held-out {compared.score}, {how}", found)
 
@@ -81,7 +82,7 @@ def linear_probe(
 def _fit_of(name: str | None, points: Points) -> Fit:
     if name is None:
         return points.fit
-    if name not in FITS:
+    if not isinstance(name, str) or name not in FITS:
         raise ProbeError(unknown("way to fit a probe", name, FITS))
     if points.named != (name == Logistic.name):
         raise ProbeError(
@@ -98,5 +99,7 @@ def _by_step(points: Points, fit: Fit, states: Mapping[str, np.ndarray]) -> dict
         rows = np.flatnonzero(points.step == step)
         here = points.at(rows)
         if len(rows) >= LEAST_STATES and len(np.unique(here.values)) > 1:
-            found[int(step)] = {network: here.score(each[rows], fit) for network, each in states.items()}
+            inputs = {} if points.inputs is None else {points.read: points.inputs}
+            every = {**states, **inputs}
+            found[int(step)] = {network: here.score(each[rows], fit) for network, each in every.items()}
     return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from torch import Tensor
 
 from ..errors import ProbeError, several, unknown
 from ..evidence.words import listed
-from ..methods.probing.controls import MOST_BINS, clock_features, inputs_around
-from ..methods.probing.prefixes import first_of_group, prefix_groups, turned
+from ..methods.probing.controls import clock_features, inputs_around
+from ..methods.probing.fits import Fit
+from ..methods.probing.linear import LinearProbe
+from ..methods.probing.prefixes import prefix_groups, turned
+from ..methods.probing.splits import by_sequence
 from ..methods.probing.targets import LEAST_SEQUENCES, Target, chosen, often
 from ..recording.aligned import Aligned, aligned
 from ..recording.recording import LayerRecording, Recording
@@ -28,6 +32,10 @@ LAST_STEPS, LAST_NUMBERS = 4, 256
 ALIKE = 1e-3
 #: Which inputs a state depends on: those up to its step, those from it on, or all.
 BEGINNING, END, WHOLE = "beginning", "end", "whole"
+#: Up to so many steps each is a bin of its own, for what the step alone tells.
+BINS = 500
+#: The control that reads nothing but the step.
+STEP = "step alone"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,7 +63,7 @@ class Points(Target):
 
     def controls(self) -> Mapping[str, np.ndarray]:
         """Return what stands beside every network: the features of the step alone, and those of the inputs."""
-        found = {"step alone": clock_features(self.step, self.bin, self.left)}
+        found = {STEP: clock_features(self.step, self.bin, self.left)}
         return found if self.inputs is None else found | {self.read: self.inputs}
 
     def states(self, part: LayerRecording, signal: Signal) -> np.ndarray:
@@ -64,7 +72,9 @@ class Points(Target):
         Raises:
             ProbeError: a state is no finite number.
         """
-        found = numbers(part.signals[signal])[self.sequence, self.place]
+        value = part.signals[signal]
+        where = [torch.as_tensor(each, device=value.device) for each in (self.sequence, self.place)]
+        found = numbers(value[where[0], where[1]])
         wrong = np.argwhere(~np.isfinite(found))
         if len(wrong):
             state, unit = wrong[0]
@@ -73,6 +83,10 @@ class Points(Target):
                 f"{self.step[state]}, unit {unit}. Leave the sequence out, or make the concept NaN there."
             )
         return found
+
+    def probe(self, fit: Fit, states: np.ndarray) -> LinearProbe:
+        """Return the probe of all states, (state, number), in their own numbers."""
+        return fit.fitted(states, self.values[:, None], by_sequence(self.fold))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -88,10 +102,10 @@ def _rows(values: Any, rows: np.ndarray) -> Any:
 
 
 def numbers(value: Tensor) -> np.ndarray:
-    """Return a signal as numbers, (batch, time, number), float64."""
+    """Return values as numbers, (..., number), float64: of complex ones the real and the imaginary parts."""
     value = value.detach().cpu()
     if value.is_complex():
-        return np.concatenate([value.real.double().numpy(), value.imag.double().numpy()], axis=2)
+        return np.concatenate([value.real.double().numpy(), value.imag.double().numpy()], axis=-1)
     return value.double().numpy()
 
 
@@ -112,10 +126,9 @@ class GivenConcept:
     seed: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 2:
-            raise ProbeError(f"folds={self.folds!r} must be a whole number, 2 or more.")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ProbeError(f"seed={self.seed!r} must be a whole number from 0.")
+        for name, value, least in (("folds", self.folds, 3), ("seed", self.seed, 0)):
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+                raise ProbeError(f"{name}={value!r} must be a whole number, {least} or more.")
 
     @property
     def called(self) -> str:
@@ -136,16 +149,15 @@ class GivenConcept:
             ProbeError: the concept does not fit the recording, does not vary, or is defined in too few sequences.
         """
         batch, time = next(iter(part.signals.values())).shape[:2]
-        values = aligned(self.given, batch, time, self.called)
-        x = _inputs(recording, part, time)
+        values = aligned(self.given, batch, time, f"Beside layer {part.layer!r} {self.called}")
+        if values.numeric and np.isinf(values.values[values.known | ~np.isnan(values.values)]).any():
+            raise ProbeError(f"{self.called} is infinite somewhere; make it NaN where it is not defined.")
+        x = inputs_of(recording, part, time)
         steps, lengths = _steps(recording, part, time, None if x is None else x.shape[1])
         here = values.known & (steps >= 0) & (steps < lengths[:, None])
-        groups, depends = _groups(part, x, steps, lengths)
-        rng = np.random.default_rng(self.seed)
-        order = rng.permutation(batch)
-        counted = np.zeros_like(here)
-        counted[order] = first_of_group(np.where(here, groups, -1)[order])
-        sequence, place = np.nonzero(counted)
+        groups, depends = _groups(recording, part, x, steps, lengths)
+        rng = np.random.default_rng(int(self.seed))
+        sequence, place = _one_of_each(np.where(here, groups, -1), rng.permutation(batch))
         labels, codes = self._codes(values, sequence, place)
         left_out = ()
         if not values.numeric:
@@ -160,12 +172,14 @@ class GivenConcept:
             labels = tuple(labels[code] for code in present)
         step, longest = steps[sequence, place], int(lengths.max())
         around, read = _around(x, sequence, step, depends)
+        there = np.unique(sequence)
+        fold = rng.permutation(len(there)) % self.folds
         return Points(
             values=codes.astype(float),
             named=not values.numeric,
             sequence=sequence,
-            fold=(rng.permutation(batch) % self.folds)[sequence],
-            bin=step if longest <= MOST_BINS else step * MOST_BINS // longest,
+            fold=fold[np.searchsorted(there, sequence)],
+            bin=step if longest <= BINS else step * BINS // longest,
             step=step,
             count=batch,
             left=lengths[sequence] - 1 - step if depends != BEGINNING else None,
@@ -200,15 +214,26 @@ class GivenConcept:
             )
 
 
-def _inputs(recording: Recording, part: LayerRecording, time: int) -> np.ndarray | None:
-    """Return what the lowest layer read at the same steps, (sequence, time, number), or None if nobody says."""
-    batch = next(iter(part.signals.values())).shape[0]
-    for other in recording.parts:
-        x = other.inputs
-        fits = x is not None and other.call == part.call and len(x) == batch
-        if x is not None and fits and (x.shape[1] == time or recording.steps is not None):
-            return numbers(x)
-    return None
+def inputs_of(recording: Recording, part: LayerRecording, time: int) -> np.ndarray | None:
+    """Return what a layer's module read, (sequence, time, number), or None if the recording does not say.
+
+    Of a module that reads the states of a recorded layer as they are, it is what that layer's module read.
+    """
+    own = [other for other in recording.parts if (other.call, _module(other)) == (part.call, _module(part))]
+    x = next((other.inputs for other in own if other.inputs is not None), None)
+    if x is None or (recording.steps is None and x.shape[1] != time):
+        return None
+    for below in recording.parts:
+        states = [value for value in below.signals.values() if value.shape == x.shape]
+        if _module(below) != _module(part) and any(torch.equal(value.nan_to_num(), x) for value in states):
+            return inputs_of(recording, below, time)
+    return numbers(x)
+
+
+def _module(part: LayerRecording) -> str:
+    """Return the name of a layer's module: without the number of the layer and its direction."""
+    name = part.layer.removesuffix(".reverse")
+    return name[: name.rindex("[")] if name.endswith("]") else name
 
 
 def _steps(
@@ -217,44 +242,58 @@ def _steps(
     """Return the step of each place of the time axis, (sequence, place), and each sequence's length."""
     batch = next(iter(part.signals.values())).shape[0]
     kept = np.arange(time) if recording.steps is None else np.array(recording.steps)
-    whole = (longest or max(time, int(kept.max()) + 1)) if len(kept) else time
+    whole = longest or max(time, int(kept.max(initial=-1)) + 1)
     lengths = np.full(batch, whole) if part.lengths is None else np.array(part.lengths)
     return np.where(kept < 0, kept + lengths[:, None], kept), lengths
 
 
 def _groups(
-    part: LayerRecording, x: np.ndarray | None, steps: np.ndarray, lengths: np.ndarray
+    recording: Recording, part: LayerRecording, x: np.ndarray | None, steps: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, str]:
-    """Return which sequences share a state at each place, and which inputs the states depend on.
+    """Return which places hold one state, (sequence, place), a number each, and which inputs the states depend on.
 
-    The states themselves decide: sequences that began alike share a state only if the layer reads from the
-    beginning, and starts alike in all of them.
+    Sequences that begin alike, after the same initial state, share a state if the layer reads from the beginning,
+    and sequences that end alike if it reads from the end. The states themselves decide whether they do.
     """
     back = part.layer.endswith(".reverse")
-    alone = np.broadcast_to(np.arange(len(steps))[:, None], steps.shape)
+    others = any(other.layer.endswith(".reverse") and _module(other) == _module(part) for other in recording.parts)
+    tried = (END, WHOLE) if back else (BEGINNING, WHOLE) if part.inputs is not None or not others else (WHOLE,)
+    alone = np.arange(steps.size).reshape(steps.shape)
     if x is None:
-        return alone, WHOLE if back else BEGINNING
-    begun = prefix_groups(x, lengths)
-    ended = turned(prefix_groups(turned(x, lengths), lengths), lengths)
-    # A pair of numbers below the batch's size as one number.
-    tried = {BEGINNING: begun, END: ended, WHOLE: begun * len(x) + ended}
+        return alone, tried[0]
+    initial = [state for other in recording.parts for state in other.initial.values() if len(state) == len(x)]
+    starts = np.unique(np.column_stack([np.zeros(len(x)), *map(numbers, initial)]), axis=0, return_inverse=True)[1]
+    # A number for each prefix of each length, and the same of the sequences from their ends.
+    size = np.arange(x.shape[1]) * len(x)
+    begun = prefix_groups(x, lengths, starts.ravel()) + size
+    ended = turned(prefix_groups(turned(x, lengths), lengths, starts.ravel()) + size, lengths)
+    numbered = {BEGINNING: begun, END: ended, WHOLE: begun * x.size + ended}
     at = np.clip(steps, 0, x.shape[1] - 1)
     real = (steps >= 0) & (steps < lengths[:, None])
-    for depends in (END, WHOLE) if back else (BEGINNING, WHOLE):
-        groups = np.where(real, np.take_along_axis(tried[depends], at, axis=1), -1)
-        if all(_shared(numbers(value), groups) for value in part.signals.values()):
+    for depends in tried:
+        groups = np.where(real, np.take_along_axis(numbered[depends], at, axis=1), -1)
+        if all(_shared(value, groups) for value in part.signals.values()):
             return groups, depends
-    return alone, WHOLE
+    return alone, tried[0]
 
 
-def _shared(values: np.ndarray, groups: np.ndarray) -> bool:
-    """Return whether the states of each group at a place are the same up to rounding."""
-    for place, group in enumerate(groups.T):
-        rows = np.flatnonzero(group >= 0)
-        _, first, inverse = np.unique(group[rows], return_index=True, return_inverse=True)
-        if len(first) == len(rows):
-            continue
-        own, shared = values[rows, place], values[rows[first], place][inverse.ravel()]
+def _one_of_each(groups: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return one place of each group, as sequences and places: of the sequence that is first in an order."""
+    number, first = np.unique(groups[order], return_index=True)
+    row, place = np.divmod(first[number >= 0], groups.shape[1])
+    sequence = order[row]
+    sort = np.lexsort([place, sequence])
+    return sequence[sort], place[sort]
+
+
+def _shared(value: Tensor, groups: np.ndarray) -> bool:
+    """Return whether the states of each group are the same up to rounding."""
+    here = np.flatnonzero(groups.ravel() >= 0)
+    _, first, inverse = np.unique(groups.ravel()[here], return_index=True, return_inverse=True)
+    again = np.flatnonzero(first[inverse] != np.arange(len(here)))
+    every = value.flatten(0, 1)
+    for some in np.array_split(again, -(-len(again) // 10_000)) if len(again) else ():
+        own, shared = (numbers(every[here[rows]]) for rows in (some, first[inverse[some]]))
         if not (np.abs(own - shared) <= ALIKE * np.maximum(1, np.abs(own))).all():
             return False
     return True
@@ -267,8 +306,9 @@ def _around(
     if x is None:
         return None, ""
     count = int(np.clip(LAST_NUMBERS // max(x.shape[2], 1), 1, min(LAST_STEPS, x.shape[1])))
-    away = range(1 - count, 1 if depends == BEGINNING else count)
-    name = f"last {count} inputs" if depends == BEGINNING else f"{2 * count - 1} inputs around"
+    away = range(1 - count if depends != END else 0, 1 if depends == BEGINNING else count)
+    names = {BEGINNING: f"last {several(count, 'input')}", END: f"next {several(count, 'input')}"}
+    name = names.get(depends, f"{several(len(away), 'input')} around")
     return inputs_around(torch.as_tensor(x), sequence, step, away), name
 
 
@@ -291,9 +331,7 @@ def parts_of(
             f"{argument} is a {type(recording).__name__}; give what probe.record(model, x) returned, or "
             "probe.load_recording."
         )
-    for name, given in (("layers", layers), ("signals", signals)):
-        if isinstance(given, str):
-            raise ProbeError(f"{name}={given!r} must be several names: {name}=[{given!r}].")
+    layers, signals = _names("layers", layers), _names("signals", signals)
     if not recording.parts:
         raise ProbeError(f"{argument} holds no layer: the model called none of {listed(recording.not_called)}.")
     for name in layers or ():
@@ -312,3 +350,14 @@ def parts_of(
             raise ProbeError(unknown("recorded signal", name, sorted(every)))
     wanted = [(part, [s for s in part.signals if signals is None or s in signals]) for part in chosen_parts]
     return [(part, own) for part, own in wanted if own]
+
+
+def _names(argument: str, given: Any) -> list[Any] | None:
+    if given is None:
+        return None
+    if isinstance(given, str):
+        raise ProbeError(f"{argument}={given!r} must be several names: {argument}=[{given!r}].")
+    names = list(given) if isinstance(given, Iterable) else []
+    if not names:
+        raise ProbeError(f"{argument}={given!r} names none; give at least one name in brackets, or None for all.")
+    return names

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..errors import ProbeError
@@ -14,7 +16,12 @@ from ..subjects.random_weights import random_weights as copies
 
 
 def random_weights(
-    model: nn.Module, *inputs: Any, kwargs: Mapping[str, Any] | None = None, count: int = 8, seed: int = 0
+    model: nn.Module,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    count: int = 8,
+    seed: int = 0,
+    **options: Any,
 ) -> dict[str, Recording]:
     """Record copies of a model with random weights: the controls that a probe's score needs.
 
@@ -23,11 +30,12 @@ def random_weights(
     alone change.
 
     Args:
-        model: any module that contains recurrent layers; left as found.
+        model: any module that contains recurrent layers; it is left as found, and so are torch's random numbers.
         *inputs: what the model is called with.
         kwargs: the model's own keyword arguments.
         count: how many copies, 1 or more.
         seed: of the weights, from 0.
+        **options: of `probe.record`, as the recording that they are compared with had: `signals=`, `layers=`, ...
 
     Returns:
         The recordings by name: `fresh weights 1`, `shuffled weights 1`, ...
@@ -36,8 +44,14 @@ def random_weights(
         ProbeError: the model cannot be recorded, or count or seed is no such number.
     """
     for name, value, least in (("count", count, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ProbeError(f"{name}={value!r} must be a whole number, {least} or more.")
-    # Only a run tells which cells a loop calls.
-    cells = record(model, *inputs, kwargs=kwargs).layers
-    return {name: record(copy, *inputs, kwargs=kwargs) for name, copy in copies(model, count, seed=seed, cells=cells)}
+    found = {}
+    with torch.random.fork_rng():
+        # Only a run tells which cells a loop calls.
+        cells = record(model, *inputs, kwargs=kwargs).layers
+        for name, copy in copies(model, int(count), seed=int(seed), cells=cells):
+            for own, other in zip(model.modules(), copy.modules(), strict=True):
+                other.training = own.training
+            found[name] = record(copy, *inputs, kwargs=kwargs, **options)
+    return found

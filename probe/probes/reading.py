@@ -12,15 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ProbeError, several, unknown
-from ..methods.probing.fits import Fit
+from ..errors import ProbeError, unknown
 from ..methods.probing.linear import LinearProbe
 from ..methods.probing.scores import MARGIN, Score
-from ..methods.probing.splits import by_sequence
-from ..recording.recording import LayerRecording, Recording
+from ..recording.recording import LayerRecording
 from ..recurrent.signals import Signal
-from ..subjects.random_weights import FRESH, SHUFFLED, kind_of
-from .points import GivenConcept, Points, parts_of
+from ..subjects import random_weights
+from .points import Points
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,11 +29,13 @@ if TYPE_CHECKING:
 OWN = "this network"
 #: Above this a control leaves no room, and what is left unexplained is shown as well.
 NO_ROOM = 0.95
+#: A direction is scaled up to what the probe reads as one more, at most 20 times.
+LEAST_MOVE = 0.05
 #: How numbers look in a table that is shown.
 _LOOK: dict[str, Any] = {"float_format": "{:.3f}".format, "na_rep": ""}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SignalRead:
     """What was read off one signal.
 
@@ -44,10 +44,10 @@ class SignalRead:
         signal: the signal.
         points: the states.
         scores: the score of each network and control, this network's first.
+        how: of single units, which of the two ways.
         probe: the probe of all states, in the signal's own numbers; None where single units were read.
         by_step: step -> the score of each network and control with a map of its own.
-        unit: network -> the unit that was selected, or units; empty where all were read together.
-        exact: network -> the share of states that one map of one unit reads exactly.
+        unit: network -> the unit that was selected, or several if parts selected others; empty where all were read.
         follows: how closely each unit follows the concept within steps, (unit,); empty where all were read.
     """
 
@@ -55,40 +55,47 @@ class SignalRead:
     signal: Signal
     points: Points
     scores: Mapping[str, Score]
+    how: str = ""
     probe: LinearProbe | None = None
     by_step: Mapping[int, Mapping[str, Score]] = field(default_factory=dict)
     unit: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    exact: Mapping[str, float] = field(default_factory=dict)
     follows: Sequence[float] = ()
+
+    @property
+    def reads_something(self) -> bool:
+        """Whether the score's interval lies above chance."""
+        chance = 1 / len(self.points.labels) if self.points.named else 0.0
+        return self.scores[OWN].interval(0)[0] > chance
 
     def rows(self, seed: int) -> list[dict[str, Any]]:
         """Return the rows of the table."""
-        at = {"layer": self.part.layer, "signal": str(self.signal)}
+        at = {"layer": self.part.layer, "signal": str(self.signal), "how": self.how}
         count = {"states": len(self.points.values), "sequences": len(np.unique(self.points.sequence))}
         found = []
         for network, score in self.scores.items():
             low, high = score.interval(seed) if network == OWN else (None, None)
             row = at | {"unit": _units(self.unit.get(network, ())), "network": network, "score": score.value} | count
-            found.append(row | {"low": low, "high": high, "exact": self.exact.get(network)})
+            found.append(row | {"low": low, "high": high})
         for step, scores in self.by_step.items():
             found += [at | {"step": step, "network": name, "score": score.value} for name, score in scores.items()]
         return found + [at | {"unit": str(unit), "network": OWN, "r": r} for unit, r in enumerate(self.follows)]
 
-    def summary(self, seed: int, networks: Iterable[str]) -> dict[str, Any]:
-        """Return the row of the summary."""
+    def summary(self, seed: int, *, compared: bool) -> dict[str, Any]:
+        """Return the row of the summary.
+
+        Args:
+            seed: of the intervals.
+            compared: whether a network stands beside.
+        """
         own = self.scores[OWN]
         name, best = max(((n, s) for n, s in self.scores.items() if n != OWN), key=lambda each: each[1].value)
         low, high = own.above(best, seed)
-        above = "above every control" if list(networks) else "above step and inputs"
+        above = "above every control" if compared else "no network compared"
         verdict = above if low > MARGIN else "below a control" if high < -MARGIN else "not specific"
-        row = {"layer": self.part.layer, "signal": str(self.signal), "score": own.value, "best control": name}
-        row |= {"its score": best.value, "above": own.value - best.value, "low": low, "high": high}
-        row |= {"unexplained": 1 - own.value, "of control": 1 - best.value}
-        if self.unit:
-            row |= {"unit": _units(self.unit[OWN])}
-        if self.exact:
-            others = [share for network, share in self.exact.items() if network != OWN]
-            row |= {"exact": self.exact[OWN], "of controls": max(others, default=None)}
+        row = {"layer": self.part.layer, "signal": str(self.signal)}
+        row |= {"how": self.how, "unit": _units(self.unit[OWN])} if self.unit else {}
+        row |= {"score": own.value, "best control": name, "its score": best.value, "above": own.value - best.value}
+        row |= {"low": low, "high": high, "unexplained": 1 - own.value, "of control": 1 - best.value}
         return row | {"verdict": verdict}
 
 
@@ -102,16 +109,17 @@ class Reading:
 
     It shows itself: a line for each signal with its held-out score, the best control and its score, and a verdict.
     *Above every control*: the 95 % interval of the difference to the best control, over sequences, lies above 0.05.
-    *Below a control*: it lies below -0.05. Else *not specific*: nothing here says that training made it.
+    *Below a control*: it lies below -0.05. Else *not specific*: nothing here says that training made it. *No network
+    compared*: only the step, the inputs or a shuffled concept are beaten.
 
     Attributes:
         title: what was read, how it was scored, and on what.
         table: a row for each signal, network and step, or unit: `score`, its 95 % interval `low` to `high`, how many
-            `states` of how many `sequences` it is of, `r` of single units, and `exact`. A row without a step is of
-            one map for all steps, one without a unit of all units.
+            `states` of how many `sequences` it is of, and `r` of single units. A row without a step is of all steps,
+            one without a unit of all units.
         summary: a row for each signal: the score, the best control and its score, the difference `above` with its
             interval `low` to `high`, what is left `unexplained`, and what the control leaves, and the verdict. Of
-            single units also the `unit` (or units, if the halves select two), and what one map reads `exact`ly.
+            single units, two rows: `how`, and the `unit` that was selected, or several if parts selected others.
     """
 
     title: str
@@ -134,7 +142,7 @@ class Reading:
         hidden = {"above", "low", "high"}
         if self.summary["layer"].nunique() == 1:
             hidden.add("layer")
-        if self.summary["its score"].max() <= NO_ROOM or "exact" in self.summary:
+        if self.summary["its score"].max() <= NO_ROOM or "unit" in self.summary:
             hidden |= {"unexplained", "of control"}
         return self.summary[[name for name in self.summary if name not in hidden]]
 
@@ -181,26 +189,39 @@ class Reading:
         """
         read = self._find(signal, layer)
         points = read.points if step is None else read.points.at(np.flatnonzero(read.points.step == step))
-        if not len(points.values):
-            raise ProbeError(f"No state after step {step} was read; steps {_steps(read.points)} were.")
-        moved = points.detrended(_goal(points, value)[:, None])[:, 0]
+        goal = _goal(points, value)
+        if len(np.unique(goal)) < 2:
+            raise ProbeError(f"The concept does not vary after step {step}; steps {_steps(read.points)} were read.")
+        goal_spread = goal.std()
+        moved = points.detrended(goal[:, None] / goal_spread)[:, 0]
         if not moved @ moved > 1e-9 * len(moved):
             raise ProbeError(
                 "No two states of a step differ in the concept, which follows from the step alone: there is no "
                 "direction that is not the step's."
             )
-        if not read.scores[OWN].value > 0:
+        if not read.reads_something:
             raise ProbeError(
-                f"The probe of {signal} reads nothing (held-out score {read.scores[OWN].value:.2f}), so that its "
-                "direction would be noise. Take a signal whose score is above 0."
+                f"What is read off {signal} is not above chance (held-out score {read.scores[OWN].value:.2f}), so "
+                "that its direction would be noise. Take a signal that tells the concept."
             )
         states = points.states(read.part, read.signal)
-        along = moved @ points.detrended(states) / (moved @ moved)
+        along = moved @ points.detrended(states) / (moved @ moved) / goal_spread
         if read.unit:
-            along = np.where(np.isin(np.arange(len(along)), read.unit[OWN]), along, 0)
-        elif not points.named and read.probe is not None:
-            along = along / float(read.probe.weight[0] @ along)
+            along = np.where(np.isin(np.arange(len(along)), read.unit[OWN][0]), along, 0)
+        elif not points.named:
+            probe = read.probe if step is None else points.probe(points.fit, states)
+            along = along / self._moves(probe, along, signal)
         return self._as_signal(read, along)
+
+    def _moves(self, probe: LinearProbe | None, along: np.ndarray, signal: str) -> float:
+        """Return by how much the probe's reading moves along a direction in which the concept grows by one."""
+        moves = 0.0 if probe is None else float(probe.weight[0] @ along)
+        if moves < LEAST_MOVE:
+            raise ProbeError(
+                f"States of {signal} that differ by one in the concept at the same step differ by {moves:.2f} in "
+                "what the probe reads: it reads the step. There is no direction that is not the step's."
+            )
+        return moves
 
     def weights(self, signal: str, *, layer: str | None = None) -> tuple[Tensor, Tensor]:
         """Return the probe itself, fitted on all states that were read: weight and bias, in the signal's own numbers.
@@ -235,8 +256,9 @@ class Reading:
         from ..plots.networks import draw_scores, draw_scores_over_steps
 
         draw = draw_scores_over_steps if self.table["step"].notna().any() else draw_scores
-        random, names = dict.fromkeys((FRESH, SHUFFLED), "random weights"), map(str, self.table["network"].unique())
-        return draw(self.table, {name: random.get(kind_of(name), name) for name in names}, ax=ax)
+        random = dict.fromkeys((random_weights.FRESH, random_weights.SHUFFLED), "random weights")
+        names = map(str, self.table["network"].unique())
+        return draw(self.table, {name: random.get(random_weights.kind_of(name), name) for name in names}, ax=ax)
 
     def _find(self, signal: str | None, layer: str | None) -> SignalRead:
         found = [read for read in self._read if signal in (None, read.signal) and layer in (None, read.part.layer)]
@@ -246,16 +268,16 @@ class Reading:
             )
         if not found:
             raise ProbeError(unknown("layer that was read", layer, dict.fromkeys(r.part.layer for r in self._read)))
-        if len(found) > 1:
-            names = ", ".join(repr(read.part.layer) for read in found)
-            raise ProbeError(f"Several layers have {signal}: {names}. Name one: layer=...")
+        names = list(dict.fromkeys(read.part.layer for read in found))
+        if len(names) > 1:
+            raise ProbeError(f"Several layers have {signal}: {', '.join(map(repr, names))}. Name one: layer=...")
         return found[0]
 
     def _as_signal(self, read: SignalRead, along: np.ndarray) -> Tensor:
         value = read.part.signals[read.signal]
         if value.is_complex():
             real, imaginary = np.split(along, 2)
-            return torch.tensor(real + 1j * imaginary)
+            return torch.tensor(real + 1j * imaginary, dtype=value.dtype, device=value.device)
         return torch.tensor(along, dtype=value.dtype, device=value.device)
 
 
@@ -274,107 +296,3 @@ def _goal(points: Points, value: Any) -> np.ndarray:
 
 def _steps(points: Points) -> str:
     return f"{points.step.min()} to {points.step.max()}"
-
-
-@dataclass(frozen=True, eq=False)
-class Compared:
-    """A recording and its controls, with the concept that is read off them.
-
-    Attributes:
-        concept: the concept.
-        recordings: by name; the one that was given is `OWN`, the first.
-        parts: the layers that are read, and the signals of each.
-        points: the states of each layer.
-    """
-
-    concept: GivenConcept
-    recordings: Mapping[str, Recording]
-    parts: Sequence[tuple[LayerRecording, Sequence[Signal]]]
-    points: Sequence[Points]
-
-    @classmethod
-    def of(cls, concept: GivenConcept, recording: Recording, controls: Any, layers: Any, signals: Any) -> Compared:
-        """Return what is compared.
-
-        Raises:
-            ProbeError: a recording or the concept does not fit.
-        """
-        parts = parts_of(recording, layers, signals)
-        if not isinstance(controls or {}, Mapping):
-            raise ProbeError(
-                f"controls= is a {type(controls).__name__}; give recordings by name, such as "
-                "probe.random_weights(model, x) or {'own initialisation': before}."
-            )
-        others = dict(controls or {})
-        for name, other in others.items():
-            if not isinstance(name, str) or name in (OWN, ""):
-                raise ProbeError(f"A control is called {name!r}; give it a name of its own.")
-            parts_of(other, None, None, f"The control {name!r}")
-            if other is recording:
-                raise ProbeError(f"The control {name!r} is the recording itself; give that of another network.")
-        return cls(concept, {OWN: recording, **others}, parts, [concept.points(recording, part) for part, _ in parts])
-
-    @property
-    def score(self) -> str:
-        """What scores are, in words."""
-        points = self.points[0]
-        return f"balanced accuracy (chance {1 / len(points.labels):.2f})" if points.named else "R²"
-
-    def read(self, part: LayerRecording, signal: Signal, points: Points) -> dict[str, np.ndarray]:
-        """Return a signal of each network at the states.
-
-        Raises:
-            ProbeError: a control has no such signal, or was recorded with other sequences.
-        """
-        return {
-            name: points.states(part if name == OWN else _same(part, signal, name, recording), signal)
-            for name, recording in self.recordings.items()
-        }
-
-    def reading(self, what: str, read: Sequence[SignalRead]) -> Reading:
-        """Return the reading.
-
-        Args:
-            what: the title's beginning, up to how many states were read.
-            read: what was read off each signal.
-        """
-        import pandas as pd
-
-        rows = [row for one in read for row in one.rows(self.concept.seed)]
-        columns = ("layer", "signal", "unit", "step", "network", "score", "low", "high", "states", "sequences", "r")
-        table = pd.DataFrame(rows, columns=[*columns, "exact"])
-        table = table.astype({"step": "Int64", "states": "Int64", "sequences": "Int64", "exact": float})
-        networks = [name for name in self.recordings if name != OWN]
-        summary = pd.DataFrame([one.summary(self.concept.seed, networks) for one in read])
-        states, sequences = (int(table[name].max()) for name in ("states", "sequences"))
-        title = f"{what}; {several(states, 'state')} of {several(sequences, 'sequence')}"
-        title += f", beside {several(len(networks), 'other network')}" if networks else ""
-        left_out = sorted({label for points in self.points for label in points.left_out})
-        if left_out:
-            title += f"; left out, in too few sequences: {', '.join(left_out)}"
-        last = "" if networks else "No network was compared: controls=probe.random_weights(model, x)."
-        if any(points.inputs is None for points in self.points):
-            last = f"{last} The recording does not say what was read: every state counts.".strip()
-        return Reading(title, table.fillna({"unit": ""}), summary, tuple(read), last)
-
-
-def _same(part: LayerRecording, signal: Signal, name: str, recording: Recording) -> LayerRecording:
-    """Return the layer of a control that stands where a layer of the recording does."""
-    for other in recording.parts:
-        if (other.layer, other.call) == (part.layer, part.call) and signal in other.signals:
-            shapes = [tuple(each.signals[signal].shape[:2]) for each in (part, other)]
-            if shapes[0] != shapes[1] or part.lengths != other.lengths:
-                raise ProbeError(
-                    f"The control {name!r} was recorded with sequences of another shape, {shapes[1]} for {shapes[0]} "
-                    "(batch, time), or of other lengths. Record it with the same inputs."
-                )
-            return other
-    raise ProbeError(
-        f"The control {name!r} holds no {signal} of layer {part.layer!r}. Record it with the same inputs, layers and "
-        "signals."
-    )
-
-
-def probe_of(points: Points, fit: Fit, states: np.ndarray) -> LinearProbe:
-    """Return the probe of all states."""
-    return fit.fitted(states, points.values[:, None], by_sequence(points.fold))

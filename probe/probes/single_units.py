@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,18 +10,19 @@ import numpy as np
 
 from ..methods.probing.controls import relabelled
 from ..methods.probing.fits import Fit, LeastSquares, Logistic
-from ..methods.probing.monotone import monotone_score
-from ..methods.probing.scores import Score, of_categories, of_numbers
+from ..methods.probing.monotone import monotone_held_out
+from ..methods.probing.scores import Score, of_categories, of_exact, of_numbers
 from ..methods.probing.splits import by_sequence
 from ..methods.probing.targets import FOLDS
 from ..methods.probing.units import follows
 from ..recording.recording import Recording
-from .points import GivenConcept, Points
-from .reading import OWN, Compared, Reading, SignalRead
+from .compared import SHUFFLED, Compared
+from .points import STEP, GivenConcept, Points
+from .reading import OWN, Reading, SignalRead
 
 #: A value is read exactly only among so many values at most.
 MOST_VALUES = 50
-SHUFFLED = "shuffled concept"
+WITHIN, ONE_MAP = "within steps", "one map"
 
 
 def single_units(
@@ -36,16 +37,16 @@ def single_units(
 ) -> Reading:
     """Find the unit of each signal that follows a concept best, selected and scored on different sequences.
 
-    The score is within steps: what the step explains is taken off unit and concept, so that a unit that tells the
-    time alone scores chance. Of a number it is R², of categories balanced accuracy. A running count must do more:
-    `exact` is the share of held-out states whose value one monotone map of one unit, the same at all steps, gives
-    exactly (numbers with at most 50 values).
+    Two ways. *Within steps*: what the step explains is taken off unit and concept, so that a unit that tells the time
+    alone scores chance (of a number R², of categories balanced accuracy). *One map*: the share of states whose value
+    one monotone map of one unit, the same at all steps, gives exactly (numbers of at most 50 values). A running count
+    needs one map.
 
     Args:
         recording: what `probe.record` or `probe.load_recording` returned.
         concept: its value at each recorded step; see `probe.linear_probe`.
-        controls: recordings of the same inputs by name; see `probe.linear_probe`. The concept shuffled within steps
-            always stands beside them: the best of many units follows it by chance.
+        controls: recordings of the same inputs by name; see `probe.linear_probe`. The step alone, the last inputs and
+            the concept shuffled within steps always stand beside them: the best of many follows it by chance.
         layers: which layers, by name; None for all.
         signals: which signals, by name; None for all that were recorded.
         name: what the concept is called.
@@ -63,32 +64,45 @@ def single_units(
     compared = Compared.of(GivenConcept(concept, name, FOLDS, seed), recording, controls, layers, signals)
     found = []
     for (part, wanted), points in zip(compared.parts, compared.points, strict=True):
-        (order,) = relabelled(points.values, points.bin, 1, seed=seed)
+        (order,) = relabelled(points.values, points.bin, 1, seed=int(seed))
+        shuffled, beside = (
+            replace(points, values=order),
+            {**points.controls(), STEP: points.step[:, None].astype(float)},
+        )
         for signal in wanted:
             states = compared.read(part, signal, points)
-            best = {network: _best_unit(points, each) for network, each in states.items()}
-            best[SHUFFLED] = _best_unit(replace(points, values=order), states[OWN])
-            own = points.detrended(states[OWN])
-            found.append(
-                SignalRead(
-                    part,
-                    signal,
-                    points,
-                    {network: score for network, (score, _) in best.items()},
-                    unit={network: units for network, (_, units) in best.items()},
-                    exact=_exact(points, states),
-                    follows=follows(own, points.within_steps(points.values), named=points.named).tolist(),
+            shown = follows(points.detrended(states[OWN]), points.within_steps(points.values), named=points.named)
+            for way, best in _ways(points).items():
+                read = {network: best(points, each) for network, each in {**states, **beside}.items()}
+                read[SHUFFLED] = best(shuffled, states[OWN])
+                one = SignalRead(
+                    part=part,
+                    signal=signal,
+                    points=points,
+                    scores={network: score for network, (score, _) in read.items()},
+                    how=way,
+                    unit={network: units for network, (_, units) in read.items()},
+                    follows=shown.tolist() if way == WITHIN else (),
                 )
-            )
-    exact = "; exact: share of states that one monotone map of one unit reads" if found[0].exact else ""
-    return compared.reading(
-        f"Best unit for {compared.concept.called}: held-out {compared.score} within steps{exact}", found
+                found.append(one)
+    one_map = (
+        "; with one map for all steps, share of states read exactly" if len(_ways(compared.points[0])) > 1 else ""
     )
+    what = f"Best unit for {compared.concept.called}: within steps: held-out {compared.score}{one_map}"
+    return compared.reading(what, found)
 
 
-def _best_unit(points: Points, states: np.ndarray) -> tuple[Score, tuple[int, ...]]:
+def _ways(points: Points) -> dict[str, Callable[[Points, np.ndarray], tuple[Score, tuple[int, ...]]]]:
+    """Return the ways in which a unit may follow the concept, and what finds the best unit."""
+    exact = {} if points.named or len(np.unique(points.values)) > MOST_VALUES else {ONE_MAP: _read_by_one_map}
+    return {WITHIN: _follows_within_steps, **exact}
+
+
+def _follows_within_steps(points: Points, states: np.ndarray) -> tuple[Score, tuple[int, ...]]:
     """Return the score of the best unit, selected and fitted on half of the sequences, and the units selected."""
     units, goal = points.detrended(states), points.within_steps(points.values)
+    # In units of its spread: a concept may be given in any.
+    goal = goal if points.named else goal / (goal.std() or 1.0)
     fit: Fit = Logistic() if points.named else LeastSquares()
     halves = by_sequence(points.fold % 2)
     predicted, chosen = np.zeros(len(goal)), []
@@ -100,10 +114,8 @@ def _best_unit(points: Points, states: np.ndarray) -> tuple[Score, tuple[int, ..
     return score, tuple(dict.fromkeys(chosen))
 
 
-def _exact(points: Points, states: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return the share of states that one monotone map of one unit reads exactly, of each network."""
-    levels, places = np.unique(points.values, return_inverse=True)
-    if points.named or len(levels) > MOST_VALUES:
-        return {}
-    parts = by_sequence(points.fold)
-    return {name: monotone_score(each, places.astype(float), parts).accuracy for name, each in states.items()}
+def _read_by_one_map(points: Points, states: np.ndarray) -> tuple[Score, tuple[int, ...]]:
+    """Return the share of states that a monotone map of the best unit reads exactly, and the units selected."""
+    place = np.unique(points.values, return_inverse=True)[1].astype(float)
+    predicted, units = monotone_held_out(states, place, by_sequence(points.fold), np.ones(len(place)))
+    return of_exact(place, predicted, points.sequence, points.count), tuple(dict.fromkeys(units))

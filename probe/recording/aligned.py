@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ..errors import ProbeError
 
@@ -38,20 +40,42 @@ def aligned(given: Any, batch: int, time: int, argument: str) -> Aligned:
     Raises:
         ProbeError: it has another shape, or values of another kind.
     """
-    values = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+    values, known = _array(given, argument)
     if values.shape not in ((batch, time), (batch,)):
         raise ProbeError(
             f"{argument} has the shape {values.shape}; it needs a value for each recorded step, ({batch}, {time}) "
             f"(batch, time), or one for each sequence, ({batch},)."
         )
     if values.ndim == 1:
-        values = np.repeat(values[:, None], time, axis=1)
+        values, known = (np.repeat(each[:, None], time, axis=1) for each in (values, known))
     if values.dtype.kind in "OUS":
-        import pandas as pd
-
-        # A missing text is NaN in a table of pandas.
-        texts = values.astype(str)
-        return Aligned(texts, pd.notna(values) & (texts != ""), numeric=False)
+        return Aligned(values.astype(str), known & (values.astype(str) != ""), numeric=False)
     if values.dtype.kind not in "biuf":
         raise ProbeError(f"{argument} holds {values.dtype}; a concept holds numbers, booleans or texts.")
-    return Aligned(values, np.isfinite(values), numeric=values.dtype.kind != "b")
+    return Aligned(values, known & np.isfinite(values), numeric=values.dtype.kind != "b")
+
+
+def _array(given: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return values as an array, numbers as numbers, and which are there: not None, masked or NA."""
+    import pandas as pd
+
+    if isinstance(given, Tensor):
+        given = given.detach().cpu()
+        values = (given.float() if str(given.dtype) == "torch.bfloat16" else given).numpy()
+        return values, np.ones(values.shape, dtype=bool)
+    if str(getattr(given, "dtype", "")) == "category":
+        given = np.asarray(given.astype(object))
+        given = np.where(pd.isna(given), None, given.astype(str))
+    if isinstance(given, (list, tuple)):
+        given = np.array(given, dtype=object)
+    values = np.asarray(given)
+    known = ~np.ma.getmaskarray(given) & ~pd.isna(values)
+    if values.dtype.kind == "O":
+        kept = values[known]
+        if any(isinstance(one, (list, tuple, np.ndarray)) for one in kept.ravel()):
+            raise ProbeError(f"{argument} holds sequences of several lengths; fill them up with NaN or None.")
+        if len(kept) and all(isinstance(one, (bool, np.bool_)) for one in kept) and known.all():
+            values = values.astype(bool)
+        elif len(kept) and all(isinstance(one, Real) and not isinstance(one, (bool, np.bool_)) for one in kept):
+            values = np.where(known, values, np.nan).astype(float)
+    return values, known

@@ -33,8 +33,8 @@ class LayerRecording:
         lengths: how many steps each row has, or None where all have the same.
         gradients: what `gradient_of=` gave, (batch, time, unit) each.
         shapes: of the states that are matrices, the shape that their units have, row by row, on the unit axis.
-        inputs: what the layer read at all steps, also those that were not kept, (batch, time, feature), 0 where a row
-            has ended; None in a layer that another recorded layer stands below.
+        inputs: what the layer's module read at all steps, also those that were not kept, (batch, time, feature), 0
+            where a row has ended; of the module's first recorded layer, None of the others.
     """
 
     layer: str
@@ -112,7 +112,7 @@ class Recording:
 
     @property
     def inputs(self) -> Tensor | None:
-        """What the lowest recorded layer read, (batch, time, feature); None in files of earlier versions."""
+        """What the first module recorded read, (batch, time, feature); None in files of earlier versions."""
         return next((part.inputs for part in self.parts if part.inputs is not None), None)
 
     def call(self, number: int) -> Recording:

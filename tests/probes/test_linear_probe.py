@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from recorded import recording_of
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, r2_score
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
@@ -290,7 +290,7 @@ def test_it_draws_a_mark_for_each_score(lstm: nn.LSTM) -> None:
     figure = probe.linear_probe(recording, ONES, controls=controls, signals=signals, one_map=False).plot()
     assert isinstance(figure, Figure)
     assert [panel.get_title(loc="left") for panel in figure.axes] == signals
-    assert [len(panel.get_lines()) for panel in figure.axes] == [4, 4]
+    assert [len(panel.get_lines()) for panel in figure.axes] == [5, 5]
 
 
 @pytest.mark.parametrize(
@@ -304,8 +304,8 @@ def test_it_draws_a_mark_for_each_score(lstm: nn.LSTM) -> None:
         (lambda r: probe.linear_probe(r, COUNT, fit="logistic"), "is for categories, and the concept holds numbers"),
         (lambda r: probe.linear_probe(r, COUNT > 3, fit="ridge"), "is for numbers, and the concept holds categories"),
         (lambda r: probe.linear_probe(r, COUNT, fit="lasso"), "no way to fit a probe 'lasso'; there is 'ridge'"),
-        (lambda r: probe.linear_probe(r, COUNT, folds=1), "folds=1 must be a whole number, 2 or more"),
-        (lambda r: probe.linear_probe(r, COUNT, seed=-1), "seed=-1 must be a whole number from 0"),
+        (lambda r: probe.linear_probe(r, COUNT, folds=2), "folds=2 must be a whole number, 3 or more"),
+        (lambda r: probe.linear_probe(r, COUNT, seed=-1), "seed=-1 must be a whole number, 0 or more"),
         (lambda r: probe.linear_probe(r, COUNT, signals="hidden_state"), r"signals=\['hidden_state'\]"),
         (
             lambda r: probe.linear_probe(r, COUNT, layers=["rn"]),
@@ -313,15 +313,163 @@ def test_it_draws_a_mark_for_each_score(lstm: nn.LSTM) -> None:
         ),
         (lambda r: probe.linear_probe(r, COUNT).direction("cell_state"), "no signal that was read 'cell_state'"),
         (lambda r: probe.linear_probe(r, STEP).direction("hidden_state"), "follows from the step alone"),
-        (lambda r: probe.linear_probe(r, RNG.normal(size=(BATCH, TIME))).direction("hidden_state"), "reads nothing"),
+        (
+            lambda r: probe.linear_probe(r, RNG.normal(size=(BATCH, TIME))).direction("hidden_state"),
+            "not above chance",
+        ),
         (lambda r: probe.linear_probe(r, COUNT).direction("hidden_state", value="x"), "the concept is a number"),
         (lambda r: probe.single_units(r, COUNT).weights("hidden_state"), "Single units have no weights"),
+        (lambda r: probe.linear_probe(r, COUNT, signals=[]), r"signals=\[\] names none; give at least one name"),
+        (lambda r: probe.linear_probe(r, COUNT, controls={"step alone": recording_of(NOISE)}), "a name of its own"),
+        (lambda r: probe.linear_probe(r, np.where(COUNT > 9, np.inf, COUNT)), "is infinite somewhere; make it NaN"),
+        (lambda r: probe.linear_probe(r, [[1, 2], [3]]), "holds sequences of several lengths|has the shape"),
+        (lambda r: probe.linear_probe(r, 90 * NOISE[:, :, 0] < COUNT).direction("hidden_state"), "not above chance"),
     ],
 )
 def test_what_does_not_fit_is_refused(ask: Callable[[probe.Recording], object], message: str) -> None:
     """In words that say what was given, what is allowed and what to do."""
     with pytest.raises(probe.ProbeError, match=message):
         ask(recording_of(_with(STEP)))
+
+
+def _reverse(lengths: Tensor) -> Reading:
+    """Return what a layer that reads from the end says of a random number for each distinct rest of a sequence."""
+    torch.manual_seed(1)
+    bits = torch.randint(0, 2, (200, 7, 1), generator=torch.Generator().manual_seed(2)).double()
+    rests = [
+        [tuple(row[step:length, 0].tolist()) for step in range(7)] for row, length in zip(bits, lengths, strict=True)
+    ]
+    known = {rest: RNG.normal() for row in rests for rest in row}
+    values = np.array([[known[rest] for rest in row] for row in rests])
+    gru = nn.GRU(1, 128, batch_first=True, bidirectional=True, dtype=torch.float64)
+    packed = pack_padded_sequence(bits, lengths, batch_first=True, enforce_sorted=False)
+    return probe.linear_probe(probe.record(gru, packed, layers=["[0].reverse"]), values, signals=["hidden_state"])
+
+
+def test_sequences_of_several_lengths_that_end_alike_share_a_state_of_a_reverse_layer() -> None:
+    """Each rest counts once, wherever it stands: a random number of each cannot be read on others."""
+    lengths = torch.randint(3, 8, (200,), generator=torch.Generator().manual_seed(3))
+    reading = _reverse(lengths)
+    assert len(reading.states()) == len(reading.states()["value"].unique())
+    assert _score(reading) < 0.1
+    assert "next 4 inputs" in set(reading.table["network"])
+
+
+def test_a_layer_that_knows_the_future_has_the_future_as_a_control() -> None:
+    """The next input, read by the reverse layer and by both above, of sequences of which no two begin alike."""
+    torch.manual_seed(0)
+    x = torch.randn(150, 12, 1, dtype=torch.float64)
+    both = probe.record(nn.GRU(1, 4, 2, batch_first=True, bidirectional=True, dtype=torch.float64), x)
+    coming = np.full((150, 12), np.nan)
+    coming[:, :-1] = x[:, 1:, 0]
+    rows = probe.linear_probe(both, coming, signals=["hidden_state"]).summary.set_index("layer")
+    assert rows.loc[["[0].reverse", "[1]", "[1].reverse"], "verdict"].tolist() == ["below a control"] * 3
+    assert rows.loc["[1]", "best control"] == "7 inputs around"
+
+
+def test_modules_side_by_side_have_their_own_inputs_as_a_control() -> None:
+    """What the other module read says nothing; a layer on top of another has what that one read."""
+
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.GRU(1, 4, batch_first=True), nn.GRU(1, 4, batch_first=True)
+
+        def forward(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+            return self.one(u)[0], self.two(v)[0]
+
+    u, v = torch.randn(2, 150, 8, 1)
+    summary = probe.linear_probe(probe.record(Beside(), u, v), v[:, :, 0], layers=["two[0]"]).summary
+    assert (summary["its score"] > 0.999).all()
+    assert set(summary["verdict"]) <= {"below a control", "not specific"}
+    stacked = nn.ModuleDict({"low": nn.GRU(1, 4, batch_first=True), "high": nn.GRU(4, 4, batch_first=True)})
+
+    class Stacked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.low, self.high = stacked["low"], stacked["high"]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.high(self.low(x)[0])[0]
+
+    high = probe.linear_probe(probe.record(Stacked(), v), v[:, :, 0], layers=["high[0]"]).summary
+    assert (high["its score"] > 0.999).all()
+
+
+def test_initial_states_that_sequences_share_count_once() -> None:
+    """Forty beginnings, each twice with the same initial state and other random labels: nothing can be read."""
+    torch.manual_seed(0)
+    x, h = torch.randn(40, 6, 2).repeat(2, 1, 1), torch.randn(1, 40, 32).repeat(1, 2, 1)
+    labels = np.tile(RNG.normal(size=(40, 6)), (2, 1))
+    reading = probe.linear_probe(
+        probe.record(nn.GRU(2, 32, batch_first=True), x, h), labels, signals=["hidden_state"]
+    )
+    assert len(reading.states()) == 240
+    assert _score(reading) < 0.1
+
+
+def test_what_the_step_alone_tells_is_a_control_in_long_sequences_too() -> None:
+    """Whether the step is even, of 130 steps: a unit that alternates knows nothing but the time."""
+    odd = np.broadcast_to(np.arange(130) % 2, (20, 130)).astype(float)
+    states = RNG.normal(size=(20, 130, 2))
+    states[:, :, 0] += 9 * odd
+    summary = probe.linear_probe(recording_of(states), odd).summary.iloc[0]
+    assert (summary["best control"], summary["its score"]) == ("step alone", pytest.approx(1))
+
+
+def test_the_direction_of_one_step_is_that_steps_own() -> None:
+    """The unit rises with the count at every step but the third, where it falls."""
+    states = NOISE * 0.05
+    states[:, :, 0] += COUNT
+    states[:, 2, 0] = -COUNT[:, 2]
+    reading = probe.linear_probe(recording_of(states), COUNT)
+    assert reading.direction("hidden_state")[0] > 0.5
+    assert reading.direction("hidden_state", step=2)[0] == pytest.approx(-1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (COUNT[:, 0].astype(object), "R²"),
+        (np.where(COUNT > 12, np.array(None), COUNT), "R²"),
+        (np.ma.masked_greater(COUNT, 12), "R²"),
+        (pd.array(COUNT.ravel().tolist(), dtype="Float64")[:BATCH], "R²"),
+        (torch.tensor(COUNT).bfloat16(), "R²"),
+        (pd.Categorical(COUNT[:, -1].astype(int) > 9), "chance 0.50"),
+        (["few" if one < 10 else np.nan if one > 12 else "many" for one in COUNT[:, -1]], "chance 0.50"),
+    ],
+)
+def test_a_concept_may_be_given_in_many_forms(given: Any, said: str) -> None:
+    """Numbers with gaps are numbers, categories are categories, and what is missing is no category."""
+    reading = probe.linear_probe(recording_of(_with(COUNT)), given)
+    assert said in reading.title
+    if said == "R²":
+        assert reading.states()["value"].max() <= (20 if isinstance(given, Tensor) or np.ndim(given) < 2 else 12)
+
+
+def test_controls_that_read_something_else_are_refused(lstm: nn.LSTM) -> None:
+    """Other steps, and other sequences of the same shape."""
+    recording = probe.record(lstm, BITS, steps=[-1])
+    with pytest.raises(probe.ProbeError, match=r"steps=\(0,\) and the recording steps=\(-1,\)"):
+        probe.linear_probe(recording, ONES[:, -1], controls={"first": probe.record(lstm, BITS, steps=[0])})
+    turned = probe.record(lstm, BITS.flip(1))
+    with pytest.raises(probe.ProbeError, match="'turned' read other sequences: some that begin alike in one"):
+        probe.linear_probe(probe.record(lstm, BITS), ONES, controls={"turned": turned})
+    controls = probe.random_weights(lstm, BITS, count=2, steps=[-1])
+    assert probe.linear_probe(recording, ONES[:, [-1]], controls=controls, signals=["cell_state"]).title
+
+
+def test_random_weights_are_recorded_in_the_models_own_mode() -> None:
+    """A model in training drops out, and so do its controls; torch's random numbers go on as if nothing had been."""
+    model = nn.Sequential(nn.Dropout(0.5), nn.GRU(1, 4, batch_first=True)).train()
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    (run,) = probe.random_weights(model, BITS + 1, count=1).values()
+    assert torch.equal(torch.rand(3), expected)
+    assert run.inputs is not None
+    assert (run.inputs == 0).double().mean() > 0.4
+    assert model.training
 
 
 def test_a_state_that_is_no_number_is_refused_with_its_place() -> None:

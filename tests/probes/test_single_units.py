@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from recorded import recording_of
 
 import probe
+from probe.probes.reading import Reading
 
 RNG = np.random.default_rng(0)
 BATCH, TIME, UNITS = 120, 20, 6
 NOISE = RNG.normal(size=(BATCH, TIME, UNITS))
 STEP = np.broadcast_to(np.arange(TIME, dtype=float), (BATCH, TIME))
 COUNT = (RNG.random((BATCH, TIME)) < 0.5).cumsum(1).astype(float)
+
+
+def _rows(reading: Reading) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the two rows of a summary: within steps, and by one map."""
+    within, one_map = (
+        {str(name): value for name, value in row.items()} for row in reading.summary.to_dict("records")
+    )
+    assert (within["how"], one_map["how"]) == ("within steps", "one map")
+    return within, one_map
 
 
 def _with(unit: int, values: np.ndarray) -> np.ndarray:
@@ -23,10 +35,10 @@ def _with(unit: int, values: np.ndarray) -> np.ndarray:
 def test_a_planted_unit_is_found() -> None:
     """A monotone code of the count in unit 4: its number, a high score, and every state read exactly."""
     reading = probe.single_units(recording_of(_with(4, COUNT**1.5)), COUNT, controls={"noise": recording_of(NOISE)})
-    row = reading.summary.iloc[0]
-    assert (row["unit"], row["verdict"]) == ("4", "above every control")
-    assert row["exact"] == 1.0
-    assert row["of controls"] < 0.4
+    within, one_map = _rows(reading)
+    assert (within["unit"], within["verdict"]) == ("4", "above every control")
+    assert (one_map["unit"], one_map["score"], one_map["verdict"]) == ("4", 1.0, "above every control")
+    assert one_map["its score"] < 0.4
     each = reading.table[reading.table["r"].notna()].set_index("unit")["r"]
     assert each.idxmax() == "4"
     assert each.drop("4").max() < 0.2
@@ -38,9 +50,10 @@ def test_a_planted_unit_is_found() -> None:
 def test_a_unit_that_tells_the_time_scores_chance() -> None:
     """The count grows with the step: over all steps together the clock correlates with it by more than .8."""
     assert np.corrcoef(STEP.ravel(), COUNT.ravel())[0, 1] > 0.8
-    row = probe.single_units(recording_of(_with(2, STEP)), COUNT).summary.iloc[0]
-    assert abs(row["score"]) < 0.03
-    assert row["exact"] < 0.4
+    within, one_map = _rows(probe.single_units(recording_of(_with(2, STEP)), COUNT))
+    assert abs(within["score"]) < 0.03
+    assert one_map["best control"] in ("step alone", "shuffled concept")  # shuffled within steps, it tells the time
+    assert one_map["verdict"] == "not specific"
 
 
 def test_a_concept_that_two_units_share_is_in_neither() -> None:
@@ -54,9 +67,33 @@ def test_a_concept_that_two_units_share_is_in_neither() -> None:
 
 def test_the_zero_of_a_unit_that_moves_is_not_one_map() -> None:
     """Within a step the unit tells the count; one map for all steps cannot, since its zero moves with the step."""
-    row = probe.single_units(recording_of(_with(0, COUNT - 1.5 * STEP)), COUNT).summary.iloc[0]
-    assert row["score"] > 0.95
-    assert row["exact"] < 0.5
+    within, one_map = _rows(probe.single_units(recording_of(_with(0, COUNT - 1.5 * STEP)), COUNT))
+    assert within["score"] > 0.95
+    assert one_map["score"] < 0.5
+
+
+def test_each_way_names_its_own_unit() -> None:
+    """Unit 1 follows the count within steps, unit 3 holds it, coarsely, at all steps: two ways, two units."""
+    states = _with(1, COUNT - 1.5 * STEP)
+    states[:, :, 3] = COUNT + 0.3 * NOISE[:, :, 3]
+    within, one_map = _rows(probe.single_units(recording_of(states), COUNT))
+    assert (within["unit"], one_map["unit"]) == ("1", "3")
+
+
+def test_a_concept_in_any_unit_of_measure_gives_the_same() -> None:
+    """Grams or tonnes: scores, units and correlations do not change, and a direction is scaled."""
+    states = _with(4, COUNT)
+    one, other = (probe.single_units(recording_of(states), COUNT * scale) for scale in (1, 1e-12))
+    assert one.summary["unit"].tolist() == other.summary["unit"].tolist() == ["4", "4"]
+    assert np.allclose(one.table["r"].dropna(), other.table["r"].dropna())
+    assert np.allclose(one.direction("hidden_state") * 1e12, other.direction("hidden_state"))
+
+
+def test_the_last_input_is_no_memory() -> None:
+    """A unit that repeats the input is not above the input itself."""
+    x = RNG.normal(size=(BATCH, TIME, 1))
+    within = probe.single_units(recording_of(_with(2, x[:, :, 0]), x), x[:, :, 0]).summary.iloc[0]
+    assert (within["best control"], within["verdict"]) == ("last 4 inputs", "not specific")
 
 
 def test_the_best_of_many_units_does_not_follow_by_luck() -> None:
@@ -72,8 +109,7 @@ def test_categories_are_followed_too() -> None:
     """Balanced accuracy within steps; nothing is said of reading a number exactly."""
     inside = COUNT % 4 < 1
     reading = probe.single_units(recording_of(_with(3, 3.0 * inside + NOISE[:, :, 3])), inside)
-    row = reading.summary.iloc[0]
+    (row,) = reading.summary.to_dict("records")
     assert row["unit"] == "3"
     assert row["score"] > 0.85
-    assert "exact" not in reading.summary
-    assert "balanced accuracy (chance 0.50) within steps" in reading.title
+    assert "within steps: held-out balanced accuracy (chance 0.50)" in reading.title

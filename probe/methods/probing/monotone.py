@@ -65,15 +65,26 @@ def monotone_score(
         weight: weight of each state, above 0, or None for equal ones.
     """
     weights = np.ones(len(concept)) if weight is None else weight
-    accuracies, units = [], []
+    predicted, units = monotone_held_out(states, concept, parts, weights)
+    accuracies = [np.average(predicted[part] == concept[part], weights=weights[part]) for part in parts]
+    return MonotoneScore(float(np.mean(accuracies)), units)
+
+
+def monotone_held_out(
+    states: Float[np.ndarray, "state unit"],
+    concept: Float[np.ndarray, " state"],
+    parts: list[np.ndarray],
+    weights: Float[np.ndarray, " state"],
+) -> tuple[Float[np.ndarray, " state"], tuple[int, ...]]:
+    """Return the rounded predictions of each part by a unit and a map of the others, and the units; as above."""
+    predicted, units = np.zeros(len(concept)), []
     for number, held_out in enumerate(parts):
         rows = training_rows(parts, number)
         fits = [_fit(states[rows, unit], concept[rows], weights[rows]) for unit in range(states.shape[1])]
         unit = int(np.argmin([fit.error for fit in fits]))
-        prediction = fits[unit].predict(states[held_out, unit])
-        accuracies.append(np.average(np.rint(prediction) == concept[held_out], weights=weights[held_out]))
+        predicted[held_out] = np.rint(fits[unit].predict(states[held_out, unit]))
         units.append(unit)
-    return MonotoneScore(float(np.mean(accuracies)), tuple(units))
+    return predicted, tuple(units)
 
 
 #: Predictions further than this from the value are another whole number's.

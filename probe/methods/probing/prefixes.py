@@ -48,15 +48,17 @@ def grouped_prefixes(x: Tensor, starts: np.ndarray | None = None) -> list[tuple[
     return found
 
 
-def prefix_groups(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def prefix_groups(x: np.ndarray, lengths: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
     """Return which sequences have begun alike at each step, (sequence, step): a number for each distinct prefix.
 
     Args:
         x: the inputs, (sequence, step, feature).
         lengths: how many steps each sequence has; the number is -1 at padding.
+        starts: a number for each sequence, below their count; sequences of other numbers share no prefix. None where
+            all start alike.
     """
     found = np.full(x.shape[:2], -1)
-    group = np.zeros(len(x), dtype=np.int64)
+    group = np.zeros(len(x), dtype=np.int64) if starts is None else starts.astype(np.int64)
     for step in range(x.shape[1]):
         here = np.flatnonzero(lengths > step)
         _, inverse = np.unique(np.column_stack([group[here], x[here, step]]), axis=0, return_inverse=True)

@@ -96,6 +96,12 @@ def of_categories(target: np.ndarray, predicted: np.ndarray, sequence: np.ndarra
     return Score(*(np.bincount(cells, weight, count * len(levels)).reshape(shape) for weight in weights))
 
 
+def of_exact(target: np.ndarray, predicted: np.ndarray, sequence: np.ndarray, count: int) -> Score:
+    """Return the share of states that are predicted exactly; for the arguments see `of_numbers`."""
+    weights = (target != predicted, np.ones(len(target)))
+    return Score(*(np.bincount(sequence, weight, count)[:, None] for weight in weights))
+
+
 def of_parts(
     target: Float[np.ndarray, " state"],
     predicted: Float[np.ndarray, " state"],

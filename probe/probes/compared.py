@@ -1,0 +1,164 @@
+"""A recording beside its controls: what is compared, at which states, and the reading that comes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import ProbeError, several
+from ..methods.probing.prefixes import prefix_groups
+from ..recording.recording import LayerRecording, Recording
+from ..recurrent.signals import Signal
+from .points import STEP, GivenConcept, Points, inputs_of, parts_of
+from .reading import OWN, Reading, SignalRead
+
+#: The control of single units that has the concept's values at other states of the same step.
+SHUFFLED = "shuffled concept"
+#: What no control may be called.
+RESERVED = (OWN, STEP, SHUFFLED, "")
+COLUMNS = ("layer", "signal", "how", "unit", "step", "network", "score", "low", "high", "states", "sequences", "r")
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A recording and its controls, with the concept that is read off them.
+
+    Attributes:
+        concept: the concept.
+        recordings: by name; the one that was given is `OWN`, the first.
+        parts: the layers that are read, and the signals of each.
+        points: the states of each layer.
+    """
+
+    concept: GivenConcept
+    recordings: Mapping[str, Recording]
+    parts: Sequence[tuple[LayerRecording, Sequence[Signal]]]
+    points: Sequence[Points]
+
+    @classmethod
+    def of(cls, concept: GivenConcept, recording: Recording, controls: Any, layers: Any, signals: Any) -> Compared:
+        """Return what is compared.
+
+        Raises:
+            ProbeError: a recording or the concept does not fit.
+        """
+        parts = parts_of(recording, layers, signals)
+        if not isinstance(controls or {}, Mapping):
+            raise ProbeError(
+                f"controls= is a {type(controls).__name__}; give recordings by name, such as "
+                "probe.random_weights(model, x) or {'own initialisation': before}."
+            )
+        others = dict(controls or {})
+        for name, other in others.items():
+            if (
+                not isinstance(name, str)
+                or name in RESERVED
+                or re.fullmatch(r"((last|next) )?\d+ inputs?( around)?", name)
+            ):
+                raise ProbeError(f"A control is called {name!r}; give it a name of its own.")
+            if not isinstance(other, Recording):
+                raise ProbeError(
+                    f"The control {name!r} is a {type(other).__name__}; give what probe.record(model, x) returned."
+                )
+            if other is recording:
+                raise ProbeError(f"The control {name!r} is the recording itself; give that of another network.")
+            if other.steps != recording.steps:
+                raise ProbeError(
+                    f"The control {name!r} has steps={other.steps} and the recording steps={recording.steps}. Record "
+                    "both with the same; probe.random_weights(model, x, steps=...) passes it on."
+                )
+        return cls(concept, {OWN: recording, **others}, parts, [concept.points(recording, part) for part, _ in parts])
+
+    @property
+    def score(self) -> str:
+        """What scores are, in words."""
+        points = self.points[0]
+        return f"balanced accuracy (chance {1 / len(points.labels):.2f})" if points.named else "R²"
+
+    def read(self, part: LayerRecording, signal: Signal, points: Points) -> dict[str, np.ndarray]:
+        """Return a signal of each network at the states.
+
+        Raises:
+            ProbeError: a control has no such signal, or was recorded with other sequences.
+        """
+        return {
+            name: points.states(part if name == OWN else self._same(part, signal, name), signal)
+            for name in self.recordings
+        }
+
+    def _same(self, part: LayerRecording, signal: Signal, name: str) -> LayerRecording:
+        """Return the layer of a control that stands where a layer of the recording does."""
+        own, recording = self.recordings[OWN], self.recordings[name]
+        for other in recording.parts:
+            if (other.layer, other.call) == (part.layer, part.call) and signal in other.signals:
+                shapes = [tuple(each.signals[signal].shape[:2]) for each in (part, other)]
+                if shapes[0] != shapes[1] or part.lengths != other.lengths:
+                    raise ProbeError(
+                        f"The control {name!r} was recorded with sequences of another shape, {shapes[1]} for "
+                        f"{shapes[0]} (batch, time), or of other lengths. Record it with the same inputs."
+                    )
+                if not _read_alike(
+                    *(inputs_of(run, each, shapes[0][1]) for run, each in ((own, part), (recording, other)))
+                ):
+                    raise ProbeError(
+                        f"The control {name!r} read other sequences: some that begin alike in one recording do not "
+                        "in the other. Record it with the same inputs."
+                    )
+                return other
+        raise ProbeError(
+            f"The control {name!r} holds no {signal} of layer {part.layer!r}, call {part.call}. Record it with the "
+            "same inputs, layers and signals."
+        )
+
+    def reading(self, what: str, read: Sequence[SignalRead]) -> Reading:
+        """Return the reading.
+
+        Args:
+            what: the title's beginning, up to how many states were read.
+            read: what was read off each signal.
+        """
+
+        rows = [row for one in read for row in one.rows(self.concept.seed)]
+        columns = (
+            "layer",
+            "signal",
+            "how",
+            "unit",
+            "step",
+            "network",
+            "score",
+            "low",
+            "high",
+            "states",
+            "sequences",
+            "r",
+        )
+        table = pd.DataFrame(rows, columns=list(columns))
+        table = table.astype({"step": "Int64", "states": "Int64", "sequences": "Int64", "low": float, "high": float})
+        networks = [name for name in self.recordings if name != OWN]
+        summary = pd.DataFrame([one.summary(self.concept.seed, compared=bool(networks)) for one in read])
+        states, sequences = (int(table[name].max()) for name in ("states", "sequences"))
+        title = f"{what}; {several(states, 'state')} of {several(sequences, 'sequence')}"
+        title += f", beside {several(len(networks), 'other network')}" if networks else ""
+        left_out = sorted({label for points in self.points for label in points.left_out})
+        if left_out:
+            title += f"; left out, in too few sequences: {', '.join(left_out)}"
+        last = "" if networks else "No network was compared: controls=probe.random_weights(model, x)."
+        if any(points.inputs is None for points in self.points):
+            last = f"{last} The recording does not say what was read: every state counts.".strip()
+        return Reading(title, table.fillna({"unit": ""}), summary, tuple(read), last)
+
+
+def _read_alike(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Return whether the same sequences begin alike in both; networks that embed their inputs read other numbers."""
+    if one is None or other is None or one.shape[:2] != other.shape[:2] or np.array_equal(one, other):
+        return True
+    lengths = np.full(len(one), one.shape[1])
+    first, second = (prefix_groups(each, lengths) + np.arange(one.shape[1]) * len(one) for each in (one, other))
+    pairs = np.unique(np.column_stack([first.ravel(), second.ravel()]), axis=0)
+    return len(pairs) == len(np.unique(first)) == len(np.unique(second))
