@@ -45,9 +45,11 @@ def made(script: Path, folder: Path) -> Path:
 
 def started(folder: Path) -> list[Path]:
     """Run the code of docs/start.md in a folder, and return the pictures that it saved there."""
-    blocks = re.findall(r"^```python run\n(.*?)^```$", START.read_text(), flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```python run\n(.*?)^```$", START.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     script = folder / "start.py"
-    _ = script.write_text("".join(blocks))
+    _ = script.write_text("".join(blocks), encoding="utf-8")
     before = Path.cwd()
     os.chdir(folder)
     try:

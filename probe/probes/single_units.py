@@ -72,19 +72,14 @@ def single_units(
         for signal in wanted:
             states = compared.read(part, signal, points)
             shown = follows(points.detrended(states[OWN]), points.within_steps(points.values), named=points.named)
-            for way, best in _ways(points).items():
+            for how, best in _ways(points).items():
                 read = {network: best(points, each) for network, each in {**states, **beside}.items()}
                 read[SHUFFLED] = best(shuffled, states[OWN])
-                one = SignalRead(
-                    part=part,
-                    signal=signal,
-                    points=points,
-                    scores={network: score for network, (score, _) in read.items()},
-                    how=way,
-                    unit={network: units for network, (_, units) in read.items()},
-                    follows=shown.tolist() if way == WITHIN else (),
-                )
-                found.append(one)
+                scores = {network: score for network, (score, _) in read.items()}
+                unit = {network: units for network, (_, units) in read.items()}
+                by_unit = shown.tolist() if how == WITHIN else ()
+                where = {"part": part, "signal": signal, "points": points, "how": how}
+                found.append(SignalRead(**where, scores=scores, unit=unit, follows=by_unit))
     one_map = (
         "; with one map for all steps, share of states read exactly" if len(_ways(compared.points[0])) > 1 else ""
     )
