@@ -31,12 +31,7 @@ def made(script: Path, folder: Path) -> Path:
     Raises:
         ValueError: it saved none, or another file beside it.
     """
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        runpy.run_path(str(script))
-    finally:
-        os.chdir(before)
+    _run(script, folder)
     files = sorted(folder.iterdir())
     if [file.stem for file in files] != [script.stem]:
         raise ValueError(f"{script.name} saved {[file.name for file in files]}, not one picture named {script.stem}.")
@@ -50,13 +45,17 @@ def started(folder: Path) -> list[Path]:
     )
     script = folder / "start.py"
     _ = script.write_text("".join(blocks), encoding="utf-8")
+    _run(script, folder)
+    return sorted(folder.glob("*.png"))
+
+
+def _run(script: Path, folder: Path) -> None:
     before = Path.cwd()
     os.chdir(folder)
     try:
         runpy.run_path(str(script))
     finally:
         os.chdir(before)
-    return sorted(folder.glob("*.png"))
 
 
 def small(picture: Path) -> bytes:

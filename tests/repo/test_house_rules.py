@@ -263,11 +263,7 @@ def test_relative_links_exist(page: str) -> None:
 DOCS = [str(page.relative_to(ROOT)) for page in tracked(".md") if page.is_relative_to(ROOT / "docs")]
 
 
-#: It names what is gone too; test_moved.py looks at what it says is there.
-MOVED = "docs/moved.md"
-
-
-@pytest.mark.parametrize("page", ["README.md", *(page for page in DOCS if page != MOVED)])
+@pytest.mark.parametrize("page", ["README.md", *DOCS])
 def test_documented_names_exist(page: str) -> None:
     """A name written `probe.NAME` or `probe.package.NAME` is public, or a module."""
     used = set(re.findall(r"\bprobe\.([A-Za-z_]\w*)(?:\.([A-Za-z_]\w*))?", (ROOT / page).read_text()))
