@@ -210,7 +210,8 @@ def tell(answered: Answered) -> Told:
         )
     setup = (
         "We subtract the mean of each step from the unit and the concept before we correlate them, because a unit "
-        "that tells the time alone would follow a concept that grows. Each distinct prefix counts once."
+        "that tells the time alone would follow a concept that grows. Each distinct prefix counts once, and every "
+        "step has the same weight."
     )
     return Told({"answer": answer, "setup": setup}, partial(_figures, answered))
 
