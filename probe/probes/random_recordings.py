@@ -7,12 +7,15 @@ from numbers import Integral
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ..hooks.record import record
 from ..recording.recording import Recording
 from ..subjects.random_weights import random_weights as copies
+
+#: At most so many copies are drawn for each that is asked for.
+TRIES = 4
 
 
 def random_weights(
@@ -27,7 +30,8 @@ def random_weights(
 
     Half of them have fresh weights, drawn as torch draws them before training; half have the model's own numbers in
     another order within each gate's block of each array, so that their scale stays. The weights of recurrent layers
-    alone change.
+    alone change. A copy that is the model again, with its units in some order, is left out and another drawn: of a
+    network written by hand most weights are 0, and the others may fall into place.
 
     Args:
         model: any module that contains recurrent layers; it is left as found, and so are torch's random numbers.
@@ -46,12 +50,31 @@ def random_weights(
     for name, value, least in (("count", count, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ProbeError(f"{name}={value!r} must be a whole number, {least} or more.")
-    found = {}
+    found = dict[str, Recording]()
     with torch.random.fork_rng():
         # Only a run tells which cells a loop calls.
-        cells = record(model, *inputs, kwargs=kwargs).layers
-        for name, copy in copies(model, int(count), seed=int(seed), cells=cells):
-            for own, other in zip(model.modules(), copy.modules(), strict=True):
-                other.training = own.training
-            found[name] = record(copy, *inputs, kwargs=kwargs, **options)
+        own = record(model, *inputs, kwargs=kwargs, **options)
+        for name, copy in copies(model, TRIES * int(count), seed=int(seed), cells=own.layers):
+            for part, other in zip(model.modules(), copy.modules(), strict=True):
+                other.training = part.training
+            run = record(copy, *inputs, kwargs=kwargs, **options)
+            if not _is_again(own, run):
+                found[name] = run
+            if len(found) == count:
+                break
     return found
+
+
+def _is_again(own: Recording, other: Recording) -> bool:
+    """Return whether two networks have the same states, with their units in any order."""
+    pairs = [
+        (mine, each.signals[signal])
+        for part, each in zip(own.parts, other.parts, strict=True)
+        for signal, mine in part.signals.items()
+    ]
+    return all(torch.allclose(_in_order(mine), _in_order(its), atol=1e-6, equal_nan=True) for mine, its in pairs)
+
+
+def _in_order(value: Tensor) -> Tensor:
+    """Return the units of each state by size, (..., unit)."""
+    return (value.abs() if value.is_complex() else value).double().sort(dim=-1)[0]

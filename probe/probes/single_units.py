@@ -80,11 +80,17 @@ def single_units(
                 by_unit = shown.tolist() if how == WITHIN else ()
                 where = {"part": part, "signal": signal, "points": points, "how": how}
                 found.append(SignalRead(**where, scores=scores, unit=unit, follows=by_unit))
-    one_map = (
-        "; with one map for all steps, share of states read exactly" if len(_ways(compared.points[0])) > 1 else ""
-    )
+    one_map = _said_of_one_map(compared.points[0])
     what = f"Best unit for {compared.concept.called}: within steps: held-out {compared.score}{one_map}"
     return compared.reading(what, found)
+
+
+def _said_of_one_map(points: Points) -> str:
+    """Return what the title says of the second way."""
+    if ONE_MAP in _ways(points):
+        return "; with one map for all steps, share of states read exactly"
+    values = len(np.unique(points.values))
+    return "" if points.named else f"; {values} values, of which at most {MOST_VALUES} are read exactly by one map"
 
 
 def _ways(points: Points) -> dict[str, Callable[[Points, np.ndarray], tuple[Score, tuple[int, ...]]]]:
@@ -112,5 +118,5 @@ def _follows_within_steps(points: Points, states: np.ndarray) -> tuple[Score, tu
 def _read_by_one_map(points: Points, states: np.ndarray) -> tuple[Score, tuple[int, ...]]:
     """Return the share of states that a monotone map of the best unit reads exactly, and the units selected."""
     place = np.unique(points.values, return_inverse=True)[1].astype(float)
-    predicted, units = monotone_held_out(states, place, by_sequence(points.fold), np.ones(len(place)))
+    predicted, units = monotone_held_out(states, place, by_sequence(points.fold), np.ones(len(place)), by_share=True)
     return of_exact(place, predicted, points.sequence, points.count), tuple(dict.fromkeys(units))

@@ -53,7 +53,7 @@ def test_what_readme_says_of_its_network_follows_from_the_numbers(newcomer: tupl
     names, _ = newcomer
     (within, one_map), (together,) = of_cells(names, probe.single_units), of_cells(names, probe.linear_probe)
     assert within["verdict"] == one_map["verdict"] == together["verdict"] == "not specific"
-    assert 0.1 < one_map["score"] < 0.9
+    assert 0.6 < one_map["score"] < 0.7  # two of three states
     assert min(together["score"], together["its score"]) > 0.95
     before, after = names["answers"]
     assert 0.5 < after - before < 1.1

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from recorded import recording_of
+from torch import nn
 
 import probe
 from probe.probes.reading import Reading
@@ -113,3 +115,40 @@ def test_categories_are_followed_too() -> None:
     assert row["unit"] == "3"
     assert row["score"] > 0.85
     assert "within steps: held-out balanced accuracy (chance 0.50)" in reading.title
+
+
+def test_the_unit_of_one_map_is_the_one_that_is_read_exactly_most_often() -> None:
+    """Unit 0 is exact until a rare slip far away, unit 1 is a little off everywhere: its squared error is smaller."""
+    states = NOISE.copy()
+    slips = RNG.random((BATCH, TIME)) < 0.1
+    states[:, :, 0] = np.where(slips, RNG.permutation(COUNT.ravel()).reshape(COUNT.shape), COUNT)
+    states[:, :, 1] = COUNT + 0.7 * NOISE[:, :, 1]
+    _, one_map = _rows(probe.single_units(recording_of(states), COUNT))
+    assert one_map["unit"] == "0"
+    assert one_map["score"] > 0.85
+
+
+def test_of_many_values_the_title_says_why_there_is_no_one_map() -> None:
+    """Sixty values: reading them exactly is not asked, and the second row is not just missing."""
+    many = COUNT + 3 * np.arange(BATCH)[:, None] % 50
+    reading = probe.single_units(recording_of(_with(1, many)), many)
+    assert reading.summary["how"].tolist() == ["within steps"]
+    assert "values, of which at most 50 are read exactly by one map" in reading.title
+
+
+def test_a_counter_written_by_hand_is_no_control_of_itself() -> None:
+    """One weight that is not 0 often falls onto another unit of the same kind: the same counter, in another order."""
+    letters = torch.randint(0, 3, (150, 10), generator=torch.Generator().manual_seed(0))
+    x = nn.functional.one_hot(letters, 3).double()
+    count = x[:, :, 0].cumsum(1)
+    lstm = nn.LSTM(3, 4, batch_first=True, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in lstm.parameters():
+            _ = parameter.zero_()
+        lstm.get_parameter("bias_ih_l0")[:8] = 20
+        lstm.get_parameter("weight_ih_l0")[8, 0] = 20
+    controls = probe.random_weights(lstm, x)
+    assert len(controls) == 8
+    _, one_map = _rows(probe.single_units(probe.record(lstm, x), count, controls=controls, signals=["cell_state"]))
+    assert (one_map["unit"], one_map["verdict"]) == ("0", "above every control")
+    assert one_map["score"] > 0.99

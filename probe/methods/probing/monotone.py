@@ -75,13 +75,27 @@ def monotone_held_out(
     concept: Float[np.ndarray, " state"],
     parts: list[np.ndarray],
     weights: Float[np.ndarray, " state"],
+    *,
+    by_share: bool = False,
 ) -> tuple[Float[np.ndarray, " state"], tuple[int, ...]]:
-    """Return the rounded predictions of each part by a unit and a map of the others, and the units; as above."""
+    """Return the rounded predictions of each part by a unit and a map of the others, and the units; as above.
+
+    Args:
+        states: as above.
+        concept: as above.
+        parts: as above.
+        weights: as above.
+        by_share: choose the unit that gives most of the fitted states exactly, not the one of the smallest error.
+    """
     predicted, units = np.zeros(len(concept)), []
     for number, held_out in enumerate(parts):
         rows = training_rows(parts, number)
         fits = [_fit(states[rows, unit], concept[rows], weights[rows]) for unit in range(states.shape[1])]
-        unit = int(np.argmin([fit.error for fit in fits]))
+        missed = [
+            np.average(np.rint(fit.predict(states[rows, unit])) != concept[rows], weights=weights[rows])
+            for unit, fit in enumerate(fits if by_share else ())
+        ]
+        unit = int(np.argmin(missed or [fit.error for fit in fits]))
         predicted[held_out] = np.rint(fits[unit].predict(states[held_out, unit]))
         units.append(unit)
     return predicted, tuple(units)
