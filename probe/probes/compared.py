@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ..errors import ProbeError, several
 from ..methods.probing.prefixes import prefix_groups
@@ -122,6 +121,8 @@ class Compared:
             what: the title's beginning, up to how many states were read.
             read: what was read off each signal.
         """
+
+        import pandas as pd
 
         rows = [row for one in read for row in one.rows(self.concept.seed)]
         columns = (

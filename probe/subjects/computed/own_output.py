@@ -224,11 +224,11 @@ def _share(own: OwnOutput, concept: Known) -> float:
     try:
         kind, _ = meaning(_of_kind(own, Readout(concept.name)), own.scores, concept)
     except ProbeError:
-        return 0
+        return 0.0
     count = len(concept.levels)
     if kind != CLASSES or count == own.scores:
-        return 1
-    return 0 if concept.is_categorical else count / own.scores
+        return 1.0
+    return 0.0 if concept.is_categorical else count / own.scores
 
 
 def _scores(model: nn.Module, part: Tensor) -> OwnOutput:
