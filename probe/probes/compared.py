@@ -121,25 +121,10 @@ class Compared:
             what: the title's beginning, up to how many states were read.
             read: what was read off each signal.
         """
-
         import pandas as pd
 
         rows = [row for one in read for row in one.rows(self.concept.seed)]
-        columns = (
-            "layer",
-            "signal",
-            "how",
-            "unit",
-            "step",
-            "network",
-            "score",
-            "low",
-            "high",
-            "states",
-            "sequences",
-            "r",
-        )
-        table = pd.DataFrame(rows, columns=list(columns))
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
         table = table.astype({"step": "Int64", "states": "Int64", "sequences": "Int64", "low": float, "high": float})
         networks = [name for name in self.recordings if name != OWN]
         summary = pd.DataFrame([one.summary(self.concept.seed, compared=bool(networks)) for one in read])

@@ -207,3 +207,19 @@ def test_categories_in_too_few_sequences_are_left_out_and_named() -> None:
     reading = probe.linear_probe(recording_of(_with(COUNT)), names)
     assert reading.title.endswith("left out, in too few sequences: once")
     assert set(reading.states()["value"]) == {"few", "many"}
+
+
+def test_modules_whose_inputs_and_states_are_alike_end_in_a_sentence() -> None:
+    """All zero: either module could stand on the other, and only the one that was called first stands below."""
+    rnns = [nn.RNN(3, 3, batch_first=True, bias=False) for _ in range(2)]
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.low, self.high = rnns
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.high(self.low(x)[0])[0]
+
+    with pytest.raises(probe.ProbeError, match="has a value in 1 sequence, where sequences that share a state"):
+        probe.linear_probe(probe.record(Both(), torch.zeros(20, 5, 3)), RNG.normal(size=(20, 5)))
