@@ -118,13 +118,8 @@ CELLS: tuple[Mutation, ...] = (
     *of(
         "probe.recurrent.cells.recycled",
         "tests/wheel/test_recycled.py",
-        (
-            "memory: given back at once",
-            "empty",
-            "weakref.finalize(array, _give_back, block)",
-            "(_give_back(block), weakref.finalize(array, int))[1]",
-        ),
-        ("memory: a block of other bytes", "_taken", "block.size == size", "block.size >= size"),
+        ("memory: taken while it is held", "_taken", "references == _ALONE", "references"),
+        ("memory: a block of other bytes", "_taken", "block.nbytes == size", "block.nbytes >= step"),
     ),
     *of(
         "probe.recurrent.cells.gru",

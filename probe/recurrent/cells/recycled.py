@@ -1,35 +1,24 @@
 """Memory for results, taken again once nobody holds what lay in it.
 
-The first touch of a page costs as much as computing half of the numbers on it, so a recording in new memory is a
-third slower (`python -m benchmarks.speed`). A block goes back when the last tensor, array or view of it is gone.
+The first touch of a page costs as much as computing half of the numbers on it (`python -m benchmarks.memory`).
 """
 
 from __future__ import annotations
 
-import weakref
+import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor
 
-#: The least bytes worth it, and the most that are held for later.
-_LEAST, _MOST = 100_000, 500_000_000
+#: The least bytes worth it, and the most of the blocks that are remembered.
+_LEAST, _MOST = 1 << 20, 1 << 28
 
-
-class _Block:
-    """A stretch of memory of so many bytes."""
-
-    __slots__ = ("memory", "size")
-
-    def __init__(self, size: int) -> None:
-        self.size, self.memory = size, torch.empty(size, dtype=torch.uint8)
-
-
-#: The blocks that nobody uses, the longest unused first. Each change is one operation of a list, which no thread
-#: interrupts: a lock could be held by a thread that a fork leaves behind, or by this one when garbage is collected.
-_free: list[_Block] = []
+#: The latest blocks, used or not, the latest last. Nothing runs when a tensor ends: a block that nothing else refers
+#: to is unused. A thread takes a block out of the list, which nothing interrupts, before it asks. So no two get one.
+_blocks: list[np.ndarray] = []
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -42,11 +31,12 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     size = prod(shape) * like.element_size()
     if size < _LEAST or not like.is_cpu:
         return torch.empty(shape, dtype=like.dtype, device=like.device)
-    block = _taken(size) or _Block(size)
-    # A tensor of this array holds it, and so does all that is made of the tensor: the array ends with the last.
-    array = block.memory.numpy()
-    weakref.finalize(array, _give_back, block).atexit = False
-    return torch.from_numpy(array).view(like.dtype).view(shape)
+    block = _taken(size)
+    # A tensor of this array refers to it, and so does all that is made of the tensor.
+    tensor = torch.from_numpy(block[:size]).view(like.dtype).view(shape)
+    if block.nbytes <= _MOST:
+        _blocks.append(block)
+    return tensor
 
 
 def copied(value: Tensor) -> Tensor:
@@ -55,32 +45,36 @@ def copied(value: Tensor) -> Tensor:
 
 
 def let_go() -> bool:
-    """Give the system what is held for later; return whether there was any."""
-    held = bool(_free)
-    _free.clear()
+    """Forget all blocks, so that the system has those that nobody uses; return whether there were any."""
+    held = bool(_blocks)
+    _blocks.clear()
     return held
 
 
-def _taken(size: int) -> _Block | None:
-    """Return an unused block of exactly so many bytes, or None."""
-    for block in reversed([*_free]):
-        if block.size == size:
-            try:
-                _free.remove(block)
-            except ValueError:  # another thread has it
-                continue
+def _taken(size: int) -> np.ndarray:
+    """Return an unused block for so many bytes, which is in the list no more, or a new one; forget the oldest."""
+    # Sizes in steps of an eighth to a quarter, so that sequences of other lengths find a block, too.
+    step = 1 << (size.bit_length() - 3)
+    size = -(-size // step) * step
+    held = size
+    for place in range(len(_blocks) - 1, -1, -1):  # the latest first: some of it is in the cache
+        try:
+            block, references = _popped(_blocks, place)
+        except IndexError:  # another thread has it
+            continue
+        if block.nbytes == size and references == _ALONE:
             return block
-    return None
+        held += block.nbytes
+        if held <= _MOST:
+            _blocks.insert(place, block)
+    return torch.empty(size, dtype=torch.uint8).numpy()
 
 
-def _give_back(block: _Block) -> None:
-    """Hold a block that nobody uses, and let go of those that were unused for longest where that is too much."""
-    _free.append(block)
-    held = [*_free]
-    total = sum(one.size for one in held)
-    for one in held:
-        if total <= _MOST:
-            break
-        total -= one.size
-        with suppress(ValueError):  # another thread has it
-            _free.remove(one)
+def _popped(blocks: list[np.ndarray], place: int) -> tuple[np.ndarray, int]:
+    """Take a block out of a list, and count the references to it."""
+    block = blocks.pop(place)
+    return block, sys.getrefcount(block)
+
+
+#: The count of a block that nothing else refers to, which depends on the version of Python.
+_ALONE = _popped([np.empty(1)], 0)[1]
