@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from ...errors import ProbeError, several
 from ...report import Block, Card, Cards, Link, Page, Points, Section, Strong
+from ...report.render import hash_source
 from ...storage.files import as_path, read_bytes, write_atomically
 
 #: A study's first page; the others follow in the order of their names.
@@ -17,16 +19,27 @@ FIRST = "index.html"
 TITLE = "What recurrent networks have learned"
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _PICTURE = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
+#: How a page begins that `Page.write` wrote, up to its policy; and that policy, which names each script by its hash.
+_BEGINNING = re.compile(
+    r'<!doctype html>\n<html lang="[\w-]+">\n<head>\n<meta charset="utf-8">\n'
+    r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">\n'
+)
+_HASH = r"'sha256-[\w+/=]+'"
+_POLICY = re.compile(
+    "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+    f"style-src {_HASH}(?:; script-src(?P<scripts>(?: {_HASH})+))?"
+)
 #: A picture of more bytes is too fine to be seen as a thumbnail, and an index should stay light.
 THUMBNAIL = 25_000
 
 
-class _Head(HTMLParser):
-    """Reads a page's title and its first sentences."""
+class _Reader(HTMLParser):
+    """Reads a page's title, its first sentences, and its scripts: the text of each, empty where it lies elsewhere."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found = {"title": "", "lead": ""}
+        self.scripts: list[str] = []
         self._part = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -34,13 +47,18 @@ class _Head(HTMLParser):
             self._part = "title"
         elif tag == "p" and dict(attrs).get("class") == "lead":
             self._part = "lead"
+        elif tag == "script" and dict(attrs).get("type") != "application/json":
+            self._part = "script"
+            self.scripts.append("")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("title", "p"):
+        if tag in ("title", "p", "script"):
             self._part = ""
 
     def handle_data(self, data: str) -> None:
-        if self._part:
+        if self._part == "script":
+            self.scripts[-1] += data
+        elif self._part:
             self.found[self._part] += data
 
 
@@ -48,14 +66,31 @@ def head_of(path: Path) -> tuple[str, str]:
     """Return a page's title and first sentences.
 
     Raises:
-        ProbeError: it cannot be read, or is no page of `probe.report`.
+        ProbeError: it cannot be read, is no page of `probe.report`, or lets other scripts run than that page's own.
     """
-    reader = _Head()
-    reader.feed(_read(path))
+    reader, text = _Reader(), _read(path)
+    reader.feed(text)
     title, lead = (" ".join(reader.found[part].split()) for part in ("title", "lead"))
     if not title or not lead:
         raise ProbeError(f"{str(path)!r} has no title or no first sentences; it is no page of probe.report.")
+    _check_scripts(path, text, reader.scripts)
     return title, lead
+
+
+def _check_scripts(path: Path, text: str, scripts: Iterable[str]) -> None:
+    """Raise where a page's beginning or scripts are not as `Page.write` wrote them."""
+    beginning = _BEGINNING.match(text)
+    policy = None if beginning is None else _POLICY.fullmatch(html.unescape(beginning[1]))
+    named = [] if policy is None else (policy["scripts"] or "").split()
+    foreign = [script for script in scripts if hash_source(script) not in named]
+    if policy is None or foreign:
+        what = "does not begin with the content security policy of such a page"
+        if policy is not None:
+            what = f"has a script that its content security policy does not name ({foreign[0].strip()[:40]!r})"
+        raise ProbeError(
+            f"{str(path)!r} {what}. Somebody changed it after it was written, and a site would publish that. Write "
+            "it again, with rnn-probe report (Study.run) or Page.write, and leave it as it is."
+        )
 
 
 def _read(path: Path) -> str:
