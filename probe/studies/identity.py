@@ -77,7 +77,7 @@ def shared(subject: Subject) -> dict[str, str]:
         "inputs": digest(subject.x.numpy(), subject.lengths, *subject.symbols.items(), *_valid(subject)),
         "concepts": digest(*_concepts(subject)),
         "programs": digest(*_programs(subject)),
-        "fixed_inputs": digest(None if subject.fixed_inputs is None else np.asarray(subject.fixed_inputs)),
+        "fixed_inputs": digest(*_fixed(subject)),
         VERSION: __version__,
     }
 
@@ -179,6 +179,13 @@ def _valid(subject: Subject) -> list[Any]:
         for row in rows
     ]
     return [subject.allowed, *(subject.allows(one) for one in spliced)]
+
+
+def _fixed(subject: Subject) -> list[Any]:
+    given = subject.fixed_inputs
+    if isinstance(given, Mapping):
+        return [*given, np.asarray([np.atleast_1d(value) for value in given.values()])]
+    return [None if given is None else np.asarray(given)]
 
 
 def _programs(subject: Subject) -> list[Any]:

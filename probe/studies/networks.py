@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import ProbeError, unknown
 from ..evidence.measurements import FITTED_HEADS, ROLES, Network
 from ..loading.checkpoint import Checkpoint
 
 _WANTED = (
-    "give one network (a torch module, what probe.load returned, or the path of a file of weights), several "
-    "probe.evidence.Network, or a table: role -> networks, paths or a pattern such as 'trained/*.safetensors'"
+    "give one network (a torch module, what probe.load returned, or the path of a file of weights), a list of them, "
+    "several probe.evidence.Network, or a table: role -> networks, paths or a pattern such as 'trained/*.safetensors'"
 )
+_NETWORK = (nn.Module, Checkpoint, str, os.PathLike)
 #: The roles that a table of networks may give; a study makes the other controls itself.
 GIVEN = tuple(role for role in ROLES if role not in ("null", *FITTED_HEADS))
 
@@ -51,12 +52,16 @@ def named(networks: Any) -> list[Named]:
         ProbeError: nothing of this is a network, a pattern matches no file, no network is trained, two networks of
             one role have the same pair, or an initialisation is that of no trained network, or lacks for some.
     """
+    if isinstance(networks, Mapping) and any(isinstance(one, Tensor) for one in networks.values()):
+        raise ProbeError(f"networks is a {type(networks).__name__} of tensors; {_wanted(networks)}.")
     if isinstance(networks, Mapping):
         found = [one for role, given in networks.items() for one in _of_role(role, given)]
-    elif isinstance(networks, (nn.Module, Checkpoint, str, os.PathLike)):
+    elif isinstance(networks, nn.ModuleList):
+        found = _of_role("trained", networks)
+    elif isinstance(networks, _NETWORK):
         found = [Named(networks)] if not _is_pattern(networks) else _of_role("trained", networks)
     elif isinstance(networks, Iterable) and not isinstance(networks, (bytes, dict)):
-        found = [_of_network(one) for one in networks]
+        found = _of_list(list(networks))
     else:
         raise ProbeError(f"networks is a {type(networks).__name__}; {_WANTED}.")
     _check(found)
@@ -92,10 +97,26 @@ def _is_pattern(given: Any) -> bool:
     return isinstance(given, (str, os.PathLike)) and glob.has_magic(os.fspath(given)) and not Path(given).exists()
 
 
-def _of_network(given: Any) -> Named:
-    if not isinstance(given, Network):
-        raise ProbeError(f"One of the networks is a {type(given).__name__}; {_WANTED}.")
-    return Named(given.model, given.role, given.name, str(given.pair))
+def _of_list(networks: list[Any]) -> list[Named]:
+    """Return networks of which each says its role, or networks that are all trained ones."""
+    said = any(isinstance(one, Network) for one in networks)
+    for one in networks:
+        if not isinstance(one, Network if said else _NETWORK):
+            beside = " beside probe.evidence.Network" * said
+            raise ProbeError(f"One of the networks is a {type(one).__name__}{beside}; {_wanted(one)}.")
+    if said:
+        return [Named(one.model, one.role, one.name, str(one.pair)) for one in networks]
+    return _of_role("trained", networks)
+
+
+def _wanted(given: Any) -> str:
+    """Return what a network may be, and of a state_dict how it becomes one."""
+    if not isinstance(given, Mapping) or not any(isinstance(one, Tensor) for one in given.values()):
+        return _WANTED
+    return (
+        "a state_dict is no network yet. Load it into its module, model.load_state_dict(...), and give the module; "
+        "or save it, torch.save(state_dict, 'weights.pt'), and give the path"
+    )
 
 
 def _of_role(role: Any, given: Any) -> list[Named]:
@@ -106,14 +127,26 @@ def _of_role(role: Any, given: Any) -> list[Named]:
         if not paths:
             raise ProbeError(f"The pattern {str(given)!r} of the {role} networks matches no file.")
         given = paths
-    several = list(given) if isinstance(given, (list, tuple)) else [given]
+    several = list(given) if isinstance(given, (list, tuple, nn.ModuleList)) else [given]
+    for one in several:
+        if not isinstance(one, _NETWORK):
+            raise ProbeError(f"One of the {role} networks is a {type(one).__name__}; {_wanted(one)}.")
     found = []
     for place, one in enumerate(several):
         path = _stem(one)
-        pair = path or (str(place) if len(several) > 1 else "")
-        name = pair if role == "trained" else f"{pair}/{role}" if pair else role
-        found.append(Named(one, role, name, "" if role in ("planted", "other") else pair))
+        found.append(Named(one, role, *name_and_pair(role, path or (str(place) if len(several) > 1 else ""))))
     return found
+
+
+def name_and_pair(role: str, called: str) -> tuple[str, str]:
+    """Return what tables call a network, and what it is paired by.
+
+    Args:
+        role: of the network.
+        called: its file's name without the ending, or its place; empty where it is the only one.
+    """
+    name = called if role == "trained" else f"{called}/{role}" if called else role
+    return name, "" if role in ("planted", "other") else called
 
 
 def _stem(given: Any) -> str:
@@ -123,6 +156,8 @@ def _stem(given: Any) -> str:
 
 
 def _check(networks: list[Named]) -> None:
+    if not networks:
+        raise ProbeError(f"networks holds no network; {_WANTED}.")
     if not any(one.role == "trained" for one in networks):
         roles = ", ".join(dict.fromkeys(one.role for one in networks)) or "none"
         raise ProbeError(f"No network of the study is trained (roles: {roles}); a study asks what training made.")

@@ -26,9 +26,10 @@ class Study:
 
     Attributes:
         networks: one network: a `torch.nn.Module` that takes (batch, time, feature), the result of `probe.load`, or
-            the path of a file of weights that leaves no choice open. Or many: several `probe.evidence.Network`, or
-            a table role -> networks, where a pattern such as "trained/*.safetensors" stands for all files that it
-            matches. Networks of the role `own initialisation` are paired with trained ones by their files' names.
+            the path of a file of weights that leaves no choice open. Or many: a list of them, which are trained
+            ones, several `probe.evidence.Network`, or a table role -> networks, where a pattern such as
+            "trained/*.safetensors" stands for all files that it matches. Networks of the role `own initialisation`
+            are paired with trained ones by their files' names.
         inputs: an array or tensor (batch, time, feature), or the path of a .npy, .npz or .csv file; of a network that
             embeds them token ids, whole numbers (batch, time).
         concepts: name -> what the states may hold: an array aligned to (batch, time), a function of one sequence's
@@ -46,8 +47,8 @@ class Study:
             says why not, and can say nothing causal.
         programs: name -> a rival program that the network might compute: a function that takes one sequence (a tuple
             with a number, or a tuple of features, for each step) and returns an answer.
-        fixed_inputs: the inputs under which fixed points are searched, (symbol, feature). With None we take each
-            distinct input if there are at most four, and their mean otherwise.
+        fixed_inputs: the inputs under which fixed points are searched, (symbol, feature), or a table name -> input.
+            With None we take each distinct input if there are at most four, and their mean otherwise.
         title: the title of the page.
         seed: the seed of all random numbers.
         questions: which questions are asked, by name, or `probe.questions.Question`s of your own; None for every

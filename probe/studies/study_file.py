@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from ..errors import ProbeError, unknown
+from ..evidence.measurements import Network
 from ..loading.load import load
 from ..storage.input_files import Given, read_array
 from ..subjects.concepts import Concept
-from ..subjects.functions import load_file, load_function
+from ..subjects.functions import calling, load_file, load_function
 from ..subjects.readouts import COMBINES, LAST, Readout
+from .networks import name_and_pair
 from .study import Study
 
 #: Arguments of `probe.load`, where a file leaves a choice open, and what each must be.
@@ -33,7 +36,7 @@ CHOICES: Mapping[str, tuple[tuple[type, ...], str]] = {
 #: What each table of a study file may have.
 KEYS = {
     "": ("title", "seed", "questions", "network", "inputs", "concepts", "readout", "programs"),
-    "network": ("file", "name", "layers", "controls", *CHOICES),
+    "network": ("file", "module", "name", "layers", "controls", *CHOICES),
     "inputs": ("file", "key", "lengths", "valid", "symbols", "fixed"),
     "readout": (
         "concept",
@@ -160,25 +163,56 @@ def _of_toml(path: Path) -> Study:
 
 
 def _networks(folder: Path, network: Mapping[str, Any]) -> Any:
-    """Return the network that a file names; or a table role -> networks, where it is a pattern or has controls."""
-    choices = _choices(network)
-
-    def loaded(pattern: str, where: str) -> list[Any]:
-        paths = sorted(Path(found) for found in glob.glob(str(folder / pattern)))
-        if not paths:
+    """Return the network that a file names; several of them where it is a pattern or has controls."""
+    choices, controls, made = _choices(network), _table(network, "controls"), "module" in network
+    if made and "file" not in network:
+        alone = next(iter([*choices, *(["controls"] if controls else [])]), None)
+        if alone is not None:
             raise ProbeError(
-                f"{where} is {pattern!r}, and no file is called so. Paths are relative to the study's folder."
+                f"{alone} under [network] speaks of files of weights. Leave it out, or give file = beside module, "
+                "whose arrays are loaded into the module."
             )
-        return [load(path, **choices) for path in paths]
+        return _module(folder, network)
 
-    file, controls = _text(network, "network", "file"), _table(network, "controls")
+    def loaded(path: Path) -> Any:
+        if not made:
+            return load(path, **choices)
+        model = _module(folder, network)
+        _ = load(path, into=model, **choices)
+        return model
+
+    file = _text(network, "network", "file")
     if not glob.has_magic(file) and not controls:
-        return load(folder / file, **choices)
-    given = {"trained": loaded(file, "file under [network]")}
-    return given | {
-        role: loaded(_text(controls, "network.controls", role), f"{role} under [network.controls]")
+        return loaded(folder / file)
+    paths = {"trained": _paths(folder, file, "file under [network]")} | {
+        role: _paths(folder, _text(controls, "network.controls", role), f"{role} under [network.controls]")
         for role in controls
     }
+    if not made:
+        return {role: [loaded(path) for path in every] for role, every in paths.items()}
+    named = [(role, path, *name_and_pair(role, path.stem)) for role, every in paths.items() for path in every]
+    return [Network(name, role, loaded(path), pair) for role, path, name, pair in named]
+
+
+def _paths(folder: Path, pattern: str, where: str) -> list[Path]:
+    paths = sorted(Path(found) for found in glob.glob(str(folder / pattern)))
+    if not paths:
+        raise ProbeError(
+            f"{where} is {pattern!r}, and no file is called so. Paths are relative to the study's folder."
+        )
+    return paths
+
+
+def _module(folder: Path, network: Mapping[str, Any]) -> nn.Module:
+    """Return a new module, made by the function or class that `module` names, or the one that it names itself."""
+    named = _text(network, "network", "module")
+    make = load_function(named, folder, "network.module")
+    wants = "It is called without arguments and must return a torch.nn.Module."
+    with calling(f"module = {named!r} under [network]", wants):
+        found = make if isinstance(make, nn.Module) else make()
+    if not isinstance(found, nn.Module):
+        raise ProbeError(f"module = {named!r} under [network] returned a {type(found).__name__}. {wants}")
+    return found
 
 
 def _table(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:

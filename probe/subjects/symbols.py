@@ -71,13 +71,31 @@ def floats(value: Any) -> np.ndarray:
 def fixed_of(given: Any, features: int) -> np.ndarray:
     """Return inputs that are held fixed, (symbol, feature).
 
+    Args:
+        given: of `Study.fixed_inputs`.
+        features: how many numbers an input has.
+
     Raises:
         ProbeError: they are something else.
     """
+    if isinstance(given, Mapping):
+        for name, value in given.items():
+            row = np.atleast_1d(floats(value))
+            if (
+                not isinstance(name, str)
+                or not name.strip()
+                or row.shape != (features,)
+                or not np.isfinite(row).all()
+            ):
+                raise ProbeError(
+                    f"The fixed input {str(name)[:60]!r} is {str(value)[:60]}; a name, which is a text, stands for "
+                    f"{several(features, 'finite number')}, as a step of the inputs has."
+                )
+        given = [np.atleast_1d(floats(value)) for value in given.values()]
     values = floats(given)
     if values.ndim != 2 or values.shape[1] != features or not np.isfinite(values).all() or not len(values):
         raise ProbeError(
             f"The fixed inputs have shape {values.shape}; they must be finite numbers, (symbol, {features}), as a "
-            "step of the inputs has."
+            "step of the inputs has, or a table: name = numbers."
         )
     return values

@@ -246,7 +246,7 @@ TWO = [Network(name, "trained", one, pair) for name, one, pair in zip("ab", coun
         ({"own initialisation": initials(2)}, "No network of the study is trained"),
         ({"trained": list(counters(2)), "learned": initials(2)}, "no role of a network 'learned'"),
         ({"trained": "nowhere/*.safetensors"}, "matches no file"),
-        ([nn.LSTM(1, UNITS)], "One of the networks is a LSTM"),
+        ([nn.LSTM(1, UNITS), 3], "One of the networks is a int"),
         (3, "networks is a int"),
         (
             [Network("a", "trained", counters(2)[0]), Network("a", "trained", counters(2)[1])],

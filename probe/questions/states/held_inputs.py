@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,9 +152,9 @@ def inputs_of(subject: Subject) -> tuple[list[Held], str]:
         if is_mean:
             values, words = seen.mean(0, keepdims=True), "the mean of all inputs, because many different ones occur"
     symbols = {tuple(value.tolist()): symbol for symbol, value in subject.symbols.items()}
-    names = []
+    names, given = [], list(named) if isinstance(named, Mapping) else [None] * len(values)
     for place, value in enumerate(values, start=1):
-        symbol = symbols.get(tuple(value.tolist()))
+        symbol = given[place - 1] or symbols.get(tuple(value.tolist()))
         which = "the mean of all inputs" if is_mean else "the input"
         if symbol is not None:
             names.append(f"the input “{symbol}”")
