@@ -79,13 +79,14 @@ class Stepwise:
 
 
 @torch.no_grad()
-def stepwise(model: nn.Module, layer: OpenLayer, *arguments: Any) -> Stepwise:
+def stepwise(model: nn.Module, layer: OpenLayer, *arguments: Any, tolerance: float | None = None) -> Stepwise:
     """Run a model once, and return the run of one of its layers.
 
     Args:
         model: the model.
         layer: one of its layers.
         arguments: what it is called with.
+        tolerance: how far a step may lie from the module, see `runs.check`.
 
     Raises:
         ProbeError: the layer is not called, or more than once; what its calls were given or returned cannot be read;
@@ -96,7 +97,7 @@ def stepwise(model: nn.Module, layer: OpenLayer, *arguments: Any) -> Stepwise:
 
     def hook(_module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         if isinstance(layer, StepLayer):
-            runs.append(_opened(layer, given, keywords, output))
+            runs.append(_opened(layer, given, keywords, output, tolerance))
         else:
             # The model may change them in place before the next step.
             calls.append(pytree.tree_map_only(Tensor, Tensor.clone, (given, keywords, output)))
@@ -113,10 +114,12 @@ def stepwise(model: nn.Module, layer: OpenLayer, *arguments: Any) -> Stepwise:
     return replace(runs[0], returned=returned)
 
 
-def _opened(layer: StepLayer, given: tuple[Any, ...], keywords: Mapping[str, Any], output: Any) -> Stepwise:
+def _opened(
+    layer: StepLayer, given: tuple[Any, ...], keywords: Mapping[str, Any], output: Any, tolerance: float | None
+) -> Stepwise:
     run = reconstruct((layer,), given, keywords, output)
     trace = run.traces[0]
-    check(layer, trace.opened, trace.h.dtype, None)
+    check(layer, trace.opened, trace.h.dtype, tolerance)
     cell = trace.cell
     if not isinstance(cell, StepCell):
         raise ProbeError(f"Layer {layer.name!r} has no step of its own.")

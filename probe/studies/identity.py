@@ -78,6 +78,7 @@ def shared(subject: Subject) -> dict[str, str]:
         "concepts": digest(*_concepts(subject)),
         "programs": digest(*_programs(subject)),
         "fixed_inputs": digest(*_fixed(subject)),
+        "tolerance": digest(subject.tolerance),
         VERSION: __version__,
     }
 
@@ -125,7 +126,7 @@ def _outputs(subject: Subject) -> list[Any]:
             found = [model(packed(model, read, lengths))]
             for layer in subject.layers:
                 with suppress(ProbeError):
-                    states = run(model, read, lengths, layer.name, [layer.output])
+                    states = run(model, read, lengths, layer.name, [layer.output], tolerance=subject.tolerance)
                     found.append(states[layer.name, layer.output])
             return _rounded(found)
     return []

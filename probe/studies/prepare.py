@@ -126,9 +126,9 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
     x = torch.as_tensor(given.inputs).to(dtype)
     _check_runs(opened.model, x[:FIRST], given.lengths[:FIRST])
-    layers = seen_layers(opened.model, x[:FIRST], study.layers)
+    layers = seen_layers(opened.model, x[:FIRST], study.layers, tolerance=study.tolerance)
     readout, said = _answer(study, opened.model, x, given)
-    read, head = _head(readout, opened, x[:FIRST], given.concepts, given.lengths)
+    read, head = _head(readout, opened, x[:FIRST], given, study.tolerance)
     return Subject(
         Network(one.name or opened.name, one.role, opened.model, one.pair),
         x,
@@ -142,8 +142,9 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
         symbols=symbols_of(study.symbols, x, given.lengths),
         programs=study.programs,
         fixed_inputs=study.fixed_inputs,
-        card={**opened.card, **said},
+        card={**opened.card, **said, **_bound(study)},
         seed=study.seed,
+        tolerance=study.tolerance,
     )
 
 
@@ -187,7 +188,8 @@ def _answer(study: Study, model: torch.nn.Module, x: Tensor, given: _Given) -> t
     wants = "It is called with sequences of one length, without padding."
     try:
         with calling("Running the network on one of the sequences", wants):
-            own = own_output(model, x, given.lengths, seen_layers(model, x[:FIRST]))
+            layers = seen_layers(model, x[:FIRST], tolerance=study.tolerance)
+            own = own_output(model, x, given.lengths, layers, tolerance=study.tolerance)
         readout = readout or answering(own, given.concepts)
         whole = taken(own, readout, given.concepts[readout.concept])
     except ProbeError as error:
@@ -212,16 +214,23 @@ def _of_one_answer(subjects: list[Subject]) -> list[Subject]:
     ]
 
 
+def _bound(study: Study) -> dict[str, str]:
+    """Return what the page says of a bound that the study sets."""
+    if study.tolerance is None:
+        return {}
+    return {"recomputed states may differ from the network's own by": f"{study.tolerance:g} of max(1, |value|)"}
+
+
 def _head(
-    readout: Readout | None, opened: Opened, few: Tensor, concepts: Mapping[str, Known], lengths: np.ndarray
+    readout: Readout | None, opened: Opened, few: Tensor, given: _Given, tolerance: float | None
 ) -> tuple[Layer | None, Head | None]:
     if readout is None or readout.output is not None:
         return None, None
-    _ = readout.answered(lengths)
-    named = readout.layer
-    read = seen_layers(opened.model, few, None if named is None else [named])[-1]
+    _ = readout.answered(given.lengths)
+    named = None if readout.layer is None else [readout.layer]
+    read = seen_layers(opened.model, few, named, tolerance=tolerance)[-1]
     units = read.size(read.output)
-    return read, heads.build(readout, concepts[readout.concept], opened, units, len(lengths))
+    return read, heads.build(readout, given.concepts[readout.concept], opened, units, len(given.lengths))
 
 
 def _array(given: Any) -> tuple[np.ndarray, bool]:

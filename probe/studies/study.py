@@ -55,6 +55,8 @@ class Study:
             question whose needs a network meets. The name `usual` stands for these too, beside others. The search
             for directions, `alignment`, takes long, and is run only where it is chosen.
         rules: rules of your own, judged beside those of the questions.
+        tolerance: how far recomputed states may lie from those that the network computed, in every run of the study:
+            the `tolerance` of `probe.record`. The page says it where it is given.
     """
 
     networks: Any
@@ -72,6 +74,7 @@ class Study:
     seed: int = 0
     questions: Sequence[Any] | None = None
     rules: Sequence[Any] = ()
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.concepts, Mapping) or not self.concepts:
@@ -106,6 +109,9 @@ class Study:
             )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ProbeError(f"seed={self.seed!r} must be a whole number from 0.")
+        bound = self.tolerance
+        if bound is not None and not (type(bound) in (int, float) and 0 <= bound < float("inf")):
+            raise ProbeError(f"tolerance={bound!r} must be a number such as 1e-4, or None for the type's own.")
 
     def run(
         self,

@@ -36,7 +36,7 @@ CHOICES: Mapping[str, tuple[tuple[type, ...], str]] = {
 #: What each table of a study file may have.
 KEYS = {
     "": ("title", "seed", "questions", "network", "inputs", "concepts", "readout", "programs"),
-    "network": ("file", "module", "name", "layers", "controls", *CHOICES),
+    "network": ("file", "module", "name", "layers", "controls", "tolerance", *CHOICES),
     "inputs": ("file", "key", "lengths", "valid", "symbols", "fixed"),
     "readout": (
         "concept",
@@ -54,7 +54,7 @@ KEYS = {
 }
 #: Where a message says an argument as Python does: the table and the key that say it in a study file.
 SAID = {
-    **dict.fromkeys(("name", "layers", *CHOICES), "network"),
+    **dict.fromkeys(("name", "layers", "tolerance", *CHOICES), "network"),
     **dict.fromkeys(("lengths", "valid", "symbols", "fixed_inputs"), "inputs"),
     **dict.fromkeys(KEYS["readout"], "readout"),
     "programs": "programs",
@@ -159,6 +159,7 @@ def _of_toml(path: Path) -> Study:
         title=str(content.get("title", "")),
         seed=content.get("seed", 0),
         questions=content.get("questions"),
+        tolerance=network.get("tolerance"),
     )
 
 

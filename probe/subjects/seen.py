@@ -17,7 +17,9 @@ from ..recurrent.signals import OUTPUT, UNKNOWN, Signal
 from ..recurrent.stepwise import stepwise
 
 
-def seen_layers(model: nn.Module, x: Tensor, names: Sequence[str] | None = None) -> tuple[Layer, ...]:
+def seen_layers(
+    model: nn.Module, x: Tensor, names: Sequence[str] | None = None, *, tolerance: float | None = None
+) -> tuple[Layer, ...]:
     """Return the recurrent layers of a model, with the sizes that a run tells.
 
     Modules that might be cells, and are none in this run, are left out.
@@ -26,6 +28,7 @@ def seen_layers(model: nn.Module, x: Tensor, names: Sequence[str] | None = None)
         model: the model.
         x: a few inputs, (batch, time, feature).
         names: the layers wanted, or None for all of them.
+        tolerance: as of `record`.
 
     Raises:
         ProbeError: a name does not exist; no layer is left; or a layer's state is not made of real numbers.
@@ -33,7 +36,7 @@ def seen_layers(model: nn.Module, x: Tensor, names: Sequence[str] | None = None)
     layers = find_layers(model, names)
     if not any(isinstance(layer, OpenLayer) for layer in layers):
         return layers
-    recording = record(model, x, layers=[layer.name for layer in layers])
+    recording = record(model, x, layers=[layer.name for layer in layers], tolerance=tolerance)
     found = list[Layer]()
     for layer in layers:
         part = next((part for part in recording.parts if part.layer == layer.name), None)
@@ -47,12 +50,11 @@ def seen_layers(model: nn.Module, x: Tensor, names: Sequence[str] | None = None)
                     f"The state {str(signal)!r} of layer {layer.name!r} is {part.signals[signal].dtype}; a study "
                     "reads real numbers. record, intervene and sweep open it."
                 )
-        seen = Seen(
-            states,
-            _output(part.signals, states),
-            {signal: value.shape[2:].numel() for signal, value in part.signals.items()},
-            _inputs(model, layer, x),
-        )
+        alone = _alone(model, layer, x, tolerance)
+        sizes = {signal: value.shape[2:].numel() for signal, value in part.signals.items()}
+        # A step that may lie beside what its module returns can be said to return its state all the same.
+        output = alone.output if alone is not None and alone.output in states else _output(part.signals, states)
+        seen = Seen(states, output, sizes, UNKNOWN if alone is None else alone.inputs)
         found.append(replace(layer, seen=seen))
     if not found:
         raise ProbeError(unknown("layer", ", ".join(names or ()), recording.layers))
@@ -74,10 +76,12 @@ def _output(signals: Mapping[Signal, Tensor], states: Sequence[Signal]) -> Signa
     return next((signal for signal in states if torch.equal(signals[signal], signals[OUTPUT])), OUTPUT)
 
 
-def _inputs(model: nn.Module, layer: OpenLayer, x: Tensor) -> int:
+def _alone(model: nn.Module, layer: OpenLayer, x: Tensor, tolerance: float | None) -> Seen | None:
+    """Return what a run tells of a layer whose steps can be taken alone; None where they cannot."""
     copied = copy.deepcopy(model)
     (own,) = find_layers(copied, [layer.name])
     try:
-        return stepwise(copied, own, x).x.shape[-1] if isinstance(own, OpenLayer) else UNKNOWN
+        found = stepwise(copied, own, x, tolerance=tolerance).layer if isinstance(own, OpenLayer) else None
     except ProbeError:
-        return UNKNOWN
+        return None
+    return None if found is None else found.seen

@@ -47,6 +47,7 @@ class Subject:
         fixed_inputs: the inputs under which fixed points are searched, or None.
         card: what a page says of the network, name -> value.
         seed: of all random numbers.
+        tolerance: as of `record`, for every run that is checked; None for the type's own.
     """
 
     network: Network
@@ -64,6 +65,7 @@ class Subject:
     fixed_inputs: Any = None
     card: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    tolerance: float | None = None
     _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod

@@ -39,7 +39,8 @@ class PatchedRuns:
         answer, expected = subject.asked.output
         self.model, self.layer = subject.model, subject.layer or None
         self.x, layer = subject.x if rows is None else subject.x[list(rows)], self.layer
-        self.recording = record(self.model, self.x, layers=None if layer is None else [layer])
+        layers, self.tolerance = None if layer is None else [layer], subject.tolerance
+        self.recording = record(self.model, self.x, layers=layers, tolerance=self.tolerance)
         self._read = {"answer(...)": answer, "expected(...)": expected}
         self.answers, self.expected = self._reads(self.recording.output)
         #: What can be patched.
@@ -61,7 +62,7 @@ class PatchedRuns:
         edits = self._edits(step, sources, part)
         if not edits:
             return self.answers, self.expected
-        with intervene(self.model, *edits):
+        with intervene(self.model, *edits, tolerance=self.tolerance):
             return self._reads(self.model(self.x))
 
     def _edits(self, step: int, sources: Tensor, part: str) -> list[Edit]:

@@ -124,7 +124,8 @@ def _own_head(subject: Subject) -> nn.Linear | None:
     if is_bare(subject.model):
         return None
     with suppress(ProbeError), calling("The network", ""):
-        own = own_output(subject.model, subject.x, subject.lengths, find_layers(subject.model))
+        layers = find_layers(subject.model)
+        own = own_output(subject.model, subject.x, subject.lengths, layers, tolerance=subject.tolerance)
         return own.head if isinstance(own.head, nn.Linear) and _is_last(own.layer) and not own.sigmoid else None
     return None
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...errors import ProbeError
 from ...methods import outputs
 from ...recurrent.double import in_float64
+from ...recurrent.layers import Layer
 from ..readouts import EVERY, copied
 from ..subject import Subject
 from .network_states import run
@@ -74,7 +75,7 @@ def answers_at_steps(
             "function."
         )
     there = subject.asked.answered(ends, x.shape[1])
-    states = run(subject.model, x, ends, read.name, [read.output])[read.name, read.output]
+    states = _states(subject, x, ends, read)
     scores = copied(head)(states[torch.as_tensor(there[:, : states.shape[1]])].double())
     found = np.full((2, *there.shape), np.nan)
     found[0, there], found[1, there] = head.answer(scores).numpy(), head.expected(scores).numpy()
@@ -98,7 +99,7 @@ def answers_if_asked(subject: Subject, rows: np.ndarray) -> Float[np.ndarray, "s
     x, lengths, read, head = subject.x[rows], subject.lengths[rows], subject.read, subject.head
     found = np.full(x.shape[:2], np.nan)
     if read is not None and head is not None and read.name not in reads_ahead(subject):
-        states = run(subject.model, x, lengths, read.name, [read.output])[read.name, read.output]
+        states = _states(subject, x, lengths, read)
         there = np.arange(states.shape[1]) < lengths[:, None]
         scores = copied(head)(states[torch.as_tensor(there)].double())
         found[:, : states.shape[1]][there] = head.answer(scores).numpy()
@@ -146,10 +147,16 @@ def _answers(subject: Subject, model: nn.Module, x: Tensor, lengths: np.ndarray)
     if read is None or head is None:
         raise ProbeError("The study has no readout, and so no answers.")
     _check_last(subject, lengths)
-    recording = run(model, x, lengths, read.name, [read.output])
+    recording = run(model, x, lengths, read.name, [read.output], tolerance=subject.tolerance)
     last = recording[read.name, read.output][torch.arange(len(x)), torch.as_tensor(lengths - 1)]
     scores = copy.deepcopy(head).double()(last.double())
     return head.answer(scores).numpy(), head.expected(scores).numpy()
+
+
+def _states(subject: Subject, x: Tensor, lengths: np.ndarray, read: Layer) -> Tensor:
+    """Return what a head reads after every step, (sequence, step, unit)."""
+    recording = run(subject.model, x, lengths, read.name, [read.output], tolerance=subject.tolerance)
+    return recording[read.name, read.output]
 
 
 def _check_last(subject: Subject, lengths: np.ndarray) -> None:

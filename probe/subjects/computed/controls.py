@@ -60,7 +60,7 @@ def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject 
     if subject.read is None or subject.head is None:
         return _of_output(subject, model, rows, there)
     name, output = subject.read.name, subject.read.output
-    hidden = run(model, subject.x[rows], lengths, name, [output])[name, output]
+    hidden = run(model, subject.x[rows], lengths, name, [output], tolerance=subject.tolerance)[name, output]
     states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
     numbers = subject.head.kind == NUMBER
     linear = _line(states, right) if numbers else _classes(states, right, subject.head.values.numpy())
@@ -70,10 +70,11 @@ def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject 
 
 def _of_output(subject: Subject, model: nn.Module, rows: np.ndarray, there: np.ndarray) -> Subject | None:
     """Return the control of a network whose answer stands in its output: a head on its last layer's hidden state."""
-    read = seen_layers(model, subject.x[:1])[-1]
+    read, lengths = seen_layers(model, subject.x[:1], tolerance=subject.tolerance)[-1], subject.lengths[rows]
     if read.reads_back:
         return None
-    hidden = run(model, subject.x[rows], subject.lengths[rows], read.name, [read.output])[read.name, read.output]
+    recording = run(model, subject.x[rows], lengths, read.name, [read.output], tolerance=subject.tolerance)
+    hidden = recording[read.name, read.output]
     states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
     right, levels = subject.answered.values[rows][there], subject.answered.levels
     if subject.answered.is_categorical:

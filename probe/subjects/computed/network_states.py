@@ -46,6 +46,7 @@ def record_states(
     layers: Iterable[Layer],
     *,
     examples: Iterable[int] | None = None,
+    tolerance: float | None = None,
 ) -> NetworkStates:
     """Record a network one layer at a time, and keep what the questions need.
 
@@ -56,6 +57,7 @@ def record_states(
         sample: which sequences and states are kept.
         layers: which layers are recorded.
         examples: the sequences of which every step is kept, as places in the sample; None keeps none.
+        tolerance: as of `record`.
 
     Raises:
         ProbeError: the model does not read (batch, time, feature), or calls a layer more than once.
@@ -65,7 +67,7 @@ def record_states(
     for layer in layers:
         signals = layer.whole_state
         # One layer at a time: all signals of a wide stack at once would take gigabytes.
-        recording = run(model, inputs, steps, layer.name, signals)
+        recording = run(model, inputs, steps, layer.name, signals, tolerance=tolerance)
         errors.append(recording.max_error or 0.0)
         for signal in signals:
             value = recording[layer.name, signal].flatten(2)
@@ -75,22 +77,38 @@ def record_states(
     return NetworkStates(kept.states, max(errors), kept.examples)
 
 
-def run(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: Iterable[Signal]) -> Recording:
+def run(
+    model: nn.Module,
+    x: Tensor,
+    lengths: np.ndarray,
+    layer: str,
+    signals: Iterable[Signal],
+    *,
+    tolerance: float | None = None,
+) -> Recording:
     """Record one layer, with sequences of several lengths packed if the module takes packed sequences.
+
+    Args:
+        model: the network.
+        x: the inputs, (batch, time, feature).
+        lengths: how many steps each sequence has, (batch,).
+        layer: which layer.
+        signals: which of its signals.
+        tolerance: as of `record`.
 
     Raises:
         ProbeError: the layer did not read each step of the inputs exactly once, or it reads padded sequences from
             their end.
     """
     if find_layers(model, [layer])[0].turned:
-        return _from_end(model, x, lengths, layer, signals)
+        return _from_end(model, x, lengths, layer, signals, tolerance=tolerance)
     arguments = packed(model, x, lengths)
     if arguments is x and layer.endswith(".reverse") and (lengths < x.shape[1]).any():
         raise ProbeError(
             f"Layer {layer!r} reads its input from the end, and sequences of several lengths can only be packed for "
             "a module of torch that is given alone. Give sequences of one length, or the recurrent module."
         )
-    recording = _recorded(model, arguments, layer, signals)
+    recording = _recorded(model, arguments, layer, signals, tolerance)
     shape = tuple(recording.parts[0].signals[next(iter(recording.parts[0].signals))].shape[:2])
     if shape[0] != x.shape[0] or not int(lengths.max()) <= shape[1] <= x.shape[1]:
         raise ProbeError(
@@ -100,18 +118,28 @@ def run(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: I
     return recording
 
 
-def _recorded(model: nn.Module, arguments: object, layer: str, signals: Iterable[Signal]) -> Recording:
+def _recorded(
+    model: nn.Module, arguments: object, layer: str, signals: Iterable[Signal], tolerance: float | None
+) -> Recording:
     with warnings.catch_warnings():
         # A reader of the page cannot change which of torch's kernels runs a projected LSTM.
         warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
-        recording = record(model, arguments, layers=[layer], signals=list(signals))
+        recording = record(model, arguments, layers=[layer], signals=list(signals), tolerance=tolerance)
     calls = recording.calls.get(layer, 0)
     if calls != 1:
         raise ProbeError(f"The model called layer {layer!r} {calls} times on the inputs; a study needs one call.")
     return recording
 
 
-def _from_end(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: Iterable[Signal]) -> Recording:
+def _from_end(
+    model: nn.Module,
+    x: Tensor,
+    lengths: np.ndarray,
+    layer: str,
+    signals: Iterable[Signal],
+    *,
+    tolerance: float | None,
+) -> Recording:
     """Record a layer that reads its sequences from their end. States are in the input's order, NaN at padding.
 
     Such a layer would read the padding first, so the sequences of each length are run by themselves.
@@ -120,7 +148,7 @@ def _from_end(model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, sign
     values: dict[Signal, Tensor] = {}
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        recording = _recorded(model, x[rows, :length], layer, names)
+        recording = _recorded(model, x[rows, :length], layer, names, tolerance)
         errors.append(recording.max_error or 0.0)
         for signal, value in recording.parts[0].signals.items():
             whole = values.setdefault(signal, value.new_full((len(x), x.shape[1], value.shape[2]), torch.nan))

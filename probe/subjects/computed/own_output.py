@@ -84,7 +84,9 @@ def is_bare(model: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def own_output(model: nn.Module, x: Tensor, lengths: np.ndarray, layers: Sequence[Layer]) -> OwnOutput:
+def own_output(
+    model: nn.Module, x: Tensor, lengths: np.ndarray, layers: Sequence[Layer], *, tolerance: float | None = None
+) -> OwnOutput:
     """Return the output of a model, and the module that makes it of the last hidden state, where there is one.
 
     That is no guess from a name: each module is called with the hidden states that a run recorded, and must give what
@@ -95,6 +97,7 @@ def own_output(model: nn.Module, x: Tensor, lengths: np.ndarray, layers: Sequenc
         x: the inputs, (batch, time, feature).
         lengths: how many steps each sequence has, (batch,).
         layers: its recurrent layers, as a run saw them.
+        tolerance: as of `record`.
 
     Raises:
         ProbeError: the output holds no scores of each sequence or step; the message says what it is.
@@ -110,7 +113,7 @@ def own_output(model: nn.Module, x: Tensor, lengths: np.ndarray, layers: Sequenc
             wide, states, scores = in_float64(model), list[Tensor](), list[Tensor]()
             for part in parts:
                 ends = np.full(len(part), part.shape[1])
-                recording = run(wide, part.double(), ends, layer.name, [layer.output])
+                recording = run(wide, part.double(), ends, layer.name, [layer.output], tolerance=tolerance)
                 read = recording[layer.name, layer.output].flatten(2)
                 states.append((read if found.every else read[:, -1:]).flatten(0, 1))
                 scores.append(recording.output.reshape(-1, found.scores))

@@ -25,7 +25,13 @@ def states_of(subject: Subject) -> NetworkStates:
     """Return the sampled states of the network, with a few whole sequences."""
     sample = sample_of(subject)
     return record_states(
-        subject.model, subject.x, subject.lengths, sample, subject.layers, examples=examples_of(subject)
+        subject.model,
+        subject.x,
+        subject.lengths,
+        sample,
+        subject.layers,
+        examples=examples_of(subject),
+        tolerance=subject.tolerance,
     )
 
 

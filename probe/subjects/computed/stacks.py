@@ -112,7 +112,7 @@ def opened(subject: Subject, layer: Layer, rows: np.ndarray) -> Stepwise:
     x = subject.x[rows]
     if not isinstance(own, OpenLayer):
         raise ProbeError(f"Layer {layer.name!r} is a layer of torch.")
-    return stepwise(model, own, x.double() if x.is_floating_point() else x)
+    return stepwise(model, own, x.double() if x.is_floating_point() else x, tolerance=subject.tolerance)
 
 
 @per_subject
@@ -165,10 +165,12 @@ def _states_before(
     subject: Subject, stack: Sequence[Layer], rows: np.ndarray, later: np.ndarray, last: np.ndarray
 ) -> Tensor:
     """Return the states of layers of torch after a step of some rows, (row, size); of the others those before any."""
-    signals = tuple(reversed(stack[0].states))
+    signals, tolerance = tuple(reversed(stack[0].states)), subject.tolerance
     places = np.zeros((len(rows), len(signals), len(stack), stack[0].units))
     for number, layer in enumerate(stack):
-        recording = run(subject.model, subject.x[rows], subject.lengths[rows], layer.name, signals)
+        recording = run(
+            subject.model, subject.x[rows], subject.lengths[rows], layer.name, signals, tolerance=tolerance
+        )
         for place, signal in enumerate(signals):
             places[:, place, number] = recording.initial[layer.name, signal].double().numpy()
             places[later, place, number] = recording[layer.name, signal].double().numpy()[later, last]

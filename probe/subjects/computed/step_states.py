@@ -47,7 +47,7 @@ def step_states(
     chosen = np.arange(len(subject.x)) if rows is None else rows
     x, lengths = subject.x[chosen], subject.lengths[chosen]
     asked = x.double() if x.is_floating_point() else x
-    recording = run(in_float64(subject.model), asked, lengths, name, wanted)
+    recording = run(in_float64(subject.model), asked, lengths, name, wanted, tolerance=subject.tolerance)
     states = {signal: recording[name, signal].flatten(2).cpu().numpy() for signal in wanted}
     target = (subject.concept_values() if values is None else values)[chosen].detach().cpu().numpy().astype(float)
     ahead = name in reads_ahead(subject)
