@@ -20,6 +20,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from .. import __version__
 from ..errors import ProbeError
+from ..studies.interrupts import noted
 from . import output
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -324,8 +325,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     code = 0
     try:
-        app(words, exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
+        with noted():
+            app(words, exit_on_error=False, print_error=False, result_action="return_value")
+            sys.stdout.flush()
     except CycloptsError as error:
         code = _failed(" ".join(str(error).split()), USAGE)
     except ProbeError as error:

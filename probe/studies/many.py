@@ -21,6 +21,7 @@ from ..subjects.subject import Subject
 from . import identity
 from .answer import MISSING, SETUP, decides, figures, in_words, judged, measured, not_asked, setup
 from .asked import chosen
+from .interrupts import raise_dropped
 from .networks import about
 from .store import Measured, Store
 from .workers import parallel
@@ -115,6 +116,7 @@ def measure(
     held = kept.held(group.member, networks, versions)
     reasons: dict[str, str] = {}
     for question in questions:
+        raise_dropped()
         if question.name in held.tables:
             continue
         with about(f"The network {group.member!r}" if group.member != TOGETHER else ""):
@@ -151,6 +153,7 @@ def answers(
     calls = _calls(groups, questions, folder / MEASURED, _tied(subjects))
     found: dict[str, Outcome] = {}
     for number, outcome in enumerate(parallel(measure, calls, jobs=jobs), start=1):
+        raise_dropped()
         report(f"network {number}", number, len(calls))
         found[outcome.member] = outcome
     outcomes = [found[group.member] for group, *_ in calls]

@@ -25,6 +25,7 @@ from ..subjects.subject import Subject, per_subject
 from . import identity, many
 from .answer import answer
 from .asked import chosen
+from .interrupts import raise_dropped
 from .pages import many_networks, one_network
 from .pages.sections import ASKED
 from .prepare import prepare
@@ -108,6 +109,7 @@ def _of_one(
     group = beside(subjects[0])
     every = chosen(study, subjects, {one.network.role for one in group})
     for number, question in enumerate(every, start=1):
+        raise_dropped()
         asked = parts | {ASKED: _asked(question, study.rules)}
         finding, state = reusable(folder / FINDINGS / question.name, asked), "kept"
         if finding is None:

@@ -161,17 +161,22 @@ def _die_with(parent: int) -> None:
 def _deaf() -> Iterator[None]:
     """Start processes that never hear Ctrl-C: a terminal sends it to all, and the parent alone must answer.
 
-    They inherit that it is ignored; here it is ignored for the milliseconds in which they start. (A blocked signal
-    would not be lost, but starting Python's resource tracker unblocks it.)
+    They inherit that it is blocked; here it waits for the milliseconds in which they start, and then comes.
     """
-    if threading.current_thread() is not threading.main_thread():  # the only one that may set it
+    from multiprocessing import resource_tracker
+
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
+
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for tracker in (resource_tracker, loky_tracker):  # starting them would unblock the signal
+        tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        _ = signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
