@@ -34,7 +34,7 @@ class Form:
     def state_in(self, arguments: Mapping[str, Any]) -> State:
         """Return the state that a cell was called with, or None."""
         parts = [arguments.get(name) for name in self.given]
-        if any(part is None for part in parts):
+        if any(is_none(part, arguments) for part in parts):
             return None
         return tuple(parts) if len(parts) > 1 else parts[0]
 
@@ -120,8 +120,8 @@ def form_of(module: nn.Module, given: Mapping[str, Any], returned: Any) -> Form 
     if module in _found:
         return _found[module]
     names = parameters_of(type(module))[1:]
-    found = _by_shape(_runs([name for name in names if given.get(name) is not None]), given, returned)
-    missing = [name for name in names if given.get(name) is None]
+    missing = [name for name in names if is_none(given.get(name), given)]
+    found = _by_shape(_runs([name for name in names if name not in missing]), given, returned)
     kind = type(module).__name__
     if found is None and missing and tensors(returned):
         found = _by_trial(module, _runs(missing), given, returned)
@@ -293,6 +293,23 @@ def _has_rows_of(given: Mapping[str, Any], state: State) -> bool:
     """Return whether a state has the batch first, as the first argument of a cell has it."""
     first = first_of(given)
     return first is None or first.dim() < 2 or all(one.dim() > 0 and len(one) == len(first) for one in tensors(state))
+
+
+def is_none(state: State, given: Mapping[str, Any]) -> bool:
+    """Return whether an argument of a cell is no state.
+
+    So are None, tensors without a number beside an input that has some, and zeros of other rows than the input's:
+    snntorch's neurons are called first with what they kept of the batch before.
+    """
+    if state is None:
+        return True
+    leaves, first = [state] if isinstance(state, Tensor) else pytree.tree_leaves(state), first_of(given)
+    if first is None or not leaves or not all(isinstance(one, Tensor) for one in leaves):
+        return False
+    if not any(one.numel() for one in leaves):
+        return first.numel() > 0
+    other = first.dim() > 1 and all(one.dim() > 1 and len(one) not in (1, len(first)) for one in leaves)
+    return other and not any(bool(one.any()) for one in leaves)
 
 
 def first_of(given: Mapping[str, Any]) -> Tensor | None:
