@@ -50,6 +50,16 @@ def test_a_cell_of_flax(file: str, start: str, name: str) -> None:
     assert not any("cell" in array for array in checkpoint.tensors)
 
 
+@pytest.mark.parametrize(("cell", "name"), [("LSTMCell_0", "lstm"), ("GRUCell_0", "gru"), ("LSTMCell", "lstm")])
+def test_a_cell_of_flax_that_nobody_named(cell: str, name: str, tmp_path: Path) -> None:
+    """Flax's default names are those of TensorFlow 1's cells too: the arrays below them decide."""
+    arrays = {array.replace(f".{name}.", f".{cell}."): one for array, one in flax().items() if f".{name}." in array}
+    safetensors.torch.save_file(arrays, tmp_path / "a.safetensors")
+    checkpoint = probe.load(tmp_path / "a.safetensors")
+    assert set(checkpoint.recurrent) == {cell}
+    assert checkpoint.check(REFERENCES["x"], REFERENCES[f"flax.{name}"], name=cell) < TOLERANCE
+
+
 @pytest.mark.parametrize("name", HAIKU)
 @pytest.mark.parametrize("file", ["haiku.pkl", "haiku_numpy.pkl"])
 def test_a_core_of_haiku(file: str, name: str) -> None:

@@ -21,7 +21,8 @@ from ..choices import Choices
 from ..layer_spec import GATES, Found, LayerSpec, module_of, pair_of
 from ..readers import listed
 
-_FLAX = re.compile(
+#: An array of a Flax cell's gate, by its name.
+FLAX = re.compile(
     r"(?:(?P<cell>.*)[/.])?(?P<gate>[ih][ifgorzn]_?|i|h|dense_i|dense_h)[/.](?P<part>kernel|bias)(?:[/.](?:raw_)?value)?"
 )
 #: What trained a network, moments of its weights by the same names among it.
@@ -113,7 +114,7 @@ def find_flax(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
 def _flax_cells(tensors: Mapping[str, Tensor]) -> list[_Cell]:
     groups: dict[str, dict[tuple[str, str], str]] = {}
     for name in tensors:
-        if not TRAINING.match(name) and (match := _FLAX.fullmatch(name)):
+        if not TRAINING.match(name) and (match := FLAX.fullmatch(name)):
             groups.setdefault(match["cell"] or "", {})[match["gate"].rstrip("_"), match["part"]] = name
     cells = [_Cell(name, parts, tensors) for name, parts in groups.items()]
     cells = [cell for cell in cells if all((gate, "kernel") in cell.parts for gate in cell.gates)]
