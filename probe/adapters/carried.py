@@ -71,7 +71,7 @@ class CarriedSteps(Step):
             ProbeError: the call began with a state that nobody has seen.
         """
         y = returned[0] if isinstance(returned, tuple) else returned
-        if self._holder is not None and self._first.numel():
+        if self._holder is not None and self._first.numel():  # what an edited run returns is read after this
             with torch.no_grad():
                 first, _ = self.step(self._first[:, 0], self.initial(len(self._first)))
             apart = (first - y[:, 0]).abs().max() if first.shape == y[:, 0].shape else torch.tensor(torch.inf)
@@ -82,6 +82,7 @@ class CarriedSteps(Step):
                     "that was opened leads to. Record from the first call of a sequence on, or call the model on "
                     "whole sequences with use_cache=False."
                 )
+            self._first = self._first[:, :0]
         return y
 
     def final(self, returned: Any) -> State | None:

@@ -192,7 +192,7 @@ class Collector(Session):
         trace = run.traces[layer.place]
         opened = trace.open(self._options.kept(layer, trace), compare=self._options.check)
         if self._options.check:
-            runs.check(layer, opened, trace.h.dtype, self._options.tolerance)
+            runs.check(layer, opened, trace.dtype, self._options.tolerance)
             _refuse_what_a_check_cannot_see(layer, self._options.keep[layer])
         self._errors.append(opened.error if self._options.check else None)
         key, is_step = (layer.name, number), run.call.is_step

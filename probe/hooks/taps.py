@@ -10,7 +10,7 @@ from torch import Tensor
 from ..recurrent.again.engine import Changes
 from ..recurrent.layers import Layer
 from ..recurrent.runs import Trace
-from ..recurrent.signals import Signal
+from ..recurrent.signals import Signal, is_continuous
 from .visits import Visit
 
 
@@ -32,6 +32,7 @@ def tapped(
         taps[layer] = {
             signal: trace.signals[signal].new_zeros(time, batch, trace.cell.size(signal)).requires_grad_()
             for signal in kept(layer, trace)
+            if is_continuous(trace.signals[signal])  # a whole number or a truth value has no derivative
         }
         changes[layer.place] = _with_taps(changes.get(layer.place), taps[layer], time)
     return changes, taps

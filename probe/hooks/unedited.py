@@ -93,7 +93,7 @@ class _Reading(Session):
         """Keep a call."""
         run, module = _copied(visit.clean), visit.layers[0].module
         for trace in (run.traces[layer.place] for layer in self.modules[module]):
-            check(trace.layer, trace.opened, trace.h.dtype, None)
+            check(trace.layer, trace.opened, trace.dtype, None)
         self._runs[module].append(run)
 
 

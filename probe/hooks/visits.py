@@ -77,7 +77,7 @@ class Visit:
 
     def _check(self, trace: runs.Trace) -> None:
         for tolerance in self.tolerances or {None}:
-            runs.check(trace.layer, trace.opened, trace.h.dtype, tolerance)
+            runs.check(trace.layer, trace.opened, trace.dtype, tolerance)
 
 
 def refusal(name: str, module: nn.Module) -> str:

@@ -20,6 +20,7 @@ from .cells.cell import Cell
 from .cells.step_cell import StepCell
 from .layers import Layer, OwnModule, StepLayer
 from .refusals import check_call, check_plain, check_types
+from .returning import returned_by
 from .signals import Signal
 from .steps import forms
 from .steps.loops import LoopStep
@@ -173,9 +174,7 @@ def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tenso
                 f"{type(call.adapter).__name__}.outputs returned {found}; it must be (batch, time, unit), of "
                 f"{call.x.shape[1]} rows and {len(call.x)} steps."
             )
-        check_types(layers[0], (h,), returned=True)
-        final = call.adapter.final(output)
-        return h.transpose(0, 1), ({} if final is None else _steps_of(call.adapter).flat(final),)
+        return h.transpose(0, 1), (_steps_of(call.adapter).flat_final(call.adapter.final(output)),)
     signals = layers[0].states
     if layers[0].is_cell:
         parts = output if len(signals) > 1 else (output,)
@@ -216,8 +215,7 @@ def write_output(
         returned: what it returned, of a layer that torch does not have.
     """
     if call.adapter is not None:
-        state = _steps_of(call.adapter).nest(finals[0])
-        return call.adapter.returned(returned, h.transpose(0, 1), state)
+        return returned_by(call.adapter, returned, h.transpose(0, 1), finals[0])
     signals = layers[0].states
     if layers[0].is_cell:
         parts = [finals[0][signal] if call.batched else finals[0][signal][0] for signal in signals]

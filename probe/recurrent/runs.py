@@ -97,6 +97,12 @@ class Trace:
         """What it returns at each step, (time, batch, unit)."""
         return self.pieces[0] if len(self.pieces) == 1 else torch.cat(self.pieces)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of its numbers; of what it reads and returns the less exact, which rounds both."""
+        types = [one.dtype for one in (self.h, self.x) if one.is_floating_point()] or [self.x.dtype]
+        return max(types, key=lambda one: torch.finfo(one).eps if one.is_floating_point else 0.0)
+
     @cached_property
     def opened(self) -> Opened:
         """Every signal; pre-activations, which few ask for, are opened when one is asked for."""
@@ -136,7 +142,9 @@ class Trace:
     @property
     def last(self) -> States:
         """The states after the last step: the module's own, or recomputed ones where it does not say them."""
-        return self.final or self.before(len(self.x))
+        if len(self.final) == len(self.cell.states):
+            return self.final
+        return {**self.before(len(self.x)), **self.final}
 
     def at(self, step: int) -> Mapping[Signal, Tensor]:
         """Return every signal of one step, (batch, unit) each."""

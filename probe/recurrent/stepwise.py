@@ -119,7 +119,7 @@ def _opened(
 ) -> Stepwise:
     run = reconstruct((layer,), given, keywords, output)
     trace = run.traces[0]
-    check(layer, trace.opened, trace.h.dtype, tolerance)
+    check(layer, trace.opened, trace.dtype, tolerance)
     cell = trace.cell
     if not isinstance(cell, StepCell):
         raise ProbeError(f"Layer {layer.name!r} has no step of its own.")

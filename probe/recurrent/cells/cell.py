@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..signals import Signal
+from ..signals import Signal, is_continuous
 from . import recycled
 
 HIDDEN = Signal.HIDDEN_STATE
@@ -245,5 +245,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = 
 
 def difference(recomputed: Tensor, h: Tensor) -> Tensor:
     """Return the largest difference of each row, relative to max(1, |value|)."""
+    if not is_continuous(h):
+        recomputed, h = recomputed.double(), h.double()
     apart = (recomputed - h).abs_()
     return apart.div_(h.abs().clamp_(min=1)).amax(-1)

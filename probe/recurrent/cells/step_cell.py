@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ...errors import ProbeError
-from ..signals import OUTPUT, UNKNOWN, Signal
+from ..signals import OUTPUT, UNKNOWN, Signal, is_continuous
+from ..steps.loops import LoopStep
 from ..steps.step import State, Step, leaves, rebuilt
 from .cell import Cell, Formula, Moment, difference
 
@@ -70,7 +72,12 @@ class StepCell(Cell):
 
     def moment_at(self, x: Tensor, previous: Mapping[Signal, Tensor]) -> Moment:
         """Return what one step starts from, given its input and the states before it."""
-        return Moment(lambda: self.stepped(x, previous), previous)
+
+        def compute() -> dict[Signal, Tensor]:
+            with self._at_rest(x):
+                return self.stepped(x, previous)
+
+        return Moment(compute, previous)
 
     def flat(self, state: State) -> dict[Signal, Tensor]:
         """Return a state by signal, (batch, number) each.
@@ -92,9 +99,25 @@ class StepCell(Cell):
                 )
         return {signal: value.flatten(1) if value.dim() > 1 else value[:, None] for signal, value in values.items()}
 
+    def flat_final(self, state: State | None) -> dict[Signal, Tensor]:
+        """Return the parts of the last state that a module returned, by signal; None stands for one that it did not.
+
+        Raises:
+            ProbeError: its form, a shape or a type is another than that of the initial state.
+        """
+        parts = [] if state is None else pytree.tree_leaves(state)
+        if None not in parts:
+            return {} if state is None else self.flat(state)
+        told = [part is not None for part in parts]
+        own = [
+            like if part is None else part for part, like in zip(parts, leaves(self._example).values(), strict=True)
+        ]
+        values = self.flat(pytree.tree_unflatten(own, pytree.tree_structure(state)))
+        return {signal: value for known, (signal, value) in zip(told, values.items(), strict=True) if known}
+
     def nest(self, values: Mapping[Signal, Tensor]) -> State:
         """Return the state that values by signal, (batch, number) each, stand for."""
-        parts = [values[signal].reshape(-1, *self.shapes[signal]) for signal in self.states]
+        parts = [values[signal].reshape(len(values[signal]), *self.shapes[signal]) for signal in self.states]
         return rebuilt(self._example, parts)
 
     def stepped(self, x: Tensor, previous: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
@@ -103,7 +126,11 @@ class StepCell(Cell):
         Raises:
             ProbeError: the step returns another thing than an output and a state, or another number of rows.
         """
+        given = [one for one in (x, *previous.values()) if not one.is_inference()]
+        before = [one._version for one in given]
         returned = self.adapter.step(x, self.nest(previous))
+        if [one._version for one in given] != before:
+            raise ProbeError(f"{self.name}.step changes in place what it is given, which others read; copy it first.")
         if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], Tensor)):
             raise ProbeError(f"{self.name}.step returned a {type(returned).__name__}; return (output, state).")
         y, state = returned
@@ -120,9 +147,15 @@ class StepCell(Cell):
             self.formulas = self._formulas()
         return after | {OUTPUT: y.flatten(1)}
 
+    def _at_rest(self, x: Tensor) -> AbstractContextManager[None]:
+        """Keep torch's random numbers as they are while steps are taken; a cell's own call takes none."""
+        if isinstance(self.adapter, LoopStep):
+            return nullcontext()
+        return torch.random.fork_rng(devices=[x.device] if x.is_cuda else [])
+
     def try_step(self, x: Tensor, previous: Mapping[Signal, Tensor]) -> None:
         """Take a step that counts for nothing: it tells the width of the output, and whether that is in the state."""
-        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        with torch.no_grad(), self._at_rest(x):
             _ = self.stepped(x, previous)
 
     def run(
@@ -130,11 +163,12 @@ class StepCell(Cell):
     ) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor]]:
         """Run free from an initial state."""
         state, pieces = dict(initial), dict[Signal, list[Tensor]]()
-        for now in x:
-            after = self.stepped(now, state)
-            state = {signal: after[signal] for signal in self.states}
-            for signal in keep:
-                pieces.setdefault(signal, []).append(after[signal])
+        with self._at_rest(x):
+            for now in x:
+                after = self.stepped(now, state)
+                state = {signal: after[signal] for signal in self.states}
+                for signal in keep:
+                    pieces.setdefault(signal, []).append(after[signal])
         return {signal: torch.stack(values) for signal, values in pieces.items()}, state
 
     def open(
@@ -155,21 +189,31 @@ class StepCell(Cell):
             keep: which signals to return.
             compare: has no meaning here: what a step returns is compared in any case.
         """
-        state, errors = dict(initial), x.new_zeros(x.shape[:2], dtype=h.real.dtype)
+        exact = h.real.dtype if is_continuous(h) else x.dtype
+        state, errors = dict(initial), x.new_zeros(x.shape[:2], dtype=exact)
         kept: dict[Signal, list[Tensor]] = {signal: [] for signal in keep if signal != OUTPUT}
-        for step, now in enumerate(x):
-            after = self.stepped(now, state)
-            if after[OUTPUT].shape != h[step].shape:
-                raise ProbeError(
-                    f"{self.name}.step returned an output of shape {tuple(after[OUTPUT].shape)}; the module returned "
-                    f"{tuple(h[step].shape)} at each step."
-                )
-            errors[step] = difference(after[OUTPUT].detach(), h[step].detach())
-            state = {signal: after[signal] for signal in self.states}
-            for signal, values in kept.items():
-                values.append(after[signal])
+        with self._at_rest(x):
+            for step, now in enumerate(x):
+                after = self.stepped(now, state)
+                self._check_output(after[OUTPUT], h[step])
+                errors[step] = difference(after[OUTPUT].detach(), h[step].detach())
+                state = {signal: after[signal] for signal in self.states}
+                for signal, values in kept.items():
+                    values.append(after[signal])
         signals = {signal: torch.stack(values) for signal, values in kept.items()}
         return signals | ({OUTPUT: h} if OUTPUT in keep else {}), errors, state
+
+    def _check_output(self, own: Tensor, returned: Tensor) -> None:
+        """Raise where what a step returns, (batch, unit), is not as what the module returned at that step."""
+        if own.shape != returned.shape:
+            raise ProbeError(
+                f"{self.name}.step returned an output of shape {tuple(own.shape)}; the module returned "
+                f"{tuple(returned.shape)} at each step."
+            )
+        if own.dtype != returned.dtype:
+            raise ProbeError(
+                f"{self.name}.step returned {own.dtype}, and the module {returned.dtype}. Return the module's type."
+            )
 
 
 def _shape(shape: tuple[int, ...]) -> str:
