@@ -73,7 +73,7 @@ def clamp(
         units: which units, or None for all; of a matrix state index tuples, such as [(3, 5)].
         steps: at which steps, or None for all; negative ones count from each row's last step.
         rows: which rows of the batch are changed, or None for all.
-        call: which call of the layer in a forward pass, or None for every call.
+        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
 
     Raises:
         ProbeError: there is no such signal, or the value is no number or no array of one axis.
@@ -114,7 +114,7 @@ def ablate(
         units: which units, or None for all.
         steps: at which steps, or None for all.
         rows: which rows of the batch are changed, or None for all.
-        call: which call of the layer in a forward pass, or None for every call.
+        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
 
     Raises:
         ProbeError: there is no such signal or kind, or the reference lacks what is asked of it.
@@ -173,7 +173,7 @@ def patch(
             after reading that input.
         rows: which rows of the batch are changed, or None for all.
         source_rows: for each changed row, the row of the source; None takes the same row.
-        call: which call of the layer in a forward pass, or None for every call.
+        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
 
     Raises:
         ProbeError: there is no such signal, or the source lacks it, the layer, a unit, a step or a row.
@@ -212,7 +212,7 @@ def steer(
         units: which units, or None for all.
         steps: at which steps, or None for all.
         rows: which rows of the batch are changed, or None for all.
-        call: which call of the layer in a forward pass, or None for every call.
+        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
 
     Raises:
         ProbeError: there is no such signal, or the direction is no array of one axis.
@@ -251,7 +251,7 @@ def edit(
         units: which units, or None for all.
         steps: at which steps, or None for all.
         rows: which rows of the batch are changed, or None for all.
-        call: which call of the layer in a forward pass, or None for every call.
+        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
 
     Raises:
         ProbeError: there is no such signal, or the function cannot be called.

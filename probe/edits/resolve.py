@@ -103,7 +103,7 @@ class Placed:
         return self.edit.put(value, self.places[step])
 
 
-def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None) -> Placed:
+def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None, first: int | None = None) -> Placed:
     """Return where an edit acts in a run of a layer.
 
     Args:
@@ -111,6 +111,8 @@ def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None
         layer: its layer.
         run: the run.
         batch: how many of its first rows, or None for all.
+        first: at which step of its sequence the run begins; steps that lie outside of it may come in other calls.
+            None where it is a sequence of its own, which has all of them.
 
     Raises:
         ProbeError: a step or a row lies beyond the input, or the edit does not fit the batch.
@@ -120,19 +122,15 @@ def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None
     batch = rows if batch is None else batch
     lengths = None if run.call.lengths is None else run.call.lengths[:batch]
     every = _rows(edit, layer, batch)
-    held = edit.steps_held
-    count = time if site.steps is None else len(site.steps)
-    if held is not None and held != count:
-        raise ProbeError(
-            f"The {type(edit).__name__.lower()} holds {held} steps and the input of layer {layer.name!r} has "
-            f"{count}. Name the steps to edit with steps=."
-        )
+    _check_held(edit, layer, run, first or 0)
     units = flat_units(site.units, shape, f"layer {layer.name!r}")
     if edit.units_held not in (None, len(units)):
         raise ProbeError(
             f"{edit!r} brings values of {edit.units_held} units for {len(units)} of layer {layer.name!r}."
         )
-    if lengths is None or _is_alike(site.steps, layer, lengths[every]):
+    if first is not None:
+        places = {step: _place(every, position, first + step) for position, step in steps_in(edit, first, time)}
+    elif lengths is None or _is_alike(site.steps, layer, lengths[every]):
         steps = within("steps", site.steps, time, f"the input of layer {layer.name!r}")
         places = {
             time - 1 - step if layer.reads_back else step: _place(every, position, step)
@@ -141,6 +139,43 @@ def place_in_run(edit: Edit, layer: Layer, run: Run, *, batch: int | None = None
     else:
         places = _ragged(edit, layer, time, torch.arange(batch)[every], lengths)
     return Placed(edit, span(units), places, 0)
+
+
+def steps_in(edit: Edit, first: int, time: int) -> list[tuple[int, int]]:
+    """Return which steps of an edit a call has: the place of each among the edit's steps, and the step of the call.
+
+    Args:
+        edit: the edit.
+        first: at which step of its sequence the call begins.
+        time: how many steps it has. Its last step is the sequence's, as far as that is known, where it begins one.
+    """
+    if edit.site.steps is None:
+        return [(first + step, step) for step in range(time)]
+    found = {}
+    for position, step in enumerate(edit.site.steps):
+        own = step + time if step < 0 and not first else step - first
+        if 0 <= own < time:
+            if own in found:
+                raise ProbeError(f"{edit!r}: steps={edit.site.steps!r} names step {first + own} twice.")
+            found[own] = position
+    return [(position, own) for own, position in found.items()]
+
+
+def _check_held(edit: Edit, layer: Layer, run: Run, first: int) -> None:
+    """Raise where an edit brings values for another number of steps than a call has."""
+    held, time, given = edit.steps_held, len(run.call.x), edit.site.steps
+    joined = given is None and (first or run.call.is_step)
+    if held is not None and joined and held < first + time:
+        raise ProbeError(
+            f"{edit!r} holds {held} steps; {'cell' if layer.is_cell else 'layer'} {layer.name!r} was called for step "
+            f"{held}. Name the steps to edit with steps=."
+        )
+    count = time if given is None else len(given)
+    if held is not None and not joined and held != count:
+        raise ProbeError(
+            f"The {type(edit).__name__.lower()} holds {held} steps and the input of layer {layer.name!r} has "
+            f"{count}. Name the steps to edit with steps=."
+        )
 
 
 def _is_alike(steps: tuple[int, ...] | None, layer: Layer, lengths: Tensor) -> bool:
@@ -212,41 +247,6 @@ def changes_of(placed: Sequence[Placed], steps: Sequence[int] | None = None) -> 
         return changed, own
 
     return Changes({step: frozenset(signals) for step, signals in by_step.items()}, change)
-
-
-def at_step(edit: Edit, layer: Layer, step: int, run: Run, *, blocks: int = 1, block: int = 0) -> Placed:
-    """Return where an edit acts in one step of a cell that is called in a loop.
-
-    Args:
-        edit: an edit that acts at this step.
-        layer: the cell.
-        step: which step of its sequence this call is.
-        run: the call.
-        blocks: into how many blocks of rows it is divided.
-        block: in which of them the edit acts.
-    """
-    batch = run.call.x.shape[1] // blocks
-    steps = edit.site.steps
-    position = step if steps is None else steps.index(step if step in steps else -1)
-    if edit.steps_held is not None and position >= edit.steps_held:
-        raise ProbeError(f"{edit!r} holds {edit.steps_held} steps; cell {layer.name!r} was called for step {step}.")
-    every = _rows(edit, layer, batch)
-    units = flat_units(edit.site.units, _shape(edit, layer, run), f"cell {layer.name!r}")
-    return Placed(edit, span(units), {0: _place(every, position, step)}, block * batch)
-
-
-def place(edit: Edit, layer: Layer, run: Run, step: int | None) -> Placed:
-    """Return where an edit acts in a call, or raise.
-
-    Args:
-        edit: what to change.
-        layer: the layer that it is for.
-        run: the call.
-        step: of a cell, which step of its sequence the call is; None of a module that reads sequences.
-    """
-    if step is None:
-        return place_in_run(edit, layer, run)
-    return at_step(edit, layer, step, run)
 
 
 def by_place(placed: Iterable[tuple[Layer, Placed]]) -> dict[int, Changes]:

@@ -22,6 +22,7 @@ from ..recurrent.runs import Opened, Run, Trace
 from ..recurrent.signals import Signal, within
 from ..recurrent.steps import trails
 from . import memory
+from .parts import Part
 from .sessions import Session
 from .taps import tapped
 from .visits import Visit, check_tolerance, refuse_own_forward
@@ -79,21 +80,6 @@ class Options:
         return tuple(self.keep)
 
 
-@dataclass(eq=False)
-class _Part:
-    """One call of a layer, or the calls of a cell that make one sequence, while they come in."""
-
-    layer: Layer
-    number: int
-    initial: Mapping[Signal, Tensor]
-    lengths: Tensor | None
-    signals: list[Mapping[Signal, Tensor]]
-    taps: list[Mapping[Signal, Tensor]]
-    is_step: bool
-    shapes: Mapping[Signal, tuple[int, ...]]
-    inputs: list[Tensor] | None
-
-
 class Collector(Session):
     """What the layers of a model compute, from one call to the next.
 
@@ -114,7 +100,7 @@ class Collector(Session):
 
     def clear(self) -> None:
         """Forget what was seen."""
-        self._parts: dict[tuple[str, int], _Part] = {}
+        self._parts: dict[tuple[str, int], Part] = {}
         self._errors: list[float | None] = []
 
     @property
@@ -195,53 +181,55 @@ class Collector(Session):
             runs.check(layer, opened, trace.dtype, self._options.tolerance)
             _refuse_what_a_check_cannot_see(layer, self._options.keep[layer])
         self._errors.append(opened.error if self._options.check else None)
-        key, is_step = (layer.name, number), run.call.is_step
+        key, lengths = (layer.name, number), trace.lengths
         if key not in self._parts:
             inputs = [] if layer is self.modules[layer.module][0] else None
-            self._parts[key] = _Part(
-                layer, number, _copied(trace.initial), trace.lengths, [], [], is_step, trace.cell.matrices, inputs
-            )
+            ragged = lengths is not None and bool((lengths != lengths[:1]).any())
+            initial = _copied(trace.initial)
+            self._parts[key] = Part(layer, number, initial, None, trace.cell.matrices, inputs, ragged)
         part = self._parts[key]
         if part.signals and trace.h.shape[1] != (before := next(iter(part.signals[0].values())).shape[1]):
             raise ProbeError(
-                f"Cell {layer.name!r} was called with {trace.h.shape[1]} rows at step {len(part.signals)}, after "
+                f"Cell {layer.name!r} was called with {trace.h.shape[1]} rows at step {part.time}, after "
                 f"{before} rows. A recording has one array for all steps of a sequence: call the cell with the same "
                 "rows at every step, or record sequences of each length alone."
             )
-        part.signals.append(self._kept(trace, opened, is_step=run.call.is_step))
+        if lengths is not None:
+            part.lengths = lengths + part.time
+        part.signals.append(self._kept(trace, opened, part))
         part.taps.append(taps)
         if part.inputs is not None:
             # The caller may change its own in place.
             x = recycled.copied(run.call.x.detach())
             part.inputs.append(x if self._options.device is None else x.to(self._options.device))
 
-    def _kept(self, trace: Trace, opened: Opened, *, is_step: bool) -> Mapping[Signal, Tensor]:
-        values = {}
+    def _kept(self, trace: Trace, opened: Opened, part: Part) -> Mapping[Signal, Tensor]:
+        values, chosen = {}, part.choose(len(trace.x), self._options.steps)
         returned = {_memory(value) for value in (trace.h, *trace.final.values())}
         for signal, value in opened.signals.items():
             found = value.detach() if self._detaches and value.requires_grad else value
-            values[signal] = self._arranged(trace.layer, found, trace.lengths, is_step=is_step)
+            values[signal] = self._arranged(part, found, chosen)
             if _memory(values[signal]) in returned:
                 # The module's own output, which the caller may change in place.
                 values[signal] = recycled.copied(values[signal])
         return values
 
-    def _arranged(self, layer: Layer, value: Tensor, lengths: Tensor | None, *, is_step: bool) -> Tensor:
+    def _arranged(self, part: Part, value: Tensor, chosen: list[int] | None) -> Tensor:
         """Return values of the layer's own order (time, batch, unit) in the input's order, padding as NaN."""
-        value, time = own_order(value, layer, lengths), value.shape[0]
+        lengths = part.lengths if part.ragged else None
+        value, time = own_order(value, part.layer, lengths), value.shape[0]
         steps, dtype, device = self._options.steps, self._options.dtype, self._options.device
+        if chosen is not None and len(chosen) < time:
+            value = value[torch.tensor(chosen, dtype=torch.long)]
         if lengths is not None:
             valid = (torch.arange(time).unsqueeze(1) < lengths).to(value.device)
             value = value.masked_fill(~valid.unsqueeze(-1), float("nan"))
-        if steps is not None and not is_step:
-            places = torch.tensor(within("steps", steps, time, f"the input of layer {layer.name!r}"))
-            if lengths is None:
-                value = value[places]
-            else:
-                ends = torch.tensor(steps).unsqueeze(1).expand(len(steps), len(lengths))
-                rows = torch.where(ends < 0, ends + lengths, ends).to(value.device)
-                chosen = value.gather(0, rows.clamp(min=0).unsqueeze(-1).expand(*rows.shape, value.shape[2]))
-                value = chosen.masked_fill((rows < 0).unsqueeze(-1), float("nan"))
+        if lengths is not None and steps is not None:
+            _ = within("steps", steps, time, f"the input of layer {part.layer.name!r}")
+            ends = torch.tensor(steps).unsqueeze(1).expand(len(steps), len(lengths))
+            rows = torch.where(ends < 0, ends + lengths, ends).to(value.device)
+            found = value.gather(0, rows.clamp(min=0).unsqueeze(-1).expand(*rows.shape, value.shape[2]))
+            value = found.masked_fill((rows < 0).unsqueeze(-1), float("nan"))
         dtype = dtype.to_complex() if dtype is not None and value.is_complex() else dtype
         return value if device is dtype is None else value.to(device=device, dtype=dtype)
 
@@ -261,13 +249,8 @@ class Collector(Session):
         found = iter(torch.autograd.grad(scalar.sum(), taps, allow_unused=True))
         for part in parts:
             part.taps = [
-                {
-                    signal: self._arranged(
-                        part.layer, _or_zeros(next(found), tap), part.lengths, is_step=part.is_step
-                    )
-                    for signal, tap in taps.items()
-                }
-                for taps in part.taps
+                {signal: self._arranged(part, _or_zeros(next(found), tap), chosen) for signal, tap in taps.items()}
+                for taps, chosen in zip(part.taps, part.chosen, strict=True)
             ]
 
     def finish(self, output: Any) -> Recording:
@@ -283,6 +266,7 @@ class Collector(Session):
 
     def refuse_calls_elsewhere(self) -> None:
         """Raise ProbeError where a layer was not seen, and another thread or task called it."""
+        self.settle()
         seen = {part.layer for part in self._parts.values()}
         if all(map(_perhaps, self._options.layers)) and all(map(_stood_alone, self._parts.values())):
             raise ProbeError(
@@ -304,17 +288,17 @@ class Collector(Session):
                 "where; a layer that loops itself needs a step, probe.register(kind, step)."
             )
 
-    def _finished(self, part: _Part) -> LayerRecording:
+    def _finished(self, part: Part) -> LayerRecording:
         joined = [
             {signal: torch.cat([piece[signal] for piece in pieces]) for signal in pieces[0]}
             if len(pieces) > 1
             else pieces[0]
             for pieces in (part.signals, part.taps)
         ]
-        if part.is_step and self._options.steps is not None:
-            time = len(part.signals)
-            places = within("steps", self._options.steps, time, f"the calls of cell {part.layer.name!r}")
-            joined = [{signal: value[places] for signal, value in values.items()} for values in joined]
+        if self._options.steps is not None and not part.ragged:
+            places = part.places(self._options.steps)
+            if places != list(range(len(part.kept))):
+                joined = [{signal: value[places] for signal, value in values.items()} for values in joined]
         signals, gradients = (
             {signal: value.transpose(0, 1) for signal, value in values.items()} for values in joined
         )
@@ -331,7 +315,7 @@ def _perhaps(layer: Layer) -> bool:
     return isinstance(layer, LoopLayer) and not layer.registered
 
 
-def _stood_alone(part: _Part) -> bool:
+def _stood_alone(part: Part) -> bool:
     """Return whether a module that could be a cell was called a single time, and so showed no recurrence."""
     return _perhaps(part.layer) and len(part.signals) == 1
 

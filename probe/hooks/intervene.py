@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..edits.kinds import Edit
-from ..edits.resolve import Placed, place, place_in_model
+from ..edits.resolve import Placed, place_in_model, place_in_run, steps_in
 from ..errors import ProbeError
 from ..recurrent.layers import Layer
 from .sessions import Session
@@ -31,14 +32,16 @@ def eager() -> Iterator[None]:
         yield
 
 
-def acts(edit: Edit, number: int, step: int | None) -> bool:
-    """Return whether an edit acts in a call: its number, and of a single step its place in the sequence.
+def acts(edit: Edit, number: int, step: int | None, time: int) -> bool:
+    """Return whether an edit acts in a call.
 
-    The last step is the first one of a sequence of one.
+    Args:
+        edit: the edit.
+        number: the number of the call's sequence.
+        step: at which step of it the call begins; None where the call is all of it.
+        time: how many steps the call has.
     """
-    site = edit.site
-    steps = (step,) if step != 0 else (0, -1)
-    return site.call in (None, number) and (step is None or site.steps is None or bool({*steps} & {*site.steps}))
+    return edit.site.call in (None, number) and (step is None or bool(steps_in(edit, step, time)))
 
 
 def counts(edit: Edit) -> bool:
@@ -46,6 +49,8 @@ def counts(edit: Edit) -> bool:
     return edit.site.call is not None or edit.site.steps is not None or edit.steps_held is not None
 
 
+#: Of so many sequences an error says how long they are.
+_FEW = 3
 #: Why no step is counted from the end of a loop.
 _IN_STEPS = "is called in a loop, whose last step is not known before it comes. Count steps from the first one, 0."
 
@@ -56,13 +61,84 @@ def refuse_from_end(edit: Edit, layer: Layer, number: int, step: int | None) -> 
         raise ProbeError(f"{edit!r}: {layer.name!r} {_IN_STEPS}")
 
 
-def missing_steps(edit: Edit, came: Set[int | None]) -> list[int]:
-    """Return the steps of an edit that did not come; the only one of a sequence is its last too."""
-    return [step for step in edit.site.steps or () if step not in came and not (step == -1 and 0 in came)]
+class Acted:
+    """At which of its steps an edit has acted, and which sequences there were.
+
+    Args:
+        edit: the edit.
+        layer: its layer.
+    """
+
+    def __init__(self, edit: Edit, layer: Layer) -> None:
+        self._edit, self._layer = edit, layer
+        self._came = set[int]()
+        #: How many calls there were, how many sequences, and how many steps each of the first few had.
+        self._calls = self._count = 0
+        self._steps: dict[int, int] = {}
+
+    def note(self, number: int, step: int | None, time: int) -> bool:
+        """Note a call, and return whether the edit acts in it; see `acts`.
+
+        Raises:
+            ProbeError: the edit counts steps from the end of a sequence that goes on.
+        """
+        self._calls, self._count = self._calls + 1, max(self._count, number + 1)
+        if number < _FEW:
+            self._steps[number] = (step or 0) + time
+        refuse_from_end(self._edit, self._layer, number, step)
+        found, given = acts(self._edit, number, step, time), self._edit.site.steps or ()
+        if found and given:
+            self._came |= {*given} if step is None else {given[at] for at, _ in steps_in(self._edit, step, time)}
+        return found
+
+    def copied(self) -> Acted:
+        """Return what is known now, for when a pass fails."""
+        found = copy(self)
+        found._came, found._steps = set(self._came), dict(self._steps)
+        return found
+
+    def check_call(self, why: str = "") -> None:
+        """Raise where its call did not come.
+
+        Args:
+            why: why its layer was not seen at all, where that is known.
+        """
+        edit = self._edit
+        if not self._count or (edit.site.call or 0) >= self._count:
+            why = (not self._count and why) or f"{self._called}. Choose a layer and a call= that happen."
+            raise ProbeError(f"{edit!r} changed nothing: {why}")
+
+    def check(self, why: str = "") -> None:
+        """Raise where it has not acted, or not at all its steps; see `check_call`."""
+        self.check_call(why)
+        edit, called = self._edit, self._called
+        missing = [step for step in edit.site.steps or () if step not in self._came]
+        if not missing:
+            return
+        if self._calls == 1:
+            name, time = self._layer.name, self._steps[0]
+            called = f"steps={missing[0]} lies outside the input of layer {name!r}, which has {time} steps"
+        what = "changed nothing" if not self._came else f"waits for steps {missing}, which never came"
+        raise ProbeError(f"{edit!r} {what}: {called}. Choose steps= that happen, counted from the first one, 0.")
+
+    @property
+    def _called(self) -> str:
+        """How often its layer was called, and what sequences that makes, in words."""
+        return f"the model called layer {self._layer.name!r} {self._calls} times{self._listed()}"
+
+    def _listed(self) -> str:
+        """Return which sequences there were where calls went on with them, in words."""
+        if self._count == self._calls:
+            return ""
+        few = "; ".join(f"call={number}, steps 0 to {time - 1}" for number, time in self._steps.items())
+        what = "one sequence" if self._count == 1 else f"{self._count} sequences"
+        return f", and its {self._calls} calls are {what}: {few}{'; ...' if self._count > _FEW else ''}"
 
 
 class _Intervention(Session):
     """The edits of one context, and which of them have acted."""
+
+    by_pass = False
 
     def __init__(self, model: nn.Module, edits: Sequence[Edit], tolerance: float | None) -> None:
         self._placed = place_in_model(model, edits)
@@ -70,74 +146,41 @@ class _Intervention(Session):
         refuse_own_forward(self._placed)
         super().__init__(model, self._placed)
         self._tolerance = tolerance
-        self._ever: set[int] = set()
         self._had_a_pass = False
-        self.begin()
-
-    def begin(self) -> None:
-        """Note that a forward pass of the model begins."""
-        self._acted: list[tuple[Edit, int | None]] = []
-        self._calls: dict[nn.Module, int] = {}
+        self._acted = {id(edit): Acted(edit, layer) for layer, own in self._placed.items() for edit in own}
 
     def counts(self, module: nn.Module) -> bool:
-        """Return whether an edit of a cell names steps or sequences, or brings values for them."""
+        """Return whether an edit of a module names steps or sequences, or brings values for them."""
         return any(counts(edit) for layer in self.modules[module] for edit in self._placed[layer])
 
     def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
         """Return the edits that act in a call, and note that they have acted."""
-        own = self.modules[visit.layers[0].module]
-        self._calls[own[0].module] = self._calls.get(own[0].module, 0) + 1
-        for edit in (edit for layer in own for edit in self._placed[layer]):
-            refuse_from_end(edit, own[0], number, step)
-        active = [(layer, edit) for layer in own for edit in self._placed[layer] if acts(edit, number, step)]
+        own, time = self.modules[visit.layers[0].module], len(visit.call.x)
+        every = [(layer, edit) for layer in own for edit in self._placed[layer]]
+        active = [(layer, edit) for layer, edit in every if self._acted[id(edit)].note(number, step, time)]
         if active:
             self.refuse_checkpoint(own[0])
             visit.tolerances.add(self._tolerance)
-        self._acted += [(edit, step) for _, edit in active]
-        self._ever |= {id(edit) for _, edit in active}
-        return [(layer, place(edit, layer, visit.clean, step)) for layer, edit in active]
+        return [(layer, place_in_run(edit, layer, visit.clean, first=step)) for layer, edit in active]
+
+    def begin(self) -> None:
+        """Note that a forward pass of the model begins."""
+        self._before = {key: one.copied() for key, one in self._acted.items()}
 
     def end(self, output: Any) -> None:
         """Note that a forward pass of the model has returned."""
         self._had_a_pass = True
-        self._check()
-        self.begin()
 
     def failed(self) -> None:
-        """Note that a forward pass of the model has raised."""
-        self.begin()
-
-    def _check(self) -> None:
-        """Raise where calls, or the steps of a cell, ended before the one that an edit waited for."""
-        for layer, edits in self._placed.items():
-            number = self._calls.get(layer.module, 0)
-            for edit in edits:
-                steps = {step for one, step in self._acted if one is edit}
-                by_step = None not in steps
-                missing = missing_steps(edit, steps) if by_step else []
-                if steps and missing:
-                    raise ProbeError(
-                        f"{edit!r} waits for steps {missing}, which never came: cell {layer.name!r} was called "
-                        f"{number} times. Choose steps that happen."
-                    )
-                if not steps:
-                    if layer.module in self.unread:
-                        raise ProbeError(f"{edit!r} changed nothing: {self._why(layer)}")
-                    raise ProbeError(
-                        f"{edit!r} changed nothing: the model called layer {layer.name!r} {number} times in its "
-                        "forward pass. Choose a layer, a call= and steps= that happen; a layer run by .forward() is "
-                        "not seen."
-                    )
+        """Note that a forward pass of the model has raised: what happened in it counts for nothing."""
+        self._acted = self._before
 
     def finish(self) -> None:
         """Raise where an edit has changed nothing in the whole context."""
-        if self._calls and not self._had_a_pass:
-            # All calls were outside a forward pass of the model: of a cell alone, or in `model.generate()`.
-            self._check()
+        self.settle()
         for layer, edits in self._placed.items():
             for edit in edits:
-                if id(edit) not in self._ever:
-                    raise ProbeError(f"{edit!r} changed nothing: {self._why(layer)}")
+                self._acted[id(edit)].check(self._why(layer))
 
     def _why(self, layer: Layer) -> str:
         if self.elsewhere[layer.module]:
@@ -149,6 +192,11 @@ class _Intervention(Session):
             return (
                 f"what {layer.name!r} was called with and what it returned do not show its state. Say where it is: "
                 f"probe.register({type(layer.module).__name__}, state=..., returns=...)."
+            )
+        if self._had_a_pass:
+            return (
+                f"the model called layer {layer.name!r} 0 times. Choose a layer that it calls; a layer run by "
+                ".forward() is not seen."
             )
         return (
             f"layer {layer.name!r} was not called while the context was open. Call the model inside it; a layer run "
@@ -166,9 +214,11 @@ def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) ->
     nested; the edits of all of them act in one run, an outer context's first. Follows the caller's grad mode.
 
     Edits act wherever the layers are called inside the context: in `model(x)`, and in methods of the model that call
-    its layers in another way, such as `policy.predict(x)`. Calls are numbered within one call of the model; outside
-    such a call, within the context. A context acts in the thread or asyncio task that entered it, and in tasks that
-    this one starts. What runs a layer again in the backward pass (torch.utils.checkpoint) is refused.
+    its layers in another way, such as `policy.predict(x)`. `call` and `steps` are counted over the context. A call
+    of a layer whose state is what an earlier call returned goes on at the next step, as in a loop that generates
+    token by token; any other call begins a sequence, and `call` is the number of the sequence. A context acts in the
+    thread or asyncio task that entered it, and in tasks that this one starts. What runs a layer again in the backward
+    pass (torch.utils.checkpoint) is refused.
 
     Args:
         model: any module that contains recurrent layers.
@@ -178,9 +228,8 @@ def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) ->
 
     Raises:
         ProbeError: a layer, signal or unit does not exist, or an edited layer has a forward of its own (before the
-            model runs); a step or row lies beyond the input, or the module does not compute what its weights say
-            (when the layer is called, before anything changes); the forward pass, or the context, ended without the
-            call that an edit names.
+            model runs); a row lies beyond the input, or the module does not compute what its weights say (when the
+            layer is called, before anything changes); the context ended without a call or step that an edit names.
     """
     check_tolerance(tolerance)
     session = _Intervention(model, edits, tolerance)

@@ -232,6 +232,7 @@ class _Watcher(Collector):
 
     def close(self) -> None:
         """Make a recording of what is left, or raise where everything happened elsewhere."""
+        self.settle()
         self._add_calls_outside()
         if not self.recordings:
             self.refuse_calls_elsewhere()

@@ -23,25 +23,25 @@ from .unedited import CleanRun
 def resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], clean: CleanRun, blocks: int) -> Any:
     """Return a forward that computes what the edits change, from where they begin to change it."""
     layers = clean.runs[module][0].layers
-    calls = iter(clean.runs[module])
-    number = -1
+    calls = iter(zip(clean.runs[module], clean.places[module], strict=True))
     reached: set[int] = set()
 
     def forward(*arguments: Any, **keywords: Any) -> Any:
-        nonlocal number
-        number += 1
         call = read_call(layers, arguments, keywords)
-        active = [(block, edit, layer) for block, edit, layer in edits if acts(edit, number, None)]
-        run = next(calls, None)
+        run, (number, first) = next(calls, (None, (-1, None)))
+        active = [one for one in edits if run is not None and acts(one[1], number, first, len(call.x))]
         batch = rows_of_block(layers[0], call.x.shape[1], run, blocks)
         # What an adapter keeps of its call holds for all the rows of that call.
         if run is not None and call.adapter is None and repeats(run, call, blocks):
             reached.update(block for block, *_ in active)
-            return _resumed(run, call, active, blocks, clean.read)
+            placed = [(*one, place_in_run(*one[1:], run, batch=batch, first=first)) for one in active]
+            return _resumed(run, call, placed, blocks, clean.read)
         check_blocks(layers[0], run, call, [block for block, *_ in edits if block not in reached], blocks)
         reached.update(block for block, *_ in active)
         run = reconstruct(layers, arguments, keywords, type(module).forward(module, *arguments, **keywords))
-        placed = [(block, place_in_run(edit, layer, run, batch=batch), layer) for block, edit, layer in active]
+        placed = [
+            (block, place_in_run(edit, layer, run, batch=batch, first=first), layer) for block, edit, layer in active
+        ]
         return run_again(run, changes_in(placed, batch)).output
 
     return forward
@@ -57,15 +57,14 @@ def changes_in(placed: Sequence[tuple[int, Placed, Layer]], batch: int) -> dict[
     return by_place([(layer, one.at(block * batch)) for block, one, layer in placed])
 
 
-def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer]], blocks: int, read: Read) -> Any:
+def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer, Placed]], blocks: int, read: Read) -> Any:
     """Return a module's output for blocks of rows that all begin as the clean run does.
 
     Edits that begin at the same step of the same layer share one run, which starts there.
     """
     batch = run.call.x.shape[1]
     groups: dict[tuple[Layer, int], list[tuple[int, Placed]]] = {}
-    for block, edit, layer in edits:
-        placed = place_in_run(edit, layer, run, batch=batch)
+    for block, _, layer, placed in edits:
         if placed.places:
             groups.setdefault((layer, min(placed.places)), []).append((block, placed))
     out = Blocks(run, blocks, read)

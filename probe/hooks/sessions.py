@@ -8,11 +8,11 @@ gone does not answer.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import partial
 from types import MethodType
 from typing import Any
 from weakref import ReferenceType, ref
@@ -27,8 +27,8 @@ from ..errors import ProbeError
 from ..recurrent.calls import Call, drops_out, read_call, read_loop, replaced_forward
 from ..recurrent.finding import whole_module
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
-from ..recurrent.sequences import Sequences
 from ..recurrent.steps import trails
+from .numbering import Numbering
 from .surroundings import in_backward, inside_a_function, is_running, refuse_checkpoint
 from .visits import Visit, refusal
 
@@ -45,7 +45,10 @@ class Session:
     Attributes:
         elsewhere: how many calls of each of its modules came from other threads or tasks.
         unread: modules that were called and could be cells, but nothing told what their state is.
+        by_pass: whether calls are numbered anew in each forward pass of the model.
     """
+
+    by_pass = True
 
     def __init__(self, model: nn.Module, layers: Iterable[Layer]) -> None:
         self.model = model
@@ -64,16 +67,19 @@ class Session:
         self._passes = 0
         self._states: dict[nn.Module, Tensor] = {}
         self._alive = self._over = self._follows = False
+        self._refusal: Exception | None = None
         self.unread: set[nn.Module] = set()
         self._steps: dict[nn.Module, int] = {}
         self._steps_before: dict[nn.Module, dict[nn.Module, int]] = {}
-        self._renumber()
+        cells = [one for one, layers in self.modules.items() if layers[0].is_cell]
+        self.numbers = Numbering(cells, by_pass=self.by_pass, strict=self.counts, follow=self._follow)
+        self._follows_cells = bool(cells)
 
     def __enter__(self) -> Session:
         self._under_autograd = torch.is_grad_enabled()
         self.thread = threading.get_ident()
         _add(self)
-        if self._sequences:
+        if self._follows_cells:
             self._follow()
         _open_here.set((*_open_here.get(), ref(self)))
         self._alive = True  # last: until here an interrupt leaves a session that never answers
@@ -93,13 +99,23 @@ class Session:
             self._follows = True
             trails.follow()
 
+    def refuse(self, error: Exception) -> None:
+        """Keep the first error of a call: the model may catch it, and go on without what the error speaks of."""
+        self._refusal = self._refusal or error
+
+    def settle(self) -> None:
+        """Raise the first error of a call that somebody caught."""
+        error, self._refusal = self._refusal, None
+        if error is not None:
+            raise error
+
     def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
         """Return the edits that act in a call, each where it acts.
 
         Args:
             visit: the call.
-            number: the number of the call, or of a cell's sequence, within the forward pass.
-            step: of a cell, the call's step in its sequence; None otherwise.
+            number: the number of the sequence that the call begins or goes on with.
+            step: at which step of it the call begins; None where it stands alone.
         """
         return ()
 
@@ -125,10 +141,6 @@ class Session:
     def failed(self) -> None:
         """Note that a forward pass of the model has raised."""
 
-    def _renumber(self) -> None:
-        self._counts: dict[nn.Module, int] = {}
-        self._sequences = {one: self._begun(one) for one, layers in self.modules.items() if layers[0].is_cell}
-
     def before(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Note that a module is called."""
         if module is self.model and not self.of_a_cell:
@@ -136,7 +148,7 @@ class Session:
                 self._passes = 0  # an interrupt ended it, and somebody caught that
             self._passes += 1
             if self._passes == 1:
-                self._renumber()
+                self.numbers.begin_pass()
                 self._returned = False
                 self._under_autograd = torch.is_grad_enabled() or inside_a_function()
                 self.begin()
@@ -155,44 +167,20 @@ class Session:
     def returned(self, module: nn.Module, output: Any) -> None:
         """Note that a module has returned."""
         if module is self.model and self._passes == 1:
+            self.settle()
             self._returned = True
             self.end(output)
-            self._renumber()
+            self.numbers.end_pass()
 
     def left(self, module: nn.Module) -> None:
         """Note that a call of a module is over, with or without an error."""
         if module is self.model and self._passes:
             self._passes -= 1
             if not self._passes and not self._returned:
-                self._renumber()
+                if self._refusal is sys.exc_info()[1]:
+                    self._refusal = None  # nobody caught it
+                self.numbers.fail_pass()
                 self.failed()
-
-    def locate(self, visit: Visit) -> tuple[int, int | None]:
-        """Return the number of a call within the forward pass, and of a cell the step in its sequence."""
-        module = visit.layers[0].module
-        if not visit.call.is_step:
-            return self._next(module), None
-        if module not in self._sequences:
-            self._sequences[module] = self._begun(module)
-            self._follow()
-        return self._sequences[module].locate(visit.layers, visit.call, visit.output)
-
-    def _begun(self, module: nn.Module) -> Sequences:
-        def is_inner() -> bool:  # a part of another cell, which may make something of its state
-            others = (one for one, found in self._sequences.items() if found.begun and one is not module)
-            return any(module in set(one.modules()) for one in others)
-
-        return Sequences(partial(self._next, module), strict=self.counts(module), inner=is_inner)
-
-    def _next(self, module: nn.Module) -> int:
-        """Return the number of a call, or sequence, that begins."""
-        self._counts[module] = self._counts.get(module, -1) + 1
-        return self._counts[module]
-
-    def hand_on(self, visit: Visit) -> None:
-        """Note what a cell's caller gets, which it hands on to the next step."""
-        if visit.call.is_step:
-            self._sequences[visit.layers[0].module].replace(visit.layers, visit.call, visit.output)
 
     @property
     def needs_graph(self) -> bool:
@@ -344,7 +332,11 @@ def _before(module: nn.Module, arguments: Any) -> None:
         return
     here = sessions()
     for session in here:
-        session.before(module, arguments)
+        try:
+            session.before(module, arguments)
+        except Exception as error:
+            session.refuse(error)
+            raise
     if len(_everywhere) > len(here):
         for session in filter(None, map(_alive, list(_everywhere))):
             if session not in here and module in session.modules:
@@ -357,35 +349,40 @@ def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
         return None
     keywords, output = rest
     seeing = [session for session in here if module in session.modules]
-    result = visit = None
+    result = None
     if seeing:
-        visit = seeing[0].visit(module, arguments, keywords, output)
-    if seeing and visit is not None:
-        graph = not torch.is_grad_enabled() or any(session.needs_graph for session in seeing)
-        with nullcontext() if graph else torch.no_grad():
-            here_again = _open_here.set(())  # what a step of somebody's own calls is no call of the model
-            try:
+        try:
+            visit = seeing[0].visit(module, arguments, keywords, output)
+            if visit is not None:
                 _go_through(visit, seeing)
-            finally:
-                _open_here.reset(here_again)
-        result = visit.output if visit.output is not output else None
+        except Exception as error:
+            for session in seeing:
+                session.refuse(error)
+            raise
+        result = None if visit is None or visit.output is output else visit.output
     for session in reversed(here):
         session.returned(module, output if result is None else result)
     return result
 
 
 def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
-    places = [(session, *session.locate(visit)) for session in seeing]
-    placed = [one for session, number, step in places for one in session.acting(visit, number, step)]
-    edits = {layer: [one.edit for other, one in placed if other == layer] for layer, _ in placed}
-    for session in seeing:
-        session.expect(visit, edits)
-    if placed:
-        visit.change(by_place(placed))
-    for session, number, step in places:
-        session.read(visit, number, step)
-    for session in seeing:
-        session.hand_on(visit)
+    graph = not torch.is_grad_enabled() or any(session.needs_graph for session in seeing)
+    with nullcontext() if graph else torch.no_grad():
+        here_again = _open_here.set(())  # what a step of somebody's own calls is no call of the model
+        try:
+            places = [(session, *session.numbers.locate(visit)) for session in seeing]
+            placed = [one for session, number, step in places for one in session.acting(visit, number, step)]
+            edits = {layer: [one.edit for other, one in placed if other == layer] for layer, _ in placed}
+            for session in seeing:
+                session.expect(visit, edits)
+            if placed:
+                visit.change(by_place(placed))
+            for session, number, step in places:
+                session.read(visit, number, step)
+            for session in seeing:
+                session.numbers.hand_on(visit)
+        finally:
+            _open_here.reset(here_again)
 
 
 def _left(module: nn.Module, *_: Any) -> None:

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ..edits.kinds import Edit
-from ..edits.resolve import Placed, at_step, layers_for, place_in_run
+from ..edits.resolve import Placed, layers_for, place_in_run
 from ..errors import ProbeError
 from ..recurrent.again.blocks import Read, check_blocks, rows_of_block
 from ..recurrent.batches import Batch, apart, batch_of, close, map_tensors
 from ..recurrent.cells import recycled
 from ..recurrent.layers import Layer
 from ..recurrent.signals import span
-from .intervene import acts, counts, eager, missing_steps, refuse_from_end
+from .intervene import Acted, counts, eager
 from .resuming import resuming
 from .sessions import Session, sessions
 from .unedited import CleanRun, clean_run, has_nan, read_of, repeated
@@ -72,17 +72,18 @@ def sweep(
     placed = layers_for(model, listed)
     batch = batch_of(model, inputs, kwargs or {}, batch_axis)
     with torch.no_grad(), eager():
-        clean = clean_run(model, batch, placed)
+        clean = clean_run(model, batch, listed, placed)
         if len(listed) >= _MANY:
             clean.read = read_of(model, batch, clean)
-        _check_calls(listed, placed, clean)
+        acted = _acted(listed, placed, clean)
         result: Any = None
         for turn in _turns(listed, placed, max(1, memory // max(1, clean.bytes))):
             piece = _turn(model, batch, clean, [(listed[number], placed[number]) for number in turn])
             if result is None:
                 result = map_tensors(lambda one: recycled.empty((len(listed), *one.shape[1:]), one), piece)
-            where = span(turn)
-            map_tensors(lambda every, one, where=where: every.__setitem__(where, one), result, piece)
+            map_tensors(lambda every, one, at=turn: every.__setitem__(span(at), one), result, piece)
+        for one in acted:
+            one.check()
         clean.read = Read()
         for number in dict.fromkeys((0, len(listed) - 1)):
             alone = _turn(model, batch, clean, [(listed[number], placed[number])])
@@ -117,14 +118,14 @@ def _checked(edits: Any, memory: int) -> list[Edit]:
     return list(edits)
 
 
-def _check_calls(edits: Sequence[Edit], layers: Sequence[Layer], clean: CleanRun) -> None:
-    for edit, layer in zip(edits, layers, strict=True):
-        calls = len(clean.runs[layer.module])
-        if not calls or (not clean.in_steps(layer.module) and (edit.site.call or 0) >= calls):
-            raise ProbeError(
-                f"{edit!r} would change nothing: the model called layer {layer.name!r} {calls} times in its forward "
-                "pass. Choose a layer and a call= that happen."
-            )
+def _acted(edits: Sequence[Edit], layers: Sequence[Layer], clean: CleanRun) -> list[Acted]:
+    """Return where edits act in the calls of the run without edits; raise where the call of one did not come."""
+    found = [Acted(edit, layer) for edit, layer in zip(edits, layers, strict=True)]
+    for acted, layer in zip(found, layers, strict=True):
+        for run, (number, first) in zip(clean.runs[layer.module], clean.places[layer.module], strict=True):
+            acted.note(number, first, len(run.call.x))
+        acted.check_call()
+    return found
 
 
 def _turn(model: nn.Module, batch: Batch, clean: CleanRun, edits: Sequence[tuple[Edit, Layer]]) -> Any:
@@ -170,7 +171,8 @@ class _Turn(Session):
         self._edits, self._blocks = cells, blocks
         super().__init__(model, [layer for own in cells.values() for _, _, layer in own])
         self._calls = {module: iter(clean.runs[module]) for module in cells}
-        self._acted: set[tuple[int, int | None]] = set()
+        self._acted = {block: Acted(edit, layer) for own in cells.values() for block, edit, layer in own}
+        self._reached: set[int] = set()
 
     def counts(self, module: nn.Module) -> bool:
         """Return whether an edit of a cell names steps or sequences, or brings values for them."""
@@ -181,38 +183,20 @@ class _Turn(Session):
         layer, call = visit.layers[0], visit.call
         edits, before = self._edits[layer.module], next(self._calls[layer.module], None)
         batch = rows_of_block(layer, call.x.shape[1], before, self._blocks)
-        reached = {block for block, _ in self._acted}
-        check_blocks(layer, before, call, [block for block, *_ in edits if block not in reached], self._blocks)
-        for _, edit, _ in edits:
-            refuse_from_end(edit, layer, number, step)
-        active = [(block, edit, layer) for block, edit, layer in edits if acts(edit, number, step)]
-        self._acted.update((block, step) for block, _, _ in active)
-        if step is None:
-            every = [
-                (block, place_in_run(edit, layer, visit.clean, batch=batch), layer) for block, edit, layer in active
-            ]
-            return [(layer, one.at(block * batch)) for block, one, layer in every]
-        return [
-            (layer, at_step(edit, layer, step, visit.clean, blocks=self._blocks, block=block))
-            for block, edit, layer in active
+        check_blocks(layer, before, call, [block for block, *_ in edits if block not in self._reached], self._blocks)
+        time = len(call.x)
+        active = [(block, edit, own) for block, edit, own in edits if self._acted[block].note(number, step, time)]
+        self._reached |= {block for block, *_ in active}
+        every = [
+            (block, place_in_run(edit, own, visit.clean, batch=batch, first=step), own) for block, edit, own in active
         ]
+        return [(own, one.at(block * batch)) for block, one, own in every]
 
     def check(self) -> None:
         """Raise where an edit of a cell waited for a step that did not come."""
-        for own in self._edits.values():
-            _check_steps(own, self._acted)
-
-
-def _check_steps(edits: Sequence[tuple[int, Edit, Layer]], acted: set[tuple[int, int | None]]) -> None:
-    """Raise where an edit of a cell waited for a step that did not come."""
-    for place, edit, layer in edits:
-        steps = {step for one, step in acted if one == place}
-        missing = missing_steps(edit, steps)
-        if missing or not steps:
-            raise ProbeError(
-                f"{edit!r} waits for {f'steps {missing}' if missing else 'a call'} of cell {layer.name!r}, which "
-                "never came. Choose a call= and steps= that happen, counted from the first one, 0."
-            )
+        self.settle()
+        for one in self._acted.values():
+            one.check()
 
 
 def _compare(edit: Edit, alone: Tensor, together: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..edits.kinds import Edit
 from ..errors import ProbeError
 from ..recurrent.again.blocks import Blocks, Read, repeats
 from ..recurrent.batches import Batch, map_tensors
@@ -17,6 +18,7 @@ from ..recurrent.calls import drops_out, read_call, write_output
 from ..recurrent.layers import Layer
 from ..recurrent.runs import Run, check
 from ..recurrent.signals import is_continuous
+from .intervene import counts
 from .sessions import Session
 from .visits import Visit, refuse_own_forward
 
@@ -31,6 +33,7 @@ class CleanRun:
     Attributes:
         output: what the model returned.
         runs: for each edited module, its calls in their order.
+        places: for each edited module, the sequence of each call, and at which step of it the call begins.
         batch: how many rows each of them had.
         bytes: about how much one more edit takes.
         doubled: gives what the model returns for all rows twice.
@@ -39,6 +42,7 @@ class CleanRun:
 
     output: Any
     runs: dict[nn.Module, list[Run]]
+    places: dict[nn.Module, list[tuple[int, int | None]]]
     batch: int
     bytes: int
     doubled: Callable[[], Any]
@@ -49,13 +53,20 @@ class CleanRun:
         return any(run.call.is_step for run in self.runs[module])
 
 
-def clean_run(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> CleanRun:
+def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Sequence[Layer]) -> CleanRun:
     """Run a model without edits, and keep the calls of the layers that are to be edited.
+
+    Args:
+        model: the model.
+        batch: its inputs.
+        edits: the edits.
+        layers: the layer of each.
 
     Raises:
         ProbeError: a layer drops out, has a forward of its own, or does not compute what its weights say.
     """
     runs: dict[nn.Module, list[Run]] = {layer.module: [] for layer in layers}
+    places: dict[nn.Module, list[tuple[int, int | None]]] = {module: [] for module in runs}
     for layer in layers:
         if drops_out(layer.module):
             raise ProbeError(
@@ -64,7 +75,8 @@ def clean_run(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> CleanR
             )
 
     refuse_own_forward(layers)
-    with _Reading(model, layers, runs):
+    counted = {layer.module for edit, layer in zip(edits, layers, strict=True) if counts(edit)}
+    with _Reading(model, layers, runs, places, counted):
         output = repeated(model, batch, 1)
     taken = 0
 
@@ -79,15 +91,21 @@ def clean_run(model: nn.Module, batch: Batch, layers: Sequence[Layer]) -> CleanR
         # The input, and the hidden states twice: the kernel's own, and put together.
         taken += (trace.x.numel() + 2 * trace.h.numel()) * trace.h.element_size()
 
-    return CleanRun(output, runs, batch.size, taken, cache(partial(repeated, model, batch, 2)))
+    return CleanRun(output, runs, places, batch.size, taken, cache(partial(repeated, model, batch, 2)))
 
 
 class _Reading(Session):
     """Keeps the calls of edited modules."""
 
-    def __init__(self, model: nn.Module, layers: Sequence[Layer], runs: dict[nn.Module, list[Run]]) -> None:
+    def __init__(
+        self, model: nn.Module, layers: Sequence[Layer], runs: Any, places: Any, counted: Set[nn.Module]
+    ) -> None:
+        self._runs, self._places, self._counted = runs, places, counted
         super().__init__(model, layers)
-        self._runs = runs
+
+    def counts(self, module: nn.Module) -> bool:
+        """Return whether an edit of a module names steps or sequences."""
+        return module in self._counted
 
     def read(self, visit: Visit, number: int, step: int | None) -> None:
         """Keep a call."""
@@ -95,6 +113,7 @@ class _Reading(Session):
         for trace in (run.traces[layer.place] for layer in self.modules[module]):
             check(trace.layer, trace.opened, trace.dtype, None)
         self._runs[module].append(run)
+        self._places[module].append((number, step))
 
 
 def _copied(run: Run) -> Run:

@@ -45,7 +45,7 @@ class Call:
             and of a cell.
         has_state: whether the caller gave states.
         adapter: what runs a layer that torch does not have, as this call brought it.
-        is_step: whether it is one step of a sequence that other calls go on: a cell's, or a layer's of a single step.
+        is_step: whether it is a cell's call, or one of a layer of torch's of a single step.
     """
 
     x: Tensor
@@ -84,7 +84,8 @@ def _read_steps(layer: StepLayer, arguments: tuple[Any, ...], keywords: Mapping[
         raise ProbeError(f"{layer.step.__name__}.inputs returned {found}; it must be (batch, time, feature).")
     check_call(layer, (x,))
     settle(adapter, x)
-    return _stepwise(adapter, x)
+    call = _stepwise(adapter, x)
+    return replace(call, has_state=any(bool(value.any()) for value in call.initial[0].values()))
 
 
 def read_loop(layer: Layer, arguments: tuple[Any, ...], keywords: Mapping[str, Any], output: Any) -> Call | None:
@@ -174,16 +175,12 @@ def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tenso
                 f"{type(call.adapter).__name__}.outputs returned {found}; it must be (batch, time, unit), of "
                 f"{call.x.shape[1]} rows and {len(call.x)} steps."
             )
-        return h.transpose(0, 1), (_steps_of(call.adapter).flat_final(call.adapter.final(output)),)
-    signals = layers[0].states
+        return h.transpose(0, 1), finals_of(layers, output, call)
+    finals = finals_of(layers, output, call)
     if layers[0].is_cell:
-        parts = output if len(signals) > 1 else (output,)
-        last = {
-            signal: part if call.batched else part.unsqueeze(0) for signal, part in zip(signals, parts, strict=True)
-        }
-        check_types(layers[0], last.values(), returned=True)
-        return last[_h].unsqueeze(0), (last,)
-    h, final = output
+        check_types(layers[0], finals[0].values(), returned=True)
+        return finals[0][_h].unsqueeze(0), finals
+    h = output[0]
     if call.packed is not None:
         h, _ = pad_packed_sequence(h)
     elif not call.batched:
@@ -191,9 +188,22 @@ def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tenso
     elif _batch_first(layers[0].module):
         h = h.transpose(0, 1)
     h = in_order(h, layers[0], call.lengths)
-    parts = final if len(signals) > 1 else (final,)
-    check_types(layers[0], (h, *parts), returned=True)
-    return h, tuple(
+    check_types(layers[0], (h, *(one for final in finals for one in final.values())), returned=True)
+    return h, finals
+
+
+def finals_of(layers: Sequence[Layer], output: Any, call: Call) -> tuple[States, ...]:
+    """Return each layer's last states, (batch, unit) each, where the module returned them."""
+    if call.adapter is not None:
+        final = call.adapter.final(output)
+        return ({} if final is None else _steps_of(call.adapter).flat(final),)
+    signals = layers[0].states
+    last = output if layers[0].is_cell else output[1]
+    parts = last if len(signals) > 1 else (last,)
+    if layers[0].is_cell:
+        parts = [part if call.batched else part.unsqueeze(0) for part in parts]
+        return (dict(zip(signals, parts, strict=True)),)
+    return tuple(
         {
             signal: part[place] if call.batched else part[place].unsqueeze(0)
             for signal, part in zip(signals, parts, strict=True)

@@ -1,16 +1,18 @@
-"""Joins calls of one step each, of a cell in a loop or of a layer, into the sequences that they belong to."""
+"""Joins calls of a cell in a loop, or of a layer, into the sequences that they belong to."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import ProbeError
-from .calls import Call, States, read_output
+from .calls import Call, States, finals_of
 from .layers import Layer
 from .steps import forms, trails
 from .steps.forms import tensors
@@ -22,18 +24,49 @@ _Every = dict[str, Tensor]
 _Marks = Mapping[str, set[trails.Mark]]
 
 
+#: How many sequences are remembered from one pass of the model to the next.
+_REMEMBERED = 64
+
+
+def goes_on(layer: Layer, call: Call) -> bool:
+    """Return whether calls may go on where such a call ended: a module that reads forward, rows of one length."""
+    alike = call.lengths is None or bool((call.lengths == call.lengths[:1]).all())
+    return call.is_step or (alike and layer.directions == 1 and not layer.turned)
+
+
+@dataclass
+class _Sequence:
+    """What is known of a sequence.
+
+    Attributes:
+        first: the states that its first call was given; none where it was given none.
+        first_versions: how often each had been changed in place.
+        last: the states that its last call returned.
+        versions: how often each had been changed in place.
+        items: what the last call of a cell of somebody's own returned beside each other.
+        step: its last step.
+    """
+
+    first: _Every
+    first_versions: dict[str, int | None]
+    last: _Every = field(default_factory=dict)
+    versions: dict[str, int | None] = field(default_factory=dict)
+    items: list[list[Tensor]] = field(default_factory=list)
+    step: int = -1
+
+
 class Sequences:
-    """Where the calls of one module stand within a forward pass, each of a single step.
+    """Where the calls of one module stand within a forward pass, or within a context.
 
     A call continues the sequence whose last output is its incoming state: the same numbers in the same memory (a
     view or a detached one, too), or made of it alone by a mask, a norm or a copy, or else equal numbers that are not
-    all zero. An absent state starts a new sequence,
-    and so does a zero state, but for one that an earlier call may have returned. Where nothing of this holds, a call
-    after the first stands alone, with a warning.
+    all zero. An absent state starts a new sequence, and so does a zero state, but for one that an earlier call may
+    have returned. Where nothing of this holds, a call starts a sequence of its own; of a call of one step after
+    another one a warning says so.
 
     Args:
         number: gives the number of a sequence that begins.
-        strict: whether such a call is an error, since steps or sequences of the cell are named by their numbers.
+        strict: whether such a call of one step is an error, since steps or sequences are named by their numbers.
         inner: whether the cell is a part of another one, which may make something of its state.
     """
 
@@ -42,61 +75,79 @@ class Sequences:
     ) -> None:
         self._number, self._strict, self._inner = number, strict, inner
         self._owner = object()  # what it marks outlives it, and its own id may be given again
-        self._numbers: list[int] = []
-        self._last: list[_Every] = []
-        #: What the last call of a cell of somebody's own returned beside each other.
-        self._items: list[list[list[Tensor]]] = []
-        self._first: list[_Every] = []
-        self._first_versions: list[dict[str, int | None]] = []
-        self._versions: list[dict[str, int | None]] = []
-        self._steps: list[int] = []
+        self._known: dict[int, _Sequence] = {}
         self._current = -1
-        self._warned = self._changed = self._mixed = False
+        self._warned = self._changed = self._mixed = self._in_steps = self._fresh = False
+        self._unsure: tuple[int, Layer] | None = None
 
     @property
     def begun(self) -> bool:
         """Whether there was a call."""
-        return bool(self._last)
+        return bool(self._known)
 
-    def locate(self, layers: Sequence[Layer], call: Call, output: Any) -> tuple[int, int]:
-        """Return the sequence and the step of a call of a module with some layers that returned `output`.
+    def begin_pass(self) -> dict[int, _Sequence]:
+        """Note that a pass of the model begins, whose first state may come from anywhere; return what is known."""
+        self._fresh, self._unsure = True, None
+        for number in list(self._known)[:-_REMEMBERED]:
+            del self._known[number]
+        return {number: copy(one) for number, one in self._known.items()}
+
+    def end_pass(self) -> None:
+        """Raise where a pass of the model was one step of an unknown state: the caller's loop may have changed it."""
+        unsure, self._fresh, self._unsure = self._unsure, False, None
+        if unsure is not None and self._known[unsure[0]].step == 0:
+            self._warn(unsure[1])
+
+    def restore(self, known: dict[int, _Sequence]) -> None:
+        """Forget a pass that failed."""
+        self._known, self._fresh, self._unsure = known, False, None
+
+    def locate(self, layers: Sequence[Layer], call: Call, output: Any, *, joins: bool = True) -> tuple[int, int]:
+        """Return the sequence and the first step of a call of a module with some layers.
+
+        Args:
+            layers: the module's layers.
+            call: the call.
+            output: what it returned.
+            joins: whether it may go on with an earlier call, where its state says so.
 
         Raises:
             ProbeError: the incoming state is zero, and so is what an earlier call returned; or, where that is strict,
                 nothing tells which sequence the call continues.
         """
-        number = self._continued(layers[0], call)
+        number = self._continued(layers[0], call) if joins else None
         if number is None:
-            number = len(self._last)
+            number = self._number()
             first = {name: value.detach() for name, value in _every(call.initial).items()} if call.has_state else {}
-            self._first.append(first)
-            self._first_versions.append(_versions(first))
-            self._last.append({})
-            self._items.append([])
-            self._versions.append({})
-            self._steps.append(-1)
-            self._numbers.append(self._number())
-        self._steps[number] += 1
-        self._current = number
+            self._known[number] = _Sequence(first, _versions(first))
+            if self._unsure is not None and self._unsure[0] < 0:
+                self._unsure = number, layers[0]
+        self._fresh = False
+        self._in_steps = self._in_steps or call.is_step
+        sequence = self._known[number]
+        begins, self._current = sequence.step + 1, number
+        sequence.step += len(call.x)
         self.replace(layers, call, output)
-        return self._numbers[number], self._steps[number]
+        return number, begins
 
     def replace(self, layers: Sequence[Layer], call: Call, output: Any) -> None:
         """Note what the caller of the latest call gets."""
-        last = _every(read_output(layers, output, call)[1])
-        states = output if layers[0].is_cell else output[1]
-        states = call.adapter.handed_on(output) if isinstance(call.adapter, LoopStep) else states
-        trails.mark(tensors(states), self._owner, self._current, self._steps[self._current])
-        self._items[self._current] = _items(output) if isinstance(call.adapter, LoopStep) else []
+        sequence, last = self._known[self._current], _every(finals_of(layers, output, call))
+        if call.adapter is None:
+            states = output if layers[0].is_cell else output[1]
+        else:
+            states = call.adapter.handed_on(output) if isinstance(call.adapter, LoopStep) else list(last.values())
+        trails.mark(tensors(states), self._owner, self._current, sequence.step)
+        sequence.items = _items(output) if isinstance(call.adapter, LoopStep) else []
         # Without its graph, which an open context must not keep.
-        self._last[self._current] = {signal: value.detach() for signal, value in last.items()}
-        self._versions[self._current] = _versions(last)
+        sequence.last = {signal: value.detach() for signal, value in last.items()}
+        sequence.versions = _versions(last)
 
     def _continued(self, layer: Layer, call: Call) -> int | None:
         if not call.has_state:
             return None
         state = _every(call.initial)
-        latest_first = range(len(self._last) - 1, -1, -1)
+        latest_first = list(reversed(self._known))
         for number in latest_first:
             # What a call returned is kept here, so that no other tensor can have its memory.
             if all(self._is_handed_on(number, signal, value) for signal, value in state.items()):
@@ -104,21 +155,21 @@ class Sequences:
                 return number
         self._check_items(layer, call, state, latest_first)
         marks = {signal: trails.marks_of(value, self._owner) for signal, value in state.items()}
-        made_of = {mark.number for found in marks.values() for mark in found}
+        made_of = {mark.number for found in marks.values() for mark in found} & {*self._known}
         # A part may begin again at zero; one of other numbers comes from elsewhere, and is no state.
         if len(made_of) == 1 and not any(bool(state[signal].any()) for signal, found in marks.items() if not found):
             number = made_of.pop()
-            if any(max(mark.step for mark in found) < self._steps[number] for found in marks.values() if found):
+            if any(max(mark.step for mark in found) < self._known[number].step for found in marks.values() if found):
                 self._warn(layer, branch=True)
                 return None
             self._warn_of_others(layer, number, state, marks)
             return number
-        if any(self._started(number, state) for number in latest_first):
+        if any(self._started(number, state, call) for number in latest_first):
             return None
         equal = [
             number
             for number in latest_first
-            if all(_equal(value, self._last[number][signal]) for signal, value in state.items())
+            if all(_equal(value, self._known[number].last.get(signal)) for signal, value in state.items())
         ]
         zero = not any(bool(value.any()) for value in state.values())
         if equal and (zero or len(equal) > 1):
@@ -127,15 +178,18 @@ class Sequences:
                 f"The state that cell {layer.name!r} was called with is {what}: whether the call goes on, or where, "
                 "cannot be told. Start a sequence with no state, and hand on the very tensor that the cell returned."
             )
-        if not equal and not zero:
-            self._warn(layer)
+        if not equal and not zero and len(call.x) == 1:
+            if self._fresh and self._strict and self._known:
+                self._unsure = -1, layer  # how many steps the pass takes from there will tell
+            elif not self._fresh:
+                self._warn(layer)
         return equal[0] if equal else None
 
     def _check_items(self, layer: Layer, call: Call, state: _Every, numbers: Iterable[int]) -> None:
         """Raise where a cell is called with what it returned in another place than its state's."""
         kind = type(layer.module).__name__
         for number in numbers:
-            places = [_place(value, self._items[number]) for value in state.values()]
+            places = [_place(value, self._known[number].items) for value in state.values()]
             found = [place for place in places if place is not None]
             if not found or len(found) < len(places) or not isinstance(call.adapter, LoopStep):
                 continue
@@ -154,9 +208,9 @@ class Sequences:
         """Warn once where what a step reads was made of a state and of other tensors than a mask."""
         if self._mixed or not any(mark.mixed for found in marks.values() for mark in found) or self._inner():
             return
-        first = self._first[number]
+        first = self._known[number].first
         for signal, value in state.items():
-            last = self._last[number][signal]
+            last = self._known[number].last[signal]
             if value.shape == last.shape:
                 kept = (value == last) | (value == 0) | (value == first.get(signal, value.new_zeros(())))
                 self._mixed = self._mixed or not bool((kept | (value.isnan() & last.isnan())).all())
@@ -169,9 +223,11 @@ class Sequences:
                 stacklevel=2,
             )
 
-    def _started(self, number: int, state: _Every) -> bool:
+    def _started(self, number: int, state: _Every, call: Call) -> bool:
         """Return whether a sequence started with a state that is as it was then: a learned one, for instance."""
-        first, versions = self._first[number], self._first_versions[number]
+        first, versions = self._known[number].first, self._known[number].first_versions
+        if call.adapter is not None and not isinstance(call.adapter, LoopStep):  # which makes it anew for each call
+            return bool(first) and all(_equal(value, first[signal]) for signal, value in state.items())
         return bool(first) and all(
             _same_memory(value, first[signal])
             and versions[signal] is not None
@@ -181,13 +237,13 @@ class Sequences:
 
     def _is_handed_on(self, number: int, signal: str, value: Tensor) -> bool:
         """Return whether a state is what an earlier call returned, unless it was set to zero in place since."""
-        known = self._versions[number][signal]
+        last, known = self._known[number].last.get(signal), self._known[number].versions.get(signal)
         unchanged = known is not None and known == _version(value)
-        return _same_memory(value, self._last[number][signal]) and (unchanged or bool(value.any()))
+        return last is not None and _same_memory(value, last) and (unchanged or bool(value.any()))
 
     def _warn_of_changes(self, layer: Layer, number: int, state: _Every) -> None:
         """Warn once where what a call returned was changed in place before the next call read it."""
-        versions = self._versions[number]
+        versions = self._known[number].versions
         if not self._changed and any(
             versions[signal] is not None and versions[signal] != _version(value) for signal, value in state.items()
         ):
@@ -199,7 +255,7 @@ class Sequences:
             )
 
     def _warn(self, layer: Layer, *, branch: bool = False) -> None:
-        if not self._last or (self._warned and not self._strict):
+        if not self._known or ((self._warned or not self._in_steps) and not self._strict):
             return
         found = (
             f"Cell {layer.name!r} was called with a state that another call had gone on from already, so the call "
@@ -246,5 +302,5 @@ def _version(value: Tensor) -> int | None:
     return None if value.is_inference() else value._version
 
 
-def _equal(one: Tensor, two: Tensor) -> bool:
-    return one.shape == two.shape and bool(torch.equal(one, two))
+def _equal(one: Tensor, two: Tensor | None) -> bool:
+    return two is not None and one.shape == two.shape and bool(torch.equal(one, two))

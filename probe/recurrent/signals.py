@@ -93,7 +93,7 @@ class Site:
             numbers as it has axes are one index tuple.
         steps: step indices from 0 (negative ones count from the end), or None for all.
         rows: batch indices, or None for all.
-        call: which call of the layer in a forward pass, or None for every call.
+        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
     """
 
     signal: Signal

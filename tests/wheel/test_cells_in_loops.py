@@ -238,7 +238,7 @@ def test_a_state_from_elsewhere_begins_each_pass_without_a_warning(steps: Tensor
             return super().forward(x, self.encoder(x)[1][0])
 
     model = Translator()
-    edit = probe.clamp("update_gate", 0.5, layer="cell", steps=1, call=0)
+    edit = probe.clamp("update_gate", 0.5, layer="cell", steps=1)
     with probe.intervene(model, edit):
         runs = [probe.record(model, steps) for _ in range(2)]
         with probe.watch(model) as watched:

@@ -71,17 +71,18 @@ def test_a_wrong_unit_raises_before_the_model_is_called(tagger: Any, x: Tensor) 
     assert not tagger.lstm._forward_hooks
 
 
-def test_a_step_beyond_the_input_raises_when_the_layer_is_called(tagger: Any, x: Tensor) -> None:
-    """The model's head never sees a half-edited run."""
+def test_a_step_beyond_the_input_raises_where_the_context_ends(tagger: Any, x: Tensor) -> None:
+    """A later call may go on there; where an edit brings values for other steps, the layer's call raises."""
     edit, whole = probe.patch(C, probe.record(tagger, x), steps=6), probe.patch(C, probe.record(tagger, x))
     heads: list[int] = []
     tagger.head.register_forward_hook(lambda *_: heads.append(1))
-    beyond = r"steps=6 lies outside the input of layer 'lstm\[0\]', which has 5"
-    with pytest.raises(ProbeError, match=beyond), probe.intervene(tagger, edit):
-        tagger(x[:, :5])
     with pytest.raises(ProbeError, match=r"holds 7 steps and the input .* has 5"), probe.intervene(tagger, whole):
         tagger(x[:, :5])
     assert heads == []
+    beyond = r"steps=6 lies outside the input of layer 'lstm\[0\]', which has 5"
+    with pytest.raises(ProbeError, match=beyond), probe.intervene(tagger, edit):
+        tagger(x[:, :5])
+    assert heads == [1]
     assert not tagger.lstm._forward_hooks
 
 

@@ -68,15 +68,19 @@ def test_a_row_that_no_edit_reaches_keeps_its_gradient():
     assert (gradient[1] != 0).all()
 
 
-def test_calls_are_numbered_within_one_forward_pass():
-    """`call=0` is the first call of every forward pass, not only of the first pass in the context."""
+def test_calls_are_numbered_within_one_context():
+    """`call=0` is the first call in the context, `call=1` that of the next batch."""
     torch.manual_seed(0)
     lstm, x = nn.LSTM(1, 3, batch_first=True), torch.randn(2, 4, 1)
     other = probe.record(lstm, torch.randn(2, 4, 1))
-    with torch.no_grad(), probe.intervene(lstm, probe.patch("cell_state", other, steps=1, call=0)):
-        first, second = lstm(x)[0], lstm(x)[0]
-    assert torch.equal(first, second)
-    assert not torch.equal(first, probe.record(lstm, x).output[0])
+    plain, edited = [
+        probe.record(lstm, x, edits=edits).output[0] for edits in ([], [probe.patch("cell_state", other, steps=1)])
+    ]
+    for call in (0, 1):
+        with torch.no_grad(), probe.intervene(lstm, probe.patch("cell_state", other, steps=1, call=call)):
+            found = [lstm(x)[0] for _ in range(3)]
+        assert [torch.equal(one, edited) for one in found] == [number == call for number in range(3)]
+        assert [torch.equal(one, plain) for one in found] == [number != call for number in range(3)]
 
 
 def test_an_edit_that_never_happens_raises():
