@@ -258,7 +258,7 @@ class Collector(Session):
         parts = tuple(self._finished(part) for part in self._parts.values() if not _stood_alone(part))
         called = {part.layer for part in parts}
         missing = tuple(
-            layer.name for layer in self._options.layers if layer.name not in called and not _perhaps(layer)
+            layer.name for layer in self._options.layers if layer.name not in called and not perhaps(layer)
         )
         if self._detaches and torch.is_grad_enabled():
             output = mapped(Tensor.detach, output)
@@ -268,7 +268,7 @@ class Collector(Session):
         """Raise ProbeError where a layer was not seen, and another thread or task called it."""
         self.settle()
         seen = {part.layer for part in self._parts.values()}
-        if all(map(_perhaps, self._options.layers)) and all(map(_stood_alone, self._parts.values())):
+        if all(map(perhaps, self._options.layers)) and all(map(_stood_alone, self._parts.values())):
             raise ProbeError(
                 f"None of {', '.join(repr(layer.name) for layer in self._options.layers)} was called with a state "
                 f"that it had returned before, so that no recurrent layer was seen. {ANOTHER_CELL}"
@@ -310,14 +310,14 @@ class Collector(Session):
         return LayerRecording(part.layer.name, part.number, signals, part.initial, lengths, gradients, shapes, inputs)
 
 
-def _perhaps(layer: Layer) -> bool:
+def perhaps(layer: Layer) -> bool:
     """Return whether only a run tells that a layer is recurrent."""
     return isinstance(layer, LoopLayer) and not layer.registered
 
 
 def _stood_alone(part: Part) -> bool:
     """Return whether a module that could be a cell was called a single time, and so showed no recurrence."""
-    return _perhaps(part.layer) and len(part.signals) == 1
+    return perhaps(part.layer) and len(part.signals) == 1
 
 
 def _refuse_what_a_check_cannot_see(layer: Layer, keep: Sequence[Signal]) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..edits.kinds import Edit
 from ..edits.resolve import Placed, place_in_model, place_in_run, steps_in
-from ..errors import ProbeError
+from ..errors import ProbeError, names_its_arguments
 from ..recurrent.layers import Layer
 from .sessions import Session
 from .visits import Visit, check_tolerance, refuse_own_forward
@@ -204,6 +204,7 @@ class _Intervention(Session):
         )
 
 
+@names_its_arguments
 @contextmanager
 def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) -> Iterator[nn.Module]:
     """Run a model with edits inside its recurrence; afterwards the model is exactly as it was.

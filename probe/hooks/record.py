@@ -11,19 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from ..edits.kinds import Edit
-from ..errors import ProbeError
+from ..errors import ProbeError, names_its_arguments
 from ..recording.recording import Recording
 from ..recurrent.batches import Batch, batch_of
-from ..recurrent.finding import find_layers
+from ..recurrent.finding import check_forward, find_layers
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.signals import Signal, as_indices
+from ..recurrent.steps.forms import advice_on
 from ..recurrent.steps.registry import chosen_signals
-from .collector import Collector, Options, mapped
+from .collector import Collector, Options, mapped, perhaps
 from .intervene import eager, intervene
 from .sessions import hooks_before
 from .visits import Visit
 
 
+@names_its_arguments
 def record(
     model: nn.Module,
     *inputs: Any,
@@ -111,6 +113,7 @@ def _once(
     options: Options,
     gradient_of: Callable[[Any], Tensor] | None,
 ) -> Recording:
+    check_forward(model, "probe.record")
     if not isinstance(keywords, Mapping):
         raise ProbeError(f"kwargs is a {type(keywords).__name__} and must be the model's keyword arguments: a dict.")
     if gradient_of is not None and not callable(gradient_of):
@@ -152,6 +155,7 @@ def _refuse_what_nothing_is_known_of(layers: Sequence[Layer]) -> None:
             )
 
 
+@names_its_arguments
 @contextmanager
 def watch(
     model: nn.Module,
@@ -236,6 +240,13 @@ class _Watcher(Collector):
         self._add_calls_outside()
         if not self.recordings:
             self.refuse_calls_elsewhere()
+        elif not any(one.parts for one in self.recordings) and all(map(perhaps, self._options.layers)):
+            layers = self._options.layers
+            raise ProbeError(
+                f"None of the {len(self.recordings)} recordings holds a layer: each call of the model called "
+                f"{', '.join(repr(one.name) for one in layers)} once at most, which shows no recurrence. Say where "
+                f"the state stands, so that each call counts: {advice_on(layers[0].module)}."
+            )
 
     def _add_calls_outside(self) -> None:
         if self.saw_something:

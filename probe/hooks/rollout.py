@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..edits.kinds import Edit
-from ..errors import ProbeError
+from ..errors import ProbeError, names_its_arguments
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import LoopLayer
@@ -82,6 +82,7 @@ class Rollout:
         return float(np.median(differences)), median_interval(differences)
 
 
+@names_its_arguments
 def rollout(
     policy: Any,
     make: Callable[[], Any],

@@ -29,7 +29,7 @@ from ..recurrent.finding import whole_module
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.steps import trails
 from .numbering import Numbering
-from .surroundings import in_backward, inside_a_function, is_running, refuse_checkpoint
+from .surroundings import helping, in_backward, inside_a_function, is_running, refuse_checkpoint
 from .visits import Visit, refusal
 
 
@@ -133,13 +133,20 @@ class Session:
         """Read a call after all sessions have changed it."""
 
     def begin(self) -> None:
-        """Note that a forward pass of the model begins."""
+        """Note that a pass of the model begins."""
 
     def end(self, output: Any) -> None:
-        """Note that a forward pass of the model has returned."""
+        """Note that it has returned."""
 
     def failed(self) -> None:
-        """Note that a forward pass of the model has raised."""
+        """Note that it has raised."""
+
+    def called_elsewhere(self, module: nn.Module) -> None:
+        """Note that a module is called in another thread or task; an error if that is for a pass of the model."""
+        self.elsewhere[module] += 1
+        layer = self.modules[module][0]
+        if self._passes and (why := helping(self.model, layer.name, self.thread, self._threads)):
+            self.refuse(ProbeError(why))  # that thread may have nobody to tell
 
     def before(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Note that a module is called."""
@@ -149,11 +156,11 @@ class Session:
             self._passes += 1
             if self._passes == 1:
                 self.numbers.begin_pass()
+                self._threads = {*threading.enumerate()}
                 self._returned = False
                 self._under_autograd = torch.is_grad_enabled() or inside_a_function()
                 self.begin()
-        if module in self.modules:
-            whole = self._whole[module]
+        if (whole := self._whole.get(module)) is not None:
             if isinstance(whole[0], LoopLayer):
                 self._steps_before[module] = dict(self._steps)
             elif arguments and not module._forward_pre_hooks and not isinstance(whole[0], StepLayer):
@@ -340,7 +347,7 @@ def _before(module: nn.Module, arguments: Any) -> None:
     if len(_everywhere) > len(here):
         for session in filter(None, map(_alive, list(_everywhere))):
             if session not in here and module in session.modules:
-                session.elsewhere[module] += 1
+                session.called_elsewhere(module)
 
 
 def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Set
 from types import FrameType
 
 import torch
@@ -65,3 +66,27 @@ def is_running(module: nn.Module) -> bool:
     """Return whether a module is being called, somewhere below on the stack, apart from the call that begins now."""
     calls = (frame for frame in _frames() if frame.f_code.co_name == "_call_impl")
     return sum(frame.f_locals.get("self") is module for frame in calls) > 1
+
+
+def helping(model: nn.Module, name: str, thread: int, before: Set[threading.Thread]) -> str:
+    """Return why a call of a layer in this thread is an error: it is part of a call of the model in another one.
+
+    A thread is at work for it where it began after that call did, or where that call waits for something, unless it
+    calls the model itself. Otherwise the call is nobody's business, and nothing is returned.
+
+    Args:
+        model: the model.
+        name: of the layer called.
+        thread: in which the model's call is under way.
+        before: the threads that were there when that began.
+    """
+    here, other = threading.current_thread(), sys._current_frames().get(thread)
+    waits = other is not None and other.f_code.co_filename == threading.__file__
+    calls = (frame for frame in _frames() if frame.f_code.co_name == "_call_impl")
+    if here.ident == thread or (here in before and not waits) or any(f.f_locals.get("self") is model for f in calls):
+        return ""
+    return (
+        f"Layer {name!r} was called in the thread {here.name!r} while a call of the model in another thread was "
+        "under way, which seems to have asked for it: a context records and edits its own thread alone. While the "
+        "model is recorded or edited, let it call its layers without a thread of its own."
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..edits.kinds import Edit
 from ..edits.resolve import Placed, layers_for, place_in_run
-from ..errors import ProbeError
+from ..errors import ProbeError, names_its_arguments
 from ..recurrent.again.blocks import Read, check_blocks, rows_of_block
 from ..recurrent.batches import Batch, apart, batch_of, close, map_tensors
 from ..recurrent.cells import recycled
@@ -30,6 +30,7 @@ MEMORY = 32_000_000
 _MANY = 16
 
 
+@names_its_arguments
 def sweep(
     model: nn.Module,
     *inputs: Any,
@@ -158,9 +159,22 @@ def _edits_in_rows(model: nn.Module, edits: Sequence[tuple[Edit, Layer]], clean:
                 "what a sweep puts in for the layer's own run. Close it first, or use probe.record(edits=[...])."
             )
     session = _Turn(model, by_module, clean, len(edits))
-    with session, session.replacing(forwards):
+    with session, session.replacing({module: _heard(session, one) for module, one in forwards.items()}):
         yield
         session.check()
+
+
+def _heard(session: Session, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a forward whose errors a session keeps: the model may catch them."""
+
+    def heard(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return forward(*arguments, **keywords)
+        except Exception as error:
+            session.refuse(error)
+            raise
+
+    return heard
 
 
 class _Turn(Session):

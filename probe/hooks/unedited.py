@@ -15,6 +15,7 @@ from ..errors import ProbeError
 from ..recurrent.again.blocks import Blocks, Read, repeats
 from ..recurrent.batches import Batch, map_tensors
 from ..recurrent.calls import drops_out, read_call, write_output
+from ..recurrent.finding import check_forward
 from ..recurrent.layers import Layer
 from ..recurrent.runs import Run, check
 from ..recurrent.signals import is_continuous
@@ -74,6 +75,7 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
                 "first."
             )
 
+    check_forward(model, "probe.sweep")
     refuse_own_forward(layers)
     counted = {layer.module for edit, layer in zip(edits, layers, strict=True) if counts(edit)}
     with _Reading(model, layers, runs, places, counted):

@@ -32,7 +32,7 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
         ProbeError: the model has no recurrent layer, a name does not exist, or nobody can look into the model.
     """
     if not isinstance(model, nn.Module):
-        raise ProbeError(f"A model must be a torch.nn.Module; this is a {type(model).__name__}.")
+        raise ProbeError(f"A model must be a torch.nn.Module; this is a {type(model).__name__}.{_held(model)}")
     found: dict[str, Layer] = {}
     turned = {inner for one in model.modules() if isinstance(one, Turning) for inner in one.turned().modules()}
     inside: set[nn.Module] = set()
@@ -68,6 +68,32 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     for layer in chosen:
         _check_own(layer)
     return chosen
+
+
+def _held(given: Any) -> str:
+    """Return which modules stand in something that is none, as a trainer or an estimator keeps its network."""
+    own = dict(getattr(given, "__dict__", {}))
+    for name in (*own, "model", "module", "module_", "policy", "network"):
+        try:
+            own[name] = getattr(given, name)
+        except Exception:  # noqa: BLE001 (a property may raise anything, where it has no network yet)
+            own.pop(name, None)
+    held = [f".{name}" for name, one in own.items() if isinstance(one, nn.Module)]
+    return f" It holds one as {' and '.join(held)}: give that." if held else ""
+
+
+def check_forward(model: nn.Module, what: str) -> None:
+    """Raise ProbeError where a model cannot be called, as a container of modules cannot.
+
+    Args:
+        model: the model.
+        what: calls it, as the caller wrote it.
+    """
+    if type(model).forward is nn.Module.forward and "forward" not in vars(model):
+        raise ProbeError(
+            f"{type(model).__name__} has no forward, and {what} calls the model. Give the module that is called; or "
+            "call its layers yourself inside probe.watch(model), or probe.intervene(model, edit)."
+        )
 
 
 def _of_a_cell(model: nn.Module, name: str) -> str:

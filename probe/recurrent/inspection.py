@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from ..errors import ProbeError, several, unknown
+from ..errors import ProbeError, names_its_arguments, several, unknown
 from .finding import find_layers
 from .layers import Layer, OpenLayer
 from .signals import UNKNOWN, Signal, shaped
@@ -154,6 +154,7 @@ class ModelDescription:
         return show_model(self)
 
 
+@names_its_arguments
 def inspect(model: nn.Module) -> ModelDescription:
     """Return the recurrent layers of a model: names, cells, sizes, signals, parameters.
 

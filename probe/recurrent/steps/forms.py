@@ -151,6 +151,12 @@ def advice(kind: str, found: Form) -> str:
     return f"probe.register({kind}, state={given!r}, returns={out!r})"
 
 
+def advice_on(module: nn.Module) -> str:
+    """Return the line of Python that says where the state of a module stands, as far as its calls have shown it."""
+    kind, found = type(module).__name__, _found.get(module)
+    return f"probe.register({kind}, state=..., returns=...)" if found is None else advice(kind, found)
+
+
 def _reads_sequences(given: Mapping[str, Any], found: Form, returned: Any) -> bool:
     """Return whether a call seems to have run several steps: it returned a sequence beside a state that is none."""
     first, states = first_of(given), tensors(found.state_out(returned))
