@@ -11,6 +11,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("sweep: a block may read anything", "check_blocks", "run is None or not places", "True"),
     ),
     *of(
+        "probe.recurrent.independence",
+        "tests/hooks/test_dependent_rows.py",
+        ("rows: a row may depend on others", "check_independence", "worst <= near * most", "True"),
+        ("rows: each keeps its place", "other_order", "draws.sample(places, min((rows + 1) // 2, _MOST))", "places"),
+    ),
+    *of(
         "probe.hooks.sweep",
         "tests/wheel/test_sweep.py::test_what_a_model_reads",
         ("sweep: an edit makes the model read on", "_turn", "has_nan(output)", "False"),

@@ -69,7 +69,7 @@ class Game:
         if len({id(one) for one in self._made}) < environments:
             raise ProbeError("make() returned an environment that it had returned before; make a new one each time.")
         self._left, self._most = list(enumerate(episodes)), most
-        self._drawn = None if environments == 1 else _generators()
+        self._drawn = None if environments == 1 else generators()
         self.playing: list[tuple[int, Episode] | None] = [None] * environments
         self.seen: list[Any] = [None] * environments
         for number in range(environments):
@@ -108,7 +108,7 @@ class Game:
             self.seen[number] = _array(seen)
             if terminated or truncated or len(episode.rewards) >= self._most:
                 self._begin(number)
-        if self._drawn is not None and self._drawn != _generators():
+        if self._drawn is not None and self._drawn != generators():
             raise ProbeError(
                 "The policy or an environment draws from a generator of random numbers that all episodes share, "
                 "torch's or numpy's, so that an episode would depend on those beside it, and an edit of one would "
@@ -148,7 +148,7 @@ def own_draws() -> Iterator[None]:
         random.setstate(pythons)
 
 
-def _generators() -> tuple[Any, ...]:
+def generators() -> tuple[Any, ...]:
     """Return where torch's and numpy's generators stand."""
     torchs = [state.numpy().tobytes() for state in (torch.get_rng_state(), *_gpus())]
     kind, keys, *rest = np.random.get_state()

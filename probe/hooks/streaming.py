@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +16,8 @@ from ..errors import ProbeError
 from ..recording.reading import opened
 from ..recording.recording import Recording
 from ..recording.writing import describe, tensor_names, write_description
-from ..recurrent.batches import Batch, grown_axis
+from ..recurrent.batches import Batch, DependentRowsError, grown_axis, on_other_rows
+from ..recurrent.independence import check_independence, named
 from ..storage.files import as_path, unfinished
 from ..storage.nested import flatten
 
@@ -118,8 +119,7 @@ def _stretches(batch: Batch, record: Callable[..., Recording], by_step: int) -> 
         recording = record(*batch.rows(start, stop))
         yield recording, stop - start
         if start == 0 and stop < batch.size:
-            fewer = (stop + 1) // 2
-            _check_rows(recording, stop, record(*batch.rows(0, fewer)), fewer)
+            _check_rows(recording, batch, stop, record)
         if start == 0:
             taken = sum(v.numel() * v.element_size() for part in recording.parts for v in part.signals.values())
             wanted = max(1, int(_BYTES * rows / max(1, taken)))
@@ -129,40 +129,35 @@ def _stretches(batch: Batch, record: Callable[..., Recording], by_step: int) -> 
         start = max(stop, 1)
 
 
-def _check_rows(recording: Recording, rows: int, alone: Recording, fewer: int) -> None:
-    """Raise where some rows alone give other values: then the rows of a batch are not independent.
+def _check_rows(recording: Recording, batch: Batch, rows: int, record: Callable[..., Recording]) -> None:
+    """Raise where some rows give other values among others: then the rows of a batch are not independent.
 
     Args:
         recording: of the first stretch.
-        rows: how many rows that has.
-        alone: of its first rows alone.
-        fewer: how many these are.
+        batch: the model's inputs.
+        rows: how many rows the stretch has.
+        record: records one call.
     """
-    for part, own in zip(recording.parts, alone.parts, strict=False):
-        for signal, values in own.signals.items():
-            if not _close(part.signals[signal][: len(values)], values):
-                raise ProbeError(
-                    f"Layer {part.layer!r} gives other values for a row when other rows stand beside it: the model "
-                    "mixes the rows of a batch. Call model.eval(), or record without out=."
-                )
-    outputs: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
-    if flatten(alone.output, outputs[0]) != flatten(recording.output, outputs[1]):
-        return  # a later stretch says so
-    for name, values in outputs[0].items():
-        together = outputs[1][name]
-        axis = grown_axis(values, together, (fewer, rows))
-        if axis is not None and not _close(together.narrow(axis, 0, values.shape[axis]), values):
-            raise ProbeError(
-                f"The model's output of shape {tuple(together.shape)} for {rows} rows does not begin with that for "
-                f"the first {fewer}: they lie in another order, or depend on each other. Wrap the model so that its "
-                "outputs have a batch axis, or record without out=."
-            )
 
+    def values(recording: Recording) -> dict[str, Tensor]:
+        found = {
+            f"of {signal} in layer {part.layer!r}, call {part.call},": values
+            for part in recording.parts
+            for signal, values in part.signals.items()
+        }
+        return found | named(recording.output)
 
-def _close(one: Tensor, other: Tensor) -> bool:
-    if not (one.is_floating_point() or one.is_complex()):
-        return torch.equal(one, other)
-    return torch.allclose(one, other, rtol=3e-2, atol=3e-2, equal_nan=True)
+    def run(order: Sequence[int]) -> dict[str, Tensor]:
+        with on_other_rows(batch, len(order)):
+            return values(record(*batch.chosen(order)))
+
+    try:
+        check_independence(run, values(recording), rows, joined=True)
+    except DependentRowsError as error:
+        raise ProbeError(
+            f"{error} Record them in one batch, without out=, or call model.eval() first, if it drops out or "
+            "normalises over the batch. Outputs must have the batch's rows one after the other on an axis."
+        ) from error.__cause__
 
 
 class _Stream:

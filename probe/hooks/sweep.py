@@ -13,14 +13,14 @@ from ..edits.kinds import Edit
 from ..edits.resolve import Placed, layers_for, place_in_run
 from ..errors import ProbeError, names_its_arguments
 from ..recurrent.again.blocks import Read, check_blocks, rows_of_block
-from ..recurrent.batches import Batch, apart, batch_of, close, map_tensors
+from ..recurrent.batches import Batch, DependentRowsError, apart, batch_of, close, map_tensors
 from ..recurrent.cells import recycled
 from ..recurrent.layers import Layer
 from ..recurrent.signals import span
 from .intervene import Acted, counts, eager
 from .resuming import resuming
 from .sessions import Session, sessions
-from .unedited import CleanRun, clean_run, has_nan, read_of, repeated
+from .unedited import CleanRun, check_output, clean_run, draws, has_nan, read_of, repeated
 from .visits import Visit
 
 #: How many bytes of states and outputs one run may hold, unless the caller says otherwise. Measured: a run that stays
@@ -62,8 +62,9 @@ def sweep(
 
     Raises:
         ProbeError: an edit does not fit the model, the batch is another axis (found by what the edited layers read),
-            a row of the output depends on other rows of the batch (found by comparing the first and the last edit
-            with runs of their own), or a module draws random numbers.
+            a row of the output depends on other rows of the batch or on its place (some of the rows are run again in
+            another order, and the first and the last edit alone), the model takes a fixed number of rows, or it
+            draws random numbers.
 
     Reference:
         Interchange over all sites: Geiger et al. 2021, section 3; resuming from a cached state is exact, since the
@@ -74,23 +75,71 @@ def sweep(
     batch = batch_of(model, inputs, kwargs or {}, batch_axis)
     with torch.no_grad(), eager():
         clean = clean_run(model, batch, listed, placed)
-        if len(listed) >= _MANY:
-            clean.read = read_of(model, batch, clean)
         acted = _acted(listed, placed, clean)
-        result: Any = None
-        for turn in _turns(listed, placed, max(1, memory // max(1, clean.bytes))):
-            piece = _turn(model, batch, clean, [(listed[number], placed[number]) for number in turn])
-            if result is None:
-                result = map_tensors(lambda one: recycled.empty((len(listed), *one.shape[1:]), one), piece)
-            map_tensors(lambda every, one, at=turn: every.__setitem__(span(at), one), result, piece)
+        turns = _turns(listed, placed, max(1, memory // max(1, clean.bytes)))
+        with _told(model, batch, clean, sure=batch_axis is not None):
+            result = _swept(model, batch, clean, list(zip(listed, placed, strict=True)), turns)
         for one in acted:
             one.check()
-        clean.read = Read()
-        for number in dict.fromkeys((0, len(listed) - 1)):
-            alone = _turn(model, batch, clean, [(listed[number], placed[number])])
-            together = map_tensors(lambda values, at=number: values[at : at + 1], result)
-            map_tensors(lambda one, other, edit=listed[number]: _compare(edit, one, other), alone, together)
+        return result
+
+
+def _swept(
+    model: nn.Module, batch: Batch, clean: CleanRun, edits: Sequence[tuple[Edit, Layer]], turns: list[list[int]]
+) -> Any:
+    """Return the output of each edit, and look whether edits that share a run move each other's rows."""
+    if len(edits) >= _MANY:
+        clean.read = read_of(model, batch, clean)
+    result: Any = None
+    for turn in turns:
+        piece = _turn(model, batch, clean, [edits[number] for number in turn])
+        if result is None:
+            result = map_tensors(lambda one: recycled.empty((len(edits), *one.shape[1:]), one), piece)
+        map_tensors(lambda every, one, at=turn: every.__setitem__(span(at), one), result, piece)
+    if any(len(turn) > 1 for turn in turns):
+        check_output(model, batch, clean)
+    clean.read = Read()
+    last = len(edits) - 1
+    # The edits of a batch of one row are all that can show whether rows depend on each other.
+    for number in dict.fromkeys((0, last // 2, last) if batch.size == 1 else (0, last)):
+        alone = _turn(model, batch, clean, [edits[number]])
+        together = map_tensors(lambda values, at=number: values[at : at + 1], result)
+        map_tensors(lambda one, other, edit=edits[number][0]: _compare(edit, one, other), alone, together)
     return result
+
+
+@contextmanager
+def _told(model: nn.Module, batch: Batch, clean: CleanRun, *, sure: bool) -> Iterator[None]:
+    """Say what works where the rows depend on each other.
+
+    Args:
+        model: the model.
+        batch: its inputs.
+        clean: the run without edits.
+        sure: whether the caller said which axis is the batch's.
+    """
+    try:
+        yield
+    except DependentRowsError as error:
+        random = draws(model, batch, clean)
+        told = [str(error)]
+        if random:
+            told.append("The model draws random numbers in its forward pass.")
+        seeded = ", after torch.manual_seed(0) with the same numbers for each" if random else ""
+        works = f"probe.record(model, x, edits=[edit]) for one edit at a time{seeded}."
+        if any(_by_mode(module) or (random and module.training) for module in model.modules()):
+            told.append(f"Call model.eval() first, if it drops out or normalises over the batch, or use {works}")
+        else:
+            told.append(f"Use {works}")
+        if not sure and not random:
+            told.append(f"If another axis of the first input than {batch.axis} is the batch, name it: batch_axis=.")
+        raise ProbeError(" ".join(told)) from error.__cause__
+
+
+def _by_mode(module: nn.Module) -> bool:
+    """Return whether a module is in training mode, in which its class mixes rows or draws random numbers."""
+    kinds = nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd
+    return module.training and isinstance(module, kinds)
 
 
 def _turns(edits: Sequence[Edit], layers: Sequence[Layer], most: int) -> list[list[int]]:
@@ -218,9 +267,7 @@ def _compare(edit: Edit, alone: Tensor, together: Tensor) -> None:
     if not close(alone, together):
         wide = torch.complex128 if alone.is_complex() else torch.float64
         difference = (alone.to(wide) - together.to(wide)).abs().nan_to_num(0.0).max()
-        raise ProbeError(
+        raise DependentRowsError(
             f"{edit!r} gives another output in a run of its own than beside other edits (largest difference "
-            f"{float(difference):.3g}): the model mixes the rows of a batch, as batch "
-            "normalisation in training mode does, or draws random numbers. Call model.eval(), or use "
-            "probe.record(edits=[...]) for each edit."
+            f"{float(difference):.3g}): the model mixes the rows of a batch, or its runs differ."
         )

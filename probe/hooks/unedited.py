@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
@@ -13,12 +14,14 @@ from torch import Tensor, nn
 from ..edits.kinds import Edit
 from ..errors import ProbeError
 from ..recurrent.again.blocks import Blocks, Read, repeats
-from ..recurrent.batches import Batch, map_tensors
+from ..recurrent.batches import Batch, close, map_tensors, on_other_rows
 from ..recurrent.calls import drops_out, read_call, write_output
 from ..recurrent.finding import check_forward
+from ..recurrent.independence import check_independence, named
 from ..recurrent.layers import Layer
 from ..recurrent.runs import Run, check
 from ..recurrent.signals import is_continuous
+from .episodes import generators
 from .intervene import counts
 from .sessions import Session
 from .visits import Visit, refuse_own_forward
@@ -193,16 +196,34 @@ def _tensors(output: Any) -> list[Tensor]:
     return found
 
 
+def check_output(model: nn.Module, batch: Batch, clean: CleanRun) -> None:
+    """Raise where a row of what a model returns depends on other rows of the batch, or on its own place.
+
+    Raises:
+        DependentRowsError: it does, or the model fails on other rows.
+    """
+
+    def run(rows: Sequence[int]) -> dict[str, Tensor]:
+        arguments, keywords = batch.chosen(rows)
+        with on_other_rows(batch, len(rows)):
+            return named(model(*arguments, **keywords))
+
+    check_independence(run, named(clean.output), batch.size)
+
+
+def draws(model: nn.Module, batch: Batch, clean: CleanRun) -> bool:
+    """Return whether a model draws random numbers, or its output is another one when it is run again."""
+    before, output = generators(), repeated(model, batch, 1)
+    same = all(close(one, other) for one, other in zip(_tensors(clean.output), _tensors(output), strict=False))
+    return before != generators() or not same
+
+
 def repeated(model: nn.Module, batch: Batch, times: int) -> Any:
-    """Return what a model returns for the batch, several times after itself."""
+    """Return what a model returns for the batch, several times after itself.
+
+    Raises:
+        DependentRowsError: it fails on these, several times the rows of the batch.
+    """
     arguments, keywords = batch.repeated(times)
-    try:
+    with on_other_rows(batch, times * batch.size) if times > 1 else nullcontext():
         return model(*arguments, **keywords)
-    except Exception as error:
-        if times > 1:
-            error.add_note(
-                f"probe.sweep called the model on {times * batch.size} rows, its {batch.size} rows {times} times. "
-                f"It repeats every input with {batch.size} entries on the batch's axis: if one of them is no batch, "
-                "make it a part of the model, or sweep another number of rows."
-            )
-        raise

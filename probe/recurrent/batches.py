@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,10 @@ from .layers import OwnModule
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class DependentRowsError(ProbeError):
+    """Says what was found where rows of a batch depend on each other; who asked adds what works instead."""
 
 
 def map_tensors(function: Callable[..., Any], value: Any, *others: Any) -> Any:
@@ -102,6 +107,10 @@ class Batch:
         """Return the inputs of some rows."""
         return self.each(lambda tensor, axis: tensor.narrow(axis, start, min(stop, self.size) - start))
 
+    def chosen(self, rows: Sequence[int]) -> Inputs:
+        """Return the inputs of some rows, in another order or several times."""
+        return self.each(lambda tensor, axis: tensor.index_select(axis, torch.tensor(rows, device=tensor.device)))
+
     def repeated(self, times: int) -> Inputs:
         """Return the inputs with all rows repeated, one repetition after the other."""
         return self.each(lambda tensor, axis: torch.cat([tensor] * times, dim=axis))
@@ -153,6 +162,26 @@ def batch_of(
     return Batch(tuple(arguments), keywords, tensors[0].shape[axis], axis, bare)
 
 
+@contextmanager
+def on_other_rows(batch: Batch, rows: int) -> Iterator[None]:
+    """Say so where a model that runs on a batch fails on another number of its rows.
+
+    Raises:
+        DependentRowsError: it does, from what it raised.
+    """
+    try:
+        yield
+    except ProbeError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise DependentRowsError(
+            f"The model fails on {rows} rows that are taken from its {batch.size}, and not on these alone "
+            f"({type(error).__name__}: {reason}). It may make something for a fixed number of rows, as "
+            f"torch.zeros(1, self.batch, units) does, or have an input with {batch.size} entries that is no batch."
+        ) from error
+
+
 def apart(clean: Any, together: Any, blocks: int, rows: int, doubled: Callable[[], Any]) -> Any:
     """Return the output of a run of several blocks of rows, with one axis more at each tensor's front: (block, ...).
 
@@ -172,9 +201,8 @@ def apart(clean: Any, together: Any, blocks: int, rows: int, doubled: Callable[[
     def note(one: Tensor, many: Tensor) -> None:
         axis = grown_axis(one, many, (1, blocks))
         if axis is None:
-            raise ProbeError(
-                f"The model's output of shape {tuple(many.shape)} does not grow with the batch, so it mixes rows: "
-                "edits cannot share a run. Use probe.record(edits=[...]) for each."
+            raise DependentRowsError(
+                f"The model's output of shape {tuple(many.shape)} does not grow with the batch, so it mixes the rows."
             )
         sizes.add(one.shape[axis])
 
@@ -184,9 +212,9 @@ def apart(clean: Any, together: Any, blocks: int, rows: int, doubled: Callable[[
         for outer in [1] if two is None else [number for number in range(1, size + 1) if size % number == 0]:
             if two is None or all(close(part, one) for part in _blocks(two, axis, 2, outer)):
                 return _blocks(many, axis, blocks, outer)
-        raise ProbeError(
+        raise DependentRowsError(
             f"The model's output of shape {tuple(one.shape)} has other numbers when its {rows} rows are there twice: "
-            "its batch cannot be found. Wrap the model so that its outputs have one batch axis."
+            "it mixes the rows, or its outputs have no batch axis."
         )
 
     map_tensors(note, clean, together)
@@ -199,20 +227,23 @@ def _blocks(values: Tensor, axis: int, blocks: int, outer: int) -> Tensor:
     return values.unflatten(axis, (outer, blocks, rest)).movedim(axis + 1, 0).flatten(axis + 1, axis + 2)
 
 
-def _allowed(values: Tensor) -> float:
+def allowed(values: Tensor) -> float:
     """Return how far values may lie from those of a run with another number of rows, which rounds otherwise."""
     finite = values[values.isfinite()] if values.is_floating_point() else values[:0]
     scale = float(finite.abs().max()) if finite.numel() else 1.0
     return _TOLERANCE.get(values.dtype, 5e-2) * max(1.0, scale)
 
 
-def close(one: Tensor, other: Tensor) -> bool:
-    """Return whether values are those of a run with another number of rows, to rounding; they may broadcast."""
+def close(one: Tensor, other: Tensor, part: float = 1.0) -> bool:
+    """Return whether values are those of a run with another number of rows, to (a part of) rounding.
+
+    They may broadcast.
+    """
     if one.dim() != other.dim() or any(a not in (1, b) for a, b in zip(one.shape, other.shape, strict=True)):
         return False
     if not (one.is_floating_point() or one.is_complex()):
         return bool((one == other).all())
-    return torch.allclose(one, other, rtol=0, atol=_allowed(one), equal_nan=True)
+    return torch.allclose(one, other, rtol=0, atol=part * allowed(one), equal_nan=True)
 
 
 def grown_axis(one: Tensor, other: Tensor, ratio: tuple[int, int]) -> int | None:

@@ -195,8 +195,7 @@ def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tenso
 def finals_of(layers: Sequence[Layer], output: Any, call: Call) -> tuple[States, ...]:
     """Return each layer's last states, (batch, unit) each, where the module returned them."""
     if call.adapter is not None:
-        final = call.adapter.final(output)
-        return ({} if final is None else _steps_of(call.adapter).flat(final),)
+        return (_steps_of(call.adapter).flat_final(call.adapter.final(output)),)
     signals = layers[0].states
     last = output if layers[0].is_cell else output[1]
     parts = last if len(signals) > 1 else (last,)

@@ -220,7 +220,7 @@ def test_an_output_whose_rows_cannot_be_joined_is_refused(tmp_path: Path) -> Non
     output = streamed(tmp_path / "run", model, x, batch_axis=0).output
     torch.testing.assert_close(output, model(x), rtol=0, atol=1e-12)
     model = Around(lambda m, x: m.rnn(x)[0].flatten(0, 1))
-    with pytest.raises(ProbeError, match="they lie in another order"):
+    with pytest.raises(ProbeError, match="Outputs must have the batch's rows one after the other"):
         _ = streamed(tmp_path / "other", model, rows(TIME), batch_axis=1)
     assert list(tmp_path.iterdir()) == [tmp_path / "run"]
 

@@ -103,12 +103,12 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "dropout between layers": (lambda: lstm(num_layers=2, dropout=0.5), "drops out between its layers"),
     "dropout": (lambda: hidden(nn.Dropout(0.5)), "draws random numbers"),
     "loss": (lambda: hidden(torch.mean), "does not grow with the batch"),
-    "centred": (lambda: hidden(lambda h: h - h.mean(0)), "mixes the rows"),
+    "centred": (lambda: hidden(lambda h: h - h.mean(0)), "other rows are left out"),
     "centred beside inf": (
         lambda: hidden(lambda h: torch.cat([h - h.mean(0), h.new_full((*h.shape[:2], 1), -torch.inf)], 2)),
-        "mixes",
+        "other rows are left out",
     ),
-    "mixed bools": (lambda: hidden(lambda h: h > h.mean(0)), "mixes the rows"),
+    "mixed bools": (lambda: hidden(lambda h: h > h.mean(0)), "other rows are left out"),
     "number": (lambda: hidden(lambda h: (h, float(h.mean()))), "float that is not the same"),
     "other form": (lambda: hidden(lambda h: (h,) * len(h)), "tuple that is not the same"),
     "object": (lambda: hidden(Opaque), "Opaque"),
@@ -215,7 +215,7 @@ def test_inputs_without_a_batch(x: Tensor) -> None:
 
 
 def test_a_model_that_fails_is_left_as_found(x: Tensor) -> None:
-    """An error of the model's own in the middle of a turn comes through, and nothing stays on the model."""
+    """An error of the model's own in the middle of a turn is told and kept, and nothing stays on the model."""
 
     def fail_later(self: Any, x: Tensor) -> Tensor:
         h = self.rnn(x)[0]
@@ -224,6 +224,7 @@ def test_a_model_that_fails_is_left_as_found(x: Tensor) -> None:
         return h
 
     model = Around(fail_later, rnn=lstm())
-    with pytest.raises(RuntimeError, match="too many rows"):
+    with pytest.raises(ProbeError, match=r"RuntimeError: too many rows.*probe\.record") as caught:
         probe.sweep(model, x, edits=some())
+    assert isinstance(caught.value.__cause__, RuntimeError)
     assert untouched(model)

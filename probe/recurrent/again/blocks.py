@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import ProbeError
-from ..batches import close
+from ..batches import DependentRowsError, close
 from ..calls import Call, own_order
 from ..cells import recycled
 from ..layers import Layer
@@ -22,12 +21,6 @@ from ..runs import Run, Trace, join
 from ..signals import span
 from .engine import Changes, Shared, rerun, with_input
 from .fronts import Rerun, spliced
-
-#: What to do where the rows of a layer are not those of the inputs.
-_OTHER_AXIS = (
-    "Name the axis of the first input that is the batch with batch_axis= (0 unless you say so), or use "
-    "probe.record(edits=[...]) for each edit."
-)
 
 
 @dataclass(frozen=True)
@@ -150,12 +143,12 @@ def rows_of_block(layer: Layer, rows: int, clean: Run | None, blocks: int) -> in
     """Return how many rows of a call belong to one block.
 
     Raises:
-        ProbeError: the clean call had another number of rows.
+        DependentRowsError: the clean call had another number of rows.
     """
     if clean is not None and rows != blocks * clean.call.x.shape[1]:
-        raise ProbeError(
+        raise DependentRowsError(
             f"Layer {layer.name!r} read {clean.call.x.shape[1]} rows, and {rows} when the inputs were repeated for "
-            f"{blocks} edits: their batch is another axis. {_OTHER_AXIS}"
+            f"{blocks} edits: their batch is another axis."
         )
     return rows // blocks
 
@@ -163,6 +156,8 @@ def rows_of_block(layer: Layer, rows: int, clean: Run | None, blocks: int) -> in
 def repeats(run: Run, call: Call, blocks: int) -> bool:
     """Return whether a call was given what the clean run was given, once for each block of rows."""
     x = run.call.x
+    if any(len(value) != call.x.shape[1] for states in call.initial for value in states.values()):
+        return False
     if call.x.shape != (x.shape[0], blocks * x.shape[1], x.shape[2]):
         return False
     return all(torch.equal(many, one.expand_as(many)) for one, many in _given(run.call, call, blocks))
@@ -179,15 +174,21 @@ def check_blocks(layer: Layer, run: Run | None, call: Call, places: Sequence[int
         blocks: how many there are.
 
     Raises:
-        ProbeError: they are: the rows are in another order, or depend on each other.
+        DependentRowsError: they are: the rows are in another order, or depend on each other.
     """
     if run is None or not places:
         return
+    rows = {len(value) for states in call.initial for value in states.values()} - {call.x.shape[1]}
+    if rows and call.has_state:
+        raise DependentRowsError(
+            f"Layer {layer.name!r} was given a state of {min(rows)} rows beside {call.x.shape[1]} rows of input: the "
+            "model makes it for a fixed number of rows."
+        )
     for one, many in _given(run.call, call, blocks):
         if not close(one, many if len(places) == blocks else many[:, places]):
-            raise ProbeError(
+            raise DependentRowsError(
                 f"Layer {layer.name!r} reads something else for a row when all rows are there {blocks} times, one "
-                f"repetition after the other: its rows are in another order, or depend on each other. {_OTHER_AXIS}"
+                "repetition after the other: its rows are in another order, or depend on each other."
             )
 
 
