@@ -142,8 +142,10 @@ Units = SupportsIndex | Iterable[SupportsIndex] | Iterable[Iterable[SupportsInde
 def as_units(value: Units) -> tuple[int, ...] | tuple[tuple[int, ...], ...] | None:
     """Return units as a tuple of numbers, or of index tuples; None stays None.
 
+    Numbers may repeat, since they may be one index tuple, such as (2, 2): `flat_units` knows the shape.
+
     Raises:
-        ProbeError: one is neither, both stand together, one is listed twice, or none is given.
+        ProbeError: one is neither, both stand together, one index tuple is listed twice, or none is given.
     """
     given: Any = value
     nested: list[tuple[Any, ...]] = []
@@ -154,7 +156,10 @@ def as_units(value: Units) -> tuple[int, ...] | tuple[tuple[int, ...], ...] | No
     except TypeError:  # numbers, or nothing that has items
         nested = []
     if not nested:
-        return as_indices("units", given)
+        numbers = None if given is None else as_numbers("units", given)
+        if numbers == ():
+            raise ProbeError(f"units={given!r} must name at least one unit.")
+        return numbers
     units = tuple(as_numbers("units", one) for one in nested)
     if not all(units) or len(set(units)) != len(units):
         raise ProbeError(f"units={given!r} must name at least one index tuple, none of them empty or twice.")

@@ -30,8 +30,8 @@ def _no_grad() -> Iterator[None]:
         ({"steps": [7]}, r"steps=7 lies outside"),
         ({"rows": [4]}, r"rows=4 lies outside the batch"),
         ({"source_rows": [4]}, r"source_rows=4 lies outside the source's batch axis"),
-        ({"units": [1, 1]}, r"none of them twice"),
-        ({"units": []}, r"at least one index"),
+        ({"units": [1, 1]}, r"units=\(1, 1\) names one place of .* twice"),
+        ({"units": []}, r"at least one unit"),
         ({"rows": [0, -4]}, r"twice"),
     ],
 )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import probe
 from probe import ProbeError, Step
-from probe.recurrent.signals import Signal
+from probe.recurrent.signals import Signal, as_units, flat_units
 from probe.recurrent.steps import registry
 
 ROWS, TIME, AT = 3, 6, 2
@@ -191,6 +191,24 @@ def test_a_sweep_over_units(model: nn.Module, x: Tensor) -> None:
     assert len({round(float(output.sum()), 5) for output in swept}) == len(edits)
 
 
+@pytest.mark.parametrize("units", [(2, 2), [2, 2], [(2, 2)], (-2, 2), np.array([2, 2])])
+def test_a_unit_of_the_diagonal_is_an_index_tuple_as_any_other(model: nn.Module, x: Tensor, units: Any) -> None:
+    """Two equal numbers name one place of a matrix, in JSON and in a plot too."""
+    edit = probe.Edit.from_json(probe.clamp(name_of(model), 7.0, units=units, steps=AT).to_json())
+    sevens = probe.record(model, x, edits=[edit])[name_of(model)][:, AT] == 7
+    assert sevens[:, 2, 2].all()
+    assert sevens.sum() == ROWS
+    assert len(probe.record(model, x).plot.traces(signal=name_of(model), units=units).lines) == 1
+
+
+def test_equal_numbers_are_an_index_tuple_where_there_are_as_many_axes() -> None:
+    """Of a state of three axes too; of a vector they are one unit twice."""
+    assert flat_units(as_units((2, 1, 1)), (3, 2, 2), "it") == [11]
+    assert flat_units(as_units([0, 0, 0]), (3, 2, 2), "it") == [0]
+    with pytest.raises(ProbeError, match=r"units=\(2, 2\) names one place of it twice"):
+        _ = flat_units(as_units([2, 2]), (5,), "it")
+
+
 @pytest.mark.parametrize(
     ("units", "message"),
     [
@@ -200,6 +218,8 @@ def test_a_sweep_over_units(model: nn.Module, x: Tensor) -> None:
         ((1, 2, 3), r"units=1 does not name a unit of .*shape 4 x 5"),
         (7, r"units=7 does not name a unit of .*shape 4 x 5"),
         ([(1, 2), (1, -3)], r"names one place of .* twice"),
+        ([(2, 2), (2, 2)], r"none of them empty or twice"),
+        ((2, 2, 2), r"units=2 does not name a unit of .*shape 4 x 5"),
     ],
 )
 def test_what_is_no_unit_of_it_is_refused(model: nn.Module, x: Tensor, units: Any, message: str) -> None:
