@@ -34,15 +34,27 @@ _ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
 INLINE = 1_000_000
 
 
-def to_json(edit: Edit, path: str | os.PathLike[str] | None = None) -> str:
-    """Return an edit as JSON; see `Edit.to_json`."""
+def to_json(edit: Edit, kinds: Mapping[str, type[Edit]], path: str | os.PathLike[str] | None = None) -> str:
+    """Return an edit as JSON; see `Edit.to_json`.
+
+    Args:
+        edit: what is written.
+        kinds: the kinds of edits that `from_json` reads, by their names.
+        path: a file for its array, or None.
+    """
     if (function := getattr(edit, "function", None)) is not None:
         name = getattr(function, "__qualname__", repr(function))
         raise ProbeError(
             f"{edit!r} is made by the function {name}, which JSON cannot hold. Keep the code that makes it, or use "
             "clamp, ablate, patch or steer."
         )
-    written: dict[str, Any] = {"format": _FORMAT, "edit": type(edit).__name__.lower(), "site": asdict(edit.site)}
+    name = next((name for name, kind in kinds.items() if kind is type(edit)), None)
+    if name is None:
+        raise ProbeError(
+            f"{edit!r} is of a kind of your own, {type(edit).__qualname__}, which from_json could not read back. "
+            "Keep the code that makes it, or use clamp, ablate, patch or steer."
+        )
+    written: dict[str, Any] = {"format": _FORMAT, "edit": name, "site": asdict(edit.site)}
     for field in fields(edit):
         value = getattr(edit, field.name)
         if field.name not in ("site", "digest"):

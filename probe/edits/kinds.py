@@ -84,9 +84,10 @@ class Edit(ABC):
                 into the JSON, up to 1 MB.
 
         Raises:
-            ProbeError: the edit is made by a function, or its array is larger than 1 MB and no path is given.
+            ProbeError: the edit is made by a function or of a kind of your own, or its array is larger than 1 MB and
+                no path is given.
         """
-        return edit_files.to_json(self, path)
+        return edit_files.to_json(self, _KINDS, path)
 
     @staticmethod
     def from_json(text: str) -> Edit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,31 @@ def test_a_function_cannot_be_saved() -> None:
     match = r"edit\('cell_state', doubled\) is made by the function doubled, which JSON cannot hold.*clamp, ablate"
     with pytest.raises(ProbeError, match=match):
         _ = probe.edit("cell_state", doubled).to_json()
+
+
+@dataclass(frozen=True, repr=False)
+class Doubled(Edit):
+    """A kind of somebody's own."""
+
+    def put(self, value: Tensor, place: Any) -> Tensor:
+        """Return twice the value."""
+        return 2 * value
+
+    def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
+        return "doubled", [], {}
+
+
+def test_a_kind_of_ones_own_acts_and_is_not_written(lstm: nn.LSTM, other: Tensor, tmp_path: Path) -> None:
+    """What from_json could not read back is refused when it is written; one that is called as ours is, too."""
+    own = Doubled(Site(Signal.CELL_STATE))
+    clean = probe.record(lstm, other)["cell_state"]
+    assert torch.allclose(probe.record(lstm, other, edits=[own])["cell_state"][:, 0], 2 * clean[:, 0])
+    also_a_clamp = type("Clamp", (Clamp,), {})
+    for edit in (own, also_a_clamp(own.site, torch.ones(()))):
+        for path in (None, tmp_path / "array"):
+            with pytest.raises(ProbeError, match=r"of a kind of your own, \w+, which from_json could not read back"):
+                _ = edit.to_json(path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
