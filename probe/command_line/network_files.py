@@ -23,6 +23,7 @@ from ..loading.modules import without_mask
 from ..loading.named_network import named_network
 from ..recording.recording import as_array
 from ..recurrent.inspection import inspect
+from ..recurrent.refusals import converted
 from ..storage.files import write_atomically
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
 
@@ -135,7 +136,8 @@ def record_file(
     module = without_mask(module, lengths_said=lengths is not None or inputs.suffix.lower() == ".csv")
     model = named_network(name, module)
     x, ends = _inputs(inputs, key, lengths, inspect(model).layers[0].inputs)
-    read: Any = torch.from_numpy(x).to(next(module.parameters()).dtype)
+    dtype = next(module.parameters()).dtype
+    read: Any = converted(torch.from_numpy(x), f"The file {inputs}", "Give smaller numbers.", dtype=dtype)
     if ends is not None:
         read = _packed(read, ends, module)
     with warnings.catch_warnings():

@@ -14,6 +14,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from ..errors import ProbeError
+from ..recurrent.refusals import converted
 from ..recurrent.signals import Site, within
 from . import edit_files
 from .edit_files import digest_of
@@ -127,7 +128,7 @@ class Clamp(Edit):
 
     def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the fixed value for every row."""
-        return self.value.to(value).expand_as(value)
+        return _as(self.value, value, self).expand_as(value)
 
     def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
         return "clamp", [self.value], {}
@@ -165,12 +166,12 @@ class Ablate(Edit):
         if self.values is None:
             return torch.zeros_like(value)
         if self.kind == "mean":
-            return self.values[0, place.positions].to(value).expand_as(value)
+            return _as(self.values[0, place.positions], value, self).expand_as(value)
         generator = torch.Generator().manual_seed(self.seed or 0)
         # Drawn for the whole batch at once, so that a row takes the same other row at every step.
         last = place.rows.stop if isinstance(place.rows, slice) else int(place.rows.max()) + 1
         drawn = torch.randint(len(self.values), (last,), generator=generator)
-        return _numbers(self.values[drawn[place.rows], place.positions], self).to(value)
+        return _as(_numbers(self.values[drawn[place.rows], place.positions], self), value, self)
 
     def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
         given: dict[str, Any] = {"kind": self.kind}
@@ -228,7 +229,7 @@ class Patch(Edit):
     def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the source's values."""
         rows = place.rows if self.source_rows is None else torch.tensor(self.source_rows)[place.numbers]
-        return _numbers(self.values[rows, place.positions], self).to(value)
+        return _as(_numbers(self.values[rows, place.positions], self), value, self)
 
     def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
         return "patch", [], {"source": _Described(self.values, self.digest), "source_rows": self.source_rows}
@@ -252,7 +253,7 @@ class Steer(Edit):
 
     def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the value moved along the direction."""
-        return value + self.scale * self.direction.to(value)
+        return value + self.scale * _as(self.direction, value, self)
 
     def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
         return "steer", [self.direction], {"scale": self.scale}
@@ -267,11 +268,12 @@ class FunctionEdit(Edit):
     def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
         """Return what the function makes of the value, once for each step of the input."""
         if isinstance(place.steps, int):
-            return self._made(value.clone(), place.steps, place.rows).to(value)
+            return _as(self._made(value.clone(), place.steps, place.rows), value, self)
         result, every = torch.zeros_like(value), torch.as_tensor(place.rows)
         for step in place.steps.unique().tolist():
             rows = (place.steps == step).nonzero().flatten()
-            result = result.index_put((rows,), self._made(value[rows], step, every[rows]).to(value))
+            made = _as(self._made(value[rows], step, every[rows]), value, self)
+            result = result.index_put((rows,), made)
         return result
 
     def _made(self, given: Tensor, step: int, rows: Any) -> Tensor:
@@ -308,6 +310,14 @@ def _written(value: Any) -> str:
     if value.numel() <= _SHORT:
         return repr(value.tolist())
     return f"<{value.numel()} units, sha256 {digest_of(value)[:8]}>"
+
+
+def _as(values: Tensor, like: Tensor, edit: Edit) -> Tensor:
+    """Return values in the type and place of a signal, or raise where that cannot hold them."""
+    if values.dtype == like.dtype:
+        return values.to(like.device)
+    advice = "Give smaller numbers, or run the model in {}."
+    return converted(values, repr(edit), advice, dtype=like.dtype, device=like.device)
 
 
 def _numbers(values: Tensor, edit: Edit) -> Tensor:

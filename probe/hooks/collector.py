@@ -18,6 +18,7 @@ from ..recurrent import runs
 from ..recurrent.calls import Call, own_order
 from ..recurrent.cells import recycled
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
+from ..recurrent.refusals import converted
 from ..recurrent.runs import Opened, Run, Trace
 from ..recurrent.signals import Signal, within
 from ..recurrent.steps import trails
@@ -208,13 +209,13 @@ class Collector(Session):
         returned = {_memory(value) for value in (trace.h, *trace.final.values())}
         for signal, value in opened.signals.items():
             found = value.detach() if self._detaches and value.requires_grad else value
-            values[signal] = self._arranged(part, found, chosen)
+            values[signal] = self._arranged(part, signal, found, chosen)
             if _memory(values[signal]) in returned:
                 # The module's own output, which the caller may change in place.
                 values[signal] = recycled.copied(values[signal])
         return values
 
-    def _arranged(self, part: Part, value: Tensor, chosen: list[int] | None) -> Tensor:
+    def _arranged(self, part: Part, signal: Signal, value: Tensor, chosen: list[int] | None) -> Tensor:
         """Return values of the layer's own order (time, batch, unit) in the input's order, padding as NaN."""
         lengths = part.lengths if part.ragged else None
         value, time = own_order(value, part.layer, lengths), value.shape[0]
@@ -230,8 +231,12 @@ class Collector(Session):
             rows = torch.where(ends < 0, ends + lengths, ends).to(value.device)
             found = value.gather(0, rows.clamp(min=0).unsqueeze(-1).expand(*rows.shape, value.shape[2]))
             value = found.masked_fill((rows < 0).unsqueeze(-1), float("nan"))
+        if device is dtype is None:
+            return value
         dtype = dtype.to_complex() if dtype is not None and value.is_complex() else dtype
-        return value if device is dtype is None else value.to(device=device, dtype=dtype)
+        what = f"The {str(signal)!r} of layer {part.layer.name!r}"
+        advice = "Keep it with dtype={}, or leave it out with signals=."
+        return converted(value, what, advice, dtype=dtype, device=device)
 
     def differentiate(self, function: Callable[[Any], Tensor], output: Any) -> None:
         """Keep the derivative of a scalar of the output with respect to every signal kept."""
@@ -249,7 +254,10 @@ class Collector(Session):
         found = iter(torch.autograd.grad(scalar.sum(), taps, allow_unused=True))
         for part in parts:
             part.taps = [
-                {signal: self._arranged(part, _or_zeros(next(found), tap), chosen) for signal, tap in taps.items()}
+                {
+                    signal: self._arranged(part, signal, _or_zeros(next(found), tap), chosen)
+                    for signal, tap in taps.items()
+                }
                 for taps, chosen in zip(part.taps, part.chosen, strict=True)
             ]
 

@@ -63,7 +63,7 @@ def record(
         tolerance: largest difference allowed, relative to max(1, |value|); None for 1e-5 in float32, 1e-10 in
             float64 and 2e-2 in half precision.
         device: where to keep the values; None where the model computes them.
-        dtype: in which type to keep the values; None for the model's own.
+        dtype: in which type to keep the values; None for the model's own. What it cannot hold is refused.
         out: a new folder to stream the values into, one .npy file a site, read back memory-mapped. The model is
             called on one stretch of the batch after the other, so its rows must not depend on each other.
         batch_axis: with out=, the batch's axis of the first input; see `sweep`.

@@ -19,6 +19,7 @@ from ..evidence.words import listed
 from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import Layer, OpenLayer
+from ..recurrent.refusals import converted
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
 from ..subjects import heads
 from ..subjects.computed.network_states import packed
@@ -124,7 +125,8 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
     if not given.tokens and (one.given is not opened.model or isinstance(opened.model, torch.nn.RNNBase)):
         check_features(given.inputs, found[0].inputs)
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
-    x = torch.as_tensor(given.inputs).to(dtype)
+    advice = "Give smaller numbers, or the network in {}."
+    x = converted(torch.as_tensor(given.inputs), "The inputs", advice, dtype=dtype)
     _check_runs(opened.model, x[:FIRST], given.lengths[:FIRST])
     layers = seen_layers(opened.model, x[:FIRST], study.layers, tolerance=study.tolerance)
     readout, said = _answer(study, opened.model, x, given)
