@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
@@ -15,6 +15,7 @@ from torch import nn
 from ..edits.kinds import Edit
 from ..edits.resolve import Placed, place_in_model, place_in_run, steps_in
 from ..errors import ProbeError, names_its_arguments
+from ..recurrent.kept import Change, Kept, warn_of
 from ..recurrent.layers import Layer
 from .sessions import Session
 from .visits import Visit, check_tolerance, refuse_own_forward
@@ -146,6 +147,7 @@ class _Intervention(Session):
         refuse_own_forward(self._placed)
         super().__init__(model, self._placed)
         self._tolerance = tolerance
+        self.rows: set[int] = set()
         self._had_a_pass = False
         self._acted = {id(edit): Acted(edit, layer) for layer, own in self._placed.items() for edit in own}
 
@@ -156,6 +158,7 @@ class _Intervention(Session):
     def acting(self, visit: Visit, number: int, step: int | None) -> Sequence[tuple[Layer, Placed]]:
         """Return the edits that act in a call, and note that they have acted."""
         own, time = self.modules[visit.layers[0].module], len(visit.call.x)
+        self.rows.add(visit.call.x.shape[1])
         every = [(layer, edit) for layer in own for edit in self._placed[layer]]
         active = [(layer, edit) for layer, edit in every if self._acted[id(edit)].note(number, step, time)]
         if active:
@@ -204,6 +207,20 @@ class _Intervention(Session):
         )
 
 
+@contextmanager
+def edited(model: nn.Module, edits: Sequence[Edit], tolerance: float | None = None) -> Iterator[Set[int]]:
+    """Run a model with edits; what its modules keep stays as the runs leave it. See `intervene`.
+
+    Yields:
+        How many rows the edited layers read, once they were called.
+    """
+    check_tolerance(tolerance)
+    session = _Intervention(model, edits, tolerance)
+    with eager(), session:
+        yield session.rows
+        session.finish()
+
+
 @names_its_arguments
 @contextmanager
 def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) -> Iterator[nn.Module]:
@@ -212,7 +229,8 @@ def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) ->
     The module runs once as it is; then the edited layer is run again from the first edited step, and the layers of a
     stack above it in full, so that the next step, the module's output and everything above see the change. Edits act
     in the order in which a step computes its signals, and edits of one signal in the order given. Contexts may be
-    nested; the edits of all of them act in one run, an outer context's first. Follows the caller's grad mode.
+    nested; the edits of all of them act in one run, an outer context's first. Follows the caller's grad mode. What
+    modules keep from one call to the next, such as `self.hidden`, is put back when the context ends, with a warning.
 
     Edits act wherever the layers are called inside the context: in `model(x)`, and in methods of the model that call
     its layers in another way, such as `policy.predict(x)`. `call` and `steps` are counted over the context. A call
@@ -232,11 +250,14 @@ def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) ->
             model runs); a row lies beyond the input, or the module does not compute what its weights say (when the
             layer is called, before anything changes); the context ended without a call or step that an edit names.
     """
-    check_tolerance(tolerance)
-    session = _Intervention(model, edits, tolerance)
-    with eager(), session:
-        yield model
-        session.finish()
+    kept, changes = Kept(model), list[Change]()
+    rows: Set[int] | None = None
+    try:
+        with edited(model, edits, tolerance) as rows:
+            yield model
+    finally:
+        changes += kept.put_back(rows)
+    warn_of(changes, "Keep one context open over the calls that shall go on from each other.", level=3)
 
 
 def _check_steps_of_cells(placed: dict[Layer, tuple[Edit, ...]]) -> None:

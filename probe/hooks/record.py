@@ -15,12 +15,13 @@ from ..errors import ProbeError, names_its_arguments
 from ..recording.recording import Recording
 from ..recurrent.batches import Batch, batch_of
 from ..recurrent.finding import check_forward, find_layers
+from ..recurrent.kept import Change, Kept, warn_of
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.signals import Signal, as_indices
 from ..recurrent.steps.forms import advice_on
 from ..recurrent.steps.registry import chosen_signals
 from .collector import Collector, Options, mapped, perhaps
-from .intervene import eager, intervene
+from .intervene import eager, edited
 from .sessions import hooks_before
 from .visits import Visit
 
@@ -121,17 +122,24 @@ def _once(
     collector = Collector(model, options, differentiate=gradient_of is not None, detach=True)
     if not edits and not options.check and gradient_of is None:
         _refuse_what_nothing_is_known_of(options.layers)
-    with (
-        torch.no_grad() if gradient_of is None else torch.enable_grad(),
-        eager(),
-        intervene(model, *edits, tolerance=options.tolerance) if edits else nullcontext(),
-        collector,
-    ):
-        output = model(*arguments, **keywords)
-        if gradient_of is not None:
-            collector.differentiate(gradient_of, output)
-        collector.refuse_calls_elsewhere()
-        return collector.finish(output)
+    kept, changes, rows = Kept(model), list[Change](), None
+    try:
+        with (
+            torch.no_grad() if gradient_of is None else torch.enable_grad(),
+            eager(),
+            edited(model, edits, options.tolerance) if edits else nullcontext(),
+            collector,
+        ):
+            output = model(*arguments, **keywords)
+            if gradient_of is not None:
+                collector.differentiate(gradient_of, output)
+            collector.refuse_calls_elsewhere()
+            recording = collector.finish(output)
+            rows = {value.shape[0] for part in recording.parts for value in part.signals.values()}
+    finally:
+        changes += kept.put_back(rows)
+    warn_of(changes, "Calls in `with probe.watch(model)` go on from each other.", level=3)
+    return recording
 
 
 def _refuse_what_nothing_is_known_of(layers: Sequence[Layer]) -> None:

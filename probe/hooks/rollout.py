@@ -15,11 +15,12 @@ from ..edits.kinds import Edit
 from ..errors import ProbeError, names_its_arguments
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent.finding import find_layers
+from ..recurrent.kept import put_back
 from ..recurrent.layers import LoopLayer
 from ..recurrent.signals import Signal
 from .episode_edits import acting, of_episodes
 from .episodes import Episode, Game, Place, filled, own_draws, started
-from .intervene import intervene
+from .intervene import edited
 from .record import watch
 
 #: Takes observations (environment, ...), a state and which environments begin an episode; gives actions and a state.
@@ -138,7 +139,7 @@ def rollout(
     model, step = _parts(policy, act)
     played = [Episode(seed + number) for number in range(episodes)]
     run = _Run(model, step, of_episodes(edits, episodes), signals, layers)
-    with torch.no_grad(), own_draws(), _modes_kept(model):
+    with torch.no_grad(), own_draws(), _modes_kept(model), put_back(model):
         game = Game(make, min(environments, episodes), played, most)
         while game.running:
             run.step(game)
@@ -218,7 +219,7 @@ class _Run:
                 stack.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
             now = {id(edit): acting(edit, game) for edit in self._edits}
             self._acted |= {number for number, edits in now.items() if edits}
-            stack.enter_context(intervene(self._model, *(one for edits in now.values() for one in edits)))
+            stack.enter_context(edited(self._model, [one for edits in now.values() for one in edits]))
             states = stack.enter_context(watch(self._model, layers=self._layers))
             seen = states
             if self._signals is not None:

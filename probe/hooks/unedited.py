@@ -18,6 +18,7 @@ from ..recurrent.batches import Batch, close, map_tensors, on_other_rows
 from ..recurrent.calls import drops_out, read_call, write_output
 from ..recurrent.finding import check_forward
 from ..recurrent.independence import check_independence, named
+from ..recurrent.kept import Change, Kept, put_back
 from ..recurrent.layers import Layer
 from ..recurrent.runs import Run, check
 from ..recurrent.signals import is_continuous
@@ -81,8 +82,14 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
     check_forward(model, "probe.sweep")
     refuse_own_forward(layers)
     counted = {layer.module for edit, layer in zip(edits, layers, strict=True) if counts(edit)}
-    with _Reading(model, layers, runs, places, counted):
-        output = repeated(model, batch, 1)
+    kept, changes = Kept(model), list[Change]()
+    try:
+        with _Reading(model, layers, runs, places, counted):
+            arguments, keywords = batch.repeated(1)
+            output = model(*arguments, **keywords)
+    finally:
+        changes += kept.put_back()
+    _refuse_state_of(changes, batch)
     taken = 0
 
     def add(tensor: Tensor) -> Tensor:
@@ -97,6 +104,17 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
         taken += (trace.x.numel() + 2 * trace.h.numel()) * trace.h.element_size()
 
     return CleanRun(output, runs, places, batch.size, taken, cache(partial(repeated, model, batch, 2)))
+
+
+def _refuse_state_of(changes: Sequence[Change], batch: Batch) -> None:
+    """Raise where a run starts from what the module kept of a batch of as many rows."""
+    for change in changes:
+        if change.of_rows(batch.size):
+            raise ProbeError(
+                f"A sweep runs its {batch.size} rows several times side by side, and each run starts from {change}, "
+                "which it changes, and which has so many rows only. Set that to what a sequence starts from, such as "
+                "None, or use probe.record(edits=[...]) for each edit."
+            )
 
 
 class _Reading(Session):
@@ -205,7 +223,7 @@ def check_output(model: nn.Module, batch: Batch, clean: CleanRun) -> None:
 
     def run(rows: Sequence[int]) -> dict[str, Tensor]:
         arguments, keywords = batch.chosen(rows)
-        with on_other_rows(batch, len(rows)):
+        with put_back(model), on_other_rows(batch, len(rows)):
             return named(model(*arguments, **keywords))
 
     check_independence(run, named(clean.output), batch.size)
@@ -225,5 +243,5 @@ def repeated(model: nn.Module, batch: Batch, times: int) -> Any:
         DependentRowsError: it fails on these, several times the rows of the batch.
     """
     arguments, keywords = batch.repeated(times)
-    with on_other_rows(batch, times * batch.size) if times > 1 else nullcontext():
+    with put_back(model), on_other_rows(batch, times * batch.size) if times > 1 else nullcontext():
         return model(*arguments, **keywords)

@@ -1,0 +1,264 @@
+"""What a run leaves on modules beside their weights, such as `self.hidden`: found, named and put back."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import is_
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import ProbeError
+
+#: What torch itself keeps in a module, and what a sweep puts there while it runs.
+_TORCHS = frozenset([*vars(nn.Module()), "forward"])
+#: What holds no tensor, and what is nobody's state.
+_PLAIN = frozenset(
+    {int, float, complex, bool, str, bytes, type(None), type, nn.Parameter, torch.dtype, torch.device, torch.Size}
+    | {FunctionType, BuiltinFunctionType, MethodType, ModuleType, torch.Generator}
+)
+#: Longer lists are vocabularies and logs; of tensors up to this size there is a copy to put back.
+_ITEMS, _NUMBERS = 256, 10_000_000
+_DEPTH = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What a run changed.
+
+    Attributes:
+        name: where it stands, such as `model.encoder.hidden`.
+        before: what stood there before; None where nothing did.
+        after: what stands there now.
+    """
+
+    name: str
+    before: Any
+    after: Any
+
+    def is_state(self, rows: Collection[int] | None) -> bool:
+        """Return whether the next run may start from it: numbers took the place of others, or are one a row.
+
+        What is made once for all rows, such as a mask or an encoding of positions, is none.
+
+        Args:
+            rows: how many rows the layers read; None where that is not known.
+        """
+        new = list(_arrays(self.after))
+        return self.of_rows() or (bool(new) if rows is None else any(set(one.shape) & set(rows) for one in new))
+
+    def of_rows(self, rows: int | None = None) -> bool:
+        """Return whether there were numbers before, with an axis of so many rows; None takes any."""
+        return any(0 not in one.shape and rows in (None, *one.shape) for one in _arrays(self.before))
+
+    def __str__(self) -> str:
+        """Return the name, and what stood there before."""
+        old = next((one for one in _arrays(self.before) if 0 not in one.shape), None)
+        return f"{self.name} ({'empty' if old is None else ' x '.join(map(str, old.shape)) or 'a number'} before)"
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A table, a list or an array that a module holds, and what was in it.
+
+    Attributes:
+        owner: the module's name.
+        name: where it stands.
+        live: itself.
+        copy: its items, or its numbers; None of an array that is too large.
+        version: of a tensor, how often it had been changed.
+        passed: names that are nobody's state.
+    """
+
+    owner: str
+    name: str
+    live: Any
+    copy: Any
+    version: int | None = None
+    passed: frozenset[str] = frozenset()
+
+    def changes(self) -> Iterator[Change]:
+        """Yield what is another now."""
+        live, copied = self.live, self.copy
+        if isinstance(live, (Tensor, np.ndarray)):
+            same = self.version is not None and live._version == self.version  # pyright: ignore[reportAttributeAccessIssue]
+            if not same and not _same(live, copied):
+                yield Change(self.name, live if copied is None else copied, live)
+        elif isinstance(live, dict):
+            if len(live) == len(copied) and all(map(is_, live.values(), copied.values())):
+                return
+            for key in [key for key in {**copied, **live} if key not in self.passed]:
+                old, new = copied.get(key), live.get(key)
+                if not _same(old, new):
+                    yield Change(_named(self.name, key), old, new)
+        # A list that only grew is a log.
+        elif (len(live) < len(copied) or not all(map(is_, copied, live))) and not _same(copied, list(live)):
+            yield Change(self.name, copied, list(live))
+
+    def put_back(self) -> None:
+        """Put back what was there."""
+        if isinstance(self.live, Tensor):
+            if self.copy is None:
+                raise ProbeError(
+                    f"The run changed {self.name} in place, which holds {self.live.numel():,} numbers, too many for "
+                    "a copy to put back. Give the module a new tensor instead, or keep it elsewhere."
+                )
+            with torch.no_grad(), torch.inference_mode(self.live.is_inference()):
+                self.live.detach().copy_(self.copy)
+        elif isinstance(self.live, np.ndarray):
+            self.live[...] = self.copy
+        elif isinstance(self.live, dict):
+            for key in [key for key in self.live if key not in self.copy and key not in self.passed]:
+                del self.live[key]
+            for key in [key for key in self.copy if key not in self.passed]:
+                self.live[key] = self.copy[key]
+        else:
+            self.live.clear()
+            self.live.extend(self.copy)
+
+
+class Kept:
+    """What the modules of a model keep beside their weights, as it stands now.
+
+    Plain attributes are seen, in tuples, lists, dicts and objects that an attribute holds too, and the buffers of
+    modules that are not torch's own. What a function or a module that is none of the model's holds is not.
+
+    Args:
+        model: the model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._held: list[_Held] = []
+        self._seen: set[int] = set()
+        for path, module in model.named_modules():
+            table, name = vars(module), f"model.{path}" if path else "model"
+            self._held.append(_Held(path, name, table, table.copy(), passed=_TORCHS))
+            for key, value in table.items():
+                if type(value) not in _PLAIN and key not in _TORCHS:
+                    self._look(path, f"{name}.{key}", value, _DEPTH)
+            buffers = table.get("_buffers")
+            if buffers and not type(module).__module__.startswith("torch."):
+                self._look(path, name, buffers, 2)
+
+    def _look(self, owner: str, name: str, value: Any, depth: int) -> None:
+        if depth <= 0 or id(value) in self._seen or isinstance(value, (nn.Module, nn.Parameter, type)):
+            return
+        self._seen.add(id(value))
+        if isinstance(value, (Tensor, np.ndarray)):
+            self._held += _array(owner, name, value)
+            return
+        items = value if isinstance(value, (dict, list, tuple, deque)) else getattr(value, "__dict__", ())
+        if len(items) > _ITEMS:
+            return
+        if not isinstance(items, tuple):
+            self._held.append(_Held(owner, name, items, dict(items) if isinstance(items, dict) else list(items)))
+        for key, item in items.items() if isinstance(items, dict) else enumerate(items):
+            if type(item) not in _PLAIN:
+                # Not far into objects, which lead to trainers and to data.
+                self._look(owner, _named(name, key), item, depth - (1 if items is value else 2))
+
+    def put_back(self, rows: Collection[int] | None = None) -> list[Change]:
+        """Put back what a run changed that the next run may start from, and return it.
+
+        All that changed in a module goes back with its state, such as a flag that says that there is one. Lists that
+        only grew stay, and so does a module where no state changed: a counter alone, or what was made once.
+
+        Args:
+            rows: how many rows the layers read; None where that is not known.
+
+        Raises:
+            ProbeError: a tensor was changed in place that is too large for a copy.
+        """
+        changed = [(one, found) for one in self._held if (found := list(one.changes()))]
+        states = [(one, change) for one, found in changed for change in found if change.is_state(rows)]
+        owners = {one.owner for one, _ in states}
+        for one, _ in changed:
+            if one.owner in owners:
+                one.put_back()
+        return [change for _, change in states]
+
+
+@contextmanager
+def put_back(model: nn.Module) -> Iterator[None]:
+    """Put back afterwards what the modules of a model keep, so that each run starts alike.
+
+    Args:
+        model: the model.
+    """
+    kept = Kept(model)
+    try:
+        yield
+    finally:
+        _ = kept.put_back()
+
+
+def warn_of(changes: Collection[Change], advice: str, *, level: int) -> None:
+    """Warn that what a run left on modules was put back.
+
+    Args:
+        changes: what.
+        advice: what to do where calls shall go on from each other.
+        level: how many calls above this one the user's stands.
+    """
+    if changes:
+        started = any(change.of_rows() for change in changes)
+        first = "This run started from it, too: set it to what a sequence starts from, such as None. " * started
+        warnings.warn(
+            f"The run changed {', '.join(map(str, changes))}, which the next run would start from. It was put back, "
+            f"so that all runs start alike. {first}{advice}",
+            stacklevel=level + 1,
+        )
+
+
+def _arrays(value: Any, depth: int = _DEPTH) -> Iterator[Any]:
+    """Yield the tensors and arrays in a value."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        yield value
+    elif depth and type(value) not in _PLAIN and not isinstance(value, nn.Module):
+        table = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+        for item in value if isinstance(value, (tuple, list, deque)) else table.values():
+            yield from _arrays(item, depth - 1)
+
+
+def _named(name: str, key: Any) -> str:
+    return f"{name}.{key}" if isinstance(key, str) else f"{name}[{key!r}]"
+
+
+def _array(owner: str, name: str, value: Any) -> list[_Held]:
+    """Return a tensor or array with its numbers, or its version, as far as it has them."""
+    if isinstance(value, np.ndarray):
+        return [_Held(owner, name, value, value.copy())] if value.size <= _NUMBERS else []
+    version = None if value.is_inference() else value._version
+    copied = value.detach().clone() if value.numel() <= _NUMBERS and not value.is_meta else None
+    return [] if copied is version is None else [_Held(owner, name, value, copied, version)]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two values are the same, with the same numbers where they hold tensors."""
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, (Tensor, np.ndarray)):
+        return _equal(one, other)
+    if isinstance(one, (tuple, list, deque)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return type(one) in _PLAIN and one == other
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Return whether numbers are the same, in one type and place; a NaN equals a NaN."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if isinstance(one, Tensor) and (one.device != other.device or one.is_meta or one.layout != torch.strided):
+        return False
+    return bool(((one == other) | ((one != one) & (other != other))).all())  # noqa: PLR0124 (a NaN is not itself)
