@@ -314,10 +314,8 @@ def _written(value: Any) -> str:
 
 def _as(values: Tensor, like: Tensor, edit: Edit) -> Tensor:
     """Return values in the type and place of a signal, or raise where that cannot hold them."""
-    if values.dtype == like.dtype:
-        return values.to(like.device)
     advice = "Give smaller numbers, or run the model in {}."
-    return converted(values, repr(edit), advice, dtype=like.dtype, device=like.device)
+    return converted(values, edit, advice, dtype=like.dtype, device=like.device)
 
 
 def _numbers(values: Tensor, edit: Edit) -> Tensor:

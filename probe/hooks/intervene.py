@@ -250,13 +250,12 @@ def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) ->
             model runs); a row lies beyond the input, or the module does not compute what its weights say (when the
             layer is called, before anything changes); the context ended without a call or step that an edit names.
     """
-    kept, changes = Kept(model), list[Change]()
-    rows: Set[int] | None = None
-    try:
-        with edited(model, edits, tolerance) as rows:
+    with edited(model, edits, tolerance) as rows:
+        kept, changes = Kept(model), list[Change]()
+        try:
             yield model
-    finally:
-        changes += kept.put_back(rows)
+        finally:
+            changes += kept.put_back(rows)
     warn_of(changes, "Keep one context open over the calls that shall go on from each other.", level=3)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from operator import is_
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from ..errors import ProbeError
 
 #: What torch itself keeps in a module, and what a sweep puts there while it runs.
-_TORCHS = frozenset([*vars(nn.Module()), "forward"])
+_TORCHS = frozenset([*vars(nn.Module()), *filter(lambda name: name.startswith("_"), vars(nn.RNN(1, 1))), "forward"])
 #: What holds no tensor, and what is nobody's state.
 _PLAIN = frozenset(
     {int, float, complex, bool, str, bytes, type(None), type, nn.Parameter, torch.dtype, torch.device, torch.Size}
@@ -27,6 +28,7 @@ _PLAIN = frozenset(
 #: Longer lists are vocabularies and logs; of tensors up to this size there is a copy to put back.
 _ITEMS, _NUMBERS = 256, 10_000_000
 _DEPTH = 4
+_NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,42 +66,42 @@ class Change:
         return f"{self.name} ({'empty' if old is None else ' x '.join(map(str, old.shape)) or 'a number'} before)"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Held:
     """A table, a list or an array that a module holds, and what was in it.
 
     Attributes:
-        owner: the module's name.
-        name: where it stands.
+        owner: the module's own table.
+        name: where it stands in the module.
         live: itself.
         copy: its items, or its numbers; None of an array that is too large.
         version: of a tensor, how often it had been changed.
-        passed: names that are nobody's state.
+        passed: whether a key is nobody's state.
     """
 
-    owner: str
+    owner: dict[str, Any]
     name: str
     live: Any
     copy: Any
     version: int | None = None
-    passed: frozenset[str] = frozenset()
+    passed: Callable[[Any], bool] = lambda _: False
 
     def changes(self) -> Iterator[Change]:
         """Yield what is another now."""
         live, copied = self.live, self.copy
         if isinstance(live, (Tensor, np.ndarray)):
-            same = self.version is not None and live._version == self.version  # pyright: ignore[reportAttributeAccessIssue]
-            if not same and not _same(live, copied):
+            untouched = self.version is not None and live._version == self.version  # pyright: ignore[reportAttributeAccessIssue]
+            if not untouched and not same(live, copied):
                 yield Change(self.name, live if copied is None else copied, live)
         elif isinstance(live, dict):
-            if len(live) == len(copied) and all(map(is_, live.values(), copied.values())):
+            if _unchanged(live, copied):
                 return
-            for key in [key for key in {**copied, **live} if key not in self.passed]:
+            for key in [key for key in {**copied, **live} if not self.passed(key)]:
                 old, new = copied.get(key), live.get(key)
-                if not _same(old, new):
+                if not same(old, new):
                     yield Change(_named(self.name, key), old, new)
         # A list that only grew is a log.
-        elif (len(live) < len(copied) or not all(map(is_, copied, live))) and not _same(copied, list(live)):
+        elif (len(live) < len(copied) or not all(map(is_, copied, live))) and not same(copied, list(live)):
             yield Change(self.name, copied, list(live))
 
     def put_back(self) -> None:
@@ -107,17 +109,17 @@ class _Held:
         if isinstance(self.live, Tensor):
             if self.copy is None:
                 raise ProbeError(
-                    f"The run changed {self.name} in place, which holds {self.live.numel():,} numbers, too many for "
-                    "a copy to put back. Give the module a new tensor instead, or keep it elsewhere."
+                    f"The run changed a tensor of {self.live.numel():,} numbers in place, {self.name[1:]}, too many "
+                    "for a copy to put back. Give the module a new tensor instead, or keep it elsewhere."
                 )
             with torch.no_grad(), torch.inference_mode(self.live.is_inference()):
                 self.live.detach().copy_(self.copy)
         elif isinstance(self.live, np.ndarray):
             self.live[...] = self.copy
         elif isinstance(self.live, dict):
-            for key in [key for key in self.live if key not in self.copy and key not in self.passed]:
+            for key in [key for key in self.live if key not in self.copy and not self.passed(key)]:
                 del self.live[key]
-            for key in [key for key in self.copy if key not in self.passed]:
+            for key in [key for key in self.copy if not self.passed(key)]:
                 self.live[key] = self.copy[key]
         else:
             self.live.clear()
@@ -128,26 +130,42 @@ class Kept:
     """What the modules of a model keep beside their weights, as it stands now.
 
     Plain attributes are seen, in tuples, lists, dicts and objects that an attribute holds too, and the buffers of
-    modules that are not torch's own. What a function or a module that is none of the model's holds is not.
+    modules that are not torch's own. What a function, or a module that is none of the model's, holds is not.
 
     Args:
         model: the model.
     """
 
     def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._tables: list[tuple[dict[str, Any], dict[str, Any], Callable[[str], bool]]] = []
+        self._of_torch: list[tuple[dict[str, Any], int]] = []
         self._held: list[_Held] = []
         self._seen: set[int] = set()
-        for path, module in model.named_modules():
-            table, name = vars(module), f"model.{path}" if path else "model"
-            self._held.append(_Held(path, name, table, table.copy(), passed=_TORCHS))
-            for key, value in table.items():
-                if type(value) not in _PLAIN and key not in _TORCHS:
-                    self._look(path, f"{name}.{key}", value, _DEPTH)
-            buffers = table.get("_buffers")
-            if buffers and not type(module).__module__.startswith("torch."):
-                self._look(path, name, buffers, 2)
+        modules, known = [model], {id(model)}
+        for module in modules:
+            table = module.__dict__
+            for inner in table.get("_modules", _NOTHING).values():
+                if inner is not None and id(inner) not in known:
+                    known.add(id(inner))
+                    modules.append(inner)
+            if not _is_of_torch(type(module)):
+                self._open(module, table)
+            elif isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+                self._tables.append((table, table.copy(), _is_torchs))
+            else:
+                self._of_torch.append((table, len(table)))
 
-    def _look(self, owner: str, name: str, value: Any, depth: int) -> None:
+    def _open(self, module: nn.Module, table: dict[str, Any]) -> None:
+        passed = _is_torchs if isinstance(module, nn.RNNBase) else _TORCHS.__contains__
+        self._tables.append((table, table.copy(), passed))
+        for key, value in table.items():
+            if type(value) not in _PLAIN and key not in _TORCHS:
+                self._look(table, f".{key}", value, _DEPTH)
+        if table.get("_buffers"):
+            self._look(table, "", table["_buffers"], 2)
+
+    def _look(self, owner: dict[str, Any], name: str, value: Any, depth: int) -> None:
         if depth <= 0 or id(value) in self._seen or isinstance(value, (nn.Module, nn.Parameter, type)):
             return
         self._seen.add(id(value))
@@ -164,6 +182,18 @@ class Kept:
                 # Not far into objects, which lead to trainers and to data.
                 self._look(owner, _named(name, key), item, depth - (1 if items is value else 2))
 
+    @property
+    def tensors(self) -> list[str]:
+        """The names of the tensors and arrays, without that of their module."""
+        return [one.name.removeprefix(".") for one in self._held if isinstance(one.live, (Tensor, np.ndarray))]
+
+    def _changed(self) -> list[tuple[_Held, list[Change]]]:
+        tables = [(one, copied, passed) for one, copied, passed in self._tables if not _unchanged(one, copied)]
+        # Where torch's own module got another attribute, that came last.
+        tables += [(one, dict([*one.items()][:size]), _is_torchs) for one, size in self._of_torch if len(one) != size]
+        held = [_Held(table, "", table, copied, passed=passed) for table, copied, passed in tables]
+        return [(one, found) for one in (*held, *self._held) if (found := list(one.changes()))]
+
     def put_back(self, rows: Collection[int] | None = None) -> list[Change]:
         """Put back what a run changed that the next run may start from, and return it.
 
@@ -176,13 +206,16 @@ class Kept:
         Raises:
             ProbeError: a tensor was changed in place that is too large for a copy.
         """
-        changed = [(one, found) for one in self._held if (found := list(one.changes()))]
+        changed = self._changed()
         states = [(one, change) for one, found in changed for change in found if change.is_state(rows)]
-        owners = {one.owner for one, _ in states}
+        if not states:
+            return []
+        owners = {id(one.owner) for one, _ in states}
+        names = {id(vars(module)): f"model.{path}".strip(".") for path, module in self._model.named_modules()}
         for one, _ in changed:
-            if one.owner in owners:
+            if id(one.owner) in owners:
                 one.put_back()
-        return [change for _, change in states]
+        return [replace(change, name=names.get(id(one.owner), "model") + change.name) for one, change in states]
 
 
 @contextmanager
@@ -227,11 +260,25 @@ def _arrays(value: Any, depth: int = _DEPTH) -> Iterator[Any]:
             yield from _arrays(item, depth - 1)
 
 
+@lru_cache(maxsize=1024)
+def _is_of_torch(kind: type[nn.Module]) -> bool:
+    return kind.__module__.startswith("torch.")
+
+
+def _is_torchs(key: str) -> bool:
+    """Return whether an attribute is torch's own, or a weight that is made of others, as a norm does it."""
+    return key in _TORCHS or key.startswith(("weight", "bias"))
+
+
+def _unchanged(live: dict[Any, Any], copied: dict[Any, Any]) -> bool:
+    return len(live) == len(copied) and all(map(is_, live.values(), copied.values()))
+
+
 def _named(name: str, key: Any) -> str:
     return f"{name}.{key}" if isinstance(key, str) else f"{name}[{key!r}]"
 
 
-def _array(owner: str, name: str, value: Any) -> list[_Held]:
+def _array(owner: dict[str, Any], name: str, value: Any) -> list[_Held]:
     """Return a tensor or array with its numbers, or its version, as far as it has them."""
     if isinstance(value, np.ndarray):
         return [_Held(owner, name, value, value.copy())] if value.size <= _NUMBERS else []
@@ -240,7 +287,7 @@ def _array(owner: str, name: str, value: Any) -> list[_Held]:
     return [] if copied is version is None else [_Held(owner, name, value, copied, version)]
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Return whether two values are the same, with the same numbers where they hold tensors."""
     if one is other:
         return True
@@ -249,9 +296,9 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, (Tensor, np.ndarray)):
         return _equal(one, other)
     if isinstance(one, (tuple, list, deque)):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     return type(one) in _PLAIN and one == other
 
 

@@ -158,7 +158,7 @@ def _name(dtype: torch.dtype) -> str:
 
 def converted(
     value: Tensor,
-    what: str,
+    what: object,
     advice: str,
     *,
     dtype: torch.dtype | None,
@@ -168,7 +168,7 @@ def converted(
 
     Args:
         value: numbers.
-        what: what it is, for the message.
+        what: what it is, for the message, where it becomes a text.
         advice: what else can be done, a sentence; `{}` in it stands for a type that holds the numbers.
         dtype: the type, or None for the same.
         device: the place, or None for the same.
@@ -181,6 +181,8 @@ def converted(
     found = value.to(device=device, dtype=dtype)
     floats = value.is_floating_point() or value.is_complex()
     if found.dtype == value.dtype or (floats and torch.promote_types(found.dtype, value.dtype) == found.dtype):
+        return found
+    if not bool(found.detach().isinf().any()):
         return found
     given, new = (torch.view_as_real(one) if one.is_complex() else one for one in (value.detach(), found.detach()))
     lost = new.isinf().to(given.device) & given.isfinite()

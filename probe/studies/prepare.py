@@ -29,6 +29,7 @@ from ..subjects.functions import calling
 from ..subjects.network_file import Opened, open_network
 from ..subjects.readouts import Head, Readout
 from ..subjects.seen import seen_layers
+from ..subjects.starts import starting_alike
 from ..subjects.subject import Subject
 from ..subjects.symbols import fixed_of, symbols_of
 from ..subjects.tokens import reading_tokens
@@ -127,7 +128,8 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
     advice = "Give smaller numbers, or the network in {}."
     x = converted(torch.as_tensor(given.inputs), "The inputs", advice, dtype=dtype)
-    _check_runs(opened.model, x[:FIRST], given.lengths[:FIRST])
+    alike = _alike(opened.model, x[:FIRST], given.lengths[:FIRST])
+    opened = opened if alike is opened.model else dataclasses.replace(opened, model=alike)
     layers = seen_layers(opened.model, x[:FIRST], study.layers, tolerance=study.tolerance)
     readout, said = _answer(study, opened.model, x, given)
     read, head = _head(readout, opened, x[:FIRST], given, study.tolerance)
@@ -151,8 +153,8 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
 
 
 @torch.no_grad()
-def _check_runs(model: torch.nn.Module, x: Tensor, lengths: np.ndarray) -> None:
-    """Raise if a weight of a network is no finite number, or if it cannot be run on the inputs."""
+def _alike(model: torch.nn.Module, x: Tensor, lengths: np.ndarray) -> torch.nn.Module:
+    """Return a network that starts every call alike, or raise where it cannot be run or has a weight of NaN."""
     wrong = [name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
     if wrong:
         raise ProbeError(
@@ -161,7 +163,7 @@ def _check_runs(model: torch.nn.Module, x: Tensor, lengths: np.ndarray) -> None:
         )
     shape = f"(batch, time, feature) = (..., {', '.join(map(str, x.shape[1:]))})"
     with calling("Running the network on the first inputs", f"It is called with {shape}; give inputs that it reads."):
-        _ = model(packed(model, x, lengths))
+        return starting_alike(model, packed(model, x, lengths))
 
 
 def _check_exchange(study: Study, concepts: Mapping[str, Known], lengths: np.ndarray) -> None:

@@ -22,6 +22,7 @@ from .concepts import NUMERIC, Concept, Known, resolve
 from .functions import calling
 from .readouts import Head, Readout
 from .seen import seen_layers
+from .starts import starting_alike
 
 T = TypeVar("T")
 
@@ -111,6 +112,7 @@ class Subject:
             known = resolve(name, Concept(concept, NUMERIC), x.detach().cpu().double().numpy(), lengths)
         output = None if answer is None or expected is None else (answer, expected)
         readout = None if output is None else Readout(name, output=output, combine=combine, layer=layer)
+        network = replace(network, model=_alike(network.model, x[:1]))
         layers, names = _layers(network.model, x[:1], layer), {name: known}
         subject = cls(network, x, lengths, names, layers, readout, layer=layer or "", allowed=allowed, seed=seed)
         return replace(subject, programs=programs or {})
@@ -190,6 +192,14 @@ class Subject:
         """
         known = self.concept if name is None else self.concepts[name]
         return torch.as_tensor(known.values)
+
+
+def _alike(model: nn.Module, x: Tensor) -> nn.Module:
+    """Return a model that starts every call alike; of one that cannot be called, itself: questions say why not."""
+    kept = model
+    with suppress(ProbeError), calling("The model", ""):
+        kept = starting_alike(model, x)
+    return kept
 
 
 def _layers(model: nn.Module, x: Tensor, name: str | None) -> tuple[Layer, ...]:

@@ -1,0 +1,72 @@
+"""A network that keeps a state from call to call, as `self.hidden`: a copy of it that starts every call alike."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import ProbeError
+from ..recurrent.kept import Kept, put_back, same
+
+#: What stood on the modules of each copy that runs just now, the innermost last.
+_RUNNING: list[Kept] = []
+
+
+@torch.no_grad()
+def starting_alike(model: nn.Module, *arguments: Any) -> nn.Module:
+    """Return the model, or where a call leaves on its modules what the next one may start from, a copy.
+
+    Hooks of the copy put that back after every call; copies of the copy do so, too.
+
+    Args:
+        model: the model.
+        arguments: what it is called with, to see.
+
+    Raises:
+        ProbeError: the model starts from what an earlier call left.
+    """
+    kept = Kept(model)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            _ = model(*arguments)
+        except RuntimeError as error:
+            if kept.tensors:
+                raise ProbeError(
+                    f"The network fails on the inputs ({error}). It keeps {', '.join(kept.tensors)}: where this is "
+                    "what an earlier call left, set it to what a sequence starts from, such as None."
+                ) from error
+            raise
+        finally:
+            changes = kept.put_back()
+        if not changes:
+            return model
+        if any(change.of_rows() for change in changes) and _reads(model, arguments):
+            raise ProbeError(
+                f"The network starts from {', '.join(map(str, changes))}, which every call changes, so that it "
+                "answers otherwise each time. Set that to what a sequence starts from, such as None, and study it."
+            )
+    copied = copy.deepcopy(model)
+    _ = copied.register_forward_pre_hook(_begin, prepend=True)
+    _ = copied.register_forward_hook(_end, always_call=True)
+    return copied
+
+
+def _reads(model: nn.Module, arguments: tuple[Any, ...]) -> bool:
+    """Return whether a second call gives something else than the first, with the same random numbers."""
+    outputs = list[Any]()
+    with put_back(model):
+        for _ in range(2):
+            _ = torch.default_generator.manual_seed(0)
+            outputs.append(model(*arguments))
+    return not same(*outputs)
+
+
+def _begin(module: nn.Module, _: Any) -> None:
+    _RUNNING.append(Kept(module))
+
+
+def _end(*_: Any) -> None:
+    _ = _RUNNING.pop().put_back()
