@@ -120,14 +120,17 @@ def _kind(layer: Layer) -> str:
 def _subject(study: Study, given: _Given, one: Named) -> Subject:
     opened = open_network(one.given, study.name, lengths_said=given.lengths_said)
     opened.model.eval()
-    if given.tokens:
-        opened = dataclasses.replace(opened, model=reading_tokens(opened.model, given.inputs[:, :, 0].astype(int)))
+    tokens = reading_tokens(opened.model, given.inputs[:, :, 0].astype(int)) if given.tokens else None
+    if tokens is not None:
+        card = {"token ids": f"read by {tokens.embedding!r}, an embedding of {tokens.count:,} tokens"}
+        opened = dataclasses.replace(opened, model=tokens.model, card={**opened.card, **card})
     found = find_layers(opened.model)
     if not given.tokens and (one.given is not opened.model or isinstance(opened.model, torch.nn.RNNBase)):
         check_features(given.inputs, found[0].inputs)
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
+    # Half precision has not each whole number, so tokens are kept in float64.
     advice = "Give smaller numbers, or the network in {}."
-    x = converted(torch.as_tensor(given.inputs), "The inputs", advice, dtype=dtype)
+    x = converted(torch.as_tensor(given.inputs), "The inputs", advice, dtype=torch.float64 if given.tokens else dtype)
     alike = _alike(opened.model, x[:FIRST], given.lengths[:FIRST])
     opened = opened if alike is opened.model else dataclasses.replace(opened, model=alike)
     layers = seen_layers(opened.model, x[:FIRST], study.layers, tolerance=study.tolerance)
@@ -143,7 +146,7 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
         read,
         head,
         allowed=study.valid,
-        symbols=symbols_of(study.symbols, x, given.lengths),
+        symbols=symbols_of(study.symbols, x, given.lengths, None if tokens is None else tokens.count),
         programs=study.programs,
         fixed_inputs=study.fixed_inputs,
         card={**opened.card, **said, **_bound(study)},

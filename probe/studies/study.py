@@ -39,7 +39,8 @@ class Study:
         valid: a function that takes one sequence's inputs, (time, feature), and returns whether such a sequence can
             occur; None if any can. A patched state counts only if its spliced sequence can occur.
         symbols: symbol -> the input that it stands for, (feature,) or a number. The page writes this character for
-            the input; every input that occurs needs one. A text names the features of one-hot inputs in order.
+            the input; every input that occurs needs one. A text names the features of one-hot inputs in order; of
+            token ids a text or a list names the ids in order, and without one each is called by its number.
         name: the name of the network, if the file holds several.
         layers: the names of the layers to study; None for all.
         readout: what the network answers. With None it is the network's own output, if that can be the answer to

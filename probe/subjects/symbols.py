@@ -11,22 +11,29 @@ from torch import Tensor
 
 from ..errors import ProbeError, several
 
+#: A token's name may have so many characters.
+LONGEST = 30
 
-def symbols_of(given: Any, x: Tensor, lengths: np.ndarray) -> dict[str, np.ndarray]:
+
+def symbols_of(given: Any, x: Tensor, lengths: np.ndarray, tokens: int | None = None) -> dict[str, np.ndarray]:
     """Return what stands for each input that occurs.
 
     Args:
         given: of `Study.symbols`.
         x: the inputs in the network's type.
         lengths: of the sequences.
+        tokens: how many token ids the network embeds; None where the inputs are none. A token may have a longer name,
+            and where nothing is given it is called by its number.
 
     Raises:
         ProbeError: a symbol is no single character, stands for something else than an input, for the same one as
             another, or an input has none.
     """
+    features = x.shape[2]
+    if tokens is not None:
+        given = _names_of_tokens(given, x, lengths, tokens)
     if given is None:
         return {}
-    features = x.shape[2]
     if isinstance(given, str):
         if len(given) != features:
             raise ProbeError(
@@ -40,24 +47,41 @@ def symbols_of(given: Any, x: Tensor, lengths: np.ndarray) -> dict[str, np.ndarr
     symbols: dict[str, np.ndarray] = {}
     for symbol, value in given.items():
         row = np.atleast_1d(floats(value))
-        printed = isinstance(symbol, str) and len(symbol) == 1 and symbol.isprintable()
+        short = isinstance(symbol, str) and 1 <= len(symbol) <= (1 if tokens is None else LONGEST)
+        printed = short and symbol.isprintable()
         if not printed or row.shape != (features,) or not np.isfinite(row).all():
             raise ProbeError(
-                f"The symbol {str(symbol)[:20]!r} stands for {str(value)[:60]}; a symbol is one printed character, "
-                f"and stands for {several(features, 'number')}."
+                f"The symbol {str(symbol)[:20]!r} stands for {str(value)[:60]}; a symbol is "
+                f"{'one printed character' if tokens is None else f'1 to {LONGEST} printed characters'}, and stands "
+                f"for {several(features, 'number')}."
             )
         symbols[symbol] = torch.as_tensor(row).to(x.dtype).numpy()
-    rows = [tuple(row.tolist()) for row in symbols.values()]
-    if len(set(rows)) < len(rows):
+    rows = {tuple(row.tolist()) for row in symbols.values()}
+    if len(rows) < len(symbols):
         raise ProbeError("Two symbols stand for the same input; give each input one.")
     for row, length in enumerate(lengths):
         for step, value in enumerate(x[row, :length].tolist()):
-            if tuple(value) not in set(rows):
+            if tuple(value) not in rows:
                 raise ProbeError(
                     f"The input at sequence {row}, step {step} is {str(value)[:60]}, and no symbol stands for it; "
                     "name every input that occurs, or leave symbols out."
                 )
     return symbols
+
+
+def _names_of_tokens(given: Any, x: Tensor, lengths: np.ndarray, tokens: int) -> Any:
+    """Return a table symbol -> id, of a text or list that names ids in order; each id that occurs by its number."""
+    if given is None:
+        there = np.arange(x.shape[1]) < lengths[:, None]
+        return {str(int(one)): one for one in np.unique(x[:, :, 0].numpy()[there])}
+    if not isinstance(given, (str, list, tuple)):
+        return given
+    if len(given) > tokens or len(set(map(str, given))) < len(given):
+        raise ProbeError(
+            f"symbols names {several(len(given), 'token')}, {len(set(map(str, given)))} of them different, and the "
+            f"network embeds {tokens}. Give each id a name of its own, in order, or a table: symbol = id."
+        )
+    return {one: place for place, one in enumerate(given)}
 
 
 def floats(value: Any) -> np.ndarray:

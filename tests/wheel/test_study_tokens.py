@@ -51,7 +51,7 @@ def test_token_ids_are_read_by_the_embedding(tmp_path: Path) -> None:
     ("model", "ids", "said"),
     [
         (nn.LSTM(1, 3, batch_first=True), IDS, "the network has no embedding"),
-        (Reader(), IDS + 2, "The token ids go from 2 to 5, and the network's embedding has 4"),
+        (Reader(), IDS + 2, "The token ids go from 2 to 5, and the network's embedding 'table' has 4"),
     ],
 )
 def test_ids_that_no_embedding_reads_are_refused(

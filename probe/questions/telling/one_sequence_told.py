@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,8 +99,9 @@ def _figure(answered: Answered, row: int) -> DataFigure:
         shown = [one for one in DRAWN if one in set(table["metric"])]
         _ = figure_legend(figure, [_mark(one) for one in shown], [DRAWN[one] for one in shown])
         true = only(table, metric="concept", kind=names[0])["value"]
+        read = (" " * (max(map(len, inputs), default=1) > 1)).join(inputs)
         alt = (
-            f"Sequence {row + 1}{f' ({inputs})' if inputs else ''}, {several(states.shape[1], 'step')}: "
+            f"Sequence {row + 1}{f' ({read})' if read else ''}, {several(states.shape[1], 'step')}: "
             f"“{names[0]}” goes from {subject.concepts[names[0]].said(true.iloc[0])} to "
             f"{subject.concepts[names[0]].said(true.iloc[-1])}; below it {several(len(states), 'unit')} from "
             f"{states.min().min():.2f} to {states.max().max():.2f}."
@@ -119,10 +120,10 @@ def _figure(answered: Answered, row: int) -> DataFigure:
         )
 
 
-def _inputs(subject: Subject, row: int, steps: int) -> str:
-    """Return the beginning of a sequence in the author's symbols, or an empty text where there are none."""
+def _inputs(subject: Subject, row: int, steps: int) -> list[str]:
+    """Return the beginning of a sequence in the author's symbols, or nothing where there are none."""
     names = {tuple(value.tolist()): symbol for symbol, value in subject.symbols.items()}
-    return "".join(names.get(tuple(step), "") for step in subject.x[row, :steps].tolist())
+    return [names[tuple(step)] for step in subject.x[row, :steps].tolist()] if names else []
 
 
 def _mark(metric: str) -> Line2D:
@@ -173,10 +174,11 @@ def _map(ax: Axes, states: pd.DataFrame, signal: str) -> None:
     )
 
 
-def _steps(ax: Axes, inputs: str, steps: int) -> None:
+def _steps(ax: Axes, inputs: Sequence[str], steps: int) -> None:
     """Write below the columns what was read, or the numbers of the steps where the inputs have no symbols."""
     if inputs and steps <= LETTERS:
-        ax.set_xticks(range(1, steps + 1), list(inputs))
+        words = max(map(len, inputs)) > 1
+        ax.set_xticks(range(1, steps + 1), [shortened(one, 10) for one in inputs], rotation=90 if words else 0)
         ax.tick_params(axis="x", bottom=False)
         ax.set_xlabel("what the network reads")
         return
@@ -184,7 +186,7 @@ def _steps(ax: Axes, inputs: str, steps: int) -> None:
     ax.set_xlabel("steps read")
 
 
-def _wide(table: pd.DataFrame, states: pd.DataFrame, inputs: str) -> pd.DataFrame:
+def _wide(table: pd.DataFrame, states: pd.DataFrame, inputs: Sequence[str]) -> pd.DataFrame:
     """Return what was drawn, a row a step, counted from 1."""
     wide = pd.DataFrame({"step": states.columns.to_numpy(int) + 1})
     if inputs:

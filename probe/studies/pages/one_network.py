@@ -175,7 +175,8 @@ def _coloured(subject: Subject, finding: Finding) -> list[Block]:
     caption = (
         f"Sequence {row + 1} coloured by {where}: teal below 0, gold above, up to {values['value'].abs().max():.2g}."
     )
-    return [Tokens([str(token) for token in tokens], values["value"].tolist(), caption)]
+    between = " " * (max(map(len, names.values())) > 1)
+    return [Tokens([f"{token}{between}" for token in tokens], values["value"].tolist(), caption)]
 
 
 def _reading(subject: Subject, finding: Finding, asked: Mapping[str, Finding]) -> Section:

@@ -1,0 +1,109 @@
+"""A study of token ids: which embedding reads them, exactly, and what each token is called."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from studied import without_pictures
+from torch import Tensor, nn
+
+from probe import ProbeError, Study
+from probe.studies.prepare import prepare
+
+WORDS = ["the", "cat", "sat", "on", "a", "mat", ".", "dog"]
+
+
+def ids(tokens: int = 8) -> np.ndarray:
+    """Return random ids, (sequence, step), each of which occurs."""
+    found = np.random.default_rng(0).integers(0, tokens, (60, 7))
+    found[0] = np.arange(tokens - 7, tokens)
+    return found
+
+
+class Reader(nn.Module):
+    """Adds what two embeddings say, of positions and of tokens, and reads it with a GRU."""
+
+    def __init__(self, tokens: int = 8) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.positions, self.words = nn.Embedding(7, 3), nn.Embedding(tokens, 3)
+        self.rnn = nn.GRU(3, 5, batch_first=True)
+
+    def forward(self, given: Tensor) -> Tensor:
+        """Return hidden states, (batch, time, unit)."""
+        return self.rnn(self.positions(torch.arange(given.shape[1])) + self.words(given))[0]
+
+
+def late(x: np.ndarray) -> np.ndarray:
+    """Return how often an id of 5 or more came so far."""
+    return np.cumsum(x[:, 0] >= 5)
+
+
+def study(given: np.ndarray, model: nn.Module | None = None, **more: Any) -> Study:
+    """Return a study of ids."""
+    return Study(model or Reader(), given, {"late": late}, **more)
+
+
+def test_the_embedding_that_reads_the_ids_is_named() -> None:
+    """Not the one of positions, which is called first and has fewer entries."""
+    (subject,) = prepare(study(ids()))
+    assert subject.card["token ids"] == "read by 'words', an embedding of 8 tokens"
+    with pytest.raises(ProbeError, match="from 1 to 8, and the network's embedding 'words' has 8"):
+        _ = prepare(study(ids() + 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_ids_stay_what_they_are_in_half_precision(dtype: torch.dtype) -> None:
+    """A type that has not each whole number would make other tokens of them, in silence."""
+    given = ids(3_000)
+    (subject,) = prepare(study(given, Reader(3_000).to(dtype)))
+    assert np.array_equal(subject.x[:, :, 0].numpy(), given)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "names"),
+    [
+        (None, [str(number) for number in range(8)]),
+        ("abcdefgh", list("abcdefgh")),
+        (WORDS, WORDS),
+        ({name: place for place, name in enumerate(WORDS)}, WORDS),
+    ],
+)
+def test_a_token_is_called_by_its_number_or_as_the_study_says(symbols: Any, names: list[str]) -> None:
+    """A text or a list names ids in order."""
+    (subject,) = prepare(study(ids(), symbols=symbols))
+    assert {name: value.tolist() for name, value in subject.symbols.items()} == {
+        name: [place] for place, name in enumerate(names)
+    }
+
+
+def test_the_page_shows_a_sequence_in_words(tmp_path: Path) -> None:
+    """Coloured by a unit, with a space after each."""
+    with without_pictures():
+        page = study(ids(), symbols=WORDS, questions=["one-sequence"]).run(tmp_path).render()
+    shown = page[page.index('<figure class="tokens">') :]
+    tokens = re.findall(">([^<]+)</span>", shown[: shown.index("</figure>")])
+    assert len(tokens) == 7
+    assert {*tokens} <= {f"{word} " for word in WORDS}
+
+
+@pytest.mark.parametrize(
+    ("symbols", "said"),
+    [
+        ([*WORDS, "bird"], "symbols names 9 tokens, 9 of them different, and the network embeds 8"),
+        (["a"] * 8, "8 tokens, 1 of them different.*Give each id a name of its own"),
+        (WORDS[:3], r"The input at sequence 0, step 2 is \[3.0\], and no symbol stands for it"),
+        (["x" * 31, *WORDS[1:]], "a symbol is 1 to 30 printed characters, and stands for 1 number"),
+        ({"the": 0, "cat": 0}, "Two symbols stand for the same input"),
+        (3, "symbols is a int; give a text, or a table"),
+    ],
+)
+def test_names_that_are_none_are_refused(symbols: Any, said: str) -> None:
+    """Each id that occurs has one."""
+    with pytest.raises(ProbeError, match=said):
+        _ = prepare(study(ids(), symbols=symbols))
