@@ -175,6 +175,13 @@ RUNS: tuple[Mutation, ...] = (
         ("traces: a reverse layer reads forwards", "reconstruct", "own_order(x, layer, call.lengths)", "x"),
     ),
     *of(
+        "probe.recurrent.rounding",
+        "tests/recurrent/test_rounding.py",
+        ("rounding: the worst number alone counts", "check", "found.times <= _ON_AVERAGE", "True"),
+        ("rounding: it explains any difference", "check", "min(most, explained)", "explained"),
+        ("rounding: noise is taken for it", "_recomputed", "isinstance(cell, StepCell)", "False"),
+    ),
+    *of(
         "probe.recurrent.calls",
         "tests/wheel/test_recording.py",
         (

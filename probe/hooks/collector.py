@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from ..edits.kinds import Edit
 from ..errors import ANOTHER_CELL, ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
-from ..recurrent import runs
 from ..recurrent.calls import Call, own_order
 from ..recurrent.cells import recycled
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.refusals import converted
+from ..recurrent.rounding import check
 from ..recurrent.runs import Opened, Run, Trace
 from ..recurrent.signals import Signal, within
 from ..recurrent.steps import trails
@@ -179,7 +179,7 @@ class Collector(Session):
         trace = run.traces[layer.place]
         opened = trace.open(self._options.kept(layer, trace), compare=self._options.check)
         if self._options.check:
-            runs.check(layer, opened, trace.dtype, self._options.tolerance)
+            check(trace, opened, self._options.tolerance)
             _refuse_what_a_check_cannot_see(layer, self._options.keep[layer])
         self._errors.append(opened.error if self._options.check else None)
         key, lengths = (layer.name, number), trace.lengths

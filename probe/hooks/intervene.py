@@ -243,7 +243,7 @@ def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) ->
         model: any module that contains recurrent layers.
         *edits: what to change.
         tolerance: how far the run that the edits start from may lie from what the module computed, relative to
-            max(1, |value|); None for 1e-5 in float32, 1e-10 in float64 and 2e-2 in half precision.
+            max(1, |value|); None for what `record` allows.
 
     Raises:
         ProbeError: a layer, signal or unit does not exist, or an edited layer has a forward of its own (before the

@@ -20,7 +20,8 @@ from ..recurrent.finding import check_forward
 from ..recurrent.independence import check_independence, named
 from ..recurrent.kept import Change, Kept, put_back
 from ..recurrent.layers import Layer
-from ..recurrent.runs import Run, check
+from ..recurrent.rounding import check
+from ..recurrent.runs import Run
 from ..recurrent.signals import is_continuous
 from .episodes import generators
 from .intervene import counts
@@ -134,7 +135,7 @@ class _Reading(Session):
         """Keep a call."""
         run, module = _copied(visit.clean), visit.layers[0].module
         for trace in (run.traces[layer.place] for layer in self.modules[module]):
-            check(trace.layer, trace.opened, trace.dtype, None)
+            check(trace, trace.opened, None)
         self._runs[module].append(run)
         self._places[module].append((number, step))
 

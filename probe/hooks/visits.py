@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..recurrent import runs
 from ..recurrent.again.engine import Changes, run_again
 from ..recurrent.calls import Call, read_call
 from ..recurrent.layers import Layer, own_forward
-from ..recurrent.runs import Run, reconstruct
+from ..recurrent.rounding import check
+from ..recurrent.runs import Run, Trace, reconstruct
 
 
 def check_tolerance(tolerance: Any) -> None:
@@ -30,7 +30,7 @@ class Visit:
         call: what it was given.
         changes: what happens to each layer, by its place in the module; nothing where nobody changes anything.
         output: what the module's caller gets.
-        tolerances: how far recomputed values may lie from the module's, see `runs.check`; all must hold.
+        tolerances: how far recomputed values may lie from the module's, see `rounding.check`; all must hold.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class Visit:
         self._changed = run_again(self.clean, changes)
         self.output = self._changed.output
 
-    def _check(self, trace: runs.Trace) -> None:
+    def _check(self, trace: Trace) -> None:
         for tolerance in self.tolerances or {None}:
-            runs.check(trace.layer, trace.opened, trace.dtype, tolerance)
+            check(trace, trace.opened, tolerance)
 
 
 def refusal(name: str, module: nn.Module) -> str:

@@ -22,7 +22,8 @@ from ..recurrent.cells.cell import HIDDEN, Cell
 from ..recurrent.double import in_float64
 from ..recurrent.finding import find_layers, whole_module
 from ..recurrent.layers import Layer, OpenLayer, own_forward
-from ..recurrent.runs import Run, check, reconstruct
+from ..recurrent.rounding import check
+from ..recurrent.runs import Run, reconstruct
 from ..recurrent.stepwise import stepwise
 from .clean_run import CleanRun
 from .dynamics import CellDynamics, Dynamics, StepDynamics
@@ -79,7 +80,7 @@ class Machine:
             return cls._of_steps(model, only, x, answer, expected)
         run, output = _clean(model, only, x)
         trace = run.traces[0]
-        check(only, trace.opened, torch.float64, None)
+        check(trace, trace.opened, None)
         dynamics = CellDynamics(f"layer {only.name!r}", trace.cell)
         write = partial(_written, run)
         readout = StateReadout(_Reader(model, only, dynamics, write, x[:1, -1:]), answer, expected)

@@ -17,14 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ProbeError
 from . import kernels
 from .calls import Call, States, cell_of, dropout_masks, own_order, read_call, read_output, write_output
 from .cells.cell import Cell
-from .layers import Layer, StepLayer
+from .layers import Layer
 from .signals import Signal
-
-_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10, torch.float16: 2e-2, torch.bfloat16: 2e-2}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +78,7 @@ class Trace:
             recomputed one.
         lengths: how many steps each row has, or None where all have the same.
         compute: gives the signals asked for, where they are not simply recomputed from h.
+        clean: of a changed run, the module's own run that was changed.
     """
 
     layer: Layer
@@ -91,6 +89,7 @@ class Trace:
     final: States
     lengths: Tensor | None
     compute: Callable[[Sequence[Signal]], Opened] | None = None
+    clean: Trace | None = None
 
     @cached_property
     def h(self) -> Tensor:
@@ -189,34 +188,6 @@ def _worst(errors: Tensor, state: States, final: States, lengths: Tensor | None)
 def _array(value: Tensor) -> np.ndarray:
     """Return a tensor as numpy, in a type that this has."""
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy(force=True)
-
-
-def check(layer: Layer, opened: Opened, dtype: torch.dtype, tolerance: float | None) -> None:
-    """Raise where the recomputed run and the module's run disagree.
-
-    Args:
-        layer: the layer that ran.
-        opened: its run.
-        dtype: the type of its numbers.
-        tolerance: largest relative difference allowed; None for 1e-5 (float32), 1e-10 (float64) or 2e-2
-            (half precision).
-
-    Raises:
-        ProbeError: they disagree; the message says by how much and at which step.
-    """
-    allowed = _TOLERANCE.get(dtype, 1e-5) if tolerance is None else tolerance
-    if not opened.error <= allowed and isinstance(layer, StepLayer):
-        raise ProbeError(
-            f"{layer.step.__name__} does not run layer {layer.name!r} as the module runs itself: outputs differ by "
-            f"{opened.error:.3g} at step {opened.step} (allowed: {allowed:.3g}). Does it draw random numbers, as "
-            "dropout does (call model.eval())? probe.testing.check_step looks closer; tolerance= sets another bound."
-        )
-    if not opened.error <= allowed:  # a NaN fails too
-        raise ProbeError(
-            f"Layer {layer.name!r} does not compute what its weights say: recomputed states differ from the "
-            f"module's by {opened.error:.3g} at step {opened.step} (allowed: {allowed:.3g}). Was its "
-            "forward replaced, or does the input hold NaN? tolerance= sets another bound."
-        )
 
 
 @dataclass(frozen=True, eq=False)

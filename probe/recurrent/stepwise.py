@@ -15,7 +15,8 @@ from ..errors import ProbeError
 from .calls import States, read_loop
 from .cells.step_cell import StepCell
 from .layers import OpenLayer, Seen, StepLayer
-from .runs import check, reconstruct
+from .rounding import check
+from .runs import reconstruct
 from .signals import OUTPUT, Signal
 from .steps import forms
 from .steps.free_cell import FreeCell
@@ -86,7 +87,7 @@ def stepwise(model: nn.Module, layer: OpenLayer, *arguments: Any, tolerance: flo
         model: the model.
         layer: one of its layers.
         arguments: what it is called with.
-        tolerance: how far a step may lie from the module, see `runs.check`.
+        tolerance: how far a step may lie from the module, see `rounding.check`.
 
     Raises:
         ProbeError: the layer is not called, or more than once; what its calls were given or returned cannot be read;
@@ -119,7 +120,7 @@ def _opened(
 ) -> Stepwise:
     run = reconstruct((layer,), given, keywords, output)
     trace = run.traces[0]
-    check(layer, trace.opened, trace.dtype, tolerance)
+    check(trace, trace.opened, tolerance)
     cell = trace.cell
     if not isinstance(cell, StepCell):
         raise ProbeError(f"Layer {layer.name!r} has no step of its own.")

@@ -138,7 +138,7 @@ def _changed(clean: Trace, found: Rerun, x: Tensor | None = None) -> Trace:
         return Opened(signals, clean.opened.error, clean.opened.step)
 
     h = spliced(clean.h, pieces, [piece.h for piece in pieces])
-    changed = replace(clean, x=clean.x if x is None else x, pieces=tuple(h), compute=compute)
+    changed = replace(clean, x=clean.x if x is None else x, pieces=tuple(h), compute=compute, clean=clean)
     final = {
         signal: front.choose(lambda signal=signal: clean.last[signal], value.clone())
         if front.rows is ALL

@@ -207,11 +207,24 @@ class Cell(ABC):
     def _open_part(
         self, x: Tensor, h: Tensor, state: Mapping[Signal, Tensor], *, compare: bool
     ) -> tuple[dict[Signal, Tensor], Tensor, dict[Signal, Tensor]]:
-        previous = torch.cat([state[HIDDEN].to(h.dtype).unsqueeze(0), h[:-1]])
-        signals = self._open(x, previous, state)
+        signals, after = self.recompute(x, h, state)
         errors = difference(signals[HIDDEN].detach(), h.detach()) if compare else x.new_zeros(x.shape[:2])
         signals[HIDDEN] = h
-        return signals, errors, {signal: signals[signal][-1] for signal in self.states}
+        return signals, errors, after
+
+    def recompute(
+        self, x: Tensor, h: Tensor, state: Mapping[Signal, Tensor]
+    ) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor]]:
+        """Return every signal of a stretch, with the output as it follows from the others, and the states after it.
+
+        Args:
+            x: inputs, (time, batch, input).
+            h: what the module returned at each step, (time, batch, unit).
+            state: the states before the stretch.
+        """
+        previous = torch.cat([state[HIDDEN].to(h.dtype).unsqueeze(0), h[:-1]])
+        signals = self._open(x, previous, state)
+        return signals, {signal: signals[signal][-1] for signal in self.states} | {HIDDEN: h[-1]}
 
     def _chunk(self, x: Tensor) -> int:
         return max(1, CHUNK // max(1, x.shape[1] * self.weights.W.shape[0]))

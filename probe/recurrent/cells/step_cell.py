@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -170,6 +171,18 @@ class StepCell(Cell):
                 for signal in keep:
                     pieces.setdefault(signal, []).append(after[signal])
         return {signal: torch.stack(values) for signal, values in pieces.items()}, state
+
+    def recompute(
+        self, x: Tensor, h: Tensor, state: Mapping[Signal, Tensor]
+    ) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor]]:
+        """Return every signal of a stretch, and the states after it: nothing tells the module's own between steps."""
+        return self.run(x, state, self.signals)
+
+    def retyped(self, change: Callable[[torch.dtype], torch.dtype]) -> StepCell:
+        """Return the cell for states of other types."""
+        other = copy.copy(self)
+        other.types = {signal: change(own) for signal, own in self.types.items()}
+        return other
 
     def open(
         self,
