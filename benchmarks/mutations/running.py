@@ -83,7 +83,7 @@ CELLS: tuple[Mutation, ...] = (
         "tests/wheel/test_recording.py",
         (
             "cells: a step starts from its own h",
-            "Cell._open_part",
+            "Cell.recompute",
             "torch.cat([state[HIDDEN].to(h.dtype).unsqueeze(0), h[:-1]])",
             "h",
         ),

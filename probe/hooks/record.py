@@ -62,8 +62,7 @@ def record(
         check: compare the recomputed run with the module's. Without it the values are computed as ever, a little
             faster; nothing says whether the module, and hooks that were there first, do what its weights say.
         tolerance: largest difference allowed, relative to max(1, |value|). None for 1e-5 in float32, 1e-10 in
-            float64 and 2e-2 in half precision; where rounding makes more of large states, which is found by
-            recomputing them in another type, for more: up to 1e-3, 1e-6 and 5e-2.
+            float64, 2e-2 in half precision, or what rounding makes of large states, up to 1e-3, 1e-6, 5e-2.
         device: where to keep the values; None where the model computes them.
         dtype: in which type to keep the values; None for the model's own. What it cannot hold is refused.
         out: a new folder to stream the values into, one .npy file a site, read back memory-mapped. The model is
