@@ -27,8 +27,8 @@ row is as old as its date.
 - **largest difference**: between the adapter's steps and the module's own run. We compare the outputs, and the last
   state if the module hands it on. Like the next two it is relative to max(1, |value|). Without an adapter it is
   between recorded states and outputs, and those of the cell called by hand.
-- **spliced**: we patch other rows' whole states into a run, after step 4 and after the last step, and compare all that
-  is returned with the module's own run on the spliced input. Without an adapter, one row's after step 4.
+- **spliced**: we patch other rows' whole states into a run, after step 4 and after the last step, and compare all
+  that is returned with the module's own run on the spliced input. Without an adapter, one row's after step 4.
 - **gradient**: between gradients through the steps, and the module's own by autograd; and between those through a
   recorded state, and autograd's through a loop of steps. Without an adapter, the latter.
 - **memory**: the peak of a recording of 2,048 steps, over that of 1,024.
