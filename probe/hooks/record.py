@@ -248,13 +248,16 @@ class _Watcher(Collector):
         self._add_calls_outside()
         if not self.recordings:
             self.refuse_calls_elsewhere()
-        elif not any(one.parts for one in self.recordings) and all(map(perhaps, self._options.layers)):
+        elif len(self.recordings) > 1 and self._saw_no_recurrence():
             layers = self._options.layers
             raise ProbeError(
                 f"None of the {len(self.recordings)} recordings holds a layer: each call of the model called "
                 f"{', '.join(repr(one.name) for one in layers)} once at most, which shows no recurrence. Say where "
                 f"the state stands, so that each call counts: {advice_on(layers[0].module)}."
             )
+
+    def _saw_no_recurrence(self) -> bool:
+        return all(map(perhaps, self._options.layers)) and not any(one.parts for one in self.recordings)
 
     def _add_calls_outside(self) -> None:
         if self.saw_something:

@@ -25,7 +25,7 @@ _Marks = Mapping[str, set[trails.Mark]]
 
 
 #: How many sequences are remembered from one pass of the model to the next.
-_REMEMBERED = 64
+_REMEMBERED = 16
 
 
 def goes_on(layer: Layer, call: Call) -> bool:
@@ -155,15 +155,11 @@ class Sequences:
                 return number
         self._check_items(layer, call, state, latest_first)
         marks = {signal: trails.marks_of(value, self._owner) for signal, value in state.items()}
-        made_of = {mark.number for found in marks.values() for mark in found} & {*self._known}
         # A part may begin again at zero; one of other numbers comes from elsewhere, and is no state.
-        if len(made_of) == 1 and not any(bool(state[signal].any()) for signal, found in marks.items() if not found):
-            number = made_of.pop()
-            if any(max(mark.step for mark in found) < self._known[number].step for found in marks.values() if found):
-                self._warn(layer, branch=True)
-                return None
-            self._warn_of_others(layer, number, state, marks)
-            return number
+        if not any(bool(state[signal].any()) for signal, found in marks.items() if not found):
+            made_of = {mark.number for found in marks.values() for mark in found}
+            if len(made_of) == 1:
+                return self._made_of(layer, made_of.pop(), state, marks)
         if any(self._started(number, state, call) for number in latest_first):
             return None
         equal = [
@@ -172,7 +168,11 @@ class Sequences:
             if all(_equal(value, self._known[number].last.get(signal)) for signal, value in state.items())
         ]
         zero = not any(bool(value.any()) for value in state.values())
-        if equal and (zero or len(equal) > 1):
+        # Batches begin with zeros, whatever the one before ended with; a loop's step hardly does.
+        loose = self._fresh or len(call.x) > 1
+        if loose and zero:
+            return None
+        if equal and (zero or (len(equal) > 1 and (self._strict or not loose))):
             what = "zeros, and an earlier call returned zeros" if zero else "one that several calls returned"
             raise ProbeError(
                 f"The state that cell {layer.name!r} was called with is {what}: whether the call goes on, or where, "
@@ -184,6 +184,18 @@ class Sequences:
             elif not self._fresh:
                 self._warn(layer)
         return equal[0] if equal else None
+
+    def _made_of(self, layer: Layer, number: int, state: _Every, marks: _Marks) -> int | None:
+        """Return the sequence whose states a call's was made of, where the call goes on with it."""
+        sequence = self._known.get(number)
+        if sequence is None:
+            self._warn(layer, f"with a state of a sequence before the last {_REMEMBERED}")
+        elif any(max(mark.step for mark in found) < sequence.step for found in marks.values() if found):
+            self._warn(layer, "with a state that another call had gone on from already")
+        else:
+            self._warn_of_others(layer, number, state, marks)
+            return number
+        return None
 
     def _check_items(self, layer: Layer, call: Call, state: _Every, numbers: Iterable[int]) -> None:
         """Raise where a cell is called with what it returned in another place than its state's."""
@@ -254,16 +266,15 @@ class Sequences:
                 stacklevel=2,
             )
 
-    def _warn(self, layer: Layer, *, branch: bool = False) -> None:
+    def _warn(self, layer: Layer, how: str = "") -> None:
         if not self._known or ((self._warned or not self._in_steps) and not self._strict):
             return
-        found = (
-            f"Cell {layer.name!r} was called with a state that another call had gone on from already, so the call "
-            "starts a sequence of its own. Hand on the latest state to get one"
-            if branch
-            else f"Cell {layer.name!r} was called with a state that no earlier call returned and that is not zero, "
-            "so the call starts a sequence of its own. Hand on the state that the cell returned to get one "
-            "(probe.register says where in its arguments a state stands)"
+        what = how or "with a state that no earlier call returned and that is not zero"
+        found = f"Cell {layer.name!r} was called {what}, so the call starts a sequence of its own. Hand on the "
+        found += (
+            "latest state to get one"
+            if how
+            else "state that the cell returned to get one (probe.register says where in its arguments a state stands)"
         )
         if self._strict:
             raise ProbeError(f"{found}, or name neither steps= nor call= in an edit.")

@@ -133,6 +133,40 @@ def test_independent_batches_begin_anew() -> None:
         assert moved == [call in (None, number) for number in range(3)]
 
 
+def test_batches_begin_with_zeros_whatever_the_last_one_ended_with() -> None:
+    """Also where an edit has left zeros; equal batches are no riddle where nothing is counted."""
+    layer, x = nn.GRU(3, UNITS, batch_first=True), torch.randn(2, 4, 3)
+    model = nn.ModuleList([layer])
+    for edit in (probe.ablate("hidden_state", steps=3), probe.ablate("hidden_state")):
+        for caller in (model, layer):
+            with probe.intervene(caller, edit):
+                for _ in range(3):
+                    assert not layer(x, torch.zeros(1, 2, UNITS))[0][:, 3].any()
+    with probe.intervene(layer, probe.clamp("update_gate", 0.5)):
+        state, _ = [layer(x)[1] for _ in range(2)]
+        assert layer(x, torch.tensor(state.numpy()))[0].any()
+
+
+def test_many_sequences_side_by_side_are_told_apart_or_refused() -> None:
+    """A context remembers the last few from one call of the model to the next."""
+    policy, seen = Policy(), torch.randn(4, 1, 3)
+
+    def played(count: int) -> Tensor:
+        states, found = [None] * count, list[Tensor]()
+        for x in seen:
+            every = [policy(x, state) for state in states]
+            states = [state for _, state in every]
+            found.append(torch.stack([h for h, _ in every]))
+        return torch.stack(found)
+
+    edit = probe.clamp("hidden_state", 1.0, steps=2, call=3)
+    with probe.intervene(policy, edit):
+        where = (played(8) == 1.0).all(-1).all(-1)
+    assert where.nonzero().tolist() == [[2, 3]]
+    with pytest.raises(ProbeError, match="a state of a sequence before the last 16"), probe.intervene(policy, edit):
+        _ = played(40)
+
+
 def test_chunks_of_several_steps_go_on_in_the_callers_loop() -> None:
     """A long sequence that is read in pieces is one: the same outputs as in one call."""
     model, ids = Language(), torch.randint(SYMBOLS, (2, 12))
