@@ -68,5 +68,5 @@ def _begin(module: nn.Module, _: Any) -> None:
     _RUNNING.append(Kept(module))
 
 
-def _end(*_given: Any) -> None:
+def _end(*_arguments: Any) -> None:
     _ = _RUNNING.pop().put_back()

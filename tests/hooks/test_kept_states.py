@@ -173,6 +173,7 @@ def test_each_run_starts_as_the_first_one(kind: str, x: Tensor) -> None:
         edited = probe.record(model, x, edits=[EDIT])
         assert torch.equal(edited.output[:, :5], clean[:, :5])
         assert not torch.equal(edited.output[:, 5:], clean[:, 5:])
+    edited = probe.record(model, x, edits=[EDIT])
     with torch.no_grad(), probe.intervene(model, EDIT):
         assert torch.equal(model(x), edited.output)
     with torch.no_grad():
@@ -227,7 +228,9 @@ class Harmless(nn.Module):
         self.rnn = nn.GRU(3, UNITS, batch_first=True)
         self.norm = nn.utils.parametrizations.spectral_norm(nn.Linear(UNITS, 2))
         self.batches = nn.BatchNorm1d(2)
-        self.times, self.history, self.masks, self.shape = 0, [], {}, torch.Size()
+        self.times, self.shape = 0, torch.Size()
+        self.history: list[Tensor] = []
+        self.masks: dict[int, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs."""
@@ -272,7 +275,7 @@ def test_a_call_that_fails_leaves_what_stood_there(x: Tensor) -> None:
 
 def test_a_tensor_that_is_too_large_for_a_copy_is_refused_where_it_is_changed(x: Tensor) -> None:
     """In place alone; a new tensor in its place can be put back, and data that nobody changes are not copied."""
-    model = Keeps(lambda _: None, lambda m, _: m.data[0].add_(1), data=torch.zeros(ROWS, 3_000_000))
+    model: Any = Keeps(lambda _: None, lambda m, _: m.data[0].add_(1), data=torch.zeros(ROWS, 3_000_000))
     with pytest.raises(ProbeError, match=r"changed a tensor of 12,000,000 numbers in place, data, too many"):
         _ = probe.record(model, x)
     model.put = lambda m, _: setattr(m, "data", m.data + 1)
@@ -283,7 +286,7 @@ def test_a_tensor_that_is_too_large_for_a_copy_is_refused_where_it_is_changed(x:
 
 def test_modules_that_hold_each_other_are_looked_into_once(x: Tensor) -> None:
     """A module, or an object, that holds the model or itself."""
-    model = Keeps(lambda m: m.cache.state, lambda m, h: setattr(m.cache, "state", h), cache=Holder(), parts=[])
+    model: Any = Keeps(lambda m: m.cache.state, lambda m, h: setattr(m.cache, "state", h), cache=Holder(), parts=[])
     model.cache.model, model.cache.own = model, model.cache
     model.parts.append(model.parts)
     assert Kept(model).put_back() == []
