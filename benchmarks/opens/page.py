@@ -33,6 +33,10 @@ row is as old as its date.
   recorded state, and autograd's through a loop of steps. Without an adapter, the latter.
 - **memory**: the peak of a recording of 2,048 steps, over that of 1,024.
 
+The layers of xlstm and RWKV-4 keep their memory divided by exp(m), so that exponentials stay small. Here `cell_state`
+and `normaliser`, or `numerator` and `denominator`, are the memory itself, whatever m is: patch these. An edit of
+`stabiliser` or `maximum` alone leaves the memory as it is. Where m passes 88 in float32, a recording is refused.
+
 Another version of a package may compute something else. A recording would notice: it compares values with the
 module's own at each call, and a difference above the tolerance is an error.
 

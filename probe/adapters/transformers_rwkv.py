@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from .carried import CarriedSteps, State
+from .scaled import kept, memory, put_back
 
 
 class _ShiftedSteps(CarriedSteps):
@@ -47,9 +48,10 @@ class _ShiftedSteps(CarriedSteps):
 class RwkvSteps(_ShiftedSteps):
     """transformers' RwkvSelfAttention: RWKV-4, Peng et al., "RWKV" (2023), equations 16 and 22 to 28.
 
-    State: `shifted_input` (feature), the input of the step before; `numerator` and `denominator` (unit), in units of
-    exp(`maximum`). The maximum keeps exponentials small and means nothing by itself: what the layer computes
-    depends on numerator exp(maximum) and denominator exp(maximum). So patch the three together.
+    State: `shifted_input` (feature), the input of the step before; `numerator` and `denominator` (unit), whose
+    quotient is what the layer remembers. The layer keeps the two divided by exp(`maximum`), so that exponentials stay
+    small; here they are multiplied by it, so patch the two. An edit of the maximum alone leaves them as they are.
+    Where it passes 88 they are no numbers any more, and the run is refused.
     """
 
     names: ClassVar[Mapping[str, str]] = {
@@ -58,6 +60,7 @@ class RwkvSteps(_ShiftedSteps):
         "state[2]": "denominator",
         "state[3]": "maximum",
     }
+    gauges: ClassVar[tuple[str, ...]] = ("state[3]",)
     places = (1, 2, 3, 4)
 
     def start(self, batch: int) -> State:
@@ -70,7 +73,8 @@ class RwkvSteps(_ShiftedSteps):
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the output of one step, (batch, feature), and the next state."""
         layer: Any = self.module
-        before, numerator, denominator, maximum = state
+        before, maximum = state[0], state[3]
+        numerator, denominator = kept(state[1], maximum), kept(state[2], maximum)
         key = layer.key(self._mixed(x, before, "key")).float()
         value = layer.value(self._mixed(x, before, "value"))
         receptance = torch.sigmoid(layer.receptance(self._mixed(x, before, "receptance")))
@@ -80,8 +84,24 @@ class RwkvSteps(_ShiftedSteps):
         decayed = maximum - torch.exp(layer.time_decay)
         largest = torch.maximum(decayed, key)
         old, new = torch.exp(decayed - largest), torch.exp(key - largest)
-        after = x, old * numerator + new * value, old * denominator + new, largest
-        return layer.output(receptance * wkv), after
+        numerator, denominator = old * numerator + new * value, old * denominator + new
+        return layer.output(receptance * wkv), (x, memory(numerator, largest), memory(denominator, largest), largest)
+
+    def kept(self) -> State:
+        """Return the parts of the model's state that are this layer's, with its memory as it is."""
+        x, numerator, denominator, maximum = super().kept()
+        return x, memory(numerator, maximum), memory(denominator, maximum), maximum
+
+    def leave(self, state: State) -> None:
+        """Put a state where the module left its own."""
+        own = super().kept()
+        x, numerator, denominator, maximum = state
+        back = [
+            torch.where(maximum == own[3], put_back(one, new, own[3]), kept(new, maximum))
+            for one, new in ((own[1], numerator), (own[2], denominator))
+        ]
+        for part, value in zip(own, (x, *back, maximum), strict=True):
+            part.copy_(value)
 
 
 class RwkvShiftSteps(_ShiftedSteps):

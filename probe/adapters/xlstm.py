@@ -1,9 +1,11 @@
 """Adapters of the package xlstm (2.0.6): its sLSTM and mLSTM layers.
 
 Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", arXiv 2405.04517: the sLSTM is its equations 8 to 17, the
-mLSTM 19 to 27. Both keep a stabiliser m, which leaves the layer's numbers as they are when the states that it scales
-change with it: c exp(m) and n exp(m) count, not c and n alone. So compare c exp(m) between runs; an edit that moves m
-alone scales what the layer remembers.
+mLSTM 19 to 27. Both keep their memory divided by exp(m), where the stabiliser m keeps exponentials small. Here
+`cell_state` is the memory itself, c exp(m) of the paper's c, and so is the `normaliser`: patch the two, as they are
+compared between runs, rows and steps. The `stabiliser` says in which units the layer computes, and an edit of it
+alone leaves the memory as it is. Where it passes 88 in float32 the memory is no number any more, and the run is
+refused: take float64.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from torch.nn import functional
 
 from ..errors import ProbeError
 from ..recurrent.steps.step import State, Step
+from .scaled import kept, memory, put_back
 
 
 class SLSTMStep(Step):
     """One step of `xlstm.blocks.slstm.layer.sLSTMLayer`, on its vanilla backend.
 
-    Its state is the hidden state y, the cell state c, the normaliser n and the stabiliser m, (batch, unit) each, and
-    the last inputs of its convolution, (batch, kernel size - 1, feature), where it has one.
+    Its state is the hidden state y, the cell state c exp(m), the normaliser n exp(m) and the stabiliser m, (batch,
+    unit) each, and the last inputs of its convolution, (batch, kernel size - 1, feature), where it has one.
 
     In xlstm 2.0.6 the module that is called `fgate` drives the input gate, and `igate` the forget gate; the adapter
     runs what the layer runs. A row whose n is zero throughout takes its new stabiliser from the input gate alone, as
@@ -36,6 +39,7 @@ class SLSTMStep(Step):
         "state.n": "normaliser",
         "state.m": "stabiliser",
     }
+    gauges: ClassVar = ("state.m",)
     _like: Tensor | None = None
     _window: Tensor | None = None
     _given: Tensor | None = None
@@ -71,7 +75,7 @@ class SLSTMStep(Step):
         """Return the state that the call brings, or zeros."""
         like = self.module.fgate.weight if self._like is None else self._like
         zeros = like.new_zeros(4, batch, self.module.config.hidden_size)
-        state = dict(zip("ycnm", zeros if self._given is None else self._given.to(like.dtype), strict=True))
+        state = _opened(zeros if self._given is None else self._given.to(like.dtype))
         if not self._convolves:
             return state
         return {"window": _window(self.module.conv1d, batch, like, self._window), **state}
@@ -94,13 +98,14 @@ class SLSTMStep(Step):
         back = torch.einsum("bhj,hgij->bghi", state["y"].view(-1, heads, units), kernel).flatten(2)
         raw = torch.stack(gates, 1) + back + cell._bias.view(4, -1)
         i, f, z, o = raw.unbind(1)
-        kept = state["m"] + functional.logsigmoid(f)
+        stayed = state["m"] + functional.logsigmoid(f)
         fresh = (state["n"] == 0).all(-1, keepdim=True)
-        m = torch.where(fresh, i, torch.maximum(i, kept))
-        enters, stays = (i - m).exp().clamp(max=1), (kept - m).exp().clamp(max=1)
-        c, n = stays * state["c"] + enters * z.tanh(), stays * state["n"] + enters
+        m = torch.where(fresh, i, torch.maximum(i, stayed))
+        enters, stays = (i - m).exp().clamp(max=1), (stayed - m).exp().clamp(max=1)
+        c, n = (kept(state[name], state["m"]) for name in "cn")
+        c, n = stays * c + enters * z.tanh(), stays * n + enters
         y = o.sigmoid() * c / n
-        own = {"y": y, "c": c, "n": n, "m": m}
+        own = {"y": y, "c": memory(c, m), "n": memory(n, m), "m": m}
         normed = layer.group_norm(y.view(-1, heads, 1, units)).flatten(1)
         return normed, after | {name: value.to(state[name].dtype) for name, value in own.items()}
 
@@ -109,7 +114,7 @@ class SLSTMStep(Step):
         if not isinstance(returned, tuple):
             return None
         _, last = returned
-        state = dict(zip("ycnm", last["slstm_state"], strict=True))
+        state = _opened(last["slstm_state"])
         if not self._convolves:
             return state
         return {"window": _window(self.module.conv1d, len(state["y"]), state["y"], last["conv_state"]), **state}
@@ -118,16 +123,21 @@ class SLSTMStep(Step):
         """Return the outputs, and the last state where the layer was asked for it."""
         if not isinstance(returned, tuple):
             return outputs
-        last = returned[1]["conv_state"]
+        last, (_, c, n, m) = returned[1]["conv_state"], returned[1]["slstm_state"]
         window = state["window"][:, -last.shape[1] :] if self._convolves else last
-        return outputs, {"conv_state": window, "slstm_state": torch.stack([state[name] for name in "ycnm"])}
+        own = state["m"] == m  # elsewhere the stabiliser is another one, and so are the numbers
+        c, n = (
+            torch.where(own, put_back(one, state[name], m), kept(state[name], state["m"]))
+            for name, one in (("c", c), ("n", n))
+        )
+        return outputs, {"conv_state": window, "slstm_state": torch.stack([state["y"], c, n, state["m"]])}
 
 
 class MLSTMStep(Step):
     """One step of `xlstm.blocks.mlstm.layer.mLSTMLayer`.
 
-    Its state is the matrix C, (batch, head, key, value), the normaliser n, (batch, head, key, 1), the stabiliser m,
-    (batch, head, 1, 1), and the last inputs of its convolution, (batch, kernel size - 1, feature).
+    Its state is the matrix C exp(m), (batch, head, key, value), the normaliser n exp(m), (batch, head, key, 1), the
+    stabiliser m, (batch, head, 1, 1), and the last inputs of its convolution, (batch, kernel size - 1, feature).
 
     The layer computes all steps at once, from the gates' largest products: m begins as far below them as its type
     goes, where the package's own step begins at 0. In float32 its sums over a thousand steps are some 1e-5 off, and
@@ -140,6 +150,7 @@ class MLSTMStep(Step):
         "state.n": "normaliser",
         "state.m": "stabiliser",
     }
+    gauges: ClassVar = ("state.m",)
 
     def inputs(self, x: Tensor, **rest: Any) -> Tensor:
         """Return the sequences, (batch, time, feature).
@@ -171,11 +182,17 @@ class MLSTMStep(Step):
         filtered, window = _convolved(layer.conv1d, inner, state.get("window"))
         filtered = layer.conv_act_fn(filtered)
         q, k, v = layer.q_proj(filtered), layer.k_proj(filtered), layer.v_proj(inner)
-        held = (state["C"], state["n"], state["m"])
+        held = (*(kept(state[name], state["m"]) for name in "Cn"), state["m"])
         h, (C, n, m) = layer.mlstm_cell.step(q[:, None], k[:, None], v[:, None], mlstm_state=held)
         h = (h[:, 0] + layer.learnable_skip * filtered) * layer.ogate_act_fn(z)
         after = {"window": window} if "window" in state else {}
-        return layer.proj_down(h), after | {"C": C, "n": n, "m": m}
+        return layer.proj_down(h), after | {"C": memory(C, m), "n": memory(n, m), "m": m}
+
+
+def _opened(parts: Any) -> dict[str, Tensor]:
+    """Return the state of an sLSTM, (4, batch, unit), by its parts, with its memory as it is."""
+    y, c, n, m = parts
+    return {"y": y, "c": memory(c, m), "n": memory(n, m), "m": m}
 
 
 def _refuse_dropout(layer: nn.Module) -> None:

@@ -16,14 +16,15 @@ from ..recurrent.signals import OUTPUT, Signal, is_continuous
 from ..recurrent.steps.step import Step, begin, leaves
 from .trial import AT, Trial, alike, far
 
-#: A value that no state of a small network has.
+#: So many times the largest value of a state, or 1, is a value that it never has.
 _LARGE = 100.0
 
 
 def check_edits(trial: Trial) -> None:
     """Raise ProbeError where a part of the state moves an earlier output, or no later one."""
-    clean = trial.clean[OUTPUT]
-    for signal in trial.parts:
+    clean, names = trial.clean[OUTPUT], trial.step.names
+    gauges = {names.get(path, path) for path in trial.step.gauges}
+    for signal in (one for one in trial.parts if one not in gauges):
         later, values = list[float](), _values(trial, signal)
         for value in values:
             edited = trial.recorded(clamp(signal, value, steps=AT))[OUTPUT]
@@ -42,7 +43,9 @@ def _values(trial: Trial, signal: Signal) -> list[float]:
     found = trial.clean[signal]
     # A bound that is not reached hides a zero, so that a large value is tried as well. A whole number may be an
     # index: it gets what it had.
-    return [0.0, _LARGE] if is_continuous(found) else [float(found.double().min()), float(found.double().max())]
+    if not is_continuous(found):
+        return [float(found.double().min()), float(found.double().max())]
+    return [0.0, _LARGE * max(1.0, float(found.abs().max()))]
 
 
 def check_own_states(trial: Trial) -> None:

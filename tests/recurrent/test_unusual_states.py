@@ -177,6 +177,25 @@ class _EmptyPart(LayerStep):
     pass
 
 
+class _Stabilised(Layer):
+    """Keeps its memory divided by exp(m), as an xLSTM does; its step hands on the memory itself, and m."""
+
+    def first(self, rows: Any) -> Any:
+        return torch.zeros(rows, UNITS), torch.zeros(rows, 1)
+
+    def advanced(self, x: Any, state: Any) -> Any:
+        gate = x[:, :1]
+        m = torch.maximum(state[1] - 0.1, gate)
+        c = (state[1] - 0.1 - m).exp() * (state[0] / state[1].exp()) + (gate - m).exp() * self.enters(x).tanh()
+        return self.out(torch.tanh(c * m.exp())), (c * m.exp(), m)
+
+
+@right(_Stabilised)
+class _Stabiliser(LayerStep):
+    names: ClassVar = {"state[0]": "memory", "state[1]": "stabiliser"}
+    gauges: ClassVar = ("state[1]",)
+
+
 class _Spiking(Layer):
     """Spikes, with the gradient of a sigmoid."""
 

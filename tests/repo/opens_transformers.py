@@ -212,3 +212,43 @@ def test_an_adapter_that_forgets_the_window_is_refused() -> None:
     made = networks.CASES[0].make(3, 12)
     with pytest.raises(probe.ProbeError, match="does not run layer"):
         check_step(Forgets, made.module, *made.inputs)
+
+
+@torch.no_grad()
+def test_the_memory_of_an_rwkv_is_patched_whatever_it_is_divided_by() -> None:
+    """The numerator and the denominator are those of the plain sums, and another row's numerator goes in alone."""
+    made = next(case for case in networks.CASES if case.network == "RWKV-4, attention").make(3, 12)
+    layer, (x, *_) = made.module, made.inputs
+    probe.register(type(layer), made.adapter)
+    attention: Any = layer
+    attention.key.weight.mul_(8)  # rows with maxima far from each other
+
+    def sums(order: list[int] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        before, numerator, denominator = torch.zeros_like(x[:, 0]), torch.zeros(3, 16), torch.zeros(3, 16)
+        outputs, kept = [], []
+        for step, now in enumerate(x.unbind(1)):
+            mixed = {
+                name: now * (share := getattr(attention, f"time_mix_{name}")[0, 0]) + before * (1 - share)
+                for name in ("key", "value", "receptance")
+            }
+            k, v = attention.key(mixed["key"]), attention.value(mixed["value"])
+            own = (k + attention.time_first).exp()
+            wkv = (numerator + own * v) / (denominator + own)
+            outputs.append(attention.output(attention.receptance(mixed["receptance"]).sigmoid() * wkv))
+            decay = (-attention.time_decay.exp()).exp()
+            numerator, denominator = decay * numerator + k.exp() * v, decay * denominator + k.exp()
+            numerator = numerator[order] if order is not None and step == 4 else numerator
+            before = now
+            kept.append((numerator, denominator))
+        return torch.stack(outputs, 1), *(torch.stack(each, 1) for each in zip(*kept, strict=True))
+
+    recording = probe.record(layer, *made.inputs, kwargs=made.keywords)
+    _, numerator, denominator = sums()
+    for signal, wanted in (("numerator", numerator), ("denominator", denominator)):
+        assert far(recording[signal] / wanted, torch.ones_like(wanted)) < 1e-3
+    patch = probe.patch("numerator", recording, steps=4, source_rows=[1, 2, 0])
+    found = probe.record(layer, *made.inputs, kwargs=made.keywords, edits=[patch]).output
+    found = found[0] if isinstance(found, tuple) else found
+    wanted, *_ = sums([1, 2, 0])
+    assert far(found, wanted) < 1e-4 * max(1.0, float(wanted.abs().max()))
+    assert far(found, sums()[0]) > 1e-2

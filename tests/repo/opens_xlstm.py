@@ -94,30 +94,48 @@ def test_an_slstm_goes_on_from_a_state(kernel: int) -> None:
         assert far(torch.cat([first[signal], second[signal]], 1), whole[signal]) < 1e-5
     edit = probe.clamp("cell_state", 0.5, steps=-1)
     _, state = probe.record(layer, x[:, :5], kwargs={"return_last_state": True}, edits=[edit]).output
-    assert bool((state["slstm_state"][1] == 0.5).all())
+    _, c, _, m = state["slstm_state"]
+    assert far(c * m.exp(), torch.full_like(c, 0.5)) < 1e-6
     found = probe.record(layer, x[:, 5:], kwargs=state)
     wanted = probe.record(layer, x, edits=[probe.clamp("cell_state", 0.5, steps=4)])
     assert far(found["output"], wanted["output"][:, 5:]) < 1e-5
 
 
-def test_the_stabiliser_is_a_gauge() -> None:
-    """The package's own steps begin with another m: C exp(m) and n exp(m) are the same, and C and n are not."""
+def _by_its_own_steps(layer: Any, x: Tensor, change: Any = None) -> tuple[Tensor, list[Any]]:
+    """Return what the package's own steps give, and C, n and m after each; `change` is done to them after step 4."""
+    state, outputs, states = dict[str, Any](), [], []
+    with torch.no_grad():
+        for step, now in enumerate(x.split(1, 1)):
+            y, state = layer.step(now, **state)
+            if step == 4 and change is not None:
+                state["mlstm_state"] = change(*state["mlstm_state"])
+            outputs.append(y)
+            states.append(state["mlstm_state"])
+    return torch.cat(outputs, 1), states
+
+
+def test_the_memory_of_an_mlstm_is_patched_whatever_it_is_divided_by() -> None:
+    """Recorded C exp(m) and n exp(m) are those of the package's own steps; another row's C exp(m) goes in alone."""
     made = MADE["mLSTM"](3, 12)
-    (x,) = made.inputs
     layer: Any = drawn(made.module, 0.3).double()
     with torch.no_grad():
-        _ = layer.mlstm_cell.igate.weight.zero_()
+        _ = layer.mlstm_cell.igate.weight.normal_()  # rows with stabilisers far from each other
         _ = layer.mlstm_cell.igate.bias.fill_(-3)  # below the 0 that their m begins with
-    recording, state = probe.record(layer, x.double()), {}
-    with torch.no_grad():
-        for step in range(3):
-            _, state = layer.step(x[:, step : step + 1].double(), **state)
-    C, n, m = state["mlstm_state"]
-    own = recording["stabiliser"][:, 2].exp().view(3, 2, 1, 1)
-    for signal, theirs in (("cell_state", C), ("normaliser", n)):
-        ours = recording[signal][:, 2].view(theirs.shape)
-        assert far(ours, theirs) > 1e-3 * float(ours.abs().max())
-        assert far(ours * own, theirs * m.exp()) < 1e-12
+    x = made.inputs[0].double()
+    recording, (_, states) = probe.record(layer, x), _by_its_own_steps(layer, x)
+    for step, (C, n, m) in enumerate(states):
+        for signal, theirs in (("cell_state", C), ("normaliser", n)):
+            ours = recording[signal][:, step].view(theirs.shape)
+            assert far(ours, theirs * m.exp()) < 1e-12 * max(1.0, float(ours.abs().max()))
+    patch = probe.patch("cell_state", recording, steps=4, source_rows=[1, 2, 0])
+    order = [1, 2, 0]
+    found = probe.record(layer, x, edits=[patch]).output
+    wanted, _ = _by_its_own_steps(layer, x, lambda C, n, m: (C[order] * (m[order] - m).exp(), n, m))
+    divided, _ = _by_its_own_steps(layer, x, lambda C, n, m: (C[order], n, m))
+    assert far(found[:, 5:], wanted[:, 5:]) < 1e-10
+    assert far(divided[:, 5:], wanted[:, 5:]) > 1e-2
+    edits = [patch, probe.clamp("stabiliser", 1.0, steps=4)]
+    assert far(probe.record(layer, x, edits=edits).output, found) < 1e-5
 
 
 def test_what_cannot_be_run_step_by_step() -> None:

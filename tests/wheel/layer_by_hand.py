@@ -89,16 +89,19 @@ def check_right(layer: type[nn.Module], step: type[Step], inputs: Any, keywords:
     had = dict(registry._registered)
     probe.register(layer, step)
     try:
-        _check_edits(module, given, keywords)
+        _check_edits(module, step, given, keywords)
     finally:
         registry._registered.clear()
         registry._registered.update(had)
 
 
-def _check_edits(module: nn.Module, given: Any, keywords: dict[str, Any]) -> None:
+def _check_edits(module: nn.Module, step: type[Step], given: Any, keywords: dict[str, Any]) -> None:
     recording = probe.record(module, *given, kwargs=keywords)
+    gauges = [step.names.get(path, path) for path in step.gauges]
     axis = 1 if given and given[0].shape[0] == TIME else 0
-    for signal in [one for one in recording.parts[0].signals if one != "output" and recording[one].numel()]:
+    for signal in [one for one in recording.parts[0].signals if one not in ("output", *gauges)]:
+        if not recording[signal].numel():
+            continue
         values = recording[signal]
         edit = probe.patch(signal, recording, steps=3, source_rows=[1, 2, 3, 0])
         if torch.equal(values[0], values[1]):

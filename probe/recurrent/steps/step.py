@@ -26,9 +26,11 @@ class Step(ABC):
         module: the module that is called.
         names: what parts of the state are called, by their paths: `state` is a state of one tensor, `state[1]` a part
             of a tuple or list, `state.memory` of a dict. A part without a name is called by its path.
+        gauges: the paths of parts that only say in which units a step computes: edited alone they move no output.
     """
 
     names: ClassVar[Mapping[str, str]] = {}
+    gauges: ClassVar[tuple[str, ...]] = ()
     #: Whether the zeros of `initial` are taken in float64, as a module in float64 hands them on.
     in_float64 = False
 
