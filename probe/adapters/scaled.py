@@ -5,12 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import ProbeError
+
 #: Below this m a memory is nothing in float32; so small a factor would divide by zero.
 _LEAST = -80.0
 
 
 def memory(kept: Tensor, m: Tensor) -> Tensor:
-    """Return kept exp(m): what a layer holds, whatever it is divided by; infinite where m is too large."""
+    """Return kept exp(m): what a layer holds, whatever it is divided by.
+
+    Raises:
+        ProbeError: it is too large for the type.
+    """
     return kept * _factor(kept, m)
 
 
@@ -33,4 +39,10 @@ def put_back(own: Tensor, changed: Tensor, m: Tensor) -> Tensor:
 
 
 def _factor(like: Tensor, m: Tensor) -> Tensor:
-    return m.to(like.dtype).clamp(min=_LEAST).exp()
+    factor = m.to(like.dtype).clamp(min=_LEAST).exp()
+    if bool(factor.isinf().any()):
+        raise ProbeError(
+            f"A layer divides its memory by exp(m), and m is {float(m.max()):.3g}: {like.dtype} has no such number. "
+            "Give the model and its input float64, model.double(), which holds exp(709)."
+        )
+    return factor

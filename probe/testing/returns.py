@@ -25,13 +25,14 @@ def check_edits(trial: Trial) -> None:
     clean, names = trial.clean[OUTPUT], trial.step.names
     gauges = {names.get(path, path) for path in trial.step.gauges}
     for signal in (one for one in trial.parts if one not in gauges):
-        later, values = list[float](), _values(trial, signal)
+        values = _values(trial, signal)
         for value in values:
             edited = trial.recorded(clamp(signal, value, steps=AT))[OUTPUT]
             if not alike(clean[:, :AT], edited[:, :AT]):
                 raise ProbeError(f"{trial.name}: {str(signal)!r}, set after step {AT}, moves an earlier output.")
-            later.append(far(edited[:, AT + 1 :], clean[:, AT + 1 :]))
-        if all(apart <= trial.tolerance for apart in later):
+            if not far(edited[:, AT + 1 :], clean[:, AT + 1 :]) <= trial.tolerance:
+                break
+        else:
             raise ProbeError(
                 f"{trial.name}: {str(signal)!r}, set to {' or '.join(f'{value:g}' for value in values)} after step "
                 f"{AT}, moves no later output. Leave out what no step reads."
