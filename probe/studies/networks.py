@@ -164,7 +164,10 @@ def _check(networks: list[Named]) -> None:
     pairs = [(one.role, one.pair) for one in networks if one.pair]
     twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
     if twice is not None:
-        raise ProbeError(f"Two {twice[0]} networks have the pair {twice[1]!r}; give each its own.")
+        raise ProbeError(
+            f"Two {twice[0]} networks have the pair {twice[1]!r}; give each its own: files of different names, or "
+            "probe.evidence.Network(name, role, module, pair)."
+        )
     names = [one.name for one in networks]
     same = next((name for name in names if name and names.count(name) > 1), None)
     if same is not None:

@@ -128,6 +128,8 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
     if not given.tokens and (one.given is not opened.model or isinstance(opened.model, torch.nn.RNNBase)):
         check_features(given.inputs, found[0].inputs)
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
+    if dtype == torch.bfloat16 and not given.tokens:
+        raise ProbeError("The network computes in torch.bfloat16, which numpy does not have. Give model.float().")
     # Half precision has not each whole number, so tokens are kept in float64.
     advice = "Give smaller numbers, or the network in {}."
     x = converted(torch.as_tensor(given.inputs), "The inputs", advice, dtype=torch.float64 if given.tokens else dtype)
@@ -242,11 +244,22 @@ def _head(
 
 def _array(given: Any) -> tuple[np.ndarray, bool]:
     """Return inputs as numbers, (batch, time, feature), and whether they are token ids, (batch, time)."""
-    array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    try:
+        array = _plain(given).numpy() if isinstance(given, Tensor) else np.asarray(given)
+    except ValueError as error:
+        raise ProbeError(
+            f"The inputs are a {type(given).__name__} of parts that differ in length. Pad them to one array, (batch, "
+            "time, feature), such as torch.nn.utils.rnn.pad_sequence(x, batch_first=True), and give their lengths."
+        ) from error
     tokens = array.ndim == 2 and array.dtype.kind in "iu" and array.size > 0
     array = array[:, :, None] if tokens else array
     check_axes(array)
     return (array.astype(np.float64) if array.dtype != np.float32 else array), tokens
+
+
+def _plain(given: Tensor) -> Tensor:
+    """Return a tensor that numpy can hold, which has no bfloat16."""
+    return (given.float() if given.dtype == torch.bfloat16 else given).detach().cpu()
 
 
 def _lengths(given: Any, shape: tuple[int, ...]) -> np.ndarray:

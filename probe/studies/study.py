@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from .run import Progress
 
 __all__ = ["Concept", "Readout", "Study"]
+#: What some parts of a study must be, and how a message says it.
+_KINDS: tuple[tuple[str, Any, str], ...] = (
+    ("readout", (Readout, type(None)), "probe.Readout('name of a concept', function=...), or weight= and bias="),
+    ("programs", Mapping, "a table: {'name': function of a sequence}"),
+    ("rules", (list, tuple), "several probe.evidence.Rule, in brackets"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +92,9 @@ class Study:
         wrong = [name for name in self.concepts if not isinstance(name, str) or not name.strip() or len(name) > 60]
         if wrong:
             raise ProbeError(f"A concept is called {str(wrong[0])[:80]!r}; give it a name of 1 to 60 letters.")
+        for what, kinds, wanted in _KINDS:
+            if not isinstance(getattr(self, what), kinds):
+                raise ProbeError(f"{what} is a {type(getattr(self, what)).__name__}; give {wanted}.")
         for name, program in self.programs.items():
             if not callable(program):
                 raise ProbeError(

@@ -115,6 +115,9 @@ def run(
             f"Layer {layer!r} read (batch, time) = {shape} and the inputs are {tuple(x.shape[:2])}; give a model "
             "that takes batch-first inputs (batch_first=True) and reads every step once."
         )
+    if x.shape[0] == x.shape[1] > 1:
+        # As many sequences as steps: which axis is which shows with one fewer.
+        _ = run(model, x[:-1], lengths[:-1], layer, signals, tolerance=tolerance)
     return recording
 
 

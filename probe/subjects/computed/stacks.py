@@ -195,7 +195,10 @@ def layer_inputs(subject: Subject, rows: np.ndarray, layer: Layer) -> np.ndarray
     if layer.is_cell:
         return torch.stack(kept, 1).double().numpy()
     (given,) = kept
-    given = pad_packed_sequence(given, batch_first=True)[0] if isinstance(given, PackedSequence) else given
+    if isinstance(given, PackedSequence):
+        given = pad_packed_sequence(given, batch_first=True)[0]
+    elif not getattr(layer.module, "batch_first", True):
+        given = given.transpose(0, 1)
     return given.double().numpy()
 
 
