@@ -244,7 +244,7 @@ def warn_of(changes: Collection[Change], advice: str, *, level: int) -> None:
         started = any(change.of_rows() for change in changes)
         first = "This run started from it, too: set it to what a sequence starts from, such as None. " * started
         warnings.warn(
-            f"The run changed {', '.join(map(str, changes))}, which the next run would start from. It was put back, "
+            f"The run changed {', '.join(map(str, changes))}, which the next run may start from. It was put back, "
             f"so that all runs start alike. {first}{advice}",
             stacklevel=level + 1,
         )
