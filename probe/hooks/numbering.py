@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
+from weakref import WeakMethod
 
 from torch import nn
 
@@ -14,6 +15,9 @@ from .visits import Visit
 
 class Numbering:
     """Where the calls of modules stand.
+
+    Attributes:
+        has_cells: whether a module is a cell.
 
     Args:
         cells: the modules that are cells.
@@ -25,17 +29,26 @@ class Numbering:
     def __init__(
         self,
         cells: Iterable[nn.Module],
-        *,
         by_pass: bool,
-        strict: Callable[[nn.Module], bool],
-        follow: Callable[[], None],
+        strict: WeakMethod[Callable[[nn.Module], bool]],
+        follow: WeakMethod[Callable[[], None]],
     ) -> None:
         self._cells, self._by_pass = tuple(cells), by_pass
-        self._strict, self._follow = strict, follow
+        self.has_cells = bool(self._cells)
+        self._told, self._following = strict, follow
         self._before: dict[nn.Module, Any] = {}
         #: The modules that the pass under way has called; None outside of one.
         self._seen: set[nn.Module] | None = None
         self._anew()
+
+    def _strict(self, module: nn.Module) -> bool:
+        told = self._told()
+        return told is not None and told(module)
+
+    def _follow(self) -> None:
+        follow = self._following()
+        if follow is not None:
+            follow()
 
     def _anew(self) -> None:
         self._counts: dict[nn.Module, int] = {}

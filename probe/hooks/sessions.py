@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from types import MethodType
 from typing import Any
-from weakref import ReferenceType, ref
+from weakref import ReferenceType, WeakMethod, ref
 
 import torch
 from torch import Tensor, nn
@@ -72,14 +72,15 @@ class Session:
         self._steps: dict[nn.Module, int] = {}
         self._steps_before: dict[nn.Module, dict[nn.Module, int]] = {}
         cells = [one for one, layers in self.modules.items() if layers[0].is_cell]
-        self.numbers = Numbering(cells, by_pass=self.by_pass, strict=self.counts, follow=self._follow)
-        self._follows_cells = bool(cells)
+        # Weakly: a session that an interrupt left must be gone with its last reference.
+        own = WeakMethod(self.counts), WeakMethod(self._follow)
+        self.numbers = Numbering(cells, self.by_pass, *own)
 
     def __enter__(self) -> Session:
         self._under_autograd = torch.is_grad_enabled()
         self.thread = threading.get_ident()
         _add(self)
-        if self._follows_cells:
+        if self.numbers.has_cells:
             self._follow()
         _open_here.set((*_open_here.get(), ref(self)))
         self._alive = True  # last: until here an interrupt leaves a session that never answers
@@ -89,7 +90,7 @@ class Session:
         if self._follows:
             self._follows = False
             trails.stop()
-        self._alive, self._over = False, True
+        self._alive, self._over, self._refusal = False, True, None
         _open_here.set(tuple(one for one in _open_here.get() if _alive(one)))
         _remove_the_dead()
 
@@ -100,7 +101,7 @@ class Session:
             trails.follow()
 
     def refuse(self, error: Exception) -> None:
-        """Keep the first error of a call: the model may catch it, and go on without what the error speaks of."""
+        """Keep the first error of a call: the model may catch it, and go on."""
         self._refusal = self._refusal or error
 
     def settle(self) -> None:
@@ -141,6 +142,10 @@ class Session:
     def failed(self) -> None:
         """Note that it has raised."""
 
+    def _fail(self) -> None:
+        self.numbers.fail_pass()
+        self.failed()
+
     def called_elsewhere(self, module: nn.Module) -> None:
         """Note that a module is called in another thread or task; an error if that is for a pass of the model."""
         self.elsewhere[module] += 1
@@ -152,7 +157,8 @@ class Session:
         """Note that a module is called."""
         if module is self.model and not self.of_a_cell:
             if self._passes and not is_running(module):
-                self._passes = 0  # an interrupt ended it, and somebody caught that
+                self._passes, self._refusal = 0, None  # an interrupt ended it, and somebody caught that
+                self._fail()
             self._passes += 1
             if self._passes == 1:
                 self.numbers.begin_pass()
@@ -186,8 +192,7 @@ class Session:
             if not self._passes and not self._returned:
                 if self._refusal is sys.exc_info()[1]:
                     self._refusal = None  # nobody caught it
-                self.numbers.fail_pass()
-                self.failed()
+                self._fail()
 
     @property
     def needs_graph(self) -> bool:
@@ -195,12 +200,7 @@ class Session:
         return True
 
     def refuse_checkpoint(self, layer: Layer, advice: str = "") -> None:
-        """Raise ProbeError in a call that a backward pass will make again, where no session would see it.
-
-        Args:
-            layer: the layer called.
-            advice: what else can be done.
-        """
+        """Raise ProbeError in a call that a backward pass will make again; `advice` says what else can be done."""
         under_autograd = self._under_autograd or torch.is_grad_enabled()
         refuse_checkpoint(layer.name, advice, under_autograd=under_autograd, in_a_pass=bool(self._passes))
 

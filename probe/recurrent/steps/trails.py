@@ -119,8 +119,9 @@ def stop() -> None:
         return
     trail.open -= 1
     if not trail.open:
-        trail.__exit__(None, None, None)
         _here.trail = None
+        if _get_current_function_mode() is trail:  # an interrupt may have taken it away already
+            trail.__exit__(None, None, None)
 
 
 def aside(function: Callable[..., None], *given: Any) -> None:
