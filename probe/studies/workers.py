@@ -27,6 +27,8 @@ PATIENCE = 5.0
 #: Seconds within which a cluster must answer.
 CONNECT_WITHIN = 10
 _watched = threading.Event()
+#: Who uses joblib's workers, which all threads share.
+_at_work: list[object] = []
 
 
 def parallel(
@@ -67,16 +69,26 @@ def _in_processes(
     function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], jobs: int, again: str
 ) -> Iterator[Result]:
     from joblib import parallel_config
+    from joblib.externals.loky import get_reusable_executor
 
+    mine, done = object(), False
+    _at_work.append(mine)
     try:
         with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1), _deaf():
             results = _started(function, arguments, os.getpid())
         yield from results
+        done = True
     except BrokenProcessPool as error:
         raise ProbeError(
             "A worker process died before its work was done: killed by hand, or by the system, which does that where "
             f"memory runs out. {again}"
         ) from error
+    finally:
+        # Joblib keeps its workers for whoever asks next, and with them threads and pipes of this process.
+        _at_work.remove(mine)
+        if not _at_work:
+            theirs: Any = True  # whatever they were asked to be; loky's annotation knows the word "auto" alone
+            get_reusable_executor(reuse=theirs).shutdown(wait=True, kill_workers=not done)
 
 
 def _on_cluster(

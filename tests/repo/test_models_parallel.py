@@ -130,6 +130,39 @@ def test_workers_are_other_processes_on_one_thread_each(monkeypatch: pytest.Monk
     assert set(parallel(os.getenv, [("OMP_NUM_THREADS",), ("MKL_NUM_THREADS",)], jobs=2)) == {"1"}
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux lists the open files of a process")
+def test_nothing_of_workers_is_left() -> None:
+    """No thread, no worker and no pipe stays, but those of Python's two resource trackers, which a process keeps."""
+    code = """
+import os, threading, time
+import torch
+from probe.studies.workers import parallel
+
+def left():
+    return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+def nothing():
+    end = time.monotonic() + 60
+    while (threads < left()[0] or files + 2 < left()[1]) and time.monotonic() < end:
+        time.sleep(0.05)  # a thread that was told to end may need a moment
+    assert left()[0] <= threads and left()[1] <= files + 2, (left(), threading.enumerate())
+
+threads, files = left()
+assert sorted(parallel(pow, [(2, 2), (3, 2)], jobs=2)) == [4, 9]
+nothing()
+calls = parallel(time.sleep, [(0.01,), (60,), (60,)], jobs=2)
+next(calls)
+calls.close()
+try:
+    list(parallel(int, [("1",), ("x",)], jobs=2))
+except ValueError:
+    pass
+nothing()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_goes_wrong_in_a_worker_is_told() -> None:
     """An exception comes through; a dead worker is named with what to do; fewer than one job is refused."""
     with pytest.raises(ValueError, match="math domain error"):
