@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -116,7 +117,9 @@ def _stretches(batch: Batch, record: Callable[..., Recording], by_step: int) -> 
         rows += 1  # so that the second stretch has another number of rows, see below
     while start < batch.size or start == 0:
         stop = min(start + rows, batch.size)
-        recording = record(*batch.rows(start, stop))
+        some = stop - start < batch.size
+        with _told(), on_other_rows(batch, stop - start) if some else nullcontext():
+            recording = record(*batch.rows(start, stop))
         yield recording, stop - start
         if start == 0 and stop < batch.size:
             _check_rows(recording, batch, stop, record)
@@ -151,8 +154,15 @@ def _check_rows(recording: Recording, batch: Batch, rows: int, record: Callable[
         with on_other_rows(batch, len(order)):
             return values(record(*batch.chosen(order)))
 
-    try:
+    with _told():
         check_independence(run, values(recording), rows, joined=True)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what works where the rows depend on each other."""
+    try:
+        yield
     except DependentRowsError as error:
         raise ProbeError(
             f"{error} Record them in one batch, without out=, or call model.eval() first, if it drops out or "
@@ -185,6 +195,10 @@ class _Stream:
         """Write the values of some more rows."""
         if any(part.lengths is not None for part in recording.parts):
             raise ProbeError("A model that packs its input cannot be streamed; record it without out=.")
+        if rows and not recording.parts:
+            raise ProbeError(
+                f"The model called none of the layers on {rows} rows of its {self._size}. Record it without out=."
+            )
         if self._description is None:
             self._description, self._rows = describe(recording), rows
         named, tensors = tensor_names(recording), {}

@@ -176,9 +176,9 @@ def on_other_rows(batch: Batch, rows: int) -> Iterator[None]:
     except Exception as error:
         reason = str(error).partition("\n")[0][:200]
         raise DependentRowsError(
-            f"The model fails on {rows} rows that are taken from its {batch.size}, and not on these alone "
-            f"({type(error).__name__}: {reason}). It may make something for a fixed number of rows, as "
-            f"torch.zeros(1, self.batch, units) does, or have an input with {batch.size} entries that is no batch."
+            f"The model fails on {rows} rows that are taken from its {batch.size}: {type(error).__name__}: {reason}. "
+            "It may make something for a fixed number of rows, as torch.zeros(1, self.batch, units) does, or have an "
+            f"input with {batch.size} entries that is no batch."
         ) from error
 
 

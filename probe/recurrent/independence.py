@@ -14,7 +14,7 @@ from torch import Tensor
 from .batches import DependentRowsError, allowed, close, map_tensors
 
 #: What part of what `close` allows a row may move among other rows before rounding is measured.
-_NEAR = {torch.float64: 1e-3, torch.float32: 3e-2}
+_NEAR = {torch.float64: 1e-3, torch.float32: 1e-2}
 #: How many times the rounding that was measured it may then move.
 _ROUNDING = 30
 #: How many orders are drawn; where none of so many keeps neighbours apart, any will do.
