@@ -257,7 +257,7 @@ def drawn(draw: random.Random, model: Program) -> list[Plan]:
     signals = ["hidden_state", "cell_state"] if isinstance(own, (nn.LSTM, nn.LSTMCell)) else ["hidden_state"]
     plans: list[Plan] = []
     for _ in range(draw.randint(1, 5)):
-        # One that a program catches comes where it acts: what is not to be lost is what a call itself refuses.
+        caught = model.catches and model.way == "two lengths"  # an edit of a step that one of the calls has not
         step = draw.randrange(model.steps + (draw.random() < 0.05 and not model.catches))
         plans.append(
             Plan(
@@ -266,7 +266,9 @@ def drawn(draw: random.Random, model: Program) -> list[Plan]:
                 layer=draw.randrange(getattr(own, "num_layers", 1)),
                 value=round(draw.uniform(-1, 1) * draw.choice([1, 1, 3]), 2),
                 # Of a layer that reads its sequence in parts the first step is another one in each part.
-                steps=None if model.way == "in parts" else draw.choice([(step,), (step,), tuple({0, step}), None]),
+                steps=None
+                if model.way == "in parts" or caught
+                else draw.choice([(step,), (step,), tuple({0, step}), None]),
                 rows=draw.choice([None, None, (draw.randrange(model.rows),)]),
                 units=draw.choice([None, None, (draw.randrange(UNITS),)]),
                 call=draw.choice([None, None, 0, 1])
