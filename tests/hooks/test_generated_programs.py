@@ -155,7 +155,7 @@ ALONE: dict[str, Callable[[Tensor], Tensor]] = {
 }
 TOGETHER: dict[str, Callable[[Tensor], Tensor]] = {
     "roll": lambda h: h + h.roll(1, 0),
-    "little roll": lambda h: h + 1e-3 * h.roll(-1, 0),
+    "little roll": lambda h: h + 1e-2 * h.roll(-1, 0),
     "centred": lambda h: h - h.mean(0),
     "largest": lambda h: h / h.abs().max(),
     "over 1": lambda h: h / h.abs().max().clamp(min=1.0),
@@ -310,7 +310,9 @@ def apart(one: Tensor, other: Tensor) -> float:
     """Return how far two outputs lie apart, relative to values above 1."""
     if one.shape != other.shape:
         return float("inf")
-    return float(((one - other).abs() / other.abs().clamp(min=1.0)).max())
+    return float(
+        ((one - other).abs() / other.abs().clamp(min=1.0)).masked_fill(one.isnan() & other.isnan(), 0.0).max()
+    )
 
 
 def judged(number: int, found: Counter[str]) -> list[str]:
