@@ -31,6 +31,7 @@ class StepCell(Cell):
 
     def __init__(self, adapter: Step, example: State) -> None:
         self.adapter, self._example = adapter, example
+        self._runs_nothing = isinstance(adapter, LoopStep)  # it holds what one call of a cell was
         parts = leaves(example)
         names = {path: Signal(adapter.names.get(path, path)) for path in parts}
         if len(set(names.values())) != len(names):
@@ -106,9 +107,11 @@ class StepCell(Cell):
         Raises:
             ProbeError: its form, a shape or a type is another than that of the initial state.
         """
-        parts = [] if state is None else pytree.tree_leaves(state)
-        if None not in parts:
-            return {} if state is None else self.flat(state)
+        if state is None:
+            return {}
+        parts = [] if self._runs_nothing else pytree.tree_leaves(state)
+        if all(part is not None for part in parts):
+            return self.flat(state)
         told = [part is not None for part in parts]
         own = [
             like if part is None else part for part, like in zip(parts, leaves(self._example).values(), strict=True)
@@ -127,7 +130,7 @@ class StepCell(Cell):
         Raises:
             ProbeError: the step returns another thing than an output and a state, or another number of rows.
         """
-        given = [one for one in (x, *previous.values()) if not one.is_inference()]
+        given = [] if self._runs_nothing else [one for one in (x, *previous.values()) if not one.is_inference()]
         before = [one._version for one in given]
         returned = self.adapter.step(x, self.nest(previous))
         if [one._version for one in given] != before:
@@ -150,7 +153,7 @@ class StepCell(Cell):
 
     def _at_rest(self, x: Tensor) -> AbstractContextManager[None]:
         """Keep torch's random numbers as they are while steps are taken; a cell's own call takes none."""
-        if isinstance(self.adapter, LoopStep):
+        if self._runs_nothing:
             return nullcontext()
         return torch.random.fork_rng(devices=[x.device] if x.is_cuda else [])
 
