@@ -10,7 +10,7 @@ from math import isnan
 from typing import Any
 
 import torch
-from jaxtyping import Inexact
+from jaxtyping import Inexact, Shaped
 from torch import Tensor
 
 from ..errors import ProbeError
@@ -56,7 +56,7 @@ class Edit(ABC):
         return getattr(self, "digest", "")
 
     @abstractmethod
-    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Shaped[Tensor, "row unit"], place: Place) -> Tensor:
         """Return what stands at the site instead of `value`: the site's units, of the rows that are changed."""
 
     @property
@@ -126,7 +126,7 @@ class Clamp(Edit):
         """For how many units the edit brings values."""
         return len(self.value) if self.value.dim() else None
 
-    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Shaped[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the fixed value for every row."""
         return _as(self.value, value, self).expand_as(value)
 
@@ -139,7 +139,7 @@ class Ablate(Edit):
     """Takes away what a site says: by zeros, by a mean, or by another row's values."""
 
     kind: str
-    values: Inexact[Tensor, "row step unit"] | None = field(compare=False)
+    values: Shaped[Tensor, "row step unit"] | None = field(compare=False)
     seed: int | None = None
     digest: str = field(init=False)
 
@@ -161,7 +161,7 @@ class Ablate(Edit):
         """Whether the edit speaks of rows of the batch by their numbers."""
         return self.site.rows is not None or self.kind == "resample"
 
-    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Shaped[Tensor, "row unit"], place: Place) -> Tensor:
         """Return zeros, the reference's mean at the same step, or a drawn row of the reference."""
         if self.values is None:
             return torch.zeros_like(value)
@@ -189,7 +189,7 @@ class Patch(Edit):
         source_rows: for each changed row the row of `values`, or None for the same row.
     """
 
-    values: Inexact[Tensor, "row step unit"] = field(compare=False)
+    values: Shaped[Tensor, "row step unit"] = field(compare=False)
     source_rows: tuple[int, ...] | None = None
     digest: str = field(init=False)
 
@@ -226,7 +226,7 @@ class Patch(Edit):
         elif self.site.rows is not None:
             within("rows", tuple(rows), len(self.values), "the source")
 
-    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Shaped[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the source's values."""
         rows = place.rows if self.source_rows is None else torch.tensor(self.source_rows)[place.numbers]
         return _as(_numbers(self.values[rows, place.positions], self), value, self)
@@ -251,7 +251,7 @@ class Steer(Edit):
         """For how many units the edit brings values."""
         return len(self.direction)
 
-    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Shaped[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the value moved along the direction."""
         return value + self.scale * _as(self.direction, value, self)
 
@@ -265,7 +265,7 @@ class FunctionEdit(Edit):
 
     function: Callable[[Tensor, Site], Tensor]
 
-    def put(self, value: Inexact[Tensor, "row unit"], place: Place) -> Tensor:
+    def put(self, value: Shaped[Tensor, "row unit"], place: Place) -> Tensor:
         """Return what the function makes of the value, once for each step of the input."""
         if isinstance(place.steps, int):
             return _as(self._made(value.clone(), place.steps, place.rows), value, self)

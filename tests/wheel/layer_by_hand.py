@@ -105,7 +105,7 @@ def _check_edits(module: nn.Module, step: type[Step], given: Any, keywords: dict
         values = recording[signal]
         edit = probe.patch(signal, recording, steps=3, source_rows=[1, 2, 3, 0])
         if torch.equal(values[0], values[1]):
-            edit = probe.clamp(signal, 9, steps=3)  # all rows have counted to one number
+            edit = probe.clamp(signal, 9.0, steps=3)  # all rows have counted to one number
         one = first_of(probe.record(module, *given, kwargs=keywords, edits=[edit]).output)
         swept = first_of(probe.sweep(module, *given, kwargs=keywords, edits=[edit], batch_axis=axis))
         assert torch.equal(swept[0], one)
