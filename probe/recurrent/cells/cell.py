@@ -224,7 +224,7 @@ class Cell(ABC):
         """
         previous = torch.cat([state[HIDDEN].to(h.dtype).unsqueeze(0), h[:-1]])
         signals = self._open(x, previous, state)
-        return signals, {signal: signals[signal][-1] for signal in self.states} | {HIDDEN: h[-1]}
+        return signals, {signal: (h if signal == HIDDEN else signals[signal])[-1] for signal in self.states}
 
     def _chunk(self, x: Tensor) -> int:
         return max(1, CHUNK // max(1, x.shape[1] * self.weights.W.shape[0]))
