@@ -141,7 +141,7 @@ def seeded(h: Tensor) -> Tensor:
 def negatives(h: Tensor) -> Tensor:
     """Attend over the rows of the batch."""
     flat = h.flatten(1)
-    return (flat @ flat.T).softmax(1) @ flat
+    return (0.1 * flat @ flat.T).softmax(1) @ flat
 
 
 #: What is done to the rows before and behind the recurrence: alone, or not.
