@@ -383,7 +383,7 @@ def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
             for session in seeing:
                 session.expect(visit, edits)
             if placed:
-                visit.change(by_place(placed))
+                trails.aside(visit.change, by_place(placed))
             for session, number, step in places:
                 session.read(visit, number, step)
             for session in seeing:
