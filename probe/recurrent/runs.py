@@ -99,6 +99,8 @@ class Trace:
     @property
     def dtype(self) -> torch.dtype:
         """The type of its numbers; of what it reads and returns the less exact, which rounds both."""
+        if self.h.dtype == self.x.dtype:
+            return self.h.dtype
         types = [one.dtype for one in (self.h, self.x) if one.is_floating_point()] or [self.x.dtype]
         return max(types, key=lambda one: torch.finfo(one).eps if one.is_floating_point else 0.0)
 
