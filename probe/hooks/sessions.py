@@ -361,7 +361,7 @@ def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
         try:
             visit = seeing[0].visit(module, arguments, keywords, output)
             if visit is not None:
-                _go_through(visit, seeing)
+                trails.aside(_go_through, visit, seeing)
         except Exception as error:
             for session in seeing:
                 session.refuse(error)
@@ -383,7 +383,7 @@ def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
             for session in seeing:
                 session.expect(visit, edits)
             if placed:
-                trails.aside(visit.change, by_place(placed))
+                visit.change(by_place(placed))
             for session, number, step in places:
                 session.read(visit, number, step)
             for session in seeing:

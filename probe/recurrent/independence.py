@@ -93,9 +93,14 @@ def check_independence(
             twice = [*range(len(order))] * 2
             rounding = float(_change(some[name], again[0][name], len(order), twice, joined=joined).max())
             if worst > min(most, _ROUNDING * rounding):
+                chaotic = (
+                    f", or rounding grows so far that it cannot be told (by {rounding:.3g} when they run twice)"
+                    if rounding > most
+                    else ""
+                )
                 raise DependentRowsError(
                     f"Row {order[int(change.argmax())]} {name} changes (by {worst:.3g}) when other rows are left out "
-                    "and the rest change their order: it depends on them, or on its own place."
+                    f"and the rest change their order: it depends on them, or on its own place{chaotic}."
                 )
 
 
