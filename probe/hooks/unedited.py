@@ -90,7 +90,7 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
             output = model(*arguments, **keywords)
     finally:
         changes += kept.put_back()
-    _refuse_state_of(changes, batch)
+    _refuse_state_of(changes, model, batch)
     taken = 0
 
     def add(tensor: Tensor) -> Tensor:
@@ -107,15 +107,20 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
     return CleanRun(output, runs, places, batch.size, taken, cache(partial(repeated, model, batch, 2)))
 
 
-def _refuse_state_of(changes: Sequence[Change], batch: Batch) -> None:
+def _refuse_state_of(changes: Sequence[Change], model: nn.Module, batch: Batch) -> None:
     """Raise where a run starts from what the module kept of a batch of as many rows."""
-    for change in changes:
-        if change.of_rows(batch.size):
-            raise ProbeError(
-                f"A sweep runs its {batch.size} rows several times side by side, and each run starts from {change}, "
-                "which it changes, and which has so many rows only. Set that to what a sequence starts from, such as "
-                "None, or use probe.record(edits=[...]) for each edit."
-            )
+    change = next((one for one in changes if one.of_rows(batch.size)), None)
+    if change is None:
+        return
+    arguments, keywords = batch.repeated(1)
+    with put_back(model):  # what only the loop hands on is kept and never read: a run after a run is the same then
+        first, second = (_tensors(model(*arguments, **keywords)) for _ in range(2))
+    if not all(map(torch.equal, first, second)):
+        raise ProbeError(
+            f"A sweep runs its {batch.size} rows several times side by side, and each run starts from {change}, "
+            "which it changes, and which has so many rows only. Set that to what a sequence starts from, such as "
+            "None, or use probe.record(edits=[...]) for each edit."
+        )
 
 
 class _Reading(Session):

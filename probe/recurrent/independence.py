@@ -78,7 +78,7 @@ def check_independence(
             # A model may take so many rows as there are, or several times so many, and no others.
             order = (order * 4)[: 2 * rows]  # noqa: PLW2901 (the same rows, more often)
             some = run(order)
-        again: list[Values] = []
+        rounding: Mapping[str, float] = {}
         if some.keys() != whole.keys():
             raise DependentRowsError(
                 f"The model returns {len(whole)} tensors for {rows} rows and {len(some)} for {len(order)}."
@@ -88,20 +88,35 @@ def check_independence(
             worst, most = float(change.max()), allowed(value)
             if worst <= near * most:
                 continue
-            # What moves where no row can depend on another is rounding, which may have grown over many steps.
-            again = again or [run([*order, *order])]
-            twice = [*range(len(order))] * 2
-            rounding = float(_change(some[name], again[0][name], len(order), twice, joined=joined).max())
-            if worst > min(most, _ROUNDING * rounding):
+            rounding = rounding or _rounding(run, order, some, joined=joined)
+            if worst > min(most, _ROUNDING * rounding[name]):
                 chaotic = (
-                    f", or rounding grows so far that it cannot be told (by {rounding:.3g} when they run twice)"
-                    if rounding > most
+                    f", or rounding grows so far that it cannot be told (by {rounding[name]:.3g} when they run twice)"
+                    if rounding[name] > most
                     else ""
                 )
                 raise DependentRowsError(
                     f"Row {order[int(change.argmax())]} {name} changes (by {worst:.3g}) when other rows are left out "
                     f"and the rest change their order: it depends on them, or on its own place{chaotic}."
                 )
+
+
+def _rounding(
+    run: Callable[[Sequence[int]], Values], order: Sequence[int], some: Values, *, joined: bool
+) -> Mapping[str, float]:
+    """Return how far values move where no row can depend on another: the same rows, more often or less.
+
+    That is rounding, which may have grown over many steps.
+    """
+    every = [*range(len(order))]
+    sizes = [every * 2, every * 4] + [[0, 1]] * (len({*order}) == 1 and len(order) > 2)
+    found = dict.fromkeys(some, 0.0)
+    for places in sizes:
+        again = run([order[place] for place in places])
+        for name, value in some.items():
+            change = _change(value, again[name], len(order), places, joined=joined, near=0.0)
+            found[name] = max(found[name], float(change.max()))
+    return found
 
 
 def named(output: Any) -> dict[str, Tensor]:
@@ -121,8 +136,11 @@ def _largest_row(values: Tensor, rows: int) -> int:
     return int(values.abs().movedim(axes[0], 0).reshape(rows, -1).amax(1).argmax())
 
 
-def _change(whole: Tensor, some: Tensor, rows: int, order: Sequence[int], *, joined: bool) -> Tensor:
-    """Return how far the values of each chosen row lie from those among all rows, (place,)."""
+def _change(
+    whole: Tensor, some: Tensor, rows: int, order: Sequence[int], *, joined: bool, near: float | None = None
+) -> Tensor:
+    """Return how far the values of each chosen row lie from those among all rows, (place,); what is near counts 0."""
+    near = _NEAR.get(whole.dtype, 1.0) if near is None else near
     still = torch.zeros(len(order))
     if whole.shape == some.shape:
         return still
@@ -139,7 +157,7 @@ def _change(whole: Tensor, some: Tensor, rows: int, order: Sequence[int], *, joi
     changes: list[Tensor] = []
     for axis in grew:
         for one, other in _lain(whole, some, axis, rows, order, joined=joined):
-            if close(one, other, _NEAR.get(whole.dtype, 1.0)):
+            if near and close(one, other, near):
                 return still
             changes.append(_apart(one, other).movedim(axis + 1, 0).flatten(1).amax(1))
     # Without any there are fewer values than rows, such as one for two of them, and none for each.

@@ -16,6 +16,9 @@ from probe import ProbeError, Step
 from probe.recurrent.steps import registry
 from probe.testing import check_step
 
+#: A step that keeps a tensor on the module is told of it, and refused.
+pytestmark = pytest.mark.filterwarnings("ignore:The run changed model")
+
 ROWS, TIME, FEATURES, UNITS = 4, 12, 3, 5
 State = tuple[Tensor, Tensor]
 
