@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .hooks.intervene import intervene
     from .hooks.record import record, watch
     from .hooks.rollout import rollout
-    from .hooks.sweep import sweep
+    from .hooks.sweeping.sweep import sweep
     from .loading.checkpoint import Checkpoint
     from .loading.load import load
     from .probes.linear_probe import linear_probe
@@ -52,7 +52,7 @@ _HOMES = {
     "recurrent.signals": ("Signal", "Site"),
     "recurrent.steps.step": ("Step",),
     "studies.study": ("Concept", "Readout", "Study"),
-    "hooks.sweep": ("sweep",),
+    "hooks.sweeping.sweep": ("sweep",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -11,23 +11,23 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("sweep: a block may read anything", "check_blocks", "run is None or not places", "True"),
     ),
     *of(
-        "probe.recurrent.independence",
+        "probe.recurrent.rows.independence",
         "tests/hooks/test_dependent_rows.py",
         ("rows: a row may depend on others", "check_independence", "worst <= near * most", "True"),
         ("rows: each keeps its place", "other_order", "draws.sample(places, min((rows + 1) // 2, _MOST))", "places"),
     ),
     *of(
-        "probe.hooks.sweep",
+        "probe.hooks.sweeping.sweep",
         "tests/wheel/test_sweep.py::test_what_a_model_reads",
         ("sweep: an edit makes the model read on", "_turn", "has_nan(output)", "False"),
     ),
     *of(
-        "probe.hooks.unedited",
+        "probe.hooks.sweeping.unedited",
         "tests/wheel/test_sweep.py::test_what_a_model_reads",
         ("sweep: steps are not written that are read", "_ignores", "all(same)", "True"),
     ),
     *of(
-        "probe.hooks.resuming",
+        "probe.hooks.sweeping.resuming",
         "tests/wheel/test_sweep.py::test_rows_and_source_rows",
         ("sweep: edits of one unit share a sheet", "_shared", "max(full.get(unit, 0) for unit in units)", "0"),
     ),

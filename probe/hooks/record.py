@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from ..edits.kinds import Edit
 from ..errors import ProbeError, names_its_arguments
 from ..recording.recording import Recording
-from ..recurrent.batches import Batch, batch_of
 from ..recurrent.finding import check_forward, find_layers
 from ..recurrent.kept import Change, Kept, warn_of
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
+from ..recurrent.rows.batches import Batch, batch_of
 from ..recurrent.signals import Signal, as_indices
 from ..recurrent.steps.forms import advice_on
 from ..recurrent.steps.registry import chosen_signals

@@ -16,13 +16,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..recurrent.batches import map_tensors
 from ..recurrent.calls import States, replaced_forward, write_output
 from ..recurrent.cells.cell import HIDDEN, Cell
 from ..recurrent.double import in_float64
 from ..recurrent.finding import find_layers, whole_module
 from ..recurrent.layers import Layer, OpenLayer, own_forward
 from ..recurrent.rounding import check
+from ..recurrent.rows.batches import map_tensors
 from ..recurrent.runs import Run, reconstruct
 from ..recurrent.stepwise import stepwise
 from .clean_run import CleanRun

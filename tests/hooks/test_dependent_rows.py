@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import probe
 from probe import ProbeError
 from probe.hooks import streaming
-from probe.recurrent.independence import other_order
+from probe.recurrent.rows.independence import other_order
 
 BATCH, TIME, INPUTS, UNITS = 5, 7, 3, 5
 

@@ -257,8 +257,7 @@ def drawn(draw: random.Random, model: Program) -> list[Plan]:
     signals = ["hidden_state", "cell_state"] if isinstance(own, (nn.LSTM, nn.LSTMCell)) else ["hidden_state"]
     plans: list[Plan] = []
     for _ in range(draw.randint(1, 5)):
-        caught = model.catches and model.way == "two lengths"  # an edit of a step that one of the calls has not
-        step = draw.randrange(model.steps + (draw.random() < 0.05 and not model.catches))
+        step = draw.randrange(model.steps + (draw.random() < 0.05))
         plans.append(
             Plan(
                 kind=draw.choice(["clamp", "zero", "add", "scale"]),
@@ -266,14 +265,10 @@ def drawn(draw: random.Random, model: Program) -> list[Plan]:
                 layer=draw.randrange(getattr(own, "num_layers", 1)),
                 value=round(draw.uniform(-1, 1) * draw.choice([1, 1, 3]), 2),
                 # Of a layer that reads its sequence in parts the first step is another one in each part.
-                steps=None
-                if model.way == "in parts" or caught
-                else draw.choice([(step,), (step,), tuple({0, step}), None]),
+                steps=None if model.way == "in parts" else draw.choice([(step,), (step,), tuple({0, step}), None]),
                 rows=draw.choice([None, None, (draw.randrange(model.rows),)]),
                 units=draw.choice([None, None, (draw.randrange(UNITS),)]),
-                call=draw.choice([None, None, 0, 1])
-                if model.way in ("twice", "two lengths") and not model.catches
-                else None,
+                call=draw.choice([None, None, 0, 1]) if model.way in ("twice", "two lengths") else None,
             )
         )
     return plans

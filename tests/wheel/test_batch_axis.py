@@ -14,7 +14,7 @@ import probe
 from probe import ProbeError
 from probe.hooks import streaming
 from probe.hooks.streaming import stream
-from probe.recurrent.batches import batch_of, map_tensors
+from probe.recurrent.rows.batches import batch_of, map_tensors
 
 BATCH, TIME, INPUTS, UNITS = 4, 7, 3, 5
 

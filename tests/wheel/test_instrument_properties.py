@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import probe
-from probe.hooks import sweep as sweeping
+from probe.hooks.sweeping import sweep as sweeping
 
 GIVEN = os.environ.get("PROBE_EXAMPLES")
 EXAMPLES = int(GIVEN or 12)

@@ -16,7 +16,7 @@ import probe
 from probe import ProbeError, Signal
 from probe.hooks import streaming
 from probe.recurrent import CustomLSTM
-from probe.recurrent.batches import map_tensors
+from probe.recurrent.rows.batches import map_tensors
 
 TIME, INPUTS, UNITS = 5, 3, 4
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import probe
-from probe.hooks import sweep as sweeping
+from probe.hooks.sweeping import sweep as sweeping
 from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN, kernels
 from probe.recurrent.again.blocks import Read
 from probe.recurrent.again.fronts import Front
-from probe.recurrent.batches import map_tensors
+from probe.recurrent.rows.batches import map_tensors
 
 BATCH, TIME, INPUTS, UNITS = 4, 7, 3, 5
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..batches import DependentRowsError, close
 from ..calls import Call, own_order
 from ..cells import recycled
 from ..layers import Layer
+from ..rows.batches import DependentRowsError, close
 from ..runs import Run, Trace, join
 from ..signals import span
 from .engine import Changes, Shared, rerun, with_input

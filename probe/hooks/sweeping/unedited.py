@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..edits.kinds import Edit
-from ..errors import ProbeError
-from ..recurrent.again.blocks import Blocks, Read, repeats
-from ..recurrent.batches import Batch, close, map_tensors, on_other_rows
-from ..recurrent.calls import drops_out, read_call, write_output
-from ..recurrent.finding import check_forward
-from ..recurrent.independence import check_independence, named
-from ..recurrent.kept import Change, Kept, put_back
-from ..recurrent.layers import Layer
-from ..recurrent.rounding import check
-from ..recurrent.runs import Run
-from ..recurrent.signals import is_continuous
-from .episodes import generators
-from .intervene import counts
-from .sessions import Session
-from .visits import Visit, refuse_own_forward
+from ...edits.kinds import Edit
+from ...errors import ProbeError
+from ...recurrent.again.blocks import Blocks, Read, repeats
+from ...recurrent.calls import drops_out, read_call, write_output
+from ...recurrent.finding import check_forward
+from ...recurrent.kept import Change, Kept, put_back
+from ...recurrent.layers import Layer
+from ...recurrent.rounding import check
+from ...recurrent.rows.batches import Batch, close, map_tensors, on_other_rows
+from ...recurrent.rows.independence import check_independence, named
+from ...recurrent.runs import Run
+from ...recurrent.signals import is_continuous
+from ..episodes import generators
+from ..intervene import counts
+from ..sessions import Session
+from ..visits import Visit, refuse_own_forward
 
 #: Of how many rows half may hold large numbers of the one sign, and half of the other.
 _ENOUGH = 16

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..edits.kinds import Edit
-from ..edits.resolve import Placed, by_place, changes_of, place_in_run
-from ..recurrent.again.blocks import Blocks, Read, check_blocks, repeats, rows_of_block
-from ..recurrent.again.engine import Changes, Shared, run_again
-from ..recurrent.calls import Call, read_call, write_output
-from ..recurrent.cells.cell import Cell
-from ..recurrent.layers import Layer
-from ..recurrent.runs import Run, reconstruct
-from .intervene import acts
+from ...edits.kinds import Edit
+from ...edits.resolve import Placed, by_place, changes_of, place_in_run
+from ...recurrent.again.blocks import Blocks, Read, check_blocks, repeats, rows_of_block
+from ...recurrent.again.engine import Changes, Shared, run_again
+from ...recurrent.calls import Call, read_call, write_output
+from ...recurrent.cells.cell import Cell
+from ...recurrent.layers import Layer
+from ...recurrent.runs import Run, reconstruct
+from ..intervene import acts
 from .unedited import CleanRun
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from ..errors import ProbeError
-from .layers import OwnModule
+from ...errors import ProbeError
+from ..layers import OwnModule
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]

@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..edits.kinds import Edit
-from ..edits.resolve import Placed, layers_for, place_in_run
-from ..errors import ProbeError, names_its_arguments
-from ..recurrent.again.blocks import Read, check_blocks, rows_of_block
-from ..recurrent.batches import Batch, DependentRowsError, apart, batch_of, close, map_tensors
-from ..recurrent.cells import recycled
-from ..recurrent.layers import Layer
-from ..recurrent.signals import span
-from .intervene import Acted, counts, eager
+from ...edits.kinds import Edit
+from ...edits.resolve import Placed, layers_for, place_in_run
+from ...errors import ProbeError, names_its_arguments
+from ...recurrent.again.blocks import Read, check_blocks, rows_of_block
+from ...recurrent.cells import recycled
+from ...recurrent.layers import Layer
+from ...recurrent.rows.batches import Batch, DependentRowsError, apart, batch_of, close, map_tensors
+from ...recurrent.signals import span
+from ..intervene import Acted, counts, eager
+from ..sessions import Session, sessions
+from ..visits import Visit
 from .resuming import resuming
-from .sessions import Session, sessions
 from .unedited import CleanRun, check_output, clean_run, draws, has_nan, read_of, repeated
-from .visits import Visit
 
 #: How many bytes of states and outputs one run may hold, unless the caller says otherwise. Measured: a run that stays
 #: in the cache is faster than one that holds more edits.
