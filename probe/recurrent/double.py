@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,3 +32,13 @@ def in_float64(model: nn.Module) -> nn.Module:
     _ = copied.register_forward_pre_hook(begin, prepend=True)
     _ = copied.register_forward_hook(end, always_call=True)
     return copied
+
+
+@contextmanager
+def default_type_put_back() -> Iterator[None]:
+    """Put torch's default type back, which an interrupt of a model in float64 leaves at float64."""
+    before = torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -19,6 +19,7 @@ from ..evidence.claims import Rule
 from ..evidence.findings import Finding
 from ..evidence.measurements import COLUMNS
 from ..questions.question import Question
+from ..recurrent.double import default_type_put_back
 from ..storage.files import write_atomically
 from ..subjects.computed.sampled import copies_of
 from ..subjects.subject import Subject, per_subject
@@ -63,6 +64,7 @@ Report = Callable[[Progress], None]
 Parts = dict[str, str]
 
 
+@default_type_put_back()
 def run(
     study: Study,
     folder: str | os.PathLike[str],

@@ -164,12 +164,13 @@ def of_many_moments(folder: Path, count: int) -> Counter[str]:
     for _ in range(count):
         shutil.rmtree(folder / "report")
         found[pressed_after(float(rng.uniform(0, took)), ["report", str(path), "-o", str(folder / "report")])] += 1
+        assert torch.get_default_dtype() == torch.float32
         (folder / "report").mkdir(exist_ok=True)
     return found
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # interrupts that Python dropped
-@pytest.mark.parametrize("count", [12, pytest.param(1_000, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("count", [12, pytest.param(100, marks=pytest.mark.exhaustive)])
 def test_no_interrupt_of_a_report_is_lost(count: int, tmp_path: Path) -> None:
     """At whatever moment it comes: it ends the report, or the report had ended before it."""
     found = of_many_moments(tmp_path, count)
