@@ -310,7 +310,7 @@ def _put_back(modules: Iterable[nn.Module]) -> None:
 def hooks_before() -> list[Any]:
     """Return the forward hooks for all modules, of others, that see what a module returns before sessions do."""
     hooks = list(torchs._global_forward_hooks.values())
-    return hooks[: hooks.index(_after)] if _after in hooks else hooks
+    return [hook for hook in (hooks[: hooks.index(_after)] if _after in hooks else hooks) if hook not in _HOOKS]
 
 
 def _installed() -> bool:

@@ -108,8 +108,8 @@ class Weighted(nn.Module):
 
 
 def test_a_sweep_says_what_it_repeated_where_the_model_fails() -> None:
-    """The weights look like a batch of four; the model's own error stays, with a note."""
+    """The weights look like a batch of four; the model's own error stays the cause."""
     edits = [probe.clamp("hidden_state", 0.0, steps=step) for step in (1, 2)]
-    with pytest.raises(RuntimeError) as error:
+    with pytest.raises(ProbeError, match="or have an input with 4 entries that is no batch") as error:
         probe.sweep(Weighted(), X, torch.ones(4), edits=edits)
-    assert "It repeats every input with 4 entries on the batch's axis" in error.value.__notes__[0]
+    assert isinstance(error.value.__cause__, RuntimeError)
