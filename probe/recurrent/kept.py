@@ -232,6 +232,21 @@ def put_back(model: nn.Module) -> Iterator[None]:
         _ = kept.put_back()
 
 
+def reads_what_it_left(model: nn.Module, run: Callable[[], Any]) -> bool:
+    """Return whether a second run gives something else than the first, with the same random numbers.
+
+    Args:
+        model: the model, whose modules are as before afterwards.
+        run: calls it.
+    """
+    outputs = list[Any]()
+    with put_back(model), torch.random.fork_rng(devices=[]):
+        for _ in range(2):
+            _ = torch.default_generator.manual_seed(0)
+            outputs.append(run())
+    return not same(*outputs)
+
+
 def warn_of(changes: Collection[Change], advice: str, *, level: int) -> None:
     """Warn that what a run left on modules was put back.
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import ProbeError
-from ..recurrent.kept import Kept, put_back, same
+from ..recurrent.kept import Kept, reads_what_it_left
 
 #: What stood on the modules of each copy that runs just now, the innermost last.
 _RUNNING: list[Kept] = []
@@ -43,7 +43,7 @@ def starting_alike(model: nn.Module, *arguments: Any) -> nn.Module:
             changes = kept.put_back()
         if not changes:
             return model
-        if any(change.of_rows() for change in changes) and _reads(model, arguments):
+        if any(change.of_rows() for change in changes) and reads_what_it_left(model, lambda: model(*arguments)):
             raise ProbeError(
                 f"The network starts from {', '.join(map(str, changes))}, which every call changes, so that it "
                 "answers otherwise each time. Set that to what a sequence starts from, such as None, and study it."
@@ -52,16 +52,6 @@ def starting_alike(model: nn.Module, *arguments: Any) -> nn.Module:
     _ = copied.register_forward_pre_hook(_begin, prepend=True)
     _ = copied.register_forward_hook(_end, always_call=True)
     return copied
-
-
-def _reads(model: nn.Module, arguments: tuple[Any, ...]) -> bool:
-    """Return whether a second call gives something else than the first, with the same random numbers."""
-    outputs = list[Any]()
-    with put_back(model):
-        for _ in range(2):
-            _ = torch.default_generator.manual_seed(0)
-            outputs.append(model(*arguments))
-    return not same(*outputs)
 
 
 def _begin(module: nn.Module, _: Any) -> None:

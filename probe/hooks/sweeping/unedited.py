@@ -16,7 +16,7 @@ from ...errors import ProbeError
 from ...recurrent.again.blocks import Blocks, Read, repeats
 from ...recurrent.calls import drops_out, read_call, write_output
 from ...recurrent.finding import check_forward
-from ...recurrent.kept import Change, Kept, put_back
+from ...recurrent.kept import Change, Kept, put_back, reads_what_it_left
 from ...recurrent.layers import Layer
 from ...recurrent.rounding import check
 from ...recurrent.rows.batches import Batch, close, map_tensors, on_other_rows
@@ -110,12 +110,8 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
 def _refuse_state_of(changes: Sequence[Change], model: nn.Module, batch: Batch) -> None:
     """Raise where a run starts from what the module kept of a batch of as many rows."""
     change = next((one for one in changes if one.of_rows(batch.size)), None)
-    if change is None:
-        return
     arguments, keywords = batch.repeated(1)
-    with put_back(model):  # what only the loop hands on is kept and never read: a run after a run is the same then
-        first, second = (_tensors(model(*arguments, **keywords)) for _ in range(2))
-    if not all(map(torch.equal, first, second)):
+    if change is not None and reads_what_it_left(model, lambda: model(*arguments, **keywords)):
         raise ProbeError(
             f"A sweep runs its {batch.size} rows several times side by side, and each run starts from {change}, "
             "which it changes, and which has so many rows only. Set that to what a sequence starts from, such as "
