@@ -148,10 +148,10 @@ def test_generate_is_recorded_and_its_snapshots_stay(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", RECURRENT)
 def test_a_change_in_generate_is_handed_on(kind: str) -> None:
-    """A state zeroed at the last step of each call gives the logits of one run in which those steps are zeroed."""
+    """A state zeroed from the prompt's last step on gives the logits of one run in which those steps are zeroed."""
     model, ids = networks.whole(kind), tokens(1)
     layer, signal = PLACES[kind]
-    with probe.intervene(model, probe.clamp(signal, 0.0, layer=layer, steps=-1)):
+    with probe.intervene(model, probe.clamp(signal, 0.0, layer=layer, steps=[*range(11, 16)])):
         made = model.generate(
             ids, max_new_tokens=5, do_sample=False, output_logits=True, return_dict_in_generate=True
         )
