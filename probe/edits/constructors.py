@@ -72,7 +72,7 @@ def clamp(
         layer: the layer's name, or None for the only one that has the signal.
         units: which units, or None for all; of a matrix state index tuples, such as [(3, 5)].
         steps: at which steps, or None for all; negative ones count from each row's last step.
-        rows: which rows of the batch are changed, or None for all.
+        rows: which rows of the batch that the layer reads are changed, or None for all.
         call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
 
     Raises:
@@ -113,7 +113,7 @@ def ablate(
         layer: the layer's name in both models, or None for the only one that has the signal.
         units: which units, or None for all.
         steps: at which steps, or None for all.
-        rows: which rows of the batch are changed, or None for all.
+        rows: which rows of the batch that the layer reads are changed, or None for all.
         call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
 
     Raises:
@@ -171,7 +171,7 @@ def patch(
         units: which units, or None for all.
         steps: at which steps, or None for all; step 0 is the first input, and the state at a step is the one
             after reading that input.
-        rows: which rows of the batch are changed, or None for all.
+        rows: which rows of the batch that the layer reads are changed, or None for all.
         source_rows: for each changed row, the row of the source; None takes the same row.
         call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
 
@@ -211,7 +211,7 @@ def steer(
         layer: the layer's name, or None for the only one that has the signal.
         units: which units, or None for all.
         steps: at which steps, or None for all.
-        rows: which rows of the batch are changed, or None for all.
+        rows: which rows of the batch that the layer reads are changed, or None for all.
         call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
 
     Raises:
@@ -250,7 +250,7 @@ def edit(
         layer: the layer's name, or None for the only one that has the signal.
         units: which units, or None for all.
         steps: at which steps, or None for all.
-        rows: which rows of the batch are changed, or None for all.
+        rows: which rows of the batch that the layer reads are changed, or None for all.
         call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
 
     Raises:

@@ -148,6 +148,8 @@ class _Intervention(Session):
         super().__init__(model, self._placed)
         self._tolerance = tolerance
         self.rows: set[int] = set()
+        #: With how many rows each sequence began, where an edit names rows.
+        self._began: dict[tuple[nn.Module, int], int] = {}
         self._had_a_pass = False
         self._acted = {id(edit): Acted(edit, layer) for layer, own in self._placed.items() for edit in own}
 
@@ -160,11 +162,22 @@ class _Intervention(Session):
         own, time = self.modules[visit.layers[0].module], len(visit.call.x)
         self.rows.add(visit.call.x.shape[1])
         every = [(layer, edit) for layer in own for edit in self._placed[layer]]
+        self._check_rows([edit for _, edit in every if edit.site.rows is not None], visit, number)
         active = [(layer, edit) for layer, edit in every if self._acted[id(edit)].note(number, step, time)]
         if active:
             self.refuse_checkpoint(own[0])
             visit.tolerances.add(self._tolerance)
         return [(layer, place_in_run(edit, layer, visit.clean, first=step)) for layer, edit in active]
+
+    def _check_rows(self, edits: Sequence[Edit], visit: Visit, number: int) -> None:
+        """Raise where edits name rows of a loop whose batch shrinks: it was sorted, and row 0 is another one's."""
+        now, layer = visit.call.x.shape[1], visit.layers[0]
+        if edits and (began := self._began.setdefault((layer.module, number), now)) != now:
+            raise ProbeError(
+                f"{edits[0]!r} names rows, and {layer.name!r} was called with {began} rows and then with {now}: a "
+                "loop over packed sequences sorts its batch, so that its rows are not the caller's. Leave rows= out, "
+                "or run those rows alone."
+            )
 
     def begin(self) -> None:
         """Note that a forward pass of the model begins."""

@@ -224,7 +224,8 @@ class Sequences:
         for signal, value in state.items():
             last = self._known[number].last[signal]
             if value.shape == last.shape:
-                kept = (value == last) | (value == 0) | (value == first.get(signal, value.new_zeros(())))
+                start = first.get(signal, last)
+                kept = (value == last) | (value == 0) | (value == (start if start.shape == value.shape else last))
                 self._mixed = self._mixed or not bool((kept | (value.isnan() & last.isnan())).all())
         if self._mixed:
             warnings.warn(

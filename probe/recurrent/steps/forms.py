@@ -76,6 +76,11 @@ def register_cell(kind: type[nn.Module], state: str | tuple[str, ...], returns: 
     if missing or not given:
         raise ProbeError(f"{kind.__name__}.forward has no argument {missing or given}; it has {', '.join(names)}.")
     items = returns if returns is None or isinstance(returns, tuple) else (returns,)
+    if any(isinstance(item, bool) or not isinstance(item, int) for item in items or ()):
+        raise ProbeError(
+            f"returns={returns!r} must be a number, or several: which item of the tuple that {kind.__name__} returns "
+            "is its next state. Of a dict or an object, let it return a tuple, or write a probe.Step of the loop."
+        )
     registered_cells[kind] = Form(given, items)
 
 
