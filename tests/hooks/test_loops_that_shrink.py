@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from jaxtyping import TypeCheckError
 from torch import Tensor, nn
 
 import probe
@@ -63,14 +60,3 @@ def test_rows_of_a_loop_that_shrinks_are_refused(model: Packed) -> None:
         probe.intervene(model, edit),
     ):
         model(torch.randn(3, 6, 3))
-
-
-def test_an_item_of_a_dict_is_no_place_of_a_state() -> None:
-    """`returns` is the number of an item of a tuple."""
-
-    class Cell(nn.Module):
-        def forward(self, x: Tensor, h: Tensor) -> Any:
-            return {"h": x + h}
-
-    with pytest.raises((ProbeError, TypeCheckError), match=r"returns='h' must be a number|Type-check error"):
-        probe.register(Cell, state="h", returns="h")  # pyright: ignore[reportArgumentType, reportCallIssue]

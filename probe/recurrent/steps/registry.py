@@ -60,6 +60,11 @@ def register(
     if state is not None:
         forms.register_cell(kind, state, returns)
     elif inspect.isclass(step) and issubclass(step, Step):
+        if not all(isinstance(name, str) for name in step.names.values()):
+            raise ProbeError(
+                f"{step.__name__}.names is {dict(step.names)}; it has one name for a part of the state, such as "
+                "{'state[0]': 'hidden_state', 'state[1]': 'cell_state'}."
+            )
         _registered[kind] = step
     else:
         raise ProbeError(f"register was given {step!r}; its second argument is a subclass of probe.Step.")
