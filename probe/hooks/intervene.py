@@ -170,9 +170,9 @@ class _Intervention(Session):
         return [(layer, place_in_run(edit, layer, visit.clean, first=step)) for layer, edit in active]
 
     def _check_rows(self, edits: Sequence[Edit], visit: Visit, number: int) -> None:
-        """Raise where edits name rows of a loop whose batch shrinks: it was sorted, and row 0 is another one's."""
+        """Raise where edits name rows of a cell's loop whose batch shrinks: it was sorted, and row 0 is another's."""
         now, layer = visit.call.x.shape[1], visit.layers[0]
-        if edits and (began := self._began.setdefault((layer.module, number), now)) != now:
+        if edits and visit.call.is_step and (began := self._began.setdefault((layer.module, number), now)) != now:
             raise ProbeError(
                 f"{edits[0]!r} names rows, and {layer.name!r} was called with {began} rows and then with {now}: a "
                 "loop over packed sequences sorts its batch, so that its rows are not the caller's. Leave rows= out, "
@@ -189,6 +189,7 @@ class _Intervention(Session):
 
     def failed(self) -> None:
         """Note that a forward pass of the model has raised: what happened in it counts for nothing."""
+        self._began.clear()
         self._acted = self._before
 
     def finish(self) -> None:

@@ -101,8 +101,8 @@ class Session:
             trails.follow()
 
     def refuse(self, error: Exception) -> None:
-        """Keep the first error of a call: the model may catch it, and go on."""
-        self._refusal = self._refusal or error
+        """Keep the first error of a call: the model may catch it, and go on. A cell's comes to the caller's loop."""
+        self._refusal = self._refusal or (None if self.of_a_cell else error)
 
     def settle(self) -> None:
         """Raise the first error of a call that somebody caught."""
@@ -146,11 +146,11 @@ class Session:
         self.numbers.fail_pass()
         self.failed()
 
-    def called_elsewhere(self, module: nn.Module) -> None:
-        """Note that a module is called in another thread or task; an error if that is for a pass of the model."""
+    def called_elsewhere(self, module: nn.Module, *, own: bool) -> None:
+        """Note a call in another thread or task, with sessions of its own or not; an error if a pass asked for it."""
         self.elsewhere[module] += 1
         layer = self.modules[module][0]
-        if self._passes and (why := helping(self.model, layer.name, self.thread, self._threads)):
+        if not own and self._passes and (why := helping(self.model, layer.name, self.thread, self._threads)):
             self.refuse(ProbeError(why))  # that thread may have nobody to tell
 
     def before(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -347,7 +347,7 @@ def _before(module: nn.Module, arguments: Any) -> None:
     if len(_everywhere) > len(here):
         for session in filter(None, map(_alive, list(_everywhere))):
             if session not in here and module in session.modules:
-                session.called_elsewhere(module)
+                session.called_elsewhere(module, own=bool(here))
 
 
 def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
@@ -361,7 +361,7 @@ def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
         try:
             visit = seeing[0].visit(module, arguments, keywords, output)
             if visit is not None:
-                trails.aside(_go_through, visit, seeing)
+                _go_through(visit, seeing)
         except Exception as error:
             for session in seeing:
                 session.refuse(error)

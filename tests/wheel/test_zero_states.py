@@ -148,6 +148,7 @@ def test_sequences_that_end_one_after_the_other_go_on_in_their_rows() -> None:
     assert seen == [BATCH - 1]
 
 
+@pytest.mark.filterwarnings("ignore:The run changed model.h")
 def test_an_initial_state_is_what_the_call_was_given() -> None:
     """A model that keeps its state in place changes no recording of it."""
 

@@ -98,7 +98,6 @@ def _tensors(nest: Any) -> Iterator[Tensor]:
 
 class _Here(threading.local):
     trail: _Trail | None = None
-    aside: bool = False
 
 
 _here = _Here()
@@ -109,8 +108,7 @@ def follow() -> None:
     trail = _here.trail
     if trail is None:
         trail = _here.trail = _Trail()
-        if not _here.aside:
-            trail.__enter__()
+        trail.__enter__()
     trail.open += 1
 
 
@@ -129,18 +127,14 @@ def stop() -> None:
 def aside(function: Callable[..., None], *given: Any) -> None:
     """Call a function that follows nothing: what it computes is kept, and goes to no later call of a cell."""
     trail = _here.trail
-    if _here.aside or (trail is not None and _get_current_function_mode() is not trail):  # another mode lies above it
+    if trail is None or _get_current_function_mode() is not trail:  # there is none, or another mode lies above it
         function(*given)
         return
     try:
-        _here.aside = True
-        if trail is not None:
-            trail.__exit__(None, None, None)
+        trail.__exit__(None, None, None)
         function(*given)
     finally:
-        _here.aside = False
-        trail = _here.trail
-        if trail is not None and _get_current_function_mode() is not trail:
+        if _get_current_function_mode() is not trail:
             trail.__enter__()
 
 
