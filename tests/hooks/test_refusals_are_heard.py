@@ -41,7 +41,7 @@ class Careful(nn.Module):
 
 
 X = torch.randn(BATCH, TIME, INPUTS, generator=torch.Generator().manual_seed(0))
-FAILS = probe.edit("hidden_state", lambda value, _: 1 // 0, steps=1)
+FAILS = probe.edit("hidden_state", lambda value, _: 1 // 0, steps=1)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,8 @@ def test_the_memory_of_an_rwkv_is_patched_whatever_it_is_divided_by() -> None:
             numerator = numerator[order] if order is not None and step == 4 else numerator
             before = now
             kept.append((numerator, denominator))
-        return torch.stack(outputs, 1), *(torch.stack(each, 1) for each in zip(*kept, strict=True))
+        numerators, denominators = zip(*kept, strict=True)
+        return torch.stack(outputs, 1), torch.stack(numerators, 1), torch.stack(denominators, 1)
 
     recording = probe.record(layer, *made.inputs, kwargs=made.keywords)
     _, numerator, denominator = sums()
