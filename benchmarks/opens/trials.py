@@ -23,8 +23,6 @@ from .loops import check_loop
 CHECKED = (3, 12)
 #: Rows of the calls whose memory is measured, and their steps; the second may take 2.2 times the first.
 ROWS, STEPS, ALLOWED = 32, (1024, 2048), 2.2
-#: How often each peak is measured. The least counts: where small pieces come to lie adds up to a fifth, by chance.
-REPEATS = 4
 
 #: glibc's M_MMAP_THRESHOLD: from which size on a piece of memory is asked of the system, and given back to it.
 _LARGE = -3
@@ -66,17 +64,14 @@ def _check_entry_point(module: nn.Module, adapter: type[probe.Step]) -> None:
 
 
 def _peak_elsewhere(case: Case, steps: int) -> int:
-    """Return the least peak of memory of `REPEATS` processes, each of which has what this one has loaded."""
-    peaks = []
-    for _ in range(REPEATS):
-        with multiprocessing.get_context("fork").Pool(1) as process:
-            peaks.append(process.apply(_peak, (case, steps)))
-    return min(peaks)
+    """Return the peak of memory of a process that has what this one has loaded."""
+    with multiprocessing.get_context("fork").Pool(1) as process:
+        return process.apply(_peak, (case, steps))
 
 
 def _peak(case: Case, steps: int) -> int:
     """Return by how many kilobytes a recording of a call takes more than the process had before, at its peak."""
-    _ = ctypes.CDLL(None).mallopt(_LARGE, 1 << 16)  # large pieces go back at once, so that two runs have one peak
+    _ = ctypes.CDLL(None).mallopt(_LARGE, 1 << 12)  # a step's numbers go back at once, so that two runs have one peak
     few, made = case.make(ROWS, CHECKED[1]), case.make(ROWS, steps)
     if made.loop is None:
         probe.register(type(made.module), made.adapter)

@@ -42,6 +42,7 @@ REFUSALS = {
     "autocast": "under torch.autocast",
     "never acts": "changed nothing|never came|would change nothing",
     "elsewhere": "another thread or asyncio task",
+    "rows depend": "depends on them, or on its own place",
     "sequence not told": "cannot be told|starts a sequence of its own",
 }
 pytestmark = [

@@ -40,7 +40,7 @@ class Case:
         kind: of TORCHS, CELLS or CUSTOM.
         given: whether the model hands states of its own to the layer's first call.
         twice: whether the model calls the layer a second time.
-        lengths: of the sequences that the model packs, or None.
+        lengths: of the sequences that the model packs, or None; behind them, the input is zero, as the model knows.
         weights: "own"; "norm", "old norm": weight norm; "shared" with a second module, which is called second;
             "alias": the layer has a second name; "functional": others, by functional_call.
         forward: what the layer's class or the instance puts around the forward, or "".
@@ -156,7 +156,9 @@ class Case:
     def x(self, seed: int = 0) -> Tensor:
         """Return inputs, (batch, time, input)."""
         generator = torch.Generator().manual_seed(self.seed + 7 + seed)
-        return torch.randn(self.batch, self.steps, INPUTS, dtype=torch.float64, generator=generator)
+        x = torch.randn(self.batch, self.steps, INPUTS, dtype=torch.float64, generator=generator)
+        ends = torch.tensor(self.lengths or [self.steps] * self.batch)
+        return x * (torch.arange(self.steps) < ends[:, None])[..., None]
 
     def start(self, x: Tensor) -> Any:
         """Return the states of the layer's first call, (layer, batch, unit) each, which depend on the input."""
@@ -198,25 +200,25 @@ class Inner(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return two numbers a step and the last states, (batch, layer, unit), of each call."""
-        h, final = self._call(self.rnn, x, self.case.start(x))
+        lengths = x.detach().ne(0).any(2).sum(1) if self.case.lengths is not None else None
+        h, final = self._call(self.rnn, x, self.case.start(x), lengths)
         found = [self.head(h), *_batch_first(final)]
         if self.case.twice:
             state = None if self.case.is_cell else final
-            h, final = self._call(getattr(self, "other", self.rnn), 0.5 * x.flip(1), state)
+            h, final = self._call(getattr(self, "other", self.rnn), 0.5 * x.flip(1), state, lengths)
             found += [self.head(h), *_batch_first(final)]
         return tuple(found)
 
-    def _call(self, module: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def _call(self, module: nn.Module, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
         x = 1.0 * x  # a hook may change it in place
         case = self.case
         if case.is_cell:
             return self._loop(module, x, state)
         given: Any = x if case.batch_first else x.transpose(0, 1)
-        if case.lengths is not None:
-            lengths = torch.tensor(case.lengths * (len(x) // case.batch))
+        if lengths is not None:
             given = rnn.pack_padded_sequence(given, lengths, batch_first=case.batch_first, enforce_sorted=False)
         h, final = module(given, state) if state is not None else module(given)
-        if case.lengths is not None:
+        if lengths is not None:
             h, _ = rnn.pad_packed_sequence(h, batch_first=case.batch_first, total_length=case.steps)
         return h if case.batch_first else h.transpose(0, 1), final
 
