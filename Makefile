@@ -18,7 +18,7 @@ BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train analyses report pages study panel verify explorer browser check test exhaustive \
-        coverage mutants mutants-sample lint types gallery map docs wheel clean
+        coverage mutants mutants-sample lint types gallery docs wheel clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,9 +107,6 @@ types: $(VENV)/.installed  ## check types
 
 gallery: $(VENV)/.installed  ## draw the pictures of docs/gallery.md and docs/start.md anew
 	$(PY) -m benchmarks.gallery
-
-map: $(VENV)/.installed  ## write docs/map.md: every module with its first line
-	$(PY) -m benchmarks.map
 
 # The variable turns off an announcement of the theme's makers. Not --quiet: it hides warnings, and --strict then counts none.
 docs: $(VENV)/.installed  ## build the documentation into build/docs; a warning is an error
