@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cyclopts
 
 from probe import Finding, ProbeError
 from probe.evidence import Claim
-from probe.report import Card, Details, Link, Page, Section, Sentence, Table, Text
-from probe.studies.pages.sections import SHOWN_ROWS, answer_of, section
+from probe.report import Card, Details, Link, Page, Section, Table, Text
+from probe.studies.pages.sections import SHOWN_ROWS, section
 
 from . import explored, first_page, story
 from .named_claims import named_claims
@@ -22,37 +24,25 @@ from .named_claims import named_claims
 FIRST = "index.html"
 #: The questions of each other page, in the order of the story, and in which it tells them.
 PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "lengths.html": (
-        "What does it count?",
-        ("accuracy", "other_lengths", "programs", "reduced_models"),
-    ),
     "units.html": (
         "Is the count in one cell?",
-        ("one_cell", "moving_zero", "single_units", "unit_ablation", "unit_shares", "relay", "own_line"),
+        ("one_cell", "moving_zero", "single_units", "over_training", "unit_ablation", "unit_shares", "relay"),
+    ),
+    "lengths.html": (
+        "What does it count?",
+        ("accuracy", "other_lengths", "programs", "reduced_models", "offset_law", "training_signal"),
     ),
     "interventions.html": (
-        "What does the counter's answer follow?",
-        ("state_patching", "directions", "alignment", "class_means", "steering", "erasure", "estimators"),
-    ),
-    "states.html": (
-        "What do its gates and cells show?",
-        ("gate_activity", "cell_trajectories", "linear_readout", "noise_margin"),
+        "What does the answer follow?",
+        ("directions", "alignment", "class_means", "steering", "erasure", "estimators"),
     ),
     "mechanism.html": (
-        "How does the counter count?",
-        ("mechanism", "gate_shares", "routes", "bit_effects", "quantised_states", "dynamics"),
+        "How does a bit come in?",
+        ("gate_activity", "gate_shares", "routes", "bit_effects", "quantised_states", "dynamics"),
     ),
-    "judge.html": (
-        "What survives a harder judge?",
-        ("second_judgement", "drift_traces", "offset_law", "over_training", "other_choices", "running_count"),
-    ),
-    "recipes.html": (
-        "What does the training signal decide?",
-        ("training_signal", "seed_agreement"),
-    ),
-    "controls.html": (
-        "Can these tests tell a counter from a network that does not count?",
-        ("verdicts", "robustness", "planted_networks"),
+    "how.html": (
+        "How do we know?",
+        ("second_judgement", "linear_readout", "noise_margin"),
     ),
 }
 #: A page more, where a network was trained on the machine that builds them.
@@ -60,30 +50,21 @@ HERE: dict[str, tuple[str, tuple[str, ...]]] = {
     "here.html": ("Where does the network that was trained here stand?", ("trained_here",))
 }
 #: How many rows of the table behind a figure are shown, where it is the result itself.
-WHOLE = {
-    "planted_networks": 40,
-    "running_count": 60,
-    "second_judgement": 40,
-    "training_signal": 40,
-    "trained_here": 40,
-    "robustness": 40,
-    "other_choices": 16,
-}
+WHOLE = {"second_judgement": 40, "training_signal": 40, "trained_here": 40}
 #: What a reader finds on each page.
 INSIDE = {
-    "lengths.html": "How often it errs, what it answers to other lengths, and which programs answer alike.",
     "units.html": "Every test of a single cell, and how cells share a count.",
+    "lengths.html": "How often it errs, what it answers to other lengths, and which programs answer alike.",
     "interventions.html": "Patching, steering and erasing states and directions.",
-    "states.html": "Gates and cells over time, probes, and noise.",
-    "mechanism.html": "How a bit gets in, and the state space.",
-    "judge.html": "Every rule again, on fresh networks, against the strongest control.",
-    "recipes.html": "Other input codes, lengths and cells, and how seeds differ.",
-    "controls.html": "The tests on hand-written networks, and the first judgement.",
+    "mechanism.html": "Gates over time, how a bit gets in, and the state space.",
+    "how.html": "Every claim against its best control, probes, noise, and the first judgement.",
     "here.html": "The network that was trained on this machine.",
 }
 QUESTIONS = tuple(question for _, questions in PAGES.values() for question in questions)
 #: The figures of the first page, which are a finding of their own.
 PICTURES = "pictures"
+#: The claims that were judged once and are no longer asked.
+FROZEN = "frozen.json"
 #: A figure of more bytes is too fine to be seen as a thumbnail.
 THUMBNAIL = 12_000
 
@@ -96,6 +77,7 @@ def build(findings: Path) -> dict[str, Page]:
     """
     pages = PAGES | {name: page for name, page in HERE.items() if all((findings / each).is_dir() for each in page[1])}
     read = {name: Finding.read(findings / name) for _, questions in pages.values() for name in questions}
+    frozen = json.loads((findings / FROZEN).read_text(encoding="utf-8"))
     read[PICTURES] = Finding.read(findings / PICTURES)
     provenance = story.versions(list(read.values()))
     explorer, sentences = explored.read(findings / "explorer")
@@ -120,8 +102,8 @@ def build(findings: Path) -> dict[str, Page]:
         after = [Link(f"Next: {pages[other][0]}", other) for other in names[place + 1 : place + 2]]
         built[name] = Page(
             title,
-            story.lead_of([read[one] for one in questions], again, second if name == "judge.html" else None),
-            _sections(name, questions, read),
+            story.lead_of([read[one] for one in questions], again, second if name == "how.html" else None),
+            _sections(name, questions, read, frozen),
             provenance=provenance,
             neighbours=[before, *after],
         )
@@ -135,17 +117,13 @@ def _card(name: str, title: str, questions: Sequence[str], read: dict[str, Findi
     return Card(title, name, INSIDE[name], smallest if len(smallest) <= THUMBNAIL else "")
 
 
-def _sections(name: str, questions: Sequence[str], read: dict[str, Finding]) -> list[Section]:
+def _sections(
+    name: str, questions: Sequence[str], read: dict[str, Finding], frozen: Sequence[Mapping[str, Any]]
+) -> list[Section]:
     brief = partial(story.claims_brief, second=story.second_verdicts(read))
     answers = [_answered(read[one], brief) for one in questions]
-    if name == "controls.html":
-        return [*answers, _first_claims(read)]
-    if name == "judge.html":
-        return [*answers, _second_claims(read)]
-    if name == "recipes.html":
-        *before, seeds = answers
-        spread = story.spread_over_seeds(read["seed_agreement"])
-        return [*before, replace(seeds, blocks=[*seeds.blocks, spread])]
+    if name == "how.html":
+        return [*answers, _second_claims(read), _first_claims(read, frozen)]
     if name == "lengths.html":
         networks = Details(
             "Every network, with the strings that it misreads", [story.networks_table(read["accuracy"])]
@@ -164,9 +142,8 @@ def _answered(finding: Finding, brief: Callable[[Sequence[Claim]], Table]) -> Se
     return replace(told, blocks=[*told.blocks[:1], *[Text(whose)] * bool(whose), *told.blocks[1:]])
 
 
-def _level(claims: Sequence[Claim]) -> str:
-    """Return at which level the verdicts of a judgement are decided."""
-    number = sum(not claim.rule.check for claim in claims)
+def _level(number: int) -> str:
+    """Return at which level so many verdicts are decided together."""
     return (
         f"We decide each verdict at a level of {1 - 0.05 / number:.2%}. For {number} verdicts, this keeps the risk "
         "that any of them is wrong at one in twenty."
@@ -180,34 +157,34 @@ def _second_claims(read: dict[str, Finding]) -> Section:
     caption = (
         "We judged these rules on other networks than the first time, and committed them before we trained those "
         f"({story.population(later)}). A key that begins with II. names a rule of the first judgement, held against "
-        f"the strongest control. The other rules are new. {_level(claims)}"
+        f"the strongest control. The other rules are new. {_level(story.SECOND_FAMILY)}"
     )
-    said = [f"{answer_of(read[name])[0]}." for name in ("second_judgement", "other_choices")]
-    where: Sentence = [
-        "How each is computed, and the first judgement with all of its claims: ",
-        Link("controls", "controls.html#first-claims"),
-        ".",
-    ]
     first = read["accuracy"].provenance["rules_first_used"]
-    table = story.claims_table(claims, read["verdicts"], first, caption, name="second-claims")
-    return Section("All claims, judged again", [Text([*said, where]), table], key="claims")
+    table = story.claims_table(claims, first, caption, name="second-claims")
+    how = Details("How each is computed", [story.definitions_table(claims, first)])
+    return Section("All claims", [table, how], key="claims")
 
 
-def _first_claims(read: dict[str, Finding]) -> Section:
-    """Return the claims of the first judgement, and how the claims of both are computed."""
-    later = [claim for name in story.LATER for claim in read[name].claims]
+def _first_claims(read: dict[str, Finding], frozen: Sequence[Mapping[str, Any]]) -> Section:
+    """Return the claims of the first judgement, and those that are no longer asked."""
     earlier = [finding for name, finding in read.items() if name not in story.LATER and finding.claims]
     claims = [claim for finding in earlier for claim in finding.claims]
     caption = (
         f"Values are medians over networks ({story.population(earlier)}), with intervals by order statistics. We "
-        "fixed each rule in code before its result. A paired difference is trained minus control, seed by seed. "
-        f"{_level(claims)}"
+        f"fixed each rule in code before its result. {_level(story.FIRST_FAMILY)}"
     )
     first = read["accuracy"].provenance["rules_first_used"]
-    table = story.claims_table(claims, read["verdicts"], first, caption, name="claims")
-    said = [story.established_of_controls(claims, read["verdicts"]), f"{answer_of(read['robustness'])[0]}."]
-    how = Details("How each is computed", [story.definitions_table([*claims, *later], first)])
-    return Section("All claims of the first judgement", [Text(said), table, how], key="first-claims")
+    table = story.claims_table(claims, first, caption, name="claims")
+    ended = Table(
+        ["claim", "statement", "value", "verdict", "rule", "commit"],
+        [[each[name] for name in ("key", "statement", "value", "verdict", "rule", "commit")] for each in frozen],
+        "What was judged, or predicted and compared, and is asked no more. The commit is the last that measured it.",
+        name="no-longer-asked",
+        digits=3,
+    )
+    folds = [Details("The first judgement", [table]), Details("What we no longer ask", [ended])]
+    said = "We judged most of these rules once before, on other networks and against weaker controls."
+    return Section("What we judged before", [Text(said), *folds], key="first-claims")
 
 
 def write(findings: Path, out: Path) -> list[Path]:

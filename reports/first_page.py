@@ -53,7 +53,7 @@ EVERY_CLAIM = "#claims"
 #: What stands above the table of claims.
 IN_FULL: Sentence = [
     "The rules in full, with intervals and reasons: ",
-    Link("all claims, judged again", "judge.html#claims"),
+    Link("all claims", "how.html#claims"),
     ".",
 ]
 
@@ -286,7 +286,7 @@ def _five_tests(findings: Mapping[str, Finding]) -> str:
 def _more_tests(findings: Mapping[str, Finding]) -> list[str]:
     """Return what the tests say with other choices, as paragraphs."""
     zero = findings["moving_zero"].notes
-    said = [findings["one_cell"].notes["short"], findings["other_choices"].notes["cells"]]
+    said = [findings["one_cell"].notes["short"]]
     said += [zero[name] for name in ("answer", "beside")]
     return [sentence for sentence in said if sentence]
 

@@ -50,8 +50,6 @@ NAMES = {
     "20": "One number predicts the answers at another length (R²)",
     "20b": "One number gives each answer at another length (share of answers)",
     "20c": "One number gives the mean answer at another length (error)",
-    "24a": "Interchange between steps of ten-bit strings shows the drift (error)",
-    "24b": "What the last step keeps predicts the drift (error saved)",
     "25a": "The same cells carry the count in every string (relay index)",
     "25b": "No cell carries half of a count in the median string (largest share)",
     "25c": "Training makes cells take over from each other (relay index)",

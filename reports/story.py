@@ -14,24 +14,10 @@ from probe.studies.pages.sections import ANSWER, controls_in_words, tally
 
 SETUP, VERDICT = "setup", "verdict"
 #: The questions of the second judgement, which has other networks, and what the keys of its rules begin with.
-LATER = (
-    "one_cell",
-    "moving_zero",
-    "second_judgement",
-    "relay",
-    "own_line",
-    "estimators",
-    "drift_traces",
-    "offset_law",
-    "over_training",
-    "other_choices",
-)
+LATER = ("one_cell", "moving_zero", "second_judgement", "relay", "estimators", "offset_law", "over_training")
+#: How many verdicts were decided together in each judgement.
+FIRST_FAMILY, SECOND_FAMILY = 33, 49
 AGAIN = "II."
-#: A note that says how the predictions of an experiment came out.
-PREDICTED = "predictions"
-#: The metric that has the median of a number over seeds, between its quartiles.
-OVER_SEEDS = "spread_over_seeds"
-CONTROLS = ("own initialisation", "fitted head")
 #: From so many networks of a recipe on, the provenance has one line for all of them.
 MANY = 4
 #: What stands above the explorer.
@@ -120,31 +106,6 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
     return [findings["accuracy"].notes[SETUP], words, verdicts]
 
 
-def established_of_controls(claims: Sequence[Claim], verdicts: Finding) -> str:
-    """Return how many established claims hold of a control that their rules did not name."""
-    established = sum(claim.verdict == "established" for claim in claims)
-    return (
-        f"{_of_controls(claims, verdicts)} of the {established} established claims hold of networks before training "
-        "as well: with their random heads, or with a fitted head. Their rules did not name this control; the last "
-        "column does. Such a claim says what the network does, and nothing about what training did."
-    )
-
-
-def _of_controls(claims: Sequence[Claim], verdicts: Finding) -> int:
-    """Return how many claims are established and hold of a control that their rules did not name."""
-    return sum(claim.verdict == "established" and bool(controls_as_well(claim, verdicts)) for claim in claims)
-
-
-def controls_as_well(claim: Claim, verdicts: Finding) -> list[str]:
-    """Return the controls that the claim's rule does not name, and whose population satisfies the rule too."""
-    (figure,) = verdicts.figures
-    data, named = figure.data, {control.role for control in claim.rule.controls}
-    if "own initialisation" in named:
-        named.add("fitted head")  # it has the same states
-    holds = data[(data["claim"] == claim.rule.key) & (data["alone"] == "established")]["networks"]
-    return [control for control in CONTROLS if control in set(holds) - named]
-
-
 def key(claim: Claim) -> str:
     """Return the key that a claim had in the first judgement, or its own."""
     return claim.rule.key.removeprefix(AGAIN)
@@ -182,15 +143,12 @@ def lead_of(
 
 
 def _outcome(findings: Sequence[Finding], second: Mapping[str, str], claims: Sequence[Claim]) -> list[str | Verdict]:
-    """Return how claims and predictions came out, or, where there are none, the answers of what was asked."""
+    """Return how claims came out, or, where there are none, the answer to what was asked last."""
     last = [dataclasses.replace(claim, verdict=second.get(claim.rule.key, claim.verdict)) for claim in claims]
     counted = tally(last)
     if counted and any(claim.rule.key in second for claim in claims):
         counted.append(" These are the verdicts of the second judgement where it has one.")
-    sentences = [finding.notes[PREDICTED] for finding in findings if PREDICTED in finding.notes]
-    if not counted and not sentences:
-        sentences = [finding.notes[ANSWER] for finding in findings[-1:]]
-    return [*counted, *[" "] * bool(counted), *(f"{sentence} " for sentence in sentences)]
+    return [*counted, " "] if counted else [f"{findings[-1].notes[ANSWER]} "]
 
 
 def _planted(claim: Claim) -> str:
@@ -241,13 +199,8 @@ def claims_brief(claims: Sequence[Claim], second: Mapping[str, str] | None = Non
     )
 
 
-#: Whose values stand in a claim's row beside those of the trained networks.
-BESIDE = ("own initialisation", "fitted head", "template")
-
-
 def claims_table(
     claims: Sequence[Claim],
-    verdicts: Finding,
     first_used: Mapping[str, str],
     caption: str,
     *,
@@ -257,16 +210,10 @@ def claims_table(
 
     Args:
         claims: what was judged.
-        verdicts: what the same rules say of the controls, populations with their medians.
         first_used: the digest of each rule before the networks were measured, by key.
         caption: of the table.
         name: of the table's file.
     """
-    (figure,) = verdicts.figures
-    medians = {
-        (claim, networks): value
-        for claim, networks, value in zip(*(figure.data[one] for one in ("claim", "networks", "median")), strict=True)
-    }
     rows = []
     for claim in claims:
         rule = claim.rule
@@ -280,23 +227,20 @@ def claims_table(
                 f"{claim.holds_in} of {claim.n}",
                 claim.interval,
                 claim.null,
-                *(medians.get((rule.key, role)) for role in BESIDE),
+                controls_in_words(claim),
                 _planted(claim),
                 _differences(claim),
-                "; ".join(_reasons(claim, verdicts, first_used)),
+                "; ".join(_reasons(claim, first_used)),
             ]
         )
     columns = ["claim", "statement", "verdict", "median", "rule", "holds in", "95 % interval", "null"]
-    columns += [*BESIDE, "planted counter", "paired difference", "why"]
+    columns += ["controls", "planted counter", "paired difference", "why"]
     return Table(columns, rows, caption, verdict="verdict", name=name, digits=3)
 
 
-def _reasons(claim: Claim, verdicts: Finding, first_used: Mapping[str, str]) -> list[str]:
-    """Return why a claim has its verdict, and what a reader should know besides."""
-    reasons = [claim.reason]
-    if claim.verdict == "established" and (controls := controls_as_well(claim, verdicts)):
-        reasons.append(f"the {' and the '.join(controls)} satisfies it too")
-    return reasons + [CHANGED] * (first_used.get(claim.rule.key) != claim.rule.digest)
+def _reasons(claim: Claim, first_used: Mapping[str, str]) -> list[str]:
+    """Return why a claim has its verdict, and whether its rule was changed after measuring."""
+    return [claim.reason] + [CHANGED] * (first_used.get(claim.rule.key) != claim.rule.digest)
 
 
 def definitions_table(claims: Sequence[Claim], first_used: Mapping[str, str]) -> Table:
@@ -342,16 +286,6 @@ def networks_table(accuracy: Finding) -> Table:
         "floor is the share of test strings with such a count."
     )
     return Table(columns, table, caption, name="networks", digits=3, max_rows=max(len(table), 1))
-
-
-def spread_over_seeds(agreement: Finding) -> Table:
-    """Return in which numbers networks differ that differ only in their seed: the median and the middle half."""
-    rows = agreement.measurements
-    own = rows[rows["metric"] == OVER_SEEDS]
-    table = [list(row) for row in own[["kind", "value", "low", "high"]].itertuples(index=False)]
-    columns = ["number of a network", "median", "middle half from", "to"]
-    caption = "How far networks of one recipe differ. Half of them lie between the numbers of the last two columns."
-    return Table(columns, table, caption, name="spread-over-seeds", digits=3)
 
 
 def _weights(weights: Mapping[str, str]) -> dict[str, str]:

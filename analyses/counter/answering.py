@@ -13,13 +13,11 @@ from rich.progress import track
 
 from analyses.counter import (
     QUESTIONS,
-    SUMMARIES,
     common,
     explored,
     measured,
     merged,
     second,
-    seed_agreement,
     study,
     trained_here,
     training_signal,
@@ -117,13 +115,10 @@ def answer(
         _say("Answering what needs all of these answers.")
     if whole and checkpoint is None:
         found[training_signal.QUESTION] = training_signal.find(measured)
-        found[seed_agreement.QUESTION] = seed_agreement.find(networks, tables)
     if here is not None:
         found[trained_here.QUESTION] = trained_here.find(here, measured, names, tables)
     if whole and checkpoint is None:
         found |= second.findings(measured, found)
-    for name in SUMMARIES if whole else ():
-        found[name] = import_module(f"analyses.counter.{name}").find(dict(found))
     for name in [name for name in found if name not in names]:
         found[name].write(out / name)
     if figures is not None:

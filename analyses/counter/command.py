@@ -9,7 +9,7 @@ from typing import Annotated
 
 import cyclopts
 
-from analyses.counter import ASKED, POPULATION_QUESTIONS, QUESTIONS, SECOND, SECOND_POPULATION, SUMMARIES
+from analyses.counter import ASKED, POPULATION_QUESTIONS, QUESTIONS, SECOND, SECOND_POPULATION
 from models.train import MOST, Whole, parse_seeds
 from probe.errors import ProbeError, unknown
 
@@ -24,11 +24,11 @@ def _listed(names: Sequence[str]) -> str:
 
 NAMES = (
     f"which questions: {_listed(QUESTIONS)}; default: all, and then also what needs all of them: "
-    f"{_listed((*POPULATION_QUESTIONS, *SUMMARIES))}. With --recipe also those of the second judgement: "
+    f"{_listed(POPULATION_QUESTIONS)}. With --recipe also those of the second judgement: "
     f"{_listed(SECOND)}."
 )
 #: What is answered only together with everything else.
-TOGETHER = (*POPULATION_QUESTIONS, *SUMMARIES, "second_judgement", *SECOND_POPULATION)
+TOGETHER = (*POPULATION_QUESTIONS, "second_judgement", *SECOND_POPULATION)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,8 @@ from probe.evidence import Claim
 from probe.storage.files import write_atomically
 
 NAME = "findings.json"
+#: The claims that were judged once and are no longer asked, with their value, verdict and last commit.
+FROZEN = "frozen.json"
 
 
 def entry(question: str, claim: Claim) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def entry(question: str, claim: Claim) -> dict[str, Any]:
 
 
 def write(folder: Path, findings: Sequence[Finding]) -> Path:
-    """Write the claims of several findings as one file and return its path.
+    """Write the claims of several findings as one file, the frozen ones beside it, and return its path.
 
     Numbers have six significant digits; a bound or value that is not finite is null.
 
@@ -53,6 +55,7 @@ def write(folder: Path, findings: Sequence[Finding]) -> Path:
         findings: in the order of the questions.
     """
     entries = [entry(finding.question, claim) for finding in findings for claim in finding.claims]
+    write_atomically(folder / FROZEN, (Path(__file__).parent / FROZEN).read_text(encoding="utf-8"))
     path = folder / NAME
     write_atomically(path, json.dumps(_plain(entries), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path

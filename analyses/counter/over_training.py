@@ -107,7 +107,7 @@ def find(folder: Path | None = None) -> Finding:
     shifted, lengths = study.read([group for group in chosen if group not in along], ["other_lengths"], folder)
     data = _courses(pd.concat(tables.values(), ignore_index=True))
     table = tabulate(judged_values(data, _drifts(lengths["other_lengths"])))
-    claims = judge(table, RULES, family=second.family())
+    claims = judge(table, RULES, family=second.FAMILY)
     with style():
         pictures = _pictures(data)
     notes = {

@@ -34,6 +34,8 @@ STRONGEST = "strongest head"
 MARGIN, MARGINS = 0.05, {"0": 0.0}
 #: Rules about states, which have no head: their control is the network before training.
 ABOUT_STATES = ("1a", "1b", "1c", "2", "3", "4")
+#: How many verdicts were decided together, those that are no longer asked among them.
+FAMILY = 49
 #: A rule about the search itself: nothing but the planted counter can be its control.
 NOT_AGAIN = ("10",)
 
@@ -63,13 +65,6 @@ def _wants_little(rule: Rule) -> bool:
     return math.isfinite(rule.established_if.high)
 
 
-@cache
-def family() -> int:
-    """Return how many verdicts of the second judgement are decided together."""
-    new = [import_module(f"analyses.counter.{name}") for name in (*SECOND, *SECOND_POPULATION)]
-    return len(rules()) + sum(not rule.check for module in new for rule in module.RULES)
-
-
 def with_strongest(table: pd.DataFrame, judged: Sequence[Rule]) -> pd.DataFrame:
     """Return a table with a row more for each pair and rule: the head that does best by the rule.
 
@@ -95,7 +90,7 @@ def with_strongest(table: pd.DataFrame, judged: Sequence[Rule]) -> pd.DataFrame:
 
 def judged(table: pd.DataFrame, listed: Sequence[Rule]) -> tuple[Claim, ...]:
     """Judge rules against the strongest controls, at the level of the second judgement."""
-    return judge(with_strongest(table, listed), listed, family=family())
+    return judge(with_strongest(table, listed), listed, family=FAMILY)
 
 
 def findings(folder: Path | None, first: Mapping[str, Finding]) -> dict[str, Finding]:
@@ -111,8 +106,7 @@ def findings(folder: Path | None, first: Mapping[str, Finding]) -> dict[str, Fin
     networks, tables = material(folder)
     found = {QUESTION: find(networks, tables, first)}
     for name in SECOND:
-        module = import_module(f"analyses.counter.{name}")
-        found[name] = module.find(networks, tables if name == "other_choices" else tables[name])
+        found[name] = import_module(f"analyses.counter.{name}").find(networks, tables[name])
     found |= {name: import_module(f"analyses.counter.{name}").find(folder) for name in SECOND_POPULATION}
     return found | {PICTURES: import_module(f"analyses.counter.{PICTURES}").find(networks, tables)}
 
@@ -124,14 +118,11 @@ def material(folder: Path | None = None) -> tuple[list[Network], dict[str, pd.Da
         ProbeError: as of `study.read`.
     """
     networks, tables = study.read(study.second(), [*SECOND_AGAIN, *SECOND], folder)
-    others, traces = study.read(
-        [group for group in study.compared() if study.TRACES in group.questions], [study.TRACES], folder
-    )
-    tables[study.TRACES] = pd.concat([tables[study.TRACES], traces[study.TRACES]], ignore_index=True)
     for name in (study.ONE_CELL, study.MOVING_ZERO):
-        _, more = study.read([group for group in study.compared() if name in group.questions], [name], folder)
-        tables[name] = pd.concat([tables[name], more[name]], ignore_index=True)
-    return [*networks, *others], tables
+        more, rows = study.read([group for group in study.compared() if name in group.questions], [name], folder)
+        networks += [network for network in more if network.name not in {each.name for each in networks}]
+        tables[name] = pd.concat([tables[name], rows[name]], ignore_index=True)
+    return networks, tables
 
 
 def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame], findings: Mapping[str, Finding]) -> Finding:
@@ -144,7 +135,7 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame], findin
     """
     parts = [rows_of(tables, name, rule) for name, rule in rules_by_question()]
     table = with_strongest(pd.concat(parts, ignore_index=True).drop_duplicates(), rules())
-    claims = judge(table, rules(), family=family())
+    claims = judge(table, rules(), family=FAMILY)
     first = {claim.rule.key: claim for finding in findings.values() for claim in finding.claims}
     data = pd.DataFrame([_line(claim, first, table) for claim in claims])
     with style():

@@ -13,7 +13,6 @@ import pandas as pd
 from analyses.counter import QUESTIONS, SECOND, SECOND_AGAIN, common, measured
 from models import planted, zoo
 from models.populations import (
-    CELLS,
     CONFIRMING,
     EXPLORING,
     FIRST,
@@ -35,10 +34,6 @@ from probe.studies import store
 ONE_CELL = "one_cell"
 #: Whether one holds it up to a shift of each step, which is asked there too.
 MOVING_ZERO = "moving_zero"
-#: What goes with the drift on ten-bit strings, which is asked over all recipes.
-TRACES = "drift_traces"
-#: What the standard battery says of ten-bit strings, which the experiment's networks are asked beside their drift.
-EXPERIMENT = ("accuracy", "other_lengths", "linear_readout", "class_means", "directions", "erasure", TRACES)
 #: What a network of any other recipe is asked; these need no cell state.
 BRIEF = ("accuracy", "other_lengths")
 #: What a network is asked on its way through training.
@@ -79,10 +74,10 @@ class Group:
             return self._of_a_counter()
         whole = self.recipe == "template" or self.seed in OTHERS.get(self.recipe, ())
         if self.recipe in SMALLER:
-            return (*BRIEF, TRACES, MOVING_ZERO)
+            return (*BRIEF, MOVING_ZERO)
         if self.recipe in {each.recipe for each in VARIANTS}:
-            return (*QUESTIONS, TRACES, ONE_CELL, MOVING_ZERO) if whole else (*BRIEF, TRACES)
-        asked = {each.recipe: EXPERIMENT for each in CELLS} | {each.recipe: ON_THE_WAY for each in TRAJECTORY}
+            return (*QUESTIONS, ONE_CELL, MOVING_ZERO) if whole else BRIEF
+        asked = {each.recipe: ON_THE_WAY for each in TRAJECTORY}
         return QUESTIONS if whole else asked.get(self.recipe, BRIEF)
 
     def _of_a_counter(self) -> tuple[str, ...]:

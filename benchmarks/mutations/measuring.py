@@ -225,18 +225,8 @@ MACHINES: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "analyses.associations",
-        "tests/repo/test_drift_traces.py::test_a_line_is_tried_on_networks_left_out_of_its_fit",
-        ("counter: a line is tried on what it was fitted on", "left_out_r_squared", "1 - np.diag(hat)", "1.0"),
-    ),
-    *of(
-        "analyses.counter.drift_traces",
-        "tests/repo/test_drift_traces.py::test_the_law_is_not_judged_on_the_networks_that_it_was_found_on",
-        ("counter: a law judged where it was found", "_by_law", "str(network.pair) in map(str, FOUND_ON)", "False"),
-    ),
-    *of(
         "analyses.counter.offset_law",
-        "tests/repo/test_drift_traces.py::test_the_offset_law_is_exact_where_the_drift_is_a_whole_number",
+        "tests/repo/test_offset_law.py::test_the_offset_law_is_exact_where_the_drift_is_a_whole_number",
         ("counter: a longer string misses bits", "measure", "LENGTH - TRIED", "TRIED - LENGTH"),
     ),
 )

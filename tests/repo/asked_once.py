@@ -22,7 +22,7 @@ from unittest import mock
 
 import pandas as pd
 
-from analyses.counter import QUESTIONS, SUMMARIES, command, common, merged, planted_networks
+from analyses.counter import QUESTIONS, command, common, merged
 from models import planted
 from models.packing import unpack
 from probe import Finding
@@ -98,12 +98,12 @@ def findings() -> dict[str, Finding]:
 
 @cache
 def battery() -> tuple[dict[str, Finding], list[dict[str, Any]]]:
-    """Return all findings and summaries about one checkpoint, and its `findings.json`, as the command made them.
+    """Return all findings about one checkpoint, and its `findings.json`, as the command made them.
 
     The checkpoint is a counter of three units without its untrained network, as one that was trained elsewhere.
     """
     out = folder() / "battery"
-    found = {name: Finding.read(out / name) for name in (*QUESTIONS, *SUMMARIES)}
+    found = {name: Finding.read(out / name) for name in QUESTIONS}
     return found, json.loads((out / merged.NAME).read_text())
 
 
@@ -116,8 +116,7 @@ def main(place: Path) -> int:
         import_module(f"analyses.counter.{question}").find(networks(), measured).write(place / "findings" / question)
     checkpoint = unpack("hidden-3", 0, place / "seed-0")
     few_idle = mock.patch.object(planted, "battery", return_value={"ones": ONES, "ones-alone": ALONE})
-    # What is expected of each rule is about as many idle units as the battery's networks have.
-    with short_searches(), few_idle, mock.patch.object(planted_networks, "OF_RULES", ()):
+    with short_searches(), few_idle:
         return command.run(["--checkpoint", str(checkpoint), "--out", str(place / "battery")])
 
 

@@ -90,20 +90,6 @@ def speed(net: Plain, read: int) -> float:
     return float(np.mean([np.abs(changes(net, bits, read)).mean() for bits in LATE]))
 
 
-def cross_step_error(net: Plain) -> float:
-    """Return how far the slope across steps is from the drift.
-
-    A state after t' bits in a run after t is a run on a string of 10 - t + t' bits. So the slope is that of g over
-    the lengths 6 to 14, each weighing as often as it comes: 5 - |t - t'| times, and of these what may be asked.
-    """
-    above = below = 0.0
-    for fewer in range(-4, 5):
-        bits = LENGTH - fewer
-        weight = (5 - abs(fewer)) * asked(bits).mean()
-        above, below = above + weight * fewer * excess(net, bits), below + weight * fewer**2
-    return abs(above / below - drift(net))
-
-
 ORACLE = {
     "16": largest_effect_sd,
     "16b": lambda net: bit_error(net, 0),
@@ -116,5 +102,4 @@ ORACLE = {
     "20": law_r_squared,
     "20b": law_answers,
     "20c": offset_error,
-    "24a": cross_step_error,
 }

@@ -114,15 +114,15 @@ def test_nothing_is_doubled_when_a_group_is_measured_twice(tmp_path: Path) -> No
     (one,) = study.groups("hidden-1", [0])
     path = tmp_path / "parts" / "hidden-1" / "seed-0.csv.xz"
     assert study.measure(one, tmp_path, tmp_path / "parts", ["other_lengths"]) == ["other_lengths"]
-    assert study.measure(one, tmp_path, tmp_path / "parts") == ["accuracy", "drift_traces"]
+    assert study.measure(one, tmp_path, tmp_path / "parts") == ["accuracy"]
     once = path.read_bytes()
     assert study.measure(one, tmp_path, tmp_path / "parts") == []
     assert path.read_bytes() == once
     tables = store.read(path)["seed-0"].tables
-    assert list(tables) == ["accuracy", "other_lengths", "drift_traces"]
+    assert list(tables) == ["accuracy", "other_lengths"]
     for table in tables.values():
         assert not table.duplicated(list(COLUMNS[:-1])).any()
-    assert study.measure(one, tmp_path, tmp_path / "at once") == ["accuracy", "other_lengths", "drift_traces"]
+    assert study.measure(one, tmp_path, tmp_path / "at once") == ["accuracy", "other_lengths"]
     assert (tmp_path / "at once" / "hidden-1" / "seed-0.csv.xz").read_bytes() == once
     digests = measured.digests(one.networks())
     kept = store.Store(tmp_path, tmp_path / "parts", "hidden-1")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.counter import common, moving_zero, one_cell, other_choices
+from analyses.counter import common, moving_zero, one_cell
 from models import planted
 from probe.evidence.measurements import Network, only
 from probe.methods.probing.monotone import each_unit_read, each_unit_read_beside_a_clock
@@ -122,28 +122,3 @@ def test_smaller_networks_and_the_margin_are_told_where_they_were_measured(table
         for each, value in ((before, 0.9), (rows, 0.3))
     ]
     assert "So it holds of a zero that moves, too." in moving_zero._beside(pd.concat(made))
-
-
-def cells_of(**cells: list[list[float]]) -> pd.DataFrame:
-    """Return made-up tests of cells: for each role one network, a row a cell, its five tests for the ones."""
-    rows = []
-    for role, every in cells.items():
-        name = f"counter/seed-1/{role}"
-        rows.append({"metric": "all_tests", "role": role, "network": name, "pair": "1", "kind": "ones", "value": 0.0})
-        for unit, values in enumerate(every):
-            for target in one_cell.TARGETS:
-                for test, value in zip(one_cell.BOUNDS, values, strict=True):
-                    kind = one_cell.kind_of(test, target)
-                    rows.append(rows[0] | {"metric": "cell_test", "role": role, "network": name, "kind": kind})
-                    rows[-1] |= {"units": str(unit), "value": value}
-    return pd.DataFrame(rows)
-
-
-def test_other_bounds_ask_one_cell_and_not_several() -> None:
-    """A cell at half of every bound passes where all are halved; two cells that pass apart never pass together."""
-    halves = [[bound / 2 for bound in one_cell.BOUNDS.values()]]
-    apart = [[1.0, 1, 1, 1, 0], [0.0, 0, 0, 0, 1]]
-    found = other_choices.other_bounds(cells_of(trained=halves, planted=apart))
-    passed = found[found["value"] == 1].groupby("role")["choice"].unique()
-    assert list(passed["trained"]) == ["bounds x 0.5"]
-    assert list(passed["planted"]) == ["without “suffices”"]

@@ -7,7 +7,6 @@ import dataclasses
 import pandas as pd
 from studied import row
 
-from analyses.counter import verdicts
 from probe import Finding
 from probe.evidence import Claim, Control
 from probe.evidence.measurements import tabulate
@@ -20,58 +19,44 @@ from tests.repo.made_up import judged, large
 TRAINED, CONTROLS = {"trained": [0.95] * 60}, {"own initialisation": [0.2] * 60, "fitted head": [0.94] * 60}
 
 
-def told(*controls: Control) -> tuple[Claim, Finding]:
-    """Return an established claim whose fitted heads are nearly as large, and what its rule says of them."""
+def found(*controls: Control) -> Finding:
+    """Return a finding whose one claim is established, though the fitted heads are nearly as large."""
     finding = judged(TRAINED | CONTROLS, large(*controls))
-    (claim,) = finding.claims
-    return claim, verdicts.find({"q": finding})
+    return dataclasses.replace(finding, notes={"answer": "It is large."})
 
 
-def cells_of(claim: Claim, said: Finding, first_used: dict[str, str]) -> dict[str, object]:
+def told(*controls: Control) -> Claim:
+    """Return its claim."""
+    (claim,) = found(*controls).claims
+    return claim
+
+
+def cells_of(claim: Claim, first_used: dict[str, str]) -> dict[str, object]:
     """Return the claim's row in the table of all claims."""
-    table = story.claims_table([claim], said, first_used, "All.")
+    table = story.claims_table([claim], first_used, "All.")
     return dict(zip(table.columns, table.rows[0], strict=True))
 
 
-def test_a_control_that_satisfies_an_established_rule_is_named_unless_the_rule_named_it() -> None:
-    """Where the rule names the control, the paired difference says it; where not, the page says it."""
-    claim, said = told()
-    assert claim.verdict == "established"
-    assert story.controls_as_well(claim, said) == ["fitted head"]
-    why = cells_of(claim, said, {claim.rule.key: claim.rule.digest})["why"]
-    assert str(why).endswith("the fitted head satisfies it too")
-    guarded, said = told(Control("fitted head", 0.005))
-    assert guarded.verdict == "established"
-    assert story.controls_as_well(guarded, said) == []
-    # Both controls have the same states, so that a control by the own initialisation is one by the other.
-    assert story.controls_as_well(*told(Control("own initialisation", 0.5))) == []
-
-
 def test_a_claim_stands_beside_its_controls() -> None:
-    """Medians of the controls in their columns, a dash where a population was not measured."""
-    claim, said = told()
-    cells = cells_of(claim, said, {claim.rule.key: claim.rule.digest})
-    assert (cells["median"], cells["own initialisation"], cells["fitted head"], cells["template"]) == (
-        0.95,
-        0.2,
-        0.94,
-        None,
-    )
-    assert cells["verdict"] == "established"
+    """The controls that its rule names, each with its median and what the difference is."""
+    claim = told(Control("fitted head", 0.005))
+    cells = cells_of(claim, {claim.rule.key: claim.rule.digest})
+    assert (cells["median"], cells["verdict"]) == (0.95, "established")
+    assert "fitted head 0.94" in str(cells["controls"])
 
 
 def test_a_rule_that_is_not_the_one_first_used_is_said_to_be_changed() -> None:
     """Another digest, and none: both were made or changed after measuring."""
-    claim, said = told()
+    claim = told()
     for first_used in ({}, {claim.rule.key: "0" * 64}):
-        assert str(cells_of(claim, said, first_used)["why"]).endswith(story.CHANGED)
+        assert str(cells_of(claim, first_used)["why"]).endswith(story.CHANGED)
     (cells,) = story.definitions_table([claim], {claim.rule.key: claim.rule.digest}).rows
     assert cells[-1] == cells[-2]
 
 
 def test_a_page_without_claims_tells_what_was_answered() -> None:
     """A tally of nothing would read as a result."""
-    said = told()[1]
+    said = dataclasses.replace(found(), claims=())
     assert not sections.tally([])
     lead = story.lead_of([said])
     assert isinstance(lead, list)
@@ -80,7 +65,7 @@ def test_a_page_without_claims_tells_what_was_answered() -> None:
 
 def with_networks(*names: str) -> Finding:
     """Return a finding whose trained networks are called so."""
-    finding = told()[1]
+    finding = found()
     rows = [row("q", "size", 1.0, network=name) for name in names]
     rows += [row("q", "size", 1.0, role="own initialisation", network="counter/seed-7/own initialisation")]
     return dataclasses.replace(finding, measurements=tabulate(rows), claims=())
@@ -101,7 +86,7 @@ def test_where_a_finding_judges_rules_the_networks_are_those_judged() -> None:
     finding = with_networks("counter/seed-1000", "counter/seed-1001")
     more = tabulate([row("q", "example", 1.0, network="counter/seed-5")])
     table = pd.concat([finding.measurements, more], ignore_index=True)
-    judged_one = dataclasses.replace(finding, measurements=table, claims=(told()[0],))
+    judged_one = dataclasses.replace(finding, measurements=table, claims=(told(),))
     networks = "counter, seeds 1000 to 1001"
     assert story.whose(judged_one) == f"Trained networks that the rules are judged on: {networks}."
     assert story.whose(finding) == f"Trained networks: {networks}."
@@ -110,8 +95,8 @@ def test_where_a_finding_judges_rules_the_networks_are_those_judged() -> None:
 
 def test_the_lead_of_a_page_counts_the_claims_of_its_table() -> None:
     """The table of all claims has those of other pages' questions, and the lead says so."""
-    claim, said = told()
-    finding = dataclasses.replace(said, claims=(claim,))
+    claim = told()
+    finding = found()
     own, lead = story.lead_of([finding]), story.lead_of([finding], {}, [claim] * 3)
     assert isinstance(own, list)
     assert isinstance(lead, list)

@@ -22,7 +22,6 @@ from analyses.counter import (
     study,
     training_signal,
 )
-from analyses.counter.predictions import PREDICTIONS
 from models import planted
 from models.populations import CELLS, CONFIRMING, EXPLORING, Population
 from models.recipes import CODES, DOSES, experiment_recipe
@@ -30,35 +29,30 @@ from probe.evidence.measurements import Network, measurement, tabulate
 from probe.studies import store
 
 DRIFT = {"": 0.8, "reversed": 0.2, "signed": 0.5, "half-signed": 0.5, "shifted": 0.95}
-BATTERY = {"linear_readout": "last_step_r_squared", "class_means": "worst_class_mean_ratio"}
-BATTERY |= {"erasure": "erased_excess", "directions": "direction_score"}
 
 
 def test_counters_templates_and_planted_networks_are_asked_everything_and_others_less(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of cells of the experiment the battery of ten-bit strings besides the drift; of other recipes the drift."""
+    """Of other recipes the errors and the drift; of smaller ones and of those asked at every step, more."""
     monkeypatch.setattr(study, "is_whole", lambda population: True)
     asked = {group.recipe: group.questions for group in study.compared()}
     whole = ("counter", "template")
     assert all(asked[name] == QUESTIONS for name in whole)
-    assert all(asked[cell.recipe] == study.EXPERIMENT for cell in CELLS)
-    rest = set(asked) - {*whole, *(cell.recipe for cell in CELLS)}
+    rest = set(asked) - {*whole}
     rest -= {"every-step", *study.SMALLER}
-    assert all(asked[name] == (*study.BRIEF, study.TRACES, study.MOVING_ZERO) for name in study.SMALLER)
+    assert all(asked[name] == (*study.BRIEF, study.MOVING_ZERO) for name in study.SMALLER)
     assert {"gru", "truncated"} <= rest
-    assert all(asked[name] == (*study.BRIEF, study.TRACES) for name in rest)
+    assert all(asked[name] == study.BRIEF for name in rest)
     assert study.Group("tf1", "seed-0").questions == QUESTIONS
-    more = (study.TRACES, study.ONE_CELL, study.MOVING_ZERO)
+    more = (study.ONE_CELL, study.MOVING_ZERO)
     assert study.Group("every-step", "seed-1000").questions == (*QUESTIONS, *more)
-    assert study.Group("every-step", "seed-0").questions == (*study.BRIEF, study.TRACES)
+    assert study.Group("every-step", "seed-0").questions == study.BRIEF
     assert study.Group("planted", "decoy").questions == (*QUESTIONS, *SECOND)
     assert study.Group("counter", "seed-2000").questions == (*SECOND_AGAIN, *SECOND)
     assert study.Group("after-500-steps", "seed-3000").questions == study.ON_THE_WAY
     assert study.Group("counter", "seed-0").questions == study.Group("counter", "seed-1000").questions == QUESTIONS
     assert study.Group("counter", "seed-1").questions == study.Group("counter", "seed-99").questions == study.BRIEF
-    assert set(study.BRIEF) <= set(study.EXPERIMENT) <= {*QUESTIONS, study.TRACES}
-    assert {question for *_, question, _ in training_signal.BATTERY} <= set(study.EXPERIMENT)
 
 
 def test_rules_are_judged_on_the_confirming_counters_and_their_controls() -> None:
@@ -216,8 +210,8 @@ def test_the_network_of_median_drift_is_shown_in_detail(
     assert len(tables["accuracy"]) == 2 * len(drifts)
 
 
-def world(drift: dict[str, float], moved: float = 0.0) -> Fake:
-    """Return measurements of every cell: drifts by code that fall with the dose, a battery that moves with it."""
+def world(drift: dict[str, float]) -> Fake:
+    """Return measurements of every cell: drifts by code that fall with the dose."""
     cells = {experiment_recipe(code, dose).name: (code, dose) for code in CODES for dose in DOSES}
 
     def made_up(group: study.Group, question: str) -> pd.DataFrame:
@@ -226,10 +220,8 @@ def world(drift: dict[str, float], moved: float = 0.0) -> Fake:
             return values(group, question, test_error=0.002)
         if question == "other_lengths":
             jitter = ((group.seed or 0) % 10 - 2.5) / 1000
-            # What is for exploring must move no number of the experiment.
-            explored = 100.0 if group.seed in EXPLORING.seeds else 0.0
-            return values(group, question, drift=drift[code] - 0.06 * dose + jitter + explored)
-        return values(group, question, **{BATTERY[question]: 0.5 - moved * dose} if question in BATTERY else {})
+            return values(group, question, drift=drift[code] - 0.06 * dose + jitter)
+        return values(group, question)
 
     return made_up
 
@@ -245,24 +237,17 @@ def populations(monkeypatch: pytest.MonkeyPatch) -> list[study.Group]:
     return study.compared()
 
 
-def test_predictions_that_hold_are_said_to_hold(
+def test_recipes_are_compared_by_their_drift(
     fake: Callable[[list[study.Group], Fake], Path], populations: list[study.Group]
 ) -> None:
-    """Each with its number; each recipe with its networks; no verdict about few of them; controls are left out."""
+    """Each recipe with its networks; no verdict about few of them; controls are left out."""
     found = training_signal.find(fake(populations, world(DRIFT)))
-    recipes, experiment, predicted = (figure.data for figure in found.figures)
-    assert predicted["key"].tolist() == [each.key for each in PREDICTIONS]
-    assert predicted["outcome"].tolist() == ["held"] * len(PREDICTIONS)
-    assert found.figures[2].alt == f"{len(PREDICTIONS)} predictions, {len(PREDICTIONS)} held."
-    assert set(recipes["recipe"]) == {group.recipe for group in populations}
-    assert recipes.set_index("recipe")["networks"].to_dict() == {
-        name: 8 if name == "counter" else 6 for name in recipes["recipe"]
+    (figure,) = found.figures
+    assert set(figure.data["recipe"]) == {group.recipe for group in populations}
+    assert figure.data.set_index("recipe")["networks"].to_dict() == {
+        name: 8 if name == "counter" else 6 for name in figure.data["recipe"]
     }
-    assert recipes["median_drift"].is_monotonic_increasing
-    assert len(experiment) == len(CODES) * len(DOSES) * (1 + len(BATTERY))
-    drift = experiment[experiment["metric"] == "drift"].set_index(["code", "shorter_percent"])["median"]
-    assert drift["0/1", 0] == pytest.approx(0.8)
-    assert drift["-1/+1", DOSES[-1]] == pytest.approx(0.5 - 0.06 * DOSES[-1])
+    assert figure.data["median_drift"].is_monotonic_increasing
     claims = {claim.rule.key: claim for claim in found.claims}
     assert {key: (claim.n, claim.verdict) for key, claim in claims.items()} == {
         "23a": (6, "undecided"),
@@ -272,51 +257,24 @@ def test_predictions_that_hold_are_said_to_hold(
     assert claims["23b"].value == pytest.approx(0.2)
     assert set(found.measurements["role"]) == {"other", "trained"}
     assert not found.measurements["network"].str.endswith("fitted head").any()
-    assert f"{len(PREDICTIONS)} held" in found.notes["predictions"]
     assert "moves the median drift from 0.20 to 0.95" in found.notes["answer"]
     assert (
         "The drift is lowest with bits read as 1 and 0, and highest with bits read as 1 and 2."
         in (found.notes["answer"])
     )
-    assert all(len(figure.svg.encode()) <= 25_000 for figure in found.figures)
+    assert len(figure.svg.encode()) <= 25_000
     assert found.provenance["command"] == "python -m analyses counter"
 
 
-def test_predictions_that_fail_are_named(
-    fake: Callable[[list[study.Group], Fake], Path], populations: list[study.Group]
-) -> None:
-    """Another drift of one code and a battery that sees the drift: those predictions fail, and all say so."""
-    found = training_signal.find(fake(populations, world(DRIFT | {"signed": 0.62}, moved=0.02)))
-    predicted = found.figures[2].data
-    failed = predicted[predicted["outcome"] == "failed"]["key"].tolist()
-    assert failed == ["E2a", "E5a", "E5b", "E5c", "E5d"]
-    told = found.notes["predictions"]
-    assert "trained, 5 held." in told
-    for key, statement in zip(failed, predicted[predicted["outcome"] == "failed"]["prediction"], strict=True):
-        assert f"{key} failed: {statement} " in told
-    assert f"failed: {', '.join(failed)}." in found.figures[2].alt
-    claims = {claim.rule.key: claim.value for claim in found.claims}
-    assert claims["23a"] == pytest.approx(0.18)
-
-
-def test_predictions_wait_for_the_whole_experiment(
+def test_a_population_that_is_not_whole_is_left_out(
     fake: Callable[[list[study.Group], Fake], Path],
     populations: list[study.Group],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A population of which networks are missing is left out, and what needs it is said to be open."""
-    monkeypatch.setattr(study, "is_whole", lambda population: population.recipe != "code-reversed")
-    found = training_signal.find(
-        fake([group for group in populations if group.recipe != "code-reversed"], world(DRIFT))
-    )
-    assert [figure.name for figure in found.figures] == ["drift-by-recipe"]
-    assert "code-reversed" not in set(found.figures[0].data["recipe"])
-    assert found.notes["predictions"].startswith(
-        f"19 of the experiment's 20 cells are trained; its {len(PREDICTIONS)}"
-    )
-    assert {claim.rule.key for claim in found.claims} == {"23a", "23b"}
+    """A part of its networks would be a choice; a rule about it is then not judged."""
     monkeypatch.setattr(study, "is_whole", lambda population: population.recipe == "counter")
     found = training_signal.find(fake([group for group in populations if group.recipe == "counter"], world(DRIFT)))
+    assert set(found.figures[0].data["recipe"]) == {"counter"}
     assert not found.claims
 
 

@@ -38,7 +38,6 @@ ROLES_OF: Mapping[str, tuple[str, ...]] = {
     "probe.questions.interventions.interchange": ("trained",),
     "probe.questions.telling.linear_readout_figures": ("trained",),
     "probe.questions.telling.unit_ablation_words": ("trained",),
-    "analyses.counter.drift_traces": ("trained",),
     "analyses.counter.over_training": ("trained",),
     "analyses.counter.pictures.lengths": ("trained",),
     "analyses.counter.pictures.put_in": ("planted", "trained"),
