@@ -45,7 +45,6 @@ OF_ONE_ROLE = {
     "Written by hand to count": "planted",
     "After training": "trained",
     "One string, 0110101101, and all that the network computes": "trained",
-    "Which same-step quantities of ten-bit strings go with the drift": "trained",
     "The task": "trained",
     "States of one network": "trained",
     "What lies between two corners": "trained",
