@@ -173,8 +173,8 @@ def test_a_committed_figure_draws_each_colour_by_its_meaning(page: Path) -> None
 
 
 def test_the_documentation_lists_every_colour() -> None:
-    """In docs/concepts/reading-a-page.md, the tables of its section on colours, in the order of the code."""
-    text = (ROOT / "docs/concepts/reading-a-page.md").read_text(encoding="utf-8")
+    """In docs/words.md, the tables of its section on colours, in the order of the code."""
+    text = (ROOT / "docs/words.md").read_text(encoding="utf-8")
     section = text.partition("## Colours\n")[2].partition("\n## ")[0]
     tables = [
         [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
