@@ -169,7 +169,8 @@ def main() -> int:
     page = speed_page.page(results, scripts)
     sys.stdout.write(page)
     if options.out:
-        options.out.write_text(page, encoding="utf-8")
+        old = options.out.read_text(encoding="utf-8") if options.out.is_file() else ""
+        options.out.write_text(speed_page.renewed(old, page), encoding="utf-8")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,29 +13,30 @@ from typing import Any
 #: As in `benchmarks/peers/harness.py`, which needs torch.
 CASES = ("1,024 x 10, 1 to 12", "256 x 100, 1 to 128", "64 x 1,000, 32 to 128", "256 x 200, 64 to 256")
 OURS = "rnn-probe"
+#: Where the sections begin that `benchmarks.scale` and `benchmarks.states` measure.
+GROWTH = "\n## How recording grows\n"
 HEAD = """# Speed
 
 Measured on {day} with `python -m benchmarks.speed`, {pairs} pairs or more for each number: {machine}, Linux,
-Python {python}, {versions}. One thread (`OMP_NUM_THREADS=1`, `torch.set_num_threads(1)`), float32, under `no_grad`,
-CPU time.
+Python {python}, {versions}. One thread, float32, under `no_grad`, CPU time.
 
 Each number is a median of ratios: we run the tool and the bare `nn.LSTM` forward one after the other, in the same
 process. Before we timed a result, we compared it with the same arrays computed by hand (largest difference allowed:
-1e-5). A tool that can do the task in several ways counts with its fastest; all of them are listed below.
+1e-5). A tool that can do the task in several ways counts with its fastest. All but rnn-probe need the LSTM rewritten
+as a Python loop; the scripts in `benchmarks/peers/` say how, and have every way.
 """
 RECORDING = """
 ## Recording i f g o c h at every step
 
-We divide the time of the tool by that of the bare module (strings x steps, features to units). For the first number
-of a cell we throw the results of a call away, so that the next call can use their memory. For the second number we
-keep the results of all calls, so that each call has to fill fresh memory. Page faults are how often one call touches
-a page of memory for the first time.
+The time of the tool over that of the bare module (strings x steps, features to units). For the first number of a cell
+we throw the results of a call away, so that the next call can use their memory. For the second we keep the results of
+all calls, so that each has to fill fresh memory.
 
 """
 SWEEPING = """
 ## Patching c at 10 steps x 12 units, one at a time, on 1,024 pairs of strings
 
-We time the logits of all 120 edits, together with the run of the source.
+The time of the logits of all 120 edits and of the run of the source.
 
 """
 #: The words and the column of each table that rnn-probe has alone, by its part.
@@ -45,11 +45,9 @@ OURS_ALONE = {
         """
 ## Other sweeps
 
-We divide the time of 120 patches on 1,024 strings of bits by that of one call of the same model without rnn-probe.
-`h` and `gate` (the forget gate) are patched in the network above. The others patch twelve units each: h in a GRU of
-64 units, c in the lower of two LSTM layers, and c in strings of different lengths, which the model packs. The strings
-of the last have five to ten steps, and we patch at five steps from two sources. The tests compare smaller sweeps of
-each kind with runs edit by edit.
+The time of 120 patches on 1,024 strings of bits over that of one call of the same model. `h` and `gate` (the forget
+gate) are patched in the network above. The others patch twelve units each: h in a GRU of 64 units, c in the lower of
+two LSTM layers, and c in packed strings of five to ten steps.
 
 """,
         "over the bare model",
@@ -102,12 +100,10 @@ def cell(result: Mapping[str, Any] | None) -> str:
 
 
 def recorded(result: Mapping[str, Any] | None) -> str:
-    """Return the same in two lines: where result memory is used again, and where it is fresh, with page faults."""
+    """Return the same in two lines: where result memory is used again, and where it is fresh."""
     if not result or "fresh ratio" not in result:
         return cell(result)
-    again, fresh = (f"{median(result[key]):,.0f} page faults" for key in ("faults", "fresh faults"))
-    lines = f"{cell(result)} <sub>{again}</sub>", f"{median(result['fresh ratio']):.2f} <sub>fresh, {fresh}</sub>"
-    return "<br>".join(lines)
+    return f"{cell(result)}<br>{median(result['fresh ratio']):.2f} <sub>fresh</sub>"
 
 
 def titled(name: str, results: Mapping[str, Any]) -> str:
@@ -144,20 +140,6 @@ def sweeping(results: Mapping[str, Any]) -> str:
         for name, result in found.items()
     ]
     return table(["", "over one bare forward", f"over {OURS}"], rows)
-
-
-def every_way(results: Mapping[str, Any]) -> str:
-    """Return the table of all ways of all tools."""
-    rows = []
-    for name, own in results.items():
-        cases = [own.get(f"record {n}", {}) for n in range(len(CASES))]
-        for way in dict.fromkeys(way for ways in cases for way in ways):
-            rows.append([f"{name}: {way}", *(f"{middle(w[way]):.2f}" if way in w else "-" for w in cases), ""])
-        rows += [
-            [f"{name}: {way}", *[""] * len(CASES), f"{middle(result):.1f}"]
-            for way, result in own.get("sweep", {}).items()
-        ]
-    return "\n## Every way that was tried\n\n" + table(["", *CASES, "sweep"], rows)
 
 
 def ours_alone(results: Mapping[str, Any]) -> str:
@@ -199,17 +181,6 @@ def imports(results: Mapping[str, Any]) -> str:
     return "\n## Import, on top of torch's (CPU time)\n\n" + table(["", ""], rows) if rows else ""
 
 
-def rewrites(results: Mapping[str, Any], scripts: Mapping[str, Path]) -> str:
-    """Return what of the model each tool needs rewritten, as its script says it."""
-    lines = ["\n## What each tool needs rewritten\n"]
-    for name, path in scripts.items():
-        words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        if name in results:
-            text = " ".join(words.split("\n\n", 1)[-1].removeprefix("Rewrite: ").split())
-            lines.append(f"- **{name}** (`benchmarks/peers/{path.name}`): {text}")
-    return "\n".join(lines) + "\n"
-
-
 def machine() -> str:
     """Return the processor and how many cores of it there are (Linux)."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -237,5 +208,11 @@ def page(results: Mapping[str, Any], scripts: Mapping[str, Path]) -> str:
         versions=f"torch {' and '.join(torch)}",
     )
     parts = [head, RECORDING + recording(results), SWEEPING + sweeping(results), ours_alone(results)]
-    parts += [memory(results), imports(results), every_way(results), rewrites(results, scripts)]
+    parts += [memory(results), imports(results)]
     return "".join(parts)
+
+
+def renewed(old: str, new: str) -> str:
+    """Return a new page with the sections of the old one that other commands measure, from `GROWTH` on."""
+    _, mark, rest = old.partition(GROWTH)
+    return new + mark + rest

@@ -1,10 +1,10 @@
 """What the states of a state-space model take: memory against what was said beforehand, CPU time over its own run.
 
-    python -m benchmarks.states [--install] [--out docs/scale.md]
+    python -m benchmarks.states [--install] [--out docs/speed.md]
 
 A Mamba of transformers (24 layers, random weights) reads 512 tokens. `probe.inspect(model).recording_size` says what
 a recording will keep, and each recording is measured in a process of its own (Linux). The command writes a section of
-docs/scale.md, and fails where a recording takes more than was said. With `--install` it runs in the environment that
+docs/speed.md, and fails where a recording takes more than was said. With `--install` it runs in the environment that
 `python -m benchmarks.opens --install` makes.
 """
 
@@ -33,7 +33,7 @@ from .opens.families import ROOT
 from .peers.harness import pairs, peak
 from .speed_page import table
 
-PAGE = ROOT / "docs" / "scale.md"
+PAGE = ROOT / "docs" / "speed.md"
 TITLE = "## A state-space model"
 LAYERS, TOKENS, WORDS = 24, 512, 50_280
 #: glibc's M_MMAP_THRESHOLD: from which size on a piece of memory is asked of the system, and given back to it.
@@ -43,16 +43,15 @@ TOLERANCE = 1e-3
 HEAD = f"""{TITLE}
 
 A Mamba of transformers {{version}} with {LAYERS} layers and random weights reads {TOKENS} tokens a row.
-`probe.inspect(model).recording_size(rows, steps)` says beforehand what a recording will keep, and the recording keeps
-that to the byte. At its peak it needs three things: what it keeps, what the model's own run takes, and once more what
-one layer keeps. `python -m benchmarks.states` fails if it takes more. That command wrote this section ({{day}}, one
-thread, float32, under `no_grad`, each peak in a process of its own).
+`probe.inspect(model).recording_size(rows, steps)` says to the byte what a recording will keep. At its peak it needs
+that, what the model's own run takes, and once more what one layer keeps; `python -m benchmarks.states` fails if it
+takes more ({{day}}, each peak in a process of its own).
 
 """
 BETWEEN = f"""
 Random weights make outputs in the hundreds, and `tolerance={TOLERANCE:g}` allows for their rounding. With `out=` rows
-go to disk a few at a time: at first two of them and one beside these, with their outputs (the own run is that of one
-row). The times below are CPU times of one thread, recording and own run in turn, medians of three.
+go to disk a few at a time (the own run is that of one). The times below are CPU times, recording and own run in
+turn, medians of three.
 
 """
 SIZES = ("signals", "hidden size", "rows", "said, and kept", "own run, peak", "recording, peak", "largest difference")

@@ -175,11 +175,13 @@ def test_the_page_is_built_of_what_was_measured() -> None:
     ours |= {part: {"some task": way} for part in speed.OURS}
     scripts = {"rnn-probe": Path(speed.__file__).with_name("peers") / "with_probe.py"}
     page = speed_page.page({"rnn-probe": ours}, scripts)
-    cell = "3.00 <sub>3.0 ms</sub> <sub>7 page faults</sub><br>5.00 <sub>fresh, 57,300 page faults</sub>"
+    cell = "3.00 <sub>3.0 ms</sub><br>5.00 <sub>fresh</sub>"
     assert f"| **`probe.record`** | {cell} | - | - | - |" in page
     assert page.count("| some task | 3.00 <sub>3.0 ms</sub> |") == len(speed.OURS) == len(speed_page.OURS_ALONE)
     assert "## Other sweeps" in page
     assert "## Small recordings" in page
+    grown = page + speed_page.GROWTH + "\nMeasured by others.\n"
+    assert [speed_page.renewed(old, page) for old in (grown, page)] == [grown, page]
 
 
 def test_every_part_of_ours_is_a_mode_of_its_script() -> None:

@@ -1,4 +1,4 @@
-"""The section of docs/scale.md that `python -m benchmarks.states` writes."""
+"""The section of docs/speed.md that `python -m benchmarks.states` writes."""
 
 from __future__ import annotations
 
