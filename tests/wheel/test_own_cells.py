@@ -24,7 +24,7 @@ INPUTS, UNITS, BATCH, TIME = 2, 6, 8, 5
 
 
 class OneGate(Cell):
-    """The cell of docs/howto/cell.md: one gate decides how much of the old state is kept."""
+    """The cell of docs/howto/recurrence.md: one gate decides how much of the old state is kept."""
 
     def __init__(self, weights: Any) -> None:
         self.weights = weights

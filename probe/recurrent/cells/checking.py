@@ -21,7 +21,7 @@ from .cell import HIDDEN, Cell, Formula, Moment
 _STEPS, _ROWS = 3, 8
 #: How far a stretch may lie from the same steps one by one, relative to max(1, |value|): rounding, no more.
 _ROUNDING = {torch.float64: 1e-9, torch.float16: 5e-2, torch.bfloat16: 5e-2}
-_PAGE = "docs/howto/cell.md says what a formula may read."
+_PAGE = "docs/howto/recurrence.md says what a formula may read."
 #: What somebody's formula may raise.
 _ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 Values = Mapping[Signal, Tensor]
