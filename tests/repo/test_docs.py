@@ -29,7 +29,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Writes the report of a study twice.
 LONG = ("study.md",)
 #: What a user adds without a change in the package.
-OWN = ("howto/concept.md", "howto/program.md", "howto/question.md")
+OWN = ("howto/question.md",)
 RUN = [page for page in PAGES if any(block.run for block in blocks(page.read_text()))]
 
 
