@@ -18,27 +18,24 @@ COLUMNS = (
 )
 HEAD = """# Which networks open
 
-`probe.record`, `watch`, `intervene` and `sweep` open these recurrent layers of other packages as they open `nn.LSTM`.
-The library comes with an adapter for each. A layer that calls its cell once a step, as those of torchrecurrent do,
-needs none. `python -m benchmarks.opens --install` writes this page. It installs each package, builds a small module
-with random weights, and runs `probe.testing.check_step` on it, on the CPU. Without an adapter it measures the same. A
-row is as old as its date.
+`probe.record`, `watch`, `intervene` and `sweep` open these recurrent layers of other packages as they open
+`nn.LSTM`: the library has an adapter for each, and a layer that calls its cell once a step, as those of
+torchrecurrent do, needs none. `python -m benchmarks.opens --install` writes this page. It builds a small module of
+each with random weights, and runs `probe.testing.check_step` on it, on the CPU.
 
-- **largest difference**: between the adapter's steps and the module's own run. We compare the outputs, and the last
-  state if the module hands it on. Like the next two it is relative to max(1, |value|). Without an adapter it is
-  between recorded states and outputs, and those of the cell called by hand.
-- **spliced**: we patch other rows' whole states into a run, after step 4 and after the last step, and compare all
-  that is returned with the module's own run on the spliced input. Without an adapter, one row's after step 4.
-- **gradient**: between gradients through the steps, and the module's own by autograd; and between those through a
-  recorded state, and autograd's through a loop of steps. Without an adapter, the latter.
+- **largest difference**: between the steps and the module's own run, relative to max(1, |value|), as are the next
+  two. Without an adapter we compare with the cell called by hand.
+- **spliced**: we patch other rows' whole states into a run, and compare all that is returned with the module's own
+  run on the spliced input.
+- **gradient**: between gradients through the steps, and the module's own by autograd.
 - **memory**: the peak of a recording of 2,048 steps, over that of 1,024.
 
-The layers of xlstm and RWKV-4 keep their memory divided by exp(m), so that exponentials stay small. Here `cell_state`
-and `normaliser`, or `numerator` and `denominator`, are the memory itself, whatever m is: patch these. An edit of
-`stabiliser` or `maximum` alone leaves the memory as it is. Where m passes 88 in float32, a recording is refused.
+The layers of xlstm and RWKV-4 keep their memory divided by exp(m). Here `cell_state` and `normaliser`, or
+`numerator` and `denominator`, are the memory itself: patch these. An edit of `stabiliser` or `maximum` alone leaves
+the memory as it is. Where m passes 88 in float32, a recording is refused.
 
-Another version of a package may compute something else. A recording would notice: it compares values with the
-module's own at each call, and a difference above the tolerance is an error.
+Another version of a package may compute something else. A recording would notice, since it compares values at each
+call.
 
 """
 
