@@ -24,9 +24,9 @@ from . import speed_page
 from .peers.environments import ONE_THREAD, PEERS, ROOT, python_of, version_of
 
 RESULTS = ROOT / "build" / "speed.json"
-PARTS = ("record", "sweep", "other-sweeps", "small", "layers", "memory", "import")
+PARTS = ("record", "sweep", "other-sweeps", "layers", "memory", "import")
 #: Parts that only rnn-probe has, each a group of `benchmarks/tasks.py` beside the bare calls.
-OURS = ("other-sweeps", "small", "layers")
+OURS = ("other-sweeps", "layers")
 #: How many shapes are recorded; the shapes are in `benchmarks/peers/harness.py`.
 CASES = 4
 #: The shape on which every tool's memory is measured.

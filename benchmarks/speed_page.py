@@ -12,6 +12,8 @@ from typing import Any
 
 #: As in `benchmarks/peers/harness.py`, which needs torch.
 CASES = ("1,024 x 10, 1 to 12", "256 x 100, 1 to 128", "64 x 1,000, 32 to 128", "256 x 200, 64 to 256")
+#: The shape on which every tool's memory is shown.
+MEMORY_CASE = 2
 OURS = "rnn-probe"
 #: Where the sections begin that `benchmarks.scale` and `benchmarks.states` measure.
 GROWTH = "\n## How recording grows\n"
@@ -51,15 +53,6 @@ two LSTM layers, and c in packed strings of five to ten steps.
 
 """,
         "over the bare model",
-    ),
-    "small": (
-        """
-## Small recordings
-
-`probe.record` of an LSTM of 12 units that reads bits, strings x steps.
-
-""",
-        "over the bare module",
     ),
     "layers": (
         """
@@ -153,22 +146,17 @@ def ours_alone(results: Mapping[str, Any]) -> str:
 
 
 def memory(results: Mapping[str, Any]) -> str:
-    """Return the table of peak memory and import times."""
+    """Return the table of peak memory."""
     rows = []
     for name, own in results.items():
         for key, found in own.items():
-            if not key.startswith("memory"):
-                continue
-            place = key.removeprefix("memory ")
-            shape = CASES[int(place)] if place.isdigit() else CASES[2]
-            who = name if place.isdigit() else "bare `nn.LSTM`"
-            rows.append([f"{who}, {shape}", f"{found['ratio']:.2f}", f"{found['peak'] / 2**20:,.0f} MiB"])
+            if key in ("memory bare", f"memory {MEMORY_CASE}"):
+                who = name if key != "memory bare" else "bare `nn.LSTM`"
+                rows.append([who, f"{found['ratio']:.2f}", f"{found['peak'] / 2**20:,.0f} MiB"])
     if not rows:
         return ""
-    words = (
-        "\n## Memory of a recording\n\nHow far one call in a fresh process lifts its peak, over the bytes returned."
-    )
-    return words + "\n\n" + table(["", "over bytes returned", "peak"], rows)
+    words = f"How far one call in a fresh process lifts its peak, over the bytes returned ({CASES[MEMORY_CASE]})."
+    return f"\n## Memory of a recording\n\n{words}\n\n" + table(["", "over bytes returned", "peak"], rows)
 
 
 def imports(results: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ def whole(lstm: nn.LSTM, length: int) -> Callable[[Tensor], Sequence[Tensor]]:
 TOOL = Tool(
     {"record": recorded, "record, check=False": unchecked},
     {"sweep": swept},
-    {"layers": beside("layers"), "small": beside("small"), "other-sweeps": beside("sweeps", without=["c"])},
+    {"layers": beside("layers"), "other-sweeps": beside("sweeps", without=["c"])},
     {"record": whole},
 )
 

@@ -179,7 +179,7 @@ def test_the_page_is_built_of_what_was_measured() -> None:
     assert f"| **`probe.record`** | {cell} | - | - | - |" in page
     assert page.count("| some task | 3.00 <sub>3.0 ms</sub> |") == len(speed.OURS) == len(speed_page.OURS_ALONE)
     assert "## Other sweeps" in page
-    assert "## Small recordings" in page
+    assert "## Other layers" in page
     grown = page + speed_page.GROWTH + "\nMeasured by others.\n"
     assert [speed_page.renewed(old, page) for old in (grown, page)] == [grown, page]
 
