@@ -1,4 +1,4 @@
-"""LEACE against its authors' own package, whose results lie in tests/data/leace.npz (leace.md says how)."""
+"""LEACE against its authors' own package, whose results lie in tests/data/leace.npz (leace.py made them)."""
 
 from __future__ import annotations
 
