@@ -22,17 +22,15 @@ HEAD = """# Speed
 Measured on {day} with `python -m benchmarks.speed`, {pairs} pairs or more for each number: {machine}, Linux,
 Python {python}, {versions}. One thread, float32, under `no_grad`, CPU time.
 
-Each number is a median of ratios: we run the tool and the bare `nn.LSTM` forward one after the other, in the same
-process. Before we timed a result, we compared it with the same arrays computed by hand (largest difference allowed:
-1e-5). A tool that can do the task in several ways counts with its fastest. All but rnn-probe need the LSTM rewritten
-as a Python loop; the scripts in `benchmarks/peers/` say how, and have every way.
+Each number is a median of ratios to the bare `nn.LSTM` forward, which runs in turn with the tool, in the same
+process. Before we timed a result, we compared it with the same arrays computed by hand, to 1e-5. A tool counts with
+its fastest way. All but rnn-probe need the LSTM rewritten as a Python loop (`benchmarks/peers/`).
 """
 RECORDING = """
 ## Recording i f g o c h at every step
 
 The time of the tool over that of the bare module (strings x steps, features to units). For the first number of a cell
-we throw the results of a call away, so that the next call can use their memory. For the second we keep the results of
-all calls, so that each has to fill fresh memory.
+the next call can use the memory of the last one. For the second each call has to fill fresh memory.
 
 """
 SWEEPING = """

@@ -10,20 +10,16 @@ HEAD = """# Which networks open
 
 `probe.record`, `watch`, `intervene` and `sweep` open these recurrent layers of other packages as they open
 `nn.LSTM`: the library has an adapter for each, and a layer that calls its cell once a step, as those of
-torchrecurrent do, needs none. `python -m benchmarks.opens --install` writes this page. It builds a small module of
-each with random weights, and runs `probe.testing.check_step` on it, on the CPU.
+torchrecurrent do, needs none. `python -m benchmarks.opens --install` runs
+`probe.testing.check_step` on a small module of each with random weights, and writes this page.
 
 The *largest difference*, relative to max(1, |value|), is that of three: of outputs and last states to the module's
 own run, of a run into which other rows' whole states are patched to the module's run on the spliced input, and of
-gradients through the steps to those by autograd. Memory grows with the sequence: the command fails if twice the
-steps take more than 2.2 times the peak.
+gradients through the steps to those by autograd.
 
 The layers of xlstm and RWKV-4 keep their memory divided by exp(m). Here `cell_state` and `normaliser`, or
 `numerator` and `denominator`, are the memory itself: patch these. An edit of `stabiliser` or `maximum` alone leaves
 the memory as it is. Where m passes 88 in float32, a recording is refused.
-
-Another version of a package may compute something else. A recording would notice, since it compares values at each
-call.
 
 """
 
