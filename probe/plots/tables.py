@@ -34,8 +34,8 @@ def matrix(
 ) -> Axes:
     """Draw a matrix with its numbers printed in the cells.
 
-    White is the smallest number and black the largest; where numbers of both signs occur, teal is below 0 and gold
-    above. A cell that is NaN stays empty.
+    White is 0, and black is the largest number, or 1 where none is larger, as of shares. Where numbers below 0 occur,
+    teal is below 0 and gold above. A cell that is NaN stays empty.
 
     Args:
         data: a DataFrame, a DataArray of two dims, or an array (row, column).
@@ -51,8 +51,7 @@ def matrix(
     values, (down, across), (below, beside) = _as_matrix(data, rows, columns)
     signed = bool((values < 0).any())
     largest = float(np.nanmax(np.abs(values))) or 1.0
-    low, high = (-largest, largest) if signed else (float(np.nanmin(values)), float(np.nanmax(values)))
-    norm = Normalize(low, high if high > low else low + 1)
+    norm = Normalize(-largest, largest) if signed else Normalize(0, max(largest, 1))
     scale = SIGNS if signed else AMOUNTS
     width, height = 1.6 + 0.62 * len(across), 1.0 + 0.42 * len(down)
     with panels(1, ax=ax, width=max(width, 3.0), height=height) as (panel,):

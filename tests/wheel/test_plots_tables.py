@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import xarray as xr
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from PIL import Image
 from test_report_figures import contrast
 
 from probe import ProbeError
 from probe.plots import bars, dose, matrix, strip
-from probe.plots.style import ROLE_STYLE, shades
+from probe.plots.style import AMOUNTS, ROLE_STYLE, shades
 
 NUMBERS = np.array([[1.0, -2.5, np.nan], [0.25, 0.0, 2.0]])
 FRAME = pd.DataFrame(NUMBERS, index=pd.Index(["up", "$down"], name="gate"), columns=pd.Index([*"abc"], name="step"))
@@ -64,6 +68,48 @@ def test_a_matrix_has_two_colours_where_it_has_both_signs(
         back = to_hex(tuple(image.get_cmap()(image.norm(data[row, column]))))
         assert contrast(str(one.get_color()), back) >= 4.5
     assert [one.get_text() for one in ax.get_yticklabels()] == ["x", "y"]
+
+
+EMPTY = np.nan
+
+
+@pytest.mark.parametrize(
+    ("data", "darkness"),
+    [
+        (np.eye(3), np.eye(3)),
+        (np.where(np.eye(3) > 0, 1.0, EMPTY), np.eye(3)),
+        ([[1.0]], [[1]]),
+        ([[1, 1], [1, 1]], np.ones((2, 2))),
+        ([[1.0, 1 - 1e-9], [1.0, 1.0]], np.ones((2, 2))),
+        ([[0.5, 0.5]], [[0.5, 0.5]]),
+        ([[0.25, 0.5]], [[0.25, 0.5]]),
+        ([[0, 0]], [[0, 0]]),
+        ([[50, EMPTY], [EMPTY, 50]], np.eye(2)),
+        ([[50.0, 50 + 1e-9]], [[1, 1]]),
+        ([[20.0, 40.0]], [[0.5, 1]]),
+    ],
+)
+def test_equal_numbers_are_as_dark_as_they_are_large(data: Any, darkness: Any) -> None:
+    """Shares from white at 0 to black at 1, so that the diagonal of a perfect confusion matrix is black."""
+    ax = matrix(np.asarray(data, dtype=float))
+    figure = ax.get_figure()
+    assert isinstance(figure, Figure)
+    for one in ax.texts:
+        one.set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    pixels = np.asarray(Image.open(buffer).convert("L")) / 255
+    for (row, column), dark in np.ndenumerate(np.asarray(darkness, dtype=float)):
+        across, up = ax.transData.transform((column, row))
+        ink = float(np.dot(to_rgb(AMOUNTS(float(dark))), (0.299, 0.587, 0.114)))
+        assert pixels[round(pixels.shape[0] - up), round(across)] == pytest.approx(ink, abs=0.02)
+
+
+@pytest.mark.parametrize(("data", "gold"), [([[-2.0, -2.0]], 0), ([[-1.0, 1.0]], 0.5)])
+def test_equal_numbers_below_0_are_not_white(data: Any, gold: float) -> None:
+    """Two of one sign have its full colour."""
+    (image,) = matrix(np.array(data)).images
+    assert np.asarray(image.norm(np.array(data)), dtype=float).mean() == gold
 
 
 @pytest.mark.parametrize(
