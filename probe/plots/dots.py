@@ -9,9 +9,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
+from matplotlib.transforms import Transform
 
-#: So much of an axis is left free beside the outermost dots; so much of the width a dot's line is long.
-_MARGIN, _LENGTH = 0.06, 1e-3
+#: So much of an axis is left free beside the outermost dots; so many pixels a dot's line is long.
+_MARGIN, _LENGTH = 0.06, 0.05
 
 
 def scatter(
@@ -37,13 +38,29 @@ def scatter(
         return
     # A line of hardly any length with round ends is a dot.
     places = np.repeat(np.column_stack([across, up]).astype(float), 2, axis=0)
-    places[1::2, 0] += _LENGTH * (float(np.ptp(across)) or 1.0)
     codes = np.tile([Path.MOVETO, Path.LINETO], len(across))
     path = Path(places, codes)
     path.should_simplify = False
     # To whole pixels a dot's line has no length, and the dot is left out of the picture.
     look: dict[str, Any] = {"edgecolor": color, "linewidth": size, "capstyle": "round", "alpha": alpha}
-    _ = ax.add_patch(PathPatch(path, fill=False, snap=False, zorder=2, **look))
+    _ = ax.add_artist(PathPatch(path, fill=False, snap=False, zorder=2, transform=ax.transData + _Apart(), **look))
     ax.update_datalim(places)
     ax.margins(_MARGIN)
     ax.autoscale_view()
+
+
+class _Apart(Transform):
+    """Moves the end of each dot's line beside its start: in pixels, whatever the data's numbers are."""
+
+    @property
+    def input_dims(self) -> int:
+        """Across and up."""
+        return 2
+
+    output_dims = input_dims
+
+    def transform_non_affine(self, values: Any) -> np.ndarray:
+        """Return places on the figure, (vertex, 2), every second one moved."""
+        moved = np.array(values, dtype=float)
+        moved[1::2, 0] += _LENGTH
+        return moved

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy.ndimage import label
+from scipy.ndimage import find_objects, label
 
 from probe.plots.dots import scatter
 from probe.plots.lines import scale
@@ -28,19 +28,51 @@ def grid(side: int = 15) -> Figure:
     return figure
 
 
+def spots(png: bytes) -> Any:
+    """Return the red spots of a picture, numbered, and how many there are."""
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    return label((pixels[..., 0] > 200) & (pixels[..., 1] < 120))
+
+
 def dots_in(png: bytes) -> int:
     """Return how many red spots a picture has."""
-    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
-    spots: Any = label((pixels[..., 0] > 200) & (pixels[..., 1] < 120))
-    return spots[1]
+    return spots(png)[1]
 
 
-def test_every_dot_is_in_the_pixels() -> None:
+def apart(places: list[tuple[list[float], list[float]]]) -> Figure:
+    """Return a figure of dots in a few calls, each (across, up)."""
+    figure, axes = new_figure()
+    for across, up in places:
+        scatter(axes[0, 0], np.array(across), np.array(up), color=RED)
+    return figure
+
+
+@pytest.mark.parametrize("dpi", [72, 100, 144, 150, 300])
+def test_every_dot_is_in_the_pixels(dpi: int) -> None:
     """The pictures of notebooks, of findings and for papers have as many dots as there are states."""
     figure, buffer = grid(), io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format="png", dpi=dpi)
     assert dots_in(buffer.getvalue()) == 15**2
     assert dots_in(saved(figure_to_svg(figure, name="dots"), "dots")["png"]) == 15**2
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [([0.01 * across], [0.01 * up]) for across in range(5) for up in range(5)],
+        [([across, across + 1e-3], [up, up + 1]) for across in range(5) for up in range(0, 10, 2)],
+        [([1e-12], [0.0]), ([1.0], [1.0]), ([0.0, 1e6], [2.0, 3.0])],
+    ],
+    ids=["one at a time", "two hardly apart", "far apart"],
+)
+def test_a_dot_is_round_whatever_its_numbers(places: list[tuple[list[float], list[float]]]) -> None:
+    """One of a colour of its own, two of one place, numbers of any size: in each format, and as wide as high."""
+    figure, buffer = apart(places), io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=300)
+    for png in (buffer.getvalue(), saved(figure_to_svg(figure, name="dots"), "dots")["png"]):
+        assert dots_in(png) == sum(len(across) for across, _ in places)
+        sizes = [(one[0].stop - one[0].start, one[1].stop - one[1].start) for one in find_objects(spots(png)[0])]
+        assert max(abs(high - wide) for high, wide in sizes) <= 2
 
 
 @pytest.mark.parametrize(("height", "named"), [(2.9, 10), (4.6, 20), (1.8, 4)])
