@@ -57,7 +57,10 @@ class _Apart(Transform):
         """Across and up."""
         return 2
 
-    output_dims = input_dims
+    @property
+    def output_dims(self) -> int:
+        """Across and up."""
+        return 2
 
     def transform_non_affine(self, values: Any) -> np.ndarray:
         """Return places on the figure, (vertex, 2), every second one moved."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -222,3 +224,22 @@ def test_a_key_press_redraws_at_once(found: dict[str, Any]) -> None:
     """The median of 200 presses, in loops of plain sums that run beside them; twenty loops more are seen."""
     assert found["speed"]["count"] == 200
     assert 0 < found["speed"]["loops"] <= PRESS < found["slow"]["loops"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("names", [("trained",), ("trained", "own initialisation", "GRU")])
+def test_the_last_line_ends_at_the_last_bit(names: tuple[str, ...], width: int, tmp_path: Path) -> None:
+    """From 1 to 32 bits, one network and several: the value after a bit stands under that bit, on a phone as well."""
+    explorer = counters()
+    chosen = [one for one in explorer.networks if one.name in names]
+    page = page_of(dataclasses.replace(explorer, networks=chosen, experiments=())).write(tmp_path / "index.html")
+    found = run("columns.mjs", page, str(width))
+    assert (found["requests"], found["console"], found["csp"]) == ([], [], [])
+    assert len(found["found"]) == 32
+    for count, panels in enumerate(found["found"], start=1):
+        assert [panel["bits"] for panel in panels] == [count] * len(names)
+        for panel in panels:
+            bits, stairs, lines = panel["drawn"].values()
+            assert stairs == pytest.approx(bits, abs=0.5), (count, width)
+            assert lines == pytest.approx(bits, abs=0.5), (count, width)
+            assert panel["beyond"] <= 0
