@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -33,6 +34,17 @@ def shown(study: Study) -> dict[str, Any]:
     assert not isinstance(explorer, str), explorer
     assert explorer.data is not None
     return json.loads(explorer.data)
+
+
+def test_random_weights_with_a_fitted_head_have_the_colour_of_their_role() -> None:
+    """Not the blue of trained networks: the legend and the panel say what the figures say."""
+    (subject,) = prepare(of_brackets(concepts={"depth": depth}))[:1]
+    control = dataclasses.replace(subject, network=dataclasses.replace(subject.network, role="fitted head"))
+    explorer = live_network.explorer(subject, [control])
+    assert not isinstance(explorer, str), explorer
+    assert explorer.data is not None
+    looks = [(one["look"], one["legend"]) for one in json.loads(explorer.data)["networks"]]
+    assert looks == [("trained", "trained"), ("fitted head", "untrained weights, head fitted")]
 
 
 def programs(data: dict[str, Any]) -> dict[str, ExplorerProgram]:

@@ -69,7 +69,8 @@ def _beside(controls: Sequence[Subject], softmax: bool, room: int) -> list[Explo
         if head is None or not classes:
             continue
         name = "random weights, fitted head"
-        made = ExplorerNetwork(name, control.model, "not trained: only its head was fitted", head=head, softmax=True)
+        role, look = "not trained: only its head was fitted", control.network.role
+        made = ExplorerNetwork(name, control.model, role, head=head, softmax=True, look=look)
         return [made] if made.why_not is None and made.parameters <= room else []
     return []
 
