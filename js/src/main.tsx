@@ -2,7 +2,8 @@ import { render } from "preact";
 import { type Drawn, drawnOf, isDrawn, placesOf } from "./drawn";
 import { type Outcome, outcomeOf } from "./outcome";
 import { pythonOf } from "./python";
-import { type Data, fromHash, initial, type State, toHash } from "./state";
+import { initial } from "./start";
+import { type Data, fromHash, type State, toHash } from "./state";
 import { type Copied, Explorer } from "./view";
 
 export { drawnOf, truthOf } from "./drawn";
@@ -10,7 +11,7 @@ export { editFromJson } from "./edits";
 export { argmax, openNetwork, run, scoresAt, softmax } from "./network";
 export { answersAt, lengthNote, shown } from "./outcome";
 export { agrees, programAnswers } from "./programs";
-export { editOf, inputsOf } from "./state";
+export { editOf, inputsOf, typed } from "./state";
 export { fromHash, initial, outcomeOf, pythonOf, toHash };
 
 /** Put the live explorer where the page shows its example; it is drawn anew whenever the state changes. */

@@ -63,36 +63,24 @@ export interface State {
 const MOST_STEPS = 2000;
 const MOST_EDITS = 20;
 
-export function initial(data: Data): State {
-  const { example } = data;
-  const { alphabet } = data.networks[0];
-  const half = (alphabet ? [...example] : rowsOf(example)).length >> 1;
-  return {
-    network: 0, x: example, y: other(example, alphabet), view: "after", layer: 0, signal: "", unit: 0, step: 0, edits: [],
-    put: "", from: half, at: half,
-  };
-}
-
-/** Return another sequence than the example, so that values which are taken from it differ. */
-function other(example: string, alphabet: Data["networks"][number]["alphabet"]): string {
-  if (!alphabet) return example.split(";").reverse().join(";");
-  const symbols = Object.keys(alphabet);
-  return [...example].map((symbol) => symbols[(symbols.indexOf(symbol) + 1) % symbols.length]).join("");
+/** Return what is typed as symbols: spaces and commas that are none of them are left out. */
+export function typed(text: string, { alphabet }: Data["networks"][number]): string {
+  return alphabet ? [...text].filter((mark) => !/[\s,]/.test(mark) || Object.hasOwn(alphabet, mark)).join("") : text;
 }
 
 /** Return the state that an address holds, or null where it holds none; what makes no sense is left out. */
 export function fromHash(hash: string, data: Data): State | null {
   const given = new URLSearchParams(hash.slice(1));
-  const plain = initial(data);
-  const x = given.get("x");
-  if (x === null) return null;
+  const read = given.get("x");
+  if (read === null) return null;
   const network = whole(given.get("network"), data.networks.length);
+  const x = typed(read, data.networks[network]);
   const { layers } = data.networks[network];
   return {
     network,
     x,
     y: given.get("y") ?? x,
-    view: VIEWS.find((view) => view === given.get("view")) ?? plain.view,
+    view: VIEWS.find((view) => view === given.get("view")) ?? "after",
     layer: whole(given.get("layer"), layers.length),
     signal: given.get("signal") ?? "",
     unit: whole(given.get("unit"), Infinity),

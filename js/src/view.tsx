@@ -10,7 +10,8 @@ import { answersAt, lengthNote, type Outcome, spoken } from "./outcome";
 import { Panels } from "./panels";
 import { agrees } from "./programs";
 import { SIGNALS } from "./signals";
-import { type Data, type Draft, initial, type State, takes, VIEWS } from "./state";
+import { initial } from "./start";
+import { type Data, type Draft, type State, takes, typed, VIEWS } from "./state";
 import { Answers, Programs, SCORES, SignalTable, UNITS, VIEW_NAMES } from "./tables";
 
 /** The Python that was asked for, and what became of copying it. */
@@ -52,7 +53,7 @@ export function Explorer(props: All) {
             onChange={(place) => set({ network: Number(place), layer: 0, signal: "", unit: 0 })}
           />
         )}
-        <SequenceInput label="Sequence" value={state.x} network={embedded} onInput={(x) => set({ x, step: 0 })} />
+        <SequenceInput label="Sequence" value={state.x} network={embedded} onInput={(x) => set({ x: typed(x, embedded), step: 0 })} />
         <Length {...props} />
         <Window {...props} />
       </div>
@@ -253,7 +254,7 @@ function Shown({ state, set, outcome: { network, before, after } }: Part) {
           />
         )}
       </div>
-      <p class="note">Orange is above zero, blue below, darker is further. What an edit sets is outlined.</p>
+      <p class="note">Gold is above zero, teal below, stronger is further. What an edit sets is outlined.</p>
     </>
   );
 }

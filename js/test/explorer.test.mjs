@@ -225,6 +225,37 @@ test("at first the second sequence is another one than the example, so that a pa
   assert.equal(engine.initial(table).y, "3;2;1");
 });
 
+/** A network that counts ones, h' = relu(h + x), whose head says the count up to 10. */
+const weights = [1, 1, ...Array.from({ length: 11 }, (_, k) => k), ...Array.from({ length: 11 }, (_, k) => (-k * k) / 2)];
+const counter = network("rnn", 1, {
+  layers: [{ name: "rnn[0]", family: "rnn", relu: true, units: 1, inputs: 1, bias: false }],
+  scores: 11,
+  weights: Buffer.from(Float64Array.from(weights).buffer).toString("base64"),
+});
+for (const example of ["0110101101", "01", "0", "1", "1111", "0011", "010101010101"]) {
+  test(`the memory that is put in at first moves the answer of a counter: ${example}`, () => {
+    const counts = { ...data, networks: [counter], example, classes: [] };
+    const start = engine.initial(counts);
+    const said = (change) => {
+      const { network: opened, after } = engine.outcomeOf(counts, { ...start, ...change });
+      return engine.argmax(engine.scoresAt(after, -1), opened);
+    };
+    assert.equal(said({}), [...example].filter((bit) => bit === "1").length);
+    assert.notEqual(said({ put: "all" }), said({}));
+  });
+}
+
+test("spaces and commas around symbols are no symbols, unless the network reads them", () => {
+  const read = (x, at = 0) => engine.typed(x, data.networks[at]);
+  assert.equal(read(" 0 1 1 "), "011");
+  assert.equal(read("0,1,\t1\n"), "011");
+  assert.equal(read("0x 1"), "0x1");
+  assert.equal(read("0.5 1; 2", 1), "0.5 1; 2");
+  const spaced = network("lstm", 4, { alphabet: { 0: [0], " ": [1] } });
+  assert.equal(engine.typed(" 0, ", spaced), " 0 ");
+  assert.equal(engine.fromHash("#x=+0+1+1+", data).x, "011");
+});
+
 test("a program's number begins at its start, and each symbol changes it", () => {
   const balance = { name: "", role: "", start: 5, steps: { 0: [1, -0.5], 1: [1, 0.5] } };
   assert.deepEqual(engine.programAnswers(balance, "0110"), [4.5, 5, 5.5, 5]);
