@@ -242,8 +242,8 @@ def _memory(findings: Mapping[str, Finding]) -> Section:
         findings,
         ["put_in_planted", "put_in_trained"],
         title="Put a memory in",
-        caption="After seven bits we put the memory of another string into a run with three ones. Black: the whole "
-        "memory. Colour: one cell at a time.",
+        caption="After seven bits we put the memory of another string into a run with three ones. Circles: the "
+        "whole memory. Squares and thin lines: one cell at a time.",
     )
     return Section(title, [Text(findings["pictures"].notes["put_in"]), figure], key="put-in")
 

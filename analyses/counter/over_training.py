@@ -191,8 +191,8 @@ def _pictures(data: pd.DataFrame) -> list[DataFigure]:
 
 
 CAPTION = (
-    "A thin line is a network. Black lines are the bounds of the rules. The grey line marks where the training of "
-    "all other counters ended. Step 0 is the network before training."
+    "A thin line is a network. Horizontal lines are the bounds of the rules. The vertical line marks where the "
+    "training of all other counters ended. Step 0 is the network before training."
 )
 
 

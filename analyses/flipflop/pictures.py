@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -112,7 +113,7 @@ def task(shown: Shown) -> DataFigure:
     def draw() -> Figure:
         figure, axes = _rows(found.pulses)
         for row, ax in enumerate(axes):
-            ax.plot(_steps(found.base), found.base[:, row], color=OWN, label="answer")
+            _answers(ax, found.base[:, row], color=OWN, label="answer")
         legend_above(axes[0])
         return figure
 
@@ -136,8 +137,8 @@ def interchange(shown: Shown) -> DataFigure:
         figure, axes = _rows(found.pulses)
         for row, ax in enumerate(axes):
             ax.axvline(STEP + 1, color="black", linewidth=1, linestyle=":")
-            ax.plot(_steps(found.base), found.base[:, row], color=GREY, linestyle="--", label="base as it is")
-            ax.plot(_steps(found.base), found.patched[:, row], color=OWN, label=f"{NAMES[BIT]} put in")
+            _answers(ax, found.base[:, row], color=GREY, linestyle="--", label="base as it is")
+            _answers(ax, found.patched[:, row], color=OWN, label=f"{NAMES[BIT]} put in")
         legend_above(axes[0])
         return figure
 
@@ -285,8 +286,10 @@ def _rows(pulses: np.ndarray) -> tuple[Figure, list[Axes]]:
     return figure, list(axes[:, 0])
 
 
-def _steps(values: np.ndarray) -> np.ndarray:
-    return np.arange(1, len(values) + 1)
+def _answers(ax: Axes, values: np.ndarray, **look: Any) -> None:
+    """Draw the answer after each step: it stands until the next one, and changes where that is read."""
+    ends = np.append(np.arange(1, len(values) + 1), len(values) + 0.7)
+    ax.step(ends, np.append(values, values[-1]), where="post", **look)
 
 
 def _table(pulses: np.ndarray, **answers: np.ndarray) -> pd.DataFrame:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.cbook import STEP_LOOKUP_MAP
 
-from analyses.flipflop import command, measuring, page, verdicts
+from analyses.flipflop import command, measuring, page, pictures, verdicts
 from analyses.flipflop.shown import BIT, NAMES, STEP, Shown, shown
 from probe.command_line import main
 from probe.report import Page, Section, Text
@@ -138,6 +140,20 @@ def test_the_interchange_that_is_drawn_changes_one_bit_until_its_next_pulse() ->
     assert found.others == 0
     assert np.isnan(found.patched[:STEP]).all()
     assert found.pulses[STEP + 1 : found.until, BIT].tolist() == [0.0] * (found.until - STEP - 1)
+
+
+def test_an_answer_stands_until_the_pulse_that_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the picture as in the table: just before each step the line is where the answer after the last step is."""
+    found: list[Any] = []
+    monkeypatch.setattr(pictures, "picture", lambda draw, **_: found.append(draw()))
+    _ = [pictures.task(one()), pictures.interchange(one())]
+    lines = [line for figure in found for ax in figure.axes for line in ax.lines if line.get_label()[0] != "_"]
+    assert len(lines) == 3 + 2 * 3
+    for line in lines:
+        steps, values = line.get_data()
+        across, up = STEP_LOOKUP_MAP[line.get_drawstyle()](steps, values)
+        before = np.interp(steps[1:] - 0.01, across, up)
+        assert before == pytest.approx(values[:-1], nan_ok=True)
 
 
 def test_one_line_builds_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,7 @@ def curves(three: Three) -> list[DataFigure]:
                 alt=f"{CALLED[role]}: the count put in against the count answered. The whole memory goes from "
                 f"{_ends(data, WHOLE)}; the cell that moves the answer most, {best}, from {_ends(data, best)}.",
                 caption=f"We put the memory of a string with another count into runs that have {BASE} ones after "
-                f"{BITS} bits. Black: the whole memory; colour: one cell at a time.",
+                f"{BITS} bits. Circles: the whole memory; squares and thin lines: one cell at a time.",
                 data=data.round(3),
             )
         )
