@@ -210,7 +210,7 @@ def _draw(wide: pd.DataFrame) -> Axes:
         ax.plot(own[within], own[together], look.marker, color=look.color, markersize=4.5, alpha=0.8, label=role)
     ends = np.array([0.0, float(wide[list(SPREADS)].max().max()) * 1.05])
     ax.plot(ends, ends, color="black", linewidth=1, zorder=0)
-    ax.plot(ends, SAME * ends, color="black", linewidth=1, linestyle=":", zorder=0)
+    ax.plot(ends / SAME, ends, color="black", linewidth=1, linestyle=":", zorder=0)
     ax.set_xlim(*ends)
     ax.set_ylim(*ends)
     ax.set_xlabel("as how many equal cells carry a count\nin one pair")

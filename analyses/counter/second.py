@@ -228,7 +228,8 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         look = IN_INK[3] if role == STRONGEST else ROLE_STYLE[role]
         if values is not None:
             values = values.where(data["claim"].isin(ABOUT_STATES) | (role != "own initialisation"))
-            ax.plot(100 * values, range(len(data)), look.marker, color=look.color, markersize=6, label=role)
+            values = values.reset_index(drop=True).dropna()
+            ax.plot(100 * values, values.index, look.marker, color=look.color, markersize=6, label=role)
     changed = data["first"] != data["second"]
     labels = [f"{key} {second}" for key, second in zip(data["claim"], data["second"], strict=True)]
     ax.set_yticks(range(len(data)), labels)

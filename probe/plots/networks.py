@@ -58,6 +58,8 @@ def draw_dots(
                 markersize=4.5,
                 alpha=0.9,
                 label=role if column == 0 else None,
+                # A dot at 0 or 1 stands on the edge of the axes, and is whole.
+                clip_on=False,
             )
     for column, metric in enumerate(metrics):
         if thresholds and metric in thresholds:
@@ -102,7 +104,8 @@ def draw_median_line(frame: pd.DataFrame, *, ax: Axes, color: str, at: str = "st
     """
     table = frame.pivot(index="network", columns=at, values="value").sort_index(axis=1)
     steps = (table.columns.astype(float) + (at == "step")).tolist()
-    ax.plot(steps, table.median().to_numpy(float), color=color, **look)
+    # Marks at 0 or 1 stand on the edge of the axes, and are whole.
+    ax.plot(steps, table.median().to_numpy(float), color=color, clip_on=False, **look)
     bounds = [median_interval(column) for column in table.to_numpy(float).T.tolist()]
     known = [bound for bound in bounds if bound is not None]
     # A band over some of the steps only would look like certainty at the others.

@@ -91,7 +91,7 @@ def _curve(data: pd.DataFrame, best: str, role: str) -> Axes:
             ax.plot(own["count"], own["answered"], color=color, linewidth=0.9)
     for name, look, ink in ((WHOLE, "o-", "black"), (best, "s-", color)):
         own = data[data["put in"] == name]
-        ax.plot(own["count"], own["answered"], look, color=ink, markersize=5, markerfacecolor="none")
+        ax.plot(own["count"], own["answered"], look, color=ink, markersize=5, markerfacecolor="none", clip_on=False)
         label = name if name == WHOLE else f"{name.replace('unit', 'cell')} alone"
         same = name != WHOLE and abs(own["answered"].iloc[-1] - BITS) < HALF
         place = (0.2, 6.2) if same else (7.3, own["answered"].iloc[-1])

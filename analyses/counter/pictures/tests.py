@@ -74,10 +74,10 @@ def _bars(data: pd.DataFrame) -> Axes:
     step = 0.8 / len(roles)
     for place, role in enumerate(roles):
         own = data[data["role"] == role].set_index("test")["share"].reindex(names)
-        y = np.arange(len(names)) + step * (place - (len(roles) - 1) / 2)
-        look = ROLE_STYLE[role]
-        ax.plot(100 * own, y, look.marker, color=look.color, markersize=6, label=role)
-        ax.hlines(y, 0, (100 * own).fillna(0), color=look.color, linewidth=1.4)
+        y = pd.Series(np.arange(len(names)) + step * (place - (len(roles) - 1) / 2), names)
+        look, own = ROLE_STYLE[role], own.dropna()
+        ax.plot(100 * own, y[own.index], look.marker, color=look.color, markersize=6, label=role)
+        ax.hlines(y[own.index], 0, 100 * own, color=look.color, linewidth=1.4)
     ax.set_yticks(range(len(names)), names, fontsize=10)
     ax.set(xlabel="networks, %", xlim=(-3, 104), ylim=(len(names) - 0.45, -0.55))
     ax.figure.legend(loc="outside lower center", ncols=2, fontsize=9)

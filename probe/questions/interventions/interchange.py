@@ -275,7 +275,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     sort = shown["kind"].map(words.SORTS)
     for name, (color, marker) in looks.items():
         own = (sort == name).to_numpy()
-        ax.plot(shown[column][own], places[own], marker, color=color, markersize=6)
+        ax.plot(shown[column][own], places[own], marker, color=color, markersize=6, clip_on=False, zorder=3)
     ax.set_yticks(places, labels(list(shown["patched"]), 40))
     ax.tick_params(axis="y", labelsize=SMALL)
     ax.set_xlim(min(-0.03, float(shown[column].min()) - 0.03), max(1.03, float(shown[column].max()) + 0.03))
