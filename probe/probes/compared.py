@@ -14,6 +14,7 @@ from ..methods.probing.prefixes import prefix_groups
 from ..recording.recording import LayerRecording, Recording
 from ..recurrent.signals import Signal
 from .points import STEP, GivenConcept, Points, inputs_of, parts_of
+from .random_recordings import is_again
 from .reading import OWN, Reading, SignalRead
 
 #: The control of single units that has the concept's values at other states of the same step.
@@ -64,13 +65,12 @@ class Compared:
                 raise ProbeError(
                     f"The control {name!r} is a {type(other).__name__}; give what probe.record(model, x) returned."
                 )
-            if other is recording:
-                raise ProbeError(f"The control {name!r} is the recording itself; give that of another network.")
             if other.steps != recording.steps:
                 raise ProbeError(
                     f"The control {name!r} has steps={other.steps} and the recording steps={recording.steps}. Record "
                     "both with the same; probe.random_weights(model, x, steps=...) passes it on."
                 )
+        _check_different({OWN: recording, **others}, [part for part, _ in parts])
         return cls(concept, {OWN: recording, **others}, parts, [concept.points(recording, part) for part, _ in parts])
 
     @property
@@ -138,6 +138,19 @@ class Compared:
         if any(points.inputs is None for points in self.points):
             last = f"{last} The recording does not say what was read: every state counts.".strip()
         return Reading(title, table.fillna({"unit": ""}), summary, tuple(read), last)
+
+
+def _check_different(recordings: Mapping[str, Recording], parts: Sequence[LayerRecording]) -> None:
+    """Raise where a control is the network itself, or another control, with its units in some order."""
+    names = [(part.layer, part.call) for part in parts]
+    for place, (name, run) in enumerate(recordings.items()):
+        for met, other in list(recordings.items())[:place]:
+            if is_again(run, [part for part in other.parts if (part.layer, part.call) in names]):
+                what = "recording itself" if met == OWN else f"control {met!r}"
+                raise ProbeError(
+                    f"The control {name!r} is the {what}: both have the same states, with their units in some order. "
+                    "Give the recording of another network; probe.random_weights(model, x, seed=...) draws others."
+                )
 
 
 def _read_alike(one: np.ndarray | None, other: np.ndarray | None) -> bool:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ProbeError
 from ..hooks.record import record
-from ..recording.recording import Recording
+from ..recording.recording import LayerRecording, Recording
+from ..subjects.random_weights import TRIES, same_states
 from ..subjects.random_weights import random_weights as copies
-
-#: At most so many copies are drawn for each that is asked for.
-TRIES = 4
 
 
 def random_weights(
@@ -30,8 +28,8 @@ def random_weights(
 
     Half of them have fresh weights, drawn as torch draws them before training; half have the model's own numbers in
     another order within each gate's block of each array, so that their scale stays. The weights of recurrent layers
-    alone change. A copy that is the model again, with its units in some order, is left out and another drawn: of a
-    network written by hand most weights are 0, and the others may fall into place.
+    alone change. A copy that is the model or an earlier copy again, with its units in some order, is left out and
+    another drawn: of a network written by hand most weights are 0, and the others may fall into place.
 
     Args:
         model: any module that contains recurrent layers; it is left as found, and so are torch's random numbers.
@@ -58,23 +56,25 @@ def random_weights(
             for part, other in zip(model.modules(), copy.modules(), strict=True):
                 other.training = part.training
             run = record(copy, *inputs, kwargs=kwargs, **options)
-            if not _is_again(own, run):
+            if not any(is_again(run, met.parts) for met in (own, *found.values())):
                 found[name] = run
             if len(found) == count:
                 break
     return found
 
 
-def _is_again(own: Recording, other: Recording) -> bool:
-    """Return whether two networks have the same states, with their units in any order."""
+def is_again(run: Recording, parts: Sequence[LayerRecording]) -> bool:
+    """Return whether a recording has the same states as layers of another one, with its units in any order.
+
+    Args:
+        run: the recording.
+        parts: layers of the other one; a signal that the recording lacks is not compared.
+    """
+    by_place = {(part.layer, part.call): part.signals for part in run.parts}
     pairs = [
-        (mine, each.signals[signal])
-        for part, each in zip(own.parts, other.parts, strict=True)
+        (mine, by_place[part.layer, part.call][signal])
+        for part in parts
         for signal, mine in part.signals.items()
+        if signal in by_place.get((part.layer, part.call), {})
     ]
-    return all(torch.allclose(_in_order(mine), _in_order(its), atol=1e-6, equal_nan=True) for mine, its in pairs)
-
-
-def _in_order(value: Tensor) -> Tensor:
-    """Return the units of each state by size, (..., unit)."""
-    return (value.abs() if value.is_complex() else value).double().sort(dim=-1)[0]
+    return same_states([mine for mine, _ in pairs], [its for _, its in pairs])

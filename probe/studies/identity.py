@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,9 @@ from .. import __version__
 from ..errors import ProbeError
 from ..methods.abstraction.programs import as_tuples
 from ..questions.question import Question
-from ..subjects.computed.network_states import packed, run
+from ..subjects import random_weights
+from ..subjects.computed.controls import is_same
+from ..subjects.computed.network_states import outputs
 from ..subjects.functions import answers_of, calling
 from ..subjects.readouts import copied
 from ..subjects.subject import Subject, per_subject
@@ -22,6 +23,7 @@ from .digest import digest
 
 #: What the version is called beside the digests, and the digest of all networks where there are many.
 VERSION, NETWORKS = "version of rnn-probe", "networks"
+INITIAL = "own initialisation"
 #: Functions of the study's own are tried on so many examples.
 _TRIED = 16
 #: Programs are compared on sequences of so many steps in all, networks on as many as so many products allow.
@@ -56,7 +58,7 @@ def by_network(subjects: Sequence[Subject]) -> dict[str, str]:
 def of_question(question: Question) -> str:
     """Return the digest of what a question measures."""
     measured = (question.version, question.settings, question.measure, question.needs, question.roles)
-    return digest(question.name, *measured, question.copies, question.together)
+    return digest(question.name, *measured, question.copies, question.together, random_weights.VERSION)
 
 
 @per_subject
@@ -84,27 +86,28 @@ def shared(subject: Subject) -> dict[str, str]:
 
 
 def check_different(subjects: Sequence[Subject]) -> None:
-    """Raise where two networks of one role are the same; several may begin with the same initialisation.
+    """Raise where two networks are the same, however their units are ordered; several may begin alike.
 
     Raises:
         ProbeError: two are.
     """
-    met: dict[tuple[str, ...], str] = {}
-    for one in subjects:
-        key = (one.network.role, *own(one).values())
-        if key in met and one.network.role != "own initialisation":
+    for place, one in enumerate(subjects):
+        for met in subjects[:place]:
+            roles = {met.network.role, one.network.role}
+            if roles == {INITIAL} or not is_same(met, one):
+                continue
+            names = f"{met.network.name!r} and {one.network.name!r}"
+            how = "they have equal states, with their units in some order"
+            if len(roles) == 1:
+                raise ProbeError(
+                    f"The {one.network.role} networks {names} are the same: {how}. Each would count as a training "
+                    "of its own; give each network once."
+                )
             raise ProbeError(
-                f"The {one.network.role} networks {met[key]!r} and {one.network.name!r} are the same: they have "
-                "equal weights and outputs. Each would count as a training of its own; give each network once."
+                f"The networks {names} ({met.network.role} and {one.network.role}) are the same: {how}. A control "
+                "that is the network itself shows nothing; give another one, such as the weights from before "
+                "training, or leave it out."
             )
-        met.setdefault(key, one.network.name)
-
-
-def unchanged(subjects: Sequence[Subject]) -> list[str]:
-    """Return the names of trained networks that are the same as their own initialisation."""
-    first = {one.network.pair: own(one) for one in subjects if one.network.role == "own initialisation"}
-    trained = [one for one in subjects if one.network.role == "trained"]
-    return [one.network.name for one in trained if first.get(one.network.pair) == own(one)]
 
 
 def _drawn(subject: Subject, steps: int) -> np.ndarray:
@@ -113,23 +116,12 @@ def _drawn(subject: Subject, steps: int) -> np.ndarray:
     return np.arange(rows) if rows <= most else np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
 
 
-@torch.no_grad()
 def _outputs(subject: Subject) -> list[Any]:
-    """Return a network's output and states; in float64 where it can be run so, for machines differ in float32."""
+    """Return a network's output and states, to six decimals."""
     size = sum(parameter.numel() for parameter in subject.model.parameters())
     rows = _drawn(subject, min(_STEPS, _PRODUCTS // max(size, 1)))
     x, lengths = subject.x[rows], subject.lengths[rows]
-    for wide in (True, False):
-        with suppress(ProbeError), calling("The network", ""), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
-            model, read = (copied(subject.model), x.double()) if wide else (subject.model, x)
-            found = [model(packed(model, read, lengths))]
-            for layer in subject.layers:
-                with suppress(ProbeError):
-                    states = run(model, read, lengths, layer.name, [layer.output], tolerance=subject.tolerance)
-                    found.append(states[layer.name, layer.output])
-            return _rounded(found)
-    return []
+    return _rounded(outputs(subject.model, x, lengths, subject.layers, tolerance=subject.tolerance))
 
 
 def _rounded(value: Any) -> Any:

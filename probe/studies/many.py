@@ -72,9 +72,10 @@ def groups_of(subjects: Sequence[Subject], copies: int = 1) -> list[Group]:
     for subject in subjects:
         if subject.network.role == "trained":
             seed = subject.seed if alone else subject.seed + zlib.crc32(subject.network.name.encode())
-            own, drawn_anew = initial.get(subject.network.pair), random_weights_controls(subject, copies, seed)
-            beside = (own, *drawn_anew, fitted_head(subject, own or drawn_anew[0]))
-            found.append(Group(subject.network.name, (subject, *(one for one in beside if one is not None))))
+            own = [initial[subject.network.pair]] if subject.network.pair in initial else []
+            beside = [*own, *random_weights_controls(subject, copies, seed, own)]
+            fitted = fitted_head(subject, beside[0]) if beside else None
+            found.append(Group(subject.network.name, (subject, *beside, *([fitted] if fitted else []))))
         elif subject.network.role != "own initialisation":
             found.append(Group(subject.network.name, (subject,)))
     return found

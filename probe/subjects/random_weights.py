@@ -7,8 +7,12 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+#: Raised when a seed draws other weights: what a study kept that was measured beside the earlier ones is then stale.
+VERSION = 2
+#: At most so many copies are drawn for each that is asked for.
+TRIES = 4
 #: The two kinds of random weights.
 FRESH: str = "fresh weights"
 SHUFFLED: str = "shuffled weights"
@@ -47,6 +51,24 @@ def random_weights(
 def kind_of(name: str) -> str:
     """Return a control's kind by its name, which is that without its number."""
     return name.rpartition(" ")[0]
+
+
+def same_states(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    """Return whether two networks have the same states, with their units in any order.
+
+    Args:
+        one: what one of them computed on some inputs, each (..., unit).
+        other: the same of the other one.
+    """
+    if not one or [tuple(value.shape) for value in one] != [tuple(value.shape) for value in other]:
+        return False
+    pairs = zip(one, other, strict=True)
+    return all(torch.allclose(_in_order(mine), _in_order(its), atol=1e-6, equal_nan=True) for mine, its in pairs)
+
+
+def _in_order(value: Tensor) -> Tensor:
+    """Return the units of each state by size, (..., unit)."""
+    return (value.abs() if value.is_complex() else value).double().sort(dim=-1)[0]
 
 
 def _recurrent(model: nn.Module, cells: Collection[str]) -> list[nn.Module]:

@@ -16,7 +16,6 @@ from ...recurrent.inspection import described
 from ...report import Block, Details, Link, Page, Pill, Pills, Section, Sentence, Table, Text, Verdict
 from ...subjects.subject import Subject
 from ..answer import MISSING, UNDECIDED
-from ..identity import unchanged
 from ..prepare import OUTPUT
 from . import one_network
 from .sections import (
@@ -153,9 +152,6 @@ def _alike(subjects: Sequence[Subject]) -> list[str]:
             "trained with another head, the answers on this page are not its own. To read each network with its own "
             "head, name the weight in its file, or read the answer off the model's output."
         )
-    same = unchanged(subjects)
-    if same:
-        said.append(f"Training changed nothing in {listed(same)}: the own initialisation has the same weights.")
     return said
 
 

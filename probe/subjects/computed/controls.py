@@ -4,35 +4,74 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...evidence.measurements import Network
 from ...methods.probing.linear import fit_linear
-from ..random_weights import random_weights
-from ..readouts import CLASSES, NUMBER, Head, Readout
+from ..random_weights import TRIES, random_weights, same_states
+from ..readouts import CLASSES, NUMBER, Head, Readout, copied
 from ..seen import as_seen, seen_layers
-from ..subject import Subject
+from ..subject import Subject, per_subject
 from .answers import rows_at_steps
-from .network_states import run
+from .network_states import outputs, run, tensors_in
 
 #: The bias of a class that no sequence has, so that it is never the answer.
 _NEVER = -50.0
+#: Networks are compared on so many sequences, and on so many more where they are the same there.
+_FEW, _MORE = 8, 512
 
 
-def random_weights_controls(subject: Subject, count: int = 1, seed: int | None = None) -> list[Subject]:
+def random_weights_controls(
+    subject: Subject, count: int = 1, seed: int | None = None, beside: Sequence[Subject] = ()
+) -> list[Subject]:
     """Return networks of the same sizes with random weights, read by the same head; see `random_weights`.
+
+    One that is the network itself, another of them, or one of those beside them is left out and another drawn. There
+    may be fewer than were asked for, and none where every weight is 0 and can only be shuffled.
 
     Args:
         subject: the network under study.
         count: how many.
         seed: of the random weights; None for the subject's own.
+        beside: other controls of it.
     """
-    cells = [layer.name for layer in subject.layers]
-    drawn = random_weights(subject.model, count, seed=subject.seed if seed is None else seed, cells=cells)
-    return [_with_model(subject, model, "random weights", subject.head, name) for name, model in drawn]
+    cells, found = [layer.name for layer in subject.layers], list[Subject]()
+    seed = subject.seed if seed is None else seed
+    for name, model in random_weights(subject.model, TRIES * count, seed=seed, cells=cells):
+        drawn = _with_model(subject, model, "random weights", subject.head, name)
+        if not any(is_same(drawn, other) for other in (subject, *beside, *found)):
+            found.append(drawn)
+        if len(found) == count:
+            break
+    return found
+
+
+def is_same(one: Subject, other: Subject) -> bool:
+    """Return whether two networks have the same states on the inputs, however their units are ordered.
+
+    Where the answer stands in a network's own output, or in a head of its own file, that must be the same too.
+    """
+    return same_states(_few(one), _few(other)) and same_states(*(_computed(each, _MORE) for each in (one, other)))
+
+
+@per_subject
+def _few(subject: Subject) -> list[Tensor]:
+    return _computed(subject, _FEW)
+
+
+def _computed(subject: Subject, most: int) -> list[Tensor]:
+    """Return all that a network computes on some sequences: its output, its states, and its own head's scores."""
+    rows = np.unique(np.linspace(0, len(subject.x) - 1, min(most, len(subject.x))).astype(int))
+    x, lengths = subject.x[rows], subject.lengths[rows]
+    output, states = outputs(subject.model, x, lengths, subject.layers, tolerance=subject.tolerance)
+    found = [*tensors_in(output), *states.values()]
+    if subject.read is None or subject.head is None or not isinstance(subject.asked.weight, str):
+        return found
+    return [*found, copied(subject.head)(states[subject.read.name].double())]
 
 
 def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,8 @@ from ...recording.recording import LayerRecording, Recording
 from ...recurrent.finding import find_layers
 from ...recurrent.layers import Layer
 from ...recurrent.signals import Signal
+from ..functions import calling
+from ..readouts import copied
 from .sample import Sample
 
 Place = tuple[str, Signal]
@@ -158,6 +162,42 @@ def _from_end(
             whole[rows, :length] = value
     part = LayerRecording(layer, 0, values, {}, tuple(lengths.tolist()))
     return Recording(None, (part,), None, (), max(errors))
+
+
+@torch.no_grad()
+def outputs(
+    model: nn.Module, x: Tensor, lengths: np.ndarray, layers: Iterable[Layer], *, tolerance: float | None = None
+) -> tuple[Any, dict[str, Tensor]]:
+    """Return a network's output, and what each layer returns by its name; in float64 where it can be run so.
+
+    Machines differ in float32. Of a network that cannot be run nothing is returned: None, and no layer.
+
+    Args:
+        model: the network.
+        x: the inputs, (batch, time, feature).
+        lengths: how many steps each sequence has, (batch,).
+        layers: which layers; one that cannot be recorded is left out.
+        tolerance: as of `record`.
+    """
+    for wide in (True, False):
+        with suppress(ProbeError), calling("The network", ""), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            run_, read = (copied(model), x.double()) if wide else (model, x)
+            output, states = run_(packed(run_, read, lengths)), dict[str, Tensor]()
+            for layer in layers:
+                with suppress(ProbeError):
+                    recording = run(run_, read, lengths, layer.name, [layer.output], tolerance=tolerance)
+                    states[layer.name] = recording[layer.name, layer.output]
+            return output, states
+    return None, {}
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """Return the tensors in a value, such as a model's output, in their order."""
+    if isinstance(value, Tensor):
+        return [value]
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
+    return [tensor for one in inside for tensor in tensors_in(one)]
 
 
 def packed(model: nn.Module, x: Tensor, lengths: np.ndarray) -> object:

@@ -1,0 +1,130 @@
+"""Planted studies of networks and their controls: each counts once, each concept is read, each control tells."""
+
+from __future__ import annotations
+
+import copy
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from many_counters import counters, study
+from studied import UNITS, bits, planted, study_of
+from torch import nn
+
+import probe
+from probe import ProbeError, Study
+from probe.evidence import Network
+from probe.studies.identity import check_different
+from probe.studies.prepare import prepare
+from probe.studies.run import beside
+
+
+def reordered(lstm: Any, seed: int = 0) -> nn.LSTM:
+    """Return the same LSTM with its units in another order."""
+    order = torch.randperm(lstm.hidden_size, generator=torch.Generator().manual_seed(seed))
+    found = copy.deepcopy(lstm)
+    with torch.no_grad():
+        for name, parameter in found.named_parameters():
+            blocks = lstm.get_parameter(name).view(4, lstm.hidden_size, -1)[:, order]
+            parameter.copy_((blocks[:, :, order] if "hh" in name and "weight" in name else blocks).view_as(parameter))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_untrained_network_is_not_its_own_control(seed: int) -> None:
+    """It was drawn as torch draws it; no control of it is this draw, and none is another one's."""
+    torch.manual_seed(seed)
+    network = nn.LSTM(1, UNITS, batch_first=True)
+    (subject,) = prepare(study_of(network, seed=seed))
+    models = [one.model.state_dict() for one in beside(subject) if one.network.role != "fitted head"]
+    assert len(models) == 9
+    for one, other in combinations(models, 2):
+        assert not torch.equal(one["weight_hh_l0"], other["weight_hh_l0"])
+
+
+def test_a_draw_that_is_the_network_or_its_initialisation_is_drawn_again() -> None:
+    """The network is one that its own controls would have as their first; reordered, it is that one still."""
+    (subject,) = prepare(study_of(planted()))
+    drawn = [one.model for one in beside(subject)[1:3]]
+    given = [
+        Network("a", "trained", drawn[0], 0),
+        Network("before", "own initialisation", reordered(drawn[1]), 0),
+    ]
+    trained, *controls = beside(prepare(study_of(given))[0])
+    with torch.no_grad():
+        states = [
+            one.model(trained.x)[0].sort(-1)[0] for one in (trained, *controls) if one.network.role != "fitted head"
+        ]
+    assert len(states) == 9
+    for one, other in combinations(states, 2):
+        assert float((one - other).abs().max()) > 1e-3
+
+
+def test_one_unit_has_no_shuffled_controls() -> None:
+    """Its weights have one order alone: all eight controls have fresh weights."""
+    torch.manual_seed(0)
+    (subject,) = prepare(Study(nn.LSTM(1, 1, batch_first=True), bits(), {"ones": lambda x: np.cumsum(x[:, 0])}))
+    assert sum("fresh weights" in one.network.name for one in beside(subject)) == 8
+
+
+class Counting(nn.Module):
+    """An LSTM and its own head, which answers how many ones there are."""
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.lstm, self.head = lstm, nn.Linear(lstm.hidden_size, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return one number for each sequence."""
+        return self.head(self.lstm(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("own_head", [False, True])
+@pytest.mark.parametrize("exact", [False, True])
+def test_copies_of_one_network_count_once(exact: bool, own_head: bool, tmp_path: Path) -> None:
+    """Twelve copies with their units in other orders, or none, are one training."""
+    copies: list[Any] = [planted() if exact else reordered(planted(), seed) for seed in range(12)]
+    more: dict[str, Any] = {}
+    if own_head:
+        copies, more = [Counting(one) for one in copies], {"readout": None}
+        for one in copies:
+            with torch.no_grad():
+                one.head.weight.zero_()
+                at = one.lstm.weight_hh_l0.abs().sum(0).argmin()
+                one.head.weight[0, at], one.head.bias[0] = 10.0, 0.0
+    with pytest.raises(
+        ProbeError, match=r"'0' and '1' are the same: they have equal states, with their units in some"
+    ):
+        study({"trained": copies}, **more).run(tmp_path)
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_networks_that_differ_in_one_weight_are_two() -> None:
+    """A unit that others read a little more is another network."""
+    other = planted()
+    with torch.no_grad():
+        other.get_parameter("weight_hh_l0")[1, 2] += 0.01
+    check_different(prepare(study([planted(), other, *counters(3)])))
+
+
+def test_a_network_is_no_control_of_itself(tmp_path: Path) -> None:
+    """Handed as its own initialisation, or as another role, it is refused, its units in any order."""
+    for role in ("own initialisation", "other", "template"):
+        given = [Network("a", "trained", planted(), 0), Network("b", role, reordered(planted()), 0)]
+        with pytest.raises(ProbeError, match=f"trained and {role}.* are the same.* shows nothing; give another one"):
+            study(given).run(tmp_path)
+
+
+def test_a_recording_is_no_control_of_itself() -> None:
+    """A probe's controls are other networks, and each of them once."""
+    x, lstm = torch.tensor(bits()), planted()
+    own, again = probe.record(lstm, x), probe.record(reordered(lstm), x)
+    ones = x[:, :, 0].cumsum(1)
+    with pytest.raises(ProbeError, match="'before' is the recording itself: both have the same states"):
+        probe.linear_probe(own, ones, controls={"before": again})
+    drawn = probe.random_weights(lstm, x, count=2)
+    with pytest.raises(ProbeError, match=r"'b' is the control 'a': .*seed=\.\.\.\) draws others"):
+        probe.linear_probe(own, ones, controls={"a": drawn["fresh weights 1"], "b": drawn["fresh weights 1"]})
