@@ -320,6 +320,24 @@ def _against(
     return "undecided", f"the difference to the {control.role} ({shown}) may exceed {control.margin:g}, or may not"
 
 
+def true_of(table: pd.DataFrame, rule: Rule) -> dict[str, bool]:
+    """Return of each trained network whether a rule is true of it alone: in the bound, and beyond its own controls.
+
+    A control that was not measured beside a network says nothing of it.
+
+    Args:
+        table: measurements, as of `judge`.
+        rule: the rule.
+    """
+    values = _by_network(table, rule, "trained")
+    found = {network: value in rule.established_if for (network, _), value in values.items()}
+    for control in rule.controls:
+        others = {pair: value for (_, pair), value in _by_network(table, rule, control.role).items() if pair}
+        for (network, pair), value in values.items():
+            found[network] &= pair not in others or _gap(control, value, others[pair]) > control.margin
+    return found
+
+
 def _by_network(table: pd.DataFrame, rule: Rule, role: str) -> dict[tuple[str, str], float]:
     rows = table[(table["metric"] == rule.metric) & (table["role"] == role)]
     rows = rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows

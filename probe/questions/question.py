@@ -90,6 +90,7 @@ class Question:
         copies: how many networks with random weights are measured beside a network at most; None for all there are.
             A rule is judged against one of a pair.
         setup: from a network to what a page says of how it was measured, where `tell` does not say it.
+        tell_many: from the table of several networks to the sentences that stand before those of the rules.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Question:
     together: bool = False
     copies: int | None = 1
     setup: Callable[[Subject], str] | None = None
+    tell_many: Callable[[pd.DataFrame], str] | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.measure):

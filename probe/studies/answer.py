@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
 from ..errors import ProbeError, several
-from ..evidence.claims import Claim, Rule, judge
+from ..evidence.claims import Claim, Rule, judge, true_of
 from ..evidence.findings import DataFigure, Finding
 from ..evidence.measurements import tabulate
 from ..plots.study_figures import drawing, drawn, medians_in_words
@@ -154,6 +154,24 @@ def judged(table: pd.DataFrame, rules: Sequence[Rule], family: int | None = None
     return judge(table, found, family=family) if found else ()
 
 
+def too_few(claim: Claim) -> bool:
+    """Return whether a claim has fewer networks than a verdict about the recipe needs."""
+    return not claim.rule.check and claim.n < claim.rule.needs
+
+
+def true_in(table: pd.DataFrame, claim: Claim, what: str = "") -> str:
+    """Return in how many networks a claim is true, each taken alone, and in how many more than in its controls.
+
+    Args:
+        table: the measurements.
+        claim: the claim.
+        what: a word after the numbers, such as ` networks`.
+    """
+    beyond = sum(true_of(table, claim.rule).values())
+    also = f", beyond their controls in {beyond}" if beyond < claim.holds_in else ""
+    return f"in {claim.holds_in} of {claim.n}{what}{also}"
+
+
 def decides(table: pd.DataFrame, rule: Rule) -> bool:
     """Return whether a table has a rule's metric on a trained network."""
     return _judging(table, rule) > 0
@@ -169,6 +187,8 @@ def _judging(table: pd.DataFrame, rule: Rule) -> int:
 def in_words(question: Question, table: pd.DataFrame, claims: Sequence[Claim]) -> str:
     """Return what rules come to, a sentence each: the statement with its verdict, or with an undecided value.
 
+    Of fewer networks than a verdict needs, it is in how many of them the statement is true.
+
     Args:
         question: the question; what its rules cannot judge is said as well.
         table: its measurements.
@@ -177,7 +197,9 @@ def in_words(question: Question, table: pd.DataFrame, claims: Sequence[Claim]) -
     sentences = []
     for claim in claims:
         verdict: str = claim.verdict
-        if verdict == UNDECIDED:
+        if too_few(claim) and claim.n > 1:
+            verdict = true_in(table, claim, " networks")
+        elif verdict == UNDECIDED:
             median = f"{claim.value:.2f}" if claim.n == 1 else f"{verdict}, median {claim.value:.2f}"
             verdict = f"{median}, where the rule asks for {claim.rule.established_if}"
         sentences.append(f"{claim.rule.statement.rstrip('.')}: {verdict}.")

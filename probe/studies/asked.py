@@ -94,7 +94,7 @@ def every_question(subject: Subject) -> tuple[Question, ...]:
 def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) -> list[Question]:
     """Return the questions that a study asks, each name once.
 
-    One network has a card and a question for each of its concepts. Many have the questions that measure the same over
+    Each has a question for each of its concepts. One network has a card and is shown; many have what compares
     networks instead. Which question is asked of whom follows from its needs alone.
 
     Args:
@@ -108,7 +108,7 @@ def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) ->
     """
     of_one = _of_one(subjects[0])
     known = {question.name: question for question in every_question(subjects[0])}
-    others = OF_MANY if len(subjects) == 1 else (*OF_ONE, *(question.name for question in of_one))
+    others = OF_MANY if len(subjects) == 1 else (*OF_ONE, of_one[0].name)
     usual = [question for name, question in known.items() if question.usual and name not in others]
     found = [of_one[0]] if len(subjects) == 1 else []
     for one in (USUAL,) if study.questions is None else study.questions:

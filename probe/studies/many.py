@@ -169,7 +169,8 @@ def answers(
             yield not_asked(question, f"Not asked: {why}.")
         else:
             claims = judged(table, (*question.rules, *study.rules), max(family, 1))
-            notes = {"answer": in_words(question, table, claims)} | _missing(reasons)
+            first = f"{question.tell_many(table)} " if question.tell_many is not None else ""
+            notes = {"answer": first + in_words(question, table, claims)} | _missing(reasons)
             notes |= how([one.setups[name] for one in outcomes if one.setups.get(name)])
             yield Finding(question.name, question.title, table, claims, figures(question, table), notes=notes)
 

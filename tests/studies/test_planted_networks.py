@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from many_counters import counters, study
-from studied import UNITS, bits, planted, study_of
+from planted_cases import Planted
+from studied import UNITS, bits, ones, planted, study_of
 from torch import nn
 
 import probe
-from probe import ProbeError, Study
+from probe import Finding, ProbeError, Study
 from probe.evidence import Network
 from probe.studies.identity import check_different
 from probe.studies.prepare import prepare
@@ -128,3 +129,53 @@ def test_a_recording_is_no_control_of_itself() -> None:
     drawn = probe.random_weights(lstm, x, count=2)
     with pytest.raises(ProbeError, match=r"'b' is the control 'a': .*seed=\.\.\.\) draws others"):
         probe.linear_probe(own, ones, controls={"a": drawn["fresh weights 1"], "b": drawn["fresh weights 1"]})
+
+
+def last(x: np.ndarray) -> np.ndarray:
+    """Return the last input."""
+    return x[:, 0]
+
+
+def of_two_concepts(count: int) -> Study:
+    """Return a study of planted counters that names two concepts, of which their readout answers one."""
+    given = {"trained": list(counters(count))}
+    questions = ["reading-ones", "reading-last", "single-units", "class-means"]
+    concepts = {"ones": ones, "last": last}
+    return study(given, 8, inputs=bits(), concepts=concepts, questions=questions)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Planted(
+            "three counters",
+            lambda: of_two_concepts(3),
+            says=(
+                r"What do 3 networks hold of ones and last\?",
+                r"“ones” can be read in 3 of 3 networks: ",
+                r"“last” can be read in 3 of 3 networks: in 3 the last inputs alone predict the concept",
+                r"Some unit follows “ones” within every step: in 3 of 3 networks",
+                r"a verdict on it needs more of them, mostly ten",
+            ),
+            never=("undecided", "established", "not specific", r"\bnan\b"),
+        ),
+        Planted(
+            "ten counters",
+            lambda: of_two_concepts(10),
+            says=(
+                r"“ones” can be read in 10 of 10 networks: ",
+                r"“last” can be read in 10 of 10 networks: in 10 the last inputs alone predict the concept",
+                r"Some unit follows “ones” within every step: (established|undecided)",
+            ),
+            never=(r"“ones” can be read from networks trained so: established", r"\bnan\b"),
+        ),
+    ],
+    ids=lambda case: case.name,
+)
+def test_every_concept_is_read_in_every_network(case: Planted, tmp_path: Path) -> None:
+    """Of fewer than ten networks the page counts; a readout's concept is one among the others."""
+    case.check(tmp_path)
+    table = Finding.read(tmp_path / "findings" / "reading-last").measurements
+    networks = table[(table["metric"] == "best_score") & (table["role"] == "trained")]["network"]
+    assert len(set(networks)) == len(networks) == int(case.name == "ten counters") * 7 + 3
+    assert Finding.read(tmp_path / "findings" / "reading-last").figures

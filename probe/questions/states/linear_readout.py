@@ -37,10 +37,11 @@ from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Question
 from ..telling.linear_readout_words import tell
+from ..telling.readings_of_many import tell_many
 from .linear_readout_drawn import measure_drawn
 from .targets import why_no_target
 
-__all__ = ["draw", "draw_controls", "measure", "measure_drawn", "names", "question", "reading"]
+__all__ = ["draw", "draw_best", "draw_controls", "measure", "measure_drawn", "names", "question", "reading"]
 
 QUESTION = "linear_readout"
 #: With fewer distinct states than this, no probe of a step is fitted to half of them.
@@ -122,7 +123,7 @@ def reading(subject: Subject, name: str) -> Question:
     key = names(subject)[name]
     rule = Rule(
         key=key,
-        statement=f"“{name}” can be read from networks trained so, better than from networks with random weights",
+        statement=f"“{name}” can be read from networks trained so",
         metric="best_score",
         definition="Held-out score of a linear probe at the network's best place, and at the best place of the best "
         "network with random weights. For categories, minus the score of naming one value for all.",
@@ -139,7 +140,9 @@ def reading(subject: Subject, name: str) -> Question:
         (partial(why_no_target, name=name),),
         tuple(role for role in ROLES if role not in (INITIAL, *FITTED_HEADS, "null")),
         (rule,),
+        draw=draw_best,
         tell=partial(tell, name=name),
+        tell_many=partial(tell_many, name=name),
         settings={"concept": name, "question": key},
         copies=None,
     )
@@ -319,6 +322,19 @@ def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | Non
     if not zoomed:
         ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
     legend_above(ax)
+    return ax
+
+
+def draw_best(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the best held-out score of each network, a dot a network.
+
+    Args:
+        frame: what `measure_drawn` returned, of several networks.
+        ax: where to draw, or None for new axes.
+    """
+    ax = draw_dots(frame, {"best_score": "best held-out score"}, ax=ax)
+    ax.set_ylabel("score above knowing nothing")
+    ax.axhline(0, color="black", linewidth=0.8)
     return ax
 
 

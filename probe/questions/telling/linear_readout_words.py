@@ -214,7 +214,7 @@ def tell(answered: Answered, name: str) -> Told:
     copies = len(set(only(table, role=RANDOM, metric="score")["network"]))
     ahead = where["layer"] if where["layer"] in reads_ahead(subject) else ""
     score, low = float(best["value"]), float(best["low"])
-    judgement = judge(_controls(table, where, score), score, low, copies, ahead)
+    judgement = judge(controls_beside(table, where, score), score, low, copies, ahead)
     headline = f"“{name}” {verdict(judgement)}"
     at = place(where["layer"], where["signal"])
     which = f"The best of {len(places)} places is {at}" if len(places) > 1 else f"It was read from {at}"
@@ -247,7 +247,14 @@ def _short(concept: Known, measure: str, judgement: Judgement) -> str:
     )
 
 
-def _controls(table: pd.DataFrame, where: dict[str, str], score: float) -> dict[str, Beside]:
+def controls_beside(table: pd.DataFrame, where: dict[str, str], score: float) -> dict[str, Beside]:
+    """Return the score beside each control, by kind.
+
+    Args:
+        table: what `measure_drawn` measured.
+        where: the columns of the best place, and of several networks the network's name.
+        score: the score there.
+    """
     rows = only(table, **where)
     alike = one(rows, metric="random_weights_below") <= one(rows, metric="random_weights_apart")
     above = only(rows, metric="above")

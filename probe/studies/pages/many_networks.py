@@ -12,10 +12,11 @@ from ...errors import several
 from ...evidence.claims import Claim
 from ...evidence.findings import Finding
 from ...evidence.words import listed
+from ...questions.states import linear_readout
 from ...recurrent.inspection import described
 from ...report import Block, Details, Link, Page, Pill, Pills, Section, Sentence, Table, Text, Verdict
 from ...subjects.subject import Subject
-from ..answer import MISSING, UNDECIDED
+from ..answer import MISSING, UNDECIDED, too_few, true_in
 from ..prepare import OUTPUT
 from . import one_network
 from .sections import (
@@ -31,14 +32,21 @@ from .sections import (
     section,
 )
 
-#: The questions whose first claim stands at the top of the page.
+#: The questions whose first claim stands at the top of the page, after the first concepts that probes read.
 LEADING = ("linear-readout", "single-units", "answers", "interchange")
+MOST_READ, MOST_NAMED = 4, 3
 
 MEANING = (
     "A verdict is about networks that are trained like these. A claim is established, or refuted, if the whole "
     "interval of the median over networks lies on one side of its bound. It is not specific if a control does as "
     "well. It is undecided if the bound lies in the interval, or if there are too few networks. The rules stand in "
     "the library, and no result changes them."
+)
+FEW = (
+    "Nothing here is about the recipe that trained these networks: a verdict on it needs more of them, mostly ten. "
+    "We count instead. A claim is true of a network if its number lies in the bound. It is true beyond the "
+    "network's controls if the number also differs by the rule's margin from each of them that was measured. The "
+    "rules stand in the library, and no result changes them."
 )
 
 
@@ -53,17 +61,27 @@ def build(subjects: Sequence[Subject], given: str, findings: Mapping[str, Findin
     roles = Counter(subject.network.role for subject in subjects)
     asked = [finding for finding in findings.values() if len(finding.measurements)]
     claims = [claim for finding in asked for claim in finding.claims]
+    meaning = FEW if _all_few(claims) else MEANING
     sections = [
         *([Section("What we ask, and what was found", [_claims(asked)], key="claims")] if claims else []),
         *map(_section, asked),
         Section("Run one of them yourself", one_network.live(subjects[0], subjects[1:]), key="explore"),
         *not_asked([finding for finding in findings.values() if finding.measurements.empty]),
-        Section("What a verdict means", [Text(MEANING), *definitions(claims)], key="verdicts"),
+        Section("What a verdict means", [Text(meaning), *definitions(claims)], key="verdicts"),
         Section("The networks", [Text([_networks(roles), *_alike(subjects)]), _table(subjects)], key="networks"),
     ]
-    hero = [_card(subjects, roles), *([_pills(claims)] if claims else [])]
-    title = given or f"What do {several(roles['trained'], 'network')} hold of {subjects[0].concept.name}?"
-    return Page(title, _lead(asked, roles), sections, hero=hero, provenance=provenance(next(iter(findings.values()))))
+    hero = [_card(subjects, roles), *([_pills(claims)] if claims and not _all_few(claims) else [])]
+    names = list(subjects[0].concepts)
+    held = listed(names) if len(names) <= MOST_NAMED else several(len(names), "concept")
+    title = given or f"What do {several(roles['trained'], 'network')} hold of {held}?"
+    readings = list(linear_readout.names(subjects[0]).values())[:MOST_READ]
+    lead = _lead(asked, roles, (*readings, *LEADING))
+    return Page(title, lead, sections, hero=hero, provenance=provenance(next(iter(findings.values()))))
+
+
+def _all_few(claims: Sequence[Claim]) -> bool:
+    """Return whether every claim has fewer networks than a verdict needs."""
+    return all(too_few(claim) for claim in claims if not claim.rule.check)
 
 
 def _card(subjects: Sequence[Subject], roles: Mapping[str, int]) -> Table:
@@ -87,16 +105,20 @@ def _pills(claims: Sequence[Claim]) -> Pills:
     )
 
 
-def _lead(asked: Sequence[Finding], roles: Mapping[str, int]) -> Sentence:
+def _lead(asked: Sequence[Finding], roles: Mapping[str, int], leading: Sequence[str]) -> Sentence:
     """Return what the first questions about reading and use found, each claim with its number and its controls."""
     trained = several(roles["trained"], "trained network")
     pieces: list[str | Verdict] = [f"{several(len(asked), 'question')} to {trained}; numbers are medians. "]
     by_name = {finding.question: finding for finding in asked}
-    for name in LEADING:
+    for name in leading:
         for claim in by_name[name].claims[:1] if name in by_name else ():
             beside = controls_in_words(claim)
             number = f"{claim.value:.2g}{f' ({beside})' if beside else ''}"
-            pieces += [f"{claim.rule.statement.rstrip('.')}: {number} ", Verdict(claim.verdict), ". "]
+            statement = claim.rule.statement.rstrip(".")
+            if too_few(claim):
+                pieces.append(f"{statement}: {true_in(by_name[name].measurements, claim)}, median {number}. ")
+            else:
+                pieces += [f"{statement}: {number} ", Verdict(claim.verdict), ". "]
     return pieces
 
 
@@ -108,12 +130,14 @@ def _claims(asked: Sequence[Finding]) -> Table:
             controls = {gap.role: gap.control for gap in claim.differences}
             statement = Link(claim.rule.statement.rstrip("."), f"#{anchor(finding.question)}")
             best = "; ".join(f"{value:.3g} {role}" for role, value in controls.items())
-            rows.append([statement, f"{claim.rule.established_if}", claim.value, best, claim.verdict])
+            row = [statement, f"{claim.rule.established_if}", claim.value, best]
+            rows.append([*row, true_in(finding.measurements, claim), "" if too_few(claim) else claim.verdict])
+    few = not any(row[-1] for row in rows)
     return Table(
-        ["claim", "bound", "trained", "controls", "verdict"],
-        rows,
-        "Every claim; medians over networks. The sections have the pictures.",
-        verdict="verdict",
+        ["claim", "bound", "trained", "controls", "true", *([] if few else ["verdict"])],
+        [row[:-1] for row in rows] if few else rows,
+        "Every claim; medians over networks, and in how many of them it is true. The sections have the pictures.",
+        verdict=None if few else "verdict",
         name="claims",
         digits=3,
         max_rows=len(rows),
@@ -124,12 +148,29 @@ def _claims(asked: Sequence[Finding]) -> Table:
 def _section(finding: Finding) -> Section:
     """Return a finding as a section: the claims that are decided, and folded the others and how it was measured."""
     decided = tuple(claim for claim in finding.claims if claim.verdict != UNDECIDED)
-    others = [claim for claim in finding.claims if claim.verdict == UNDECIDED]
+    few = [claim for claim in finding.claims if too_few(claim)]
+    others = [claim for claim in finding.claims if claim.verdict == UNDECIDED and claim not in few]
     whole = section(dataclasses.replace(finding, claims=decided))
-    more: list[Block] = [Text(finding.notes[MISSING])] if MISSING in finding.notes else []
+    more: list[Block] = [_counted(finding, few)] if few else []
+    more += [Text(finding.notes[MISSING])] if MISSING in finding.notes else []
     more += [Details(several(len(others), "undecided claim"), [claims_brief(others)])] if others else []
     heading = whole.title if finding.claims else finding.title
     return dataclasses.replace(whole, title=heading, blocks=[*whole.blocks, *more, *how(finding)])
+
+
+def _counted(finding: Finding, claims: Sequence[Claim]) -> Table:
+    """Return claims that have too few networks for a verdict: in how many of them each is true."""
+    rows = [
+        [
+            f"{claim.rule.statement.rstrip('.')} ({claim.rule.established_if})",
+            true_in(finding.measurements, claim),
+            claim.value,
+            controls_in_words(claim),
+        ]
+        for claim in claims
+    ]
+    caption = "In how many networks each claim is true; the other numbers are medians."
+    return Table(["claim (bound)", "true", "trained", "controls"], rows, caption, digits=3)
 
 
 def _networks(roles: Mapping[str, int]) -> str:
