@@ -28,6 +28,18 @@ def to_csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
+def of_csv(content: bytes) -> pd.DataFrame:
+    """Return a table of measurements from what `to_csv` wrote."""
+    import pandas as pd
+
+    return pd.read_csv(
+        io.BytesIO(content),
+        dtype=dict.fromkeys((name for name in COLUMNS if name not in TYPES), str) | {**TYPES},
+        keep_default_na=False,
+        na_values={name: ["", "nan"] for name in TYPES},
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class DataFigure:
     """A picture with the table behind it.
@@ -210,16 +222,10 @@ class Finding:
             for name, value in (("claims", claims), ("figures", figures)):
                 if not isinstance(value, list):
                     raise ValueError(f"{name}.json holds a {type(value).__name__}, not a list")
-            table = pd.read_csv(
-                io.BytesIO(content["measurements.csv"]),
-                dtype=dict.fromkeys((name for name in COLUMNS if name not in TYPES), str) | {**TYPES},
-                keep_default_na=False,
-                na_values={name: ["", "nan"] for name in TYPES},
-            )
             return cls(
                 about["question"],
                 about["title"],
-                table,
+                of_csv(content["measurements.csv"]),
                 tuple(Claim.from_dict(claim) for claim in claims),
                 tuple(
                     DataFigure(

@@ -37,6 +37,23 @@ def answer(question: Question, subjects: Sequence[Subject], rules: Sequence[Rule
     table, reason = measured(question, subjects)
     if table is None:
         return not_asked(question, f"Not asked: {reason.rstrip('.')}.")
+    return finding_of(question, subjects, table, rules)
+
+
+def finding_of(
+    question: Question, subjects: Sequence[Subject], table: pd.DataFrame, rules: Sequence[Rule] = ()
+) -> Finding:
+    """Return what measurements come to: claims, sentences and pictures, which a study makes anew in each run.
+
+    Args:
+        question: the question.
+        subjects: the network, then its controls.
+        table: what was measured of them.
+        rules: further rules that are judged.
+
+    Raises:
+        ProbeError: the question draws no picture.
+    """
     claims = judged(table, (*question.rules, *rules))
     told = _told(question, Answered(question.name, table, claims, tuple(subjects)))
     return Finding(question.name, question.title, table, claims, tuple(told.draw()), notes=told.notes)

@@ -1,4 +1,4 @@
-"""Runs a study: answers each question, saves it as a folder, and reuses the answers that are already there."""
+"""Runs a study: answers each question, saves it as a folder, and reuses what was measured there before."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
-from ..evidence.claims import Rule
-from ..evidence.findings import Finding
+from ..evidence.findings import Finding, of_csv, to_csv
 from ..evidence.measurements import COLUMNS
-from ..questions.question import Question
 from ..recurrent.double import default_type_put_back
 from ..storage.files import write_atomically
 from ..subjects.computed.sampled import copies_of
 from ..subjects.subject import Subject, per_subject
 from . import identity, many
-from .answer import answer
+from .answer import finding_of, measured, not_asked
 from .asked import chosen
 from .interrupts import raise_dropped
 from .pages import many_networks, one_network
@@ -34,6 +32,8 @@ from .store import SUFFIX
 from .workers import locked
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..report import Page
     from .study import Study
 
@@ -51,7 +51,7 @@ class Progress:
         question: the name of the question, such as `reading-depth`.
         number: its number, from 1.
         of: how many questions there are.
-        state: `started`, `answered`, or `kept` (an earlier run of the same study has answered it).
+        state: `started`, `answered`, or `kept` (an earlier run of the same study has measured it).
     """
 
     question: str
@@ -112,25 +112,24 @@ def _of_one(
     every = chosen(study, subjects, {one.network.role for one in group})
     for number, question in enumerate(every, start=1):
         raise_dropped()
-        asked = parts | {ASKED: _asked(question, study.rules)}
-        finding, state = reusable(folder / FINDINGS / question.name, asked), "kept"
-        if finding is None:
+        made = parts | {ASKED: identity.of_question(question)}
+        table, state, reason = reusable(folder / FINDINGS / question.name, made), "kept", ""
+        if table is None:
             report(Progress(question.name, number, len(every), "started"))
             # What is wrong with the card is wrong with the network: it cannot be recorded, and that stops the study.
             _ = question.ask(group) if number == 1 else None
-            finding, state = _kept(answer(question, group, study.rules), folder, asked), "answered"
+            (table, reason), state = measured(question, group), "answered"
+        # Told from the numbers as they are written: the page of a run that was interrupted is then the same.
+        table = None if table is None else of_csv(to_csv(table).encode())
+        why = f"Not asked: {reason.rstrip('.')}."
+        finding = not_asked(question, why) if table is None else finding_of(question, group, table, study.rules)
+        finding = _kept(finding, folder, made)
         report(Progress(question.name, number, len(every), state))
         yield finding
 
 
-def _asked(question: Question, rules: Sequence[Rule]) -> str:
-    """Return the digest of a question: another version, setting or rule, another answer."""
-    said = (question.title, question.draw, question.tell, question.setup)
-    return identity.digest(identity.of_question(question), said, [one.digest for one in (*question.rules, *rules)])
-
-
 def _kept(finding: Finding, folder: Path, parts: Parts) -> Finding:
-    """Write a finding, and return it as it was written: the page of a run that was interrupted is then the same."""
+    """Write a finding, and return it as it was written."""
     whole = dataclasses.replace(finding, provenance=_provenance(parts))
     return Finding.read(whole.write(folder / FINDINGS / finding.question))
 
@@ -141,16 +140,19 @@ def beside(subject: Subject) -> tuple[Subject, ...]:
     return many.groups_of([subject], copies=copies_of(subject))[0].subjects
 
 
-def reusable(folder: Path, parts: Parts) -> Finding | None:
-    """Return the finding in a folder if it is complete and belongs to the same study and version; else None."""
+def reusable(folder: Path, parts: Parts) -> pd.DataFrame | None:
+    """Return what a folder's finding measured, if it is complete and of the same study and question; else None.
+
+    Its claims, sentences and pictures are made anew: another commit may say and draw them in another way.
+    """
     if not (folder / "finding.json").is_file():
         return None
     try:
         finding = Finding.read(folder)
     except ProbeError:
         return None
-    whole = list(finding.measurements.columns) == list(COLUMNS)
-    return finding if whole and finding.provenance.get("study") == parts else None
+    whole = len(finding.measurements) > 0 and list(finding.measurements.columns) == list(COLUMNS)
+    return finding.measurements if whole and finding.provenance.get("study") == parts else None
 
 
 def _claim(folder: Path, parts: Parts, networks: Parts, *, overwrite: bool) -> None:

@@ -134,8 +134,9 @@ class Study:
         """Answer every question, and write the page to `index.html` in a folder.
 
         Each answer is written into `findings/` in the folder at once. If a run was interrupted, the next run reuses
-        the answers that were given for the same network, inputs, concepts, readout, programs, questions, seed and
-        version of rnn-probe. Networks can be added to a study of many; what was measured of the others is reused.
+        what was measured for the same network, inputs, concepts, readout, programs, seed, versions of the questions
+        and version of rnn-probe. Verdicts, sentences and pictures are made anew. Networks can be added to a study of
+        many; what was measured of the others is reused.
 
         Args:
             folder: where the page is written; it is made if it does not exist.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 from many_counters import counters, study
 from planted_cases import Planted
-from studied import UNITS, bits, ones, planted, study_of
+from studied import UNITS, bits, ones, planted, study_of, without_pictures
 from torch import nn
 
 import probe
@@ -20,7 +21,7 @@ from probe import Finding, ProbeError, Study
 from probe.evidence import Network
 from probe.studies.identity import check_different
 from probe.studies.prepare import prepare
-from probe.studies.run import beside
+from probe.studies.run import Progress, beside
 
 
 def reordered(lstm: Any, seed: int = 0) -> nn.LSTM:
@@ -179,3 +180,23 @@ def test_every_concept_is_read_in_every_network(case: Planted, tmp_path: Path) -
     networks = table[(table["metric"] == "best_score") & (table["role"] == "trained")]["network"]
     assert len(set(networks)) == len(networks) == int(case.name == "ten counters") * 7 + 3
     assert Finding.read(tmp_path / "findings" / "reading-last").figures
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_an_older_commit_said_is_not_taken_up(count: int, tmp_path: Path) -> None:
+    """Its measurements are; its sentences, verdicts and pictures are made anew, and the page is that of one run."""
+    given: Any = planted() if count == 1 else list(counters(count))
+    run = study(given, questions=["reading-ones", "single-units", "class-means"])
+    with without_pictures():
+        run.run(tmp_path)
+        page = (tmp_path / "index.html").read_bytes()
+        for folder in (tmp_path / "findings").iterdir():
+            old = Finding.read(folder)
+            said = {name: f"An older sentence. {text}" for name, text in old.notes.items()}
+            dataclasses.replace(old, notes=said, claims=(), figures=()).write(folder)
+        told = list[Progress]()
+        run.run(tmp_path, progress=told.append)
+    assert (tmp_path / "index.html").read_bytes() == page
+    if count == 1:
+        kept = [one.question for one in told if one.state == "kept"]
+        assert kept == ["network", "reading-ones", "single-units", "class-means"]

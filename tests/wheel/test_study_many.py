@@ -158,7 +158,9 @@ def test_a_network_counts_once(tmp_path: Path) -> None:
         ProbeError, match=r"The trained networks 'one' and 'two' are the same: .*give each network once"
     ):
         study(same).run(tmp_path)
-    with pytest.raises(ProbeError, match=r"'0' and '0/own initialisation' .* are the same: .*shows nothing; give anoth"):
+    with pytest.raises(
+        ProbeError, match=r"'0' and '0/own initialisation' .* are the same: .*shows nothing; give anoth"
+    ):
         study({"trained": counters(2), "own initialisation": [counters(1)[0], initials(1)[0]]}).run(tmp_path)
     given = {"trained": list(counters(2)), "own initialisation": initials(1) * 2}
     study(given, questions=["single-units"]).run(tmp_path)
