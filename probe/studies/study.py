@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError
-from ..subjects.concepts import Concept
+from ..errors import ProbeError, several
+from ..evidence.words import listed
+from ..subjects.concepts import Concept, brief, check_given
 from ..subjects.readouts import Readout
 
 if TYPE_CHECKING:
@@ -84,14 +85,7 @@ class Study:
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.concepts, Mapping) or not self.concepts:
-            raise ProbeError(
-                "A study needs at least one concept: concepts={'name': values}, with one value for each sequence and "
-                "step, or a function of a sequence's inputs."
-            )
-        wrong = [name for name in self.concepts if not isinstance(name, str) or not name.strip() or len(name) > 60]
-        if wrong:
-            raise ProbeError(f"A concept is called {str(wrong[0])[:80]!r}; give it a name of 1 to 60 letters.")
+        self._check_concepts()
         for what, kinds, wanted in _KINDS:
             if not isinstance(getattr(self, what), kinds):
                 raise ProbeError(f"{what} is a {type(getattr(self, what)).__name__}; give {wanted}.")
@@ -122,6 +116,28 @@ class Study:
         bound = self.tolerance
         if bound is not None and not (type(bound) in (int, float) and 0 <= bound < float("inf")):
             raise ProbeError(f"tolerance={bound!r} must be a number such as 1e-4, or None for the type's own.")
+
+    def _check_concepts(self) -> None:
+        if not isinstance(self.concepts, Mapping) or not self.concepts:
+            raise ProbeError(
+                "A study needs at least one concept: concepts={'name': values}, with one value for each sequence and "
+                "step, or a function of a sequence's inputs."
+            )
+        wrong = [name for name in self.concepts if not isinstance(name, str) or not name.strip() or len(name) > 60]
+        if wrong:
+            raise ProbeError(f"A concept is called {str(wrong[0])[:80]!r}; give it a name of 1 to 60 letters.")
+        shape = tuple(getattr(self.inputs, "shape", ()))
+        for name, concept in self.concepts.items():
+            check_given(name, concept, shape if len(shape) >= 2 else None)
+
+    def __repr__(self) -> str:
+        networks: Any = self.networks
+        if isinstance(networks, Mapping):
+            networks = listed([f"{role}: {_networks(given)}" for role, given in networks.items()])
+        parts = [_networks(networks), f"inputs={brief(self.inputs)}", f"concepts={', '.join(self.concepts)}"]
+        if self.readout is not None:
+            parts.append(f"readout={self.readout.concept}")
+        return f"Study({', '.join(parts)})"
 
     def run(
         self,
@@ -154,3 +170,12 @@ class Study:
         from .run import run
 
         return run(self, folder, overwrite=overwrite, progress=progress, jobs=jobs)
+
+
+def _networks(given: Any) -> str:
+    """Return networks in a few letters: a path, the class of a module, or how many there are."""
+    if isinstance(given, (str, os.PathLike)):
+        return os.fspath(given)
+    if isinstance(given, (list, tuple)):
+        return several(len(given), "network")
+    return type(given).__name__

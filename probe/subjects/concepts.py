@@ -21,6 +21,10 @@ MOST_CATEGORIES = 50
 _NO_REALS = (complex, np.complexfloating, np.void)
 #: Types of numbers that stand in lists.
 _NUMBERS = ("int", "float", *(name for name in np.sctypeDict if isinstance(name, str)))
+_ALLOWED = (
+    "give an array aligned to the inputs' (batch, time), a function of one sequence's inputs, (time, feature), that "
+    "returns one value a step, or a probe.Concept of one of these"
+)
 _WANTS = (
     "It is called with the inputs of one sequence, a numpy array (time, feature) without padding, and must return "
     "one value a step."
@@ -45,6 +49,10 @@ class Concept:
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in KINDS:
             raise ProbeError(unknown("kind of concept", self.kind, KINDS))
+
+    def __repr__(self) -> str:
+        more = [f"{name}={given!r}" for name in ("kind", "description") if (given := getattr(self, name))]
+        return f"Concept({', '.join([brief(self.values), *more])})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +157,39 @@ def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
     return Known(name, kind, values, categories, concept.description, function)
 
 
+def check_given(name: str, given: Any, shape: tuple[int, ...] | None) -> None:
+    """Refuse what can be no concept: neither a function nor an array of (batch, time).
+
+    Args:
+        name: what the concept is called.
+        given: as of `resolve`.
+        shape: of the inputs, (batch, time, ...); None where they are in a file.
+
+    Raises:
+        ProbeError: it is none.
+    """
+    raw: Any = given.values if isinstance(given, Concept) else given
+    if callable(raw) and not hasattr(raw, "shape"):
+        return
+    if not hasattr(raw, "shape") and not isinstance(raw, (list, tuple)):
+        raise ProbeError(f"The concept {name!r} is {brief(raw)}, of type {type(raw).__name__}; {_ALLOWED}.")
+    array = raw if hasattr(raw, "shape") else _as_given(raw)
+    if len(array.shape) != 2:
+        raise ProbeError(f"The concept {name!r} has shape {tuple(array.shape)}; {_ALLOWED}.")
+    if shape is not None:
+        _check_aligned(name, tuple(array.shape), shape[:2])
+
+
+def brief(value: Any) -> str:
+    """Return a value in a few letters: of an array its shape, of a function its name."""
+    if hasattr(value, "shape"):
+        return f"{type(value).__name__} {tuple(value.shape)}"
+    if isinstance(value, (list, tuple)):
+        return f"{type(value).__name__} of {len(value)}"
+    text = getattr(value, "__qualname__", None) or repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def group_edges(values: np.ndarray, groups: int) -> np.ndarray:
     """Return where groups of neighbouring values begin, all but the first; each group has at least one value.
 
@@ -175,23 +216,21 @@ def _called(name: str, function: Callable[..., Any], x: np.ndarray, where: str) 
 
 def _aligned(name: str, raw: Any, shape: tuple[int, ...]) -> np.ndarray:
     array = raw.detach().cpu().numpy() if isinstance(raw, torch.Tensor) else _as_given(raw)
-    if array.shape != shape:
-        batch, time = shape
-        which = (
-            [
-                axis
-                for axis, found, wanted in zip(("batch", "time"), array.shape, shape, strict=False)
-                if found != wanted
-            ]
-            if array.ndim == 2
-            else []
-        )
-        differs = f" They differ in {' and '.join(which)}." if which else ""
-        raise ProbeError(
-            f"The concept {name!r} has shape {array.shape}; it must be aligned to the inputs' (batch, time), "
-            f"({batch}, {time}): one value for each sequence and step.{differs} Put NaN where it is not defined."
-        )
+    _check_aligned(name, array.shape, shape)
     return array
+
+
+def _check_aligned(name: str, found: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    if found == shape:
+        return
+    batch, time = shape
+    differing = zip(("batch", "time"), found, shape, strict=False)
+    which = [axis for axis, given, wanted in differing if given != wanted] if len(found) == 2 else []
+    differs = f" They differ in {' and '.join(which)}." if which else ""
+    raise ProbeError(
+        f"The concept {name!r} has shape {found}; it must be aligned to the inputs' (batch, time), "
+        f"({batch}, {time}): one value for each sequence and step.{differs} Put NaN where it is not defined."
+    )
 
 
 def _as_given(values: Any) -> np.ndarray:

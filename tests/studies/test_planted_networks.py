@@ -17,7 +17,7 @@ from studied import UNITS, bits, ones, planted, study_of, without_pictures
 from torch import nn
 
 import probe
-from probe import Finding, ProbeError, Study
+from probe import Concept, Finding, ProbeError, Study
 from probe.evidence import Network
 from probe.studies.identity import check_different
 from probe.studies.prepare import prepare
@@ -200,3 +200,33 @@ def test_what_an_older_commit_said_is_not_taken_up(count: int, tmp_path: Path) -
     if count == 1:
         kept = [one.question for one in told if one.state == "kept"]
         assert kept == ["network", "reading-ones", "single-units", "class-means"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (3, "is 3, of type int; give an array aligned"),
+        ("ones.npy", r"is 'ones.npy', of type str; give an array"),
+        (None, "is None, of type NoneType"),
+        ({"a": 1}, "of type dict; give"),
+        (np.zeros(160), r"has shape \(160,\); give an array"),
+        ([1, 2, 3], r"has shape \(3,\); give"),
+        (torch.zeros(160, 8, 1), r"has shape \(160, 8, 1\); give"),
+        (np.zeros((160, 7)), r"shape \(160, 7\); it must be aligned .* \(160, 8\).* They differ in time"),
+        (Concept(3), "is 3, of type int"),
+        (Concept(Concept(np.zeros((160, 8)))), r"is Concept\(ndarray \(160, 8\)\), of type Concept"),
+    ],
+)
+def test_a_concept_that_is_none_is_refused_at_once(given: Any, said: str) -> None:
+    """Before anything runs, with what is allowed."""
+    with pytest.raises(ProbeError, match=f"The concept 'ones' .*{said}"):
+        _ = study_of(planted(), concepts={"ones": given})
+
+
+def test_a_study_prints_what_it_is_in_a_line() -> None:
+    """No tensor of its networks, inputs or concepts is written out."""
+    assert repr(study_of(planted())) == "Study(LSTM, inputs=ndarray (160, 8, 1), concepts=ones, readout=ones)"
+    concept = Concept(torch.zeros(160, 8), description="how many")
+    many = Study({"trained": list(counters(3))}, torch.zeros(160, 8, 1), {"ones": concept})
+    assert repr(many) == "Study(trained: 3 networks, inputs=Tensor (160, 8, 1), concepts=ones)"
+    assert repr(concept) == "Concept(Tensor (160, 8), description='how many')"
