@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import ProbeError, unknown
 from ..methods.probing.linear import LinearProbe
-from ..methods.probing.scores import MARGIN, Score
+from ..methods.probing.scores import MARGIN, Score, margin_beside
 from ..recording.recording import LayerRecording
 from ..recurrent.signals import Signal
 from ..subjects import random_weights
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 #: What tables call the recording that was given.
 OWN = "this network"
-#: Above this a control leaves no room, and what is left unexplained is shown as well.
-NO_ROOM = 0.95
+#: Above this a control leaves little room: the margin is smaller, and what is left unexplained is shown as well.
+NO_ROOM = 1 - 2 * MARGIN
 #: A direction is scaled up to what the probe reads as one more, at most 20 times.
 LEAST_MOVE = 0.05
 #: How numbers look in a table that is shown.
@@ -91,7 +91,8 @@ class SignalRead:
         name, best = max(((n, s) for n, s in self.scores.items() if n != OWN), key=lambda each: each[1].value)
         low, high = own.above(best, seed)
         above = "above every control" if compared else "no network compared"
-        verdict = above if low > MARGIN else "below a control" if high < -MARGIN else "not specific"
+        beaten, behind = low > margin_beside(best.value), high < -margin_beside(own.value)
+        verdict = above if beaten else "below a control" if behind else "not specific"
         row = {"layer": self.part.layer, "signal": str(self.signal)}
         row |= {"how": self.how, "unit": _units(self.unit[OWN])} if self.unit else {}
         row |= {"score": own.value, "best control": name, "its score": best.value, "above": own.value - best.value}
@@ -108,8 +109,9 @@ class Reading:
     """What could be read of a concept off each signal of a recording, beside controls.
 
     It shows itself: a line for each signal with its held-out score, the best control and its score, and a verdict.
-    *Above every control*: the 95 % interval of the difference to the best control, over sequences, lies above 0.05.
-    *Below a control*: it lies below -0.05. Else *not specific*: nothing here says that training made it. *No network
+    *Above every control*: the 95 % interval of the difference to the best control, over sequences, lies above 0.05;
+    above a control of .9 it must lie above half of what the control leaves unexplained, and above 0.01. *Below a
+    control*: the same the other way round. Else *not specific*: nothing here says that training made it. *No network
     compared*: only the step, the inputs or a shuffled concept are beaten.
 
     Attributes:

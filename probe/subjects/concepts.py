@@ -173,7 +173,7 @@ def check_given(name: str, given: Any, shape: tuple[int, ...] | None) -> None:
         return
     if not hasattr(raw, "shape") and not isinstance(raw, (list, tuple)):
         raise ProbeError(f"The concept {name!r} is {brief(raw)}, of type {type(raw).__name__}; {_ALLOWED}.")
-    array = raw if hasattr(raw, "shape") else _as_given(raw)
+    array: Any = raw if hasattr(raw, "shape") else _as_given(raw)
     if len(array.shape) != 2:
         raise ProbeError(f"The concept {name!r} has shape {tuple(array.shape)}; {_ALLOWED}.")
     if shape is not None:

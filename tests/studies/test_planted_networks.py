@@ -13,7 +13,7 @@ import pytest
 import torch
 from many_counters import counters, study
 from planted_cases import Planted
-from studied import UNITS, bits, ones, planted, study_of, without_pictures
+from studied import UNITS, answer, bits, ones, planted, study_of, without_pictures
 from torch import nn
 
 import probe
@@ -230,3 +230,41 @@ def test_a_study_prints_what_it_is_in_a_line() -> None:
     many = Study({"trained": list(counters(3))}, torch.zeros(160, 8, 1), {"ones": concept})
     assert repr(many) == "Study(trained: 3 networks, inputs=Tensor (160, 8, 1), concepts=ones)"
     assert repr(concept) == "Concept(Tensor (160, 8), description='how many')"
+
+
+def leaking(kept: float) -> nn.LSTM:
+    """Return a counter whose cell keeps this share of itself at each step."""
+    lstm = planted()
+    if kept < 1:
+        with torch.no_grad():
+            lstm.get_parameter("bias_ih_l0")[UNITS] = float(np.log(kept / (1 - kept)))
+    return lstm
+
+
+@pytest.mark.parametrize(("length", "kept", "seeds"), [(12, 1.0, (0, 1, 3)), (16, 0.9, (0, 2, 3))])
+def test_a_verdict_that_the_draw_decides_says_so(length: int, kept: float, seeds: tuple[int, ...]) -> None:
+    """Another seed draws other random networks: what is said without doubt is the same beside all of them."""
+    certain = set[bool]()
+    for seed in seeds:
+        given = study_of(leaking(kept), inputs=bits(length=length), readout=None, seed=seed)
+        notes = answer(given, "reading-ones").notes
+        assert "the best of 32 networks with random weights" in notes["measured"]
+        near = "This is near the margin: beside another draw of 32 networks with random weights" in notes["verdict"]
+        assert near == ("this is near the margin" in notes["short"])
+        certain |= set() if near else {"better than from any network with random weights" in notes["verdict"]}
+    assert len(certain) <= 1
+
+
+def test_near_the_ceiling_what_is_left_unexplained_decides() -> None:
+    """Beside a control of .95 there is no room for the margin of .05, and an exact counter is better all the same."""
+    x = torch.tensor(bits(400))
+    exact = probe.record(planted(), x)
+    torch.manual_seed(1)
+    other = probe.record(nn.LSTM(1, UNITS, batch_first=True), x)
+    count, signals = x[:, :, 0].cumsum(1), ["cell_state"]
+    (row,) = probe.linear_probe(exact, count, signals=signals, controls={"other": other}).summary.to_dict("records")
+    assert 0.95 < row["its score"] < 0.97
+    assert 0.02 < row["low"] < row["above"] < 0.05
+    assert row["verdict"] == "above every control"
+    (row,) = probe.linear_probe(other, count, signals=signals, controls={"exact": exact}).summary.to_dict("records")
+    assert row["verdict"] == "below a control"

@@ -163,11 +163,11 @@ def test_where_the_answer_follows_no_state_parts_of_it_say_nothing(
 
 
 def test_controls_stand_beside_the_score(of_planted: Report) -> None:
-    """All controls are measured, eight networks with random weights among them; shuffled values cannot be read."""
+    """All controls are measured, 32 networks with random weights among them; shuffled values cannot be read."""
     table = of_planted.findings["reading-ones"].measurements
     scores = table[table["metric"] == "score"]
     assert {"step alone", "last inputs", "relabelled 1"} <= set(scores["network"])
-    assert scores[scores["role"] == "random weights"]["network"].nunique() == 8
+    assert scores[scores["role"] == "random weights"]["network"].nunique() == 32
     nulls = scores[scores["role"] == "null"]
     assert nulls[nulls["network"].str.startswith("relabelled")]["value"].max() < 0.3
     by_step = scores.set_index("network")["value"]["step alone"]

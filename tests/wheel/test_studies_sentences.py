@@ -13,7 +13,7 @@ from torch import nn
 from probe.evidence.measurements import Network, measurement, tabulate
 from probe.questions.answers import wrong
 from probe.questions.states import linear_readout_drawn as drawn
-from probe.questions.telling import interchange_words, unit_ablation_words
+from probe.questions.telling import interchange_words, judgements, unit_ablation_words
 from probe.questions.telling import linear_readout_words as words
 from probe.studies.pages.one_network import _letters
 
@@ -107,35 +107,35 @@ def test_nothing_is_singled_out_where_a_control_tells_as_much() -> None:
     """Selectivity says no more than the headline, which says if networks with random weights score higher."""
     for random, cheerful in ((0.99, False), (0.3, True)):
         controls = {
-            kind: words.Beside(kind, value, 0.79 - value)
+            kind: judgements.Beside(kind, value, 0.79 - value)
             for kind, value in ((drawn.CLOCK, 0.1), (drawn.RANDOM, random))
         }
-        judgement = words.judge(controls, 0.79, 0.79, 8)
-        assert judgement.objection is (words.Objection.NONE if cheerful else words.Objection.RANDOM_WEIGHTS)
+        judgement = judgements.judge(controls, 0.79, 0.79, 8)
+        assert judgement.objection is (judgements.Objection.NONE if cheerful else judgements.Objection.RANDOM_WEIGHTS)
         said = words.selectivity(0.1, judgement, categorical=False)
         assert ("kept better than other memories" in said) is cheerful
-    recent = words.Beside(drawn.RECENT, 1.0, -0.21, steps=4)
+    recent = judgements.Beside(drawn.RECENT, 1.0, -0.21, steps=4)
     beside = {
-        drawn.CLOCK: words.Beside(drawn.CLOCK, 0.1, 0.69),
+        drawn.CLOCK: judgements.Beside(drawn.CLOCK, 0.1, 0.69),
         drawn.RECENT: recent,
-        drawn.RANDOM: words.Beside(drawn.RANDOM, 0.99, -0.2),
+        drawn.RANDOM: judgements.Beside(drawn.RANDOM, 0.99, -0.2),
     }
-    judgement = words.judge(beside, 0.79, 0.79, 8)
+    judgement = judgements.judge(beside, 0.79, 0.79, 8)
     assert judgement.random_is_better
-    assert words.verdict(judgement).endswith("The best of 8 networks with random weights scores higher (0.99).")
-    ahead = words.judge(beside, 0.79, 0.79, 8, "[0].reverse")
-    assert "so nothing here is a prediction" in words.verdict(ahead)
+    assert judgements.verdict(judgement).endswith("The best of 8 networks with random weights scores higher (0.99).")
+    ahead = judgements.judge(beside, 0.79, 0.79, 8, "[0].reverse")
+    assert "so nothing here is a prediction" in judgements.verdict(ahead)
     assert "which this layer may not have read" in words.selectivity(0.1, ahead, categorical=True)
     assert not words.selectivity(float("nan"), ahead, categorical=False)
 
 
 def test_what_was_not_found_is_not_said_to_be_ahead() -> None:
     """Each objection has its own sentence, and only a concept that was found is said not to be a prediction."""
-    around = words.Beside(drawn.AROUND, 0.4, -0.3, steps=4)
-    nothing = words.judge({drawn.AROUND: around}, 0.1, -0.1, 0, "[0].reverse")
-    assert nothing.objection is words.Objection.NOT_FOUND
-    assert words.verdict(nothing) == "was not found: the interval of a linear probe's score reaches 0."
-    near = words.verdict(words.judge({drawn.AROUND: around}, 0.4, 0.3, 0, "[0].reverse"))
+    around = judgements.Beside(drawn.AROUND, 0.4, -0.3, steps=4)
+    nothing = judgements.judge({drawn.AROUND: around}, 0.1, -0.1, 0, "[0].reverse")
+    assert nothing.objection is judgements.Objection.NOT_FOUND
+    assert judgements.verdict(nothing) == "was not found: the interval of a linear probe's score reaches 0."
+    near = judgements.verdict(judgements.judge({drawn.AROUND: around}, 0.4, 0.3, 0, "[0].reverse"))
     assert "but the last 4 and the next 4 inputs alone predict it about as well: no memory beyond them" in near
 
 

@@ -13,8 +13,9 @@ from .linear import ROUNDING
 #: The number of bootstrap samples of an interval.
 DRAWS = 1_000
 LEVEL = 0.95
-#: A score beats a control if the lower end of the interval of their difference is above this.
-MARGIN = 0.05
+#: A score beats a control if the lower end of the interval of their difference is above this, or above less near the
+#: ceiling (`margin_beside`), where it is at least the second.
+MARGIN, LEAST_MARGIN = 0.05, 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,18 @@ class Score:
     def above(self, other: Score, seed: int) -> tuple[float, float]:
         """Return the 95 % interval of the difference to another score of the same sequences."""
         return _ends(self.draws(seed) - other.draws(seed))
+
+
+def margin_beside(control: float) -> float:
+    """Return by how much a score must exceed a control's: by 0.05, or by half of what the control leaves unexplained.
+
+    Above a control of .95 there is no room for 0.05. Half of what is left counts where that is less, but at least
+    0.01: above a control of .99 nothing can be shown.
+
+    Args:
+        control: the control's score.
+    """
+    return min(MARGIN, max((1 - control) / 2, LEAST_MARGIN))
 
 
 def _mean_score(loss: np.ndarray, scale: np.ndarray) -> np.ndarray | np.floating:

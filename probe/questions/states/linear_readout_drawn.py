@@ -29,7 +29,7 @@ LAST_NUMBERS, LAST_STEPS = 256, 4
 CLOCK, RECENT, AROUND = "step alone", "last inputs", "inputs around"
 CONSTANT, RELABELLED, RANDOM = "one value for all", "relabelled", "random weights"
 #: The unexplained part of a score is taken to be at least this.
-_LEAST = 1e-4
+LEAST_LEFT = 1e-4
 Rows = list[dict[str, Any]]
 
 
@@ -69,18 +69,26 @@ class _Scores:
 
     @property
     def apart(self) -> tuple[float, float]:
-        """Two ratios of unexplained variance: best control to network, and worst to best control of the same kind.
+        """The two ratios of `ratios`, of the networks with random weights."""
+        drawn = {network.name: score.value for network, score in self.best_of_random.items()}
+        return ratios(drawn, self.network[self.best].value) if drawn else (1.0, 1.0)
 
-        The controls are the networks with random weights, and the unexplained part is 1 - score. A ratio calls .01
-        and .04 as different as .1 and .4; a difference of scores would call the first two the same. The network
-        beats the controls only if the first ratio is larger than the second.
-        """
-        left = {network: max(1 - score.value, _LEAST) for network, score in self.best_of_random.items()}
-        if not left:
-            return 1.0, 1.0
-        best = min(left, key=lambda network: left[network])
-        worst = max(value for network, value in left.items() if kind_of(network.name) == kind_of(best.name))
-        return left[best] / max(1 - self.network[self.best].value, _LEAST), worst / left[best]
+
+def ratios(drawn: Mapping[str, float], score: float) -> tuple[float, float]:
+    """Return two ratios of unexplained variance: best control to network, and median to best control of its kind.
+
+    The unexplained part is 1 - score. A ratio calls .01 and .04 as different as .1 and .4; a difference of scores
+    would call the first two the same. The network beats the controls only if the first ratio is larger than the
+    second.
+
+    Args:
+        drawn: the score of each network with random weights, by its name.
+        score: the network's.
+    """
+    left = {name: max(1 - value, LEAST_LEFT) for name, value in drawn.items()}
+    best = min(left, key=lambda name: left[name])
+    middle = float(np.median([value for name, value in left.items() if kind_of(name) == kind_of(best)]))
+    return left[best] / max(1 - score, LEAST_LEFT), middle / left[best]
 
 
 def _value(score: Score) -> float:
@@ -102,8 +110,8 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
     Metrics: `score` at each place of each network, with its 95 % interval over sequences; of role `null` from the
     step alone, from the last inputs, of one value for all, and of the concept relabelled within steps. `above` by
     control: the score of the network's best place minus the control's. `random_weights_below` and
-    `random_weights_apart`: two ratios of unexplained variance, best control / network and worst / best control of the
-    same kind. `memories`: the mean R² of other memories of the inputs. `follows` by unit, and `best_unit`: how
+    `random_weights_apart`: two ratios of unexplained variance, best control / network and median / best control of
+    the same kind. `memories`: the mean R² of other memories of the inputs. `follows` by unit, and `best_unit`: how
     closely a unit follows the concept within steps, the best one held out. `best_score`: what the rule compares.
 
     Args:

@@ -1,10 +1,7 @@
-"""What the controls allow to say of one network's probes: a typed judgement, and the sentences from it."""
+"""What a page says of one network's probes of a concept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 
 import numpy as np
@@ -14,7 +11,7 @@ from ...errors import several
 from ...evidence.measurements import one, only
 from ...evidence.words import between, listed, place, said
 from ...methods.probing.fits import MOST_FEATURES
-from ...methods.probing.scores import MARGIN
+from ...methods.probing.scores import LEAST_MARGIN, MARGIN
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.study_figures import shortened
 from ...recurrent.signals import Signal
@@ -23,180 +20,11 @@ from ...subjects.computed.sampled import sample_of
 from ...subjects.concepts import Known
 from ...subjects.subject import Subject
 from ..question import Answered, Told
-from ..states.linear_readout_drawn import AROUND, CLOCK, CONSTANT, MEMORIES, RANDOM, RECENT, RELABELLED
+from ..states.linear_readout_drawn import CLOCK, MEMORIES, RANDOM
 from ..states.targets import Target
 from . import linear_readout_figures as figures
-
-#: A concept is called readable if the lower end of its score's interval is above 0 (or `CONSTANT`) by more than this.
-READABLE = 0.05
-
-
-class Objection(Enum):
-    """What stands against the statement that training made a network hold a concept; the strongest is first."""
-
-    NOT_FOUND = "the score may be that of knowing nothing"
-    BARELY_READ = "the score is hardly above that of knowing nothing"
-    CLOCK = "the step alone predicts the concept"
-    RELABELLED = "the values of other sequences at the same step are read as well"
-    LAST_INPUTS = "the last inputs alone predict the concept"
-    RANDOM_SPREAD = "networks with random weights differ among each other as much"
-    RANDOM_WEIGHTS = "the concept is read from networks with random weights as well"
-    NONE = "no control does as well"
-
-
-@dataclass(frozen=True)
-class Beside:
-    """The best place's score beside one control.
-
-    Attributes:
-        kind: the control.
-        value: its score.
-        low: the lower end of the interval of the network's score minus the control's.
-        alike: whether the controls differ among each other as much as the best of them differs from the network.
-        steps: how many inputs a probe on the last inputs reads.
-    """
-
-    kind: str
-    value: float
-    low: float
-    alike: bool = False
-    steps: int = 1
-
-    @property
-    def beaten(self) -> bool:
-        """Whether the network beats the control."""
-        return self.low > MARGIN and not self.alike
-
-    def named(self, copies: int) -> str:
-        """Return the control in words; `copies` is how many networks with random weights there are."""
-        recent = f"the last {self.steps} inputs" if self.steps > 1 else "the last input"
-        words = {
-            CLOCK: "the step alone",
-            RECENT: recent,
-            AROUND: f"the last {self.steps} and the next {self.steps} inputs"
-            if self.steps > 1
-            else "the inputs around",
-            CONSTANT: "naming one value for all",
-            RELABELLED: "the values of other sequences at the same step",
-            RANDOM: f"the best of {_networks(copies)}",
-        }
-        return words[self.kind]
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What the controls allow to conclude.
-
-    Attributes:
-        objection: the strongest objection.
-        score: the network's best score.
-        controls: the controls that were measured, by kind.
-        copies: how many networks with random weights there are.
-        ahead: the layer of the best place if it has seen later inputs, otherwise empty.
-    """
-
-    objection: Objection
-    score: float
-    controls: Mapping[str, Beside]
-    copies: int
-    ahead: str = ""
-
-    @property
-    def recent(self) -> Beside | None:
-        """The control that knows the last inputs, or those around the state."""
-        return self.controls.get(RECENT) or self.controls.get(AROUND)
-
-    @property
-    def random_is_better(self) -> bool:
-        """Whether networks with random weights score higher, and the objection is another one."""
-        about_random = (Objection.RANDOM_SPREAD, Objection.RANDOM_WEIGHTS, Objection.NONE)
-        random = self.controls.get(RANDOM)
-        return random is not None and self.objection not in about_random and random.value - self.score > MARGIN
-
-
-def judge(controls: Mapping[str, Beside], score: float, low: float, copies: int, ahead: str = "") -> Judgement:
-    """Return the strongest objection to a score.
-
-    A concept that cannot be read at all comes first, then one that the step explains. Relabelled values keep the
-    step, so they add an objection only if the step alone scores less.
-
-    Args:
-        controls: the best score beside each control, by kind.
-        score: the best score.
-        low: the lower end of its interval.
-        copies: how many networks with random weights there are.
-        ahead: the layer of the best place if it has seen later inputs.
-    """
-    return Judgement(next(_objections(controls, low)), score, controls, copies, ahead)
-
-
-def _objections(controls: Mapping[str, Beside], low: float) -> Iterator[Objection]:
-    unbeaten = {kind for kind, control in controls.items() if not control.beaten}
-    above = controls[CONSTANT].low if CONSTANT in controls else low
-    # Rounded as the page shows it: a lower end of 0.00 is not called above 0.
-    if round(above, 2) <= 0:
-        yield Objection.NOT_FOUND
-    if above <= READABLE:
-        yield Objection.BARELY_READ
-    if CLOCK in unbeaten:
-        yield Objection.CLOCK
-    if RELABELLED in unbeaten:
-        yield Objection.RELABELLED
-    if unbeaten & {RECENT, AROUND}:
-        yield Objection.LAST_INPUTS
-    if RANDOM in unbeaten:
-        yield Objection.RANDOM_SPREAD if controls[RANDOM].low > MARGIN else Objection.RANDOM_WEIGHTS
-    yield Objection.NONE
-
-
-def verdict(judgement: Judgement) -> str:
-    """Return a judgement in words, to follow the concept's name."""
-    text = _conclusion(judgement)
-    if judgement.random_is_better:
-        random = judgement.controls[RANDOM].value
-        text += f" The best of {_networks(judgement.copies)} scores higher ({said(random)})."
-    if judgement.ahead and judgement.objection is not Objection.NOT_FOUND:
-        text += (
-            f" {judgement.ahead} reads the sequence from its end, or reads a layer that does. It has already seen "
-            "the next inputs, so nothing here is a prediction."
-        )
-    return text
-
-
-def _conclusion(judgement: Judgement) -> str:
-    controls, recent = judgement.controls, judgement.recent
-    nothing = "the score of naming one value for all" if CONSTANT in controls else "0"
-    near = "the inputs around it" if AROUND in controls else "the last inputs"
-    several_inputs = recent is not None and (recent.steps > 1 or recent.kind == AROUND)
-    plural, those = ("", "them") if several_inputs else ("s", "it")
-    more = " from any network with random weights, and better than" if judgement.copies else ""
-    how = {kind: _as_well(control, judgement.score) for kind, control in controls.items()}
-    recently = "" if recent is None else f"{recent.named(0)} alone predict{plural} it {how[recent.kind]}"
-    return {
-        Objection.NOT_FOUND: f"was not found: the interval of a linear probe's score reaches {nothing}.",
-        Objection.BARELY_READ: f"can hardly be read: a linear probe's score is above {nothing}, but it is not shown "
-        f"to exceed it by {READABLE}.",
-        Objection.CLOCK: f"can be read, but the step alone predicts it {how.get(CLOCK)}: nothing beyond a clock is "
-        "shown.",
-        Objection.RELABELLED: "can be read, but the values of other sequences at the same step can be read "
-        f"{how.get(RELABELLED)}: it is not shown that the states hold the value of their own sequence.",
-        Objection.LAST_INPUTS: f"can be read, but {recently}: no memory beyond {those} is shown.",
-        Objection.RANDOM_SPREAD: "can be read, better than from networks with random weights. But these differ among "
-        "each other as much, so it is not shown that training put it there.",
-        Objection.RANDOM_WEIGHTS: f"can be read, but {how.get(RANDOM)} from networks with random weights: this is no "
-        "evidence that training put it there.",
-        Objection.NONE: f"can be read: better than{more} from the step, {near} or shuffled values.",
-    }[judgement.objection]
-
-
-def _as_well(control: Beside, score: float) -> str:
-    """Return in words how an unbeaten control compares with the network, by the two numbers on the page."""
-    gap = control.value - score
-    return "better" if gap > MARGIN else "about as well" if gap >= -MARGIN else "not clearly worse"
-
-
-def _networks(copies: int) -> str:
-    return f"{several(copies, 'network')} with random weights"
+from .judgements import READABLE, Beside, Judgement, judge, verdict
+from .near_verdicts import hangs_on_one
 
 
 def tell(answered: Answered, name: str) -> Told:
@@ -214,7 +42,10 @@ def tell(answered: Answered, name: str) -> Told:
     copies = len(set(only(table, role=RANDOM, metric="score")["network"]))
     ahead = where["layer"] if where["layer"] in reads_ahead(subject) else ""
     score, low = float(best["value"]), float(best["low"])
-    judgement = judge(controls_beside(table, where, score), score, low, copies, ahead)
+    controls = controls_beside(table, where, score)
+    random = controls.get(RANDOM)
+    near = random is not None and hangs_on_one(table, score, random.value, random.low)
+    judgement = judge(controls, score, low, copies, ahead, near=near)
     headline = f"“{name}” {verdict(judgement)}"
     at = place(where["layer"], where["signal"])
     which = f"The best of {len(places)} places is {at}" if len(places) > 1 else f"It was read from {at}"
@@ -222,6 +53,7 @@ def tell(answered: Answered, name: str) -> Told:
     interval = between((low, float(best["high"])))
     measured = (
         f"{which}, held-out {figures.measure_of(target)} {said(score)} ({interval}); beside it, {listed(beside)}."
+        f"{judgement.left}"
     )
     memories = one(table, metric="memories", **where)
     notes = {
@@ -239,7 +71,7 @@ def tell(answered: Answered, name: str) -> Told:
 def _short(concept: Known, measure: str, judgement: Judgement) -> str:
     """Return one sentence with the score and the best control."""
     best = max(judgement.controls.values(), key=lambda control: control.value)
-    kept = "no control does as well" if judgement.objection is Objection.NONE else judgement.objection.value
+    kept = judgement.objection.value + ", but this is near the margin" * judgement.is_near
     described = f" ({concept.description})" if concept.description else ""
     return (
         f"A probe reads “{concept.name}”{described} with {measure} {said(judgement.score)}; the best control, "
@@ -282,8 +114,9 @@ def _setup(subject: Subject, target: Target, units: int) -> str:
         f"on {several(len(target.values), 'state')} of {sequences}, each after another prefix{rest} (the recorded "
         f"sequences have {sample_of(subject).distinct:,} distinct prefixes). No sequence was used both to fit and to "
         f"score. The network beats a control if the 95 % interval of the difference, over sequences, lies above "
-        f"{MARGIN}. It beats networks with random weights only if also the ratio of unexplained variance (best "
-        "control / network) is larger than the ratio between the worst and the best control of that kind."
+        f"{MARGIN}, or above half of what the control leaves unexplained where that is less (but at least "
+        f"{LEAST_MARGIN}). It beats networks with random weights only if also the ratio of unexplained variance "
+        "(best control / network) is larger than the ratio between the median and the best control of that kind."
     )
     if known.is_named:
         text += (

@@ -9,7 +9,8 @@ import pandas as pd
 from ...errors import several
 from ...evidence.measurements import only
 from ...evidence.words import listed
-from .linear_readout_words import Objection, controls_beside, judge
+from .judgements import Objection, judge
+from .linear_readout_words import controls_beside
 
 
 def tell_many(table: pd.DataFrame, name: str) -> str:

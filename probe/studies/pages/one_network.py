@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ...errors import several
-from ...evidence.claims import Claim
+from ...evidence.claims import Claim, Difference
 from ...evidence.findings import Finding
 from ...evidence.measurements import one, only
 from ...evidence.words import listed, said
@@ -237,14 +237,16 @@ def _card(finding: Finding) -> list[Block]:
 
 def _alike(finding: Finding) -> str:
     """Return that controls do as well, where they do: a summary must not say less than the table in its fold."""
-    alike = [
-        gap.role
-        for claim in finding.claims
-        if claim.value in claim.rule.established_if
-        for gap in claim.differences
-        if gap.value <= gap.margin
-    ]
-    return f" So it is in {listed(list(dict.fromkeys(alike)))}." if alike else ""
+    found = [gap for claim in finding.claims if claim.value in claim.rule.established_if for gap in _near(claim)]
+    alike = list(dict.fromkeys(gap.role for gap, holds in found if holds))
+    others = list(dict.fromkeys(gap.role for gap, _ in found if gap.role not in alike))
+    said = f" So it is in {listed(alike)}." if alike else ""
+    return said + (f" {listed(others)} is not far from it.".capitalize() if others else "")
+
+
+def _near(claim: Claim) -> list[tuple[Difference, bool]]:
+    """Return the controls that the network exceeds by no more than the margin, and whether the rule holds of each."""
+    return [(gap, gap.control in claim.rule.established_if) for gap in claim.differences if gap.value <= gap.margin]
 
 
 def _blocks(subject: Subject, finding: Finding, *, whole: bool, drawn: bool = True) -> list[Block]:
@@ -265,7 +267,8 @@ def _blocks(subject: Subject, finding: Finding, *, whole: bool, drawn: bool = Tr
         more += [_patched(finding), *_decided_later(subject, finding)]
     if finding.question == "answers":
         blocks += _programs(finding)
-    more += _claims(finding)
+    # What the controls allow to say of a reading, its sentences say, by intervals.
+    more += [] if finding.question in linear_readout.names(subject).values() else _claims(finding)
     return [*blocks, *([Details("How it was measured, and its controls", more)] if more else [])]
 
 
@@ -294,9 +297,12 @@ def allowed(claim: Claim) -> str:
         return "not true of this network"
     if not claim.rule.controls:
         return "true of this network; the rule names no control"
-    alike = [gap.role for gap in claim.differences if gap.value <= gap.margin]
+    alike = [gap.role for gap, holds in _near(claim) if holds]
     if alike:
         return f"true of this network, and as true of {listed(alike)}"
+    close = [f"{gap.role} is within {gap.margin:g} of it" for gap, _ in _near(claim)]
+    if close:
+        return f"true of this network; {listed(close)}, and not in the bound"
     there = {gap.role for gap in claim.differences}
     missing = [control.role for control in claim.rule.controls if control.role not in there]
     if missing:
