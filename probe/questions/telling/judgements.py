@@ -115,10 +115,12 @@ class Judgement:
         best = max((control.value for control in self.controls.values()), default=0.0)
         if best <= CEILING:
             return ""
-        return (
-            f" Unexplained are {1 - self.score:.3f} of the network and {1 - best:.3f} of the best control: so near "
-            f"the ceiling the network must be better by {margin_beside(best):.3f}."
-        )
+        left = [f"{max(1 - score, 0.0):.3f}" for score in (self.score, best)]
+        margin = margin_beside(best)
+        asked = f"so near the ceiling the network must be better by {margin:.3f}"
+        if 1 - best <= margin:
+            asked = f"nothing can be better by the {margin:.3f} that we ask for so near the ceiling"
+        return f" Unexplained are {left[0]} of the network and {left[1]} of the best control: {asked}."
 
     @property
     def recent(self) -> Beside | None:

@@ -241,7 +241,7 @@ def _alike(finding: Finding) -> str:
     alike = list(dict.fromkeys(gap.role for gap, holds in found if holds))
     others = list(dict.fromkeys(gap.role for gap, _ in found if gap.role not in alike))
     said = f" So it is in {listed(alike)}." if alike else ""
-    return said + (f" {listed(others)} is not far from it.".capitalize() if others else "")
+    return said + (f" Out of the bound, {listed(others)} comes close." if others else "")
 
 
 def _near(claim: Claim) -> list[tuple[Difference, bool]]:
