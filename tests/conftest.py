@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from around import one_colour_one_meaning, tidy
+from around import nothing_is_lost, one_colour_one_meaning, tidy
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["one_colour_one_meaning", "tidy"]
+__all__ = ["nothing_is_lost", "one_colour_one_meaning", "tidy"]
 
 #: Files whose tests read what one process made once; in two processes it would be made twice.
 TOGETHER = {

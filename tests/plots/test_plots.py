@@ -89,4 +89,4 @@ def test_a_scale_names_as_many_colours_as_have_room(height: float, named: int) -
 
 def test_figures_of_this_folder_are_held_against_the_table_of_colours(request: pytest.FixtureRequest) -> None:
     """Around each test of the checkout, not of the wheel alone; and each starts from the same random numbers."""
-    assert {"one_colour_one_meaning", "tidy"} <= set(request.fixturenames)
+    assert {"nothing_is_lost", "one_colour_one_meaning", "tidy"} <= set(request.fixturenames)

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 import numpy as np
+import painted
+import pictured
 import pytest
 from PIL import Image
 
@@ -37,8 +39,11 @@ def rounded(html: str) -> str:
 
 @pytest.mark.parametrize("script", scripts(), ids=lambda script: script.stem)
 def test_a_script_makes_the_committed_picture(script: Path, tmp_path: Path) -> None:
-    """In an empty folder; otherwise `make gallery` writes it again. No picture weighs more than 40 kB."""
+    """In an empty folder; otherwise `make gallery` writes it again. None weighs over 40 kB, or lacks a dot."""
     picture = made(script, tmp_path)
+    drawn = painted.figures()
+    assert len(drawn) == (picture.suffix == ".png")
+    assert [fault for figure in drawn for fault in pictured.faults(figure, picture.read_bytes())] == []
     committed = (GALLERY / picture.name).read_bytes()
     assert len(committed) < 40_000
     if picture.suffix == ".png":

@@ -11,12 +11,14 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUME
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import matplotlib.pyplot as plt
+import painted
+import pictured
 import pytest
 import torch
-from painted import looked_at, watch
 
 torch.set_num_threads(1)
-watch()
+painted.watch()
+pictured.watch()
 
 
 @pytest.fixture(autouse=True)
@@ -31,4 +33,11 @@ def tidy() -> Iterator[None]:
 def one_colour_one_meaning() -> Iterator[None]:
     """Hold every figure that the package or an analysis drew in a test against the table of colours."""
     yield
-    assert looked_at() == []
+    assert painted.looked_at() == []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_lost() -> Iterator[None]:
+    """Look at every figure with data that the package or an analysis drew in a test: all of it must be seen."""
+    yield
+    assert pictured.lost() == []

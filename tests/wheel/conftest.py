@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from around import one_colour_one_meaning, tidy  # first: it says how many threads torch has
+from around import nothing_is_lost, one_colour_one_meaning, tidy  # first: it says how many threads torch has
 
 # isort: split
 import numpy as np
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from studied import Report, planted, report_of, study_of, without_pictures
 from torch import Tensor, nn
 
-__all__ = ["one_colour_one_meaning", "tidy"]
+__all__ = ["nothing_is_lost", "one_colour_one_meaning", "tidy"]
 
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
 

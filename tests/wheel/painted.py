@@ -181,6 +181,18 @@ def watch() -> None:
     setattr(ShownFigure, _MADE, figures)
 
 
+def maker(figure: Figure) -> str:
+    """Return the module that a figure was made for since the last look, or nothing where no figure was."""
+    figures: list[tuple[Figure, str]] = getattr(ShownFigure, _MADE)
+    return next((module for one, module in figures if one is figure), "")
+
+
+def figures() -> list[Figure]:
+    """Return the figures that were made since the last look."""
+    made: list[tuple[Figure, str]] = getattr(ShownFigure, _MADE)
+    return [figure for figure, _ in made]
+
+
 def looked_at() -> list[str]:
     """Return the faults of the figures that modules of the project made since the last look, and forget these."""
     figures: list[tuple[Figure, str]] = getattr(ShownFigure, _MADE)
