@@ -33,11 +33,13 @@ def tidy() -> Iterator[None]:
 def one_colour_one_meaning() -> Iterator[None]:
     """Hold every figure that the package or an analysis drew in a test against the table of colours."""
     yield
-    assert painted.looked_at() == []
+    found = painted.looked_at()
+    assert not found, found
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_lost() -> Iterator[None]:
     """Look at every figure with data that the package or an analysis drew in a test: all of it must be seen."""
     yield
-    assert pictured.lost() == []
+    found = pictured.lost()
+    assert not found, found

@@ -223,8 +223,10 @@ def moves(
             panel.set_title(f"{name}: {said(value)}", fontweight="normal")
             panel.locator_params(axis="y", nbins=4)
             data += [(name.replace("\n", " "), values[one], states[one]) for one in shown]
-        for panel in panels[len(units) :]:
-            panel.set_axis_off()
+        for place in range(len(units), len(panels)):
+            panels[place].remove()
+            # The panel above it is now the lowest of its column.
+            panels[max(place - 2, 0)].tick_params(labelbottom=True)
         _name_values(panels[0], target, levels)
         unnamed = target.concept.is_categorical and len(levels) > NAMED
         axis = shortened(target.concept.name, 40) + f", {len(levels)} values" * unnamed

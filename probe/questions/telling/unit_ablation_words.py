@@ -9,6 +9,7 @@ from ...errors import several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import one, only
 from ...evidence.words import listed, said
+from ...plots.networks import LETTER
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import new_figure, role_style
 from ...subjects.computed import ends
@@ -18,6 +19,8 @@ from ..question import Answered, Told
 
 #: A unit is called needed if its ablation costs more than this.
 COSTLY = 0.05
+#: The names of more units than this stand upright below the picture.
+SIDE_BY_SIDE = 14
 #: The kind of a drop whose unit is a random one.
 DRAWN = "drawn"
 
@@ -137,7 +140,9 @@ def draw_units(table: pd.DataFrame, name: str, levels: bool) -> DataFigure:
     """
     order = _sorted(table)
     with drawing():
-        figure, axes = new_figure(height=3.0)
+        names = [shortened(unit, 24) for unit in order["unit"]]
+        upright = len(names) > SIDE_BY_SIDE
+        figure, axes = new_figure(height=3.0 + LETTER * max(map(len, names)) * upright)
         ax, places = axes[0, 0], np.arange(len(order))
         color = role_style("trained").color
         for flag, face, marker, label in (
@@ -150,7 +155,7 @@ def draw_units(table: pd.DataFrame, name: str, levels: bool) -> DataFigure:
                 ax.plot(places[group], order["drop"][group], marker, color=color, mfc=face, markersize=5, label=shown)
         ax.axhline(0, color="black", linewidth=0.8)
         ax.axhline(COSTLY, color="black", linewidth=1, linestyle=":")
-        ax.set_xticks(places, [shortened(unit, 24) for unit in order["unit"]], rotation=90 if len(order) > 14 else 0)
+        ax.set_xticks(places, names, rotation=90 if upright else 0)
         ax.set_xlabel("unit, sorted by cost")
         ax.set_ylabel("wrong answers added" if levels else "error added (sd)")
         if order["drawn"].any():
