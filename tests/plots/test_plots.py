@@ -43,7 +43,7 @@ def apart(places: list[tuple[list[float], list[float]]]) -> Figure:
     """Return a figure of dots in a few calls, each (across, up)."""
     figure, axes = new_figure()
     for across, up in places:
-        scatter(axes[0, 0], np.array(across), np.array(up), color=RED)
+        scatter(axes[0, 0], np.array(across, dtype=float), np.array(up, dtype=float), color=RED)
     return figure
 
 
