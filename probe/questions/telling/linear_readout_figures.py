@@ -223,10 +223,7 @@ def moves(
             panel.set_title(f"{name}: {said(value)}", fontweight="normal")
             panel.locator_params(axis="y", nbins=4)
             data += [(name.replace("\n", " "), values[one], states[one]) for one in shown]
-        for place in range(len(units), len(panels)):
-            panels[place].remove()
-            # The panel above it is now the lowest of its column.
-            panels[max(place - 2, 0)].tick_params(labelbottom=True)
+        _without_spare(panels, len(units))
         _name_values(panels[0], target, levels)
         unnamed = target.concept.is_categorical and len(levels) > NAMED
         axis = shortened(target.concept.name, 40) + f", {len(levels)} values" * unnamed
@@ -257,6 +254,13 @@ def moves(
             caption=caption,
             data=pd.DataFrame(data, columns=["unit", "value", "state"]),
         )
+
+
+def _without_spare(panels: np.ndarray, used: int) -> None:
+    """Take out the panels of two columns that nothing is drawn in; the one above each is the lowest of its column."""
+    for place in range(used, len(panels)):
+        panels[place].remove()
+        panels[max(place - 2, 0)].tick_params(labelbottom=True)
 
 
 def _shown_units(
