@@ -91,8 +91,8 @@ class SignalRead:
         name, best = max(((n, s) for n, s in self.scores.items() if n != OWN), key=lambda each: each[1].value)
         low, high = own.above(best, seed)
         above = "above every control" if compared else "no network compared"
-        beaten, behind = low > margin_beside(best.value), high < -margin_beside(own.value)
-        verdict = above if beaten else "below a control" if behind else "not specific"
+        beaten = low > margin_beside(best.value)
+        verdict = above if beaten else "below a control" if high < -MARGIN else "not specific"
         row = {"layer": self.part.layer, "signal": str(self.signal)}
         row |= {"how": self.how, "unit": _units(self.unit[OWN])} if self.unit else {}
         row |= {"score": own.value, "best control": name, "its score": best.value, "above": own.value - best.value}
@@ -111,7 +111,7 @@ class Reading:
     It shows itself: a line for each signal with its held-out score, the best control and its score, and a verdict.
     *Above every control*: the 95 % interval of the difference to the best control, over sequences, lies above 0.05;
     above a control of .9 it must lie above half of what the control leaves unexplained, and above 0.01. *Below a
-    control*: the same the other way round. Else *not specific*: nothing here says that training made it. *No network
+    control*: it lies below -0.05. Else *not specific*: nothing here says that training made it. *No network
     compared*: only the step, the inputs or a shuffled concept are beaten.
 
     Attributes:

@@ -266,5 +266,3 @@ def test_near_the_ceiling_what_is_left_unexplained_decides() -> None:
     assert 0.95 < row["its score"] < 0.97
     assert 0.02 < row["low"] < row["above"] < 0.05
     assert row["verdict"] == "above every control"
-    (row,) = probe.linear_probe(other, count, signals=signals, controls={"exact": exact}).summary.to_dict("records")
-    assert row["verdict"] == "below a control"
