@@ -73,9 +73,14 @@ class CleanRun:
 
     @property
     def headline_step(self) -> int:
-        """The first step with at least 128 distinct prefixes; the last but one where there is none."""
+        """The middle step, or the first later one with 128 distinct prefixes, or with the most where all have fewer.
+
+        The last step is none of these: nothing is left to be read after it.
+        """
         sizes = [len(prefixes.rows) for prefixes in self.prefixes[:-1]]
-        return next((step for step, size in enumerate(sizes) if size >= LEAST_STATES), max(len(sizes) - 1, 0))
+        enough = min(LEAST_STATES, max(sizes, default=0))
+        middle = max(min((len(sizes) + 1) // 2, len(sizes) - 1), 0)
+        return max(middle, next((step for step, size in enumerate(sizes) if size >= enough), 0))
 
     def recorded(self, signal: Signal) -> Float[Tensor, "batch time unit"]:
         """Return a signal of the run, a gate for instance.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ..errors import ProbeError, several
 from ..methods.abstraction.automata import as_symbols
 from ..methods.causal import alignment
-from ..methods.causal.interchange import interchange
-from ..methods.causal.pairs import all_pairs, whole
+from ..methods.causal.pairs import all_pairs
 from ..methods.probing.prefixes import first_of_prefix
 from ..methods.probing.splits import LEAST_STATES
 from ..methods.probing.targets import LEAST_SEQUENCES
@@ -19,8 +16,8 @@ from ..subjects.computed.alphabet import MOST_SYMBOLS, alphabet_of, around, at_l
 from ..subjects.computed.answers import rows_at_steps
 from ..subjects.computed.changed_inputs import input_pairs, pairs_by_step, usual_steps
 from ..subjects.computed.ends import ends_of, machine_of, not_last, step_of, why_not
-from ..subjects.computed.plans import affordable_pairs, search_length
-from ..subjects.computed.right_answers import only_last, task_of
+from ..subjects.computed.plans import search_length
+from ..subjects.computed.right_answers import only_last
 from ..subjects.computed.sample import reads_ahead, rows_within_budget
 from ..subjects.computed.sampled import sample_of
 from ..subjects.computed.splices import can_occur
@@ -30,12 +27,11 @@ from ..subjects.computed.whole_runs import affordable_runs
 from ..subjects.heads import MOST_LEVELS
 from ..subjects.readouts import NUMBER
 from ..subjects.subject import Subject
+from . import uses
 
 #: The fewest steps of sequences that shorter ones are compared with; the most amounts by which a concept may grow
 #: (of more, hardly two contexts would be alike); the most beginnings that an affine recurrence is fitted to.
 SHORTEST, MOST_AMOUNTS, MOST_BEGINNINGS = 3, 12, 5_000
-#: The most pairs of which we ask whether a state moves answers at all.
-MOST_PATCHED = 4_096
 #: How often a question runs a sequence whole: once, and three times from each of three steps on.
 RUNS = 10
 #: For so many spliced sequences `splices` asks whether they can occur.
@@ -84,7 +80,7 @@ def splices(subject: Subject) -> str | None:
             "give it as a function, or give combine"
         )
     end = ends_of(subject)
-    pairs = all_pairs(end.machine, step_of(end.machine, None), most=SPLICES, seed=subject.seed)
+    pairs = all_pairs(end.machine, step_of(subject, None), most=SPLICES, seed=subject.seed)
     if can_occur(subject, end, pairs.base, pairs.source, pairs.step).all():
         return None
     return "some sequences that are spliced of two cannot occur by valid, and this question splices all"
@@ -97,25 +93,25 @@ def search(subject: Subject) -> str | None:
         return reason
     if subject.head is not None and not subject.head.differentiable:
         return "its readout has no gradient, which a search for directions follows; write it in torch"
-    place, most = step_of(machine_of(subject), None), alignment.ITERATIONS
+    place, most = step_of(subject, None), alignment.ITERATIONS
     if not search_length(subject, place, searches=4, pairs=alignment.PAIRS, most=most):
         return "a search for directions would take too long: it runs the layers forwards and backwards on many pairs"
     return None
 
 
-def deciding_state(subject: Subject) -> str | None:
-    """A state that moves answers when it is patched whole: what a part of it moves is scored against that."""
-    reason = machine(subject)
-    if reason is not None:
-        return reason
-    at = step_of(machine_of(subject), None)
-    pairs = all_pairs(machine_of(subject), at, most=affordable_pairs(subject, at, 1, most=MOST_PATCHED))
-    if math.isfinite(interchange(pairs, task_of(subject), whole).score):
-        return None
-    return (
-        f"with the whole state of another sequence after {several(at + 1, 'step')} its answers are right as often as "
-        "without, so that no part of the state can be scored against it"
-    )
+def better_than_a_guess(subject: Subject) -> str | None:
+    """Answers that are right more often than always giving the most frequent one: else nothing follows from them."""
+    return right_answers(subject) or uses.guessing(subject)
+
+
+def used_states(subject: Subject) -> str | None:
+    """Such answers, which the whole state of another sequence moves, at the study's step or later."""
+    return machine(subject) or better_than_a_guess(subject) or uses.unmoved_anywhere(subject)
+
+
+def used_state(subject: Subject) -> str | None:
+    """Such answers, which the whole state moves at the study's step: a part of it is scored against that."""
+    return used_states(subject) or uses.unmoved(subject)
 
 
 def one_layer(subject: Subject) -> str | None:
@@ -382,7 +378,6 @@ OF_LAST = (
     machine,
     splices,
     search,
-    deciding_state,
     one_layer,
     gates,
     exact_answers,
@@ -394,3 +389,5 @@ OF_LAST = (
     other_lengths,
     whole_sequences,
 )
+#: A network without these has no answers that a question could be about, and is no control that counts either.
+OF_ANSWERS = (better_than_a_guess, used_states, used_state)

@@ -12,6 +12,7 @@ from ..evidence.measurements import COLUMNS, ROLES, tabulate
 from ..evidence.words import listed
 from ..subjects.functions import calling
 from ..subjects.subject import Subject
+from .needs import OF_ANSWERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,13 +138,19 @@ class Question:
                 return reason
         return None
 
+    def _counts(self, one: Subject, network: Subject) -> bool:
+        """Return whether a control answers as the question asks of the network: else it is no control of that."""
+        if one is network or self.together:
+            return True
+        return all(need(one) is None for need in self.needs if need in OF_ANSWERS)
+
     def ask(self, subjects: Sequence[Subject]) -> pd.DataFrame:
         """Measure a network and its controls, those among them that are asked.
 
         Raises:
             ProbeError: as `measure` says; or it raises something else, or returns no table of measurements.
         """
-        asked = [one for one in subjects if one.network.role in self.roles]
+        asked = [one for one in subjects if one.network.role in self.roles and self._counts(one, subjects[0])]
         random = [one for one in asked if one.network.role == "random weights"]
         left_out = random[self.copies :] if self.copies is not None and not self.together else []
         what = f"The measure of the question {self.name!r}"

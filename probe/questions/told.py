@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 
-from ..errors import several
 from ..evidence.findings import DataFigure
 from ..evidence.measurements import only
 from ..evidence.words import listed, said
@@ -28,9 +27,7 @@ def ran(subject: Subject) -> str:
 
 def at_pairs(subject: Subject) -> str:
     """Return the same of a question that patches one sequence's state into another's run at a step."""
-    end = ends_of(subject)
-    step = step_of(end.machine, None)
-    return f"{ran(subject)} States are changed after {step + 1} of these {several(end.steps, 'step')}."
+    return f"{ran(subject)} States are changed {ends_of(subject).after(step_of(subject, None))}."
 
 
 def asked_at(subject: Subject, lengths: Sequence[int]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -224,7 +226,8 @@ def test_units_beyond_a_budget_are_drawn_and_a_stack_names_them_by_layer() -> No
     """Of 40 units 24 are ablated: 16 that follow the concept most, and 8 random ones, named with their layer."""
     subject = study_of_stack(20)
     question = unit_ablation.question(subject)
-    assert question.why_not(subject) is None
+    assert "not clearly more often" in str(question.why_not(subject))
+    question = dataclasses.replace(question, needs=())
     table = question.ask([subject])
     drops = table[table["metric"] == "unit_drop"]
     assert len(drops) == 24

@@ -40,12 +40,16 @@ def ridge_weight(classes: Classes, penalty: float = 0.0) -> Float[np.ndarray, " 
         classes: the distinct states at a step.
         penalty: lambda in units of the mean diagonal of Cov(s); 0 is least squares, of smallest norm where many fit.
 
+    Directions in which the states differ by no more than the rounding of float32 are left out of the least squares: a
+    clock is the same number in all states of a step, but for its last bits, and a weight on those fits anything.
+
     Reference:
         Hoerl & Kennard 1970, Ridge regression, equation 2.1.
     """
     states, concept = _centred(classes.states), _centred(classes.concept)
     if not penalty:
-        return np.linalg.lstsq(states, concept)[0]
+        largest = float(np.linalg.norm(states, 2))
+        return np.linalg.lstsq(states, concept, rcond=_rounding(classes.states) / largest if largest else None)[0]
     covariance = states.T @ states / len(states)
     size = len(covariance)
     loaded = covariance + penalty * np.trace(covariance) / size * np.eye(size)
@@ -105,11 +109,18 @@ def joint_directions(
             "others, so that no direction is its own. Give more states, or another step."
         )
     encodings = np.linalg.lstsq(varied, _centred(states))[0]
-    if np.linalg.matrix_rank(encodings) < len(encodings):
+    # How much rounding moves an encoding: that of the states over how far the concepts vary.
+    rounded = _rounding(states) / float(np.linalg.norm(varied, 2))
+    if np.linalg.matrix_rank(encodings, tol=rounded) < len(encodings):
         raise ProbeError(
             "The states hold the concepts along directions that follow from each other: none is its own."
         )
     return encodings, np.linalg.pinv(encodings).T
+
+
+def _rounding(states: np.ndarray) -> float:
+    """Return the largest singular value that the rounding of states in float32 alone can have."""
+    return float(np.finfo(np.float32).eps * np.abs(states).max(initial=0.0) * np.sqrt(states.size))
 
 
 def _centred(values: np.ndarray) -> np.ndarray:

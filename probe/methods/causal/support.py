@@ -18,8 +18,8 @@ from .task import Task
 DRAWN_PAIRS = 1024
 #: Beyond this many spacings of the concept a patch is marked.
 FAR = 0.5
-# A unit whose sd is this small beside the largest number of a state is constant but for rounding.
-_CONSTANT = 1e-9
+# A unit whose sd is this small beside the largest number of a state is constant but for the rounding of float32.
+_CONSTANT = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True, eq=False)

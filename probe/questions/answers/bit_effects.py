@@ -153,7 +153,10 @@ def question(subject: Subject) -> Question:
         "bit-effects",
         "What does one more input do to the answer?",
         measure,
-        (needs.one_length, needs.machine, needs.numbers, needs.whole_numbers, needs.few_amounts),
+        (
+            *(needs.one_length, needs.machine, needs.numbers, needs.whole_numbers, needs.few_amounts),
+            needs.better_than_a_guess,
+        ),
         ANSWERING,
         (
             rule(

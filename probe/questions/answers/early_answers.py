@@ -128,10 +128,22 @@ def _by_step(early: pd.DataFrame, subject: Subject) -> str:
     step = int(worst["step"])
     longer = subject.x[torch.as_tensor(subject.lengths > step), : step + 1]
     ways = several(len(longer.flatten(1).unique(dim=0)), "way")
+    when = "the first step" if step == 0 else several(step + 1, "step")
     return (
-        f"{text} Asked after {several(step + 1, 'step')}, by when they have begun in {ways}, the network is wrong on "
+        f"{text} Asked after {when}, by when they have begun in {ways}, the network is wrong on "
         f"{worst['value']:.0%} of them.{' Perhaps nobody trained it to answer so early.' * _asked_at_end(subject)}"
+        f"{_later(early, subject, step)}"
     )
+
+
+def _later(early: pd.DataFrame, subject: Subject, worst: int) -> str:
+    """Return how often it is wrong at the study's step or in the middle, where that comes after the worst step."""
+    steps, chosen = subject.x.shape[1], subject.asked.interchange_step
+    at = steps // 2 if chosen is None else steps + chosen
+    rows = early[early["step"] == at]
+    if subject.ragged or rows.empty or not worst < at < steps - 1:
+        return ""
+    return f" Asked after {several(at + 1, 'step')} it is wrong on {rows['value'].iloc[0]:.0%}."
 
 
 def _by_value(table: pd.DataFrame, subject: Subject) -> str:

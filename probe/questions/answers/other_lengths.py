@@ -262,7 +262,7 @@ def question(subject: Subject) -> Question:
         "other-lengths",
         "What does the network answer at other lengths?",
         measure,
-        (needs.numbers, needs.other_lengths),
+        (needs.numbers, needs.other_lengths, needs.better_than_a_guess),
         (*ANSWERING, INITIAL),
         (
             rule(

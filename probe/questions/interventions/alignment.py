@@ -89,7 +89,7 @@ def question(subject: Subject) -> Question:
         "alignment",
         f"Do two directions carry {name}?",
         measure,
-        (needs.numbers, needs.search, needs.deciding_state),
+        (needs.numbers, needs.exact, needs.search, needs.used_state),
         ANSWERING,
         draw=draw,
         setup=told.at_pairs,
@@ -125,7 +125,7 @@ def measure(
 
     Args:
         subjects: what is measured.
-        step: the headline step; None takes the first with at least 128 distinct prefixes, or the last but one.
+        step: the headline step; None for that of `step_of`.
         steps: further steps; None takes all but the last.
         rank: of the headline.
         ranks: searched at every step.
@@ -166,7 +166,7 @@ class _Plan:
     @classmethod
     def of(cls, subject: Subject, step: int | None, steps: Iterable[int] | None, **options: Any) -> _Plan:
         machine = machine_of(subject)
-        length, headline = machine.clean.inputs.shape[1], step_of(machine, step)
+        length, headline = machine.clean.inputs.shape[1], step_of(subject, step)
         every = range(length - 1) if steps is None else steps
         chosen = within("steps", tuple(sorted({*every, headline})), length, "the input's time axis")
         task = task_of(subject)

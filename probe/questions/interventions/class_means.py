@@ -43,7 +43,7 @@ def question(subject: Subject) -> Question:
         "class-means",
         f"Does the answer need more of a state than {name}?",
         measure,
-        (needs.machine, needs.numbers),
+        (needs.exact_answers, needs.numbers, needs.used_states),
         ANSWERING,
         draw=draw,
         setup=told.ran,

@@ -59,7 +59,7 @@ def question(subject: Subject) -> Question:
         "directions",
         "Does the answer follow one direction of the state?",
         measure,
-        (needs.splices, needs.numbers, needs.deciding_state),
+        (needs.exact_answers, needs.splices, needs.numbers, needs.used_state),
         ANSWERING,
         draw=draw,
         setup=told.at_pairs,
@@ -100,7 +100,7 @@ def measure(
 
     Args:
         subjects: what is measured.
-        step: after which step; None for the first with at least 128 distinct prefixes, or the last but one.
+        step: after which step; None for that of `step_of`.
         most: the most pairs that are run along a direction; more are drawn. Of a large network they are fewer, as
             many as the budget of `probe.subjects.computed.plans` allows.
         most_of_unit: the same for a unit.
@@ -116,7 +116,7 @@ def measure(
     """
     rows: list[dict[str, Any]] = []
     for subject in as_subjects(subjects):
-        at = step_of(machine_of(subject), step)
+        at = step_of(subject, step)
         directions = along_directions(subject, at, most=most, seed=seed)
         for metric, value, place in (*directions, *of_units(subject, at, most=most_of_unit, seed=seed)):
             if not math.isnan(value):

@@ -4,9 +4,10 @@ What is erased is fitted on the states of half of the distinct prefixes, each of
 those of the other half; accuracy is over all sequences that begin with these, and the mean over both ways. With
 fewer than 128 prefixes it is in-sample.
 
-`floor`: the accuracy of the best constant answer given the suffix: for each distinct rest of the input the share
-of the most frequent right answer, over all sequences. `own_accuracy`: nothing erased. `erased_accuracy`: one-hot
-LEACE; `erased_rank`, its rank fitted on all prefixes; `in_sample_erased_accuracy`, fitted and scored on all.
+`floor`: the accuracy of the best answer that needs no state: for each distinct rest of the input the most frequent
+right answer. Where not every rest follows on every beginning it is held out, as are the erasers, and the answer of
+the network from the mean state is taken where that is better. `own_accuracy`: nothing erased. `erased_accuracy`:
+one-hot LEACE; `erased_rank`, its rank fitted on all prefixes; `in_sample_erased_accuracy`, fitted and scored on all.
 `scalar_erased_accuracy`: LEACE of the number, which leaves what is curved. `shuffled_accuracy`: one-hot LEACE of
 labels in another order, the mean of 20. `projected_accuracy`: the subspace that an alignment search finds, the
 mean in its place; `random_projected_accuracy`, the mean of 50 random ones. `erased_excess`, `shuffled_excess` and
@@ -33,7 +34,7 @@ from ...methods.causal.task import Task
 from ...methods.machines import CHUNK, Machine
 from ...plots.networks import draw_dots
 from ...plots.style import SMALL
-from ...subjects.computed.ends import machine_of, step_of
+from ...subjects.computed.ends import ends_of, machine_of, step_of
 from ...subjects.computed.plans import search_length, search_of
 from ...subjects.computed.right_answers import loss_of, task_of
 from ...subjects.subject import Subject, as_subjects
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 QUESTION = "erasure"
 #: Orders of labels that the shuffled control is the mean of, and random subspaces.
 SHUFFLES, RANDOM = 20, 50
+#: Answers that are right more often than the floor by no more are no better than the later inputs allow.
+BOUND = 0.05
 #: What is erased -> its label on the axis.
 COLUMNS = {
     "own_accuracy": "nothing",
@@ -71,7 +74,7 @@ def question(subject: Subject) -> Question:
         "erasure",
         f"Is {name} needed?",
         measure,
-        (needs.machine, needs.numbers),
+        (needs.exact_answers, needs.numbers, needs.used_state, _above_floor),
         ANSWERING,
         draw=draw,
         setup=told.at_pairs,
@@ -85,10 +88,26 @@ def question(subject: Subject) -> Question:
                 definition="Accuracy with the concept erased (one-hot LEACE, held out), minus that of the best "
                 f"constant answer given the later inputs, {ONE_STEP}.",
                 source="Belrose et al. 2023; Elazar et al. 2021",
-                at_most=0.05,
+                at_most=BOUND,
                 controls=(Control(FITTED, 0.1, lower=True),),
             ),
         ),
+    )
+
+
+def _above_floor(subject: Subject) -> str | None:
+    """Answers that are better than the later inputs allow: of others the rule's bound could not be missed."""
+    at = step_of(subject, None)
+    try:
+        ground = _Ground.of(machine_of(subject), task_of(subject), at, 0)
+    except ProbeError as error:
+        return str(error).rstrip(".")
+    own, floor = ground.own(), ground.floor()
+    if own - floor > BOUND:
+        return None
+    return (
+        f"the network answers {own:.1%} of the sequences right, and without any state {ends_of(subject).after(at)} "
+        f"{floor:.1%} can be answered right by the later inputs: its answers could hardly get worse than that"
     )
 
 
@@ -106,7 +125,7 @@ def measure(
 
     Args:
         subjects: what is measured.
-        step: at which step; None takes the first with at least 128 distinct prefixes, or the last but one.
+        step: at which step; None for that of `step_of`.
         rank: dimensions of the subspace that is projected out.
         iterations: of the alignment search; fewer where they take long, and no search where those are too few.
         seed: of halves, shuffles, the search and random subspaces.
@@ -124,7 +143,7 @@ def measure(
     rows: list[dict[str, Any]] = []
     for subject in as_subjects(subjects):
         machine = machine_of(subject)
-        at = step_of(machine, step)
+        at = step_of(subject, step)
         ground = _Ground.of(machine, task_of(subject), at, seed)
         values = dict(_values(ground, _searched(subject, ground, rank, iterations)))
         for name in ("erased", "shuffled", "projected"):
@@ -173,6 +192,31 @@ class _Ground:
             right += int((found.chosen.double().view(len(erased), -1) == final).sum())
         return right / (len(erasers) * len(rows))
 
+    def floor(self) -> float:
+        """Return how often the best answer is right that can be given without the state, by the later inputs alone.
+
+        Where each rest of the inputs follows on each beginning, the most frequent answer to a rest is known. Else it
+        is that of the training rows, and the network from their mean state is another such answer: the better one.
+        """
+        clean, step = self.machine.clean, self.step
+        group = _suffixes(clean.inputs[:, step + 1 :])
+        answers = np.unique(self.task.final(torch.arange(len(group))).numpy(), return_inverse=True)[1].ravel()
+        both = len(np.unique(np.stack([group, clean.prefixes[step].group.numpy()]), axis=1).T)
+        if both == (group.max() + 1) * len(clean.prefixes[step].rows):
+            every = np.arange(len(group))
+            return _most_frequent(group, answers, every, every)
+        # However few sequences there are: a rest that occurs once would be its own answer.
+        ways = [(half.train, half.test) for half in halves(self.machine, step, least=2, seed=self.seed)]
+        frequent = _mean(_most_frequent(group, answers, train.numpy(), test.numpy()) for train, test in ways)
+        every = np.eye(self.machine.dynamics.size)
+        means = [(projected_out(self.states(self.distinct(train)), every), test) for train, test in ways]
+        return max(frequent, _mean(self.accuracy([mean], test) for mean, test in means))
+
+    def own(self) -> float:
+        """Return how often the answers are right with nothing erased."""
+        chosen = self.machine.clean.answers.chosen.double()
+        return float((chosen == self.task.final(torch.arange(len(chosen)))).double().mean())
+
     def held_out(self, makes: Iterable[Make]) -> float:
         """Return the mean accuracy on held-out prefixes of all that is made of the states and concept of others."""
         fitted = [self.distinct(train) for train, _ in self.ways]
@@ -195,9 +239,8 @@ def _searched(subject: Subject, ground: _Ground, rank: int, iterations: int) -> 
 def _values(ground: _Ground, bases: Sequence[np.ndarray]) -> Iterator[tuple[str, float]]:
     machine, task = ground.machine, ground.task
     every = torch.arange(len(machine.clean.inputs))
-    final = task.final(every)
-    yield "floor", _floor(machine.clean.inputs[:, ground.step + 1 :].detach(), final)
-    yield "own_accuracy", float((machine.clean.answers.chosen.double() == final).double().mean())
+    yield "floor", ground.floor()
+    yield "own_accuracy", ground.own()
     yield "erased_accuracy", ground.held_out([lambda states, values: leace(states, one_hot(values))])
     distinct = ground.distinct(every)
     whole = leace(ground.states(distinct), one_hot(task.so_far(distinct, ground.step).numpy()))
@@ -219,17 +262,20 @@ def _values(ground: _Ground, bases: Sequence[np.ndarray]) -> Iterator[tuple[str,
     yield "random_projected_accuracy", ground.held_out(random)
 
 
-def _floor(suffixes: Tensor, final: Tensor) -> float:
-    """Return the share of rows that have the most frequent right answer among those of the same suffix."""
-    flat = suffixes.flatten(1).numpy()
-    if flat.shape[1]:
-        _, group = np.unique(flat, axis=0, return_inverse=True)
-    else:
-        group = np.zeros(len(flat), dtype=int)
-    _, answers = np.unique(final.numpy(), return_inverse=True)
+def _suffixes(inputs: Tensor) -> np.ndarray:
+    """Return a number for each row, the same for rows whose inputs are, (row,)."""
+    flat = inputs.flatten(1).detach().numpy()
+    if not flat.shape[1]:
+        return np.zeros(len(flat), dtype=int)
+    return np.unique(flat, axis=0, return_inverse=True)[1].ravel()
+
+
+def _most_frequent(group: np.ndarray, answers: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
+    """Return how often test rows have the answer that is most frequent in training: in their group, or in all."""
     table = np.zeros((group.max() + 1, answers.max() + 1))
-    np.add.at(table, (group.ravel(), answers.ravel()), 1)
-    return float(table.max(1).sum() / len(final))
+    np.add.at(table, (group[train], answers[train]), 1)
+    best = np.where(table.any(1), table.argmax(1), table.sum(0).argmax())
+    return float((best[group[test]] == answers[test]).mean())
 
 
 def _mean(values: Iterable[float]) -> float:

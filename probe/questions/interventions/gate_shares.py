@@ -43,7 +43,7 @@ def question(subject: Subject) -> Question:
         "gate-shares",
         "Through which gate does an input act?",
         measure,
-        (needs.gates, needs.scale, needs.inputs_to_change),
+        (needs.gates, needs.scale, needs.inputs_to_change, needs.used_states),
         ANSWERING,
         draw=draw,
         tell=tell,

@@ -39,7 +39,7 @@ def question(subject: Subject) -> Question:
         "routes",
         "By which route does a difference in the state reach the next state?",
         measure,
-        (needs.gates, needs.scale, needs.differing_inputs),
+        (needs.gates, needs.scale, needs.differing_inputs, needs.used_state),
         ANSWERING,
         draw=draw,
         tell=tell,

@@ -46,7 +46,7 @@ def question(subject: Subject) -> Question:
         "steering",
         f"Does the answer move when the state is pushed by one step of “{subject.concept.name}”?",
         measure,
-        (needs.splices, needs.numbers, needs.whole_numbers, values_decide),
+        (needs.exact_answers, needs.splices, needs.numbers, needs.whole_numbers, values_decide, needs.used_state),
         ANSWERING,
         draw=draw,
         setup=told.at_pairs,
@@ -68,7 +68,7 @@ def question(subject: Subject) -> Question:
 def values_decide(subject: Subject) -> str | None:
     """A concept whose value decides what follows, with values that are one apart."""
     machine = machine_of(subject)
-    push = _Push.of(machine, task_of(subject), step_of(machine, None), 1.0)
+    push = _Push.of(machine, task_of(subject), step_of(subject, None), 1.0)
     try:
         pushed = [len(push.target(push.rows(dose, between_values=True)[0], dose)) for dose in (-1.0, 1.0)]
     except ProbeError as error:
@@ -95,7 +95,7 @@ def measure(
 
     Args:
         subjects: what is measured.
-        step: after which step; None for the first with at least 128 distinct prefixes, or the last but one.
+        step: after which step; None for that of `step_of`.
         unit: one step of the concept: 1 for a count, 2 for a difference of two counts.
         doses: of the dose-response.
 
@@ -110,7 +110,7 @@ def measure(
     rows: list[dict[str, Any]] = []
     for subject in as_subjects(subjects):
         machine = machine_of(subject)
-        at = step_of(machine, step)
+        at = step_of(subject, step)
         push = _Push.of(machine, task_of(subject), at, float(unit))
         for name, value, place in (*_pushed_by_one(push), *_dose_response(push, doses)):
             rows.append(measurement(QUESTION, name, subject.network, value, layer=subject.layer, step=at, **place))

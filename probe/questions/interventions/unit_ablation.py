@@ -321,7 +321,7 @@ def question(subject: Subject) -> Question:
         "ablation",
         "Which units does the answer need, and how few are enough?",
         measure,
-        (needs.machine,),
+        (needs.machine, needs.better_than_a_guess),
         ANSWERING,
         (
             rule(

@@ -52,7 +52,7 @@ def question(subject: Subject) -> Question:
         "unit-shares",
         "Does one unit carry the answer, or do many?",
         measure,
-        (needs.scale, needs.differing_inputs, affordable),
+        (needs.scale, needs.differing_inputs, affordable, needs.used_state),
         ANSWERING,
         draw=draw,
         tell=tell,
@@ -287,7 +287,7 @@ def tell(answered: Answered) -> Told:
     best = largest.iloc[0]
     interval = f" ({between((best['low'], best['high']))})" if np.isfinite(best["low"]) else ""
     first = (
-        f"Of {several(len(shares), 'unit')}, unit {best['units']} carries most of the difference: a share of "
+        f"Of {several(len(shares), 'unit')}, unit {best['units']} has the largest share of the difference: "
         f"{said(best['value'])}{interval}."
     )
     answer = (

@@ -38,7 +38,7 @@ def question(subject: Subject) -> Question:
         "quantised-states",
         f"Is the network an automaton of the values of {name}?",
         measure,
-        (needs.exact_answers, needs.few_values, needs.defined_steps),
+        (needs.exact_answers, needs.few_values, needs.defined_steps, needs.used_states),
         ANSWERING,
         draw=draw,
         tell=tell,

@@ -19,7 +19,7 @@ from ...methods.decomposition.contexts import RowPairs, changed_at, with_changed
 from ...methods.machines import Machine
 from ...recurrent.signals import within
 from ..subject import Subject, per_subject
-from .ends import Ends, ends_of
+from .ends import Ends, ends_of, step_of
 from .right_answers import task_of
 
 #: With fewer pairs of its own sequences, a study's sequences are changed: so many, of so many times as many tried.
@@ -62,16 +62,15 @@ def usual_steps(subject: Subject, step: int | None = None, changed: int | None =
 
     Args:
         subject: the network under study.
-        step: after which step states are looked at; None for the first with at least 128 distinct prefixes, but the
-            third at the earliest, or for the last but one.
+        step: after which step states are looked at; None for that of `step_of`, but the third at the earliest, or for
+            the last but one.
         changed: at which step inputs are changed; None for two before the other, or the first.
 
     Raises:
         ProbeError: there is no such step.
     """
-    clean = ends_of(subject).machine.clean
-    length = clean.inputs.shape[1]
-    usual = max(clean.headline_step, min(2, length - 2), 0)
+    length = ends_of(subject).steps
+    usual = max(step_of(subject, None), min(2, length - 2), 0)
     (at,) = within("step", (usual if step is None else step,), length, "the input's time axis")
     (before,) = within("changed", (max(at - 2, 0) if changed is None else changed,), length, "the input's time axis")
     return before, at

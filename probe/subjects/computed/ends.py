@@ -61,6 +61,12 @@ class Ends:
         part = "their whole length" if self.whole else f"the last {several(self.steps, 'step')} of each"
         return f"{len(self.rows):,} sequences{self.among}, {part}"
 
+    def after(self, step: int) -> str:
+        """Return after which of these steps something stands, counted from 0, in words."""
+        if self.steps > 1 and step in (0, self.steps - 1):
+            return f"after the {'last' if step else 'first'} of these {several(self.steps, 'step')}"
+        return f"after {step + 1} of these {several(self.steps, 'step')}"
+
     def name(self, unit: int) -> str:
         """Return a unit's name: its number, and of a stack its layer's too."""
         width, first = self.stack[0].units, self.stack[0]
@@ -153,19 +159,20 @@ def ends_of(subject: Subject) -> Ends:
     return Ends(machine, tuple(stack), rows, steps, values, whole, among)
 
 
-def step_of(machine: Machine, step: int | None) -> int:
-    """Return a step that was asked for, from 0.
+def step_of(subject: Subject, step: int | None) -> int:
+    """Return a step that was asked for, from 0, counted in the ends of the sequences.
 
     Args:
-        machine: the network.
-        step: which, negative from the end; None takes the first with at least 128 distinct prefixes, or the last but
-            one.
+        subject: the network under study.
+        step: which, negative from the end; None takes the readout's `interchange_step`, or else the middle, see
+            `CleanRun.headline_step`.
 
     Raises:
-        ProbeError: it does not exist.
+        ProbeError: it does not exist, or the network cannot be run from its states.
     """
-    chosen = machine.clean.headline_step if step is None else step
-    return within("step", (chosen,), machine.clean.inputs.shape[1], "the input's time axis")[0]
+    clean, chosen = machine_of(subject).clean, step if step is not None else subject.asked.interchange_step
+    chosen = clean.headline_step if chosen is None else chosen
+    return within("step", (chosen,), clean.inputs.shape[1], "the input's time axis")[0]
 
 
 @per_subject
