@@ -74,7 +74,8 @@ def counted(
     """Return a study of the ones in strings of bits, of an LSTM of such units whose head counts with the first."""
     given = bits(256, 8) if x is None else x
     weight, bias = counting_head(len(kinds), given.shape[1], each=each)
-    readout = Readout("ones", **({"weight": weight, "bias": bias} | more))
+    given_head: dict[str, Any] = {"weight": weight, "bias": bias}
+    readout = Readout("ones", **(given_head | more))
     return Study(lstm(*kinds), given, {"ones": concept}, readout=readout, questions=asked)
 
 
@@ -141,7 +142,8 @@ class Latch(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rnn, self.head = nn.RNN(1, 2, batch_first=True, nonlinearity="relu"), nn.Linear(2, 2)
+        self.rnn: Any = nn.RNN(1, 2, batch_first=True, nonlinearity="relu")
+        self.head = nn.Linear(2, 2)
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.zero_()

@@ -171,4 +171,5 @@ def question(subject: Subject) -> Question:
         ),
         draw,
         setup=told.ran,
+        version=2,
     )

@@ -59,6 +59,7 @@ def question(subject: Subject) -> Question:
                 controls=(Control(FITTED, 0.05),),
             ),
         ),
+        version=2,
     )
 
 

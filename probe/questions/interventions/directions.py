@@ -76,6 +76,7 @@ def question(subject: Subject) -> Question:
                 at_least=0.5,
             ),
         ),
+        version=2,
     )
 
 

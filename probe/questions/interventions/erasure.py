@@ -92,6 +92,7 @@ def question(subject: Subject) -> Question:
                 controls=(Control(FITTED, 0.1, lower=True),),
             ),
         ),
+        version=2,
     )
 
 

@@ -55,6 +55,7 @@ def question(subject: Subject) -> Question:
                 at_least=0.5,
             ),
         ),
+        version=2,
     )
 
 

@@ -62,6 +62,7 @@ def question(subject: Subject) -> Question:
                 at_least=0.95,
             ),
         ),
+        version=2,
     )
 
 

@@ -76,6 +76,7 @@ def question(subject: Subject) -> Question:
                 controls=(Control(FITTED, 0.5, lower=True),),
             ),
         ),
+        version=2,
     )
 
 

@@ -62,6 +62,7 @@ def question(subject: Subject) -> Question:
                 controls=(Control(FITTED, 0.2),),
             ),
         ),
+        version=2,
     )
 
 

@@ -53,6 +53,7 @@ def question(subject: Subject) -> Question:
                 at_least=0.95,
             ),
         ),
+        version=2,
     )
 
 

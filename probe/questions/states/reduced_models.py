@@ -199,4 +199,5 @@ def question(subject: Subject) -> Question:
         draw,
         settings={"most": affordable(subject, around(subject))} if askable else {},
         setup=told.asked_around,
+        version=2,
     )
