@@ -22,6 +22,7 @@ from ..recurrent.layers import Layer, OpenLayer
 from ..recurrent.refusals import converted
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
 from ..subjects import heads
+from ..subjects.computed.answers import with_threshold
 from ..subjects.computed.network_states import packed
 from ..subjects.computed.own_output import answering, in_words, is_bare, own_output, taken
 from ..subjects.concepts import Known, resolve
@@ -138,7 +139,7 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
     layers = seen_layers(opened.model, x[:FIRST], study.layers, tolerance=study.tolerance)
     readout, said = _answer(study, opened.model, x, given)
     read, head = _head(readout, opened, x[:FIRST], given, study.tolerance)
-    return Subject(
+    found = Subject(
         Network(one.name or opened.name, one.role, opened.model, one.pair),
         x,
         given.lengths,
@@ -155,6 +156,7 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
         seed=study.seed,
         tolerance=study.tolerance,
     )
+    return with_threshold(found)
 
 
 @torch.no_grad()

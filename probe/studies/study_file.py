@@ -50,6 +50,7 @@ KEYS = {
         "combine",
         "interchange_step",
         "steps",
+        "probability_of",
     ),
 }
 #: Where a message says an argument as Python does: the table and the key that say it in a study file.
@@ -361,4 +362,12 @@ def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
         combine=combine,
         interchange_step=table.get("interchange_step"),
         steps=steps,
+        probability_of=_symbols(table),
     )
+
+
+def _symbols(table: Mapping[str, Any]) -> list[Any] | None:
+    given = table.get("probability_of")
+    if given is not None and not isinstance(given, list):
+        raise ProbeError(f'probability_of under [readout] is {str(given)[:60]!r}; it must be a list, such as ["."].')
+    return given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from ...errors import ProbeError
 from ...methods import outputs
 from ...recurrent.double import in_float64
 from ...recurrent.layers import Layer
+from ..odds import Odds
 from ..readouts import EVERY, copied
 from ..subject import Subject
 from .network_states import run
@@ -80,6 +82,25 @@ def answers_at_steps(
     found = np.full((2, *there.shape), np.nan)
     found[0, there], found[1, there] = head.answer(scores).numpy(), head.expected(scores).numpy()
     return found[0], found[1]
+
+
+@torch.no_grad()
+def with_threshold(subject: Subject) -> Subject:
+    """Return a subject whose odds of symbols have their threshold, and whose card says it; any other as it is.
+
+    The threshold is fitted to the states after the steps that the readout names, of the sequences of the study.
+    """
+    head, read, concept = subject.head, subject.read, subject.answered if subject.readout is not None else None
+    if head is None or read is None or concept is None or not isinstance(odds := getattr(head, "inner", None), Odds):
+        return subject
+    rows = rows_at_steps(subject)
+    states = _states(subject, subject.x[rows], subject.lengths[rows], read)
+    values = concept.values[rows][:, : states.shape[1]]
+    there = subject.asked.answered(subject.lengths[rows], values.shape[1]) & np.isfinite(values)
+    found = copied(odds).log_odds(states[torch.as_tensor(there)].double())
+    odds.fit(found.numpy(), np.isclose(values[there], concept.levels[1]))
+    said = odds.said(subject.asked.probability_of or (), f"“{concept.name}” is {concept.said(concept.levels[1])}")
+    return replace(subject, card={**subject.card, "its answer": said})
 
 
 @torch.no_grad()

@@ -172,6 +172,12 @@ def taken(own: OwnOutput, readout: Readout, concept: Known) -> Readout:
     """
     if own.layer is not None and own.head is None:
         raise ProbeError(f"The output is the hidden state of {own.layer.name}, and no answer.")
+    if readout.probability_of is not None:
+        if own.layer is None:
+            raise ProbeError(
+                "probability_of needs a head, and no module of the model makes its scores of a state alone."
+            )
+        return replace(readout, function=own.head, layer=own.layer.name)
     kind, values = meaning(_of_kind(own, readout), own.scores, concept)
     if own.layer is not None and (kind == LOGIT or not own.sigmoid):
         return replace(_of_kind(own, readout), function=own.head, layer=own.layer.name)
@@ -201,6 +207,8 @@ def in_words(own: OwnOutput, readout: Readout, concept: Known) -> str:
         readout: the readout that it was taken for.
         concept: the concept that it answers.
     """
+    if readout.probability_of is not None:
+        return f"Its module {own.module!r} makes scores, {own.shape}, of the hidden state of {readout.layer} alone."
     kind, values = meaning(_of_kind(own, readout), own.scores, concept)
     said = [concept.said(value) for value in values if not concept.is_categorical or value < len(concept.categories)]
     meant = {
