@@ -15,10 +15,8 @@ from ..recording.recording import LayerRecording, Recording
 from ..recurrent.signals import Signal
 from .points import STEP, GivenConcept, Points, inputs_of, parts_of
 from .random_recordings import is_again
-from .reading import OWN, Reading, SignalRead
+from .reading import OWN, SHUFFLED, Reading, SignalRead
 
-#: The control of single units that has the concept's values at other states of the same step.
-SHUFFLED = "shuffled concept"
 #: What no control may be called.
 RESERVED = (OWN, STEP, SHUFFLED, "")
 COLUMNS = ("layer", "signal", "how", "unit", "step", "network", "score", "low", "high", "states", "sequences", "r")

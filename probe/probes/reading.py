@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 OWN = "this network"
 #: Above this a control leaves little room: the margin is smaller, and what is left unexplained is shown as well.
 NO_ROOM = 1 - 2 * MARGIN
+#: The control of single units that has the concept's values in another order.
+SHUFFLED = "shuffled concept"
 #: A direction is scaled up to what the probe reads as one more, at most 20 times.
 LEAST_MOVE = 0.05
 #: How numbers look in a table that is shown.
@@ -67,6 +69,11 @@ class SignalRead:
         chance = 1 / len(self.points.labels) if self.points.named else 0.0
         return self.scores[OWN].interval(0)[0] > chance
 
+    def _named(self, seed: int) -> str:
+        """Return the unit that was selected; none where a shuffled concept is read as well."""
+        low, _ = self.scores[OWN].above(self.scores[SHUFFLED], seed)
+        return _units(self.unit[OWN]) if low > 0 else ""
+
     def rows(self, seed: int) -> list[dict[str, Any]]:
         """Return the rows of the table."""
         at = {"layer": self.part.layer, "signal": str(self.signal), "how": self.how}
@@ -94,7 +101,7 @@ class SignalRead:
         beaten = low > margin_beside(best.value)
         verdict = above if beaten else "below a control" if high < -MARGIN else "not specific"
         row = {"layer": self.part.layer, "signal": str(self.signal)}
-        row |= {"how": self.how, "unit": _units(self.unit[OWN])} if self.unit else {}
+        row |= {"how": self.how, "unit": self._named(seed)} if self.unit else {}
         row |= {"score": own.value, "best control": name, "its score": best.value, "above": own.value - best.value}
         row |= {"low": low, "high": high, "unexplained": 1 - own.value, "of control": 1 - best.value}
         return row | {"verdict": verdict}
@@ -121,7 +128,8 @@ class Reading:
             one without a unit of all units.
         summary: a row for each signal: the score, the best control and its score, the difference `above` with its
             interval `low` to `high`, what is left `unexplained`, and what the control leaves, and the verdict. Of
-            single units, two rows: `how`, and the `unit` that was selected, or several if parts selected others.
+            single units, two rows: `how`, and the `unit` that was selected, or several if parts selected others; none
+            where a shuffled concept is read as well.
     """
 
     title: str

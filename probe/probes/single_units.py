@@ -16,9 +16,9 @@ from ..methods.probing.splits import by_sequence
 from ..methods.probing.targets import FOLDS
 from ..methods.probing.units import follows
 from ..recording.recording import Recording
-from .compared import SHUFFLED, Compared
+from .compared import Compared
 from .points import STEP, GivenConcept, Points
-from .reading import OWN, Reading, SignalRead
+from .reading import OWN, SHUFFLED, Reading, SignalRead
 
 #: A value is read exactly only among so many values at most.
 MOST_VALUES = 50
@@ -46,7 +46,8 @@ def single_units(
         recording: what `probe.record` or `probe.load_recording` returned.
         concept: its value at each recorded step; see `probe.linear_probe`.
         controls: recordings of the same inputs by name; see `probe.linear_probe`. The step alone, the last inputs and
-            the concept shuffled within steps always stand beside them: the best of many follows it by chance.
+            the concept shuffled always stand beside them: the best of many follows it by chance. It is shuffled
+            within steps; among whole sequences where it has one value in each.
         layers: which layers, by name; None for all.
         signals: which signals, by name; None for all that were recorded.
         name: what the concept is called.
@@ -64,7 +65,7 @@ def single_units(
     compared = Compared.of(GivenConcept(concept, name, FOLDS, seed), recording, controls, layers, signals)
     found = []
     for (part, wanted), points in zip(compared.parts, compared.points, strict=True):
-        (order,) = relabelled(points.values, points.bin, 1, seed=int(seed))
+        (order,) = relabelled(points.values, points.bin, points.sequence, 1, seed=int(seed))
         shuffled, beside = (
             replace(points, values=order),
             {**points.controls(), STEP: points.step[:, None].astype(float)},

@@ -28,6 +28,7 @@ from ..subjects.heads import MOST_LEVELS
 from ..subjects.readouts import NUMBER
 from ..subjects.subject import Subject
 from . import uses
+from .states.targets import why_no_target
 
 #: The fewest steps of sequences that shorter ones are compared with; the most amounts by which a concept may grow
 #: (of more, hardly two contexts would be alike); the most beginnings that an affine recurrence is fitted to.
@@ -137,24 +138,27 @@ def cell_state(subject: Subject) -> str | None:
 
 
 def number(subject: Subject) -> str | None:
-    """A concept that is a number, at some steps at least."""
-    name = subject.concept.name
-    return f"“{name}” is categorical, and the question is about a number" if subject.concept.is_categorical else None
+    """A concept that is a number, at some steps at least, and not the same one everywhere."""
+    concept, levels = subject.concept, subject.concept.levels
+    if concept.is_categorical:
+        return f"“{concept.name}” is categorical, and the question is about a number"
+    same = f"“{concept.name}” is {concept.said(levels[0])} wherever it is defined, and never varies"
+    return same if len(levels) == 1 else None
 
 
 def states(subject: Subject) -> str | None:
-    """A concept that is a number, with a value at enough states of the layer that is studied."""
-    reason = number(subject)
+    """A concept that is a number, with values at enough states of the layer that is studied."""
+    reason, name = number(subject), subject.concept.name
     if reason is not None:
         return reason
     try:
         _ = studied_layer(subject)
-        count = len(sample_of(subject).of[subject.concept.name])
+        count = len(sample_of(subject).of[name])
     except ProbeError as error:
         return str(error).rstrip(".")
-    if count >= LEAST_SEQUENCES:
-        return None
-    return f"“{subject.concept.name}” has a value at {several(count, 'distinct state')}; {LEAST_SEQUENCES} are needed"
+    if count < LEAST_SEQUENCES:
+        return f"“{name}” has a value at {several(count, 'distinct state')}; {LEAST_SEQUENCES} are needed"
+    return why_no_target(subject, name)
 
 
 def many_states(subject: Subject) -> str | None:

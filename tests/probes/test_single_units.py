@@ -10,6 +10,7 @@ from recorded import recording_of
 from torch import nn
 
 import probe
+from probe.methods.probing.controls import relabelled
 from probe.probes.reading import Reading
 
 RNG = np.random.default_rng(0)
@@ -126,6 +127,32 @@ def test_the_unit_of_one_map_is_the_one_that_is_read_exactly_most_often() -> Non
     _, one_map = _rows(probe.single_units(recording_of(states), COUNT))
     assert one_map["unit"] == "0"
     assert one_map["score"] > 0.85
+
+
+def test_no_unit_is_named_where_a_shuffled_concept_is_read_as_well() -> None:
+    """Of states that do not vary, of a clock, and of an arbitrary label of each sequence."""
+    still, clock = (recording_of(states) for states in (np.zeros_like(NOISE), _with(2, STEP)))
+    assert probe.single_units(still, COUNT).summary["unit"].tolist() == ["", ""]
+    assert probe.single_units(clock, COUNT).summary["unit"].tolist() == ["", ""]
+    slow, named = recording_of(NOISE[:, :1] + 0.1 * NOISE), 0
+    for seed in range(5):
+        label = np.random.default_rng(seed).choice(list("abcdefg"), BATCH)
+        (row,) = probe.single_units(slow, label).summary.to_dict("records")
+        named += row["unit"] != ""
+    assert named <= 1
+
+
+def test_a_label_of_sequences_is_shuffled_among_sequences() -> None:
+    """States of a sequence are not independent; a concept that varies in it is shuffled within steps."""
+    sequence, step = np.repeat(np.arange(30), 4), np.tile(np.arange(4), 30)
+    label = np.repeat(np.random.default_rng(0).integers(0, 3, 30), 4).astype(float)
+    for order in relabelled(label, step, sequence, 5, seed=0):
+        assert np.array_equal(order, np.repeat(order[::4], 4))
+        assert sorted(order) == sorted(label)
+        assert not np.array_equal(order, label)
+    label[0] += 1
+    (order,) = relabelled(label, step, sequence, 1, seed=0)
+    assert not np.array_equal(order[1::4], order[2::4])
 
 
 def test_of_many_values_the_title_says_why_there_is_no_one_map() -> None:

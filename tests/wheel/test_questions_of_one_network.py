@@ -44,7 +44,9 @@ def test_the_planted_unit_is_told_beside_its_controls() -> None:
     assert lasting["trained"] == 1
     assert lasting[["random weights", "fitted head"]].max() < 0.6
     moves = answer(cell_trajectories.question(subjects[0]), subjects)
-    assert "has |r| 1.00. In the controls it is random weights" in moves.notes["answer"]
+    assert moves.notes["answer"].startswith(
+        "Unit 0 of the cell state of [0] follows “ones” most: within steps |r| is"
+    )
     assert "in LSTM unit 0, r = 1.00" in moves.figures[0].alt
 
 

@@ -198,7 +198,7 @@ def test_what_only_tells_the_time_follows_nothing() -> None:
 def test_shuffled_values_keep_the_clock() -> None:
     """Within each step the same values stand in another order."""
     goal = target()
-    for order in relabelled(goal.values, goal.bin, 5, seed=0):
+    for order in relabelled(goal.values, goal.bin, goal.sequence, 5, seed=0):
         assert not np.array_equal(order, goal.values)
         for step in np.unique(goal.step):
             here = goal.step == step

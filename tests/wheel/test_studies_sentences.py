@@ -140,16 +140,26 @@ def test_what_was_not_found_is_not_said_to_be_ahead() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "units", "said"),
-    [(0.0, "0", "none is shown to follow it"), (0.9, "0", "unit 0 of"), (0.9, "3 7", "follow it most")],
+    ("value", "random", "selected", "said"),
+    [
+        (0.0, 0.0, "3", "none is shown to follow it"),
+        (0.9, 0.5, "3", "unit 3 of the hidden state of [0] follows it most"),
+        (0.9, 0.5, "3 7", "Halves of the sequences select unit 3 and unit 7."),
+        (0.9, 0.95, "3", "none follows it as closely as a unit of a control does"),
+    ],
 )
-def test_a_unit_that_follows_nothing_is_not_called_the_one_that_does(value: float, units: str, said: str) -> None:
-    """Held against shuffled values; of two units the verb is that of two."""
-    rows = [row("reading-x", "best_unit", value, units=units, layer="[0]", signal="hidden_state")]
+def test_a_unit_that_follows_nothing_is_not_called_the_one_that_does(
+    value: float, random: float, selected: str, said: str
+) -> None:
+    """Held against shuffled values and random weights; the unit is the one of all states."""
+    where = {"layer": "[0]", "signal": "hidden_state"}
+    rows = [row("reading-x", "best_unit", value, units=selected, **where)]
+    rows += [row("reading-x", "follows", each, units=unit, **where) for unit, each in (("7", 0.2), ("3", 0.3))]
     rows.append(row("reading-x", "best_unit", 0.1, role="null", network="relabelled 1", units="0", layer="[0]"))
+    rows.append(row("reading-x", "best_unit", random, role="random weights", network="random", units="0", **where))
     found = words.unit(tabulate(rows), categorical=False)
     assert said in found
-    assert ("follows it most" in found) is (said == "unit 0 of")
+    assert ("unit 3 of" in found) is (value > random)
 
 
 def test_letters_of_the_explorer_are_said() -> None:

@@ -63,17 +63,32 @@ def inputs_around(
     return np.concatenate([values[sequence, most + step + steps] for steps in away], axis=1)
 
 
-def relabelled(values: np.ndarray, bins: np.ndarray, count: int, *, seed: int) -> list[np.ndarray]:
-    """Return values shuffled among the states of each bin of steps, so that what the step explains is kept.
+def relabelled(
+    values: np.ndarray, bins: np.ndarray, sequence: np.ndarray, count: int, *, seed: int
+) -> list[np.ndarray]:
+    """Return values in another order, in which nothing but the step could tell them.
+
+    They are shuffled among the states of each bin of steps, so that what the step explains is kept. A concept that
+    has one value in each sequence is shuffled among whole sequences: its states are not independent, and by chance
+    more is read of a few sequences than of many states.
 
     Args:
         values: the concept's value at each state, (state,).
         bins: the bin of steps of each, (state,).
+        sequence: the sequence of each, (state,).
         count: how often they are shuffled.
         seed: of the orders.
+
+    Reference:
+        Winkler et al. 2015, Multi-level block permutation.
     """
     rng, orders, place = np.random.default_rng([seed, 3]), [], np.argsort(bins, kind="stable")
+    _, first, own = np.unique(sequence, return_index=True, return_inverse=True)
+    whole = len(first) < len(values) and np.array_equal(values[first][own], values)
     for _ in range(count):
+        if whole:
+            orders.append(values[rng.permutation(first)][own])
+            continue
         # A stable sort by bin after a random permutation: the values of each bin are in random order.
         mixed = rng.permutation(len(values))
         shuffled = np.empty_like(values)

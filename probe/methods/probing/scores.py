@@ -30,6 +30,7 @@ class Score:
     Attributes:
         loss: the loss in each sequence, (sequence, class); one row for all where states are split by prefix.
         scale: the largest loss that counts, (sequence, class): that of always predicting the mean, or all states.
+        alarms: of categories, how many states of the others are taken for each, (sequence, class).
 
     Reference:
         Brodersen et al. 2010, The balanced accuracy and its posterior distribution.
@@ -37,6 +38,19 @@ class Score:
 
     loss: np.ndarray
     scale: np.ndarray
+    alarms: np.ndarray | None = None
+
+    def of_category(self, place: int) -> Score:
+        """Return how well one category is told from all others: the balanced accuracy of the two.
+
+        Args:
+            place: which category, in their order.
+        """
+        alarms = np.zeros_like(self.loss) if self.alarms is None else self.alarms
+        others = self.scale.sum(1) - self.scale[:, place]
+        return Score(
+            np.column_stack([self.loss[:, place], alarms[:, place]]), np.column_stack([self.scale[:, place], others])
+        )
 
     @property
     def value(self) -> float:
@@ -104,9 +118,12 @@ def of_numbers(
 def of_categories(target: np.ndarray, predicted: np.ndarray, sequence: np.ndarray, count: int) -> Score:
     """Return the score of predicted categories; for the arguments see `of_numbers`."""
     levels, place = np.unique(target, return_inverse=True)
-    cells, shape = sequence * len(levels) + place, (count, len(levels))
-    weights = (target != predicted, np.ones(len(target)))
-    return Score(*(np.bincount(cells, weight, count * len(levels)).reshape(shape) for weight in weights))
+    # What no probe names is nobody's alarm.
+    named = np.clip(np.searchsorted(levels, predicted), 0, len(levels) - 1)
+    wrong = target != predicted
+    of = (place, wrong), (place, np.ones(len(target))), (named, wrong & (levels[named] == predicted))
+    size, shape = count * len(levels), (count, len(levels))
+    return Score(*(np.bincount(sequence * len(levels) + at, w, size).reshape(shape) for at, w in of))
 
 
 def of_exact(target: np.ndarray, predicted: np.ndarray, sequence: np.ndarray, count: int) -> Score:

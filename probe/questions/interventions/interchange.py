@@ -38,7 +38,7 @@ from .. import needs
 from ..answers.wrong import wrong_in
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING
-from ..states.targets import following
+from ..states.targets import by_following
 from ..telling import interchange_words as words
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def question(subject: Subject) -> Question:
         subject: the network; any does.
     """
     title, asked = "Does the answer follow the state?", (needs.machine, why_not)
-    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell)
+    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=2)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -206,9 +206,8 @@ def _patches(subject: Subject, ground: Ground) -> Iterator[_Patch]:
     if len(dynamics.signals) > 1:
         for signal in dynamics.signals:
             yield "part", {"signal": signal}, columns(dynamics.columns(signal))
-    how = following(subject, end)
-    if how is not None:
-        order = [int(unit) for unit in np.argsort(-how, kind="stable")]
+    order = by_following(subject, end)
+    if order is not None:
         for count in sorted({1, min(4, dynamics.units)}):
             put = columns([column for unit in order[:count] for column in dynamics.unit(unit)])
             yield "units", {"units": " ".join(map(end.name, order[:count])), "at": count}, put

@@ -20,7 +20,7 @@ from ...subjects.computed.ends import ends_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
-from ..states.targets import following
+from ..states.targets import by_following
 from . import interchange
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def question(subject: Subject) -> Question:
     _ = subject
     title = "How far does the answer go when a value is put in?"
     asked = (needs.machine, needs.number, several_values, interchange.why_not)
-    return Question(QUESTION, title, measure, asked, ("trained",), tell=tell)
+    return Question(QUESTION, title, measure, asked, ("trained",), tell=tell, version=2)
 
 
 def several_values(subject: Subject) -> str | None:
@@ -74,11 +74,10 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 def _puts(subject: Subject) -> list[tuple[str, str, Put]]:
     end = ends_of(subject)
-    dynamics, how = end.machine.dynamics, following(subject, end)
+    dynamics, order = end.machine.dynamics, by_following(subject, end)
     found: list[tuple[str, str, Put]] = [(WHOLE, "", whole)]
-    if how is None:
+    if order is None:
         return found
-    order = [int(unit) for unit in np.argsort(-how, kind="stable")]
     for kind, count in ((UNITS, 4), (UNIT, 1)):
         if count < dynamics.units:
             put = columns([column for unit in order[:count] for column in dynamics.unit(unit)])

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from ...errors import ProbeError, several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, only, tabulate
-from ...evidence.words import listed, said
 from ...methods.probing.monotone import within_step_correlation
 from ...methods.probing.prefixes import pool
 from ...plots.legends import figure_legend
@@ -26,6 +25,7 @@ from ...subjects.concepts import group_edges
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
+from ..telling.unit_words import within_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,16 +115,14 @@ def _groups(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def tell(answered: Answered) -> Told:
     """Return what the page of one network says and shows: the units that follow the concept most."""
-    table, own, concept = answered.table, answered.subject.network.name, answered.subject.concept
+    table, own = answered.table, answered.subject.network.name
     rows = only(table, metric="within_step_correlation")
-    largest = rows.assign(size=rows["value"].abs()).groupby(["role", "network"], sort=False)["size"].max()
-    controls = largest[largest.index.get_level_values("network") != own].groupby("role", sort=False).max()
-    beside = listed([f"{role} {said(value)}" for role, value in controls.items()])
-    answer = (
-        f"The unit that follows “{concept.name}” most has |r| {said(float(largest.xs(own, level='network').max()))}."
-    )
-    if len(controls):
-        answer += f" In the controls it is {beside} at most."
+    rows = rows.assign(size=rows["value"].abs())
+    units = only(rows, network=own)
+    beside = rows[rows["network"] != own].groupby("role", sort=False)["size"].max()
+    controls = {str(role): float(value) for role, value in beside.items()}
+    at = str(units["layer"].iloc[0]) or studied_layer(answered.subject).name, str(units["signal"].iloc[0])
+    answer = within_steps(answered, at, dict(zip(units["units"], units["size"], strict=True)), controls)
     return Told({"answer": answer, "setup": CAPTION}, partial(_figures, answered))
 
 
@@ -137,7 +135,7 @@ def _figures(answered: Answered) -> tuple[DataFigure]:
     with drawing():
         figure = draw_grid(table, networks=networks, units=SHOWN_UNITS, steps=chosen, concept=concept)
         picture = grid_figure(
-            figure, table, networks, name=f"{answered.name}-units", title="The units that follow it most"
+            figure, table, networks, name=f"{answered.name}-units", title="Units by |r|, the largest first"
         )
     return (picture,)
 

@@ -46,6 +46,8 @@ __all__ = ["draw", "draw_best", "draw_controls", "measure", "measure_drawn", "na
 QUESTION = "linear_readout"
 #: With fewer distinct states than this, no probe of a step is fitted to half of them.
 FEWEST = 4
+#: Of more values than this no codelength is measured: its probe takes time with the third power of their number.
+MOST_CODED = 50
 #: A verdict about networks that were trained alike needs so many of them: by prefix, and by sequence.
 NEEDS, NEEDS_OF_DRAWN = 10, 20
 INITIAL, RANDOM = "own initialisation", "random weights"
@@ -65,6 +67,7 @@ def question(subject: Subject) -> Question:
         (needs.states, needs.many_states),
         draw=draw_controls,
         setup=_setup,
+        version=2,
         rules=(
             Rule(
                 "linear-readout",
@@ -178,9 +181,9 @@ def measure(
     `codelength` in bits a state at the last step; `variance_share` of each kind (clock, linear, curved, other)
     over all steps; `between_concept_share` at the last step. All probes are least squares.
     For the network: `last_step_r_squared`, the smaller of its signals' at the last step.
-    Rounding and codelength are left out where the concept holds other than whole numbers from 0. Where sequences
-    differ in length, the last step is the last one with enough distinct states. Of many sequences a part is recorded,
-    drawn by the network's seed.
+    Rounding and codelength are left out where the concept holds other than whole numbers from 0, and the codelength
+    where it has more than `MOST_CODED` values. Where sequences differ in length, the last step is the last one with
+    enough distinct states. Of many sequences a part is recorded, drawn by the network's seed.
 
     Args:
         subjects: what is measured; their concept is a number.
@@ -202,9 +205,9 @@ def measure(
         last = _last(by_step)
         memories = signed_sums(subject.x, seed=seed)[:, last.step]
         levels = subject.concept.levels
-        classes = round(levels[-1]) + 1 if (levels == levels.round()).all() and levels[0] >= 0 else None
+        whole = (levels == levels.round()).all() and levels[0] >= 0
         for signal in read:
-            reader = _Reader(network, subject.layer, signal, seed, classes)
+            reader = _Reader(network, subject.layer, signal, seed, levels if whole else None)
             own = [*reader.by_step(by_step), *reader.pooled(by_step), *reader.last_step(last, memories)]
             rows += own
             scores += [row["value"] for row in own if row["metric"] == "r_squared" and row["step"] == last.step]
@@ -226,8 +229,8 @@ def _last(by_step: list[StepStates]) -> StepStates:
 class _Reader:
     """Measures one signal of one network."""
 
-    def __init__(self, network: Network, layer: str, signal: Signal, seed: int, classes: int | None) -> None:
-        self.network, self.layer, self.signal, self.seed, self.classes = network, layer, signal, seed, classes
+    def __init__(self, network: Network, layer: str, signal: Signal, seed: int, levels: np.ndarray | None) -> None:
+        self.network, self.layer, self.signal, self.seed, self.levels = network, layer, signal, seed, levels
 
     def _row(self, metric: str, value: float, step: int | None = None, kind: str = "") -> dict[str, Any]:
         place = {"layer": self.layer, "signal": self.signal}
@@ -242,7 +245,7 @@ class _Reader:
                 parts = folds(len(states), 2, seed=self.seed)
                 predicted = LeastSquares().held_out(states, target[:, None], parts)[:, 0]
                 rows.append(self._row("r_squared", of_parts(target, predicted, parts).value, item.step))
-                if self.classes is not None:
+                if self.levels is not None:
                     exact = of_rounding(target, predicted, parts).value
                     rows.append(self._row("rounding_accuracy", exact, item.step))
             else:
@@ -259,7 +262,7 @@ class _Reader:
         score = of_parts(target, predicted, parts, weight).value
         clock = clock_r_squared(pooled.step, target, weight)
         rows = [self._row("pooled_r_squared", score), self._row("pooled_r_squared_minus_clock", score - clock)]
-        if self.classes is not None:
+        if self.levels is not None:
             exact = of_rounding(target, predicted, parts, weight).value
             rows.append(self._row("pooled_rounding_accuracy", exact))
         return rows + self._shares(pooled)
@@ -282,8 +285,9 @@ class _Reader:
         explained = [of_parts(*pair, parts).value for pair in zip(targets.T, predicted.T, strict=True)]
         selectivity = self._row("selectivity", explained[0] - float(np.mean(explained[1:])), last.step)
         rows = [selectivity] if len(states) >= LEAST_STATES else []
-        if self.classes is not None:
-            bits = online_codelength(states, concept, classes=self.classes, seed=self.seed)
+        if self.levels is not None and len(self.levels) <= MOST_CODED:
+            places = np.searchsorted(self.levels, concept).astype(float)
+            bits = online_codelength(states, places, classes=len(self.levels), seed=self.seed)
             rows.append(self._row("codelength", bits, last.step))
         equal = np.full(len(concept), 1 / len(concept))
         at_last = variance_shares(np.zeros(len(equal)), concept, states, equal)

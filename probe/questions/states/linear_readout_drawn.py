@@ -12,14 +12,13 @@ import pandas as pd
 from ...evidence.measurements import Network, measurement, tabulate
 from ...methods.probing.controls import clock_features, inputs_around, relabelled, signed_sums
 from ...methods.probing.fits import Features, Ridge
-from ...methods.probing.scores import Score, of_categories
-from ...methods.probing.units import follows, held_out_unit
+from ...methods.probing.scores import MARGIN, Score, of_categories
 from ...subjects.computed.network_states import Place
 from ...subjects.computed.sample import reads_ahead
-from ...subjects.computed.sampled import inputs_of_sample, states_of
+from ...subjects.computed.sampled import inputs_of_sample, sample_of, states_of
 from ...subjects.random_weights import kind_of
 from ...subjects.subject import Subject, as_subjects, per_subject
-from .targets import Target, why_no_target
+from .targets import BestUnit, Target, best_units, best_units_of_shuffled, why_no_target
 
 #: How many other memories of the inputs are predicted, and how often the concept is shuffled.
 MEMORIES, ORDERS, ORDERS_OF_CATEGORIES = 20, 5, 2
@@ -28,6 +27,11 @@ LAST_NUMBERS, LAST_STEPS = 256, 4
 #: The controls, in the column `kind`; `at` says how many inputs the probe on the last ones reads.
 CLOCK, RECENT, AROUND = "step alone", "last inputs", "inputs around"
 CONSTANT, RELABELLED, RANDOM = "one value for all", "relabelled", "random weights"
+#: Another control is made of the other concepts of the study that are read as well, each of so many values at most
+#: by a column for each value: a concept that follows from one of these needs no states of its own.
+OTHERS, MOST_COLUMNS = "other concepts", 50
+#: A category is told from the others if the interval of its score lies above this; chance is a half.
+TOLD = 0.5 + MARGIN
 #: The unexplained part of a score is taken to be at least this.
 LEAST_LEFT = 1e-4
 Rows = list[dict[str, Any]]
@@ -40,7 +44,7 @@ class _Scores:
     Attributes:
         network: from the network, by place.
         random: from each network with random weights, by place.
-        inputs: from the step and from the last inputs, and of naming one value for all, by control.
+        inputs: from the step, the last inputs and other concepts, and of naming one value for all, by control.
         relabelled: of the relabelled concept, from the network's best place.
         steps: how many steps the last inputs span.
     """
@@ -113,6 +117,9 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
     `random_weights_apart`: two ratios of unexplained variance, best control / network and median / best control of
     the same kind. `memories`: the mean R² of other memories of the inputs. `follows` by unit, and `best_unit`: how
     closely a unit follows the concept within steps, the best one held out. `best_score`: what the rule compares.
+    Of three categories or more: `category_score`, how well each (`at`) is told from all others at the best place (.5
+    by chance). Where some are told and some are not, `score`, `above` and the two ratios of the told ones alone, by
+    the names `told_score` and so on.
 
     Args:
         subjects: the network, then its controls; those of role `random weights` are used.
@@ -125,13 +132,29 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
     subject, *others = as_subjects(subjects)
     controls = [one for one in others if one.network.role == RANDOM]
     target = Target.of(subject, concept)
-    scores = _scores(subject, controls, target)
+    scores = _scores(subject, controls, target, places_of(subject)[concept])
     table = _Table(question, subject, target)
-    return tabulate([*table.scores(scores), *table.memories(), *table.units(controls), *table.recipe(scores)])
+    rows = [*table.scores(scores), *table.memories(), *table.units(controls), *table.recipe(scores)]
+    return tabulate([*rows, *_of_categories(table, scores, controls)])
 
 
-def _scores(subject: Subject, controls: Sequence[Subject], target: Target) -> _Scores:
-    network = places_of(subject)[target.concept.name]
+def _of_categories(table: _Table, scores: _Scores, controls: Sequence[Subject]) -> Rows:
+    """Return how well each category is told, and where some are and some are not, the scores of those alone."""
+    levels, subject = np.unique(table.target.values), table.subject
+    if not table.target.concept.is_named or len(levels) < 3:
+        return []
+    best = scores.network[scores.best]
+    each = table.categories([best.of_category(place) for place in range(len(levels))], levels, scores.best)
+    told = np.array([row["low"] > TOLD for row in each])
+    if told.all() or told.sum() < 2:
+        return each
+    some = table.target.of_values(levels[told])
+    alone = _scores(subject, controls, some, _by_place(subject, some))
+    rows = _Table(table.question, subject, some).scores(alone)
+    return [*each, *(row | {"metric": f"told_{row['metric']}"} for row in rows)]
+
+
+def _scores(subject: Subject, controls: Sequence[Subject], target: Target, network: Mapping[Place, Score]) -> _Scores:
     best, x = best_of(network), inputs_of_sample(subject)
     steps = int(np.clip(LAST_NUMBERS // x.shape[2], 1, min(LAST_STEPS, x.shape[1])))
     ahead = best[0] in reads_ahead(subject)
@@ -143,6 +166,9 @@ def _scores(subject: Subject, controls: Sequence[Subject], target: Target) -> _S
         CLOCK: target.score(clock_features(target.step, target.bin, target.left)),
         AROUND if ahead else RECENT: target.score(inputs),
     }
+    others = others_of(subject, target.concept.name)
+    if others:
+        without[OTHERS] = target.score(np.column_stack([_columns(subject, target, name) for name in others]))
     if target.concept.is_named:
         always = np.full(len(target.values), target.values[0])
         without[CONSTANT] = of_categories(target.values, always, target.sequence, target.count)
@@ -158,13 +184,54 @@ def places_of(subject: Subject) -> dict[str, Mapping[Place, Score]]:
     return {name: _by_place(subject, Target.of(subject, name)) for name in names}
 
 
+def others_of(subject: Subject, name: str) -> list[str]:
+    """Return the other concepts that are read about as well as one or better, on a scale from chance to all.
+
+    A concept that is the same by other names is none of them.
+    """
+    least = max(_read_share(subject, name) - MARGIN, MARGIN)
+    others = [other for other in places_of(subject) if other != name and _read_share(subject, other) >= least]
+    target = Target.of(subject, name)
+    return [other for other in others if not _same(target.values, _values(subject, target, other))]
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether either concept's value gives the other's."""
+    pairs = np.unique(np.column_stack([one, other]), axis=0)
+    return len(pairs) == len(np.unique(one)) == len(np.unique(other))
+
+
+def _read_share(subject: Subject, name: str) -> float:
+    """Return a concept's best score on a scale from 0, that of naming one value for all, to 1."""
+    scores, target = places_of(subject)[name], Target.of(subject, name)
+    score = scores[best_of(scores)].value
+    least = 1 / len(np.unique(target.values)) if target.concept.is_named else 0.0
+    return (score - least) / (1 - least)
+
+
+def _values(subject: Subject, target: Target, name: str) -> np.ndarray:
+    """Return a concept's values at the states of another one, NaN where it has none."""
+    return subject.concepts[name].values[sample_of(subject).rows][target.sequence, target.step]
+
+
+def _columns(subject: Subject, target: Target, name: str) -> np.ndarray:
+    """Return a concept at the states of another one: a column for each value, and of a number the number itself."""
+    concept, values = subject.concepts[name], _values(subject, target, name)
+    levels = np.unique(values[np.isfinite(values)])
+    own = np.nan_to_num(values)[:, None]
+    if len(levels) > MOST_COLUMNS:
+        return own
+    each = (values[:, None] == levels).astype(float)
+    return each if concept.is_categorical else np.column_stack([each, own])
+
+
 def _by_place(subject: Subject, target: Target) -> dict[Place, Score]:
     return {at: target.score(states[target.picked]) for at, states in states_of(subject).states.items()}
 
 
 def _orders(subject: Subject, target: Target) -> list[np.ndarray]:
     count = ORDERS_OF_CATEGORIES if target.concept.is_named else ORDERS
-    return relabelled(target.values, target.bin, count, seed=subject.seed)
+    return relabelled(target.values, target.bin, target.sequence, count, seed=subject.seed)
 
 
 class _Table:
@@ -206,6 +273,14 @@ class _Table:
             rows.append(self._row(metric, value, scores.best))
         return rows
 
+    def categories(self, scores: Sequence[Score], levels: np.ndarray, at: Place) -> Rows:
+        """Return how well each category is told from all others."""
+        rows: Rows = []
+        for level, score in zip(levels.tolist(), scores, strict=True):
+            low, high = score.interval(self.subject.seed)
+            rows.append(self._row("category_score", score.value, at, kind=self.fit, at=level, low=low, high=high))
+        return rows
+
     def memories(self) -> Rows:
         """Return how well other memories of the inputs are read at each place; none of a single number."""
         x, target = inputs_of_sample(self.subject), self.target
@@ -222,27 +297,16 @@ class _Table:
     def units(self, controls: Sequence[Subject]) -> Rows:
         """Return how closely each unit follows, and how the best unit does on sequences that did not select it."""
         rows: Rows = []
-        target, named = self.target, self.target.concept.is_named
-        values, first = target.within_steps(target.values), target.fold % 2 == 0
-
-        def best(states: np.ndarray, goal: np.ndarray) -> tuple[float, str]:
-            value, units = held_out_unit(states, goal, first, named=named)
-            return value, " ".join(map(str, units))
-
-        orders = [target.within_steps(order) for order in _orders(self.subject, target)]
-        for at, every in states_of(self.subject).states.items():
-            states = target.detrended(every[target.picked])
-            by_unit = follows(states, values, named=named)
-            rows += [self._row("follows", value, at, units=str(unit)) for unit, value in enumerate(by_unit)]
-            value, units = best(states, values)
-            rows.append(self._row("best_unit", value, at, units=units))
-            for number, order in enumerate(orders, start=1):
-                value, units = best(states, order)
-                rows.append(self._null("best_unit", value, f"{RELABELLED} {number}", at, units=units))
-        for control in controls:
-            for at, every in states_of(control).states.items():
-                value, units = best(target.detrended(every[target.picked]), values)
-                rows.append(self._row("best_unit", value, at, network=control.network, units=units))
+        target, name = self.target, self.target.concept.name
+        for at, states in states_of(self.subject).states.items():
+            by_unit = enumerate(target.follows(states[target.picked]))
+            rows += [self._row("follows", value, at, units=str(unit)) for unit, value in by_unit]
+        for network in (self.subject, *controls):
+            for at, best in best_units(network)[name].items():
+                rows.append(self._row("best_unit", best.value, at, network=network.network, units=_joined(best)))
+        for at, shuffled in best_units_of_shuffled(self.subject, name).items():
+            for number, best in enumerate(shuffled, start=1):
+                rows.append(self._null("best_unit", best.value, f"{RELABELLED} {number}", at, units=_joined(best)))
         return rows
 
     def recipe(self, scores: _Scores) -> Rows:
@@ -256,6 +320,10 @@ class _Table:
         return [
             self._row("best_score", s.value - nothing, network=one, kind=self.fit) | pair for one, s in best.items()
         ]
+
+
+def _joined(best: BestUnit) -> str:
+    return " ".join(map(str, best.selected))
 
 
 def _steps(control: str, scores: _Scores) -> float | None:

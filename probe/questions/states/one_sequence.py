@@ -17,7 +17,7 @@ from ...subjects.subject import Subject, as_subjects
 from ..question import Question
 from ..telling import one_sequence_told
 from .linear_readout_drawn import best_of, places_of
-from .targets import Target
+from .targets import Target, followed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,12 +31,12 @@ def question(subject: Subject) -> Question:
     """Return the question, which shows examples and claims nothing."""
     _ = subject
     title = "What happens in one sequence?"
-    return Question(QUESTION, title, measure, (why_not,), ("trained",), tell=one_sequence_told.tell)
+    return Question(QUESTION, title, measure, (why_not,), ("trained",), tell=one_sequence_told.tell, version=2)
 
 
 def why_not(subject: Subject) -> str | None:
     """A concept that a probe can read from the states."""
-    return None if places_of(subject) else "no concept has enough states for a probe"
+    return None if places_of(subject) else "no concept varies over enough states for a probe"
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -44,8 +44,8 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 
     Metrics at each step: `concept`, its value (`kind` names it); `reading`, what a probe of the concept's best place
     (`layer`, `signal`) says, fitted without all states whose prefix this sequence shares; `answer`, what the network
-    would answer if the sequence ended there; `state`, the value of a unit at the best place of the first concept, of
-    many units those that follow it most. Values of categories are their places in the concept's order.
+    would answer if the sequence ended there; `state`, the value of a unit where one follows the first concept
+    most, of many units those that do. Values of categories are their places in the concept's order.
 
     Args:
         subjects: the network; its controls are not measured.
@@ -74,7 +74,7 @@ def _of_example(subject: Subject, example: int) -> Iterator[dict[str, Any]]:
     with suppress(ProbeError):
         if subject.readout is not None:
             yield from along("answer", answers_if_asked(subject, np.array([row]))[0], kind=subject.answered.name)
-    layer, signal = best_of(places_of(subject)[ordered(subject)[0]])
+    layer, signal = followed(subject, ordered(subject)[0])[0]
     states = _whole(subject, (layer, signal), example)
     for unit in _shown(subject, (layer, signal)):
         yield from along("state", states[:, unit], layer=layer, signal=str(signal), units=str(unit))
@@ -88,13 +88,6 @@ def ordered(subject: Subject) -> list[str]:
 
 def _whole(subject: Subject, at: Place, example: int) -> np.ndarray:
     return states_of(subject).examples[at][examples_of(subject).index(example)]
-
-
-def followed_unit(subject: Subject) -> int:
-    """Return the unit that follows the first concept most, at the concept's best place."""
-    name = ordered(subject)[0]
-    target, at = Target.of(subject, name), best_of(places_of(subject)[name])
-    return int(np.argmax(target.follows(states_of(subject).states[at][target.picked])))
 
 
 def _shown(subject: Subject, at: Place) -> list[int]:

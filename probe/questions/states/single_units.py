@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from ...errors import ProbeError
 from ...evidence.claims import Control, Range, Rule
 from ...evidence.findings import DataFigure
-from ...evidence.measurements import Network, measurement, one, only, tabulate
-from ...evidence.words import listed, place, said
+from ...evidence.measurements import Network, measurement, only, tabulate
+from ...evidence.words import listed, said
 from ...methods.probing.monotone import monotone_score, within_step_correlation
 from ...methods.probing.prefixes import StepStates, pool
 from ...methods.probing.splits import LEAST_STATES, folds
@@ -27,6 +27,8 @@ from ...subjects.computed.step_states import step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
+from ..telling.unit_words import within_steps
+from .targets import Target
 
 QUESTION = "single_units"
 #: The three readings of "one unit holds it", and what the axis calls them.
@@ -197,23 +199,45 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
 def tell(answered: Answered) -> Told:
     """Return what the page of one network says: its best unit, and that of each control."""
     table, subject = answered.table, answered.subject
-    best = only(table, network=subject.network.name, metric="largest_correlation").iloc[0]
-    where = place(str(best["layer"]) or studied_layer(subject).name, str(best["signal"]))
-    answer = (
-        f"Unit {best['units']} of {where} follows “{subject.concept.name}” most: within steps |r| is "
-        f"{_beside(answered, 'largest_correlation')}."
-    )
-    if one(table, metric="lasting_monotone_accuracy", network=subject.network.name) >= 0:
-        answer += (
-            " We fit a monotone map from one unit to the value, the same map for all steps. On held-out states it is "
-            f"exact in a share of {_beside(answered, 'lasting_monotone_accuracy')}."
-        )
+    own = only(table, network=subject.network.name)
+    largest = only(own, metric="largest_correlation").iloc[0]
+    at = str(largest["layer"]) or studied_layer(subject).name, str(largest["signal"])
+    units = only(own, metric="within_step_correlation")
+    by_unit = dict(zip(units["units"], units["value"].abs(), strict=True))
+    answer = within_steps(answered, at, by_unit, _others(answered, largest))
+    exact = only(own, metric="lasting_monotone_accuracy")
+    if len(exact):
+        answer += f" {_one_map(answered, exact.iloc[0])}"
     setup = (
         "We subtract the mean of each step from the unit and the concept before we correlate them, because a unit "
         "that tells the time alone would follow a concept that grows. Each distinct prefix counts once, and every "
         "step has the same weight."
     )
     return Told({"answer": answer, "setup": setup}, partial(_figures, answered))
+
+
+def _one_map(answered: Answered, exact: pd.Series) -> str:
+    """Return the sentences on one map of one unit, which is named where it tells more than its controls do."""
+    value, others = float(exact["value"]), _others(answered, exact)
+    always, by_step = _shares_without_states(answered.subject)
+    units = dict.fromkeys(str(exact["units"]).split())
+    # What the step alone tells is no evidence of a unit, unless the concept is the step.
+    least = max(by_step if by_step < 1 else always, *others.values(), always)
+    which = "the best unit" if len(units) > 1 or round(value, 2) <= round(least, 2) else f"unit {next(iter(units))}"
+    beside = f", {listed([f'{role} {said(one)}' for role, one in others.items()])} at most" if others else ""
+    return (
+        "We fit a monotone map from one unit to the value, the same map for all steps. On held-out states "
+        f"{which} is exact in a share of {said(value)} (the step alone {said(by_step)}{beside})."
+    )
+
+
+def _shares_without_states(subject: Subject) -> tuple[float, float]:
+    """Return the share of states that one value for all gives exactly, and the best value of each step."""
+    target = Target.of(subject, subject.concept.name)
+    levels = np.unique(target.values)
+    by_step = [target.values[target.step == step] for step in np.unique(target.step)]
+    shares = np.array([[np.mean(values == level) for level in levels] for values in by_step])
+    return float(shares.mean(0).max()), float(shares.max(1).mean())
 
 
 def _figures(answered: Answered) -> tuple[DataFigure]:
@@ -232,10 +256,8 @@ def _figures(answered: Answered) -> tuple[DataFigure]:
     return (picture,)
 
 
-def _beside(answered: Answered, metric: str) -> str:
-    """Return a network's value, and the largest of each kind of control."""
-    rows, own = only(answered.table, metric=metric), answered.subject.network
-    largest = rows[rows["network"] != own.name].groupby("role", sort=False)["value"].max()
-    controls = [f"{role} {said(value)}" for role, value in largest.items()]
-    value = said(one(rows, network=own.name))
-    return f"{value} ({listed(controls)} at most)" if controls else value
+def _others(answered: Answered, measured: pd.Series) -> dict[str, float]:
+    """Return the largest value of each kind of control."""
+    rows = only(answered.table, metric=str(measured["metric"]))
+    largest = rows[rows["network"] != measured["network"]].groupby("role", sort=False)["value"].max()
+    return {str(role): float(value) for role, value in largest.items()}

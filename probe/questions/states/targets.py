@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...errors import several
 from ...methods.probing import targets
+from ...methods.probing.controls import relabelled
 from ...methods.probing.targets import LEAST_SEQUENCES
+from ...methods.probing.units import follows, held_out_unit
 from ...recurrent.layers import OpenLayer
 from ...subjects.computed.ends import Ends
+from ...subjects.computed.network_states import Place
 from ...subjects.computed.sample import reads_back
 from ...subjects.computed.sampled import sample_of, states_of
 from ...subjects.concepts import Known
-from ...subjects.subject import Subject
+from ...subjects.subject import Subject, per_subject
+
+#: How often a concept is shuffled, for the unit that follows it most by chance.
+SHUFFLES = 10
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,6 +57,66 @@ class Target(targets.Target):
             count=len(sample.rows),
             left=left,
         )
+
+    def of_values(self, values: np.ndarray) -> Target:
+        """Return the target of some of the concept's values alone."""
+        kept = np.isin(self.values, values)
+        names = ("picked", "values", "sequence", "fold", "bin", "step", *(("left",) if self.left is not None else ()))
+        return replace(self, **{name: getattr(self, name)[kept] for name in names})
+
+
+@dataclass(frozen=True)
+class BestUnit:
+    """How closely the unit of a place follows a concept that does so most.
+
+    Attributes:
+        value: selected on half of the sequences and measured on the other half, the mean of both ways.
+        selected: the units that the halves select, one or two.
+        unit: the unit that follows most on all states.
+    """
+
+    value: float
+    selected: tuple[int, ...]
+    unit: int
+
+
+@per_subject
+def best_units(subject: Subject) -> dict[str, dict[Place, BestUnit]]:
+    """Return the best unit at each place, of every concept that a probe can be fitted to."""
+    every = (Target.of(subject, name) for name in subject.concepts if why_no_target(subject, name) is None)
+    return {
+        target.concept.name: {at: best for at, (best,) in _best(subject, target, [target.values]).items()}
+        for target in every
+    }
+
+
+def best_units_of_shuffled(subject: Subject, name: str) -> dict[Place, list[BestUnit]]:
+    """Return the best unit at each place for a concept that is shuffled `SHUFFLES` times."""
+    target = Target.of(subject, name)
+    orders = relabelled(target.values, target.bin, target.sequence, SHUFFLES, seed=subject.seed)
+    return _best(subject, target, orders)
+
+
+def _best(subject: Subject, target: Target, orders: Sequence[np.ndarray]) -> dict[Place, list[BestUnit]]:
+    first, named = target.fold % 2 == 0, target.concept.is_named
+    wanted, found = [target.within_steps(order) for order in orders], dict[Place, list[BestUnit]]()
+    for at, every in states_of(subject).states.items():
+        states = target.detrended(every[target.picked])
+        found[at] = [
+            BestUnit(
+                *held_out_unit(states, values, first, named=named),
+                int(np.argmax(follows(states, values, named=named))),
+            )
+            for values in wanted
+        ]
+    return found
+
+
+def followed(subject: Subject, name: str) -> tuple[Place, int]:
+    """Return the unit that a page of one network names for a concept: where, and which follows it most."""
+    by_place = best_units(subject)[name]
+    at = max(by_place, key=lambda place: by_place[place].value)
+    return at, by_place[at].unit
 
 
 def why_no_target(subject: Subject, name: str) -> str | None:
@@ -106,3 +173,25 @@ def following(subject: Subject, end: Ends) -> np.ndarray | None:
         else:
             by_layer.append(np.max(list(by_state.values()), axis=0))
     return np.concatenate(by_layer)
+
+
+def by_following(subject: Subject, end: Ends) -> list[int] | None:
+    """Return the units of the stack, the one that the page names first and then those that follow the concept most.
+
+    Args:
+        subject: as of `following`.
+        end: as of `following`.
+    """
+    how = following(subject, end)
+    if how is None:
+        return None
+    order, at, states = np.argsort(-how, kind="stable").tolist(), 0, states_of(subject).states
+    (name, signal), unit = followed(subject, subject.answered.name)
+    for layer in end.stack:
+        if layer.name == name:
+            parts = layer.states if isinstance(layer, OpenLayer) else ()
+            before = [states[name, part].shape[1] for part in parts[: parts.index(signal)]] if signal in parts else []
+            first = at + sum(before) + unit
+            return [first, *(other for other in order if other != first)]
+        at += layer.units
+    return order

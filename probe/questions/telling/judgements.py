@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ...errors import several
-from ...evidence.words import said
+from ...evidence.words import listed, said
 from ...methods.probing.scores import MARGIN, margin_beside
-from ..states.linear_readout_drawn import AROUND, CLOCK, CONSTANT, RANDOM, RECENT, RELABELLED
+from ..states.linear_readout_drawn import AROUND, CLOCK, CONSTANT, OTHERS, RANDOM, RECENT, RELABELLED
 
 #: A concept is called readable if the lower end of its score's interval is above 0 (or `CONSTANT`) by more than this.
 READABLE = 0.05
@@ -25,6 +25,7 @@ class Objection(Enum):
     CLOCK = "the step alone predicts the concept"
     RELABELLED = "the values of other sequences at the same step are read as well"
     LAST_INPUTS = "the last inputs alone predict the concept"
+    OTHERS = "what else the study declares predicts the concept"
     RANDOM_SPREAD = "networks with random weights differ among each other as much"
     RANDOM_MARGIN = "networks with random weights are worse, but not by the margin that we ask for"
     RANDOM_WEIGHTS = "the concept is read from networks with random weights as well"
@@ -50,6 +51,7 @@ class Beside:
         low: the lower end of the interval of the network's score minus the control's.
         alike: whether the controls differ among each other as much as the best of them differs from the network.
         steps: how many inputs a probe on the last inputs reads.
+        concepts: which other concepts the control knows.
     """
 
     kind: str
@@ -57,6 +59,7 @@ class Beside:
     low: float
     alike: bool = False
     steps: int = 1
+    concepts: tuple[str, ...] = ()
 
     @property
     def beaten(self) -> bool:
@@ -78,6 +81,7 @@ class Beside:
             if self.steps > 1
             else "the inputs around",
             CONSTANT: "naming one value for all",
+            OTHERS: f"{listed([f'“{name}”' for name in self.concepts])} alone",
             RELABELLED: "the values of other sequences at the same step",
             RANDOM: f"the best of {_networks(copies)}",
         }
@@ -167,6 +171,8 @@ def _objections(controls: Mapping[str, Beside], low: float) -> Iterator[Objectio
         yield Objection.RELABELLED
     if unbeaten & {RECENT, AROUND}:
         yield Objection.LAST_INPUTS
+    if OTHERS in unbeaten:
+        yield Objection.OTHERS
     if RANDOM in unbeaten:
         better = Objection.RANDOM_MARGIN if controls[RANDOM].low > 0 else Objection.RANDOM_WEIGHTS
         yield Objection.RANDOM_SPREAD if controls[RANDOM].far else better
@@ -200,6 +206,8 @@ def _conclusion(judgement: Judgement) -> str:
     plural, those = ("", "them") if several_inputs else ("s", "it")
     more = " from any network with random weights, and better than" if judgement.copies else ""
     how = {kind: _as_well(control, judgement.score) for kind, control in controls.items()}
+    others = controls.get(OTHERS, Beside(OTHERS, 0.0, 0.0))
+    one_other = len(others.concepts) < 2
     recently = "" if recent is None else f"{recent.named(0)} alone predict{plural} it {how[recent.kind]}"
     return {
         Objection.NOT_FOUND: f"was not found: the interval of a linear probe's score reaches {nothing}.",
@@ -210,6 +218,8 @@ def _conclusion(judgement: Judgement) -> str:
         Objection.RELABELLED: "can be read, but the values of other sequences at the same step can be read "
         f"{how.get(RELABELLED)}: it is not shown that the states hold the value of their own sequence.",
         Objection.LAST_INPUTS: f"can be read, but {recently}: no memory beyond {those} is shown.",
+        Objection.OTHERS: f"can be read, but {others.named(0)} predict{'s' * one_other} it {how.get(OTHERS)}: "
+        f"nothing beyond {'that' if one_other else 'them'} is shown.",
         Objection.RANDOM_SPREAD: "can be read, better than from networks with random weights. But these differ among "
         "each other as much, so it is not shown that training put it there.",
         Objection.RANDOM_MARGIN: "can be read, better than from networks with random weights, but not by the margin "

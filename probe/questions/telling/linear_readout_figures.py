@@ -16,37 +16,36 @@ from ...plots.dots import scatter
 from ...plots.legends import figure_legend
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import ROLE_STYLE, SMALL, new_figure
-from ...subjects.computed.network_states import Place
+from ...recurrent.signals import Signal
 from ...subjects.computed.sampled import states_of
 from ..question import Answered
 from ..states.targets import Target
+from .unit_words import NULL, RANDOM, Followed
 
-RANDOM, NULL = "random weights", "null"
 #: How many units are drawn over the values, and how many states of each.
 UNITS, DOTS = 3, 120
 #: The most places that are drawn; with more values than these dots are not moved sideways, and values have no names.
 PLACES, MARKED, NAMED = 8, 12, 6
 #: Scores below this are not drawn; a probe that is worse than the mean has read nothing.
 LOWEST = -0.2
-#: A unit follows the concept if it does so by more than this above shuffled values.
-FOLLOWS = 0.05
 
 
-def draw(answered: Answered, target: Target, best: Place) -> tuple[DataFigure, ...]:
+def draw(answered: Answered, target: Target) -> tuple[DataFigure, ...]:
     """Return the figures of a concept.
 
     Args:
         answered: what was measured.
         target: the concept at its states.
-        best: the place with the best score.
     """
     subject, table, name = answered.subject, answered.table, answered.name
-    where = {"layer": best[0], "signal": str(best[1])}
-    rows = only(table, metric="follows", **where).sort_values("value", ascending=False, kind="stable")
+    found = Followed.of_table(table)
+    layer, signal = found.place
+    rows = only(table, metric="follows", layer=layer, signal=signal)
+    rows = rows.sort_values("value", ascending=False, kind="stable")
     how = {int(unit): value for unit, value in zip(rows["units"][:UNITS], rows["value"][:UNITS], strict=True)}
     figures = [scores(name, subject.network.name, target, table)]
-    if unit_follows(table) and unit_follows(only(table, **where)):
-        own = UnitStates(best[0], str(best[1]), states_of(subject).states[best][target.picked])
+    if found.above_chance:
+        own = UnitStates(layer, signal, states_of(subject).states[layer, Signal(signal)][target.picked])
         figures.append(moves(name, target, own, how, _best_of_random(answered, target)))
     return tuple(figures)
 
@@ -80,17 +79,6 @@ def _best_of_random(answered: Answered, target: Target) -> UnitStates | None:
             if found is None or how[unit] > found.value:
                 found = UnitStates(layer, str(signal), states[target.picked], unit, float(how[unit]))
     return found
-
-
-def unit_follows(table: pd.DataFrame) -> bool:
-    """Return whether the best unit follows the concept more closely than the best one follows shuffled values.
-
-    Args:
-        table: what was measured at all places, or at one.
-    """
-    rows = only(table, metric="best_unit")
-    best = rows[~rows["role"].isin([RANDOM, NULL])]["value"].max()
-    return bool(best - max(only(rows, role=NULL)["value"].max(), 0.0) > FOLLOWS)
 
 
 def measure_of(target: Target) -> str:
@@ -234,8 +222,8 @@ def moves(
         control = f"; with random weights the best has {said(beside.value)}" if beside is not None else ""
         alt = (
             f"{several(len(shown), 'state')}: {several(min(len(how), UNITS), 'unit')} of {own.layer} over the values "
-            f"of “{target.concept.name}”; {first} follows it most, with {measure} {said(how[best])} within "
-            f"steps{control}."
+            f"of “{target.concept.name}”; the largest {measure} within steps is that of {first}, {said(how[best])}"
+            f"{control}."
         )
         caption = (
             f"Each dot is a state{', moved a little sideways' * (len(levels) <= MARKED)}. Each title has {measure} "
@@ -247,9 +235,7 @@ def moves(
         return drawn(
             figure,
             name=f"{question}-units",
-            title="The units that follow it most, beside the best one of random weights"
-            if beside is not None
-            else "The units that follow it most",
+            title=f"Units by {measure}, the largest first{', beside the best one of random weights' * bool(beside)}",
             alt=alt,
             caption=caption,
             data=pd.DataFrame(data, columns=["unit", "value", "state"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,17 +15,17 @@ from ...methods.probing.fits import MOST_FEATURES
 from ...methods.probing.scores import LEAST_MARGIN, MARGIN
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.study_figures import shortened
-from ...recurrent.signals import Signal
 from ...subjects.computed.sample import reads_ahead
 from ...subjects.computed.sampled import sample_of
 from ...subjects.concepts import Known
 from ...subjects.subject import Subject
 from ..question import Answered, Told
-from ..states.linear_readout_drawn import CLOCK, MEMORIES, RANDOM
+from ..states.linear_readout_drawn import CLOCK, MEMORIES, OTHERS, RANDOM, TOLD, others_of
 from ..states.targets import Target
 from . import linear_readout_figures as figures
 from .judgements import READABLE, Beside, Judgement, judge, verdict
 from .near_verdicts import hangs_on_one
+from .unit_words import unit
 
 
 def tell(answered: Answered, name: str) -> Told:
@@ -36,60 +37,122 @@ def tell(answered: Answered, name: str) -> Told:
     """
     subject, table = answered.subject, answered.table
     target = Target.of(subject, name)
-    places = only(table, network=subject.network.name, metric="score")
-    best = places.sort_values("value", ascending=False, kind="stable").iloc[0]
-    where = {"layer": str(best["layer"]), "signal": str(best["signal"])}
     copies = len(set(only(table, role=RANDOM, metric="score")["network"]))
-    ahead = where["layer"] if where["layer"] in reads_ahead(subject) else ""
-    score, low = float(best["value"]), float(best["low"])
-    controls = controls_beside(table, where, score)
-    random = controls.get(RANDOM)
-    near = random is not None and hangs_on_one(table, score, random.value, random.low)
-    judgement = judge(controls, score, low, copies, ahead, near=near)
-    headline = f"“{name}” {verdict(judgement)}"
-    at = place(where["layer"], where["signal"])
-    which = f"The best of {len(places)} places is {at}" if len(places) > 1 else f"It was read from {at}"
-    beside = [f"{control.named(copies)} {said(control.value)}" for control in judgement.controls.values()]
-    interval = between((low, float(best["high"])))
-    measured = (
-        f"{which}, held-out {figures.measure_of(target)} {said(score)} ({interval}); beside it, {listed(beside)}."
-        f"{judgement.left}"
+    whole = _Told.of(subject, name, table, copies)
+    part = _Told.of(subject, name, table, copies, "told_") if "told_score" in set(table["metric"]) else None
+    told, measure, called = (
+        part or whole,
+        figures.measure_of(target),
+        _called(target.concept, table, part is not None),
     )
-    memories = one(table, metric="memories", **where)
+    headline = f"{called} {verdict(told.judgement)}"
+    untold = _untold(target.concept, table)
+    measured = told.measured(measure) + (
+        f" Of all values the {measure} is {said(whole.judgement.score)}." if part else ""
+    )
+    memories = one(table, metric="memories", **whole.where)
+    judgement = whole.judgement
     notes = {
-        "verdict": headline,
-        "short": _short(target.concept, figures.measure_of(target), judgement),
+        "verdict": f"{headline}{untold}",
+        "short": _short(called, target.concept.description, measure, told.judgement),
         "measured": measured,
-        "answer": f"{headline} {measured}",
+        "answer": f"{headline}{untold} {measured}",
         "selectivity": selectivity(memories, judgement, categorical=target.concept.is_named),
         "unit": unit(table, categorical=target.concept.is_named),
-        "setup": _setup(subject, target, len(only(table, metric="follows", **where))),
+        "setup": _setup(subject, target, len(only(table, metric="follows", **whole.where))),
     }
-    return Told(notes, partial(figures.draw, answered, target, (where["layer"], Signal(where["signal"]))))
+    return Told(notes, partial(figures.draw, answered, target))
 
 
-def _short(concept: Known, measure: str, judgement: Judgement) -> str:
+@dataclass(frozen=True)
+class _Told:
+    """What is told of the scores of a concept, or of some of its values.
+
+    Attributes:
+        where: the best place, as columns of the table.
+        which: the sentence's beginning that names it.
+        interval: that of the score.
+        judgement: of the score.
+    """
+
+    where: dict[str, str]
+    which: str
+    interval: tuple[float, float]
+    judgement: Judgement
+
+    @classmethod
+    def of(cls, subject: Subject, name: str, table: pd.DataFrame, copies: int, metric: str = "") -> _Told:
+        """Return it of a concept from a table, of the metrics whose names begin so."""
+        others = tuple(others_of(subject, name))
+        places = only(table, network=subject.network.name, metric=f"{metric}score")
+        best = places.sort_values("value", ascending=False, kind="stable").iloc[0]
+        where = {"layer": str(best["layer"]), "signal": str(best["signal"])}
+        ahead = where["layer"] if where["layer"] in reads_ahead(subject) else ""
+        at = place(where["layer"], where["signal"])
+        which = f"The best of {len(places)} places is {at}" if len(places) > 1 else f"It was read from {at}"
+        score, low = float(best["value"]), float(best["low"])
+        controls = controls_beside(table, where, score, metric, others)
+        random = controls.get(RANDOM)
+        near = random is not None and hangs_on_one(table, score, random.value, random.low, metric)
+        judgement = judge(controls, score, low, copies, ahead, near=near)
+        return cls(where, which, (low, float(best["high"])), judgement)
+
+    def measured(self, measure: str) -> str:
+        """Return the sentence with the numbers."""
+        controls = self.judgement.controls.values()
+        beside = [f"{control.named(self.judgement.copies)} {said(control.value)}" for control in controls]
+        return (
+            f"{self.which}, held-out {measure} {said(self.judgement.score)} ({between(self.interval)}); beside it, "
+            f"{listed(beside)}.{self.judgement.left}"
+        )
+
+
+def _values(concept: Known, table: pd.DataFrame, *, told: bool) -> list[str]:
+    """Return the values of a concept that are told from the others, or those that are not."""
+    rows = only(table, metric="category_score")
+    there = rows[(rows["low"] > TOLD) == told]["at"]
+    return [f"“{shortened(concept.said(value), 20)}”" for value in there]
+
+
+def _called(concept: Known, table: pd.DataFrame, part: bool) -> str:
+    """Return what is read, as it begins a sentence: a concept, or the values of it that are told."""
+    return f"{listed(_values(concept, table, told=True))} of “{concept.name}”" if part else f"“{concept.name}”"
+
+
+def _untold(concept: Known, table: pd.DataFrame) -> str:
+    """Return the sentence on values that are not told from the others, where others are; empty where all are."""
+    untold = _values(concept, table, told=False)
+    if not untold or not _values(concept, table, told=True):
+        return ""
+    return f" Not told from the other values: {listed(untold)}."
+
+
+def _short(called: str, description: str, measure: str, judgement: Judgement) -> str:
     """Return one sentence with the score and the best control."""
     best = max(judgement.controls.values(), key=lambda control: control.value)
     kept = judgement.objection.value + ", but this is near the margin" * judgement.is_near
-    described = f" ({concept.description})" if concept.description else ""
+    described = f" ({description})" if description else ""
     return (
-        f"A probe reads “{concept.name}”{described} with {measure} {said(judgement.score)}; the best control, "
+        f"A probe reads {called}{described} with {measure} {said(judgement.score)}; the best control, "
         f"{best.named(judgement.copies)}, has {said(best.value)}: {kept}."
     )
 
 
-def controls_beside(table: pd.DataFrame, where: dict[str, str], score: float) -> dict[str, Beside]:
+def controls_beside(
+    table: pd.DataFrame, where: dict[str, str], score: float, metric: str = "", others: tuple[str, ...] = ()
+) -> dict[str, Beside]:
     """Return the score beside each control, by kind.
 
     Args:
         table: what `measure_drawn` measured.
         where: the columns of the best place, and of several networks the network's name.
         score: the score there.
+        metric: what the names of the metrics begin with.
+        others: the other concepts that a control knows.
     """
     rows = only(table, **where)
-    alike = one(rows, metric="random_weights_below") <= one(rows, metric="random_weights_apart")
-    above = only(rows, metric="above")
+    alike = one(rows, metric=f"{metric}random_weights_below") <= one(rows, metric=f"{metric}random_weights_apart")
+    above = only(rows, metric=f"{metric}above")
     return {
         str(kind): Beside(
             str(kind),
@@ -97,6 +160,7 @@ def controls_beside(table: pd.DataFrame, where: dict[str, str], score: float) ->
             float(low),
             kind == RANDOM and alike,
             int(steps) if np.isfinite(steps) else 1,
+            others if kind == OTHERS else (),
         )
         for kind, value, low, steps in zip(above["kind"], above["value"], above["low"], above["at"], strict=True)
     }
@@ -124,6 +188,11 @@ def _setup(subject: Subject, target: Target, units: int) -> str:
             "values. A rare value counts as much as the others, and naming one value for all scores 1 divided by the "
             "number of values. The claim about the recipe is about the difference to that."
         )
+        if len(scored) > 2:
+            text += (
+                " Each value is also told from all others, by the mean of its share and theirs. It is told if the "
+                f"interval of that lies above {TOLD:g}. Where some are not, the verdict is about the others alone."
+            )
     rare = [shortened(known.said(value), 20) for value in known.levels if value not in scored]
     if known.is_named and rare:
         text += (
@@ -170,36 +239,3 @@ def selectivity(memories: float, judgement: Judgement, *, categorical: bool) -> 
     else:
         meaning = "the states keep other memories as well as the concept"
     return f"{text}, and the concept with {said(judgement.score)}: {meaning}."
-
-
-def unit(table: pd.DataFrame, *, categorical: bool) -> str:
-    """Return the sentence on the unit that follows the concept most.
-
-    Args:
-        table: what was measured.
-        categorical: whether a unit is compared by its correlation ratio.
-    """
-    rows = only(table, metric="best_unit")
-    random, shuffled = only(rows, role=RANDOM)["value"], only(rows, role="null")["value"]
-    own = rows[~rows["role"].isin([RANDOM, "null"])]
-    best = own.sort_values("value", ascending=False, kind="stable").iloc[0]
-    measure = "correlation ratio" if categorical else "|r|"
-    units = str(best["units"]).split()
-    which = (
-        f"unit {units[0]}"
-        if len(units) == 1
-        else f"units {listed(units)} (one selected on each half of the sequences)"
-    )
-    parts = [f"in the best network with random weights {said(float(random.max()))}"] if len(random) else []
-    parts.append(f"for shuffled values {said(float(shuffled.max()))}")
-    at = place(str(best["layer"]), str(best["signal"]))
-    ends = (
-        f"within steps, on sequences that did not select it, {measure} is {said(float(best['value']))}; "
-        f"{listed(parts)}"
-    )
-    if not figures.unit_follows(table):
-        return f"One unit: none is shown to follow it. For the best, {which} of {at}, {ends}."
-    return (
-        f"One unit: {which} of {at} follow{'s' * (len(units) == 1)} it most; {ends}. "
-        "A unit that follows a concept need not be used by anything."
-    )

@@ -11,7 +11,7 @@ from ...methods.probing.scores import margin_beside
 from ..states.linear_readout_drawn import RANDOM, ratios
 
 
-def hangs_on_one(table: pd.DataFrame, score: float, best: float, low: float) -> bool:
+def hangs_on_one(table: pd.DataFrame, score: float, best: float, low: float, metric: str = "") -> bool:
     """Return whether the verdict would be another without one of the networks, or with a best one that is better.
 
     Left out is each of them in turn. The better one lies beyond the best by half of how far this lies beyond the
@@ -22,8 +22,9 @@ def hangs_on_one(table: pd.DataFrame, score: float, best: float, low: float) -> 
         score: the network's score.
         best: that of the best network with random weights.
         low: the lower end of the interval of the difference.
+        metric: what the name of the metric begins with.
     """
-    rows = only(table, role=RANDOM, metric="score")
+    rows = only(table, role=RANDOM, metric=f"{metric}score")
     drawn = {str(name): float(value) for name, value in rows.groupby("network")["value"].max().items()}
     if len(drawn) < 2:
         return False

@@ -28,8 +28,9 @@ from ..question import Answered, Told
 
 #: So many concepts are drawn, and so many values of a categorical one are named.
 CONCEPTS, NAMED = 3, 6
-#: So many letters fit below each other's columns; a number counts as near within half a step of the concept.
-LETTERS, NEAR = 46, 0.5
+#: So many letters fit below each other's columns; a number counts as near within half a step of the concept, where it
+#: has at most so many values.
+LETTERS, NEAR, FEW = 46, 0.5, 50
 #: The measured metric -> what the legend calls it.
 DRAWN = {"concept": "true value", "reading": "a probe reads", "answer": "this network's answer, if asked now"}
 
@@ -66,20 +67,28 @@ def _readings(table: pd.DataFrame, subject: Subject) -> str:
     parts = []
     for name in dict.fromkeys(only(table, metric="reading")["kind"]):
         read, true = _paired(table, "reading", name)
-        near = "exactly" if subject.concepts[name].is_named else f"to within {NEAR:g}"
-        parts.append(f"“{name}” {near} after {_hits(read, true)} of {several(len(true), 'step')}")
+        near = _near(subject.concepts[name])
+        how = "exactly" if subject.concepts[name].is_named else f"to within {near:g}"
+        parts.append(f"“{name}” {how} after {_hits(read, true, near)} of {several(len(true), 'step')}")
     return f"In the sequences that we show, a probe reads {listed(parts)}."
 
 
-def _hits(values: np.ndarray, true: np.ndarray) -> int:
-    return int((np.abs(values - true) <= NEAR).sum())
+def _near(concept: Known) -> float:
+    """Return how near to a value is at this value: half of the way to the next one, where there are few."""
+    levels = concept.levels
+    return NEAR * float(np.diff(levels).min()) if 1 < len(levels) <= FEW else NEAR
+
+
+def _hits(values: np.ndarray, true: np.ndarray, near: float) -> int:
+    return int((np.abs(values - true) <= near).sum())
 
 
 def _answers(table: pd.DataFrame, subject: Subject) -> str:
     if only(table, metric="answer").empty:
         return ""
     given, true = _paired(table, "answer", subject.answered.name)
-    return f"Asked after each step, the network would be right after {_hits(given, true)} of {len(true)}."
+    right = _hits(given, true, _near(subject.answered))
+    return f"Asked after each step, the network would be right after {right} of {len(true)}."
 
 
 def _figure(answered: Answered, row: int) -> DataFigure:

@@ -12,11 +12,12 @@ from ...errors import several
 from ...evidence.claims import Claim, Difference
 from ...evidence.findings import Finding
 from ...evidence.measurements import one, only
-from ...evidence.words import listed, said
+from ...evidence.words import listed, place, said
 from ...questions.answers import early_answers
 from ...questions.interventions import interchange, put_in_curve
 from ...questions.states import linear_readout, network_card, one_sequence, state_space
 from ...questions.telling import interchange_words
+from ...questions.telling.unit_words import Followed
 from ...report import (
     Block,
     Code,
@@ -156,22 +157,26 @@ def _example(subject: Subject, asked: Mapping[str, Finding]) -> list[Section]:
         )
         shown = [picture for picture in pictures if isinstance(picture, Figure)]
         block = Panels(shown, caption, title, block.table, choose="Choose a sequence")
-    blocks: list[Block] = [Text(finding.notes["answer"]), block, *_coloured(subject, finding)]
+    blocks: list[Block] = [Text(finding.notes["answer"]), block, *_coloured(subject, finding, asked)]
     blocks.append(Details("How it was measured", [Text(finding.notes[SETUP])]))
     return [Section("One sequence, step by step", blocks, key=anchor(finding.question))]
 
 
-def _coloured(subject: Subject, finding: Finding) -> list[Block]:
-    """Return a sequence as text, coloured by the unit that follows the first concept most; only of many symbols."""
+def _coloured(subject: Subject, finding: Finding, asked: Mapping[str, Finding]) -> list[Block]:
+    """Return a sequence as text, coloured by the unit that follows the first concept; only of many symbols."""
+    name = one_sequence.ordered(subject)[0]
+    reading = asked.get(linear_readout.names(subject)[name])
+    followed = None if reading is None else Followed.of_table(reading.measurements)
+    if followed is None or not followed.named:
+        return []
     rows = only(finding.measurements, metric="state")
     row = int(rows["at"].iloc[0])
-    unit = one_sequence.followed_unit(subject)
-    values = only(rows[rows["at"] == row], units=str(unit))
+    values = only(rows[rows["at"] == row], units=str(followed.unit))
     names = {tuple(value.tolist()): symbol for symbol, value in subject.symbols.items()}
     tokens = [names.get(tuple(step)) for step in subject.x[row, : len(values)].tolist()]
     if len(names) < FEWEST_SYMBOLS or None in tokens or len(tokens) != len(values) or not values["value"].any():
         return []
-    where = f"unit {unit} of {values['layer'].iloc[0]}, which follows “{one_sequence.ordered(subject)[0]}” most"
+    where = f"unit {followed.unit} of {place(*followed.place)}, which follows “{name}” most"
     caption = (
         f"Sequence {row + 1} coloured by {where}: teal below 0, gold above, up to {values['value'].abs().max():.2g}."
     )
