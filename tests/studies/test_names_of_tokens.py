@@ -82,10 +82,25 @@ def test_a_token_is_called_by_its_number_or_as_the_study_says(symbols: Any, name
     }
 
 
+def counting() -> Reader:
+    """Return a reader whose unit 0 goes a tenth of its way to 1 at each id of 5 or more, and stays otherwise."""
+    model: Any = Reader()
+    with torch.no_grad():
+        model.positions.weight.zero_()
+        model.words.weight[:, 0] = (torch.arange(8) >= 5).float()
+        for parameter in model.rnn.parameters():
+            parameter[[0, 5, 10]] = 0
+        model.rnn.weight_hh_l0[:, 0] = 0
+        model.rnn.bias_ih_l0[[5, 10]] = torch.tensor([20.0, 5.0])
+        model.rnn.weight_ih_l0[5, 0] = -18.0
+    return model
+
+
 def test_the_page_shows_a_sequence_in_words(tmp_path: Path) -> None:
-    """Coloured by a unit, with a space after each."""
+    """Coloured by the unit that follows the concept, with a space after each."""
     with without_pictures():
-        page = study(ids(), symbols=WORDS, questions=["one-sequence"]).run(tmp_path).render()
+        asked = study(ids(), counting(), symbols=WORDS, questions=["one-sequence", "reading-late"])
+        page = asked.run(tmp_path).render()
     shown = page[page.index('<figure class="tokens">') :]
     tokens = re.findall(">([^<]+)</span>", shown[: shown.index("</figure>")])
     assert len(tokens) == 7

@@ -142,7 +142,7 @@ CASES = [
     Planted(
         "a rare value",
         lambda: study(written(ones=1), {"rare": rare}),
-        says=(f"“rare” {NO_CONTROL_AS_WELL}", "One unit: unit 1 of"),
+        says=("“rare” can be read, but about as well from networks with random weights", "One unit: unit 1 of"),
     ),
     Planted(
         "three values, of which one is arbitrary",

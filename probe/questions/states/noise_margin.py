@@ -129,7 +129,7 @@ def draw(
         at = table.columns.to_numpy(float)
         if len(table) > 1:
             ax.plot(at, table.to_numpy(float).T, color=look.color, linewidth=0.7, alpha=0.5)
-        ax.plot(at, np.median(table.to_numpy(float), axis=0), **look.line(), markersize=5, label=role)
+        ax.plot(at, np.median(table.to_numpy(float), axis=0), **look.line(), markersize=5, label=role, clip_on=False)
     if dose is not None:
         ax.axvline(dose, color="black", linewidth=1, zorder=0)
     if threshold is not None:
