@@ -15,7 +15,7 @@ from probe.questions.interventions import directions
 
 BOUND = 0.5
 STEP = 6  # the state after 7 bits, docs/science.md
-VERSION = 2
+VERSION = 3
 RULES = (
     Rule(
         key="8",
