@@ -185,7 +185,7 @@ HOW = (
 
 OPEN = (
     "These objections of reviewers are open. We choose the best of three heads network by network, which is hard on "
-    "claims about shares of networks; with one head alone the verdicts stand below. All three heads are fitted to "
+    "claims about shares of networks. All three heads are fitted to "
     "the strings that the network was trained on. So they have learned the answers, and only their recurrence has "
     "not. Claim 17b judges a value that is 0 or 1, and its bound cuts through the drifts of two heads. The median of "
     "paired differences of such a value is 0 unless half of the pairs differ. The last test of one cell resamples "
