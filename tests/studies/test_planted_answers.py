@@ -260,7 +260,7 @@ CASES = [
         (
             r"unit 0 has the largest share of the difference: 0\.50",
             r"The difference is spread as over 2\.0 equal units",
-            r"The best 2 units together are enough",
+            r"Units \d and \d together are enough",
             r"the answer is no better than the later inputs allow: 0\.00",
         ),
         (r"carries most of the difference: a share of 0\.50", "that unit alone is enough"),

@@ -94,15 +94,15 @@ def _costs(table: pd.DataFrame, concept: str, what: str, own: float, none: float
 
 def _few(table: pd.DataFrame, own: float) -> str:
     """Return the sentence on how few units suffice, where several do that one does not."""
-    kept = only(table, metric="best_kept_accuracy")["value"].to_numpy()
-    enough = np.flatnonzero(own - kept <= COSTLY)
-    if len(enough) and enough[0] > 0:
-        return f" The best {enough[0] + 1} units together are enough."
-    return (
-        f" The best {several(len(kept), 'unit')} together are not enough."
-        if len(kept) > 1 and not len(enough)
-        else ""
-    )
+    rows = only(table, metric="best_kept_accuracy")
+    enough = np.flatnonzero(own - rows["value"].to_numpy() <= COSTLY)
+    at = int(enough[0]) if len(enough) else len(rows) - 1
+    if at < 1:
+        return ""
+    names = listed(str(rows["units"].iloc[at]).split())
+    if len(enough):
+        return f" Units {names} together are enough."
+    return f" Units {names} together, which a greedy search found, are not enough; others may be."
 
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:
@@ -123,7 +123,8 @@ def _setup(table: pd.DataFrame, end: ends.Ends, levels: bool) -> str:
     return (
         f"{which}, on {end.said}. After every step the unit's state is replaced by that of another sequence at the "
         f"same distance from the end ({ends.DRAWS} other sequences for each; resample ablation, Chan et al. 2022). "
-        "The network computes everything else. To see how few units are enough, we replace all others instead."
+        "The network computes everything else. To see how few units are enough, we replace all others instead, and "
+        "search greedily: each further unit is the one that adds most to those before it."
         + " Each value of the right answer has the same weight, however rare it is." * levels
         + " Exact shares of all units were not computed: they take 2 to the power of the number of units runs."
         * bool(random)

@@ -1,0 +1,66 @@
+"""Sentences that a referee found false on pages of planted networks: each page now says what is true, or nothing."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from planted_cases import Planted
+from torch import nn
+
+from probe import Readout, Study
+
+
+def zero(units: int, features: int = 1, layers: int = 1) -> Any:
+    """Return a network of rectified units whose weights are 0."""
+    net = nn.RNN(features, units, layers, nonlinearity="relu", batch_first=True, dtype=torch.float64)
+    for parameter in net.parameters():
+        _ = nn.init.zeros_(parameter)
+    return net
+
+
+def every(length: int) -> np.ndarray:
+    """Return all strings of bits, (sequence, step, 1)."""
+    return np.array(list(itertools.product([0.0, 1.0], repeat=length)))[:, :, None]
+
+
+def letters(count: int, length: int, *shares: float, seed: int = 0) -> np.ndarray:
+    """Return random letters, one-hot, (sequence, step, letter)."""
+    return np.eye(len(shares))[np.random.default_rng(seed).choice(len(shares), (count, length), p=shares)]
+
+
+def difference(x: np.ndarray) -> np.ndarray:
+    """Return how many more of the first letter came than of the second."""
+    return (x[:, 0] - x[:, 1]).cumsum()
+
+
+def shared(*questions: str) -> Study:
+    """Return a study of a difference: unit 1 has its positive part and unit 3 its negative part; others are dead."""
+    net = zero(6, features=2)
+    with torch.no_grad():
+        net.weight_ih_l0[1], net.weight_ih_l0[3] = torch.tensor([1.0, -1.0]), torch.tensor([-1.0, 1.0])
+        net.weight_hh_l0[1, 1] = net.weight_hh_l0[3, 3] = net.bias_ih_l0[0] = 1
+        net.weight_hh_l0[1, 3] = net.weight_hh_l0[3, 1] = -1
+    readout = Readout("diff", function=lambda h: h[:, 1:2] - h[:, 3:4])
+    x = letters(150, 9, 0.5, 0.5, seed=4)
+    return Study(net, x, {"diff": difference}, symbols="ab", readout=readout, questions=questions)
+
+
+CASES = [
+    Planted(
+        "two units that share a difference, each useless alone",
+        lambda: shared("ablation"),
+        says=(r"Units \d, \d, \d and \d together, which a greedy search found, are not enough; others may be\.",),
+        never=("The best",),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_a_referee_found_false_is_not_said(case: Planted, tmp_path: Path) -> None:
+    """Each sentence that must stand does, and none that would be false."""
+    case.check(tmp_path)
