@@ -50,12 +50,30 @@ def shared(*questions: str) -> Study:
     return Study(net, x, {"diff": difference}, symbols="ab", readout=readout, questions=questions)
 
 
+def counted(*questions: str, **more: Any) -> Study:
+    """Return a study of all strings of seven bits, of which unit 0 counts the ones, unit 1 has the last."""
+    net = zero(5)
+    with torch.no_grad():
+        net.weight_ih_l0[:2, 0] = net.weight_hh_l0[0, 0] = 1
+    concepts = {"ones": lambda x: x[:, 0].cumsum()}
+    return Study(net, every(7), concepts, questions=questions, **more)
+
+
 CASES = [
     Planted(
         "two units that share a difference, each useless alone",
-        lambda: shared("ablation"),
-        says=(r"Units \d, \d, \d and \d together, which a greedy search found, are not enough; others may be\.",),
-        never=("The best",),
+        lambda: shared("ablation", "single-units"),
+        says=(
+            r"Units \d, \d, \d and \d together, which a greedy search found, are not enough; others may be\.",
+            r"on sequences that did not select it, \|r\| is 0\.\d\d; in the best network with random weights 1\.00",
+        ),
+        never=("The best", r"as closely as a unit of a control does: within steps \|r\| is"),
+    ),
+    Planted(
+        "a unit that follows more closely than the one network with random weights that is looked at",
+        lambda: counted("single-units"),
+        says=(r"true of this network, more than of random weights \(one network\)",),
+        never=("more than of its controls",),
     ),
 ]
 

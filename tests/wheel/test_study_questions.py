@@ -97,7 +97,7 @@ def test_another_setting_or_version_is_another_answer(tmp_path: Path) -> None:
     ("network", "control", "said"),
     [
         (0.4, 0.1, "not true of this network"),
-        (0.9, 0.1, "true of this network, more than of its controls"),
+        (0.9, 0.1, "true of this network, more than of fitted head (one network)"),
         (0.9, 0.8, "true of this network, and as true of fitted head"),
         (0.55, 0.45, "true of this network; fitted head is within 0.2 of it, and not in the bound"),
         (0.9, None, "true of this network; not measured of fitted head"),

@@ -129,6 +129,12 @@ def within_steps(
     found, where, called = Followed.of(answered.subjects, concept), place(*at), f"“{concept}”"
     beside = f" ({listed([f'{role} {said(one)}' for role, one in controls.items()])} at most)" if controls else ""
     ends = f"within steps |r| is {said(largest)}"
+    if found.random is not None and found.above_chance and not found.named:
+        return (
+            f"No unit of {where} {found.none(called)}: for the best of the network, within steps, on sequences that "
+            f"did not select it, |r| is {said(found.value)}; in the best network with random weights "
+            f"{said(found.random)}."
+        )
     if not found.named or any(largest < round(one, 2) for one in controls.values()):
         return f"No unit of {where} {found.none(called)}: {ends} at most{beside}."
     if found.place[0] == at[0] and round(by_unit.get(str(found.unit), 0.0), 2) == largest:

@@ -308,11 +308,11 @@ def allowed(claim: Claim) -> str:
     close = [f"{gap.role} is within {gap.margin:g} of it" for gap, _ in _near(claim)]
     if close:
         return f"true of this network; {listed(close)}, and not in the bound"
-    there = {gap.role for gap in claim.differences}
+    there = [gap.role for gap in claim.differences]
     missing = [control.role for control in claim.rule.controls if control.role not in there]
     if missing:
         return f"true of this network; not measured of {listed(missing)}"
-    return "true of this network, more than of its controls"
+    return f"true of this network, more than of {listed(there)} (one network{' each' * (len(there) > 1)})"
 
 
 def _programs(answers: Finding) -> list[Block]:
