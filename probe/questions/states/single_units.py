@@ -14,7 +14,7 @@ from ...errors import ProbeError
 from ...evidence.claims import Control, Range, Rule
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import Network, measurement, only, tabulate
-from ...evidence.words import listed, said
+from ...evidence.words import listed, place, said
 from ...methods.probing.monotone import monotone_score, within_step_correlation
 from ...methods.probing.prefixes import StepStates, pool
 from ...methods.probing.splits import LEAST_STATES, folds
@@ -207,7 +207,7 @@ def tell(answered: Answered) -> Told:
     answer = within_steps(answered, at, by_unit, _others(answered, largest))
     exact = only(own, metric="lasting_monotone_accuracy")
     if len(exact):
-        answer += f" {_one_map(answered, exact.iloc[0])}"
+        answer += f" {_one_map(answered, exact.iloc[0], place(*at))}"
     setup = (
         "We subtract the mean of each step from the unit and the concept before we correlate them, because a unit "
         "that tells the time alone would follow a concept that grows. Each distinct prefix counts once, and every "
@@ -216,8 +216,14 @@ def tell(answered: Answered) -> Told:
     return Told({"answer": answer, "setup": setup}, partial(_figures, answered))
 
 
-def _one_map(answered: Answered, exact: pd.Series) -> str:
-    """Return the sentences on one map of one unit, which is named where it tells more than its controls do."""
+def _one_map(answered: Answered, exact: pd.Series, where: str) -> str:
+    """Return the sentences on one map of one unit, which is named where it tells more than its controls do.
+
+    Args:
+        answered: of the network and its controls.
+        exact: what was measured of the network's best unit.
+        where: the place whose units are read.
+    """
     value, others = float(exact["value"]), _others(answered, exact)
     always, by_step = _shares_without_states(answered.subject)
     units = dict.fromkeys(str(exact["units"]).split())
@@ -226,8 +232,8 @@ def _one_map(answered: Answered, exact: pd.Series) -> str:
     which = "the best unit" if len(units) > 1 or round(value, 2) <= round(least, 2) else f"unit {next(iter(units))}"
     beside = f", {listed([f'{role} {said(one)}' for role, one in others.items()])} at most" if others else ""
     return (
-        "We fit a monotone map from one unit to the value, the same map for all steps. On held-out states "
-        f"{which} is exact in a share of {said(value)} (the step alone {said(by_step)}{beside})."
+        f"We fit a monotone map from one unit of {where} to the value, the same map for all steps. On held-out "
+        f"states {which} is exact in a share of {said(value)} (the step alone {said(by_step)}{beside})."
     )
 
 

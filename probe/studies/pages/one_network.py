@@ -383,11 +383,6 @@ def _limits(subject: Subject) -> list[Sentence]:
     )
     if subject.readout is None:
         points.append("We know nothing about use: without a readout there is no answer that could follow a state.")
-    elif subject.read is not None and subject.read.level:
-        points.append(
-            f"We patched {subject.read.name}, which the readout reads, and not the layers below. Whether the answer "
-            "follows those is open; probe.patch and probe.ablate change any of them."
-        )
     points.append("All numbers are about the inputs of the study. On others the network may behave differently.")
     return points
 
