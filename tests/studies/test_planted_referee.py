@@ -59,21 +59,40 @@ def counted(*questions: str, **more: Any) -> Study:
     return Study(net, every(7), concepts, questions=questions, **more)
 
 
+def stacked(*questions: str) -> Study:
+    """Return a study of two layers: unit 0 of the lower counts the ones, and unit 2 of the upper repeats it."""
+    net = zero(4, layers=2)
+    with torch.no_grad():
+        net.weight_ih_l0[:2, 0] = net.weight_hh_l0[0, 0] = net.weight_ih_l1[2, 0] = net.weight_ih_l1[1, 1] = 1
+    readout = Readout("ones", function=lambda h: h[:, 2:3])
+    return Study(net, every(7), {"ones": lambda x: x[:, 0].cumsum()}, readout=readout, questions=questions)
+
+
 CASES = [
     Planted(
         "two units that share a difference, each useless alone",
-        lambda: shared("ablation", "single-units"),
+        lambda: shared("ablation", "single-units", "unit-shares"),
         says=(
             r"Units \d, \d, \d and \d together, which a greedy search found, are not enough; others may be\.",
             r"on sequences that did not select it, \|r\| is 0\.\d\d; in the best network with random weights 1\.00",
+            r"One unit carries at least half of a difference in “diff” \(≥ 0\.5\)",
         ),
-        never=("The best", r"as closely as a unit of a control does: within steps \|r\| is"),
+        never=("The best", "One unit carries “diff”", r"as a unit of a control does: within steps \|r\| is"),
     ),
     Planted(
         "a unit that follows more closely than the one network with random weights that is looked at",
         lambda: counted("single-units"),
         says=(r"true of this network, more than of random weights \(one network\)",),
         never=("more than of its controls",),
+    ),
+    Planted(
+        "a count in the lower layer, which the upper one repeats",
+        lambda: stacked("single-units", "interchange"),
+        says=(
+            r"with all of \[0\] 1\.00; with all of \[1\] 0\.00",
+            r"one unit of the hidden state of \[1\] to the value, .* On held-out states unit 2 is exact",
+        ),
+        never=("not the layers below", "follows those is open"),
     ),
 ]
 

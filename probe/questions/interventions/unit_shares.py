@@ -59,7 +59,7 @@ def question(subject: Subject) -> Question:
         rules=(
             rule(
                 "one-unit-carries",
-                f"One unit carries “{subject.concept.name}”.",
+                f"One unit carries at least half of a difference in “{subject.concept.name}”.",
                 "largest_unit_share",
                 definition="Largest Shapley share of a unit in the change of the expected answer that one earlier "
                 "input makes.",
