@@ -350,13 +350,16 @@ def _fitted_head(table: pd.DataFrame, column: str, best: float) -> str:
     if best - value <= MORE:
         verdict = "That is about as much, so nothing here shows that training made these directions"
     elif whole - value <= MORE:
+        training = "training made more answers right; it is" if column == "followed" else "it is"
         verdict = (
-            "That is clearly less, and about as much as its whole state reaches. So training made more answers "
-            "right; it is not shown that training put them into few directions"
+            f"That is clearly less, and about as much as its whole state reaches. So {training} not shown that "
+            "training put the answers into few directions"
         )
     else:
         verdict = "That is clearly less, in the one such network that was tried"
+    # A number that is not one of a few is hardly ever right, and its errors are what is scored.
+    right = f"right on {one(rows, metric='accuracy'):.0%} of the sequences; " if column == "followed" else ""
     return (
-        f" In a network that was not trained, with a fitted head (right on {one(rows, metric='accuracy'):.0%} of the "
-        f"sequences; its whole state reaches {said(whole)}), the same search reaches {said(value)}. {verdict}."
+        f" In a network that was not trained, with a fitted head ({right}its whole state reaches {said(whole)}), the "
+        f"same search reaches {said(value)}. {verdict}."
     )
