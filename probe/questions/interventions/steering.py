@@ -74,7 +74,9 @@ def values_decide(subject: Subject) -> str | None:
         pushed = [len(push.target(push.rows(dose, between_values=True)[0], dose)) for dose in (-1.0, 1.0)]
     except ProbeError as error:
         return str(error).rstrip(".")
-    return None if any(pushed) else f"no two values of “{subject.concept.name}” are one apart"
+    if any(pushed):
+        return None
+    return f"at the one step that is patched, no two values of “{subject.concept.name}” are one apart"
 
 
 def measure(
