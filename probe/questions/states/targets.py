@@ -129,7 +129,8 @@ def why_no_target(subject: Subject, name: str) -> str | None:
     if float(np.ptp(values)) == 0 and concept.is_named and len(concept.levels) > 1:
         return (
             f"of the values of “{name}”, only “{concept.said(values[0])}” has states in at least {LEAST_SEQUENCES} "
-            "of the sequences that were studied, and the others are too rare to hold any out"
+            "sequences, where each distinct beginning is used once, in the first sequence that has it; the others "
+            "have too few to hold any out"
         )
     if float(np.ptp(values)) == 0:
         known = f"“{concept.said(values[0])}”" if concept.is_categorical else concept.said(values[0])
