@@ -87,6 +87,8 @@ def _answers(table: pd.DataFrame, subject: Subject) -> str:
     if only(table, metric="answer").empty:
         return ""
     given, true = _paired(table, "answer", subject.answered.name)
+    if not len(true):
+        return ""
     right = _hits(given, true, _near(subject.answered))
     return f"Asked after each step, the network would be right after {right} of {len(true)}."
 
