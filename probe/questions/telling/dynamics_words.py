@@ -126,7 +126,7 @@ def _setup(subject: Subject, own: pd.DataFrame) -> str:
     return (
         f"We held fixed {which}. The search began at {starts} of {at} that the inputs lead to, and minimised "
         "q = |F(s) \N{MINUS SIGN} s|²/2 (fixed below 1e-10, slow below 1e-6; Sussillo and Barak 2013). It misses "
-        "points that no start leads to. It also finds points that are not stable, where the network itself does not "
-        "stay. A network can keep a memory at a fixed point, but a fixed point does not show what is remembered."
+        "points that no start leads to. It also finds points that are not stable. A network can keep a memory at a "
+        "fixed point, but a fixed point does not show what is remembered."
         f"{bounds}"
     )
