@@ -15,9 +15,9 @@ from torch import nn
 from probe import Readout, Study
 
 
-def zero(units: int, features: int = 1, layers: int = 1) -> Any:
-    """Return a network of rectified units whose weights are 0."""
-    net = nn.RNN(features, units, layers, nonlinearity="relu", batch_first=True, dtype=torch.float64)
+def zero(units: int, features: int = 1, layers: int = 1, shape: str = "relu") -> Any:
+    """Return a network whose weights are 0."""
+    net = nn.RNN(features, units, layers, nonlinearity=shape, batch_first=True, dtype=torch.float64)
     for parameter in net.parameters():
         _ = nn.init.zeros_(parameter)
     return net
@@ -68,13 +68,63 @@ def stacked(*questions: str) -> Study:
     return Study(net, every(7), {"ones": lambda x: x[:, 0].cumsum()}, readout=readout, questions=questions)
 
 
+def leaky(x: np.ndarray) -> list[float]:
+    """Return a leaky sum of numbers."""
+    return list(itertools.accumulate(x[:, 0], lambda before, now: 0.95 * before + now))
+
+
+def summed(*questions: str) -> Study:
+    """Return a study of numbers whose leaky sum unit 0 keeps; the units beside it have the input alone."""
+    net = zero(5, features=1, shape="tanh")
+    with torch.no_grad():
+        net.weight_ih_l0[:, 0] = torch.tensor([0.05, 1, -0.5, 2, 0.3])
+        net.weight_hh_l0[0, 0] = 0.95
+    readout = Readout("leaky", function=lambda h: 20 * h[:, :1])
+    x = np.random.default_rng(3).normal(size=(160, 8, 1))
+    return Study(net, x, {"leaky": leaky}, readout=readout, questions=questions)
+
+
+def latched(x: np.ndarray) -> list[str | None]:
+    """Return the last letter that is a or b; None before the first."""
+    kept: list[str | None] = [None]
+    for a, b, _ in x:
+        kept.append("a" if a else "b" if b else kept[-1])
+    return kept[1:]
+
+
+def latching(*questions: str) -> Study:
+    """Return a study of letters, of which one unit keeps whether a or b came last."""
+    net = zero(4, features=3, shape="tanh")
+    with torch.no_grad():
+        net.weight_ih_l0[0], net.weight_hh_l0[0, 0] = torch.tensor([9.0, -9.0, 0.0]), 4
+    readout = Readout("latch", function=lambda h: torch.stack([h[:, 0], -h[:, 0]], 1), answers=["a", "b"])
+    x = letters(150, 8, 0.15, 0.15, 0.7, seed=1)
+    return Study(net, x, {"latch": latched}, symbols="abc", readout=readout, questions=questions)
+
+
+def alarmed(*questions: str) -> Study:
+    """Return a study of letters of which one hardly ever comes: one unit keeps whether it did."""
+    net = zero(4, features=3, shape="tanh")
+    with torch.no_grad():
+        net.weight_ih_l0[0], net.weight_hh_l0[0, 0] = torch.tensor([-1.0, -1.0, 20.0]), 4
+        net.weight_ih_l0[1, 0] = 1
+    x = letters(200, 8, 0.5, 0.495, 0.005, seed=7)
+    concepts = {
+        "alarm": lambda x: [bool(value) for value in x[:, 2].cumsum()],
+        "last": lambda x: ["abx"[int(step.argmax())] for step in x],
+    }
+    readout = Readout("alarm", function=lambda h: h[:, :1], kind="logit")
+    return Study(net, x, concepts, symbols="abx", readout=readout, questions=questions)
+
+
 CASES = [
     Planted(
         "two units that share a difference, each useless alone",
-        lambda: shared("ablation", "single-units", "unit-shares"),
+        lambda: shared("ablation", "single-units", "unit-shares", "steering"),
         says=(
             r"Units \d, \d, \d and \d together, which a greedy search found, are not enough; others may be\.",
             r"on sequences that did not select it, \|r\| is 0\.\d\d; in the best network with random weights 1\.00",
+            r"Not asked: at the one step that is patched, no two values of “diff” are one apart",
             r"One unit carries at least half of a difference in “diff” \(≥ 0\.5\)",
         ),
         never=("The best", "One unit carries “diff”", r"as a unit of a control does: within steps \|r\| is"),
@@ -93,6 +143,30 @@ CASES = [
             r"one unit of the hidden state of \[1\] to the value, .* On held-out states unit 2 is exact",
         ),
         never=("not the layers below", "follows those is open"),
+    ),
+    Planted(
+        "a sum of numbers, of which no answer is exact",
+        lambda: summed("interchange"),
+        says=("with a fitted head .its whole state reaches", "So it is not shown that training put the answers into"),
+        never=("right on 0%", "training made more answers right"),
+    ),
+    Planted(
+        "a value that is defined at the end of all answered sequences alone",
+        lambda: latching("quantised-states", "fixed-points"),
+        says=(
+            "Not asked: the sequences with an answer all have a value of “latch” after one step alone",
+            "It also finds points that are not stable. A network",
+        ),
+        never=("defined in all sequences", "does not stay"),
+    ),
+    Planted(
+        "a value that hardly occurs",
+        lambda: alarmed("reading-alarm", "one-sequence"),
+        says=(
+            "only “False” has states in at least 8 sequences, where each distinct beginning is used once",
+            "a probe reads “last” exactly",
+        ),
+        never=("0 of 0", "of the sequences that were studied, and"),
     ),
 ]
 
