@@ -81,7 +81,7 @@ def test_steps_are_chosen_and_checked() -> None:
     assert sum(shares(measured(model, steps=[0])).values()) == pytest.approx(1)
     with pytest.raises(ProbeError, match="steps=5 lies outside"):
         measured(model, steps=[5])
-    with pytest.raises(ProbeError, match="differ at step 1 alone"):
+    with pytest.raises(ProbeError, match="differ in one of inputs 2 to 5 of 5 alone"):
         measured(model, torch.zeros_like(WINS))
 
 

@@ -96,7 +96,7 @@ def test_what_cannot_be_shared_is_refused() -> None:
     """No step, no pair, a concept that does not fit."""
     with pytest.raises(ProbeError, match="step=6 lies outside"):
         measured(Tally(), step=6)
-    with pytest.raises(ProbeError, match="differ at step 0 alone"):
+    with pytest.raises(ProbeError, match="differ in input 1 of 5 alone"):
         measured(Tally(), torch.zeros_like(WINS), changed=0)
     with pytest.raises(ProbeError, match="one value for each sequence and step"):
         measured(Tally(), WINS[:, :3])

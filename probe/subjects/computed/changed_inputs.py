@@ -30,6 +30,10 @@ MOST_PAIRS = 4_096
 MOST_STEPS = 16
 
 
+class _NoPairError(ProbeError):
+    """No two sequences differ in an input alone, and none can be made."""
+
+
 @dataclass(frozen=True, eq=False)
 class InputPairs:
     """Pairs of a base and a source that differ in one input.
@@ -114,13 +118,18 @@ def pairs_by_step(subject: Subject, steps: Iterable[int] | None = None) -> dict[
     if steps is not None:
         return {step: input_pairs(subject, step, step) for step in steps}
     length, found, reason = ends_of(subject).machine.clean.inputs.shape[1], dict[int, InputPairs](), ""
-    for step in np.unique(np.linspace(1, length - 1, min(length - 1, MOST_STEPS)).round().astype(int)).tolist():
+    tried = np.unique(np.linspace(1, length - 1, min(length - 1, MOST_STEPS)).round().astype(int)).tolist()
+    for step in tried:
         try:
             found[step] = input_pairs(subject, step, step)
+        except _NoPairError:
+            continue
         except ProbeError as error:
             reason = reason or str(error)
+    if not found and not tried:
+        raise ProbeError("Each sequence has a single step, and no state before it.")
     if not found:
-        raise ProbeError(reason or "Each sequence has a single step, and no state before it.")
+        raise ProbeError(reason or _why_none(subject, tried))
     return found
 
 
@@ -142,7 +151,7 @@ def _pairs(subject: Subject, changed: int, step: int, most: int) -> InputPairs:
         return InputPairs(end.machine, (base, source), changed, step, 0)
     made = list(_changed(subject, end, changed, compared, min(ADDED, most)))
     if not made and not len(base):
-        raise ProbeError(_why_none(subject, changed))
+        raise _NoPairError(_why_none(subject, [changed]))
     rows, other, more = (
         np.array(column, dtype=np.int64) for column in (zip(*made, strict=True) if made else ([],) * 3)
     )
@@ -223,13 +232,17 @@ def _is_known(subject: Subject) -> bool:
     return subject.answered.function is not None or asked.combine is not None or asked.output is not None
 
 
-def _why_none(subject: Subject, changed: int) -> str:
-    name = subject.answered.name
-    none = f"No two of the sequences differ at step {changed} alone and in “{name}”"
+def _why_none(subject: Subject, tried: list[int]) -> str:
+    """Return that no two sequences differ in one of the inputs that were tried; inputs are counted from 1."""
+    name, steps = subject.answered.name, ends_of(subject).steps
+    first, last, among = tried[0] + 1, tried[-1] + 1, "the last " * (steps < subject.x.shape[1])
+    every = "" if len(tried) > last - first else f"{len(tried)} of "
+    which = f"input {first}" if first == last else f"one of {every}inputs {first} to {last}"
+    none = f"No two of the sequences differ in {which} of {among}{steps} alone and in “{name}”"
     if not _is_known(subject):
         return (
             f"{none}, and “{name}” is an array: nobody says its value where an input is changed. Give it as a "
             "function, give combine, or give all sequences of a length."
         )
     allowed = " that can occur" if subject.allowed is not None else ""
-    return f"{none}, and we found none{allowed} by changing the input there."
+    return f"{none}, and we found none{allowed} by changing it."

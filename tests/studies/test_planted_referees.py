@@ -1,0 +1,64 @@
+"""Planted networks of which a page once said what is false: a sentence a case."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from planted_cases import Planted
+
+from probe import Readout, Study
+
+EXACT: dict[str, Any] = {"batch_first": True, "dtype": torch.float64}
+
+
+def every(length: int) -> np.ndarray:
+    """Return all sequences of bits of a length, (sequence, step, 1)."""
+    return np.array(list(itertools.product([0.0, 1.0], repeat=length)))[:, :, None]
+
+
+def emptied(module: Any) -> Any:
+    """Return a module with all weights 0."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    return module
+
+
+def first_symbol(x: np.ndarray) -> list[str]:
+    """Return the first symbol after each step."""
+    return ["ab"[int(x[0, 1])]] * len(x)
+
+
+def keeps_the_first(*questions: str) -> Study:
+    """Return a study of an LSTM whose unit 1 keeps the first of 7 symbols, which is marked."""
+    x = np.eye(2)[every(7)[..., 0].astype(int)]
+    x = np.concatenate([x, np.zeros((len(x), 7, 1))], 2)
+    x[:, 0, 2] = 1
+    lstm, units = emptied(torch.nn.LSTM(3, 4, **EXACT)), 4
+    with torch.no_grad():
+        lstm.weight_ih_l0[1, 2], lstm.bias_ih_l0[1], lstm.bias_ih_l0[units + 1] = 24, -12, 12
+        lstm.weight_ih_l0[2 * units + 1, :2] = torch.tensor([3.0, -3.0])
+        lstm.bias_ih_l0[3 * units + 1] = 12
+    readout = Readout("first", function=lambda h: -h[:, 1:2], kind="logit")
+    return Study(lstm, x, {"first": first_symbol}, readout=readout, questions=questions)
+
+
+CASES = [
+    Planted(
+        "the first symbol is kept",
+        lambda: keeps_the_first("gate-shares", "unit-shares"),
+        says=(r"differ in one of inputs 2 to 7 of 7 alone and in “first”", r"differ in input 4 of 7 alone"),
+        never=("at step 1 alone", "by changing the input there"),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_is_said_of_a_planted_network_is_true(case: Planted, tmp_path: Path) -> None:
+    """Each sentence that must stand does, and none that would be false."""
+    case.check(tmp_path)
