@@ -48,7 +48,26 @@ def keeps_the_first(*questions: str) -> Study:
     return Study(lstm, x, {"first": first_symbol}, readout=readout, questions=questions)
 
 
+def knows_the_step(*questions: str) -> Study:
+    """Return a study of a GRU whose unit 0 knows the step alone; its answer is half of that."""
+    gru, units = emptied(torch.nn.GRU(1, 5, **EXACT)), 5
+    with torch.no_grad():
+        gru.bias_ih_l0[units], gru.bias_ih_l0[2 * units] = 2, 5
+
+    def half(h: torch.Tensor) -> torch.Tensor:
+        return torch.log(1 - h[:, :1].clamp(max=0.999)) / np.log(1 / (1 + np.exp(-2.0))) / 2
+
+    concepts = {"ones": lambda x: x[:, 0].cumsum()}
+    return Study(gru, every(7), concepts, readout=Readout("ones", function=half), questions=questions)
+
+
 CASES = [
+    Planted(
+        "the step is half of the answer",
+        lambda: knows_the_step("early-answers"),
+        says=(r"Asked after [2-6] steps, by when",),
+        never=("Asked after 7 steps", "so early"),
+    ),
     Planted(
         "the first symbol is kept",
         lambda: keeps_the_first("gate-shares", "unit-shares"),

@@ -115,24 +115,26 @@ def _setup(subject: Subject) -> str:
 
 
 def _by_step(early: pd.DataFrame, subject: Subject) -> str:
+    lengths = sorted(set(subject.lengths.tolist()))
+    end, early = early[early["step"] == lengths[-1] - 1]["value"], early[early["step"] < lengths[-1] - 1]
     if early.empty:
         return ""
-    lengths = sorted(set(subject.lengths.tolist()))
+    right = not (end > WRONG).any()
     ends = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
     worst = early.sort_values("value", ascending=False, kind="stable").iloc[0]
     text = f"The sequences end after {ends} steps."
     if worst["value"] <= WRONG:
-        return (
-            f"{text} Asked earlier, the network is right too: wrong on at most {worst['value']:.0%} after any step."
-        )
+        too = "is right too:" if right else "is"
+        return f"{text} Asked earlier, the network {too} wrong on at most {worst['value']:.0%} after any step."
     step = int(worst["step"])
+    perhaps = " Perhaps nobody trained it to answer so early."
+    perhaps *= _asked_at_end(subject) and right and step + 1 < lengths[0]
     longer = subject.x[torch.as_tensor(subject.lengths > step), : step + 1]
     ways = several(len(longer.flatten(1).unique(dim=0)), "way")
     when = "the first step" if step == 0 else several(step + 1, "step")
     return (
         f"{text} Asked after {when}, by when they have begun in {ways}, the network is wrong on "
-        f"{worst['value']:.0%} of them.{' Perhaps nobody trained it to answer so early.' * _asked_at_end(subject)}"
-        f"{_later(early, subject, step)}"
+        f"{worst['value']:.0%} of them.{perhaps}{_later(early, subject, step)}"
     )
 
 
