@@ -55,7 +55,8 @@ def named(networks: Any) -> list[Named]:
     if isinstance(networks, Mapping) and any(isinstance(one, Tensor) for one in networks.values()):
         raise ProbeError(f"networks is a {type(networks).__name__} of tensors; {_wanted(networks)}.")
     if isinstance(networks, Mapping):
-        found = [one for role, given in networks.items() for one in _of_role(role, given)]
+        alone = len(networks) == 1
+        found = [one for role, given in networks.items() for one in _of_role(role, given, alone=alone)]
     elif isinstance(networks, nn.ModuleList):
         found = _of_role("trained", networks)
     elif isinstance(networks, _NETWORK):
@@ -119,7 +120,8 @@ def _wanted(given: Any) -> str:
     )
 
 
-def _of_role(role: Any, given: Any) -> list[Named]:
+def _of_role(role: Any, given: Any, *, alone: bool = True) -> list[Named]:
+    """Return the networks of a role, each by its file or its place; a single one has no place where it is alone."""
     if role not in GIVEN:
         raise ProbeError(unknown("role of a network", role, GIVEN))
     if _is_pattern(given):
@@ -131,11 +133,9 @@ def _of_role(role: Any, given: Any) -> list[Named]:
     for one in several:
         if not isinstance(one, _NETWORK):
             raise ProbeError(f"One of the {role} networks is a {type(one).__name__}; {_wanted(one)}.")
-    found = []
-    for place, one in enumerate(several):
-        path = _stem(one)
-        found.append(Named(one, role, *name_and_pair(role, path or (str(place) if len(several) > 1 else ""))))
-    return found
+    numbered = len(several) > 1 or not alone
+    called = [_stem(one) or str(place) * numbered for place, one in enumerate(several)]
+    return [Named(one, role, *name_and_pair(role, name)) for one, name in zip(several, called, strict=True)]
 
 
 def name_and_pair(role: str, called: str) -> tuple[str, str]:

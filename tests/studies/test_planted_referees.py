@@ -12,6 +12,7 @@ import torch
 from planted_cases import Planted
 
 from probe import Readout, Study
+from probe.studies.networks import named
 
 EXACT: dict[str, Any] = {"batch_first": True, "dtype": torch.float64}
 
@@ -81,3 +82,14 @@ CASES = [
 def test_what_is_said_of_a_planted_network_is_true(case: Planted, tmp_path: Path) -> None:
     """Each sentence that must stand does, and none that would be false."""
     case.check(tmp_path)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_table_of_one_network_a_role_names_them(listed: bool) -> None:
+    """One trained network and its own initialisation are a pair, in lists or not."""
+    given = {role: torch.nn.RNN(1, 2) for role in ("own initialisation", "trained")}
+    found = named({role: [one] for role, one in given.items()} if listed else given)
+    names = [("trained", "0", "0"), ("own initialisation", "0/own initialisation", "0")]
+    assert [(one.role, one.name, one.pair) for one in found] == names
+    (alone,) = named({"trained": [given["trained"]]})
+    assert (alone.name, alone.pair) == ("", "0")
