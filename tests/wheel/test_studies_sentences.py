@@ -65,6 +65,24 @@ def test_the_highest_control_is_the_highest_that_is_shown(units: float, fitted_h
     assert said in interchange_words.answer(interchanged(0.05, 1.0, units, fitted_head), "x")
 
 
+def test_a_fitted_head_on_numbers_is_not_said_to_be_right_or_wrong() -> None:
+    """Numbers are hardly ever hit exactly, so that training made more of them right is not shown either."""
+    head = Network("fitted head", "fitted head", nn.Identity())
+    table = tabulate(
+        measurement("interchange", metric, head, value, kind=kind)
+        for metric, kind, value in (
+            *((metric, kind, 0.5) for metric in ("followed", "shift") for kind in ("searched", "whole")),
+            ("accuracy", "", 0.0),
+        )
+    )
+    right = interchange_words._fitted_head(table, "followed", 0.9)
+    assert "right on 0%" in right
+    assert "So training made more answers right" in right
+    moved = interchange_words._fitted_head(table, "shift", 0.9)
+    assert "right" not in moved
+    assert "It is not shown that training put the answer into few directions" in moved
+
+
 def ablated(own: float, every: float, moved: float, drop: float) -> pd.DataFrame:
     """Return what the ablation of two units gave."""
     rows = [row("ablation", "own_accuracy", 1 - own), row("ablation", "none_kept_accuracy", 1 - every)]
