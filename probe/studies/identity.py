@@ -86,7 +86,7 @@ def shared(subject: Subject) -> dict[str, str]:
 
 
 def check_different(subjects: Sequence[Subject]) -> None:
-    """Raise where two networks are the same, however their units are ordered; several may begin alike.
+    """Raise where two networks are the same, up to order and signs of their units; several may begin alike.
 
     Raises:
         ProbeError: two are.
@@ -97,7 +97,7 @@ def check_different(subjects: Sequence[Subject]) -> None:
             if roles == {INITIAL} or not is_same(met, one):
                 continue
             names = f"{met.network.name!r} and {one.network.name!r}"
-            how = "they have equal states, with their units in some order"
+            how = "they have equal states, with their units in some order and with some signs"
             if len(roles) == 1:
                 raise ProbeError(
                     f"The {one.network.role} networks {names} are the same: {how}. Each would count as a training "

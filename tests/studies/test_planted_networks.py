@@ -104,6 +104,32 @@ def test_copies_of_one_network_count_once(exact: bool, own_head: bool, tmp_path:
     assert not (tmp_path / "index.html").exists()
 
 
+def turned(lstm: Any) -> nn.LSTM:
+    """Return the same LSTM with the signs of every second unit turned."""
+    found, signs = copy.deepcopy(lstm), torch.tensor([1.0, -1.0]).repeat(UNITS)[:UNITS]
+    with torch.no_grad():
+        for name, parameter in found.named_parameters():
+            parameter.view(4, UNITS, -1)[2].mul_(signs[:, None])
+            if name.startswith("weight_hh"):
+                parameter.mul_(signs)
+    return found
+
+
+def test_a_copy_with_other_signs_is_the_same_network(tmp_path: Path) -> None:
+    """Where a layer is read, or its own head turns its weights too; an answer of another sign is another network."""
+    with pytest.raises(ProbeError, match="in some order and with some signs"):
+        study({"trained": [planted(), reordered(turned(planted()))]}).run(tmp_path)
+    one, other = Counting(planted()), Counting(turned(planted()))
+    with torch.no_grad():
+        other.head.weight.copy_(one.head.weight * torch.tensor([1.0, -1.0]).repeat(UNITS)[:UNITS])
+        other.head.bias.copy_(one.head.bias)
+    with pytest.raises(ProbeError, match="in some order and with some signs"):
+        study({"trained": [one, other]}, readout=None).run(tmp_path)
+    with torch.no_grad():
+        other.head.weight.mul_(-1)
+    check_different(prepare(study({"trained": [one, other]}, readout=None)))
+
+
 def test_networks_that_differ_in_one_weight_are_two() -> None:
     """A unit that others read a little more is another network."""
     other = planted()

@@ -51,7 +51,7 @@ def random_weights_controls(
 
 
 def is_same(one: Subject, other: Subject) -> bool:
-    """Return whether two networks have the same states on the inputs, however their units are ordered.
+    """Return whether two networks have the same states on the inputs, up to the order and the signs of their units.
 
     Where the answer stands in a network's own output, or in a head of its own file, that must be the same too.
     """
@@ -68,10 +68,22 @@ def _computed(subject: Subject, most: int) -> list[Tensor]:
     rows = np.unique(np.linspace(0, len(subject.x) - 1, min(most, len(subject.x))).astype(int))
     x, lengths = subject.x[rows], subject.lengths[rows]
     output, states = outputs(subject.model, x, lengths, subject.layers, tolerance=subject.tolerance)
-    found = [*tensors_in(output), *states.values()]
+    given, kept = tensors_in(output), [_upright(value) for value in states.values()]
+    # The sign of what is answered counts; where a head reads a layer, the output may be that layer's states.
+    found = [*(given if subject.read is None else map(_upright, given)), *kept]
     if subject.read is None or subject.head is None or not isinstance(subject.asked.weight, str):
         return found
     return [*found, copied(subject.head)(states[subject.read.name].double())]
+
+
+def _upright(value: Tensor) -> Tensor:
+    """Return states (..., unit) with each unit's sign turned so that its first large state is above 0."""
+    if value.is_complex() or value.dim() < 2 or not value.numel():
+        return value
+    flat = value.double().flatten(0, -2)
+    large = flat.abs() >= 0.618 * flat.abs().amax(0)
+    first = flat.gather(0, large.int().argmax(0, keepdim=True))
+    return value * torch.where(first < 0, -1, 1)[0]
 
 
 def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject | None:
