@@ -121,6 +121,22 @@ def test_what_ablations_come_to_is_said_first(numbers: tuple[float, ...], begins
     assert has in said
 
 
+def test_the_reason_of_a_short_sentence_has_its_own_control_beside_it() -> None:
+    """The step decides though networks with random weights score highest; where the best decides, it is enough."""
+    controls = {
+        kind: judgements.Beside(kind, value, 0.3 - value)
+        for kind, value in ((drawn.CLOCK, 0.27), (drawn.RANDOM, 0.59))
+    }
+    short = words._short("“maximum”", "", "R²", judgements.judge(controls, 0.3, 0.2, 32))
+    assert short.endswith(
+        "the best control, the best of 32 networks with random weights, has 0.59, and the step alone 0.27: the step "
+        "alone predicts the concept."
+    )
+    controls[drawn.CLOCK] = judgements.Beside(drawn.CLOCK, 0.1, 0.2)
+    short = words._short("“maximum”", "", "R²", judgements.judge(controls, 0.3, 0.2, 32))
+    assert short.endswith("has 0.59: the concept is read from networks with random weights as well.")
+
+
 def test_nothing_is_singled_out_where_a_control_tells_as_much() -> None:
     """Selectivity says no more than the headline, which says if networks with random weights score higher."""
     for random, cheerful in ((0.99, False), (0.3, True)):

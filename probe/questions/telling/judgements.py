@@ -127,6 +127,15 @@ class Judgement:
         return f" Unexplained are {left[0]} of the network and {left[1]} of the best control: {asked}."
 
     @property
+    def deciding(self) -> Beside | None:
+        """The control that the objection is about; None where it is about the score, or about all of them."""
+        kinds = {Objection.CLOCK: CLOCK, Objection.RELABELLED: RELABELLED, Objection.OTHERS: OTHERS}
+        if self.objection is Objection.LAST_INPUTS:
+            return self.recent
+        about_random = self.objection in _ABOUT_RANDOM and self.objection is not Objection.NONE
+        return self.controls.get(RANDOM if about_random else kinds.get(self.objection, ""))
+
+    @property
     def recent(self) -> Beside | None:
         """The control that knows the last inputs, or those around the state."""
         return self.controls.get(RECENT) or self.controls.get(AROUND)

@@ -128,13 +128,16 @@ def _untold(concept: Known, table: pd.DataFrame) -> str:
 
 
 def _short(called: str, description: str, measure: str, judgement: Judgement) -> str:
-    """Return one sentence with the score and the best control."""
-    best = max(judgement.controls.values(), key=lambda control: control.value)
+    """Return one sentence with the score, the best control, and the one that decides where that is another."""
+    best, decides = max(judgement.controls.values(), key=lambda control: control.value), judgement.deciding
+    beside = ""
+    if decides is not None and decides.kind != best.kind:
+        beside = f", and {decides.named(judgement.copies)} {said(decides.value)}"
     kept = judgement.objection.value + ", but this is near the margin" * judgement.is_near
     described = f" ({description})" if description else ""
     return (
         f"A probe reads {called}{described} with {measure} {said(judgement.score)}; the best control, "
-        f"{best.named(judgement.copies)}, has {said(best.value)}: {kept}."
+        f"{best.named(judgement.copies)}, has {said(best.value)}{beside}: {kept}."
     )
 
 
