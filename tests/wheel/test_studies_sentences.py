@@ -65,6 +65,12 @@ def test_the_highest_control_is_the_highest_that_is_shown(units: float, fitted_h
     assert said in interchange_words.answer(interchanged(0.05, 1.0, units, fitted_head), "x")
 
 
+def test_units_that_are_patched_are_not_said_to_follow_anything() -> None:
+    """They are those that follow the concept most, and it may be that none is shown to follow it."""
+    assert interchange_words.name("units", "", "", 1, "3") == "1 unit chosen by the concept (3)"
+    assert interchange_words.name("units", "", "", 2) == "2 units chosen by the concept"
+
+
 def test_a_fitted_head_on_numbers_is_not_said_to_be_right_or_wrong() -> None:
     """Numbers are hardly ever hit exactly, so that training made more of them right is not shown either."""
     head = Network("fitted head", "fitted head", nn.Identity())

@@ -64,7 +64,7 @@ def name(kind: str, layer: str, signal: str, at: int, units: str = "") -> str:
         "whole": "the whole state",
         "read": "the spliced sequence, read as it is",
         "part": f"all of {layer}" if layer else f"all {signal.replace('_', ' ')}s",
-        "units": f"the unit that follows it most{which}" if at == 1 else f"{at} units that follow it most{which}",
+        "units": f"{several(at, 'unit')} chosen by the concept{which}",
         "searched": f"{directions} found by a search",
         "relabelled": f"{directions} found for relabelled values",
         "fitted head": f"{directions} found, fitted head",
