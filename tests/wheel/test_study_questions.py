@@ -62,7 +62,7 @@ def test_a_question_and_a_rule_of_ones_own_are_a_row_beside_the_controls(tmp_pat
     assert own[0].differences[0].role == "fitted head"
     assert allowed(own[0]) == "true of this network, and as true of fitted head"
     assert allowed(other[0]) == "true of this network; the rule names no control"
-    assert "as true of fitted head" in report.page.render()
+    assert "“States lie far from zero” is true of this network, and as true of fitted head." in report.page.render()
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -113,3 +113,12 @@ def test_what_the_controls_allow_to_say(network: float, control: float | None, s
     ]
     (claim,) = judge(tabulate(rows), [far((Control("fitted head", 0.2),))])
     assert allowed(claim) == said
+
+
+def test_the_null_of_a_rule_is_called_so() -> None:
+    """A row of the table that is called null is no network."""
+    rows = [
+        measurement("distance", "distance", Network(role, role, planted(), "0"), 0.9) for role in ("trained", "null")
+    ]
+    (claim,) = judge(tabulate(rows), [far((Control("null", 0.0),))])
+    assert allowed(claim) == "true of this network, and as true of the rule's null"

@@ -241,12 +241,9 @@ def _card(finding: Finding) -> list[Block]:
 
 
 def _alike(finding: Finding) -> str:
-    """Return that controls do as well, where they do: a summary must not say less than the table in its fold."""
-    found = [gap for claim in finding.claims if claim.value in claim.rule.established_if for gap in _near(claim)]
-    alike = list(dict.fromkeys(gap.role for gap, holds in found if holds))
-    others = list(dict.fromkeys(gap.role for gap, _ in found if gap.role not in alike))
-    said = f" So it is in {listed(alike)}." if alike else ""
-    return said + (f" Out of the bound, {listed(others)} comes close." if others else "")
+    """Return which claims are as true of controls, or nearly: a summary says no less than the table in its fold."""
+    true = [claim for claim in finding.claims if claim.value in claim.rule.established_if and _near(claim)]
+    return "".join(f" “{claim.rule.statement.rstrip('.')}” is {allowed(claim)}." for claim in true)
 
 
 def _near(claim: Claim) -> list[tuple[Difference, bool]]:
@@ -302,7 +299,7 @@ def allowed(claim: Claim) -> str:
         return "not true of this network"
     if not claim.rule.controls:
         return "true of this network; the rule names no control"
-    alike = [gap.role for gap, holds in _near(claim) if holds]
+    alike = ["the rule's null" if gap.role == "null" else gap.role for gap, holds in _near(claim) if holds]
     if alike:
         return f"true of this network, and as true of {listed(alike)}"
     close = [f"{gap.role} is within {gap.margin:g} of it" for gap, _ in _near(claim)]
