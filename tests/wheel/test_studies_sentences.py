@@ -58,6 +58,11 @@ def interchanged(nothing: float, whole: float, units: float, fitted_head: float)
             "(at most 0.21), but not clearly more than directions in a network that was not trained, with a",
         ),
         (0.25, 0.32, "0.25, not clearly more than the controls (at most 0.32)"),
+        (
+            1.0,
+            1.74,
+            "1.00, more than the controls in this network (at most 0.21), but not clearly more than directions in",
+        ),
     ],
 )
 def test_the_highest_control_is_the_highest_that_is_shown(units: float, fitted_head: float, said: str) -> None:

@@ -267,18 +267,22 @@ def answer(table: pd.DataFrame, concept: str) -> str:
 
 
 def _beside(table: pd.DataFrame, column: str, value: float, nothing: float) -> str:
-    """Return how a score compares with the controls in this network, and in the network with a fitted head."""
+    """Return how a score compares with the controls in this network, and in the network with a fitted head.
+
+    An answer that goes beyond all of the way follows no better than one that goes all of it.
+    """
     rows = only(table, metric=column)
     here = max([nothing, *rows[rows["kind"].isin(["random", "relabelled"])]["value"]])
     every = max([here, *only(rows, role="fitted head", kind="searched")["value"]])
-    if value - every > MORE:
+    own, most_here, most = (min(score, 1.0) for score in (value, here, every))
+    if own - most > MORE:
         return f"more than any control (at most {said(every)})"
-    if value - here > MORE:
+    if own - most_here > MORE:
         return (
             f"more than the controls in this network (at most {said(here)}), but not clearly more than directions in "
             f"a network that was not trained, with a fitted head ({said(every)})"
         )
-    if every - value > MORE:
+    if most - own > MORE:
         return f"less than the best control ({said(every)})"
     return f"not clearly more than the controls (at most {said(every)})"
 
@@ -305,7 +309,7 @@ def search(table: pd.DataFrame, subject: Subject, plan: Plan, *, held_out: bool)
         return "Directions were searched for too. Their scores mean nothing, because the whole state moves no answer."
     found = only(table, metric=column, role=subject.network.role, kind="searched")
     each = [f"{said(value)} with {rank:g}" for rank, value in zip(found["at"], found["value"], strict=True)]
-    control, best = max(values["relabelled"], values["nothing"]), float(found["value"].max())
+    control, best = min(max(values["relabelled"], values["nothing"]), 1.0), min(float(found["value"].max()), 1.0)
     verdict = (
         "That is clearly more than this control"
         if best - control > MORE
@@ -347,7 +351,7 @@ def _fitted_head(table: pd.DataFrame, column: str, best: float) -> str:
             "head that answers spliced sequences right."
         )
     value, whole = one(rows, metric=column, kind="searched"), one(rows, metric=column, kind="whole")
-    if best - value <= MORE:
+    if best - min(value, 1.0) <= MORE:
         verdict = "That is about as much, so nothing here shows that training made these directions"
     elif whole - value <= MORE:
         training = "training made more answers right; it is" if column == "followed" else "it is"
