@@ -62,7 +62,20 @@ def knows_the_step(*questions: str) -> Study:
     return Study(gru, every(7), concepts, readout=Readout("ones", function=half), questions=questions)
 
 
+def answers_alike(*questions: str) -> Study:
+    """Return a study of a GRU of zeros, which answers the same to everything."""
+    concepts = {"parity": lambda x: ["eo"[int(count) % 2] for count in x[:, 0].cumsum()]}
+    readout = Readout("parity", function=lambda h: torch.stack([h[:, 0] + 1, h[:, 0]], 1))
+    return Study(emptied(torch.nn.GRU(1, 4, **EXACT)), every(7), concepts, readout=readout, questions=questions)
+
+
 CASES = [
+    Planted(
+        "one answer to everything",
+        lambda: answers_alike("answers"),
+        says=("The smallest automaton that counts its steps and gives its answers has 8 states",),
+        never=("automaton that gives its answers",),
+    ),
     Planted(
         "the step is half of the answer",
         lambda: knows_the_step("early-answers"),

@@ -143,7 +143,8 @@ def _automaton(subject: Subject, table: pd.DataFrame) -> str:
         return ""
     ideal = automaton_of(subject.x, subject.answered.values[:, -1])
     needed = "" if ideal is None else f"; the right answers need {ideal.size}"
-    return f"The smallest automaton that gives its answers has {several(int(states), 'state')}{needed}."
+    has = several(int(states), "state")
+    return f"The smallest automaton that counts its steps and gives its answers has {has}{needed}."
 
 
 def _programs(subject: Subject, table: pd.DataFrame) -> str:
