@@ -58,16 +58,19 @@ def interchanged(nothing: float, whole: float, units: float, fitted_head: float)
             "(at most 0.21), but not clearly more than directions in a network that was not trained, with a",
         ),
         (0.25, 0.32, "0.25, not clearly more than the controls (at most 0.32)"),
-        (
-            1.0,
-            1.74,
-            "1.00, more than the controls in this network (at most 0.21), but not clearly more than directions in",
-        ),
     ],
 )
 def test_the_highest_control_is_the_highest_that_is_shown(units: float, fitted_head: float, said: str) -> None:
     """A network with random weights and a fitted head is a control, as random directions are."""
     assert said in interchange_words.answer(interchanged(0.05, 1.0, units, fitted_head), "x")
+
+
+def test_an_answer_beyond_the_whole_way_is_no_better() -> None:
+    """A control that overshoots is not above a unit with which the answer goes all of the way."""
+    table = interchanged(0.05, 1.0, 1.0, 0.43)
+    table["value"] = table["value"].mask(table["kind"] == "relabelled", 1.74)
+    said = interchange_words.answer(table, "x")
+    assert said.endswith("with units 5 and 8 alone 1.00, not clearly more than the controls (at most 1.74).")
 
 
 def test_units_that_are_patched_are_not_said_to_follow_anything() -> None:
