@@ -73,7 +73,7 @@ def _computed(subject: Subject, most: int) -> list[Tensor]:
     found = [*(given if subject.read is None else map(_upright, given)), *kept]
     if subject.read is None or subject.head is None or not isinstance(subject.asked.weight, str):
         return found
-    return [*found, copied(subject.head)(states[subject.read.name].double())]
+    return [*found, copied(subject.head)(states[subject.read.name].double().flatten(0, 1))]
 
 
 def _upright(value: Tensor) -> Tensor:
