@@ -94,7 +94,7 @@ def test_a_fitted_head_on_numbers_is_not_said_to_be_right_or_wrong() -> None:
     assert "So training made more answers right" in right
     moved = interchange_words._fitted_head(table, "shift", 0.9)
     assert "right" not in moved
-    assert "It is not shown that training put the answer into few directions" in moved
+    assert "So it is not shown that training put the answers into few directions" in moved
 
 
 def ablated(own: float, every: float, moved: float, drop: float) -> pd.DataFrame:
