@@ -48,9 +48,11 @@ def score_of_unit(net: Plain, unit: int) -> float:
 
 
 def least_squares(net: Plain) -> np.ndarray:
-    """Return the least-squares weight of the count, (number,)."""
+    """Return the least-squares weight of the count, (number,), from what float32 can tell of the states."""
     states = net.at[HEADLINE] - net.at[HEADLINE].mean(0)
-    return np.linalg.lstsq(states, PREFIXES - PREFIXES.mean())[0]
+    left, size, right = np.linalg.svd(states, full_matrices=False)
+    told = size > np.finfo(np.float32).eps * np.abs(net.at[HEADLINE]).max() * np.sqrt(states.size)
+    return right[told].T @ ((left[:, told].T @ (PREFIXES - PREFIXES.mean())) / size[told])
 
 
 def reading_directions(net: Plain) -> np.ndarray:

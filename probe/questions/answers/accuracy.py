@@ -151,6 +151,7 @@ def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None
             markersize=3.5 if many else None,
             linestyle="none",
             label=role,
+            clip_on=False,
         )
     floors = frame[(frame["metric"] == f"{group}_floor") & (frame["role"] == "trained")]
     if not floors.empty:
