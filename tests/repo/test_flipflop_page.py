@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.cbook import STEP_LOOKUP_MAP
+from matplotlib.figure import Figure
 
 from analyses.flipflop import command, measuring, page, pictures, verdicts
 from analyses.flipflop.shown import BIT, NAMES, STEP, Shown, shown
 from probe.command_line import main
+from probe.evidence import DataFigure
 from probe.report import Page, Section, Text
 
 ROOT = Path(__file__).parents[2]
@@ -144,8 +147,14 @@ def test_the_interchange_that_is_drawn_changes_one_bit_until_its_next_pulse() ->
 
 def test_an_answer_stands_until_the_pulse_that_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the picture as in the table: just before each step the line is where the answer after the last step is."""
-    found: list[Any] = []
-    monkeypatch.setattr(pictures, "picture", lambda draw, **_: found.append(draw()))
+    found: list[Figure] = []
+    picture = pictures.picture
+
+    def kept(draw: Callable[[], Figure], **words: Any) -> DataFigure:
+        found.append(draw())
+        return picture(lambda: found[-1], **words)
+
+    monkeypatch.setattr(pictures, "picture", kept)
     _ = [pictures.task(one()), pictures.interchange(one())]
     lines = [line for figure in found for ax in figure.axes for line in ax.lines if line.get_label()[0] != "_"]
     assert len(lines) == 3 + 2 * 3
